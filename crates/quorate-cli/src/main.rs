@@ -1,0 +1,2 @@
+//! The `quorate` binary: the server and every operator command.
+fn main() {}

@@ -1,0 +1,20 @@
+//! Ring, placement, membership, coordination and hint delivery as sans-IO state machines.
+//!
+//! * [`ring`]: which members hold which slot, as pure functions;
+//! * [`topology`]: the member list of this moment with its placement, as an immutable value;
+//! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
+//! * [`liveness`]: who is up, who has caught up, and whether this node has;
+//! * [`time`], [`random`], [`limits`]: what all of them share.
+//!
+//! Every machine is a plain value: it takes the time and an input, and yields outputs. It opens no
+//! socket, reads no clock and spawns nothing, so it runs unchanged under a simulator.
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod limits;
+pub mod random;
+pub mod ring;
+pub mod time;
+pub mod topology;

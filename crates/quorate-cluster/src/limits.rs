@@ -1,0 +1,77 @@
+//! Every bound of topology, membership and liveness, with its reason.
+
+use core::time::Duration;
+
+/// Members of a cluster. Every node links to every other one, so this is also the number of links.
+pub const MEMBERS_MAX: usize = 1_024;
+
+/// Replicas of a slot over all datacentres: one bit each in [`crate::topology::Requirement`].
+pub const REPLICAS_MAX: usize = 64;
+
+/// Replicas of a slot in each datacentre unless configured otherwise.
+pub const REPLICATION_FACTOR_DEFAULT: u16 = 3;
+
+/// Bytes of a node's, cluster's, datacentre's or rack's name, and of an address, that a peer may
+/// send.
+pub const NAME_LENGTH_MAX: usize = 255;
+
+/// Addresses tried for one member: the one it gave itself and what others heard lately.
+pub const ADDRESSES_PER_MEMBER_MAX: usize = 4;
+
+/// Seeds of a node. They only serve to find the others, so a handful is enough.
+pub const SEEDS_MAX: usize = 64;
+
+/// Incoming links that the membership of a node keeps track of: one for each member, twice over
+/// because a new one can come before the old one is seen to be gone.
+pub const INCOMING_LINKS_MAX: usize = 2 * MEMBERS_MAX;
+
+/// First pause before a lost link is dialled again.
+pub const REDIAL_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause between attempts. A node that comes back is linked again within this time, so it
+/// bounds how long others go on keeping hints for it.
+pub const REDIAL_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Time for an attempt to connect and be welcomed.
+pub const DIAL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Pause between two rounds of telling peers what they may have missed.
+pub const GOSSIP_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Pause before a promised node asks for the missing votes again. The first rounds come early,
+/// because a client's first write waits for them.
+pub const SEAL_RETRY_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause between rounds of asking for votes.
+pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// How long a seed that does not answer holds up the first seal. A cluster that seals without a
+/// node shuts it out, so it is worth waiting; a seed that was mistyped must not block for ever.
+pub const SEED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause between heartbeats on an outgoing link.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A peer that was not heard for this long is down.
+pub const SILENCE_MAX: Duration = Duration::from_millis(1_000);
+
+/// The time within which requests are routed around a dead node.
+pub const ROUTED_AROUND_WITHIN: Duration = Duration::from_millis(2_000);
+
+/// A peer whose wall clock differs by more is reported: stamps beyond this bound are refused.
+pub const CLOCK_SKEW_MAX: Duration = Duration::from_millis(250);
+
+/// A starting node gives up waiting for what a peer may hold for it once the peer was down for
+/// this long since the start. Longer than it takes to redial, shorter than an operator's patience.
+pub const READINESS_PATIENCE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(MEMBERS_MAX <= u16::MAX as usize);
+const _: () = assert!(REPLICAS_MAX <= u64::BITS as usize);
+const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());
+const _: () = assert!(SEAL_RETRY_MIN.as_millis() < SEAL_RETRY_MAX.as_millis());
+// One heartbeat may get lost in the noise, a dead node must not.
+const _: () = assert!(SILENCE_MAX.as_millis() >= 3 * HEARTBEAT_INTERVAL.as_millis());
+const _: () = assert!(
+    SILENCE_MAX.as_millis() + HEARTBEAT_INTERVAL.as_millis() <= ROUTED_AROUND_WITHIN.as_millis()
+);
+const _: () = assert!(READINESS_PATIENCE.as_millis() > REDIAL_PAUSE_MAX.as_millis());

@@ -1,0 +1,435 @@
+//! Which members of a datacentre hold which slots, without regard to their order.
+//!
+//! The problem is a flow: every slot sends one unit for each replica through a rack to a member.
+//! An edge from a slot to a rack carries at least [`Bounds::least`] and at most [`Bounds::most`]
+//! units, an edge from a rack to a member one, and a member takes its quota.
+//!
+//! ```text
+//!   slot ──least..most──▶ (slot, rack) ──0..1──▶ member ──quota──▶
+//! ```
+//!
+//! Quotas that fill up the least loaded member first, while its rack has room, are feasible: lay
+//! the racks' shares end to end around the circle of slots, and each slot is covered by distinct
+//! racks. So after a greedy start, augmenting paths reach the quotas exactly. A step of such a path
+//! hands one slot from a member to another without breaking a bound. Paths with the fewest steps
+//! that move one more replica are taken first.
+
+use alloc::{
+    collections::{BTreeMap, BinaryHeap},
+    vec,
+    vec::Vec,
+};
+use core::cmp::Reverse;
+
+use quorate_proto::slot::SLOTS;
+
+use super::RingMember;
+use crate::random::mix;
+
+/// A place in a slot's set that nobody holds.
+pub(super) const VACANT: u16 = u16::MAX;
+
+const SLOT_COUNT: usize = SLOTS as usize;
+
+/// How many replicas of one slot a rack may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    least: usize,
+    most: usize,
+}
+
+/// An assignment on its way from what it was to what it shall be.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    /// Replicas of each slot.
+    width: usize,
+    /// The rack of each member.
+    rack_of: Vec<usize>,
+    /// The bounds of each rack.
+    bounds: Vec<Bounds>,
+    /// Numbers that break ties between members, differently in each stretch of slots.
+    salt_of: Vec<u64>,
+    /// The members that held each slot before, `width` places to a slot.
+    before: Vec<u16>,
+    /// The members that hold each slot, `width` places to a slot.
+    sets: Vec<u16>,
+    /// Replicas that each member holds.
+    load: Vec<u32>,
+    /// Replicas that each member shall hold.
+    quota: Vec<u32>,
+}
+
+impl Assignment {
+    /// The assignment `before` (or none) of the slots to `members`, not yet settled.
+    pub(super) fn new(members: &[RingMember], width: usize, before: Option<&[u16]>) -> Self {
+        let names: BTreeMap<&str, usize> =
+            members.iter().map(|member| (member.rack.as_str(), 0)).collect();
+        let names: BTreeMap<&str, usize> =
+            names.into_keys().enumerate().map(|(rack, name)| (name, rack)).collect();
+        let rack_of: Vec<usize> = members.iter().map(|m| names[m.rack.as_str()]).collect();
+        let mut sizes = vec![0; names.len()];
+        for &rack in &rack_of {
+            sizes[rack] += 1;
+        }
+        let bounds = rack_bounds(&sizes, width);
+
+        let sets = before.map_or_else(|| vec![VACANT; SLOT_COUNT * width], <[u16]>::to_vec);
+        let mut load = vec![0; members.len()];
+        for &member in sets.iter().filter(|&&member| member != VACANT) {
+            load[usize::from(member)] += 1;
+        }
+        let quota = quotas(width, &rack_of, &bounds, &load);
+        let salt_of =
+            members.iter().map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64))).collect();
+        Self { width, rack_of, bounds, salt_of, before: sets.clone(), sets, load, quota }
+    }
+
+    /// Brings every slot within the racks' bounds and every member to its quota.
+    pub(super) fn settle(&mut self) {
+        self.fill();
+        self.hand_over();
+        self.augment();
+    }
+
+    /// The set of each slot, sorted.
+    pub(super) fn into_sets(mut self) -> Vec<u16> {
+        for set in self.sets.chunks_exact_mut(self.width) {
+            set.sort_unstable();
+        }
+        self.sets
+    }
+
+    /// Fills vacant places after vacating those that break a bound, slot by slot. The members
+    /// chosen for one slot are kept for the next ones as far as possible.
+    fn fill(&mut self) {
+        let stretch = SLOT_COUNT.div_ceil(self.load.len() * self.width);
+        let mut favoured: Vec<u16> = Vec::new();
+        for slot in 0..SLOT_COUNT {
+            if slot % stretch == 0 {
+                favoured.clear();
+            }
+            self.vacate_excess(slot);
+            while self.set(slot).contains(&VACANT) {
+                let member = self.candidate(slot, (slot / stretch) as u64, &favoured);
+                self.replace(slot, VACANT, member);
+                if !favoured.contains(&member) {
+                    favoured.push(member);
+                }
+            }
+        }
+    }
+
+    /// Vacates places of `slot` until no rack holds too many, and until there is a vacant place
+    /// for every replica that some rack lacks.
+    fn vacate_excess(&mut self, slot: usize) {
+        loop {
+            let mut held = vec![0; self.bounds.len()];
+            let mut vacant = 0;
+            for &member in self.set(slot) {
+                if member == VACANT {
+                    vacant += 1;
+                } else {
+                    held[self.rack_of[usize::from(member)]] += 1;
+                }
+            }
+            let lacking: usize =
+                self.bounds.iter().zip(&held).map(|(b, &held)| b.least.saturating_sub(held)).sum();
+            let over = |rack: usize| held[rack] > self.bounds[rack].most;
+            let spare = |rack: usize| held[rack] > self.bounds[rack].least;
+            let any_over = (0..held.len()).any(over);
+            if !any_over && lacking <= vacant {
+                return;
+            }
+            let members = self.set(slot).iter().copied().filter(|&member| member != VACANT);
+            let leaving = members
+                .filter(|&member| {
+                    let rack = self.rack_of[usize::from(member)];
+                    if any_over { over(rack) } else { spare(rack) }
+                })
+                .max_by_key(|&member| self.surplus(member))
+                .expect("invariant: the bounds add up to at most the width");
+            self.replace(slot, leaving, VACANT);
+        }
+    }
+
+    /// The member to take a vacant place of `slot`: from a rack that must hold one more, else from
+    /// the rack with the most open quota; a favoured one, else the one with the most open quota.
+    fn candidate(&self, slot: usize, stretch: u64, favoured: &[u16]) -> u16 {
+        let racks = 0..self.bounds.len();
+        let lacking = racks.clone().any(|rack| self.held(slot, rack) < self.bounds[rack].least);
+        let open: Vec<bool> = racks
+            .map(|rack| {
+                let Bounds { least, most } = self.bounds[rack];
+                self.held(slot, rack) < if lacking { least } else { most }
+            })
+            .collect();
+        let fits = |member: u16| {
+            open[self.rack_of[usize::from(member)]] && !self.set(slot).contains(&member)
+        };
+        let favourite = favoured.iter().find(|&&member| fits(member) && self.surplus(member) < 0);
+        if let Some(&member) = favourite {
+            return member;
+        }
+        let mut wanted = vec![0; self.bounds.len()];
+        for member in 0..self.load.len() as u16 {
+            wanted[self.rack_of[usize::from(member)]] -= self.surplus(member).min(0);
+        }
+        let wish = |&member: &u16| {
+            let rack = self.rack_of[usize::from(member)];
+            let tie = mix(self.salt_of[usize::from(member)] ^ stretch);
+            // A rack without open quota may still have to give a member.
+            (self.surplus(member) < 0, wanted[rack], -self.surplus(member), tie)
+        };
+        let members = (0..self.load.len() as u16).filter(|&member| fits(member));
+        members.max_by_key(wish).expect("invariant: the bounds leave room for the width")
+    }
+
+    /// Hands slots straight from members above their quota to members below it.
+    fn hand_over(&mut self) {
+        let mut takers: Vec<u16> = (0..self.load.len() as u16).collect();
+        takers.sort_by_key(|&taker| (self.surplus(taker), taker));
+        for taker in takers {
+            let mut giver = VACANT;
+            for slot in 0..SLOT_COUNT {
+                if self.surplus(taker) >= 0 {
+                    break;
+                }
+                if self.set(slot).contains(&taker) {
+                    continue;
+                }
+                let gives = |&member: &u16| {
+                    self.surplus(member) > 0 && self.may_hand(slot, member, taker)
+                };
+                let set = self.set(slot);
+                if !(set.contains(&giver) && gives(&giver)) {
+                    let givers = set.iter().copied().filter(gives);
+                    let Some(most) = givers.max_by_key(|&member| (self.surplus(member), member))
+                    else {
+                        continue;
+                    };
+                    giver = most;
+                }
+                self.replace(slot, giver, taker);
+            }
+        }
+    }
+
+    /// Hands slots along paths from members above their quota to members below it, until there is
+    /// none of the former.
+    fn augment(&mut self) {
+        let mut slots_of = vec![Vec::new(); self.load.len()];
+        for (place, &member) in self.sets.iter().enumerate() {
+            slots_of[usize::from(member)].push(place / self.width);
+        }
+        for giver in 0..self.load.len() as u16 {
+            while self.surplus(giver) > 0 {
+                let cheapest = self.path(giver, &slots_of, Handover::moves_nothing_more);
+                // Cheap steps through one slot may hinder each other; those of the shortest path
+                // do not, since two of them that compete for a slot's room make one shorter step.
+                let path = cheapest
+                    .filter(|path| distinct_slots(path))
+                    .or_else(|| self.path(giver, &slots_of, |_, _| true));
+                let path = path.expect("invariant: the quotas are feasible");
+                for Handover { slot, from, to } in path {
+                    self.replace(slot, from, to);
+                    slots_of[usize::from(from)].retain(|&held| held != slot);
+                    slots_of[usize::from(to)].push(slot);
+                }
+            }
+        }
+    }
+
+    /// A way from `giver` to a member below its quota that has the fewest steps that are not
+    /// `free`, and of such ways about the fewest steps.
+    fn path(
+        &self,
+        giver: u16,
+        slots_of: &[Vec<usize>],
+        free: impl Fn(&Handover, &Self) -> bool,
+    ) -> Option<Vec<Handover>> {
+        let mut unseen: Vec<u16> = (0..self.load.len() as u16).filter(|&m| m != giver).collect();
+        let mut reached_by: Vec<Option<Handover>> = vec![None; self.load.len()];
+        // Members reached at the present cost. First all that are free to reach from them join,
+        // then those at the cost of one more step follow.
+        let mut reached = vec![giver];
+        while !reached.is_empty() {
+            let mut paid = Vec::new();
+            for take_free in [true, false] {
+                let mut next = 0;
+                while next < reached.len() {
+                    let from = reached[next];
+                    next += 1;
+                    for &slot in &slots_of[usize::from(from)] {
+                        let mut index = 0;
+                        while index < unseen.len() {
+                            let to = unseen[index];
+                            let step = Handover { slot, from, to };
+                            if !self.may_take(&step) || free(&step, self) != take_free {
+                                index += 1;
+                                continue;
+                            }
+                            reached_by[usize::from(to)] = Some(step);
+                            if self.surplus(to) < 0 {
+                                return Some(path_to(to, &reached_by));
+                            }
+                            unseen.swap_remove(index);
+                            if take_free { reached.push(to) } else { paid.push(to) }
+                        }
+                    }
+                }
+            }
+            reached = paid;
+        }
+        None
+    }
+
+    /// Whether the receiver of `step` does not hold the slot yet and may.
+    fn may_take(&self, step: &Handover) -> bool {
+        !self.set(step.slot).contains(&step.to) && self.may_hand(step.slot, step.from, step.to)
+    }
+
+    /// Whether `slot` may go from its holder `from` to `to`, which does not hold it.
+    fn may_hand(&self, slot: usize, from: u16, to: u16) -> bool {
+        let (giving, taking) = (self.rack_of[usize::from(from)], self.rack_of[usize::from(to)]);
+        giving == taking
+            || (self.held(slot, giving) > self.bounds[giving].least
+                && self.held(slot, taking) < self.bounds[taking].most)
+    }
+
+    /// Replicas of `slot` in `rack`.
+    fn held(&self, slot: usize, rack: usize) -> usize {
+        let in_rack =
+            |&&member: &&u16| member != VACANT && self.rack_of[usize::from(member)] == rack;
+        self.set(slot).iter().filter(in_rack).count()
+    }
+
+    fn held_before(&self, slot: usize, member: u16) -> bool {
+        self.before[slot * self.width..(slot + 1) * self.width].contains(&member)
+    }
+
+    fn set(&self, slot: usize) -> &[u16] {
+        &self.sets[slot * self.width..(slot + 1) * self.width]
+    }
+
+    /// How far `member` is above its quota.
+    fn surplus(&self, member: u16) -> i64 {
+        let member = usize::from(member);
+        i64::from(self.load[member]) - i64::from(self.quota[member])
+    }
+
+    /// Puts `to` in the place of `from`; either may be [`VACANT`].
+    fn replace(&mut self, slot: usize, from: u16, to: u16) {
+        let set = &mut self.sets[slot * self.width..(slot + 1) * self.width];
+        assert!(to == VACANT || !set.contains(&to), "a member holds a slot once");
+        let place = set.iter_mut().find(|place| **place == from);
+        *place.expect("invariant: only what is held is handed over") = to;
+        if from != VACANT {
+            self.load[usize::from(from)] -= 1;
+        }
+        if to != VACANT {
+            self.load[usize::from(to)] += 1;
+        }
+    }
+}
+
+/// One slot that goes from one member to another.
+#[derive(Clone, Copy, Debug)]
+struct Handover {
+    slot: usize,
+    from: u16,
+    to: u16,
+}
+
+impl Handover {
+    /// Whether no more replicas end up in a new place: the giver received the slot only now, or
+    /// the receiver gets back what it held before.
+    fn moves_nothing_more(&self, assignment: &Assignment) -> bool {
+        !assignment.held_before(self.slot, self.from)
+            || assignment.held_before(self.slot, self.to)
+    }
+}
+
+fn distinct_slots(path: &[Handover]) -> bool {
+    let mut slots: Vec<usize> = path.iter().map(|step| step.slot).collect();
+    slots.sort_unstable();
+    slots.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// Follows the handovers that led to `member` back to where they started.
+fn path_to(member: u16, reached_by: &[Option<Handover>]) -> Vec<Handover> {
+    let mut path = Vec::new();
+    let mut at = member;
+    while let Some(handover) = reached_by[usize::from(at)] {
+        path.push(handover);
+        at = handover.from;
+    }
+    path
+}
+
+/// Water level over the racks: every rack holds as many replicas as it has members, up to a level
+/// that is the same for all; the level's last layer is spread over the racks that reach it.
+fn rack_bounds(sizes: &[usize], width: usize) -> Vec<Bounds> {
+    let below = |level: usize| sizes.iter().map(|&size| size.min(level)).sum::<usize>();
+    let level = (1..=width).find(|&level| below(level) >= width).unwrap_or(width);
+    let layer_is_full = below(level) == width;
+    sizes
+        .iter()
+        .map(|&size| {
+            let most = size.min(level);
+            Bounds { least: if layer_is_full { most } else { size.min(level - 1) }, most }
+        })
+        .collect()
+}
+
+/// Replicas that each member shall hold: what the racks' lower bounds demand, then always one more
+/// for the least loaded member whose rack has room. Of equals, those with the higher `load` get
+/// more, so that the fewest replicas move.
+fn quotas(width: usize, rack_of: &[usize], bounds: &[Bounds], load: &[u32]) -> Vec<u32> {
+    let mut quota = vec![0_u32; rack_of.len()];
+    let mut given = 0;
+    for (rack, bounds) in bounds.iter().enumerate() {
+        let mut members: Vec<usize> =
+            (0..rack_of.len()).filter(|&member| rack_of[member] == rack).collect();
+        members.sort_by_key(|&member| (Reverse(load[member]), member));
+        let demanded = bounds.least * SLOT_COUNT;
+        for (place, &member) in members.iter().enumerate() {
+            let extra = usize::from(place < demanded % members.len());
+            quota[member] = (demanded / members.len() + extra) as u32;
+        }
+        given += demanded;
+    }
+    let mut room: Vec<usize> = bounds.iter().map(|b| (b.most - b.least) * SLOT_COUNT).collect();
+    let by_need = |member: usize, quota: u32| Reverse((quota, Reverse(load[member]), member));
+    let mut queue: BinaryHeap<_> =
+        quota.iter().enumerate().map(|(member, &quota)| by_need(member, quota)).collect();
+    while given < SLOT_COUNT * width {
+        let Reverse((_, _, member)) =
+            queue.pop().expect("invariant: the racks have room for the width");
+        let rack = rack_of[member];
+        if room[rack] > 0 && (quota[member] as usize) < SLOT_COUNT {
+            room[rack] -= 1;
+            quota[member] += 1;
+            given += 1;
+            queue.push(by_need(member, quota[member]));
+        }
+    }
+    quota
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn racks_fill_up_level_by_level() {
+        let bounds = |sizes: &[usize], width| -> Vec<(usize, usize)> {
+            rack_bounds(sizes, width).iter().map(|b| (b.least, b.most)).collect()
+        };
+        assert_eq!(bounds(&[5, 5, 5], 3), [(1, 1), (1, 1), (1, 1)]);
+        assert_eq!(bounds(&[5, 5, 5, 5], 3), [(0, 1); 4]);
+        assert_eq!(bounds(&[3], 3), [(3, 3)]);
+        assert_eq!(bounds(&[9, 9], 3), [(1, 2), (1, 2)]);
+        assert_eq!(bounds(&[1, 10], 3), [(1, 1), (2, 2)]);
+        assert_eq!(bounds(&[1, 10, 10], 4), [(1, 1), (1, 2), (1, 2)]);
+    }
+}

@@ -1,0 +1,237 @@
+//! Placement: which members hold a replica of which slot.
+//!
+//! Each datacentre places all slots by itself, over its own members. Placement is a pure function
+//! of the members (and, for a change, of the placement before it), so every node computes the same
+//! one and nothing about it needs to be agreed on beyond the member list.
+//!
+//! Guaranteed for every datacentre:
+//! * a slot has as many replicas as the replication factor asks for, or one on every member when
+//!   there are fewer; always on distinct members;
+//! * replicas spread over racks as evenly as the racks' sizes allow: distinct racks when there are
+//!   at least as many racks as replicas, else no rack holds a second replica of a slot before
+//!   every rack holds a first one, and so on;
+//! * within what that allows, every member holds the same number of replicas, give or take one,
+//!   and comes first for the same number of slots, give or take one. Racks of unequal sizes can
+//!   make this infeasible: a rack that must hold a replica of every slot shares it among however
+//!   few members it has. Then the load is as even as the racks allow;
+//! * [`Placement::add`] and [`Placement::remove`] move the fewest replicas that restore the above,
+//!   between two members that both stay only when it cannot be restored otherwise.
+//!
+//! Neighbouring slots share their replica set where possible, which keeps the list of slot ranges
+//! that clients read short.
+
+mod assignment;
+mod primaries;
+#[cfg(test)]
+mod tests;
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+
+use quorate_proto::{NodeId, Slot, message::Member, slot::SLOTS};
+
+use assignment::{Assignment, VACANT};
+
+/// What placement needs to know of a member.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RingMember {
+    /// Identity.
+    pub id: NodeId,
+    /// Datacentre.
+    pub datacentre: String,
+    /// Rack inside the datacentre.
+    pub rack: String,
+}
+
+impl From<&Member> for RingMember {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.id,
+            datacentre: member.datacentre.clone(),
+            rack: member.rack.clone(),
+        }
+    }
+}
+
+/// How many replicas of a slot each datacentre holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replication {
+    default: u16,
+    by_datacentre: BTreeMap<String, u16>,
+}
+
+impl Replication {
+    /// `factor` replicas in each datacentre; at least one.
+    pub fn everywhere(factor: u16) -> Self {
+        Self { default: factor.max(1), by_datacentre: BTreeMap::new() }
+    }
+
+    /// The same, but `factor` replicas in `datacentre`.
+    #[must_use]
+    pub fn with(mut self, datacentre: &str, factor: u16) -> Self {
+        self.by_datacentre.insert(datacentre.into(), factor.max(1));
+        self
+    }
+
+    /// Replicas in `datacentre`.
+    pub fn factor(&self, datacentre: &str) -> u16 {
+        self.by_datacentre.get(datacentre).copied().unwrap_or(self.default)
+    }
+}
+
+/// The replica sets of all slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    replication: Replication,
+    datacentres: BTreeMap<String, DatacentreRing>,
+}
+
+/// Why a change of members was not carried out. The placement is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RingError {
+    /// The member to add is in the placement.
+    #[error("node {0} is a member already")]
+    AlreadyMember(NodeId),
+    /// The member to remove is not in the placement.
+    #[error("node {0} is not a member")]
+    NotMember(NodeId),
+}
+
+/// Places all slots over `members` from scratch. The order of `members` has no influence; of two
+/// members with one id the first in their order by datacentre and rack counts.
+pub fn place<'a>(
+    members: impl IntoIterator<Item = &'a RingMember>,
+    replication: &Replication,
+) -> Placement {
+    let mut sorted: Vec<&RingMember> = members.into_iter().collect();
+    sorted.sort();
+    sorted.dedup_by_key(|member| member.id);
+
+    let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
+    for member in sorted {
+        by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
+    }
+    let datacentres = by_datacentre
+        .into_iter()
+        .map(|(name, members)| {
+            let ring = DatacentreRing::new(members, replication.factor(name), None);
+            (name.into(), ring)
+        })
+        .collect();
+    Placement { replication: replication.clone(), datacentres }
+}
+
+impl Placement {
+    /// Names of the datacentres, sorted.
+    pub fn datacentres(&self) -> impl Iterator<Item = &str> {
+        self.datacentres.keys().map(String::as_str)
+    }
+
+    /// Members, sorted by datacentre, then by id.
+    pub fn members(&self) -> impl Iterator<Item = &RingMember> {
+        self.datacentres.values().flat_map(|ring| &ring.members)
+    }
+
+    /// The members of `datacentre` that hold `slot`, in order of preference. The first one is
+    /// called the slot's primary there.
+    pub fn replicas(&self, datacentre: &str, slot: Slot) -> impl Iterator<Item = NodeId> {
+        let ring = self.datacentres.get(datacentre);
+        ring.into_iter().flat_map(move |ring| ring.replicas(slot))
+    }
+
+    /// Places the slots over one more member.
+    pub fn add(&mut self, member: RingMember) -> Result<(), RingError> {
+        if self.members().any(|known| known.id == member.id) {
+            return Err(RingError::AlreadyMember(member.id));
+        }
+        let name = member.datacentre.clone();
+        let before = self.datacentres.get(&name);
+        let mut members = before.map_or_else(Vec::new, |ring| ring.members.clone());
+        members.push(member);
+        members.sort_by_key(|member| member.id);
+        let ring = DatacentreRing::new(members, self.replication.factor(&name), before);
+        self.datacentres.insert(name, ring);
+        Ok(())
+    }
+
+    /// Places the slots over one member less.
+    pub fn remove(&mut self, id: NodeId) -> Result<(), RingError> {
+        let holds = |ring: &DatacentreRing| ring.members.iter().any(|member| member.id == id);
+        let Some((name, before)) = self.datacentres.iter().find(|(_, ring)| holds(ring)) else {
+            return Err(RingError::NotMember(id));
+        };
+        let name = name.clone();
+        let mut members = before.members.clone();
+        members.retain(|member| member.id != id);
+        if members.is_empty() {
+            self.datacentres.remove(&name);
+        } else {
+            let ring = DatacentreRing::new(members, self.replication.factor(&name), Some(before));
+            self.datacentres.insert(name, ring);
+        }
+        Ok(())
+    }
+}
+
+/// The placement inside one datacentre.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct DatacentreRing {
+    /// Sorted by id. Positions in this list stand for members below.
+    members: Vec<RingMember>,
+    /// Replicas of each slot.
+    width: usize,
+    /// For each slot `width` positions in `members`, in order of preference.
+    sets: Vec<u16>,
+}
+
+impl DatacentreRing {
+    /// Places all slots over `members`, staying as close to `before` as the guarantees allow.
+    fn new(members: Vec<RingMember>, factor: u16, before: Option<&Self>) -> Self {
+        let width = usize::from(factor).min(members.len());
+        let before = before.map(|ring| ring.carried_over(&members, width));
+
+        let mut assignment = Assignment::new(&members, width, before.as_deref());
+        assignment.settle();
+
+        let previous: Option<Vec<u16>> =
+            before.map(|sets| sets.chunks_exact(width).map(|set| set[0]).collect());
+        let sets = primaries::order(assignment.into_sets(), width, members.len(), previous);
+        Self { members, width, sets }
+    }
+
+    /// The sets of this ring in terms of positions in `members`, `width` to a slot. Places of
+    /// members that left and places that are new are vacant.
+    fn carried_over(&self, members: &[RingMember], width: usize) -> Vec<u16> {
+        let positions: Vec<Option<u16>> = self
+            .members
+            .iter()
+            .map(|old| {
+                let position = members.binary_search_by_key(&old.id, |member| member.id);
+                position.ok().map(|position| position as u16)
+            })
+            .collect();
+        let mut sets = Vec::with_capacity(usize::from(SLOTS) * width);
+        for set in self.sets.chunks_exact(self.width) {
+            // A vacant first place keeps its place: it says that the slot lost its primary.
+            let kept = set.iter().enumerate().filter_map(|(place, &old)| {
+                let position = positions[usize::from(old)];
+                if place == 0 { Some(position.unwrap_or(VACANT)) } else { position }
+            });
+            let start = sets.len();
+            sets.extend(kept);
+            if sets.len() - start > width {
+                // One member fewer than replicas: the vacant place goes.
+                let vacant = sets[start..].iter().position(|&position| position == VACANT);
+                sets.remove(start + vacant.expect("invariant: only a leaving member shrinks sets"));
+            }
+            sets.resize(start + width, VACANT);
+        }
+        sets
+    }
+
+    fn replicas(&self, slot: Slot) -> impl Iterator<Item = NodeId> {
+        let start = slot.index() * self.width;
+        let set = &self.sets[start..start + self.width];
+        set.iter().map(|&position| self.members[usize::from(position)].id)
+    }
+}

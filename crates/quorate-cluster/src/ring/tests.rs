@@ -1,0 +1,317 @@
+//! Properties of placement, over random members, racks and sequences of changes.
+
+use alloc::{collections::BTreeSet, format, vec, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SLOT_COUNT: usize = SLOTS as usize;
+
+fn member(id: u128, datacentre: usize, rack: usize) -> RingMember {
+    RingMember {
+        // Ids are random in life; spread them so that their order is unlike the order of joining.
+        id: NodeId(id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
+        datacentre: format!("dc{datacentre}"),
+        rack: format!("rack{rack}"),
+    }
+}
+
+/// Members of one datacentre, `sizes[r]` of them in rack r.
+fn racks(sizes: &[usize]) -> Vec<RingMember> {
+    let mut members = Vec::new();
+    for (rack, &size) in sizes.iter().enumerate() {
+        for _ in 0..size {
+            members.push(member(members.len() as u128 + 1, 0, rack));
+        }
+    }
+    members
+}
+
+fn factor(factor: u16) -> Replication {
+    Replication::everywhere(factor)
+}
+
+fn spread(counts: &[u32]) -> u32 {
+    counts.iter().max().unwrap() - counts.iter().min().unwrap()
+}
+
+/// Replicas held, and first places held, by each member of the datacentre.
+fn counts(placement: &Placement, datacentre: &str) -> (Vec<u32>, Vec<u32>) {
+    let ring = &placement.datacentres[datacentre];
+    let mut held = vec![0; ring.members.len()];
+    let mut first = vec![0; ring.members.len()];
+    for set in ring.sets.chunks_exact(ring.width) {
+        first[usize::from(set[0])] += 1;
+        for &position in set {
+            held[usize::from(position)] += 1;
+        }
+    }
+    (held, first)
+}
+
+/// What must hold of every placement.
+fn check_sets(placement: &Placement) {
+    for (name, ring) in &placement.datacentres {
+        let width = usize::from(placement.replication.factor(name)).min(ring.members.len());
+        assert_eq!(ring.width, width, "{name}");
+        assert_eq!(ring.sets.len(), width * SLOT_COUNT);
+        let rack_names: BTreeSet<&str> = ring.members.iter().map(|m| m.rack.as_str()).collect();
+        for set in ring.sets.chunks_exact(width) {
+            let distinct: BTreeSet<u16> = set.iter().copied().collect();
+            assert_eq!(distinct.len(), width, "distinct members");
+            let held = |rack: &str| {
+                set.iter().filter(|&&p| ring.members[usize::from(p)].rack == rack).count()
+            };
+            let size = |rack: &str| ring.members.iter().filter(|m| m.rack == rack).count();
+            let most = rack_names.iter().map(|rack| held(rack)).max().unwrap();
+            if width <= rack_names.len() {
+                assert_eq!(most, 1, "distinct racks");
+            }
+            for rack in &rack_names {
+                // A rack may hold two fewer than another one only when it has no more members.
+                assert!(held(rack) + 1 >= most || held(rack) == size(rack), "even racks");
+            }
+        }
+    }
+}
+
+/// Replicas that are on a member now and were not before.
+fn moved(before: &Placement, after: &Placement, datacentre: &str) -> usize {
+    Slot::all()
+        .map(|slot| {
+            let old: Vec<NodeId> = before.replicas(datacentre, slot).collect();
+            after.replicas(datacentre, slot).filter(|id| !old.contains(id)).count()
+        })
+        .sum()
+}
+
+/// The fewest replicas that can move: what each member holds more than before.
+fn fewest_moves(before: &Placement, after: &Placement, datacentre: &str) -> usize {
+    let held = |placement: &Placement| -> BTreeMap<NodeId, u32> {
+        let Some(ring) = placement.datacentres.get(datacentre) else { return BTreeMap::new() };
+        let counts = counts(placement, datacentre).0;
+        ring.members.iter().zip(counts).map(|(member, count)| (member.id, count)).collect()
+    };
+    let old = held(before);
+    held(after)
+        .into_iter()
+        .map(|(id, count)| count.saturating_sub(old.get(&id).copied().unwrap_or(0)) as usize)
+        .sum()
+}
+
+fn check_balance(placement: &Placement, datacentre: &str) {
+    let (held, first) = counts(placement, datacentre);
+    assert!(spread(&held) <= 1, "replicas held {held:?}");
+    assert!(spread(&first) <= 1, "first places {first:?}");
+}
+
+fn check_movement(before: &Placement, after: &Placement, datacentre: &str) {
+    let moved = moved(before, after, datacentre);
+    let fewest = fewest_moves(before, after, datacentre);
+    assert!(moved * 100 <= fewest * 105 + 1_600, "{moved} replicas moved, at least {fewest} must");
+}
+
+#[test]
+fn three_members_hold_everything_in_a_few_ranges() {
+    let placement = place(&racks(&[1, 1, 1]), &factor(3));
+    check_sets(&placement);
+    check_balance(&placement, "dc0");
+    let ring = &placement.datacentres["dc0"];
+    let sets: Vec<&[u16]> = ring.sets.chunks_exact(3).collect();
+    let ranges = 1 + sets.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert_eq!(ranges, 6, "three primaries, two successors each");
+}
+
+#[test]
+fn a_single_member_holds_every_slot() {
+    let members = racks(&[1]);
+    let placement = place(&members, &factor(3));
+    let slot = Slot::of_key(b"key");
+    assert_eq!(placement.replicas("dc0", slot).collect::<Vec<_>>(), [members[0].id]);
+    assert_eq!(placement.replicas("elsewhere", slot).count(), 0);
+}
+
+#[test]
+fn a_hundred_members_are_placed_evenly_in_short_order() {
+    let placement = place(&racks(&[20; 5]), &factor(3));
+    check_sets(&placement);
+    check_balance(&placement, "dc0");
+    let sets: Vec<&[u16]> = placement.datacentres["dc0"].sets.chunks_exact(3).collect();
+    let ranges = 1 + sets.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    assert!(ranges <= 2_000, "{ranges} ranges for clients to read");
+}
+
+#[test]
+fn the_load_of_a_lost_member_falls_on_many() {
+    let placement = place(&racks(&[1; 24]), &factor(3));
+    let ring = &placement.datacentres["dc0"];
+    for lost in 0..24 {
+        let sets = ring.sets.chunks_exact(3).filter(|set| set.contains(&lost));
+        let companions: BTreeSet<u16> = sets.flatten().copied().collect();
+        assert!(companions.len() >= 9, "{} share slots with {lost}", companions.len());
+    }
+}
+
+#[test]
+fn a_small_rack_gives_what_it_can() {
+    // Every slot needs the lone member; the others share the rest evenly.
+    let placement = place(&racks(&[1, 4, 4]), &factor(3));
+    check_sets(&placement);
+    let (held, first) = counts(&placement, "dc0");
+    let mut sorted = held.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, [vec![4_096; 8], vec![16_384]].concat());
+    assert!(spread(&first) <= 1, "first places are even all the same: {first:?}");
+}
+
+#[test]
+fn a_new_rack_takes_one_replica_of_every_slot() {
+    let mut placement = place(&racks(&[2, 2]), &factor(3));
+    let before = placement.clone();
+    placement.add(member(100, 0, 7)).unwrap();
+    check_sets(&placement);
+    assert_eq!(moved(&before, &placement, "dc0"), SLOT_COUNT);
+}
+
+#[test]
+fn factors_differ_by_datacentre() {
+    let members: Vec<RingMember> =
+        (0..12).map(|i| member(i + 1, i as usize % 2, i as usize % 3)).collect();
+    let placement = place(&members, &factor(3).with("dc1", 2));
+    check_sets(&placement);
+    let slot = Slot::of_key(b"key");
+    assert_eq!(placement.replicas("dc0", slot).count(), 3);
+    assert_eq!(placement.replicas("dc1", slot).count(), 2);
+    assert_eq!(placement.datacentres().collect::<Vec<_>>(), ["dc0", "dc1"]);
+}
+
+#[test]
+fn changes_that_make_no_sense_change_nothing() {
+    let members = racks(&[2, 2]);
+    let mut placement = place(&members, &factor(2));
+    let before = placement.clone();
+    assert_eq!(
+        placement.add(members[0].clone()),
+        Err(RingError::AlreadyMember(members[0].id))
+    );
+    assert_eq!(placement.remove(NodeId(5)), Err(RingError::NotMember(NodeId(5))));
+    assert_eq!(placement, before);
+}
+
+#[test]
+fn the_last_member_takes_its_datacentre_along() {
+    let mut placement = place(&[member(1, 0, 0), member(2, 1, 0)], &factor(3));
+    placement.remove(member(2, 1, 0).id).unwrap();
+    assert_eq!(placement.datacentres().collect::<Vec<_>>(), ["dc0"]);
+    assert_eq!(placement.members().count(), 1);
+}
+
+/// Racks whose sizes make balance feasible: equal ones.
+fn equal_racks() -> impl Strategy<Value = Vec<usize>> {
+    (1..=6_usize, 1..=5_usize).prop_map(|(racks, size)| vec![size; racks])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn equal_members_hold_equal_shares(sizes in equal_racks(), rf in 1..=5_u16) {
+        let placement = place(&racks(&sizes), &factor(rf));
+        check_sets(&placement);
+        check_balance(&placement, "dc0");
+    }
+
+    #[test]
+    fn any_racks_are_spread_over(
+        sizes in prop::collection::vec(1..=6_usize, 1..=6),
+        rf in 1..=5_u16,
+    ) {
+        let placement = place(&racks(&sizes), &factor(rf));
+        check_sets(&placement);
+        // Inside a rack all members are equal.
+        let ring = &placement.datacentres["dc0"];
+        let held = counts(&placement, "dc0").0;
+        for rack in 0..sizes.len() {
+            let rack = format!("rack{rack}");
+            let in_rack = ring.members.iter().zip(&held).filter(|(m, _)| m.rack == rack);
+            let held: Vec<u32> = in_rack.map(|(_, &held)| held).collect();
+            prop_assert!(spread(&held) <= 1, "{rack} holds {held:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_members_has_no_influence(
+        members in Just(racks(&[3, 2, 4])).prop_shuffle(),
+    ) {
+        prop_assert_eq!(place(&members, &factor(3)), place(&racks(&[3, 2, 4]), &factor(3)));
+    }
+
+    #[test]
+    fn one_rack_grows_and_shrinks_with_the_fewest_moves(
+        start in 1..=8_usize,
+        rf in 1..=4_u16,
+        changes in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..6),
+    ) {
+        let mut placement = place(&racks(&[start]), &factor(rf));
+        for (number, (grow, index)) in changes.into_iter().enumerate() {
+            let before = placement.clone();
+            let members: Vec<RingMember> = placement.members().cloned().collect();
+            let leaving = if grow || members.len() == 1 {
+                placement.add(member(1_000 + number as u128, 0, 0)).unwrap();
+                None
+            } else {
+                let leaving = index.get(&members).id;
+                placement.remove(leaving).unwrap();
+                Some(leaving)
+            };
+            check_sets(&placement);
+            check_balance(&placement, "dc0");
+            check_movement(&before, &placement, "dc0");
+            prop_assert!(leaving.is_none_or(|id| placement.members().all(|m| m.id != id)));
+        }
+    }
+
+    #[test]
+    fn racks_grow_and_shrink_with_few_moves(
+        sizes in prop::collection::vec(1..=4_usize, 3..=6),
+        rf in 1..=3_u16,
+        changes in prop::collection::vec(
+            (any::<bool>(), 0..6_usize, any::<prop::sample::Index>()),
+            1..6,
+        ),
+    ) {
+        let mut placement = place(&racks(&sizes), &factor(rf));
+        for (number, (grow, rack, index)) in changes.into_iter().enumerate() {
+            let before = placement.clone();
+            let members: Vec<RingMember> = placement.members().cloned().collect();
+            if grow || members.len() == 1 {
+                placement.add(member(1_000 + number as u128, 0, rack)).unwrap();
+            } else {
+                placement.remove(index.get(&members).id).unwrap();
+            }
+            check_sets(&placement);
+            let racks_before: BTreeSet<&str> = before.members().map(|m| m.rack.as_str()).collect();
+            let racks_after: BTreeSet<&str> = placement.members().map(|m| m.rack.as_str()).collect();
+            // While racks come and go below the factor, spreading decides what moves, not balance.
+            if racks_before.len().min(racks_after.len()) >= usize::from(rf) {
+                check_movement(&before, &placement, "dc0");
+            }
+        }
+    }
+}
+
+#[test]
+fn zz_measure() {
+    for (sizes, rf) in [(vec![2,2,2,2],3), (vec![1;6],3), (vec![3,3,3],3), (vec![3,3,3],2), (vec![5;4],3),(vec![1;3],2),(vec![2;3],2),(vec![10;5],3),(vec![4,4],3)] {
+        let members = racks(&sizes);
+        let before = place(&members, &factor(rf));
+        let mut after = before.clone();
+        after.add(member(1000, 0, 0)).unwrap();
+        let mut less = before.clone();
+        less.remove(members[0].id).unwrap();
+        let mut new = before.clone();
+        new.add(member(1000, 0, 99)).unwrap();
+        std::println!("{sizes:?} rf{rf} add {}/{} remove {}/{} newrack {}/{}", moved(&before,&after,"dc0"), fewest_moves(&before,&after,"dc0"), moved(&before,&less,"dc0"), fewest_moves(&before,&less,"dc0"), moved(&before,&new,"dc0"), fewest_moves(&before,&new,"dc0"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Error texts about commands as such, in the words of Redis 7.
+
+use alloc::{format, string::String};
+use core::fmt;
+
+use crate::resp::Command;
+
+/// Longest part of a client's words that an error repeats.
+const ECHO_LENGTH_MAX: usize = 128;
+
+/// The command has the wrong number of arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrongArity {
+    pub(super) command: &'static str,
+    pub(super) subcommand: Option<&'static str>,
+}
+
+impl fmt::Display for WrongArity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ERR wrong number of arguments for '{}", self.command)?;
+        if let Some(subcommand) = self.subcommand {
+            write!(f, "|{subcommand}")?;
+        }
+        f.write_str("' command")
+    }
+}
+
+/// There is no such command.
+pub struct UnknownCommand<'a>(pub &'a Command);
+
+impl fmt::Display for UnknownCommand<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(command) = self;
+        let name = echo(command.name(), ECHO_LENGTH_MAX);
+        write!(
+            f,
+            "ERR unknown command '{name}', with args beginning with: "
+        )?;
+        let mut length = 0;
+        for argument in command.args().skip(1) {
+            if length >= ECHO_LENGTH_MAX {
+                break;
+            }
+            let shown = format!("'{}' ", echo(argument, ECHO_LENGTH_MAX - length));
+            length += shown.len();
+            f.write_str(&shown)?;
+        }
+        Ok(())
+    }
+}
+
+/// The text for a container command without such a subcommand.
+pub fn unknown_subcommand(command: &Command) -> String {
+    let name = echo(command.get(1).unwrap_or_default(), ECHO_LENGTH_MAX);
+    let container = echo(command.name(), ECHO_LENGTH_MAX).to_ascii_uppercase();
+    format!("ERR unknown subcommand '{name}'. Try {container} HELP.")
+}
+
+fn echo(bytes: &[u8], length_max: usize) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(length_max)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_redis() {
+        let command = Command::from_args(["FOO", "a", "b"]);
+        assert_eq!(
+            UnknownCommand(&command).to_string(),
+            "ERR unknown command 'FOO', with args beginning with: 'a' 'b' "
+        );
+        assert_eq!(
+            unknown_subcommand(&Command::from_args(["client", "nope"])),
+            "ERR unknown subcommand 'nope'. Try CLIENT HELP."
+        );
+        let arity = WrongArity {
+            command: "client",
+            subcommand: Some("setname"),
+        };
+        assert_eq!(
+            arity.to_string(),
+            "ERR wrong number of arguments for 'client|setname' command"
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! The command table: one row for every command.
+//!
+//! A row says what clients are told of a command (arity, flags, key positions, documentation) and
+//! what the router must know: how the command reaches its keys ([`Routing`]), and whether what it
+//! writes depends on what it reads ([`Class`]).
+
+mod errors;
+mod keys;
+mod reply;
+mod table;
+
+pub use errors::{UnknownCommand, WrongArity, unknown_subcommand};
+pub use keys::{KeysError, keys};
+pub use reply::{write_count, write_docs, write_info, write_list};
+pub use table::{all, lookup, lookup_row};
+
+use crate::resp::Command;
+
+/// Whether a command writes, and what its effect depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Changes nothing.
+    Read,
+    /// Its effect does not depend on the state it finds (its reply may).
+    Write,
+    /// Its effect depends on the state it finds, so the executor must know the newest.
+    ReadModifyWrite,
+}
+
+impl Class {
+    /// Whether commands of this class change data.
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Read)
+    }
+}
+
+/// How the replies of a split command are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// One array with a value for each key, in the client's order.
+    Values,
+    /// The sum of integers.
+    Sum,
+    /// `OK` when every part is.
+    Ok,
+}
+
+/// How a command reaches its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// Answered by the node that the client is connected to.
+    Session,
+    /// Executed where its only key is.
+    Key,
+    /// Split by slot, the replies joined; keys start at argument 1.
+    Split(Join),
+    /// Executed whole when all keys are in one slot, else as a sequence of commands.
+    Composite,
+    /// Works on the whole keyspace.
+    Keyspace,
+}
+
+/// Properties of a command, as clients see them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    pub(crate) const NONE: Self = Self(0);
+    pub(crate) const WRITE: Self = Self(1);
+    pub(crate) const READONLY: Self = Self(2);
+    pub(crate) const DENYOOM: Self = Self(4);
+    pub(crate) const NOSCRIPT: Self = Self(8);
+    pub(crate) const LOADING: Self = Self(16);
+    pub(crate) const STALE: Self = Self(32);
+    pub(crate) const FAST: Self = Self(64);
+    pub(crate) const NO_AUTH: Self = Self(128);
+    pub(crate) const ALLOW_BUSY: Self = Self(256);
+    pub(crate) const MOVABLE_KEYS: Self = Self(512);
+    pub(crate) const DANGEROUS: Self = Self(1024);
+    /// Only for pieces of other commands; clients may not send it.
+    pub(crate) const INTERNAL: Self = Self(2048);
+
+    /// Names in the order in which Redis lists them; `DANGEROUS` and `INTERNAL` have none.
+    pub(crate) const NAMES: [(Self, &'static str); 10] = [
+        (Self::WRITE, "write"),
+        (Self::READONLY, "readonly"),
+        (Self::DENYOOM, "denyoom"),
+        (Self::NOSCRIPT, "noscript"),
+        (Self::LOADING, "loading"),
+        (Self::STALE, "stale"),
+        (Self::FAST, "fast"),
+        (Self::NO_AUTH, "no_auth"),
+        (Self::ALLOW_BUSY, "allow_busy"),
+        (Self::MOVABLE_KEYS, "movablekeys"),
+    ];
+
+    pub(crate) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// The family that a command is documented under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Any kind of key.
+    Generic,
+    /// Strings and counters.
+    String,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
+    /// The connection itself.
+    Connection,
+    /// The server.
+    Server,
+    /// The cluster.
+    Cluster,
+}
+
+impl Group {
+    /// The name used in `COMMAND DOCS`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::Hash => "hash",
+            Self::Set => "set",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Where the keys stand: first, last (negative: from the end) and their distance. All zero: none.
+pub type KeyPositions = (i8, i8, i8);
+
+/// A subcommand of a container such as `CLIENT`.
+#[derive(Clone, Copy, Debug)]
+pub struct Subcommand {
+    /// Name, in lower case.
+    pub name: &'static str,
+    /// Number of arguments, both names included; negative: at least that many.
+    pub arity: i8,
+    /// What it does.
+    pub summary: &'static str,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Name, in lower case.
+    pub name: &'static str,
+    /// Number of arguments, the name included; negative: at least that many.
+    pub arity: i8,
+    /// Properties.
+    pub flags: Flags,
+    /// Where its keys stand.
+    pub key_positions: KeyPositions,
+    /// Family.
+    pub group: Group,
+    /// Version of Redis that introduced it.
+    pub since: &'static str,
+    /// Cost.
+    pub complexity: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    /// Whether and how it writes; see [`Spec::class_of`].
+    class: Class,
+    /// How it reaches its keys.
+    pub routing: Routing,
+    /// Subcommands of a container.
+    pub subcommands: &'static [Subcommand],
+}
+
+impl Spec {
+    /// Whether a command with `length` arguments, the name included, may be executed.
+    pub fn check_arity(&self, length: usize) -> Result<(), WrongArity> {
+        arity_fits(self.arity, length)
+            .then_some(())
+            .ok_or(WrongArity {
+                command: self.name,
+                subcommand: None,
+            })
+    }
+
+    /// The class of one command of this row.
+    pub fn class_of(&self, command: &Command) -> Class {
+        // Only a SET without options writes the same whatever was there before.
+        if self.class == Class::Write && self.name == "set" && command.len() > 3 {
+            return Class::ReadModifyWrite;
+        }
+        self.class
+    }
+
+    /// Whether clients may not send the command.
+    pub fn is_internal(&self) -> bool {
+        self.flags.has(Flags::INTERNAL)
+    }
+
+    /// Finds and checks the subcommand of a container command.
+    pub fn subcommand(&self, command: &Command) -> Result<&'static Subcommand, SubcommandError> {
+        let name = command.get(1).unwrap_or_default();
+        let found = self
+            .subcommands
+            .iter()
+            .find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
+        let Some(row) = found else {
+            return Err(SubcommandError::Unknown);
+        };
+        if arity_fits(row.arity, command.len()) {
+            Ok(row)
+        } else {
+            let subcommand = Some(row.name);
+            Err(SubcommandError::Arity(WrongArity {
+                command: self.name,
+                subcommand,
+            }))
+        }
+    }
+}
+
+/// Why a container command cannot be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubcommandError {
+    /// There is no such subcommand.
+    Unknown,
+    /// It has the wrong number of arguments.
+    Arity(WrongArity),
+}
+
+fn arity_fits(arity: i8, length: usize) -> bool {
+    let bound = usize::from(arity.unsigned_abs());
+    if arity < 0 {
+        length >= bound
+    } else {
+        length == bound
+    }
+}

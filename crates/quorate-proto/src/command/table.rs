@@ -1,0 +1,365 @@
+//! The rows, and finding one by name.
+
+use super::{
+    Class::{self, Read, ReadModifyWrite as Rmw, Write},
+    Flags, Group, Join, KeyPositions, Routing, Spec, Subcommand,
+};
+
+const ONE: KeyPositions = (1, 1, 1);
+const TWO: KeyPositions = (1, 2, 1);
+const MANY: KeyPositions = (1, -1, 1);
+const PAIRS: KeyPositions = (1, -1, 2);
+const NO_KEYS: KeyPositions = (0, 0, 0);
+
+const R: Flags = Flags::READONLY;
+const RF: Flags = R.with(Flags::FAST);
+const W: Flags = Flags::WRITE;
+const WF: Flags = W.with(Flags::FAST);
+const WD: Flags = W.with(Flags::DENYOOM);
+const WDF: Flags = WD.with(Flags::FAST);
+const STATUS: Flags = Flags::LOADING.with(Flags::STALE);
+const STATUS_FAST: Flags = STATUS.with(Flags::FAST);
+const HANDSHAKE: Flags = STATUS_FAST
+    .with(Flags::NOSCRIPT)
+    .with(Flags::NO_AUTH)
+    .with(Flags::ALLOW_BUSY);
+
+/// A command on one key.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one argument a column of the table"
+)]
+const fn key(
+    name: &'static str,
+    arity: i8,
+    flags: Flags,
+    class: Class,
+    group: Group,
+    since: &'static str,
+    complexity: &'static str,
+    summary: &'static str,
+) -> Spec {
+    Spec {
+        name,
+        arity,
+        flags,
+        key_positions: ONE,
+        group,
+        since,
+        complexity,
+        summary,
+        class,
+        routing: Routing::Key,
+        subcommands: &[],
+    }
+}
+
+/// A command on several keys.
+const fn routed(spec: Spec, key_positions: KeyPositions, routing: Routing) -> Spec {
+    Spec {
+        key_positions,
+        routing,
+        ..spec
+    }
+}
+
+/// A command about the connection or the node.
+const fn session(
+    name: &'static str,
+    arity: i8,
+    flags: Flags,
+    group: Group,
+    since: &'static str,
+    summary: &'static str,
+) -> Spec {
+    let spec = key(name, arity, flags, Read, group, since, "O(1)", summary);
+    routed(spec, NO_KEYS, Routing::Session)
+}
+
+/// A command with subcommands.
+const fn container(
+    name: &'static str,
+    group: Group,
+    since: &'static str,
+    summary: &'static str,
+    subcommands: &'static [Subcommand],
+) -> Spec {
+    let spec = session(name, -2, Flags::NONE, group, since, summary);
+    Spec {
+        complexity: "Depends on subcommand.",
+        subcommands,
+        ..spec
+    }
+}
+
+/// A piece of another command.
+const fn internal(name: &'static str, arity: i8, class: Class, summary: &'static str) -> Spec {
+    key(
+        name,
+        arity,
+        Flags::INTERNAL,
+        class,
+        Group::Generic,
+        "0.1.0",
+        "O(N)",
+        summary,
+    )
+}
+
+const fn sub(name: &'static str, arity: i8, summary: &'static str) -> Subcommand {
+    Subcommand {
+        name,
+        arity,
+        summary,
+    }
+}
+
+/// Every command.
+pub fn all() -> &'static [Spec] {
+    SPECS
+}
+
+/// The row of a command by its name in any case.
+pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
+    lookup_row(name).map(|row| &SPECS[row])
+}
+
+/// The position in [`all`] of a command by its name in any case.
+pub fn lookup_row(name: &[u8]) -> Option<usize> {
+    let mut at = hash(name) as usize % INDEX_LENGTH;
+    loop {
+        let row = match INDEX[at] {
+            EMPTY => return None,
+            row => usize::from(row),
+        };
+        if name.eq_ignore_ascii_case(SPECS[row].name.as_bytes()) {
+            return Some(row);
+        }
+        at = (at + 1) % INDEX_LENGTH;
+    }
+}
+
+use Group::{Cluster, Connection, Generic, Hash, Server, Set, String};
+
+#[rustfmt::skip]
+const SPECS: &[Spec] = &[
+    // Connection
+    session("ping", -1, Flags::FAST, Connection, "1.0.0", "Answers PONG, or the message given"),
+    session("echo", 2, STATUS_FAST, Connection, "1.0.0", "Answers the message given"),
+    session("hello", -1, HANDSHAKE, Connection, "6.0.0", "Chooses the protocol version and describes the server"),
+    session("auth", -2, HANDSHAKE, Connection, "1.0.0", "Authenticates the connection"),
+    session("quit", -1, HANDSHAKE, Connection, "1.0.0", "Closes the connection"),
+    session("reset", 1, HANDSHAKE, Connection, "6.2.0", "Gives the connection its initial settings"),
+    session("select", 2, STATUS_FAST, Connection, "1.0.0", "Chooses a database; there is only number 0"),
+    container("client", Connection, "2.4.0", "Describes and names connections", &[
+        sub("id", 2, "The connection's number"),
+        sub("setname", 3, "Names the connection"),
+        sub("getname", 2, "The connection's name"),
+        sub("setinfo", 4, "Names the client library or its version"),
+        sub("info", 2, "Describes this connection"),
+        sub("list", -2, "Describes all connections of this node"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    // Server
+    Spec { arity: -1, flags: STATUS, ..container("command", Server, "2.8.13", "Describes the commands", &[
+        sub("count", 2, "Number of commands"),
+        sub("docs", -2, "Documentation of commands"),
+        sub("info", -2, "Details of commands"),
+        sub("list", -2, "Names of commands"),
+        sub("getkeys", -3, "The keys of a command"),
+        sub("help", 2, "Lists the subcommands"),
+    ]) },
+    container("config", Server, "2.0.0", "Shows the configuration", &[
+        sub("get", -3, "Values of parameters that match patterns"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    session("info", -1, STATUS.with(Flags::DANGEROUS), Server, "1.0.0", "Figures about the node"),
+    session("time", 1, STATUS_FAST, Server, "2.6.0", "The node's clock: seconds and microseconds"),
+    routed(key("dbsize", 1, RF, Read, Server, "1.0.0", "O(1)", "Number of keys in the cluster"), NO_KEYS, Routing::Keyspace),
+    routed(key("flushall", -1, W.with(Flags::DANGEROUS), Write, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), NO_KEYS, Routing::Keyspace),
+    routed(key("flushdb", -1, W.with(Flags::DANGEROUS), Write, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), NO_KEYS, Routing::Keyspace),
+    container("quorate", Server, "0.1.0", "Consistency levels and the state of the cluster", &[
+        sub("level", -2, "Shows or sets the connection's levels: LEVEL [READ|WRITE level]"),
+        sub("status", 2, "The node, its members and their state"),
+        sub("digest", 2, "Digest of all data that this node holds"),
+        sub("locate", 3, "Slot and replicas of a key"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    // Cluster
+    container("cluster", Cluster, "3.0.0", "The cluster as Redis Cluster clients see it", &[
+        sub("slots", 2, "Slot ranges with their nodes"),
+        sub("shards", 2, "Replica sets with their slots"),
+        sub("nodes", 2, "Every node, in the format of Redis Cluster"),
+        sub("keyslot", 3, "Slot of a key"),
+        sub("countkeysinslot", 3, "Number of keys that this node holds in a slot"),
+        sub("getkeysinslot", 4, "Keys that this node holds in a slot"),
+        sub("myid", 2, "This node's id"),
+        sub("info", 2, "State of the cluster"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    session("readonly", 1, STATUS_FAST, Cluster, "3.0.0", "Accepted for cluster clients; every node serves reads"),
+    session("readwrite", 1, STATUS_FAST, Cluster, "3.0.0", "Accepted for cluster clients; every node serves writes"),
+    session("asking", 1, Flags::FAST, Cluster, "3.0.0", "Accepted for cluster clients"),
+    // Any kind of key
+    routed(key("del", -2, W, Rmw, Generic, "1.0.0", "O(N) with N the number of elements deleted", "Deletes keys"), MANY, Routing::Split(Join::Sum)),
+    routed(key("unlink", -2, WF, Rmw, Generic, "4.0.0", "O(N) with N the number of elements deleted", "Deletes keys"), MANY, Routing::Split(Join::Sum)),
+    routed(key("exists", -2, RF, Read, Generic, "1.0.0", "O(N) with N the number of keys", "Counts the keys that exist"), MANY, Routing::Split(Join::Sum)),
+    routed(key("touch", -2, RF, Read, Generic, "3.2.1", "O(N) with N the number of keys", "Counts the keys that exist"), MANY, Routing::Split(Join::Sum)),
+    key("type", 2, RF, Read, Generic, "1.0.0", "O(1)", "Kind of value at a key"),
+    key("expire", -3, WF, Rmw, Generic, "1.0.0", "O(1)", "Sets a time to live in seconds"),
+    key("pexpire", -3, WF, Rmw, Generic, "2.6.0", "O(1)", "Sets a time to live in milliseconds"),
+    key("expireat", -3, WF, Rmw, Generic, "1.2.0", "O(1)", "Sets the second at which a key expires"),
+    key("pexpireat", -3, WF, Rmw, Generic, "2.6.0", "O(1)", "Sets the millisecond at which a key expires"),
+    key("ttl", 2, RF, Read, Generic, "1.0.0", "O(1)", "Time to live in seconds"),
+    key("pttl", 2, RF, Read, Generic, "2.6.0", "O(1)", "Time to live in milliseconds"),
+    key("expiretime", 2, RF, Read, Generic, "7.0.0", "O(1)", "Second at which a key expires"),
+    key("pexpiretime", 2, RF, Read, Generic, "7.0.0", "O(1)", "Millisecond at which a key expires"),
+    key("persist", 2, WF, Rmw, Generic, "2.2.0", "O(1)", "Ends a time to live"),
+    routed(key("scan", -2, R, Read, Generic, "2.8.0", "O(1) a call", "Walks over the keys of the cluster"), NO_KEYS, Routing::Keyspace),
+    routed(key("keys", 2, R.with(Flags::DANGEROUS), Read, Generic, "1.0.0", "O(N) with N the number of keys", "Keys that match a pattern"), NO_KEYS, Routing::Keyspace),
+    routed(key("randomkey", 1, R, Read, Generic, "1.0.0", "O(1)", "A random key"), NO_KEYS, Routing::Keyspace),
+    routed(key("rename", 3, W, Rmw, Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key"), TWO, Routing::Composite),
+    routed(key("renamenx", 3, WF, Rmw, Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key unless the new name exists"), TWO, Routing::Composite),
+    routed(key("copy", -3, WD, Rmw, Generic, "6.2.0", "O(N) with N the number of elements", "Copies a key"), TWO, Routing::Composite),
+    Spec { routing: Routing::Key, ..container("object", Generic, "2.2.3", "Details of a value", &[
+        sub("encoding", 3, "The encoding that Redis would use"),
+        sub("refcount", 3, "Always 1"),
+        sub("idletime", 3, "Always 0: accesses are not timed"),
+        sub("freq", 3, "An error: accesses are not counted"),
+        sub("help", 2, "Lists the subcommands"),
+    ]) },
+    // Strings
+    key("get", 2, RF, Read, String, "1.0.0", "O(1)", "Value of a string"),
+    key("set", -3, WD, Write, String, "1.0.0", "O(1)", "Sets a string, with options for expiry and conditions"),
+    key("setnx", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Sets a string unless the key exists"),
+    key("setex", 4, WD, Rmw, String, "2.0.0", "O(1)", "Sets a string and its time to live in seconds"),
+    key("psetex", 4, WD, Rmw, String, "2.6.0", "O(1)", "Sets a string and its time to live in milliseconds"),
+    key("getset", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Sets a string and answers the old value"),
+    key("getdel", 2, WF, Rmw, String, "6.2.0", "O(1)", "Answers a string and deletes it"),
+    key("getex", -2, WF, Rmw, String, "6.2.0", "O(1)", "Answers a string and changes its expiry"),
+    routed(key("mget", -2, RF, Read, String, "1.0.0", "O(N) with N the number of keys", "Values of several strings"), MANY, Routing::Split(Join::Values)),
+    routed(key("mset", -3, WD, Write, String, "1.0.1", "O(N) with N the number of keys", "Sets several strings"), PAIRS, Routing::Split(Join::Ok)),
+    routed(key("msetnx", -3, WD, Rmw, String, "1.0.1", "O(N) with N the number of keys", "Sets several strings unless one of the keys exists"), PAIRS, Routing::Composite),
+    key("append", 3, WDF, Rmw, String, "2.0.0", "O(N) with N the new length", "Appends to a string"),
+    key("strlen", 2, RF, Read, String, "2.2.0", "O(1)", "Length of a string"),
+    key("getrange", 4, R, Read, String, "2.4.0", "O(N) with N the length returned", "Part of a string"),
+    key("substr", 4, R, Read, String, "1.0.0", "O(N) with N the length returned", "Part of a string"),
+    key("setrange", 4, WD, Rmw, String, "2.2.0", "O(N) with N the new length", "Overwrites part of a string"),
+    key("incr", 2, WDF, Rmw, String, "1.0.0", "O(1)", "Adds 1 to a counter"),
+    key("decr", 2, WDF, Rmw, String, "1.0.0", "O(1)", "Subtracts 1 from a counter"),
+    key("incrby", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Adds an integer to a counter"),
+    key("decrby", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Subtracts an integer from a counter"),
+    key("incrbyfloat", 3, WDF, Rmw, String, "2.6.0", "O(1)", "Adds a decimal number to a counter"),
+    // Hashes
+    key("hset", -4, WDF, Write, Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
+    key("hsetnx", 4, WDF, Rmw, Hash, "2.0.0", "O(1)", "Sets a field unless it exists"),
+    key("hmset", -4, WDF, Write, Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
+    key("hget", 3, RF, Read, Hash, "2.0.0", "O(1)", "Value of a field"),
+    key("hmget", -3, RF, Read, Hash, "2.0.0", "O(N) with N the number of fields", "Values of several fields"),
+    key("hgetall", 2, R, Read, Hash, "2.0.0", "O(N) with N the number of fields", "All fields and values"),
+    key("hdel", -3, WF, Rmw, Hash, "2.0.0", "O(N) with N the number of fields", "Removes fields"),
+    key("hexists", 3, RF, Read, Hash, "2.0.0", "O(1)", "Whether a field exists"),
+    key("hkeys", 2, R, Read, Hash, "2.0.0", "O(N) with N the number of fields", "All fields"),
+    key("hvals", 2, R, Read, Hash, "2.0.0", "O(N) with N the number of fields", "All values"),
+    key("hlen", 2, RF, Read, Hash, "2.0.0", "O(1)", "Number of fields"),
+    key("hstrlen", 3, RF, Read, Hash, "3.2.0", "O(1)", "Length of a field's value"),
+    key("hincrby", 4, WDF, Rmw, Hash, "2.0.0", "O(1)", "Adds an integer to a field"),
+    key("hincrbyfloat", 4, WDF, Rmw, Hash, "2.6.0", "O(1)", "Adds a decimal number to a field"),
+    key("hrandfield", -2, R, Read, Hash, "6.2.0", "O(N) with N the number of fields returned", "Random fields"),
+    key("hscan", -3, R, Read, Hash, "2.8.0", "O(N) a call", "Walks over the fields of a hash"),
+    // Sets
+    key("sadd", -3, WDF, Write, Set, "1.0.0", "O(N) with N the number of members", "Adds members to a set"),
+    key("srem", -3, WF, Rmw, Set, "1.0.0", "O(N) with N the number of members", "Removes members from a set"),
+    key("smembers", 2, R, Read, Set, "1.0.0", "O(N) with N the number of members", "All members of a set"),
+    key("sismember", 3, RF, Read, Set, "1.0.0", "O(1)", "Whether a member is in a set"),
+    key("smismember", -3, RF, Read, Set, "6.2.0", "O(N) with N the number of members asked for", "Whether each of several members is in a set"),
+    key("scard", 2, RF, Read, Set, "1.0.0", "O(1)", "Number of members"),
+    key("spop", -2, WF, Rmw, Set, "1.0.0", "O(N) with N the number of members removed", "Removes random members and answers them"),
+    key("srandmember", -2, R, Read, Set, "1.0.0", "O(N) with N the number of members returned", "Random members"),
+    routed(key("smove", 4, WF, Rmw, Set, "1.0.0", "O(1)", "Moves a member to another set"), TWO, Routing::Composite),
+    routed(key("sunion", -2, R, Read, Set, "1.0.0", "O(N) with N the number of all members", "Union of sets"), MANY, Routing::Composite),
+    routed(key("sinter", -2, R, Read, Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Intersection of sets"), MANY, Routing::Composite),
+    routed(key("sdiff", -2, R, Read, Set, "1.0.0", "O(N) with N the number of all members", "Members of the first set that are in no other"), MANY, Routing::Composite),
+    routed(key("sunionstore", -3, WD, Rmw, Set, "1.0.0", "O(N) with N the number of all members", "Stores a union of sets"), MANY, Routing::Composite),
+    routed(key("sinterstore", -3, WD, Rmw, Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Stores an intersection of sets"), MANY, Routing::Composite),
+    routed(key("sdiffstore", -3, WD, Rmw, Set, "1.0.0", "O(N) with N the number of all members", "Stores a difference of sets"), MANY, Routing::Composite),
+    routed(key("sintercard", -3, R.with(Flags::MOVABLE_KEYS), Read, Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), NO_KEYS, Routing::Composite),
+    key("sscan", -3, R, Read, Set, "2.8.0", "O(N) a call", "Walks over the members of a set"),
+    // Pieces of commands over several slots
+    internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere"),
+    internal("quorate.install", 4, Rmw, "Installs an exported value: key value REPLACE|NX"),
+    internal("quorate.setstore", -2, Rmw, "Replaces a key by a set of these members"),
+    internal("quorate.count", 3, Read, "Number of keys in a run of slots"),
+    internal("quorate.keys", 4, Read, "Keys in a run of slots that match a pattern"),
+    internal("quorate.scan", 7, Read, "Some keys of a run of slots"),
+    internal("quorate.randomkey", 3, Read, "A random key in a run of slots"),
+    internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
+];
+
+/// Open addressing with linear probing, built by the compiler; at most half full.
+const INDEX_LENGTH: usize = 512;
+const EMPTY: u16 = u16::MAX;
+const _: () = assert!(SPECS.len() * 2 <= INDEX_LENGTH);
+
+static INDEX: [u16; INDEX_LENGTH] = {
+    let mut index = [EMPTY; INDEX_LENGTH];
+    let mut row = 0;
+    while row < SPECS.len() {
+        let mut at = hash(SPECS[row].name.as_bytes()) as usize % INDEX_LENGTH;
+        while index[at] != EMPTY {
+            at = (at + 1) % INDEX_LENGTH;
+        }
+        index[at] = row as u16;
+        row += 1;
+    }
+    index
+};
+
+/// FNV-1a over the name in lower case.
+const fn hash(name: &[u8]) -> u32 {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut at = 0;
+    while at < name.len() {
+        hash = (hash ^ name[at].to_ascii_lowercase() as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_name_in_any_case() {
+        for spec in SPECS {
+            let upper = spec.name.to_ascii_uppercase();
+            assert_eq!(
+                lookup(upper.as_bytes()).map(|found| found.name),
+                Some(spec.name)
+            );
+            assert_eq!(spec.name.to_ascii_lowercase(), spec.name);
+        }
+        assert!(lookup(b"nosuchcommand").is_none() && lookup(b"").is_none());
+    }
+
+    #[test]
+    fn rows_are_consistent() {
+        for spec in SPECS {
+            assert_eq!(
+                spec.flags.has(Flags::WRITE),
+                spec.class.writes() && !spec.is_internal(),
+                "{}",
+                spec.name
+            );
+            let keyless = matches!(spec.routing, Routing::Session | Routing::Keyspace);
+            let movable = spec.flags.has(Flags::MOVABLE_KEYS) || spec.name == "object";
+            assert_eq!(
+                keyless || movable,
+                spec.key_positions == NO_KEYS,
+                "{}",
+                spec.name
+            );
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Wire formats of Quorate: everything two machines must agree on, and nothing else.
+//!
+//! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
+//! * [`frame`] and [`message`]: what nodes say to each other;
+//! * [`stamp`], [`slot`], [`level`], [`node`]: the small values those messages are made of;
+//! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
+//!
+//! The crate is `no_std`: it cannot open a socket, read a clock or draw a random number.
+#![no_std]
+extern crate alloc;
+
+pub mod command;
+pub mod frame;
+pub mod level;
+pub mod limits;
+pub mod message;
+pub mod node;
+pub mod resp;
+pub mod slot;
+pub mod stamp;
+
+pub use level::Level;
+pub use node::{NodeId, NodeIndex};
+pub use slot::Slot;
+pub use stamp::{Origin, Stamp};

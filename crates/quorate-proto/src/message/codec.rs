@@ -1,0 +1,634 @@
+//! The encoding of [`Message`]s: fixed-width little-endian integers, length-prefixed bytes.
+//!
+//! ```text
+//! string  := length:u16 utf8          bytes := length:u32 bytes
+//! digest  := u128                     slot  := u16 below 16,384
+//! list    := count:u32 item*          bool  := u8, 0 or 1
+//! member  := id:u128 name dc rack peer_address client_address        (five strings)
+//! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
+//! ```
+//! The body of each kind lists its fields in the order of their declaration.
+
+use alloc::{string::String, vec::Vec};
+
+use bytes::{Buf as _, Bytes};
+
+use super::{Cause, Forward, Heartbeat, Hello, Member, Message, View};
+use crate::{Level, NodeId, Slot};
+
+/// Codes of the kinds. A code once used is never used for anything else.
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const WELCOME: u8 = 2;
+    pub(super) const REFUSED: u8 = 3;
+    pub(super) const MEMBERS: u8 = 4;
+    pub(super) const SEAL: u8 = 5;
+    pub(super) const SEAL_VOTE: u8 = 6;
+    pub(super) const HEARTBEAT: u8 = 7;
+    pub(super) const HEARTBEAT_REPLY: u8 = 8;
+    pub(super) const FORWARD: u8 = 16;
+    pub(super) const REPLY: u8 = 17;
+    pub(super) const REPLICATE: u8 = 18;
+    pub(super) const ACK: u8 = 19;
+    pub(super) const REJECTED: u8 = 20;
+    pub(super) const ASK_DIGEST: u8 = 21;
+    pub(super) const KEYS_DIGEST: u8 = 22;
+    pub(super) const ASK_STATES: u8 = 23;
+    pub(super) const STATES: u8 = 24;
+    pub(super) const COMPARE_GROUP: u8 = 32;
+    pub(super) const GROUP_SAME: u8 = 33;
+    pub(super) const GROUP_DIFFERS: u8 = 34;
+    pub(super) const ASK_KEY_DIGESTS: u8 = 35;
+    pub(super) const KEY_DIGESTS: u8 = 36;
+    pub(super) const ASK_KEY_STATES: u8 = 37;
+}
+
+/// A payload that is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// No message has this kind.
+    #[error("unknown message kind {0}")]
+    UnknownKind(u8),
+    /// The payload ends inside a field.
+    #[error("message kind {0} is cut short")]
+    CutShort(u8),
+    /// Bytes follow the last field.
+    #[error("message kind {0} has bytes behind its end")]
+    TrailingBytes(u8),
+    /// A field holds a value that it cannot have.
+    #[error("message kind {kind}: {field} is not allowed")]
+    Field {
+        /// The kind of the message.
+        kind: u8,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl Message {
+    /// The code of the message's kind.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => kind::HELLO,
+            Self::Welcome(_) => kind::WELCOME,
+            Self::Refused(_) => kind::REFUSED,
+            Self::Members(_) => kind::MEMBERS,
+            Self::Seal(_) => kind::SEAL,
+            Self::SealVote { .. } => kind::SEAL_VOTE,
+            Self::Heartbeat(_) => kind::HEARTBEAT,
+            Self::HeartbeatReply(_) => kind::HEARTBEAT_REPLY,
+            Self::Forward(_) => kind::FORWARD,
+            Self::Reply(_) => kind::REPLY,
+            Self::Replicate { .. } => kind::REPLICATE,
+            Self::Ack => kind::ACK,
+            Self::Rejected { .. } => kind::REJECTED,
+            Self::AskDigest { .. } => kind::ASK_DIGEST,
+            Self::KeysDigest(_) => kind::KEYS_DIGEST,
+            Self::AskStates { .. } => kind::ASK_STATES,
+            Self::States(_) => kind::STATES,
+            Self::CompareGroup { .. } => kind::COMPARE_GROUP,
+            Self::GroupSame => kind::GROUP_SAME,
+            Self::GroupDiffers(_) => kind::GROUP_DIFFERS,
+            Self::AskKeyDigests { .. } => kind::ASK_KEY_DIGESTS,
+            Self::KeyDigests(_) => kind::KEY_DIGESTS,
+            Self::AskKeyStates { .. } => kind::ASK_KEY_STATES,
+        }
+    }
+
+    /// Appends the encoded body.
+    pub fn encode_body(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Hello(hello) | Self::Welcome(hello) => put_hello(out, hello),
+            Self::Refused(text) => put_string(out, text),
+            Self::Members(view) | Self::Seal(view) => put_view(out, view),
+            Self::SealVote { accepted, view } => {
+                out.push(u8::from(*accepted));
+                put_view(out, view);
+            }
+            Self::Heartbeat(beat) | Self::HeartbeatReply(beat) => put_heartbeat(out, beat),
+            Self::Forward(forward) => put_forward(out, forward),
+            Self::Reply(bytes) | Self::States(bytes) => out.extend_from_slice(bytes),
+            Self::Replicate {
+                slot,
+                effect: bytes,
+            }
+            | Self::AskDigest {
+                slot,
+                command: bytes,
+            }
+            | Self::AskStates {
+                slot,
+                command: bytes,
+            } => {
+                put_slot(out, *slot);
+                out.extend_from_slice(bytes);
+            }
+            Self::Ack | Self::GroupSame => {}
+            Self::Rejected { cause, text } => {
+                out.push(*cause as u8);
+                put_string(out, text);
+            }
+            Self::KeysDigest(digest) => out.extend_from_slice(&digest.to_le_bytes()),
+            Self::CompareGroup { group, digest } => {
+                out.extend_from_slice(&group.to_le_bytes());
+                out.extend_from_slice(&digest.to_le_bytes());
+            }
+            Self::GroupDiffers(slots) => {
+                put_count(out, slots.len());
+                for (slot, digest) in slots {
+                    put_slot(out, *slot);
+                    out.extend_from_slice(&digest.to_le_bytes());
+                }
+            }
+            Self::AskKeyDigests { slot } => put_slot(out, *slot),
+            Self::KeyDigests(keys) => {
+                put_count(out, keys.len());
+                for (key, digest) in keys {
+                    put_bytes(out, key);
+                    out.extend_from_slice(&digest.to_le_bytes());
+                }
+            }
+            Self::AskKeyStates { slot, keys } => {
+                put_slot(out, *slot);
+                put_count(out, keys.len());
+                keys.iter().for_each(|key| put_bytes(out, key));
+            }
+        }
+    }
+
+    /// Decodes the body of a message of the given kind. Bytes fields share the payload's buffer.
+    pub fn decode(kind: u8, body: Bytes) -> Result<Self, MessageError> {
+        let mut input = Input { kind, rest: body };
+        let message = input.message()?;
+        if input.rest.is_empty() {
+            Ok(message)
+        } else {
+            Err(MessageError::TrailingBytes(kind))
+        }
+    }
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    // Texts come from names bounded far below this and from our own errors.
+    let mut length = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(length) {
+        length -= 1;
+    }
+    out.extend_from_slice(&(length as u16).to_le_bytes());
+    out.extend_from_slice(&text.as_bytes()[..length]);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) {
+    let count = u32::try_from(count).expect("invariant: messages stay below 4 GiB");
+    out.extend_from_slice(&count.to_le_bytes());
+}
+
+fn put_slot(out: &mut Vec<u8>, slot: Slot) {
+    out.extend_from_slice(&slot.number().to_le_bytes());
+}
+
+fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
+    put_string(out, &hello.cluster);
+    put_member(out, &hello.member);
+    out.extend_from_slice(&hello.shard.to_le_bytes());
+    put_view(out, &hello.view);
+}
+
+fn put_member(out: &mut Vec<u8>, member: &Member) {
+    out.extend_from_slice(&member.id.0.to_le_bytes());
+    let Member {
+        name,
+        datacentre,
+        rack,
+        peer_address,
+        client_address,
+        ..
+    } = member;
+    for text in [name, datacentre, rack, peer_address, client_address] {
+        put_string(out, text);
+    }
+}
+
+fn put_view(out: &mut Vec<u8>, view: &View) {
+    out.extend_from_slice(&view.epoch.to_le_bytes());
+    out.push(u8::from(view.sealed));
+    out.extend_from_slice(&view.replication_factor.to_le_bytes());
+    put_count(out, view.members.len());
+    view.members
+        .iter()
+        .for_each(|member| put_member(out, member));
+}
+
+fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
+    out.extend_from_slice(&beat.epoch.to_le_bytes());
+    out.push(u8::from(beat.ready));
+    out.extend_from_slice(&beat.hints_pending.to_le_bytes());
+    out.extend_from_slice(&beat.wall_ms.to_le_bytes());
+}
+
+fn put_forward(out: &mut Vec<u8>, forward: &Forward) {
+    put_slot(out, forward.slot);
+    out.push(forward.read_level as u8);
+    out.push(forward.write_level as u8);
+    out.push(u8::from(forward.resp3));
+    out.extend_from_slice(&forward.budget_ms.to_le_bytes());
+    out.extend_from_slice(&forward.command);
+}
+
+/// What is left of a body.
+struct Input {
+    kind: u8,
+    rest: Bytes,
+}
+
+impl Input {
+    fn message(&mut self) -> Result<Message, MessageError> {
+        Ok(match self.kind {
+            kind::HELLO => Message::Hello(self.hello()?),
+            kind::WELCOME => Message::Welcome(self.hello()?),
+            kind::REFUSED => Message::Refused(self.string()?),
+            kind::MEMBERS => Message::Members(self.view()?),
+            kind::SEAL => Message::Seal(self.view()?),
+            kind::SEAL_VOTE => Message::SealVote {
+                accepted: self.boolean()?,
+                view: self.view()?,
+            },
+            kind::HEARTBEAT => Message::Heartbeat(self.heartbeat()?),
+            kind::HEARTBEAT_REPLY => Message::HeartbeatReply(self.heartbeat()?),
+            kind::FORWARD => Message::Forward(self.forward()?),
+            kind::REPLY => Message::Reply(self.remainder()),
+            kind::REPLICATE => Message::Replicate {
+                slot: self.slot()?,
+                effect: self.remainder(),
+            },
+            kind::ACK => Message::Ack,
+            kind::REJECTED => Message::Rejected {
+                cause: self.cause()?,
+                text: self.string()?,
+            },
+            kind::ASK_DIGEST => Message::AskDigest {
+                slot: self.slot()?,
+                command: self.remainder(),
+            },
+            kind::KEYS_DIGEST => Message::KeysDigest(u128::from_le_bytes(self.array()?)),
+            kind::ASK_STATES => Message::AskStates {
+                slot: self.slot()?,
+                command: self.remainder(),
+            },
+            kind::STATES => Message::States(self.remainder()),
+            kind::COMPARE_GROUP => Message::CompareGroup {
+                group: self.u16()?,
+                digest: u128::from_le_bytes(self.array()?),
+            },
+            kind::GROUP_SAME => Message::GroupSame,
+            kind::GROUP_DIFFERS => Message::GroupDiffers(
+                self.list(|input| Ok((input.slot()?, u128::from_le_bytes(input.array()?))))?,
+            ),
+            kind::ASK_KEY_DIGESTS => Message::AskKeyDigests { slot: self.slot()? },
+            kind::KEY_DIGESTS => Message::KeyDigests(
+                self.list(|input| Ok((input.bytes()?, u128::from_le_bytes(input.array()?))))?,
+            ),
+            kind::ASK_KEY_STATES => Message::AskKeyStates {
+                slot: self.slot()?,
+                keys: self.list(Self::bytes)?,
+            },
+            unknown => return Err(MessageError::UnknownKind(unknown)),
+        })
+    }
+
+    fn hello(&mut self) -> Result<Hello, MessageError> {
+        Ok(Hello {
+            cluster: self.string()?,
+            member: self.member()?,
+            shard: self.u16()?,
+            view: self.view()?,
+        })
+    }
+
+    fn member(&mut self) -> Result<Member, MessageError> {
+        Ok(Member {
+            id: NodeId(u128::from_le_bytes(self.array()?)),
+            name: self.string()?,
+            datacentre: self.string()?,
+            rack: self.string()?,
+            peer_address: self.string()?,
+            client_address: self.string()?,
+        })
+    }
+
+    fn view(&mut self) -> Result<View, MessageError> {
+        Ok(View {
+            epoch: u64::from_le_bytes(self.array()?),
+            sealed: self.boolean()?,
+            replication_factor: self.u16()?,
+            members: self.list(Self::member)?,
+        })
+    }
+
+    fn heartbeat(&mut self) -> Result<Heartbeat, MessageError> {
+        Ok(Heartbeat {
+            epoch: u64::from_le_bytes(self.array()?),
+            ready: self.boolean()?,
+            hints_pending: u64::from_le_bytes(self.array()?),
+            wall_ms: u64::from_le_bytes(self.array()?),
+        })
+    }
+
+    fn forward(&mut self) -> Result<Forward, MessageError> {
+        Ok(Forward {
+            slot: self.slot()?,
+            read_level: self.level()?,
+            write_level: self.level()?,
+            resp3: self.boolean()?,
+            budget_ms: u32::from_le_bytes(self.array()?),
+            command: self.remainder(),
+        })
+    }
+
+    fn level(&mut self) -> Result<Level, MessageError> {
+        let [code] = self.array()?;
+        Level::from_code(code).ok_or(self.field("level"))
+    }
+
+    fn cause(&mut self) -> Result<Cause, MessageError> {
+        let [code] = self.array()?;
+        let causes = [
+            Cause::StaleEpoch,
+            Cause::ClockSkew,
+            Cause::StoreFull,
+            Cause::NotReplica,
+            Cause::Malformed,
+            Cause::Overloaded,
+        ];
+        causes
+            .into_iter()
+            .find(|cause| *cause as u8 == code)
+            .ok_or(self.field("cause"))
+    }
+
+    fn slot(&mut self) -> Result<Slot, MessageError> {
+        Slot::new(self.u16()?).ok_or(self.field("slot"))
+    }
+
+    fn boolean(&mut self) -> Result<bool, MessageError> {
+        match self.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(self.field("boolean")),
+        }
+    }
+
+    fn u16(&mut self) -> Result<u16, MessageError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    fn string(&mut self) -> Result<String, MessageError> {
+        let length = self.u16()?;
+        let bytes = self.take(usize::from(length))?;
+        core::str::from_utf8(&bytes)
+            .map(String::from)
+            .map_err(|_| self.field("string"))
+    }
+
+    fn bytes(&mut self) -> Result<Bytes, MessageError> {
+        let length = u32::from_le_bytes(self.array()?);
+        self.take(length as usize)
+    }
+
+    /// A list. Its count allocates nothing: every item is at least two bytes that must be there.
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, MessageError>,
+    ) -> Result<Vec<T>, MessageError> {
+        let count = u32::from_le_bytes(self.array()?) as usize;
+        if count > self.rest.len() / 2 {
+            return Err(MessageError::CutShort(self.kind));
+        }
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn remainder(&mut self) -> Bytes {
+        core::mem::take(&mut self.rest)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
+        let head = self
+            .rest
+            .first_chunk()
+            .copied()
+            .ok_or(MessageError::CutShort(self.kind))?;
+        self.rest.advance(N);
+        Ok(head)
+    }
+
+    fn take(&mut self, length: usize) -> Result<Bytes, MessageError> {
+        if self.rest.len() < length {
+            return Err(MessageError::CutShort(self.kind));
+        }
+        Ok(self.rest.split_to(length))
+    }
+
+    fn field(&self, field: &'static str) -> MessageError {
+        MessageError::Field {
+            kind: self.kind,
+            field,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn samples() -> Vec<Message> {
+        let member = Member {
+            id: NodeId(0x0102),
+            name: "n1".into(),
+            datacentre: "dc".into(),
+            rack: "r".into(),
+            peer_address: "h:1".into(),
+            client_address: "h:2".into(),
+        };
+        let view = View {
+            epoch: 3,
+            sealed: true,
+            replication_factor: 3,
+            members: vec![member.clone()],
+        };
+        let hello = Hello {
+            cluster: "c".into(),
+            member,
+            shard: 1,
+            view: view.clone(),
+        };
+        let beat = Heartbeat {
+            epoch: 1,
+            ready: true,
+            hints_pending: 2,
+            wall_ms: 3,
+        };
+        let slot = Slot::new(0x1234).expect("a slot");
+        let bytes = Bytes::from_static(b"xyz");
+        vec![
+            Message::Hello(hello.clone()),
+            Message::Welcome(hello),
+            Message::Refused("no".into()),
+            Message::Members(view.clone()),
+            Message::Seal(view.clone()),
+            Message::SealVote {
+                accepted: true,
+                view,
+            },
+            Message::Heartbeat(beat),
+            Message::HeartbeatReply(beat),
+            Message::Forward(Forward {
+                slot,
+                read_level: Level::Quorum,
+                write_level: Level::All,
+                resp3: true,
+                budget_ms: 5000,
+                command: bytes.clone(),
+            }),
+            Message::Reply(bytes.clone()),
+            Message::Replicate {
+                slot,
+                effect: bytes.clone(),
+            },
+            Message::Ack,
+            Message::Rejected {
+                cause: Cause::ClockSkew,
+                text: "late".into(),
+            },
+            Message::AskDigest {
+                slot,
+                command: bytes.clone(),
+            },
+            Message::KeysDigest(7),
+            Message::AskStates {
+                slot,
+                command: bytes.clone(),
+            },
+            Message::States(bytes.clone()),
+            Message::CompareGroup {
+                group: 9,
+                digest: 1,
+            },
+            Message::GroupSame,
+            Message::GroupDiffers(vec![(slot, 5)]),
+            Message::AskKeyDigests { slot },
+            Message::KeyDigests(vec![(bytes.clone(), 6)]),
+            Message::AskKeyStates {
+                slot,
+                keys: vec![bytes],
+            },
+        ]
+    }
+
+    fn encoded(message: &Message) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.encode_body(&mut out);
+        out
+    }
+
+    #[test]
+    fn every_kind_round_trips_and_refuses_to_be_cut() {
+        for message in samples() {
+            let body = encoded(&message);
+            let decode =
+                |length| Message::decode(message.kind(), Bytes::copy_from_slice(&body[..length]));
+            assert_eq!(decode(body.len()), Ok(message.clone()));
+            for length in 0..body.len() {
+                // Messages that end in the rest of the payload cannot tell a shorter rest.
+                if let Ok(other) = decode(length) {
+                    assert_ne!(other, message);
+                    assert_eq!(other.kind(), message.kind());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn golden_bodies() {
+        let slot = Slot::new(0x1234).expect("a slot");
+        let golden: [(Message, &[u8]); 4] = [
+            (
+                Message::Replicate {
+                    slot,
+                    effect: Bytes::from_static(b"e"),
+                },
+                &[0x34, 0x12, b'e'],
+            ),
+            (
+                Message::Heartbeat(Heartbeat {
+                    epoch: 1,
+                    ready: true,
+                    hints_pending: 2,
+                    wall_ms: 3,
+                }),
+                &[
+                    1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+                ],
+            ),
+            (
+                Message::Rejected {
+                    cause: Cause::NotReplica,
+                    text: "x".into(),
+                },
+                &[4, 1, 0, b'x'],
+            ),
+            (
+                Message::AskKeyStates {
+                    slot,
+                    keys: vec![Bytes::from_static(b"k")],
+                },
+                &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k'],
+            ),
+        ];
+        for (message, body) in golden {
+            assert_eq!(encoded(&message), body);
+        }
+        let kinds: Vec<u8> = samples().iter().map(Message::kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        let error = |kind, body: &'static [u8]| Message::decode(kind, Bytes::from_static(body));
+        assert_eq!(error(99, b""), Err(MessageError::UnknownKind(99)));
+        assert_eq!(error(19, b"x"), Err(MessageError::TrailingBytes(19)));
+        assert_eq!(
+            error(35, &[0xff, 0xff]),
+            Err(MessageError::Field {
+                kind: 35,
+                field: "slot"
+            })
+        );
+        assert_eq!(error(36, &[0xff; 4]), Err(MessageError::CutShort(36)));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(kind: u8, body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Message::decode(kind, body.into());
+        }
+    }
+}

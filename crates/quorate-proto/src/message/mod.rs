@@ -1,0 +1,204 @@
+//! What nodes say to each other, inside a [frame](crate::frame).
+//!
+//! A link carries requests one way and their responses back, matched by the frame's correlation
+//! id. Every request that concerns data names its slot, so the receiving node can hand it to the
+//! shard that owns the slot whatever its number of shards.
+
+mod codec;
+
+use alloc::{string::String, vec::Vec};
+
+use bytes::Bytes;
+
+pub use codec::MessageError;
+
+use crate::{Level, NodeId, Slot};
+
+/// One request or response between two nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Opens a link. Answered by [`Message::Welcome`] or [`Message::Refused`].
+    Hello(Hello),
+    /// Accepts a link.
+    Welcome(Hello),
+    /// Refuses a link or a join; the text says why and what to do.
+    Refused(String),
+
+    /// The sender's view of the members. Answered with the receiver's view after merging it.
+    Members(View),
+    /// Asks the receiver to promise the member list with this digest. Answered by
+    /// [`Message::SealVote`].
+    Seal(View),
+    /// Whether the receiver promised the list, and its own view.
+    SealVote {
+        /// The receiver will admit nobody else while this list is being sealed.
+        accepted: bool,
+        /// The receiver's view.
+        view: View,
+    },
+
+    /// Proof of life. Answered by [`Message::HeartbeatReply`].
+    Heartbeat(Heartbeat),
+    /// Answers a heartbeat.
+    HeartbeatReply(Heartbeat),
+
+    /// A client's command for the receiver to coordinate. Answered by [`Message::Reply`].
+    Forward(Forward),
+    /// The encoded RESP reply to a forwarded command.
+    Reply(Bytes),
+
+    /// An effect to merge: a write, a replayed hint or a repair. Answered by [`Message::Ack`] once
+    /// it is as durable as the receiver's policy asks, or by [`Message::Rejected`].
+    Replicate {
+        /// The slot that all keys of the effect belong to.
+        slot: Slot,
+        /// Encoded key deltas.
+        effect: Bytes,
+    },
+    /// The effect is merged.
+    Ack,
+    /// The request was not carried out and changed nothing.
+    Rejected {
+        /// Why.
+        cause: Cause,
+        /// The same for a reader, naming what was wrong.
+        text: String,
+    },
+
+    /// Asks for the digest of the keys that a command names. Answered by [`Message::KeysDigest`].
+    AskDigest {
+        /// The slot of the command's keys.
+        slot: Slot,
+        /// The command, as an encoded RESP array.
+        command: Bytes,
+    },
+    /// Digest of the keys asked for, summed.
+    KeysDigest(u128),
+    /// Asks for the whole state of the keys that a command names. Answered by [`Message::States`].
+    AskStates {
+        /// The slot of the command's keys.
+        slot: Slot,
+        /// The command, as an encoded RESP array.
+        command: Bytes,
+    },
+    /// Encoded key deltas that hold the whole state of the keys asked for.
+    States(Bytes),
+
+    /// Compares a group of slots that both nodes hold. Answered by [`Message::GroupSame`] or
+    /// [`Message::GroupDiffers`].
+    CompareGroup {
+        /// The group of slots.
+        group: u16,
+        /// The sender's digest over the group's slots that both nodes hold.
+        digest: u128,
+    },
+    /// The receiver's digest of the group equals the sender's.
+    GroupSame,
+    /// The receiver's digests of the group's slots that both nodes hold.
+    GroupDiffers(Vec<(Slot, u128)>),
+    /// Asks for the digests of every key in a slot. Answered by [`Message::KeyDigests`].
+    AskKeyDigests {
+        /// The slot.
+        slot: Slot,
+    },
+    /// Every key of the slot with its digest.
+    KeyDigests(Vec<(Bytes, u128)>),
+    /// Asks for the whole state of some keys. Answered by [`Message::States`].
+    AskKeyStates {
+        /// The slot of the keys.
+        slot: Slot,
+        /// The keys.
+        keys: Vec<Bytes>,
+    },
+}
+
+/// Introduces one end of a link to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Name of the cluster; links exist only between nodes of one cluster.
+    pub cluster: String,
+    /// The node that speaks.
+    pub member: Member,
+    /// The shard of the speaking node that owns this end of the link.
+    pub shard: u16,
+    /// Its view of the members.
+    pub view: View,
+}
+
+/// A member of the cluster as it describes itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Identity, for ever.
+    pub id: NodeId,
+    /// Name, unique in the cluster.
+    pub name: String,
+    /// Datacentre.
+    pub datacentre: String,
+    /// Rack inside the datacentre.
+    pub rack: String,
+    /// `host:port` where peers reach it.
+    pub peer_address: String,
+    /// `host:port` where clients reach it.
+    pub client_address: String,
+}
+
+/// What a node knows of the member list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Version of the topology.
+    pub epoch: u64,
+    /// Whether the list is final: data may exist, and nobody joins.
+    pub sealed: bool,
+    /// Replicas of every slot in each datacentre.
+    pub replication_factor: u16,
+    /// Members, ordered by identity.
+    pub members: Vec<Member>,
+}
+
+/// Proof of life and what a peer should know at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Version of the sender's topology.
+    pub epoch: u64,
+    /// Whether the sender has caught up since it started.
+    pub ready: bool,
+    /// Effects that the sender still keeps for the receiver.
+    pub hints_pending: u64,
+    /// The sender's wall clock in milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+}
+
+/// A client's command on its way to a node that can coordinate it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The slot of the command's keys.
+    pub slot: Slot,
+    /// Level for reads.
+    pub read_level: Level,
+    /// Level for writes.
+    pub write_level: Level,
+    /// Whether the client speaks RESP3.
+    pub resp3: bool,
+    /// Milliseconds left until the client's deadline.
+    pub budget_ms: u32,
+    /// The command, as an encoded RESP array.
+    pub command: Bytes,
+}
+
+/// Why a request was rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    /// The frame carried an epoch that is not the receiver's.
+    StaleEpoch = 1,
+    /// A stamp lies further ahead of the receiver's clock than the bound allows.
+    ClockSkew = 2,
+    /// The receiver cannot store anything at the moment.
+    StoreFull = 3,
+    /// The receiver holds no replica of the slot.
+    NotReplica = 4,
+    /// The payload could not be decoded.
+    Malformed = 5,
+    /// The receiver has too much in flight.
+    Overloaded = 6,
+}

@@ -1,0 +1,267 @@
+//! Hashes.
+
+use quorate_proto::resp::Command;
+
+use super::{CommandError, Family, Outcome, counter::OUT_OF_RANGE, counter::integer_of};
+use crate::{
+    arguments::{decimal, integer, is_word},
+    cell::Cell,
+    commands::walk::MemberScan,
+    decimal::Decimal,
+    execution::Execution,
+    hash::Hash,
+};
+
+pub(super) const HANDLERS: Family = &[
+    ("hset", hset),
+    ("hmset", hmset),
+    ("hsetnx", hsetnx),
+    ("hget", hget),
+    ("hmget", hmget),
+    ("hgetall", hgetall),
+    ("hkeys", hkeys),
+    ("hvals", hvals),
+    ("hdel", hdel),
+    ("hexists", hexists),
+    ("hlen", hlen),
+    ("hstrlen", hstrlen),
+    ("hincrby", hincrby),
+    ("hincrbyfloat", hincrbyfloat),
+    ("hrandfield", hrandfield),
+    ("hscan", hscan),
+];
+
+/// `HSET key field value...`: number of new fields.
+fn hset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let added = set_fields(execution, command)?;
+    execution.reply.integer(added as i64);
+    Ok(())
+}
+
+/// `HMSET key field value...`
+fn hmset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    set_fields(execution, command)?;
+    execution.reply.ok();
+    Ok(())
+}
+
+fn set_fields(execution: &mut Execution<'_>, command: &Command) -> Result<usize, CommandError> {
+    let keys = &mut execution.keys;
+    if !command.len().is_multiple_of(2) {
+        return Err(CommandError::arity(command));
+    }
+    let key = command.arg(1);
+    let before = keys.hash(key)?.map_or(0, Hash::len);
+    keys.apply(key, |change| {
+        for at in (2..command.len()).step_by(2) {
+            change.field(command.arg(at), command.arg(at + 1));
+        }
+    });
+    let after = keys.hash(key)?.map_or(0, Hash::len);
+    Ok(after.saturating_sub(before))
+}
+
+/// `HSETNX key field value`
+fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (key, name) = (command.arg(1), command.arg(2));
+    let absent = keys
+        .hash(key)?
+        .is_none_or(|hash| hash.field(name).is_none());
+    if absent {
+        keys.apply(key, |change| change.field(name, command.arg(3)));
+    }
+    reply.integer(i64::from(absent));
+    Ok(())
+}
+
+/// `HGET key field`
+fn hget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let hash = keys.hash(command.arg(1))?;
+    let value = hash
+        .and_then(|hash| hash.field(command.arg(2)))
+        .and_then(Cell::visible);
+    reply.optional(value.as_deref());
+    Ok(())
+}
+
+/// `HMGET key field...`
+fn hmget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let hash = keys.hash(command.arg(1))?;
+    reply.array(command.len() - 2);
+    for name in command.args().skip(2) {
+        let value = hash
+            .and_then(|hash| hash.field(name))
+            .and_then(Cell::visible);
+        reply.optional(value.as_deref());
+    }
+    Ok(())
+}
+
+/// `HGETALL key`
+fn hgetall(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let hash = keys.hash(command.arg(1))?;
+    reply.map(hash.map_or(0, Hash::len));
+    for (name, cell) in hash.into_iter().flat_map(Hash::fields) {
+        reply.bulk(name);
+        reply.optional(cell.visible().as_deref());
+    }
+    Ok(())
+}
+
+/// `HKEYS key`
+fn hkeys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let hash = keys.hash(command.arg(1))?;
+    reply.array(hash.map_or(0, Hash::len));
+    hash.into_iter()
+        .flat_map(Hash::fields)
+        .for_each(|(name, _)| reply.bulk(name));
+    Ok(())
+}
+
+/// `HVALS key`
+fn hvals(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let hash = keys.hash(command.arg(1))?;
+    reply.array(hash.map_or(0, Hash::len));
+    let fields = hash.into_iter().flat_map(Hash::fields);
+    fields.for_each(|(_, cell)| reply.optional(cell.visible().as_deref()));
+    Ok(())
+}
+
+/// `HDEL key field...`: number of fields removed.
+fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    let before = keys.hash(key)?.map_or(0, Hash::len);
+    if before > 0 {
+        keys.apply(key, |change| {
+            command
+                .args()
+                .skip(2)
+                .for_each(|name| change.remove_field(name));
+        });
+    }
+    let after = keys.hash(key)?.map_or(0, Hash::len);
+    reply.integer((before - after) as i64);
+    Ok(())
+}
+
+/// `HEXISTS key field`
+fn hexists(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let hash = execution.keys.hash(command.arg(1))?;
+    let exists = hash.is_some_and(|hash| hash.field(command.arg(2)).is_some());
+    execution.reply.integer(i64::from(exists));
+    Ok(())
+}
+
+/// `HLEN key`
+fn hlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let length = execution.keys.hash(command.arg(1))?.map_or(0, Hash::len);
+    execution.reply.integer(length as i64);
+    Ok(())
+}
+
+/// `HSTRLEN key field`
+fn hstrlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let hash = execution.keys.hash(command.arg(1))?;
+    let value = hash
+        .and_then(|hash| hash.field(command.arg(2)))
+        .and_then(Cell::visible);
+    let length = value.map_or(0, |value| value.len());
+    execution.reply.integer(length as i64);
+    Ok(())
+}
+
+/// `HINCRBY key field amount`
+fn hincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (key, name) = (command.arg(1), command.arg(2));
+    let amount = integer(command.arg(3))?;
+    let cell = keys.hash(key)?.and_then(|hash| hash.field(name));
+    let old = cell
+        .map_or(Some(0), integer_of)
+        .ok_or(CommandError::Text("hash value is not an integer"))?;
+    let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
+    keys.increment_field(key, name, Decimal::from_integer(amount))?;
+    reply.integer(sum);
+    Ok(())
+}
+
+/// `HINCRBYFLOAT key field amount`
+fn hincrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (key, name) = (command.arg(1), command.arg(2));
+    let amount = decimal(command.arg(3))?;
+    let old = match keys.hash(key)?.and_then(|hash| hash.field(name)) {
+        Some(cell) => cell
+            .number()
+            .ok_or(CommandError::Text("hash value is not a float"))?,
+        None => Decimal::ZERO,
+    };
+    let sum = old.checked_add(amount).ok_or(OUT_OF_RANGE)?;
+    keys.increment_field(key, name, amount)?;
+    reply.text(&sum.to_string());
+    Ok(())
+}
+
+/// `HRANDFIELD key [count [WITHVALUES]]`
+fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let with_values = match command.get(3) {
+        None => false,
+        Some(word) if is_word(word, "WITHVALUES") && command.len() == 4 => true,
+        Some(_) => return Err(CommandError::Syntax),
+    };
+    let count = command.get(2).map(integer).transpose()?;
+    let limit = if with_values { i64::MAX / 2 } else { i64::MAX };
+    if count.is_some_and(|count| count < -limit || count > limit) {
+        return Err(CommandError::Text("value is out of range"));
+    }
+    let length = keys.hash(command.arg(1))?.map_or(0, Hash::len);
+    let chosen = keys.choose(length, count.unwrap_or(1));
+    let hash = keys.hash(command.arg(1))?;
+    let fields = chosen.iter().filter_map(|index| hash?.field_at(*index));
+    if count.is_none() {
+        let name = fields.map(|(name, _)| name).next();
+        reply.optional(name);
+        return Ok(());
+    }
+    let nested = with_values && reply.is_resp3();
+    reply.array(if with_values && !nested {
+        2 * chosen.len()
+    } else {
+        chosen.len()
+    });
+    for (name, cell) in fields {
+        if nested {
+            reply.array(2);
+        }
+        reply.bulk(name);
+        if with_values {
+            reply.optional(cell.visible().as_deref());
+        }
+    }
+    Ok(())
+}
+
+/// `HSCAN key cursor [MATCH pattern] [COUNT count]`
+fn hscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let scan = MemberScan::parse(command)?;
+    let hash = keys.hash(command.arg(1))?;
+    let fields = hash.into_iter().flat_map(Hash::fields);
+    let (chunk, next) = scan.chunk(hash.map_or(0, Hash::len), fields, |(name, _)| name);
+    reply.array(2);
+    reply.text(&next.to_string());
+    reply.array(2 * chunk.len());
+    for (name, cell) in chunk {
+        reply.bulk(name);
+        reply.optional(cell.visible().as_deref());
+    }
+    Ok(())
+}

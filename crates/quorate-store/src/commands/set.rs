@@ -1,0 +1,296 @@
+//! Sets.
+
+use quorate_proto::resp::Command;
+
+use super::{CommandError, Family, Outcome};
+use crate::{
+    algebra,
+    arguments::{integer, is_word},
+    commands::walk::MemberScan,
+    execution::{Execution, Keys},
+    set::Set,
+};
+
+pub(super) const HANDLERS: Family = &[
+    ("sadd", sadd),
+    ("srem", srem),
+    ("smembers", smembers),
+    ("sismember", sismember),
+    ("smismember", smismember),
+    ("scard", scard),
+    ("spop", spop),
+    ("srandmember", srandmember),
+    ("smove", smove),
+    ("sunion", |execution, command| {
+        combine(execution, command, algebra::union)
+    }),
+    ("sinter", |execution, command| {
+        combine(execution, command, intersection)
+    }),
+    ("sdiff", |execution, command| {
+        combine(execution, command, algebra::difference)
+    }),
+    ("sunionstore", |execution, command| {
+        store(execution, command, algebra::union)
+    }),
+    ("sinterstore", |execution, command| {
+        store(execution, command, intersection)
+    }),
+    ("sdiffstore", |execution, command| {
+        store(execution, command, algebra::difference)
+    }),
+    ("sintercard", sintercard),
+    ("sscan", sscan),
+    ("quorate.setstore", setstore),
+];
+
+/// `SADD key member...`: number of new members.
+fn sadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    let before = keys.set(key)?.map_or(0, Set::len);
+    keys.apply(key, |change| {
+        command
+            .args()
+            .skip(2)
+            .for_each(|member| change.member(member))
+    });
+    let after = keys.set(key)?.map_or(0, Set::len);
+    reply.integer(after.saturating_sub(before) as i64);
+    Ok(())
+}
+
+/// `SREM key member...`: number of members removed.
+fn srem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    let before = keys.set(key)?.map_or(0, Set::len);
+    if before > 0 {
+        let members = command.args().skip(2);
+        keys.apply(key, |change| {
+            members.for_each(|member| change.remove_member(member))
+        });
+    }
+    let after = keys.set(key)?.map_or(0, Set::len);
+    reply.integer((before - after) as i64);
+    Ok(())
+}
+
+/// `SMEMBERS key`
+fn smembers(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let set = keys.set(command.arg(1))?;
+    reply.set(set.map_or(0, Set::len));
+    set.into_iter()
+        .flat_map(Set::members)
+        .for_each(|member| reply.bulk(member));
+    Ok(())
+}
+
+/// `SISMEMBER key member`
+fn sismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let set = execution.keys.set(command.arg(1))?;
+    let found = set.is_some_and(|set| set.contains(command.arg(2)));
+    execution.reply.integer(i64::from(found));
+    Ok(())
+}
+
+/// `SMISMEMBER key member...`
+fn smismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let set = keys.set(command.arg(1))?;
+    reply.array(command.len() - 2);
+    for member in command.args().skip(2) {
+        reply.integer(i64::from(set.is_some_and(|set| set.contains(member))));
+    }
+    Ok(())
+}
+
+/// `SCARD key`
+fn scard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let length = execution.keys.set(command.arg(1))?.map_or(0, Set::len);
+    execution.reply.integer(length as i64);
+    Ok(())
+}
+
+/// `SPOP key [count]`: the executor chooses, the effect names what it chose.
+fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    if command.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    let count = match command.get(2) {
+        None => None,
+        Some(text) => {
+            let count = integer(text).ok().filter(|count| *count >= 0);
+            Some(count.ok_or(CommandError::Text(
+                "value is out of range, must be positive",
+            ))?)
+        }
+    };
+    let key = command.arg(1);
+    let length = keys.set(key)?.map_or(0, Set::len);
+    let chosen = keys.choose(length, count.unwrap_or(1));
+    let set = keys.set(key)?;
+    let members: Vec<Vec<u8>> = chosen
+        .iter()
+        .filter_map(|index| set?.member_at(*index))
+        .map(<[u8]>::to_vec)
+        .collect();
+    if count.is_some() {
+        reply.set(members.len());
+        members.iter().for_each(|member| reply.bulk(member));
+    } else {
+        reply.optional(members.first().map(Vec::as_slice));
+    }
+    if !members.is_empty() {
+        keys.apply(key, |change| {
+            members
+                .iter()
+                .for_each(|member| change.remove_member(member))
+        });
+    }
+    Ok(())
+}
+
+/// `SRANDMEMBER key [count]`
+fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    if command.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    let count = command.get(2).map(integer).transpose()?;
+    if count == Some(i64::MIN) {
+        return Err(CommandError::Text(
+            "value is out of range, value must between -9223372036854775807 and \
+             9223372036854775807",
+        ));
+    }
+    let key = command.arg(1);
+    let length = keys.set(key)?.map_or(0, Set::len);
+    let chosen = keys.choose(length, count.unwrap_or(1));
+    let set = keys.set(key)?;
+    let mut members = chosen.iter().filter_map(|index| set?.member_at(*index));
+    if count.is_some() {
+        reply.array(chosen.len());
+        members.for_each(|member| reply.bulk(member));
+    } else {
+        reply.optional(members.next());
+    }
+    Ok(())
+}
+
+/// `SMOVE source destination member`
+fn smove(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (source, destination, member) = (command.arg(1), command.arg(2), command.arg(3));
+    let Some(set) = keys.set(source)? else {
+        reply.integer(0);
+        return Ok(());
+    };
+    let found = set.contains(member);
+    keys.set(destination)?;
+    if found && source != destination {
+        keys.apply(source, |change| change.remove_member(member));
+        keys.apply(destination, |change| change.member(member));
+    }
+    reply.integer(i64::from(found));
+    Ok(())
+}
+
+type Combine = fn(&[Vec<&[u8]>]) -> Vec<Vec<u8>>;
+
+fn intersection(sets: &[Vec<&[u8]>]) -> Vec<Vec<u8>> {
+    algebra::intersection(sets, 0)
+}
+
+fn combined<'a>(
+    keys: &Keys<'_>,
+    sources: impl Iterator<Item = &'a [u8]>,
+    combine: Combine,
+) -> Result<Vec<Vec<u8>>, CommandError> {
+    let mut sets = Vec::new();
+    for key in sources {
+        let members = keys.set(key)?.into_iter().flat_map(Set::members);
+        sets.push(members.collect());
+    }
+    Ok(combine(&sets))
+}
+
+/// `SUNION key...`, `SINTER key...`, `SDIFF key...`
+fn combine(execution: &mut Execution<'_>, command: &Command, combine: Combine) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let members = combined(keys, command.args().skip(1), combine)?;
+    reply.set(members.len());
+    members.iter().for_each(|member| reply.bulk(member));
+    Ok(())
+}
+
+/// `SUNIONSTORE destination key...` and its siblings.
+fn store(execution: &mut Execution<'_>, command: &Command, combine: Combine) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let members = combined(keys, command.args().skip(2), combine)?;
+    replace_set(keys, command.arg(1), members.iter().map(Vec::as_slice));
+    reply.integer(members.len() as i64);
+    Ok(())
+}
+
+/// `quorate.setstore destination member...`
+fn setstore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    replace_set(keys, command.arg(1), command.args().skip(2));
+    reply.integer(command.len() as i64 - 2);
+    Ok(())
+}
+
+fn replace_set<'a>(keys: &mut Keys<'_>, key: &[u8], members: impl Iterator<Item = &'a [u8]>) {
+    keys.apply(key, |change| {
+        change.clear();
+        members.for_each(|member| change.member(member));
+    });
+}
+
+/// `SINTERCARD numkeys key... [LIMIT limit]`
+fn sintercard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let count = integer(command.arg(1))
+        .ok()
+        .and_then(|count| usize::try_from(count).ok());
+    let count = count.filter(|count| *count > 0);
+    let count = count.ok_or(CommandError::Text("numkeys should be greater than 0"))?;
+    if count > command.len() - 2 {
+        return Err(CommandError::Text(
+            "Number of keys can't be greater than number of args",
+        ));
+    }
+    let mut limit = 0;
+    let mut at = 2 + count;
+    while let Some(word) = command.get(at) {
+        let value = command.get(at + 1).filter(|_| is_word(word, "LIMIT"));
+        let value = integer(value.ok_or(CommandError::Syntax)?).ok();
+        limit = value
+            .and_then(|value| usize::try_from(value).ok())
+            .ok_or(CommandError::Text("LIMIT can't be negative"))?;
+        at += 2;
+    }
+    let mut sets: Vec<Vec<&[u8]>> = Vec::new();
+    for key in command.args().skip(2).take(count) {
+        sets.push(keys.set(key)?.into_iter().flat_map(Set::members).collect());
+    }
+    reply.integer(algebra::intersection(&sets, limit).len() as i64);
+    Ok(())
+}
+
+/// `SSCAN key cursor [MATCH pattern] [COUNT count]`
+fn sscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let scan = MemberScan::parse(command)?;
+    let set = keys.set(command.arg(1))?;
+    let members = set.into_iter().flat_map(Set::members);
+    let (chunk, next) = scan.chunk(set.map_or(0, Set::len), members, |member| member);
+    reply.array(2);
+    reply.text(&next.to_string());
+    reply.array(chunk.len());
+    chunk.iter().for_each(|member| reply.bulk(member));
+    Ok(())
+}

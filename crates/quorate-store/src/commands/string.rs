@@ -1,0 +1,315 @@
+//! Strings.
+
+use std::borrow::Cow;
+
+use quorate_proto::{limits::BULK_LENGTH_MAX, resp::Command};
+
+use super::{CommandError, Family, Outcome};
+use crate::{
+    arguments::{Time, expiry, integer, is_word},
+    execution::{Execution, Keys},
+};
+
+pub(super) const HANDLERS: Family = &[
+    ("get", get),
+    ("set", set),
+    ("setnx", setnx),
+    ("setex", setex),
+    ("psetex", setex),
+    ("getset", getset),
+    ("getdel", getdel),
+    ("getex", getex),
+    ("mget", mget),
+    ("mset", mset),
+    ("msetnx", msetnx),
+    ("append", append),
+    ("strlen", strlen),
+    ("getrange", getrange),
+    ("substr", getrange),
+    ("setrange", setrange),
+];
+
+const TOO_LONG: CommandError =
+    CommandError::Text("string exceeds maximum allowed size (proto-max-bulk-len)");
+
+/// `GET key`
+fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let value = execution.keys.text(command.arg(1))?;
+    execution.reply.optional(value.as_deref());
+    Ok(())
+}
+
+/// Options of `SET` and `GETEX`.
+#[derive(Default)]
+struct SetOptions {
+    only_new: bool,
+    only_existing: bool,
+    answer_old: bool,
+    keep_expiry: bool,
+    persist: bool,
+    expires_at: Option<u64>,
+}
+
+impl SetOptions {
+    fn parse(command: &Command, first: usize, wall_ms: u64) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let getex = first == 2;
+        let mut at = first;
+        while let Some(word) = command.get(at) {
+            let timed = options.keep_expiry || options.persist || options.expires_at.is_some();
+            if let Some(time) = Time::of_option(word) {
+                let value = command
+                    .get(at + 1)
+                    .filter(|_| !timed)
+                    .ok_or(CommandError::Syntax)?;
+                options.expires_at = Some(expiry(time, value, wall_ms, command)?);
+                at += 1;
+            } else if is_word(word, "NX") && !getex && !options.only_existing {
+                options.only_new = true;
+            } else if is_word(word, "XX") && !getex && !options.only_new {
+                options.only_existing = true;
+            } else if is_word(word, "GET") && !getex {
+                options.answer_old = true;
+            } else if is_word(word, "KEEPTTL") && !getex && !timed {
+                options.keep_expiry = true;
+            } else if is_word(word, "PERSIST") && getex && !timed {
+                options.persist = true;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            at += 1;
+        }
+        Ok(options)
+    }
+}
+
+/// `SET key value [NX|XX] [GET] [EX s|PX ms|EXAT s|PXAT ms|KEEPTTL]`
+fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (key, value) = (command.arg(1), command.arg(2));
+    if command.len() == 3 {
+        keys.apply(key, |change| change.replace_text(value));
+        reply.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse(command, 3, keys.wall_ms)?;
+    let exists = keys.kind(key).is_some();
+    if options.answer_old {
+        reply.optional(keys.text(key)?.as_deref());
+    }
+    if (options.only_new && exists) || (options.only_existing && !exists) {
+        if !options.answer_old {
+            reply.null();
+        }
+        return Ok(());
+    }
+    keys.apply(key, |change| {
+        if options.keep_expiry {
+            change.edit_text(value);
+        } else {
+            change.replace_text(value);
+        }
+        if options.expires_at.is_some() {
+            change.expiry(options.expires_at);
+        }
+    });
+    if !options.answer_old {
+        reply.ok();
+    }
+    Ok(())
+}
+
+/// `SETNX key value`
+fn setnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    let absent = keys.kind(key).is_none();
+    if absent {
+        keys.apply(key, |change| change.replace_text(command.arg(2)));
+    }
+    reply.integer(i64::from(absent));
+    Ok(())
+}
+
+/// `SETEX key seconds value`, `PSETEX key milliseconds value`
+fn setex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let seconds = command.name()[0].eq_ignore_ascii_case(&b's');
+    let time = if seconds {
+        Time::Seconds
+    } else {
+        Time::Milliseconds
+    };
+    let at = expiry(time, command.arg(2), keys.wall_ms, command)?;
+    keys.apply(command.arg(1), |change| {
+        change.replace_text(command.arg(3));
+        change.expiry(Some(at));
+    });
+    reply.ok();
+    Ok(())
+}
+
+/// `GETSET key value`
+fn getset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    reply.optional(keys.text(key)?.as_deref());
+    keys.apply(key, |change| change.replace_text(command.arg(2)));
+    Ok(())
+}
+
+/// `GETDEL key`
+fn getdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    reply.optional(keys.text(command.arg(1))?.as_deref());
+    keys.delete(command.arg(1));
+    Ok(())
+}
+
+/// `GETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]`
+fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    let options = SetOptions::parse(command, 2, keys.wall_ms)?;
+    let value = keys.text(key)?;
+    reply.optional(value.as_deref());
+    if value.is_none() {
+        return Ok(());
+    }
+    if let Some(at) = options.expires_at {
+        keys.expire_at(key, at);
+    } else if options.persist
+        && keys
+            .state(key)
+            .is_some_and(|state| state.expires_at().is_some())
+    {
+        keys.apply(key, |change| change.expiry(None));
+    }
+    Ok(())
+}
+
+/// `MGET key...`: keys of other kinds answer nil.
+fn mget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    reply.array(command.len() - 1);
+    for key in command.args().skip(1) {
+        reply.optional(keys.text(key).unwrap_or_default().as_deref());
+    }
+    Ok(())
+}
+
+/// `MSET key value...`
+fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    check_pairs(command)?;
+    set_pairs(keys, command);
+    reply.ok();
+    Ok(())
+}
+
+/// `MSETNX key value...`
+fn msetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    check_pairs(command)?;
+    let free = (1..command.len())
+        .step_by(2)
+        .all(|at| keys.kind(command.arg(at)).is_none());
+    if free {
+        set_pairs(keys, command);
+    }
+    reply.integer(i64::from(free));
+    Ok(())
+}
+
+fn check_pairs(command: &Command) -> Outcome {
+    if command.len().is_multiple_of(2) {
+        Err(CommandError::arity(command))
+    } else {
+        Ok(())
+    }
+}
+
+fn set_pairs(keys: &mut Keys<'_>, command: &Command) {
+    for at in (1..command.len()).step_by(2) {
+        keys.apply(command.arg(at), |change| {
+            change.replace_text(command.arg(at + 1))
+        });
+    }
+}
+
+/// `APPEND key value`
+fn append(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let key = command.arg(1);
+    let mut value = keys.text(key)?.map_or_else(Vec::new, Cow::into_owned);
+    if value.len() + command.arg(2).len() > BULK_LENGTH_MAX {
+        return Err(TOO_LONG);
+    }
+    value.extend_from_slice(command.arg(2));
+    keys.apply(key, |change| change.edit_text(&value));
+    reply.integer(value.len() as i64);
+    Ok(())
+}
+
+/// `STRLEN key`
+fn strlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let length = execution
+        .keys
+        .text(command.arg(1))?
+        .map_or(0, |value| value.len());
+    execution.reply.integer(length as i64);
+    Ok(())
+}
+
+/// `GETRANGE key start end`: both ends included, negative from the end.
+fn getrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (start, end) = (integer(command.arg(2))?, integer(command.arg(3))?);
+    let value = keys.text(command.arg(1))?.unwrap_or_default();
+    let length = value.len() as i64;
+    if start < 0 && end < 0 && start > end {
+        reply.bulk(b"");
+        return Ok(());
+    }
+    let from_end = |at: i64| {
+        if at < 0 {
+            at.saturating_add(length).max(0)
+        } else {
+            at
+        }
+    };
+    let (start, end) = (from_end(start), from_end(end).min(length - 1));
+    if start > end || length == 0 {
+        reply.bulk(b"");
+    } else {
+        reply.bulk(&value[start as usize..=end as usize]);
+    }
+    Ok(())
+}
+
+/// `SETRANGE key offset value`
+fn setrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (key, part) = (command.arg(1), command.arg(3));
+    let offset = integer(command.arg(2))?;
+    let offset =
+        usize::try_from(offset).map_err(|_| CommandError::Text("offset is out of range"))?;
+    let old = keys.text(key)?;
+    if part.is_empty() {
+        let length = old.map_or(0, |value| value.len());
+        reply.integer(length as i64);
+        return Ok(());
+    }
+    if offset.saturating_add(part.len()) > BULK_LENGTH_MAX {
+        return Err(TOO_LONG);
+    }
+    let mut value = old.map_or_else(Vec::new, Cow::into_owned);
+    let end = offset + part.len();
+    if value.len() < end {
+        value.resize(end, 0);
+    }
+    value[offset..end].copy_from_slice(part);
+    keys.apply(key, |change| change.edit_text(&value));
+    reply.integer(value.len() as i64);
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Digests: incremental hashes of state.
+//!
+//! The digest of a state is the sum, modulo 2^128, of a keyed hash of each of its elements: adding
+//! or removing an element costs two additions, the sum does not depend on order or layout, and the
+//! sums of keys, slots and ranges add up. The hash is SipHash-1-3 with 128-bit output, keyed with a
+//! secret of the cluster: clients choose keys, so an unkeyed sum could be made to collide.
+//!
+//! An element is hashed by key, name and stamp, not by value: a stamp belongs to exactly one write,
+//! so it stands for the value that the write stored.
+
+use core::hash::Hasher as _;
+
+use quorate_proto::Stamp;
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+/// Sum of element hashes. Equal digests mean equal states.
+pub type Digest = u128;
+
+/// What an element is, so that equal names in different places hash differently.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(crate) enum Element {
+    Horizon = 1,
+    Expiry = 2,
+    Text = 3,
+    TextContribution = 4,
+    Field = 5,
+    FieldContribution = 6,
+    FieldRemoved = 7,
+    Member = 8,
+    MemberRemoved = 9,
+}
+
+/// Hashes elements of state with the secret of one cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Digester {
+    template: SipHasher13,
+}
+
+impl Digester {
+    /// A digester keyed with `secret`; replicas must share it to compare digests.
+    pub fn new(secret: [u8; 16]) -> Self {
+        Self {
+            template: SipHasher13::new_with_key(&secret),
+        }
+    }
+
+    /// The hash of one element of `key`.
+    pub(crate) fn element(
+        &self,
+        key: &[u8],
+        element: Element,
+        name: &[u8],
+        stamp: Stamp,
+    ) -> Digest {
+        let mut hasher = self.template;
+        hasher.write(&(key.len() as u64).to_le_bytes());
+        hasher.write(key);
+        let mut head = [0; 1 + Stamp::LENGTH];
+        head[0] = element as u8;
+        head[1..].copy_from_slice(&stamp.to_bytes());
+        hasher.write(&head);
+        hasher.write(name);
+        hasher.finish128().as_u128()
+    }
+}

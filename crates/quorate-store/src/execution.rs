@@ -1,0 +1,343 @@
+//! Executing one command: reading state, writing a reply, and changing state through effects.
+
+use std::borrow::Cow;
+
+use quorate_proto::{
+    Slot, Stamp,
+    resp::{Command, ReplyWriter},
+};
+
+use crate::{
+    Store,
+    cell::{Cell, Contribution},
+    commands::{self, CommandError},
+    decimal::Decimal,
+    delta::{DeltaWriter, Part},
+    hash::Hash,
+    set::Set,
+    state::{KeyState, Kind},
+};
+
+/// Most random elements with repetitions that one command gives: beyond it the reply would be
+/// larger than any client reads.
+const REPEATED_CHOICES_MAX: usize = 1 << 24;
+
+/// A command to execute.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The slot of every key that the command names.
+    pub slot: Slot,
+    /// The command; its arity has been checked.
+    pub command: &'a Command,
+    /// Wall clock in milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+    /// Whether the reply is encoded for RESP3.
+    pub resp3: bool,
+}
+
+impl Store {
+    /// Executes a command: appends the encoded reply to `reply` and the effect, when there is one,
+    /// to `effect`. The effect is already merged here; the caller makes it durable and
+    /// replicates it.
+    pub fn execute(&mut self, request: Request<'_>, reply: &mut Vec<u8>, effect: &mut Vec<u8>) {
+        let start = reply.len();
+        let mut execution = Execution {
+            keys: Keys {
+                slot: request.slot,
+                wall_ms: request.wall_ms,
+                store: self,
+                effect,
+            },
+            reply: ReplyWriter::new(reply, request.resp3),
+        };
+        let result = match commands::handler(request.command.name()) {
+            Some(handler) => handler(&mut execution, request.command),
+            None => Err(CommandError::NotExecutable),
+        };
+        if let Err(error) = result {
+            reply.truncate(start);
+            ReplyWriter::new(reply, request.resp3).error(error);
+        }
+    }
+}
+
+/// A command in execution.
+pub(crate) struct Execution<'a> {
+    /// The keys of the command's slot.
+    pub(crate) keys: Keys<'a>,
+    /// Where exactly one reply goes. A field of its own, so that a value borrowed from `keys` can
+    /// be written to it.
+    pub(crate) reply: ReplyWriter<'a>,
+}
+
+/// The keys of one slot as a command sees them: past their expiry they do not exist.
+pub(crate) struct Keys<'a> {
+    pub(crate) slot: Slot,
+    pub(crate) wall_ms: u64,
+    pub(crate) store: &'a mut Store,
+    effect: &'a mut Vec<u8>,
+}
+
+impl Keys<'_> {
+    /// The state of `key`, unless nothing is known of it or it is past its expiry. It may be dead.
+    pub(crate) fn state(&self, key: &[u8]) -> Option<&KeyState> {
+        self.store
+            .raw_state(self.slot, key)
+            .filter(|state| !state.is_expired(self.wall_ms))
+    }
+
+    /// The kind of value that `key` shows; `None` when it does not exist.
+    pub(crate) fn kind(&self, key: &[u8]) -> Option<Kind> {
+        self.state(key)?.kind()
+    }
+
+    /// The string cell of `key`; `None` when the key does not exist.
+    pub(crate) fn cell(&self, key: &[u8]) -> Result<Option<&Cell>, CommandError> {
+        Ok(self.state_of_kind(key, Kind::Text)?.map(KeyState::text))
+    }
+
+    /// The string that `key` shows; `None` when it does not exist.
+    pub(crate) fn text(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
+        Ok(self.cell(key)?.and_then(Cell::visible))
+    }
+
+    /// The hash at `key`; `None` when it does not exist.
+    pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
+        Ok(self
+            .state_of_kind(key, Kind::Hash)?
+            .and_then(KeyState::hash))
+    }
+
+    /// The set at `key`; `None` when it does not exist.
+    pub(crate) fn set(&self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
+        Ok(self.state_of_kind(key, Kind::Set)?.and_then(KeyState::set))
+    }
+
+    fn state_of_kind(&self, key: &[u8], kind: Kind) -> Result<Option<&KeyState>, CommandError> {
+        let Some(state) = self.state(key) else {
+            return Ok(None);
+        };
+        match state.kind() {
+            None => Ok(None),
+            Some(found) if found == kind => Ok(Some(state)),
+            Some(_) => Err(CommandError::WrongType),
+        }
+    }
+
+    /// Begins a change of `key`. Nothing happens until [`Change::apply`].
+    pub(crate) fn change<'e>(&'e mut self, key: &'e [u8]) -> Change<'e> {
+        let mut writer = DeltaWriter::new(self.effect, key);
+        if let Some(state) = self.store.raw_state(self.slot, key)
+            && state.is_expired(self.wall_ms)
+        {
+            // What has expired must not show through the new value.
+            writer.part(Part::Horizon(state.newest()));
+        }
+        Change {
+            key,
+            slot: self.slot,
+            wall_ms: self.wall_ms,
+            store: self.store,
+            writer,
+        }
+    }
+
+    /// Changes `key` in one go.
+    pub(crate) fn apply(&mut self, key: &[u8], build: impl FnOnce(&mut Change<'_>)) {
+        let mut change = self.change(key);
+        build(&mut change);
+        change.apply();
+    }
+
+    /// Adds to the string at `key` as this origin's contribution.
+    pub(crate) fn increment(&mut self, key: &[u8], amount: Decimal) -> Result<(), CommandError> {
+        let stamp = self.stamp();
+        let none = Cell::default();
+        let cell = self.cell(key)?.unwrap_or(&none);
+        let contribution = cell
+            .increment(amount, stamp)
+            .ok_or(CommandError::Overflow)?;
+        self.apply(key, |change| change.text_add(contribution));
+        Ok(())
+    }
+
+    /// Adds to a hash field as this origin's contribution.
+    pub(crate) fn increment_field(
+        &mut self,
+        key: &[u8],
+        name: &[u8],
+        amount: Decimal,
+    ) -> Result<(), CommandError> {
+        let stamp = self.stamp();
+        let none = Cell::default();
+        let cell = self
+            .hash(key)?
+            .and_then(|hash| hash.field(name))
+            .unwrap_or(&none);
+        let contribution = cell
+            .increment(amount, stamp)
+            .ok_or(CommandError::Overflow)?;
+        self.apply(key, |change| change.field_add(name, contribution));
+        Ok(())
+    }
+
+    /// Lets an existing key expire at a moment; deletes it when that is past.
+    pub(crate) fn expire_at(&mut self, key: &[u8], at_ms: u64) {
+        if at_ms <= self.wall_ms {
+            self.delete(key);
+        } else {
+            self.apply(key, |change| change.expiry(Some(at_ms)));
+        }
+    }
+
+    /// Random positions out of `length`: `count` different ones (all when there are fewer), or,
+    /// when `count` is negative, that many with repetitions.
+    pub(crate) fn choose(&mut self, length: usize, count: i64) -> Vec<usize> {
+        let random = &mut self.store.random;
+        let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+        if length == 0 || count == 0 {
+            return Vec::new();
+        }
+        if count < 0 {
+            let wanted = wanted.min(REPEATED_CHOICES_MAX);
+            return (0..wanted).map(|_| random.below(length)).collect();
+        }
+        if wanted >= length {
+            return (0..length).collect();
+        }
+        // Floyd's algorithm: `wanted` draws, no table of all positions.
+        let mut chosen = hashbrown::HashSet::with_hasher(foldhash::fast::FixedState::default());
+        let mut order = Vec::with_capacity(wanted);
+        for bound in length - wanted..length {
+            let draw = random.below(bound + 1);
+            let pick = if chosen.insert(draw) { draw } else { bound };
+            if pick == bound {
+                chosen.insert(bound);
+            }
+            order.push(pick);
+        }
+        order
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.store.clock.tick(self.wall_ms)
+    }
+
+    /// Deletes the whole key. Returns whether it existed.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
+        let existed = self.kind(key).is_some();
+        if existed {
+            self.apply(key, |change| change.clear());
+        }
+        existed
+    }
+}
+
+/// The delta of one key while it is being put together. Every part gets a stamp of its own.
+pub(crate) struct Change<'e> {
+    key: &'e [u8],
+    slot: Slot,
+    wall_ms: u64,
+    store: &'e mut Store,
+    writer: DeltaWriter<'e>,
+}
+
+impl Change<'_> {
+    /// Merges the change into the state.
+    pub(crate) fn apply(self) {
+        let delta = self.writer.finish();
+        self.store.apply(self.slot, delta);
+    }
+
+    /// A stamp newer than everything this store has seen.
+    pub(crate) fn stamp(&mut self) -> Stamp {
+        self.store.clock.tick(self.wall_ms)
+    }
+
+    /// The state before the change.
+    fn before(&self) -> Option<&KeyState> {
+        self.store.raw_state(self.slot, self.key)
+    }
+
+    /// Deletes everything that the key holds: value, expiry and all.
+    pub(crate) fn clear(&mut self) {
+        if let Some(newest) = self.before().map(KeyState::newest) {
+            self.writer.part(Part::Horizon(newest));
+        }
+    }
+
+    /// Makes the key the string `value`, whatever it was; ends its time to live.
+    pub(crate) fn replace_text(&mut self, value: &[u8]) {
+        let other_kind = self
+            .before()
+            .is_some_and(|state| state.hash().is_some() || state.set().is_some());
+        if other_kind {
+            self.clear();
+        }
+        let stamp = self.stamp();
+        self.writer.part(Part::Text(stamp, value));
+    }
+
+    /// Changes the string to `value` and keeps its time to live.
+    pub(crate) fn edit_text(&mut self, value: &[u8]) {
+        let wall_ms = self.wall_ms;
+        let expiry = self
+            .before()
+            .filter(|state| !state.is_expired(wall_ms))
+            .and_then(KeyState::expires_at);
+        self.replace_text(value);
+        if expiry.is_some() {
+            self.expiry(expiry);
+        }
+    }
+
+    /// Sets this origin's increments of the string.
+    pub(crate) fn text_add(&mut self, contribution: Contribution) {
+        self.writer.part(Part::TextAdd(contribution));
+    }
+
+    /// Sets when the key expires; `None` for never.
+    pub(crate) fn expiry(&mut self, at_ms: Option<u64>) {
+        let stamp = self.stamp();
+        self.writer.part(Part::Expiry(stamp, at_ms));
+    }
+
+    /// Sets a hash field.
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
+        let stamp = self.stamp();
+        self.writer.part(Part::Field(stamp, name, value));
+    }
+
+    /// Sets this origin's increments of a hash field.
+    pub(crate) fn field_add(&mut self, name: &[u8], contribution: Contribution) {
+        self.writer.part(Part::FieldAdd(name, contribution));
+    }
+
+    /// Removes a hash field, up to the newest stamp that this store has seen of it.
+    pub(crate) fn remove_field(&mut self, name: &[u8]) {
+        let seen = self
+            .before()
+            .and_then(KeyState::hash)
+            .and_then(|hash| hash.field(name));
+        if let Some(newest) = seen.map(Cell::newest) {
+            self.writer.part(Part::FieldRemoved(newest, name));
+        }
+    }
+
+    /// Adds a set member.
+    pub(crate) fn member(&mut self, name: &[u8]) {
+        let stamp = self.stamp();
+        self.writer.part(Part::Member(stamp, name));
+    }
+
+    /// Removes a set member, up to the newest add that this store has seen of it.
+    pub(crate) fn remove_member(&mut self, name: &[u8]) {
+        let seen = self
+            .before()
+            .and_then(KeyState::set)
+            .and_then(|set| set.stamp_of(name));
+        if let Some(newest) = seen {
+            self.writer.part(Part::MemberRemoved(newest, name));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Convergent data types, the commands over them, and their durable log.
+//!
+//! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
+//! * [`state`], [`cell`], [`hash`], [`set`] are the convergent types;
+//! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash;
+//! * [`log`] keeps effects on disk, behind the [`disk`] trait.
+
+pub mod algebra;
+mod arguments;
+pub mod cell;
+pub mod clock;
+mod commands;
+pub mod decimal;
+pub mod delta;
+pub mod digest;
+mod execution;
+mod expiry;
+pub mod glob;
+pub mod hash;
+mod random;
+pub mod set;
+pub mod state;
+mod store;
+mod table;
+mod walk;
+
+pub use execution::Request;
+pub use store::{MergeError, Store, StoreOptions};

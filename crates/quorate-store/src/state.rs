@@ -1,0 +1,357 @@
+//! The convergent state of one key.
+//!
+//! A key is the product of independent lattices: a string cell, a hash, a set, an expiry register
+//! and a *horizon*, the stamp up to which everything was deleted. Merging merges each of them, so
+//! it is commutative, associative and idempotent because they are. Commands keep a key to one kind;
+//! only writes of different kinds that did not see each other leave two kinds side by side, and
+//! then the one written last shows.
+//!
+//! Two rules tie the parts together, both functions of the merged stamps alone:
+//! * an element with a stamp up to the horizon is gone (a contribution, when it *began* by then);
+//! * an expiry older than the string's register is gone: writing a string ends its time to live.
+
+use foldhash::fast::FixedState;
+use quorate_proto::Stamp;
+
+use crate::{
+    cell::Cell,
+    delta::Part,
+    digest::{Digest, Digester, Element},
+    hash::Hash,
+    set::Set,
+};
+
+/// The kinds of value a key can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string or counter.
+    Text,
+    /// A hash.
+    Hash,
+    /// A set.
+    Set,
+}
+
+impl Kind {
+    /// The name that `TYPE` reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Hash => "hash",
+            Self::Set => "set",
+        }
+    }
+}
+
+/// The state of one key. Most keys are plain strings, so everything else is behind one pointer.
+#[derive(Clone, Debug, Default)]
+pub struct KeyState {
+    text: Cell,
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    horizon: Stamp,
+    expiry: Option<Expiry>,
+    hash: Option<Box<Hash>>,
+    set: Option<Box<Set>>,
+    /// Digest of all of the above.
+    digest: Digest,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Expiry {
+    stamp: Stamp,
+    at: Option<u64>,
+}
+
+/// What a merge needs besides the state: the key, the digester, and the hasher of new maps.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) digester: &'a Digester,
+    pub(crate) hasher: &'a FixedState,
+}
+
+impl KeyState {
+    /// The string cell.
+    pub fn text(&self) -> &Cell {
+        &self.text
+    }
+
+    /// The hash, when the key has live fields.
+    pub fn hash(&self) -> Option<&Hash> {
+        self.rest
+            .as_ref()?
+            .hash
+            .as_deref()
+            .filter(|hash| !hash.is_empty())
+    }
+
+    /// The set, when the key has live members.
+    pub fn set(&self) -> Option<&Set> {
+        self.rest
+            .as_ref()?
+            .set
+            .as_deref()
+            .filter(|set| !set.is_empty())
+    }
+
+    /// The stamp up to which everything is deleted.
+    pub fn horizon(&self) -> Stamp {
+        self.rest.as_ref().map_or(Stamp::ZERO, |rest| rest.horizon)
+    }
+
+    /// When the key expires, in milliseconds since the Unix epoch.
+    pub fn expires_at(&self) -> Option<u64> {
+        self.rest.as_ref()?.expiry?.at
+    }
+
+    /// Whether the key's time to live is over at `wall_ms`.
+    pub fn is_expired(&self, wall_ms: u64) -> bool {
+        self.expires_at().is_some_and(|at| at <= wall_ms)
+    }
+
+    /// The kind that shows: the only one, or the one written last. `None` when nothing is live.
+    pub fn kind(&self) -> Option<Kind> {
+        if self.rest.is_none() {
+            return self.text.is_live().then_some(Kind::Text);
+        }
+        let text = self
+            .text
+            .is_live()
+            .then(|| (self.text.newest(), Kind::Text));
+        let hash = self.hash().map(|hash| (hash.newest_live(), Kind::Hash));
+        let set = self.set().map(|set| (set.newest_live(), Kind::Set));
+        let candidates = [text, hash, set].into_iter().flatten();
+        candidates
+            .max_by_key(|(stamp, _)| *stamp)
+            .map(|(_, kind)| kind)
+    }
+
+    /// The kind that shows when there is only one, without looking at stamps; else like `kind`.
+    pub fn is_live(&self) -> bool {
+        self.text.is_live() || self.hash().is_some() || self.set().is_some()
+    }
+
+    /// Whether nothing is left, not even a mark.
+    pub(crate) fn is_blank(&self) -> bool {
+        !self.text.is_live() && self.rest.as_ref().is_none_or(|rest| rest.is_blank())
+    }
+
+    /// The newest stamp of anything in the state: what a deletion of the whole key has seen.
+    pub fn newest(&self) -> Stamp {
+        let Some(rest) = &self.rest else {
+            return self.text.newest();
+        };
+        [
+            self.text.newest(),
+            rest.horizon,
+            rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp),
+            rest.hash.as_ref().map_or(Stamp::ZERO, |hash| hash.newest()),
+            rest.set.as_ref().map_or(Stamp::ZERO, |set| set.newest()),
+        ]
+        .into_iter()
+        .max()
+        .unwrap_or_default()
+    }
+
+    /// Digest of the state.
+    pub(crate) fn digest(&self, context: Context<'_>) -> Digest {
+        let rest = self.rest.as_ref().map_or(0, |rest| rest.digest);
+        text_digest(context, &self.text).wrapping_add(rest)
+    }
+
+    /// Merges one part and returns the change of the digest.
+    pub(crate) fn merge(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
+        let horizon = self.horizon();
+        match part {
+            Part::Horizon(stamp) if stamp > horizon => self.raise_horizon(context, stamp),
+            Part::Expiry(stamp, at) if stamp > horizon => self.merge_expiry(context, stamp, at),
+            Part::Text(stamp, value) if stamp > horizon => {
+                self.merge_text(context, |text| text.merge_register(Some(value), stamp))
+            }
+            Part::TextAdd(contribution) if contribution.since > horizon => {
+                self.merge_text(context, |text| text.merge_contribution(contribution))
+            }
+            Part::FieldAdd(_, contribution) if contribution.since > horizon => {
+                self.merge_hash(context, part)
+            }
+            Part::Field(stamp, ..) | Part::FieldRemoved(stamp, _) if stamp > horizon => {
+                self.merge_hash(context, part)
+            }
+            Part::Member(stamp, _) | Part::MemberRemoved(stamp, _) if stamp > horizon => {
+                self.merge_set(context, part)
+            }
+            _ => 0,
+        }
+    }
+
+    fn merge_text(
+        &mut self,
+        context: Context<'_>,
+        merge: impl FnOnce(&mut Cell) -> bool,
+    ) -> Digest {
+        let before = text_digest(context, &self.text);
+        if !merge(&mut self.text) {
+            return 0;
+        }
+        let change = text_digest(context, &self.text).wrapping_sub(before);
+        change.wrapping_add(self.drop_outlived_expiry(context))
+    }
+
+    fn drop_outlived_expiry(&mut self, context: Context<'_>) -> Digest {
+        let Some(rest) = &mut self.rest else { return 0 };
+        let Some(expiry) = rest
+            .expiry
+            .take_if(|expiry| expiry.stamp < self.text.stamp())
+        else {
+            return 0;
+        };
+        let change = expiry_digest(context, expiry.stamp).wrapping_neg();
+        rest.digest = rest.digest.wrapping_add(change);
+        self.drop_blank_rest();
+        change
+    }
+
+    fn merge_expiry(&mut self, context: Context<'_>, stamp: Stamp, at: Option<u64>) -> Digest {
+        if stamp < self.text.stamp() {
+            return 0;
+        }
+        let rest = self.rest.get_or_insert_default();
+        let before = match rest.expiry {
+            Some(old) if old.stamp >= stamp => return 0,
+            Some(old) => expiry_digest(context, old.stamp),
+            None => 0,
+        };
+        rest.expiry = Some(Expiry { stamp, at });
+        let change = expiry_digest(context, stamp).wrapping_sub(before);
+        rest.digest = rest.digest.wrapping_add(change);
+        change
+    }
+
+    fn merge_hash(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
+        let rest = self.rest.get_or_insert_default();
+        let hash = rest
+            .hash
+            .get_or_insert_with(|| Box::new(Hash::new(context.hasher.clone())));
+        let change = hash.merge(context.digester, context.key, part);
+        rest.digest = rest.digest.wrapping_add(change);
+        change
+    }
+
+    fn merge_set(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
+        let rest = self.rest.get_or_insert_default();
+        let set = rest
+            .set
+            .get_or_insert_with(|| Box::new(Set::new(context.hasher.clone())));
+        let change = set.merge(context.digester, context.key, part);
+        rest.digest = rest.digest.wrapping_add(change);
+        change
+    }
+
+    fn raise_horizon(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
+        let Context { key, digester, .. } = context;
+        let before = text_digest(context, &self.text);
+        self.text.cut(horizon);
+        let text_change = text_digest(context, &self.text).wrapping_sub(before);
+
+        let rest = self.rest.get_or_insert_default();
+        let mut change = digester
+            .element(key, Element::Horizon, &[], horizon)
+            .wrapping_sub(horizon_digest(context, rest.horizon));
+        rest.horizon = horizon;
+        if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
+            change = change.wrapping_sub(expiry_digest(context, expiry.stamp));
+        }
+        if let Some(hash) = &mut rest.hash {
+            change = change.wrapping_add(hash.cut(digester, key, horizon));
+            rest.hash.take_if(|hash| hash.is_blank());
+        }
+        if let Some(set) = &mut rest.set {
+            change = change.wrapping_add(set.cut(digester, key, horizon));
+            rest.set.take_if(|set| set.is_blank());
+        }
+        rest.digest = rest.digest.wrapping_add(change);
+        change.wrapping_add(text_change)
+    }
+
+    /// Drops every mark of a removal and returns the change of the digest. Only for a key that no
+    /// other replica holds: nothing that a mark would hold back can arrive.
+    pub(crate) fn forget_removed(&mut self, context: Context<'_>) -> Digest {
+        let Some(rest) = &mut self.rest else { return 0 };
+        let mut change = horizon_digest(context, rest.horizon).wrapping_neg();
+        rest.horizon = Stamp::ZERO;
+        if let Some(hash) = &mut rest.hash {
+            change = change.wrapping_add(hash.forget_removed(context.digester, context.key));
+            rest.hash.take_if(|hash| hash.is_blank());
+        }
+        if let Some(set) = &mut rest.set {
+            change = change.wrapping_add(set.forget_removed(context.digester, context.key));
+            rest.set.take_if(|set| set.is_blank());
+        }
+        rest.digest = rest.digest.wrapping_add(change);
+        self.drop_blank_rest();
+        change
+    }
+
+    fn drop_blank_rest(&mut self) {
+        self.rest.take_if(|rest| rest.is_blank());
+    }
+
+    /// Hands every part of the state to `emit`; merging them into nothing gives this state.
+    pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {
+        if !self.horizon().is_zero() {
+            emit(Part::Horizon(self.horizon()));
+        }
+        if let Some(value) = self.text.register() {
+            emit(Part::Text(self.text.stamp(), value));
+        }
+        for contribution in self.text.contributions() {
+            emit(Part::TextAdd(*contribution));
+        }
+        let Some(rest) = &self.rest else { return };
+        if let Some(expiry) = rest.expiry {
+            emit(Part::Expiry(expiry.stamp, expiry.at));
+        }
+        if let Some(hash) = &rest.hash {
+            hash.export(&mut emit);
+        }
+        if let Some(set) = &rest.set {
+            set.export(&mut emit);
+        }
+    }
+}
+
+impl Rest {
+    fn is_blank(&self) -> bool {
+        self.horizon.is_zero() && self.expiry.is_none() && self.hash.is_none() && self.set.is_none()
+    }
+}
+
+fn horizon_digest(context: Context<'_>, horizon: Stamp) -> Digest {
+    if horizon.is_zero() {
+        return 0;
+    }
+    context
+        .digester
+        .element(context.key, Element::Horizon, &[], horizon)
+}
+
+fn expiry_digest(context: Context<'_>, stamp: Stamp) -> Digest {
+    context
+        .digester
+        .element(context.key, Element::Expiry, &[], stamp)
+}
+
+fn text_digest(context: Context<'_>, text: &Cell) -> Digest {
+    let Context { key, digester, .. } = context;
+    let register = match text.register() {
+        Some(_) => digester.element(key, Element::Text, &[], text.stamp()),
+        None => 0,
+    };
+    text.contributions().iter().fold(register, |sum, part| {
+        sum.wrapping_add(digester.element(key, Element::TextContribution, &[], part.last))
+    })
+}

@@ -1,0 +1,302 @@
+//! One shard's part of the data: executing commands, merging effects, digests and export.
+//!
+//! Guarantees:
+//! * `execute` changes state only through `merge` of the effect that it returns, so a replica that
+//!   merges the effect holds the same state;
+//! * `merge` applies an effect whole or not at all, and any order and number of merges of the same
+//!   effects gives the same state and digest.
+//!
+//! Durability and replication are left to the caller, who gets every effect as bytes.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
+use quorate_proto::{Origin, Slot, Stamp, slot::SLOTS};
+
+use crate::{
+    clock::HybridClock,
+    delta::{Delta, DeltaWriter, Malformed, Part, deltas},
+    digest::{Digest, Digester},
+    expiry::ExpiryQueue,
+    random::Random,
+    state::{Context, KeyState},
+    table::SlotTable,
+};
+
+/// Stale reminders tolerated before the expiry queue is cleaned.
+const EXPIRY_SLACK: usize = 1024;
+
+/// What a store needs to know at the start.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Origin of the stamps that this store issues.
+    pub origin: Origin,
+    /// Secret that keys the digests; equal on all nodes of a cluster.
+    pub digest_secret: [u8; 16],
+    /// Seed of the hash tables and of random choices.
+    pub seed: u64,
+    /// Whether marks of removals are kept, because other replicas hold the same keys.
+    pub keep_removed: bool,
+}
+
+/// Why an effect was not merged. Nothing of it was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// The bytes are no effect.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A key does not belong to the slot that the effect was sent for.
+    #[error("key of slot {found} in an effect for slot {expected}")]
+    WrongSlot {
+        /// The slot named.
+        expected: u16,
+        /// The slot of the key.
+        found: u16,
+    },
+    /// A stamp lies too far in the future; merging it would let it beat all later writes.
+    #[error(
+        "stamp {ahead_ms} ms ahead of the local clock (allowed: {})",
+        crate::clock::SKEW_MAX_MS
+    )]
+    ClockSkew {
+        /// How far ahead of the local wall clock.
+        ahead_ms: u64,
+    },
+}
+
+/// The data of one shard.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) slots: Vec<SlotTable>,
+    pub(crate) clock: HybridClock,
+    pub(crate) random: Random,
+    digester: Digester,
+    hasher: FixedState,
+    expiry: ExpiryQueue,
+    keep_removed: bool,
+    live: usize,
+    expired: u64,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(options: StoreOptions) -> Self {
+        let mut slots = Vec::new();
+        slots.resize_with(usize::from(SLOTS), SlotTable::default);
+        Self {
+            slots,
+            clock: HybridClock::new(options.origin),
+            random: Random::new(options.seed),
+            digester: Digester::new(options.digest_secret),
+            hasher: FixedState::with_seed(options.seed),
+            expiry: ExpiryQueue::default(),
+            keep_removed: options.keep_removed,
+            live: 0,
+            expired: 0,
+        }
+    }
+
+    /// Changes who issues stamps from now on, and whether marks of removals are kept. For the
+    /// moment at which the member list is sealed, before the first write.
+    pub fn adopt(&mut self, origin: Origin, keep_removed: bool) {
+        self.clock.adopt_origin(origin);
+        self.keep_removed = keep_removed;
+    }
+
+    /// Number of keys with a visible value; keys past their expiry count until they are swept.
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether no key has a visible value.
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// Number of live keys in `slot`.
+    pub fn keys_in_slot(&self, slot: Slot) -> usize {
+        self.slots[slot.index()].live
+    }
+
+    /// Number of keys with a time to live, stale reminders included.
+    pub fn expiring(&self) -> usize {
+        self.expiry.len()
+    }
+
+    /// Keys that have expired since the start.
+    pub fn expired(&self) -> u64 {
+        self.expired
+    }
+
+    /// Digest of everything in `slot`, marks of removals included.
+    pub fn slot_digest(&self, slot: Slot) -> Digest {
+        self.slots[slot.index()].digest
+    }
+
+    /// Digest of one key; zero when nothing is known of it.
+    pub fn key_digest(&self, slot: Slot, key: &[u8]) -> Digest {
+        self.raw_state(slot, key)
+            .map_or(0, |state| state.digest(self.context(key)))
+    }
+
+    /// Every key of `slot` with its digest, marks of deletions included, in no particular order.
+    pub fn key_digests(&self, slot: Slot) -> impl Iterator<Item = (&[u8], Digest)> {
+        let entries = self.slots[slot.index()].iter();
+        entries.map(|entry| (&*entry.key, entry.state.digest(self.context(&entry.key))))
+    }
+
+    /// Appends the whole state of `key` to `effect`, as a delta.
+    pub fn export(&self, slot: Slot, key: &[u8], effect: &mut Vec<u8>) {
+        if let Some(state) = self.raw_state(slot, key) {
+            export_state(key, state, effect);
+        }
+    }
+
+    /// Calls `each` with the whole state of every key of `slot`, as an encoded delta.
+    pub fn export_slot(&self, slot: Slot, mut each: impl FnMut(&[u8])) {
+        let mut effect = Vec::new();
+        for entry in self.slots[slot.index()].iter() {
+            effect.clear();
+            export_state(&entry.key, &entry.state, &mut effect);
+            if !effect.is_empty() {
+                each(&effect);
+            }
+        }
+    }
+
+    /// Merges an effect that came from another node, after checking all of it.
+    pub fn merge(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) -> Result<(), MergeError> {
+        let newest = self.check(slot, effect)?;
+        if !self.clock.accepts(newest, wall_ms) {
+            let ahead_ms = newest.milliseconds().saturating_sub(wall_ms);
+            return Err(MergeError::ClockSkew { ahead_ms });
+        }
+        self.clock.observe(newest);
+        self.apply(slot, effect);
+        Ok(())
+    }
+
+    /// Merges an effect out of this node's own log: like [`Store::merge`], but a stamp ahead of
+    /// the wall clock is followed, because this node has already accepted it once.
+    pub fn recover(&mut self, slot: Slot, effect: &[u8]) -> Result<(), MergeError> {
+        let newest = self.check(slot, effect)?;
+        self.clock.observe(newest);
+        self.apply(slot, effect);
+        Ok(())
+    }
+
+    /// Removes keys that are past their expiry, at most `limit` of them, and returns how many
+    /// reminders were looked at. Every replica removes an expired key by itself and in the same
+    /// way, so nothing is replicated.
+    pub fn sweep_expired(&mut self, wall_ms: u64, limit: usize) -> usize {
+        let mut looked_at = 0;
+        let mut effect = Vec::new();
+        while looked_at < limit {
+            let Some((slot, key)) = self.expiry.pop_due(wall_ms) else {
+                break;
+            };
+            looked_at += 1;
+            let Some(state) = self.raw_state(slot, &key) else {
+                continue;
+            };
+            if state.is_expired(wall_ms) {
+                effect.clear();
+                let mut delta = DeltaWriter::new(&mut effect, &key);
+                delta.part(Part::Horizon(state.newest()));
+                delta.finish();
+                self.apply(slot, &effect);
+                self.expired += 1;
+            }
+        }
+        if self.expiry.len() > 2 * self.live + EXPIRY_SLACK {
+            let (slots, hasher) = (&self.slots, &self.hasher);
+            self.expiry.compact(|slot, key| {
+                slots[slot.index()]
+                    .find(hasher.hash_one(key), key)?
+                    .expires_at()
+            });
+        }
+        looked_at
+    }
+
+    /// The state of `key`, expired or not.
+    pub(crate) fn raw_state(&self, slot: Slot, key: &[u8]) -> Option<&KeyState> {
+        self.slots[slot.index()].find(self.hasher.hash_one(key), key)
+    }
+
+    fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
+        Context {
+            key,
+            digester: &self.digester,
+            hasher: &self.hasher,
+        }
+    }
+
+    /// Checks a whole effect and returns the newest stamp in it.
+    fn check(&self, slot: Slot, effect: &[u8]) -> Result<Stamp, MergeError> {
+        let mut newest = Stamp::ZERO;
+        for delta in deltas(effect) {
+            let delta = delta?;
+            let found = Slot::of_key(delta.key);
+            if found != slot {
+                let (expected, found) = (slot.number(), found.number());
+                return Err(MergeError::WrongSlot { expected, found });
+            }
+            for part in delta.parts() {
+                newest = newest.max(part?.stamp());
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Merges an effect that is known to be well-formed: the only place where state changes.
+    pub(crate) fn apply(&mut self, slot: Slot, effect: &[u8]) {
+        for delta in deltas(effect).map_while(Result::ok) {
+            self.apply_delta(slot, delta);
+        }
+    }
+
+    fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
+        let key = delta.key;
+        let context = Context {
+            key,
+            digester: &self.digester,
+            hasher: &self.hasher,
+        };
+        let hash = self.hasher.hash_one(key);
+        let table = &mut self.slots[slot.index()];
+        let state = &mut table.find_or_insert(&self.hasher, hash, key).state;
+        let was_live = state.is_live();
+        let mut change: Digest = 0;
+        let mut removed = false;
+        for part in delta.parts().map_while(Result::ok) {
+            if let Part::Expiry(_, Some(at)) = part {
+                self.expiry.push(at, slot, key);
+            }
+            removed |= matches!(
+                part,
+                Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..)
+            );
+            change = change.wrapping_add(state.merge(context, part));
+        }
+        if removed && !self.keep_removed {
+            change = change.wrapping_add(state.forget_removed(context));
+        }
+        let is_live = state.is_live();
+        let is_blank = state.is_blank();
+        if is_blank {
+            change = change.wrapping_sub(state.digest(context));
+            table.remove(hash, key);
+        }
+        table.digest = table.digest.wrapping_add(change);
+        table.live = table.live + usize::from(is_live) - usize::from(was_live);
+        self.live = self.live + usize::from(is_live) - usize::from(was_live);
+    }
+}
+
+fn export_state(key: &[u8], state: &KeyState, effect: &mut Vec<u8>) {
+    let mut delta = DeltaWriter::new(effect, key);
+    state.export(|part| delta.part(part));
+    delta.finish();
+}

@@ -1,0 +1,330 @@
+//! Configuration: what the operator writes, and the settings it is checked into.
+//!
+//! [`Config`] is plain data, one field a key, everything optional. [`Config::validate`] turns it
+//! into [`Settings`], in which every value is present and allowed, or says for each wrong key what
+//! was given and what is allowed.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use quorate_proto::Level;
+use serde::Deserialize;
+
+use crate::limits;
+
+/// Everything that can be configured, as written in a file or given by flags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `host:port` where clients connect. Default `127.0.0.1:6379`.
+    pub listen: Option<String>,
+    /// `host:port` where other nodes connect. Default: the host of `listen`, its port + 10000.
+    pub peer_listen: Option<String>,
+    /// Host that other nodes and cluster clients are told. Default: the host listened on.
+    pub advertise: Option<String>,
+    /// `host:port` of the peer address of other nodes of the cluster.
+    pub seeds: Vec<String>,
+    /// Name of the cluster. Default `quorate`.
+    pub cluster: Option<String>,
+    /// Name of this node, unique in the cluster. Default: made from its identity.
+    pub name: Option<String>,
+    /// Datacentre of this node. Default `dc1`.
+    pub dc: Option<String>,
+    /// Rack of this node. Default `rack1`.
+    pub rack: Option<String>,
+    /// Replicas of every key in each datacentre. Default 3, or the number of nodes if fewer.
+    pub rf: Option<u16>,
+    /// Directory of the durable data. Default `./quorate-data`.
+    pub data_dir: Option<PathBuf>,
+    /// When a write is safe on disk: `always`, `everysec` (default) or `no`.
+    pub sync: Option<String>,
+    /// Keep everything in memory only; nothing survives a restart. Default false.
+    pub memory: bool,
+    /// Threads that own data. Default: one per processor this process may use.
+    pub shards: Option<u16>,
+    /// Level of reads. Default `LOCAL_QUORUM`.
+    pub read_level: Option<String>,
+    /// Level of writes. Default `LOCAL_QUORUM`.
+    pub write_level: Option<String>,
+    /// Largest value accepted, in bytes. Default 536870912 (512 MiB).
+    pub max_value_size: Option<u64>,
+    /// Time within which every request is answered, in milliseconds. Default 5000.
+    pub request_timeout_ms: Option<u64>,
+    /// Start although the log is damaged, with what can still be read. Default false.
+    pub accept_damaged_log: bool,
+}
+
+/// When a write counts as safe on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before it is acknowledged. Writes of one moment share one sync.
+    Always,
+    /// Within a second. Survives the death of the process at once, of the machine within a second.
+    #[default]
+    EverySecond,
+    /// When the operating system sees fit. Survives the death of the process.
+    No,
+}
+
+impl SyncPolicy {
+    /// The name used in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySecond => "everysec",
+            Self::No => "no",
+        }
+    }
+}
+
+impl FromStr for SyncPolicy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Always, Self::EverySecond, Self::No]
+            .into_iter()
+            .find(|policy| policy.name() == text)
+            .ok_or(())
+    }
+}
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where other nodes connect.
+    pub peer_listen: SocketAddr,
+    /// Host that others are told, when it is not the one listened on.
+    pub advertise: Option<String>,
+    /// Peer addresses of other nodes.
+    pub seeds: Vec<SocketAddr>,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of this node, when it was given.
+    pub name: Option<String>,
+    /// Datacentre of this node.
+    pub datacentre: String,
+    /// Rack of this node.
+    pub rack: String,
+    /// Replicas of every key in each datacentre, capped by its number of nodes.
+    pub replication_factor: u16,
+    /// Directory of the durable data; `None` keeps everything in memory.
+    pub data_dir: Option<PathBuf>,
+    /// When a write is safe on disk.
+    pub sync: SyncPolicy,
+    /// Number of shards.
+    pub shards: u16,
+    /// Level of reads.
+    pub read_level: Level,
+    /// Level of writes.
+    pub write_level: Level,
+    /// Largest value accepted, in bytes.
+    pub max_value_size: usize,
+    /// Time within which every request is answered.
+    pub request_timeout: Duration,
+    /// Start although the log is damaged.
+    pub accept_damaged_log: bool,
+}
+
+/// One wrong key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The key.
+    pub key: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: '{}' is not allowed; allowed: {}", self.key, self.value, self.allowed)
+    }
+}
+
+/// Every wrong key of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl Config {
+    /// Checks every key and fills in the defaults.
+    pub fn validate(&self) -> Result<Settings, ConfigErrors> {
+        let mut check = Check::default();
+        let listen = check.address("listen", self.listen.as_deref().unwrap_or(DEFAULT_LISTEN));
+        let peer_listen = match &self.peer_listen {
+            Some(text) => check.address("peer_listen", text),
+            None => check.default_peer_address(listen),
+        };
+        let seeds = self.seeds.iter().map(|seed| check.address("seeds", seed)).collect();
+        let settings = Settings {
+            listen,
+            peer_listen,
+            advertise: self.advertise.as_ref().map(|host| check.word("advertise", host)),
+            seeds,
+            cluster: check.word("cluster", self.cluster.as_deref().unwrap_or("quorate")),
+            name: self.name.as_ref().map(|name| check.word("name", name)),
+            datacentre: check.word("dc", self.dc.as_deref().unwrap_or("dc1")),
+            rack: check.word("rack", self.rack.as_deref().unwrap_or("rack1")),
+            replication_factor: check.number("rf", self.rf.unwrap_or(3), 1, limits::RF_MAX),
+            data_dir: (!self.memory)
+                .then(|| self.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))),
+            sync: check.parsed("sync", self.sync.as_deref(), "always, everysec, no"),
+            shards: check.number("shards", self.shards.unwrap_or_else(cores), 1, limits::SHARDS_MAX),
+            read_level: check.parsed("read_level", self.read_level.as_deref(), LEVELS),
+            write_level: check.parsed("write_level", self.write_level.as_deref(), LEVELS),
+            max_value_size: check.number(
+                "max_value_size",
+                self.max_value_size.unwrap_or(limits::VALUE_SIZE_DEFAULT),
+                1024,
+                limits::VALUE_SIZE_DEFAULT,
+            ) as usize,
+            request_timeout: Duration::from_millis(check.number(
+                "request_timeout_ms",
+                self.request_timeout_ms.unwrap_or(limits::REQUEST_TIMEOUT_DEFAULT_MS),
+                10,
+                limits::REQUEST_TIMEOUT_MAX_MS,
+            )),
+            accept_damaged_log: self.accept_damaged_log,
+        };
+        check.unadvertised(&settings);
+        if self.memory && self.data_dir.is_some() {
+            check.wrong("data_dir", "with memory: true", "a directory, or memory: true, not both");
+        }
+        if check.errors.is_empty() { Ok(settings) } else { Err(ConfigErrors(check.errors)) }
+    }
+}
+
+/// Collects what is wrong; every check gives a stand-in value, so that all keys are looked at.
+#[derive(Default)]
+struct Check {
+    errors: Vec<ConfigError>,
+}
+
+impl Check {
+    fn wrong(&mut self, key: &'static str, value: impl ToString, allowed: impl ToString) {
+        let (value, allowed) = (value.to_string(), allowed.to_string());
+        self.errors.push(ConfigError { key, value, allowed });
+    }
+
+    fn address(&mut self, key: &'static str, text: &str) -> SocketAddr {
+        use std::net::ToSocketAddrs as _;
+        match text.to_socket_addrs().ok().and_then(|mut found| found.next()) {
+            Some(address) => address,
+            None => {
+                self.wrong(key, text, "host:port with a host that resolves and a port 0-65535");
+                SocketAddr::from(([127, 0, 0, 1], 0))
+            }
+        }
+    }
+
+    fn default_peer_address(&mut self, listen: SocketAddr) -> SocketAddr {
+        let port = match listen.port() {
+            0 => Some(0),
+            port => port.checked_add(limits::PEER_PORT_OFFSET),
+        };
+        let Some(port) = port else {
+            self.wrong("peer_listen", "(none)", "an address, because the port of listen + 10000 is above 65535");
+            return listen;
+        };
+        SocketAddr::new(listen.ip(), port)
+    }
+
+    fn word(&mut self, key: &'static str, text: &str) -> String {
+        let fine = !text.is_empty()
+            && text.len() <= limits::NAME_LENGTH_MAX
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !fine {
+            self.wrong(key, text, "1 to 128 printable ASCII characters without spaces");
+        }
+        text.to_owned()
+    }
+
+    fn number<N: PartialOrd + fmt::Display + Copy>(
+        &mut self,
+        key: &'static str,
+        value: N,
+        least: N,
+        most: N,
+    ) -> N {
+        if value < least || value > most {
+            self.wrong(key, value, format!("{least} to {most}"));
+        }
+        value
+    }
+
+    fn parsed<T: FromStr + Default>(
+        &mut self,
+        key: &'static str,
+        text: Option<&str>,
+        allowed: &str,
+    ) -> T {
+        let Some(text) = text else { return T::default() };
+        text.parse().unwrap_or_else(|_| {
+            self.wrong(key, text, allowed);
+            T::default()
+        })
+    }
+
+    fn unadvertised(&mut self, settings: &Settings) {
+        let anywhere = settings.listen.ip().is_unspecified() || settings.peer_listen.ip().is_unspecified();
+        if anywhere && settings.advertise.is_none() {
+            self.wrong(
+                "advertise",
+                "(none)",
+                "a host name or address, because listening on every address leaves open which one to tell others",
+            );
+        }
+    }
+}
+
+fn cores() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores).unwrap_or(u16::MAX).min(limits::SHARDS_MAX)
+}
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:6379";
+const DEFAULT_DATA_DIR: &str = "./quorate-data";
+const LEVELS: &str = "ONE, LOCAL_QUORUM, QUORUM, ALL";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_given_is_a_durable_node_on_loopback() {
+        let settings = Config::default().validate().expect("defaults are allowed");
+        assert_eq!(settings.listen, "127.0.0.1:6379".parse().expect("address"));
+        assert_eq!(settings.peer_listen.port(), 16_379);
+        assert_eq!(settings.data_dir, Some(PathBuf::from("./quorate-data")));
+        assert_eq!(settings.sync, SyncPolicy::EverySecond);
+        assert_eq!(settings.read_level, Level::LocalQuorum);
+    }
+
+    #[test]
+    fn every_wrong_key_is_named_with_value_and_allowed() {
+        let config = Config {
+            listen: Some("nowhere".into()),
+            sync: Some("sometimes".into()),
+            rf: Some(0),
+            read_level: Some("most".into()),
+            name: Some("two words".into()),
+            ..Config::default()
+        };
+        let ConfigErrors(errors) = config.validate().expect_err("five keys are wrong");
+        let keys: Vec<_> = errors.iter().map(|error| error.key).collect();
+        assert_eq!(keys, ["listen", "name", "rf", "sync", "read_level"]);
+        assert_eq!(
+            errors[3].to_string(),
+            "sync: 'sometimes' is not allowed; allowed: always, everysec, no"
+        );
+    }
+
+    #[test]
+    fn listening_everywhere_needs_an_address_to_advertise() {
+        let config = Config { listen: Some("0.0.0.0:7000".into()), ..Config::default() };
+        let error = config.validate().expect_err("nothing to advertise");
+        assert!(error.to_string().starts_with("advertise:"), "{error}");
+    }
+}

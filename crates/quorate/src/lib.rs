@@ -1,0 +1,1 @@
+//! An embeddable, Dynamo-style replication engine.

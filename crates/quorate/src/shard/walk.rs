@@ -1,0 +1,218 @@
+//! Commands over the whole keyspace, as commands over runs of slots.
+//!
+//! A run is a stretch of neighbouring slots in one slot group with one replica set, so any node
+//! that serves its first slot serves all of it, and one shard owns it. The pieces are internal
+//! commands on the first slot of a run:
+//!
+//! ```text
+//! quorate.count first last                                  -> number of keys
+//! quorate.keys first last pattern                           -> keys
+//! quorate.scan first last position count pattern type       -> next position (0: end), keys...
+//! quorate.randomkey first last                              -> key or nil
+//! quorate.flush slot                                        -> number of keys deleted
+//! ```
+
+use bytes::Bytes;
+use quorate_proto::{
+    Slot,
+    command::Class,
+    resp::{Command, ReplyWriter},
+    slot::SLOTS,
+};
+
+use super::job::{Piece, Plan, Step, bulk, elements, first_error, integer, is_null};
+
+/// Neighbouring slots, first and last.
+pub(crate) type Run = (Slot, Slot);
+
+fn slot_piece(class: Class, slot: Slot, arguments: &[&[u8]]) -> Piece {
+    Piece { slot, class, command: Command::from_args(arguments) }
+}
+
+fn run_piece(name: &str, run: Run, arguments: &[&[u8]]) -> Piece {
+    let (first, last) = (run.0.number().to_string(), run.1.number().to_string());
+    let mut all = vec![name.as_bytes(), first.as_bytes(), last.as_bytes()];
+    all.extend_from_slice(arguments);
+    slot_piece(Class::Read, run.0, &all)
+}
+
+/// `DBSIZE`: the sum over all runs.
+#[derive(Debug)]
+pub(crate) struct Count {
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Plan for Count {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        if let Some(error) = first_error(replies) {
+            return Step::Done(error.to_vec());
+        }
+        if replies.is_empty() {
+            let pieces = self.runs.iter().map(|run| run_piece("quorate.count", *run, &[]));
+            return Step::Run(pieces.collect());
+        }
+        let sum: i64 = replies.iter().filter_map(|reply| integer(reply)).sum();
+        Step::Done(format!(":{sum}\r\n").into_bytes())
+    }
+}
+
+/// `KEYS`: everything that matches, of all runs.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) pattern: Bytes,
+}
+
+impl Plan for Keys {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        if let Some(error) = first_error(replies) {
+            return Step::Done(error.to_vec());
+        }
+        if replies.is_empty() {
+            let keys = |run: &Run| run_piece("quorate.keys", *run, &[&self.pattern]);
+            return Step::Run(self.runs.iter().map(keys).collect());
+        }
+        let keys: Vec<&[u8]> = replies.iter().flat_map(|reply| elements(reply)).collect();
+        let mut joined = format!("*{}\r\n", keys.len()).into_bytes();
+        keys.iter().for_each(|key| joined.extend_from_slice(key));
+        Step::Done(joined)
+    }
+}
+
+/// `FLUSHALL`: every slot by itself, because an effect belongs to one slot.
+#[derive(Debug)]
+pub(crate) struct Flush {
+    pub(crate) next: u16,
+}
+
+/// Slots flushed side by side.
+const FLUSH_WIDTH: u16 = 512;
+
+impl Plan for Flush {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        if let Some(error) = first_error(replies) {
+            return Step::Done(error.to_vec());
+        }
+        if self.next == SLOTS {
+            return Step::Done(b"+OK\r\n".to_vec());
+        }
+        let end = (self.next + FLUSH_WIDTH).min(SLOTS);
+        let pieces = (self.next..end).filter_map(Slot::new).map(|slot| {
+            let number = slot.number().to_string();
+            slot_piece(Class::Write, slot, &[b"quorate.flush", number.as_bytes()])
+        });
+        let step = Step::Run(pieces.collect());
+        self.next = end;
+        step
+    }
+}
+
+/// `RANDOMKEY`: the first run with a key, from a random one on.
+#[derive(Debug)]
+pub(crate) struct RandomKey {
+    /// Runs in the order in which they are tried.
+    pub(crate) runs: std::vec::IntoIter<Run>,
+}
+
+impl Plan for RandomKey {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        match replies.first() {
+            Some(reply) if !is_null(reply) => Step::Done(reply.to_vec()),
+            last => match self.runs.next() {
+                Some(run) => Step::Run(vec![run_piece("quorate.randomkey", run, &[])]),
+                None => Step::Done(last.map_or(b"$-1\r\n".to_vec(), |reply| reply.to_vec())),
+            },
+        }
+    }
+}
+
+/// `SCAN`: one call. Goes on over runs until it has `count` keys.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    /// Runs from the cursor's slot on.
+    pub(crate) runs: std::vec::IntoIter<Run>,
+    /// Where in the current run: slot and position inside the slot.
+    pub(crate) cursor: Cursor,
+    pub(crate) count: usize,
+    pub(crate) pattern: Bytes,
+    pub(crate) kind: Bytes,
+    pub(crate) current: Option<Run>,
+    pub(crate) keys: Vec<Bytes>,
+}
+
+/// A place in the keyspace: a slot, and a position by key hash inside it.
+///
+/// Clients carry it as one number below 2^63: the position in the upper 49 bits, the slot in the
+/// lower 14. Zero is the beginning, and, in a reply, the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) slot: u16,
+    pub(crate) position: u64,
+}
+
+/// Bits of a position that a cursor carries.
+pub(crate) const POSITION_BITS: u32 = 49;
+
+impl Cursor {
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self { slot: (number % u64::from(SLOTS)) as u16, position: number / u64::from(SLOTS) }
+    }
+
+    pub(crate) fn number(self) -> u64 {
+        self.position * u64::from(SLOTS) + u64::from(self.slot)
+    }
+}
+
+impl Scan {
+    fn ask(&self, run: Run) -> Step {
+        let slot = Slot::new(self.cursor.slot).unwrap_or(run.0);
+        let position = self.cursor.position.to_string();
+        let count = self.count.saturating_sub(self.keys.len()).max(1).to_string();
+        let arguments: [&[u8]; 4] =
+            [position.as_bytes(), count.as_bytes(), &self.pattern, &self.kind];
+        Step::Run(vec![run_piece("quorate.scan", (slot, run.1), &arguments)])
+    }
+
+    fn reply(&self, cursor: Cursor) -> Step {
+        let number = cursor.number().to_string();
+        let mut reply = Vec::new();
+        let mut writer = ReplyWriter::new(&mut reply, false);
+        writer.array(2);
+        writer.text(&number);
+        writer.array(self.keys.len());
+        self.keys.iter().for_each(|key| writer.raw(key));
+        Step::Done(reply)
+    }
+}
+
+impl Plan for Scan {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        if let Some(error) = first_error(replies) {
+            return Step::Done(error.to_vec());
+        }
+        if let (Some(reply), Some(run)) = (replies.first(), self.current) {
+            let found = elements(reply);
+            let place = found.first().and_then(|first| bulk(first)).and_then(parse_number);
+            self.keys.extend(found.iter().skip(1).map(|key| Bytes::copy_from_slice(key)));
+            self.cursor = Cursor::from_number(place.unwrap_or(0));
+            let run_ended = self.cursor == Cursor::default();
+            if !run_ended {
+                return if self.keys.len() >= self.count { self.reply(self.cursor) } else { self.ask(run) };
+            }
+        }
+        match self.runs.next() {
+            None => self.reply(Cursor::default()),
+            Some(run) => {
+                if self.current.is_some() {
+                    self.cursor = Cursor { slot: run.0.number(), position: 0 };
+                }
+                self.current = Some(run);
+                if self.keys.len() >= self.count { self.reply(self.cursor) } else { self.ask(run) }
+            }
+        }
+    }
+}
+
+fn parse_number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
