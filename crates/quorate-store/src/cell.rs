@@ -46,7 +46,11 @@ pub struct Cell {
     value: Option<Box<[u8]>>,
     /// The stamp of `value`; of a removed cell, the newest stamp that the removal saw.
     stamp: Stamp,
-    /// Live contributions, ordered by origin. Boxed because most cells have none.
+    /// Live contributions, ordered by origin.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three in the many without"
+    )]
     contributions: Option<Box<Vec<Contribution>>>,
 }
 

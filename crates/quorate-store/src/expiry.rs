@@ -4,11 +4,14 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use quorate_proto::Slot;
 
+/// When to look (milliseconds since the Unix epoch), and at which key.
+type Reminder = (u64, Slot, Box<[u8]>);
+
 /// Keys with a time to live, soonest first. An entry is only a reminder to look at the key: it may
 /// have been given another expiry since, or be gone.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiryQueue {
-    due: BinaryHeap<Reverse<(u64, Slot, Box<[u8]>)>>,
+    due: BinaryHeap<Reverse<Reminder>>,
 }
 
 impl ExpiryQueue {

@@ -1,0 +1,64 @@
+//! The few file operations that durability needs, behind traits, so that tests and the simulator
+//! can make a disk fail.
+
+mod real;
+mod simulated;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use real::RealDisk;
+pub use simulated::SimulatedDisk;
+
+/// A directory tree of files.
+pub trait Disk: Send + Sync + std::fmt::Debug {
+    /// Opens a file for reading and writing, creating it when it is missing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The names of the files in a directory, created when it is missing.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes a file. Removing a missing file is fine.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the creation and removal of files in a directory durable.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Replaces a small file as a whole, durably: afterwards, and after a crash at any moment, it
+    /// holds either the old or the new contents.
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
+
+    /// The contents of a small file, `None` when it is missing.
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
+
+    /// Removes a directory with everything in it. Removing a missing one is fine.
+    fn remove_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// The directories inside a directory.
+    fn list_directories(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
+}
+
+/// One open file.
+pub trait DiskFile: Send + Sync + std::fmt::Debug {
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Reads up to the length of `buffer` at `offset`; fewer bytes only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes everything written so far durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Takes space for the first `length` bytes, so that writing them cannot fail for lack of it.
+    /// New bytes read as zeros.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Cuts the file to `length` bytes.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+
+    /// Length in bytes.
+    fn length(&self) -> io::Result<u64>;
+}

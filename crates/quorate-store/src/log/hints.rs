@@ -1,0 +1,265 @@
+//! The hint log: a durable queue of effects for one target.
+
+use std::{io, path::Path, sync::Arc};
+
+use super::{
+    LogError, LogOptions, SegmentLog, Sequence, SyncJob,
+    read::Window,
+    segment::{Found, SEGMENT_HEADER},
+};
+use crate::disk::Disk;
+
+/// Bytes of a segment of hints. Small, because whole segments are dropped as they are delivered.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// A queue of effects that a target has not taken yet.
+#[derive(Debug)]
+pub struct HintLog {
+    log: SegmentLog,
+    bytes_max: u64,
+    /// Newest hint that the target has taken.
+    acknowledged: Sequence,
+    /// Newest hint handed out by [`HintLog::read`].
+    read: Sequence,
+    /// Where reading goes on: number of the segment, offset in it.
+    cursor: (u64, u64),
+}
+
+/// The hint log holds as much as it may. The hint was not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("the hint log holds {bytes} bytes (allowed: {bytes_max})")]
+pub struct HintsFull {
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes allowed.
+    pub bytes_max: u64,
+}
+
+impl HintLog {
+    /// Opens the queue in `directory`. Hints delivered before a crash may be delivered again,
+    /// which is harmless: they are merged.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        log_id: u64,
+        bytes_max: u64,
+    ) -> io::Result<Self> {
+        let options = LogOptions {
+            log_id,
+            segment_bytes: SEGMENT_BYTES,
+        };
+        let mut first = None;
+        let (log, _recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
+            first.get_or_insert(sequence);
+        })?;
+        let acknowledged = first.unwrap_or(log.written() + 1) - 1;
+        Ok(Self {
+            log,
+            bytes_max,
+            acknowledged,
+            read: acknowledged,
+            cursor: (0, 0),
+        })
+    }
+
+    /// Adds a hint at the end. It is handed to the operating system by [`HintLog::write`].
+    pub fn append(&mut self, payload: impl FnOnce(&mut Vec<u8>)) -> Result<(), HintsFull> {
+        let bytes = self.log.bytes();
+        if bytes > self.bytes_max {
+            return Err(HintsFull {
+                bytes,
+                bytes_max: self.bytes_max,
+            });
+        }
+        self.log.append(payload);
+        Ok(())
+    }
+
+    /// Hands the turn's hints to the operating system.
+    pub fn write(&mut self) -> Result<(), LogError> {
+        self.log.write()
+    }
+
+    /// What must be done to make the hints durable.
+    pub fn sync_job(&mut self) -> Option<SyncJob> {
+        self.log.sync_job(false)
+    }
+
+    /// Notes how a sync job ended.
+    pub fn sync_ended(&mut self, result: &io::Result<Sequence>) {
+        self.log.sync_ended(result);
+    }
+
+    /// Hints that the target has not taken.
+    pub fn pending(&self) -> u64 {
+        self.log.written() - self.acknowledged
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.log.bytes()
+    }
+
+    /// The next hints that are not handed out yet, oldest first, up to about `bytes_max` bytes.
+    pub fn read(&mut self, bytes_max: usize) -> io::Result<Vec<(Sequence, Vec<u8>)>> {
+        let mut hints = Vec::new();
+        let mut bytes = 0;
+        while bytes < bytes_max && self.read < self.log.written() {
+            let (number, offset) = self.cursor;
+            let Some(segment) = self
+                .log
+                .segments
+                .iter()
+                .find(|segment| segment.number >= number)
+            else {
+                break;
+            };
+            let offset = if segment.number == number {
+                offset
+            } else {
+                SEGMENT_HEADER as u64
+            };
+            let number = segment.number;
+            let mut window = Window::between(Arc::clone(&segment.file), offset, segment.end);
+            while bytes < bytes_max {
+                let Found::Record {
+                    sequence,
+                    payload,
+                    length,
+                } = window.record()?
+                else {
+                    break;
+                };
+                if sequence > self.read {
+                    bytes += payload.len();
+                    self.read = sequence;
+                    hints.push((sequence, payload.to_vec()));
+                }
+                window.advance(length);
+            }
+            let ended = bytes < bytes_max;
+            let is_active = self
+                .log
+                .segments
+                .back()
+                .is_some_and(|last| last.number == number);
+            self.cursor = if ended && !is_active {
+                (number + 1, 0)
+            } else {
+                (number, window.offset())
+            };
+            if ended && is_active {
+                break;
+            }
+        }
+        Ok(hints)
+    }
+
+    /// Hands out again what was handed out and not acknowledged.
+    pub fn rewind(&mut self) {
+        self.read = self.acknowledged;
+        self.cursor = (0, 0);
+    }
+
+    /// The target has taken every hint up to this one.
+    pub fn acknowledge(&mut self, up_to: Sequence) -> Result<(), LogError> {
+        self.acknowledged = self.acknowledged.max(up_to);
+        if self.pending() == 0 {
+            self.log.roll()?;
+        }
+        self.log.drop_before(self.acknowledged + 1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::disk::SimulatedDisk;
+
+    fn open(disk: &SimulatedDisk) -> HintLog {
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        HintLog::open(disk, Path::new("/hints"), 1, 64 << 20).expect("opens")
+    }
+
+    fn fill(hints: &mut HintLog, numbers: std::ops::Range<u32>) {
+        for number in numbers {
+            hints
+                .append(|out| out.extend_from_slice(&number.to_le_bytes()))
+                .expect("room");
+        }
+        hints.write().expect("written");
+    }
+
+    fn numbers(hints: &[(Sequence, Vec<u8>)]) -> Vec<u32> {
+        let number = |bytes: &Vec<u8>| u32::from_le_bytes(*bytes.first_chunk().expect("four"));
+        hints.iter().map(|(_, payload)| number(payload)).collect()
+    }
+
+    #[test]
+    fn hints_come_out_in_order_and_only_once() {
+        let mut hints = open(&SimulatedDisk::new());
+        fill(&mut hints, 0..10);
+        let first = hints.read(16).expect("reads");
+        assert_eq!(numbers(&first), [0, 1, 2, 3]);
+        let rest = hints.read(1000).expect("reads");
+        assert_eq!(numbers(&rest), [4, 5, 6, 7, 8, 9]);
+        assert!(hints.read(1000).expect("reads").is_empty());
+        fill(&mut hints, 10..12);
+        assert_eq!(numbers(&hints.read(1000).expect("reads")), [10, 11]);
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_comes_again() {
+        let disk = SimulatedDisk::new();
+        let mut hints = open(&disk);
+        fill(&mut hints, 0..10);
+        let batch = hints.read(1000).expect("reads");
+        hints.acknowledge(batch[3].0).expect("acknowledged");
+        assert_eq!(hints.pending(), 6);
+        hints.rewind();
+        assert_eq!(
+            numbers(&hints.read(1000).expect("reads")),
+            [4, 5, 6, 7, 8, 9]
+        );
+        // After a restart nothing is lost; what was acknowledged may come again.
+        let mut hints = open(&disk);
+        let again = numbers(&hints.read(1000).expect("reads"));
+        assert!(again.ends_with(&[4, 5, 6, 7, 8, 9]));
+    }
+
+    #[test]
+    fn delivered_segments_leave_the_disk() {
+        let disk = SimulatedDisk::new();
+        let mut hints = open(&disk);
+        for _ in 0..12 {
+            hints
+                .append(|out| out.resize(out.len() + (1 << 20), 7))
+                .expect("room");
+            hints.write().expect("written");
+        }
+        assert!(hints.bytes() > 12 << 20);
+        let mut last = 0;
+        while hints.pending() > 0 {
+            for (sequence, payload) in hints.read(1 << 20).expect("reads") {
+                assert_eq!(payload.len(), 1 << 20);
+                assert_eq!(sequence, last + 1);
+                last = sequence;
+            }
+            hints.acknowledge(last).expect("acknowledged");
+        }
+        assert_eq!(last, 12);
+        assert!(hints.bytes() < 1024);
+    }
+
+    #[test]
+    fn a_full_log_says_so() {
+        let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
+        let mut hints = HintLog::open(disk, Path::new("/hints"), 1, 100).expect("opens");
+        fill(&mut hints, 0..10);
+        assert!(hints.append(|out| out.push(1)).is_err());
+        assert_eq!(hints.pending(), 10);
+    }
+}
