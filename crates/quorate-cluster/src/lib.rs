@@ -3,6 +3,8 @@
 //! * [`ring`]: which members hold which slot, as pure functions;
 //! * [`topology`]: the member list of this moment with its placement, as an immutable value;
 //! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
+//! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
+//! * [`handoff`]: delivers hints; [`sync`]: finds and settles differences by digests;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
 //! * [`time`], [`random`], [`limits`]: what all of them share.
 //!
@@ -13,8 +15,11 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod coordinator;
+pub mod handoff;
 pub mod limits;
 pub mod random;
 pub mod ring;
+pub mod sync;
 pub mod time;
 pub mod topology;

@@ -65,6 +65,31 @@ pub const CLOCK_SKEW_MAX: Duration = Duration::from_millis(250);
 /// this long since the start. Longer than it takes to redial, shorter than an operator's patience.
 pub const READINESS_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Operations of one coordinator in flight. Beyond it clients are told to come back later.
+pub const OPERATIONS_MAX: usize = 1 << 20;
+
+/// Pause between looks for late operations.
+pub const SCAN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A replica that has not answered a question after this long is bypassed.
+pub const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// Bytes of hints on their way to one target. Enough to keep a link busy, little enough to leave
+/// room for the target's own clients.
+pub const HANDOFF_BYTES_MAX: usize = 1 << 20;
+
+/// Pause after a target has refused a hint.
+pub const HANDOFF_PAUSE: Duration = Duration::from_secs(1);
+
+/// Requests of a digest round in flight.
+pub const SYNC_WINDOW: usize = 16;
+
+/// Keys whose states travel in one message.
+pub const SYNC_KEYS_PER_REQUEST: usize = 256;
+
+/// Pause between two digest rounds with a peer.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(30);
+
 const _: () = assert!(MEMBERS_MAX <= u16::MAX as usize);
 const _: () = assert!(REPLICAS_MAX <= u64::BITS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());

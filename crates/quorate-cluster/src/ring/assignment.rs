@@ -21,7 +21,7 @@ use alloc::{
 };
 use core::cmp::Reverse;
 
-use quorate_proto::slot::SLOTS;
+use quorate_proto::slot::{SLOTS, SLOTS_PER_GROUP};
 
 use super::RingMember;
 use crate::random::mix;
@@ -30,6 +30,11 @@ use crate::random::mix;
 pub(super) const VACANT: u16 = u16::MAX;
 
 const SLOT_COUNT: usize = SLOTS as usize;
+
+/// Longest stretch of slots that is given to the same members at once: a slot group. Longer ones
+/// would leave too few combinations of members in small clusters, and then the slots of a member
+/// that leaves could not be spread evenly without moving others.
+const STRETCH_MAX: usize = SLOTS_PER_GROUP as usize;
 
 /// How many replicas of one slot a rack may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,10 @@ pub(super) struct Assignment {
     load: Vec<u32>,
     /// Replicas that each member shall hold.
     quota: Vec<u32>,
+    /// Slots that each two members share.
+    shared: Vec<u32>,
+    /// Slots in a row that get the same members.
+    stretch: usize,
 }
 
 impl Assignment {
@@ -81,7 +90,13 @@ impl Assignment {
         let quota = quotas(width, &rack_of, &bounds, &load);
         let salt_of =
             members.iter().map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64))).collect();
-        Self { width, rack_of, bounds, salt_of, before: sets.clone(), sets, load, quota }
+        let shared = vec![0; members.len() * members.len()];
+        let stretch = SLOT_COUNT.div_ceil(members.len() * width).min(STRETCH_MAX);
+        let before = sets.clone();
+        let mut this =
+            Self { width, rack_of, bounds, salt_of, before, sets, load, quota, shared, stretch };
+        this.count_shared();
+        this
     }
 
     /// Brings every slot within the racks' bounds and every member to its quota.
@@ -102,15 +117,14 @@ impl Assignment {
     /// Fills vacant places after vacating those that break a bound, slot by slot. The members
     /// chosen for one slot are kept for the next ones as far as possible.
     fn fill(&mut self) {
-        let stretch = SLOT_COUNT.div_ceil(self.load.len() * self.width);
         let mut favoured: Vec<u16> = Vec::new();
         for slot in 0..SLOT_COUNT {
-            if slot % stretch == 0 {
+            if slot % self.stretch == 0 {
                 favoured.clear();
             }
             self.vacate_excess(slot);
             while self.set(slot).contains(&VACANT) {
-                let member = self.candidate(slot, (slot / stretch) as u64, &favoured);
+                let member = self.candidate(slot, &favoured);
                 self.replace(slot, VACANT, member);
                 if !favoured.contains(&member) {
                     favoured.push(member);
@@ -154,7 +168,7 @@ impl Assignment {
 
     /// The member to take a vacant place of `slot`: from a rack that must hold one more, else from
     /// the rack with the most open quota; a favoured one, else the one with the most open quota.
-    fn candidate(&self, slot: usize, stretch: u64, favoured: &[u16]) -> u16 {
+    fn candidate(&self, slot: usize, favoured: &[u16]) -> u16 {
         let racks = 0..self.bounds.len();
         let lacking = racks.clone().any(|rack| self.held(slot, rack) < self.bounds[rack].least);
         let open: Vec<bool> = racks
@@ -174,67 +188,108 @@ impl Assignment {
         for member in 0..self.load.len() as u16 {
             wanted[self.rack_of[usize::from(member)]] -= self.surplus(member).min(0);
         }
+        // Quotas are compared by stretches, so that among about equals those are preferred that
+        // share few slots as yet: the fewer any two share, the more others can stand in for one.
+        let stretches = |quota: i64| quota / self.stretch as i64;
         let wish = |&member: &u16| {
             let rack = self.rack_of[usize::from(member)];
-            let tie = mix(self.salt_of[usize::from(member)] ^ stretch);
+            let open = -self.surplus(member);
+            let tie = mix(self.salt_of[usize::from(member)] ^ (slot / self.stretch) as u64);
+            let shared = Reverse(self.shared_with_set(slot, member));
             // A rack without open quota may still have to give a member.
-            (self.surplus(member) < 0, wanted[rack], -self.surplus(member), tie)
+            (open > 0, stretches(wanted[rack]), stretches(open), shared, tie)
         };
         let members = (0..self.load.len() as u16).filter(|&member| fits(member));
         members.max_by_key(wish).expect("invariant: the bounds leave room for the width")
     }
 
-    /// Hands slots straight from members above their quota to members below it.
+    /// Hands slots straight from members above their quota to members below it: first only such
+    /// slots as leave the taker sharing about as many slots with each other member.
     fn hand_over(&mut self) {
         let mut takers: Vec<u16> = (0..self.load.len() as u16).collect();
         takers.sort_by_key(|&taker| (self.surplus(taker), taker));
         for taker in takers {
-            let mut giver = VACANT;
-            for slot in 0..SLOT_COUNT {
-                if self.surplus(taker) >= 0 {
-                    break;
-                }
-                if self.set(slot).contains(&taker) {
-                    continue;
-                }
-                let gives = |&member: &u16| {
-                    self.surplus(member) > 0 && self.may_hand(slot, member, taker)
-                };
-                let set = self.set(slot);
-                if !(set.contains(&giver) && gives(&giver)) {
-                    let givers = set.iter().copied().filter(gives);
-                    let Some(most) = givers.max_by_key(|&member| (self.surplus(member), member))
-                    else {
-                        continue;
-                    };
-                    giver = most;
-                }
-                self.replace(slot, giver, taker);
+            let quota = self.quota[usize::from(taker)];
+            let others = self.load.len().saturating_sub(1).max(1);
+            let even_share = (quota * (self.width as u32 - 1)).div_ceil(others as u32);
+            self.take_over(taker, even_share);
+            self.take_over(taker, u32::MAX);
+        }
+    }
+
+    /// Hands slots to `taker` until it has its quota, none that would make it share more than
+    /// `shared_max` slots with somebody.
+    fn take_over(&mut self, taker: u16, shared_max: u32) {
+        let mut favourite = VACANT;
+        for slot in 0..SLOT_COUNT {
+            if self.surplus(taker) >= 0 {
+                return;
             }
+            if self.set(slot).contains(&taker) {
+                continue;
+            }
+            let gives = |&giver: &u16| {
+                let stays = |&&other: &&u16| other != giver;
+                self.surplus(giver) > 0
+                    && self.may_hand(slot, giver, taker)
+                    && self.set(slot).iter().filter(stays).all(|&other| {
+                        self.shared[self.pair(other, taker)] < shared_max
+                    })
+            };
+            let set = self.set(slot);
+            if !(set.contains(&favourite) && gives(&favourite)) {
+                let givers = set.iter().copied().filter(gives);
+                let Some(giver) = givers.max_by_key(|&giver| (self.surplus(giver), giver)) else {
+                    continue;
+                };
+                favourite = giver;
+            }
+            self.replace(slot, favourite, taker);
         }
     }
 
     /// Hands slots along paths from members above their quota to members below it, until there is
     /// none of the former.
     fn augment(&mut self) {
-        let mut slots_of = vec![Vec::new(); self.load.len()];
-        for (place, &member) in self.sets.iter().enumerate() {
-            slots_of[usize::from(member)].push(place / self.width);
-        }
         for giver in 0..self.load.len() as u16 {
             while self.surplus(giver) > 0 {
-                let cheapest = self.path(giver, &slots_of, Handover::moves_nothing_more);
+                let cheapest = self.path(giver, Handover::moves_nothing_more);
                 // Cheap steps through one slot may hinder each other; those of the shortest path
                 // do not, since two of them that compete for a slot's room make one shorter step.
                 let path = cheapest
                     .filter(|path| distinct_slots(path))
-                    .or_else(|| self.path(giver, &slots_of, |_, _| true));
-                let path = path.expect("invariant: the quotas are feasible");
-                for Handover { slot, from, to } in path {
-                    self.replace(slot, from, to);
-                    slots_of[usize::from(from)].retain(|&held| held != slot);
-                    slots_of[usize::from(to)].push(slot);
-                }
+                    .or_else(|| self.path(giver, |_, _| true));
+                self.follow(&path.expect("invariant: the quotas are feasible"));
+            }
+        }
+    }
+
+    /// Hands slots along `path`, then further ones at the same cost while quotas and slots last.
+    fn follow(&mut self, path: &[Handover]) {
+        let (Some(last), Some(first)) = (path.first(), path.last()) else { return };
+        let free: Vec<bool> =
+            path.iter().map(|step| step.moves_nothing_more(self)).collect();
+        let mut untried = vec![0; path.len()];
+        let mut steps = path.to_vec();
+        loop {
+            for step in &steps {
+                self.replace(step.slot, step.from, step.to);
+            }
+            if self.surplus(first.from) <= 0 || self.surplus(last.to) >= 0 {
+                return;
+            }
+            steps.clear();
+            for (index, &Handover { from, to, .. }) in path.iter().enumerate() {
+                let found = (untried[index]..SLOT_COUNT).find(|&slot| {
+                    let step = Handover { slot, from, to };
+                    self.set(slot).contains(&from)
+                        && self.may_take(&step)
+                        && step.moves_nothing_more(self) == free[index]
+                        && steps.iter().all(|other| other.slot != slot)
+                });
+                let Some(slot) = found else { return };
+                untried[index] = slot + 1;
+                steps.push(Handover { slot, from, to });
             }
         }
     }
@@ -244,9 +299,12 @@ impl Assignment {
     fn path(
         &self,
         giver: u16,
-        slots_of: &[Vec<usize>],
         free: impl Fn(&Handover, &Self) -> bool,
     ) -> Option<Vec<Handover>> {
+        let mut slots_of = vec![Vec::new(); self.load.len()];
+        for (place, &member) in self.sets.iter().enumerate() {
+            slots_of[usize::from(member)].push(place / self.width);
+        }
         let mut unseen: Vec<u16> = (0..self.load.len() as u16).filter(|&m| m != giver).collect();
         let mut reached_by: Vec<Option<Handover>> = vec![None; self.load.len()];
         // Members reached at the present cost. First all that are free to reach from them join,
@@ -303,6 +361,26 @@ impl Assignment {
         self.set(slot).iter().filter(in_rack).count()
     }
 
+    /// Slots that `member` shares with those who hold `slot`.
+    fn shared_with_set(&self, slot: usize, member: u16) -> u32 {
+        let holders = self.set(slot).iter().filter(|&&holder| holder != VACANT);
+        holders.map(|&holder| self.shared[self.pair(holder, member)]).sum()
+    }
+
+    fn count_shared(&mut self) {
+        for set in self.sets.chunks_exact(self.width) {
+            for &a in set.iter().filter(|&&a| a != VACANT) {
+                for &b in set.iter().filter(|&&b| b != VACANT && b != a) {
+                    self.shared[usize::from(a) * self.load.len() + usize::from(b)] += 1;
+                }
+            }
+        }
+    }
+
+    fn pair(&self, a: u16, b: u16) -> usize {
+        usize::from(a) * self.load.len() + usize::from(b)
+    }
+
     fn held_before(&self, slot: usize, member: u16) -> bool {
         self.before[slot * self.width..(slot + 1) * self.width].contains(&member)
     }
@@ -323,11 +401,20 @@ impl Assignment {
         assert!(to == VACANT || !set.contains(&to), "a member holds a slot once");
         let place = set.iter_mut().find(|place| **place == from);
         *place.expect("invariant: only what is held is handed over") = to;
-        if from != VACANT {
-            self.load[usize::from(from)] -= 1;
-        }
-        if to != VACANT {
-            self.load[usize::from(to)] += 1;
+        for (member, change) in [(from, -1), (to, 1)] {
+            if member == VACANT {
+                continue;
+            }
+            let load = &mut self.load[usize::from(member)];
+            *load = load.wrapping_add_signed(change);
+            for place in slot * self.width..(slot + 1) * self.width {
+                let other = self.sets[place];
+                if other != VACANT && other != to && other != from {
+                    for pair in [self.pair(member, other), self.pair(other, member)] {
+                        self.shared[pair] = self.shared[pair].wrapping_add_signed(change);
+                    }
+                }
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 //! ```
 //! The body of each kind lists its fields in the order of their declaration.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::{Buf as _, Bytes};
 
@@ -250,8 +250,8 @@ struct Input {
 impl Input {
     fn message(&mut self) -> Result<Message, MessageError> {
         Ok(match self.kind {
-            kind::HELLO => Message::Hello(self.hello()?),
-            kind::WELCOME => Message::Welcome(self.hello()?),
+            kind::HELLO => Message::Hello(Box::new(self.hello()?)),
+            kind::WELCOME => Message::Welcome(Box::new(self.hello()?)),
             kind::REFUSED => Message::Refused(self.string()?),
             kind::MEMBERS => Message::Members(self.view()?),
             kind::SEAL => Message::Seal(self.view()?),
@@ -484,8 +484,8 @@ mod tests {
         let slot = Slot::new(0x1234).expect("a slot");
         let bytes = Bytes::from_static(b"xyz");
         vec![
-            Message::Hello(hello.clone()),
-            Message::Welcome(hello),
+            Message::Hello(Box::new(hello.clone())),
+            Message::Welcome(Box::new(hello)),
             Message::Refused("no".into()),
             Message::Members(view.clone()),
             Message::Seal(view.clone()),

@@ -6,7 +6,7 @@
 
 mod codec;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::Bytes;
 
@@ -18,9 +18,9 @@ use crate::{Level, NodeId, Slot};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Opens a link. Answered by [`Message::Welcome`] or [`Message::Refused`].
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Accepts a link.
-    Welcome(Hello),
+    Welcome(Box<Hello>),
     /// Refuses a link or a join; the text says why and what to do.
     Refused(String),
 

@@ -1,0 +1,436 @@
+//! Coordination: who executes a command, who must have it, and when the client hears.
+//!
+//! One [`Coordinator`] serves the slots of one shard. It never looks into commands, effects or
+//! states: they are bytes, and what they mean is the business of the [`Replica`] that is passed in.
+//!
+//! * A write goes to its *executor*, the first live replica in preference order that has caught up.
+//!   The executor runs it once, replicates the effect to every other replica, keeps it as a hint
+//!   for those that are down, and answers when the level is met.
+//! * A write whose effect depends on what it reads first reads at the same level, so that an
+//!   executor that missed something learns it before it decides. Meanwhile later writes on the same
+//!   slot wait in order.
+//! * A read asks as many replicas as its level demands for a digest, merges what differs, brings
+//!   the differing ones up to date, and only then answers: quorum reads never go back in time.
+//!
+//! Every request gets exactly one reply, by its deadline. An error says whether nothing happened
+//! (`UNAVAILABLE`, `BUSY`: nothing was done) or nobody knows (`TIMEOUT`, `UNKNOWN`: it may still
+//! take effect). An effect, once made, is never forgotten: whoever did not acknowledge it gets a
+//! hint.
+
+mod errors;
+mod forward;
+mod operation;
+mod read;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
+
+use bytes::Bytes;
+use quorate_proto::{
+    Level, NodeIndex, Slot,
+    command::Class,
+    message::{Cause, Message},
+};
+use slab::Slab;
+
+use crate::{
+    limits::{OPERATIONS_MAX, SCAN_INTERVAL},
+    time::Instant,
+    topology::Topology,
+};
+use operation::{Operation, Phase};
+
+/// An incoming link, as numbered by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// A client's command on one slot.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Given back with the reply.
+    pub id: u64,
+    /// The slot of the command's keys.
+    pub slot: Slot,
+    /// Whether and how it writes.
+    pub class: Class,
+    /// Level for reads.
+    pub read_level: Level,
+    /// Level for writes.
+    pub write_level: Level,
+    /// Whether the reply is encoded for RESP3.
+    pub resp3: bool,
+    /// The command, as an encoded RESP array.
+    pub command: Bytes,
+    /// When the client must have an answer.
+    pub deadline: Instant,
+}
+
+/// When something is as durable as the sync policy asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is already.
+    Now,
+    /// Once the log is synced up to this sequence.
+    At(u64),
+}
+
+/// What executing a command gave.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// The encoded reply.
+    pub reply: Bytes,
+    /// The effect; empty when nothing changed.
+    pub effect: Bytes,
+    /// When the effect is durable here.
+    pub durability: Durability,
+}
+
+/// Why the local replica refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Why.
+    pub cause: Cause,
+    /// The same for a reader.
+    pub text: String,
+}
+
+/// The local replica: what coordination needs of the store and the hint log.
+pub trait Replica {
+    /// Executes a command on the local state.
+    fn execute(&mut self, slot: Slot, command: &Bytes, resp3: bool) -> Result<Executed, Rejection>;
+    /// The encoded reply of a command that only reads.
+    fn read(&mut self, slot: Slot, command: &Bytes, resp3: bool) -> Bytes;
+    /// The summed digests of the keys that a command names.
+    fn digest(&mut self, slot: Slot, command: &Bytes) -> u128;
+    /// The whole state of the keys that a command names, as an effect.
+    fn export(&mut self, slot: Slot, command: &Bytes) -> Bytes;
+    /// Merges an effect or state.
+    fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection>;
+    /// Keeps an effect for a replica that did not take it.
+    fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes);
+}
+
+/// What the coordinator wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Answer a local request.
+    Reply {
+        /// The request's id.
+        request: u64,
+        /// The encoded reply.
+        reply: Bytes,
+    },
+    /// Send a request to a peer.
+    Send {
+        /// The peer.
+        to: NodeIndex,
+        /// Comes back with the response.
+        correlation: u64,
+        /// The request.
+        message: Message,
+    },
+    /// Answer a peer's request.
+    Respond {
+        /// The link that the request came on.
+        link: LinkId,
+        /// The request's correlation id.
+        correlation: u64,
+        /// The response.
+        message: Message,
+    },
+}
+
+/// Who waits for an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Requester {
+    Session(u64),
+    Peer { link: LinkId, correlation: u64 },
+}
+
+/// What happens when the log is synced up to a sequence.
+#[derive(Clone, Copy, Debug)]
+enum OnDurable {
+    OwnVote { index: usize, serial: u32 },
+    Acknowledge { link: LinkId, correlation: u64 },
+}
+
+/// What is known of a peer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Peer {
+    alive: bool,
+    ready: bool,
+}
+
+/// Coordinates the slots of one shard.
+#[derive(Debug)]
+pub struct Coordinator {
+    topology: Arc<Topology>,
+    /// By node index; this node's own entry says whether it is ready.
+    peers: Vec<Peer>,
+    operations: Slab<Operation>,
+    next_serial: u32,
+    /// Slots with a read-modify-write in its read phase, and the writes behind it.
+    held: BTreeMap<Slot, VecDeque<(Requester, Request)>>,
+    on_durable: VecDeque<(u64, OnDurable)>,
+    outputs: VecDeque<Output>,
+    next_scan: Option<Instant>,
+}
+
+impl Coordinator {
+    /// A coordinator in `topology`, with every peer down and this node not ready.
+    pub fn new(topology: Arc<Topology>) -> Self {
+        let peers = alloc::vec![Peer::default(); topology.len()];
+        let mut coordinator = Self {
+            topology,
+            peers,
+            operations: Slab::new(),
+            next_serial: 0,
+            held: BTreeMap::new(),
+            on_durable: VecDeque::new(),
+            outputs: VecDeque::new(),
+            next_scan: None,
+        };
+        let me = coordinator.topology.me();
+        coordinator.peers[me.index()].alive = true;
+        coordinator
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Coordinator::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_scan
+    }
+
+    /// Operations in flight.
+    pub fn in_flight(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Takes a request of a local client.
+    pub fn handle_request(&mut self, now: Instant, replica: &mut impl Replica, request: Request) {
+        let requester = Requester::Session(request.id);
+        self.start(now, replica, requester, request);
+    }
+
+    /// This node has caught up, or has not.
+    pub fn handle_ready(&mut self, ready: bool) {
+        let me = self.topology.me();
+        self.peers[me.index()].ready = ready;
+    }
+
+    /// A peer is up.
+    pub fn handle_peer_up(&mut self, peer: NodeIndex, ready: bool) {
+        self.peers[peer.index()] = Peer { alive: true, ready };
+    }
+
+    /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
+    pub fn handle_peer_down(&mut self, now: Instant, replica: &mut impl Replica, peer: NodeIndex) {
+        self.peers[peer.index()] = Peer::default();
+        let waiting: Vec<usize> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| operation.waits_for(&self.topology, peer))
+            .map(|(index, _)| index)
+            .collect();
+        for index in waiting {
+            self.lost_peer(now, replica, index, peer);
+        }
+    }
+
+    /// The log is synced up to `sequence`.
+    pub fn handle_durable(&mut self, sequence: u64) {
+        while let Some((at, action)) = self.on_durable.front().copied() {
+            if at > sequence {
+                break;
+            }
+            self.on_durable.pop_front();
+            match action {
+                OnDurable::Acknowledge { link, correlation } => {
+                    self.respond(link, correlation, Message::Ack);
+                }
+                OnDurable::OwnVote { index, serial } => {
+                    if self
+                        .operations
+                        .get(index)
+                        .is_some_and(|found| found.serial == serial)
+                    {
+                        self.vote_own(index);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Time has passed: slow replicas are bypassed, late requests answered.
+    pub fn handle_timeout(&mut self, now: Instant, replica: &mut impl Replica) {
+        if self.next_scan.is_none_or(|at| at > now) {
+            return;
+        }
+        let due: Vec<usize> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| operation.is_due(now))
+            .map(|(index, _)| index)
+            .collect();
+        for index in due {
+            if self.operations.contains(index) {
+                if self.operations[index].deadline <= now {
+                    self.expire(now, replica, index);
+                } else {
+                    self.bypass_silent(now, index);
+                }
+            }
+        }
+        self.expire_held(now);
+        let idle = self.operations.is_empty() && self.held.is_empty();
+        self.next_scan = (!idle).then(|| now + SCAN_INTERVAL);
+    }
+
+    /// A response to something that the coordinator sent.
+    pub fn handle_response(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        correlation: u64,
+        message: Message,
+    ) {
+        let (index, serial, position) = operation::split_correlation(correlation);
+        let known = self
+            .operations
+            .get(index)
+            .is_some_and(|found| found.is_call(serial, position));
+        if !known {
+            return; // The answer to a question that is settled.
+        }
+        self.operations[index].asked &= !(1 << position);
+        match (self.operations[index].phase, message) {
+            (Phase::Forwarding(_), Message::Reply(reply)) => {
+                self.finish(now, replica, index, reply)
+            }
+            (Phase::Forwarding(to), Message::Rejected { cause, text }) => {
+                self.forward_rejected(now, replica, index, to, cause, &text);
+            }
+            (Phase::Digests, Message::KeysDigest(digest)) => {
+                self.take_digest(now, replica, index, position, digest);
+            }
+            (Phase::States, Message::States(state)) => {
+                self.take_state(now, replica, index, position, &state);
+            }
+            (Phase::Repairing, Message::Ack) => {
+                self.operations[index].answered |= 1 << position;
+                self.repaired(now, replica, index);
+            }
+            (Phase::Replicating, Message::Ack) => self.vote(index, position),
+            (Phase::Digests | Phase::States | Phase::Repairing | Phase::Replicating, _) => {
+                let peer = self.topology.replicas(self.operations[index].slot)[position];
+                self.lost_peer(now, replica, index, peer);
+            }
+            (Phase::Forwarding(_), _) => {
+                let text = errors::unknown("the executor sent an answer that makes no sense");
+                self.finish(now, replica, index, text);
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        requester: Requester,
+        request: Request,
+    ) {
+        if self.operations.len() >= OPERATIONS_MAX {
+            return self.reply(requester, errors::busy());
+        }
+        self.next_scan.get_or_insert(now + SCAN_INTERVAL);
+        if request.class.writes() {
+            self.start_write(now, replica, requester, request);
+        } else {
+            self.start_read(now, replica, requester, request);
+        }
+    }
+
+    fn reply(&mut self, requester: Requester, reply: Bytes) {
+        match requester {
+            Requester::Session(request) => self.outputs.push_back(Output::Reply { request, reply }),
+            Requester::Peer { link, correlation } => {
+                self.respond(link, correlation, Message::Reply(reply));
+            }
+        }
+    }
+
+    fn respond(&mut self, link: LinkId, correlation: u64, message: Message) {
+        self.outputs.push_back(Output::Respond {
+            link,
+            correlation,
+            message,
+        });
+    }
+
+    /// Sends a request of an operation to the replica at `position`.
+    fn call(&mut self, index: usize, position: usize, message: Message) {
+        let operation = &mut self.operations[index];
+        operation.asked |= 1 << position;
+        operation.tried |= 1 << position;
+        let correlation = operation::join_correlation(index, operation.serial, position);
+        let to = self.topology.replicas(operation.slot)[position];
+        self.outputs.push_back(Output::Send {
+            to,
+            correlation,
+            message,
+        });
+    }
+
+    /// Answers and ends an operation, and lets the writes behind it go on.
+    fn finish(&mut self, now: Instant, replica: &mut impl Replica, index: usize, reply: Bytes) {
+        let operation = self.operations.remove(index);
+        self.reply(operation.requester, reply);
+        if operation.holds_slot {
+            self.release(now, replica, operation.slot);
+        }
+    }
+
+    /// Positions of replicas of `slot` that are up.
+    fn alive(&self, slot: Slot) -> u64 {
+        let replicas = self.topology.replicas(slot).iter().enumerate();
+        replicas.fold(0, |mask, (position, node)| {
+            mask | u64::from(self.peers[node.index()].alive) << position
+        })
+    }
+
+    fn is_me(&self, node: NodeIndex) -> bool {
+        node == self.topology.me()
+    }
+
+    fn insert(&mut self, requester: Requester, request: Request, phase: Phase) -> usize {
+        let serial = self.new_serial();
+        let own_position = self
+            .topology
+            .position(request.slot, self.topology.me())
+            .unwrap_or(usize::MAX);
+        self.operations.insert(Operation::new(
+            serial,
+            requester,
+            request,
+            phase,
+            own_position,
+        ))
+    }
+
+    fn new_serial(&mut self) -> u32 {
+        self.next_serial = self.next_serial.wrapping_add(1) & operation::SERIAL_MASK;
+        self.next_serial
+    }
+}

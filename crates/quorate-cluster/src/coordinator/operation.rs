@@ -1,0 +1,166 @@
+//! One operation in flight, and how responses find it.
+
+use bytes::Bytes;
+use quorate_proto::{Level, NodeIndex, Slot, command::Class};
+
+use super::{Request, Requester};
+use crate::{
+    limits::{OPERATIONS_MAX, REPLICAS_MAX, RETRY_AFTER},
+    time::Instant,
+    topology::{Requirement, Topology},
+};
+
+/// What an operation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The reply of another node.
+    Forwarding(NodeIndex),
+    /// Digests of other replicas.
+    Digests,
+    /// States of the replicas whose digests differ.
+    States,
+    /// Acknowledgements of the differing replicas, which were sent the merged state.
+    Repairing,
+    /// Acknowledgements of the effect.
+    Replicating,
+}
+
+/// One request on its way. Replicas are positions in the slot's replica set, one bit each.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) serial: u32,
+    pub(super) requester: Requester,
+    pub(super) slot: Slot,
+    pub(super) class: Class,
+    pub(super) read_level: Level,
+    pub(super) write_level: Level,
+    pub(super) resp3: bool,
+    pub(super) command: Bytes,
+    pub(super) deadline: Instant,
+    pub(super) phase: Phase,
+    pub(super) requirement: Requirement,
+    /// This node's position, when it is a replica.
+    pub(super) own_position: usize,
+    /// Asked and not answered.
+    pub(super) asked: u64,
+    /// Ever asked in this phase, or not worth asking.
+    pub(super) tried: u64,
+    /// Answered as hoped.
+    pub(super) answered: u64,
+    /// Answered with a digest that differs.
+    pub(super) differing: u64,
+    /// When silent replicas are bypassed, while that can still help.
+    pub(super) bypass_at: Option<Instant>,
+    pub(super) effect: Bytes,
+    /// The reply to a write, until it is given.
+    pub(super) reply: Option<Bytes>,
+    /// Whether writes on the same slot wait for this one.
+    pub(super) holds_slot: bool,
+    /// Whether the effect is durable here.
+    pub(super) durable: bool,
+}
+
+impl Operation {
+    pub(super) fn new(
+        serial: u32,
+        requester: Requester,
+        request: Request,
+        phase: Phase,
+        own_position: usize,
+    ) -> Self {
+        Self {
+            serial,
+            requester,
+            slot: request.slot,
+            class: request.class,
+            read_level: request.read_level,
+            write_level: request.write_level,
+            resp3: request.resp3,
+            command: request.command,
+            deadline: request.deadline,
+            phase,
+            requirement: Requirement {
+                answers: 1,
+                counted: u64::MAX,
+            },
+            own_position,
+            asked: 0,
+            tried: 0,
+            answered: 0,
+            differing: 0,
+            bypass_at: None,
+            effect: Bytes::new(),
+            reply: None,
+            holds_slot: false,
+            durable: false,
+        }
+    }
+
+    /// The level that the operation answers at.
+    pub(super) fn level(&self) -> Level {
+        if self.class.writes() {
+            self.write_level
+        } else {
+            self.read_level
+        }
+    }
+
+    /// This node's bit.
+    pub(super) fn own_bit(&self) -> u64 {
+        if self.own_position < REPLICAS_MAX {
+            1 << self.own_position
+        } else {
+            0
+        }
+    }
+
+    /// Whether a response to the call of `position` is still wanted.
+    pub(super) fn is_call(&self, serial: u32, position: usize) -> bool {
+        self.serial == serial && self.asked & (1 << position) != 0
+    }
+
+    pub(super) fn waits_for(&self, topology: &Topology, peer: NodeIndex) -> bool {
+        if let Phase::Forwarding(to) = self.phase {
+            return to == peer;
+        }
+        topology
+            .position(self.slot, peer)
+            .is_some_and(|position| self.asked & (1 << position) != 0)
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.deadline <= now || self.bypass_at.is_some_and(|at| at <= now)
+    }
+
+    /// Enters a phase in which nobody was asked anything yet.
+    pub(super) fn enter(&mut self, phase: Phase, now: Instant) {
+        self.phase = phase;
+        self.asked = 0;
+        self.tried = self.own_bit();
+        self.bypass_at = matches!(phase, Phase::Digests).then(|| now + RETRY_AFTER);
+    }
+}
+
+// A correlation id names the machine that sent the request (0 is this one), the operation, its
+// serial (slab entries are reused) and the position of the replica asked:
+//
+//   63      60 59             32 31              6 5        0
+//   | machine | operation index | serial          | position |
+const POSITION_BITS: u32 = 6;
+const SERIAL_BITS: u32 = 26;
+pub(super) const SERIAL_MASK: u32 = (1 << SERIAL_BITS) - 1;
+const _: () = assert!(REPLICAS_MAX <= 1 << POSITION_BITS);
+const _: () = assert!(OPERATIONS_MAX < 1 << 28);
+
+pub(super) fn join_correlation(index: usize, serial: u32, position: usize) -> u64 {
+    (index as u64) << (SERIAL_BITS + POSITION_BITS)
+        | u64::from(serial) << POSITION_BITS
+        | position as u64
+}
+
+pub(super) fn split_correlation(correlation: u64) -> (usize, u32, usize) {
+    let position = correlation as usize & ((1 << POSITION_BITS) - 1);
+    let serial = (correlation >> POSITION_BITS) as u32 & SERIAL_MASK;
+    let index = (correlation >> (SERIAL_BITS + POSITION_BITS)) as usize & ((1 << 28) - 1);
+    (index, serial, position)
+}

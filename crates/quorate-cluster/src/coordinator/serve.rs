@@ -1,0 +1,113 @@
+//! What peers ask of this replica.
+
+use core::time::Duration;
+
+use quorate_proto::{
+    command,
+    message::{Cause, Forward, Message},
+    resp::Command,
+};
+
+use super::{Coordinator, Durability, LinkId, OnDurable, Replica, Request, Requester};
+use crate::time::Instant;
+
+impl Coordinator {
+    /// A peer's request: a replicated effect, a question about keys, or a forwarded command.
+    ///
+    /// `epoch` is the version of the topology that the peer knows.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        link: LinkId,
+        epoch: u64,
+        correlation: u64,
+        message: Message,
+    ) {
+        if epoch != self.topology.epoch() {
+            let text = alloc::format!(
+                "epoch {epoch} is not this node's epoch {}",
+                self.topology.epoch()
+            );
+            return self.reject(link, correlation, Cause::StaleEpoch, text);
+        }
+        match message {
+            Message::Replicate { slot, effect } => match replica.merge(slot, &effect) {
+                Ok(Durability::Now) => self.respond(link, correlation, Message::Ack),
+                Ok(Durability::At(sequence)) => {
+                    let action = OnDurable::Acknowledge { link, correlation };
+                    self.on_durable.push_back((sequence, action));
+                }
+                Err(rejection) => {
+                    self.reject(link, correlation, rejection.cause, rejection.text);
+                }
+            },
+            Message::AskDigest { slot, command } => {
+                let digest = replica.digest(slot, &command);
+                self.respond(link, correlation, Message::KeysDigest(digest));
+            }
+            Message::AskStates { slot, command } => {
+                let states = replica.export(slot, &command);
+                self.respond(link, correlation, Message::States(states));
+            }
+            Message::Forward(forward) => {
+                self.take_forward(now, replica, link, correlation, forward);
+            }
+            other => {
+                let text = alloc::format!("message kind {} is no request", other.kind());
+                self.reject(link, correlation, Cause::Malformed, text);
+            }
+        }
+    }
+
+    /// Coordinates a command for another node. It is never forwarded once more.
+    fn take_forward(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        link: LinkId,
+        correlation: u64,
+        forward: Forward,
+    ) {
+        if !self.topology.is_replica(forward.slot, self.topology.me()) {
+            let text = alloc::format!("slot {} has no replica here", forward.slot.number());
+            return self.reject(link, correlation, Cause::NotReplica, text);
+        }
+        let Ok(parsed) = Command::decode(forward.command.clone()) else {
+            let text = "the forwarded command is no command".into();
+            return self.reject(link, correlation, Cause::Malformed, text);
+        };
+        let Some(spec) = command::lookup(parsed.name()) else {
+            let text = "the forwarded command is unknown".into();
+            return self.reject(link, correlation, Cause::Malformed, text);
+        };
+        let request = Request {
+            id: 0,
+            slot: forward.slot,
+            class: spec.class_of(&parsed),
+            read_level: forward.read_level,
+            write_level: forward.write_level,
+            resp3: forward.resp3,
+            command: forward.command,
+            deadline: now + Duration::from_millis(u64::from(forward.budget_ms)),
+        };
+        let requester = Requester::Peer { link, correlation };
+        if request.class.writes() {
+            self.next_scan
+                .get_or_insert(now + crate::limits::SCAN_INTERVAL);
+            self.coordinate_write(now, replica, requester, request);
+        } else {
+            self.start(now, replica, requester, request);
+        }
+    }
+
+    fn reject(
+        &mut self,
+        link: LinkId,
+        correlation: u64,
+        cause: Cause,
+        text: alloc::string::String,
+    ) {
+        self.respond(link, correlation, Message::Rejected { cause, text });
+    }
+}

@@ -1,0 +1,270 @@
+//! Hinted handoff: bringing kept effects to their targets once they are up.
+//!
+//! Hints go out in order, a bounded number at a time, and leave the queue only when the target has
+//! acknowledged them. A refusal or a lost link winds the queue back; merging an effect twice is
+//! harmless. Nothing is ever dropped here.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use bytes::Bytes;
+use quorate_proto::{NodeIndex, Slot, message::Message};
+
+use crate::{
+    limits::{HANDOFF_BYTES_MAX, HANDOFF_PAUSE},
+    time::Instant,
+};
+
+/// One kept effect.
+#[derive(Clone, Debug)]
+pub struct Hint {
+    /// Its place in the target's queue.
+    pub sequence: u64,
+    /// The slot of its keys.
+    pub slot: Slot,
+    /// The effect.
+    pub effect: Bytes,
+}
+
+/// The queues of hints, one for each target.
+pub trait Hints {
+    /// Effects that the target has not acknowledged.
+    fn pending(&self, target: NodeIndex) -> u64;
+    /// The next ones that were not handed out yet, about this many bytes of them.
+    fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint>;
+    /// Hands out again whatever is not acknowledged.
+    fn rewind(&mut self, target: NodeIndex);
+    /// The target has everything up to this one.
+    fn acknowledge(&mut self, target: NodeIndex, up_to: u64);
+}
+
+/// A hint to send: to whom, with which correlation id, and the request.
+pub type Delivery = (NodeIndex, u64, Message);
+
+/// Delivers the hints of one shard.
+#[derive(Debug, Default)]
+pub struct Handoff {
+    targets: Vec<Target>,
+}
+
+#[derive(Debug, Default)]
+struct Target {
+    alive: bool,
+    /// Sent and not acknowledged, oldest first.
+    in_flight: VecDeque<InFlight>,
+    bytes: usize,
+    /// Set after a refusal.
+    not_before: Option<Instant>,
+    /// Tells the answers to what was sent before a rewind from those after it.
+    round: u8,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    sequence: u64,
+    bytes: usize,
+    acknowledged: bool,
+}
+
+const ROUND_SHIFT: u32 = 52;
+const SEQUENCE_MASK: u64 = (1 << ROUND_SHIFT) - 1;
+
+impl Handoff {
+    /// Delivers to `nodes` members, all of them down.
+    pub fn new(nodes: usize) -> Self {
+        let mut targets = Vec::new();
+        targets.resize_with(nodes, Target::default);
+        Self { targets }
+    }
+
+    /// A target is up.
+    pub fn handle_peer_up(&mut self, peer: NodeIndex) {
+        self.targets[peer.index()].alive = true;
+    }
+
+    /// A target is down; what is under way will be sent again.
+    pub fn handle_peer_down(&mut self, hints: &mut impl Hints, peer: NodeIndex) {
+        let target = &mut self.targets[peer.index()];
+        target.alive = false;
+        target.rewind(hints, peer);
+    }
+
+    /// Sends what may be sent now.
+    pub fn poll(&mut self, now: Instant, hints: &mut impl Hints) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        for (index, target) in self.targets.iter_mut().enumerate() {
+            let waiting = target.not_before.is_some_and(|at| at > now);
+            if !target.alive || waiting || target.bytes >= HANDOFF_BYTES_MAX {
+                continue;
+            }
+            let node = NodeIndex(index as u16);
+            if hints.pending(node) <= target.in_flight.len() as u64 {
+                continue;
+            }
+            for hint in hints.read(node, HANDOFF_BYTES_MAX - target.bytes) {
+                let bytes = hint.effect.len();
+                let sequence = hint.sequence;
+                target.in_flight.push_back(InFlight {
+                    sequence,
+                    bytes,
+                    acknowledged: false,
+                });
+                target.bytes += bytes;
+                let correlation = u64::from(target.round) << ROUND_SHIFT | sequence & SEQUENCE_MASK;
+                let message = Message::Replicate {
+                    slot: hint.slot,
+                    effect: hint.effect,
+                };
+                deliveries.push((node, correlation, message));
+            }
+        }
+        deliveries
+    }
+
+    /// When to poll again although nothing happens: after a pause that a refusal asked for.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.targets
+            .iter()
+            .filter(|target| target.alive)
+            .filter_map(|t| t.not_before)
+            .min()
+    }
+
+    /// The answer to a hint.
+    pub fn handle_response(
+        &mut self,
+        now: Instant,
+        hints: &mut impl Hints,
+        from: NodeIndex,
+        correlation: u64,
+        message: &Message,
+    ) {
+        let target = &mut self.targets[from.index()];
+        if (correlation >> ROUND_SHIFT) as u8 & 0x0f != target.round {
+            return;
+        }
+        if *message != Message::Ack {
+            target.rewind(hints, from);
+            target.not_before = Some(now + HANDOFF_PAUSE);
+            return;
+        }
+        target.not_before = None;
+        let sequence = correlation & SEQUENCE_MASK;
+        let found = target
+            .in_flight
+            .binary_search_by_key(&sequence, |hint| hint.sequence);
+        let Ok(at) = found else { return };
+        target.in_flight[at].acknowledged = true;
+        let mut up_to = None;
+        while let Some(hint) = target.in_flight.pop_front_if(|hint| hint.acknowledged) {
+            target.bytes -= hint.bytes;
+            up_to = Some(hint.sequence);
+        }
+        if let Some(up_to) = up_to {
+            hints.acknowledge(from, up_to);
+        }
+    }
+}
+
+impl Target {
+    fn rewind(&mut self, hints: &mut impl Hints, peer: NodeIndex) {
+        self.in_flight.clear();
+        self.bytes = 0;
+        self.not_before = None;
+        self.round = (self.round + 1) & 0x0f;
+        hints.rewind(peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Queue {
+        hints: Vec<u64>,
+        read: usize,
+        acknowledged: u64,
+    }
+
+    impl Hints for Queue {
+        fn pending(&self, _: NodeIndex) -> u64 {
+            self.hints.len() as u64 - self.acknowledged
+        }
+        fn read(&mut self, _: NodeIndex, _: usize) -> Vec<Hint> {
+            let new = self.hints[self.read..].iter().take(2);
+            let hints: Vec<Hint> = new
+                .map(|sequence| Hint {
+                    sequence: *sequence,
+                    slot: Slot::default(),
+                    effect: Bytes::from_static(b"e"),
+                })
+                .collect();
+            self.read += hints.len();
+            hints
+        }
+        fn rewind(&mut self, _: NodeIndex) {
+            self.read = self.acknowledged as usize;
+        }
+        fn acknowledge(&mut self, _: NodeIndex, up_to: u64) {
+            self.acknowledged = up_to;
+        }
+    }
+
+    const PEER: NodeIndex = NodeIndex(1);
+
+    fn start() -> (Handoff, Queue) {
+        let mut handoff = Handoff::new(2);
+        handoff.handle_peer_up(PEER);
+        (
+            handoff,
+            Queue {
+                hints: (1..=4).collect(),
+                ..Queue::default()
+            },
+        )
+    }
+
+    #[test]
+    fn hints_leave_only_when_acknowledged_in_order() {
+        let (mut handoff, mut queue) = start();
+        let now = Instant::ZERO;
+        let sent = handoff.poll(now, &mut queue);
+        assert_eq!(sent.len(), 2);
+        handoff.handle_response(now, &mut queue, PEER, sent[1].1, &Message::Ack);
+        assert_eq!(queue.acknowledged, 0);
+        handoff.handle_response(now, &mut queue, PEER, sent[0].1, &Message::Ack);
+        assert_eq!(queue.acknowledged, 2);
+        assert_eq!(handoff.poll(now, &mut queue).len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_winds_back_and_waits() {
+        let (mut handoff, mut queue) = start();
+        let now = Instant::ZERO;
+        let sent = handoff.poll(now, &mut queue);
+        let refusal = Message::Refused("full".into());
+        handoff.handle_response(now, &mut queue, PEER, sent[0].1, &refusal);
+        assert!(handoff.poll(now, &mut queue).is_empty());
+        let later = handoff.poll_timeout().expect("waits");
+        let again = handoff.poll(later, &mut queue);
+        assert_eq!(again.len(), 2);
+        // An answer from before the refusal settles nothing.
+        handoff.handle_response(later, &mut queue, PEER, sent[1].1, &Message::Ack);
+        assert_eq!(queue.acknowledged, 0);
+        for (_, correlation, _) in again {
+            handoff.handle_response(later, &mut queue, PEER, correlation, &Message::Ack);
+        }
+        assert_eq!(queue.acknowledged, 2);
+    }
+
+    #[test]
+    fn a_lost_link_sends_everything_again() {
+        let (mut handoff, mut queue) = start();
+        let now = Instant::ZERO;
+        assert_eq!(handoff.poll(now, &mut queue).len(), 2);
+        handoff.handle_peer_down(&mut queue, PEER);
+        assert!(handoff.poll(now, &mut queue).is_empty());
+        handoff.handle_peer_up(PEER);
+        assert_eq!(handoff.poll(now, &mut queue).len(), 2);
+    }
+}
