@@ -1,2 +1,64 @@
 //! The `quorate` binary: the server and every operator command.
-fn main() {}
+//!
+//! Exit status: 0 on success, 1 when the command failed, 2 when it was called wrongly.
+#![allow(clippy::print_stdout, reason = "printing is what a command-line program does")]
+
+mod bench;
+mod check_config;
+mod client;
+mod demo;
+mod serve;
+mod settings;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A Dynamo-style replicated store that any Redis client can talk to.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  quorate serve                      a durable node on 127.0.0.1:6379, data in ./quorate-data
+  quorate demo                       three nodes on this machine, every key on each of them
+  quorate status                     what the node and its cluster are doing
+  redis-cli set greeting hello       any Redis client works";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node.
+    Serve(serve::Arguments),
+    /// Check a configuration file and say what is wrong with it.
+    CheckConfig(check_config::Arguments),
+    /// Show the state of a node and of its cluster.
+    Status(status::Arguments),
+    /// Run a cluster of three nodes on this machine until Ctrl-C.
+    Demo(demo::Arguments),
+    /// Measure servers that speak the Redis protocol, side by side.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quorate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

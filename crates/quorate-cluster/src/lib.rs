@@ -18,6 +18,8 @@ extern crate std;
 pub mod coordinator;
 pub mod handoff;
 pub mod limits;
+pub mod liveness;
+pub mod membership;
 pub mod random;
 pub mod ring;
 pub mod sync;

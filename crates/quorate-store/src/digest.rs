@@ -16,6 +16,13 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 /// Sum of element hashes. Equal digests mean equal states.
 pub type Digest = u128;
 
+/// The secret of the cluster named `cluster`, for clusters that were given none.
+pub fn secret_of(cluster: &str) -> [u8; 16] {
+    let mut hasher = SipHasher13::new();
+    hasher.write(cluster.as_bytes());
+    hasher.finish128().as_bytes()
+}
+
 /// What an element is, so that equal names in different places hash differently.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]

@@ -1,1 +1,33 @@
 //! An embeddable, Dynamo-style replication engine.
+//!
+//! A node holds data in memory and in its own log, replicates it to the other nodes of its cluster,
+//! and serves Redis clients over the wire and the surrounding program without one:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = quorate::Engine::builder().memory().listen("127.0.0.1:0").start().await?;
+//! let client = engine.client();
+//! client.run(["SET", "greeting", "hello"]).await?;
+//! let value = client.run(["GET", "greeting"]).await?;
+//! assert_eq!(value.to_text(), "hello");
+//! engine.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+pub mod config;
+mod engine;
+mod identity;
+mod limits;
+mod net;
+mod node;
+mod shard;
+mod startup;
+mod storage;
+
+pub use client::{Client, ClientError};
+pub use config::{Config, Settings};
+pub use engine::{Builder, Engine, StartError};
+pub use identity::DataDirectoryError;
+pub use quorate_proto::{Level, resp::reply::Value};

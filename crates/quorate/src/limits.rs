@@ -3,59 +3,59 @@
 use quorate_proto::slot::GROUPS;
 
 /// Shards of a node: there must be a slot group for each.
-pub const SHARDS_MAX: u16 = GROUPS;
+pub(crate) const SHARDS_MAX: u16 = GROUPS;
 
 /// Replicas of a key in one datacentre. More than this buys no safety and costs every write.
-pub const RF_MAX: u16 = 16;
+pub(crate) const RF_MAX: u16 = 16;
 
 /// Length of names of nodes, clusters, datacentres and racks.
-pub const NAME_LENGTH_MAX: usize = 128;
+pub(crate) const NAME_LENGTH_MAX: usize = 128;
 
 /// The peer port stands this far above the client port, as in Redis Cluster.
-pub const PEER_PORT_OFFSET: u16 = 10_000;
+pub(crate) const PEER_PORT_OFFSET: u16 = 10_000;
 
 /// Largest value accepted by default: Redis's `proto-max-bulk-len`.
-pub const VALUE_SIZE_DEFAULT: u64 = 512 << 20;
+pub(crate) const VALUE_SIZE_DEFAULT: u64 = 512 << 20;
 
 /// Time within which every request is answered.
-pub const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 5_000;
+pub(crate) const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 5_000;
 
 /// Beyond an hour a timeout is none.
-pub const REQUEST_TIMEOUT_MAX_MS: u64 = 3_600_000;
+pub(crate) const REQUEST_TIMEOUT_MAX_MS: u64 = 3_600_000;
 
 /// Client connections of one shard. Further ones are told so and closed.
-pub const SESSIONS_MAX: usize = 10_000;
+pub(crate) const SESSIONS_MAX: usize = 10_000;
 
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
-pub const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
+pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 
 /// Replies waiting for a client that does not read. Beyond it the client is disconnected.
-pub const SESSION_OUTPUT_MAX: usize = 1 << 30;
+pub(crate) const SESSION_OUTPUT_MAX: usize = 1 << 30;
 
 /// Bytes waiting for a peer that does not read. Beyond it the link is closed; what was on it is
 /// kept as hints.
-pub const LINK_OUTPUT_MAX: usize = 256 << 20;
+pub(crate) const LINK_OUTPUT_MAX: usize = 256 << 20;
 
 /// Bytes read from one socket before the next one gets its turn.
-pub const READ_PER_TURN_MAX: usize = 1 << 20;
+pub(crate) const READ_PER_TURN_MAX: usize = 1 << 20;
 
 /// Size of the buffer that sockets are read into.
-pub const READ_BUFFER_LENGTH: usize = 64 << 10;
+pub(crate) const READ_BUFFER_LENGTH: usize = 64 << 10;
 
 /// An output buffer that was larger than this is given back once it is empty.
-pub const OUTPUT_KEPT_MAX: usize = 256 << 10;
+pub(crate) const OUTPUT_KEPT_MAX: usize = 256 << 10;
 
 /// Keys expired in one turn, so that a mass expiry does not hold up clients.
-pub const EXPIRED_PER_TURN_MAX: usize = 256;
+pub(crate) const EXPIRED_PER_TURN_MAX: usize = 256;
 
 /// Live keys that a checkpoint writes in one turn.
-pub const CHECKPOINT_KEYS_PER_TURN: usize = 1_024;
+pub(crate) const CHECKPOINT_KEYS_PER_TURN: usize = 1_024;
 
 /// A log smaller than this is never checkpointed.
-pub const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
+pub(crate) const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 
 /// Hints kept for one target by one shard. Beyond it only the digest comparison settles the rest.
-pub const HINT_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const HINT_BYTES_MAX: u64 = 1 << 30;
 
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () = assert!(VALUE_SIZE_DEFAULT < LINK_OUTPUT_MAX as u64 * 4);

@@ -42,7 +42,7 @@ impl Coordinator {
             write_level: operation.write_level,
             resp3: operation.resp3,
             budget_ms: u32::try_from(operation.deadline.since(now).as_millis()).unwrap_or(u32::MAX),
-            command: operation.command.clone(),
+            command: operation.command.frame().clone(),
         });
         let correlation = operation::join_correlation(index, operation.serial, FORWARD_POSITION);
         self.outputs.push_back(Output::Send {

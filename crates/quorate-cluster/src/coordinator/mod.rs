@@ -1,7 +1,7 @@
 //! Coordination: who executes a command, who must have it, and when the client hears.
 //!
-//! One [`Coordinator`] serves the slots of one shard. It never looks into commands, effects or
-//! states: they are bytes, and what they mean is the business of the [`Replica`] that is passed in.
+//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states,
+//! nor beyond the class of a command: what they mean is the business of the [`Replica`] that is passed in.
 //!
 //! * A write goes to its *executor*, the first live replica in preference order that has caught up.
 //!   The executor runs it once, replicates the effect to every other replica, keeps it as a hint
@@ -38,19 +38,17 @@ use quorate_proto::{
     Level, NodeIndex, Slot,
     command::Class,
     message::{Cause, Message},
+    resp::Command,
 };
 use slab::Slab;
 
 use crate::{
     limits::{OPERATIONS_MAX, SCAN_INTERVAL},
+    membership::LinkId,
     time::Instant,
     topology::Topology,
 };
 use operation::{Operation, Phase};
-
-/// An incoming link, as numbered by the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LinkId(pub u64);
 
 /// A client's command on one slot.
 #[derive(Clone, Debug)]
@@ -67,8 +65,8 @@ pub struct Request {
     pub write_level: Level,
     /// Whether the reply is encoded for RESP3.
     pub resp3: bool,
-    /// The command, as an encoded RESP array.
-    pub command: Bytes,
+    /// The command.
+    pub command: Command,
     /// When the client must have an answer.
     pub deadline: Instant,
 }
@@ -105,13 +103,18 @@ pub struct Rejection {
 /// The local replica: what coordination needs of the store and the hint log.
 pub trait Replica {
     /// Executes a command on the local state.
-    fn execute(&mut self, slot: Slot, command: &Bytes, resp3: bool) -> Result<Executed, Rejection>;
+    fn execute(
+        &mut self,
+        slot: Slot,
+        command: &Command,
+        resp3: bool,
+    ) -> Result<Executed, Rejection>;
     /// The encoded reply of a command that only reads.
-    fn read(&mut self, slot: Slot, command: &Bytes, resp3: bool) -> Bytes;
+    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Bytes;
     /// The summed digests of the keys that a command names.
-    fn digest(&mut self, slot: Slot, command: &Bytes) -> u128;
+    fn digest(&mut self, slot: Slot, command: &Command) -> u128;
     /// The whole state of the keys that a command names, as an effect.
-    fn export(&mut self, slot: Slot, command: &Bytes) -> Bytes;
+    fn export(&mut self, slot: Slot, command: &Command) -> Bytes;
     /// Merges an effect or state.
     fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection>;
     /// Keeps an effect for a replica that did not take it.
@@ -222,6 +225,11 @@ impl Coordinator {
     pub fn handle_request(&mut self, now: Instant, replica: &mut impl Replica, request: Request) {
         let requester = Requester::Session(request.id);
         self.start(now, replica, requester, request);
+    }
+
+    /// Whether `peer` is up.
+    pub fn is_alive(&self, peer: NodeIndex) -> bool {
+        self.peers[peer.index()].alive
     }
 
     /// This node has caught up, or has not.

@@ -1,7 +1,7 @@
 //! One operation in flight, and how responses find it.
 
 use bytes::Bytes;
-use quorate_proto::{Level, NodeIndex, Slot, command::Class};
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
 
 use super::{Request, Requester};
 use crate::{
@@ -35,7 +35,7 @@ pub(super) struct Operation {
     pub(super) read_level: Level,
     pub(super) write_level: Level,
     pub(super) resp3: bool,
-    pub(super) command: Bytes,
+    pub(super) command: Command,
     pub(super) deadline: Instant,
     pub(super) phase: Phase,
     pub(super) requirement: Requirement,

@@ -247,7 +247,7 @@ impl super::Operation {
     fn question(&self) -> Operation {
         Operation {
             slot: self.slot,
-            command: self.command.clone(),
+            command: self.command.frame().clone(),
         }
     }
 }

@@ -8,8 +8,8 @@ use quorate_proto::{
     resp::Command,
 };
 
-use super::{Coordinator, Durability, LinkId, OnDurable, Replica, Request, Requester};
-use crate::time::Instant;
+use super::{Coordinator, Durability, OnDurable, Replica, Request, Requester};
+use crate::{membership::LinkId, time::Instant};
 
 impl Coordinator {
     /// A peer's request: a replicated effect, a question about keys, or a forwarded command.
@@ -42,14 +42,20 @@ impl Coordinator {
                     self.reject(link, correlation, rejection.cause, rejection.text);
                 }
             },
-            Message::AskDigest { slot, command } => {
-                let digest = replica.digest(slot, &command);
-                self.respond(link, correlation, Message::KeysDigest(digest));
-            }
-            Message::AskStates { slot, command } => {
-                let states = replica.export(slot, &command);
-                self.respond(link, correlation, Message::States(states));
-            }
+            Message::AskDigest { slot, command } => match Command::decode(command) {
+                Ok(command) => {
+                    let digest = replica.digest(slot, &command);
+                    self.respond(link, correlation, Message::KeysDigest(digest));
+                }
+                Err(_) => self.reject_malformed(link, correlation),
+            },
+            Message::AskStates { slot, command } => match Command::decode(command) {
+                Ok(command) => {
+                    let states = replica.export(slot, &command);
+                    self.respond(link, correlation, Message::States(states));
+                }
+                Err(_) => self.reject_malformed(link, correlation),
+            },
             Message::Forward(forward) => {
                 self.take_forward(now, replica, link, correlation, forward);
             }
@@ -73,13 +79,12 @@ impl Coordinator {
             let text = alloc::format!("slot {} has no replica here", forward.slot.number());
             return self.reject(link, correlation, Cause::NotReplica, text);
         }
-        let Ok(parsed) = Command::decode(forward.command.clone()) else {
-            let text = "the forwarded command is no command".into();
-            return self.reject(link, correlation, Cause::Malformed, text);
+        let Ok(parsed) = Command::decode(forward.command) else {
+            return self.reject_malformed(link, correlation);
         };
-        let Some(spec) = command::lookup(parsed.name()) else {
-            let text = "the forwarded command is unknown".into();
-            return self.reject(link, correlation, Cause::Malformed, text);
+        let fits = |spec: &&command::Spec| spec.check_arity(parsed.len()).is_ok();
+        let Some(spec) = command::lookup(parsed.name()).filter(fits) else {
+            return self.reject_malformed(link, correlation);
         };
         let request = Request {
             id: 0,
@@ -88,7 +93,7 @@ impl Coordinator {
             read_level: forward.read_level,
             write_level: forward.write_level,
             resp3: forward.resp3,
-            command: forward.command,
+            command: parsed,
             deadline: now + Duration::from_millis(u64::from(forward.budget_ms)),
         };
         let requester = Requester::Peer { link, correlation };
@@ -99,6 +104,11 @@ impl Coordinator {
         } else {
             self.start(now, replica, requester, request);
         }
+    }
+
+    fn reject_malformed(&mut self, link: LinkId, correlation: u64) {
+        let text = "the command in the message is no command that this node knows".into();
+        self.reject(link, correlation, Cause::Malformed, text);
     }
 
     fn reject(

@@ -1,6 +1,5 @@
 //! Writes: executed once, replicated, acknowledged.
 
-use bytes::Bytes;
 use quorate_proto::{NodeIndex, Slot, command::Class, message::Message};
 
 use super::{
@@ -105,8 +104,6 @@ impl Coordinator {
         }
         operation.reply = Some(reply);
         operation.effect = effect;
-        // The command is not needed any more; its buffer may be much larger than the effect.
-        operation.command = Bytes::new();
         let held = core::mem::take(&mut operation.holds_slot);
         self.replicate(replica, index);
         match durability {

@@ -14,16 +14,15 @@
 //! hands one slot from a member to another without breaking a bound. Paths with the fewest steps
 //! that move one more replica are taken first.
 
-use alloc::{
-    collections::{BTreeMap, BinaryHeap},
-    vec,
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
 use core::cmp::Reverse;
 
 use quorate_proto::slot::{SLOTS, SLOTS_PER_GROUP};
 
-use super::RingMember;
+use super::{
+    RingMember,
+    quotas::{Bounds, quotas, rack_bounds},
+};
 use crate::random::mix;
 
 /// A place in a slot's set that nobody holds.
@@ -35,13 +34,6 @@ const SLOT_COUNT: usize = SLOTS as usize;
 /// would leave too few combinations of members in small clusters, and then the slots of a member
 /// that leaves could not be spread evenly without moving others.
 const STRETCH_MAX: usize = SLOTS_PER_GROUP as usize;
-
-/// How many replicas of one slot a rack may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bounds {
-    least: usize,
-    most: usize,
-}
 
 /// An assignment on its way from what it was to what it shall be.
 #[derive(Debug)]
@@ -71,10 +63,15 @@ pub(super) struct Assignment {
 impl Assignment {
     /// The assignment `before` (or none) of the slots to `members`, not yet settled.
     pub(super) fn new(members: &[RingMember], width: usize, before: Option<&[u16]>) -> Self {
-        let names: BTreeMap<&str, usize> =
-            members.iter().map(|member| (member.rack.as_str(), 0)).collect();
-        let names: BTreeMap<&str, usize> =
-            names.into_keys().enumerate().map(|(rack, name)| (name, rack)).collect();
+        let names: BTreeMap<&str, usize> = members
+            .iter()
+            .map(|member| (member.rack.as_str(), 0))
+            .collect();
+        let names: BTreeMap<&str, usize> = names
+            .into_keys()
+            .enumerate()
+            .map(|(rack, name)| (name, rack))
+            .collect();
         let rack_of: Vec<usize> = members.iter().map(|m| names[m.rack.as_str()]).collect();
         let mut sizes = vec![0; names.len()];
         for &rack in &rack_of {
@@ -88,13 +85,25 @@ impl Assignment {
             load[usize::from(member)] += 1;
         }
         let quota = quotas(width, &rack_of, &bounds, &load);
-        let salt_of =
-            members.iter().map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64))).collect();
+        let salt_of = members
+            .iter()
+            .map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64)))
+            .collect();
         let shared = vec![0; members.len() * members.len()];
         let stretch = SLOT_COUNT.div_ceil(members.len() * width).min(STRETCH_MAX);
         let before = sets.clone();
-        let mut this =
-            Self { width, rack_of, bounds, salt_of, before, sets, load, quota, shared, stretch };
+        let mut this = Self {
+            width,
+            rack_of,
+            bounds,
+            salt_of,
+            before,
+            sets,
+            load,
+            quota,
+            shared,
+            stretch,
+        };
         this.count_shared();
         this
     }
@@ -146,15 +155,23 @@ impl Assignment {
                     held[self.rack_of[usize::from(member)]] += 1;
                 }
             }
-            let lacking: usize =
-                self.bounds.iter().zip(&held).map(|(b, &held)| b.least.saturating_sub(held)).sum();
+            let lacking: usize = self
+                .bounds
+                .iter()
+                .zip(&held)
+                .map(|(b, &held)| b.least.saturating_sub(held))
+                .sum();
             let over = |rack: usize| held[rack] > self.bounds[rack].most;
             let spare = |rack: usize| held[rack] > self.bounds[rack].least;
             let any_over = (0..held.len()).any(over);
             if !any_over && lacking <= vacant {
                 return;
             }
-            let members = self.set(slot).iter().copied().filter(|&member| member != VACANT);
+            let members = self
+                .set(slot)
+                .iter()
+                .copied()
+                .filter(|&member| member != VACANT);
             let leaving = members
                 .filter(|&member| {
                     let rack = self.rack_of[usize::from(member)];
@@ -170,7 +187,9 @@ impl Assignment {
     /// the rack with the most open quota; a favoured one, else the one with the most open quota.
     fn candidate(&self, slot: usize, favoured: &[u16]) -> u16 {
         let racks = 0..self.bounds.len();
-        let lacking = racks.clone().any(|rack| self.held(slot, rack) < self.bounds[rack].least);
+        let lacking = racks
+            .clone()
+            .any(|rack| self.held(slot, rack) < self.bounds[rack].least);
         let open: Vec<bool> = racks
             .map(|rack| {
                 let Bounds { least, most } = self.bounds[rack];
@@ -180,7 +199,9 @@ impl Assignment {
         let fits = |member: u16| {
             open[self.rack_of[usize::from(member)]] && !self.set(slot).contains(&member)
         };
-        let favourite = favoured.iter().find(|&&member| fits(member) && self.surplus(member) < 0);
+        let favourite = favoured
+            .iter()
+            .find(|&&member| fits(member) && self.surplus(member) < 0);
         if let Some(&member) = favourite {
             return member;
         }
@@ -197,10 +218,18 @@ impl Assignment {
             let tie = mix(self.salt_of[usize::from(member)] ^ (slot / self.stretch) as u64);
             let shared = Reverse(self.shared_with_set(slot, member));
             // A rack without open quota may still have to give a member.
-            (open > 0, stretches(wanted[rack]), stretches(open), shared, tie)
+            (
+                open > 0,
+                stretches(wanted[rack]),
+                stretches(open),
+                shared,
+                tie,
+            )
         };
         let members = (0..self.load.len() as u16).filter(|&member| fits(member));
-        members.max_by_key(wish).expect("invariant: the bounds leave room for the width")
+        members
+            .max_by_key(wish)
+            .expect("invariant: the bounds leave room for the width")
     }
 
     /// Hands slots straight from members above their quota to members below it: first only such
@@ -232,9 +261,11 @@ impl Assignment {
                 let stays = |&&other: &&u16| other != giver;
                 self.surplus(giver) > 0
                     && self.may_hand(slot, giver, taker)
-                    && self.set(slot).iter().filter(stays).all(|&other| {
-                        self.shared[self.pair(other, taker)] < shared_max
-                    })
+                    && self
+                        .set(slot)
+                        .iter()
+                        .filter(stays)
+                        .all(|&other| self.shared[self.pair(other, taker)] < shared_max)
             };
             let set = self.set(slot);
             if !(set.contains(&favourite) && gives(&favourite)) {
@@ -266,9 +297,13 @@ impl Assignment {
 
     /// Hands slots along `path`, then further ones at the same cost while quotas and slots last.
     fn follow(&mut self, path: &[Handover]) {
-        let (Some(last), Some(first)) = (path.first(), path.last()) else { return };
-        let free: Vec<bool> =
-            path.iter().map(|step| step.moves_nothing_more(self)).collect();
+        let (Some(last), Some(first)) = (path.first(), path.last()) else {
+            return;
+        };
+        let free: Vec<bool> = path
+            .iter()
+            .map(|step| step.moves_nothing_more(self))
+            .collect();
         let mut untried = vec![0; path.len()];
         let mut steps = path.to_vec();
         loop {
@@ -296,16 +331,14 @@ impl Assignment {
 
     /// A way from `giver` to a member below its quota that has the fewest steps that are not
     /// `free`, and of such ways about the fewest steps.
-    fn path(
-        &self,
-        giver: u16,
-        free: impl Fn(&Handover, &Self) -> bool,
-    ) -> Option<Vec<Handover>> {
+    fn path(&self, giver: u16, free: impl Fn(&Handover, &Self) -> bool) -> Option<Vec<Handover>> {
         let mut slots_of = vec![Vec::new(); self.load.len()];
         for (place, &member) in self.sets.iter().enumerate() {
             slots_of[usize::from(member)].push(place / self.width);
         }
-        let mut unseen: Vec<u16> = (0..self.load.len() as u16).filter(|&m| m != giver).collect();
+        let mut unseen: Vec<u16> = (0..self.load.len() as u16)
+            .filter(|&m| m != giver)
+            .collect();
         let mut reached_by: Vec<Option<Handover>> = vec![None; self.load.len()];
         // Members reached at the present cost. First all that are free to reach from them join,
         // then those at the cost of one more step follow.
@@ -331,7 +364,11 @@ impl Assignment {
                                 return Some(path_to(to, &reached_by));
                             }
                             unseen.swap_remove(index);
-                            if take_free { reached.push(to) } else { paid.push(to) }
+                            if take_free {
+                                reached.push(to)
+                            } else {
+                                paid.push(to)
+                            }
                         }
                     }
                 }
@@ -348,7 +385,10 @@ impl Assignment {
 
     /// Whether `slot` may go from its holder `from` to `to`, which does not hold it.
     fn may_hand(&self, slot: usize, from: u16, to: u16) -> bool {
-        let (giving, taking) = (self.rack_of[usize::from(from)], self.rack_of[usize::from(to)]);
+        let (giving, taking) = (
+            self.rack_of[usize::from(from)],
+            self.rack_of[usize::from(to)],
+        );
         giving == taking
             || (self.held(slot, giving) > self.bounds[giving].least
                 && self.held(slot, taking) < self.bounds[taking].most)
@@ -364,7 +404,9 @@ impl Assignment {
     /// Slots that `member` shares with those who hold `slot`.
     fn shared_with_set(&self, slot: usize, member: u16) -> u32 {
         let holders = self.set(slot).iter().filter(|&&holder| holder != VACANT);
-        holders.map(|&holder| self.shared[self.pair(holder, member)]).sum()
+        holders
+            .map(|&holder| self.shared[self.pair(holder, member)])
+            .sum()
     }
 
     fn count_shared(&mut self) {
@@ -398,7 +440,10 @@ impl Assignment {
     /// Puts `to` in the place of `from`; either may be [`VACANT`].
     fn replace(&mut self, slot: usize, from: u16, to: u16) {
         let set = &mut self.sets[slot * self.width..(slot + 1) * self.width];
-        assert!(to == VACANT || !set.contains(&to), "a member holds a slot once");
+        assert!(
+            to == VACANT || !set.contains(&to),
+            "a member holds a slot once"
+        );
         let place = set.iter_mut().find(|place| **place == from);
         *place.expect("invariant: only what is held is handed over") = to;
         for (member, change) in [(from, -1), (to, 1)] {
@@ -431,8 +476,7 @@ impl Handover {
     /// Whether no more replicas end up in a new place: the giver received the slot only now, or
     /// the receiver gets back what it held before.
     fn moves_nothing_more(&self, assignment: &Assignment) -> bool {
-        !assignment.held_before(self.slot, self.from)
-            || assignment.held_before(self.slot, self.to)
+        !assignment.held_before(self.slot, self.from) || assignment.held_before(self.slot, self.to)
     }
 }
 
@@ -451,72 +495,4 @@ fn path_to(member: u16, reached_by: &[Option<Handover>]) -> Vec<Handover> {
         at = handover.from;
     }
     path
-}
-
-/// Water level over the racks: every rack holds as many replicas as it has members, up to a level
-/// that is the same for all; the level's last layer is spread over the racks that reach it.
-fn rack_bounds(sizes: &[usize], width: usize) -> Vec<Bounds> {
-    let below = |level: usize| sizes.iter().map(|&size| size.min(level)).sum::<usize>();
-    let level = (1..=width).find(|&level| below(level) >= width).unwrap_or(width);
-    let layer_is_full = below(level) == width;
-    sizes
-        .iter()
-        .map(|&size| {
-            let most = size.min(level);
-            Bounds { least: if layer_is_full { most } else { size.min(level - 1) }, most }
-        })
-        .collect()
-}
-
-/// Replicas that each member shall hold: what the racks' lower bounds demand, then always one more
-/// for the least loaded member whose rack has room. Of equals, those with the higher `load` get
-/// more, so that the fewest replicas move.
-fn quotas(width: usize, rack_of: &[usize], bounds: &[Bounds], load: &[u32]) -> Vec<u32> {
-    let mut quota = vec![0_u32; rack_of.len()];
-    let mut given = 0;
-    for (rack, bounds) in bounds.iter().enumerate() {
-        let mut members: Vec<usize> =
-            (0..rack_of.len()).filter(|&member| rack_of[member] == rack).collect();
-        members.sort_by_key(|&member| (Reverse(load[member]), member));
-        let demanded = bounds.least * SLOT_COUNT;
-        for (place, &member) in members.iter().enumerate() {
-            let extra = usize::from(place < demanded % members.len());
-            quota[member] = (demanded / members.len() + extra) as u32;
-        }
-        given += demanded;
-    }
-    let mut room: Vec<usize> = bounds.iter().map(|b| (b.most - b.least) * SLOT_COUNT).collect();
-    let by_need = |member: usize, quota: u32| Reverse((quota, Reverse(load[member]), member));
-    let mut queue: BinaryHeap<_> =
-        quota.iter().enumerate().map(|(member, &quota)| by_need(member, quota)).collect();
-    while given < SLOT_COUNT * width {
-        let Reverse((_, _, member)) =
-            queue.pop().expect("invariant: the racks have room for the width");
-        let rack = rack_of[member];
-        if room[rack] > 0 && (quota[member] as usize) < SLOT_COUNT {
-            room[rack] -= 1;
-            quota[member] += 1;
-            given += 1;
-            queue.push(by_need(member, quota[member]));
-        }
-    }
-    quota
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn racks_fill_up_level_by_level() {
-        let bounds = |sizes: &[usize], width| -> Vec<(usize, usize)> {
-            rack_bounds(sizes, width).iter().map(|b| (b.least, b.most)).collect()
-        };
-        assert_eq!(bounds(&[5, 5, 5], 3), [(1, 1), (1, 1), (1, 1)]);
-        assert_eq!(bounds(&[5, 5, 5, 5], 3), [(0, 1); 4]);
-        assert_eq!(bounds(&[3], 3), [(3, 3)]);
-        assert_eq!(bounds(&[9, 9], 3), [(1, 2), (1, 2)]);
-        assert_eq!(bounds(&[1, 10], 3), [(1, 1), (2, 2)]);
-        assert_eq!(bounds(&[1, 10, 10], 4), [(1, 1), (1, 2), (1, 2)]);
-    }
 }

@@ -95,6 +95,8 @@ impl SegmentLog {
         options: LogOptions,
         each: impl FnMut(Sequence, &[u8]),
     ) -> io::Result<(Self, Recovery)> {
+        // Makes the directory, too.
+        disk.list(directory)?;
         let superblock = Superblock::read(&*disk, directory)?;
         let (segments, recovery) =
             recovery::recover(&*disk, directory, options.log_id, superblock, each)?;

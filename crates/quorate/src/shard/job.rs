@@ -5,11 +5,14 @@
 //! value: it routes nothing and waits for nothing.
 
 use bytes::Bytes;
+use quorate_cluster::time::Instant;
 use quorate_proto::{
-    Slot,
+    Level, Slot,
     command::Class,
     resp::{Command, reply},
 };
+
+use super::Errand;
 
 /// One command on one slot.
 #[derive(Clone, Debug)]
@@ -32,19 +35,36 @@ pub(crate) trait Plan: Send + std::fmt::Debug {
     fn next(&mut self, replies: &[Bytes]) -> Step;
 }
 
+/// The terms on which the client asked: they hold for every piece.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) read_level: Level,
+    pub(crate) write_level: Level,
+    pub(crate) resp3: bool,
+    pub(crate) deadline: Instant,
+}
+
+impl Terms {
+    pub(crate) fn errand(self, slot: Slot, class: Class, command: Command) -> Errand {
+        let Self { read_level, write_level, resp3, deadline } = self;
+        Errand { slot, class, command, read_level, write_level, resp3, deadline }
+    }
+}
+
 /// A job in progress: a plan and the replies to its current step.
 #[derive(Debug)]
 pub(crate) struct Job<W> {
-    pub(crate) plan: Box<dyn Plan>,
+    plan: Box<dyn Plan>,
     /// Who gets the reply.
     pub(crate) waiter: W,
+    pub(crate) terms: Terms,
     replies: Vec<Bytes>,
     missing: usize,
 }
 
 impl<W> Job<W> {
-    pub(crate) fn new(plan: Box<dyn Plan>, waiter: W) -> Self {
-        Self { plan, waiter, replies: Vec::new(), missing: 0 }
+    pub(crate) fn new(plan: Box<dyn Plan>, waiter: W, terms: Terms) -> Self {
+        Self { plan, waiter, terms, replies: Vec::new(), missing: 0 }
     }
 
     /// Expects the replies to `count` pieces.

@@ -30,11 +30,6 @@ pub(crate) struct Replies {
 pub(crate) type ReplyNumber = u64;
 
 impl Replies {
-    /// Whether the next reply may be written straight to `ready`.
-    pub(crate) fn is_direct(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// Replies not known yet, or waiting behind such a one.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
@@ -179,7 +174,7 @@ mod tests {
         assert_eq!(replies.ready, b"a");
         replies.fill(second, &Bytes::from_static(b"b"));
         assert_eq!(replies.ready, b"abcd");
-        assert!(replies.is_direct());
+        assert_eq!(replies.waiting(), 0);
         let fifth = replies.expect();
         replies.fill(fifth, &Bytes::from_static(b"e"));
         assert_eq!(replies.ready, b"abcde");

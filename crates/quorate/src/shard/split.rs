@@ -51,7 +51,7 @@ impl Split {
                 let sum: i64 = replies.iter().filter_map(|reply| integer(reply)).sum();
                 format!(":{sum}\r\n").into_bytes()
             }
-            Join::Values | Join::Concat => self.join_values(replies),
+            Join::Values => self.join_values(replies),
         }
     }
 

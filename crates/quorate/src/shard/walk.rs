@@ -61,6 +61,7 @@ impl Plan for Count {
 pub(crate) struct Keys {
     pub(crate) runs: Vec<Run>,
     pub(crate) pattern: Bytes,
+    pub(crate) limit: usize,
 }
 
 impl Plan for Keys {
@@ -72,7 +73,7 @@ impl Plan for Keys {
             let keys = |run: &Run| run_piece("quorate.keys", *run, &[&self.pattern]);
             return Step::Run(self.runs.iter().map(keys).collect());
         }
-        let keys: Vec<&[u8]> = replies.iter().flat_map(|reply| elements(reply)).collect();
+        let keys: Vec<&[u8]> = replies.iter().flat_map(|reply| elements(reply)).take(self.limit).collect();
         let mut joined = format!("*{}\r\n", keys.len()).into_bytes();
         keys.iter().for_each(|key| joined.extend_from_slice(key));
         Step::Done(joined)
@@ -149,9 +150,6 @@ pub(crate) struct Cursor {
     pub(crate) slot: u16,
     pub(crate) position: u64,
 }
-
-/// Bits of a position that a cursor carries.
-pub(crate) const POSITION_BITS: u32 = 49;
 
 impl Cursor {
     pub(crate) fn from_number(number: u64) -> Self {

@@ -1,0 +1,111 @@
+//! `quorate demo`: three nodes on this machine, to try a cluster in a minute.
+
+use std::{
+    path::PathBuf,
+    process::{Child, Command},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use crate::client::{Client, field};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Client port of the first node; the others take the next two
+    #[arg(long, default_value_t = 7001)]
+    port: u16,
+    /// Directory of the nodes' data
+    #[arg(long, default_value = "./quorate-demo", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+const NODES: u16 = 3;
+const PEER_PORT_OFFSET: u16 = 10_000;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    anyhow::ensure!(
+        (1..=u16::MAX - PEER_PORT_OFFSET - NODES).contains(&arguments.port),
+        "port: '{}' is not allowed; allowed: 1 to {}",
+        arguments.port,
+        u16::MAX - PEER_PORT_OFFSET - NODES
+    );
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut nodes = Nodes(Vec::new());
+    for number in 0..NODES {
+        nodes.0.push(start(arguments, number).context("a node could not be started")?);
+    }
+    wait_for_each_other(arguments)?;
+    let port = arguments.port;
+    println!("three nodes are up; every key is on each of them. Try:");
+    println!("  redis-cli -p {port} set greeting hello");
+    println!("  redis-cli -p {} get greeting", port + 1);
+    println!("  quorate status --address 127.0.0.1:{}", port + 2);
+    println!("Ctrl-C stops them; their data stays in {}.", arguments.data_dir.display());
+    signals.forever().next();
+    Ok(())
+}
+
+/// The processes, stopped in order when this is dropped.
+struct Nodes(Vec<Child>);
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for node in &self.0 {
+            // SIGTERM, so that each closes its log; a Ctrl-C in the terminal has reached them too.
+            let _ = Command::new("kill").arg(node.id().to_string()).status();
+        }
+        for node in &mut self.0 {
+            let _ = node.wait();
+        }
+    }
+}
+
+fn start(arguments: &Arguments, number: u16) -> Result<Child> {
+    let port = arguments.port + number;
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let name = format!("node-{}", number + 1);
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve").args(["--cluster", "demo", "--name", &name]);
+    command.args(["--listen", &address(port)]);
+    command.args(["--peer-listen", &address(port + PEER_PORT_OFFSET)]);
+    command.args(["--rack", &format!("rack{}", number + 1)]).args(["--shards", "1"]);
+    command.arg("--data-dir").arg(arguments.data_dir.join(&name));
+    for other in (0..NODES).filter(|other| *other != number) {
+        command.args(["--seed", &address(arguments.port + other + PEER_PORT_OFFSET)]);
+    }
+    command.env("QUORATE_LOG", std::env::var("QUORATE_LOG").unwrap_or_else(|_| "warn".into()));
+    Ok(command.spawn()?)
+}
+
+fn wait_for_each_other(arguments: &Arguments) -> Result<()> {
+    const ATTEMPTS: u32 = 100;
+    let joined = || -> Result<bool> {
+        for number in 0..NODES {
+            let mut client =
+                Client::connect(&format!("127.0.0.1:{}", arguments.port + number))?;
+            let status = client.run(&["QUORATE", "STATUS"])?;
+            let members = match field(&status, "members") {
+                Some(quorate_proto::resp::reply::Value::Array(members)) => members.len(),
+                _ => 0,
+            };
+            if members < usize::from(NODES) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    for _ in 0..ATTEMPTS {
+        if matches!(joined(), Ok(true)) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    joined()?;
+    anyhow::bail!("the nodes did not find each other")
+}

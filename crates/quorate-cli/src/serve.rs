@@ -1,0 +1,52 @@
+//! `quorate serve`: a node as a process.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use quorate::Engine;
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::settings::Flags;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The log level is set by the environment variable QUORATE_LOG, for example \
+                        QUORATE_LOG=debug.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// How often the node's threads are looked after.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let settings = arguments.flags.config()?.validate().context("the settings are wrong")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let engine = Engine::start(settings)?;
+    tracing::info!(
+        name = engine.name(),
+        clients = %engine.client_address(),
+        peers = %engine.peer_address(),
+        "serving"
+    );
+    loop {
+        if let Some(signal) = signals.pending().next() {
+            tracing::info!(signal, "stopping");
+            engine.stop().context("the node did not stop in order")?;
+            tracing::info!("stopped");
+            return Ok(());
+        }
+        if !engine.is_running() {
+            let _ = engine.stop();
+            bail!("a thread of the node has ended; see the log for why");
+        }
+        thread::sleep(WATCH_INTERVAL);
+    }
+}

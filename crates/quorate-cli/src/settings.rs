@@ -1,0 +1,106 @@
+//! Where settings come from: a file, and flags that override it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use quorate::Config;
+
+/// Settings of a node as flags. Each overrides the key of the same name in the file.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Flags {
+    /// YAML file with the same keys as these flags, in snake_case
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where clients connect [default: 127.0.0.1:6379]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where other nodes connect [default: the host of --listen, its port + 10000]
+    #[arg(long, value_name = "HOST:PORT")]
+    peer_listen: Option<String>,
+    /// Host that other nodes and cluster clients are told [default: the one listened on]
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    /// Peer address of another node of the cluster; may be given several times
+    #[arg(long, value_name = "HOST:PORT")]
+    seed: Vec<String>,
+    /// Name of the cluster [default: quorate]
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Name of this node, unique in the cluster [default: made from its identity]
+    #[arg(long)]
+    name: Option<String>,
+    /// Datacentre of this node [default: dc1]
+    #[arg(long)]
+    dc: Option<String>,
+    /// Rack of this node [default: rack1]
+    #[arg(long)]
+    rack: Option<String>,
+    /// Replicas of every key in each datacentre [default: 3, or the number of nodes if fewer]
+    #[arg(long, value_name = "N")]
+    rf: Option<u16>,
+    /// Directory of the durable data [default: ./quorate-data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// When a write is safe on disk: always, everysec, no [default: everysec]
+    #[arg(long, value_name = "POLICY")]
+    sync: Option<String>,
+    /// Keep everything in memory; nothing survives a restart
+    #[arg(long)]
+    memory: bool,
+    /// Threads that own data [default: one per processor]
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
+    /// Level of reads: ONE, LOCAL_QUORUM, QUORUM, ALL [default: LOCAL_QUORUM]
+    #[arg(long, value_name = "LEVEL")]
+    read_level: Option<String>,
+    /// Level of writes: ONE, LOCAL_QUORUM, QUORUM, ALL [default: LOCAL_QUORUM]
+    #[arg(long, value_name = "LEVEL")]
+    write_level: Option<String>,
+    /// Largest value accepted, in bytes [default: 536870912]
+    #[arg(long, value_name = "BYTES")]
+    max_value_size: Option<u64>,
+    /// Time within which every request is answered [default: 5000]
+    #[arg(long, value_name = "MS")]
+    request_timeout_ms: Option<u64>,
+    /// Start although the log is damaged, with what can still be read
+    #[arg(long)]
+    accept_damaged_log: bool,
+}
+
+/// Reads a configuration file.
+pub(crate) fn read_file(path: &Path) -> Result<Config> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("config: cannot read {}", path.display()))?;
+    if text.trim().is_empty() {
+        return Ok(Config::default());
+    }
+    serde_saphyr::from_str(&text).with_context(|| format!("config: {} is wrong", path.display()))
+}
+
+impl Flags {
+    /// The file's settings with the flags on top.
+    pub(crate) fn config(self) -> Result<Config> {
+        let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        Ok(Config {
+            listen: self.listen.or(file.listen),
+            peer_listen: self.peer_listen.or(file.peer_listen),
+            advertise: self.advertise.or(file.advertise),
+            seeds: if self.seed.is_empty() { file.seeds } else { self.seed },
+            cluster: self.cluster.or(file.cluster),
+            name: self.name.or(file.name),
+            dc: self.dc.or(file.dc),
+            rack: self.rack.or(file.rack),
+            rf: self.rf.or(file.rf),
+            data_dir: self.data_dir.or(file.data_dir),
+            sync: self.sync.or(file.sync),
+            memory: self.memory || file.memory,
+            shards: self.shards.or(file.shards),
+            read_level: self.read_level.or(file.read_level),
+            write_level: self.write_level.or(file.write_level),
+            max_value_size: self.max_value_size.or(file.max_value_size),
+            request_timeout_ms: self.request_timeout_ms.or(file.request_timeout_ms),
+            accept_damaged_log: self.accept_damaged_log || file.accept_damaged_log,
+        })
+    }
+}

@@ -1,0 +1,450 @@
+//! Who is up, what each peer said last of itself, and whether this node has caught up.
+//!
+//! [`Liveness`] sends a heartbeat on every outgoing link at a fixed interval. A peer is up while
+//! its outgoing link is up and something was heard of it lately, on any link: a peer that is busy
+//! sending data need not answer heartbeats to be taken for alive. Each shard has its own opinion,
+//! because each has its own links, and a local opinion is all that routing needs.
+//!
+//! Guaranteed: a peer that falls silent is reported down within [`Settings::silence_max`] plus one
+//! call of [`Liveness::handle_timeout`], and its link is given up, so that the dialer opens a new
+//! one; a peer whose link closes is down at once. Up and down alternate for each peer.
+//!
+//! The detector behind [`Liveness::is_up`] is a fixed silence. One that learns the rhythm of each
+//! peer, or hears of it from others, can take its place: inputs and outputs stay as they are.
+//!
+//! [`Readiness`] tells when a node that was away may answer for itself again.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use core::time::Duration;
+
+use quorate_proto::{NodeIndex, message::Heartbeat};
+
+use crate::{
+    limits::{
+        CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, READINESS_PATIENCE, ROUTED_AROUND_WITHIN, SILENCE_MAX,
+    },
+    time::{Instant, Wall},
+};
+
+/// The pace of failure detection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Pause between heartbeats.
+    pub heartbeat_interval: Duration,
+    /// A peer that was not heard for this long is down.
+    pub silence_max: Duration,
+    /// A wall clock that differs by more is reported.
+    pub clock_skew_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            silence_max: SILENCE_MAX,
+            clock_skew_max: CLOCK_SKEW_MAX,
+        }
+    }
+}
+
+/// The settings would report healthy peers as down, or dead ones too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a silence of {silence_max:?} with a heartbeat every {heartbeat_interval:?} is not possible; \
+     allowed: at least three heartbeats, and both together at most {ROUTED_AROUND_WITHIN:?}"
+)]
+pub struct UnsoundSettings {
+    /// Pause between heartbeats.
+    pub heartbeat_interval: Duration,
+    /// The silence allowed.
+    pub silence_max: Duration,
+}
+
+impl Settings {
+    /// Whether the numbers go together.
+    pub fn check(&self) -> Result<(), UnsoundSettings> {
+        let Self {
+            heartbeat_interval,
+            silence_max,
+            ..
+        } = *self;
+        let sound = !heartbeat_interval.is_zero()
+            && silence_max >= heartbeat_interval.saturating_mul(3)
+            && silence_max.saturating_add(heartbeat_interval) <= ROUTED_AROUND_WITHIN;
+        if sound {
+            Ok(())
+        } else {
+            Err(UnsoundSettings {
+                heartbeat_interval,
+                silence_max,
+            })
+        }
+    }
+}
+
+/// What the shell is to do, or to tell the other machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send a [`Heartbeat`] on the outgoing link of the peer: the shell knows what to put in.
+    SendHeartbeat(NodeIndex),
+    /// The peer is up.
+    Up(NodeIndex),
+    /// The peer is down.
+    Down(NodeIndex),
+    /// The peer has caught up, or has not, since it started.
+    Ready {
+        /// The peer.
+        node: NodeIndex,
+        /// Whether it has.
+        ready: bool,
+    },
+    /// The peer fell silent: close its outgoing link and dial again.
+    GiveUpLink(NodeIndex),
+    /// The peer's wall clock differs by more than the bound, for certain.
+    ClockSkew {
+        /// The peer.
+        node: NodeIndex,
+        /// How far it is ahead of this node's; negative when it is behind.
+        ahead_ms: i64,
+    },
+    /// The peer's wall clock is within the bound again.
+    ClockAgrees(NodeIndex),
+}
+
+/// What one shard knows of its peers.
+#[derive(Debug)]
+pub struct Liveness {
+    settings: Settings,
+    me: NodeIndex,
+    /// By index; the entry of this node is never used.
+    peers: Vec<Peer>,
+    next_heartbeat: Instant,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    /// Whether the outgoing link is up.
+    linked: bool,
+    /// Whether [`Output::Up`] was the last word.
+    up: bool,
+    /// When something was heard last.
+    heard: Instant,
+    /// What it said last of itself.
+    ready: bool,
+    /// Effects that it keeps for this node; unknown until it has said so on the present link.
+    hints_pending: Option<u64>,
+    /// When a heartbeat was sent that is not answered yet.
+    asked: Option<Instant>,
+    /// The estimate of how far its wall clock is ahead.
+    ahead_ms: Option<i64>,
+    skewed: bool,
+}
+
+impl Liveness {
+    /// A machine for `members` members of which this node is `me`. Nobody is up yet.
+    pub fn new(settings: Settings, me: NodeIndex, members: usize, now: Instant) -> Self {
+        Self {
+            settings,
+            me,
+            peers: alloc::vec![Peer::default(); members],
+            next_heartbeat: now,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Whether requests may go to `node`. This node is always up.
+    pub fn is_up(&self, node: NodeIndex) -> bool {
+        node == self.me || self.peers[node.index()].up
+    }
+
+    /// Whether `node` is up and has caught up since it started. Says nothing of this node.
+    pub fn is_ready(&self, node: NodeIndex) -> bool {
+        let peer = &self.peers[node.index()];
+        peer.up && peer.ready
+    }
+
+    /// Effects that `node` keeps for this node, as far as it has said on the present link.
+    pub fn hints_pending(&self, node: NodeIndex) -> Option<u64> {
+        self.peers[node.index()].hints_pending
+    }
+
+    /// How far the wall clock of `node` is ahead of this node's, about.
+    pub fn clock_ahead_ms(&self, node: NodeIndex) -> Option<i64> {
+        self.peers[node.index()].ahead_ms
+    }
+
+    /// The outgoing link of `node` was welcomed.
+    pub fn handle_link_up(&mut self, now: Instant, node: NodeIndex) {
+        let peer = &mut self.peers[node.index()];
+        peer.linked = true;
+        peer.asked = None;
+        // What the peer said before belongs to the link, perhaps the process, before.
+        peer.hints_pending = None;
+        self.handle_heard(now, node);
+        self.send_heartbeat(now, node);
+    }
+
+    /// The outgoing link of `node` is closed.
+    pub fn handle_link_down(&mut self, node: NodeIndex) {
+        self.peers[node.index()].linked = false;
+        self.take_down(node);
+    }
+
+    /// Any frame of `node` arrived, on either link.
+    pub fn handle_heard(&mut self, now: Instant, node: NodeIndex) {
+        let peer = &mut self.peers[node.index()];
+        peer.heard = peer.heard.max(now);
+        if peer.linked && !peer.up {
+            peer.up = true;
+            self.outputs.push_back(Output::Up(node));
+        }
+    }
+
+    /// A heartbeat of `node` arrived on its link.
+    pub fn handle_heartbeat(&mut self, now: Instant, node: NodeIndex, heartbeat: &Heartbeat) {
+        self.handle_heard(now, node);
+        self.note(node, heartbeat);
+    }
+
+    /// `node` answered a heartbeat on this node's link; `wall` is the wall clock now.
+    pub fn handle_heartbeat_reply(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        node: NodeIndex,
+        heartbeat: &Heartbeat,
+    ) {
+        self.handle_heard(now, node);
+        self.note(node, heartbeat);
+        if let Some(asked) = self.peers[node.index()].asked.take() {
+            self.compare_clocks(now.since(asked), wall, node, Wall(heartbeat.wall_ms));
+        }
+    }
+
+    /// Takes down the silent and sends the heartbeats that are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for node in (0..self.peers.len() as u16).map(NodeIndex) {
+            let peer = &self.peers[node.index()];
+            if peer.linked && now.since(peer.heard) >= self.settings.silence_max {
+                self.peers[node.index()].linked = false;
+                self.take_down(node);
+                self.outputs.push_back(Output::GiveUpLink(node));
+            }
+        }
+        if self.next_heartbeat <= now {
+            self.next_heartbeat = now + self.settings.heartbeat_interval;
+            for node in (0..self.peers.len() as u16).map(NodeIndex) {
+                if self.peers[node.index()].linked {
+                    self.send_heartbeat(now, node);
+                }
+            }
+        }
+    }
+
+    /// When [`Liveness::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let linked = self.peers.iter().filter(|peer| peer.linked);
+        let silences = linked.map(|peer| peer.heard + self.settings.silence_max);
+        silences.chain([self.next_heartbeat]).min()
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn send_heartbeat(&mut self, now: Instant, node: NodeIndex) {
+        let peer = &mut self.peers[node.index()];
+        // With two heartbeats on their way it would be unclear which one an answer belongs to.
+        peer.asked = if peer.asked.is_none() {
+            Some(now)
+        } else {
+            peer.asked
+        };
+        self.outputs.push_back(Output::SendHeartbeat(node));
+    }
+
+    fn take_down(&mut self, node: NodeIndex) {
+        let peer = &mut self.peers[node.index()];
+        peer.hints_pending = None;
+        peer.asked = None;
+        if peer.up {
+            peer.up = false;
+            self.outputs.push_back(Output::Down(node));
+        }
+    }
+
+    fn note(&mut self, node: NodeIndex, heartbeat: &Heartbeat) {
+        let peer = &mut self.peers[node.index()];
+        peer.hints_pending = Some(heartbeat.hints_pending);
+        if peer.ready != heartbeat.ready {
+            peer.ready = heartbeat.ready;
+            self.outputs.push_back(Output::Ready {
+                node,
+                ready: heartbeat.ready,
+            });
+        }
+    }
+
+    /// The peer read its clock somewhere within the round trip: compared with the middle of it,
+    /// the error is at most half the round trip.
+    fn compare_clocks(&mut self, round_trip: Duration, wall: Wall, node: NodeIndex, theirs: Wall) {
+        let half_ms = u64::try_from(round_trip.as_millis() / 2).unwrap_or(u64::MAX);
+        let ahead_ms = theirs.ahead_of(Wall(wall.0.saturating_sub(half_ms)));
+        let bound_ms = u64::try_from(self.settings.clock_skew_max.as_millis()).unwrap_or(u64::MAX);
+        let peer = &mut self.peers[node.index()];
+        peer.ahead_ms = Some(ahead_ms);
+        let certain_ms = ahead_ms.unsigned_abs().saturating_sub(half_ms);
+        if certain_ms > bound_ms && !peer.skewed {
+            peer.skewed = true;
+            self.outputs.push_back(Output::ClockSkew { node, ahead_ms });
+        } else if ahead_ms.unsigned_abs().saturating_add(half_ms) <= bound_ms && peer.skewed {
+            peer.skewed = false;
+            self.outputs.push_back(Output::ClockAgrees(node));
+        }
+    }
+}
+
+/// Whether a node that was away may answer for itself again.
+///
+/// A node that starts with data, or with a promise that data may rest on, is not ready: it may
+/// have missed writes. It is once for each peer one of these holds: what the peer kept for it has
+/// arrived and a comparison with the peer has settled what differs; or the peer has been down for
+/// so long that waiting for it would only add to the outage. Ready stays ready.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    ready: bool,
+    patience: Duration,
+    me: NodeIndex,
+    peers: Vec<CatchUp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct CatchUp {
+    /// Since when the peer is down; None while it is up.
+    down_since: Option<Instant>,
+    /// It keeps nothing for this node.
+    drained: bool,
+    /// Both were compared, and what differed is settled. The order of the two does not matter:
+    /// a hint that arrives later brings what the comparison has brought, or what it did not see.
+    synced: bool,
+}
+
+impl CatchUp {
+    const NOTHING: Self = Self {
+        down_since: None,
+        drained: false,
+        synced: false,
+    };
+
+    fn is_done(&self) -> bool {
+        self.drained && self.synced
+    }
+}
+
+impl Readiness {
+    /// The readiness of node `me` of `members` that starts at `now`. Without data, or alone, it is
+    /// ready at once.
+    pub fn new(me: NodeIndex, members: usize, data_may_exist: bool, now: Instant) -> Self {
+        Self::with_patience(me, members, data_may_exist, now, READINESS_PATIENCE)
+    }
+
+    /// The same, waiting for peers that are down as long as `patience`.
+    pub fn with_patience(
+        me: NodeIndex,
+        members: usize,
+        data_may_exist: bool,
+        now: Instant,
+        patience: Duration,
+    ) -> Self {
+        let unknown = CatchUp {
+            down_since: Some(now),
+            ..CatchUp::NOTHING
+        };
+        let ready = !data_may_exist || members <= 1;
+        Self {
+            ready,
+            patience,
+            me,
+            peers: alloc::vec![unknown; members],
+        }
+    }
+
+    /// Whether this node is ready.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// The peers that hold it up.
+    pub fn awaited(&self, now: Instant) -> impl Iterator<Item = NodeIndex> {
+        let nodes = (0..self.peers.len() as u16).map(NodeIndex);
+        nodes.filter(move |&node| !self.ready && !self.is_settled(now, node))
+    }
+
+    /// A peer is up.
+    pub fn handle_up(&mut self, node: NodeIndex) {
+        self.peers[node.index()].down_since = None;
+    }
+
+    /// A peer is down.
+    pub fn handle_down(&mut self, now: Instant, node: NodeIndex) {
+        let peer = &mut self.peers[node.index()];
+        let down_since = peer.down_since.or(Some(now));
+        // Half done counts for nothing, done stays done: what comes later is an outage like any
+        // other, which does not make this node one that starts.
+        *peer = CatchUp {
+            down_since,
+            ..if peer.is_done() {
+                *peer
+            } else {
+                CatchUp::NOTHING
+            }
+        };
+    }
+
+    /// A peer said how many effects it keeps for this node. Returns whether this node became
+    /// ready.
+    pub fn handle_hints_pending(&mut self, now: Instant, node: NodeIndex, pending: u64) -> bool {
+        let peer = &mut self.peers[node.index()];
+        peer.drained = pending == 0;
+        self.update(now)
+    }
+
+    /// A comparison with a peer has settled what differs. Returns whether this node became ready.
+    pub fn handle_synced(&mut self, now: Instant, node: NodeIndex) -> bool {
+        self.peers[node.index()].synced = true;
+        self.update(now)
+    }
+
+    /// Looks at the time. Returns whether this node became ready.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        self.update(now)
+    }
+
+    /// When [`Readiness::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let awaited = self
+            .awaited(now)
+            .filter_map(|node| self.peers[node.index()].down_since);
+        awaited.map(|since| since + self.patience).min()
+    }
+
+    fn update(&mut self, now: Instant) -> bool {
+        let was_ready = self.ready;
+        let mut nodes = (0..self.peers.len() as u16).map(NodeIndex);
+        self.ready |= nodes.all(|node| self.is_settled(now, node));
+        self.ready && !was_ready
+    }
+
+    fn is_settled(&self, now: Instant, node: NodeIndex) -> bool {
+        let peer = &self.peers[node.index()];
+        let given_up = peer
+            .down_since
+            .is_some_and(|since| now.since(since) >= self.patience);
+        node == self.me || given_up || peer.is_done()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,428 @@
+//! Who may link to this node and who may not, and what they are told.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use quorate_proto::{
+    NodeId,
+    message::{Hello, Member, View},
+};
+
+use super::{Config, Standing};
+use crate::{
+    limits::NAME_LENGTH_MAX,
+    topology::{self, Topology, TopologyError},
+};
+
+/// Refusals that begin so pass by themselves: who is refused tries again.
+pub const TRANSIENT: &str = "try again: ";
+
+/// Why a link is refused. The text is sent to the peer and says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The peer belongs to a cluster with another name.
+    #[error("this node belongs to the cluster {ours:?}, not to {theirs:?}; check the cluster name")]
+    ClusterName {
+        /// This node's cluster.
+        ours: String,
+        /// The peer's cluster.
+        theirs: String,
+    },
+    /// A node reached itself.
+    #[error("node {0} dialled itself")]
+    Itself(NodeId),
+    /// Two processes claim the same identity.
+    #[error(
+        "node {id} is already here at {address}; two nodes run with the same identity: \
+         a data directory must not be copied"
+    )]
+    DuplicateId {
+        /// The identity.
+        id: NodeId,
+        /// Where the first one is.
+        address: String,
+    },
+    /// Two members have the same name.
+    #[error("the name {name:?} is taken by node {id}; give each node a name of its own")]
+    DuplicateName {
+        /// The name.
+        name: String,
+        /// Who has it.
+        id: NodeId,
+    },
+    /// The nodes are configured with different replication factors.
+    #[error(
+        "the replication factor is {ours} here and {theirs} there; it must be the same on all nodes"
+    )]
+    ReplicationFactor {
+        /// This node's setting.
+        ours: u16,
+        /// The peer's setting.
+        theirs: u16,
+    },
+    /// The member list is final and the peer is not in it.
+    #[error(
+        "the cluster already holds data with {members} nodes; joining needs topology changes, \
+         which this version does not have"
+    )]
+    AlreadySealed {
+        /// Number of members.
+        members: usize,
+    },
+    /// The member list is about to become final and the peer is not in it.
+    #[error("{TRANSIENT}the member list is being sealed with {members} nodes")]
+    BeingSealed {
+        /// Number of members.
+        members: usize,
+    },
+    /// Both member lists are final, and they differ.
+    #[error("this node belongs to another cluster (sealed with nodes {names})")]
+    OtherCluster {
+        /// Names of this node's fellow members.
+        names: String,
+    },
+    /// A member of a sealed list changed its place.
+    #[error(
+        "node {name:?} belongs to datacentre {datacentre:?}, rack {rack:?}; \
+         that cannot change once the cluster holds data"
+    )]
+    Relocated {
+        /// The member.
+        name: String,
+        /// The datacentre it belongs to.
+        datacentre: String,
+        /// The rack it belongs to.
+        rack: String,
+    },
+    /// A name or address is empty or too long.
+    #[error("a name or address is empty or longer than {NAME_LENGTH_MAX} bytes")]
+    Malformed,
+    /// The lists together are not a possible topology.
+    #[error("the member lists do not go together: {0}")]
+    Impossible(#[from] TopologyError),
+}
+
+/// Whether a refusal with this text passes by itself.
+pub fn is_transient(text: &str) -> bool {
+    text.starts_with(TRANSIENT)
+}
+
+/// What stays the same for every peer of one cluster.
+pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refusal> {
+    if hello.cluster != config.cluster {
+        return Err(Refusal::ClusterName {
+            ours: config.cluster.clone(),
+            theirs: hello.cluster.clone(),
+        });
+    }
+    if hello.member.id == config.member.id {
+        return Err(if hello.member == config.member {
+            Refusal::Itself(hello.member.id)
+        } else {
+            Refusal::DuplicateId {
+                id: hello.member.id,
+                address: config.member.peer_address.clone(),
+            }
+        });
+    }
+    if hello.view.replication_factor != config.replication_factor {
+        return Err(Refusal::ReplicationFactor {
+            ours: config.replication_factor,
+            theirs: hello.view.replication_factor,
+        });
+    }
+    topology::check(&hello.view)?;
+    if hello
+        .view
+        .members
+        .iter()
+        .chain([&hello.member])
+        .all(is_well_formed)
+    {
+        Ok(())
+    } else {
+        Err(Refusal::Malformed)
+    }
+}
+
+/// Whether a peer fits what this node knows of the member list.
+pub(super) fn check_standing(
+    standing: Standing,
+    me: NodeId,
+    members: &BTreeMap<NodeId, Member>,
+    hello: &Hello,
+) -> Result<(), Refusal> {
+    let theirs = &hello.view;
+    let known = members.get(&hello.member.id);
+    match standing {
+        Standing::Sealed if theirs.sealed => {
+            if !same_ids(members, theirs) {
+                return Err(Refusal::OtherCluster {
+                    names: names(members),
+                });
+            }
+        }
+        Standing::Sealed if known.is_none() => {
+            return Err(Refusal::AlreadySealed {
+                members: members.len(),
+            });
+        }
+        // Their seal settles this node's promise, provided that it is the list promised.
+        Standing::Promised if theirs.sealed => {
+            if !same_ids(members, theirs) {
+                return Err(Refusal::OtherCluster {
+                    names: names(members),
+                });
+            }
+        }
+        Standing::Promised if known.is_none() => {
+            return Err(Refusal::BeingSealed {
+                members: members.len(),
+            });
+        }
+        Standing::Forming if theirs.sealed && !theirs.members.iter().any(|m| m.id == me) => {
+            return Err(Refusal::AlreadySealed {
+                members: theirs.members.len(),
+            });
+        }
+        Standing::Forming | Standing::Promised | Standing::Sealed => {}
+    }
+    if let (Standing::Sealed, Some(known)) = (standing, known)
+        && !same_place(known, &hello.member)
+    {
+        return Err(Refusal::Relocated {
+            name: known.name.clone(),
+            datacentre: known.datacentre.clone(),
+            rack: known.rack.clone(),
+        });
+    }
+    check_names(members, core::slice::from_ref(&hello.member))
+}
+
+/// Whether `newcomers` can be members next to `members`: no name is taken twice.
+pub(super) fn check_names(
+    members: &BTreeMap<NodeId, Member>,
+    newcomers: &[Member],
+) -> Result<(), Refusal> {
+    let others: BTreeMap<&str, NodeId> = members
+        .values()
+        .map(|member| (member.name.as_str(), member.id))
+        .collect();
+    for newcomer in newcomers {
+        if let Some(&id) = others.get(newcomer.name.as_str())
+            && id != newcomer.id
+        {
+            return Err(Refusal::DuplicateName {
+                name: newcomer.name.clone(),
+                id,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a shard may accept a link for data, which needs no say in the membership: both nodes
+/// are members of the same list.
+pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Result<(), Refusal> {
+    if hello.cluster != cluster {
+        return Err(Refusal::ClusterName {
+            ours: cluster.into(),
+            theirs: hello.cluster.clone(),
+        });
+    }
+    let members = topology.members();
+    let same = members.len() == hello.view.members.len()
+        && hello
+            .view
+            .members
+            .iter()
+            .all(|member| topology.index_of(member.id).is_some());
+    if same && topology.index_of(hello.member.id).is_some() {
+        return Ok(());
+    }
+    if topology.sealed() && hello.view.sealed {
+        let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        return Err(Refusal::OtherCluster {
+            names: names.join(", "),
+        });
+    }
+    // While the list forms, the membership's links bring both to the same one.
+    Err(Refusal::BeingSealed {
+        members: members.len(),
+    })
+}
+
+/// Whether two lists are the same to placement: the same nodes in the same places.
+pub(super) fn same_list(members: &BTreeMap<NodeId, Member>, view: &View) -> bool {
+    members.len() == view.members.len()
+        && view.members.iter().all(|theirs| {
+            members
+                .get(&theirs.id)
+                .is_some_and(|ours| same_place(ours, theirs))
+        })
+}
+
+pub(super) fn same_ids(members: &BTreeMap<NodeId, Member>, view: &View) -> bool {
+    members.len() == view.members.len()
+        && view
+            .members
+            .iter()
+            .all(|theirs| members.contains_key(&theirs.id))
+}
+
+pub(super) fn same_place(a: &Member, b: &Member) -> bool {
+    a.datacentre == b.datacentre && a.rack == b.rack
+}
+
+fn is_well_formed(member: &Member) -> bool {
+    [
+        &member.name,
+        &member.datacentre,
+        &member.rack,
+        &member.peer_address,
+        &member.client_address,
+    ]
+    .iter()
+    .all(|text| (1..=NAME_LENGTH_MAX).contains(&text.len()))
+}
+
+fn names(members: &BTreeMap<NodeId, Member>) -> String {
+    let names: BTreeSet<&str> = members
+        .values()
+        .map(|member| member.name.as_str())
+        .collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// A setting or the persisted state forbids this node to start. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data belongs to another cluster.
+    #[error("the data directory belongs to the cluster {held:?}, but cluster is set to {set:?}")]
+    ClusterName {
+        /// The cluster of the data.
+        held: String,
+        /// The setting.
+        set: String,
+    },
+    /// The data belongs to another node.
+    #[error("the data directory belongs to a cluster that node {0} is not a member of")]
+    NotMember(NodeId),
+    /// The place of a node cannot change any more.
+    #[error(
+        "{key} is set to {set:?}, but this node belongs to {held:?}; \
+         that cannot change once the cluster holds data"
+    )]
+    Relocated {
+        /// The setting's name.
+        key: &'static str,
+        /// The setting.
+        set: String,
+        /// What was sealed.
+        held: String,
+    },
+    /// The number of replicas cannot change any more.
+    #[error(
+        "the replication factor is set to {set}, but the cluster was formed with {held}; \
+         that cannot change once the cluster holds data"
+    )]
+    ReplicationFactor {
+        /// The setting.
+        set: u16,
+        /// What was sealed.
+        held: u16,
+    },
+    /// A setting is not possible.
+    #[error("{key} is {value:?}; allowed: {allowed}")]
+    Setting {
+        /// The setting's name.
+        key: &'static str,
+        /// The setting.
+        value: String,
+        /// What is allowed.
+        allowed: String,
+    },
+}
+
+/// Checks this node's own settings, also against what it has persisted.
+pub(super) fn check_start(
+    config: &Config,
+    persisted: Option<&super::Persisted>,
+) -> Result<(), StartError> {
+    let member = &config.member;
+    let texts = [
+        ("cluster", &config.cluster),
+        ("name", &member.name),
+        ("dc", &member.datacentre),
+        ("rack", &member.rack),
+        ("peer-listen", &member.peer_address),
+        ("listen", &member.client_address),
+    ];
+    for (key, value) in texts {
+        if !(1..=NAME_LENGTH_MAX).contains(&value.len()) {
+            let allowed = alloc::format!("1 to {NAME_LENGTH_MAX} bytes");
+            return Err(StartError::Setting {
+                key,
+                value: value.clone(),
+                allowed,
+            });
+        }
+    }
+    if config.replication_factor == 0 {
+        let (key, value) = ("rf", config.replication_factor.to_string());
+        return Err(StartError::Setting {
+            key,
+            value,
+            allowed: "at least 1".into(),
+        });
+    }
+    if config.seeds.len() > crate::limits::SEEDS_MAX {
+        let allowed = alloc::format!("at most {}", crate::limits::SEEDS_MAX);
+        let (key, value) = ("seed", alloc::format!("{} addresses", config.seeds.len()));
+        return Err(StartError::Setting {
+            key,
+            value,
+            allowed,
+        });
+    }
+    let Some(persisted) = persisted else {
+        return Ok(());
+    };
+    if persisted.cluster != config.cluster {
+        return Err(StartError::ClusterName {
+            held: persisted.cluster.clone(),
+            set: config.cluster.clone(),
+        });
+    }
+    let held = persisted
+        .view
+        .members
+        .iter()
+        .find(|known| known.id == member.id);
+    let held = held.ok_or(StartError::NotMember(member.id))?;
+    let places = [
+        ("dc", &member.datacentre, &held.datacentre),
+        ("rack", &member.rack, &held.rack),
+    ];
+    for (key, set, held) in places {
+        if set != held {
+            return Err(StartError::Relocated {
+                key,
+                set: set.clone(),
+                held: held.clone(),
+            });
+        }
+    }
+    if persisted.view.replication_factor != config.replication_factor {
+        return Err(StartError::ReplicationFactor {
+            set: config.replication_factor,
+            held: persisted.view.replication_factor,
+        });
+    }
+    Ok(())
+}

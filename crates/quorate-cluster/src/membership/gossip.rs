@@ -1,0 +1,332 @@
+//! How nodes meet and what they learn of each other.
+
+use alloc::{collections::BTreeMap, string::ToString, vec::Vec};
+
+use quorate_proto::{
+    NodeId,
+    message::{Hello, Member, Message, View},
+};
+
+use super::{
+    Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission,
+    admission::{same_ids, same_place},
+};
+use crate::{limits::GOSSIP_INTERVAL, time::Instant, topology};
+
+impl Membership {
+    /// Whether a peer that introduces itself may link to this node. Changes nothing.
+    pub(super) fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
+        admission::check_settings(&self.config, hello)?;
+        admission::check_standing(self.standing, self.me(), &self.members, hello)?;
+        let links = self.incoming.values().chain(self.outgoing.values());
+        for other in links.filter(|other| other.id == hello.member.id) {
+            if other.peer_address != hello.member.peer_address {
+                let address = other.peer_address.clone();
+                return Err(Refusal::DuplicateId {
+                    id: other.id,
+                    address,
+                });
+            }
+        }
+        if self.standing != Standing::Sealed && !hello.view.sealed {
+            let mut described = self.members.clone();
+            described.insert(hello.member.id, hello.member.clone());
+            let forming = self.standing == Standing::Forming;
+            self.check_union(described, if forming { &hello.view.members } else { &[] })?;
+        }
+        Ok(())
+    }
+
+    /// Learns from a peer that was admitted.
+    pub(super) fn absorb(&mut self, now: Instant, hello: &Hello) {
+        let peer = &hello.member;
+        if self.standing == Standing::Forming || self.members.contains_key(&peer.id) {
+            self.describe(now, peer);
+        }
+        self.merge(now, peer.id, &hello.view);
+        self.promise_if_possible(now);
+    }
+
+    /// Takes over what a member says of itself; nobody knows better.
+    fn describe(&mut self, now: Instant, peer: &Member) {
+        self.dialer
+            .aim(now, Target::Member(peer.id), &peer.peer_address);
+        if let Some(seed) = self.seeds.get_mut(&peer.peer_address) {
+            *seed = Seed::Met;
+            self.dialer
+                .give_up(&Target::Seed(peer.peer_address.clone()));
+        }
+        let before = self.members.insert(peer.id, peer.clone());
+        let event = match before {
+            Some(before) if before == *peer => return,
+            Some(before) => {
+                if !same_place(&before, peer) {
+                    // It has never promised a list with its old place: a promise pins it down.
+                    self.retract_votes(now);
+                }
+                Event::Changed {
+                    member: peer.clone(),
+                }
+            }
+            None => Event::Joined {
+                member: peer.clone(),
+            },
+        };
+        self.outputs.push_back(Output::Event(event));
+        if self.standing != Standing::Forming {
+            self.persist();
+        }
+        self.publish();
+        self.tell_everybody();
+    }
+
+    /// Learns from the list of a peer.
+    pub(super) fn merge(&mut self, now: Instant, from: NodeId, view: &View) {
+        if let Err(error) = topology::check(view) {
+            self.outputs
+                .push_back(Output::Event(Event::Conflict(error.into())));
+            return;
+        }
+        if view.sealed {
+            self.adopt(now, from, view);
+        } else if self.standing == Standing::Forming {
+            match self.union(&view.members) {
+                Ok(union) => self.grow(now, union),
+                Err(reason) => self
+                    .outputs
+                    .push_back(Output::Event(Event::Conflict(reason))),
+            }
+        }
+        for member in view
+            .members
+            .iter()
+            .filter(|member| self.members.contains_key(&member.id))
+        {
+            self.dialer
+                .suggest(&Target::Member(member.id), &member.peer_address);
+        }
+    }
+
+    /// This node's list together with `others`, when that is a possible list. Of members known
+    /// already, this node's description stays.
+    pub(super) fn union(&self, others: &[Member]) -> Result<BTreeMap<NodeId, Member>, Refusal> {
+        self.check_union(self.members.clone(), others)
+    }
+
+    fn check_union(
+        &self,
+        mut union: BTreeMap<NodeId, Member>,
+        others: &[Member],
+    ) -> Result<BTreeMap<NodeId, Member>, Refusal> {
+        for other in others {
+            if !union.contains_key(&other.id) {
+                admission::check_names(&union, core::slice::from_ref(other))?;
+                union.insert(other.id, other.clone());
+            }
+        }
+        let members: Vec<Member> = union.values().cloned().collect();
+        let replication_factor = self.config.replication_factor;
+        topology::check(&View {
+            epoch: 0,
+            sealed: false,
+            replication_factor,
+            members,
+        })?;
+        Ok(union)
+    }
+
+    /// Replaces the list by a larger one.
+    pub(super) fn grow(&mut self, now: Instant, union: BTreeMap<NodeId, Member>) {
+        if union.len() == self.members.len() {
+            return;
+        }
+        for (id, member) in &union {
+            if !self.members.contains_key(id) {
+                self.dialer
+                    .aim(now, Target::Member(*id), &member.peer_address);
+                let event = Event::Joined {
+                    member: member.clone(),
+                };
+                self.outputs.push_back(Output::Event(event));
+            }
+        }
+        self.members = union;
+        self.publish();
+        self.tell_everybody();
+    }
+
+    /// Takes over a list that a peer knows to be sealed.
+    fn adopt(&mut self, now: Instant, from: NodeId, view: &View) {
+        if self.standing == Standing::Sealed {
+            if same_ids(&self.members, view) {
+                self.told.insert(from);
+            }
+            return;
+        }
+        let mine = view.members.iter().find(|member| member.id == self.me());
+        let fits = mine.is_some_and(|mine| same_place(mine, &self.config.member))
+            && view.replication_factor == self.config.replication_factor
+            // What this node promised is never given up for a list without a promise of its own.
+            && (self.standing == Standing::Forming || same_ids(&self.members, view));
+        if !fits {
+            let members = view.members.len();
+            let reason = Refusal::AlreadySealed { members };
+            self.outputs
+                .push_back(Output::Event(Event::Conflict(reason)));
+            return;
+        }
+        let sealed = view.members.iter().map(|theirs| {
+            let ours = self
+                .members
+                .get(&theirs.id)
+                .filter(|ours| same_place(ours, theirs));
+            (theirs.id, ours.unwrap_or(theirs).clone())
+        });
+        self.members = sealed.collect();
+        for (id, member) in &self.members {
+            if *id != self.config.member.id {
+                self.dialer
+                    .aim(now, Target::Member(*id), &member.peer_address);
+            }
+        }
+        self.part_from_others();
+        self.told.insert(from);
+        self.become_sealed(now);
+    }
+
+    /// Closes the links to everybody who is not a member. They dial again, and are told why not.
+    fn part_from_others(&mut self) {
+        let members = &self.members;
+        self.dialer.retain_members(|id| members.contains_key(&id));
+        let outputs = &mut self.outputs;
+        self.incoming.retain(|&link, peer| {
+            let stays = members.contains_key(&peer.id);
+            if !stays {
+                outputs.push_back(Output::CloseIncoming { link });
+            }
+            stays
+        });
+    }
+
+    /// A peer accepted an outgoing link of this node.
+    pub(super) fn handle_welcome(&mut self, now: Instant, link: LinkId, hello: &Hello) {
+        let Some(target) = self.dialer.target(link).cloned() else {
+            return;
+        };
+        let expected = match &target {
+            Target::Member(id) => *id == hello.member.id,
+            Target::Seed(_) => true,
+        };
+        // Another node answers where a member used to be: that is not the one to talk to.
+        let admitted = if expected {
+            self.admit(hello)
+        } else {
+            Err(Refusal::Malformed)
+        };
+        if let Err(reason) = admitted {
+            self.dialer.hang_up(now, link);
+            if expected {
+                self.report_refusal(hello, reason);
+            }
+            return;
+        }
+        let usable = match target {
+            Target::Member(_) => {
+                self.dialer.handle_welcomed(link);
+                true
+            }
+            Target::Seed(address) => {
+                self.seeds.insert(address, Seed::Met);
+                self.dialer.handle_identified(now, link, hello.member.id)
+            }
+        };
+        if usable {
+            self.outgoing.insert(link, hello.member.clone());
+        }
+        self.absorb(now, hello);
+        if usable {
+            self.catch_up(link, &hello.view);
+        }
+    }
+
+    /// Sends on a fresh link what the peer's list shows it to have missed.
+    fn catch_up(&mut self, link: LinkId, theirs: &View) {
+        if self.standing == Standing::Promised && !theirs.sealed {
+            let message = Message::Seal(self.view());
+            self.outputs.push_back(Output::Send { link, message });
+        } else if *theirs != self.view() {
+            let message = Message::Members(self.view());
+            self.outputs.push_back(Output::Send { link, message });
+        }
+    }
+
+    /// A peer refused an outgoing link of this node.
+    pub(super) fn handle_refused(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        text: alloc::string::String,
+    ) {
+        let Some(target) = self.dialer.target(link).cloned() else {
+            return;
+        };
+        self.outgoing.remove(&link);
+        if let Target::Seed(address) = &target
+            && text == Refusal::Itself(self.me()).to_string()
+        {
+            self.seeds.insert(address.clone(), Seed::Itself);
+            self.dialer.give_up(&target);
+            self.promise_if_possible(now);
+            return;
+        }
+        self.dialer.hang_up(now, link);
+        let transient = admission::is_transient(&text);
+        if let Target::Seed(address) = &target
+            && !transient
+        {
+            self.seeds.insert(address.clone(), Seed::Refused);
+        }
+        self.outputs.push_back(Output::Event(Event::RefusedBy {
+            target,
+            text,
+            transient,
+        }));
+    }
+
+    /// Sends the list to every linked member.
+    pub(super) fn tell_everybody(&mut self) {
+        let links: Vec<LinkId> = self.outgoing.keys().copied().collect();
+        for link in links {
+            let message = Message::Members(self.view());
+            self.outputs.push_back(Output::Send { link, message });
+        }
+    }
+
+    /// Sends the list to those who may have missed it. Goes on for as long as there may be any.
+    pub(super) fn gossip(&mut self, now: Instant) {
+        self.gossip_at = Some(now + GOSSIP_INTERVAL);
+        if self.standing != Standing::Sealed {
+            self.tell_everybody();
+            return;
+        }
+        let untold = |id: &NodeId| !self.told.contains(id);
+        let links: Vec<LinkId> = self
+            .outgoing
+            .iter()
+            .filter(|(_, m)| untold(&m.id))
+            .map(|(&link, _)| link)
+            .collect();
+        for link in links {
+            let message = Message::Members(self.view());
+            self.outputs.push_back(Output::Send { link, message });
+        }
+        let me = self.me();
+        if self
+            .members
+            .keys()
+            .all(|id| *id == me || self.told.contains(id))
+        {
+            self.gossip_at = None;
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! Membership: forms a static member list from seeds, and seals it before the first write.
+//!
+//! ```text
+//!              a write is wanted here or elsewhere        every member promised this list
+//!   Forming ─────────────────────────────────▶ Promised ──────────────────────────────▶ Sealed
+//!   anybody joins; lists grow                  nobody joins                            for ever
+//! ```
+//!
+//! **Forming.** Nodes exchange their lists over every link; a list is the union of all lists seen.
+//! It is kept in memory only: a node that restarts learns it again.
+//!
+//! **Sealing.** A node that promises a list writes that down first and admits nobody afterwards.
+//! It asks every member for the same promise; a member whose list is larger promises the larger
+//! one and asks in turn. Whoever holds the promises of all members to exactly its own list seals
+//! it. Every node that promised goes on asking, so that no single node has to survive.
+//!
+//! **Safety.** No node is ever in two sealed lists. The promises of one node form a growing chain:
+//! it gives up a list P only for a larger one, and only on hearing that a member of P itself
+//! promised some list Q that is not a part of P ([`Membership::handle_request`] with a `Seal`).
+//! That member will never promise P: its later promises contain Q, which P does not; and if it
+//! promised P before Q, then it gave P up by the same rule, so by induction somebody else never
+//! promises P. Hence a list that was given up is never sealed, and of two sealed lists with a
+//! common member, that member would have had to give up one. Promises survive crashes, because
+//! [`Output::Persist`] comes before every message that tells of them. Votes may be lost,
+//! repeated, delayed and reordered: they say "did promise", which stays true.
+//!
+//! A node that is left out is refused by every member with the reason, never silently.
+//!
+//! **Epoch.** The number of members. While a list only grows, equal lists have equal epochs, and a
+//! sealed list keeps the epoch it was promised under, since replicas may take the first writes
+//! before they hear that the list is sealed.
+//!
+//! **Addresses.** A node is its id. Where it is, and what it is called, is what it says itself in
+//! its `Hello`; what others say of it only gives further addresses to try.
+//!
+//! Left to others: sockets and persistence (the shell), whether a member is alive
+//! ([`crate::liveness`]), links for data ([`Dialer`], one for each shard, and
+//! [`check_data_link`]).
+
+mod admission;
+mod dialer;
+mod gossip;
+#[cfg(test)]
+mod scenarios;
+mod sealing;
+#[cfg(test)]
+mod simulation;
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use quorate_proto::{
+    NodeId,
+    message::{Hello, Member, Message, View},
+};
+
+pub use admission::{Refusal, StartError, TRANSIENT, check_data_link, is_transient};
+pub use dialer::{Dialer, DialerOutput, LinkId, Target};
+
+use crate::{
+    limits::{GOSSIP_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, SEED_PATIENCE},
+    random::Random,
+    time::Instant,
+};
+
+/// What a node is configured to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// This node.
+    pub member: Member,
+    /// The shard that the membership runs on.
+    pub shard: u16,
+    /// Replicas of every slot in each datacentre.
+    pub replication_factor: u16,
+    /// `host:port` of nodes to find the others through.
+    pub seeds: Vec<String>,
+}
+
+/// What must survive a crash: the list that this node promised or sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persisted {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The list; `sealed` tells whether it is sealed or only promised.
+    pub view: View,
+}
+
+/// How final the member list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nodes join.
+    Forming,
+    /// This node admits nobody while it asks whether everybody else does the same.
+    Promised,
+    /// The list is final.
+    Sealed,
+}
+
+/// What the shell is to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Open an outgoing link. Report [`Membership::handle_connected`] or
+    /// [`Membership::handle_closed`].
+    Dial {
+        /// The name of the link from now on.
+        link: LinkId,
+        /// `host:port`.
+        address: String,
+    },
+    /// Close the outgoing link. Nothing is to be reported for it any more.
+    Hangup {
+        /// The link.
+        link: LinkId,
+    },
+    /// Send a request on an outgoing link.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// The request.
+        message: Message,
+    },
+    /// Answer a request on the incoming link it came on.
+    Respond {
+        /// The link.
+        link: LinkId,
+        /// The request's correlation.
+        correlation: u64,
+        /// The answer.
+        message: Message,
+    },
+    /// Close the incoming link after what was sent on it. Nothing is to be reported for it.
+    CloseIncoming {
+        /// The link.
+        link: LinkId,
+    },
+    /// Make this durable before carrying out any later output. A node that cannot must stop.
+    Persist(Persisted),
+    /// The member list, an address in it, or its finality changed.
+    Topology(View),
+    /// The member list is final: writes may go ahead.
+    Sealed,
+    /// Something to tell the operator.
+    Event(Event),
+}
+
+/// What an operator may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A node joined the list.
+    Joined {
+        /// The node.
+        member: Member,
+    },
+    /// A member is reached at another address or goes by another name.
+    Changed {
+        /// As it is now.
+        member: Member,
+    },
+    /// This node refused a peer.
+    Refused {
+        /// The peer's name.
+        name: String,
+        /// The peer's address.
+        address: String,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A peer refused this node.
+    RefusedBy {
+        /// The target that was dialled.
+        target: Target,
+        /// The reason it gave.
+        text: String,
+        /// Whether it passes by itself. When it does not and this node is not sealed, then it
+        /// cannot join: the operator has to act.
+        transient: bool,
+    },
+    /// This node promised the list and now asks the others.
+    Promising {
+        /// Number of members.
+        members: usize,
+    },
+    /// Two nodes have lists that do not go together; what the peer says was ignored.
+    Conflict(Refusal),
+    /// A seed did not answer for too long; the list is sealed without what it may know.
+    SeedMissing {
+        /// The seed.
+        address: String,
+    },
+}
+
+/// The membership machine.
+#[derive(Debug)]
+pub struct Membership {
+    config: Config,
+    standing: Standing,
+    /// The list. While promised it is exactly what was promised. Always contains this node.
+    members: BTreeMap<NodeId, Member>,
+    /// Members that promised this very list, while promised.
+    votes: BTreeSet<NodeId>,
+    /// Members that know that the list is sealed.
+    told: BTreeSet<NodeId>,
+    /// Whether a write waits for the seal, here or elsewhere.
+    seal_wanted: bool,
+    seal_pause: Duration,
+    /// When to ask for missing votes again, or to look again whether a promise can be given.
+    seal_at: Option<Instant>,
+    gossip_at: Option<Instant>,
+    seeds: BTreeMap<String, Seed>,
+    seeds_due: Instant,
+    /// Incoming links with the peer as it described itself on that link.
+    incoming: BTreeMap<LinkId, Member>,
+    /// Outgoing links that were welcomed, likewise.
+    outgoing: BTreeMap<LinkId, Member>,
+    dialer: Dialer,
+    random: Random,
+    outputs: VecDeque<Output>,
+}
+
+/// What became of a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seed {
+    /// It has not answered yet.
+    Unmet,
+    /// It refused this node for good.
+    Refused,
+    /// It is another member.
+    Met,
+    /// It is this node.
+    Itself,
+}
+
+impl Membership {
+    /// The membership of a node that starts at `now`, with what it persisted before and a seed for
+    /// its jitter.
+    pub fn new(
+        config: Config,
+        persisted: Option<Persisted>,
+        now: Instant,
+        seed: u64,
+    ) -> Result<Self, StartError> {
+        admission::check_start(&config, persisted.as_ref())?;
+        let mut random = Random::new(seed);
+        let mut membership = Self {
+            standing: Standing::Forming,
+            members: BTreeMap::from([(config.member.id, config.member.clone())]),
+            votes: BTreeSet::new(),
+            told: BTreeSet::new(),
+            seal_wanted: false,
+            seal_pause: SEAL_RETRY_MIN,
+            seal_at: None,
+            gossip_at: Some(now + GOSSIP_INTERVAL),
+            seeds: config
+                .seeds
+                .iter()
+                .map(|address| (address.clone(), Seed::Unmet))
+                .collect(),
+            seeds_due: now + SEED_PATIENCE,
+            incoming: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            dialer: Dialer::new(random.next_u64()),
+            random,
+            outputs: VecDeque::new(),
+            config,
+        };
+        if let Some(persisted) = persisted {
+            membership.restore(now, persisted.view);
+        }
+        for address in membership.seeds.keys() {
+            membership
+                .dialer
+                .aim(now, Target::Seed(address.clone()), address);
+        }
+        membership.publish();
+        membership.drain_dialer(now);
+        Ok(membership)
+    }
+
+    /// This node's id.
+    pub fn me(&self) -> NodeId {
+        self.config.member.id
+    }
+
+    /// How final the member list is.
+    pub fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// The member list as it is.
+    pub fn view(&self) -> View {
+        View {
+            epoch: self.members.len() as u64,
+            sealed: self.standing == Standing::Sealed,
+            replication_factor: self.config.replication_factor,
+            members: self.members.values().cloned().collect(),
+        }
+    }
+
+    /// What holds up the seal: members that have not promised yet, or seeds that nobody met.
+    pub fn awaited(&self) -> Vec<String> {
+        match self.standing {
+            Standing::Sealed => Vec::new(),
+            Standing::Promised => {
+                let missing = self
+                    .members
+                    .values()
+                    .filter(|m| !self.votes.contains(&m.id));
+                missing
+                    .map(|m| alloc::format!("{} ({})", m.name, m.peer_address))
+                    .collect()
+            }
+            Standing::Forming => {
+                let open = |seed: &Seed| matches!(seed, Seed::Unmet | Seed::Refused);
+                let missing = self.seeds.iter().filter(|(_, seed)| open(seed));
+                missing.map(|(address, _)| address.clone()).collect()
+            }
+        }
+    }
+
+    /// An outgoing link is open: introduces this node.
+    pub fn handle_connected(&mut self, link: LinkId) {
+        if self.dialer.target(link).is_some() {
+            let message = Message::Hello(Box::new(self.hello()));
+            self.outputs.push_back(Output::Send { link, message });
+        }
+    }
+
+    /// An outgoing link could not be opened, or is closed.
+    pub fn handle_closed(&mut self, now: Instant, link: LinkId) {
+        self.outgoing.remove(&link);
+        self.dialer.handle_closed(now, link);
+    }
+
+    /// The member `id` fell silent: gives up the link to it and dials again.
+    pub fn handle_silent(&mut self, now: Instant, id: NodeId) {
+        if let Some(link) = self.link_to(id) {
+            self.outgoing.remove(&link);
+            self.dialer.hang_up(now, link);
+            self.drain_dialer(now);
+        }
+    }
+
+    /// An incoming link is closed.
+    pub fn handle_incoming_closed(&mut self, link: LinkId) {
+        self.incoming.remove(&link);
+    }
+
+    /// A peer introduces itself on an incoming link.
+    pub fn handle_hello(&mut self, now: Instant, link: LinkId, correlation: u64, hello: &Hello) {
+        if let Err(reason) = self.admit(hello) {
+            let message = Message::Refused(reason.to_string());
+            self.outputs.push_back(Output::Respond {
+                link,
+                correlation,
+                message,
+            });
+            self.outputs.push_back(Output::CloseIncoming { link });
+            self.report_refusal(hello, reason);
+            return;
+        }
+        if self.incoming.len() >= INCOMING_LINKS_MAX {
+            self.outputs.push_back(Output::CloseIncoming { link });
+            return;
+        }
+        self.incoming.insert(link, hello.member.clone());
+        self.absorb(now, hello);
+        let message = Message::Welcome(Box::new(self.hello()));
+        self.outputs.push_back(Output::Respond {
+            link,
+            correlation,
+            message,
+        });
+        self.drain_dialer(now);
+    }
+
+    /// A request on an incoming link whose peer has introduced itself.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        correlation: u64,
+        message: Message,
+    ) {
+        let Some(from) = self.incoming.get(&link).map(|member| member.id) else {
+            self.outputs.push_back(Output::CloseIncoming { link });
+            return;
+        };
+        let answer = match message {
+            Message::Members(view) => {
+                self.merge(now, from, &view);
+                Message::Members(self.view())
+            }
+            Message::Seal(view) => {
+                let accepted = self.vote(now, from, &view);
+                Message::SealVote {
+                    accepted,
+                    view: self.view(),
+                }
+            }
+            // Whatever else comes here is not for the membership.
+            _ => {
+                self.outputs.push_back(Output::CloseIncoming { link });
+                self.incoming.remove(&link);
+                return;
+            }
+        };
+        self.outputs.push_back(Output::Respond {
+            link,
+            correlation,
+            message: answer,
+        });
+        self.drain_dialer(now);
+    }
+
+    /// A response on an outgoing link.
+    pub fn handle_response(&mut self, now: Instant, link: LinkId, message: Message) {
+        match message {
+            Message::Welcome(hello) => self.handle_welcome(now, link, &hello),
+            Message::Refused(text) => self.handle_refused(now, link, text),
+            Message::Members(view) => {
+                if let Some(from) = self.outgoing.get(&link).map(|member| member.id) {
+                    self.merge(now, from, &view);
+                }
+            }
+            Message::SealVote { accepted, view } => {
+                if let Some(from) = self.outgoing.get(&link).map(|member| member.id) {
+                    self.count_vote(now, from, accepted, &view);
+                }
+            }
+            _ => {
+                self.outgoing.remove(&link);
+                self.dialer.hang_up(now, link);
+            }
+        }
+        self.drain_dialer(now);
+    }
+
+    /// A write has arrived: the list is to become final.
+    pub fn request_seal(&mut self, now: Instant) {
+        self.seal_wanted = true;
+        self.promise_if_possible(now);
+        self.drain_dialer(now);
+    }
+
+    /// When [`Membership::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.dialer.poll_timeout(), self.seal_at, self.gossip_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.dialer.handle_timeout(now);
+        if self.seal_at.is_some_and(|at| at <= now) {
+            self.seal_at = None;
+            self.continue_seal(now);
+        }
+        if self.gossip_at.is_some_and(|at| at <= now) {
+            self.gossip(now);
+        }
+        self.drain_dialer(now);
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The link of a member for requests, if it is up.
+    pub fn link_to(&self, id: NodeId) -> Option<LinkId> {
+        let mut links = self.outgoing.iter();
+        links
+            .find(|(_, member)| member.id == id)
+            .map(|(&link, _)| link)
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            cluster: self.config.cluster.clone(),
+            member: self.config.member.clone(),
+            shard: self.config.shard,
+            view: self.view(),
+        }
+    }
+
+    fn publish(&mut self) {
+        self.outputs.push_back(Output::Topology(self.view()));
+    }
+
+    fn persist(&mut self) {
+        let persisted = Persisted {
+            cluster: self.config.cluster.clone(),
+            view: self.view(),
+        };
+        self.outputs.push_back(Output::Persist(persisted));
+    }
+
+    fn report_refusal(&mut self, hello: &Hello, reason: Refusal) {
+        // Finding itself among its seeds is what happens to every node with a common seed list.
+        if !matches!(reason, Refusal::Itself(_)) {
+            self.outputs.push_back(Output::Event(Event::Refused {
+                name: hello.member.name.clone(),
+                address: hello.member.peer_address.clone(),
+                reason,
+            }));
+        }
+    }
+
+    fn drain_dialer(&mut self, now: Instant) {
+        self.dialer.handle_timeout(now);
+        while let Some(output) = self.dialer.poll_output() {
+            self.outputs.push_back(match output {
+                DialerOutput::Dial { link, address } => Output::Dial { link, address },
+                DialerOutput::Hangup { link } => {
+                    self.outgoing.remove(&link);
+                    Output::Hangup { link }
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! Starting and stopping a node inside a process.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::Sender,
+    },
+    thread::{Builder as ThreadBuilder, JoinHandle},
+};
+
+use futures_channel::oneshot;
+use mio::{Poll, Waker};
+use quorate_cluster::{
+    membership::{self, Membership},
+    topology::{Topology, TopologyError},
+};
+use quorate_proto::message::Member;
+use quorate_store::disk::{Disk, RealDisk};
+
+use crate::{
+    client::Client,
+    config::{Config, ConfigErrors, Settings},
+    identity::{DataDirectoryError, Identity},
+    net::{
+        clock::{Clock, wall_ms},
+        control::{CONTROL_SHARD, Control, ControlMail},
+        listener,
+        mailbox::Mailbox,
+        shard_loop::{self, Directory, ShardLoop, WAKE},
+        syncer::{self, SyncOrder},
+    },
+    node::Node,
+    shard::{Mail, Shard},
+    startup,
+};
+
+/// Why a node did not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Keys of the configuration are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirectoryError),
+    /// The configuration does not fit the cluster that the data belongs to.
+    #[error(transparent)]
+    Membership(#[from] membership::StartError),
+    /// The member list in the data directory is impossible.
+    #[error("the member list in the data directory is impossible: {0}")]
+    Topology(#[from] TopologyError),
+    /// The address cannot be listened on.
+    #[error("{key}: cannot listen on {address}: {error}")]
+    Listen {
+        /// The configuration key.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Records of the log are lost and no replica has them.
+    #[error(
+        "the log is damaged and no other replica can fill in what is missing: {0}; \
+         accept_damaged_log: true starts with what can still be read"
+    )]
+    DamagedLog(String),
+    /// Anything else that the operating system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Configures and starts a node.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    config: Config,
+}
+
+impl Builder {
+    /// Replaces the whole configuration.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Keeps everything in memory; nothing survives a restart.
+    #[must_use]
+    pub fn memory(mut self) -> Self {
+        self.config.memory = true;
+        self
+    }
+
+    /// Keeps the data in this directory.
+    #[must_use]
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.config.data_dir = Some(directory.into());
+        self
+    }
+
+    /// Listens for clients on `host:port`; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.config.listen = Some(address.into());
+        self
+    }
+
+    /// Listens for other nodes on `host:port`; port 0 takes a free one.
+    #[must_use]
+    pub fn peer_listen(mut self, address: impl Into<String>) -> Self {
+        self.config.peer_listen = Some(address.into());
+        self
+    }
+
+    /// Finds the cluster through the node whose peer address this is.
+    #[must_use]
+    pub fn seed(mut self, address: impl Into<String>) -> Self {
+        self.config.seeds.push(address.into());
+        self
+    }
+
+    /// Names the node.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = Some(name.into());
+        self
+    }
+
+    /// Number of shards, each a thread.
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.config.shards = Some(shards);
+        self
+    }
+
+    /// Starts the node: recovers its data, listens, and looks for its cluster.
+    pub async fn start(self) -> Result<Engine, StartError> {
+        let settings = self.config.validate()?;
+        let (sender, receiver) = oneshot::channel();
+        // Recovery takes as long as the disk does; the caller's executor must not wait for it.
+        ThreadBuilder::new().name("quorate-start".into()).spawn(move || {
+            let _ = sender.send(Engine::start(settings));
+        })?;
+        receiver.await.unwrap_or_else(|_| {
+            Err(StartError::Io(io::Error::other("the start ended without a result")))
+        })
+    }
+}
+
+/// A running node.
+///
+/// Dropping it leaves the node running until the process ends; [`Engine::shutdown`] stops it.
+#[derive(Debug)]
+pub struct Engine {
+    directory: Directory,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    syncer: (Sender<SyncOrder>, JoinHandle<()>),
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    name: String,
+    next_client: Arc<AtomicU64>,
+}
+
+impl Engine {
+    /// Configures a node.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts a node, blocking until it serves.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let disk: Arc<dyn Disk> = match settings.data_dir {
+            Some(_) => Arc::new(RealDisk),
+            None => startup::memory_disk(),
+        };
+        let durable = settings.data_dir.is_some();
+        let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
+        let name = settings.name.as_deref();
+        let mut identity =
+            Identity::open(Arc::clone(&disk), &directory, durable, name, settings.shards)?;
+
+        let listen = |key, address| {
+            listener::open(address, settings.shards)
+                .map_err(|error| StartError::Listen { key, address, error })
+        };
+        let clients = listen("listen", settings.listen)?;
+        let peers = listen("peer_listen", settings.peer_listen)?;
+        let client_address = clients[0].local_addr()?;
+        let peer_address = peers[0].local_addr()?;
+
+        let clock = Clock::start();
+        let member = describe(&settings, &identity, client_address, peer_address);
+        let membership = Membership::new(
+            membership::Config {
+                cluster: settings.cluster.clone(),
+                member,
+                shard: CONTROL_SHARD,
+                replication_factor: settings.replication_factor,
+                seeds: settings.seeds.iter().map(ToString::to_string).collect(),
+            },
+            identity.persisted(),
+            clock.now().monotonic,
+            identity.id().0 as u64 ^ u64::from(identity.incarnation()),
+        )?;
+        let topology = Arc::new(Topology::new(&membership.view(), membership.me())?);
+
+        let incarnation = identity.incarnation();
+        let data_may_exist = identity.persisted().is_some();
+        let node =
+            Node::new(settings, disk, directory, incarnation, wall_ms(), data_may_exist);
+        let node = Arc::new(node);
+        let storages = startup::open(&node, &mut identity, &topology)?;
+        let name = identity.name().to_owned();
+
+        let shards = usize::from(node.settings.shards);
+        let polls: Vec<Poll> = (0..shards).map(|_| Poll::new()).collect::<io::Result<_>>()?;
+        let control_poll = Poll::new()?;
+        let mailboxes = polls
+            .iter()
+            .map(|poll| Ok(Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKE)?))))
+            .collect::<io::Result<Vec<Arc<Mailbox<Mail>>>>>()?;
+        let control = Mailbox::new(Waker::new(control_poll.registry(), WAKE)?);
+        let directory = Directory { shards: Arc::new(mailboxes), control: Arc::new(control) };
+
+        let syncer = syncer::start()?;
+        let mut threads = Vec::new();
+        let loops = storages.into_iter().zip(polls).zip(clients.into_iter().zip(peers)).zip(0..);
+        for (((storage, poll), (clients, peers)), id) in loops {
+            let shard = Shard::new(clock.now().monotonic, id, Arc::clone(&node), storage);
+            let parts = shard_loop::Parts {
+                shard,
+                poll,
+                clock,
+                clients,
+                peers,
+                directory: directory.clone(),
+                syncer: syncer.0.clone(),
+            };
+            let shard_loop = ShardLoop::new(parts)?;
+            threads.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
+        }
+        let control = Control::new(membership, identity, control_poll, clock, directory.clone());
+        threads.push(spawn("quorate-control".into(), move || control.run())?);
+        Ok(Self {
+            directory,
+            threads,
+            syncer,
+            client_address,
+            peer_address,
+            name,
+            next_client: Arc::new(AtomicU64::new(0)),
+        })
+    }
+
+    /// Where clients connect.
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// Where other nodes connect.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// The name of the node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A client inside the process: the same commands with the same meaning, without a wire.
+    pub fn client(&self) -> Client {
+        let number = self.next_client.fetch_add(1, Ordering::Relaxed);
+        let shards = &self.directory.shards;
+        let home = (number % shards.len() as u64) as usize;
+        Client::new(number, Arc::clone(&shards[home]))
+    }
+
+    /// Stops the node: requests under way are finished, everything acknowledged is synced.
+    pub async fn shutdown(self) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        ThreadBuilder::new().name("quorate-stop".into()).spawn(move || {
+            let _ = sender.send(self.stop());
+        })?;
+        receiver.await.unwrap_or_else(|_| Err(io::Error::other("the stop ended without a result")))
+    }
+
+    /// Stops the node, blocking until it has stopped; see [`Engine::shutdown`].
+    pub fn stop(self) -> io::Result<()> {
+        self.directory.shards.iter().for_each(|shard| shard.send(Mail::Stop));
+        self.directory.control.send(ControlMail::Stop);
+        let mut outcome = Ok(());
+        for thread in self.threads {
+            let ended =
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
+            outcome = outcome.and(ended);
+        }
+        let (sender, thread) = self.syncer;
+        drop(sender);
+        let _ = thread.join();
+        outcome
+    }
+
+    /// Whether every thread of the node is still running. One that is not has hit an error that
+    /// it could not serve with; the node should be stopped.
+    pub fn is_running(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+}
+
+fn spawn(
+    name: String,
+    run: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    ThreadBuilder::new().name(name.clone()).spawn(move || {
+        run().inspect_err(|error| tracing::error!(%name, %error, "a thread of the node ended"))
+    })
+}
+
+fn describe(
+    settings: &Settings,
+    identity: &Identity,
+    client: SocketAddr,
+    peer: SocketAddr,
+) -> Member {
+    let reachable = |address: SocketAddr| match &settings.advertise {
+        Some(host) => format!("{host}:{}", address.port()),
+        None => address.to_string(),
+    };
+    Member {
+        id: identity.id(),
+        name: identity.name().to_owned(),
+        datacentre: settings.datacentre.clone(),
+        rack: settings.rack.clone(),
+        peer_address: reachable(peer),
+        client_address: reachable(client),
+    }
+}

@@ -1,0 +1,301 @@
+//! Who a node is, on disk: `node.json` in the data directory.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use quorate_cluster::membership::Persisted;
+use quorate_proto::{
+    NodeId,
+    message::{Member, View},
+};
+use quorate_store::disk::Disk;
+use serde::{Deserialize, Serialize};
+
+/// Version of the file's format.
+const FORMAT: u32 = 1;
+
+const FILE_NAME: &str = "node.json";
+
+/// A node's identity and what it must remember of its cluster.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    record: Record,
+    /// Held while the process lives, so that no second one uses the directory.
+    _lock: Option<File>,
+}
+
+/// The contents of the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    format: u32,
+    /// In hexadecimal.
+    id: String,
+    name: String,
+    /// Raised at every start.
+    incarnation: u16,
+    /// Shards whose logs are in the directory, and the generation of those logs.
+    shards: u16,
+    generation: u64,
+    cluster: Option<ClusterRecord>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct ClusterRecord {
+    name: String,
+    epoch: u64,
+    sealed: bool,
+    replication_factor: u16,
+    members: Vec<MemberRecord>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MemberRecord {
+    id: String,
+    name: String,
+    datacentre: String,
+    rack: String,
+    peer_address: String,
+    client_address: String,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataDirectoryError {
+    /// It cannot be read or written.
+    #[error("data directory {}: {error}", path.display())]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What failed.
+        error: io::Error,
+    },
+    /// Another process uses it.
+    #[error("data directory {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// Its identity file is damaged.
+    #[error("{} is not a node identity: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It belongs to a node with another name.
+    #[error(
+        "name: '{given}' is not allowed; the data directory {} belongs to node '{found}'",
+        path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The name configured.
+        given: String,
+        /// The name of the directory's node.
+        found: String,
+    },
+}
+
+impl Identity {
+    /// The identity kept in `directory`, or a new one. `lock` keeps other processes out.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        lock: bool,
+        name: Option<&str>,
+        shards: u16,
+    ) -> Result<Self, DataDirectoryError> {
+        let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
+        disk.list(directory).map_err(failed)?;
+        let lock = if lock { Some(take_lock(directory)?) } else { None };
+        let path = directory.join(FILE_NAME);
+        let record = match disk.read(&path).map_err(failed)? {
+            Some(contents) => {
+                let record = parse(&contents)
+                    .map_err(|why| DataDirectoryError::Damaged { path: path.clone(), why })?;
+                if let Some(given) = name.filter(|given| *given != record.name) {
+                    return Err(DataDirectoryError::OtherNode {
+                        path: directory.to_owned(),
+                        given: given.into(),
+                        found: record.name,
+                    });
+                }
+                Record { incarnation: record.incarnation.wrapping_add(1), ..record }
+            }
+            None => new_record(name, shards).map_err(failed)?,
+        };
+        let identity = Self { disk, path, record, _lock: lock };
+        // Before anything else: no incarnation may ever be used twice.
+        identity.save().map_err(failed)?;
+        Ok(identity)
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        parse_id(&self.record.id).unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    pub(crate) fn incarnation(&self) -> u16 {
+        self.record.incarnation
+    }
+
+    pub(crate) fn shards(&self) -> u16 {
+        self.record.shards
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.record.generation
+    }
+
+    /// Remembers that the logs of `shards` shards are those of `generation`.
+    pub(crate) fn record_logs(&mut self, shards: u16, generation: u64) -> io::Result<()> {
+        (self.record.shards, self.record.generation) = (shards, generation);
+        self.save()
+    }
+
+    /// What the membership remembers.
+    pub(crate) fn persisted(&self) -> Option<Persisted> {
+        let cluster = self.record.cluster.as_ref()?;
+        let members = cluster.members.iter().filter_map(|member| {
+            Some(Member {
+                id: parse_id(&member.id)?,
+                name: member.name.clone(),
+                datacentre: member.datacentre.clone(),
+                rack: member.rack.clone(),
+                peer_address: member.peer_address.clone(),
+                client_address: member.client_address.clone(),
+            })
+        });
+        Some(Persisted {
+            cluster: cluster.name.clone(),
+            view: View {
+                epoch: cluster.epoch,
+                sealed: cluster.sealed,
+                replication_factor: cluster.replication_factor,
+                members: members.collect(),
+            },
+        })
+    }
+
+    /// Remembers what the membership must not forget.
+    pub(crate) fn persist(&mut self, persisted: Persisted) -> io::Result<()> {
+        let Persisted { cluster, view } = persisted;
+        let members = view.members.into_iter().map(|member| MemberRecord {
+            id: member.id.to_string(),
+            name: member.name,
+            datacentre: member.datacentre,
+            rack: member.rack,
+            peer_address: member.peer_address,
+            client_address: member.client_address,
+        });
+        self.record.cluster = Some(ClusterRecord {
+            name: cluster,
+            epoch: view.epoch,
+            sealed: view.sealed,
+            replication_factor: view.replication_factor,
+            members: members.collect(),
+        });
+        self.save()
+    }
+
+    fn save(&self) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(&self.record).map_err(io::Error::other)?;
+        self.disk.replace(&self.path, text.as_bytes())
+    }
+}
+
+fn take_lock(directory: &Path) -> Result<File, DataDirectoryError> {
+    let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
+    let file = File::create(directory.join("LOCK")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(DataDirectoryError::InUse(directory.to_owned()))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn new_record(name: Option<&str>, shards: u16) -> io::Result<Record> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let id = NodeId(u128::from_le_bytes(bytes)).to_string();
+    let name = name.map_or_else(|| format!("node-{}", &id[..8]), str::to_owned);
+    Ok(Record { format: FORMAT, id, name, incarnation: 1, shards, generation: 1, cluster: None })
+}
+
+fn parse(contents: &[u8]) -> Result<Record, String> {
+    let record: Record = serde_json::from_slice(contents).map_err(|error| error.to_string())?;
+    if record.format != FORMAT {
+        return Err(format!("format {} instead of {FORMAT}", record.format));
+    }
+    parse_id(&record.id).ok_or("its id is no id")?;
+    Ok(record)
+}
+
+fn parse_id(text: &str) -> Option<NodeId> {
+    u128::from_str_radix(text, 16).ok().map(NodeId)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_store::disk::SimulatedDisk;
+
+    use super::*;
+
+    fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
+        Identity::open(Arc::new(disk.clone()), Path::new("/data"), false, name, 2)
+    }
+
+    #[test]
+    fn an_identity_stays_and_its_incarnation_rises() {
+        let disk = SimulatedDisk::new();
+        let first = open(&disk, Some("a")).expect("opens");
+        let second = open(&disk, None).expect("opens");
+        assert_eq!((first.id(), first.name()), (second.id(), "a"));
+        assert_eq!(second.incarnation(), first.incarnation() + 1);
+    }
+
+    #[test]
+    fn another_nodes_directory_is_refused() {
+        let disk = SimulatedDisk::new();
+        open(&disk, Some("a")).expect("opens");
+        let error = open(&disk, Some("b")).expect_err("belongs to a");
+        assert!(error.to_string().contains("belongs to node 'a'"), "{error}");
+    }
+
+    #[test]
+    fn what_the_membership_remembers_round_trips() {
+        let disk = SimulatedDisk::new();
+        let mut identity = open(&disk, Some("a")).expect("opens");
+        assert_eq!(identity.persisted(), None);
+        let member = Member {
+            id: identity.id(),
+            name: "a".into(),
+            datacentre: "dc1".into(),
+            rack: "r1".into(),
+            peer_address: "h:1".into(),
+            client_address: "h:2".into(),
+        };
+        let view = View { epoch: 1, sealed: true, replication_factor: 3, members: vec![member] };
+        let persisted = Persisted { cluster: "c".into(), view };
+        identity.persist(persisted.clone()).expect("saved");
+        assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+    }
+
+    #[test]
+    fn a_damaged_identity_is_refused() {
+        let disk = SimulatedDisk::new();
+        disk.replace(Path::new("/data/node.json"), b"{").expect("written");
+        assert!(matches!(open(&disk, None), Err(DataDirectoryError::Damaged { .. })));
+    }
+}

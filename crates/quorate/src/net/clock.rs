@@ -1,0 +1,31 @@
+//! The only place that reads the clocks.
+
+use std::time::{Instant as SystemInstant, SystemTime, UNIX_EPOCH};
+
+use quorate_cluster::time::Instant;
+
+use crate::shard::Now;
+
+/// Both clocks of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: SystemInstant,
+}
+
+impl Clock {
+    /// A clock whose monotonic side starts now.
+    pub(crate) fn start() -> Self {
+        Self { start: SystemInstant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Now { monotonic: Instant::from_micros(micros), wall_ms: wall_ms() }
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn wall_ms() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}

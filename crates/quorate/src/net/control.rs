@@ -1,0 +1,335 @@
+//! The control thread: membership, apart from the data path.
+//!
+//! It has its own links, so that forming and sealing a cluster never waits behind data, and it is
+//! the only one that writes the node's identity to disk.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use quorate_cluster::{
+    membership::{Event, LinkId, Membership, Output, Standing},
+    topology::Topology,
+};
+use quorate_proto::{NodeId, frame, message::Message};
+use slab::Slab;
+
+use super::{
+    clock::Clock,
+    connection::{Connection, ReadEnd},
+    mailbox::Mailbox,
+    shard_loop::{Directory, WAKE},
+};
+use crate::{identity::Identity, limits::READ_BUFFER_LENGTH, shard::{Mail, Now}};
+
+/// The shard number that membership links carry in their introduction.
+pub(crate) const CONTROL_SHARD: u16 = u16::MAX;
+
+const FIRST_CONNECTION: usize = WAKE.0 + 1;
+
+/// What the control thread is told.
+#[derive(Debug)]
+pub(crate) enum ControlMail {
+    /// An accepted socket whose peer introduced itself for membership, with what was read.
+    Socket { socket: TcpStream, input: Vec<u8> },
+    /// A first write waits for the seal.
+    SealWanted,
+    /// Stop.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Incoming,
+    Outgoing { connecting: bool },
+}
+
+#[derive(Debug)]
+struct Link {
+    id: LinkId,
+    direction: Direction,
+    connection: Connection,
+    input: BytesMut,
+    introduced: bool,
+    closing: bool,
+}
+
+pub(crate) struct Control {
+    membership: Membership,
+    identity: Identity,
+    poll: Poll,
+    clock: Clock,
+    directory: Directory,
+    mailbox: Arc<Mailbox<ControlMail>>,
+    links: Slab<Link>,
+    outgoing: HashMap<u64, usize>,
+    me: NodeId,
+    scratch: Vec<u8>,
+}
+
+impl Control {
+    pub(crate) fn new(
+        membership: Membership,
+        identity: Identity,
+        poll: Poll,
+        clock: Clock,
+        directory: Directory,
+    ) -> Self {
+        Self {
+            me: membership.me(),
+            membership,
+            identity,
+            poll,
+            clock,
+            mailbox: Arc::clone(&directory.control),
+            directory,
+            links: Slab::new(),
+            outgoing: HashMap::new(),
+            scratch: vec![0; READ_BUFFER_LENGTH],
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        let mut mail = Vec::new();
+        loop {
+            let now = self.clock.now();
+            self.service(now)?;
+            let wait = self.membership.poll_timeout().map_or(Duration::from_secs(1), |at| {
+                at.since(now.monotonic)
+            });
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = self.clock.now();
+            for event in &events {
+                if let Some(key) = event.token().0.checked_sub(FIRST_CONNECTION) {
+                    self.handle_event(now, key, event.is_writable());
+                }
+            }
+            self.mailbox.take(&mut mail);
+            for message in mail.drain(..) {
+                match message {
+                    ControlMail::Socket { socket, input } => self.accept(now, socket, &input),
+                    ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
+                    ControlMail::Stop => return Ok(()),
+                }
+            }
+            self.membership.handle_timeout(now.monotonic);
+        }
+    }
+
+    fn accept(&mut self, now: Now, socket: TcpStream, input: &[u8]) {
+        let connection = Connection::new(socket);
+        if let Some(key) = self.register(connection, Direction::Incoming, None) {
+            self.links[key].input.extend_from_slice(input);
+            self.handle_input(now, key);
+        }
+    }
+
+    fn register(
+        &mut self,
+        mut connection: Connection,
+        direction: Direction,
+        id: Option<LinkId>,
+    ) -> Option<usize> {
+        let entry = self.links.vacant_entry();
+        let key = entry.key();
+        let token = Token(key + FIRST_CONNECTION);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut connection.socket, token, interest).ok()?;
+        entry.insert(Link {
+            id: id.unwrap_or(LinkId(key as u64)),
+            direction,
+            connection,
+            input: BytesMut::new(),
+            introduced: false,
+            closing: false,
+        });
+        Some(key)
+    }
+
+    fn handle_event(&mut self, now: Now, key: usize, writable: bool) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if writable {
+            if link.direction == (Direction::Outgoing { connecting: true }) {
+                if link.connection.socket.peer_addr().is_err() {
+                    return self.close(now, key);
+                }
+                link.direction = Direction::Outgoing { connecting: false };
+                self.membership.handle_connected(link.id);
+            }
+            if self.links[key].connection.flush().is_err() {
+                return self.close(now, key);
+            }
+        }
+        let link = &mut self.links[key];
+        let end = link.connection.read(&mut self.scratch, &mut link.input);
+        self.handle_input(now, key);
+        if !matches!(end, Ok(ReadEnd::Drained | ReadEnd::More)) {
+            self.close(now, key);
+        }
+    }
+
+    fn handle_input(&mut self, now: Now, key: usize) {
+        while let Some(link) = self.links.get_mut(key) {
+            let frame = match frame::decode(&mut link.input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a membership link is closed");
+                    return self.close(now, key);
+                }
+            };
+            let (id, monotonic) = (link.id, now.monotonic);
+            match (link.direction, frame.message) {
+                (Direction::Outgoing { .. }, message) => {
+                    self.membership.handle_response(monotonic, id, message);
+                }
+                (Direction::Incoming, Message::Hello(hello)) if !link.introduced => {
+                    link.introduced = true;
+                    self.membership.handle_hello(monotonic, id, frame.correlation, &hello);
+                }
+                (Direction::Incoming, message) => {
+                    self.membership.handle_request(monotonic, id, frame.correlation, message);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, now: Now, key: usize) {
+        let Some(link) = self.links.try_remove(key) else { return };
+        link.connection.close();
+        match link.direction {
+            Direction::Incoming => self.membership.handle_incoming_closed(link.id),
+            Direction::Outgoing { .. } => {
+                self.outgoing.remove(&link.id.0);
+                self.membership.handle_closed(now.monotonic, link.id);
+            }
+        }
+    }
+
+    /// Does what the membership asks for, in order.
+    fn service(&mut self, now: Now) -> io::Result<()> {
+        while let Some(output) = self.membership.poll_output() {
+            match output {
+                Output::Dial { link, address } => self.dial(now, link, &address),
+                Output::Hangup { link } => {
+                    if let Some(key) = self.outgoing.remove(&link.0) {
+                        self.links.remove(key).connection.close();
+                    }
+                }
+                Output::Send { link, message } => {
+                    if let Some(&key) = self.outgoing.get(&link.0) {
+                        self.send(now, key, 0, &message);
+                    }
+                }
+                Output::Respond { link, correlation, message } => {
+                    let key = link.0 as usize;
+                    if self.links.contains(key) {
+                        self.send(now, key, correlation, &message);
+                    }
+                }
+                Output::CloseIncoming { link } => {
+                    if let Some(link) = self.links.try_remove(link.0 as usize) {
+                        link.connection.close();
+                    }
+                }
+                Output::Persist(persisted) => self.identity.persist(persisted)?,
+                Output::Topology(view) => self.publish(&view),
+                Output::Sealed => tracing::info!("the member list is sealed: data may be written"),
+                Output::Event(event) => {
+                    report(&event);
+                    self.give_up_when_refused(&event)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that the cluster will never admit must not go on and found one of its own.
+    fn give_up_when_refused(&self, event: &Event) -> io::Result<()> {
+        match event {
+            Event::RefusedBy { text, transient: false, .. }
+                if self.membership.standing() != Standing::Sealed =>
+            {
+                Err(io::Error::other(format!("refused by the cluster: {text}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn dial(&mut self, now: Now, link: LinkId, address: &str) {
+        use std::net::ToSocketAddrs as _;
+        let resolved: Option<SocketAddr> =
+            address.to_socket_addrs().ok().and_then(|mut found| found.next());
+        let key = resolved.and_then(|address| TcpStream::connect(address).ok()).and_then(|socket| {
+            let direction = Direction::Outgoing { connecting: true };
+            self.register(Connection::new(socket), direction, Some(link))
+        });
+        match key {
+            Some(key) => {
+                self.outgoing.insert(link.0, key);
+            }
+            None => self.membership.handle_closed(now.monotonic, link),
+        }
+    }
+
+    fn send(&mut self, now: Now, key: usize, correlation: u64, message: &Message) {
+        let mut frame = Vec::new();
+        frame::encode(&mut frame, self.membership.view().epoch, correlation, message);
+        let link = &mut self.links[key];
+        link.connection.push(&mut frame);
+        if link.connection.flush().is_err() || link.closing {
+            self.close(now, key);
+        }
+    }
+
+    fn publish(&self, view: &quorate_proto::message::View) {
+        match Topology::new(view, self.me) {
+            Ok(topology) => {
+                let topology = Arc::new(topology);
+                for shard in self.directory.shards.iter() {
+                    shard.send(Mail::Topology { topology: Arc::clone(&topology) });
+                }
+            }
+            Err(error) => tracing::error!(%error, "the member list is no topology"),
+        }
+    }
+}
+
+fn report(event: &Event) {
+    match event {
+        Event::Joined { member } => {
+            tracing::info!(name = %member.name, address = %member.peer_address, "a node joined");
+        }
+        Event::Changed { member } => {
+            tracing::info!(name = %member.name, address = %member.peer_address, "a node changed");
+        }
+        Event::Refused { name, address, reason } => {
+            tracing::warn!(%name, %address, %reason, "refused a node");
+        }
+        Event::RefusedBy { target, text, transient: true } => {
+            tracing::info!(?target, %text, "not admitted yet");
+        }
+        Event::RefusedBy { target, text, transient: false } => {
+            tracing::error!(?target, %text, "refused by the cluster");
+        }
+        Event::Promising { members } => {
+            tracing::info!(members, "sealing the member list for the first write");
+        }
+        Event::Conflict(reason) => tracing::error!(%reason, "member lists do not go together"),
+        Event::SeedMissing { address } => {
+            tracing::warn!(%address, "a seed did not answer; going on without what it may know");
+        }
+        other => tracing::info!(?other, "membership"),
+    }
+}

@@ -1,0 +1,44 @@
+//! How threads reach a shard: a queue and a bell.
+
+use std::sync::{Mutex, PoisonError};
+
+use mio::Waker;
+
+/// A queue of messages to one event loop.
+#[derive(Debug)]
+pub(crate) struct Mailbox<M> {
+    queue: Mutex<Vec<M>>,
+    waker: Waker,
+}
+
+impl<M> Mailbox<M> {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { queue: Mutex::new(Vec::new()), waker }
+    }
+
+    /// Delivers a message.
+    pub(crate) fn send(&self, message: M) {
+        self.send_all(&mut vec![message]);
+    }
+
+    /// Delivers all messages of a turn at once.
+    pub(crate) fn send_all(&self, messages: &mut Vec<M>) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let asleep = queue.is_empty();
+        queue.append(messages);
+        drop(queue);
+        // Whoever finds the queue filled has been woken already. A loop that is gone needs none.
+        if asleep {
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Takes everything that has arrived, into an empty `messages`.
+    pub(crate) fn take(&self, messages: &mut Vec<M>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *queue, messages);
+    }
+}

@@ -1,0 +1,572 @@
+//! The event loop of a shard: one thread, its sockets, and the turn.
+//!
+//! A turn reads what has arrived and handles it, writes the log once, and only then sends. So a
+//! reply never leaves before what it promises is with the operating system, and the writes of a
+//! turn share one system call, whoever they came from.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc::Sender},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use futures_channel::oneshot;
+use mio::{
+    Events, Interest, Poll, Token,
+    net::{TcpListener, TcpStream},
+};
+use quorate_cluster::{
+    membership::{DialerOutput, LinkId},
+    time::Instant,
+};
+use quorate_proto::{
+    frame,
+    message::Message,
+    resp::reply,
+};
+use slab::Slab;
+
+use super::{
+    clock::Clock,
+    connection::{Connection, ReadEnd},
+    control::{CONTROL_SHARD, ControlMail},
+    mailbox::Mailbox,
+    syncer::SyncOrder,
+};
+use crate::{
+    limits,
+    shard::{About, EmbeddedAction, EmbeddedCommand, Mail, Now, Shard},
+};
+
+/// How long a shard that stops waits for requests under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+const CLIENTS: Token = Token(0);
+const PEERS: Token = Token(1);
+pub(crate) const WAKE: Token = Token(2);
+const FIRST_CONNECTION: usize = 3;
+
+/// How shards and the control thread are reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    pub(crate) shards: Arc<Vec<Arc<Mailbox<Mail>>>>,
+    pub(crate) control: Arc<Mailbox<ControlMail>>,
+}
+
+/// What a connection is for.
+#[derive(Debug)]
+enum Role {
+    /// A client.
+    Client { session: usize },
+    /// A peer that has not introduced itself yet.
+    Arriving { address: SocketAddr },
+    /// A peer's requests.
+    Incoming { link: LinkId },
+    /// This shard's requests to a peer; until it stands, the socket is still connecting.
+    Outgoing { link: LinkId, connecting: bool },
+}
+
+#[derive(Debug)]
+struct Peer {
+    connection: Connection,
+    role: Role,
+    /// Bytes read and not parsed, except for clients, whose session has them.
+    input: BytesMut,
+}
+
+/// An in-process client: its session, and who waits for its replies, in order.
+#[derive(Debug)]
+struct Embedded {
+    session: usize,
+    waiting: std::collections::VecDeque<oneshot::Sender<bytes::Bytes>>,
+}
+
+pub(crate) struct ShardLoop {
+    shard: Shard,
+    poll: Poll,
+    clock: Clock,
+    clients: TcpListener,
+    peers: TcpListener,
+    connections: Slab<Peer>,
+    /// The connection of each session of a remote client.
+    by_session: HashMap<usize, usize>,
+    by_outgoing: HashMap<u64, usize>,
+    by_incoming: HashMap<u64, usize>,
+    embedded: HashMap<u64, Embedded>,
+    embedded_by_session: HashMap<usize, u64>,
+    mailbox: Arc<Mailbox<Mail>>,
+    directory: Directory,
+    syncer: Sender<SyncOrder>,
+    /// Connections with more to read than one turn allows.
+    unread: Vec<usize>,
+    scratch: Vec<u8>,
+    stopping: Option<Instant>,
+}
+
+/// What a shard's loop is made of.
+pub(crate) struct Parts {
+    pub(crate) shard: Shard,
+    pub(crate) poll: Poll,
+    pub(crate) clock: Clock,
+    pub(crate) clients: TcpListener,
+    pub(crate) peers: TcpListener,
+    pub(crate) directory: Directory,
+    pub(crate) syncer: Sender<SyncOrder>,
+}
+
+impl ShardLoop {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let Parts { shard, poll, clock, mut clients, mut peers, directory, syncer } = parts;
+        poll.registry().register(&mut clients, CLIENTS, Interest::READABLE)?;
+        poll.registry().register(&mut peers, PEERS, Interest::READABLE)?;
+        let mailbox = Arc::clone(&directory.shards[usize::from(shard.id)]);
+        Ok(Self {
+            shard,
+            poll,
+            clock,
+            clients,
+            peers,
+            connections: Slab::new(),
+            by_session: HashMap::new(),
+            by_outgoing: HashMap::new(),
+            by_incoming: HashMap::new(),
+            embedded: HashMap::new(),
+            embedded_by_session: HashMap::new(),
+            mailbox,
+            directory,
+            syncer,
+            unread: Vec::new(),
+            scratch: vec![0; limits::READ_BUFFER_LENGTH],
+            stopping: None,
+        })
+    }
+
+    /// Runs until the shard is told to stop. Everything acknowledged is on disk afterwards.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut mail = Vec::new();
+        loop {
+            let now = self.clock.now();
+            let wait = self.shard.poll_timeout().since(now.monotonic);
+            let wait = if self.unread.is_empty() { wait } else { Duration::ZERO };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            let now = self.clock.now();
+            self.shard.begin_turn(now);
+            for event in &events {
+                self.handle_event(now, event);
+            }
+            for key in std::mem::take(&mut self.unread) {
+                self.readable(now, key);
+            }
+            self.mailbox.take(&mut mail);
+            for message in mail.drain(..) {
+                self.handle_mail(now, message);
+            }
+            if self.shard.poll_timeout() <= now.monotonic {
+                self.shard.handle_timeout(now);
+            }
+            self.finish_turn(now);
+            if self.has_stopped(now) {
+                return self.shard.storage.close().map_err(io::Error::other);
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Now, event: &mio::event::Event) {
+        match event.token() {
+            CLIENTS => self.accept_clients(now),
+            PEERS => self.accept_peers(),
+            WAKE => {}
+            Token(token) => {
+                let key = token - FIRST_CONNECTION;
+                if event.is_writable() {
+                    self.writable(now, key);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    self.readable(now, key);
+                }
+            }
+        }
+    }
+
+    fn accept_clients(&mut self, now: Now) {
+        while let Ok((socket, address)) = self.clients.accept() {
+            if self.stopping.is_some() {
+                continue;
+            }
+            let mut connection = Connection::new(socket);
+            if self.shard.sessions.len() >= limits::SESSIONS_MAX {
+                connection.push(&mut b"-ERR max number of clients reached\r\n".to_vec());
+                let _ = connection.flush();
+                continue;
+            }
+            let local = connection.socket.local_addr();
+            let session = self.shard.open_session(About {
+                address: address.to_string(),
+                local_address: local.map(|local| local.to_string()).unwrap_or_default(),
+                connected_ms: now.wall_ms,
+                active_ms: now.wall_ms,
+                ..About::default()
+            });
+            match self.register(connection, Role::Client { session }, BytesMut::new()) {
+                Some(key) => {
+                    self.by_session.insert(session, key);
+                    self.readable(now, key);
+                }
+                None => {
+                    self.shard.sessions.remove(session);
+                }
+            }
+        }
+    }
+
+    fn accept_peers(&mut self) {
+        while let Ok((socket, address)) = self.peers.accept() {
+            if self.stopping.is_none() && self.connections.len() < limits::SESSIONS_MAX * 2 {
+                self.register(Connection::new(socket), Role::Arriving { address }, BytesMut::new());
+            }
+        }
+    }
+
+    fn register(
+        &mut self,
+        mut connection: Connection,
+        role: Role,
+        input: BytesMut,
+    ) -> Option<usize> {
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        let token = Token(key + FIRST_CONNECTION);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut connection.socket, token, interest) {
+            tracing::warn!(%error, "a connection could not be registered");
+            return None;
+        }
+        entry.insert(Peer { connection, role, input });
+        Some(key)
+    }
+
+    /// A socket has bytes, or is closed.
+    fn readable(&mut self, now: Now, key: usize) {
+        let Some(peer) = self.connections.get_mut(key) else { return };
+        let input = match peer.role {
+            Role::Client { session } => match self.shard.sessions.get_mut(session) {
+                Some(session) => &mut session.input,
+                None => return,
+            },
+            Role::Outgoing { connecting: true, .. } => return,
+            _ => &mut peer.input,
+        };
+        let end = match peer.connection.read(&mut self.scratch, input) {
+            Ok(end) => end,
+            Err(_) => ReadEnd::Closed,
+        };
+        if end == ReadEnd::More {
+            self.unread.push(key);
+        }
+        if end != ReadEnd::Closed || !input.is_empty() {
+            self.handle_input(now, key);
+        }
+        if end == ReadEnd::Closed {
+            self.close(now, key);
+        }
+    }
+
+    /// Handles what was read on a connection.
+    fn handle_input(&mut self, now: Now, key: usize) {
+        let peer = &mut self.connections[key];
+        let outcome = match peer.role {
+            Role::Client { session } => {
+                if self.stopping.is_none() {
+                    self.shard.session_input(now, session);
+                }
+                Ok(())
+            }
+            Role::Arriving { address } => return self.introduce(now, key, address),
+            Role::Incoming { link } => self.shard.incoming_input(now, link, &mut peer.input),
+            Role::Outgoing { link, .. } => self.shard.link_input(now, link, &mut peer.input),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a link to another node is closed");
+            self.close(now, key);
+        }
+    }
+
+    /// A peer's first frame tells which shard its link is for.
+    fn introduce(&mut self, now: Now, key: usize, address: SocketAddr) {
+        let mut first = self.connections[key].input.clone();
+        let hello = match frame::decode(&mut first) {
+            Ok(None) => return,
+            Ok(Some(frame::Frame { message: Message::Hello(hello), .. })) => hello,
+            Ok(Some(_)) | Err(_) => {
+                tracing::warn!(%address, "a stranger at the peer port did not introduce itself");
+                return self.close(now, key);
+            }
+        };
+        let shards = self.directory.shards.len() as u16;
+        if hello.shard != CONTROL_SHARD && hello.shard % shards == self.shard.id {
+            let link = self.shard.accept_link();
+            self.connections[key].role = Role::Incoming { link };
+            self.by_incoming.insert(link.0, key);
+            return self.handle_input(now, key);
+        }
+        let mut peer = self.connections.remove(key);
+        if self.poll.registry().deregister(&mut peer.connection.socket).is_err() {
+            return;
+        }
+        let (socket, input) = (peer.connection.socket, peer.input.to_vec());
+        if hello.shard == CONTROL_SHARD {
+            self.directory.control.send(ControlMail::Socket { socket, input });
+        } else {
+            let owner = usize::from(hello.shard % shards);
+            self.directory.shards[owner].send(Mail::Socket { socket, address, input });
+        }
+    }
+
+    /// A socket takes bytes again, or is connected.
+    fn writable(&mut self, now: Now, key: usize) {
+        let Some(peer) = self.connections.get_mut(key) else { return };
+        if let Role::Outgoing { link, connecting } = &mut peer.role
+            && *connecting
+        {
+            if peer.connection.socket.peer_addr().is_err() {
+                return self.close(now, key);
+            }
+            *connecting = false;
+            let mut hello = self.shard.link_opened(*link);
+            peer.connection.push(&mut hello);
+        }
+        if self.connections[key].connection.flush().is_err() {
+            self.close(now, key);
+        }
+    }
+
+    fn close(&mut self, now: Now, key: usize) {
+        let Some(peer) = self.connections.try_remove(key) else { return };
+        peer.connection.close();
+        match peer.role {
+            Role::Client { session } => {
+                self.by_session.remove(&session);
+                self.shard.sessions.try_remove(session);
+            }
+            Role::Arriving { .. } => {}
+            Role::Incoming { link } => {
+                self.by_incoming.remove(&link.0);
+                self.shard.incoming_closed(link);
+            }
+            Role::Outgoing { link, .. } => {
+                self.by_outgoing.remove(&link.0);
+                self.shard.link_closed(now, link);
+            }
+        }
+    }
+
+    fn handle_mail(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Synced(result) => {
+                let sequence = self.shard.storage.sync_ended(&result);
+                self.shard.handle_durable(now, sequence);
+            }
+            Mail::Socket { socket, address, input } => {
+                let role = Role::Arriving { address };
+                let input = BytesMut::from(&input[..]);
+                if let Some(key) = self.register(Connection::new(socket), role, input) {
+                    self.introduce(now, key, address);
+                }
+            }
+            Mail::Embedded(command) => self.embedded_command(now, command),
+            Mail::Stop => self.stopping = Some(now.monotonic + STOP_PATIENCE),
+            mail => self.shard.handle_mail(now, mail),
+        }
+    }
+
+    fn embedded_command(&mut self, now: Now, command: EmbeddedCommand) {
+        let EmbeddedCommand { client, command } = command;
+        match command {
+            EmbeddedAction::Run(command, waiter) => {
+                let shard = &mut self.shard;
+                let embedded = self.embedded.entry(client).or_insert_with(|| {
+                    let about = About {
+                        address: "in-process".into(),
+                        connected_ms: now.wall_ms,
+                        ..About::default()
+                    };
+                    let session = shard.open_session(about);
+                    self.embedded_by_session.insert(session, client);
+                    Embedded { session, waiting: Default::default() }
+                });
+                embedded.waiting.push_back(waiter);
+                let session = &mut shard.sessions[embedded.session];
+                session.input.extend_from_slice(command.frame());
+                shard.session_input(now, embedded.session);
+            }
+            EmbeddedAction::Close => {
+                if let Some(embedded) = self.embedded.remove(&client) {
+                    self.embedded_by_session.remove(&embedded.session);
+                    self.shard.sessions.try_remove(embedded.session);
+                }
+            }
+        }
+    }
+
+    /// Writes the log, then sends everything of this turn.
+    fn finish_turn(&mut self, now: Now) {
+        self.dial(now);
+        if let Err(error) = self.shard.storage.write() {
+            tracing::error!(%error, "the log cannot be written; writes are refused from now on");
+            self.drop_unacknowledged(now);
+        }
+        let second_passed = self.shard.take_second();
+        if let Some(job) = self.shard.storage.due_sync(second_passed) {
+            let _ = self.syncer.send((job, Some(Arc::clone(&self.mailbox))));
+        }
+        if second_passed {
+            for job in self.shard.storage.hint_syncs() {
+                let _ = self.syncer.send((job, None));
+            }
+        }
+        for (shard, mail) in self.shard.outbox.iter_mut().enumerate() {
+            self.directory.shards[shard].send_all(mail);
+        }
+        if self.shard.take_seal_wanted() {
+            self.directory.control.send(ControlMail::SealWanted);
+        }
+        self.flush_sessions(now);
+        self.flush_links(now);
+    }
+
+    /// Opens and closes outgoing links.
+    fn dial(&mut self, now: Now) {
+        while let Some(output) = self.shard.poll_dialer() {
+            match output {
+                DialerOutput::Dial { link, address } => {
+                    let socket = resolve(&address).and_then(TcpStream::connect);
+                    let role = Role::Outgoing { link, connecting: true };
+                    let key = socket.ok().and_then(|socket| {
+                        self.register(Connection::new(socket), role, BytesMut::new())
+                    });
+                    match key {
+                        Some(key) => {
+                            self.by_outgoing.insert(link.0, key);
+                        }
+                        None => self.shard.link_closed(now, link),
+                    }
+                }
+                DialerOutput::Hangup { link } => {
+                    if let Some(key) = self.by_outgoing.remove(&link.0) {
+                        let peer = self.connections.remove(key);
+                        peer.connection.close();
+                        self.shard.link_closed(now, link);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing of this turn is on disk for certain: whoever waits for it finds out by a closed
+    /// connection, which promises nothing.
+    fn drop_unacknowledged(&mut self, now: Now) {
+        for session in std::mem::take(&mut self.shard.dirty_sessions) {
+            if let Some(session) = self.shard.sessions.get_mut(session) {
+                session.replies.ready.clear();
+                session.closing = true;
+            }
+            if let Some(key) = self.by_session.get(&session) {
+                self.close(now, *key);
+            }
+        }
+        let links: Vec<usize> =
+            self.by_incoming.values().chain(self.by_outgoing.values()).copied().collect();
+        links.into_iter().for_each(|key| self.close(now, key));
+    }
+
+    fn flush_sessions(&mut self, now: Now) {
+        let mut dirty = std::mem::take(&mut self.shard.dirty_sessions);
+        dirty.sort_unstable();
+        dirty.dedup();
+        for &session in &dirty {
+            if let Some(&key) = self.by_session.get(&session) {
+                self.flush_session(now, session, key);
+            } else if let Some(&client) = self.embedded_by_session.get(&session) {
+                self.flush_embedded(session, client);
+            }
+        }
+        dirty.clear();
+        self.shard.dirty_sessions = dirty;
+    }
+
+    fn flush_session(&mut self, now: Now, session: usize, key: usize) {
+        let Some(state) = self.shard.sessions.get_mut(session) else { return };
+        let connection = &mut self.connections[key].connection;
+        connection.push(&mut state.replies.ready);
+        let closing = state.closing && state.replies.waiting() == 0;
+        let failed = connection.flush().is_err();
+        let clogged = connection.waiting() > limits::SESSION_OUTPUT_MAX;
+        if clogged {
+            tracing::warn!(client = %state.about.address, "a client does not read; disconnected");
+        }
+        if failed || clogged || (closing && connection.waiting() == 0) {
+            self.close(now, key);
+        }
+    }
+
+    /// Hands complete replies to those who wait for them.
+    fn flush_embedded(&mut self, session: usize, client: u64) {
+        let Some(state) = self.shard.sessions.get_mut(session) else { return };
+        let Some(embedded) = self.embedded.get_mut(&client) else { return };
+        let ready = &mut state.replies.ready;
+        let mut start = 0;
+        while let Ok(Some(length)) = reply::skip(&ready[start..]) {
+            let reply = bytes::Bytes::copy_from_slice(&ready[start..start + length]);
+            start += length;
+            if let Some(waiter) = embedded.waiting.pop_front() {
+                // A caller that has gone away does not want its reply.
+                let _ = waiter.send(reply);
+            }
+        }
+        ready.drain(..start);
+    }
+
+    fn flush_links(&mut self, now: Now) {
+        let mut broken = Vec::new();
+        for link in self.shard.outgoing_output() {
+            let Some(&key) = self.by_outgoing.get(&link.link.0) else { continue };
+            let connection = &mut self.connections[key].connection;
+            connection.push(&mut link.output);
+            if connection.flush().is_err() || Shard::check_clogged(connection.waiting()).is_err() {
+                broken.push(key);
+            }
+        }
+        for link in self.shard.incoming_with_output() {
+            let Some(&key) = self.by_incoming.get(&link.0) else { continue };
+            let (mut output, closing) = self.shard.incoming_output(link);
+            let connection = &mut self.connections[key].connection;
+            connection.push(&mut output);
+            let failed = connection.flush().is_err();
+            if failed || closing || Shard::check_clogged(connection.waiting()).is_err() {
+                broken.push(key);
+            }
+        }
+        broken.into_iter().for_each(|key| self.close(now, key));
+    }
+
+    /// Whether the shard was told to stop and nothing is under way any more.
+    fn has_stopped(&self, now: Now) -> bool {
+        let Some(deadline) = self.stopping else { return false };
+        let idle = self.shard.is_idle()
+            && self.connections.iter().all(|(_, peer)| peer.connection.waiting() == 0);
+        idle || now.monotonic >= deadline
+    }
+}
+
+fn resolve(address: &str) -> io::Result<SocketAddr> {
+    use std::net::ToSocketAddrs as _;
+    let mut found = address.to_socket_addrs()?;
+    found.next().ok_or_else(|| io::Error::other("the name has no address"))
+}

@@ -1,0 +1,108 @@
+//! What the shards and threads of one node share.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use quorate_cluster::topology::Topology;
+use quorate_proto::Origin;
+use quorate_store::disk::Disk;
+
+use crate::{config::Settings, shard::Figures};
+
+/// One node: its settings and identity, and the figures that its shards publish.
+pub(crate) struct Node {
+    pub(crate) settings: Settings,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Where everything durable is.
+    pub(crate) directory: PathBuf,
+    /// Raised at every start.
+    pub(crate) incarnation: u16,
+    /// When the process started, in milliseconds since the Unix epoch.
+    pub(crate) started_ms: u64,
+    /// Whether this node starts with data, or with a promise that data may rest on.
+    pub(crate) data_may_exist: bool,
+    figures: Vec<Mutex<Figures>>,
+    next_client_id: AtomicU64,
+}
+
+impl Node {
+    pub(crate) fn new(
+        settings: Settings,
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        incarnation: u16,
+        started_ms: u64,
+        data_may_exist: bool,
+    ) -> Self {
+        let figures = (0..settings.shards).map(|_| Mutex::default()).collect();
+        let next_client_id = AtomicU64::new(1);
+        Self {
+            settings,
+            disk,
+            directory,
+            incarnation,
+            started_ms,
+            data_may_exist,
+            figures,
+            next_client_id,
+        }
+    }
+
+    /// A number that no other client of this process has or had.
+    pub(crate) fn next_client_id(&self) -> u64 {
+        self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The origin of the stamps that this process issues as a member of `topology`.
+    pub(crate) fn origin(&self, topology: &Topology) -> Origin {
+        Origin::new(topology.me().0, self.incarnation)
+    }
+
+    /// Where a shard keeps its hints.
+    pub(crate) fn hint_directory(&self, shard: u16) -> PathBuf {
+        self.directory.join(format!("hints-{shard}"))
+    }
+
+    /// Publishes a shard's figures.
+    pub(crate) fn publish(&self, shard: u16, figures: Figures) {
+        let mut published =
+            self.figures[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner);
+        *published = figures;
+    }
+
+    /// The figures of all shards together, each at most a moment old.
+    pub(crate) fn figures(&self) -> Figures {
+        let mut total = Figures { ready: true, ..Figures::default() };
+        for (index, figures) in self.figures.iter().enumerate() {
+            let figures = *figures.lock().unwrap_or_else(PoisonError::into_inner);
+            total.keys += figures.keys;
+            total.expiring += figures.expiring;
+            total.expired += figures.expired;
+            total.clients += figures.clients;
+            total.commands += figures.commands;
+            total.in_flight += figures.in_flight;
+            total.log_bytes += figures.log_bytes;
+            total.hint_bytes += figures.hint_bytes;
+            total.ready &= figures.ready;
+            total.failed |= figures.failed;
+            for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
+                // A peer is up for the node when it is for all of its shards.
+                sum.0 = peer.0 && (sum.0 || index == 0);
+                sum.1 += peer.1;
+            }
+        }
+        total
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! The cluster as Redis Cluster clients see it.
+//!
+//! Every node serves every key, so redirections are never needed; what these replies are for is to
+//! let a client go straight to an owner. A slot is shown as belonging to its first live replica
+//! alone: clients attach one role to a node, and here every node is the first for some slots and
+//! not for others.
+
+use std::fmt::Write as _;
+
+use quorate_proto::{
+    NodeIndex, Slot,
+    message::Member,
+    resp::{Command, ReplyWriter, parse_integer},
+};
+
+use super::{Shard, session_commands::write_help};
+
+/// The port that cluster clients see as the bus port.
+fn split_address(address: &str) -> (&str, i64) {
+    match address.rsplit_once(':') {
+        Some((host, port)) => {
+            (host.trim_matches(['[', ']']), port.parse().unwrap_or_default())
+        }
+        None => (address, 0),
+    }
+}
+
+/// Neighbouring slots that are shown as belonging to one node.
+struct Range {
+    first: Slot,
+    last: Slot,
+    node: NodeIndex,
+}
+
+impl Shard {
+    pub(super) fn cluster(
+        &mut self,
+        writer: &mut ReplyWriter<'_>,
+        subcommand: &[u8],
+        command: &Command,
+    ) -> Result<(), String> {
+        match subcommand {
+            b"slots" => self.cluster_slots(writer),
+            b"shards" => self.cluster_shards(writer),
+            b"nodes" => writer.verbatim(&self.cluster_nodes()),
+            b"info" => writer.verbatim(&self.cluster_info()),
+            b"myid" => {
+                let topology = self.topology();
+                writer.text(&topology.member(topology.me()).id.to_cluster_id());
+            }
+            b"keyslot" => writer.integer(i64::from(Slot::of_key(command.arg(2)).number())),
+            _ => write_help(writer, "cluster"),
+        }
+        Ok(())
+    }
+
+    /// The ranges as they are now.
+    fn ranges(&self) -> Vec<Range> {
+        let topology = self.topology();
+        let up = |node: &NodeIndex| *node == topology.me() || self.peers.is_up(*node);
+        let mut ranges: Vec<Range> = Vec::new();
+        for range in topology.ranges() {
+            let preferred = range.replicas.iter().copied();
+            let Some(node) = preferred.clone().find(up).or(preferred.clone().next()) else {
+                continue;
+            };
+            match ranges.last_mut() {
+                Some(last) if last.node == node => last.last = range.last,
+                _ => ranges.push(Range { first: range.first, last: range.last, node }),
+            }
+        }
+        ranges
+    }
+
+    fn cluster_slots(&self, writer: &mut ReplyWriter<'_>) {
+        let ranges = self.ranges();
+        writer.array(ranges.len());
+        for range in ranges {
+            let member = self.topology().member(range.node);
+            let (host, port) = split_address(&member.client_address);
+            writer.array(3);
+            writer.integer(i64::from(range.first.number()));
+            writer.integer(i64::from(range.last.number()));
+            writer.array(4);
+            writer.text(host);
+            writer.integer(port);
+            writer.text(&member.id.to_cluster_id());
+            writer.array(0);
+        }
+    }
+
+    fn cluster_shards(&self, writer: &mut ReplyWriter<'_>) {
+        let ranges = self.ranges();
+        let topology = self.topology();
+        writer.array(topology.len());
+        for node in topology.nodes() {
+            let own: Vec<&Range> = ranges.iter().filter(|range| range.node == node).collect();
+            writer.map(2);
+            writer.text("slots");
+            writer.array(2 * own.len());
+            for range in own {
+                writer.integer(i64::from(range.first.number()));
+                writer.integer(i64::from(range.last.number()));
+            }
+            writer.text("nodes");
+            writer.array(1);
+            let up = node == topology.me() || self.peers.is_up(node);
+            write_shard_node(writer, topology.member(node), up);
+        }
+    }
+
+    fn cluster_nodes(&self) -> String {
+        let topology = self.topology();
+        let ranges = self.ranges();
+        let mut text = String::new();
+        for node in topology.nodes() {
+            let member = topology.member(node);
+            let (host, port) = split_address(&member.client_address);
+            let (_, bus) = split_address(&member.peer_address);
+            let me = if node == topology.me() { "myself," } else { "" };
+            let up = node == topology.me() || self.peers.is_up(node);
+            let state = if up { "connected" } else { "disconnected" };
+            let _ = write!(
+                text,
+                "{} {host}:{port}@{bus} {me}master - 0 0 {} {state}",
+                member.id.to_cluster_id(),
+                topology.epoch(),
+            );
+            for range in ranges.iter().filter(|range| range.node == node) {
+                let _ = match (range.first.number(), range.last.number()) {
+                    (first, last) if first == last => write!(text, " {first}"),
+                    (first, last) => write!(text, " {first}-{last}"),
+                };
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    fn cluster_info(&self) -> String {
+        let nodes = self.topology().len();
+        let epoch = self.topology().epoch();
+        [
+            "cluster_state:ok".to_owned(),
+            "cluster_slots_assigned:16384".into(),
+            "cluster_slots_ok:16384".into(),
+            "cluster_slots_pfail:0".into(),
+            "cluster_slots_fail:0".into(),
+            format!("cluster_known_nodes:{nodes}"),
+            format!("cluster_size:{nodes}"),
+            format!("cluster_current_epoch:{epoch}"),
+            format!("cluster_my_epoch:{epoch}"),
+            String::new(),
+        ]
+        .join("\r\n")
+    }
+}
+
+fn write_shard_node(writer: &mut ReplyWriter<'_>, member: &Member, up: bool) {
+    let (host, port) = split_address(&member.client_address);
+    writer.map(7);
+    writer.text("id");
+    writer.text(&member.id.to_cluster_id());
+    writer.text("port");
+    writer.integer(port);
+    writer.text("ip");
+    writer.text(host);
+    writer.text("endpoint");
+    writer.text(host);
+    writer.text("role");
+    writer.text("master");
+    writer.text("replication-offset");
+    writer.integer(0);
+    writer.text("health");
+    writer.text(if up { "online" } else { "fail" });
+}
+
+/// A slot number given by a client.
+pub(super) fn parse_slot(text: &[u8]) -> Result<Slot, String> {
+    let number = parse_integer(text).and_then(|number| u16::try_from(number).ok());
+    number.and_then(Slot::new).ok_or_else(|| "ERR Invalid slot".into())
+}

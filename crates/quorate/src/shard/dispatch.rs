@@ -1,0 +1,335 @@
+//! From a client's bytes to the place where each command runs.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_cluster::coordinator::Durability;
+use quorate_proto::{
+    Slot,
+    command::{self, Class, Routing, Spec, UnknownCommand},
+    resp::{Command, ReplyWriter, parse_integer},
+};
+
+use super::{
+    About, Now, Session, Shard, Waiter,
+    cluster_commands::parse_slot,
+    composite,
+    job::{Plan, Terms},
+    split::Split,
+    walk,
+};
+use crate::{config::SyncPolicy, limits};
+
+impl Shard {
+    /// A client has connected.
+    pub(crate) fn open_session(&mut self, about: About) -> usize {
+        let settings = &self.node.settings;
+        let levels = (settings.read_level, settings.write_level);
+        let id = self.node.next_client_id();
+        self.sessions.insert(Session::new(id, levels, settings.max_value_size, about))
+    }
+
+    /// Goes on with what a client has sent.
+    pub(crate) fn session_input(&mut self, now: Now, key: usize) {
+        self.resume(now, key);
+        self.service(now);
+        self.dirty_sessions.push(key);
+    }
+
+    pub(super) fn resume(&mut self, now: Now, key: usize) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Some(command) = session.held.take()
+        {
+            self.command(now, key, command);
+        }
+        loop {
+            let Some(session) = self.sessions.get_mut(key) else { return };
+            let waits = session.held.is_some()
+                || session.exclusive
+                || session.closing
+                || session.replies.waiting() >= limits::IN_FLIGHT_PER_SESSION_MAX;
+            if waits {
+                return;
+            }
+            match session.reader.next(&mut session.input) {
+                Ok(Some(command)) => self.command(now, key, command),
+                Ok(None) => return,
+                Err(error) => {
+                    session.replies.push(|out| {
+                        ReplyWriter::new(out, false).error(format_args!("ERR {error}"));
+                    });
+                    session.closing = true;
+                    session.input.clear();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Executes one command of a client, or sends it on its way.
+    pub(crate) fn command(&mut self, now: Now, key: usize, command: Command) {
+        self.commands += 1;
+        let spec = command::lookup(command.name()).filter(|spec| !spec.is_internal());
+        let Some(spec) = spec else {
+            return self.refuse(key, UnknownCommand(&command));
+        };
+        if let Err(error) = spec.check_arity(command.len()) {
+            return self.refuse(key, error);
+        }
+        let session = &mut self.sessions[key];
+        session.about.last_command = spec.name;
+        session.about.active_ms = now.wall_ms;
+        match spec.routing {
+            Routing::Session => self.session_command(now, key, spec, command),
+            Routing::Keyspace => self.keyspace_command(now, key, spec, command),
+            Routing::Key | Routing::Split(_) | Routing::Composite => {
+                self.keyed_command(now, key, spec, command);
+            }
+        }
+    }
+
+    pub(super) fn refuse(&mut self, key: usize, error: impl std::fmt::Display) {
+        let replies = &mut self.sessions[key].replies;
+        replies.push(|out| ReplyWriter::new(out, false).error(error));
+    }
+
+    fn keyed_command(&mut self, now: Now, key: usize, spec: &'static Spec, command: Command) {
+        let class = spec.class_of(&command);
+        let slot = match command::keys(spec, &command) {
+            Err(error) => return self.refuse(key, error),
+            Ok(mut keys) => match keys.next() {
+                // A keyless form such as OBJECT HELP can run anywhere.
+                None => Some(self.first_owned_slot()),
+                Some(first) => {
+                    let slot = Slot::of_key(first);
+                    keys.all(|key| Slot::of_key(key) == slot).then_some(slot)
+                }
+            },
+        };
+        if let Some(slot) = slot {
+            return self.single(now, key, slot, class, command);
+        }
+        let pairs = matches!(spec.name, "mset" | "msetnx");
+        if pairs && command.len().is_multiple_of(2) {
+            return self.refuse(key, format_args!(
+                "ERR wrong number of arguments for '{}' command",
+                spec.name
+            ));
+        }
+        let resp3 = self.sessions[key].resp3;
+        let plan: Option<Box<dyn Plan>> = match spec.routing {
+            Routing::Split(join) => {
+                let step = if pairs { 2 } else { 1 };
+                Some(Box::new(Split::new(&command, class, join, step)))
+            }
+            _ => composite::plan(&command, resp3),
+        };
+        match plan {
+            Some(plan) => self.exclusive(now, key, command, |_, _| plan),
+            // Options that the store answers with the right error.
+            None => {
+                let slot = Slot::of_key(command.arg(1));
+                self.single(now, key, slot, class, command);
+            }
+        }
+    }
+
+    /// A command whose keys are all in one slot.
+    fn single(&mut self, now: Now, key: usize, slot: Slot, class: Class, command: Command) {
+        let writes = class.writes();
+        if self.is_alone(slot, writes) {
+            return self.execute_alone(key, slot, writes, &command);
+        }
+        let session = &mut self.sessions[key];
+        if session.conflicts(slot, writes) {
+            session.held = Some(command);
+            return;
+        }
+        session.started(slot, writes);
+        let number = session.replies.expect();
+        let waiter = Waiter::Session { key, id: session.id, number, slot, writes };
+        let errand = self.terms(now, key).errand(slot, class, command);
+        self.submit(now, waiter, errand);
+    }
+
+    /// Whether a slot has this shard as its only replica, so that there is nobody to agree with.
+    fn is_alone(&self, slot: Slot, writes: bool) -> bool {
+        let topology = self.topology();
+        self.storage.owner(slot) == self.id
+            && topology.len() == 1
+            && (topology.sealed() || !writes)
+            && !(writes && self.node.settings.sync == SyncPolicy::Always)
+    }
+
+    /// The shortest way: execute, and write the reply straight to the client's buffer.
+    fn execute_alone(&mut self, key: usize, slot: Slot, writes: bool, command: &Command) {
+        let session = &mut self.sessions[key];
+        let resp3 = session.resp3;
+        let storage = &mut self.storage;
+        let execute = |out: &mut Vec<u8>| {
+            match storage.execute_into(slot, command, resp3, writes, out) {
+                Ok(Durability::Now | Durability::At(_)) => {}
+                Err(rejection) => ReplyWriter::new(out, resp3).error(format_args!(
+                    "MISCONF {}; nothing was done",
+                    rejection.text
+                )),
+            }
+        };
+        session.replies.push(execute);
+    }
+
+    fn terms(&self, now: Now, key: usize) -> Terms {
+        let session = &self.sessions[key];
+        Terms {
+            read_level: session.read_level,
+            write_level: session.write_level,
+            resp3: session.resp3,
+            deadline: self.deadline(now),
+        }
+    }
+
+    /// Runs a command in several steps, with no other command of the connection beside it.
+    fn exclusive(
+        &mut self,
+        now: Now,
+        key: usize,
+        command: Command,
+        plan: impl FnOnce(&mut Self, &Command) -> Box<dyn Plan>,
+    ) {
+        if self.sessions[key].replies.waiting() > 0 {
+            self.sessions[key].held = Some(command);
+            return;
+        }
+        let plan = plan(self, &command);
+        let terms = self.terms(now, key);
+        let session = &mut self.sessions[key];
+        session.exclusive = true;
+        let number = session.replies.expect();
+        let waiter = Waiter::Exclusive { key, id: session.id, number };
+        self.start_job(now, waiter, plan, terms);
+    }
+
+    fn first_owned_slot(&self) -> Slot {
+        Slot::all().find(|slot| self.storage.owner(*slot) == self.id).unwrap_or_default()
+    }
+
+    /// A command over the whole keyspace.
+    fn keyspace_command(&mut self, now: Now, key: usize, spec: &Spec, command: Command) {
+        match spec.name {
+            "dbsize" => self.exclusive(now, key, command, |shard, _| {
+                Box::new(walk::Count { runs: shard.runs() })
+            }),
+            "keys" => self.exclusive(now, key, command, |shard, command| {
+                let pattern = Bytes::copy_from_slice(command.arg(1));
+                Box::new(walk::Keys { runs: shard.runs(), pattern, limit: usize::MAX })
+            }),
+            "randomkey" => self.exclusive(now, key, command, |shard, _| {
+                let mut runs = shard.runs();
+                // Any starting point will do that differs from call to call.
+                let start = (shard.commands as usize).wrapping_mul(0x9e37_79b1) % runs.len();
+                runs.rotate_left(start);
+                Box::new(walk::RandomKey { runs: runs.into_iter() })
+            }),
+            "scan" => match parse_scan(&command) {
+                Ok(scan) => self.exclusive(now, key, command, |shard, _| shard.scan(scan)),
+                Err(error) => self.refuse(key, error),
+            },
+            _ => {
+                let mode = command.get(1).unwrap_or(b"SYNC");
+                let known = mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC");
+                if !known || command.len() > 2 {
+                    return self.refuse(key, "ERR syntax error");
+                }
+                self.exclusive(now, key, command, |_, _| Box::new(walk::Flush { next: 0 }));
+            }
+        }
+    }
+
+    /// `CLUSTER COUNTKEYSINSLOT slot`, `CLUSTER GETKEYSINSLOT slot count`
+    pub(super) fn slot_command(&mut self, now: Now, key: usize, command: Command) {
+        let slot = match parse_slot(command.arg(2)) {
+            Ok(slot) => slot,
+            Err(error) => return self.refuse(key, error),
+        };
+        let runs = vec![(slot, slot)];
+        let Some(count) = command.get(3) else {
+            return self.exclusive(now, key, command, |_, _| Box::new(walk::Count { runs }));
+        };
+        let Some(limit) = parse_integer(count).and_then(|count| usize::try_from(count).ok()) else {
+            return self.refuse(key, "ERR Invalid number of keys");
+        };
+        let pattern = Bytes::from_static(b"*");
+        self.exclusive(now, key, command, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
+    }
+
+    /// All slots as runs: neighbours in one group with the same replicas.
+    fn runs(&self) -> Vec<walk::Run> {
+        let topology = self.topology();
+        let mut runs: Vec<walk::Run> = Vec::new();
+        for slot in Slot::all() {
+            match runs.last_mut() {
+                Some((first, last))
+                    if first.group() == slot.group()
+                        && topology.replicas(*first) == topology.replicas(slot) =>
+                {
+                    *last = slot;
+                }
+                _ => runs.push((slot, slot)),
+            }
+        }
+        runs
+    }
+
+    fn scan(&self, scan: ScanArguments) -> Box<dyn Plan> {
+        let start = scan.cursor.slot;
+        let runs: Vec<walk::Run> =
+            self.runs().into_iter().filter(|(_, last)| last.number() >= start).collect();
+        Box::new(walk::Scan {
+            runs: runs.into_iter(),
+            cursor: scan.cursor,
+            count: scan.count,
+            pattern: scan.pattern,
+            kind: scan.kind,
+            current: None,
+            keys: Vec::new(),
+        })
+    }
+
+    /// Milliseconds in a duration, for replies.
+    pub(super) fn milliseconds(duration: Duration) -> u64 {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+struct ScanArguments {
+    cursor: walk::Cursor,
+    count: usize,
+    pattern: Bytes,
+    kind: Bytes,
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
+fn parse_scan(command: &Command) -> Result<ScanArguments, &'static str> {
+    let cursor = std::str::from_utf8(command.arg(1)).ok().and_then(|text| text.parse().ok());
+    let cursor = walk::Cursor::from_number(cursor.ok_or("ERR invalid cursor")?);
+    let mut scan =
+        ScanArguments { cursor, count: 10, pattern: Bytes::new(), kind: Bytes::new() };
+    let mut at = 2;
+    while let Some(word) = command.get(at) {
+        let value = command.get(at + 1).ok_or("ERR syntax error")?;
+        if word.eq_ignore_ascii_case(b"COUNT") {
+            let count = parse_integer(value)
+                .ok_or("ERR value is not an integer or out of range")?;
+            scan.count =
+                usize::try_from(count).ok().filter(|count| *count > 0).ok_or("ERR syntax error")?;
+        } else if word.eq_ignore_ascii_case(b"MATCH") {
+            scan.pattern = Bytes::copy_from_slice(value);
+        } else if word.eq_ignore_ascii_case(b"TYPE") {
+            scan.kind = Bytes::copy_from_slice(value);
+        } else {
+            return Err("ERR syntax error");
+        }
+        at += 2;
+    }
+    Ok(scan)
+}

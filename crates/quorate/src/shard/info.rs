@@ -1,0 +1,108 @@
+//! `INFO`: figures about the node, in the format of Redis.
+
+use super::{Now, Shard};
+use crate::limits;
+
+type Line = (&'static str, String);
+
+impl Shard {
+    /// The sections asked for; the usual ones when none is.
+    pub(super) fn info(&self, now: Now, wanted: &[&[u8]]) -> String {
+        self.publish_figures();
+        let is_wanted = |name: &str| {
+            wanted.is_empty()
+                || wanted.iter().any(|word| {
+                    word.eq_ignore_ascii_case(name.as_bytes())
+                        || ["all", "default", "everything"]
+                            .iter()
+                            .any(|every| word.eq_ignore_ascii_case(every.as_bytes()))
+                })
+        };
+        let sections = self.sections(now);
+        let texts: Vec<String> = sections
+            .into_iter()
+            .filter(|(name, _)| is_wanted(name))
+            .map(|(name, lines)| {
+                let lines = lines.iter().map(|(key, value)| format!("{key}:{value}\r\n"));
+                format!("# {name}\r\n{}", lines.collect::<String>())
+            })
+            .collect();
+        texts.join("\r\n")
+    }
+
+    fn sections(&self, now: Now) -> Vec<(&'static str, Vec<Line>)> {
+        let total = self.node.figures();
+        let settings = &self.node.settings;
+        let topology = self.topology();
+        let me = topology.member(topology.me());
+        let uptime = now.wall_ms.saturating_sub(self.node.started_ms) / 1000;
+        let up = total.peers.iter().filter(|(up, _)| *up).count();
+        let hints: u64 = total.peers.iter().map(|(_, hints)| hints).sum();
+        let memory = resident_bytes();
+        let number = |value: u64| value.to_string();
+        vec![
+            ("Server", vec![
+                ("redis_version", "7.0.15".into()),
+                ("quorate_version", env!("CARGO_PKG_VERSION").into()),
+                ("redis_mode", "standalone".into()),
+                ("os", std::env::consts::OS.into()),
+                ("process_id", std::process::id().to_string()),
+                ("run_id", me.id.to_cluster_id()),
+                ("tcp_port", settings.listen.port().to_string()),
+                ("uptime_in_seconds", number(uptime)),
+                ("shards", settings.shards.to_string()),
+            ]),
+            ("Clients", vec![
+                ("connected_clients", number(total.clients)),
+                ("maxclients", limits::SESSIONS_MAX.to_string()),
+            ]),
+            ("Memory", vec![
+                ("used_memory", number(memory)),
+                ("used_memory_rss", number(memory)),
+                ("maxmemory", "0".into()),
+            ]),
+            ("Persistence", vec![
+                ("loading", "0".into()),
+                ("aof_enabled", u64::from(settings.data_dir.is_some()).to_string()),
+                ("aof_current_size", number(total.log_bytes)),
+                ("sync_policy", settings.sync.name().into()),
+                ("log_failed", u64::from(total.failed).to_string()),
+            ]),
+            ("Stats", vec![
+                ("total_commands_processed", number(total.commands)),
+                ("expired_keys", number(total.expired)),
+                ("operations_in_flight", number(total.in_flight)),
+            ]),
+            ("Replication", vec![
+                ("role", "master".into()),
+                ("connected_slaves", "0".into()),
+            ]),
+            ("Cluster", vec![("cluster_enabled", "1".into())]),
+            ("Quorate", vec![
+                ("node_name", me.name.clone()),
+                ("cluster_name", settings.cluster.clone()),
+                ("datacentre", me.datacentre.clone()),
+                ("rack", me.rack.clone()),
+                ("epoch", number(topology.epoch())),
+                ("sealed", u64::from(topology.sealed()).to_string()),
+                ("ready", u64::from(total.ready).to_string()),
+                ("members", topology.len().to_string()),
+                ("peers_up", up.to_string()),
+                ("hints_pending", number(hints)),
+                ("hint_bytes", number(total.hint_bytes)),
+            ]),
+            ("Keyspace", vec![(
+                "db0",
+                format!("keys={},expires={},avg_ttl=0", total.keys, total.expiring),
+            )]),
+        ]
+    }
+}
+
+/// Memory of this process that is in RAM.
+fn resident_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE_BYTES
+}

@@ -1,0 +1,88 @@
+//! What shards and other threads tell each other.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use quorate_cluster::{membership::LinkId, topology::Topology};
+use quorate_proto::{NodeIndex, message::Message, resp::Command};
+use quorate_store::log::Sequence;
+
+use super::Errand;
+
+/// One message to a shard.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Run a command on a slot that you own, and send me the reply.
+    Errand { from: u16, ticket: u64, errand: Errand },
+    /// The reply to an errand or a question.
+    Reply { ticket: u64, reply: Bytes },
+    /// A peer's request about a slot that you own came on a link of mine.
+    PeerRequest {
+        link: LinkId,
+        epoch: u64,
+        from: NodeIndex,
+        correlation: u64,
+        message: Message,
+    },
+    /// The response to a request that came on a link of yours.
+    PeerResponse { link: LinkId, correlation: u64, message: Message },
+    /// The topology has changed.
+    Topology { topology: Arc<Topology> },
+    /// Tell me about yourself.
+    Describe { from: u16, ticket: u64, question: Question },
+    /// A sync of your log has ended.
+    Synced(io::Result<Sequence>),
+    /// An accepted socket that belongs to you, with what was read from it already.
+    Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
+    /// A command of an in-process client.
+    Embedded(EmbeddedCommand),
+    /// Finish what is under way and stop.
+    Stop,
+}
+
+/// A command of an in-process client.
+#[derive(Debug)]
+pub(crate) struct EmbeddedCommand {
+    /// The client, unique on the node.
+    pub(crate) client: u64,
+    pub(crate) command: EmbeddedAction,
+}
+
+/// What an in-process client wants.
+#[derive(Debug)]
+pub(crate) enum EmbeddedAction {
+    /// Run a command.
+    Run(Command, oneshot::Sender<Bytes>),
+    /// Forget the client.
+    Close,
+}
+
+/// What a shard can be asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Question {
+    /// The lines of `CLIENT LIST`.
+    Clients,
+    /// The digest of all its data, in hexadecimal.
+    Digest,
+}
+
+/// Figures that a shard publishes for the whole node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) keys: u64,
+    pub(crate) expiring: u64,
+    pub(crate) expired: u64,
+    pub(crate) clients: u64,
+    pub(crate) commands: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) hint_bytes: u64,
+    pub(crate) ready: bool,
+    pub(crate) failed: bool,
+    /// By node index: whether the peer is up, and the hints kept for it.
+    pub(crate) peers: [(bool, u64); PEERS_SHOWN],
+}
+
+/// Members whose state is published.
+pub(crate) const PEERS_SHOWN: usize = 32;

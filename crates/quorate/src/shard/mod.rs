@@ -1,0 +1,444 @@
+//! One shard: a single-threaded state machine that owns a fixed part of the slots.
+//!
+//! It composes the store, the log and the hints of its slots with their coordinator, and serves
+//! the client connections and peer links that its event loop hands to it. It opens no socket and
+//! reads no clock: it takes bytes and messages with the time, and leaves bytes and messages to be
+//! picked up.
+
+mod cluster_commands;
+mod composite;
+mod dispatch;
+mod info;
+mod job;
+mod mail;
+mod peers;
+mod session;
+mod session_commands;
+mod split;
+mod status;
+mod walk;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quorate_cluster::{
+    coordinator::{self, Coordinator},
+    handoff::Handoff,
+    membership::LinkId,
+    sync::{self, Sync},
+    time::Instant,
+    topology::Topology,
+};
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
+use slab::Slab;
+
+use crate::{limits, node::Node, storage::{HintQueues, Storage}};
+use job::{Job, Piece};
+pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
+use session::Session;
+pub(crate) use session::About;
+
+/// How long a first write waits for the member list to be sealed.
+const SEAL_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Pause between the small jobs of a shard: expiry, checkpoints, syncs.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The two clocks, read once a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) monotonic: Instant,
+    pub(crate) wall_ms: u64,
+}
+
+/// Where a reply goes.
+#[derive(Clone, Debug)]
+enum Waiter {
+    /// A client of this shard.
+    Session { key: usize, id: u64, number: u64, slot: Slot, writes: bool },
+    /// A client of this shard whose command must be alone.
+    Exclusive { key: usize, id: u64, number: u64 },
+    /// A part of a job.
+    Job { key: usize, piece: usize },
+    /// Another shard of this node.
+    Shard { shard: u16, ticket: u64 },
+}
+
+/// A command on one slot with everything needed to run it anywhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
+    pub(crate) slot: Slot,
+    pub(crate) class: Class,
+    pub(crate) command: Command,
+    pub(crate) read_level: Level,
+    pub(crate) write_level: Level,
+    pub(crate) resp3: bool,
+    pub(crate) deadline: Instant,
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    pub(crate) id: u16,
+    pub(crate) node: Arc<Node>,
+    pub(crate) storage: Storage,
+    coordinator: Coordinator,
+    handoff: Handoff,
+    sync: Sync,
+    peers: peers::Peers,
+    pub(crate) sessions: Slab<Session>,
+    /// Connections with bytes to send, or to be closed.
+    pub(crate) dirty_sessions: Vec<usize>,
+    /// Connections that may go on with what they have sent.
+    resumable: Vec<usize>,
+    jobs: Slab<Job<Waiter>>,
+    waiters: Slab<Waiter>,
+    /// Writes that wait for the member list to be sealed.
+    unsealed: Vec<(Waiter, Errand)>,
+    /// Mail to the other shards, by shard.
+    pub(crate) outbox: Vec<Vec<Mail>>,
+    next_tick: Instant,
+    next_second: Instant,
+    second_passed: bool,
+    seal_wanted: bool,
+    commands: u64,
+}
+
+impl Shard {
+    pub(crate) fn new(now: Instant, id: u16, node: Arc<Node>, storage: Storage) -> Self {
+        let topology = Arc::clone(&storage.topology);
+        let shards = usize::from(node.settings.shards);
+        Self {
+            id,
+            coordinator: Coordinator::new(Arc::clone(&topology)),
+            handoff: Handoff::new(topology.len()),
+            sync: Sync::new(topology.len()),
+            peers: peers::Peers::new(now, &topology, node.data_may_exist),
+            node,
+            storage,
+            sessions: Slab::new(),
+            dirty_sessions: Vec::new(),
+            resumable: Vec::new(),
+            jobs: Slab::new(),
+            waiters: Slab::new(),
+            unsealed: Vec::new(),
+            outbox: (0..shards).map(|_| Vec::new()).collect(),
+            next_tick: Instant::ZERO,
+            next_second: Instant::ZERO,
+            second_passed: true,
+            seal_wanted: false,
+            commands: 0,
+        }
+    }
+
+    pub(crate) fn topology(&self) -> &Arc<Topology> {
+        &self.storage.topology
+    }
+
+    /// Begins a turn at this time.
+    pub(crate) fn begin_turn(&mut self, now: Now) {
+        self.storage.wall_ms = now.wall_ms;
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.coordinator.handle_timeout(now.monotonic, &mut self.storage);
+        self.tick_peers(now);
+        if now.monotonic >= self.next_second {
+            self.second_passed = true;
+            self.next_second = now.monotonic + Duration::from_secs(1);
+            self.expire_unsealed(now);
+        }
+        if now.monotonic >= self.next_tick || self.storage.is_checkpointing() {
+            self.next_tick = now.monotonic + TICK;
+            self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
+            self.storage.advance_checkpoint();
+            self.publish_figures();
+        }
+        self.service(now);
+    }
+
+    /// When [`Shard::handle_timeout`] wants to be called next.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        if self.storage.is_checkpointing() {
+            return Instant::ZERO;
+        }
+        let timeouts = [
+            Some(self.next_tick),
+            self.coordinator.poll_timeout(),
+            self.handoff.poll_timeout(),
+            self.peers.poll_timeout(),
+        ];
+        timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
+    }
+
+    /// Whether a second has passed since the last call that said so.
+    pub(crate) fn take_second(&mut self) -> bool {
+        std::mem::take(&mut self.second_passed)
+    }
+
+    /// Whether a write has arrived that waits for the seal, since the last call that said so.
+    pub(crate) fn take_seal_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.seal_wanted)
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.coordinator.in_flight() == 0
+            && self.unsealed.is_empty()
+            && self.sessions.iter().all(|(_, session)| session.replies.waiting() == 0)
+    }
+
+    /// The log is durable up to `sequence`.
+    pub(crate) fn handle_durable(&mut self, now: Now, sequence: u64) {
+        self.coordinator.handle_durable(sequence);
+        self.service(now);
+    }
+
+    /// Does what the machines ask for, until they ask for nothing more.
+    pub(crate) fn service(&mut self, now: Now) {
+        loop {
+            while let Some(output) = self.coordinator.poll_output() {
+                match output {
+                    coordinator::Output::Reply { request, reply } => {
+                        let waiter = self.waiters.remove(request as usize);
+                        self.deliver(now, waiter, reply);
+                    }
+                    coordinator::Output::Send { to, correlation, message } => {
+                        self.send(to, peers::Machine::Coordinator, correlation, &message);
+                    }
+                    coordinator::Output::Respond { link, correlation, message } => {
+                        self.respond(link, correlation, message);
+                    }
+                }
+            }
+            for (to, correlation, message) in
+                self.handoff.poll(now.monotonic, &mut self.storage)
+            {
+                self.send(to, peers::Machine::Handoff, correlation, &message);
+            }
+            while let Some(output) = self.sync.poll_output() {
+                match output {
+                    sync::Output::Send { to, correlation, message } => {
+                        self.send(to, peers::Machine::Sync, correlation, &message);
+                    }
+                    sync::Output::Synced { peer, keys } => self.synced(now, peer, keys),
+                }
+            }
+            let Some(key) = self.resumable.pop() else { return };
+            self.resume(now, key);
+        }
+    }
+
+    /// Runs a command on the shard that owns its slot; the reply goes to `waiter`.
+    fn submit(&mut self, now: Now, waiter: Waiter, errand: Errand) {
+        let owner = self.storage.owner(errand.slot);
+        if owner == self.id {
+            return self.run(now, waiter, errand);
+        }
+        let ticket = self.waiters.insert(waiter) as u64;
+        self.outbox[usize::from(owner)].push(Mail::Errand { from: self.id, ticket, errand });
+    }
+
+    /// Runs a command on a slot that this shard owns.
+    fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
+        if errand.class.writes() && !self.topology().sealed() {
+            self.seal_wanted = true;
+            self.unsealed.push((waiter, errand));
+            return;
+        }
+        let id = self.waiters.insert(waiter) as u64;
+        let Errand { slot, class, command, read_level, write_level, resp3, deadline } = errand;
+        let request = coordinator::Request {
+            id,
+            slot,
+            class,
+            read_level,
+            write_level,
+            resp3,
+            command,
+            deadline,
+        };
+        self.coordinator.handle_request(now.monotonic, &mut self.storage, request);
+    }
+
+    /// Brings a reply to whoever waits for it.
+    fn deliver(&mut self, now: Now, waiter: Waiter, reply: Bytes) {
+        match waiter {
+            Waiter::Session { key, id, number, slot, writes } => {
+                let Some(session) = self.session(key, id) else { return };
+                session.replies.fill(number, &reply);
+                session.finished(slot, writes);
+                self.touch(key);
+            }
+            Waiter::Exclusive { key, id, number } => {
+                let Some(session) = self.session(key, id) else { return };
+                session.replies.fill(number, &reply);
+                session.exclusive = false;
+                self.touch(key);
+            }
+            Waiter::Job { key, piece } => {
+                if self.jobs[key].take(piece, reply) {
+                    self.continue_job(now, key);
+                }
+            }
+            Waiter::Shard { shard, ticket } => {
+                self.outbox[usize::from(shard)].push(Mail::Reply { ticket, reply });
+            }
+        }
+    }
+
+    /// The connection `key`, if it is still the one with this identity.
+    fn session(&mut self, key: usize, id: u64) -> Option<&mut Session> {
+        self.sessions.get_mut(key).filter(|session| session.id == id)
+    }
+
+    /// Notes that a connection has something to send and may go on reading.
+    fn touch(&mut self, key: usize) {
+        self.dirty_sessions.push(key);
+        let session = &self.sessions[key];
+        if session.held.is_some() || !session.input.is_empty() {
+            self.resumable.push(key);
+        }
+    }
+
+    /// Starts a job for `waiter`.
+    fn start_job(
+        &mut self,
+        now: Now,
+        waiter: Waiter,
+        plan: Box<dyn job::Plan>,
+        terms: job::Terms,
+    ) {
+        let key = self.jobs.insert(Job::new(plan, waiter, terms));
+        self.continue_job(now, key);
+    }
+
+    fn continue_job(&mut self, now: Now, key: usize) {
+        match self.jobs[key].next() {
+            job::Step::Run(pieces) => {
+                self.jobs[key].expect(pieces.len());
+                let terms = self.jobs[key].terms;
+                for (piece, Piece { slot, class, command }) in pieces.into_iter().enumerate() {
+                    let errand = terms.errand(slot, class, command);
+                    self.submit(now, Waiter::Job { key, piece }, errand);
+                }
+            }
+            job::Step::Done(reply) => {
+                let job = self.jobs.remove(key);
+                self.deliver(now, job.waiter, reply.into());
+            }
+        }
+    }
+
+    /// Mail from another shard or another thread.
+    pub(crate) fn handle_mail(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Errand { from, ticket, errand } => {
+                self.run(now, Waiter::Shard { shard: from, ticket }, errand);
+            }
+            Mail::Reply { ticket, reply } => {
+                let waiter = self.waiters.remove(ticket as usize);
+                self.deliver(now, waiter, reply);
+            }
+            Mail::PeerRequest { link, epoch, from, correlation, message } => {
+                self.serve(now, link, epoch, from, correlation, message);
+            }
+            Mail::PeerResponse { link, correlation, message } => {
+                self.respond(link, correlation, message);
+            }
+            Mail::Topology { topology } => self.adopt(now, topology),
+            Mail::Describe { from, ticket, question } => {
+                let reply = self.describe(question).into();
+                self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
+            }
+            Mail::Synced(_)
+            | Mail::Socket { .. }
+            | Mail::Embedded(_)
+            | Mail::Stop => {
+                unreachable!("invariant: the event loop takes mail that is for it")
+            }
+        }
+        self.service(now);
+    }
+
+    /// A new topology: another member list, its seal, or new addresses.
+    fn adopt(&mut self, now: Now, topology: Arc<Topology>) {
+        let same_members = topology.len() == self.topology().len()
+            && topology.members().iter().zip(self.topology().members()).all(|(a, b)| a.id == b.id);
+        let sealed_before = self.topology().sealed();
+        if same_members && sealed_before {
+            self.peers.aim(now.monotonic, &topology);
+            self.storage.topology = topology;
+            return;
+        }
+        // No data exists before the seal, so every machine may start afresh.
+        let hints = HintQueues::open(
+            Arc::clone(&self.node.disk),
+            self.node.hint_directory(self.id),
+            &topology,
+        );
+        match hints {
+            Ok(hints) => self.storage.adopt(Arc::clone(&topology), hints),
+            Err(error) => {
+                return tracing::error!(%error, "the hint directory cannot be opened");
+            }
+        }
+        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
+        self.coordinator = Coordinator::new(Arc::clone(&topology));
+        self.handoff = Handoff::new(topology.len());
+        self.sync = Sync::new(topology.len());
+        self.peers.adopt(now.monotonic, &topology);
+        self.restate_peers(now);
+        if topology.sealed() {
+            for (waiter, errand) in std::mem::take(&mut self.unsealed) {
+                self.run(now, waiter, errand);
+            }
+        }
+    }
+
+    fn expire_unsealed(&mut self, now: Now) {
+        let (late, waiting) = std::mem::take(&mut self.unsealed)
+            .into_iter()
+            .partition(|(_, errand)| errand.deadline <= now.monotonic);
+        self.unsealed = waiting;
+        for (waiter, _) in late {
+            let text = "-UNAVAILABLE the first write needs every node that joined to confirm the \
+                        member list, and not all have done so; nothing was done\r\n";
+            self.deliver(now, waiter, Bytes::from_static(text.as_bytes()));
+        }
+    }
+
+    /// The deadline of a request that arrives now.
+    fn deadline(&self, now: Now) -> Instant {
+        let patience = self.node.settings.request_timeout;
+        let first_write = !self.topology().sealed();
+        now.monotonic + if first_write { patience.max(SEAL_PATIENCE) } else { patience }
+    }
+
+    fn send(
+        &mut self,
+        to: NodeIndex,
+        machine: peers::Machine,
+        correlation: u64,
+        message: &quorate_proto::message::Message,
+    ) {
+        let epoch = self.topology().epoch();
+        self.peers.send(to, machine, epoch, correlation, message);
+    }
+
+    fn respond(
+        &mut self,
+        link: LinkId,
+        correlation: u64,
+        message: quorate_proto::message::Message,
+    ) {
+        let shard = peers::shard_of(link);
+        if shard == self.id {
+            let epoch = self.topology().epoch();
+            self.peers.respond(link, epoch, correlation, &message);
+        } else {
+            let mail = Mail::PeerResponse { link, correlation, message };
+            self.outbox[usize::from(shard)].push(mail);
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! The other nodes, as one shard sees them: links, heartbeats, what comes and what goes.
+
+use std::{mem, sync::Arc};
+
+use bytes::BytesMut;
+use quorate_cluster::{
+    liveness::{self, Liveness, Readiness},
+    membership::{Dialer, DialerOutput, LinkId, Target, check_data_link},
+    sync,
+    time::{Instant, Wall},
+    topology::Topology,
+};
+use quorate_proto::{
+    NodeIndex, Slot,
+    frame::{self, Frame},
+    message::{Heartbeat, Hello, Message},
+};
+use slab::Slab;
+
+use super::{Mail, Now, Shard};
+use crate::limits;
+
+/// The machines that send requests; the upper four bits of a correlation id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    Coordinator = 0,
+    Handoff = 1,
+    Sync = 2,
+    Link = 3,
+}
+
+const MACHINE_SHIFT: u32 = 60;
+const CORRELATION_MASK: u64 = (1 << MACHINE_SHIFT) - 1;
+
+/// Shards put their number into the ids of their incoming links.
+const SHARD_SHIFT: u32 = 48;
+
+/// The shard that an incoming link belongs to.
+pub(super) fn shard_of(link: LinkId) -> u16 {
+    (link.0 >> SHARD_SHIFT) as u16
+}
+
+/// What one shard knows of the other nodes.
+pub(super) struct Peers {
+    liveness: Liveness,
+    readiness: Readiness,
+    dialer: Dialer,
+    /// By node index: the link that was welcomed, if any.
+    outgoing: Vec<Option<PeerLink>>,
+    /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
+    opening: Vec<(LinkId, NodeIndex)>,
+    incoming: Slab<Incoming>,
+}
+
+/// An outgoing link that stands.
+#[derive(Debug)]
+pub(crate) struct PeerLink {
+    pub(crate) link: LinkId,
+    /// Encoded frames to send.
+    pub(crate) output: Vec<u8>,
+}
+
+/// An incoming link.
+#[derive(Debug)]
+struct Incoming {
+    from: Option<NodeIndex>,
+    output: Vec<u8>,
+    closing: bool,
+}
+
+impl Peers {
+    pub(super) fn new(now: Instant, topology: &Topology, data_may_exist: bool) -> Self {
+        let (me, members) = (topology.me(), topology.len());
+        let mut peers = Self {
+            liveness: Liveness::new(liveness::Settings::default(), me, members, now),
+            readiness: Readiness::new(me, members, data_may_exist, now),
+            dialer: Dialer::new(topology.member(me).id.0 as u64),
+            outgoing: Vec::new(),
+            opening: Vec::new(),
+            incoming: Slab::new(),
+        };
+        peers.aim(now, topology);
+        peers.outgoing.resize_with(members, || None);
+        peers
+    }
+
+    /// Links to the members of `topology`, and to nobody else. For a list that was not sealed when
+    /// this node started: there was nothing that it could have missed.
+    pub(super) fn adopt(&mut self, now: Instant, topology: &Topology) {
+        let dialer = mem::replace(&mut self.dialer, Dialer::new(0));
+        let incoming = mem::take(&mut self.incoming);
+        *self = Self { dialer, incoming, ..Self::new(now, topology, false) };
+        self.dialer.retain_members(|id| topology.index_of(id).is_some());
+        self.aim(now, topology);
+    }
+
+    /// Dials the members at the addresses that they have now.
+    pub(super) fn aim(&mut self, now: Instant, topology: &Topology) {
+        for peer in topology.peers() {
+            let member = topology.member(peer);
+            self.dialer.aim(now, Target::Member(member.id), &member.peer_address);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.liveness.poll_timeout(), self.dialer.poll_timeout()].into_iter().flatten().min()
+    }
+
+    pub(super) fn send(
+        &mut self,
+        to: NodeIndex,
+        machine: Machine,
+        epoch: u64,
+        correlation: u64,
+        message: &Message,
+    ) {
+        let Some(Some(link)) = self.outgoing.get_mut(to.index()) else { return };
+        let correlation = (machine as u64) << MACHINE_SHIFT | correlation & CORRELATION_MASK;
+        frame::encode(&mut link.output, epoch, correlation, message);
+    }
+
+    pub(super) fn respond(
+        &mut self,
+        link: LinkId,
+        epoch: u64,
+        correlation: u64,
+        message: &Message,
+    ) {
+        if let Some(incoming) = self.incoming.get_mut(incoming_key(link)) {
+            frame::encode(&mut incoming.output, epoch, correlation, message);
+        }
+    }
+
+    pub(super) fn is_up(&self, peer: NodeIndex) -> bool {
+        self.liveness.is_up(peer)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.readiness.is_ready()
+    }
+}
+
+fn incoming_key(link: LinkId) -> usize {
+    (link.0 & ((1 << SHARD_SHIFT) - 1)) as usize
+}
+
+/// Why a link must be closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    #[error("a request before the introduction")]
+    Stranger,
+    #[error("a response that nobody asked for")]
+    Unasked,
+    #[error("{0}")]
+    Refused(String),
+    #[error("the peer does not read: {0} bytes are waiting")]
+    Clogged(usize),
+}
+
+impl Shard {
+    /// Heartbeats, silence, dialling.
+    pub(super) fn tick_peers(&mut self, now: Now) {
+        self.peers.liveness.handle_timeout(now.monotonic);
+        self.peers.dialer.handle_timeout(now.monotonic);
+        let became_ready = self.peers.readiness.handle_timeout(now.monotonic);
+        self.note_ready(became_ready);
+        let storage = &self.storage;
+        self.sync.handle_timeout(now.monotonic, storage);
+        self.service_liveness(now);
+    }
+
+    /// What the event loop should dial or hang up.
+    pub(crate) fn poll_dialer(&mut self) -> Option<DialerOutput> {
+        self.peers.dialer.poll_output()
+    }
+
+    /// An outgoing link is open: introduces this node. Returns the bytes to send.
+    pub(crate) fn link_opened(&mut self, link: LinkId) -> Vec<u8> {
+        let mut output = Vec::new();
+        let member = self.peers.dialer.target(link).and_then(|target| match target {
+            Target::Member(id) => self.topology().index_of(*id),
+            Target::Seed(_) => None,
+        });
+        let Some(peer) = member else { return output };
+        self.peers.opening.push((link, peer));
+        let topology = self.topology();
+        let hello = Hello {
+            cluster: self.node.settings.cluster.clone(),
+            member: topology.member(topology.me()).clone(),
+            shard: self.id,
+            view: topology.view(),
+        };
+        let message = Message::Hello(Box::new(hello));
+        let correlation = (Machine::Link as u64) << MACHINE_SHIFT;
+        frame::encode(&mut output, topology.epoch(), correlation, &message);
+        output
+    }
+
+    /// An outgoing link could not be opened, or is closed.
+    pub(crate) fn link_closed(&mut self, now: Now, link: LinkId) {
+        self.peers.dialer.handle_closed(now.monotonic, link);
+        self.peers.opening.retain(|(opening, _)| *opening != link);
+        let stood = |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
+        if let Some(index) = self.peers.outgoing.iter().position(stood) {
+            self.peers.outgoing[index] = None;
+            self.peers.liveness.handle_link_down(NodeIndex(index as u16));
+        }
+        self.service_liveness(now);
+        self.service(now);
+    }
+
+    /// Bytes came on an outgoing link: responses.
+    pub(crate) fn link_input(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        input: &mut BytesMut,
+    ) -> Result<(), LinkError> {
+        while let Some(frame) = frame::decode(input)? {
+            self.take_response(now, link, frame)?;
+        }
+        self.service_liveness(now);
+        self.service(now);
+        Ok(())
+    }
+
+    fn take_response(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
+        let stood = |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
+        let Some(index) = self.peers.outgoing.iter().position(stood) else {
+            return self.take_welcome(now, link, frame);
+        };
+        let from = NodeIndex(index as u16);
+        self.peers.liveness.handle_heard(now.monotonic, from);
+        let correlation = frame.correlation & CORRELATION_MASK;
+        let storage = &mut self.storage;
+        match (frame.correlation >> MACHINE_SHIFT, frame.message) {
+            (0, message) => {
+                self.coordinator.handle_response(now.monotonic, storage, correlation, message);
+            }
+            (1, message) => {
+                let handoff = &mut self.handoff;
+                handoff.handle_response(now.monotonic, storage, from, correlation, &message);
+                self.sync_once_drained(now, from);
+            }
+            (2, message) => self.sync.handle_response(storage, from, correlation, message),
+            (3, Message::HeartbeatReply(beat)) => {
+                let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
+                let Peers { liveness, readiness, .. } = &mut self.peers;
+                liveness.handle_heartbeat_reply(monotonic, wall, from, &beat);
+                let ready = readiness.handle_hints_pending(monotonic, from, beat.hints_pending);
+                self.note_ready(ready);
+            }
+            _ => return Err(LinkError::Unasked),
+        }
+        Ok(())
+    }
+
+    fn take_welcome(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
+        let opening = self.peers.opening.iter().position(|(opening, _)| *opening == link);
+        let Some(position) = opening else { return Err(LinkError::Unasked) };
+        let (_, peer) = self.peers.opening.remove(position);
+        match frame.message {
+            Message::Welcome(hello) if hello.member.id == self.topology().member(peer).id => {
+                self.peers.dialer.handle_welcomed(link);
+                self.peers.outgoing[peer.index()] = Some(PeerLink { link, output: Vec::new() });
+                self.peers.liveness.handle_link_up(now.monotonic, peer);
+                Ok(())
+            }
+            Message::Refused(text) => Err(LinkError::Refused(text)),
+            _ => Err(LinkError::Unasked),
+        }
+    }
+
+    /// An incoming link was accepted.
+    pub(crate) fn accept_link(&mut self) -> LinkId {
+        let incoming = Incoming { from: None, output: Vec::new(), closing: false };
+        let key = self.peers.incoming.insert(incoming);
+        LinkId(u64::from(self.id) << SHARD_SHIFT | key as u64)
+    }
+
+    /// An incoming link is closed.
+    pub(crate) fn incoming_closed(&mut self, link: LinkId) {
+        self.peers.incoming.try_remove(incoming_key(link));
+    }
+
+    /// Bytes came on an incoming link: requests.
+    pub(crate) fn incoming_input(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        input: &mut BytesMut,
+    ) -> Result<(), LinkError> {
+        while let Some(frame) = frame::decode(input)? {
+            self.take_request(now, link, frame)?;
+        }
+        self.service(now);
+        Ok(())
+    }
+
+    fn take_request(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
+        let key = incoming_key(link);
+        let Frame { epoch, correlation, message } = frame;
+        let Some(from) = self.peers.incoming[key].from else {
+            let Message::Hello(hello) = message else { return Err(LinkError::Stranger) };
+            self.take_hello(key, correlation, &hello);
+            return Ok(());
+        };
+        match message {
+            Message::Heartbeat(_) => {
+                let beat = self.heartbeat(now, from);
+                self.respond(link, correlation, Message::HeartbeatReply(beat));
+            }
+            message => {
+                let owner = message_owner(&message, self.node.settings.shards);
+                if owner == self.id {
+                    self.serve(now, link, epoch, from, correlation, message);
+                } else {
+                    let mail = Mail::PeerRequest { link, epoch, from, correlation, message };
+                    self.outbox[usize::from(owner)].push(mail);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_hello(&mut self, key: usize, correlation: u64, hello: &Hello) {
+        let topology = Arc::clone(self.topology());
+        let verdict = check_data_link(&self.node.settings.cluster, &topology, hello);
+        let incoming = &mut self.peers.incoming[key];
+        let answer = match verdict {
+            Ok(()) => {
+                incoming.from = topology.index_of(hello.member.id);
+                Message::Welcome(Box::new(Hello {
+                    cluster: self.node.settings.cluster.clone(),
+                    member: topology.member(topology.me()).clone(),
+                    shard: self.id,
+                    view: topology.view(),
+                }))
+            }
+            Err(refusal) => {
+                incoming.closing = true;
+                Message::Refused(refusal.to_string())
+            }
+        };
+        frame::encode(&mut incoming.output, topology.epoch(), correlation, &answer);
+    }
+
+    /// Answers a peer's request about slots that this shard owns.
+    pub(super) fn serve(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        epoch: u64,
+        from: NodeIndex,
+        correlation: u64,
+        message: Message,
+    ) {
+        if let Some(answer) = sync::answer(&self.storage, from, &message) {
+            return self.respond(link, correlation, answer);
+        }
+        let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
+        coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);
+    }
+
+    fn heartbeat(&self, now: Now, to: NodeIndex) -> Heartbeat {
+        use quorate_cluster::handoff::Hints as _;
+        let dirty = u64::from(self.storage.is_dirty(to));
+        Heartbeat {
+            epoch: self.topology().epoch(),
+            ready: self.peers.is_ready(),
+            hints_pending: self.storage.pending(to) + dirty,
+            wall_ms: now.wall_ms,
+        }
+    }
+
+    /// Tells the machines who came and who went.
+    pub(super) fn service_liveness(&mut self, now: Now) {
+        use liveness::Output;
+        while let Some(output) = self.peers.liveness.poll_output() {
+            match output {
+                Output::SendHeartbeat(peer) => {
+                    let beat = Message::Heartbeat(self.heartbeat(now, peer));
+                    self.send(peer, Machine::Link, 0, &beat);
+                }
+                Output::Up(peer) => {
+                    tracing::info!(peer = %self.topology().member(peer).name, "peer is up");
+                    let ready = self.peers.liveness.is_ready(peer);
+                    self.coordinator.handle_peer_up(peer, ready);
+                    self.handoff.handle_peer_up(peer);
+                    self.peers.readiness.handle_up(peer);
+                    self.sync_once_drained(now, peer);
+                }
+                Output::Ready { node, ready } => {
+                    if self.peers.liveness.is_up(node) {
+                        self.coordinator.handle_peer_up(node, ready);
+                    }
+                }
+                Output::Down(peer) => {
+                    tracing::warn!(peer = %self.topology().member(peer).name, "peer is down");
+                    let storage = &mut self.storage;
+                    self.coordinator.handle_peer_down(now.monotonic, storage, peer);
+                    self.handoff.handle_peer_down(storage, peer);
+                    self.sync.handle_peer_down(peer);
+                    self.peers.readiness.handle_down(now.monotonic, peer);
+                }
+                Output::GiveUpLink(peer) => {
+                    if let Some(link) = self.peers.outgoing[peer.index()].take() {
+                        self.peers.dialer.hang_up(now.monotonic, link.link);
+                    }
+                }
+                Output::ClockSkew { node, ahead_ms } => {
+                    let peer = &self.topology().member(node).name;
+                    tracing::error!(
+                        %peer,
+                        ahead_ms,
+                        "a peer's clock is too far from ours; its writes may be refused"
+                    );
+                }
+                Output::ClockAgrees(node) => {
+                    let peer = &self.topology().member(node).name;
+                    tracing::info!(%peer, "a peer's clock agrees with ours again");
+                }
+            }
+        }
+    }
+
+    fn note_ready(&mut self, became_ready: bool) {
+        if became_ready {
+            tracing::info!(shard = self.id, "caught up with all peers");
+        }
+        self.coordinator.handle_ready(self.peers.is_ready());
+    }
+
+    /// A digest round follows once the hints for a peer are delivered.
+    fn sync_once_drained(&mut self, now: Now, peer: NodeIndex) {
+        use quorate_cluster::handoff::Hints as _;
+        if self.storage.pending(peer) == 0 {
+            self.sync.request(now.monotonic, peer);
+            self.sync.handle_timeout(now.monotonic, &self.storage);
+        }
+    }
+
+    pub(super) fn synced(&mut self, now: Now, peer: NodeIndex, keys: u64) {
+        if keys > 0 {
+            let peer = &self.topology().member(peer).name;
+            tracing::info!(%peer, keys, "a digest round has settled differing keys");
+        }
+        self.storage.clear_dirty(peer);
+        let became_ready = self.peers.readiness.handle_synced(now.monotonic, peer);
+        self.note_ready(became_ready);
+    }
+
+    /// Makes the machines know what the liveness knows, after they started afresh.
+    pub(super) fn restate_peers(&mut self, now: Now) {
+        self.coordinator.handle_ready(self.peers.is_ready());
+        self.service_liveness(now);
+    }
+
+    /// Takes the bytes to send on every outgoing link that stands.
+    pub(crate) fn outgoing_output(&mut self) -> impl Iterator<Item = &mut PeerLink> {
+        self.peers.outgoing.iter_mut().flatten().filter(|link| !link.output.is_empty())
+    }
+
+    /// Takes the bytes to send on an incoming link, and whether it closes after them.
+    pub(crate) fn incoming_output(&mut self, link: LinkId) -> (Vec<u8>, bool) {
+        match self.peers.incoming.get_mut(incoming_key(link)) {
+            Some(incoming) => (mem::take(&mut incoming.output), incoming.closing),
+            None => (Vec::new(), true),
+        }
+    }
+
+    /// Incoming links with bytes to send.
+    pub(crate) fn incoming_with_output(&self) -> Vec<LinkId> {
+        let shard = u64::from(self.id) << SHARD_SHIFT;
+        let waiting = self.peers.incoming.iter().filter(|(_, link)| !link.output.is_empty());
+        waiting.map(|(key, _)| LinkId(shard | key as u64)).collect()
+    }
+
+    pub(crate) fn check_clogged(bytes: usize) -> Result<(), LinkError> {
+        if bytes > limits::LINK_OUTPUT_MAX { Err(LinkError::Clogged(bytes)) } else { Ok(()) }
+    }
+}
+
+/// The shard that owns what a request is about.
+fn message_owner(message: &Message, shards: u16) -> u16 {
+    let of_slot = |slot: &Slot| slot.group() % shards;
+    match message {
+        Message::Forward(forward) => of_slot(&forward.slot),
+        Message::Replicate { slot, .. }
+        | Message::AskDigest { slot, .. }
+        | Message::AskStates { slot, .. }
+        | Message::AskKeyDigests { slot }
+        | Message::AskKeyStates { slot, .. } => of_slot(slot),
+        Message::CompareGroup { group, .. } => group % shards,
+        _ => 0,
+    }
+}

@@ -1,0 +1,451 @@
+//! Commands that the node answers by itself: about the connection, the server and the cluster.
+
+use quorate_proto::{
+    Level,
+    command::{self, Spec, SubcommandError},
+    resp::{Command, ReplyWriter},
+};
+
+use super::{Now, Session, Shard, Waiter, mail::Question, status};
+use crate::limits;
+
+/// The version of Redis whose behaviour clients find.
+const REDIS_VERSION: &str = "7.0.15";
+
+impl Shard {
+    pub(super) fn session_command(
+        &mut self,
+        now: Now,
+        key: usize,
+        spec: &'static Spec,
+        command: Command,
+    ) {
+        if !spec.subcommands.is_empty() && command.len() > 1 {
+            match spec.subcommand(&command) {
+                Ok(_) => {}
+                Err(SubcommandError::Unknown) => {
+                    return self.refuse(key, command::unknown_subcommand(&command));
+                }
+                Err(SubcommandError::Arity(error)) => return self.refuse(key, error),
+            }
+        }
+        let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
+        match (spec.name, subcommand.as_slice()) {
+            ("client", b"list") => return self.gather(now, key, command, Question::Clients),
+            ("quorate", b"digest") => return self.gather(now, key, command, Question::Digest),
+            ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
+                return self.slot_command(now, key, command);
+            }
+            _ => {}
+        }
+        let mut reply = Vec::new();
+        let outcome = self.answer(now, key, spec, &subcommand, &command, &mut reply);
+        match outcome {
+            Ok(()) => self.sessions[key].replies.push(|out| out.extend_from_slice(&reply)),
+            Err(error) => self.refuse(key, error),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        key: usize,
+        spec: &Spec,
+        subcommand: &[u8],
+        command: &Command,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let resp3 = self.sessions[key].resp3;
+        let mut writer = ReplyWriter::new(reply, resp3);
+        match spec.name {
+            "ping" => return ping(&mut writer, command),
+            "echo" => writer.bulk(command.arg(1)),
+            "quit" => {
+                writer.ok();
+                self.sessions[key].closing = true;
+            }
+            "select" => return select(&mut writer, command),
+            "readonly" | "readwrite" | "asking" => writer.ok(),
+            "auth" => return Err(NO_PASSWORD.into()),
+            "hello" => return self.hello(key, command, reply),
+            "reset" => {
+                self.reset(key);
+                ReplyWriter::new(reply, false).simple("RESET");
+            }
+            "time" => {
+                writer.array(2);
+                writer.text(&(now.wall_ms / 1000).to_string());
+                writer.text(&(now.wall_ms % 1000 * 1000).to_string());
+            }
+            "info" => {
+                let sections: Vec<&[u8]> = command.args().skip(1).collect();
+                writer.verbatim(&self.info(now, &sections));
+            }
+            "client" => return self.client(now, key, subcommand, command, &mut writer),
+            "command" => return describe_commands(&mut writer, subcommand, command),
+            "config" => self.config(&mut writer, subcommand, command),
+            "cluster" => return self.cluster(&mut writer, subcommand, command),
+            "quorate" => return self.quorate(key, &mut writer, subcommand, command),
+            _ => return Err("ERR this command cannot be executed here".into()),
+        }
+        Ok(())
+    }
+
+    /// `HELLO [version [AUTH user password] [SETNAME name]]`
+    fn hello(&mut self, key: usize, command: &Command, reply: &mut Vec<u8>) -> Result<(), String> {
+        let session = &mut self.sessions[key];
+        let mut resp3 = session.resp3;
+        let mut name = None;
+        if let Some(version) = command.get(1) {
+            let parsed = quorate_proto::resp::parse_integer(version);
+            resp3 = match parsed {
+                None => {
+                    return Err(
+                        "ERR Protocol version is not an integer or out of range".into()
+                    );
+                }
+                Some(2) => false,
+                Some(3) => true,
+                Some(_) => return Err("NOPROTO unsupported protocol version".into()),
+            };
+            let mut at = 2;
+            while let Some(option) = command.get(at) {
+                if option.eq_ignore_ascii_case(b"AUTH") && at + 2 < command.len() {
+                    return Err(NO_PASSWORD_SET.into());
+                } else if option.eq_ignore_ascii_case(b"SETNAME") && at + 1 < command.len() {
+                    name = Some(client_name(command.arg(at + 1))?);
+                    at += 2;
+                } else {
+                    let option = String::from_utf8_lossy(option);
+                    return Err(format!("ERR Syntax error in HELLO option '{option}'"));
+                }
+            }
+        }
+        session.resp3 = resp3;
+        if let Some(name) = name {
+            session.about.name = name;
+        }
+        let id = session.id as i64;
+        let mut writer = ReplyWriter::new(reply, resp3);
+        writer.map(7);
+        for (field, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
+            writer.text(field);
+            writer.text(value);
+        }
+        writer.text("proto");
+        writer.integer(if resp3 { 3 } else { 2 });
+        writer.text("id");
+        writer.integer(id);
+        for (field, value) in [("mode", "standalone"), ("role", "master")] {
+            writer.text(field);
+            writer.text(value);
+        }
+        writer.text("modules");
+        writer.array(0);
+        Ok(())
+    }
+
+    fn reset(&mut self, key: usize) {
+        let levels = (self.node.settings.read_level, self.node.settings.write_level);
+        let session = &mut self.sessions[key];
+        session.resp3 = false;
+        (session.read_level, session.write_level) = levels;
+        session.about.name.clear();
+    }
+
+    fn client(
+        &mut self,
+        now: Now,
+        key: usize,
+        subcommand: &[u8],
+        command: &Command,
+        writer: &mut ReplyWriter<'_>,
+    ) -> Result<(), String> {
+        let session = &mut self.sessions[key];
+        match subcommand {
+            b"id" => writer.integer(session.id as i64),
+            b"getname" => match session.about.name.as_str() {
+                "" => writer.null(),
+                name => writer.text(name),
+            },
+            b"setname" => {
+                session.about.name = client_name(command.arg(2))?;
+                writer.ok();
+            }
+            b"setinfo" => {
+                let value = plain_text(command.arg(3)).ok_or_else(|| {
+                    let option = String::from_utf8_lossy(command.arg(2)).to_lowercase();
+                    format!("ERR {option} cannot contain spaces, newlines or special characters.")
+                })?;
+                let option = command.arg(2);
+                if option.eq_ignore_ascii_case(b"LIB-NAME") {
+                    session.about.library_name = value;
+                } else if option.eq_ignore_ascii_case(b"LIB-VER") {
+                    session.about.library_version = value;
+                } else {
+                    let option = String::from_utf8_lossy(option);
+                    return Err(format!("ERR Unrecognized option '{option}'"));
+                }
+                writer.ok();
+            }
+            b"info" => {
+                let line = client_line(session, now.wall_ms);
+                writer.verbatim(&line);
+            }
+            _ => write_help(writer, "client"),
+        }
+        Ok(())
+    }
+
+    fn config(&self, writer: &mut ReplyWriter<'_>, subcommand: &[u8], command: &Command) {
+        if subcommand != b"get" {
+            return write_help(writer, "config");
+        }
+        let patterns: Vec<Vec<u8>> =
+            command.args().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
+        let wanted = |name: &str| {
+            patterns.iter().any(|pattern| quorate_store::glob::matches(pattern, name.as_bytes()))
+        };
+        let all = self.parameters();
+        let found: Vec<_> = all.iter().filter(|(name, _)| wanted(name)).collect();
+        writer.map(found.len());
+        for (name, value) in found {
+            writer.text(name);
+            writer.text(value);
+        }
+    }
+
+    /// Parameters that `CONFIG GET` shows: those of Redis that clients ask for, and our own.
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        use crate::config::SyncPolicy;
+        let settings = &self.node.settings;
+        let durable = settings.data_dir.is_some();
+        let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        let directory = settings.data_dir.as_ref().map(|path| path.display().to_string());
+        vec![
+            ("appendonly", yes_no(durable)),
+            ("appendfsync", settings.sync.name().to_owned()),
+            ("bind", settings.listen.ip().to_string()),
+            ("cluster-enabled", yes_no(true)),
+            ("databases", "1".into()),
+            ("dir", directory.unwrap_or_default()),
+            ("maxclients", limits::SESSIONS_MAX.to_string()),
+            ("maxmemory", "0".into()),
+            ("maxmemory-policy", "noeviction".into()),
+            ("port", settings.listen.port().to_string()),
+            ("proto-max-bulk-len", settings.max_value_size.to_string()),
+            ("save", String::new()),
+            ("timeout", "0".into()),
+            ("quorate-cluster", settings.cluster.clone()),
+            ("quorate-dc", settings.datacentre.clone()),
+            ("quorate-rack", settings.rack.clone()),
+            ("quorate-read-level", settings.read_level.to_string()),
+            ("quorate-request-timeout-ms", Self::milliseconds(settings.request_timeout).to_string()),
+            ("quorate-rf", settings.replication_factor.to_string()),
+            ("quorate-shards", settings.shards.to_string()),
+            ("quorate-sync", match settings.sync {
+                SyncPolicy::Always => "always",
+                SyncPolicy::EverySecond => "everysec",
+                SyncPolicy::No => "no",
+            }.to_owned()),
+            ("quorate-write-level", settings.write_level.to_string()),
+        ]
+    }
+
+    fn quorate(
+        &mut self,
+        key: usize,
+        writer: &mut ReplyWriter<'_>,
+        subcommand: &[u8],
+        command: &Command,
+    ) -> Result<(), String> {
+        match subcommand {
+            b"level" => self.level(key, writer, command)?,
+            b"status" => self.status(writer),
+            b"locate" => self.locate(writer, command.arg(2)),
+            _ => write_help(writer, "quorate"),
+        }
+        Ok(())
+    }
+
+    /// `QUORATE LEVEL [READ level] [WRITE level]`
+    fn level(
+        &mut self,
+        key: usize,
+        writer: &mut ReplyWriter<'_>,
+        command: &Command,
+    ) -> Result<(), String> {
+        let session = &mut self.sessions[key];
+        if command.len() == 2 {
+            writer.map(2);
+            for (name, level) in [("read", session.read_level), ("write", session.write_level)] {
+                writer.text(name);
+                writer.text(level.name());
+            }
+            return Ok(());
+        }
+        let (mut read, mut write) = (session.read_level, session.write_level);
+        let words: Vec<String> =
+            command.args().skip(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        for pair in words.chunks(2) {
+            let [which, level] = pair else { return Err("ERR syntax error".into()) };
+            let parsed: Level = level.parse().map_err(|error| format!("ERR '{level}': {error}"))?;
+            match which.to_ascii_uppercase().as_str() {
+                "READ" => read = parsed,
+                "WRITE" => write = parsed,
+                _ => return Err(format!("ERR '{which}' is neither READ nor WRITE")),
+            }
+        }
+        (session.read_level, session.write_level) = (read, write);
+        writer.ok();
+        Ok(())
+    }
+
+    /// Asks every shard of the node and joins what they say.
+    fn gather(&mut self, now: Now, key: usize, command: Command, question: Question) {
+        if self.sessions[key].replies.waiting() > 0 {
+            self.sessions[key].held = Some(command);
+            return;
+        }
+        let session = &mut self.sessions[key];
+        session.exclusive = true;
+        let number = session.replies.expect();
+        let waiter = Waiter::Exclusive { key, id: session.id, number };
+        let plan = Box::new(status::Gathered { question });
+        let terms = super::job::Terms {
+            read_level: Level::One,
+            write_level: Level::One,
+            resp3: session.resp3,
+            deadline: self.deadline(now),
+        };
+        let job = self.jobs.insert(super::job::Job::new(plan, waiter, terms));
+        let shards = self.node.settings.shards;
+        self.jobs[job].expect(usize::from(shards));
+        for shard in 0..shards {
+            let waiter = Waiter::Job { key: job, piece: usize::from(shard) };
+            if shard == self.id {
+                let reply = self.describe(question).into();
+                self.deliver(now, waiter, reply);
+            } else {
+                let ticket = self.waiters.insert(waiter) as u64;
+                let mail = super::Mail::Describe { from: self.id, ticket, question };
+                self.outbox[usize::from(shard)].push(mail);
+            }
+        }
+    }
+
+    /// Answers a question about this shard.
+    pub(super) fn describe(&mut self, question: Question) -> Vec<u8> {
+        match question {
+            Question::Clients => {
+                let wall_ms = self.storage.wall_ms;
+                let sessions = self.sessions.iter();
+                sessions.map(|(_, session)| client_line(session, wall_ms)).collect::<String>().into()
+            }
+            Question::Digest => format!("{:032x}", self.storage.digest()).into(),
+        }
+    }
+}
+
+const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
+                           default user. Are you sure your configuration is correct?";
+const NO_PASSWORD_SET: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+fn ping(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
+    match command.len() {
+        1 => writer.simple("PONG"),
+        2 => writer.bulk(command.arg(1)),
+        _ => return Err("ERR wrong number of arguments for 'ping' command".into()),
+    }
+    Ok(())
+}
+
+fn select(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
+    match quorate_proto::resp::parse_integer(command.arg(1)) {
+        Some(0) => {
+            writer.ok();
+            Ok(())
+        }
+        Some(_) => Err("ERR DB index is out of range".into()),
+        None => Err("ERR value is not an integer or out of range".into()),
+    }
+}
+
+fn describe_commands(
+    writer: &mut ReplyWriter<'_>,
+    subcommand: &[u8],
+    command: &Command,
+) -> Result<(), String> {
+    let names: Vec<&[u8]> = command.args().skip(2).collect();
+    match subcommand {
+        b"" => command::write_info(writer, &[]),
+        b"count" => command::write_count(writer),
+        b"docs" => command::write_docs(writer, &names),
+        b"info" => command::write_info(writer, &names),
+        b"list" => command::write_list(writer),
+        b"getkeys" => {
+            let inner = Command::from_args(&names);
+            let spec = command::lookup(inner.name()).filter(|spec| !spec.is_internal());
+            let spec = spec.ok_or("ERR Invalid command specified")?;
+            let fits = spec.check_arity(inner.len()).is_ok();
+            let keys = fits.then(|| command::keys(spec, &inner)).transpose();
+            let keys = keys.ok().flatten();
+            let keys = keys.ok_or("ERR Invalid number of arguments specified for command")?;
+            let keys: Vec<&[u8]> = keys.collect();
+            if keys.is_empty() {
+                return Err("ERR The command has no key arguments".into());
+            }
+            writer.array(keys.len());
+            keys.iter().for_each(|key| writer.bulk(key));
+        }
+        _ => write_help(writer, "command"),
+    }
+    Ok(())
+}
+
+/// The lines of a container's `HELP`, made from its row of the command table.
+pub(super) fn write_help(writer: &mut ReplyWriter<'_>, container: &str) {
+    let rows = command::lookup(container.as_bytes()).map_or(&[][..], |spec| spec.subcommands);
+    writer.array(1 + 2 * rows.len());
+    let name = container.to_ascii_uppercase();
+    writer.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for row in rows {
+        writer.simple(&row.name.to_ascii_uppercase());
+        writer.simple(&format!("    {}.", row.summary));
+    }
+}
+
+fn client_name(name: &[u8]) -> Result<String, String> {
+    plain_text(name).ok_or_else(|| {
+        "ERR Client names cannot contain spaces, newlines or special characters.".into()
+    })
+}
+
+fn plain_text(text: &[u8]) -> Option<String> {
+    let fine = text.iter().all(|byte| byte.is_ascii_graphic());
+    fine.then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// One line of `CLIENT LIST`.
+fn client_line(session: &Session, wall_ms: u64) -> String {
+    let about = &session.about;
+    let seconds_since = |then: u64| wall_ms.saturating_sub(then) / 1000;
+    format!(
+        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 \
+         multi=-1 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 \
+         tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+        session.id,
+        about.address,
+        about.local_address,
+        about.name,
+        seconds_since(about.connected_ms),
+        seconds_since(about.active_ms),
+        session.input.len(),
+        session.replies.ready.len(),
+        session.replies.waiting(),
+        about.last_command,
+        if session.resp3 { 3 } else { 2 },
+        about.library_name,
+        about.library_version,
+    )
+}

@@ -1,0 +1,131 @@
+//! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and figures gathered from its shards.
+
+use bytes::Bytes;
+use quorate_cluster::handoff::Hints as _;
+use quorate_proto::{Slot, resp::ReplyWriter};
+
+use super::{
+    Figures, Shard,
+    job::{Plan, Step},
+    mail::{PEERS_SHOWN, Question},
+};
+
+/// Joins the answers of all shards to one question.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) question: Question,
+}
+
+impl Plan for Gathered {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        let joined = match self.question {
+            Question::Clients => replies.concat(),
+            Question::Digest => {
+                let digests = replies.iter().filter_map(|reply| {
+                    u128::from_str_radix(std::str::from_utf8(reply).ok()?, 16).ok()
+                });
+                let sum = digests.fold(0, u128::wrapping_add);
+                format!("{sum:032x}").into_bytes()
+            }
+        };
+        let mut reply = Vec::new();
+        ReplyWriter::new(&mut reply, false).bulk(&joined);
+        Step::Done(reply)
+    }
+}
+
+impl Shard {
+    /// Publishes this shard's figures for whoever asks the node.
+    pub(super) fn publish_figures(&self) {
+        let mut figures = Figures {
+            keys: self.storage.store.len() as u64,
+            expiring: self.storage.store.expiring() as u64,
+            expired: self.storage.store.expired(),
+            clients: self.sessions.len() as u64,
+            commands: self.commands,
+            in_flight: self.coordinator.in_flight() as u64,
+            log_bytes: self.storage.log_bytes(),
+            hint_bytes: self.storage.hint_bytes(),
+            ready: self.peers.is_ready(),
+            failed: self.storage.has_failed(),
+            ..Figures::default()
+        };
+        for peer in self.topology().peers().take(PEERS_SHOWN) {
+            let dirty = u64::from(self.storage.is_dirty(peer));
+            let pending = self.storage.pending(peer) + dirty;
+            if let Some(shown) = figures.peers.get_mut(peer.index()) {
+                *shown = (self.peers.is_up(peer), pending);
+            }
+        }
+        self.node.publish(self.id, figures);
+    }
+
+    /// `QUORATE STATUS`
+    pub(super) fn status(&self, writer: &mut ReplyWriter<'_>) {
+        self.publish_figures();
+        let total = self.node.figures();
+        let topology = self.topology();
+        let me = topology.member(topology.me());
+        writer.map(13);
+        let mut text = |name: &str, value: &str| {
+            writer.text(name);
+            writer.text(value);
+        };
+        text("name", &me.name);
+        text("id", &me.id.to_string());
+        text("cluster", &self.node.settings.cluster);
+        text("version", env!("CARGO_PKG_VERSION"));
+        for (name, value) in [
+            ("epoch", topology.epoch()),
+            ("sealed", u64::from(topology.sealed())),
+            ("ready", u64::from(total.ready)),
+            ("keys", total.keys),
+            ("log_bytes", total.log_bytes),
+            ("hint_bytes", total.hint_bytes),
+            ("replication_factor", u64::from(topology.replication_factor())),
+            ("log_failed", u64::from(total.failed)),
+        ] {
+            writer.text(name);
+            writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        writer.text("members");
+        writer.array(topology.len());
+        for node in topology.nodes() {
+            let member = topology.member(node);
+            let (up, hints) = total.peers.get(node.index()).copied().unwrap_or_default();
+            let state = match (node == topology.me(), up) {
+                (true, _) => "self",
+                (false, true) => "up",
+                (false, false) => "down",
+            };
+            writer.map(7);
+            for (name, value) in [
+                ("name", &member.name),
+                ("client_address", &member.client_address),
+                ("peer_address", &member.peer_address),
+                ("dc", &member.datacentre),
+                ("rack", &member.rack),
+            ] {
+                writer.text(name);
+                writer.text(value);
+            }
+            writer.text("state");
+            writer.text(state);
+            writer.text("hints_pending");
+            writer.integer(i64::try_from(hints).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// `QUORATE LOCATE key`
+    pub(super) fn locate(&self, writer: &mut ReplyWriter<'_>, key: &[u8]) {
+        let slot = Slot::of_key(key);
+        let topology = self.topology();
+        let replicas = topology.replicas(slot);
+        writer.map(2);
+        writer.text("slot");
+        writer.integer(i64::from(slot.number()));
+        writer.text("replicas");
+        writer.array(replicas.len());
+        replicas.iter().for_each(|node| writer.text(&topology.member(*node).name));
+    }
+}

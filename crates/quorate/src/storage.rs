@@ -1,0 +1,516 @@
+//! One shard's data and what makes it last: the store, its log, and the hints for other nodes.
+//!
+//! Everything that changes the store goes through here, so that nothing is in memory that is not on
+//! its way to the log. Records are buffered and written once a turn, before any reply of the turn
+//! leaves the process: what was acknowledged survives the death of the process under every policy.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use quorate_cluster::{
+    coordinator::{Durability, Executed, Rejection, Replica},
+    handoff::{Hint, Hints},
+    sync::Digests,
+    topology::Topology,
+};
+use quorate_proto::{
+    NodeIndex, Slot, command,
+    message::Cause,
+    resp::Command,
+    slot::{GROUPS, SLOTS, SLOTS_PER_GROUP},
+};
+use quorate_store::{
+    MergeError, Request, Store,
+    disk::Disk,
+    log::{Checkpoint, HintLog, LogError, SegmentLog, Sequence, SyncJob},
+};
+
+use crate::{config::SyncPolicy, limits};
+
+/// Bytes of a log record before the effect: the slot.
+const SLOT_BYTES: usize = 2;
+
+/// A log record needs at most this much more than the command that caused it, for each argument.
+const STAMPED_BYTES: usize = 64;
+
+/// What a shard stores.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) store: Store,
+    /// `None` when everything is kept in memory only.
+    log: Option<SegmentLog>,
+    policy: SyncPolicy,
+    checkpoint: Option<Progress>,
+    /// Bytes of the log when its last checkpoint was done.
+    checkpointed_bytes: u64,
+    hints: HintQueues,
+    pub(crate) topology: Arc<Topology>,
+    shard: u16,
+    shards: u16,
+    /// Wall clock of this turn, in milliseconds since the Unix epoch.
+    pub(crate) wall_ms: u64,
+    reply: Vec<u8>,
+    effect: Vec<u8>,
+    /// Whether a sync is under way.
+    syncing: bool,
+    /// When the superblock was last brought up to date.
+    recorded_ms: u64,
+}
+
+/// A checkpoint in progress: the next slot to write.
+#[derive(Debug)]
+struct Progress {
+    checkpoint: Checkpoint,
+    next: u16,
+}
+
+/// Where the hints of a shard are kept, a log for each target.
+#[derive(Debug)]
+pub(crate) struct HintQueues {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    logs: Vec<Option<HintLog>>,
+    /// Targets whose log could not take a hint: only a digest round settles what they lack.
+    dirty: Vec<bool>,
+}
+
+/// What a storage is made of.
+pub(crate) struct Parts {
+    pub(crate) store: Store,
+    pub(crate) log: Option<SegmentLog>,
+    pub(crate) policy: SyncPolicy,
+    pub(crate) hints: HintQueues,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) shard: u16,
+    pub(crate) shards: u16,
+}
+
+impl Storage {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let checkpointed_bytes = parts.log.as_ref().map_or(0, SegmentLog::bytes);
+        Self {
+            store: parts.store,
+            log: parts.log,
+            policy: parts.policy,
+            checkpoint: None,
+            checkpointed_bytes,
+            hints: parts.hints,
+            topology: parts.topology,
+            shard: parts.shard,
+            shards: parts.shards,
+            wall_ms: 0,
+            reply: Vec::new(),
+            effect: Vec::new(),
+            syncing: false,
+            recorded_ms: 0,
+        }
+    }
+
+    /// The shard of this node that owns `slot`.
+    pub(crate) fn owner(&self, slot: Slot) -> u16 {
+        slot.group() % self.shards
+    }
+
+    /// Executes a command, appending its reply to `out`. Returns when its effect is durable, or
+    /// why nothing was done.
+    pub(crate) fn execute_into(
+        &mut self,
+        slot: Slot,
+        command: &Command,
+        resp3: bool,
+        writes: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Durability, Rejection> {
+        if writes {
+            self.reserve(command.frame().len() + STAMPED_BYTES * command.len())?;
+        }
+        self.effect.clear();
+        let request = Request { slot, command, wall_ms: self.wall_ms, resp3 };
+        self.store.execute(request, out, &mut self.effect);
+        if self.effect.is_empty() {
+            return Ok(Durability::Now);
+        }
+        Ok(self.append_effect(slot))
+    }
+
+    fn append_effect(&mut self, slot: Slot) -> Durability {
+        let Some(log) = &mut self.log else { return Durability::Now };
+        let effect = &self.effect;
+        let sequence = log.append(|out| {
+            out.extend_from_slice(&slot.number().to_le_bytes());
+            out.extend_from_slice(effect);
+        });
+        self.durability(sequence)
+    }
+
+    fn durability(&self, sequence: Sequence) -> Durability {
+        match self.policy {
+            SyncPolicy::Always => Durability::At(sequence),
+            SyncPolicy::EverySecond | SyncPolicy::No => Durability::Now,
+        }
+    }
+
+    fn reserve(&mut self, bytes: usize) -> Result<(), Rejection> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        log.reserve(bytes).map_err(|error| Rejection {
+            cause: Cause::StoreFull,
+            text: format!("the log cannot take a write: {error}"),
+        })
+    }
+
+    /// Hands everything appended in this turn to the operating system. After an error nothing of
+    /// this turn may be acknowledged, and the log takes nothing more.
+    pub(crate) fn write(&mut self) -> Result<(), LogError> {
+        if let Some(log) = &mut self.log
+            && log.has_unwritten()
+        {
+            log.write()?;
+        }
+        self.hints.write();
+        Ok(())
+    }
+
+    /// The sync that the policy asks for now, if any.
+    pub(crate) fn due_sync(&mut self, second_passed: bool) -> Option<SyncJob> {
+        let due = match self.policy {
+            SyncPolicy::Always => true,
+            SyncPolicy::EverySecond => second_passed,
+            SyncPolicy::No => false,
+        };
+        let log = self.log.as_mut()?;
+        if !due || self.syncing || log.has_failed() {
+            return None;
+        }
+        let record = self.wall_ms.saturating_sub(self.recorded_ms) >= 1000;
+        let job = log.sync_job(record)?;
+        if record {
+            self.recorded_ms = self.wall_ms;
+        }
+        self.syncing = true;
+        Some(job)
+    }
+
+    /// A sync has ended. Returns up to where the log is durable.
+    pub(crate) fn sync_ended(&mut self, result: &io::Result<Sequence>) -> Sequence {
+        self.syncing = false;
+        let Some(log) = &mut self.log else { return 0 };
+        log.sync_ended(result);
+        log.synced()
+    }
+
+    /// Syncs of hint logs, once a second.
+    pub(crate) fn hint_syncs(&mut self) -> Vec<SyncJob> {
+        let logs = self.hints.logs.iter_mut().flatten();
+        logs.filter_map(HintLog::sync_job).collect()
+    }
+
+    /// Writes and syncs everything: the end of an orderly shutdown.
+    pub(crate) fn close(&mut self) -> Result<(), LogError> {
+        self.write()?;
+        for job in self.hint_syncs() {
+            job.run().map_err(LogError::Failed)?;
+        }
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if let Some(job) = log.sync_job(true) {
+            let result = job.run();
+            log.sync_ended(&result);
+            result.map_err(LogError::Failed)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a checkpoint, or begins one when the log has grown to twice its live size.
+    pub(crate) fn advance_checkpoint(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        let mut progress = match self.checkpoint.take() {
+            Some(progress) => progress,
+            None => {
+                let threshold = self.checkpointed_bytes.max(limits::CHECKPOINT_BYTES_MIN);
+                if log.bytes_since_checkpoint() < threshold {
+                    return;
+                }
+                let Ok(checkpoint) = log.begin_checkpoint() else { return };
+                Progress { checkpoint, next: 0 }
+            }
+        };
+        let mut keys = 0;
+        let mut failed = false;
+        while keys < limits::CHECKPOINT_KEYS_PER_TURN && progress.next < SLOTS && !failed {
+            let Some(slot) = Slot::new(progress.next) else { break };
+            self.store.export_slot(slot, |effect| {
+                keys += 1;
+                failed |= log.reserve(effect.len() + SLOT_BYTES).is_err();
+                if !failed {
+                    log.append(|out| {
+                        out.extend_from_slice(&slot.number().to_le_bytes());
+                        out.extend_from_slice(effect);
+                    });
+                }
+            });
+            progress.next += 1;
+        }
+        if failed {
+            tracing::warn!("a checkpoint was given up because the log has no space");
+            return;
+        }
+        if progress.next < SLOTS {
+            self.checkpoint = Some(progress);
+            return;
+        }
+        if log.finish_checkpoint(progress.checkpoint).is_ok() {
+            self.checkpointed_bytes = log.bytes_since_checkpoint();
+        }
+    }
+
+    /// Whether a checkpoint is in progress.
+    pub(crate) fn is_checkpointing(&self) -> bool {
+        self.checkpoint.is_some()
+    }
+
+    /// Bytes of the log on disk.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.log.as_ref().map_or(0, SegmentLog::bytes)
+    }
+
+    /// Whether a write or sync of the log failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.log.as_ref().is_some_and(SegmentLog::has_failed)
+    }
+
+    /// Bytes of hints on disk.
+    pub(crate) fn hint_bytes(&self) -> u64 {
+        self.hints.logs.iter().flatten().map(HintLog::bytes).sum()
+    }
+
+    /// The slots that this shard owns.
+    pub(crate) fn owned_groups(&self) -> impl Iterator<Item = u16> + use<> {
+        let (shard, shards) = (self.shard, self.shards);
+        (0..GROUPS).filter(move |group| group % shards == shard)
+    }
+
+    /// Digest of everything that this shard holds.
+    pub(crate) fn digest(&mut self) -> u128 {
+        self.store.sweep_expired(self.wall_ms, usize::MAX);
+        let slots = Slot::all();
+        slots.fold(0, |sum: u128, slot| sum.wrapping_add(self.store.slot_digest(slot)))
+    }
+
+    /// A digest round with `peer` has ended: it lacks nothing that an overflow kept from it.
+    pub(crate) fn clear_dirty(&mut self, peer: NodeIndex) {
+        self.hints.dirty[peer.index()] = false;
+    }
+
+    /// Whether hints for `peer` could not be kept.
+    pub(crate) fn is_dirty(&self, peer: NodeIndex) -> bool {
+        self.hints.dirty[peer.index()]
+    }
+
+    /// Adopts the topology that was sealed, before the first write.
+    pub(crate) fn adopt(&mut self, topology: Arc<Topology>, hints: HintQueues) {
+        self.topology = topology;
+        self.hints = hints;
+    }
+}
+
+impl HintQueues {
+    /// The queues below `directory`, of which those that exist are opened.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        topology: &Topology,
+    ) -> io::Result<Self> {
+        let mut queues = Self {
+            disk: Arc::clone(&disk),
+            directory: directory.clone(),
+            logs: (0..topology.len()).map(|_| None).collect(),
+            dirty: vec![false; topology.len()],
+        };
+        for target in topology.peers() {
+            let path = queues.path(topology, target);
+            if disk.list_directories(&directory)?.contains(&path) {
+                queues.open_log(topology, target)?;
+            }
+        }
+        Ok(queues)
+    }
+
+    fn path(&self, topology: &Topology, target: NodeIndex) -> PathBuf {
+        self.directory.join(topology.member(target).id.to_string())
+    }
+
+    fn open_log(&mut self, topology: &Topology, target: NodeIndex) -> io::Result<()> {
+        let path = self.path(topology, target);
+        let id = topology.member(target).id.0 as u64;
+        let log = HintLog::open(Arc::clone(&self.disk), &path, id, limits::HINT_BYTES_MAX)?;
+        self.logs[target.index()] = Some(log);
+        Ok(())
+    }
+
+    fn append(&mut self, topology: &Topology, target: NodeIndex, slot: Slot, effect: &[u8]) {
+        if self.logs[target.index()].is_none()
+            && let Err(error) = self.open_log(topology, target)
+        {
+            tracing::warn!(%error, "hints cannot be kept; a digest round will settle the rest");
+            self.dirty[target.index()] = true;
+            return;
+        }
+        let Some(log) = &mut self.logs[target.index()] else { return };
+        let taken = log.append(|out| {
+            out.extend_from_slice(&slot.number().to_le_bytes());
+            out.extend_from_slice(effect);
+        });
+        if taken.is_err() {
+            self.dirty[target.index()] = true;
+        }
+    }
+
+    fn write(&mut self) {
+        for (index, log) in self.logs.iter_mut().enumerate() {
+            if let Some(open) = log
+                && let Err(error) = open.write()
+            {
+                tracing::warn!(%error, "hints cannot be kept; a digest round will settle the rest");
+                self.dirty[index] = true;
+                *log = None;
+            }
+        }
+    }
+}
+
+impl Replica for Storage {
+    fn execute(
+        &mut self,
+        slot: Slot,
+        command: &Command,
+        resp3: bool,
+    ) -> Result<Executed, Rejection> {
+        let mut reply = std::mem::take(&mut self.reply);
+        reply.clear();
+        let durability = self.execute_into(slot, command, resp3, true, &mut reply);
+        let encoded = Bytes::copy_from_slice(&reply);
+        self.reply = reply;
+        let durability = durability?;
+        Ok(Executed { reply: encoded, effect: Bytes::copy_from_slice(&self.effect), durability })
+    }
+
+    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Bytes {
+        let mut reply = Vec::new();
+        // A command that only reads needs no space, so it cannot be refused.
+        let _ = self.execute_into(slot, command, resp3, false, &mut reply);
+        reply.into()
+    }
+
+    fn digest(&mut self, slot: Slot, command: &Command) -> u128 {
+        let mut sum: u128 = 0;
+        for_each_key(command, |key| {
+            sum = sum.wrapping_add(self.store.key_digest(slot, key));
+        });
+        sum
+    }
+
+    fn export(&mut self, slot: Slot, command: &Command) -> Bytes {
+        let mut states = Vec::new();
+        for_each_key(command, |key| self.store.export(slot, key, &mut states));
+        states.into()
+    }
+
+    fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
+        self.reserve(effect.len() + SLOT_BYTES)?;
+        self.store.merge(slot, effect, self.wall_ms).map_err(|error| {
+            let cause = match error {
+                MergeError::ClockSkew { .. } => Cause::ClockSkew,
+                _ => Cause::Malformed,
+            };
+            tracing::warn!(%error, "an effect from another node was refused");
+            Rejection { cause, text: error.to_string() }
+        })?;
+        let Some(log) = &mut self.log else { return Ok(Durability::Now) };
+        let sequence = log.append(|out| {
+            out.extend_from_slice(&slot.number().to_le_bytes());
+            out.extend_from_slice(effect);
+        });
+        Ok(self.durability(sequence))
+    }
+
+    fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {
+        self.hints.append(&self.topology, target, slot, effect);
+    }
+}
+
+fn for_each_key(command: &Command, mut each: impl FnMut(&[u8])) {
+    let Some(spec) = command::lookup(command.name()) else { return };
+    if let Ok(keys) = command::keys(spec, command) {
+        keys.for_each(&mut each);
+    }
+}
+
+impl Hints for Storage {
+    fn pending(&self, target: NodeIndex) -> u64 {
+        self.hints.logs[target.index()].as_ref().map_or(0, HintLog::pending)
+    }
+
+    fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint> {
+        let Some(log) = &mut self.hints.logs[target.index()] else { return Vec::new() };
+        let batch = log.read(bytes_max).unwrap_or_else(|error| {
+            tracing::warn!(%error, "hints cannot be read; they will be tried again");
+            Vec::new()
+        });
+        batch.into_iter().filter_map(|(sequence, record)| {
+            let (slot, effect) = split_record(&record)?;
+            Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
+        })
+        .collect()
+    }
+
+    fn rewind(&mut self, target: NodeIndex) {
+        if let Some(log) = &mut self.hints.logs[target.index()] {
+            log.rewind();
+        }
+    }
+
+    fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
+        if let Some(log) = &mut self.hints.logs[target.index()]
+            && let Err(error) = log.acknowledge(up_to)
+        {
+            tracing::warn!(%error, "delivered hints could not be dropped");
+        }
+    }
+}
+
+/// The slot and effect of a log or hint record.
+pub(crate) fn split_record(record: &[u8]) -> Option<(Slot, &[u8])> {
+    let (slot, effect) = record.split_first_chunk()?;
+    Some((Slot::new(u16::from_le_bytes(*slot))?, effect))
+}
+
+impl Digests for Storage {
+    fn groups(&self) -> Vec<u16> {
+        self.owned_groups().collect()
+    }
+
+    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
+        let (me, first) = (self.topology.me(), group * SLOTS_PER_GROUP);
+        (first..first + SLOTS_PER_GROUP)
+            .filter_map(Slot::new)
+            .filter(|slot| {
+                self.topology.is_replica(*slot, me) && self.topology.is_replica(*slot, peer)
+            })
+            .map(|slot| (slot, self.store.slot_digest(slot)))
+            .collect()
+    }
+
+    fn key_digests(&self, slot: Slot) -> Vec<(Bytes, u128)> {
+        let keys = self.store.key_digests(slot);
+        keys.map(|(key, digest)| (Bytes::copy_from_slice(key), digest)).collect()
+    }
+
+    fn export_keys(&self, slot: Slot, keys: &[Bytes]) -> Bytes {
+        let mut states = Vec::new();
+        keys.iter().for_each(|key| self.store.export(slot, key, &mut states));
+        states.into()
+    }
+
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {
+        self.merge(slot, states).is_ok()
+    }
+}
