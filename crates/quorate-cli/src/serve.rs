@@ -1,6 +1,6 @@
 //! `quorate serve`: a node as a process.
 
-use std::{thread, time::Duration};
+use std::{io::IsTerminal as _, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use quorate::Engine;
@@ -25,7 +25,11 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 
     let settings = arguments.flags.config()?.validate().context("the settings are wrong")?;
     let mut signals = Signals::new([SIGINT, SIGTERM])?;

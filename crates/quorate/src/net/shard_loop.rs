@@ -460,9 +460,7 @@ impl ShardLoop {
                 }
                 DialerOutput::Hangup { link } => {
                     if let Some(key) = self.by_outgoing.remove(&link.0) {
-                        let peer = self.connections.remove(key);
-                        peer.connection.close();
-                        self.shard.link_closed(now, link);
+                        self.connections.remove(key).connection.close();
                     }
                 }
             }

@@ -365,13 +365,24 @@ impl Shard {
     fn adopt(&mut self, now: Now, topology: Arc<Topology>) {
         let same_members = topology.len() == self.topology().len()
             && topology.members().iter().zip(self.topology().members()).all(|(a, b)| a.id == b.id);
-        let sealed_before = self.topology().sealed();
-        if same_members && sealed_before {
+        let was_sealed = self.topology().sealed();
+        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
+        if same_members {
             self.peers.aim(now.monotonic, &topology);
+            self.coordinator.adopt(Arc::clone(&topology));
             self.storage.topology = topology;
-            return;
+        } else {
+            self.start_afresh(now, topology);
         }
-        // No data exists before the seal, so every machine may start afresh.
+        if self.topology().sealed() && !was_sealed {
+            for (waiter, errand) in std::mem::take(&mut self.unsealed) {
+                self.run(now, waiter, errand);
+            }
+        }
+    }
+
+    /// Other members: every machine starts afresh, which is possible because there is no data yet.
+    fn start_afresh(&mut self, now: Now, topology: Arc<Topology>) {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
@@ -383,17 +394,11 @@ impl Shard {
                 return tracing::error!(%error, "the hint directory cannot be opened");
             }
         }
-        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
         self.sync = Sync::new(topology.len());
         self.peers.adopt(now.monotonic, &topology);
         self.restate_peers(now);
-        if topology.sealed() {
-            for (waiter, errand) in std::mem::take(&mut self.unsealed) {
-                self.run(now, waiter, errand);
-            }
-        }
     }
 
     fn expire_unsealed(&mut self, now: Now) {

@@ -11,7 +11,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    NodeIndex, Slot,
+    NodeId, NodeIndex, Slot,
     frame::{self, Frame},
     message::{Heartbeat, Hello, Message},
 };
@@ -63,7 +63,7 @@ pub(crate) struct PeerLink {
 /// An incoming link.
 #[derive(Debug)]
 struct Incoming {
-    from: Option<NodeIndex>,
+    from: Option<NodeId>,
     output: Vec<u8>,
     closing: bool,
 }
@@ -87,7 +87,13 @@ impl Peers {
     /// Links to the members of `topology`, and to nobody else. For a list that was not sealed when
     /// this node started: there was nothing that it could have missed.
     pub(super) fn adopt(&mut self, now: Instant, topology: &Topology) {
-        let dialer = mem::replace(&mut self.dialer, Dialer::new(0));
+        let mut dialer = mem::replace(&mut self.dialer, Dialer::new(0));
+        for link in self.outgoing.drain(..).flatten() {
+            dialer.hang_up(now, link.link);
+        }
+        for (link, _) in self.opening.drain(..) {
+            dialer.hang_up(now, link);
+        }
         let incoming = mem::take(&mut self.incoming);
         *self = Self { dialer, incoming, ..Self::new(now, topology, false) };
         self.dialer.retain_members(|id| topology.index_of(id).is_some());
@@ -302,11 +308,12 @@ impl Shard {
     fn take_request(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
         let key = incoming_key(link);
         let Frame { epoch, correlation, message } = frame;
-        let Some(from) = self.peers.incoming[key].from else {
+        let Some(id) = self.peers.incoming[key].from else {
             let Message::Hello(hello) = message else { return Err(LinkError::Stranger) };
             self.take_hello(key, correlation, &hello);
             return Ok(());
         };
+        let from = self.topology().index_of(id).ok_or(LinkError::Stranger)?;
         match message {
             Message::Heartbeat(_) => {
                 let beat = self.heartbeat(now, from);
@@ -331,7 +338,7 @@ impl Shard {
         let incoming = &mut self.peers.incoming[key];
         let answer = match verdict {
             Ok(()) => {
-                incoming.from = topology.index_of(hello.member.id);
+                incoming.from = Some(hello.member.id);
                 Message::Welcome(Box::new(Hello {
                     cluster: self.node.settings.cluster.clone(),
                     member: topology.member(topology.me()).clone(),
