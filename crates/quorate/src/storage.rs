@@ -41,7 +41,7 @@ pub(crate) struct Storage {
     log: Option<SegmentLog>,
     policy: SyncPolicy,
     checkpoint: Option<Progress>,
-    /// Bytes of the log when its last checkpoint was done.
+    /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
     hints: HintQueues,
     pub(crate) topology: Arc<Topology>,
@@ -225,8 +225,9 @@ impl Storage {
         let mut progress = match self.checkpoint.take() {
             Some(progress) => progress,
             None => {
-                let threshold = self.checkpointed_bytes.max(limits::CHECKPOINT_BYTES_MIN);
-                if log.bytes_since_checkpoint() < threshold {
+                // What the last checkpoint wrote is live; as much again makes half of the log garbage.
+                let growth = self.checkpointed_bytes.max(limits::CHECKPOINT_BYTES_MIN);
+                if log.bytes_since_checkpoint() < self.checkpointed_bytes + growth {
                     return;
                 }
                 let Ok(checkpoint) = log.begin_checkpoint() else { return };
