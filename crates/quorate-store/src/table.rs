@@ -16,7 +16,9 @@ pub(crate) struct Entry {
 /// The keys of one slot.
 #[derive(Debug, Default)]
 pub(crate) struct SlotTable {
-    entries: HashTable<Entry>,
+    /// Boxed: tables are at most seven eighths full, often half, and an empty place should cost
+    /// a word.
+    entries: HashTable<Box<Entry>>,
     /// Keys with a visible value; the rest are marks of deletions.
     pub(crate) live: usize,
     /// Sum of the digests of all keys.
@@ -36,15 +38,12 @@ impl SlotTable {
         hash: u64,
         key: &[u8],
     ) -> &mut Entry {
-        let same = |entry: &Entry| *entry.key == *key;
-        let rehash = |entry: &Entry| hasher.hash_one(&*entry.key);
+        let same = |entry: &Box<Entry>| *entry.key == *key;
+        let rehash = |entry: &Box<Entry>| hasher.hash_one(&*entry.key);
         match self.entries.entry(hash, same, rehash) {
             hash_table::Entry::Occupied(found) => found.into_mut(),
             hash_table::Entry::Vacant(vacant) => vacant
-                .insert(Entry {
-                    key: key.into(),
-                    state: KeyState::default(),
-                })
+                .insert(Box::new(Entry { key: key.into(), state: KeyState::default() }))
                 .into_mut(),
         }
     }
@@ -60,6 +59,6 @@ impl SlotTable {
 
     /// Every key with its state, marks of deletions included, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().map(|entry| &**entry)
     }
 }
