@@ -31,7 +31,7 @@ pub fn write_info(reply: &mut ReplyWriter<'_>, names: &[&[u8]]) {
     for name in names {
         match lookup(name).filter(|spec| !spec.is_internal()) {
             Some(spec) => write_row(reply, spec),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
 }

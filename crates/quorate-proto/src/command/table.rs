@@ -166,7 +166,7 @@ const SPECS: &[Spec] = &[
         sub("docs", -2, "Documentation of commands"),
         sub("info", -2, "Details of commands"),
         sub("list", -2, "Names of commands"),
-        sub("getkeys", -3, "The keys of a command"),
+        sub("getkeys", -4, "The keys of a command"),
         sub("help", 2, "Lists the subcommands"),
     ]) },
     container("config", Server, "2.0.0", "Shows the configuration", &[

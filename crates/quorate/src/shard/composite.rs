@@ -166,13 +166,19 @@ impl Plan for MoveMember {
         }
         self.stage += 1;
         match self.stage {
-            1 => Step::Run(vec![
+            1 => {
+                let count = Command::from_args([b"SCARD".as_slice(), &self.source]);
+                Step::Run(vec![piece(Class::Read, &self.source, count)])
+            }
+            // Without a source the kind of the destination does not matter.
+            2 if integer(&replies[0]) == Some(0) => Step::Done(b":0\r\n".to_vec()),
+            2 => Step::Run(vec![
                 self.piece(Class::Read, "SISMEMBER", &self.source),
                 self.piece(Class::Read, "SISMEMBER", &self.destination),
             ]),
-            2 if integer(&replies[0]) != Some(1) => Step::Done(b":0\r\n".to_vec()),
-            2 => Step::Run(vec![self.piece(Class::Write, "SADD", &self.destination)]),
-            3 => Step::Run(vec![self.piece(Class::ReadModifyWrite, "SREM", &self.source)]),
+            3 if integer(&replies[0]) != Some(1) => Step::Done(b":0\r\n".to_vec()),
+            3 => Step::Run(vec![self.piece(Class::Write, "SADD", &self.destination)]),
+            4 => Step::Run(vec![self.piece(Class::ReadModifyWrite, "SREM", &self.source)]),
             _ => Step::Done(replies[0].to_vec()),
         }
     }
@@ -367,6 +373,7 @@ mod tests {
     #[test]
     fn a_member_is_added_before_it_is_removed() {
         let script: &[&[(&str, &'static str)]] = &[
+            &[("SCARD a", ":1\r\n")],
             &[("SISMEMBER a m", ":1\r\n"), ("SISMEMBER b m", ":0\r\n")],
             &[("SADD b m", ":1\r\n")],
             &[("SREM a m", ":1\r\n")],

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_cluster::coordinator::Durability;
 use quorate_proto::{
     Slot,
-    command::{self, Class, Routing, Spec, UnknownCommand},
+    command::{self, Class, Routing, Spec, SubcommandError, UnknownCommand},
     resp::{Command, ReplyWriter, parse_integer},
 };
 
@@ -76,6 +76,15 @@ impl Shard {
         if let Err(error) = spec.check_arity(command.len()) {
             return self.refuse(key, error);
         }
+        if !spec.subcommands.is_empty() && command.len() > 1 {
+            match spec.subcommand(&command) {
+                Ok(_) => {}
+                Err(SubcommandError::Unknown) => {
+                    return self.refuse(key, command::unknown_subcommand(&command));
+                }
+                Err(SubcommandError::Arity(error)) => return self.refuse(key, error),
+            }
+        }
         let session = &mut self.sessions[key];
         session.about.last_command = spec.name;
         session.about.active_ms = now.wall_ms;
@@ -137,14 +146,15 @@ impl Shard {
     /// A command whose keys are all in one slot.
     fn single(&mut self, now: Now, key: usize, slot: Slot, class: Class, command: Command) {
         let writes = class.writes();
-        if self.is_alone(slot, writes) {
-            return self.execute_alone(key, slot, writes, &command);
-        }
         let session = &mut self.sessions[key];
         if session.conflicts(slot, writes) {
             session.held = Some(command);
             return;
         }
+        if self.is_alone(slot, writes) {
+            return self.execute_alone(key, slot, writes, &command);
+        }
+        let session = &mut self.sessions[key];
         session.started(slot, writes);
         let number = session.replies.expect();
         let waiter = Waiter::Session { key, id: session.id, number, slot, writes };

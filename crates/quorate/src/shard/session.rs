@@ -137,6 +137,9 @@ impl Session {
 
     /// Whether a command on `slot` would overtake one that is on its way.
     pub(crate) fn conflicts(&self, slot: Slot, writes: bool) -> bool {
+        if self.in_flight.is_empty() {
+            return false;
+        }
         match self.in_flight.get(&slot) {
             Some(ahead) => if writes { ahead.reads > 0 } else { ahead.writes > 0 },
             None => false,

@@ -2,7 +2,7 @@
 
 use quorate_proto::{
     Level,
-    command::{self, Spec, SubcommandError},
+    command::{self, Spec},
     resp::{Command, ReplyWriter},
 };
 
@@ -20,15 +20,6 @@ impl Shard {
         spec: &'static Spec,
         command: Command,
     ) {
-        if !spec.subcommands.is_empty() && command.len() > 1 {
-            match spec.subcommand(&command) {
-                Ok(_) => {}
-                Err(SubcommandError::Unknown) => {
-                    return self.refuse(key, command::unknown_subcommand(&command));
-                }
-                Err(SubcommandError::Arity(error)) => return self.refuse(key, error),
-            }
-        }
         let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
         match (spec.name, subcommand.as_slice()) {
             ("client", b"list") => return self.gather(now, key, command, Question::Clients),

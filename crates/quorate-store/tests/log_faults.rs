@@ -1,0 +1,1334 @@
+//! The logs against a hostile disk: torn and reordered writes, power loss, a full disk, failing
+//! syncs, reads and removals, and rot.
+//!
+//! Tests that are ignored each show a defect; the reason names it. Their assertions say what is
+//! wanted, so that a repair only takes the attribute away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use proptest::prelude::*;
+use quorate_store::{
+    disk::{Disk, DiskFile},
+    log::{HintLog, LogError, LogOptions, Recovery, SegmentLog, Sequence},
+};
+
+const DIRECTORY: &str = "/data/log";
+const LOG_ID: u64 = 7;
+const SEGMENT_HEADER: usize = 28;
+const RECORD_HEADER: usize = 16;
+/// Length of what [`payload`] makes.
+const PAYLOAD: usize = 24;
+const RECORD: usize = RECORD_HEADER + PAYLOAD;
+/// Records of that length that a segment holds.
+const PER_SEGMENT: Sequence = ((SEGMENT_BYTES - SEGMENT_HEADER) / RECORD) as Sequence;
+
+// ---- recovery -----------------------------------------------------------------------------------
+
+#[test]
+fn what_was_written_comes_back_in_order() {
+    let disk = FaultDisk::default();
+    append(&mut open(&disk).log, 1..=100);
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(1..=100));
+    assert_eq!(
+        opened.recovery,
+        Recovery {
+            records: 100,
+            last: 100,
+            ..Recovery::default()
+        }
+    );
+    assert_eq!(
+        open(&disk).records,
+        expected(1..=100),
+        "a start changes nothing"
+    );
+}
+
+#[test]
+fn a_write_torn_at_any_byte_leaves_what_was_synced() {
+    for survived in 0..3 * RECORD {
+        let disk = FaultDisk::default();
+        let mut log = open(&disk).log;
+        append(&mut log, 1..=3);
+        sync(&mut log, true).expect("syncs");
+        append(&mut log, 4..=6);
+        let torn = at_record(4) + survived;
+        disk.edit(&segment(1), |bytes| bytes[torn..].fill(0));
+        drop(log);
+
+        let opened = open(&disk);
+        let whole = (3 + survived / RECORD) as u64;
+        assert_eq!(
+            opened.records,
+            expected(1..=whole),
+            "{survived} bytes survived"
+        );
+        assert_eq!(opened.recovery.damages, []);
+        // Zeros at the end of a header cannot be told from space that was never written.
+        assert!(opened.recovery.torn_bytes <= (survived % RECORD) as u64);
+        assert!(survived % RECORD == 0 || opened.recovery.torn_bytes > 0);
+
+        let mut log = opened.log;
+        append(&mut log, whole + 1..=whole + 2);
+        drop(log);
+        assert_eq!(open(&disk).records, expected(1..=whole + 2));
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_synced_records_costs_one_record_and_is_reported() {
+    for bit in 8 * at_record(2)..8 * at_record(4) {
+        let disk = FaultDisk::default();
+        let mut log = open(&disk).log;
+        append(&mut log, 1..=5);
+        sync(&mut log, true).expect("syncs");
+        disk.flip(&segment(1), bit);
+        let opened = open(&disk);
+        let spoilt = 1 + ((bit / 8 - SEGMENT_HEADER) / RECORD) as u64;
+        let left: Vec<_> = expected(1..=5)
+            .into_iter()
+            .filter(|(at, _)| *at != spoilt)
+            .collect();
+        assert_eq!(opened.records, left, "bit {bit}");
+        let [damage] = &opened.recovery.damages[..] else {
+            panic!("bit {bit} must be reported")
+        };
+        assert_eq!((damage.first, damage.next), (spoilt, Some(spoilt + 1)));
+    }
+}
+
+#[test]
+fn a_synced_tail_that_is_gone_is_damage_and_its_numbers_are_not_used_again() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    sync(&mut log, true).expect("syncs");
+    disk.edit(&segment(1), |bytes| bytes[at_record(4)..].fill(0));
+    drop(log);
+    let mut opened = open(&disk);
+    assert_eq!(opened.records, expected(1..=3));
+    let [damage] = &opened.recovery.damages[..] else {
+        panic!("must be reported")
+    };
+    assert_eq!((damage.first, damage.next), (4, None));
+    assert_eq!(opened.log.append(|out| out.push(1)), 6);
+}
+
+#[test]
+fn a_segment_of_another_log_is_refused_and_left_alone() {
+    let disk = FaultDisk::default();
+    append(&mut open(&disk).log, 1..=3);
+    let before = disk.contents(&segment(1));
+    assert!(try_open(&disk, LOG_ID + 1).is_err());
+    assert_eq!(disk.contents(&segment(1)), before);
+}
+
+#[test]
+#[ignore = "defect: a bad record in the last segment, past the superblock's bound, counts as torn; \
+            synced records after it are cut off for good"]
+fn synced_records_after_a_bad_one_are_not_cut_off_as_torn() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    // As `always` does it within a second: synced and acknowledged, the superblock not rewritten.
+    for number in 1..=10 {
+        append(&mut log, number..=number);
+        assert_eq!(sync(&mut log, false).expect("syncs"), number);
+    }
+    disk.flip(&segment(1), 8 * (at_record(3) + RECORD_HEADER));
+    let opened = open(&disk);
+    assert_ne!(
+        opened.recovery.damages,
+        [],
+        "lost without a word: {:?}",
+        opened.recovery
+    );
+    assert_eq!(opened.recovery.records, 9);
+}
+
+#[test]
+#[ignore = "defect: zeros where a record's header was end the segment; whole synced records \
+            after it are dropped"]
+fn records_after_a_zeroed_header_are_found() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=10);
+    sync(&mut log, true).expect("syncs");
+    let hole = at_record(4)..at_record(4) + RECORD_HEADER;
+    disk.edit(&segment(1), |bytes| bytes[hole].fill(0));
+    let opened = open(&disk);
+    assert_ne!(opened.recovery.damages, []);
+    assert_eq!(opened.recovery.records, 9);
+}
+
+#[test]
+#[ignore = "defect: a segment without a readable header is cut to nothing and removed as torn"]
+fn a_spoilt_segment_header_does_not_wipe_the_log() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=10);
+    sync(&mut log, false).expect("syncs");
+    disk.flip(&segment(1), 8 * 9);
+    let recovery = open(&disk).recovery;
+    assert_eq!(recovery.records, 10, "{recovery:?}");
+}
+
+#[test]
+#[ignore = "defect: the search for the next record bounds its number by the bytes left, so the \
+            first segment of an old log is lost with its header"]
+fn a_spoilt_header_costs_no_records_once_numbers_are_large() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=6000);
+    let checkpoint = log.begin_checkpoint().expect("begins");
+    append(&mut log, 6001..=6010);
+    log.finish_checkpoint(checkpoint).expect("finishes");
+    sync(&mut log, true).expect("syncs");
+    drop(log);
+    let segments = disk.segments();
+    assert_eq!(segments.len(), 1, "the rest was dropped");
+    disk.flip(&segments[0], 8 * 9);
+    let opened = open(&disk);
+    assert_ne!(opened.recovery.damages, []);
+    assert_eq!(opened.recovery.records, 10);
+}
+
+#[test]
+#[ignore = "defect: a segment of a later format version is taken for rubbish and destroyed"]
+fn a_later_format_is_refused_and_left_alone() {
+    let disk = FaultDisk::default();
+    append(&mut open(&disk).log, 1..=3);
+    disk.edit(&segment(1), |bytes| {
+        bytes[4..8].copy_from_slice(&2_u32.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[..24]);
+        bytes[24..28].copy_from_slice(&checksum.to_le_bytes());
+    });
+    let before = disk.contents(&segment(1));
+    let refused = try_open(&disk, LOG_ID).is_err();
+    assert_eq!(disk.contents(&segment(1)), before, "untouched");
+    assert!(refused);
+}
+
+#[test]
+#[ignore = "defect: the checksum of a record does not bind it to its log, so bytes inside a value \
+            are read as a record once the record around them is damaged"]
+fn a_value_that_looks_like_a_record_is_never_one() {
+    // A client may store anything, also a copy of a log.
+    let other = FaultDisk::default();
+    let mut log = open(&other).log;
+    append(&mut log, 1..=2);
+    log.append(|out| out.extend_from_slice(b"forged"));
+    log.write().expect("writes");
+    let forged = other.contents(&segment(1))[at_record(3)..][..RECORD_HEADER + 6].to_vec();
+
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    log.append(|out| out.extend_from_slice(&[&payload(2)[..], &forged].concat()));
+    log.write().expect("writes");
+    append(&mut log, 3..=4);
+    sync(&mut log, true).expect("syncs");
+    disk.flip(&segment(1), 8 * (at_record(2) + RECORD_HEADER));
+    let opened = open(&disk);
+    assert!(
+        opened
+            .records
+            .iter()
+            .all(|(_, payload)| payload != b"forged")
+    );
+}
+
+#[test]
+#[ignore = "defect: takes minutes: the search for the next record computes a checksum over \
+            whatever length stands at every byte before it looks at the number"]
+fn a_damaged_value_of_small_numbers_is_skipped_in_time() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    log.append(|out| {
+        (0..1 << 16).for_each(|_| out.extend_from_slice(&(1_u32 << 16).to_le_bytes()))
+    });
+    log.write().expect("writes");
+    sync(&mut log, true).expect("syncs");
+    // The large record has a segment of its own.
+    append(&mut log, 3..=3);
+    sync(&mut log, true).expect("syncs");
+    disk.flip(&segment(2), 8 * (SEGMENT_HEADER + RECORD_HEADER));
+    let opened = open(&disk);
+    assert_eq!(
+        opened.records,
+        [&expected(1..=1)[..], &expected(3..=3)].concat()
+    );
+}
+
+#[test]
+#[ignore = "defect: nothing on disk says where the log begins, so lost first segments go unnoticed"]
+fn a_missing_first_segment_is_damage() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=200);
+    sync(&mut log, true).expect("syncs");
+    disk.remove(&segment(1)).expect("removes");
+    assert_ne!(open(&disk).recovery.damages, []);
+}
+
+#[test]
+#[ignore = "defect: bytes after a lost sector of the last write are neither reported nor cut off"]
+fn a_torn_write_whose_first_sector_was_lost_is_reported() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    // The second record begins with the second sector.
+    log.append(|out| out.resize(out.len() + SECTOR - SEGMENT_HEADER - RECORD_HEADER, 1));
+    log.write().expect("writes");
+    sync(&mut log, true).expect("syncs");
+    log.append(|out| out.resize(out.len() + 2 * SECTOR, 2));
+    log.write().expect("writes");
+    disk.edit(&segment(1), |bytes| bytes[SECTOR..2 * SECTOR].fill(0));
+    assert!(open(&disk).recovery.torn_bytes > 0);
+}
+
+#[test]
+#[ignore = "defect: the log takes a record without payload and cannot read it back"]
+fn an_empty_record_does_not_cost_the_ones_after_it() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    log.append(|_| {});
+    log.write().expect("writes");
+    append(&mut log, 3..=5);
+    assert_eq!(open(&disk).recovery.last, 5);
+}
+
+// ---- the superblock -----------------------------------------------------------------------------
+
+#[test]
+#[ignore = "defect: the log id in the superblock is never compared"]
+fn a_superblock_of_another_log_is_refused() {
+    let disk = FaultDisk::default();
+    append(&mut open(&disk).log, 1..=3);
+    let other = FaultDisk::default();
+    let mut log = try_open(&other, LOG_ID + 1).expect("opens").log;
+    append(&mut log, 1..=50);
+    sync(&mut log, true).expect("syncs");
+    let foreign = other.contents(&superblock());
+    disk.edit(&superblock(), |bytes| *bytes = foreign);
+    assert!(try_open(&disk, LOG_ID).is_err());
+}
+
+#[test]
+#[ignore = "defect: a superblock with two unreadable slots counts as none, which ends the \
+            detection of lost tails"]
+fn an_unreadable_superblock_is_reported() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    sync(&mut log, true).expect("syncs");
+    append(&mut log, 6..=10);
+    sync(&mut log, true).expect("syncs");
+    disk.edit(&superblock(), |bytes| {
+        bytes.iter_mut().for_each(|byte| *byte ^= 0x55)
+    });
+    disk.edit(&segment(1), |bytes| bytes[at_record(4)..].fill(0));
+    let opened = try_open(&disk, LOG_ID);
+    assert!(opened.is_err() || opened.is_ok_and(|opened| !opened.recovery.damages.is_empty()));
+}
+
+// ---- syncs --------------------------------------------------------------------------------------
+
+#[test]
+fn a_failed_sync_stops_the_log() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    sync(&mut log, true).expect("syncs");
+    append(&mut log, 2..=2);
+    disk.faults().failing_syncs = true;
+    assert!(sync(&mut log, true).is_err());
+    disk.faults().failing_syncs = false;
+    assert!(log.has_failed());
+    assert!(matches!(log.reserve(1), Err(LogError::Failed(_))));
+    log.append(|out| out.push(1));
+    assert!(matches!(log.write(), Err(LogError::Failed(_))));
+    assert_eq!(log.synced(), 1);
+}
+
+#[test]
+fn a_sync_covers_only_what_was_written_before_it() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    let job = log.sync_job(true).expect("something to sync");
+    let result = job.run();
+    append(&mut log, 6..=10);
+    log.sync_ended(&result);
+    assert_eq!(log.synced(), 5);
+    disk.crash(|| false);
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(1..=5));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
+#[ignore = "defect: after a failed sync the next job has no files, succeeds, and declares durable \
+            what the disk dropped; a finished checkpoint then removes the only good copy"]
+fn a_sync_after_a_failed_one_proves_nothing() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    sync(&mut log, true).expect("syncs");
+    let checkpoint = log.begin_checkpoint().expect("begins");
+    append(&mut log, 6..=10);
+    log.finish_checkpoint(checkpoint).expect("finishes");
+    disk.faults().failing_syncs = true;
+    assert!(sync(&mut log, true).is_err());
+    disk.faults().failing_syncs = false;
+    // What an orderly shutdown does.
+    let _ = sync(&mut log, true);
+    assert_eq!(log.synced(), 5, "durable as far as is known");
+    disk.crash(|| false);
+    assert_eq!(
+        open(&disk).records,
+        expected(1..=5),
+        "the old segments are still needed"
+    );
+}
+
+#[test]
+#[ignore = "defect: a later sync job that ends first declares durable what an earlier one still \
+            has to sync"]
+fn sync_jobs_may_end_in_any_order() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    // The first segment is full, so that the jobs have different files.
+    append(&mut log, 1..=PER_SEGMENT);
+    let first = log.sync_job(false).expect("something to sync");
+    append(&mut log, PER_SEGMENT + 1..=PER_SEGMENT + 10);
+    if let Some(second) = log.sync_job(false) {
+        let result = second.run();
+        log.sync_ended(&result);
+    }
+    let synced = log.synced();
+    disk.crash(|| false);
+    drop((first, log));
+    assert!(
+        open(&disk).recovery.records >= synced,
+        "{synced} records were called durable"
+    );
+}
+
+#[test]
+#[ignore = "defect: the directory of a new log is not made durable in its parent"]
+fn a_new_log_directory_is_durable_before_its_records_are() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    sync(&mut log, true).expect("syncs");
+    assert!(disk.lock().synced_directories.contains(Path::new("/data")));
+}
+
+#[test]
+#[ignore = "defect: an unsynced tail before a newer segment is reported as damage, for which a \
+            node alone refuses to start after an ordinary loss of power"]
+fn loss_of_unsynced_records_is_not_damage() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=10);
+    sync(&mut log, true).expect("syncs");
+    append(&mut log, 11..=150);
+    // The system wrote the newer segment back by itself, the older one not yet.
+    disk.persist(&segment(2));
+    disk.crash(|| false);
+    drop(log);
+    let opened = open(&disk);
+    assert!(opened.records.starts_with(&expected(1..=10)));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
+#[ignore = "defect: what recovery cuts off is not synced away, so after the next loss of power it \
+            comes back, and as damage"]
+fn what_recovery_cut_off_stays_away() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    sync(&mut log, true).expect("syncs");
+    append(&mut log, 2..=6);
+    let lost = at_record(2) + RECORD_HEADER..at_record(3);
+    disk.edit(&segment(1), |bytes| bytes[lost].fill(0));
+    drop(log);
+    assert_eq!(open(&disk).records, expected(1..=1));
+    // The name of the segment that this start made survives, its cut does not.
+    let mut survives = [true].into_iter();
+    disk.crash(|| survives.next().unwrap_or(false));
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(1..=1));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
+#[ignore = "defect: numbers known only from the header of an empty segment enter the superblock \
+            before that header is durable, and are missed as damage later"]
+fn numbers_without_records_are_not_damage() {
+    let disk = FaultDisk::default();
+    append(&mut open(&disk).log, 1..=1);
+    open(&disk);
+    // Only the segment that the second start made was written back: it begins with number 2.
+    disk.persist(&segment(2));
+    disk.crash(|| false);
+    let mut log = open(&disk).log;
+    sync(&mut log, true).expect("syncs");
+    disk.crash(|| false);
+    assert_eq!(open(&disk).recovery.damages, []);
+}
+
+// ---- a full disk --------------------------------------------------------------------------------
+
+#[test]
+fn a_reservation_on_a_full_disk_fails_and_works_again_with_space() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    disk.faults().capacity = Some(disk.used());
+    assert!(matches!(log.reserve(SEGMENT_BYTES), Err(LogError::Full(_))));
+    assert!(!log.has_failed());
+    // What fits in the space already taken goes on.
+    log.reserve(PAYLOAD).expect("room");
+    append(&mut log, 6..=6);
+    disk.faults().capacity = None;
+    log.reserve(SEGMENT_BYTES).expect("room");
+    append(&mut log, 7..=7);
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(1..=7));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
+fn what_was_reserved_can_be_written_on_a_full_disk() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    let bytes = SEGMENT_BYTES + 1000;
+    log.reserve(bytes).expect("room");
+    disk.faults().capacity = Some(disk.used());
+    for _ in 0..bytes / 16 {
+        log.append(|out| out.extend_from_slice(&[1; 16]));
+    }
+    log.write().expect("was reserved");
+}
+
+#[test]
+#[ignore = "defect: no segment for what outgrew its reservation fails the log for good, although \
+            nothing was written yet"]
+fn a_full_disk_while_rolling_is_not_the_end() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=1);
+    log.reserve(100).expect("room");
+    disk.faults().capacity = Some(disk.used());
+    // An effect that is larger than its command: RENAME, COPY, SUNIONSTORE, APPEND.
+    log.append(|out| out.resize(out.len() + SEGMENT_BYTES, 1));
+    assert!(log.write().is_err());
+    disk.faults().capacity = None;
+    log.write().expect("there is space again");
+    assert_eq!(open(&disk).recovery.records, 2);
+}
+
+#[test]
+#[ignore = "defect: a log cannot be opened on a full disk, so a node that restarts serves no reads"]
+fn a_full_disk_does_not_keep_a_log_from_being_read() {
+    let disk = FaultDisk::default();
+    append(&mut open(&disk).log, 1..=10);
+    disk.faults().capacity = Some(disk.used());
+    let opened = try_open(&disk, LOG_ID).expect("opens");
+    assert_eq!(opened.records, expected(1..=10));
+}
+
+#[test]
+#[ignore = "defect: recovery forgets that the last segment of a killed process is preallocated; \
+            every restart takes another whole segment"]
+fn restarts_after_a_kill_do_not_eat_the_disk() {
+    let disk = FaultDisk::default();
+    for number in 1..=8 {
+        append(&mut open(&disk).log, number..=number);
+    }
+    let log = open(&disk).log;
+    let wanted = 2 * SEGMENT_BYTES as u64 + log.bytes();
+    assert!(
+        disk.used() <= wanted,
+        "{} bytes taken for {}",
+        disk.used(),
+        log.bytes()
+    );
+}
+
+// ---- checkpoints --------------------------------------------------------------------------------
+
+#[test]
+fn a_checkpoint_drops_the_segments_before_it_only_when_durable() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=150);
+    sync(&mut log, true).expect("syncs");
+    let before = disk.segments();
+    let checkpoint = log.begin_checkpoint().expect("begins");
+    // Several segments long.
+    append(&mut log, 151..=400);
+    log.finish_checkpoint(checkpoint).expect("finishes");
+    assert!(before.iter().all(|path| disk.exists(path)));
+    sync(&mut log, true).expect("syncs");
+    assert!(before.iter().all(|path| !disk.exists(path)));
+    disk.crash(|| true);
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(151..=400));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
+fn an_abandoned_checkpoint_drops_nothing() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=10);
+    log.begin_checkpoint().expect("begins");
+    append(&mut log, 11..=12);
+    sync(&mut log, true).expect("syncs");
+    disk.crash(|| false);
+    assert_eq!(open(&disk).records, expected(1..=12));
+}
+
+#[test]
+#[ignore = "defect: an old segment that could not be removed, while those after it were, is merged \
+            at every start without the removals that followed it, and reported as damage"]
+fn a_segment_that_cannot_be_removed_is_harmless() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=250);
+    let checkpoint = log.begin_checkpoint().expect("begins");
+    append(&mut log, 251..=260);
+    log.finish_checkpoint(checkpoint).expect("finishes");
+    disk.faults().unremovable = Some(segment(1));
+    sync(&mut log, true).expect("syncs");
+    drop(log);
+    let opened = open(&disk);
+    assert_eq!(opened.recovery.damages, []);
+    // Either every record from the first one on, or none from before the checkpoint.
+    let whole = [expected(1..=260), expected(251..=260)];
+    assert!(
+        whole.contains(&opened.records),
+        "{} records",
+        opened.records.len()
+    );
+}
+
+// ---- hints --------------------------------------------------------------------------------------
+
+#[test]
+fn hints_outlive_a_kill_and_come_in_order() {
+    let disk = FaultDisk::default();
+    fill(&mut open_hints(&disk), 1..=10);
+    let mut hints = open_hints(&disk);
+    assert_eq!(hints.pending(), 10);
+    assert_eq!(hints.read(usize::MAX).expect("reads"), expected(1..=10));
+    hints.acknowledge(10).expect("acknowledges");
+    assert_eq!(hints.pending(), 0);
+}
+
+#[test]
+#[ignore = "defect: reading goes on at offset 0 of the next segment, takes its header for rubbish, \
+            and skips the whole segment; the next acknowledgement drops it undelivered"]
+fn hints_of_several_segments_all_come_out() {
+    let disk = FaultDisk::default();
+    for first in [1, 11, 21] {
+        fill(&mut open_hints(&disk), first..=first + 9);
+    }
+    let delivered = open_hints(&disk).read(usize::MAX).expect("reads");
+    assert_eq!(delivered, expected(1..=30));
+}
+
+#[test]
+#[ignore = "defect: the same without any fault: a backlog of more than one segment (4 MiB) stops \
+            at the end of the first one"]
+fn a_backlog_of_several_segments_drains() {
+    let mut hints = open_hints(&FaultDisk::default());
+    for _ in 0..6_000 {
+        hints
+            .append(|out| out.resize(out.len() + 1_000, 1))
+            .expect("room");
+        hints.write().expect("writes");
+    }
+    let mut delivered = 0;
+    loop {
+        let batch = hints.read(1 << 20).expect("reads");
+        let Some((last, _)) = batch.last() else { break };
+        delivered += batch.len();
+        hints.acknowledge(*last).expect("acknowledges");
+    }
+    assert_eq!((delivered, hints.pending()), (6_000, 0));
+}
+
+#[test]
+#[ignore = "defect: the same, for the segment written to: hints that come after a restart with \
+            hints pending stay until the link is lost"]
+fn new_hints_come_out_after_a_restart_with_old_ones() {
+    let disk = FaultDisk::default();
+    fill(&mut open_hints(&disk), 1..=10);
+    let mut hints = open_hints(&disk);
+    assert_eq!(hints.read(usize::MAX).expect("reads"), expected(1..=10));
+    hints.acknowledge(10).expect("acknowledges");
+    fill(&mut hints, 11..=20);
+    assert_eq!(hints.read(usize::MAX).expect("reads"), expected(11..=20));
+}
+
+#[test]
+#[ignore = "defect: a read that fails half-way has already moved on; the hints it had collected \
+            are skipped and dropped by the next acknowledgement"]
+fn a_failed_read_of_hints_skips_none() {
+    let disk = FaultDisk::default();
+    let mut hints = open_hints(&disk);
+    for number in 0..4 {
+        hints
+            .append(|out| out.resize(out.len() + 600_000, number))
+            .expect("room");
+    }
+    hints.write().expect("writes");
+    // The window reads a megabyte at a time: the first read succeeds, the second one fails.
+    disk.faults().failing_read = Some(1);
+    assert!(hints.read(usize::MAX).is_err());
+    let numbers: Vec<Sequence> = hints
+        .read(usize::MAX)
+        .expect("reads")
+        .into_iter()
+        .map(|(number, _)| number)
+        .collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+#[test]
+#[ignore = "defect: one bad hint in the last segment cuts off all later ones at the next start, \
+            and nobody is told that the target needs a digest round"]
+fn a_bad_hint_costs_one_hint_after_a_restart() {
+    let disk = FaultDisk::default();
+    let mut hints = open_hints(&disk);
+    fill(&mut hints, 1..=10);
+    hints
+        .sync_job()
+        .expect("something to sync")
+        .run()
+        .expect("syncs");
+    drop(hints);
+    disk.flip(&segment(1), 8 * (at_record(3) + RECORD_HEADER));
+    let left: Vec<_> = expected(1..=10)
+        .into_iter()
+        .filter(|(number, _)| *number != 3)
+        .collect();
+    assert_eq!(open_hints(&disk).read(usize::MAX).expect("reads"), left);
+}
+
+#[test]
+#[ignore = "defect: reading stops at a bad hint for ever, so the queue never drains and the target \
+            never counts as settled"]
+fn a_bad_hint_does_not_block_the_queue() {
+    let disk = FaultDisk::default();
+    let mut hints = open_hints(&disk);
+    fill(&mut hints, 1..=10);
+    disk.flip(&segment(1), 8 * (at_record(3) + RECORD_HEADER));
+    for _ in 0..3 {
+        // An error would do as well, for then the shell can mark the target.
+        let Ok(batch) = hints.read(usize::MAX) else {
+            return;
+        };
+        if let Some((last, _)) = batch.last() {
+            hints.acknowledge(*last).expect("acknowledges");
+        }
+    }
+    assert_eq!(hints.pending(), 0);
+}
+
+#[test]
+#[ignore = "defect: a bad hint in an older segment silently skips the rest of that segment"]
+fn a_bad_hint_in_an_older_segment_costs_one_hint() {
+    let disk = FaultDisk::default();
+    fill(&mut open_hints(&disk), 1..=10);
+    let mut hints = open_hints(&disk);
+    fill(&mut hints, 11..=20);
+    disk.flip(&segment(1), 8 * (at_record(3) + RECORD_HEADER));
+    // An error would do as well, for then the shell can mark the target.
+    let Ok(batch) = hints.read(usize::MAX) else {
+        return;
+    };
+    assert_eq!(batch.len(), 19);
+}
+
+// ---- any sequence of events ---------------------------------------------------------------------
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A new, larger value of the key.
+    Append(u8),
+    Write,
+    Sync {
+        record: bool,
+    },
+    /// A checkpoint; without its end when abandoned.
+    Checkpoint {
+        abandoned: bool,
+    },
+    /// The process dies.
+    Kill,
+    /// The power fails: of what is not durable, any part survives.
+    LosePower {
+        seed: u64,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => (0..6_u8).prop_map(Step::Append),
+        8 => Just(Step::Write),
+        4 => any::<bool>().prop_map(|record| Step::Sync { record }),
+        2 => any::<bool>().prop_map(|abandoned| Step::Checkpoint { abandoned }),
+        1 => Just(Step::Kill),
+        2 => any::<u64>().prop_map(|seed| Step::LosePower { seed }),
+    ]
+}
+
+type Values = BTreeMap<u8, u64>;
+
+/// A log whose records are `(key, value)`, merged by maximum: the smallest convergent state.
+struct Machine {
+    disk: FaultDisk,
+    log: SegmentLog,
+    /// In memory, handed to the system, and durable.
+    newest: Values,
+    written: Values,
+    durable: Values,
+    counter: u64,
+    /// Whether recovery has reported damage.
+    damaged: bool,
+}
+
+impl Machine {
+    fn start() -> Self {
+        let disk = FaultDisk::default();
+        let log = open(&disk).log;
+        let (newest, written, durable) = Default::default();
+        Self {
+            disk,
+            log,
+            newest,
+            written,
+            durable,
+            counter: 0,
+            damaged: false,
+        }
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Append(key) => {
+                self.counter += 1;
+                self.newest.insert(key, self.counter);
+                self.append(key, self.counter);
+            }
+            Step::Write => self.write(),
+            Step::Sync { record } => {
+                self.write();
+                let synced = sync(&mut self.log, record).expect("syncs");
+                assert_eq!(synced, self.log.written());
+                self.durable = self.written.clone();
+            }
+            Step::Checkpoint { abandoned } => {
+                let checkpoint = self.log.begin_checkpoint().expect("begins");
+                for (key, value) in self.newest.clone() {
+                    self.append(key, value);
+                }
+                self.write();
+                if !abandoned {
+                    self.log.finish_checkpoint(checkpoint).expect("finishes");
+                }
+            }
+            Step::Kill => self.restart(self.written.clone()),
+            Step::LosePower { mut seed } => {
+                self.disk.crash(|| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    seed >> 63 == 1
+                });
+                self.restart(self.durable.clone());
+            }
+        }
+    }
+
+    fn append(&mut self, key: u8, value: u64) {
+        self.log.reserve(100).expect("room");
+        self.log.append(|out| {
+            out.push(key);
+            out.extend_from_slice(&value.to_le_bytes());
+            // Long enough to lie in several sectors and to fill segments soon.
+            out.resize(out.len() + 90, key);
+        });
+    }
+
+    fn write(&mut self) {
+        self.log.write().expect("writes");
+        self.written = self.newest.clone();
+    }
+
+    /// Recovers, and checks that at least `promised` is back and nothing that never was.
+    fn restart(&mut self, promised: Values) {
+        let opened = open(&self.disk);
+        let mut recovered = Values::new();
+        for (_, record) in opened.records {
+            assert!(
+                record[9..].iter().all(|byte| *byte == record[0]),
+                "mixed up"
+            );
+            let value = u64::from_le_bytes(*record[1..].first_chunk().expect("eight bytes"));
+            let known = recovered.entry(record[0]).or_default();
+            *known = value.max(*known);
+        }
+        for (key, value) in promised {
+            let found = recovered.get(&key).copied().unwrap_or(0);
+            assert!(
+                found >= value,
+                "key {key}: {value} was promised, {found} is back"
+            );
+        }
+        // What one loss of power took may come back after the next one: it is merged.
+        assert!(
+            recovered.values().all(|value| *value <= self.counter),
+            "never written"
+        );
+        self.damaged |= !opened.recovery.damages.is_empty();
+        self.log = opened.log;
+        (self.newest, self.written) = (recovered.clone(), recovered);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn promises_hold_over_any_losses(steps in prop::collection::vec(step(), 1..120)) {
+        let mut machine = Machine::start();
+        for step in &steps {
+            machine.run(step);
+        }
+        machine.run(&Step::Kill);
+        machine.run(&Step::LosePower { seed: 1 });
+    }
+
+    #[test]
+    #[ignore = "defect: losing power alone makes recovery report damage, in the ways shown above"]
+    fn losses_of_power_are_never_damage(steps in prop::collection::vec(step(), 1..120)) {
+        let mut machine = Machine::start();
+        for step in &steps {
+            machine.run(step);
+            prop_assert!(!machine.damaged);
+        }
+    }
+}
+
+// ---- helpers ------------------------------------------------------------------------------------
+
+/// Small, so that a few records fill one.
+const SEGMENT_BYTES: usize = 4096;
+
+#[derive(Debug)]
+struct Opened {
+    log: SegmentLog,
+    recovery: Recovery,
+    records: Vec<(Sequence, Vec<u8>)>,
+}
+
+fn try_open(disk: &FaultDisk, log_id: u64) -> io::Result<Opened> {
+    let options = LogOptions {
+        log_id,
+        segment_bytes: SEGMENT_BYTES as u64,
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut records = Vec::new();
+    let (log, recovery) =
+        SegmentLog::open(disk, Path::new(DIRECTORY), options, |sequence, payload| {
+            records.push((sequence, payload.to_vec()));
+        })?;
+    Ok(Opened {
+        log,
+        recovery,
+        records,
+    })
+}
+
+fn open(disk: &FaultDisk) -> Opened {
+    try_open(disk, LOG_ID).expect("opens")
+}
+
+fn open_hints(disk: &FaultDisk) -> HintLog {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    HintLog::open(disk, Path::new(DIRECTORY), LOG_ID, 64 << 20).expect("opens")
+}
+
+fn payload(number: Sequence) -> [u8; PAYLOAD] {
+    let mut bytes = [0xa5; PAYLOAD];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+fn expected(numbers: std::ops::RangeInclusive<Sequence>) -> Vec<(Sequence, Vec<u8>)> {
+    numbers
+        .map(|number| (number, payload(number).to_vec()))
+        .collect()
+}
+
+fn append(log: &mut SegmentLog, numbers: std::ops::RangeInclusive<Sequence>) {
+    for number in numbers {
+        assert_eq!(
+            log.append(|out| out.extend_from_slice(&payload(number))),
+            number
+        );
+        log.write().expect("writes");
+    }
+}
+
+fn fill(hints: &mut HintLog, numbers: std::ops::RangeInclusive<Sequence>) {
+    for number in numbers {
+        hints
+            .append(|out| out.extend_from_slice(&payload(number)))
+            .expect("room");
+    }
+    hints.write().expect("writes");
+}
+
+fn sync(log: &mut SegmentLog, record: bool) -> io::Result<Sequence> {
+    let Some(job) = log.sync_job(record) else {
+        return Ok(log.synced());
+    };
+    let result = job.run();
+    log.sync_ended(&result);
+    result
+}
+
+fn segment(number: u64) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{number:016x}.log"))
+}
+
+fn superblock() -> PathBuf {
+    Path::new(DIRECTORY).join("superblock")
+}
+
+/// Offset of a record in the first segment, when every one before it has [`PAYLOAD`] bytes.
+fn at_record(number: usize) -> usize {
+    SEGMENT_HEADER + (number - 1) * RECORD
+}
+
+// ---- the disk -----------------------------------------------------------------------------------
+
+/// What a disk writes as a whole.
+const SECTOR: usize = 64;
+
+/// A disk in memory that forgets as real ones may: sectors in any order, names of files apart from
+/// their contents, and for ever what a failed sync was about. Clones share it.
+#[derive(Clone, Debug, Default)]
+struct FaultDisk(Arc<Mutex<World>>);
+
+#[derive(Debug, Default)]
+struct World {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    synced_directories: BTreeSet<PathBuf>,
+    faults: Faults,
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    /// Sectors in which `now` may be newer.
+    dirty: BTreeSet<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// Bytes that all files may take together.
+    capacity: Option<u64>,
+    failing_syncs: bool,
+    /// Reads that succeed before the one that fails.
+    failing_read: Option<usize>,
+    unremovable: Option<PathBuf>,
+}
+
+impl FaultDisk {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn faults(&self) -> impl std::ops::DerefMut<Target = Faults> {
+        struct Guard<'a>(MutexGuard<'a, World>);
+        impl std::ops::Deref for Guard<'_> {
+            type Target = Faults;
+            fn deref(&self) -> &Faults {
+                &self.0.faults
+            }
+        }
+        impl std::ops::DerefMut for Guard<'_> {
+            fn deref_mut(&mut self) -> &mut Faults {
+                &mut self.0.faults
+            }
+        }
+        Guard(self.lock())
+    }
+
+    /// The power fails. `survives` decides for each change that is not durable.
+    fn crash(&self, mut survives: impl FnMut() -> bool) {
+        let mut world = self.lock();
+        let World {
+            inodes,
+            names,
+            durable_names,
+            ..
+        } = &mut *world;
+        let paths: BTreeSet<PathBuf> = names.keys().chain(durable_names.keys()).cloned().collect();
+        for path in paths {
+            let (now, durable) = (names.get(&path).copied(), durable_names.get(&path).copied());
+            if now != durable && survives() {
+                match now {
+                    Some(inode) => durable_names.insert(path, inode),
+                    None => durable_names.remove(&path),
+                };
+            }
+        }
+        *names = durable_names.clone();
+        for inode in inodes {
+            if inode.now.len() != inode.durable.len() && survives() {
+                inode.durable.resize(inode.now.len(), 0);
+            }
+            for sector in std::mem::take(&mut inode.dirty) {
+                let end = ((sector + 1) * SECTOR)
+                    .min(inode.now.len())
+                    .min(inode.durable.len());
+                if sector * SECTOR < end && survives() {
+                    let range = sector * SECTOR..end;
+                    inode.durable[range.clone()].copy_from_slice(&inode.now[range]);
+                }
+            }
+            inode.now.clone_from(&inode.durable);
+        }
+    }
+
+    /// The system writes a file back on its own account.
+    fn persist(&self, path: &Path) {
+        let mut world = self.lock();
+        let number = world.names[path];
+        world.durable_names.insert(path.to_owned(), number);
+        world.inodes[number].make_durable();
+    }
+
+    /// Rot, or a hand from outside.
+    fn edit(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut world = self.lock();
+        let number = world.names[path];
+        change(&mut world.inodes[number].now);
+        world.inodes[number].make_durable();
+    }
+
+    fn flip(&self, path: &Path, bit: usize) {
+        self.edit(path, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+    }
+
+    fn contents(&self, path: &Path) -> Vec<u8> {
+        let world = self.lock();
+        world
+            .names
+            .get(path)
+            .map_or_else(Vec::new, |number| world.inodes[*number].now.clone())
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.lock().names.contains_key(path)
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let world = self.lock();
+        let is_segment = |path: &&PathBuf| path.extension().is_some_and(|end| end == "log");
+        world.names.keys().filter(is_segment).cloned().collect()
+    }
+
+    fn used(&self) -> u64 {
+        self.lock().used()
+    }
+}
+
+impl World {
+    fn used(&self) -> u64 {
+        self.names
+            .values()
+            .map(|number| self.inodes[*number].now.len() as u64)
+            .sum()
+    }
+}
+
+impl Inode {
+    fn make_durable(&mut self) {
+        self.durable.clone_from(&self.now);
+        self.dirty.clear();
+    }
+}
+
+impl Disk for FaultDisk {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut world = self.lock();
+        let fresh = world.inodes.len();
+        let number = *world.names.entry(path.to_owned()).or_insert(fresh);
+        if number == fresh {
+            world.inodes.push(Inode::default());
+        }
+        Ok(Arc::new(FaultFile {
+            disk: self.clone(),
+            number,
+        }))
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let world = self.lock();
+        let inside = world
+            .names
+            .keys()
+            .filter(|path| path.parent() == Some(directory));
+        Ok(inside
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.lock();
+        if world.faults.unremovable.as_deref() == Some(path) {
+            return Err(io::Error::other("cannot be removed"));
+        }
+        world.names.remove(path);
+        Ok(())
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        let mut world = self.lock();
+        world.synced_directories.insert(directory.to_owned());
+        let World {
+            names,
+            durable_names,
+            ..
+        } = &mut *world;
+        durable_names.retain(|path, _| path.parent() != Some(directory));
+        let inside = names
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(directory));
+        durable_names.extend(inside.map(|(path, number)| (path.clone(), *number)));
+        Ok(())
+    }
+
+    fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
+        self.open(path)?;
+        self.edit(path, |bytes| *bytes = contents.to_vec());
+        self.persist(path);
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.exists(path).then(|| self.contents(path)))
+    }
+
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        self.lock()
+            .names
+            .retain(|path, _| !path.starts_with(directory));
+        Ok(())
+    }
+
+    fn list_directories(&self, _directory: &Path) -> io::Result<Vec<PathBuf>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[derive(Debug)]
+struct FaultFile {
+    disk: FaultDisk,
+    number: usize,
+}
+
+impl FaultFile {
+    fn resize(&self, length: usize, may_shrink: bool) -> io::Result<()> {
+        let mut world = self.disk.lock();
+        let (used, capacity) = (world.used(), world.faults.capacity);
+        let now = &mut world.inodes[self.number].now;
+        let growth = length.saturating_sub(now.len()) as u64;
+        if growth > 0 && capacity.is_some_and(|capacity| used + growth > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if growth > 0 || may_shrink {
+            now.resize(length, 0);
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for FaultFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let (start, end) = (offset as usize, offset as usize + bytes.len());
+        self.resize(end, false)?;
+        let mut world = self.disk.lock();
+        let inode = &mut world.inodes[self.number];
+        inode.now[start..end].copy_from_slice(bytes);
+        inode.dirty.extend(start / SECTOR..end.div_ceil(SECTOR));
+        Ok(())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut world = self.disk.lock();
+        match world.faults.failing_read {
+            Some(0) => {
+                world.faults.failing_read = None;
+                return Err(io::Error::other("simulated failure of a read"));
+            }
+            Some(left) => world.faults.failing_read = Some(left - 1),
+            None => {}
+        }
+        let rest = world.inodes[self.number]
+            .now
+            .get(offset as usize..)
+            .unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut world = self.disk.lock();
+        if world.faults.failing_syncs {
+            // The system marks the pages clean: no later sync writes them.
+            world.inodes[self.number].dirty.clear();
+            return Err(io::Error::other("simulated failure of a sync"));
+        }
+        let inode = &mut world.inodes[self.number];
+        inode.durable.resize(inode.now.len(), 0);
+        for sector in std::mem::take(&mut inode.dirty) {
+            let range = sector * SECTOR..((sector + 1) * SECTOR).min(inode.now.len());
+            if !range.is_empty() {
+                inode.durable[range.clone()].copy_from_slice(&inode.now[range]);
+            }
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.resize(length as usize, false)
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.resize(length as usize, true)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.disk.lock().inodes[self.number].now.len() as u64)
+    }
+}

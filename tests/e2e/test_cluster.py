@@ -1,0 +1,156 @@
+"""Several nodes: finding each other, serving every key everywhere, losing one."""
+
+import random
+import subprocess
+import time
+
+import pytest
+import redis
+from nodes import QUORATE, START_SECONDS, Cluster, Node, wait_until
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nodes_find_each_other_from_any_seed_in_any_order(tmp_path, seed):
+    cluster = Cluster(tmp_path)
+    generator = random.Random(seed)
+    for number, node in enumerate(cluster.nodes):
+        # A chain: each node knows only the one before it.
+        node.seeds = [cluster[number - 1].peer_port] if number else []
+    try:
+        for node in generator.sample(cluster.nodes, 3):
+            node.launch()
+            time.sleep(generator.random() * 0.3)
+        for node in cluster.nodes:
+            wait_until(lambda node=node: cluster.sees_all(node), START_SECONDS, "all are seen")
+        assert cluster[0].raw()("SET", "k", "v") == (b"+", b"OK")
+        for node in cluster.nodes:
+            assert node.raw()("GET", "k") == (b"$", b"v")
+    finally:
+        cluster.stop()
+
+
+def test_commands_over_many_slots_work_on_every_node(shared_cluster):
+    clients = [redis.Redis(port=node.port) for node in shared_cluster.nodes]
+    pairs = {f"m{n}": str(n).encode() for n in range(200)}
+    assert clients[0].mset(pairs)
+    for client in clients:
+        assert client.mget(list(pairs)) == list(pairs.values())
+        assert client.exists(*pairs) == 200
+    clients[1].sadd("s1", "a", "b")
+    clients[2].sadd("s2", "b", "c")
+    assert clients[0].sunionstore("s3", "s1", "s2") == 3
+    assert clients[1].smembers("s3") == {b"a", b"b", b"c"}
+    assert clients[2].rename("s3", "renamed") and clients[0].copy("renamed", "copied")
+    assert clients[1].smembers("copied") == {b"a", b"b", b"c"}
+    found = {key for client in clients[:1] for key in client.scan_iter("m*", count=7)}
+    assert found == {key.encode() for key in pairs}
+    assert clients[1].delete(*pairs) == 200
+    assert clients[2].mget(list(pairs)) == [None] * 200
+
+
+def test_a_cluster_client_reads_and_writes_every_slot(shared_cluster):
+    client = redis.cluster.RedisCluster(host="127.0.0.1", port=shared_cluster[0].port)
+    assert len(client.get_nodes()) == 3
+    keys = {}
+    number = 0
+    while len(keys) < 16_384:
+        key = f"slot{number}"
+        keys.setdefault(client.keyslot(key), key)
+        number += 1
+    for slot, key in keys.items():
+        client.set(key, slot)
+    owners = {client.get_node_from_key(key).port for key in keys.values()}
+    assert owners == {node.port for node in shared_cluster.nodes}
+    for slot, key in keys.items():
+        assert client.get(key) == str(slot).encode()
+    shards = redis.Redis(port=shared_cluster[0].port).execute_command("CLUSTER", "SHARDS")
+    assert len(shards) == 3
+    client.close()
+
+
+def test_one_of_three_down_changes_nothing_at_quorum(cluster):
+    clients = [redis.Redis(port=node.port) for node in cluster.nodes]
+    for n in range(100):
+        clients[0].set(f"k{n}", n)
+    cluster[2].kill()
+    killed = time.monotonic()
+    routed = None
+    while time.monotonic() < killed + 10:
+        try:
+            for n in range(100):
+                clients[0].set(f"k{n}", n + 1)
+                assert clients[1].get(f"k{n}") == str(n + 1).encode()
+            routed = time.monotonic() - killed
+            break
+        except redis.ResponseError:
+            time.sleep(0.05)
+    assert routed is not None and routed < 2.5
+    cluster[2].start()
+    cluster.settle()
+    third = cluster[2].raw()
+    assert third("QUORATE", "LEVEL", "READ", "ONE") == (b"+", b"OK")
+    for n in range(100):
+        assert third("GET", f"k{n}") == (b"$", str(n + 1).encode())
+
+
+def test_two_of_three_down_is_an_error_that_names_them(cluster):
+    cluster[0].raw()("SET", "k", "v")
+    cluster[1].kill()
+    cluster[2].kill()
+    connection = cluster[0].raw()
+    wait_until(lambda: connection("SET", "k", "w")[1].startswith(b"UNAVAILABLE"), 5, "they are down")
+    kind, text = connection("SET", "k", "w")
+    assert b"n2" in text and b"n3" in text and b"nothing was done" in text
+    connection("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE")
+    assert connection("SET", "k", "one") == (b"+", b"OK")
+    assert connection("GET", "k") == (b"$", b"one")
+
+
+def test_a_late_join_is_refused(cluster, tmp_path):
+    cluster[0].raw()("SET", "k", "v")
+    late = Node(tmp_path / "late", name="late", seeds=[cluster[0].peer_port], arguments=["--rf", "3"])
+    late.launch()
+    wait_until(lambda: late.process.poll() is not None, 20, "the late node gives up")
+    assert late.process.returncode != 0
+    assert "already holds data" in late.log()
+    assert cluster[1].raw()("GET", "k") == (b"$", b"v")
+    assert len(cluster[0].status()["members"]) == 3
+
+
+def test_another_clusters_node_is_refused(cluster, tmp_path):
+    stranger = Node(tmp_path / "x", name="x", seeds=[cluster[0].peer_port],
+                    arguments=["--cluster", "other", "--rf", "3"])
+    stranger.launch()
+    wait_until(lambda: stranger.process.poll() is not None, 20, "the stranger gives up")
+    assert "'other'" in stranger.log() or '"other"' in stranger.log()
+
+
+def test_another_nodes_data_directory_is_refused(tmp_path):
+    node = Node(tmp_path, name="a").start()
+    node.raw()("SET", "k", "v")
+    in_use = subprocess.run(
+        [QUORATE, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")],
+        capture_output=True, text=True, timeout=20)
+    assert in_use.returncode == 1 and "in use by another process" in in_use.stderr
+    node.stop()
+    for arguments, words in [(["--name", "b"], "belongs to node 'a'"),
+                             (["--cluster", "other"], "belongs to the cluster"),
+                             (["--dc", "elsewhere"], "cannot change")]:
+        refused = subprocess.run(
+            [QUORATE, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"), *arguments],
+            capture_output=True, text=True, timeout=20)
+        assert refused.returncode == 1 and words in refused.stderr, refused.stderr
+
+
+def test_wrong_settings_are_named_at_the_start(tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("sync: sometimes\nrf: 99\n")
+    for command in (["check-config", str(wrong)], ["serve", "--config", str(wrong)]):
+        result = subprocess.run([QUORATE, *command], capture_output=True, text=True, timeout=20)
+        assert result.returncode == 1
+        assert "sync: 'sometimes'" in result.stderr and "always, everysec, no" in result.stderr
+        assert "rf: '99'" in result.stderr
+    unknown = tmp_path / "unknown.yaml"
+    unknown.write_text("snyc: no\n")
+    result = subprocess.run([QUORATE, "check-config", str(unknown)], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 1 and "snyc" in result.stderr
