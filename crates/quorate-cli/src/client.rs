@@ -21,7 +21,8 @@ impl Client {
     /// Connects to `host:port` and asks for RESP3.
     pub(crate) fn connect(address: &str) -> Result<Self> {
         let resolved = address.to_socket_addrs().ok().and_then(|mut found| found.next());
-        let resolved = resolved.with_context(|| format!("address: '{address}' is not host:port"))?;
+        let resolved =
+            resolved.with_context(|| format!("address: '{address}' is not host:port"))?;
         let stream = TcpStream::connect_timeout(&resolved, PATIENCE)
             .with_context(|| format!("no node answers at {address}"))?;
         stream.set_read_timeout(Some(PATIENCE))?;

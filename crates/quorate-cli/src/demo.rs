@@ -87,8 +87,7 @@ fn wait_for_each_other(arguments: &Arguments) -> Result<()> {
     const ATTEMPTS: u32 = 100;
     let joined = || -> Result<bool> {
         for number in 0..NODES {
-            let mut client =
-                Client::connect(&format!("127.0.0.1:{}", arguments.port + number))?;
+            let mut client = Client::connect(&format!("127.0.0.1:{}", arguments.port + number))?;
             let status = client.run(&["QUORATE", "STATUS"])?;
             let members = match field(&status, "members") {
                 Some(quorate_proto::resp::reply::Value::Array(members)) => members.len(),

@@ -35,7 +35,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Check a configuration file and say what is wrong with it.
     CheckConfig(check_config::Arguments),
     /// Show the state of a node and of its cluster.
@@ -48,7 +48,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),

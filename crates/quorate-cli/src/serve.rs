@@ -13,8 +13,10 @@ use tracing_subscriber::EnvFilter;
 use crate::settings::Flags;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The log level is set by the environment variable QUORATE_LOG, for example \
-                        QUORATE_LOG=debug.")]
+#[command(
+    after_help = "The log level is set by the environment variable QUORATE_LOG, for example \
+                        QUORATE_LOG=debug."
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     flags: Flags,

@@ -103,17 +103,10 @@ impl Handoff {
             for hint in hints.read(node, HANDOFF_BYTES_MAX - target.bytes) {
                 let bytes = hint.effect.len();
                 let sequence = hint.sequence;
-                target.in_flight.push_back(InFlight {
-                    sequence,
-                    bytes,
-                    acknowledged: false,
-                });
+                target.in_flight.push_back(InFlight { sequence, bytes, acknowledged: false });
                 target.bytes += bytes;
                 let correlation = u64::from(target.round) << ROUND_SHIFT | sequence & SEQUENCE_MASK;
-                let message = Message::Replicate {
-                    slot: hint.slot,
-                    effect: hint.effect,
-                };
+                let message = Message::Replicate { slot: hint.slot, effect: hint.effect };
                 deliveries.push((node, correlation, message));
             }
         }
@@ -122,11 +115,7 @@ impl Handoff {
 
     /// When to poll again although nothing happens: after a pause that a refusal asked for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.targets
-            .iter()
-            .filter(|target| target.alive)
-            .filter_map(|t| t.not_before)
-            .min()
+        self.targets.iter().filter(|target| target.alive).filter_map(|t| t.not_before).min()
     }
 
     /// The answer to a hint.
@@ -149,9 +138,7 @@ impl Handoff {
         }
         target.not_before = None;
         let sequence = correlation & SEQUENCE_MASK;
-        let found = target
-            .in_flight
-            .binary_search_by_key(&sequence, |hint| hint.sequence);
+        let found = target.in_flight.binary_search_by_key(&sequence, |hint| hint.sequence);
         let Ok(at) = found else { return };
         target.in_flight[at].acknowledged = true;
         let mut up_to = None;
@@ -215,13 +202,7 @@ mod tests {
     fn start() -> (Handoff, Queue) {
         let mut handoff = Handoff::new(2);
         handoff.handle_peer_up(PEER);
-        (
-            handoff,
-            Queue {
-                hints: (1..=4).collect(),
-                ..Queue::default()
-            },
-        )
+        (handoff, Queue { hints: (1..=4).collect(), ..Queue::default() })
     }
 
     #[test]

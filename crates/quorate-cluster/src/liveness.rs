@@ -63,22 +63,11 @@ pub struct UnsoundSettings {
 impl Settings {
     /// Whether the numbers go together.
     pub fn check(&self) -> Result<(), UnsoundSettings> {
-        let Self {
-            heartbeat_interval,
-            silence_max,
-            ..
-        } = *self;
+        let Self { heartbeat_interval, silence_max, .. } = *self;
         let sound = !heartbeat_interval.is_zero()
             && silence_max >= heartbeat_interval.saturating_mul(3)
             && silence_max.saturating_add(heartbeat_interval) <= ROUTED_AROUND_WITHIN;
-        if sound {
-            Ok(())
-        } else {
-            Err(UnsoundSettings {
-                heartbeat_interval,
-                silence_max,
-            })
-        }
+        if sound { Ok(()) } else { Err(UnsoundSettings { heartbeat_interval, silence_max }) }
     }
 }
 
@@ -257,11 +246,7 @@ impl Liveness {
     fn send_heartbeat(&mut self, now: Instant, node: NodeIndex) {
         let peer = &mut self.peers[node.index()];
         // With two heartbeats on their way it would be unclear which one an answer belongs to.
-        peer.asked = if peer.asked.is_none() {
-            Some(now)
-        } else {
-            peer.asked
-        };
+        peer.asked = if peer.asked.is_none() { Some(now) } else { peer.asked };
         self.outputs.push_back(Output::SendHeartbeat(node));
     }
 
@@ -280,10 +265,7 @@ impl Liveness {
         peer.hints_pending = Some(heartbeat.hints_pending);
         if peer.ready != heartbeat.ready {
             peer.ready = heartbeat.ready;
-            self.outputs.push_back(Output::Ready {
-                node,
-                ready: heartbeat.ready,
-            });
+            self.outputs.push_back(Output::Ready { node, ready: heartbeat.ready });
         }
     }
 
@@ -332,11 +314,7 @@ struct CatchUp {
 }
 
 impl CatchUp {
-    const NOTHING: Self = Self {
-        down_since: None,
-        drained: false,
-        synced: false,
-    };
+    const NOTHING: Self = Self { down_since: None, drained: false, synced: false };
 
     fn is_done(&self) -> bool {
         self.drained && self.synced
@@ -358,17 +336,9 @@ impl Readiness {
         now: Instant,
         patience: Duration,
     ) -> Self {
-        let unknown = CatchUp {
-            down_since: Some(now),
-            ..CatchUp::NOTHING
-        };
+        let unknown = CatchUp { down_since: Some(now), ..CatchUp::NOTHING };
         let ready = !data_may_exist || members <= 1;
-        Self {
-            ready,
-            patience,
-            me,
-            peers: alloc::vec![unknown; members],
-        }
+        Self { ready, patience, me, peers: alloc::vec![unknown; members] }
     }
 
     /// Whether this node is ready.
@@ -393,14 +363,7 @@ impl Readiness {
         let down_since = peer.down_since.or(Some(now));
         // Half done counts for nothing, done stays done: what comes later is an outage like any
         // other, which does not make this node one that starts.
-        *peer = CatchUp {
-            down_since,
-            ..if peer.is_done() {
-                *peer
-            } else {
-                CatchUp::NOTHING
-            }
-        };
+        *peer = CatchUp { down_since, ..if peer.is_done() { *peer } else { CatchUp::NOTHING } };
     }
 
     /// A peer said how many effects it keeps for this node. Returns whether this node became
@@ -424,9 +387,7 @@ impl Readiness {
 
     /// When [`Readiness::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let awaited = self
-            .awaited(now)
-            .filter_map(|node| self.peers[node.index()].down_since);
+        let awaited = self.awaited(now).filter_map(|node| self.peers[node.index()].down_since);
         awaited.map(|since| since + self.patience).min()
     }
 
@@ -439,9 +400,7 @@ impl Readiness {
 
     fn is_settled(&self, now: Instant, node: NodeIndex) -> bool {
         let peer = &self.peers[node.index()];
-        let given_up = peer
-            .down_since
-            .is_some_and(|since| now.since(since) >= self.patience);
+        let given_up = peer.down_since.is_some_and(|since| now.since(since) >= self.patience);
         node == self.me || given_up || peer.is_done()
     }
 }

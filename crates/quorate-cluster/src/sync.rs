@@ -38,9 +38,7 @@ pub trait Digests {
 
 /// The sum of slot digests, as compared for a group.
 pub fn group_digest(slots: &[(Slot, u128)]) -> u128 {
-    slots
-        .iter()
-        .fold(0, |sum, (_, digest)| sum.wrapping_add(*digest))
+    slots.iter().fold(0, |sum, (_, digest)| sum.wrapping_add(*digest))
 }
 
 /// What synchronisation wants done.
@@ -104,12 +102,7 @@ enum Question {
 impl Sync {
     /// Synchronises with `nodes` members, all of them down.
     pub fn new(nodes: usize) -> Self {
-        Self {
-            due: alloc::vec![None; nodes],
-            round: None,
-            serial: 0,
-            outputs: VecDeque::new(),
-        }
+        Self { due: alloc::vec![None; nodes], round: None, serial: 0, outputs: VecDeque::new() }
     }
 
     /// The next thing to do.
@@ -141,11 +134,7 @@ impl Sync {
         if self.round.is_some() {
             return;
         }
-        let due = self
-            .due
-            .iter()
-            .enumerate()
-            .filter_map(|(index, at)| Some(((*at)?, index)));
+        let due = self.due.iter().enumerate().filter_map(|(index, at)| Some(((*at)?, index)));
         let Some((at, index)) = due.min() else { return };
         if at > now {
             return;
@@ -171,10 +160,7 @@ impl Sync {
         correlation: u64,
         message: Message,
     ) {
-        let (serial, index) = (
-            (correlation >> 32) as u32 & 0xff_ffff,
-            correlation as u32 as usize,
-        );
+        let (serial, index) = ((correlation >> 32) as u32 & 0xff_ffff, correlation as u32 as usize);
         let Some(round) = &mut self.round else { return };
         if round.peer != from || round.serial != serial || !round.asked.contains(index) {
             return;
@@ -195,28 +181,19 @@ impl Sync {
             let message = match &question {
                 Question::Group(group) => {
                     let digest = group_digest(&digests.slot_digests(*group, peer));
-                    Message::CompareGroup {
-                        group: *group,
-                        digest,
-                    }
+                    Message::CompareGroup { group: *group, digest }
                 }
                 Question::KeyDigests(slot) => Message::AskKeyDigests { slot: *slot },
-                Question::States { slot, keys } => Message::AskKeyStates {
-                    slot: *slot,
-                    keys: keys.clone(),
-                },
-                Question::Push { slot, keys } => Message::Replicate {
-                    slot: *slot,
-                    effect: digests.export_keys(*slot, keys),
-                },
+                Question::States { slot, keys } => {
+                    Message::AskKeyStates { slot: *slot, keys: keys.clone() }
+                }
+                Question::Push { slot, keys } => {
+                    Message::Replicate { slot: *slot, effect: digests.export_keys(*slot, keys) }
+                }
             };
             let index = round.asked.insert(question);
             let correlation = u64::from(round.serial) << 32 | index as u64;
-            self.outputs.push_back(Output::Send {
-                to: peer,
-                correlation,
-                message,
-            });
+            self.outputs.push_back(Output::Send { to: peer, correlation, message });
         }
         if round.asked.is_empty() {
             let (peer, keys) = (round.peer, round.keys);
@@ -232,11 +209,9 @@ impl Round {
             (Question::Group(group), Message::GroupDiffers(theirs)) => {
                 let ours: BTreeMap<Slot, u128> =
                     digests.slot_digests(group, self.peer).into_iter().collect();
-                let differing = theirs
-                    .into_iter()
-                    .filter(|(slot, digest)| ours.get(slot) != Some(digest));
-                self.to_do
-                    .extend(differing.map(|(slot, _)| Question::KeyDigests(slot)));
+                let differing =
+                    theirs.into_iter().filter(|(slot, digest)| ours.get(slot) != Some(digest));
+                self.to_do.extend(differing.map(|(slot, _)| Question::KeyDigests(slot)));
             }
             (Question::KeyDigests(slot), Message::KeyDigests(theirs)) => {
                 self.compare_keys(digests, slot, theirs);
@@ -263,16 +238,10 @@ impl Round {
         let lacking: Vec<Bytes> = ours.into_keys().collect();
         self.keys += (wanted.len() + lacking.len()) as u64;
         for keys in wanted.chunks(SYNC_KEYS_PER_REQUEST) {
-            self.to_do.push_back(Question::States {
-                slot,
-                keys: keys.to_vec(),
-            });
+            self.to_do.push_back(Question::States { slot, keys: keys.to_vec() });
         }
         for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
-            self.to_do.push_back(Question::Push {
-                slot,
-                keys: keys.to_vec(),
-            });
+            self.to_do.push_back(Question::Push { slot, keys: keys.to_vec() });
         }
     }
 }
@@ -304,23 +273,15 @@ mod tests {
 
     impl Data {
         fn of(keys: &[(&'static str, u8)]) -> Self {
-            Self(
-                keys.iter()
-                    .map(|(key, version)| (Bytes::from(*key), *version))
-                    .collect(),
-            )
+            Self(keys.iter().map(|(key, version)| (Bytes::from(*key), *version)).collect())
         }
         fn in_slot(&self, slot: Slot) -> impl Iterator<Item = (&Bytes, &u8)> {
-            self.0
-                .iter()
-                .filter(move |(key, _)| Slot::of_key(key) == slot)
+            self.0.iter().filter(move |(key, _)| Slot::of_key(key) == slot)
         }
     }
 
     fn digest(key: &Bytes, version: u8) -> u128 {
-        key.iter().fold(u128::from(version) + 1, |sum, byte| {
-            sum * 257 + u128::from(*byte)
-        })
+        key.iter().fold(u128::from(version) + 1, |sum, byte| sum * 257 + u128::from(*byte))
     }
 
     impl Digests for Data {
@@ -332,17 +293,13 @@ mod tests {
             slots
                 .map(|slot| {
                     let keys = self.in_slot(slot);
-                    (
-                        slot,
-                        keys.fold(0, |sum, (key, version)| sum + digest(key, *version)),
-                    )
+                    (slot, keys.fold(0, |sum, (key, version)| sum + digest(key, *version)))
                 })
                 .collect()
         }
         fn key_digests(&self, slot: Slot) -> Vec<(Bytes, u128)> {
             let keys = self.in_slot(slot);
-            keys.map(|(key, version)| (key.clone(), digest(key, *version)))
-                .collect()
+            keys.map(|(key, version)| (key.clone(), digest(key, *version))).collect()
         }
         fn export_keys(&self, _: Slot, keys: &[Bytes]) -> Bytes {
             let mut out = Vec::new();
@@ -378,11 +335,7 @@ mod tests {
         while let Some(output) = sync.poll_output() {
             match output {
                 Output::Synced { keys, .. } => return (keys, requests),
-                Output::Send {
-                    correlation,
-                    message,
-                    ..
-                } => {
+                Output::Send { correlation, message, .. } => {
                     requests += 1;
                     let response = answer(theirs, me, &message).unwrap_or_else(|| {
                         let Message::Replicate { slot, effect } = &message else {
@@ -413,10 +366,7 @@ mod tests {
     fn equal_data_costs_one_comparison_a_group() {
         let mut ours = Data::of(&[("a", 1), ("b", 2)]);
         let mut theirs = Data::of(&[("a", 1), ("b", 2)]);
-        assert_eq!(
-            round(&mut ours, &mut theirs),
-            (0, usize::from(quorate_proto::slot::GROUPS))
-        );
+        assert_eq!(round(&mut ours, &mut theirs), (0, usize::from(quorate_proto::slot::GROUPS)));
     }
 
     #[test]
@@ -433,21 +383,13 @@ mod tests {
         let mut sync = Sync::new(3);
         sync.request(Instant::ZERO, NodeIndex(1));
         sync.handle_timeout(Instant::ZERO, &data);
-        let Some(Output::Send { correlation, .. }) = sync.poll_output() else {
-            panic!("asks")
-        };
+        let Some(Output::Send { correlation, .. }) = sync.poll_output() else { panic!("asks") };
         sync.handle_peer_down(NodeIndex(1));
         while sync.poll_output().is_some() {}
         sync.handle_response(&mut data, NodeIndex(1), correlation, Message::GroupSame);
         assert_eq!(sync.poll_output(), None);
         sync.request(Instant::ZERO, NodeIndex(2));
         sync.handle_timeout(Instant::ZERO, &data);
-        assert!(matches!(
-            sync.poll_output(),
-            Some(Output::Send {
-                to: NodeIndex(2),
-                ..
-            })
-        ));
+        assert!(matches!(sync.poll_output(), Some(Output::Send { to: NodeIndex(2), .. })));
     }
 }

@@ -86,10 +86,7 @@ mod tests {
     #[test]
     fn arithmetic_saturates() {
         let start = Instant::from_millis(5);
-        assert_eq!(
-            start + Duration::from_micros(7),
-            Instant::from_micros(5_007)
-        );
+        assert_eq!(start + Duration::from_micros(7), Instant::from_micros(5_007));
         assert_eq!(start + Duration::MAX, Instant::NEVER);
         assert_eq!(Instant::from_millis(u64::MAX), Instant::NEVER);
         assert_eq!(start.since(Instant::ZERO), Duration::from_millis(5));

@@ -116,11 +116,8 @@ impl Topology {
 
         let ring: Vec<RingMember> = members.iter().map(RingMember::from).collect();
         let placement = place(&ring, &Replication::everywhere(view.replication_factor));
-        let positions: BTreeMap<NodeId, NodeIndex> = members
-            .iter()
-            .zip(0..)
-            .map(|(member, index)| (member.id, NodeIndex(index)))
-            .collect();
+        let positions: BTreeMap<NodeId, NodeIndex> =
+            members.iter().zip(0..).map(|(member, index)| (member.id, NodeIndex(index))).collect();
         let home = usize::from(datacentres[me.index()]);
         let (set_of_slot, sets) = intern(&placement, &names, home, &positions, &datacentres);
         Ok(Self {
@@ -224,9 +221,7 @@ impl Topology {
 
     /// The place of `node` in [`Topology::replicas`] of `slot`.
     pub fn position(&self, slot: Slot, node: NodeIndex) -> Option<usize> {
-        self.replicas(slot)
-            .iter()
-            .position(|&replica| replica == node)
+        self.replicas(slot).iter().position(|&replica| replica == node)
     }
 
     /// What `level` demands of the replicas of `slot` when a node in the datacentre of
@@ -236,24 +231,12 @@ impl Topology {
         let replicas = set.nodes.len() as u8;
         let all = u64::MAX >> (REPLICAS_MAX - set.nodes.len());
         match level {
-            Level::One => Requirement {
-                answers: 1,
-                counted: all,
-            },
-            Level::All => Requirement {
-                answers: replicas,
-                counted: all,
-            },
-            Level::Quorum => Requirement {
-                answers: majority(replicas),
-                counted: all,
-            },
+            Level::One => Requirement { answers: 1, counted: all },
+            Level::All => Requirement { answers: replicas, counted: all },
+            Level::Quorum => Requirement { answers: majority(replicas), counted: all },
             Level::LocalQuorum => {
                 let local = set.in_datacentre[usize::from(self.datacentre(coordinator))];
-                Requirement {
-                    answers: majority(local.count_ones() as u8),
-                    counted: local,
-                }
+                Requirement { answers: majority(local.count_ones() as u8), counted: local }
             }
         }
     }
@@ -269,11 +252,7 @@ impl Topology {
             while let Some(slot) = slots.next_if(like) {
                 last = slot;
             }
-            Some(SlotRange {
-                first,
-                last,
-                replicas: self.replicas(first),
-            })
+            Some(SlotRange { first, last, replicas: self.replicas(first) })
         })
     }
 
@@ -339,10 +318,7 @@ fn intern(
             for (position, node) in nodes.iter().enumerate() {
                 in_datacentre[usize::from(datacentres[node.index()])] |= 1 << position;
             }
-            sets.push(ReplicaSet {
-                nodes: nodes.clone(),
-                in_datacentre,
-            });
+            sets.push(ReplicaSet { nodes: nodes.clone(), in_datacentre });
             (sets.len() - 1) as u16
         });
         set_of_slot.push(number);

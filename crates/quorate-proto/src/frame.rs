@@ -81,10 +81,7 @@ pub fn encode(out: &mut Vec<u8>, epoch: u64, correlation: u64, message: &Message
     out.extend_from_slice(&header);
     message.encode_body(out);
     let length = out.len() - start - HEADER_LENGTH;
-    assert!(
-        length <= FRAME_PAYLOAD_MAX,
-        "invariant: what is sent is bounded when it is accepted"
-    );
+    assert!(length <= FRAME_PAYLOAD_MAX, "invariant: what is sent is bounded when it is accepted");
     out[start + 24..start + 28].copy_from_slice(&(length as u32).to_le_bytes());
     let checksum = checksum(&out[start..]);
     out[start + 28..start + 32].copy_from_slice(&checksum.to_le_bytes());
@@ -124,17 +121,11 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     let mut frame = input.split_to(whole);
     frame.advance(HEADER_LENGTH);
     let message = Message::decode(kind, frame.freeze())?;
-    Ok(Some(Frame {
-        epoch,
-        correlation,
-        message,
-    }))
+    Ok(Some(Frame { epoch, correlation, message }))
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_LENGTH], at: usize) -> [u8; N] {
-    *header[at..]
-        .first_chunk()
-        .expect("invariant: fields lie inside the header")
+    *header[at..].first_chunk().expect("invariant: fields lie inside the header")
 }
 
 fn checksum(frame: &[u8]) -> u32 {
@@ -152,10 +143,7 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
         let slot = Slot::new(1).expect("a slot");
-        let message = Message::Replicate {
-            slot,
-            effect: Bytes::from_static(b"abc"),
-        };
+        let message = Message::Replicate { slot, effect: Bytes::from_static(b"abc") };
         encode(&mut out, 7, 9, &message);
         out
     }

@@ -21,11 +21,7 @@ pub struct Slot(u16);
 impl Slot {
     /// The slot numbered `index`, or `None` when there is no such slot.
     pub const fn new(index: u16) -> Option<Self> {
-        if index < SLOTS {
-            Some(Self(index))
-        } else {
-            None
-        }
+        if index < SLOTS { Some(Self(index)) } else { None }
     }
 
     /// The slot that holds `key`.
@@ -69,9 +65,9 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
 
 /// CRC16-XMODEM (polynomial 0x1021, initial value 0, no reflection).
 pub fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| {
-        (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)]
-    })
+    bytes
+        .iter()
+        .fold(0, |crc, &byte| (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)])
 }
 
 const CRC16_TABLE: [u16; 256] = {
@@ -81,11 +77,7 @@ const CRC16_TABLE: [u16; 256] = {
         let mut crc = (index as u16) << 8;
         let mut bit = 0;
         while bit < 8 {
-            crc = if crc & 0x8000 == 0 {
-                crc << 1
-            } else {
-                (crc << 1) ^ 0x1021
-            };
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
             bit += 1;
         }
         table[index] = crc;

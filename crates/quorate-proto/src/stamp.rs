@@ -46,19 +46,11 @@ impl Stamp {
     pub const LENGTH: usize = 12;
 
     /// Before every stamp that a clock issues.
-    pub const ZERO: Self = Self {
-        high: 0,
-        low: 0,
-        origin: Origin(0),
-    };
+    pub const ZERO: Self = Self { high: 0, low: 0, origin: Origin(0) };
 
     /// A stamp from a raw clock reading (`milliseconds << 16 | counter`) and its origin.
     pub const fn new(clock: u64, origin: Origin) -> Self {
-        Self {
-            high: (clock >> 32) as u32,
-            low: clock as u32,
-            origin,
-        }
+        Self { high: (clock >> 32) as u32, low: clock as u32, origin }
     }
 
     /// The raw clock reading: `milliseconds << 16 | counter`.

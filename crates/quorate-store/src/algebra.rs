@@ -10,9 +10,7 @@ type Borrowed<'a> = HashSet<&'a [u8], RandomState>;
 pub fn union(sets: &[Vec<&[u8]>]) -> Vec<Vec<u8>> {
     let mut seen = Members::default();
     let all = sets.iter().flatten();
-    all.filter(|member| seen.insert(member.to_vec()))
-        .map(|member| member.to_vec())
-        .collect()
+    all.filter(|member| seen.insert(member.to_vec())).map(|member| member.to_vec()).collect()
 }
 
 /// Every member of all sets; no more than `limit` of them unless it is zero.
@@ -50,10 +48,7 @@ mod tests {
     use super::*;
 
     fn sets(texts: &[&'static str]) -> Vec<Vec<&'static [u8]>> {
-        texts
-            .iter()
-            .map(|text| text.as_bytes().chunks(1).collect())
-            .collect()
+        texts.iter().map(|text| text.as_bytes().chunks(1).collect()).collect()
     }
 
     fn shown(members: Vec<Vec<u8>>) -> String {

@@ -41,10 +41,7 @@ impl Time {
             ("EXAT", Self::SecondsAt),
             ("PXAT", Self::MillisecondsAt),
         ];
-        options
-            .into_iter()
-            .find(|(word, _)| is_word(argument, word))
-            .map(|(_, time)| time)
+        options.into_iter().find(|(word, _)| is_word(argument, word)).map(|(_, time)| time)
     }
 
     /// The moment in milliseconds since the Unix epoch, or `None` when it is out of range.
@@ -68,11 +65,7 @@ pub(crate) fn expiry(
     command: &Command,
 ) -> Result<u64, CommandError> {
     let value = integer(text)?;
-    let moment = if value > 0 {
-        time.moment(value, wall_ms)
-    } else {
-        None
-    };
+    let moment = if value > 0 { time.moment(value, wall_ms) } else { None };
     moment
         .and_then(|moment| u64::try_from(moment).ok())
         .ok_or_else(|| CommandError::invalid_expiry(command))

@@ -47,10 +47,7 @@ pub struct Cell {
     /// The stamp of `value`; of a removed cell, the newest stamp that the removal saw.
     stamp: Stamp,
     /// Live contributions, ordered by origin.
-    #[expect(
-        clippy::box_collection,
-        reason = "one word instead of three in the many without"
-    )]
+    #[expect(clippy::box_collection, reason = "one word instead of three in the many without")]
     contributions: Option<Box<Vec<Contribution>>>,
 }
 
@@ -67,10 +64,7 @@ impl Cell {
 
     /// The newest stamp of anything in the cell.
     pub fn newest(&self) -> Stamp {
-        self.contributions()
-            .iter()
-            .map(|part| part.last)
-            .fold(self.stamp, Stamp::max)
+        self.contributions().iter().map(|part| part.last).fold(self.stamp, Stamp::max)
     }
 
     /// The value of the register without contributions.
@@ -85,9 +79,7 @@ impl Cell {
 
     /// The live contribution of `origin`.
     pub fn contribution_of(&self, origin: Origin) -> Option<&Contribution> {
-        self.contributions()
-            .iter()
-            .find(|part| part.origin() == origin)
+        self.contributions().iter().find(|part| part.origin() == origin)
     }
 
     /// The visible value.
@@ -109,11 +101,7 @@ impl Cell {
             Some(text) => Decimal::parse(text)?,
             None => Decimal::ZERO,
         };
-        Some(
-            self.contributions()
-                .iter()
-                .fold(base, |sum, part| sum.saturating_add(part.sum)),
-        )
+        Some(self.contributions().iter().fold(base, |sum, part| sum.saturating_add(part.sum)))
     }
 
     /// The contribution that `origin` has after adding `amount` at `stamp`. `None` when the sum
@@ -122,17 +110,9 @@ impl Cell {
         match self.contribution_of(stamp.origin()) {
             Some(part) => {
                 let sum = part.sum.checked_add(amount)?;
-                Some(Contribution {
-                    sum,
-                    last: stamp,
-                    ..*part
-                })
+                Some(Contribution { sum, last: stamp, ..*part })
             }
-            None => Some(Contribution {
-                since: stamp,
-                last: stamp,
-                sum: amount,
-            }),
+            None => Some(Contribution { since: stamp, last: stamp, sum: amount }),
         }
     }
 

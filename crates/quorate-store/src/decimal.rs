@@ -57,11 +57,7 @@ impl Decimal {
 
     /// The value as an integer, when it is one that fits.
     pub fn to_integer(self) -> Option<i64> {
-        if self.0 % ONE == 0 {
-            i64::try_from(self.0 / ONE).ok()
-        } else {
-            None
-        }
+        if self.0 % ONE == 0 { i64::try_from(self.0 / ONE).ok() } else { None }
     }
 
     /// Big-endian two's complement.
@@ -80,10 +76,7 @@ impl std::fmt::Display for Decimal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let magnitude = self.0.unsigned_abs();
-        let (whole, fraction) = (
-            magnitude / ONE.unsigned_abs(),
-            magnitude % ONE.unsigned_abs(),
-        );
+        let (whole, fraction) = (magnitude / ONE.unsigned_abs(), magnitude % ONE.unsigned_abs());
         if fraction == 0 {
             return write!(f, "{sign}{whole}");
         }
@@ -167,9 +160,8 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_number_or_too_large() {
-        for text in [
-            "", "-", ".", "1e", "1.2.3", "abc", "1 ", " 1", "1e30", "1e2000", "nan", "inf",
-        ] {
+        for text in ["", "-", ".", "1e", "1.2.3", "abc", "1 ", " 1", "1e30", "1e2000", "nan", "inf"]
+        {
             assert_eq!(shown(text), None, "{text}");
         }
     }
@@ -182,10 +174,7 @@ mod tests {
 
     #[test]
     fn integers_are_recognised() {
-        assert_eq!(
-            Decimal::parse(b"12.0").and_then(Decimal::to_integer),
-            Some(12)
-        );
+        assert_eq!(Decimal::parse(b"12.0").and_then(Decimal::to_integer), Some(12));
         assert_eq!(Decimal::parse(b"12.5").and_then(Decimal::to_integer), None);
         assert_eq!(Decimal::from_integer(i64::MIN).to_integer(), Some(i64::MIN));
     }

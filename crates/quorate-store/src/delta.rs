@@ -90,11 +90,7 @@ impl<'a> DeltaWriter<'a> {
         write_bytes(effect, key);
         effect.extend_from_slice(&[0; 4]);
         let parts = effect.len();
-        Self {
-            effect,
-            start,
-            parts,
-        }
+        Self { effect, start, parts }
     }
 
     /// Appends a part.
@@ -190,10 +186,7 @@ pub fn deltas(mut effect: &[u8]) -> impl Iterator<Item = Result<Delta<'_>, Malfo
 fn read_delta<'a>(input: &mut &'a [u8]) -> Result<Delta<'a>, Malformed> {
     let key = read_bytes(input)?;
     let length = u32::from_le_bytes(read_array(input)?) as usize;
-    Ok(Delta {
-        key,
-        parts: take(input, length)?,
-    })
+    Ok(Delta { key, parts: take(input, length)? })
 }
 
 fn read_part<'a>(input: &mut &'a [u8]) -> Result<Part<'a>, Malformed> {
@@ -257,11 +250,7 @@ fn read_contribution(input: &mut &[u8]) -> Result<Contribution, Malformed> {
     if since.origin() != last.origin() || since > last {
         return Err(malformed("contribution with crossed stamps"));
     }
-    Ok(Contribution {
-        since,
-        last,
-        sum: Decimal::from_bytes(read_array(input)?),
-    })
+    Ok(Contribution { since, last, sum: Decimal::from_bytes(read_array(input)?) })
 }
 
 fn read_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
@@ -283,9 +272,7 @@ fn read_array<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], Malformed> {
 }
 
 fn take<'a>(input: &mut &'a [u8], length: usize) -> Result<&'a [u8], Malformed> {
-    let (head, tail) = input
-        .split_at_checked(length)
-        .ok_or(malformed("cut short"))?;
+    let (head, tail) = input.split_at_checked(length).ok_or(malformed("cut short"))?;
     *input = tail;
     Ok(head)
 }

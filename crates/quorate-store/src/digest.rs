@@ -47,9 +47,7 @@ pub struct Digester {
 impl Digester {
     /// A digester keyed with `secret`; replicas must share it to compare digests.
     pub fn new(secret: [u8; 16]) -> Self {
-        Self {
-            template: SipHasher13::new_with_key(&secret),
-        }
+        Self { template: SipHasher13::new_with_key(&secret) }
     }
 
     /// The hash of one element of `key`.

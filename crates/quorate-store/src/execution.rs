@@ -42,12 +42,7 @@ impl Store {
     pub fn execute(&mut self, request: Request<'_>, reply: &mut Vec<u8>, effect: &mut Vec<u8>) {
         let start = reply.len();
         let mut execution = Execution {
-            keys: Keys {
-                slot: request.slot,
-                wall_ms: request.wall_ms,
-                store: self,
-                effect,
-            },
+            keys: Keys { slot: request.slot, wall_ms: request.wall_ms, store: self, effect },
             reply: ReplyWriter::new(reply, request.resp3),
         };
         let result = match commands::handler(request.command.name()) {
@@ -81,9 +76,7 @@ pub(crate) struct Keys<'a> {
 impl Keys<'_> {
     /// The state of `key`, unless nothing is known of it or it is past its expiry. It may be dead.
     pub(crate) fn state(&self, key: &[u8]) -> Option<&KeyState> {
-        self.store
-            .raw_state(self.slot, key)
-            .filter(|state| !state.is_expired(self.wall_ms))
+        self.store.raw_state(self.slot, key).filter(|state| !state.is_expired(self.wall_ms))
     }
 
     /// The kind of value that `key` shows; `None` when it does not exist.
@@ -103,9 +96,7 @@ impl Keys<'_> {
 
     /// The hash at `key`; `None` when it does not exist.
     pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        Ok(self
-            .state_of_kind(key, Kind::Hash)?
-            .and_then(KeyState::hash))
+        Ok(self.state_of_kind(key, Kind::Hash)?.and_then(KeyState::hash))
     }
 
     /// The set at `key`; `None` when it does not exist.
@@ -133,13 +124,7 @@ impl Keys<'_> {
             // What has expired must not show through the new value.
             writer.part(Part::Horizon(state.newest()));
         }
-        Change {
-            key,
-            slot: self.slot,
-            wall_ms: self.wall_ms,
-            store: self.store,
-            writer,
-        }
+        Change { key, slot: self.slot, wall_ms: self.wall_ms, store: self.store, writer }
     }
 
     /// Changes `key` in one go.
@@ -154,9 +139,7 @@ impl Keys<'_> {
         let stamp = self.stamp();
         let none = Cell::default();
         let cell = self.cell(key)?.unwrap_or(&none);
-        let contribution = cell
-            .increment(amount, stamp)
-            .ok_or(CommandError::Overflow)?;
+        let contribution = cell.increment(amount, stamp).ok_or(CommandError::Overflow)?;
         self.apply(key, |change| change.text_add(contribution));
         Ok(())
     }
@@ -170,13 +153,8 @@ impl Keys<'_> {
     ) -> Result<(), CommandError> {
         let stamp = self.stamp();
         let none = Cell::default();
-        let cell = self
-            .hash(key)?
-            .and_then(|hash| hash.field(name))
-            .unwrap_or(&none);
-        let contribution = cell
-            .increment(amount, stamp)
-            .ok_or(CommandError::Overflow)?;
+        let cell = self.hash(key)?.and_then(|hash| hash.field(name)).unwrap_or(&none);
+        let contribution = cell.increment(amount, stamp).ok_or(CommandError::Overflow)?;
         self.apply(key, |change| change.field_add(name, contribution));
         Ok(())
     }
@@ -268,9 +246,8 @@ impl Change<'_> {
 
     /// Makes the key the string `value`, whatever it was; ends its time to live.
     pub(crate) fn replace_text(&mut self, value: &[u8]) {
-        let other_kind = self
-            .before()
-            .is_some_and(|state| state.hash().is_some() || state.set().is_some());
+        let other_kind =
+            self.before().is_some_and(|state| state.hash().is_some() || state.set().is_some());
         if other_kind {
             self.clear();
         }
@@ -281,10 +258,8 @@ impl Change<'_> {
     /// Changes the string to `value` and keeps its time to live.
     pub(crate) fn edit_text(&mut self, value: &[u8]) {
         let wall_ms = self.wall_ms;
-        let expiry = self
-            .before()
-            .filter(|state| !state.is_expired(wall_ms))
-            .and_then(KeyState::expires_at);
+        let expiry =
+            self.before().filter(|state| !state.is_expired(wall_ms)).and_then(KeyState::expires_at);
         self.replace_text(value);
         if expiry.is_some() {
             self.expiry(expiry);
@@ -315,10 +290,7 @@ impl Change<'_> {
 
     /// Removes a hash field, up to the newest stamp that this store has seen of it.
     pub(crate) fn remove_field(&mut self, name: &[u8]) {
-        let seen = self
-            .before()
-            .and_then(KeyState::hash)
-            .and_then(|hash| hash.field(name));
+        let seen = self.before().and_then(KeyState::hash).and_then(|hash| hash.field(name));
         if let Some(newest) = seen.map(Cell::newest) {
             self.writer.part(Part::FieldRemoved(newest, name));
         }
@@ -332,10 +304,7 @@ impl Change<'_> {
 
     /// Removes a set member, up to the newest add that this store has seen of it.
     pub(crate) fn remove_member(&mut self, name: &[u8]) {
-        let seen = self
-            .before()
-            .and_then(KeyState::set)
-            .and_then(|set| set.stamp_of(name));
+        let seen = self.before().and_then(KeyState::set).and_then(|set| set.stamp_of(name));
         if let Some(newest) = seen {
             self.writer.part(Part::MemberRemoved(newest, name));
         }

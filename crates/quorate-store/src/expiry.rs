@@ -34,7 +34,6 @@ impl ExpiryQueue {
 
     /// Forgets reminders for which `wanted(slot, key)` no longer gives their time.
     pub(crate) fn compact(&mut self, wanted: impl Fn(Slot, &[u8]) -> Option<u64>) {
-        self.due
-            .retain(|Reverse((at_ms, slot, key))| wanted(*slot, key) == Some(*at_ms));
+        self.due.retain(|Reverse((at_ms, slot, key))| wanted(*slot, key) == Some(*at_ms));
     }
 }

@@ -103,11 +103,7 @@ mod tests {
             ("**a*", "bab", true),
             ("a*b*c", "aXbYbZc", true),
         ] {
-            assert_eq!(
-                matches(pattern.as_bytes(), text.as_bytes()),
-                expected,
-                "{pattern} {text}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
     }
 

@@ -22,10 +22,7 @@ pub struct Hash {
 
 impl Hash {
     pub(crate) fn new(hasher: FixedState) -> Self {
-        Self {
-            live: IndexMap::with_hasher(hasher.clone()),
-            removed: HashMap::with_hasher(hasher),
-        }
+        Self { live: IndexMap::with_hasher(hasher.clone()), removed: HashMap::with_hasher(hasher) }
     }
 
     /// Number of live fields.
@@ -45,9 +42,7 @@ impl Hash {
 
     /// The live field at `index`, `0..len()`. Indices change with every write.
     pub fn field_at(&self, index: usize) -> Option<(&[u8], &Cell)> {
-        self.live
-            .get_index(index)
-            .map(|(name, cell)| (&**name, cell))
+        self.live.get_index(index).map(|(name, cell)| (&**name, cell))
     }
 
     /// Live fields.
@@ -61,31 +56,25 @@ impl Hash {
 
     pub(crate) fn newest(&self) -> Stamp {
         let live = self.live.values().map(Cell::newest);
-        live.chain(self.removed.values().copied())
-            .max()
-            .unwrap_or_default()
+        live.chain(self.removed.values().copied()).max().unwrap_or_default()
     }
 
     pub(crate) fn newest_live(&self) -> Stamp {
-        self.live
-            .values()
-            .map(Cell::newest)
-            .max()
-            .unwrap_or_default()
+        self.live.values().map(Cell::newest).max().unwrap_or_default()
     }
 
     /// Merges one part of a field and returns the change of the digest.
     pub(crate) fn merge(&mut self, digester: &Digester, key: &[u8], part: Part<'_>) -> Digest {
         match part {
-            Part::Field(stamp, name, value) => self.merge_cell(digester, key, name, |cell| {
-                cell.merge_register(Some(value), stamp)
-            }),
+            Part::Field(stamp, name, value) => {
+                self.merge_cell(digester, key, name, |cell| cell.merge_register(Some(value), stamp))
+            }
             Part::FieldRemoved(stamp, name) => {
                 self.merge_cell(digester, key, name, |cell| cell.merge_register(None, stamp))
             }
-            Part::FieldAdd(name, contribution) => self.merge_cell(digester, key, name, |cell| {
-                cell.merge_contribution(contribution)
-            }),
+            Part::FieldAdd(name, contribution) => {
+                self.merge_cell(digester, key, name, |cell| cell.merge_contribution(contribution))
+            }
             _ => unreachable!("invariant: only field parts reach a hash"),
         }
     }
@@ -152,11 +141,9 @@ impl Hash {
 
     /// Drops the marks of removed fields and returns the change of the digest.
     pub(crate) fn forget_removed(&mut self, digester: &Digester, key: &[u8]) -> Digest {
-        self.removed
-            .drain()
-            .fold(0, |change: Digest, (name, stamp)| {
-                change.wrapping_sub(digester.element(key, Element::FieldRemoved, &name, stamp))
-            })
+        self.removed.drain().fold(0, |change: Digest, (name, stamp)| {
+            change.wrapping_sub(digester.element(key, Element::FieldRemoved, &name, stamp))
+        })
     }
 
     pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {

@@ -25,10 +25,7 @@ pub struct Set {
 
 impl Set {
     pub(crate) fn new(hasher: FixedState) -> Self {
-        Self {
-            live: IndexMap::with_hasher(hasher.clone()),
-            removed: HashMap::with_hasher(hasher),
-        }
+        Self { live: IndexMap::with_hasher(hasher.clone()), removed: HashMap::with_hasher(hasher) }
     }
 
     /// Number of live members.
@@ -66,12 +63,7 @@ impl Set {
     }
 
     pub(crate) fn newest(&self) -> Stamp {
-        self.live
-            .values()
-            .chain(self.removed.values())
-            .copied()
-            .max()
-            .unwrap_or_default()
+        self.live.values().chain(self.removed.values()).copied().max().unwrap_or_default()
     }
 
     pub(crate) fn newest_live(&self) -> Stamp {
@@ -137,20 +129,16 @@ impl Set {
             }
             kept
         };
-        self.live
-            .retain(|name, stamp| keep(Element::Member, name, *stamp));
-        self.removed
-            .retain(|name, stamp| keep(Element::MemberRemoved, name, *stamp));
+        self.live.retain(|name, stamp| keep(Element::Member, name, *stamp));
+        self.removed.retain(|name, stamp| keep(Element::MemberRemoved, name, *stamp));
         change
     }
 
     /// Drops the marks of removed members and returns the change of the digest.
     pub(crate) fn forget_removed(&mut self, digester: &Digester, key: &[u8]) -> Digest {
-        self.removed
-            .drain()
-            .fold(0, |change: Digest, (name, stamp)| {
-                change.wrapping_sub(digester.element(key, Element::MemberRemoved, &name, stamp))
-            })
+        self.removed.drain().fold(0, |change: Digest, (name, stamp)| {
+            change.wrapping_sub(digester.element(key, Element::MemberRemoved, &name, stamp))
+        })
     }
 
     pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {

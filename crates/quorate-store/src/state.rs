@@ -82,20 +82,12 @@ impl KeyState {
 
     /// The hash, when the key has live fields.
     pub fn hash(&self) -> Option<&Hash> {
-        self.rest
-            .as_ref()?
-            .hash
-            .as_deref()
-            .filter(|hash| !hash.is_empty())
+        self.rest.as_ref()?.hash.as_deref().filter(|hash| !hash.is_empty())
     }
 
     /// The set, when the key has live members.
     pub fn set(&self) -> Option<&Set> {
-        self.rest
-            .as_ref()?
-            .set
-            .as_deref()
-            .filter(|set| !set.is_empty())
+        self.rest.as_ref()?.set.as_deref().filter(|set| !set.is_empty())
     }
 
     /// The stamp up to which everything is deleted.
@@ -118,16 +110,11 @@ impl KeyState {
         if self.rest.is_none() {
             return self.text.is_live().then_some(Kind::Text);
         }
-        let text = self
-            .text
-            .is_live()
-            .then(|| (self.text.newest(), Kind::Text));
+        let text = self.text.is_live().then(|| (self.text.newest(), Kind::Text));
         let hash = self.hash().map(|hash| (hash.newest_live(), Kind::Hash));
         let set = self.set().map(|set| (set.newest_live(), Kind::Set));
         let candidates = [text, hash, set].into_iter().flatten();
-        candidates
-            .max_by_key(|(stamp, _)| *stamp)
-            .map(|(_, kind)| kind)
+        candidates.max_by_key(|(stamp, _)| *stamp).map(|(_, kind)| kind)
     }
 
     /// The kind that shows when there is only one, without looking at stamps; else like `kind`.
@@ -203,10 +190,7 @@ impl KeyState {
 
     fn drop_outlived_expiry(&mut self, context: Context<'_>) -> Digest {
         let Some(rest) = &mut self.rest else { return 0 };
-        let Some(expiry) = rest
-            .expiry
-            .take_if(|expiry| expiry.stamp < self.text.stamp())
-        else {
+        let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp < self.text.stamp()) else {
             return 0;
         };
         let change = expiry_digest(context, expiry.stamp).wrapping_neg();
@@ -233,9 +217,7 @@ impl KeyState {
 
     fn merge_hash(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
         let rest = self.rest.get_or_insert_default();
-        let hash = rest
-            .hash
-            .get_or_insert_with(|| Box::new(Hash::new(context.hasher.clone())));
+        let hash = rest.hash.get_or_insert_with(|| Box::new(Hash::new(context.hasher.clone())));
         let change = hash.merge(context.digester, context.key, part);
         rest.digest = rest.digest.wrapping_add(change);
         change
@@ -243,9 +225,7 @@ impl KeyState {
 
     fn merge_set(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
         let rest = self.rest.get_or_insert_default();
-        let set = rest
-            .set
-            .get_or_insert_with(|| Box::new(Set::new(context.hasher.clone())));
+        let set = rest.set.get_or_insert_with(|| Box::new(Set::new(context.hasher.clone())));
         let change = set.merge(context.digester, context.key, part);
         rest.digest = rest.digest.wrapping_add(change);
         change
@@ -334,15 +314,11 @@ fn horizon_digest(context: Context<'_>, horizon: Stamp) -> Digest {
     if horizon.is_zero() {
         return 0;
     }
-    context
-        .digester
-        .element(context.key, Element::Horizon, &[], horizon)
+    context.digester.element(context.key, Element::Horizon, &[], horizon)
 }
 
 fn expiry_digest(context: Context<'_>, stamp: Stamp) -> Digest {
-    context
-        .digester
-        .element(context.key, Element::Expiry, &[], stamp)
+    context.digester.element(context.key, Element::Expiry, &[], stamp)
 }
 
 fn text_digest(context: Context<'_>, text: &Cell) -> Digest {

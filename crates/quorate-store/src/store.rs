@@ -136,8 +136,7 @@ impl Store {
 
     /// Digest of one key; zero when nothing is known of it.
     pub fn key_digest(&self, slot: Slot, key: &[u8]) -> Digest {
-        self.raw_state(slot, key)
-            .map_or(0, |state| state.digest(self.context(key)))
+        self.raw_state(slot, key).map_or(0, |state| state.digest(self.context(key)))
     }
 
     /// Every key of `slot` with its digest, marks of deletions included, in no particular order.
@@ -212,9 +211,7 @@ impl Store {
         if self.expiry.len() > 2 * self.live + EXPIRY_SLACK {
             let (slots, hasher) = (&self.slots, &self.hasher);
             self.expiry.compact(|slot, key| {
-                slots[slot.index()]
-                    .find(hasher.hash_one(key), key)?
-                    .expires_at()
+                slots[slot.index()].find(hasher.hash_one(key), key)?.expires_at()
             });
         }
         looked_at
@@ -226,11 +223,7 @@ impl Store {
     }
 
     fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
-        Context {
-            key,
-            digester: &self.digester,
-            hasher: &self.hasher,
-        }
+        Context { key, digester: &self.digester, hasher: &self.hasher }
     }
 
     /// Checks a whole effect and returns the newest stamp in it.
@@ -259,11 +252,7 @@ impl Store {
 
     fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
         let key = delta.key;
-        let context = Context {
-            key,
-            digester: &self.digester,
-            hasher: &self.hasher,
-        };
+        let context = Context { key, digester: &self.digester, hasher: &self.hasher };
         let hash = self.hasher.hash_one(key);
         let table = &mut self.slots[slot.index()];
         let state = &mut table.find_or_insert(&self.hasher, hash, key).state;
@@ -274,10 +263,8 @@ impl Store {
             if let Part::Expiry(_, Some(at)) = part {
                 self.expiry.push(at, slot, key);
             }
-            removed |= matches!(
-                part,
-                Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..)
-            );
+            removed |=
+                matches!(part, Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..));
             change = change.wrapping_add(state.merge(context, part));
         }
         if removed && !self.keep_removed {

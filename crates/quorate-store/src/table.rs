@@ -27,9 +27,7 @@ pub(crate) struct SlotTable {
 
 impl SlotTable {
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<&KeyState> {
-        self.entries
-            .find(hash, |entry| *entry.key == *key)
-            .map(|entry| &entry.state)
+        self.entries.find(hash, |entry| *entry.key == *key).map(|entry| &entry.state)
     }
 
     pub(crate) fn find_or_insert(
@@ -38,9 +36,9 @@ impl SlotTable {
         hash: u64,
         key: &[u8],
     ) -> &mut Entry {
-        let same = |entry: &Box<Entry>| *entry.key == *key;
-        let rehash = |entry: &Box<Entry>| hasher.hash_one(&*entry.key);
-        match self.entries.entry(hash, same, rehash) {
+        let same = |entry: &Entry| *entry.key == *key;
+        let rehash = |entry: &Entry| hasher.hash_one(&*entry.key);
+        match self.entries.entry(hash, |entry| same(entry), |entry| rehash(entry)) {
             hash_table::Entry::Occupied(found) => found.into_mut(),
             hash_table::Entry::Vacant(vacant) => vacant
                 .insert(Box::new(Entry { key: key.into(), state: KeyState::default() }))

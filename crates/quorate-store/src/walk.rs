@@ -71,10 +71,7 @@ mod tests {
     #[test]
     fn equal_positions_stay_together() {
         let items = [(5, 'a'), (5, 'b'), (5, 'c'), (9, 'd')];
-        assert_eq!(
-            next_chunk(items.into_iter(), 0, 1),
-            (vec!['a', 'b', 'c'], 5)
-        );
+        assert_eq!(next_chunk(items.into_iter(), 0, 1), (vec!['a', 'b', 'c'], 5));
         assert_eq!(next_chunk(items.into_iter(), 5, 1), (vec!['d'], 0));
     }
 }

@@ -35,19 +35,8 @@ fn what_was_written_comes_back_in_order() {
     append(&mut open(&disk).log, 1..=100);
     let opened = open(&disk);
     assert_eq!(opened.records, expected(1..=100));
-    assert_eq!(
-        opened.recovery,
-        Recovery {
-            records: 100,
-            last: 100,
-            ..Recovery::default()
-        }
-    );
-    assert_eq!(
-        open(&disk).records,
-        expected(1..=100),
-        "a start changes nothing"
-    );
+    assert_eq!(opened.recovery, Recovery { records: 100, last: 100, ..Recovery::default() });
+    assert_eq!(open(&disk).records, expected(1..=100), "a start changes nothing");
 }
 
 #[test]
@@ -64,11 +53,7 @@ fn a_write_torn_at_any_byte_leaves_what_was_synced() {
 
         let opened = open(&disk);
         let whole = (3 + survived / RECORD) as u64;
-        assert_eq!(
-            opened.records,
-            expected(1..=whole),
-            "{survived} bytes survived"
-        );
+        assert_eq!(opened.records, expected(1..=whole), "{survived} bytes survived");
         assert_eq!(opened.recovery.damages, []);
         // Zeros at the end of a header cannot be told from space that was never written.
         assert!(opened.recovery.torn_bytes <= (survived % RECORD) as u64);
@@ -91,14 +76,9 @@ fn a_flipped_bit_in_synced_records_costs_one_record_and_is_reported() {
         disk.flip(&segment(1), bit);
         let opened = open(&disk);
         let spoilt = 1 + ((bit / 8 - SEGMENT_HEADER) / RECORD) as u64;
-        let left: Vec<_> = expected(1..=5)
-            .into_iter()
-            .filter(|(at, _)| *at != spoilt)
-            .collect();
+        let left: Vec<_> = expected(1..=5).into_iter().filter(|(at, _)| *at != spoilt).collect();
         assert_eq!(opened.records, left, "bit {bit}");
-        let [damage] = &opened.recovery.damages[..] else {
-            panic!("bit {bit} must be reported")
-        };
+        let [damage] = &opened.recovery.damages[..] else { panic!("bit {bit} must be reported") };
         assert_eq!((damage.first, damage.next), (spoilt, Some(spoilt + 1)));
     }
 }
@@ -113,9 +93,7 @@ fn a_synced_tail_that_is_gone_is_damage_and_its_numbers_are_not_used_again() {
     drop(log);
     let mut opened = open(&disk);
     assert_eq!(opened.records, expected(1..=3));
-    let [damage] = &opened.recovery.damages[..] else {
-        panic!("must be reported")
-    };
+    let [damage] = &opened.recovery.damages[..] else { panic!("must be reported") };
     assert_eq!((damage.first, damage.next), (4, None));
     assert_eq!(opened.log.append(|out| out.push(1)), 6);
 }
@@ -142,12 +120,7 @@ fn synced_records_after_a_bad_one_are_not_cut_off_as_torn() {
     }
     disk.flip(&segment(1), 8 * (at_record(3) + RECORD_HEADER));
     let opened = open(&disk);
-    assert_ne!(
-        opened.recovery.damages,
-        [],
-        "lost without a word: {:?}",
-        opened.recovery
-    );
+    assert_ne!(opened.recovery.damages, [], "lost without a word: {:?}", opened.recovery);
     assert_eq!(opened.recovery.records, 9);
 }
 
@@ -235,12 +208,7 @@ fn a_value_that_looks_like_a_record_is_never_one() {
     sync(&mut log, true).expect("syncs");
     disk.flip(&segment(1), 8 * (at_record(2) + RECORD_HEADER));
     let opened = open(&disk);
-    assert!(
-        opened
-            .records
-            .iter()
-            .all(|(_, payload)| payload != b"forged")
-    );
+    assert!(opened.records.iter().all(|(_, payload)| payload != b"forged"));
 }
 
 #[test]
@@ -260,10 +228,7 @@ fn a_damaged_value_of_small_numbers_is_skipped_in_time() {
     sync(&mut log, true).expect("syncs");
     disk.flip(&segment(2), 8 * (SEGMENT_HEADER + RECORD_HEADER));
     let opened = open(&disk);
-    assert_eq!(
-        opened.records,
-        [&expected(1..=1)[..], &expected(3..=3)].concat()
-    );
+    assert_eq!(opened.records, [&expected(1..=1)[..], &expected(3..=3)].concat());
 }
 
 #[test]
@@ -330,9 +295,7 @@ fn an_unreadable_superblock_is_reported() {
     sync(&mut log, true).expect("syncs");
     append(&mut log, 6..=10);
     sync(&mut log, true).expect("syncs");
-    disk.edit(&superblock(), |bytes| {
-        bytes.iter_mut().for_each(|byte| *byte ^= 0x55)
-    });
+    disk.edit(&superblock(), |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55));
     disk.edit(&segment(1), |bytes| bytes[at_record(4)..].fill(0));
     let opened = try_open(&disk, LOG_ID);
     assert!(opened.is_err() || opened.is_ok_and(|opened| !opened.recovery.damages.is_empty()));
@@ -391,11 +354,7 @@ fn a_sync_after_a_failed_one_proves_nothing() {
     let _ = sync(&mut log, true);
     assert_eq!(log.synced(), 5, "durable as far as is known");
     disk.crash(|| false);
-    assert_eq!(
-        open(&disk).records,
-        expected(1..=5),
-        "the old segments are still needed"
-    );
+    assert_eq!(open(&disk).records, expected(1..=5), "the old segments are still needed");
 }
 
 #[test]
@@ -415,10 +374,7 @@ fn sync_jobs_may_end_in_any_order() {
     let synced = log.synced();
     disk.crash(|| false);
     drop((first, log));
-    assert!(
-        open(&disk).recovery.records >= synced,
-        "{synced} records were called durable"
-    );
+    assert!(open(&disk).recovery.records >= synced, "{synced} records were called durable");
 }
 
 #[test]
@@ -557,12 +513,7 @@ fn restarts_after_a_kill_do_not_eat_the_disk() {
     }
     let log = open(&disk).log;
     let wanted = 2 * SEGMENT_BYTES as u64 + log.bytes();
-    assert!(
-        disk.used() <= wanted,
-        "{} bytes taken for {}",
-        disk.used(),
-        log.bytes()
-    );
+    assert!(disk.used() <= wanted, "{} bytes taken for {}", disk.used(), log.bytes());
 }
 
 // ---- checkpoints --------------------------------------------------------------------------------
@@ -616,11 +567,7 @@ fn a_segment_that_cannot_be_removed_is_harmless() {
     assert_eq!(opened.recovery.damages, []);
     // Either every record from the first one on, or none from before the checkpoint.
     let whole = [expected(1..=260), expected(251..=260)];
-    assert!(
-        whole.contains(&opened.records),
-        "{} records",
-        opened.records.len()
-    );
+    assert!(whole.contains(&opened.records), "{} records", opened.records.len());
 }
 
 // ---- hints --------------------------------------------------------------------------------------
@@ -654,9 +601,7 @@ fn hints_of_several_segments_all_come_out() {
 fn a_backlog_of_several_segments_drains() {
     let mut hints = open_hints(&FaultDisk::default());
     for _ in 0..6_000 {
-        hints
-            .append(|out| out.resize(out.len() + 1_000, 1))
-            .expect("room");
+        hints.append(|out| out.resize(out.len() + 1_000, 1)).expect("room");
         hints.write().expect("writes");
     }
     let mut delivered = 0;
@@ -689,20 +634,14 @@ fn a_failed_read_of_hints_skips_none() {
     let disk = FaultDisk::default();
     let mut hints = open_hints(&disk);
     for number in 0..4 {
-        hints
-            .append(|out| out.resize(out.len() + 600_000, number))
-            .expect("room");
+        hints.append(|out| out.resize(out.len() + 600_000, number)).expect("room");
     }
     hints.write().expect("writes");
     // The window reads a megabyte at a time: the first read succeeds, the second one fails.
     disk.faults().failing_read = Some(1);
     assert!(hints.read(usize::MAX).is_err());
-    let numbers: Vec<Sequence> = hints
-        .read(usize::MAX)
-        .expect("reads")
-        .into_iter()
-        .map(|(number, _)| number)
-        .collect();
+    let numbers: Vec<Sequence> =
+        hints.read(usize::MAX).expect("reads").into_iter().map(|(number, _)| number).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
 }
 
@@ -713,17 +652,10 @@ fn a_bad_hint_costs_one_hint_after_a_restart() {
     let disk = FaultDisk::default();
     let mut hints = open_hints(&disk);
     fill(&mut hints, 1..=10);
-    hints
-        .sync_job()
-        .expect("something to sync")
-        .run()
-        .expect("syncs");
+    hints.sync_job().expect("something to sync").run().expect("syncs");
     drop(hints);
     disk.flip(&segment(1), 8 * (at_record(3) + RECORD_HEADER));
-    let left: Vec<_> = expected(1..=10)
-        .into_iter()
-        .filter(|(number, _)| *number != 3)
-        .collect();
+    let left: Vec<_> = expected(1..=10).into_iter().filter(|(number, _)| *number != 3).collect();
     assert_eq!(open_hints(&disk).read(usize::MAX).expect("reads"), left);
 }
 
@@ -815,15 +747,7 @@ impl Machine {
         let disk = FaultDisk::default();
         let log = open(&disk).log;
         let (newest, written, durable) = Default::default();
-        Self {
-            disk,
-            log,
-            newest,
-            written,
-            durable,
-            counter: 0,
-            damaged: false,
-        }
+        Self { disk, log, newest, written, durable, counter: 0, damaged: false }
     }
 
     fn run(&mut self, step: &Step) {
@@ -881,26 +805,17 @@ impl Machine {
         let opened = open(&self.disk);
         let mut recovered = Values::new();
         for (_, record) in opened.records {
-            assert!(
-                record[9..].iter().all(|byte| *byte == record[0]),
-                "mixed up"
-            );
+            assert!(record[9..].iter().all(|byte| *byte == record[0]), "mixed up");
             let value = u64::from_le_bytes(*record[1..].first_chunk().expect("eight bytes"));
             let known = recovered.entry(record[0]).or_default();
             *known = value.max(*known);
         }
         for (key, value) in promised {
             let found = recovered.get(&key).copied().unwrap_or(0);
-            assert!(
-                found >= value,
-                "key {key}: {value} was promised, {found} is back"
-            );
+            assert!(found >= value, "key {key}: {value} was promised, {found} is back");
         }
         // What one loss of power took may come back after the next one: it is merged.
-        assert!(
-            recovered.values().all(|value| *value <= self.counter),
-            "never written"
-        );
+        assert!(recovered.values().all(|value| *value <= self.counter), "never written");
         self.damaged |= !opened.recovery.damages.is_empty();
         self.log = opened.log;
         (self.newest, self.written) = (recovered.clone(), recovered);
@@ -944,21 +859,14 @@ struct Opened {
 }
 
 fn try_open(disk: &FaultDisk, log_id: u64) -> io::Result<Opened> {
-    let options = LogOptions {
-        log_id,
-        segment_bytes: SEGMENT_BYTES as u64,
-    };
+    let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES as u64 };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut records = Vec::new();
     let (log, recovery) =
         SegmentLog::open(disk, Path::new(DIRECTORY), options, |sequence, payload| {
             records.push((sequence, payload.to_vec()));
         })?;
-    Ok(Opened {
-        log,
-        recovery,
-        records,
-    })
+    Ok(Opened { log, recovery, records })
 }
 
 fn open(disk: &FaultDisk) -> Opened {
@@ -977,26 +885,19 @@ fn payload(number: Sequence) -> [u8; PAYLOAD] {
 }
 
 fn expected(numbers: std::ops::RangeInclusive<Sequence>) -> Vec<(Sequence, Vec<u8>)> {
-    numbers
-        .map(|number| (number, payload(number).to_vec()))
-        .collect()
+    numbers.map(|number| (number, payload(number).to_vec())).collect()
 }
 
 fn append(log: &mut SegmentLog, numbers: std::ops::RangeInclusive<Sequence>) {
     for number in numbers {
-        assert_eq!(
-            log.append(|out| out.extend_from_slice(&payload(number))),
-            number
-        );
+        assert_eq!(log.append(|out| out.extend_from_slice(&payload(number))), number);
         log.write().expect("writes");
     }
 }
 
 fn fill(hints: &mut HintLog, numbers: std::ops::RangeInclusive<Sequence>) {
     for number in numbers {
-        hints
-            .append(|out| out.extend_from_slice(&payload(number)))
-            .expect("room");
+        hints.append(|out| out.extend_from_slice(&payload(number))).expect("room");
     }
     hints.write().expect("writes");
 }
@@ -1084,12 +985,7 @@ impl FaultDisk {
     /// The power fails. `survives` decides for each change that is not durable.
     fn crash(&self, mut survives: impl FnMut() -> bool) {
         let mut world = self.lock();
-        let World {
-            inodes,
-            names,
-            durable_names,
-            ..
-        } = &mut *world;
+        let World { inodes, names, durable_names, .. } = &mut *world;
         let paths: BTreeSet<PathBuf> = names.keys().chain(durable_names.keys()).cloned().collect();
         for path in paths {
             let (now, durable) = (names.get(&path).copied(), durable_names.get(&path).copied());
@@ -1106,9 +1002,7 @@ impl FaultDisk {
                 inode.durable.resize(inode.now.len(), 0);
             }
             for sector in std::mem::take(&mut inode.dirty) {
-                let end = ((sector + 1) * SECTOR)
-                    .min(inode.now.len())
-                    .min(inode.durable.len());
+                let end = ((sector + 1) * SECTOR).min(inode.now.len()).min(inode.durable.len());
                 if sector * SECTOR < end && survives() {
                     let range = sector * SECTOR..end;
                     inode.durable[range.clone()].copy_from_slice(&inode.now[range]);
@@ -1140,10 +1034,7 @@ impl FaultDisk {
 
     fn contents(&self, path: &Path) -> Vec<u8> {
         let world = self.lock();
-        world
-            .names
-            .get(path)
-            .map_or_else(Vec::new, |number| world.inodes[*number].now.clone())
+        world.names.get(path).map_or_else(Vec::new, |number| world.inodes[*number].now.clone())
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -1163,10 +1054,7 @@ impl FaultDisk {
 
 impl World {
     fn used(&self) -> u64 {
-        self.names
-            .values()
-            .map(|number| self.inodes[*number].now.len() as u64)
-            .sum()
+        self.names.values().map(|number| self.inodes[*number].now.len() as u64).sum()
     }
 }
 
@@ -1185,21 +1073,13 @@ impl Disk for FaultDisk {
         if number == fresh {
             world.inodes.push(Inode::default());
         }
-        Ok(Arc::new(FaultFile {
-            disk: self.clone(),
-            number,
-        }))
+        Ok(Arc::new(FaultFile { disk: self.clone(), number }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let world = self.lock();
-        let inside = world
-            .names
-            .keys()
-            .filter(|path| path.parent() == Some(directory));
-        Ok(inside
-            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        let inside = world.names.keys().filter(|path| path.parent() == Some(directory));
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -1214,15 +1094,9 @@ impl Disk for FaultDisk {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut world = self.lock();
         world.synced_directories.insert(directory.to_owned());
-        let World {
-            names,
-            durable_names,
-            ..
-        } = &mut *world;
+        let World { names, durable_names, .. } = &mut *world;
         durable_names.retain(|path, _| path.parent() != Some(directory));
-        let inside = names
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(directory));
+        let inside = names.iter().filter(|(path, _)| path.parent() == Some(directory));
         durable_names.extend(inside.map(|(path, number)| (path.clone(), *number)));
         Ok(())
     }
@@ -1239,9 +1113,7 @@ impl Disk for FaultDisk {
     }
 
     fn remove_directory(&self, directory: &Path) -> io::Result<()> {
-        self.lock()
-            .names
-            .retain(|path, _| !path.starts_with(directory));
+        self.lock().names.retain(|path, _| !path.starts_with(directory));
         Ok(())
     }
 
@@ -1293,10 +1165,7 @@ impl DiskFile for FaultFile {
             Some(left) => world.faults.failing_read = Some(left - 1),
             None => {}
         }
-        let rest = world.inodes[self.number]
-            .now
-            .get(offset as usize..)
-            .unwrap_or_default();
+        let rest = world.inodes[self.number].now.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)

@@ -48,10 +48,9 @@ impl Client {
     {
         let (sender, receiver) = oneshot::channel();
         let command = EmbeddedAction::Run(Command::from_args(words), sender);
-        self.session.mailbox.send(Mail::Embedded(EmbeddedCommand {
-            client: self.session.number,
-            command,
-        }));
+        self.session
+            .mailbox
+            .send(Mail::Embedded(EmbeddedCommand { client: self.session.number, command }));
         let reply = receiver.await.map_err(|_| ClientError::Stopped)?;
         match Value::decode(&reply) {
             Ok(Some((value, _))) => Ok(value),

@@ -171,7 +171,12 @@ impl Config {
             data_dir: (!self.memory)
                 .then(|| self.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))),
             sync: check.parsed("sync", self.sync.as_deref(), "always, everysec, no"),
-            shards: check.number("shards", self.shards.unwrap_or_else(cores), 1, limits::SHARDS_MAX),
+            shards: check.number(
+                "shards",
+                self.shards.unwrap_or_else(cores),
+                1,
+                limits::SHARDS_MAX,
+            ),
             read_level: check.parsed("read_level", self.read_level.as_deref(), LEVELS),
             write_level: check.parsed("write_level", self.write_level.as_deref(), LEVELS),
             max_value_size: check.number(
@@ -225,7 +230,11 @@ impl Check {
             port => port.checked_add(limits::PEER_PORT_OFFSET),
         };
         let Some(port) = port else {
-            self.wrong("peer_listen", "(none)", "an address, because the port of listen + 10000 is above 65535");
+            self.wrong(
+                "peer_listen",
+                "(none)",
+                "an address, because the port of listen + 10000 is above 65535",
+            );
             return listen;
         };
         SocketAddr::new(listen.ip(), port)
@@ -268,7 +277,8 @@ impl Check {
     }
 
     fn unadvertised(&mut self, settings: &Settings) {
-        let anywhere = settings.listen.ip().is_unspecified() || settings.peer_listen.ip().is_unspecified();
+        let anywhere =
+            settings.listen.ip().is_unspecified() || settings.peer_listen.ip().is_unspecified();
         if anywhere && settings.advertise.is_none() {
             self.wrong(
                 "advertise",

@@ -185,8 +185,11 @@ impl Engine {
             Identity::open(Arc::clone(&disk), &directory, durable, name, settings.shards)?;
 
         let listen = |key, address| {
-            listener::open(address, settings.shards)
-                .map_err(|error| StartError::Listen { key, address, error })
+            listener::open(address, settings.shards).map_err(|error| StartError::Listen {
+                key,
+                address,
+                error,
+            })
         };
         let clients = listen("listen", settings.listen)?;
         let peers = listen("peer_listen", settings.peer_listen)?;
@@ -211,8 +214,7 @@ impl Engine {
 
         let incarnation = identity.incarnation();
         let data_may_exist = identity.persisted().is_some();
-        let node =
-            Node::new(settings, disk, directory, incarnation, wall_ms(), data_may_exist);
+        let node = Node::new(settings, disk, directory, incarnation, wall_ms(), data_may_exist);
         let node = Arc::new(node);
         let storages = startup::open(&node, &mut identity, &topology)?;
         let name = identity.name().to_owned();

@@ -9,8 +9,8 @@ use std::{
 use quorate_cluster::topology::Topology;
 use quorate_store::{
     Store, StoreOptions,
-    disk::{Disk, SimulatedDisk},
     digest::secret_of,
+    disk::{Disk, SimulatedDisk},
     log::{Damage, HintLog, LogOptions, SegmentLog},
 };
 
@@ -220,9 +220,8 @@ fn move_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Res
 }
 
 fn move_queue(node: &Arc<Node>, from: &Path, to: &Path, id: u64) -> io::Result<()> {
-    let open = |path: &Path| {
-        HintLog::open(Arc::clone(&node.disk), path, id, limits::HINT_BYTES_MAX)
-    };
+    let open =
+        |path: &Path| HintLog::open(Arc::clone(&node.disk), path, id, limits::HINT_BYTES_MAX);
     let parent = from.parent().unwrap_or(from);
     if !node.disk.list_directories(parent)?.iter().any(|found| found == from) {
         return Ok(());

@@ -456,11 +456,13 @@ impl Hints for Storage {
             tracing::warn!(%error, "hints cannot be read; they will be tried again");
             Vec::new()
         });
-        batch.into_iter().filter_map(|(sequence, record)| {
-            let (slot, effect) = split_record(&record)?;
-            Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
-        })
-        .collect()
+        batch
+            .into_iter()
+            .filter_map(|(sequence, record)| {
+                let (slot, effect) = split_record(&record)?;
+                Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
+            })
+            .collect()
     }
 
     fn rewind(&mut self, target: NodeIndex) {

@@ -25,9 +25,7 @@ pub(super) fn refused(text: &str) -> Bytes {
 
 /// Nobody knows whether the request took effect.
 pub(super) fn unknown(text: &str) -> Bytes {
-    encoded(&format!(
-        "UNKNOWN {text}; the request may or may not have taken effect"
-    ))
+    encoded(&format!("UNKNOWN {text}; the request may or may not have taken effect"))
 }
 
 /// Nothing was done, for a reason that the text gives.
@@ -78,10 +76,6 @@ impl Coordinator {
             .filter(|(position, _)| mask & (1 << position) != 0)
             .map(|(_, node)| self.topology.member(*node).name.as_str())
             .collect();
-        if names.is_empty() {
-            "none".into()
-        } else {
-            names.join(", ")
-        }
+        if names.is_empty() { "none".into() } else { names.join(", ") }
     }
 }

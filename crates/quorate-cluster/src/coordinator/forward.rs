@@ -23,10 +23,7 @@ impl Coordinator {
         request: Request,
         to: NodeIndex,
     ) {
-        let tried = self
-            .topology
-            .position(request.slot, to)
-            .map_or(0, |position| 1 << position);
+        let tried = self.topology.position(request.slot, to).map_or(0, |position| 1 << position);
         let index = self.insert(requester, request, Phase::Forwarding(to));
         self.operations[index].tried = tried;
         self.send_forward(now, index, to);
@@ -45,11 +42,7 @@ impl Coordinator {
             command: operation.command.frame().clone(),
         });
         let correlation = operation::join_correlation(index, operation.serial, FORWARD_POSITION);
-        self.outputs.push_back(Output::Send {
-            to,
-            correlation,
-            message,
-        });
+        self.outputs.push_back(Output::Send { to, correlation, message });
     }
 
     /// The node that was to answer is down.
@@ -74,10 +67,7 @@ impl Coordinator {
         match self.reader(self.operations[index].slot, self.operations[index].tried) {
             Some(next) => {
                 let slot = self.operations[index].slot;
-                let bit = self
-                    .topology
-                    .position(slot, next)
-                    .map_or(0, |position| 1 << position);
+                let bit = self.topology.position(slot, next).map_or(0, |position| 1 << position);
                 self.operations[index].tried |= bit;
                 self.send_forward(now, index, next);
             }

@@ -275,11 +275,7 @@ impl Coordinator {
                     self.respond(link, correlation, Message::Ack);
                 }
                 OnDurable::OwnVote { index, serial } => {
-                    if self
-                        .operations
-                        .get(index)
-                        .is_some_and(|found| found.serial == serial)
-                    {
+                    if self.operations.get(index).is_some_and(|found| found.serial == serial) {
                         self.vote_own(index);
                     }
                 }
@@ -321,10 +317,7 @@ impl Coordinator {
         message: Message,
     ) {
         let (index, serial, position) = operation::split_correlation(correlation);
-        let known = self
-            .operations
-            .get(index)
-            .is_some_and(|found| found.is_call(serial, position));
+        let known = self.operations.get(index).is_some_and(|found| found.is_call(serial, position));
         if !known {
             return; // The answer to a question that is settled.
         }
@@ -386,11 +379,7 @@ impl Coordinator {
     }
 
     fn respond(&mut self, link: LinkId, correlation: u64, message: Message) {
-        self.outputs.push_back(Output::Respond {
-            link,
-            correlation,
-            message,
-        });
+        self.outputs.push_back(Output::Respond { link, correlation, message });
     }
 
     /// Sends a request of an operation to the replica at `position`.
@@ -400,11 +389,7 @@ impl Coordinator {
         operation.tried |= 1 << position;
         let correlation = operation::join_correlation(index, operation.serial, position);
         let to = self.topology.replicas(operation.slot)[position];
-        self.outputs.push_back(Output::Send {
-            to,
-            correlation,
-            message,
-        });
+        self.outputs.push_back(Output::Send { to, correlation, message });
     }
 
     /// Answers and ends an operation, and lets the writes behind it go on.
@@ -430,17 +415,9 @@ impl Coordinator {
 
     fn insert(&mut self, requester: Requester, request: Request, phase: Phase) -> usize {
         let serial = self.new_serial();
-        let own_position = self
-            .topology
-            .position(request.slot, self.topology.me())
-            .unwrap_or(usize::MAX);
-        self.operations.insert(Operation::new(
-            serial,
-            requester,
-            request,
-            phase,
-            own_position,
-        ))
+        let own_position =
+            self.topology.position(request.slot, self.topology.me()).unwrap_or(usize::MAX);
+        self.operations.insert(Operation::new(serial, requester, request, phase, own_position))
     }
 
     fn new_serial(&mut self) -> u32 {

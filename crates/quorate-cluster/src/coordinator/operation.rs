@@ -79,10 +79,7 @@ impl Operation {
             command: request.command,
             deadline: request.deadline,
             phase,
-            requirement: Requirement {
-                answers: 1,
-                counted: u64::MAX,
-            },
+            requirement: Requirement { answers: 1, counted: u64::MAX },
             own_position,
             asked: 0,
             tried: 0,
@@ -98,20 +95,12 @@ impl Operation {
 
     /// The level that the operation answers at.
     pub(super) fn level(&self) -> Level {
-        if self.class.writes() {
-            self.write_level
-        } else {
-            self.read_level
-        }
+        if self.class.writes() { self.write_level } else { self.read_level }
     }
 
     /// This node's bit.
     pub(super) fn own_bit(&self) -> u64 {
-        if self.own_position < REPLICAS_MAX {
-            1 << self.own_position
-        } else {
-            0
-        }
+        if self.own_position < REPLICAS_MAX { 1 << self.own_position } else { 0 }
     }
 
     /// Whether a response to the call of `position` is still wanted.
@@ -123,9 +112,7 @@ impl Operation {
         if let Phase::Forwarding(to) = self.phase {
             return to == peer;
         }
-        topology
-            .position(self.slot, peer)
-            .is_some_and(|position| self.asked & (1 << position) != 0)
+        topology.position(self.slot, peer).is_some_and(|position| self.asked & (1 << position) != 0)
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {

@@ -165,19 +165,9 @@ impl Coordinator {
         let differing = operation.differing;
         operation.enter(Phase::Repairing, now);
         operation.answered &= !differing;
-        let (slot, own) = (
-            operation.slot,
-            replica.export(operation.slot, &operation.command),
-        );
+        let (slot, own) = (operation.slot, replica.export(operation.slot, &operation.command));
         for position in positions(differing) {
-            self.call(
-                index,
-                position,
-                Message::Replicate {
-                    slot,
-                    effect: own.clone(),
-                },
-            );
+            self.call(index, position, Message::Replicate { slot, effect: own.clone() });
         }
     }
 
@@ -245,10 +235,7 @@ struct Operation {
 
 impl super::Operation {
     fn question(&self) -> Operation {
-        Operation {
-            slot: self.slot,
-            command: self.command.frame().clone(),
-        }
+        Operation { slot: self.slot, command: self.command.frame().clone() }
     }
 }
 

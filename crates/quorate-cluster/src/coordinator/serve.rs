@@ -25,10 +25,8 @@ impl Coordinator {
         message: Message,
     ) {
         if epoch != self.topology.epoch() {
-            let text = alloc::format!(
-                "epoch {epoch} is not this node's epoch {}",
-                self.topology.epoch()
-            );
+            let text =
+                alloc::format!("epoch {epoch} is not this node's epoch {}", self.topology.epoch());
             return self.reject(link, correlation, Cause::StaleEpoch, text);
         }
         match message {
@@ -98,8 +96,7 @@ impl Coordinator {
         };
         let requester = Requester::Peer { link, correlation };
         if request.class.writes() {
-            self.next_scan
-                .get_or_insert(now + crate::limits::SCAN_INTERVAL);
+            self.next_scan.get_or_insert(now + crate::limits::SCAN_INTERVAL);
             self.coordinate_write(now, replica, requester, request);
         } else {
             self.start(now, replica, requester, request);

@@ -62,9 +62,7 @@ impl Coordinator {
             return;
         }
         let me = self.topology.me();
-        let requirement = self
-            .topology
-            .required(request.slot, request.write_level, me);
+        let requirement = self.topology.required(request.slot, request.write_level, me);
         let index = self.insert(requester, request, Phase::Replicating);
         let operation = &mut self.operations[index];
         operation.requirement = requirement;
@@ -89,11 +87,7 @@ impl Coordinator {
         operation.answered = 0;
         let slot = operation.slot;
         let executed = replica.execute(slot, &operation.command, operation.resp3);
-        let Executed {
-            reply,
-            effect,
-            durability,
-        } = match executed {
+        let Executed { reply, effect, durability } = match executed {
             Ok(executed) => executed,
             Err(rejection) => {
                 return self.finish(now, replica, index, errors::refused(&rejection.text));
@@ -110,8 +104,7 @@ impl Coordinator {
             Durability::Now => self.vote_own(index),
             Durability::At(sequence) => {
                 let serial = self.operations[index].serial;
-                self.on_durable
-                    .push_back((sequence, OnDurable::OwnVote { index, serial }));
+                self.on_durable.push_back((sequence, OnDurable::OwnVote { index, serial }));
             }
         }
         if held {
@@ -126,10 +119,7 @@ impl Coordinator {
         for position in (0..self.topology.replicas(slot).len()).filter(|at| *at != own) {
             let node = self.topology.replicas(slot)[position];
             if self.peers[node.index()].alive {
-                let message = Message::Replicate {
-                    slot,
-                    effect: effect.clone(),
-                };
+                let message = Message::Replicate { slot, effect: effect.clone() };
                 self.call(index, position, message);
             } else {
                 replica.hint(node, slot, &effect);

@@ -10,12 +10,7 @@ const ME: NodeIndex = NodeIndex(0);
 const PEER: NodeIndex = NodeIndex(1);
 
 fn heartbeat(ready: bool, hints_pending: u64, wall_ms: u64) -> Heartbeat {
-    Heartbeat {
-        epoch: 3,
-        ready,
-        hints_pending,
-        wall_ms,
-    }
+    Heartbeat { epoch: 3, ready, hints_pending, wall_ms }
 }
 
 fn drain(liveness: &mut Liveness) -> Vec<Output> {
@@ -29,10 +24,7 @@ fn at(millis: u64) -> Instant {
 fn linked() -> Liveness {
     let mut liveness = Liveness::new(Settings::default(), ME, 3, at(0));
     liveness.handle_link_up(at(0), PEER);
-    assert_eq!(
-        drain(&mut liveness),
-        [Output::Up(PEER), Output::SendHeartbeat(PEER)]
-    );
+    assert_eq!(drain(&mut liveness), [Output::Up(PEER), Output::SendHeartbeat(PEER)]);
     liveness
 }
 
@@ -65,11 +57,7 @@ fn heartbeats_go_out_at_the_interval_on_links_that_are_up() {
         liveness.handle_heard(at(millis), PEER);
         liveness.handle_timeout(at(millis));
         let outputs = drain(&mut liveness);
-        assert!(
-            outputs
-                .iter()
-                .all(|output| *output == Output::SendHeartbeat(PEER))
-        );
+        assert!(outputs.iter().all(|output| *output == Output::SendHeartbeat(PEER)));
         sent += outputs.len();
     }
     assert_eq!(sent, 5);
@@ -97,13 +85,7 @@ fn a_silent_peer_is_down_within_a_second_and_its_link_given_up() {
 fn a_closed_link_takes_the_peer_down_at_once() {
     let mut liveness = linked();
     liveness.handle_heartbeat(at(1), PEER, &heartbeat(true, 7, 0));
-    assert_eq!(
-        drain(&mut liveness),
-        [Output::Ready {
-            node: PEER,
-            ready: true
-        }]
-    );
+    assert_eq!(drain(&mut liveness), [Output::Ready { node: PEER, ready: true }]);
     assert_eq!(liveness.hints_pending(PEER), Some(7));
     assert!(liveness.is_ready(PEER));
     liveness.handle_link_down(PEER);
@@ -121,23 +103,11 @@ fn clock_skew_is_reported_when_it_is_certain_and_only_once() {
     let reply = |ahead: i64| heartbeat(true, 0, 10_000_u64.wrapping_add_signed(ahead));
     liveness.handle_heartbeat_reply(at(100), Wall(10_050), PEER, &reply(290));
     assert_eq!(liveness.clock_ahead_ms(PEER), Some(290));
-    assert_eq!(
-        drain(&mut liveness),
-        [Output::Ready {
-            node: PEER,
-            ready: true
-        }]
-    );
+    assert_eq!(drain(&mut liveness), [Output::Ready { node: PEER, ready: true }]);
 
     let mut now = 200;
     for (ahead, expected) in [
-        (
-            -400,
-            Some(Output::ClockSkew {
-                node: PEER,
-                ahead_ms: -400,
-            }),
-        ),
+        (-400, Some(Output::ClockSkew { node: PEER, ahead_ms: -400 })),
         (-400, None),
         (-220, None),
         (-120, Some(Output::ClockAgrees(PEER))),
@@ -146,11 +116,7 @@ fn clock_skew_is_reported_when_it_is_certain_and_only_once() {
         liveness.handle_timeout(at(now));
         assert_eq!(drain(&mut liveness), [Output::SendHeartbeat(PEER)]);
         liveness.handle_heartbeat_reply(at(now + 100), Wall(10_050), PEER, &reply(ahead));
-        assert_eq!(
-            drain(&mut liveness),
-            Vec::from_iter(expected),
-            "ahead {ahead}"
-        );
+        assert_eq!(drain(&mut liveness), Vec::from_iter(expected), "ahead {ahead}");
         now += 200;
     }
 }
@@ -218,10 +184,7 @@ fn a_node_that_was_away_is_ready_after_hints_and_comparison_with_all_peers() {
         assert!(!readiness.handle_hints_pending(at(millis + 1), node, 0));
     }
     assert!(!readiness.handle_synced(at(30), NodeIndex(1)));
-    assert_eq!(
-        readiness.awaited(at(30)).collect::<Vec<_>>(),
-        [NodeIndex(2)]
-    );
+    assert_eq!(readiness.awaited(at(30)).collect::<Vec<_>>(), [NodeIndex(2)]);
     assert!(readiness.handle_synced(at(40), NodeIndex(2)));
     assert!(readiness.is_ready());
     assert_eq!(readiness.poll_timeout(at(40)), None);
@@ -259,10 +222,7 @@ fn a_peer_that_comes_back_before_it_is_given_up_is_waited_for() {
     readiness.handle_hints_pending(at(10), PEER, 0);
     readiness.handle_down(at(20), PEER);
     readiness.handle_up(PEER);
-    assert!(
-        !readiness.handle_synced(at(30), PEER),
-        "what it keeps is unknown again"
-    );
+    assert!(!readiness.handle_synced(at(30), PEER), "what it keeps is unknown again");
     assert!(!readiness.handle_timeout(Instant::from_millis(60_000)));
     assert_eq!(readiness.poll_timeout(at(30)), None);
     assert!(vec![PEER].into_iter().eq(readiness.awaited(at(30))));

@@ -136,13 +136,7 @@ pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refus
         });
     }
     topology::check(&hello.view)?;
-    if hello
-        .view
-        .members
-        .iter()
-        .chain([&hello.member])
-        .all(is_well_formed)
-    {
+    if hello.view.members.iter().chain([&hello.member]).all(is_well_formed) {
         Ok(())
     } else {
         Err(Refusal::Malformed)
@@ -161,33 +155,23 @@ pub(super) fn check_standing(
     match standing {
         Standing::Sealed if theirs.sealed => {
             if !same_ids(members, theirs) {
-                return Err(Refusal::OtherCluster {
-                    names: names(members),
-                });
+                return Err(Refusal::OtherCluster { names: names(members) });
             }
         }
         Standing::Sealed if known.is_none() => {
-            return Err(Refusal::AlreadySealed {
-                members: members.len(),
-            });
+            return Err(Refusal::AlreadySealed { members: members.len() });
         }
         // Their seal settles this node's promise, provided that it is the list promised.
         Standing::Promised if theirs.sealed => {
             if !same_ids(members, theirs) {
-                return Err(Refusal::OtherCluster {
-                    names: names(members),
-                });
+                return Err(Refusal::OtherCluster { names: names(members) });
             }
         }
         Standing::Promised if known.is_none() => {
-            return Err(Refusal::BeingSealed {
-                members: members.len(),
-            });
+            return Err(Refusal::BeingSealed { members: members.len() });
         }
         Standing::Forming if theirs.sealed && !theirs.members.iter().any(|m| m.id == me) => {
-            return Err(Refusal::AlreadySealed {
-                members: theirs.members.len(),
-            });
+            return Err(Refusal::AlreadySealed { members: theirs.members.len() });
         }
         Standing::Forming | Standing::Promised | Standing::Sealed => {}
     }
@@ -208,18 +192,13 @@ pub(super) fn check_names(
     members: &BTreeMap<NodeId, Member>,
     newcomers: &[Member],
 ) -> Result<(), Refusal> {
-    let others: BTreeMap<&str, NodeId> = members
-        .values()
-        .map(|member| (member.name.as_str(), member.id))
-        .collect();
+    let others: BTreeMap<&str, NodeId> =
+        members.values().map(|member| (member.name.as_str(), member.id)).collect();
     for newcomer in newcomers {
         if let Some(&id) = others.get(newcomer.name.as_str())
             && id != newcomer.id
         {
-            return Err(Refusal::DuplicateName {
-                name: newcomer.name.clone(),
-                id,
-            });
+            return Err(Refusal::DuplicateName { name: newcomer.name.clone(), id });
         }
     }
     Ok(())
@@ -229,49 +208,34 @@ pub(super) fn check_names(
 /// are members of the same list.
 pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Result<(), Refusal> {
     if hello.cluster != cluster {
-        return Err(Refusal::ClusterName {
-            ours: cluster.into(),
-            theirs: hello.cluster.clone(),
-        });
+        return Err(Refusal::ClusterName { ours: cluster.into(), theirs: hello.cluster.clone() });
     }
     let members = topology.members();
     let same = members.len() == hello.view.members.len()
-        && hello
-            .view
-            .members
-            .iter()
-            .all(|member| topology.index_of(member.id).is_some());
+        && hello.view.members.iter().all(|member| topology.index_of(member.id).is_some());
     if same && topology.index_of(hello.member.id).is_some() {
         return Ok(());
     }
     if topology.sealed() && hello.view.sealed {
         let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
-        return Err(Refusal::OtherCluster {
-            names: names.join(", "),
-        });
+        return Err(Refusal::OtherCluster { names: names.join(", ") });
     }
     // While the list forms, the membership's links bring both to the same one.
-    Err(Refusal::BeingSealed {
-        members: members.len(),
-    })
+    Err(Refusal::BeingSealed { members: members.len() })
 }
 
 /// Whether two lists are the same to placement: the same nodes in the same places.
 pub(super) fn same_list(members: &BTreeMap<NodeId, Member>, view: &View) -> bool {
     members.len() == view.members.len()
-        && view.members.iter().all(|theirs| {
-            members
-                .get(&theirs.id)
-                .is_some_and(|ours| same_place(ours, theirs))
-        })
+        && view
+            .members
+            .iter()
+            .all(|theirs| members.get(&theirs.id).is_some_and(|ours| same_place(ours, theirs)))
 }
 
 pub(super) fn same_ids(members: &BTreeMap<NodeId, Member>, view: &View) -> bool {
     members.len() == view.members.len()
-        && view
-            .members
-            .iter()
-            .all(|theirs| members.contains_key(&theirs.id))
+        && view.members.iter().all(|theirs| members.contains_key(&theirs.id))
 }
 
 pub(super) fn same_place(a: &Member, b: &Member) -> bool {
@@ -279,22 +243,13 @@ pub(super) fn same_place(a: &Member, b: &Member) -> bool {
 }
 
 fn is_well_formed(member: &Member) -> bool {
-    [
-        &member.name,
-        &member.datacentre,
-        &member.rack,
-        &member.peer_address,
-        &member.client_address,
-    ]
-    .iter()
-    .all(|text| (1..=NAME_LENGTH_MAX).contains(&text.len()))
+    [&member.name, &member.datacentre, &member.rack, &member.peer_address, &member.client_address]
+        .iter()
+        .all(|text| (1..=NAME_LENGTH_MAX).contains(&text.len()))
 }
 
 fn names(members: &BTreeMap<NodeId, Member>) -> String {
-    let names: BTreeSet<&str> = members
-        .values()
-        .map(|member| member.name.as_str())
-        .collect();
+    let names: BTreeSet<&str> = members.values().map(|member| member.name.as_str()).collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
@@ -366,29 +321,17 @@ pub(super) fn check_start(
     for (key, value) in texts {
         if !(1..=NAME_LENGTH_MAX).contains(&value.len()) {
             let allowed = alloc::format!("1 to {NAME_LENGTH_MAX} bytes");
-            return Err(StartError::Setting {
-                key,
-                value: value.clone(),
-                allowed,
-            });
+            return Err(StartError::Setting { key, value: value.clone(), allowed });
         }
     }
     if config.replication_factor == 0 {
         let (key, value) = ("rf", config.replication_factor.to_string());
-        return Err(StartError::Setting {
-            key,
-            value,
-            allowed: "at least 1".into(),
-        });
+        return Err(StartError::Setting { key, value, allowed: "at least 1".into() });
     }
     if config.seeds.len() > crate::limits::SEEDS_MAX {
         let allowed = alloc::format!("at most {}", crate::limits::SEEDS_MAX);
         let (key, value) = ("seed", alloc::format!("{} addresses", config.seeds.len()));
-        return Err(StartError::Setting {
-            key,
-            value,
-            allowed,
-        });
+        return Err(StartError::Setting { key, value, allowed });
     }
     let Some(persisted) = persisted else {
         return Ok(());
@@ -399,23 +342,12 @@ pub(super) fn check_start(
             set: config.cluster.clone(),
         });
     }
-    let held = persisted
-        .view
-        .members
-        .iter()
-        .find(|known| known.id == member.id);
+    let held = persisted.view.members.iter().find(|known| known.id == member.id);
     let held = held.ok_or(StartError::NotMember(member.id))?;
-    let places = [
-        ("dc", &member.datacentre, &held.datacentre),
-        ("rack", &member.rack, &held.rack),
-    ];
+    let places = [("dc", &member.datacentre, &held.datacentre), ("rack", &member.rack, &held.rack)];
     for (key, set, held) in places {
         if set != held {
-            return Err(StartError::Relocated {
-                key,
-                set: set.clone(),
-                held: held.clone(),
-            });
+            return Err(StartError::Relocated { key, set: set.clone(), held: held.clone() });
         }
     }
     if persisted.view.replication_factor != config.replication_factor {

@@ -110,11 +110,7 @@ impl Dialer {
             state: State::Waiting { until: now },
             pause: REDIAL_PAUSE_MIN,
         });
-        if entry
-            .addresses
-            .front()
-            .is_some_and(|first| first == address)
-        {
+        if entry.addresses.front().is_some_and(|first| first == address) {
             return;
         }
         entry.addresses.retain(|known| known != address);
@@ -138,10 +134,7 @@ impl Dialer {
 
     /// Dials `target` no more and closes its link.
     pub fn give_up(&mut self, target: &Target) {
-        let link = self
-            .entries
-            .remove(target)
-            .and_then(|entry| entry.state.link());
+        let link = self.entries.remove(target).and_then(|entry| entry.state.link());
         if let Some(link) = link {
             self.outputs.push_back(DialerOutput::Hangup { link });
         }
@@ -232,15 +225,9 @@ impl Dialer {
             }
             self.links_so_far += 1;
             let link = LinkId(self.links_so_far);
-            entry.state = State::Dialling {
-                link,
-                until: now + DIAL_PATIENCE,
-            };
+            entry.state = State::Dialling { link, until: now + DIAL_PATIENCE };
             if let Some(address) = entry.addresses.front() {
-                self.outputs.push_back(DialerOutput::Dial {
-                    link,
-                    address: address.clone(),
-                });
+                self.outputs.push_back(DialerOutput::Dial { link, address: address.clone() });
             }
         }
     }
@@ -262,9 +249,7 @@ impl Dialer {
     /// Whom `link` was dialled for.
     pub fn target(&self, link: LinkId) -> Option<&Target> {
         let mut entries = self.entries.iter();
-        entries
-            .find(|(_, entry)| entry.state.link() == Some(link))
-            .map(|(target, _)| target)
+        entries.find(|(_, entry)| entry.state.link() == Some(link)).map(|(target, _)| target)
     }
 
     /// Whether anybody welcomed this node on the link of `target`.
@@ -282,16 +267,12 @@ impl Dialer {
         if matches!(entry.state, State::Dialling { .. }) {
             entry.addresses.rotate_left(1);
         }
-        entry.state = State::Waiting {
-            until: now + self.random.jittered(entry.pause),
-        };
+        entry.state = State::Waiting { until: now + self.random.jittered(entry.pause) };
         entry.pause = (entry.pause * 2).min(REDIAL_PAUSE_MAX);
     }
 
     fn entry_mut(&mut self, link: LinkId) -> Option<(&Target, &mut Entry)> {
-        self.entries
-            .iter_mut()
-            .find(|(_, entry)| entry.state.link() == Some(link))
+        self.entries.iter_mut().find(|(_, entry)| entry.state.link() == Some(link))
     }
 }
 
@@ -324,10 +305,7 @@ mod tests {
         }
         for (number, pause) in pauses.iter().enumerate() {
             let nominal = (REDIAL_PAUSE_MIN * (1 << number)).min(REDIAL_PAUSE_MAX);
-            assert!(
-                *pause >= nominal / 2 && *pause <= nominal,
-                "pause {number}: {pause:?}"
-            );
+            assert!(*pause >= nominal / 2 && *pause <= nominal, "pause {number}: {pause:?}");
         }
         dialer.handle_timeout(now);
         let (link, _) = dialled(&mut dialer).expect("dialled");
@@ -385,15 +363,9 @@ mod tests {
         assert_eq!(dialer.target(first), Some(&PEER));
         // Both seeds are the same node: one link is enough.
         assert!(!dialer.handle_identified(Instant::ZERO, second, NodeId(7)));
-        assert_eq!(
-            dialer.poll_output(),
-            Some(DialerOutput::Hangup { link: second })
-        );
+        assert_eq!(dialer.poll_output(), Some(DialerOutput::Hangup { link: second }));
         dialer.retain_members(|_| false);
-        assert_eq!(
-            dialer.poll_output(),
-            Some(DialerOutput::Hangup { link: first })
-        );
+        assert_eq!(dialer.poll_output(), Some(DialerOutput::Hangup { link: first }));
         assert_eq!(dialer.poll_timeout(), None);
     }
 }

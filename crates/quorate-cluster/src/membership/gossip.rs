@@ -22,10 +22,7 @@ impl Membership {
         for other in links.filter(|other| other.id == hello.member.id) {
             if other.peer_address != hello.member.peer_address {
                 let address = other.peer_address.clone();
-                return Err(Refusal::DuplicateId {
-                    id: other.id,
-                    address,
-                });
+                return Err(Refusal::DuplicateId { id: other.id, address });
             }
         }
         if self.standing != Standing::Sealed && !hello.view.sealed {
@@ -49,12 +46,10 @@ impl Membership {
 
     /// Takes over what a member says of itself; nobody knows better.
     fn describe(&mut self, now: Instant, peer: &Member) {
-        self.dialer
-            .aim(now, Target::Member(peer.id), &peer.peer_address);
+        self.dialer.aim(now, Target::Member(peer.id), &peer.peer_address);
         if let Some(seed) = self.seeds.get_mut(&peer.peer_address) {
             *seed = Seed::Met;
-            self.dialer
-                .give_up(&Target::Seed(peer.peer_address.clone()));
+            self.dialer.give_up(&Target::Seed(peer.peer_address.clone()));
         }
         let before = self.members.insert(peer.id, peer.clone());
         let event = match before {
@@ -64,13 +59,9 @@ impl Membership {
                     // It has never promised a list with its old place: a promise pins it down.
                     self.retract_votes(now);
                 }
-                Event::Changed {
-                    member: peer.clone(),
-                }
+                Event::Changed { member: peer.clone() }
             }
-            None => Event::Joined {
-                member: peer.clone(),
-            },
+            None => Event::Joined { member: peer.clone() },
         };
         self.outputs.push_back(Output::Event(event));
         if self.standing != Standing::Forming {
@@ -83,8 +74,7 @@ impl Membership {
     /// Learns from the list of a peer.
     pub(super) fn merge(&mut self, now: Instant, from: NodeId, view: &View) {
         if let Err(error) = topology::check(view) {
-            self.outputs
-                .push_back(Output::Event(Event::Conflict(error.into())));
+            self.outputs.push_back(Output::Event(Event::Conflict(error.into())));
             return;
         }
         if view.sealed {
@@ -92,18 +82,11 @@ impl Membership {
         } else if self.standing == Standing::Forming {
             match self.union(&view.members) {
                 Ok(union) => self.grow(now, union),
-                Err(reason) => self
-                    .outputs
-                    .push_back(Output::Event(Event::Conflict(reason))),
+                Err(reason) => self.outputs.push_back(Output::Event(Event::Conflict(reason))),
             }
         }
-        for member in view
-            .members
-            .iter()
-            .filter(|member| self.members.contains_key(&member.id))
-        {
-            self.dialer
-                .suggest(&Target::Member(member.id), &member.peer_address);
+        for member in view.members.iter().filter(|member| self.members.contains_key(&member.id)) {
+            self.dialer.suggest(&Target::Member(member.id), &member.peer_address);
         }
     }
 
@@ -126,12 +109,7 @@ impl Membership {
         }
         let members: Vec<Member> = union.values().cloned().collect();
         let replication_factor = self.config.replication_factor;
-        topology::check(&View {
-            epoch: 0,
-            sealed: false,
-            replication_factor,
-            members,
-        })?;
+        topology::check(&View { epoch: 0, sealed: false, replication_factor, members })?;
         Ok(union)
     }
 
@@ -142,11 +120,8 @@ impl Membership {
         }
         for (id, member) in &union {
             if !self.members.contains_key(id) {
-                self.dialer
-                    .aim(now, Target::Member(*id), &member.peer_address);
-                let event = Event::Joined {
-                    member: member.clone(),
-                };
+                self.dialer.aim(now, Target::Member(*id), &member.peer_address);
+                let event = Event::Joined { member: member.clone() };
                 self.outputs.push_back(Output::Event(event));
             }
         }
@@ -171,22 +146,17 @@ impl Membership {
         if !fits {
             let members = view.members.len();
             let reason = Refusal::AlreadySealed { members };
-            self.outputs
-                .push_back(Output::Event(Event::Conflict(reason)));
+            self.outputs.push_back(Output::Event(Event::Conflict(reason)));
             return;
         }
         let sealed = view.members.iter().map(|theirs| {
-            let ours = self
-                .members
-                .get(&theirs.id)
-                .filter(|ours| same_place(ours, theirs));
+            let ours = self.members.get(&theirs.id).filter(|ours| same_place(ours, theirs));
             (theirs.id, ours.unwrap_or(theirs).clone())
         });
         self.members = sealed.collect();
         for (id, member) in &self.members {
             if *id != self.config.member.id {
-                self.dialer
-                    .aim(now, Target::Member(*id), &member.peer_address);
+                self.dialer.aim(now, Target::Member(*id), &member.peer_address);
             }
         }
         self.part_from_others();
@@ -218,11 +188,7 @@ impl Membership {
             Target::Seed(_) => true,
         };
         // Another node answers where a member used to be: that is not the one to talk to.
-        let admitted = if expected {
-            self.admit(hello)
-        } else {
-            Err(Refusal::Malformed)
-        };
+        let admitted = if expected { self.admit(hello) } else { Err(Refusal::Malformed) };
         if let Err(reason) = admitted {
             self.dialer.hang_up(now, link);
             if expected {
@@ -286,11 +252,7 @@ impl Membership {
         {
             self.seeds.insert(address.clone(), Seed::Refused);
         }
-        self.outputs.push_back(Output::Event(Event::RefusedBy {
-            target,
-            text,
-            transient,
-        }));
+        self.outputs.push_back(Output::Event(Event::RefusedBy { target, text, transient }));
     }
 
     /// Sends the list to every linked member.
@@ -310,22 +272,14 @@ impl Membership {
             return;
         }
         let untold = |id: &NodeId| !self.told.contains(id);
-        let links: Vec<LinkId> = self
-            .outgoing
-            .iter()
-            .filter(|(_, m)| untold(&m.id))
-            .map(|(&link, _)| link)
-            .collect();
+        let links: Vec<LinkId> =
+            self.outgoing.iter().filter(|(_, m)| untold(&m.id)).map(|(&link, _)| link).collect();
         for link in links {
             let message = Message::Members(self.view());
             self.outputs.push_back(Output::Send { link, message });
         }
         let me = self.me();
-        if self
-            .members
-            .keys()
-            .all(|id| *id == me || self.told.contains(id))
-        {
+        if self.members.keys().all(|id| *id == me || self.told.contains(id)) {
             self.gossip_at = None;
         }
     }

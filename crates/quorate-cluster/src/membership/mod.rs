@@ -258,11 +258,7 @@ impl Membership {
             seal_pause: SEAL_RETRY_MIN,
             seal_at: None,
             gossip_at: Some(now + GOSSIP_INTERVAL),
-            seeds: config
-                .seeds
-                .iter()
-                .map(|address| (address.clone(), Seed::Unmet))
-                .collect(),
+            seeds: config.seeds.iter().map(|address| (address.clone(), Seed::Unmet)).collect(),
             seeds_due: now + SEED_PATIENCE,
             incoming: BTreeMap::new(),
             outgoing: BTreeMap::new(),
@@ -275,9 +271,7 @@ impl Membership {
             membership.restore(now, persisted.view);
         }
         for address in membership.seeds.keys() {
-            membership
-                .dialer
-                .aim(now, Target::Seed(address.clone()), address);
+            membership.dialer.aim(now, Target::Seed(address.clone()), address);
         }
         membership.publish();
         membership.drain_dialer(now);
@@ -309,13 +303,8 @@ impl Membership {
         match self.standing {
             Standing::Sealed => Vec::new(),
             Standing::Promised => {
-                let missing = self
-                    .members
-                    .values()
-                    .filter(|m| !self.votes.contains(&m.id));
-                missing
-                    .map(|m| alloc::format!("{} ({})", m.name, m.peer_address))
-                    .collect()
+                let missing = self.members.values().filter(|m| !self.votes.contains(&m.id));
+                missing.map(|m| alloc::format!("{} ({})", m.name, m.peer_address)).collect()
             }
             Standing::Forming => {
                 let open = |seed: &Seed| matches!(seed, Seed::Unmet | Seed::Refused);
@@ -357,11 +346,7 @@ impl Membership {
     pub fn handle_hello(&mut self, now: Instant, link: LinkId, correlation: u64, hello: &Hello) {
         if let Err(reason) = self.admit(hello) {
             let message = Message::Refused(reason.to_string());
-            self.outputs.push_back(Output::Respond {
-                link,
-                correlation,
-                message,
-            });
+            self.outputs.push_back(Output::Respond { link, correlation, message });
             self.outputs.push_back(Output::CloseIncoming { link });
             self.report_refusal(hello, reason);
             return;
@@ -373,11 +358,7 @@ impl Membership {
         self.incoming.insert(link, hello.member.clone());
         self.absorb(now, hello);
         let message = Message::Welcome(Box::new(self.hello()));
-        self.outputs.push_back(Output::Respond {
-            link,
-            correlation,
-            message,
-        });
+        self.outputs.push_back(Output::Respond { link, correlation, message });
         self.drain_dialer(now);
     }
 
@@ -400,10 +381,7 @@ impl Membership {
             }
             Message::Seal(view) => {
                 let accepted = self.vote(now, from, &view);
-                Message::SealVote {
-                    accepted,
-                    view: self.view(),
-                }
+                Message::SealVote { accepted, view: self.view() }
             }
             // Whatever else comes here is not for the membership.
             _ => {
@@ -412,11 +390,7 @@ impl Membership {
                 return;
             }
         };
-        self.outputs.push_back(Output::Respond {
-            link,
-            correlation,
-            message: answer,
-        });
+        self.outputs.push_back(Output::Respond { link, correlation, message: answer });
         self.drain_dialer(now);
     }
 
@@ -452,10 +426,7 @@ impl Membership {
 
     /// When [`Membership::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.dialer.poll_timeout(), self.seal_at, self.gossip_at]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.dialer.poll_timeout(), self.seal_at, self.gossip_at].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -479,9 +450,7 @@ impl Membership {
     /// The link of a member for requests, if it is up.
     pub fn link_to(&self, id: NodeId) -> Option<LinkId> {
         let mut links = self.outgoing.iter();
-        links
-            .find(|(_, member)| member.id == id)
-            .map(|(&link, _)| link)
+        links.find(|(_, member)| member.id == id).map(|(&link, _)| link)
     }
 
     fn hello(&self) -> Hello {
@@ -498,10 +467,7 @@ impl Membership {
     }
 
     fn persist(&mut self) {
-        let persisted = Persisted {
-            cluster: self.config.cluster.clone(),
-            view: self.view(),
-        };
+        let persisted = Persisted { cluster: self.config.cluster.clone(), view: self.view() };
         self.outputs.push_back(Output::Persist(persisted));
     }
 

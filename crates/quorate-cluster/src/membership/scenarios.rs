@@ -27,10 +27,7 @@ fn sealed_three() -> World {
     world.input(2, Membership::request_seal);
     world.run_for(A_WHILE);
     assert!(
-        world
-            .nodes
-            .iter()
-            .all(|node| node.topology.sealed && node.topology.members.len() == 3)
+        world.nodes.iter().all(|node| node.topology.sealed && node.topology.members.len() == 3)
     );
     world
 }
@@ -54,12 +51,7 @@ fn refusals(world: &World, index: usize) -> BTreeSet<String> {
 }
 
 fn names(world: &World, index: usize) -> Vec<&str> {
-    world.nodes[index]
-        .topology
-        .members
-        .iter()
-        .map(|member| member.name.as_str())
-        .collect()
+    world.nodes[index].topology.members.iter().map(|member| member.name.as_str()).collect()
 }
 
 #[test]
@@ -88,10 +80,7 @@ fn a_node_that_meets_none_of_its_seeds_never_seals() {
     world.input(0, Membership::request_seal);
     world.run_for(SEED_PATIENCE * 3);
     assert!(!world.nodes[0].topology.sealed);
-    assert_eq!(
-        world.nodes[0].machine.as_ref().expect("up").awaited(),
-        ["node-1:1"]
-    );
+    assert_eq!(world.nodes[0].machine.as_ref().expect("up").awaited(), ["node-1:1"]);
     world.start(1);
     world.run_for(A_WHILE);
     assert_eq!(names(&world, 0), ["n0", "n1"]);
@@ -107,9 +96,7 @@ fn a_seed_that_does_not_exist_holds_up_the_seal_for_a_while_only() {
     assert!(!world.nodes[0].topology.sealed);
     world.run_for(SEED_PATIENCE);
     assert!(world.nodes[0].topology.sealed && world.nodes[1].topology.sealed);
-    let missing = Event::SeedMissing {
-        address: "node-9:1".into(),
-    };
+    let missing = Event::SeedMissing { address: "node-9:1".into() };
     assert!(world.nodes[0].events.contains(&missing));
 }
 
@@ -159,10 +146,7 @@ fn a_late_join_is_refused_with_what_to_do() {
     );
     world.input(late, Membership::request_seal);
     world.run_for(SEED_PATIENCE * 2);
-    assert!(
-        !world.nodes[late].topology.sealed,
-        "nor does it become a cluster of its own"
-    );
+    assert!(!world.nodes[late].topology.sealed, "nor does it become a cluster of its own");
 }
 
 #[test]
@@ -192,11 +176,9 @@ fn settings_that_must_agree_are_named_with_both_values() {
     let index = add(&mut world, name);
     assert_eq!(
         refusals(&world, index),
-        BTreeSet::from([
-            "this node belongs to the cluster \"test\", not to \"production\"; \
+        BTreeSet::from(["this node belongs to the cluster \"test\", not to \"production\"; \
              check the cluster name"
-                .to_string()
-        ])
+            .to_string()])
     );
     let mut factor = config(4, &[0]);
     factor.replication_factor = 2;
@@ -220,21 +202,13 @@ fn identities_and_names_are_taken_once() {
     let index = add(&mut world, copy);
     let told = refusals(&world, index);
     assert_eq!(told.len(), 1);
-    assert!(
-        told.iter()
-            .all(|text| text.contains("is already here at node-1:1")),
-        "{told:?}"
-    );
+    assert!(told.iter().all(|text| text.contains("is already here at node-1:1")), "{told:?}");
 
     let mut namesake = config(4, &[0]);
     namesake.member.name = "n1".into();
     let index = add(&mut world, namesake);
     let told = refusals(&world, index);
-    assert!(
-        told.iter()
-            .all(|text| text.starts_with("the name \"n1\" is taken")),
-        "{told:?}"
-    );
+    assert!(told.iter().all(|text| text.starts_with("the name \"n1\" is taken")), "{told:?}");
     assert_eq!(told.len(), 1);
     assert_eq!(names(&world, 0), ["n0", "n1", "n2"]);
 }
@@ -251,12 +225,8 @@ fn sealed_members_come_back_at_other_addresses() {
     world.start_all();
     world.run_for(Duration::from_secs(15));
     for node in &world.nodes {
-        let addresses: Vec<&str> = node
-            .topology
-            .members
-            .iter()
-            .map(|member| member.peer_address.as_str())
-            .collect();
+        let addresses: Vec<&str> =
+            node.topology.members.iter().map(|member| member.peer_address.as_str()).collect();
         assert_eq!(addresses, ["moved-0:1", "node-1:1", "moved-2:1"]);
         assert_eq!((node.topology.epoch, node.topology.sealed), (3, true));
         let machine = node.machine.as_ref().expect("up");
@@ -268,26 +238,11 @@ fn sealed_members_come_back_at_other_addresses() {
 #[test]
 fn a_link_to_a_silent_member_is_dialled_anew() {
     let mut world = sealed_three();
-    let link_before = world.nodes[0]
-        .machine
-        .as_ref()
-        .expect("up")
-        .link_to(NodeId(2));
+    let link_before = world.nodes[0].machine.as_ref().expect("up").link_to(NodeId(2));
     world.input(0, |machine, now| machine.handle_silent(now, NodeId(2)));
-    assert_eq!(
-        world.nodes[0]
-            .machine
-            .as_ref()
-            .expect("up")
-            .link_to(NodeId(2)),
-        None
-    );
+    assert_eq!(world.nodes[0].machine.as_ref().expect("up").link_to(NodeId(2)), None);
     world.run_for(A_WHILE);
-    let link = world.nodes[0]
-        .machine
-        .as_ref()
-        .expect("up")
-        .link_to(NodeId(2));
+    let link = world.nodes[0].machine.as_ref().expect("up").link_to(NodeId(2));
     assert!(link.is_some() && link != link_before);
 }
 
@@ -310,10 +265,7 @@ fn what_was_sealed_cannot_be_set_differently() {
     };
     let text = |change| start(change).expect_err("refused").to_string();
     assert_eq!(start(|_| {}), Ok(()));
-    assert_eq!(
-        start(|config| config.member.client_address = "x:1".into()),
-        Ok(())
-    );
+    assert_eq!(start(|config| config.member.client_address = "x:1".into()), Ok(()));
     assert_eq!(
         text(|config| config.member.rack = "r7".into()),
         "rack is set to \"r7\", but this node belongs to \"r1\"; \
@@ -328,10 +280,7 @@ fn what_was_sealed_cannot_be_set_differently() {
          that cannot change once the cluster holds data"
     );
     assert!(text(|config| config.member.name.clear()).starts_with("name is \"\"; allowed: 1 to"));
-    assert_eq!(
-        text(|config| config.replication_factor = 0),
-        "rf is \"0\"; allowed: at least 1"
-    );
+    assert_eq!(text(|config| config.replication_factor = 0), "rf is \"0\"; allowed: at least 1");
 }
 
 #[test]
@@ -381,32 +330,15 @@ fn strangers_and_nonsense_on_a_link_are_shut_out() {
         replication_factor: 3,
         members: vec![member.clone(), member.clone()],
     };
-    let hello = Hello {
-        cluster: "test".into(),
-        member,
-        shard: 0,
-        view,
-    };
+    let hello = Hello { cluster: "test".into(), member, shard: 0, view };
     machine.handle_hello(Instant::ZERO, link, 1, &hello);
-    let Some(Output::Respond {
-        message: Message::Refused(text),
-        ..
-    }) = machine.poll_output()
+    let Some(Output::Respond { message: Message::Refused(text), .. }) = machine.poll_output()
     else {
         panic!("refused");
     };
-    assert!(
-        text.starts_with("the member lists do not go together"),
-        "{text}"
-    );
+    assert!(text.starts_with("the member lists do not go together"), "{text}");
     // A message that is not for the membership.
-    let hello = Hello {
-        view: View {
-            members: Vec::new(),
-            ..hello.view
-        },
-        ..hello
-    };
+    let hello = Hello { view: View { members: Vec::new(), ..hello.view }, ..hello };
     machine.handle_hello(Instant::ZERO, link, 1, &hello);
     while machine.poll_output().is_some() {}
     machine.handle_request(Instant::ZERO, link, 2, Message::Ack);

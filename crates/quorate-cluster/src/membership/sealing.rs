@@ -18,14 +18,10 @@ impl Membership {
     /// Continues where this node was before it restarted.
     pub(super) fn restore(&mut self, now: Instant, view: View) {
         let me = self.me();
-        let moved = view
-            .members
-            .iter()
-            .any(|m| m.id == me && *m != self.config.member);
+        let moved = view.members.iter().any(|m| m.id == me && *m != self.config.member);
         for member in view.members {
             if member.id != me {
-                self.dialer
-                    .aim(now, Target::Member(member.id), &member.peer_address);
+                self.dialer.aim(now, Target::Member(member.id), &member.peer_address);
                 self.members.insert(member.id, member);
             }
         }
@@ -55,9 +51,7 @@ impl Membership {
         }
         for (address, seed) in &self.seeds {
             if *seed == Seed::Unmet {
-                let event = Event::SeedMissing {
-                    address: address.clone(),
-                };
+                let event = Event::SeedMissing { address: address.clone() };
                 self.outputs.push_back(Output::Event(event));
             }
         }
@@ -79,8 +73,7 @@ impl Membership {
         self.seal_pause = SEAL_RETRY_MIN;
         self.persist();
         let members = self.members.len();
-        self.outputs
-            .push_back(Output::Event(Event::Promising { members }));
+        self.outputs.push_back(Output::Event(Event::Promising { members }));
         self.continue_seal(now);
     }
 
@@ -137,10 +130,7 @@ impl Membership {
     /// sealed.
     fn give_up_promise(&mut self, now: Instant, from: NodeId, theirs: &View) {
         let is_member = self.members.contains_key(&from);
-        let is_part = theirs
-            .members
-            .iter()
-            .all(|member| self.members.contains_key(&member.id));
+        let is_part = theirs.members.iter().all(|member| self.members.contains_key(&member.id));
         if !is_member || is_part {
             return;
         }
@@ -153,9 +143,7 @@ impl Membership {
                 self.promise(now);
                 self.outputs.extend(tail);
             }
-            Err(reason) => self
-                .outputs
-                .push_back(Output::Event(Event::Conflict(reason))),
+            Err(reason) => self.outputs.push_back(Output::Event(Event::Conflict(reason))),
         }
     }
 

@@ -117,12 +117,8 @@ impl World {
     pub(super) fn crash(&mut self, index: usize) {
         self.nodes[index].machine = None;
         let touches = |link: &Link| link.dialler == index || link.acceptor == index;
-        let cut: Vec<u64> = self
-            .links
-            .iter()
-            .filter(|(_, link)| touches(link))
-            .map(|(&key, _)| key)
-            .collect();
+        let cut: Vec<u64> =
+            self.links.iter().filter(|(_, link)| touches(link)).map(|(&key, _)| key).collect();
         cut.into_iter().for_each(|key| self.cut(key));
     }
 
@@ -147,11 +143,7 @@ impl World {
     pub(super) fn step(&mut self) {
         if self.chance(self.faults.crash) {
             let index = self.random.below(self.nodes.len() as u32) as usize;
-            if self.nodes[index].machine.is_some() {
-                self.crash(index)
-            } else {
-                self.start(index)
-            }
+            if self.nodes[index].machine.is_some() { self.crash(index) } else { self.start(index) }
         }
         if self.chance(self.faults.cut) && !self.links.is_empty() {
             let nth = self.random.below(self.links.len() as u32) as usize;
@@ -179,9 +171,7 @@ impl World {
         if self.in_flight.is_empty() {
             let machines = self.nodes.iter().filter_map(|node| node.machine.as_ref());
             let next = machines.filter_map(Membership::poll_timeout).min();
-            self.now = self
-                .now
-                .max(next.unwrap_or(self.now + Duration::from_millis(500)));
+            self.now = self.now.max(next.unwrap_or(self.now + Duration::from_millis(500)));
         }
         for index in 0..self.nodes.len() {
             self.input(index, |machine, now| machine.handle_timeout(now));
@@ -192,32 +182,16 @@ impl World {
         self.random.below(100) < in_a_hundred
     }
 
-    fn deliver(
-        &mut self,
-        Packet {
-            link,
-            forth,
-            message,
-        }: Packet,
-    ) {
-        let Some(&Link {
-            dialler,
-            acceptor,
-            outgoing,
-        }) = self.links.get(&link)
-        else {
+    fn deliver(&mut self, Packet { link, forth, message }: Packet) {
+        let Some(&Link { dialler, acceptor, outgoing }) = self.links.get(&link) else {
             return;
         };
         if !forth {
             self.input(dialler, |m, now| m.handle_response(now, outgoing, message));
         } else if let Message::Hello(hello) = message {
-            self.input(acceptor, |m, now| {
-                m.handle_hello(now, LinkId(link), 0, &hello)
-            });
+            self.input(acceptor, |m, now| m.handle_hello(now, LinkId(link), 0, &hello));
         } else {
-            self.input(acceptor, |m, now| {
-                m.handle_request(now, LinkId(link), 0, message)
-            });
+            self.input(acceptor, |m, now| m.handle_request(now, LinkId(link), 0, message));
         }
     }
 
@@ -225,12 +199,8 @@ impl World {
         let Some(link) = self.links.remove(&key) else {
             return;
         };
-        self.input(link.dialler, |machine, now| {
-            machine.handle_closed(now, link.outgoing)
-        });
-        self.input(link.acceptor, |machine, _| {
-            machine.handle_incoming_closed(LinkId(key))
-        });
+        self.input(link.dialler, |machine, now| machine.handle_closed(now, link.outgoing));
+        self.input(link.acceptor, |machine, _| machine.handle_incoming_closed(LinkId(key)));
     }
 
     fn drain(&mut self, index: usize) {
@@ -258,19 +228,11 @@ impl World {
             }
             Output::Send { link, message } => {
                 if let Some(link) = self.key(index, link) {
-                    self.in_flight.push(Packet {
-                        link,
-                        forth: true,
-                        message,
-                    });
+                    self.in_flight.push(Packet { link, forth: true, message });
                 }
             }
             Output::Respond { link, message, .. } => {
-                self.in_flight.push(Packet {
-                    link: link.0,
-                    forth: false,
-                    message,
-                });
+                self.in_flight.push(Packet { link: link.0, forth: false, message });
             }
             Output::CloseIncoming { link } => {
                 // What was said before the close arrives first.
@@ -302,14 +264,7 @@ impl World {
         match self.nodes.iter().position(is_there) {
             Some(acceptor) => {
                 self.links_so_far += 1;
-                self.links.insert(
-                    self.links_so_far,
-                    Link {
-                        dialler,
-                        acceptor,
-                        outgoing,
-                    },
-                );
+                self.links.insert(self.links_so_far, Link { dialler, acceptor, outgoing });
                 self.input(dialler, |machine, _| machine.handle_connected(outgoing));
             }
             None => self.input(dialler, |machine, now| machine.handle_closed(now, outgoing)),
@@ -327,8 +282,7 @@ impl World {
     pub(super) fn sealed(&self) -> Vec<Option<BTreeSet<NodeId>>> {
         let sealed = |node: &Node| {
             let view = &node.disk.as_ref()?.view;
-            view.sealed
-                .then(|| view.members.iter().map(|member| member.id).collect())
+            view.sealed.then(|| view.members.iter().map(|member| member.id).collect())
         };
         self.nodes.iter().map(sealed).collect()
     }
@@ -337,10 +291,7 @@ impl World {
         let sealed: BTreeSet<BTreeSet<NodeId>> = self.sealed().into_iter().flatten().collect();
         for one in &sealed {
             for other in &sealed {
-                assert!(
-                    one == other || one.is_disjoint(other),
-                    "{one:?} and {other:?}"
-                );
+                assert!(one == other || one.is_disjoint(other), "{one:?} and {other:?}");
             }
         }
         for node in &self.nodes {
@@ -358,13 +309,11 @@ impl World {
 
     /// Whether the node was told, after its first `skip` events, that it is left out.
     fn knows_that_it_is_left_out(&self, index: usize, skip: usize) -> bool {
-        self.nodes[index].events[skip..]
-            .iter()
-            .any(|event| match event {
-                Event::RefusedBy { transient, .. } => !transient,
-                Event::Conflict(reason) => matches!(reason, Refusal::AlreadySealed { .. }),
-                _ => false,
-            })
+        self.nodes[index].events[skip..].iter().any(|event| match event {
+            Event::RefusedBy { transient, .. } => !transient,
+            Event::Conflict(reason) => matches!(reason, Refusal::AlreadySealed { .. }),
+            _ => false,
+        })
     }
 }
 
@@ -407,10 +356,7 @@ fn run_with_faults(seed: u64, count: usize, faults: Faults) {
     let events: Vec<usize> = world.nodes.iter().map(|node| node.events.len()).collect();
     (0..count).for_each(|index| world.input(index, Membership::request_seal));
     world.run_for(Duration::from_secs(40));
-    assert!(
-        world.sealed().iter().any(Option::is_some),
-        "somebody is sealed"
-    );
+    assert!(world.sealed().iter().any(Option::is_some), "somebody is sealed");
 
     // Everybody is in, or was told to be out, or can name somebody without a seal to wait for.
     let mut accounted: BTreeSet<String> = BTreeSet::new();
@@ -419,9 +365,7 @@ fn run_with_faults(seed: u64, count: usize, faults: Faults) {
             let machine = world.nodes[index].machine.as_ref().expect("up");
             let told = world.knows_that_it_is_left_out(index, events[index]);
             let awaited = machine.awaited();
-            let waits = awaited
-                .iter()
-                .any(|node| accounted.iter().any(|a| node.contains(a)));
+            let waits = awaited.iter().any(|node| accounted.iter().any(|a| node.contains(a)));
             if list.is_some() {
                 assert_eq!(machine.standing(), Standing::Sealed);
             } else if told || waits {
@@ -431,11 +375,7 @@ fn run_with_faults(seed: u64, count: usize, faults: Faults) {
     }
     for (node, list) in world.nodes.iter().zip(world.sealed()) {
         let accounted = list.is_some() || accounted.contains(&node.config.member.peer_address);
-        assert!(
-            accounted,
-            "{} is shut out silently: {:?}",
-            node.config.member.name, node.events
-        );
+        assert!(accounted, "{} is shut out silently: {:?}", node.config.member.name, node.events);
     }
 }
 
@@ -485,24 +425,12 @@ proptest! {
 #[test]
 fn requests_for_the_seal_on_all_nodes_at_once_agree() {
     for seed in 0..50 {
-        let configs = (0..5)
-            .map(|index| config(index, &[0, 1, 2, 3, 4]))
-            .collect();
+        let configs = (0..5).map(|index| config(index, &[0, 1, 2, 3, 4])).collect();
         let mut world = World::new(configs, seed);
         world.start_all();
         (0..5).for_each(|index| world.input(index, Membership::request_seal));
         world.run_for(Duration::from_secs(10));
-        assert!(
-            world
-                .sealed()
-                .iter()
-                .all(|list| list.as_ref().is_some_and(|l| l.len() == 5))
-        );
-        assert!(
-            world
-                .nodes
-                .iter()
-                .all(|node| node.topology == world.nodes[0].topology)
-        );
+        assert!(world.sealed().iter().all(|list| list.as_ref().is_some_and(|l| l.len() == 5)));
+        assert!(world.nodes.iter().all(|node| node.topology == world.nodes[0].topology));
     }
 }

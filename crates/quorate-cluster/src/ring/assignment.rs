@@ -63,15 +63,10 @@ pub(super) struct Assignment {
 impl Assignment {
     /// The assignment `before` (or none) of the slots to `members`, not yet settled.
     pub(super) fn new(members: &[RingMember], width: usize, before: Option<&[u16]>) -> Self {
-        let names: BTreeMap<&str, usize> = members
-            .iter()
-            .map(|member| (member.rack.as_str(), 0))
-            .collect();
-        let names: BTreeMap<&str, usize> = names
-            .into_keys()
-            .enumerate()
-            .map(|(rack, name)| (name, rack))
-            .collect();
+        let names: BTreeMap<&str, usize> =
+            members.iter().map(|member| (member.rack.as_str(), 0)).collect();
+        let names: BTreeMap<&str, usize> =
+            names.into_keys().enumerate().map(|(rack, name)| (name, rack)).collect();
         let rack_of: Vec<usize> = members.iter().map(|m| names[m.rack.as_str()]).collect();
         let mut sizes = vec![0; names.len()];
         for &rack in &rack_of {
@@ -85,25 +80,13 @@ impl Assignment {
             load[usize::from(member)] += 1;
         }
         let quota = quotas(width, &rack_of, &bounds, &load);
-        let salt_of = members
-            .iter()
-            .map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64)))
-            .collect();
+        let salt_of =
+            members.iter().map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64))).collect();
         let shared = vec![0; members.len() * members.len()];
         let stretch = SLOT_COUNT.div_ceil(members.len() * width).min(STRETCH_MAX);
         let before = sets.clone();
-        let mut this = Self {
-            width,
-            rack_of,
-            bounds,
-            salt_of,
-            before,
-            sets,
-            load,
-            quota,
-            shared,
-            stretch,
-        };
+        let mut this =
+            Self { width, rack_of, bounds, salt_of, before, sets, load, quota, shared, stretch };
         this.count_shared();
         this
     }
@@ -155,23 +138,15 @@ impl Assignment {
                     held[self.rack_of[usize::from(member)]] += 1;
                 }
             }
-            let lacking: usize = self
-                .bounds
-                .iter()
-                .zip(&held)
-                .map(|(b, &held)| b.least.saturating_sub(held))
-                .sum();
+            let lacking: usize =
+                self.bounds.iter().zip(&held).map(|(b, &held)| b.least.saturating_sub(held)).sum();
             let over = |rack: usize| held[rack] > self.bounds[rack].most;
             let spare = |rack: usize| held[rack] > self.bounds[rack].least;
             let any_over = (0..held.len()).any(over);
             if !any_over && lacking <= vacant {
                 return;
             }
-            let members = self
-                .set(slot)
-                .iter()
-                .copied()
-                .filter(|&member| member != VACANT);
+            let members = self.set(slot).iter().copied().filter(|&member| member != VACANT);
             let leaving = members
                 .filter(|&member| {
                     let rack = self.rack_of[usize::from(member)];
@@ -187,9 +162,7 @@ impl Assignment {
     /// the rack with the most open quota; a favoured one, else the one with the most open quota.
     fn candidate(&self, slot: usize, favoured: &[u16]) -> u16 {
         let racks = 0..self.bounds.len();
-        let lacking = racks
-            .clone()
-            .any(|rack| self.held(slot, rack) < self.bounds[rack].least);
+        let lacking = racks.clone().any(|rack| self.held(slot, rack) < self.bounds[rack].least);
         let open: Vec<bool> = racks
             .map(|rack| {
                 let Bounds { least, most } = self.bounds[rack];
@@ -199,9 +172,7 @@ impl Assignment {
         let fits = |member: u16| {
             open[self.rack_of[usize::from(member)]] && !self.set(slot).contains(&member)
         };
-        let favourite = favoured
-            .iter()
-            .find(|&&member| fits(member) && self.surplus(member) < 0);
+        let favourite = favoured.iter().find(|&&member| fits(member) && self.surplus(member) < 0);
         if let Some(&member) = favourite {
             return member;
         }
@@ -218,18 +189,10 @@ impl Assignment {
             let tie = mix(self.salt_of[usize::from(member)] ^ (slot / self.stretch) as u64);
             let shared = Reverse(self.shared_with_set(slot, member));
             // A rack without open quota may still have to give a member.
-            (
-                open > 0,
-                stretches(wanted[rack]),
-                stretches(open),
-                shared,
-                tie,
-            )
+            (open > 0, stretches(wanted[rack]), stretches(open), shared, tie)
         };
         let members = (0..self.load.len() as u16).filter(|&member| fits(member));
-        members
-            .max_by_key(wish)
-            .expect("invariant: the bounds leave room for the width")
+        members.max_by_key(wish).expect("invariant: the bounds leave room for the width")
     }
 
     /// Hands slots straight from members above their quota to members below it: first only such
@@ -300,10 +263,7 @@ impl Assignment {
         let (Some(last), Some(first)) = (path.first(), path.last()) else {
             return;
         };
-        let free: Vec<bool> = path
-            .iter()
-            .map(|step| step.moves_nothing_more(self))
-            .collect();
+        let free: Vec<bool> = path.iter().map(|step| step.moves_nothing_more(self)).collect();
         let mut untried = vec![0; path.len()];
         let mut steps = path.to_vec();
         loop {
@@ -336,9 +296,7 @@ impl Assignment {
         for (place, &member) in self.sets.iter().enumerate() {
             slots_of[usize::from(member)].push(place / self.width);
         }
-        let mut unseen: Vec<u16> = (0..self.load.len() as u16)
-            .filter(|&m| m != giver)
-            .collect();
+        let mut unseen: Vec<u16> = (0..self.load.len() as u16).filter(|&m| m != giver).collect();
         let mut reached_by: Vec<Option<Handover>> = vec![None; self.load.len()];
         // Members reached at the present cost. First all that are free to reach from them join,
         // then those at the cost of one more step follow.
@@ -364,11 +322,7 @@ impl Assignment {
                                 return Some(path_to(to, &reached_by));
                             }
                             unseen.swap_remove(index);
-                            if take_free {
-                                reached.push(to)
-                            } else {
-                                paid.push(to)
-                            }
+                            if take_free { reached.push(to) } else { paid.push(to) }
                         }
                     }
                 }
@@ -385,10 +339,7 @@ impl Assignment {
 
     /// Whether `slot` may go from its holder `from` to `to`, which does not hold it.
     fn may_hand(&self, slot: usize, from: u16, to: u16) -> bool {
-        let (giving, taking) = (
-            self.rack_of[usize::from(from)],
-            self.rack_of[usize::from(to)],
-        );
+        let (giving, taking) = (self.rack_of[usize::from(from)], self.rack_of[usize::from(to)]);
         giving == taking
             || (self.held(slot, giving) > self.bounds[giving].least
                 && self.held(slot, taking) < self.bounds[taking].most)
@@ -404,9 +355,7 @@ impl Assignment {
     /// Slots that `member` shares with those who hold `slot`.
     fn shared_with_set(&self, slot: usize, member: u16) -> u32 {
         let holders = self.set(slot).iter().filter(|&&holder| holder != VACANT);
-        holders
-            .map(|&holder| self.shared[self.pair(holder, member)])
-            .sum()
+        holders.map(|&holder| self.shared[self.pair(holder, member)]).sum()
     }
 
     fn count_shared(&mut self) {
@@ -440,10 +389,7 @@ impl Assignment {
     /// Puts `to` in the place of `from`; either may be [`VACANT`].
     fn replace(&mut self, slot: usize, from: u16, to: u16) {
         let set = &mut self.sets[slot * self.width..(slot + 1) * self.width];
-        assert!(
-            to == VACANT || !set.contains(&to),
-            "a member holds a slot once"
-        );
+        assert!(to == VACANT || !set.contains(&to), "a member holds a slot once");
         let place = set.iter_mut().find(|place| **place == from);
         *place.expect("invariant: only what is held is handed over") = to;
         for (member, change) in [(from, -1), (to, 1)] {

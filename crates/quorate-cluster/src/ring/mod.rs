@@ -51,11 +51,7 @@ pub struct RingMember {
 
 impl From<&Member> for RingMember {
     fn from(member: &Member) -> Self {
-        Self {
-            id: member.id,
-            datacentre: member.datacentre.clone(),
-            rack: member.rack.clone(),
-        }
+        Self { id: member.id, datacentre: member.datacentre.clone(), rack: member.rack.clone() }
     }
 }
 
@@ -69,10 +65,7 @@ pub struct Replication {
 impl Replication {
     /// `factor` replicas in each datacentre; at least one.
     pub fn everywhere(factor: u16) -> Self {
-        Self {
-            default: factor.max(1),
-            by_datacentre: BTreeMap::new(),
-        }
+        Self { default: factor.max(1), by_datacentre: BTreeMap::new() }
     }
 
     /// The same, but `factor` replicas in `datacentre`.
@@ -84,10 +77,7 @@ impl Replication {
 
     /// Replicas in `datacentre`.
     pub fn factor(&self, datacentre: &str) -> u16 {
-        self.by_datacentre
-            .get(datacentre)
-            .copied()
-            .unwrap_or(self.default)
+        self.by_datacentre.get(datacentre).copied().unwrap_or(self.default)
     }
 }
 
@@ -122,10 +112,7 @@ pub fn place<'a>(
 
     let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
     for member in sorted {
-        by_datacentre
-            .entry(&member.datacentre)
-            .or_default()
-            .push(member.clone());
+        by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
     }
     let datacentres = by_datacentre
         .into_iter()
@@ -134,10 +121,7 @@ pub fn place<'a>(
             (name.into(), ring)
         })
         .collect();
-    Placement {
-        replication: replication.clone(),
-        datacentres,
-    }
+    Placement { replication: replication.clone(), datacentres }
 }
 
 impl Placement {
@@ -215,11 +199,7 @@ impl DatacentreRing {
         let previous: Option<Vec<u16>> =
             before.map(|sets| sets.chunks_exact(width).map(|set| set[0]).collect());
         let sets = primaries::order(assignment.into_sets(), width, members.len(), previous);
-        Self {
-            members,
-            width,
-            sets,
-        }
+        Self { members, width, sets }
     }
 
     /// The sets of this ring in terms of positions in `members`, `width` to a slot. Places of
@@ -238,19 +218,13 @@ impl DatacentreRing {
             // A vacant first place keeps its place: it says that the slot lost its primary.
             let kept = set.iter().enumerate().filter_map(|(place, &old)| {
                 let position = positions[usize::from(old)];
-                if place == 0 {
-                    Some(position.unwrap_or(VACANT))
-                } else {
-                    position
-                }
+                if place == 0 { Some(position.unwrap_or(VACANT)) } else { position }
             });
             let start = sets.len();
             sets.extend(kept);
             if sets.len() - start > width {
                 // One member fewer than replicas: the vacant place goes.
-                let vacant = sets[start..]
-                    .iter()
-                    .position(|&position| position == VACANT);
+                let vacant = sets[start..].iter().position(|&position| position == VACANT);
                 sets.remove(start + vacant.expect("invariant: only a leaving member shrinks sets"));
             }
             sets.resize(start + width, VACANT);
@@ -261,7 +235,6 @@ impl DatacentreRing {
     fn replicas(&self, slot: Slot) -> impl Iterator<Item = NodeId> {
         let start = slot.index() * self.width;
         let set = &self.sets[start..start + self.width];
-        set.iter()
-            .map(|&position| self.members[usize::from(position)].id)
+        set.iter().map(|&position| self.members[usize::from(position)].id)
     }
 }

@@ -63,13 +63,7 @@ impl Primaries {
         for &member in by_claim.iter().take(SLOT_COUNT % members) {
             quota[member] += 1;
         }
-        Self {
-            sets,
-            width,
-            first,
-            count,
-            quota,
-        }
+        Self { sets, width, first, count, quota }
     }
 
     /// Gives every slot a primary, the same for neighbours while its quota lasts.
@@ -81,10 +75,7 @@ impl Primaries {
             }
             let set = self.set(slot);
             if !(set.contains(&favourite) && self.surplus(favourite) < 0) {
-                let neediest = set
-                    .iter()
-                    .copied()
-                    .min_by_key(|&member| self.surplus(member));
+                let neediest = set.iter().copied().min_by_key(|&member| self.surplus(member));
                 favourite = neediest.expect("invariant: a slot has a replica");
             }
             self.give(slot, favourite);
@@ -97,11 +88,7 @@ impl Primaries {
             if self.surplus(self.first[slot]) <= 0 {
                 continue;
             }
-            let neediest = self
-                .set(slot)
-                .iter()
-                .copied()
-                .min_by_key(|&m| self.surplus(m));
+            let neediest = self.set(slot).iter().copied().min_by_key(|&m| self.surplus(m));
             if let Some(member) = neediest.filter(|&member| self.surplus(member) < 0) {
                 self.give(slot, member);
             }
@@ -117,9 +104,7 @@ impl Primaries {
         let mut givers: Vec<u16> = (0..self.count.len() as u16).collect();
         loop {
             givers.sort_by_key(|&member| Reverse(self.count[usize::from(member)]));
-            let path = givers
-                .iter()
-                .find_map(|&giver| self.shortest_path(giver, &slots_of));
+            let path = givers.iter().find_map(|&giver| self.shortest_path(giver, &slots_of));
             let Some(path) = path else { return };
             for (slot, to) in path {
                 let from = self.first[slot];
@@ -174,9 +159,7 @@ impl Primaries {
             let like = |slot: usize| {
                 self.first[slot] == self.first[start] && self.set(slot) == self.set(start)
             };
-            let end = (start..SLOT_COUNT)
-                .find(|&slot| !like(slot))
-                .unwrap_or(SLOT_COUNT);
+            let end = (start..SLOT_COUNT).find(|&slot| !like(slot)).unwrap_or(SLOT_COUNT);
             for slot in start..end {
                 let set = &mut self.sets[slot * width..(slot + 1) * width];
                 let place = set.iter().position(|&member| member == self.first[slot]);

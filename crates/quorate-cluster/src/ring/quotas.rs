@@ -18,22 +18,13 @@ pub(super) struct Bounds {
 /// that is the same for all; the level's last layer is spread over the racks that reach it.
 pub(super) fn rack_bounds(sizes: &[usize], width: usize) -> Vec<Bounds> {
     let below = |level: usize| sizes.iter().map(|&size| size.min(level)).sum::<usize>();
-    let level = (1..=width)
-        .find(|&level| below(level) >= width)
-        .unwrap_or(width);
+    let level = (1..=width).find(|&level| below(level) >= width).unwrap_or(width);
     let layer_is_full = below(level) == width;
     sizes
         .iter()
         .map(|&size| {
             let most = size.min(level);
-            Bounds {
-                least: if layer_is_full {
-                    most
-                } else {
-                    size.min(level - 1)
-                },
-                most,
-            }
+            Bounds { least: if layer_is_full { most } else { size.min(level - 1) }, most }
         })
         .collect()
 }
@@ -45,9 +36,8 @@ pub(super) fn quotas(width: usize, rack_of: &[usize], bounds: &[Bounds], load: &
     let mut quota = vec![0_u32; rack_of.len()];
     let mut given = 0;
     for (rack, bounds) in bounds.iter().enumerate() {
-        let mut members: Vec<usize> = (0..rack_of.len())
-            .filter(|&member| rack_of[member] == rack)
-            .collect();
+        let mut members: Vec<usize> =
+            (0..rack_of.len()).filter(|&member| rack_of[member] == rack).collect();
         members.sort_by_key(|&member| (Reverse(load[member]), member));
         let demanded = bounds.least * SLOT_COUNT;
         for (place, &member) in members.iter().enumerate() {
@@ -56,20 +46,13 @@ pub(super) fn quotas(width: usize, rack_of: &[usize], bounds: &[Bounds], load: &
         }
         given += demanded;
     }
-    let mut room: Vec<usize> = bounds
-        .iter()
-        .map(|b| (b.most - b.least) * SLOT_COUNT)
-        .collect();
+    let mut room: Vec<usize> = bounds.iter().map(|b| (b.most - b.least) * SLOT_COUNT).collect();
     let by_need = |member: usize, quota: u32| Reverse((quota, Reverse(load[member]), member));
-    let mut queue: BinaryHeap<_> = quota
-        .iter()
-        .enumerate()
-        .map(|(member, &quota)| by_need(member, quota))
-        .collect();
+    let mut queue: BinaryHeap<_> =
+        quota.iter().enumerate().map(|(member, &quota)| by_need(member, quota)).collect();
     while given < SLOT_COUNT * width {
-        let Reverse((_, _, member)) = queue
-            .pop()
-            .expect("invariant: the racks have room for the width");
+        let Reverse((_, _, member)) =
+            queue.pop().expect("invariant: the racks have room for the width");
         let rack = rack_of[member];
         if room[rack] > 0 && (quota[member] as usize) < SLOT_COUNT {
             room[rack] -= 1;
@@ -88,10 +71,7 @@ mod tests {
     #[test]
     fn racks_fill_up_level_by_level() {
         let bounds = |sizes: &[usize], width| -> Vec<(usize, usize)> {
-            rack_bounds(sizes, width)
-                .iter()
-                .map(|b| (b.least, b.most))
-                .collect()
+            rack_bounds(sizes, width).iter().map(|b| (b.least, b.most)).collect()
         };
         assert_eq!(bounds(&[5, 5, 5], 3), [(1, 1), (1, 1), (1, 1)]);
         assert_eq!(bounds(&[5, 5, 5, 5], 3), [(0, 1); 4]);
@@ -110,9 +90,6 @@ mod tests {
         // A lone member of a rack that every slot needs holds every slot.
         let bounds = rack_bounds(&[1, 2], 2);
         let slots = SLOT_COUNT as u32;
-        assert_eq!(
-            quotas(2, &[0, 1, 1], &bounds, &[0; 3]),
-            [slots, slots / 2, slots / 2]
-        );
+        assert_eq!(quotas(2, &[0, 1, 1], &bounds, &[0; 3]), [slots, slots / 2, slots / 2]);
     }
 }

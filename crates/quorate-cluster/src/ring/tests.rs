@@ -61,9 +61,7 @@ fn check_sets(placement: &Placement) {
             let distinct: BTreeSet<u16> = set.iter().copied().collect();
             assert_eq!(distinct.len(), width, "distinct members");
             let held = |rack: &str| {
-                set.iter()
-                    .filter(|&&p| ring.members[usize::from(p)].rack == rack)
-                    .count()
+                set.iter().filter(|&&p| ring.members[usize::from(p)].rack == rack).count()
             };
             let size = |rack: &str| ring.members.iter().filter(|m| m.rack == rack).count();
             let most = rack_names.iter().map(|rack| held(rack)).max().unwrap();
@@ -72,10 +70,7 @@ fn check_sets(placement: &Placement) {
             }
             for rack in &rack_names {
                 // A rack may hold two fewer than another one only when it has no more members.
-                assert!(
-                    held(rack) + 1 >= most || held(rack) == size(rack),
-                    "even racks"
-                );
+                assert!(held(rack) + 1 >= most || held(rack) == size(rack), "even racks");
             }
         }
     }
@@ -86,10 +81,7 @@ fn moved(before: &Placement, after: &Placement, datacentre: &str) -> usize {
     Slot::all()
         .map(|slot| {
             let old: Vec<NodeId> = before.replicas(datacentre, slot).collect();
-            after
-                .replicas(datacentre, slot)
-                .filter(|id| !old.contains(id))
-                .count()
+            after.replicas(datacentre, slot).filter(|id| !old.contains(id)).count()
         })
         .sum()
 }
@@ -101,11 +93,7 @@ fn fewest_moves(before: &Placement, after: &Placement, datacentre: &str) -> usiz
             return BTreeMap::new();
         };
         let counts = counts(placement, datacentre).0;
-        ring.members
-            .iter()
-            .zip(counts)
-            .map(|(member, count)| (member.id, count))
-            .collect()
+        ring.members.iter().zip(counts).map(|(member, count)| (member.id, count)).collect()
     };
     let old = held(before);
     held(after)
@@ -125,38 +113,18 @@ fn check_balance(placement: &Placement, datacentre: &str) {
 fn detours(before: &Placement, after: &Placement, datacentre: &str) -> usize {
     // A member that joins is one that leaves, seen backwards.
     let grows = before.members().count() < after.members().count();
-    let (many, few) = if grows {
-        (after, before)
-    } else {
-        (before, after)
-    };
-    let gone = many
-        .members()
-        .find(|&member| few.members().all(|kept| kept != member))
-        .unwrap();
+    let (many, few) = if grows { (after, before) } else { (before, after) };
+    let gone = many.members().find(|&member| few.members().all(|kept| kept != member)).unwrap();
     let ring = &few.datacentres[datacentre];
-    let rack_of: BTreeMap<NodeId, &str> = many
-        .members()
-        .map(|member| (member.id, member.rack.as_str()))
-        .collect();
+    let rack_of: BTreeMap<NodeId, &str> =
+        many.members().map(|member| (member.id, member.rack.as_str())).collect();
     let share = |placement: &Placement, rack: &str| -> usize {
         let ring = &placement.datacentres[datacentre];
         let held = counts(placement, datacentre).0;
-        let in_rack = ring
-            .members
-            .iter()
-            .zip(held)
-            .filter(|(member, _)| member.rack == rack);
-        in_rack
-            .filter(|(member, _)| *member != gone)
-            .map(|(_, held)| held as usize)
-            .sum()
+        let in_rack = ring.members.iter().zip(held).filter(|(member, _)| member.rack == rack);
+        in_rack.filter(|(member, _)| *member != gone).map(|(_, held)| held as usize).sum()
     };
-    let racks: BTreeSet<&str> = ring
-        .members
-        .iter()
-        .map(|member| member.rack.as_str())
-        .collect();
+    let racks: BTreeSet<&str> = ring.members.iter().map(|member| member.rack.as_str()).collect();
     let racks = racks.into_iter().filter(|rack| *rack != gone.rack);
     racks
         .map(|rack| {
@@ -169,9 +137,7 @@ fn detours(before: &Placement, after: &Placement, datacentre: &str) -> usize {
                     set.contains(&gone.id) && !blocked(&set, rack)
                 }
             });
-            share(few, rack)
-                .saturating_sub(share(many, rack))
-                .saturating_sub(open.count())
+            share(few, rack).saturating_sub(share(many, rack)).saturating_sub(open.count())
         })
         .sum()
 }
@@ -235,10 +201,7 @@ fn a_single_member_holds_every_slot() {
     let members = racks(&[1]);
     let placement = place(&members, &factor(3));
     let slot = Slot::of_key(b"key");
-    assert_eq!(
-        placement.replicas("dc0", slot).collect::<Vec<_>>(),
-        [members[0].id]
-    );
+    assert_eq!(placement.replicas("dc0", slot).collect::<Vec<_>>(), [members[0].id]);
     assert_eq!(placement.replicas("elsewhere", slot).count(), 0);
 }
 
@@ -259,11 +222,7 @@ fn the_load_of_a_lost_member_falls_on_many() {
     for lost in 0..24 {
         let sets = ring.sets.chunks_exact(3).filter(|set| set.contains(&lost));
         let companions: BTreeSet<u16> = sets.flatten().copied().collect();
-        assert!(
-            companions.len() >= 9,
-            "{} share slots with {lost}",
-            companions.len()
-        );
+        assert!(companions.len() >= 9, "{} share slots with {lost}", companions.len());
     }
 }
 
@@ -276,10 +235,7 @@ fn a_small_rack_gives_what_it_can() {
     let mut sorted = held.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, [vec![4_096; 8], vec![16_384]].concat());
-    assert!(
-        spread(&first) <= 1,
-        "first places are even all the same: {first:?}"
-    );
+    assert!(spread(&first) <= 1, "first places are even all the same: {first:?}");
 }
 
 #[test]
@@ -293,9 +249,8 @@ fn a_new_rack_takes_one_replica_of_every_slot() {
 
 #[test]
 fn factors_differ_by_datacentre() {
-    let members: Vec<RingMember> = (0..12)
-        .map(|i| member(i + 1, i as usize % 2, i as usize % 3))
-        .collect();
+    let members: Vec<RingMember> =
+        (0..12).map(|i| member(i + 1, i as usize % 2, i as usize % 3)).collect();
     let placement = place(&members, &factor(3).with("dc1", 2));
     check_sets(&placement);
     let slot = Slot::of_key(b"key");
@@ -309,14 +264,8 @@ fn changes_that_make_no_sense_change_nothing() {
     let members = racks(&[2, 2]);
     let mut placement = place(&members, &factor(2));
     let before = placement.clone();
-    assert_eq!(
-        placement.add(members[0].clone()),
-        Err(RingError::AlreadyMember(members[0].id))
-    );
-    assert_eq!(
-        placement.remove(NodeId(5)),
-        Err(RingError::NotMember(NodeId(5)))
-    );
+    assert_eq!(placement.add(members[0].clone()), Err(RingError::AlreadyMember(members[0].id)));
+    assert_eq!(placement.remove(NodeId(5)), Err(RingError::NotMember(NodeId(5))));
     assert_eq!(placement, before);
 }
 

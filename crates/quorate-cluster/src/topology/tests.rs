@@ -18,12 +18,7 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
 }
 
 fn view(members: Vec<Member>, replication_factor: u16) -> View {
-    View {
-        epoch: members.len() as u64,
-        sealed: true,
-        replication_factor,
-        members,
-    }
+    View { epoch: members.len() as u64, sealed: true, replication_factor, members }
 }
 
 fn three() -> View {
@@ -37,22 +32,13 @@ fn members_are_indexed_by_id() {
     let topology = Topology::new(&view, me).unwrap();
     assert_eq!(topology.me(), NodeIndex(2), "the highest id of three");
     assert_eq!(topology.member(topology.me()).name, "n0");
-    assert_eq!(
-        (topology.len(), topology.epoch(), topology.sealed()),
-        (3, 3, true)
-    );
+    assert_eq!((topology.len(), topology.epoch(), topology.sealed()), (3, 3, true));
     for node in topology.nodes() {
         assert_eq!(topology.index_of(topology.member(node).id), Some(node));
     }
     assert_eq!(topology.index_of(NodeId(5)), None);
-    assert_eq!(
-        topology.peers().collect::<Vec<_>>(),
-        [NodeIndex(0), NodeIndex(1)]
-    );
-    assert_eq!(
-        Topology::new(&topology.view(), me).unwrap().view(),
-        topology.view()
-    );
+    assert_eq!(topology.peers().collect::<Vec<_>>(), [NodeIndex(0), NodeIndex(1)]);
+    assert_eq!(Topology::new(&topology.view(), me).unwrap().view(), topology.view());
 }
 
 #[test]
@@ -72,24 +58,16 @@ fn three_nodes_hold_everything_in_six_ranges() {
 #[test]
 fn levels_count_the_right_replicas() {
     // Three in the one datacentre, two in the other.
-    let members = (0..5)
-        .map(|index| member(index, index / 3, index))
-        .collect();
+    let members = (0..5).map(|index| member(index, index / 3, index)).collect();
     let view = view(members, 3);
     let topology = Topology::new(&view, view.members[0].id).unwrap();
-    let (me, far) = (
-        topology.me(),
-        topology.index_of(view.members[4].id).unwrap(),
-    );
+    let (me, far) = (topology.me(), topology.index_of(view.members[4].id).unwrap());
     assert!(topology.is_local(me) && !topology.is_local(far));
     assert_eq!(topology.datacentre_name(topology.datacentre(far)), "dc1");
     for slot in Slot::all().step_by(100) {
         let replicas = topology.replicas(slot);
         assert_eq!(replicas.len(), 5);
-        assert!(
-            replicas[..3].iter().all(|&node| topology.is_local(node)),
-            "nearest first"
-        );
+        assert!(replicas[..3].iter().all(|&node| topology.is_local(node)), "nearest first");
         let required = |level, node| {
             let Requirement { answers, counted } = topology.required(slot, level, node);
             (answers, counted)
@@ -114,26 +92,17 @@ fn views_that_are_no_topologies_are_refused() {
     twice.members.push(good.members[1].clone());
     assert_eq!(refused(&twice), TopologyError::Twice(good.members[1].id));
 
-    let none = View {
-        replication_factor: 0,
-        ..good.clone()
-    };
+    let none = View { replication_factor: 0, ..good.clone() };
     assert_eq!(refused(&none), TopologyError::NoReplicas);
 
     let stranger = Topology::new(&good, NodeId(1)).map(|_| ()).unwrap_err();
     assert_eq!(stranger, TopologyError::NotMember(NodeId(1)));
 
     let spread: Vec<Member> = (0..65).map(|index| member(index, index, 0)).collect();
-    assert_eq!(
-        refused(&view(spread, 1)),
-        TopologyError::TooManyReplicas(65)
-    );
+    assert_eq!(refused(&view(spread, 1)), TopologyError::TooManyReplicas(65));
 
     let crowd: Vec<Member> = (0..=MEMBERS_MAX).map(|index| member(index, 0, 0)).collect();
-    assert_eq!(
-        refused(&view(crowd, 1)),
-        TopologyError::TooManyMembers(MEMBERS_MAX + 1)
-    );
+    assert_eq!(refused(&view(crowd, 1)), TopologyError::TooManyMembers(MEMBERS_MAX + 1));
 }
 
 proptest! {

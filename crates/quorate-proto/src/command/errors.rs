@@ -32,10 +32,7 @@ impl fmt::Display for UnknownCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(command) = self;
         let name = echo(command.name(), ECHO_LENGTH_MAX);
-        write!(
-            f,
-            "ERR unknown command '{name}', with args beginning with: "
-        )?;
+        write!(f, "ERR unknown command '{name}', with args beginning with: ")?;
         let mut length = 0;
         for argument in command.args().skip(1) {
             if length >= ECHO_LENGTH_MAX {
@@ -77,13 +74,7 @@ mod tests {
             unknown_subcommand(&Command::from_args(["client", "nope"])),
             "ERR unknown subcommand 'nope'. Try CLIENT HELP."
         );
-        let arity = WrongArity {
-            command: "client",
-            subcommand: Some("setname"),
-        };
-        assert_eq!(
-            arity.to_string(),
-            "ERR wrong number of arguments for 'client|setname' command"
-        );
+        let arity = WrongArity { command: "client", subcommand: Some("setname") };
+        assert_eq!(arity.to_string(), "ERR wrong number of arguments for 'client|setname' command");
     }
 }

@@ -39,11 +39,7 @@ pub fn keys<'a>(
             } else {
                 usize::from(last.unsigned_abs())
             };
-            (
-                usize::from(first.unsigned_abs()),
-                last,
-                usize::from(step.unsigned_abs()),
-            )
+            (usize::from(first.unsigned_abs()), last, usize::from(step.unsigned_abs()))
         }
     };
     let range = if first == 0 { 1..1 } else { first..last + 1 };

@@ -183,10 +183,7 @@ impl Spec {
     pub fn check_arity(&self, length: usize) -> Result<(), WrongArity> {
         arity_fits(self.arity, length)
             .then_some(())
-            .ok_or(WrongArity {
-                command: self.name,
-                subcommand: None,
-            })
+            .ok_or(WrongArity { command: self.name, subcommand: None })
     }
 
     /// The class of one command of this row.
@@ -206,10 +203,8 @@ impl Spec {
     /// Finds and checks the subcommand of a container command.
     pub fn subcommand(&self, command: &Command) -> Result<&'static Subcommand, SubcommandError> {
         let name = command.get(1).unwrap_or_default();
-        let found = self
-            .subcommands
-            .iter()
-            .find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
+        let found =
+            self.subcommands.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
         let Some(row) = found else {
             return Err(SubcommandError::Unknown);
         };
@@ -217,10 +212,7 @@ impl Spec {
             Ok(row)
         } else {
             let subcommand = Some(row.name);
-            Err(SubcommandError::Arity(WrongArity {
-                command: self.name,
-                subcommand,
-            }))
+            Err(SubcommandError::Arity(WrongArity { command: self.name, subcommand }))
         }
     }
 }
@@ -236,9 +228,5 @@ pub enum SubcommandError {
 
 fn arity_fits(arity: i8, length: usize) -> bool {
     let bound = usize::from(arity.unsigned_abs());
-    if arity < 0 {
-        length >= bound
-    } else {
-        length == bound
-    }
+    if arity < 0 { length >= bound } else { length == bound }
 }

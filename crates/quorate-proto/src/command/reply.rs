@@ -41,11 +41,7 @@ pub fn write_docs(reply: &mut ReplyWriter<'_>, names: &[&[u8]]) {
     let specs: Vec<&Spec> = if names.is_empty() {
         public().collect()
     } else {
-        names
-            .iter()
-            .filter_map(|name| lookup(name))
-            .filter(|spec| !spec.is_internal())
-            .collect()
+        names.iter().filter_map(|name| lookup(name)).filter(|spec| !spec.is_internal()).collect()
     };
     reply.map(specs.len());
     for spec in specs {
@@ -81,16 +77,12 @@ fn write_row(reply: &mut ReplyWriter<'_>, spec: &Spec) {
     reply.integer(i64::from(spec.arity));
     write_flags(reply, spec.flags);
     let (first, last, step) = spec.key_positions;
-    [first, last, step]
-        .into_iter()
-        .for_each(|position| reply.integer(i64::from(position)));
+    [first, last, step].into_iter().for_each(|position| reply.integer(i64::from(position)));
     write_categories(reply, spec);
     reply.set(0);
     write_key_specification(reply, spec);
     reply.array(spec.subcommands.len());
-    spec.subcommands
-        .iter()
-        .for_each(|row| write_subcommand(reply, spec, row));
+    spec.subcommands.iter().for_each(|row| write_subcommand(reply, spec, row));
 }
 
 fn write_flags(reply: &mut ReplyWriter<'_>, flags: Flags) {
@@ -112,10 +104,7 @@ fn write_categories(reply: &mut ReplyWriter<'_>, spec: &Spec) {
         (fast, "@fast"),
         (!fast, "@slow"),
         (spec.flags.has(Flags::DANGEROUS), "@dangerous"),
-        (
-            spec.group == Group::Connection && spec.subcommands.is_empty(),
-            "@connection",
-        ),
+        (spec.group == Group::Connection && spec.subcommands.is_empty(), "@connection"),
     ];
     reply.set(categories.iter().filter(|(applies, _)| *applies).count());
     for (_, name) in categories.iter().filter(|(applies, _)| *applies) {
@@ -131,11 +120,7 @@ fn write_key_specification(reply: &mut ReplyWriter<'_>, spec: &Spec) {
     reply.set(1);
     reply.map(3);
     reply.text("flags");
-    let access = if spec.flags.has(Flags::WRITE) {
-        ["RW", "update"]
-    } else {
-        ["RO", "access"]
-    };
+    let access = if spec.flags.has(Flags::WRITE) { ["RW", "update"] } else { ["RO", "access"] };
     reply.set(2);
     access.into_iter().for_each(|flag| reply.simple(flag));
     reply.text("begin_search");
@@ -153,11 +138,7 @@ fn write_key_specification(reply: &mut ReplyWriter<'_>, spec: &Spec) {
     reply.text("spec");
     reply.map(3);
     let last_from_first = if last < 0 { last } else { last - first };
-    for (name, value) in [
-        ("lastkey", last_from_first),
-        ("keystep", step),
-        ("limit", 0),
-    ] {
+    for (name, value) in [("lastkey", last_from_first), ("keystep", step), ("limit", 0)] {
         reply.text(name);
         reply.integer(i64::from(value));
     }
@@ -169,9 +150,7 @@ fn write_subcommand(reply: &mut ReplyWriter<'_>, spec: &Spec, row: &Subcommand) 
     reply.integer(i64::from(row.arity));
     reply.set(0);
     let key = i64::from(spec.name == "object" && row.name != "help") * 2;
-    [key, key, key / 2]
-        .into_iter()
-        .for_each(|position| reply.integer(position));
+    [key, key, key / 2].into_iter().for_each(|position| reply.integer(position));
     reply.set(0);
     reply.set(0);
     reply.set(0);

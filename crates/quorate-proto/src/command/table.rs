@@ -19,16 +19,11 @@ const WD: Flags = W.with(Flags::DENYOOM);
 const WDF: Flags = WD.with(Flags::FAST);
 const STATUS: Flags = Flags::LOADING.with(Flags::STALE);
 const STATUS_FAST: Flags = STATUS.with(Flags::FAST);
-const HANDSHAKE: Flags = STATUS_FAST
-    .with(Flags::NOSCRIPT)
-    .with(Flags::NO_AUTH)
-    .with(Flags::ALLOW_BUSY);
+const HANDSHAKE: Flags =
+    STATUS_FAST.with(Flags::NOSCRIPT).with(Flags::NO_AUTH).with(Flags::ALLOW_BUSY);
 
 /// A command on one key.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one argument a column of the table"
-)]
+#[expect(clippy::too_many_arguments, reason = "one argument a column of the table")]
 const fn key(
     name: &'static str,
     arity: i8,
@@ -56,11 +51,7 @@ const fn key(
 
 /// A command on several keys.
 const fn routed(spec: Spec, key_positions: KeyPositions, routing: Routing) -> Spec {
-    Spec {
-        key_positions,
-        routing,
-        ..spec
-    }
+    Spec { key_positions, routing, ..spec }
 }
 
 /// A command about the connection or the node.
@@ -85,33 +76,16 @@ const fn container(
     subcommands: &'static [Subcommand],
 ) -> Spec {
     let spec = session(name, -2, Flags::NONE, group, since, summary);
-    Spec {
-        complexity: "Depends on subcommand.",
-        subcommands,
-        ..spec
-    }
+    Spec { complexity: "Depends on subcommand.", subcommands, ..spec }
 }
 
 /// A piece of another command.
 const fn internal(name: &'static str, arity: i8, class: Class, summary: &'static str) -> Spec {
-    key(
-        name,
-        arity,
-        Flags::INTERNAL,
-        class,
-        Group::Generic,
-        "0.1.0",
-        "O(N)",
-        summary,
-    )
+    key(name, arity, Flags::INTERNAL, class, Group::Generic, "0.1.0", "O(N)", summary)
 }
 
 const fn sub(name: &'static str, arity: i8, summary: &'static str) -> Subcommand {
-    Subcommand {
-        name,
-        arity,
-        summary,
-    }
+    Subcommand { name, arity, summary }
 }
 
 /// Every command.
@@ -334,10 +308,7 @@ mod tests {
     fn every_row_is_found_by_its_name_in_any_case() {
         for spec in SPECS {
             let upper = spec.name.to_ascii_uppercase();
-            assert_eq!(
-                lookup(upper.as_bytes()).map(|found| found.name),
-                Some(spec.name)
-            );
+            assert_eq!(lookup(upper.as_bytes()).map(|found| found.name), Some(spec.name));
             assert_eq!(spec.name.to_ascii_lowercase(), spec.name);
         }
         assert!(lookup(b"nosuchcommand").is_none() && lookup(b"").is_none());
@@ -354,12 +325,7 @@ mod tests {
             );
             let keyless = matches!(spec.routing, Routing::Session | Routing::Keyspace);
             let movable = spec.flags.has(Flags::MOVABLE_KEYS) || spec.name == "object";
-            assert_eq!(
-                keyless || movable,
-                spec.key_positions == NO_KEYS,
-                "{}",
-                spec.name
-            );
+            assert_eq!(keyless || movable, spec.key_positions == NO_KEYS, "{}", spec.name);
         }
     }
 }

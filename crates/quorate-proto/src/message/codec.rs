@@ -109,18 +109,9 @@ impl Message {
             Self::Heartbeat(beat) | Self::HeartbeatReply(beat) => put_heartbeat(out, beat),
             Self::Forward(forward) => put_forward(out, forward),
             Self::Reply(bytes) | Self::States(bytes) => out.extend_from_slice(bytes),
-            Self::Replicate {
-                slot,
-                effect: bytes,
-            }
-            | Self::AskDigest {
-                slot,
-                command: bytes,
-            }
-            | Self::AskStates {
-                slot,
-                command: bytes,
-            } => {
+            Self::Replicate { slot, effect: bytes }
+            | Self::AskDigest { slot, command: bytes }
+            | Self::AskStates { slot, command: bytes } => {
                 put_slot(out, *slot);
                 out.extend_from_slice(bytes);
             }
@@ -161,11 +152,7 @@ impl Message {
     pub fn decode(kind: u8, body: Bytes) -> Result<Self, MessageError> {
         let mut input = Input { kind, rest: body };
         let message = input.message()?;
-        if input.rest.is_empty() {
-            Ok(message)
-        } else {
-            Err(MessageError::TrailingBytes(kind))
-        }
+        if input.rest.is_empty() { Ok(message) } else { Err(MessageError::TrailingBytes(kind)) }
     }
 }
 
@@ -202,14 +189,7 @@ fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
 
 fn put_member(out: &mut Vec<u8>, member: &Member) {
     out.extend_from_slice(&member.id.0.to_le_bytes());
-    let Member {
-        name,
-        datacentre,
-        rack,
-        peer_address,
-        client_address,
-        ..
-    } = member;
+    let Member { name, datacentre, rack, peer_address, client_address, .. } = member;
     for text in [name, datacentre, rack, peer_address, client_address] {
         put_string(out, text);
     }
@@ -220,9 +200,7 @@ fn put_view(out: &mut Vec<u8>, view: &View) {
     out.push(u8::from(view.sealed));
     out.extend_from_slice(&view.replication_factor.to_le_bytes());
     put_count(out, view.members.len());
-    view.members
-        .iter()
-        .for_each(|member| put_member(out, member));
+    view.members.iter().for_each(|member| put_member(out, member));
 }
 
 fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
@@ -255,32 +233,21 @@ impl Input {
             kind::REFUSED => Message::Refused(self.string()?),
             kind::MEMBERS => Message::Members(self.view()?),
             kind::SEAL => Message::Seal(self.view()?),
-            kind::SEAL_VOTE => Message::SealVote {
-                accepted: self.boolean()?,
-                view: self.view()?,
-            },
+            kind::SEAL_VOTE => Message::SealVote { accepted: self.boolean()?, view: self.view()? },
             kind::HEARTBEAT => Message::Heartbeat(self.heartbeat()?),
             kind::HEARTBEAT_REPLY => Message::HeartbeatReply(self.heartbeat()?),
             kind::FORWARD => Message::Forward(self.forward()?),
             kind::REPLY => Message::Reply(self.remainder()),
-            kind::REPLICATE => Message::Replicate {
-                slot: self.slot()?,
-                effect: self.remainder(),
-            },
+            kind::REPLICATE => Message::Replicate { slot: self.slot()?, effect: self.remainder() },
             kind::ACK => Message::Ack,
-            kind::REJECTED => Message::Rejected {
-                cause: self.cause()?,
-                text: self.string()?,
-            },
-            kind::ASK_DIGEST => Message::AskDigest {
-                slot: self.slot()?,
-                command: self.remainder(),
-            },
+            kind::REJECTED => Message::Rejected { cause: self.cause()?, text: self.string()? },
+            kind::ASK_DIGEST => {
+                Message::AskDigest { slot: self.slot()?, command: self.remainder() }
+            }
             kind::KEYS_DIGEST => Message::KeysDigest(u128::from_le_bytes(self.array()?)),
-            kind::ASK_STATES => Message::AskStates {
-                slot: self.slot()?,
-                command: self.remainder(),
-            },
+            kind::ASK_STATES => {
+                Message::AskStates { slot: self.slot()?, command: self.remainder() }
+            }
             kind::STATES => Message::States(self.remainder()),
             kind::COMPARE_GROUP => Message::CompareGroup {
                 group: self.u16()?,
@@ -294,10 +261,9 @@ impl Input {
             kind::KEY_DIGESTS => Message::KeyDigests(
                 self.list(|input| Ok((input.bytes()?, u128::from_le_bytes(input.array()?))))?,
             ),
-            kind::ASK_KEY_STATES => Message::AskKeyStates {
-                slot: self.slot()?,
-                keys: self.list(Self::bytes)?,
-            },
+            kind::ASK_KEY_STATES => {
+                Message::AskKeyStates { slot: self.slot()?, keys: self.list(Self::bytes)? }
+            }
             unknown => return Err(MessageError::UnknownKind(unknown)),
         })
     }
@@ -366,10 +332,7 @@ impl Input {
             Cause::Malformed,
             Cause::Overloaded,
         ];
-        causes
-            .into_iter()
-            .find(|cause| *cause as u8 == code)
-            .ok_or(self.field("cause"))
+        causes.into_iter().find(|cause| *cause as u8 == code).ok_or(self.field("cause"))
     }
 
     fn slot(&mut self) -> Result<Slot, MessageError> {
@@ -391,9 +354,7 @@ impl Input {
     fn string(&mut self) -> Result<String, MessageError> {
         let length = self.u16()?;
         let bytes = self.take(usize::from(length))?;
-        core::str::from_utf8(&bytes)
-            .map(String::from)
-            .map_err(|_| self.field("string"))
+        core::str::from_utf8(&bytes).map(String::from).map_err(|_| self.field("string"))
     }
 
     fn bytes(&mut self) -> Result<Bytes, MessageError> {
@@ -422,11 +383,7 @@ impl Input {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
-        let head = self
-            .rest
-            .first_chunk()
-            .copied()
-            .ok_or(MessageError::CutShort(self.kind))?;
+        let head = self.rest.first_chunk().copied().ok_or(MessageError::CutShort(self.kind))?;
         self.rest.advance(N);
         Ok(head)
     }
@@ -439,10 +396,7 @@ impl Input {
     }
 
     fn field(&self, field: &'static str) -> MessageError {
-        MessageError::Field {
-            kind: self.kind,
-            field,
-        }
+        MessageError::Field { kind: self.kind, field }
     }
 }
 
@@ -463,24 +417,10 @@ mod tests {
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
         };
-        let view = View {
-            epoch: 3,
-            sealed: true,
-            replication_factor: 3,
-            members: vec![member.clone()],
-        };
-        let hello = Hello {
-            cluster: "c".into(),
-            member,
-            shard: 1,
-            view: view.clone(),
-        };
-        let beat = Heartbeat {
-            epoch: 1,
-            ready: true,
-            hints_pending: 2,
-            wall_ms: 3,
-        };
+        let view =
+            View { epoch: 3, sealed: true, replication_factor: 3, members: vec![member.clone()] };
+        let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone() };
+        let beat = Heartbeat { epoch: 1, ready: true, hints_pending: 2, wall_ms: 3 };
         let slot = Slot::new(0x1234).expect("a slot");
         let bytes = Bytes::from_static(b"xyz");
         vec![
@@ -489,10 +429,7 @@ mod tests {
             Message::Refused("no".into()),
             Message::Members(view.clone()),
             Message::Seal(view.clone()),
-            Message::SealVote {
-                accepted: true,
-                view,
-            },
+            Message::SealVote { accepted: true, view },
             Message::Heartbeat(beat),
             Message::HeartbeatReply(beat),
             Message::Forward(Forward {
@@ -504,37 +441,19 @@ mod tests {
                 command: bytes.clone(),
             }),
             Message::Reply(bytes.clone()),
-            Message::Replicate {
-                slot,
-                effect: bytes.clone(),
-            },
+            Message::Replicate { slot, effect: bytes.clone() },
             Message::Ack,
-            Message::Rejected {
-                cause: Cause::ClockSkew,
-                text: "late".into(),
-            },
-            Message::AskDigest {
-                slot,
-                command: bytes.clone(),
-            },
+            Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
+            Message::AskDigest { slot, command: bytes.clone() },
             Message::KeysDigest(7),
-            Message::AskStates {
-                slot,
-                command: bytes.clone(),
-            },
+            Message::AskStates { slot, command: bytes.clone() },
             Message::States(bytes.clone()),
-            Message::CompareGroup {
-                group: 9,
-                digest: 1,
-            },
+            Message::CompareGroup { group: 9, digest: 1 },
             Message::GroupSame,
             Message::GroupDiffers(vec![(slot, 5)]),
             Message::AskKeyDigests { slot },
             Message::KeyDigests(vec![(bytes.clone(), 6)]),
-            Message::AskKeyStates {
-                slot,
-                keys: vec![bytes],
-            },
+            Message::AskKeyStates { slot, keys: vec![bytes] },
         ]
     }
 
@@ -565,13 +484,7 @@ mod tests {
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
         let golden: [(Message, &[u8]); 4] = [
-            (
-                Message::Replicate {
-                    slot,
-                    effect: Bytes::from_static(b"e"),
-                },
-                &[0x34, 0x12, b'e'],
-            ),
+            (Message::Replicate { slot, effect: Bytes::from_static(b"e") }, &[0x34, 0x12, b'e']),
             (
                 Message::Heartbeat(Heartbeat {
                     epoch: 1,
@@ -579,22 +492,11 @@ mod tests {
                     hints_pending: 2,
                     wall_ms: 3,
                 }),
-                &[
-                    1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
-                ],
+                &[1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0],
             ),
+            (Message::Rejected { cause: Cause::NotReplica, text: "x".into() }, &[4, 1, 0, b'x']),
             (
-                Message::Rejected {
-                    cause: Cause::NotReplica,
-                    text: "x".into(),
-                },
-                &[4, 1, 0, b'x'],
-            ),
-            (
-                Message::AskKeyStates {
-                    slot,
-                    keys: vec![Bytes::from_static(b"k")],
-                },
+                Message::AskKeyStates { slot, keys: vec![Bytes::from_static(b"k")] },
                 &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k'],
             ),
         ];
@@ -604,9 +506,7 @@ mod tests {
         let kinds: Vec<u8> = samples().iter().map(Message::kind).collect();
         assert_eq!(
             kinds,
-            [
-                1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37
-            ]
+            [1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37]
         );
     }
 
@@ -615,13 +515,7 @@ mod tests {
         let error = |kind, body: &'static [u8]| Message::decode(kind, Bytes::from_static(body));
         assert_eq!(error(99, b""), Err(MessageError::UnknownKind(99)));
         assert_eq!(error(19, b"x"), Err(MessageError::TrailingBytes(19)));
-        assert_eq!(
-            error(35, &[0xff, 0xff]),
-            Err(MessageError::Field {
-                kind: 35,
-                field: "slot"
-            })
-        );
+        assert_eq!(error(35, &[0xff, 0xff]), Err(MessageError::Field { kind: 35, field: "slot" }));
         assert_eq!(error(36, &[0xff; 4]), Err(MessageError::CutShort(36)));
     }
 

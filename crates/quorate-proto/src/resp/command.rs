@@ -51,10 +51,7 @@ impl Command {
             *start += shift;
             *end += shift;
         }
-        Self {
-            frame: frame.into(),
-            arguments: ranges,
-        }
+        Self { frame: frame.into(), arguments: ranges }
     }
 
     /// Decodes one whole encoded command.
@@ -95,9 +92,7 @@ impl Command {
     /// All arguments, the name first.
     pub fn args(&self) -> impl ExactSizeIterator<Item = &[u8]> + DoubleEndedIterator {
         let frame = &self.frame;
-        self.arguments
-            .iter()
-            .map(move |&(start, end)| &frame[start as usize..end as usize])
+        self.arguments.iter().map(move |&(start, end)| &frame[start as usize..end as usize])
     }
 
     /// The encoded array of bulk strings.
@@ -108,9 +103,8 @@ impl Command {
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arguments = self
-            .args()
-            .map(|argument| alloc::string::String::from_utf8_lossy(argument));
+        let arguments =
+            self.args().map(|argument| alloc::string::String::from_utf8_lossy(argument));
         f.debug_list().entries(arguments).finish()
     }
 }
@@ -136,10 +130,7 @@ mod tests {
             &command.frame()[..],
             b"*4\r\n$3\r\nSET\r\n$3\r\nkey\r\n$0\r\n\r\n$17\r\na longer argument\r\n"
         );
-        assert_eq!(
-            Command::decode(command.frame().clone()),
-            Ok(command.clone())
-        );
+        assert_eq!(Command::decode(command.frame().clone()), Ok(command.clone()));
         assert_eq!(command.args().nth(3), Some(b"a longer argument".as_slice()));
         assert_eq!(command.get(4), None);
     }

@@ -124,10 +124,7 @@ impl CommandReader {
         }
         self.missing = None;
         let frame = input.split_to(core::mem::take(&mut self.parsed)).freeze();
-        Ok(Some(Command::new(
-            frame,
-            core::mem::take(&mut self.arguments),
-        )))
+        Ok(Some(Command::new(frame, core::mem::take(&mut self.arguments))))
     }
 
     fn bulk_length(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
@@ -252,23 +249,11 @@ mod tests {
             ("*1\r\n:4\r\n", "Protocol error: expected '$', got ':'"),
             ("*1\r\n$x\r\n", "Protocol error: invalid bulk length"),
             ("*1\r\n$-1\r\n", "Protocol error: invalid bulk length"),
-            (
-                "*1\r\n$536870913\r\n",
-                "Protocol error: invalid bulk length",
-            ),
-            (
-                &format!("*{long}"),
-                "Protocol error: too big mbulk count string",
-            ),
-            (
-                &format!("*1\r\n${long}"),
-                "Protocol error: too big bulk count string",
-            ),
+            ("*1\r\n$536870913\r\n", "Protocol error: invalid bulk length"),
+            (&format!("*{long}"), "Protocol error: too big mbulk count string"),
+            (&format!("*1\r\n${long}"), "Protocol error: too big bulk count string"),
             (&long, "Protocol error: too big inline request"),
-            (
-                "SET k \"v\r\n",
-                "Protocol error: unbalanced quotes in request",
-            ),
+            ("SET k \"v\r\n", "Protocol error: unbalanced quotes in request"),
         ] {
             let error = read_all(bytes.as_bytes()).expect_err(text);
             assert_eq!(alloc::string::ToString::to_string(&error), text);

@@ -127,9 +127,7 @@ fn decode_next(input: &[u8], position: &mut usize) -> Result<Value, ProtocolErro
         b'-' | b'!' => Value::Error(text(head.body)),
         b':' => Value::Integer(super::parse_integer(head.body).ok_or(ProtocolError::Reply)?),
         b'$' => Value::Bulk(Bytes::copy_from_slice(head.body)),
-        b'=' => Value::Bulk(Bytes::copy_from_slice(
-            head.body.get(4..).unwrap_or_default(),
-        )),
+        b'=' => Value::Bulk(Bytes::copy_from_slice(head.body.get(4..).unwrap_or_default())),
         b',' => Value::Double(text(head.body).parse().map_err(|_| ProtocolError::Reply)?),
         b'#' => Value::Boolean(head.body == b"t"),
         b'(' => Value::BigNumber(text(head.body)),
@@ -167,17 +165,10 @@ fn head(input: &[u8]) -> Result<Option<Head<'_>>, ProtocolError> {
     }
     let body = &input[1..end];
     let line_length = end + 2;
-    let leaf = Head {
-        kind,
-        body,
-        children: 0,
-        length: line_length,
-    };
+    let leaf = Head { kind, body, children: 0, length: line_length };
     let number = || match super::parse_integer(body) {
         Some(-1) => Ok(None),
-        Some(count) => usize::try_from(count)
-            .map(Some)
-            .map_err(|_| ProtocolError::Reply),
+        Some(count) => usize::try_from(count).map(Some).map_err(|_| ProtocolError::Reply),
         None => Err(ProtocolError::Reply),
     };
     match kind {
@@ -187,18 +178,11 @@ fn head(input: &[u8]) -> Result<Option<Head<'_>>, ProtocolError> {
             let Some(length) = number()? else {
                 return Ok(Some(Head { kind: b'_', ..leaf }));
             };
-            let whole = line_length
-                .checked_add(length)
-                .and_then(|end| end.checked_add(2));
+            let whole = line_length.checked_add(length).and_then(|end| end.checked_add(2));
             match whole {
                 Some(whole) if input.len() >= whole => {
                     let body = &input[line_length..line_length + length];
-                    Ok(Some(Head {
-                        kind,
-                        body,
-                        children: 0,
-                        length: whole,
-                    }))
+                    Ok(Some(Head { kind, body, children: 0, length: whole }))
                 }
                 Some(_) => Ok(None),
                 None => Err(ProtocolError::Reply),
@@ -209,15 +193,8 @@ fn head(input: &[u8]) -> Result<Option<Head<'_>>, ProtocolError> {
                 return Ok(Some(Head { kind: b'_', ..leaf }));
             };
             let pairs = matches!(kind, b'%' | b'|');
-            let children = if pairs {
-                count.checked_mul(2)
-            } else {
-                Some(count)
-            };
-            Ok(Some(Head {
-                children: children.ok_or(ProtocolError::Reply)?,
-                ..leaf
-            }))
+            let children = if pairs { count.checked_mul(2) } else { Some(count) };
+            Ok(Some(Head { children: children.ok_or(ProtocolError::Reply)?, ..leaf }))
         }
         _ => Err(ProtocolError::Reply),
     }
@@ -257,10 +234,7 @@ mod tests {
     #[test]
     fn values_decode() {
         let decode = |bytes: &[u8]| Value::decode(bytes).expect("valid").expect("whole").0;
-        assert_eq!(
-            decode(SAMPLES[3]),
-            Value::Bulk(Bytes::from_static(b"a\r\nbc"))
-        );
+        assert_eq!(decode(SAMPLES[3]), Value::Bulk(Bytes::from_static(b"a\r\nbc")));
         assert_eq!(decode(SAMPLES[4]), Value::Nil);
         assert_eq!(
             decode(SAMPLES[7]),

@@ -39,13 +39,11 @@ impl<'a> ReplyWriter<'a> {
     pub fn error(&mut self, text: impl fmt::Display) {
         self.out.push(b'-');
         let text = text.to_string();
-        self.out.extend(text.bytes().map(|byte| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                byte
-            }
-        }));
+        self.out.extend(text.bytes().map(
+            |byte| {
+                if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }
+            },
+        ));
         self.end();
     }
 
@@ -87,14 +85,12 @@ impl<'a> ReplyWriter<'a> {
 
     /// No value.
     pub fn null(&mut self) {
-        self.out
-            .extend_from_slice(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
+        self.out.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
     }
 
     /// No array.
     pub fn null_array(&mut self) {
-        self.out
-            .extend_from_slice(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
+        self.out.extend_from_slice(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
     }
 
     /// The head of an array of `length` replies.
@@ -104,11 +100,7 @@ impl<'a> ReplyWriter<'a> {
 
     /// The head of a map of `pairs` pairs; in RESP2 an array of twice as many.
     pub fn map(&mut self, pairs: usize) {
-        if self.resp3 {
-            self.header(b'%', pairs)
-        } else {
-            self.header(b'*', 2 * pairs)
-        }
+        if self.resp3 { self.header(b'%', pairs) } else { self.header(b'*', 2 * pairs) }
     }
 
     /// The head of a set of `length` replies; in RESP2 an array.
@@ -137,8 +129,7 @@ impl<'a> ReplyWriter<'a> {
     /// A boolean; in RESP2 an integer.
     pub fn boolean(&mut self, value: bool) {
         if self.resp3 {
-            self.out
-                .extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
+            self.out.extend_from_slice(if value { b"#t\r\n" } else { b"#f\r\n" });
         } else {
             self.integer(i64::from(value));
         }
@@ -185,11 +176,7 @@ mod tests {
     fn each_reply_in_both_versions() {
         type Write = fn(&mut ReplyWriter<'_>);
         let cases: [(Write, &str, &str); 12] = [
-            (
-                |w| w.integer(i64::MIN),
-                ":-9223372036854775808\r\n",
-                ":-9223372036854775808\r\n",
-            ),
+            (|w| w.integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
             (|w| w.bulk(b""), "$0\r\n\r\n", "$0\r\n\r\n"),
             (|w| w.null(), "$-1\r\n", "_\r\n"),
             (|w| w.null_array(), "*-1\r\n", "_\r\n"),
@@ -197,11 +184,7 @@ mod tests {
             (|w| w.map(2), "*4\r\n", "%2\r\n"),
             (|w| w.set(2), "*2\r\n", "~2\r\n"),
             (|w| w.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
-            (
-                |w| w.double(f64::NEG_INFINITY),
-                "$4\r\n-inf\r\n",
-                ",-inf\r\n",
-            ),
+            (|w| w.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n"),
             (|w| w.boolean(true), ":1\r\n", "#t\r\n"),
             (|w| w.verbatim("hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (|w| w.error("ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n"),

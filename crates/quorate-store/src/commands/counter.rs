@@ -40,19 +40,14 @@ fn incrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `DECRBY key amount`
 fn decrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let amount = integer(command.arg(2))?;
-    let amount = amount
-        .checked_neg()
-        .ok_or(CommandError::Text("decrement would overflow"))?;
+    let amount = amount.checked_neg().ok_or(CommandError::Text("decrement would overflow"))?;
     add(execution, command, amount)
 }
 
 fn add(execution: &mut Execution<'_>, command: &Command, amount: i64) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let old = keys
-        .cell(key)?
-        .map_or(Some(0), integer_of)
-        .ok_or(CommandError::NotInteger)?;
+    let old = keys.cell(key)?.map_or(Some(0), integer_of).ok_or(CommandError::NotInteger)?;
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
     keys.increment(key, Decimal::from_integer(amount))?;
     reply.integer(sum);

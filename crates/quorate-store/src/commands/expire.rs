@@ -9,30 +9,14 @@ use crate::{
 };
 
 pub(super) const HANDLERS: Family = &[
-    ("expire", |execution, command| {
-        expire(execution, command, Time::Seconds)
-    }),
-    ("pexpire", |execution, command| {
-        expire(execution, command, Time::Milliseconds)
-    }),
-    ("expireat", |execution, command| {
-        expire(execution, command, Time::SecondsAt)
-    }),
-    ("pexpireat", |execution, command| {
-        expire(execution, command, Time::MillisecondsAt)
-    }),
-    ("ttl", |execution, command| {
-        remaining(execution, command, Time::Seconds)
-    }),
-    ("pttl", |execution, command| {
-        remaining(execution, command, Time::Milliseconds)
-    }),
-    ("expiretime", |execution, command| {
-        remaining(execution, command, Time::SecondsAt)
-    }),
-    ("pexpiretime", |execution, command| {
-        remaining(execution, command, Time::MillisecondsAt)
-    }),
+    ("expire", |execution, command| expire(execution, command, Time::Seconds)),
+    ("pexpire", |execution, command| expire(execution, command, Time::Milliseconds)),
+    ("expireat", |execution, command| expire(execution, command, Time::SecondsAt)),
+    ("pexpireat", |execution, command| expire(execution, command, Time::MillisecondsAt)),
+    ("ttl", |execution, command| remaining(execution, command, Time::Seconds)),
+    ("pttl", |execution, command| remaining(execution, command, Time::Milliseconds)),
+    ("expiretime", |execution, command| remaining(execution, command, Time::SecondsAt)),
+    ("pexpiretime", |execution, command| remaining(execution, command, Time::MillisecondsAt)),
     ("persist", persist),
 ];
 
@@ -63,12 +47,7 @@ impl Conditions {
             };
             *flag = true;
         }
-        let Self {
-            only_without,
-            only_with,
-            only_later,
-            only_earlier,
-        } = conditions;
+        let Self { only_without, only_with, only_later, only_earlier } = conditions;
         if only_without && (only_with || only_later || only_earlier) {
             return Err(CommandError::Text(
                 "NX and XX, GT or LT options at the same time are not compatible",
@@ -138,9 +117,8 @@ fn remaining(execution: &mut Execution<'_>, command: &Command, time: Time) -> Ou
 fn persist(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let expires = keys
-        .state(key)
-        .is_some_and(|state| state.is_live() && state.expires_at().is_some());
+    let expires =
+        keys.state(key).is_some_and(|state| state.is_live() && state.expires_at().is_some());
     if expires {
         keys.apply(key, |change| change.expiry(None));
     }

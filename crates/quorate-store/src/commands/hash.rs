@@ -65,9 +65,7 @@ fn set_fields(execution: &mut Execution<'_>, command: &Command) -> Result<usize,
 fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (key, name) = (command.arg(1), command.arg(2));
-    let absent = keys
-        .hash(key)?
-        .is_none_or(|hash| hash.field(name).is_none());
+    let absent = keys.hash(key)?.is_none_or(|hash| hash.field(name).is_none());
     if absent {
         keys.apply(key, |change| change.field(name, command.arg(3)));
     }
@@ -79,9 +77,7 @@ fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn hget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.hash(command.arg(1))?;
-    let value = hash
-        .and_then(|hash| hash.field(command.arg(2)))
-        .and_then(Cell::visible);
+    let value = hash.and_then(|hash| hash.field(command.arg(2))).and_then(Cell::visible);
     reply.optional(value.as_deref());
     Ok(())
 }
@@ -92,9 +88,7 @@ fn hmget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let hash = keys.hash(command.arg(1))?;
     reply.array(command.len() - 2);
     for name in command.args().skip(2) {
-        let value = hash
-            .and_then(|hash| hash.field(name))
-            .and_then(Cell::visible);
+        let value = hash.and_then(|hash| hash.field(name)).and_then(Cell::visible);
         reply.optional(value.as_deref());
     }
     Ok(())
@@ -117,9 +111,7 @@ fn hkeys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.hash(command.arg(1))?;
     reply.array(hash.map_or(0, Hash::len));
-    hash.into_iter()
-        .flat_map(Hash::fields)
-        .for_each(|(name, _)| reply.bulk(name));
+    hash.into_iter().flat_map(Hash::fields).for_each(|(name, _)| reply.bulk(name));
     Ok(())
 }
 
@@ -140,10 +132,7 @@ fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let before = keys.hash(key)?.map_or(0, Hash::len);
     if before > 0 {
         keys.apply(key, |change| {
-            command
-                .args()
-                .skip(2)
-                .for_each(|name| change.remove_field(name));
+            command.args().skip(2).for_each(|name| change.remove_field(name));
         });
     }
     let after = keys.hash(key)?.map_or(0, Hash::len);
@@ -169,9 +158,7 @@ fn hlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HSTRLEN key field`
 fn hstrlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let hash = execution.keys.hash(command.arg(1))?;
-    let value = hash
-        .and_then(|hash| hash.field(command.arg(2)))
-        .and_then(Cell::visible);
+    let value = hash.and_then(|hash| hash.field(command.arg(2))).and_then(Cell::visible);
     let length = value.map_or(0, |value| value.len());
     execution.reply.integer(length as i64);
     Ok(())
@@ -198,9 +185,7 @@ fn hincrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let (key, name) = (command.arg(1), command.arg(2));
     let amount = decimal(command.arg(3))?;
     let old = match keys.hash(key)?.and_then(|hash| hash.field(name)) {
-        Some(cell) => cell
-            .number()
-            .ok_or(CommandError::Text("hash value is not a float"))?,
+        Some(cell) => cell.number().ok_or(CommandError::Text("hash value is not a float"))?,
         None => Decimal::ZERO,
     };
     let sum = old.checked_add(amount).ok_or(OUT_OF_RANGE)?;
@@ -232,11 +217,7 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Ok(());
     }
     let nested = with_values && reply.is_resp3();
-    reply.array(if with_values && !nested {
-        2 * chosen.len()
-    } else {
-        chosen.len()
-    });
+    reply.array(if with_values && !nested { 2 * chosen.len() } else { chosen.len() });
     for (name, cell) in fields {
         if nested {
             reply.array(2);

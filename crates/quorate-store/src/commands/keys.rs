@@ -44,11 +44,7 @@ const OBJECT_HELP: [&str; 11] = [
 /// `DEL key...`, `UNLINK key...`
 fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let deleted = command
-        .args()
-        .skip(1)
-        .filter(|key| keys.delete(key))
-        .count();
+    let deleted = command.args().skip(1).filter(|key| keys.delete(key)).count();
     reply.integer(deleted as i64);
     Ok(())
 }
@@ -56,11 +52,7 @@ fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `EXISTS key...`, `TOUCH key...`
 fn exists(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let found = command
-        .args()
-        .skip(1)
-        .filter(|key| keys.kind(key).is_some())
-        .count();
+    let found = command.args().skip(1).filter(|key| keys.kind(key).is_some()).count();
     reply.integer(found as i64);
     Ok(())
 }
@@ -82,9 +74,7 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Ok(());
     }
     let Some(key) = command.get(2) else {
-        return Err(CommandError::UnknownSubcommand(
-            command::unknown_subcommand(command),
-        ));
+        return Err(CommandError::UnknownSubcommand(command::unknown_subcommand(command)));
     };
     let Some(kind) = keys.kind(key) else {
         reply.null();
@@ -103,9 +93,7 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
              to adjust.",
         ));
     } else {
-        return Err(CommandError::UnknownSubcommand(
-            command::unknown_subcommand(command),
-        ));
+        return Err(CommandError::UnknownSubcommand(command::unknown_subcommand(command)));
     }
     Ok(())
 }

@@ -40,16 +40,9 @@ const FAMILIES: [Family; 8] = [
 
 /// Handlers in the order of the command table.
 static HANDLERS: LazyLock<Vec<Option<Handler>>> = LazyLock::new(|| {
-    let find = |name| {
-        FAMILIES
-            .iter()
-            .copied()
-            .flatten()
-            .find(|(known, _)| *known == name)
-    };
+    let find = |name| FAMILIES.iter().copied().flatten().find(|(known, _)| *known == name);
     let rows = command::all().iter();
-    rows.map(|spec| find(spec.name).map(|(_, handler)| *handler))
-        .collect()
+    rows.map(|spec| find(spec.name).map(|(_, handler)| *handler)).collect()
 });
 
 /// The handler of a command by its name in any case.
@@ -67,12 +60,7 @@ mod tests {
     fn every_command_on_keys_has_a_handler() {
         for spec in command::all() {
             let has_keys = !matches!(spec.routing, Routing::Session | Routing::Keyspace);
-            assert_eq!(
-                handler(spec.name.as_bytes()).is_some(),
-                has_keys,
-                "{}",
-                spec.name
-            );
+            assert_eq!(handler(spec.name.as_bytes()).is_some(), has_keys, "{}", spec.name);
         }
     }
 }

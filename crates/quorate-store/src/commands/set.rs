@@ -21,24 +21,12 @@ pub(super) const HANDLERS: Family = &[
     ("spop", spop),
     ("srandmember", srandmember),
     ("smove", smove),
-    ("sunion", |execution, command| {
-        combine(execution, command, algebra::union)
-    }),
-    ("sinter", |execution, command| {
-        combine(execution, command, intersection)
-    }),
-    ("sdiff", |execution, command| {
-        combine(execution, command, algebra::difference)
-    }),
-    ("sunionstore", |execution, command| {
-        store(execution, command, algebra::union)
-    }),
-    ("sinterstore", |execution, command| {
-        store(execution, command, intersection)
-    }),
-    ("sdiffstore", |execution, command| {
-        store(execution, command, algebra::difference)
-    }),
+    ("sunion", |execution, command| combine(execution, command, algebra::union)),
+    ("sinter", |execution, command| combine(execution, command, intersection)),
+    ("sdiff", |execution, command| combine(execution, command, algebra::difference)),
+    ("sunionstore", |execution, command| store(execution, command, algebra::union)),
+    ("sinterstore", |execution, command| store(execution, command, intersection)),
+    ("sdiffstore", |execution, command| store(execution, command, algebra::difference)),
     ("sintercard", sintercard),
     ("sscan", sscan),
     ("quorate.setstore", setstore),
@@ -49,12 +37,7 @@ fn sadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
     let before = keys.set(key)?.map_or(0, Set::len);
-    keys.apply(key, |change| {
-        command
-            .args()
-            .skip(2)
-            .for_each(|member| change.member(member))
-    });
+    keys.apply(key, |change| command.args().skip(2).for_each(|member| change.member(member)));
     let after = keys.set(key)?.map_or(0, Set::len);
     reply.integer(after.saturating_sub(before) as i64);
     Ok(())
@@ -67,9 +50,7 @@ fn srem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let before = keys.set(key)?.map_or(0, Set::len);
     if before > 0 {
         let members = command.args().skip(2);
-        keys.apply(key, |change| {
-            members.for_each(|member| change.remove_member(member))
-        });
+        keys.apply(key, |change| members.for_each(|member| change.remove_member(member)));
     }
     let after = keys.set(key)?.map_or(0, Set::len);
     reply.integer((before - after) as i64);
@@ -81,9 +62,7 @@ fn smembers(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let set = keys.set(command.arg(1))?;
     reply.set(set.map_or(0, Set::len));
-    set.into_iter()
-        .flat_map(Set::members)
-        .for_each(|member| reply.bulk(member));
+    set.into_iter().flat_map(Set::members).for_each(|member| reply.bulk(member));
     Ok(())
 }
 
@@ -123,20 +102,15 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         None => None,
         Some(text) => {
             let count = integer(text).ok().filter(|count| *count >= 0);
-            Some(count.ok_or(CommandError::Text(
-                "value is out of range, must be positive",
-            ))?)
+            Some(count.ok_or(CommandError::Text("value is out of range, must be positive"))?)
         }
     };
     let key = command.arg(1);
     let length = keys.set(key)?.map_or(0, Set::len);
     let chosen = keys.choose(length, count.unwrap_or(1));
     let set = keys.set(key)?;
-    let members: Vec<Vec<u8>> = chosen
-        .iter()
-        .filter_map(|index| set?.member_at(*index))
-        .map(<[u8]>::to_vec)
-        .collect();
+    let members: Vec<Vec<u8>> =
+        chosen.iter().filter_map(|index| set?.member_at(*index)).map(<[u8]>::to_vec).collect();
     if count.is_some() {
         reply.set(members.len());
         members.iter().for_each(|member| reply.bulk(member));
@@ -144,11 +118,7 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.optional(members.first().map(Vec::as_slice));
     }
     if !members.is_empty() {
-        keys.apply(key, |change| {
-            members
-                .iter()
-                .for_each(|member| change.remove_member(member))
-        });
+        keys.apply(key, |change| members.iter().for_each(|member| change.remove_member(member)));
     }
     Ok(())
 }
@@ -253,15 +223,11 @@ fn replace_set<'a>(keys: &mut Keys<'_>, key: &[u8], members: impl Iterator<Item 
 /// `SINTERCARD numkeys key... [LIMIT limit]`
 fn sintercard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let count = integer(command.arg(1))
-        .ok()
-        .and_then(|count| usize::try_from(count).ok());
+    let count = integer(command.arg(1)).ok().and_then(|count| usize::try_from(count).ok());
     let count = count.filter(|count| *count > 0);
     let count = count.ok_or(CommandError::Text("numkeys should be greater than 0"))?;
     if count > command.len() - 2 {
-        return Err(CommandError::Text(
-            "Number of keys can't be greater than number of args",
-        ));
+        return Err(CommandError::Text("Number of keys can't be greater than number of args"));
     }
     let mut limit = 0;
     let mut at = 2 + count;

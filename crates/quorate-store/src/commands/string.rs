@@ -58,10 +58,7 @@ impl SetOptions {
         while let Some(word) = command.get(at) {
             let timed = options.keep_expiry || options.persist || options.expires_at.is_some();
             if let Some(time) = Time::of_option(word) {
-                let value = command
-                    .get(at + 1)
-                    .filter(|_| !timed)
-                    .ok_or(CommandError::Syntax)?;
+                let value = command.get(at + 1).filter(|_| !timed).ok_or(CommandError::Syntax)?;
                 options.expires_at = Some(expiry(time, value, wall_ms, command)?);
                 at += 1;
             } else if is_word(word, "NX") && !getex && !options.only_existing {
@@ -135,11 +132,7 @@ fn setnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn setex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let seconds = command.name()[0].eq_ignore_ascii_case(&b's');
-    let time = if seconds {
-        Time::Seconds
-    } else {
-        Time::Milliseconds
-    };
+    let time = if seconds { Time::Seconds } else { Time::Milliseconds };
     let at = expiry(time, command.arg(2), keys.wall_ms, command)?;
     keys.apply(command.arg(1), |change| {
         change.replace_text(command.arg(3));
@@ -178,11 +171,7 @@ fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     if let Some(at) = options.expires_at {
         keys.expire_at(key, at);
-    } else if options.persist
-        && keys
-            .state(key)
-            .is_some_and(|state| state.expires_at().is_some())
-    {
+    } else if options.persist && keys.state(key).is_some_and(|state| state.expires_at().is_some()) {
         keys.apply(key, |change| change.expiry(None));
     }
     Ok(())
@@ -211,9 +200,7 @@ fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn msetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     check_pairs(command)?;
-    let free = (1..command.len())
-        .step_by(2)
-        .all(|at| keys.kind(command.arg(at)).is_none());
+    let free = (1..command.len()).step_by(2).all(|at| keys.kind(command.arg(at)).is_none());
     if free {
         set_pairs(keys, command);
     }
@@ -222,18 +209,12 @@ fn msetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 fn check_pairs(command: &Command) -> Outcome {
-    if command.len().is_multiple_of(2) {
-        Err(CommandError::arity(command))
-    } else {
-        Ok(())
-    }
+    if command.len().is_multiple_of(2) { Err(CommandError::arity(command)) } else { Ok(()) }
 }
 
 fn set_pairs(keys: &mut Keys<'_>, command: &Command) {
     for at in (1..command.len()).step_by(2) {
-        keys.apply(command.arg(at), |change| {
-            change.replace_text(command.arg(at + 1))
-        });
+        keys.apply(command.arg(at), |change| change.replace_text(command.arg(at + 1)));
     }
 }
 
@@ -253,10 +234,7 @@ fn append(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// `STRLEN key`
 fn strlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let length = execution
-        .keys
-        .text(command.arg(1))?
-        .map_or(0, |value| value.len());
+    let length = execution.keys.text(command.arg(1))?.map_or(0, |value| value.len());
     execution.reply.integer(length as i64);
     Ok(())
 }
@@ -272,11 +250,7 @@ fn getrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Ok(());
     }
     let from_end = |at: i64| {
-        if at < 0 {
-            at.saturating_add(length).max(0)
-        } else {
-            at
-        }
+        if at < 0 { at.saturating_add(length).max(0) } else { at }
     };
     let (start, end) = (from_end(start), from_end(end).min(length - 1));
     if start > end || length == 0 {

@@ -57,9 +57,7 @@ fn copy(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let (source, destination) = (command.arg(1), command.arg(2));
     let replace = copy_replaces(command)?;
     if source == destination {
-        return Err(CommandError::Text(
-            "source and destination objects are the same",
-        ));
+        return Err(CommandError::Text("source and destination objects are the same"));
     }
     let Some(value) = visible_value(keys, source) else {
         reply.integer(0);

@@ -35,22 +35,14 @@ pub(super) struct MemberScan<'a> {
 
 impl<'a> MemberScan<'a> {
     pub(super) fn parse(command: &'a Command) -> Result<Self, CommandError> {
-        let after = std::str::from_utf8(command.arg(2))
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
         let after = after.ok_or(CommandError::Text("invalid cursor"))?;
-        let mut scan = Self {
-            after,
-            count: 10,
-            pattern: None,
-        };
+        let mut scan = Self { after, count: 10, pattern: None };
         let mut at = 3;
         while let Some(word) = command.get(at) {
             let value = command.get(at + 1).ok_or(CommandError::Syntax)?;
             if is_word(word, "COUNT") {
-                let count = usize::try_from(integer(value)?)
-                    .ok()
-                    .filter(|count| *count > 0);
+                let count = usize::try_from(integer(value)?).ok().filter(|count| *count > 0);
                 scan.count = count.ok_or(CommandError::Syntax)?;
             } else if is_word(word, "MATCH") {
                 scan.pattern = Some(value);
@@ -69,11 +61,7 @@ impl<'a> MemberScan<'a> {
         items: impl Iterator<Item = T>,
         name: impl for<'t> Fn(&'t T) -> &'t [u8],
     ) -> (Vec<T>, u64) {
-        let limit = if length <= WHOLE_SCAN_MAX {
-            length
-        } else {
-            self.count
-        };
+        let limit = if length <= WHOLE_SCAN_MAX { length } else { self.count };
         let placed = items.map(|item| (position(name(&item)), item));
         let (mut chunk, next) = next_chunk(placed, self.after, limit);
         if let Some(pattern) = self.pattern {
@@ -87,9 +75,7 @@ impl<'a> MemberScan<'a> {
 fn run(command: &Command) -> Result<impl Iterator<Item = Slot> + use<>, CommandError> {
     let slot = |at: usize| {
         let number = parse_integer(command.arg(at)).and_then(|number| u16::try_from(number).ok());
-        number
-            .filter(|number| *number < SLOTS)
-            .ok_or(CommandError::Text("no such slot"))
+        number.filter(|number| *number < SLOTS).ok_or(CommandError::Text("no such slot"))
     };
     Ok((slot(1)?..=slot(2)?).filter_map(Slot::new))
 }
@@ -122,8 +108,7 @@ fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let number = |at: usize| {
         let text = std::str::from_utf8(command.arg(at)).ok();
-        text.and_then(|text| text.parse::<u64>().ok())
-            .ok_or(CommandError::NotInteger)
+        text.and_then(|text| text.parse::<u64>().ok()).ok_or(CommandError::NotInteger)
     };
     let (mut after, limit) = (number(3)?, number(4)? as usize);
     let (pattern, kind) = (command.arg(5), command.arg(6));
@@ -135,11 +120,7 @@ fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         let here = visible_keys(keys, slot).map(|key| (position(key), key));
         let (chunk, next) = next_chunk(here, after, limit.saturating_sub(looked_at));
         looked_at += chunk.len();
-        found.extend(
-            chunk
-                .into_iter()
-                .filter(|key| wanted(keys, slot, key, pattern, kind)),
-        );
+        found.extend(chunk.into_iter().filter(|key| wanted(keys, slot, key, pattern, kind)));
         after = 0;
         if next != 0 {
             cursor = next * u64::from(SLOTS) + u64::from(slot.number());
@@ -158,10 +139,7 @@ fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 fn wanted(keys: &Keys<'_>, slot: Slot, key: &[u8], pattern: &[u8], kind: &[u8]) -> bool {
     let kind_fits = || {
-        let found = keys
-            .store
-            .raw_state(slot, key)
-            .and_then(|state| state.kind());
+        let found = keys.store.raw_state(slot, key).and_then(|state| state.kind());
         found.is_some_and(|found| kind.eq_ignore_ascii_case(found.name().as_bytes()))
     };
     (pattern.is_empty() || glob::matches(pattern, key)) && (kind.is_empty() || kind_fits())
@@ -170,9 +148,8 @@ fn wanted(keys: &Keys<'_>, slot: Slot, key: &[u8], pattern: &[u8], kind: &[u8]) 
 /// `quorate.randomkey first last`
 fn random_key(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let slots: Vec<Slot> = run(command)?
-        .filter(|slot| keys.store.keys_in_slot(*slot) > 0)
-        .collect();
+    let slots: Vec<Slot> =
+        run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0).collect();
     if slots.is_empty() {
         reply.null();
         return Ok(());
@@ -180,15 +157,10 @@ fn random_key(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     // A random slot first; the next ones only where all of its keys are past their expiry.
     let start = keys.store.random.below(slots.len());
     let pick = keys.store.random.next() as usize;
-    let key = slots
-        .iter()
-        .cycle()
-        .skip(start)
-        .take(slots.len())
-        .find_map(|slot| {
-            let visible: Vec<&[u8]> = visible_keys(keys, *slot).collect();
-            (!visible.is_empty()).then(|| visible[pick % visible.len()])
-        });
+    let key = slots.iter().cycle().skip(start).take(slots.len()).find_map(|slot| {
+        let visible: Vec<&[u8]> = visible_keys(keys, *slot).collect();
+        (!visible.is_empty()).then(|| visible[pick % visible.len()])
+    });
     reply.optional(key);
     Ok(())
 }

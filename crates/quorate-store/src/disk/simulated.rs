@@ -77,11 +77,7 @@ impl SimulatedDisk {
     /// The files, in order of their paths, with their lengths.
     pub fn files(&self) -> Vec<(PathBuf, usize)> {
         let inner = self.lock();
-        inner
-            .files
-            .iter()
-            .map(|(path, contents)| (path.clone(), contents.now.len()))
-            .collect()
+        inner.files.iter().map(|(path, contents)| (path.clone(), contents.now.len())).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -92,18 +88,12 @@ impl SimulatedDisk {
 impl Disk for SimulatedDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.lock().files.entry(path.to_owned()).or_default();
-        Ok(Arc::new(SimulatedFile {
-            disk: self.clone(),
-            path: path.to_owned(),
-        }))
+        Ok(Arc::new(SimulatedFile { disk: self.clone(), path: path.to_owned() }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let inner = self.lock();
-        let inside = inner
-            .files
-            .keys()
-            .filter(|path| path.parent() == Some(directory));
+        let inside = inner.files.keys().filter(|path| path.parent() == Some(directory));
         let names = inside.filter_map(|path| path.file_name()?.to_str());
         Ok(names.map(str::to_owned).collect())
     }
@@ -119,29 +109,16 @@ impl Disk for SimulatedDisk {
 
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let (now, durable) = (contents.to_vec(), contents.to_vec());
-        self.lock().files.insert(
-            path.to_owned(),
-            Contents {
-                now,
-                durable,
-                last_write: 0,
-            },
-        );
+        self.lock().files.insert(path.to_owned(), Contents { now, durable, last_write: 0 });
         Ok(())
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
-        Ok(self
-            .lock()
-            .files
-            .get(path)
-            .map(|contents| contents.now.clone()))
+        Ok(self.lock().files.get(path).map(|contents| contents.now.clone()))
     }
 
     fn remove_directory(&self, directory: &Path) -> io::Result<()> {
-        self.lock()
-            .files
-            .retain(|path, _| !path.starts_with(directory));
+        self.lock().files.retain(|path, _| !path.starts_with(directory));
         Ok(())
     }
 
@@ -167,20 +144,12 @@ struct SimulatedFile {
 impl SimulatedFile {
     fn with<T>(&self, act: impl FnOnce(&mut Contents) -> T) -> io::Result<T> {
         let mut inner = self.disk.lock();
-        inner
-            .files
-            .get_mut(&self.path)
-            .map(act)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        inner.files.get_mut(&self.path).map(act).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn grow(&self, length: usize) -> io::Result<()> {
         let mut inner = self.disk.lock();
-        let used: u64 = inner
-            .files
-            .values()
-            .map(|contents| contents.now.len() as u64)
-            .sum();
+        let used: u64 = inner.files.values().map(|contents| contents.now.len() as u64).sum();
         let capacity = inner.capacity.unwrap_or(u64::MAX);
         let Some(contents) = inner.files.get_mut(&self.path) else {
             return Err(io::ErrorKind::NotFound.into());

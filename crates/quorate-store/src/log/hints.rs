@@ -44,32 +44,20 @@ impl HintLog {
         log_id: u64,
         bytes_max: u64,
     ) -> io::Result<Self> {
-        let options = LogOptions {
-            log_id,
-            segment_bytes: SEGMENT_BYTES,
-        };
+        let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES };
         let mut first = None;
         let (log, _recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
             first.get_or_insert(sequence);
         })?;
         let acknowledged = first.unwrap_or(log.written() + 1) - 1;
-        Ok(Self {
-            log,
-            bytes_max,
-            acknowledged,
-            read: acknowledged,
-            cursor: (0, 0),
-        })
+        Ok(Self { log, bytes_max, acknowledged, read: acknowledged, cursor: (0, 0) })
     }
 
     /// Adds a hint at the end. It is handed to the operating system by [`HintLog::write`].
     pub fn append(&mut self, payload: impl FnOnce(&mut Vec<u8>)) -> Result<(), HintsFull> {
         let bytes = self.log.bytes();
         if bytes > self.bytes_max {
-            return Err(HintsFull {
-                bytes,
-                bytes_max: self.bytes_max,
-            });
+            return Err(HintsFull { bytes, bytes_max: self.bytes_max });
         }
         self.log.append(payload);
         Ok(())
@@ -106,28 +94,15 @@ impl HintLog {
         let mut bytes = 0;
         while bytes < bytes_max && self.read < self.log.written() {
             let (number, offset) = self.cursor;
-            let Some(segment) = self
-                .log
-                .segments
-                .iter()
-                .find(|segment| segment.number >= number)
+            let Some(segment) = self.log.segments.iter().find(|segment| segment.number >= number)
             else {
                 break;
             };
-            let offset = if segment.number == number {
-                offset
-            } else {
-                SEGMENT_HEADER as u64
-            };
+            let offset = if segment.number == number { offset } else { SEGMENT_HEADER as u64 };
             let number = segment.number;
             let mut window = Window::between(Arc::clone(&segment.file), offset, segment.end);
             while bytes < bytes_max {
-                let Found::Record {
-                    sequence,
-                    payload,
-                    length,
-                } = window.record()?
-                else {
+                let Found::Record { sequence, payload, length } = window.record()? else {
                     break;
                 };
                 if sequence > self.read {
@@ -138,16 +113,9 @@ impl HintLog {
                 window.advance(length);
             }
             let ended = bytes < bytes_max;
-            let is_active = self
-                .log
-                .segments
-                .back()
-                .is_some_and(|last| last.number == number);
-            self.cursor = if ended && !is_active {
-                (number + 1, 0)
-            } else {
-                (number, window.offset())
-            };
+            let is_active = self.log.segments.back().is_some_and(|last| last.number == number);
+            self.cursor =
+                if ended && !is_active { (number + 1, 0) } else { (number, window.offset()) };
             if ended && is_active {
                 break;
             }
@@ -186,9 +154,7 @@ mod tests {
 
     fn fill(hints: &mut HintLog, numbers: std::ops::Range<u32>) {
         for number in numbers {
-            hints
-                .append(|out| out.extend_from_slice(&number.to_le_bytes()))
-                .expect("room");
+            hints.append(|out| out.extend_from_slice(&number.to_le_bytes())).expect("room");
         }
         hints.write().expect("written");
     }
@@ -220,10 +186,7 @@ mod tests {
         hints.acknowledge(batch[3].0).expect("acknowledged");
         assert_eq!(hints.pending(), 6);
         hints.rewind();
-        assert_eq!(
-            numbers(&hints.read(1000).expect("reads")),
-            [4, 5, 6, 7, 8, 9]
-        );
+        assert_eq!(numbers(&hints.read(1000).expect("reads")), [4, 5, 6, 7, 8, 9]);
         // After a restart nothing is lost; what was acknowledged may come again.
         let mut hints = open(&disk);
         let again = numbers(&hints.read(1000).expect("reads"));
@@ -235,9 +198,7 @@ mod tests {
         let disk = SimulatedDisk::new();
         let mut hints = open(&disk);
         for _ in 0..12 {
-            hints
-                .append(|out| out.resize(out.len() + (1 << 20), 7))
-                .expect("room");
+            hints.append(|out| out.resize(out.len() + (1 << 20), 7)).expect("room");
             hints.write().expect("written");
         }
         assert!(hints.bytes() > 12 << 20);

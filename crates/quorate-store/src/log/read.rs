@@ -23,24 +23,12 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
         let length = file.length()?;
-        Ok(Self {
-            file,
-            buffer: Vec::new(),
-            start: 0,
-            base: 0,
-            length,
-        })
+        Ok(Self { file, buffer: Vec::new(), start: 0, base: 0, length })
     }
 
     /// A window on the bytes from `offset` up to `end`.
     pub(super) fn between(file: Arc<dyn DiskFile>, offset: u64, end: u64) -> Self {
-        Self {
-            file,
-            buffer: Vec::new(),
-            start: 0,
-            base: offset,
-            length: end,
-        }
+        Self { file, buffer: Vec::new(), start: 0, base: offset, length: end }
     }
 
     /// Offset in the file of the next byte.
@@ -102,10 +90,7 @@ impl Window {
     pub(super) fn used_length(&mut self) -> io::Result<u64> {
         let offset = self.offset();
         let rest = self.rest()?;
-        let used = rest
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |at| at + 1);
+        let used = rest.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
         Ok(offset + used as u64)
     }
 

@@ -40,16 +40,8 @@ pub struct Damage {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            segment,
-            offset,
-            first,
-            next,
-        } = self;
-        write!(
-            f,
-            "segment {segment} at byte {offset}: records from {first}"
-        )?;
+        let Self { segment, offset, first, next } = self;
+        write!(f, "segment {segment} at byte {offset}: records from {first}")?;
         match next {
             Some(next) => write!(f, " up to {} are unreadable", next - 1),
             None => write!(f, " on are missing"),
@@ -65,11 +57,8 @@ pub(super) fn recover(
     superblock: Option<Superblock>,
     mut each: impl FnMut(Sequence, &[u8]),
 ) -> io::Result<(VecDeque<Segment>, Recovery)> {
-    let mut numbers: Vec<u64> = disk
-        .list(directory)?
-        .iter()
-        .filter_map(|name| number_of(name))
-        .collect();
+    let mut numbers: Vec<u64> =
+        disk.list(directory)?.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
     let mut recovery = Recovery::default();
     let mut segments = VecDeque::new();
@@ -102,19 +91,11 @@ pub(super) fn recover(
             }
         }
         let first = header.map_or(recovery.last, |header| header.first);
-        segments.push_back(Segment {
-            number,
-            first,
-            file,
-            end,
-            allocated: end,
-        });
+        segments.push_back(Segment { number, first, file, end, allocated: end });
     }
     if recovery.last < synced && recovery.damages.iter().all(|damage| damage.next.is_some()) {
         recovery.damages.push(Damage {
-            segment: numbers
-                .last()
-                .map_or_else(|| "(none)".into(), |number| file_name(*number)),
+            segment: numbers.last().map_or_else(|| "(none)".into(), |number| file_name(*number)),
             offset: 0,
             first: recovery.last + 1,
             next: None,
@@ -153,11 +134,9 @@ impl SegmentReader<'_> {
     fn records(&mut self, each: &mut impl FnMut(Sequence, &[u8])) -> io::Result<u64> {
         loop {
             let (sequence, length) = match self.window.record()? {
-                Found::Record {
-                    sequence,
-                    payload,
-                    length,
-                } if sequence == self.recovery.last + 1 => {
+                Found::Record { sequence, payload, length }
+                    if sequence == self.recovery.last + 1 =>
+                {
                     each(sequence, payload);
                     (sequence, length)
                 }
@@ -218,11 +197,7 @@ impl SegmentReader<'_> {
     fn note_gap(&mut self, first: Sequence) {
         let expected = self.recovery.last + 1;
         if self.recovery.records > 0 && first > expected {
-            let already = self
-                .recovery
-                .damages
-                .last_mut()
-                .filter(|damage| damage.next.is_none());
+            let already = self.recovery.damages.last_mut().filter(|damage| damage.next.is_none());
             match already {
                 Some(damage) => damage.next = Some(first),
                 None => self.recovery.damages.push(Damage {

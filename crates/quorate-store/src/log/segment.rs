@@ -31,10 +31,7 @@ impl Header {
         let intact = u32_at(bytes, 24) == crc32c::crc32c(&bytes[..24])
             && bytes[..4] == SEGMENT_MAGIC
             && u32_at(bytes, 4) == VERSION;
-        intact.then(|| Self {
-            log_id: u64_at(bytes, 8),
-            first: u64_at(bytes, 16),
-        })
+        intact.then(|| Self { log_id: u64_at(bytes, 8), first: u64_at(bytes, 16) })
     }
 }
 
@@ -43,9 +40,7 @@ pub(super) fn file_name(number: u64) -> String {
 }
 
 pub(super) fn number_of(file_name: &str) -> Option<u64> {
-    let digits = file_name
-        .strip_suffix(".log")
-        .filter(|digits| digits.len() == 16)?;
+    let digits = file_name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok()
 }
 
@@ -70,11 +65,7 @@ pub(super) fn encode_record(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
     /// A whole record.
-    Record {
-        sequence: Sequence,
-        payload: &'a [u8],
-        length: usize,
-    },
+    Record { sequence: Sequence, payload: &'a [u8], length: usize },
     /// A length of zero, or nothing: the segment ends here.
     End,
     /// The start of what may be a record of this many bytes.
@@ -86,19 +77,11 @@ pub(super) enum Found<'a> {
 pub(super) fn read_record(bytes: &[u8]) -> Found<'_> {
     let Some(header) = bytes.first_chunk::<RECORD_HEADER>() else {
         let blank = bytes.iter().all(|byte| *byte == 0);
-        return if blank {
-            Found::End
-        } else {
-            Found::Partial(RECORD_HEADER)
-        };
+        return if blank { Found::End } else { Found::Partial(RECORD_HEADER) };
     };
     let length = u32_at(header, 0) as usize;
     if length == 0 {
-        return if *header == [0; RECORD_HEADER] {
-            Found::End
-        } else {
-            Found::Damaged
-        };
+        return if *header == [0; RECORD_HEADER] { Found::End } else { Found::Damaged };
     }
     let whole = RECORD_HEADER + length;
     let Some(record) = bytes.get(..whole) else {
@@ -107,11 +90,7 @@ pub(super) fn read_record(bytes: &[u8]) -> Found<'_> {
     if record_checksum(record) != u32_at(header, 4) {
         return Found::Damaged;
     }
-    Found::Record {
-        sequence: u64_at(header, 8),
-        payload: &record[RECORD_HEADER..],
-        length: whole,
-    }
+    Found::Record { sequence: u64_at(header, 8), payload: &record[RECORD_HEADER..], length: whole }
 }
 
 fn record_checksum(record: &[u8]) -> u32 {
@@ -119,19 +98,11 @@ fn record_checksum(record: &[u8]) -> u32 {
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(
-        *bytes[at..]
-            .first_chunk()
-            .expect("invariant: fields lie inside"),
-    )
+    u32::from_le_bytes(*bytes[at..].first_chunk().expect("invariant: fields lie inside"))
 }
 
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(
-        *bytes[at..]
-            .first_chunk()
-            .expect("invariant: fields lie inside"),
-    )
+    u64::from_le_bytes(*bytes[at..].first_chunk().expect("invariant: fields lie inside"))
 }
 
 #[cfg(test)]
@@ -140,15 +111,8 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        let header = Header {
-            log_id: 1,
-            first: 2,
-        }
-        .encode();
-        assert_eq!(
-            header[..24],
-            *b"QRLG\x01\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0"
-        );
+        let header = Header { log_id: 1, first: 2 }.encode();
+        assert_eq!(header[..24], *b"QRLG\x01\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0");
         let mut record = Vec::new();
         encode_record(&mut record, 3, |out| out.extend_from_slice(b"123456789"));
         assert_eq!(record[..4], [9, 0, 0, 0]);
@@ -162,19 +126,13 @@ mod tests {
         let mut record = Vec::new();
         encode_record(&mut record, 3, |out| out.extend_from_slice(b"payload"));
         for cut in 1..record.len() {
-            assert!(
-                matches!(read_record(&record[..cut]), Found::Partial(_)),
-                "cut at {cut}"
-            );
+            assert!(matches!(read_record(&record[..cut]), Found::Partial(_)), "cut at {cut}");
         }
         for bit in 0..record.len() * 8 {
             let mut spoilt = record.clone();
             spoilt[bit / 8] ^= 1 << (bit % 8);
             let found = read_record(&spoilt);
-            assert!(
-                !matches!(found, Found::Record { .. } | Found::End),
-                "bit {bit}"
-            );
+            assert!(!matches!(found, Found::Record { .. } | Found::End), "bit {bit}");
         }
     }
 }

@@ -84,22 +84,12 @@ mod tests {
         let disk = SimulatedDisk::new();
         let directory = Path::new("/log");
         let file = Superblock::open(&disk, directory).expect("opens");
-        let at = |generation, synced| Superblock {
-            log_id: 5,
-            generation,
-            synced,
-        };
+        let at = |generation, synced| Superblock { log_id: 5, generation, synced };
         assert_eq!(Superblock::read(&disk, directory).expect("reads"), None);
         at(1, 10).write(&*file).expect("writes");
         at(2, 20).write(&*file).expect("writes");
-        assert_eq!(
-            Superblock::read(&disk, directory).expect("reads"),
-            Some(at(2, 20))
-        );
+        assert_eq!(Superblock::read(&disk, directory).expect("reads"), Some(at(2, 20)));
         disk.flip_bit(&directory.join(FILE_NAME), 8 * 24);
-        assert_eq!(
-            Superblock::read(&disk, directory).expect("reads"),
-            Some(at(1, 10))
-        );
+        assert_eq!(Superblock::read(&disk, directory).expect("reads"), Some(at(1, 10)));
     }
 }

@@ -102,9 +102,7 @@ impl SegmentLog {
             recovery::recover(&*disk, directory, options.log_id, superblock, each)?;
         let newest = segments.back().map_or(0, |segment| segment.number);
         // Never reuse a sequence that was once synced, even when its record is lost.
-        let last = recovery
-            .last
-            .max(superblock.map_or(0, |block| block.synced));
+        let last = recovery.last.max(superblock.map_or(0, |block| block.synced));
         let mut log = Self {
             superblock: Superblock::open(&*disk, directory)?,
             disk,
@@ -124,11 +122,7 @@ impl SegmentLog {
         };
         log.bytes_since_checkpoint = log.bytes();
         // What a process wrote before it was killed may not be durable yet.
-        log.unsynced = log
-            .segments
-            .iter()
-            .map(|segment| Arc::clone(&segment.file))
-            .collect();
+        log.unsynced = log.segments.iter().map(|segment| Arc::clone(&segment.file)).collect();
         log.start_segment(newest + 1, 0)?;
         Ok((log, recovery))
     }
@@ -137,9 +131,7 @@ impl SegmentLog {
     /// `bytes`/16. To be called before a change is made that the log must hold.
     pub fn reserve(&mut self, bytes: usize) -> Result<(), LogError> {
         if self.failed {
-            return Err(LogError::Failed(io::Error::other(
-                "an earlier write or sync failed",
-            )));
+            return Err(LogError::Failed(io::Error::other("an earlier write or sync failed")));
         }
         let wanted = (2 * bytes + RECORD_HEADER) as u64;
         let active = self.active();
@@ -170,9 +162,7 @@ impl SegmentLog {
             return Ok(());
         }
         if self.failed {
-            return Err(LogError::Failed(io::Error::other(
-                "an earlier write or sync failed",
-            )));
+            return Err(LogError::Failed(io::Error::other("an earlier write or sync failed")));
         }
         let length = self.buffer.len() as u64;
         let active = self.active();
@@ -191,17 +181,10 @@ impl SegmentLog {
             self.failed = true;
             return Err(LogError::Failed(error));
         }
-        let active = self
-            .segments
-            .back_mut()
-            .expect("invariant: one segment is open");
+        let active = self.segments.back_mut().expect("invariant: one segment is open");
         active.end += length;
         let file = &active.file;
-        if !self
-            .unsynced
-            .last()
-            .is_some_and(|last| Arc::ptr_eq(last, file))
-        {
+        if !self.unsynced.last().is_some_and(|last| Arc::ptr_eq(last, file)) {
             self.unsynced.push(Arc::clone(file));
         }
         self.written = self.next - 1;
@@ -269,9 +252,7 @@ impl SegmentLog {
         let number = self.active().number + 1;
         self.start_segment(number, 0).map_err(LogError::Full)?;
         self.bytes_since_checkpoint = 0;
-        Ok(Checkpoint {
-            first_segment: number,
-        })
+        Ok(Checkpoint { first_segment: number })
     }
 
     /// Ends a checkpoint: the segments before it are dropped as soon as it is durable.
@@ -327,19 +308,14 @@ impl SegmentLog {
         let Some(segment) = self.segments.pop_front() else {
             return;
         };
-        self.unsynced
-            .retain(|file| !Arc::ptr_eq(file, &segment.file));
+        self.unsynced.retain(|file| !Arc::ptr_eq(file, &segment.file));
         // A segment that cannot be removed is merged once more at the next start, which is
         // harmless, and removed by the next checkpoint.
-        let _ = self
-            .disk
-            .remove(&self.directory.join(file_name(segment.number)));
+        let _ = self.disk.remove(&self.directory.join(file_name(segment.number)));
     }
 
     fn active(&self) -> &Segment {
-        self.segments
-            .back()
-            .expect("invariant: one segment is open")
+        self.segments.back().expect("invariant: one segment is open")
     }
 
     /// Starts the next segment with room for `payload` bytes. Nothing changes on an error.
@@ -361,29 +337,15 @@ impl SegmentLog {
 
     fn create_segment(&self, number: u64, first: Sequence, payload: u64) -> io::Result<Segment> {
         let path = self.directory.join(file_name(number));
-        let allocated = self
-            .options
-            .segment_bytes
-            .max(payload + SEGMENT_HEADER as u64);
+        let allocated = self.options.segment_bytes.max(payload + SEGMENT_HEADER as u64);
         let file = self.disk.open(&path)?;
-        let header = Header {
-            log_id: self.options.log_id,
-            first,
-        };
-        let made = file
-            .allocate(allocated)
-            .and_then(|()| file.write_at(&header.encode(), 0));
+        let header = Header { log_id: self.options.log_id, first };
+        let made = file.allocate(allocated).and_then(|()| file.write_at(&header.encode(), 0));
         if let Err(error) = made {
             let _ = self.disk.remove(&path);
             return Err(error);
         }
-        Ok(Segment {
-            number,
-            first,
-            file,
-            end: SEGMENT_HEADER as u64,
-            allocated,
-        })
+        Ok(Segment { number, first, file, end: SEGMENT_HEADER as u64, allocated })
     }
 
     /// Gives back the space that the current segment did not need.

@@ -3,13 +3,7 @@
 //! It has its own links, so that forming and sealing a cluster never waits behind data, and it is
 //! the only one that writes the node's identity to disk.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
@@ -26,7 +20,11 @@ use super::{
     mailbox::Mailbox,
     shard_loop::{Directory, WAKE},
 };
-use crate::{identity::Identity, limits::READ_BUFFER_LENGTH, shard::{Mail, Now}};
+use crate::{
+    identity::Identity,
+    limits::READ_BUFFER_LENGTH,
+    shard::{Mail, Now},
+};
 
 /// The shard number that membership links carry in their introduction.
 pub(crate) const CONTROL_SHARD: u16 = u16::MAX;
@@ -102,9 +100,10 @@ impl Control {
         loop {
             let now = self.clock.now();
             self.service(now)?;
-            let wait = self.membership.poll_timeout().map_or(Duration::from_secs(1), |at| {
-                at.since(now.monotonic)
-            });
+            let wait = self
+                .membership
+                .poll_timeout()
+                .map_or(Duration::from_secs(1), |at| at.since(now.monotonic));
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -271,10 +270,11 @@ impl Control {
         use std::net::ToSocketAddrs as _;
         let resolved: Option<SocketAddr> =
             address.to_socket_addrs().ok().and_then(|mut found| found.next());
-        let key = resolved.and_then(|address| TcpStream::connect(address).ok()).and_then(|socket| {
-            let direction = Direction::Outgoing { connecting: true };
-            self.register(Connection::new(socket), direction, Some(link))
-        });
+        let key =
+            resolved.and_then(|address| TcpStream::connect(address).ok()).and_then(|socket| {
+                let direction = Direction::Outgoing { connecting: true };
+                self.register(Connection::new(socket), direction, Some(link))
+            });
         match key {
             Some(key) => {
                 self.outgoing.insert(link.0, key);

@@ -1,9 +1,9 @@
 //! The edges: sockets, clocks and threads around the state machines.
 
 pub(crate) mod clock;
+mod connection;
 pub(crate) mod control;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
-mod connection;
 pub(crate) mod shard_loop;
 pub(crate) mod syncer;

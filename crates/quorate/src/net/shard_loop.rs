@@ -22,11 +22,7 @@ use quorate_cluster::{
     membership::{DialerOutput, LinkId},
     time::Instant,
 };
-use quorate_proto::{
-    frame,
-    message::Message,
-    resp::reply,
-};
+use quorate_proto::{frame, message::Message, resp::reply};
 use slab::Slab;
 
 use super::{

@@ -18,9 +18,7 @@ use super::{Shard, session_commands::write_help};
 /// The port that cluster clients see as the bus port.
 fn split_address(address: &str) -> (&str, i64) {
     match address.rsplit_once(':') {
-        Some((host, port)) => {
-            (host.trim_matches(['[', ']']), port.parse().unwrap_or_default())
-        }
+        Some((host, port)) => (host.trim_matches(['[', ']']), port.parse().unwrap_or_default()),
         None => (address, 0),
     }
 }

@@ -13,8 +13,7 @@ use super::job::{Piece, Plan, Step, bulk, elements, first_error, integer};
 /// The plan of a command whose keys are in different slots, or `None` when it has none.
 pub(crate) fn plan(command: &Command, resp3: bool) -> Option<Box<dyn Plan>> {
     let name = command.name().to_ascii_uppercase();
-    let arguments: Vec<Bytes> =
-        command.args().skip(1).map(Bytes::copy_from_slice).collect();
+    let arguments: Vec<Bytes> = command.args().skip(1).map(Bytes::copy_from_slice).collect();
     Some(match name.as_slice() {
         b"SUNION" => Combine::boxed(Operation::Union, Target::Client { resp3 }, &arguments),
         b"SINTER" => Combine::boxed(Operation::Intersection, Target::Client { resp3 }, &arguments),
@@ -363,10 +362,8 @@ mod tests {
 
     #[test]
     fn copy_keeps_its_source_and_respects_the_destination() {
-        let script: &[&[(&str, &'static str)]] = &[
-            &[("quorate.export a", "$1\r\ns\r\n")],
-            &[("quorate.install b s NX", ":0\r\n")],
-        ];
+        let script: &[&[(&str, &'static str)]] =
+            &[&[("quorate.export a", "$1\r\ns\r\n")], &[("quorate.install b s NX", ":0\r\n")]];
         assert_eq!(run(&["COPY", "a", "b"], script), ":0\r\n");
     }
 

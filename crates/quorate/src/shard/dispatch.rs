@@ -120,10 +120,10 @@ impl Shard {
         }
         let pairs = matches!(spec.name, "mset" | "msetnx");
         if pairs && command.len().is_multiple_of(2) {
-            return self.refuse(key, format_args!(
-                "ERR wrong number of arguments for '{}' command",
-                spec.name
-            ));
+            return self.refuse(
+                key,
+                format_args!("ERR wrong number of arguments for '{}' command", spec.name),
+            );
         }
         let resp3 = self.sessions[key].resp3;
         let plan: Option<Box<dyn Plan>> = match spec.routing {
@@ -176,15 +176,12 @@ impl Shard {
         let session = &mut self.sessions[key];
         let resp3 = session.resp3;
         let storage = &mut self.storage;
-        let execute = |out: &mut Vec<u8>| {
-            match storage.execute_into(slot, command, resp3, writes, out) {
+        let execute =
+            |out: &mut Vec<u8>| match storage.execute_into(slot, command, resp3, writes, out) {
                 Ok(Durability::Now | Durability::At(_)) => {}
-                Err(rejection) => ReplyWriter::new(out, resp3).error(format_args!(
-                    "MISCONF {}; nothing was done",
-                    rejection.text
-                )),
-            }
-        };
+                Err(rejection) => ReplyWriter::new(out, resp3)
+                    .error(format_args!("MISCONF {}; nothing was done", rejection.text)),
+            };
         session.replies.push(execute);
     }
 
@@ -246,7 +243,8 @@ impl Shard {
             },
             _ => {
                 let mode = command.get(1).unwrap_or(b"SYNC");
-                let known = mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC");
+                let known =
+                    mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC");
                 if !known || command.len() > 2 {
                     return self.refuse(key, "ERR syntax error");
                 }
@@ -322,14 +320,13 @@ struct ScanArguments {
 fn parse_scan(command: &Command) -> Result<ScanArguments, &'static str> {
     let cursor = std::str::from_utf8(command.arg(1)).ok().and_then(|text| text.parse().ok());
     let cursor = walk::Cursor::from_number(cursor.ok_or("ERR invalid cursor")?);
-    let mut scan =
-        ScanArguments { cursor, count: 10, pattern: Bytes::new(), kind: Bytes::new() };
+    let mut scan = ScanArguments { cursor, count: 10, pattern: Bytes::new(), kind: Bytes::new() };
     let mut at = 2;
     while let Some(word) = command.get(at) {
         let value = command.get(at + 1).ok_or("ERR syntax error")?;
         if word.eq_ignore_ascii_case(b"COUNT") {
-            let count = parse_integer(value)
-                .ok_or("ERR value is not an integer or out of range")?;
+            let count =
+                parse_integer(value).ok_or("ERR value is not an integer or out of range")?;
             scan.count =
                 usize::try_from(count).ok().filter(|count| *count > 0).ok_or("ERR syntax error")?;
         } else if word.eq_ignore_ascii_case(b"MATCH") {

@@ -41,60 +41,75 @@ impl Shard {
         let memory = resident_bytes();
         let number = |value: u64| value.to_string();
         vec![
-            ("Server", vec![
-                ("redis_version", "7.0.15".into()),
-                ("quorate_version", env!("CARGO_PKG_VERSION").into()),
-                ("redis_mode", "standalone".into()),
-                ("os", std::env::consts::OS.into()),
-                ("process_id", std::process::id().to_string()),
-                ("run_id", me.id.to_cluster_id()),
-                ("tcp_port", settings.listen.port().to_string()),
-                ("uptime_in_seconds", number(uptime)),
-                ("shards", settings.shards.to_string()),
-            ]),
-            ("Clients", vec![
-                ("connected_clients", number(total.clients)),
-                ("maxclients", limits::SESSIONS_MAX.to_string()),
-            ]),
-            ("Memory", vec![
-                ("used_memory", number(memory)),
-                ("used_memory_rss", number(memory)),
-                ("maxmemory", "0".into()),
-            ]),
-            ("Persistence", vec![
-                ("loading", "0".into()),
-                ("aof_enabled", u64::from(settings.data_dir.is_some()).to_string()),
-                ("aof_current_size", number(total.log_bytes)),
-                ("sync_policy", settings.sync.name().into()),
-                ("log_failed", u64::from(total.failed).to_string()),
-            ]),
-            ("Stats", vec![
-                ("total_commands_processed", number(total.commands)),
-                ("expired_keys", number(total.expired)),
-                ("operations_in_flight", number(total.in_flight)),
-            ]),
-            ("Replication", vec![
-                ("role", "master".into()),
-                ("connected_slaves", "0".into()),
-            ]),
+            (
+                "Server",
+                vec![
+                    ("redis_version", "7.0.15".into()),
+                    ("quorate_version", env!("CARGO_PKG_VERSION").into()),
+                    ("redis_mode", "standalone".into()),
+                    ("os", std::env::consts::OS.into()),
+                    ("process_id", std::process::id().to_string()),
+                    ("run_id", me.id.to_cluster_id()),
+                    ("tcp_port", settings.listen.port().to_string()),
+                    ("uptime_in_seconds", number(uptime)),
+                    ("shards", settings.shards.to_string()),
+                ],
+            ),
+            (
+                "Clients",
+                vec![
+                    ("connected_clients", number(total.clients)),
+                    ("maxclients", limits::SESSIONS_MAX.to_string()),
+                ],
+            ),
+            (
+                "Memory",
+                vec![
+                    ("used_memory", number(memory)),
+                    ("used_memory_rss", number(memory)),
+                    ("maxmemory", "0".into()),
+                ],
+            ),
+            (
+                "Persistence",
+                vec![
+                    ("loading", "0".into()),
+                    ("aof_enabled", u64::from(settings.data_dir.is_some()).to_string()),
+                    ("aof_current_size", number(total.log_bytes)),
+                    ("sync_policy", settings.sync.name().into()),
+                    ("log_failed", u64::from(total.failed).to_string()),
+                ],
+            ),
+            (
+                "Stats",
+                vec![
+                    ("total_commands_processed", number(total.commands)),
+                    ("expired_keys", number(total.expired)),
+                    ("operations_in_flight", number(total.in_flight)),
+                ],
+            ),
+            ("Replication", vec![("role", "master".into()), ("connected_slaves", "0".into())]),
             ("Cluster", vec![("cluster_enabled", "1".into())]),
-            ("Quorate", vec![
-                ("node_name", me.name.clone()),
-                ("cluster_name", settings.cluster.clone()),
-                ("datacentre", me.datacentre.clone()),
-                ("rack", me.rack.clone()),
-                ("epoch", number(topology.epoch())),
-                ("sealed", u64::from(topology.sealed()).to_string()),
-                ("ready", u64::from(total.ready).to_string()),
-                ("members", topology.len().to_string()),
-                ("peers_up", up.to_string()),
-                ("hints_pending", number(hints)),
-                ("hint_bytes", number(total.hint_bytes)),
-            ]),
-            ("Keyspace", vec![(
-                "db0",
-                format!("keys={},expires={},avg_ttl=0", total.keys, total.expiring),
-            )]),
+            (
+                "Quorate",
+                vec![
+                    ("node_name", me.name.clone()),
+                    ("cluster_name", settings.cluster.clone()),
+                    ("datacentre", me.datacentre.clone()),
+                    ("rack", me.rack.clone()),
+                    ("epoch", number(topology.epoch())),
+                    ("sealed", u64::from(topology.sealed()).to_string()),
+                    ("ready", u64::from(total.ready).to_string()),
+                    ("members", topology.len().to_string()),
+                    ("peers_up", up.to_string()),
+                    ("hints_pending", number(hints)),
+                    ("hint_bytes", number(total.hint_bytes)),
+                ],
+            ),
+            (
+                "Keyspace",
+                vec![("db0", format!("keys={},expires={},avg_ttl=0", total.keys, total.expiring))],
+            ),
         ]
     }
 }

@@ -18,13 +18,7 @@ pub(crate) enum Mail {
     /// The reply to an errand or a question.
     Reply { ticket: u64, reply: Bytes },
     /// A peer's request about a slot that you own came on a link of mine.
-    PeerRequest {
-        link: LinkId,
-        epoch: u64,
-        from: NodeIndex,
-        correlation: u64,
-        message: Message,
-    },
+    PeerRequest { link: LinkId, epoch: u64, from: NodeIndex, correlation: u64, message: Message },
     /// The response to a request that came on a link of yours.
     PeerResponse { link: LinkId, correlation: u64, message: Message },
     /// The topology has changed.

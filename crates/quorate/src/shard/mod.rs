@@ -32,11 +32,15 @@ use quorate_cluster::{
 use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
 use slab::Slab;
 
-use crate::{limits, node::Node, storage::{HintQueues, Storage}};
+use crate::{
+    limits,
+    node::Node,
+    storage::{HintQueues, Storage},
+};
 use job::{Job, Piece};
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
-use session::Session;
 pub(crate) use session::About;
+use session::Session;
 
 /// How long a first write waits for the member list to be sealed.
 const SEAL_PATIENCE: Duration = Duration::from_secs(15);
@@ -211,9 +215,7 @@ impl Shard {
                     }
                 }
             }
-            for (to, correlation, message) in
-                self.handoff.poll(now.monotonic, &mut self.storage)
-            {
+            for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
                 self.send(to, peers::Machine::Handoff, correlation, &message);
             }
             while let Some(output) = self.sync.poll_output() {
@@ -302,13 +304,7 @@ impl Shard {
     }
 
     /// Starts a job for `waiter`.
-    fn start_job(
-        &mut self,
-        now: Now,
-        waiter: Waiter,
-        plan: Box<dyn job::Plan>,
-        terms: job::Terms,
-    ) {
+    fn start_job(&mut self, now: Now, waiter: Waiter, plan: Box<dyn job::Plan>, terms: job::Terms) {
         let key = self.jobs.insert(Job::new(plan, waiter, terms));
         self.continue_job(now, key);
     }
@@ -351,10 +347,7 @@ impl Shard {
                 let reply = self.describe(question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
             }
-            Mail::Synced(_)
-            | Mail::Socket { .. }
-            | Mail::Embedded(_)
-            | Mail::Stop => {
+            Mail::Synced(_) | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {
                 unreachable!("invariant: the event loop takes mail that is for it")
             }
         }

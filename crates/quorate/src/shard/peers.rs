@@ -208,7 +208,8 @@ impl Shard {
     pub(crate) fn link_closed(&mut self, now: Now, link: LinkId) {
         self.peers.dialer.handle_closed(now.monotonic, link);
         self.peers.opening.retain(|(opening, _)| *opening != link);
-        let stood = |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
+        let stood =
+            |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
         if let Some(index) = self.peers.outgoing.iter().position(stood) {
             self.peers.outgoing[index] = None;
             self.peers.liveness.handle_link_down(NodeIndex(index as u16));
@@ -233,7 +234,8 @@ impl Shard {
     }
 
     fn take_response(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
-        let stood = |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
+        let stood =
+            |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
         let Some(index) = self.peers.outgoing.iter().position(stood) else {
             return self.take_welcome(now, link, frame);
         };

@@ -141,7 +141,13 @@ impl Session {
             return false;
         }
         match self.in_flight.get(&slot) {
-            Some(ahead) => if writes { ahead.reads > 0 } else { ahead.writes > 0 },
+            Some(ahead) => {
+                if writes {
+                    ahead.reads > 0
+                } else {
+                    ahead.writes > 0
+                }
+            }
             None => false,
         }
     }
@@ -155,7 +161,11 @@ impl Session {
     /// Notes that a command on `slot` is answered.
     pub(crate) fn finished(&mut self, slot: Slot, writes: bool) {
         let Some(ahead) = self.in_flight.get_mut(&slot) else { return };
-        if writes { ahead.writes -= 1 } else { ahead.reads -= 1 }
+        if writes {
+            ahead.writes -= 1
+        } else {
+            ahead.reads -= 1
+        }
         if ahead.reads == 0 && ahead.writes == 0 {
             self.in_flight.remove(&slot);
         }

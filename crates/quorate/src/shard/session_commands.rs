@@ -91,9 +91,7 @@ impl Shard {
             let parsed = quorate_proto::resp::parse_integer(version);
             resp3 = match parsed {
                 None => {
-                    return Err(
-                        "ERR Protocol version is not an integer or out of range".into()
-                    );
+                    return Err("ERR Protocol version is not an integer or out of range".into());
                 }
                 Some(2) => false,
                 Some(3) => true,
@@ -231,14 +229,21 @@ impl Shard {
             ("quorate-dc", settings.datacentre.clone()),
             ("quorate-rack", settings.rack.clone()),
             ("quorate-read-level", settings.read_level.to_string()),
-            ("quorate-request-timeout-ms", Self::milliseconds(settings.request_timeout).to_string()),
+            (
+                "quorate-request-timeout-ms",
+                Self::milliseconds(settings.request_timeout).to_string(),
+            ),
             ("quorate-rf", settings.replication_factor.to_string()),
             ("quorate-shards", settings.shards.to_string()),
-            ("quorate-sync", match settings.sync {
-                SyncPolicy::Always => "always",
-                SyncPolicy::EverySecond => "everysec",
-                SyncPolicy::No => "no",
-            }.to_owned()),
+            (
+                "quorate-sync",
+                match settings.sync {
+                    SyncPolicy::Always => "always",
+                    SyncPolicy::EverySecond => "everysec",
+                    SyncPolicy::No => "no",
+                }
+                .to_owned(),
+            ),
             ("quorate-write-level", settings.write_level.to_string()),
         ]
     }
@@ -331,7 +336,10 @@ impl Shard {
             Question::Clients => {
                 let wall_ms = self.storage.wall_ms;
                 let sessions = self.sessions.iter();
-                sessions.map(|(_, session)| client_line(session, wall_ms)).collect::<String>().into()
+                sessions
+                    .map(|(_, session)| client_line(session, wall_ms))
+                    .collect::<String>()
+                    .into()
             }
             Question::Digest => format!("{:032x}", self.storage.digest()).into(),
         }

@@ -25,16 +25,14 @@ impl Split {
     pub(crate) fn new(command: &Command, class: Class, join: Join, step: usize) -> Self {
         let mut by_slot: BTreeMap<Slot, (Vec<&[u8]>, Vec<usize>)> = BTreeMap::new();
         for (position, at) in (1..command.len()).step_by(step).enumerate() {
-            let (arguments, positions) =
-                by_slot.entry(Slot::of_key(command.arg(at))).or_default();
+            let (arguments, positions) = by_slot.entry(Slot::of_key(command.arg(at))).or_default();
             arguments.extend((at..at + step).map(|index| command.arg(index)));
             positions.push(position);
         }
         let mut pieces = Vec::with_capacity(by_slot.len());
         let mut all_positions = Vec::with_capacity(by_slot.len());
         for (slot, (arguments, positions)) in by_slot {
-            let command =
-                Command::from_args(std::iter::once(command.name()).chain(arguments));
+            let command = Command::from_args(std::iter::once(command.name()).chain(arguments));
             pieces.push(Piece { slot, class, command });
             all_positions.push(positions);
         }

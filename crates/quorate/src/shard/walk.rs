@@ -73,7 +73,8 @@ impl Plan for Keys {
             let keys = |run: &Run| run_piece("quorate.keys", *run, &[&self.pattern]);
             return Step::Run(self.runs.iter().map(keys).collect());
         }
-        let keys: Vec<&[u8]> = replies.iter().flat_map(|reply| elements(reply)).take(self.limit).collect();
+        let keys: Vec<&[u8]> =
+            replies.iter().flat_map(|reply| elements(reply)).take(self.limit).collect();
         let mut joined = format!("*{}\r\n", keys.len()).into_bytes();
         keys.iter().for_each(|key| joined.extend_from_slice(key));
         Step::Done(joined)
@@ -195,7 +196,11 @@ impl Plan for Scan {
             self.cursor = Cursor::from_number(place.unwrap_or(0));
             let run_ended = self.cursor == Cursor::default();
             if !run_ended {
-                return if self.keys.len() >= self.count { self.reply(self.cursor) } else { self.ask(run) };
+                return if self.keys.len() >= self.count {
+                    self.reply(self.cursor)
+                } else {
+                    self.ask(run)
+                };
             }
         }
         match self.runs.next() {

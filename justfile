@@ -1,0 +1,20 @@
+# The usual commands; README's need no `just`.
+
+# Every test
+test:
+    tests/run
+
+# Formatting, lints, dependencies, docs
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Throughput and CPU beside redis-server (see docs/src/performance.md)
+bench:
+    cargo run --release -p quorate-cli -- bench --compare-redis
+
+# What CI runs
+ci:
+    .ci/run
