@@ -9,8 +9,12 @@ import time
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from nodes import Cluster, Node, wait_until
 
+# The client must not send anything twice by itself: every outcome is counted here.
+ONCE = Retry(NoBackoff(), 0)
 COMMANDS = int(os.environ.get("QUORATE_TEST_COMMANDS", "50000"))
 CLIENTS = 6
 
@@ -29,6 +33,7 @@ class Writer(threading.Thread):
         self.acknowledged = self.unknown = 0
         self.generator = random.Random(number)
         self.failure = None
+        self.tainted = set()
 
     def run(self):
         try:
@@ -36,22 +41,22 @@ class Writer(threading.Thread):
         except BaseException as error:  # noqa: BLE001 (shown by the test)
             self.failure = error
 
-    def connect(self, port):
-        client = redis.Redis(port=port, socket_timeout=20, retry=None)
-        client.execute_command("QUORATE", "LEVEL", "READ", "QUORUM", "WRITE", "QUORUM")
-        return client
-
     def write(self):
         clients = {}
-        done = 0
+        done = turn = 0
         while done < self.count:
-            port = self.ports[(self.number + done // 200) % len(self.ports)]
+            turn += 1
+            port = self.ports[(self.number + turn // 10) % len(self.ports)]
+            if port not in clients:
+                try:
+                    clients[port] = self.connect(port)
+                except (redis.ConnectionError, OSError):
+                    time.sleep(0.01)  # Nothing was sent: the next one, please.
+                    continue
             batch = [self.command() for _ in range(20)]
             done += len(batch)
             try:
-                client = clients.get(port)
-                if client is None:
-                    client = clients[port] = self.connect_one(port)
+                client = clients[port]
                 pipeline = client.pipeline(transaction=False)
                 for words, _, _ in batch:
                     pipeline.execute_command(*words)
@@ -63,8 +68,8 @@ class Writer(threading.Thread):
             for (_, key, new), reply in zip(batch, replies):
                 self.note(key, new, reply)
 
-    def connect_one(self, port):
-        client = redis.Redis(port=port, socket_timeout=20, single_connection_client=True)
+    def connect(self, port):
+        client = redis.Redis(port=port, socket_timeout=20, single_connection_client=True, retry=ONCE)
         client.execute_command("QUORATE", "LEVEL", "READ", "QUORUM", "WRITE", "QUORUM")
         return client
 
@@ -99,7 +104,6 @@ class Writer(threading.Thread):
             self.unknown += 1
             # It may have happened or not, now or later.
             self.maybe[key] = (self.maybe.get(key, []) + after)[:64]
-            self.tainted = getattr(self, "tainted", set())
             self.tainted.add(key)
         else:
             self.acknowledged += 1
@@ -109,11 +113,10 @@ class Writer(threading.Thread):
         """Reads everything back at ONE and compares."""
         client = redis.Redis(port=port, decode_responses=True, single_connection_client=True)
         client.execute_command("QUORATE", "LEVEL", "READ", "ONE")
-        tainted = getattr(self, "tainted", set())
         for key, value in self.sure.items():
             found = read(client, key)
             allowed = [value, *self.maybe.get(key, [])]
-            if key in tainted:
+            if key in self.tainted:
                 assert possible(key, value, found, allowed), f"{key}: {found} not among {allowed}"
             else:
                 assert found == value, f"{key} on port {port}: {found!r} instead of {value!r}"
@@ -209,7 +212,7 @@ def test_concurrent_increments_add_up(cluster, kill):
 
     def increment(port):
         good = unknown = 0
-        client = redis.Redis(port=port, socket_timeout=20)
+        client = redis.Redis(port=port, socket_timeout=20, retry=ONCE)
         while good + unknown < 2_000:
             try:
                 client.incr("counter")

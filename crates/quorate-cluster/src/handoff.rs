@@ -92,8 +92,12 @@ impl Handoff {
     pub fn poll(&mut self, now: Instant, hints: &mut impl Hints) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         for (index, target) in self.targets.iter_mut().enumerate() {
-            let waiting = target.not_before.is_some_and(|at| at > now);
-            if !target.alive || waiting || target.bytes >= HANDOFF_BYTES_MAX {
+            if !target.alive || target.not_before.is_some_and(|at| at > now) {
+                continue;
+            }
+            // The pause is over; leaving it set would ask for a poll in the past for ever.
+            target.not_before = None;
+            if target.bytes >= HANDOFF_BYTES_MAX {
                 continue;
             }
             let node = NodeIndex(index as u16);
@@ -115,7 +119,11 @@ impl Handoff {
 
     /// When to poll again although nothing happens: after a pause that a refusal asked for.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.targets.iter().filter(|target| target.alive).filter_map(|t| t.not_before).min()
+        self.targets
+            .iter()
+            .filter(|target| target.alive)
+            .filter_map(|target| target.not_before)
+            .min()
     }
 
     /// The answer to a hint.
@@ -136,7 +144,6 @@ impl Handoff {
             target.not_before = Some(now + HANDOFF_PAUSE);
             return;
         }
-        target.not_before = None;
         let sequence = correlation & SEQUENCE_MASK;
         let found = target.in_flight.binary_search_by_key(&sequence, |hint| hint.sequence);
         let Ok(at) = found else { return };
@@ -229,6 +236,8 @@ mod tests {
         let later = handoff.poll_timeout().expect("waits");
         let again = handoff.poll(later, &mut queue);
         assert_eq!(again.len(), 2);
+        // Nothing to wait for any more: a shell that sleeps until the timeout must not spin.
+        assert_eq!(handoff.poll_timeout(), None);
         // An answer from before the refusal settles nothing.
         handoff.handle_response(later, &mut queue, PEER, sent[1].1, &Message::Ack);
         assert_eq!(queue.acknowledged, 0);

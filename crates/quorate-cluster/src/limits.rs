@@ -74,6 +74,10 @@ pub const SCAN_INTERVAL: Duration = Duration::from_millis(20);
 /// A replica that has not answered a question after this long is bypassed.
 pub const RETRY_AFTER: Duration = Duration::from_millis(50);
 
+/// A forwarded read is put to another replica after this part of the time left: late enough not to
+/// double the load of a slow node, early enough to try most replicas of a slot.
+pub const FORWARD_SHARE: u32 = 8;
+
 /// Bytes of hints on their way to one target. Enough to keep a link busy, little enough to leave
 /// room for the target's own clients.
 pub const HANDOFF_BYTES_MAX: usize = 1 << 20;
@@ -87,7 +91,10 @@ pub const SYNC_WINDOW: usize = 16;
 /// Keys whose states travel in one message.
 pub const SYNC_KEYS_PER_REQUEST: usize = 256;
 
-/// Pause between two digest rounds with a peer.
+/// Pause before a digest round is repeated in which something was refused.
+pub const SYNC_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause between two digest rounds with a peer, and twice the shortest.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
 const _: () = assert!(MEMBERS_MAX <= u16::MAX as usize);

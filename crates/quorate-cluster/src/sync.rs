@@ -7,9 +7,13 @@
 //!                                  send what the peer lacks or has differently
 //! ```
 //! A round runs with one peer at a time, a bounded number of requests in flight. Writes that are
-//! on their way make slots differ for a moment; exchanging them early is wasted effort, not harm.
+//! on their way make slots differ for a moment, so a group that differs is compared once more
+//! after the others, and only the slots that differ both times count.
 //! A round starts when a peer comes up, once the hints for it are delivered, and then from time
-//! to time. It ends whatever hints, crashes and lost messages have left behind.
+//! to time. It settles whatever hints, crashes and lost messages have left behind.
+//!
+//! Guaranteed: [`Output::Synced`] means that everything the round found was exchanged. A round in
+//! which either side refused something ends without it and is repeated after a pause.
 
 use alloc::{collections::BTreeMap, collections::VecDeque, vec::Vec};
 
@@ -18,7 +22,8 @@ use quorate_proto::{NodeIndex, Slot, message::Message};
 use slab::Slab;
 
 use crate::{
-    limits::{SYNC_INTERVAL, SYNC_KEYS_PER_REQUEST, SYNC_WINDOW},
+    limits::{SYNC_INTERVAL, SYNC_KEYS_PER_REQUEST, SYNC_PAUSE, SYNC_WINDOW},
+    random::Random,
     time::Instant,
 };
 
@@ -69,6 +74,7 @@ pub struct Sync {
     due: Vec<Option<Instant>>,
     round: Option<Round>,
     serial: u32,
+    random: Random,
     outputs: VecDeque<Output>,
 }
 
@@ -77,15 +83,25 @@ pub struct Sync {
 struct Round {
     peer: NodeIndex,
     serial: u32,
-    /// What is left to ask.
+    /// When to start over, should this round not succeed.
+    again_at: Instant,
+    /// What is left to ask. What an answer leads to comes before other groups are looked at, so
+    /// that the queue stays short however much differs.
     to_do: VecDeque<Question>,
     asked: Slab<Question>,
     keys: u64,
+    /// Whether one side did not do what the other asked.
+    refused: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Question {
     Group(u16),
+    /// A second look at a group with slots that differed.
+    GroupAgain {
+        group: u16,
+        suspects: Vec<Slot>,
+    },
     KeyDigests(Slot),
     /// The peer's state of keys, and then the keys to send back.
     States {
@@ -102,7 +118,19 @@ enum Question {
 impl Sync {
     /// Synchronises with `nodes` members, all of them down.
     pub fn new(nodes: usize) -> Self {
-        Self { due: alloc::vec![None; nodes], round: None, serial: 0, outputs: VecDeque::new() }
+        Self {
+            due: alloc::vec![None; nodes],
+            round: None,
+            serial: 0,
+            random: Random::new(0),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Spreads the rounds of nodes with different seeds over time.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.random = Random::new(seed);
+        self
     }
 
     /// The next thing to do.
@@ -140,14 +168,16 @@ impl Sync {
             return;
         }
         let peer = NodeIndex(index as u16);
-        self.due[index] = Some(now + SYNC_INTERVAL);
+        self.due[index] = Some(now + self.random.jittered(SYNC_INTERVAL));
         self.serial = self.serial.wrapping_add(1) & 0xff_ffff;
         self.round = Some(Round {
             peer,
             serial: self.serial,
+            again_at: now + SYNC_PAUSE,
             to_do: digests.groups().into_iter().map(Question::Group).collect(),
             asked: Slab::new(),
             keys: 0,
+            refused: false,
         });
         self.advance(digests);
     }
@@ -179,7 +209,7 @@ impl Sync {
             };
             let peer = round.peer;
             let message = match &question {
-                Question::Group(group) => {
+                Question::Group(group) | Question::GroupAgain { group, .. } => {
                     let digest = group_digest(&digests.slot_digests(*group, peer));
                     Message::CompareGroup { group: *group, digest }
                 }
@@ -197,8 +227,14 @@ impl Sync {
         }
         if round.asked.is_empty() {
             let (peer, keys) = (round.peer, round.keys);
+            if round.refused {
+                let again_at = round.again_at;
+                let due = &mut self.due[peer.index()];
+                *due = due.map(|at| at.min(again_at));
+            } else {
+                self.outputs.push_back(Output::Synced { peer, keys });
+            }
             self.round = None;
-            self.outputs.push_back(Output::Synced { peer, keys });
         }
     }
 }
@@ -206,12 +242,20 @@ impl Sync {
 impl Round {
     fn take_answer(&mut self, digests: &mut impl Digests, question: Question, answer: Message) {
         match (question, answer) {
+            (Question::Group(_) | Question::GroupAgain { .. }, Message::GroupSame) => {}
             (Question::Group(group), Message::GroupDiffers(theirs)) => {
-                let ours: BTreeMap<Slot, u128> =
-                    digests.slot_digests(group, self.peer).into_iter().collect();
-                let differing =
-                    theirs.into_iter().filter(|(slot, digest)| ours.get(slot) != Some(digest));
-                self.to_do.extend(differing.map(|(slot, _)| Question::KeyDigests(slot)));
+                let suspects = self.differing(digests, group, theirs);
+                if !suspects.is_empty() {
+                    let again = Question::GroupAgain { group, suspects };
+                    self.to_do.push_back(again);
+                }
+            }
+            (Question::GroupAgain { group, suspects }, Message::GroupDiffers(theirs)) => {
+                for slot in self.differing(digests, group, theirs) {
+                    if suspects.contains(&slot) {
+                        self.to_do.push_front(Question::KeyDigests(slot));
+                    }
+                }
             }
             (Question::KeyDigests(slot), Message::KeyDigests(theirs)) => {
                 self.compare_keys(digests, slot, theirs);
@@ -219,11 +263,27 @@ impl Round {
             (Question::States { slot, keys }, Message::States(states))
                 if digests.merge_states(slot, &states) =>
             {
-                self.to_do.push_back(Question::Push { slot, keys });
+                self.to_do.push_front(Question::Push { slot, keys });
             }
-            // Equal groups, taken pushes, and refusals, which the next round meets again.
-            _ => {}
+            (Question::Push { .. }, Message::Ack) => {}
+            _ => self.refused = true,
         }
+    }
+
+    /// The slots of a group whose digests are not those of the peer.
+    fn differing(
+        &self,
+        digests: &impl Digests,
+        group: u16,
+        theirs: Vec<(Slot, u128)>,
+    ) -> Vec<Slot> {
+        let ours: BTreeMap<Slot, u128> =
+            digests.slot_digests(group, self.peer).into_iter().collect();
+        theirs
+            .into_iter()
+            .filter(|(slot, digest)| ours.get(slot).is_some_and(|ours| ours != digest))
+            .map(|(slot, _)| slot)
+            .collect()
     }
 
     fn compare_keys(&mut self, digests: &impl Digests, slot: Slot, theirs: Vec<(Bytes, u128)>) {
@@ -238,10 +298,10 @@ impl Round {
         let lacking: Vec<Bytes> = ours.into_keys().collect();
         self.keys += (wanted.len() + lacking.len()) as u64;
         for keys in wanted.chunks(SYNC_KEYS_PER_REQUEST) {
-            self.to_do.push_back(Question::States { slot, keys: keys.to_vec() });
+            self.to_do.push_front(Question::States { slot, keys: keys.to_vec() });
         }
         for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
-            self.to_do.push_back(Question::Push { slot, keys: keys.to_vec() });
+            self.to_do.push_front(Question::Push { slot, keys: keys.to_vec() });
         }
     }
 }
@@ -375,6 +435,59 @@ mod tests {
         let mut theirs = Data::default();
         assert_eq!(round(&mut ours, &mut theirs).0, 2);
         assert_eq!(ours.0, theirs.0);
+    }
+
+    #[test]
+    fn a_difference_that_passes_is_not_exchanged() {
+        let (now, peer) = (Instant::ZERO, NodeIndex(1));
+        let mut ours = Data::of(&[("a", 1)]);
+        let theirs = Data::of(&[("a", 2)]);
+        let mut sync = Sync::new(2);
+        sync.request(now, peer);
+        sync.handle_timeout(now, &ours);
+        loop {
+            match sync.poll_output().expect("the round goes on") {
+                Output::Synced { keys, .. } => break assert_eq!(keys, 0),
+                Output::Send { correlation, message, .. } => {
+                    let question = matches!(message, Message::CompareGroup { .. });
+                    assert!(question, "unexpected {message:?}");
+                    let response = answer(&theirs, NodeIndex(0), &message).expect("a question");
+                    if matches!(response, Message::GroupDiffers(_)) {
+                        // The write that was on its way arrives before the second look.
+                        ours = Data::of(&[("a", 2)]);
+                    }
+                    sync.handle_response(&mut ours, peer, correlation, response);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_round_in_which_something_was_refused_is_repeated() {
+        let (now, peer) = (Instant::ZERO, NodeIndex(1));
+        let mut ours = Data::of(&[("a", 1)]);
+        let theirs = Data::default();
+        let mut sync = Sync::new(2);
+        sync.request(now, peer);
+        sync.handle_timeout(now, &ours);
+        let mut refused = 0;
+        while let Some(output) = sync.poll_output() {
+            let Output::Send { correlation, message, .. } = output else {
+                panic!("not everything was taken");
+            };
+            let response = answer(&theirs, NodeIndex(0), &message).unwrap_or_else(|| {
+                refused += 1;
+                Message::Rejected {
+                    cause: quorate_proto::message::Cause::StoreFull,
+                    text: "full".into(),
+                }
+            });
+            sync.handle_response(&mut ours, peer, correlation, response);
+        }
+        assert_eq!(refused, 1);
+        assert_eq!(sync.poll_timeout(), Some(now + SYNC_PAUSE));
+        sync.handle_timeout(now + SYNC_PAUSE, &ours);
+        assert!(matches!(sync.poll_output(), Some(Output::Send { .. })));
     }
 
     #[test]

@@ -125,8 +125,6 @@ fn synced_records_after_a_bad_one_are_not_cut_off_as_torn() {
 }
 
 #[test]
-#[ignore = "defect: zeros where a record's header was end the segment; whole synced records \
-            after it are dropped"]
 fn records_after_a_zeroed_header_are_found() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -140,7 +138,6 @@ fn records_after_a_zeroed_header_are_found() {
 }
 
 #[test]
-#[ignore = "defect: a segment without a readable header is cut to nothing and removed as torn"]
 fn a_spoilt_segment_header_does_not_wipe_the_log() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -152,8 +149,6 @@ fn a_spoilt_segment_header_does_not_wipe_the_log() {
 }
 
 #[test]
-#[ignore = "defect: the search for the next record bounds its number by the bytes left, so the \
-            first segment of an old log is lost with its header"]
 fn a_spoilt_header_costs_no_records_once_numbers_are_large() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -172,7 +167,6 @@ fn a_spoilt_header_costs_no_records_once_numbers_are_large() {
 }
 
 #[test]
-#[ignore = "defect: a segment of a later format version is taken for rubbish and destroyed"]
 fn a_later_format_is_refused_and_left_alone() {
     let disk = FaultDisk::default();
     append(&mut open(&disk).log, 1..=3);
@@ -212,14 +206,12 @@ fn a_value_that_looks_like_a_record_is_never_one() {
 }
 
 #[test]
-#[ignore = "defect: takes minutes: the search for the next record computes a checksum over \
-            whatever length stands at every byte before it looks at the number"]
-fn a_damaged_value_of_small_numbers_is_skipped_in_time() {
+fn a_damaged_value_full_of_lengths_is_skipped_in_time() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
     append(&mut log, 1..=1);
     log.append(|out| {
-        (0..1 << 16).for_each(|_| out.extend_from_slice(&(1_u32 << 16).to_le_bytes()))
+        (0..1 << 20).for_each(|_| out.extend_from_slice(&(1_u32 << 20).to_le_bytes()))
     });
     log.write().expect("writes");
     sync(&mut log, true).expect("syncs");
@@ -243,7 +235,6 @@ fn a_missing_first_segment_is_damage() {
 }
 
 #[test]
-#[ignore = "defect: bytes after a lost sector of the last write are neither reported nor cut off"]
 fn a_torn_write_whose_first_sector_was_lost_is_reported() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -272,7 +263,6 @@ fn an_empty_record_does_not_cost_the_ones_after_it() {
 // ---- the superblock -----------------------------------------------------------------------------
 
 #[test]
-#[ignore = "defect: the log id in the superblock is never compared"]
 fn a_superblock_of_another_log_is_refused() {
     let disk = FaultDisk::default();
     append(&mut open(&disk).log, 1..=3);
@@ -337,8 +327,6 @@ fn a_sync_covers_only_what_was_written_before_it() {
 }
 
 #[test]
-#[ignore = "defect: after a failed sync the next job has no files, succeeds, and declares durable \
-            what the disk dropped; a finished checkpoint then removes the only good copy"]
 fn a_sync_after_a_failed_one_proves_nothing() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -477,8 +465,6 @@ fn what_was_reserved_can_be_written_on_a_full_disk() {
 }
 
 #[test]
-#[ignore = "defect: no segment for what outgrew its reservation fails the log for good, although \
-            nothing was written yet"]
 fn a_full_disk_while_rolling_is_not_the_end() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -504,8 +490,6 @@ fn a_full_disk_does_not_keep_a_log_from_being_read() {
 }
 
 #[test]
-#[ignore = "defect: recovery forgets that the last segment of a killed process is preallocated; \
-            every restart takes another whole segment"]
 fn restarts_after_a_kill_do_not_eat_the_disk() {
     let disk = FaultDisk::default();
     for number in 1..=8 {
@@ -584,8 +568,6 @@ fn hints_outlive_a_kill_and_come_in_order() {
 }
 
 #[test]
-#[ignore = "defect: reading goes on at offset 0 of the next segment, takes its header for rubbish, \
-            and skips the whole segment; the next acknowledgement drops it undelivered"]
 fn hints_of_several_segments_all_come_out() {
     let disk = FaultDisk::default();
     for first in [1, 11, 21] {
@@ -596,8 +578,6 @@ fn hints_of_several_segments_all_come_out() {
 }
 
 #[test]
-#[ignore = "defect: the same without any fault: a backlog of more than one segment (4 MiB) stops \
-            at the end of the first one"]
 fn a_backlog_of_several_segments_drains() {
     let mut hints = open_hints(&FaultDisk::default());
     for _ in 0..6_000 {
@@ -615,8 +595,6 @@ fn a_backlog_of_several_segments_drains() {
 }
 
 #[test]
-#[ignore = "defect: the same, for the segment written to: hints that come after a restart with \
-            hints pending stay until the link is lost"]
 fn new_hints_come_out_after_a_restart_with_old_ones() {
     let disk = FaultDisk::default();
     fill(&mut open_hints(&disk), 1..=10);
@@ -628,8 +606,6 @@ fn new_hints_come_out_after_a_restart_with_old_ones() {
 }
 
 #[test]
-#[ignore = "defect: a read that fails half-way has already moved on; the hints it had collected \
-            are skipped and dropped by the next acknowledgement"]
 fn a_failed_read_of_hints_skips_none() {
     let disk = FaultDisk::default();
     let mut hints = open_hints(&disk);
@@ -660,8 +636,6 @@ fn a_bad_hint_costs_one_hint_after_a_restart() {
 }
 
 #[test]
-#[ignore = "defect: reading stops at a bad hint for ever, so the queue never drains and the target \
-            never counts as settled"]
 fn a_bad_hint_does_not_block_the_queue() {
     let disk = FaultDisk::default();
     let mut hints = open_hints(&disk);
@@ -680,7 +654,6 @@ fn a_bad_hint_does_not_block_the_queue() {
 }
 
 #[test]
-#[ignore = "defect: a bad hint in an older segment silently skips the rest of that segment"]
 fn a_bad_hint_in_an_older_segment_costs_one_hint() {
     let disk = FaultDisk::default();
     fill(&mut open_hints(&disk), 1..=10);

@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::resp::ReplyWriter;
+use quorate_proto::{Level, Slot, resp::ReplyWriter};
 
 use super::{Coordinator, operation::Operation};
 
@@ -34,44 +34,66 @@ pub(super) fn unavailable(text: &str) -> Bytes {
 }
 
 impl Coordinator {
-    /// The level cannot be met with the replicas that are up.
-    pub(super) fn too_few(&self, operation: &Operation) -> Bytes {
-        let alive = self.alive(operation.slot);
-        let needed = operation.requirement.answers;
-        let counted = operation.requirement.counted;
-        unavailable(&format!(
-            "level {} of slot {} needs {needed} replicas, {} are up (up: {}; down: {})",
-            operation.level(),
-            operation.slot.number(),
-            (alive & counted).count_ones(),
-            self.names(operation, alive & counted),
-            self.names(operation, !alive & counted),
-        ))
+    /// The level cannot be met with the replicas that are up, without those that have refused or
+    /// were lost meanwhile.
+    pub(super) fn too_few(&self, slot: Slot, level: Level, refused: u64) -> Bytes {
+        let requirement = self.topology.required(slot, level, self.topology.me());
+        let (needed, counted) = (requirement.answers, requirement.counted);
+        let alive = self.alive(slot) & counted;
+        let usable = alive & !refused;
+        let mut text = format!(
+            "level {level} of slot {} needs {needed} replica{}, {} {} alive (alive: {}; down: {}",
+            slot.number(),
+            if needed == 1 { "" } else { "s" },
+            usable.count_ones(),
+            if usable.count_ones() == 1 { "is" } else { "are" },
+            self.names(slot, usable),
+            self.names(slot, !alive & counted),
+        );
+        if alive & refused != 0 {
+            text.push_str("; left out: ");
+            text.push_str(&self.names(slot, alive & refused));
+        }
+        text.push(')');
+        unavailable(&text)
     }
 
     /// The level was not met by the deadline.
     pub(super) fn timed_out(&self, operation: &Operation) -> Bytes {
-        let answered = operation.answered & operation.requirement.counted;
-        let silent = !operation.answered & operation.requirement.counted;
         let outcome = if operation.effect.is_empty() {
             "nothing was changed"
         } else {
             "the write may still take effect"
         };
+        let missing = !operation.answered & operation.requirement.counted;
         encoded(&format!(
             "TIMEOUT level {} of slot {}: {} of {} replicas answered before the deadline \
              (answered: {}; silent: {}); {outcome}",
             operation.level(),
             operation.slot.number(),
-            answered.count_ones(),
+            (operation.answered & operation.requirement.counted).count_ones(),
             operation.requirement.answers,
-            self.names(operation, answered),
-            self.names(operation, silent),
+            self.names(operation.slot, operation.answered & operation.requirement.counted),
+            self.names(operation.slot, missing),
         ))
     }
 
-    fn names(&self, operation: &Operation, mask: u64) -> String {
-        let replicas = self.topology.replicas(operation.slot).iter().enumerate();
+    /// Nobody is left who could still take a write, and too few have taken it.
+    pub(super) fn missed(&self, operation: &Operation) -> Bytes {
+        let counted = operation.requirement.counted;
+        unknown(&format!(
+            "level {} of slot {}: {} of {} replicas took the write (took it: {}; lost: {})",
+            operation.level(),
+            operation.slot.number(),
+            (operation.answered & counted).count_ones(),
+            operation.requirement.answers,
+            self.names(operation.slot, operation.answered & counted),
+            self.names(operation.slot, !operation.answered & counted),
+        ))
+    }
+
+    fn names(&self, slot: Slot, mask: u64) -> String {
+        let replicas = self.topology.replicas(slot).iter().enumerate();
         let names: Vec<&str> = replicas
             .filter(|(position, _)| mask & (1 << position) != 0)
             .map(|(_, node)| self.topology.member(*node).name.as_str())

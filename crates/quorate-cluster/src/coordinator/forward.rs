@@ -1,4 +1,9 @@
 //! Requests that another node coordinates.
+//!
+//! A read may go to one replica after the other until somebody answers. A write goes to one
+//! executor: once it is on a link, nobody but that executor knows whether it took effect.
+
+use alloc::vec::Vec;
 
 use quorate_proto::{
     NodeIndex,
@@ -9,7 +14,10 @@ use super::{
     Coordinator, Output, Replica, Request, Requester, errors,
     operation::{self, Phase},
 };
-use crate::time::Instant;
+use crate::{
+    limits::{FORWARD_SHARE, RETRY_AFTER},
+    time::Instant,
+};
 
 /// Forwards are not calls to a position in the replica set; they have one of their own.
 const FORWARD_POSITION: usize = 0;
@@ -23,26 +31,63 @@ impl Coordinator {
         request: Request,
         to: NodeIndex,
     ) {
-        let tried = self.topology.position(request.slot, to).map_or(0, |position| 1 << position);
         let index = self.insert(requester, request, Phase::Forwarding(to));
-        self.operations[index].tried = tried;
         self.send_forward(now, index, to);
     }
 
     fn send_forward(&mut self, now: Instant, index: usize, to: NodeIndex) {
+        let position = self.topology.position(self.operations[index].slot, to);
         let operation = &mut self.operations[index];
         operation.phase = Phase::Forwarding(to);
         operation.asked = 1 << FORWARD_POSITION;
+        operation.tried |= position.map_or(0, |position| 1 << position);
+        let left = operation.deadline.since(now);
         let message = Message::Forward(Forward {
             slot: operation.slot,
             read_level: operation.read_level,
             write_level: operation.write_level,
             resp3: operation.resp3,
-            budget_ms: u32::try_from(operation.deadline.since(now).as_millis()).unwrap_or(u32::MAX),
+            budget_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
             command: operation.command.frame().clone(),
         });
         let correlation = operation::join_correlation(index, operation.serial, FORWARD_POSITION);
+        if !operation.class.writes() {
+            let bypass_at = now + RETRY_AFTER.max(left / FORWARD_SHARE);
+            operation.bypass_at = Some(bypass_at);
+            self.wake_by(bypass_at);
+        }
         self.outputs.push_back(Output::Send { to, correlation, message });
+    }
+
+    /// Forgets what is to be sent to a peer that is down. What was forwarded to it and is still
+    /// here cannot have taken effect, so it starts over with the next executor.
+    pub(super) fn recall_unsent(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        peer: NodeIndex,
+    ) {
+        let mut unsent = Vec::new();
+        self.outputs.retain(|output| match output {
+            Output::Send { to, correlation, message } if *to == peer => {
+                if let Message::Forward(_) = message {
+                    unsent.push(*correlation);
+                }
+                false
+            }
+            _ => true,
+        });
+        for correlation in unsent {
+            let (index, serial, position) = operation::split_correlation(correlation);
+            let waits = self.operations.get(index).is_some_and(|found| {
+                found.phase == Phase::Forwarding(peer) && found.is_call(serial, position)
+            });
+            if waits {
+                let operation = self.operations.remove(index);
+                let requester = operation.requester;
+                self.start(now, replica, requester, operation.into_request(0));
+            }
+        }
     }
 
     /// The node that was to answer is down.
@@ -64,15 +109,13 @@ impl Coordinator {
 
     /// Asks another replica for a read that the last one did not answer.
     fn read_elsewhere(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        match self.reader(self.operations[index].slot, self.operations[index].tried) {
-            Some(next) => {
-                let slot = self.operations[index].slot;
-                let bit = self.topology.position(slot, next).map_or(0, |position| 1 << position);
-                self.operations[index].tried |= bit;
-                self.send_forward(now, index, next);
-            }
-            None if self.operations[index].own_bit() != 0 => {
-                let operation = &self.operations[index];
+        let operation = &self.operations[index];
+        let next = self.reader(operation.slot, operation.read_level, operation.tried);
+        match next {
+            Some(next) => self.send_forward(now, index, next),
+            // Only a read at ONE is forwarded by a replica: it has not caught up, but is all there
+            // is.
+            None if operation.own_bit() != 0 => {
                 let reply = replica.read(operation.slot, &operation.command, operation.resp3);
                 self.finish(now, replica, index, reply);
             }
@@ -80,6 +123,16 @@ impl Coordinator {
                 let text = "no replica of the key's slot answered";
                 self.finish(now, replica, index, errors::unavailable(text));
             }
+        }
+    }
+
+    /// The node that was to answer a read is slow: another one is asked, and the first answer
+    /// counts.
+    pub(super) fn forward_bypassed(&mut self, now: Instant, index: usize) {
+        let operation = &self.operations[index];
+        let next = self.reader(operation.slot, operation.read_level, operation.tried);
+        if let Some(next) = next {
+            self.send_forward(now, index, next);
         }
     }
 
@@ -96,9 +149,13 @@ impl Coordinator {
         if !self.operations[index].class.writes() && cause != Cause::StaleEpoch {
             return self.read_elsewhere(now, replica, index);
         }
-        let name = &self.topology.member(to).name;
-        let text = alloc::format!("{name} refused: {text}");
-        self.finish(now, replica, index, errors::unavailable(&text));
+        let error = if cause == Cause::Overloaded {
+            errors::busy()
+        } else {
+            let name = &self.topology.member(to).name;
+            errors::unavailable(&alloc::format!("{name} refused: {text}"))
+        };
+        self.finish(now, replica, index, error);
     }
 
     /// The node that was to answer did not do so in time.

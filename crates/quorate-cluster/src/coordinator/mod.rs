@@ -1,7 +1,7 @@
 //! Coordination: who executes a command, who must have it, and when the client hears.
 //!
-//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states,
-//! nor beyond the class of a command: what they mean is the business of the [`Replica`] that is passed in.
+//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states, nor
+//! beyond the class of a command: what they mean is the business of the [`Replica`] passed in.
 //!
 //! * A write goes to its *executor*, the first live replica in preference order that has caught up.
 //!   The executor runs it once, replicates the effect to every other replica, keeps it as a hint
@@ -10,7 +10,13 @@
 //!   executor that missed something learns it before it decides. Meanwhile later writes on the same
 //!   slot wait in order.
 //! * A read asks as many replicas as its level demands for a digest, merges what differs, brings
-//!   the differing ones up to date, and only then answers: quorum reads never go back in time.
+//!   the differing ones up to date, and only then answers, with a state that all of them hold:
+//!   quorum reads never go back in time.
+//! * `LOCAL_QUORUM` stays in this datacentre, also when it cannot be met there: a majority of
+//!   another datacentre would not intersect with what was promised here.
+//!
+//! Reads and writes that are in flight together are not ordered here: a session that wants its
+//! commands on a slot in order waits before it goes from reading to writing and back.
 //!
 //! Every request gets exactly one reply, by its deadline. An error says whether nothing happened
 //! (`UNAVAILABLE`, `BUSY`: nothing was done) or nobody knows (`TIMEOUT`, `UNKNOWN`: it may still
@@ -43,7 +49,7 @@ use quorate_proto::{
 use slab::Slab;
 
 use crate::{
-    limits::{OPERATIONS_MAX, SCAN_INTERVAL},
+    limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
     time::Instant,
     topology::Topology,
@@ -182,8 +188,11 @@ pub struct Coordinator {
     next_serial: u32,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
     held: BTreeMap<Slot, VecDeque<(Requester, Request)>>,
+    /// Writes in `held`, over all slots.
+    held_writes: usize,
     on_durable: VecDeque<(u64, OnDurable)>,
     outputs: VecDeque<Output>,
+    /// No operation and no held write is due before this moment.
     next_scan: Option<Instant>,
 }
 
@@ -197,6 +206,7 @@ impl Coordinator {
             operations: Slab::new(),
             next_serial: 0,
             held: BTreeMap::new(),
+            held_writes: 0,
             on_durable: VecDeque::new(),
             outputs: VecDeque::new(),
             next_scan: None,
@@ -222,9 +232,9 @@ impl Coordinator {
         self.next_scan
     }
 
-    /// Operations in flight.
+    /// Operations in flight, and writes that wait for one.
     pub fn in_flight(&self) -> usize {
-        self.operations.len()
+        self.operations.len() + self.held_writes
     }
 
     /// Takes a request of a local client.
@@ -252,6 +262,7 @@ impl Coordinator {
     /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
     pub fn handle_peer_down(&mut self, now: Instant, replica: &mut impl Replica, peer: NodeIndex) {
         self.peers[peer.index()] = Peer::default();
+        self.recall_unsent(now, replica, peer);
         let waiting: Vec<usize> = self
             .operations
             .iter()
@@ -288,24 +299,28 @@ impl Coordinator {
         if self.next_scan.is_none_or(|at| at > now) {
             return;
         }
+        // First of all, so that no operation that ends below lets a late write begin.
+        self.expire_held(now);
         let due: Vec<usize> = self
             .operations
             .iter()
-            .filter(|(_, operation)| operation.is_due(now))
+            .filter(|(_, operation)| operation.due_at() <= now)
             .map(|(index, _)| index)
             .collect();
+        // Each step removes its own operation at most, so the indices stay those of the operations
+        // they were found for.
         for index in due {
-            if self.operations.contains(index) {
-                if self.operations[index].deadline <= now {
-                    self.expire(now, replica, index);
-                } else {
-                    self.bypass_silent(now, index);
-                }
+            if self.operations[index].deadline <= now {
+                self.expire(now, replica, index);
+            } else {
+                self.bypass_silent(now, replica, index);
             }
         }
-        self.expire_held(now);
-        let idle = self.operations.is_empty() && self.held.is_empty();
-        self.next_scan = (!idle).then(|| now + SCAN_INTERVAL);
+        let operations = self.operations.iter().map(|(_, found)| found.due_at());
+        let held = self.held.values().flatten().map(|(_, held)| held.deadline);
+        // Not more often than this, however close together the operations are due.
+        let soonest = now + SCAN_INTERVAL;
+        self.next_scan = operations.chain(held).min().map(|at| at.max(soonest));
     }
 
     /// A response to something that the coordinator sent.
@@ -341,8 +356,7 @@ impl Coordinator {
             }
             (Phase::Replicating, Message::Ack) => self.vote(index, position),
             (Phase::Digests | Phase::States | Phase::Repairing | Phase::Replicating, _) => {
-                let peer = self.topology.replicas(self.operations[index].slot)[position];
-                self.lost_peer(now, replica, index, peer);
+                self.lost_replica(now, replica, index, position);
             }
             (Phase::Forwarding(_), _) => {
                 let text = errors::unknown("the executor sent an answer that makes no sense");
@@ -358,15 +372,23 @@ impl Coordinator {
         requester: Requester,
         request: Request,
     ) {
-        if self.operations.len() >= OPERATIONS_MAX {
+        if self.is_full() {
             return self.reply(requester, errors::busy());
         }
-        self.next_scan.get_or_insert(now + SCAN_INTERVAL);
         if request.class.writes() {
             self.start_write(now, replica, requester, request);
         } else {
             self.start_read(now, replica, requester, request);
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_flight() >= OPERATIONS_MAX
+    }
+
+    /// Makes sure that a scan comes when something is due at this moment.
+    fn wake_by(&mut self, at: Instant) {
+        self.next_scan = Some(self.next_scan.map_or(at, |scan| scan.min(at)));
     }
 
     fn reply(&mut self, requester: Requester, reply: Bytes) {
@@ -401,6 +423,21 @@ impl Coordinator {
         }
     }
 
+    /// Begins a phase in which nobody was asked anything yet. Its calls get a new serial, so that
+    /// late answers to earlier questions are told apart.
+    fn enter(&mut self, now: Instant, index: usize, phase: Phase) {
+        let serial = self.new_serial();
+        let operation = &mut self.operations[index];
+        operation.serial = serial;
+        operation.phase = phase;
+        operation.asked = 0;
+        operation.tried = operation.own_bit() | operation.refused;
+        // A write waits for everybody until its deadline; questions can be put to others.
+        operation.bypass_at = (phase != Phase::Replicating).then(|| now + RETRY_AFTER);
+        let due_at = operation.due_at();
+        self.wake_by(due_at);
+    }
+
     /// Positions of replicas of `slot` that are up.
     fn alive(&self, slot: Slot) -> u64 {
         let replicas = self.topology.replicas(slot).iter().enumerate();
@@ -415,6 +452,7 @@ impl Coordinator {
 
     fn insert(&mut self, requester: Requester, request: Request, phase: Phase) -> usize {
         let serial = self.new_serial();
+        self.wake_by(request.deadline);
         let own_position =
             self.topology.position(request.slot, self.topology.me()).unwrap_or(usize::MAX);
         self.operations.insert(Operation::new(serial, requester, request, phase, own_position))

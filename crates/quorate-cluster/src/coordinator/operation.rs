@@ -5,7 +5,7 @@ use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
 
 use super::{Request, Requester};
 use crate::{
-    limits::{OPERATIONS_MAX, REPLICAS_MAX, RETRY_AFTER},
+    limits::{OPERATIONS_MAX, REPLICAS_MAX},
     time::Instant,
     topology::{Requirement, Topology},
 };
@@ -45,14 +45,21 @@ pub(super) struct Operation {
     pub(super) asked: u64,
     /// Ever asked in this phase, or not worth asking.
     pub(super) tried: u64,
+    /// Refused, or lost while they were asked: not asked again by this operation.
+    pub(super) refused: u64,
     /// Answered as hoped.
     pub(super) answered: u64,
     /// Answered with a digest that differs.
     pub(super) differing: u64,
+    /// The local digest when the others were asked: what their answers are compared with.
+    pub(super) own_digest: u128,
+    /// A digest that differed, the last one to come.
+    pub(super) other_digest: u128,
     /// When silent replicas are bypassed, while that can still help.
     pub(super) bypass_at: Option<Instant>,
     pub(super) effect: Bytes,
-    /// The reply to a write, until it is given.
+    /// The reply, once it is known, until it is given. That of a read belongs to the state whose
+    /// digest is compared: what the local state becomes meanwhile, too few may hold.
     pub(super) reply: Option<Bytes>,
     /// Whether writes on the same slot wait for this one.
     pub(super) holds_slot: bool,
@@ -83,8 +90,11 @@ impl Operation {
             own_position,
             asked: 0,
             tried: 0,
+            refused: 0,
             answered: 0,
             differing: 0,
+            own_digest: 0,
+            other_digest: 0,
             bypass_at: None,
             effect: Bytes::new(),
             reply: None,
@@ -115,16 +125,23 @@ impl Operation {
         topology.position(self.slot, peer).is_some_and(|position| self.asked & (1 << position) != 0)
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.deadline <= now || self.bypass_at.is_some_and(|at| at <= now)
+    /// When the operation wants attention although nothing happens.
+    pub(super) fn due_at(&self) -> Instant {
+        self.bypass_at.map_or(self.deadline, |at| at.min(self.deadline))
     }
 
-    /// Enters a phase in which nobody was asked anything yet.
-    pub(super) fn enter(&mut self, phase: Phase, now: Instant) {
-        self.phase = phase;
-        self.asked = 0;
-        self.tried = self.own_bit();
-        self.bypass_at = matches!(phase, Phase::Digests).then(|| now + RETRY_AFTER);
+    /// The request that the operation was made of.
+    pub(super) fn into_request(self, id: u64) -> Request {
+        Request {
+            id,
+            slot: self.slot,
+            class: self.class,
+            read_level: self.read_level,
+            write_level: self.write_level,
+            resp3: self.resp3,
+            command: self.command,
+            deadline: self.deadline,
+        }
     }
 }
 

@@ -1,11 +1,23 @@
 //! Reads: digests, merging what differs, repairing before the answer.
 //!
-//! The same steps, without the repair, come before a read-modify-write.
+//! ```text
+//!   Digests --- all equal --------------------------------------------> answer
+//!      |                                                                  ^
+//!      +-- some differ --> States --- merge them --> Repairing --- acks --+
+//! ```
+//! The answer belongs to one state, and every replica that the level counts holds that state or a
+//! newer one: what the digest was of when the others were asked, or what was sent out as repair.
+//! The same steps come before a read-modify-write, which then executes instead of answering.
+//!
+//! A replica that is silent, lost or refuses is left out, as long as the others are enough.
 
 use bytes::Bytes;
-use quorate_proto::{NodeIndex, Slot, message::Message};
+use quorate_proto::{Level, NodeIndex, Slot, message::Message};
 
-use super::{Coordinator, Replica, Request, Requester, errors, operation::Phase};
+use super::{
+    Coordinator, Replica, Request, Requester,
+    operation::{Operation, Phase},
+};
 use crate::time::Instant;
 
 impl Coordinator {
@@ -17,36 +29,37 @@ impl Coordinator {
         request: Request,
     ) {
         let me = self.topology.me();
-        let requirement = self.topology.required(request.slot, request.read_level, me);
-        let holds = self.topology.is_replica(request.slot, me);
+        let (slot, level) = (request.slot, request.read_level);
+        let requirement = self.topology.required(slot, level, me);
+        let holds = self.topology.is_replica(slot, me);
         let forwarded = matches!(requester, Requester::Peer { .. });
         let elsewhere = if holds && (requirement.answers > 1 || self.peers[me.index()].ready) {
             None
         } else {
-            self.reader(request.slot, 0).filter(|_| !forwarded)
+            self.reader(slot, level, 0).filter(|_| !forwarded)
         };
         if let Some(reader) = elsewhere {
             return self.forward(now, requester, request, reader);
         }
         if !holds {
-            let text = "no replica of the key's slot is up";
-            return self.reply(requester, errors::unavailable(text));
+            let error = self.too_few(slot, level, 0);
+            return self.reply(requester, error);
         }
         if requirement.answers == 1 {
-            let reply = replica.read(request.slot, &request.command, request.resp3);
+            let reply = replica.read(slot, &request.command, request.resp3);
             return self.reply(requester, reply);
+        }
+        if !requirement.is_met_by(self.alive(slot)) {
+            let error = self.too_few(slot, level, 0);
+            return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Digests);
         self.operations[index].requirement = requirement;
-        if !requirement.is_met_by(self.alive(self.operations[index].slot)) {
-            let error = self.too_few(&self.operations[index]);
-            return self.finish(now, replica, index, error);
-        }
         self.ask_digests(now, replica, index);
     }
 
     /// The nearest other replica of `slot` that is up, ready ones first, none of `tried`.
-    pub(super) fn reader(&self, slot: Slot, tried: u64) -> Option<NodeIndex> {
+    pub(super) fn reader(&self, slot: Slot, level: Level, tried: u64) -> Option<NodeIndex> {
         let candidates = || {
             let replicas = self.topology.replicas(slot).iter().enumerate();
             replicas
@@ -54,6 +67,7 @@ impl Coordinator {
                     tried & (1 << position) == 0
                         && !self.is_me(**node)
                         && self.peers[node.index()].alive
+                        && self.may_serve(level, **node)
                 })
                 .map(|(_, node)| *node)
         };
@@ -65,15 +79,17 @@ impl Coordinator {
 
     /// Asks as many replicas for digests as the level still needs.
     pub(super) fn ask_digests(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        self.enter(now, index, Phase::Digests);
         let operation = &mut self.operations[index];
-        operation.enter(Phase::Digests, now);
         operation.answered = operation.own_bit();
         operation.differing = 0;
+        operation.own_digest = replica.digest(operation.slot, &operation.command);
+        keep_reply(replica, operation);
         let (slot, counted) = (operation.slot, operation.requirement.counted);
         let own = operation.own_bit() & counted;
         let needed = usize::from(operation.requirement.answers) - own.count_ones() as usize;
         if needed == 0 {
-            return self.digests_agreed(now, replica, index);
+            return self.read_settled(now, replica, index);
         }
         let usable = self.alive(slot) & counted & !self.operations[index].tried;
         for position in positions(usable).take(needed) {
@@ -82,19 +98,8 @@ impl Coordinator {
     }
 
     fn ask_digest(&mut self, index: usize, position: usize) {
-        let Operation { slot, command } = self.operations[index].question();
+        let (slot, command) = self.operations[index].question();
         self.call(index, position, Message::AskDigest { slot, command });
-    }
-
-    /// A replica is slow to answer: the ones that were not asked yet are asked too.
-    pub(super) fn bypass_silent(&mut self, _now: Instant, index: usize) {
-        let operation = &mut self.operations[index];
-        operation.bypass_at = None;
-        let usable = operation.requirement.counted & !operation.tried;
-        let usable = usable & self.alive(self.operations[index].slot);
-        for position in positions(usable) {
-            self.ask_digest(index, position);
-        }
     }
 
     pub(super) fn take_digest(
@@ -106,33 +111,23 @@ impl Coordinator {
         digest: u128,
     ) {
         let operation = &mut self.operations[index];
-        let own = replica.digest(operation.slot, &operation.command);
         operation.answered |= 1 << position;
-        if digest != own {
+        if digest != operation.own_digest {
             operation.differing |= 1 << position;
+            operation.other_digest = digest;
         }
         if !operation.requirement.is_met_by(operation.answered) {
             return;
         }
-        if operation.differing == 0 {
-            return self.digests_agreed(now, replica, index);
-        }
         let differing = operation.differing;
-        operation.enter(Phase::States, now);
+        if differing == 0 {
+            return self.read_settled(now, replica, index);
+        }
+        self.enter(now, index, Phase::States);
         for position in positions(differing) {
-            let Operation { slot, command } = self.operations[index].question();
+            let (slot, command) = self.operations[index].question();
             self.call(index, position, Message::AskStates { slot, command });
         }
-    }
-
-    /// The local state is as new as the level demands.
-    fn digests_agreed(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        if self.operations[index].class.writes() {
-            return self.execute(now, replica, index);
-        }
-        let operation = &self.operations[index];
-        let reply = replica.read(operation.slot, &operation.command, operation.resp3);
-        self.finish(now, replica, index, reply);
     }
 
     pub(super) fn take_state(
@@ -144,45 +139,101 @@ impl Coordinator {
         state: &Bytes,
     ) {
         let operation = &self.operations[index];
-        if let Err(rejection) = replica.merge(operation.slot, state) {
-            let node = self.topology.replicas(operation.slot)[position];
-            let name = &self.topology.member(node).name;
-            let text = alloc::format!("the state of {name} was refused: {}", rejection.text);
-            return self.finish(now, replica, index, errors::unavailable(&text));
+        if replica.merge(operation.slot, state).is_err() {
+            // A state from a clock far ahead, or a full disk here: others may do.
+            return self.lost_replica(now, replica, index, position);
         }
-        if self.operations[index].asked != 0 {
-            return;
+        if operation.asked == 0 {
+            self.repair(now, replica, index);
         }
-        if self.operations[index].class.writes() {
-            return self.execute(now, replica, index);
-        }
-        self.repair(now, replica, index);
     }
 
-    /// Sends the merged state to the replicas that differed; the read waits for them.
+    /// Sends the merged state to the replicas that lack some of it; the operation waits for them.
     fn repair(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &mut self.operations[index];
-        let differing = operation.differing;
-        operation.enter(Phase::Repairing, now);
-        operation.answered &= !differing;
-        let (slot, own) = (operation.slot, replica.export(operation.slot, &operation.command));
-        for position in positions(differing) {
-            self.call(index, position, Message::Replicate { slot, effect: own.clone() });
+        let merged = replica.digest(operation.slot, &operation.command);
+        let mut lacking = operation.differing;
+        if merged != operation.own_digest {
+            // Those that were equal to the local state are behind it now.
+            lacking = operation.answered & !operation.own_bit();
+        }
+        if operation.differing.is_power_of_two() && merged == operation.other_digest {
+            // The only one that differed had everything already.
+            lacking &= !operation.differing;
+        }
+        operation.answered &= !lacking;
+        keep_reply(replica, operation);
+        self.enter(now, index, Phase::Repairing);
+        self.send_state(replica, index, lacking);
+        self.repaired(now, replica, index);
+    }
+
+    fn send_state(&mut self, replica: &mut impl Replica, index: usize, to: u64) {
+        if to == 0 {
+            return;
+        }
+        let operation = &self.operations[index];
+        let slot = operation.slot;
+        let state = replica.export(slot, &operation.command);
+        for position in positions(to) {
+            let effect = state.clone();
+            self.call(index, position, Message::Replicate { slot, effect });
         }
     }
 
-    /// A repaired replica has the merged state.
+    /// Goes on once enough replicas hold the merged state.
     pub(super) fn repaired(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
         if operation.requirement.is_met_by(operation.answered) {
-            self.digests_agreed(now, replica, index);
-        } else if operation.asked == 0 {
-            let error = self.timed_out(operation);
-            self.finish(now, replica, index, error);
+            return self.read_settled(now, replica, index);
+        }
+        if operation.asked != 0 {
+            return;
+        }
+        let others = self.untried(index);
+        if others == 0 {
+            return self.give_up(now, replica, index);
+        }
+        self.send_state(replica, index, others);
+    }
+
+    /// The state that was compared or merged is where the level wants it to be.
+    fn read_settled(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        match self.operations[index].reply.take() {
+            Some(reply) => self.finish(now, replica, index, reply),
+            None => self.execute(now, replica, index),
         }
     }
 
-    /// A replica that an operation waits for is down or refused.
+    /// Replicas are slow to answer: does without them where that is possible.
+    pub(super) fn bypass_silent(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = &mut self.operations[index];
+        operation.bypass_at = None;
+        let silent = operation.asked;
+        match operation.phase {
+            Phase::Digests => {
+                for position in positions(self.untried(index)) {
+                    self.ask_digest(index, position);
+                }
+            }
+            Phase::States => {
+                let refused = operation.refused | silent;
+                let usable = self.alive(self.operations[index].slot) & !refused;
+                if self.operations[index].requirement.is_met_by(usable) {
+                    self.operations[index].refused = refused;
+                    self.ask_digests(now, replica, index);
+                }
+            }
+            Phase::Repairing => {
+                let others = self.untried(index);
+                self.send_state(replica, index, others);
+            }
+            Phase::Forwarding(_) => self.forward_bypassed(now, index),
+            Phase::Replicating => {}
+        }
+    }
+
+    /// A peer that an operation waits for is down.
     pub(super) fn lost_peer(
         &mut self,
         now: Instant,
@@ -190,28 +241,55 @@ impl Coordinator {
         index: usize,
         peer: NodeIndex,
     ) {
+        let operation = &self.operations[index];
+        if let Phase::Forwarding(_) = operation.phase {
+            return self.forward_lost(now, replica, index, peer);
+        }
+        if let Some(position) = self.topology.position(operation.slot, peer) {
+            self.lost_replica(now, replica, index, position);
+        }
+    }
+
+    /// The replica at `position` is down or has refused.
+    pub(super) fn lost_replica(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        position: usize,
+    ) {
         let operation = &mut self.operations[index];
-        let Some(position) = self.topology.position(operation.slot, peer) else {
-            return;
-        };
         operation.asked &= !(1 << position);
+        operation.refused |= 1 << position;
         match operation.phase {
-            Phase::Forwarding(_) => self.forward_lost(now, replica, index, peer),
             Phase::Replicating => self.hint_instead(replica, index, position),
-            // Start over with those that are left.
+            // Starts over with those that are left.
             Phase::Digests | Phase::States => {
-                let (slot, requirement) = (operation.slot, operation.requirement);
-                if requirement.is_met_by(self.alive(slot) & !(1 << position)) {
-                    // A new serial, so that late answers to the old questions are told apart.
-                    self.operations[index].serial = self.new_serial();
+                let usable = self.alive(self.operations[index].slot);
+                let operation = &self.operations[index];
+                if operation.requirement.is_met_by(usable & !operation.refused) {
                     self.ask_digests(now, replica, index);
                 } else {
-                    let error = self.too_few(&self.operations[index]);
-                    self.finish(now, replica, index, error);
+                    self.give_up(now, replica, index);
                 }
             }
             Phase::Repairing => self.repaired(now, replica, index),
+            Phase::Forwarding(_) => {}
         }
+    }
+
+    /// Ends an operation that has changed nothing and cannot be done with the replicas left.
+    fn give_up(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = &self.operations[index];
+        let error = self.too_few(operation.slot, operation.level(), operation.refused);
+        self.finish(now, replica, index, error);
+    }
+
+    /// Replicas that count, are up and were not asked in this phase.
+    fn untried(&self, index: usize) -> u64 {
+        let operation = &self.operations[index];
+        let settled = operation.tried | operation.answered;
+        self.alive(operation.slot) & operation.requirement.counted & !settled
     }
 
     /// An operation has reached its deadline.
@@ -227,15 +305,18 @@ impl Coordinator {
     }
 }
 
-/// What replicas are asked about.
-struct Operation {
-    slot: Slot,
-    command: Bytes,
+/// Keeps what a read would answer for the local state of this moment.
+fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) {
+    if !operation.class.writes() {
+        let reply = replica.read(operation.slot, &operation.command, operation.resp3);
+        operation.reply = Some(reply);
+    }
 }
 
-impl super::Operation {
-    fn question(&self) -> Operation {
-        Operation { slot: self.slot, command: self.command.frame().clone() }
+impl Operation {
+    /// What replicas are asked about.
+    fn question(&self) -> (Slot, Bytes) {
+        (self.slot, self.command.frame().clone())
     }
 }
 

@@ -77,6 +77,10 @@ impl Coordinator {
             let text = alloc::format!("slot {} has no replica here", forward.slot.number());
             return self.reject(link, correlation, Cause::NotReplica, text);
         }
+        if self.is_full() {
+            let text = "too many requests are in flight here".into();
+            return self.reject(link, correlation, Cause::Overloaded, text);
+        }
         let Ok(parsed) = Command::decode(forward.command) else {
             return self.reject_malformed(link, correlation);
         };
@@ -96,7 +100,6 @@ impl Coordinator {
         };
         let requester = Requester::Peer { link, correlation };
         if request.class.writes() {
-            self.next_scan.get_or_insert(now + crate::limits::SCAN_INTERVAL);
             self.coordinate_write(now, replica, requester, request);
         } else {
             self.start(now, replica, requester, request);

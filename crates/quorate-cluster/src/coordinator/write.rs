@@ -1,10 +1,12 @@
 //! Writes: executed once, replicated, acknowledged.
 
-use quorate_proto::{NodeIndex, Slot, command::Class, message::Message};
+use alloc::vec::Vec;
+
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, message::Message};
 
 use super::{
     Coordinator, Durability, Executed, OnDurable, Replica, Request, Requester, errors,
-    operation::Phase,
+    operation::Phase, read::positions,
 };
 use crate::time::Instant;
 
@@ -16,21 +18,21 @@ impl Coordinator {
         requester: Requester,
         request: Request,
     ) {
-        match self.executor(request.slot) {
+        match self.executor(request.slot, request.write_level) {
             Some(executor) if self.is_me(executor) => {
                 self.coordinate_write(now, replica, requester, request);
             }
             Some(executor) => self.forward(now, requester, request, executor),
             None => {
-                let text = "no replica of the key's slot is up";
-                self.reply(requester, errors::unavailable(text));
+                let error = self.too_few(request.slot, request.write_level, 0);
+                self.reply(requester, error);
             }
         }
     }
 
     /// The replica that executes writes on `slot`: the first in this datacentre that is up and
-    /// ready, else the first there that is up, else the first anywhere.
-    pub(super) fn executor(&self, slot: Slot) -> Option<NodeIndex> {
+    /// ready, else the first there that is up, else the first anywhere that may.
+    pub(super) fn executor(&self, slot: Slot, level: Level) -> Option<NodeIndex> {
         let replicas = self.topology.replicas(slot);
         let rank = |node: &NodeIndex| {
             let peer = self.peers[node.index()];
@@ -44,9 +46,16 @@ impl Coordinator {
         };
         replicas
             .iter()
+            .filter(|node| self.may_serve(level, **node))
             .filter_map(|node| Some((rank(node)?, *node)))
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, node)| node)
+    }
+
+    /// Whether a request at `level` may be coordinated by `node`: the local quorum of another
+    /// datacentre is not the one that was asked for.
+    pub(super) fn may_serve(&self, level: Level, node: NodeIndex) -> bool {
+        level != Level::LocalQuorum || self.topology.is_local(node)
     }
 
     /// Executes a write here, behind a read-modify-write on the same slot that is still reading.
@@ -58,19 +67,21 @@ impl Coordinator {
         request: Request,
     ) {
         if let Some(queue) = self.held.get_mut(&request.slot) {
+            let deadline = request.deadline;
             queue.push_back((requester, request));
+            self.held_writes += 1;
+            self.wake_by(deadline);
             return;
         }
         let me = self.topology.me();
-        let requirement = self.topology.required(request.slot, request.write_level, me);
-        let index = self.insert(requester, request, Phase::Replicating);
-        let operation = &mut self.operations[index];
-        operation.requirement = requirement;
-        let (slot, class) = (operation.slot, operation.class);
+        let (slot, level, class) = (request.slot, request.write_level, request.class);
+        let requirement = self.topology.required(slot, level, me);
         if !requirement.is_met_by(self.alive(slot)) {
-            let error = self.too_few(&self.operations[index]);
-            return self.finish(now, replica, index, error);
+            let error = self.too_few(slot, level, 0);
+            return self.reply(requester, error);
         }
+        let index = self.insert(requester, request, Phase::Replicating);
+        self.operations[index].requirement = requirement;
         if class == Class::ReadModifyWrite && requirement.answers > 1 {
             self.operations[index].holds_slot = true;
             self.held.insert(slot, Default::default());
@@ -82,8 +93,8 @@ impl Coordinator {
 
     /// Executes the operation on the local state and replicates its effect.
     pub(super) fn execute(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
-        operation.enter(Phase::Replicating, now);
         operation.answered = 0;
         let slot = operation.slot;
         let executed = replica.execute(slot, &operation.command, operation.resp3);
@@ -150,8 +161,13 @@ impl Coordinator {
             self.reply(requester, reply);
         }
         let operation = &self.operations[index];
-        if operation.reply.is_none() && operation.asked == 0 && operation.durable {
-            self.operations.remove(index);
+        if operation.asked == 0 && operation.durable {
+            let operation = self.operations.remove(index);
+            if operation.reply.is_some() {
+                // Nobody is left to wait for.
+                let error = self.missed(&operation);
+                self.reply(operation.requester, error);
+            }
         }
     }
 
@@ -179,9 +195,7 @@ impl Coordinator {
             self.reply(requester, error);
         }
         let operation = self.operations.remove(index);
-        let silent = (0..self.topology.replicas(operation.slot).len())
-            .filter(|position| operation.asked & (1 << position) != 0);
-        for position in silent {
+        for position in positions(operation.asked) {
             let node = self.topology.replicas(operation.slot)[position];
             replica.hint(node, operation.slot, &operation.effect);
         }
@@ -193,6 +207,7 @@ impl Coordinator {
             return;
         };
         while let Some((requester, request)) = queue.pop_front() {
+            self.held_writes -= 1;
             self.coordinate_write(now, replica, requester, request);
             if let Some(again) = self.held.get_mut(&slot) {
                 // Another one reads now: the rest stays behind it, in order.
@@ -204,7 +219,7 @@ impl Coordinator {
 
     /// Answers writes that wait behind another one beyond their deadline.
     pub(super) fn expire_held(&mut self, now: Instant) {
-        let mut late = alloc::vec::Vec::new();
+        let mut late = Vec::new();
         for queue in self.held.values_mut() {
             queue.retain(|(requester, request)| {
                 let in_time = request.deadline > now;
@@ -214,6 +229,7 @@ impl Coordinator {
                 in_time
             });
         }
+        self.held_writes -= late.len();
         for requester in late {
             let text = "the write waited too long behind another one on its slot";
             self.reply(requester, errors::unavailable(text));

@@ -92,8 +92,10 @@ impl HintLog {
     pub fn read(&mut self, bytes_max: usize) -> io::Result<Vec<(Sequence, Vec<u8>)>> {
         let mut hints = Vec::new();
         let mut bytes = 0;
-        while bytes < bytes_max && self.read < self.log.written() {
-            let (number, offset) = self.cursor;
+        // Noted at the end: a read that fails must not skip what it had collected.
+        let (mut read, mut cursor) = (self.read, self.cursor);
+        while bytes < bytes_max && read < self.log.written() {
+            let (number, offset) = cursor;
             let Some(segment) = self.log.segments.iter().find(|segment| segment.number >= number)
             else {
                 break;
@@ -102,24 +104,33 @@ impl HintLog {
             let number = segment.number;
             let mut window = Window::between(Arc::clone(&segment.file), offset, segment.end);
             while bytes < bytes_max {
-                let Found::Record { sequence, payload, length } = window.record()? else {
-                    break;
+                let (sequence, payload, length) = match window.record()? {
+                    Found::Record { sequence, payload, length } => (sequence, payload, length),
+                    Found::End => break,
+                    Found::Partial(_) | Found::Damaged => {
+                        window.seek_record(read + 1)?;
+                        continue;
+                    }
                 };
-                if sequence > self.read {
+                if sequence > read {
                     bytes += payload.len();
-                    self.read = sequence;
+                    read = sequence;
                     hints.push((sequence, payload.to_vec()));
                 }
                 window.advance(length);
             }
             let ended = bytes < bytes_max;
             let is_active = self.log.segments.back().is_some_and(|last| last.number == number);
-            self.cursor =
-                if ended && !is_active { (number + 1, 0) } else { (number, window.offset()) };
+            cursor = if ended && !is_active {
+                (number + 1, SEGMENT_HEADER as u64)
+            } else {
+                (number, window.offset())
+            };
             if ended && is_active {
                 break;
             }
         }
+        (self.read, self.cursor) = (read, cursor);
         Ok(hints)
     }
 

@@ -2,11 +2,17 @@
 
 use std::{io, sync::Arc};
 
-use super::segment::{Found, read_record};
+use super::{
+    Sequence,
+    segment::{Found, RECORD_HEADER, read_record, u64_at},
+};
 use crate::disk::DiskFile;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
+
+/// How far ahead the number of the next whole record may be.
+const SEQUENCE_JUMP_MAX: u64 = 1 << 40;
 
 /// A part of a segment in memory, moving forward.
 #[derive(Debug)]
@@ -79,6 +85,27 @@ impl Window {
     pub(super) fn rest(&mut self) -> io::Result<&[u8]> {
         let left = usize::try_from(self.length.saturating_sub(self.offset())).unwrap_or(usize::MAX);
         self.ahead(left)
+    }
+
+    /// Moves on to the next byte at which a record with this or a later sequence begins, or to the end.
+    pub(super) fn seek_record(&mut self, expected: Sequence) -> io::Result<Option<Sequence>> {
+        let rest = self.rest()?;
+        // Every record takes room; a number far ahead is none. The check comes before the checksum,
+        // which would else run over whatever length stands at every byte.
+        let plausible = expected..expected.saturating_add(SEQUENCE_JUMP_MAX);
+        for skipped in 1..rest.len() {
+            let bytes = &rest[skipped..];
+            if bytes.len() < RECORD_HEADER || !plausible.contains(&u64_at(bytes, 8)) {
+                continue;
+            }
+            if let Found::Record { sequence, .. } = read_record(bytes) {
+                self.advance(skipped);
+                return Ok(Some(sequence));
+            }
+        }
+        let length = rest.len();
+        self.advance(length);
+        Ok(None)
     }
 
     /// Whether only zeros follow.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt, io, path::Path, sync::Arc};
 use super::{
     Sequence,
     read::Window,
-    segment::{Found, Header, SEGMENT_HEADER, file_name, number_of, read_record},
+    segment::{Found, Header, SEGMENT_HEADER, VERSION, file_name, number_of, segment_version},
     superblock::Superblock,
     write::Segment,
 };
@@ -74,6 +74,9 @@ pub(super) fn recover(
                 path.display()
             )));
         }
+        if segment_version(window.ahead(SEGMENT_HEADER)?).is_some_and(|found| found != VERSION) {
+            return Err(io::Error::other(format!("{} has another format", path.display())));
+        }
         let before = recovery.records;
         let mut reader = SegmentReader {
             name: file_name(number),
@@ -89,6 +92,10 @@ pub(super) fn recover(
                 disk.remove(&path)?;
                 continue;
             }
+        }
+        // Space taken ahead by a process that was killed.
+        if end < file.length()? {
+            file.truncate(end)?;
         }
         let first = header.map_or(recovery.last, |header| header.first);
         segments.push_back(Segment { number, first, file, end, allocated: end });
@@ -140,7 +147,12 @@ impl SegmentReader<'_> {
                     each(sequence, payload);
                     (sequence, length)
                 }
-                Found::End => return Ok(self.window.offset()),
+                Found::End => {
+                    if self.window.is_blank()? {
+                        return Ok(self.window.offset());
+                    }
+                    return self.damaged(each);
+                }
                 Found::Record { .. } | Found::Partial(_) | Found::Damaged => {
                     return self.damaged(each);
                 }
@@ -155,12 +167,12 @@ impl SegmentReader<'_> {
     fn damaged(&mut self, each: &mut impl FnMut(Sequence, &[u8])) -> io::Result<u64> {
         let offset = self.window.offset();
         let expected = self.recovery.last + 1;
-        if self.is_last && expected > self.synced {
+        if self.is_last && expected > self.synced && offset >= SEGMENT_HEADER as u64 {
             self.recovery.torn_bytes += self.window.used_length()? - offset;
             self.window.truncate(offset)?;
             return Ok(offset);
         }
-        let found = self.seek_record(expected)?;
+        let found = self.window.seek_record(expected)?;
         self.recovery.damages.push(Damage {
             segment: self.name.clone(),
             offset,
@@ -174,23 +186,6 @@ impl SegmentReader<'_> {
             }
             None => Ok(self.window.offset()),
         }
-    }
-
-    /// Moves on to the next byte at which a record with a later sequence begins.
-    fn seek_record(&mut self, expected: Sequence) -> io::Result<Option<Sequence>> {
-        let rest = self.window.rest()?;
-        for skipped in 1..rest.len() {
-            if let Found::Record { sequence, .. } = read_record(&rest[skipped..])
-                && sequence >= expected
-                && sequence < expected + rest.len() as u64
-            {
-                self.window.advance(skipped);
-                return Ok(Some(sequence));
-            }
-        }
-        let length = rest.len();
-        self.window.advance(length);
-        Ok(None)
     }
 
     /// A segment must begin where the one before ended; the first one may begin anywhere.

@@ -35,6 +35,13 @@ impl Header {
     }
 }
 
+/// The version in an intact header of any version.
+pub(super) fn segment_version(bytes: &[u8]) -> Option<u32> {
+    let bytes: &[u8; SEGMENT_HEADER] = bytes.first_chunk()?;
+    let intact = bytes[..4] == SEGMENT_MAGIC && u32_at(bytes, 24) == crc32c::crc32c(&bytes[..24]);
+    intact.then(|| u32_at(bytes, 4))
+}
+
 pub(super) fn file_name(number: u64) -> String {
     format!("{number:016x}.log")
 }

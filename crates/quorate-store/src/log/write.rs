@@ -98,6 +98,12 @@ impl SegmentLog {
         // Makes the directory, too.
         disk.list(directory)?;
         let superblock = Superblock::read(&*disk, directory)?;
+        if superblock.is_some_and(|block| block.log_id != options.log_id) {
+            return Err(io::Error::other(format!(
+                "the superblock in {} belongs to another log; was a data directory mixed up?",
+                directory.display()
+            )));
+        }
         let (segments, recovery) =
             recovery::recover(&*disk, directory, options.log_id, superblock, each)?;
         let newest = segments.back().map_or(0, |segment| segment.number);
@@ -166,18 +172,13 @@ impl SegmentLog {
         }
         let length = self.buffer.len() as u64;
         let active = self.active();
-        let result = if active.end + length > active.allocated {
-            // More was appended than was reserved.
+        if active.end + length > active.allocated {
+            // More was appended than was reserved. Nothing is written yet, so it may be tried again.
             let number = active.number + 1;
-            self.start_segment_for_buffer(number, length)
-        } else {
-            Ok(())
-        };
-        let result = result.and_then(|()| {
-            let active = self.active();
-            active.file.write_at(&self.buffer, active.end)
-        });
-        if let Err(error) = result {
+            self.start_segment_for_buffer(number, length).map_err(LogError::Full)?;
+        }
+        let active = self.active();
+        if let Err(error) = active.file.write_at(&self.buffer, active.end) {
             self.failed = true;
             return Err(LogError::Failed(error));
         }
@@ -207,7 +208,8 @@ impl SegmentLog {
     /// What must be done to make everything written durable; `None` when it is. With `record`, the
     /// superblock is brought up to date too, at the price of a second sync.
     pub fn sync_job(&mut self, record: bool) -> Option<SyncJob> {
-        if self.unsynced.is_empty() && self.synced == self.written {
+        // After a failed sync nothing that follows proves anything.
+        if self.failed || (self.unsynced.is_empty() && self.synced == self.written) {
             return None;
         }
         let superblock = record.then(|| {

@@ -7,13 +7,14 @@ use mio::Waker;
 /// A queue of messages to one event loop.
 #[derive(Debug)]
 pub(crate) struct Mailbox<M> {
-    queue: Mutex<Vec<M>>,
+    /// `None` once the loop has ended: what is sent then is dropped.
+    queue: Mutex<Option<Vec<M>>>,
     waker: Waker,
 }
 
 impl<M> Mailbox<M> {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { queue: Mutex::new(Vec::new()), waker }
+        Self { queue: Mutex::new(Some(Vec::new())), waker }
     }
 
     /// Delivers a message.
@@ -27,8 +28,12 @@ impl<M> Mailbox<M> {
             return;
         }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let asleep = queue.is_empty();
-        queue.append(messages);
+        let Some(open) = &mut *queue else {
+            messages.clear();
+            return;
+        };
+        let asleep = open.is_empty();
+        open.append(messages);
         drop(queue);
         // Whoever finds the queue filled has been woken already. A loop that is gone needs none.
         if asleep {
@@ -39,6 +44,13 @@ impl<M> Mailbox<M> {
     /// Takes everything that has arrived, into an empty `messages`.
     pub(crate) fn take(&self, messages: &mut Vec<M>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *queue, messages);
+        if let Some(open) = &mut *queue {
+            std::mem::swap(open, messages);
+        }
+    }
+
+    /// The loop has ended: drops what has arrived and whatever comes.
+    pub(crate) fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

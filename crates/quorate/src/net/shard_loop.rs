@@ -142,6 +142,12 @@ impl ShardLoop {
 
     /// Runs until the shard is told to stop. Everything acknowledged is on disk afterwards.
     pub(crate) fn run(mut self) -> io::Result<()> {
+        let outcome = self.turns();
+        self.mailbox.close();
+        outcome
+    }
+
+    fn turns(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut mail = Vec::new();
         loop {

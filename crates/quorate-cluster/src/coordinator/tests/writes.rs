@@ -1,0 +1,258 @@
+//! Writes, forwarding, and what peers ask for.
+
+use alloc::format;
+use core::time::Duration;
+
+use quorate_proto::message::Forward;
+
+use super::*;
+
+#[test]
+fn a_write_is_answered_at_its_level_and_ends_when_all_have_it() {
+    let mut stage = Stage::three(0);
+    let id = stage.set(Level::Quorum);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [1, 2]);
+    stage.respond(sent[1].1, Message::Ack);
+    assert_eq!(stage.reply(), (id, "6".into()));
+    assert_eq!(stage.coordinator.in_flight(), 1);
+    stage.respond(sent[0].1, Message::Ack);
+    stage.finished();
+    // Answers that come twice change nothing.
+    stage.respond(sent[0].1, Message::Ack);
+    stage.finished();
+}
+
+#[test]
+fn whoever_does_not_take_an_effect_gets_a_hint() {
+    let mut stage = Stage::three(0);
+    stage.down(2);
+    stage.set(Level::One);
+    assert_eq!(stage.replica.hints, [(2, "6".into())]);
+    let send = stage.coordinator.poll_output();
+    assert!(matches!(send, Some(Output::Send { to: NodeIndex(1), .. })));
+    assert_eq!(stage.reply().1, "6");
+    stage.down(1);
+    assert_eq!(stage.replica.hints.len(), 2);
+    stage.finished();
+
+    let mut stage = Stage::three(0);
+    stage.set(Level::Quorum);
+    let sent = stage.sent();
+    stage.respond(sent[0].1, rejected(Cause::StoreFull));
+    assert_eq!(stage.replica.hints, [(1, "6".into())]);
+    stage.respond(sent[1].1, Message::Ack);
+    stage.reply();
+    stage.finished();
+}
+
+#[test]
+fn a_level_that_cannot_be_met_does_nothing() {
+    let mut stage = Stage::three(0);
+    stage.down(1);
+    stage.down(2);
+    let id = stage.set(Level::Quorum);
+    let slot = stage.slot.number();
+    let text = format!(
+        "-UNAVAILABLE level QUORUM of slot {slot} needs 2 replicas, 1 is alive \
+         (alive: a; down: b, c); nothing was done"
+    );
+    assert_eq!(stage.reply(), (id, text));
+    assert!(stage.replica.executed.is_empty() && stage.replica.hints.is_empty());
+    stage.finished();
+    stage.get(Level::All);
+    assert!(stage.reply().1.contains("level ALL"));
+    stage.finished();
+}
+
+#[test]
+fn a_full_store_refuses_and_changes_nothing() {
+    let mut stage = Stage::three(0);
+    stage.replica.full = true;
+    stage.set(Level::Quorum);
+    assert_eq!(stage.reply().1, "-MISCONF the disk is full; nothing was done");
+    stage.finished();
+}
+
+#[test]
+fn a_write_that_too_few_take_in_time_is_unknown() {
+    let mut stage = Stage::three(0);
+    stage.set(Level::Quorum);
+    stage.sent();
+    stage.pass(Duration::from_millis(1_001));
+    let text = stage.reply().1;
+    assert!(text.starts_with("-TIMEOUT level QUORUM"), "{text}");
+    assert!(text.contains("1 of 2 replicas"), "{text}");
+    assert!(text.ends_with("(answered: a; silent: b, c); the write may still take effect"));
+    assert_eq!(stage.replica.hints.len(), 2);
+    stage.finished();
+}
+
+#[test]
+fn a_write_does_not_wait_for_replicas_that_are_gone() {
+    let mut stage = Stage::three(0);
+    stage.set(Level::Quorum);
+    stage.sent();
+    stage.down(1);
+    assert_eq!(stage.coordinator.poll_output(), None);
+    stage.down(2);
+    let text = stage.reply().1;
+    assert!(text.starts_with("-UNKNOWN level QUORUM"), "{text}");
+    assert!(text.contains("(took it: a; lost: b, c)"), "{text}");
+    assert_eq!(stage.replica.hints.len(), 2);
+    stage.finished();
+}
+
+#[test]
+fn what_must_be_durable_counts_only_then() {
+    let mut stage = Stage::three(0);
+    stage.replica.durable_at = Some(12);
+    stage.set(Level::All);
+    for (_, correlation, _) in stage.sent() {
+        stage.respond(correlation, Message::Ack);
+    }
+    let effect = "9".into();
+    stage.peer_asks(EPOCH, Message::Replicate { slot: stage.slot, effect });
+    stage.coordinator.handle_durable(11);
+    assert_eq!(stage.coordinator.poll_output(), None);
+    stage.coordinator.handle_durable(12);
+    assert_eq!(stage.reply().1, "6");
+    assert_eq!(stage.response(), Message::Ack);
+    stage.finished();
+}
+
+#[test]
+fn a_write_goes_to_the_executor_with_the_time_that_is_left() {
+    let mut stage = Stage::three(1);
+    let id = stage.set(Level::Quorum);
+    let sent = stage.sent();
+    let Message::Forward(forward) = &sent[0].2 else { panic!("{sent:?}") };
+    assert_eq!((sent[0].0, forward.budget_ms), (0, 1_000));
+    stage.respond(sent[0].1, Message::Reply("done".into()));
+    assert_eq!(stage.reply(), (id, "done".into()));
+    assert!(stage.replica.executed.is_empty());
+    stage.finished();
+    // An executor that has not caught up is passed over.
+    stage.coordinator.handle_peer_up(NodeIndex(0), false);
+    stage.set(Level::One);
+    assert_eq!(stage.replica.executed.len(), 1);
+}
+
+#[test]
+fn a_write_that_left_with_a_lost_link_is_unknown() {
+    let mut stage = Stage::three(1);
+    stage.set(Level::Quorum);
+    stage.sent();
+    stage.down(0);
+    let text = stage.reply().1;
+    assert!(text.starts_with("-UNKNOWN the link to the executor a was lost"), "{text}");
+    stage.finished();
+}
+
+#[test]
+fn a_write_that_never_left_goes_to_the_next_executor() {
+    let mut stage = Stage::three(1);
+    stage.set(Level::Quorum);
+    stage.down(0);
+    assert_eq!(stage.replica.executed, ["v"]);
+    assert_eq!(targets(&stage.sent()), [2]);
+    assert_eq!(stage.replica.hints, [(0, "6".into())]);
+}
+
+#[test]
+fn a_forwarded_request_is_served_here_or_refused() {
+    let mut stage = Stage::three(1);
+    let forward = |slot, name: &str| {
+        Message::Forward(Forward {
+            slot,
+            read_level: Level::One,
+            write_level: Level::One,
+            resp3: false,
+            budget_ms: 100,
+            command: Command::from_args([name, "k", "v"]).frame().clone(),
+        })
+    };
+    // Not the executor, but it was chosen: no second hop.
+    stage.peer_asks(EPOCH, forward(stage.slot, "SET"));
+    stage.coordinator.outputs.retain(|output| matches!(output, Output::Respond { .. }));
+    assert_eq!(stage.response(), Message::Reply("6".into()));
+    let cause = |message| match message {
+        Message::Rejected { cause, .. } => cause,
+        other => panic!("unexpected {other:?}"),
+    };
+    stage.peer_asks(EPOCH + 1, forward(stage.slot, "SET"));
+    assert_eq!(cause(stage.response()), Cause::StaleEpoch);
+    stage.peer_asks(EPOCH, forward(stage.slot, "NONSENSE"));
+    assert_eq!(cause(stage.response()), Cause::Malformed);
+    let mut outsider = Stage::new(4, &["x"; 5]);
+    let me = NodeIndex(4);
+    let foreign = Slot::all().find(|slot| !outsider.coordinator.topology.is_replica(*slot, me));
+    outsider.peer_asks(EPOCH, forward(foreign.expect("some slot is"), "SET"));
+    assert_eq!(cause(outsider.response()), Cause::NotReplica);
+}
+
+#[test]
+fn writes_behind_a_read_modify_write_keep_their_order() {
+    let mut stage = Stage::three(0);
+    stage.increment("first");
+    stage.increment("second");
+    stage.request(&["SET", "k", "third"], Class::Write, Level::Quorum);
+    assert_eq!(stage.coordinator.in_flight(), 3);
+    let asked = stage.sent();
+    assert_eq!(targets(&asked), [1]);
+    stage.respond(asked[0].1, digest(5));
+    assert_eq!(stage.replica.executed, ["first"]);
+    let asked = stage.sent();
+    let question = asked.iter().find(|(.., message)| matches!(message, Message::AskDigest { .. }));
+    let (_, correlation, _) = question.expect("the second one reads now");
+    stage.respond(*correlation, digest(6));
+    assert_eq!(stage.replica.executed, ["first", "second", "third"]);
+}
+
+#[test]
+fn writes_that_wait_too_long_are_answered() {
+    let mut stage = Stage::three(0);
+    let first = stage.increment("first");
+    let second = stage.increment("second");
+    stage.sent();
+    stage.pass(Duration::from_millis(500));
+    stage.sent();
+    stage.pass(Duration::from_millis(500));
+    let mut ended = [stage.reply(), stage.reply()];
+    ended.sort();
+    assert_eq!((ended[0].0, ended[1].0), (first, second));
+    assert!(stage.replica.executed.is_empty());
+    stage.finished();
+    assert_eq!(stage.coordinator.poll_timeout(), None);
+}
+
+#[test]
+fn a_local_quorum_stays_in_its_datacentre() {
+    let mut stage = Stage::new(0, &["x", "x", "y", "y"]);
+    stage.set(Level::LocalQuorum);
+    let sent = stage.sent();
+    assert_eq!(sent.len(), 3, "one here, two in the other datacentre");
+    let (local, remote): (Vec<_>, Vec<_>) = sent.into_iter().partition(|(to, ..)| *to < 2);
+    for (_, correlation, _) in remote {
+        stage.respond(correlation, Message::Ack);
+    }
+    assert_eq!(stage.coordinator.poll_output(), None);
+    stage.respond(local[0].1, Message::Ack);
+    assert_eq!(stage.reply().1, "6");
+    stage.finished();
+
+    // A non-owner whose own datacentre is gone: another one may serve QUORUM, not LOCAL_QUORUM.
+    let mut stage = Stage::new(3, &["x", "x", "x", "y", "y", "y", "y"]);
+    let me = stage.coordinator.topology.me();
+    let foreign = Slot::all().find(|slot| !stage.coordinator.topology.is_replica(*slot, me));
+    stage.slot = foreign.expect("some slot is");
+    for peer in 4..7 {
+        stage.down(peer);
+    }
+    stage.set(Level::LocalQuorum);
+    assert!(stage.reply().1.starts_with("-UNAVAILABLE level LOCAL_QUORUM"));
+    stage.get(Level::LocalQuorum);
+    assert!(stage.reply().1.starts_with("-UNAVAILABLE level LOCAL_QUORUM"));
+    stage.set(Level::One);
+    assert!(matches!(stage.sent()[..], [(0..3, _, Message::Forward(_))]));
+}

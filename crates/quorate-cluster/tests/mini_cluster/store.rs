@@ -1,0 +1,293 @@
+//! A store that is trivial to merge, with its hint queues. It survives the crash of its node.
+//!
+//! Every key has a register (the stamp of its last write is its value, the greatest wins) and a
+//! counter (a total for each node, the greatest of each wins). Every reply is a number that never
+//! shrinks in a correct cluster: the register's stamp, or the counter's sum.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use quorate_cluster::{
+    coordinator::{Durability, Executed, Rejection, Replica},
+    handoff::{Hint, Hints},
+    sync::Digests,
+    topology::Topology,
+};
+use quorate_proto::{NodeIndex, Slot, message::Cause, resp::Command};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) register: u64,
+    pub(crate) counts: BTreeMap<u16, u64>,
+}
+
+impl Entry {
+    pub(crate) fn sum(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.register = self.register.max(other.register);
+        for (node, count) in &other.counts {
+            let own = self.counts.entry(*node).or_default();
+            *own = (*own).max(*count);
+        }
+    }
+
+    fn encode(&self, key: &[u8], out: &mut Vec<u8>) {
+        out.push(key.len() as u8);
+        out.extend_from_slice(key);
+        out.extend_from_slice(&self.register.to_be_bytes());
+        out.push(self.counts.len() as u8);
+        for (node, count) in &self.counts {
+            out.extend_from_slice(&node.to_be_bytes());
+            out.extend_from_slice(&count.to_be_bytes());
+        }
+    }
+
+    fn digest(&self, key: &[u8]) -> u128 {
+        let mut bytes = Vec::new();
+        self.encode(key, &mut bytes);
+        // FNV-1a.
+        bytes.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
+            (hash ^ u128::from(*byte)).wrapping_mul(0x0100_0000_0000_0000_0000_013b)
+        })
+    }
+}
+
+fn decode(mut rest: &[u8]) -> Vec<(Bytes, Entry)> {
+    fn take<'a>(rest: &mut &'a [u8], length: usize) -> &'a [u8] {
+        let (taken, tail) = rest.split_at(length);
+        *rest = tail;
+        taken
+    }
+    fn number(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+    let mut entries = Vec::new();
+    while !rest.is_empty() {
+        let length = number(take(&mut rest, 1)) as usize;
+        let key = Bytes::copy_from_slice(take(&mut rest, length));
+        let register = number(take(&mut rest, 8));
+        let nodes = number(take(&mut rest, 1));
+        let counts = (0..nodes)
+            .map(|_| (number(take(&mut rest, 2)) as u16, number(take(&mut rest, 8))))
+            .collect();
+        entries.push((key, Entry { register, counts }));
+    }
+    entries
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    hints: VecDeque<Hint>,
+    next: u64,
+    /// Handed out, from the front.
+    read: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    me: NodeIndex,
+    topology: std::sync::Arc<Topology>,
+    pub(crate) entries: BTreeMap<Bytes, Entry>,
+    queues: Vec<Queue>,
+    groups: BTreeSet<u16>,
+    /// Microseconds; the clocks of all nodes agree.
+    pub(crate) now: u64,
+    newest: u64,
+    /// Refuses whatever would change it.
+    pub(crate) full: bool,
+    /// Writes are durable only some time after they were made.
+    pub(crate) slow_disk: bool,
+    pub(crate) sequence: u64,
+}
+
+impl Store {
+    pub(crate) fn new(topology: &std::sync::Arc<Topology>, keys: &[Bytes]) -> Self {
+        let mut queues = Vec::new();
+        queues.resize_with(topology.len(), Queue::default);
+        Self {
+            me: topology.me(),
+            topology: topology.clone(),
+            entries: BTreeMap::new(),
+            queues,
+            groups: keys.iter().map(|key| Slot::of_key(key).group()).collect(),
+            now: 0,
+            newest: 0,
+            full: false,
+            slow_disk: false,
+            sequence: 0,
+        }
+    }
+
+    fn stamp(&mut self) -> u64 {
+        self.newest = (self.newest + 1).max(self.now << 8);
+        // Unique over the nodes: four low bits for their number.
+        self.newest << 4 | u64::from(self.me.0)
+    }
+
+    fn changed(&mut self) -> Durability {
+        self.sequence += 1;
+        if self.slow_disk { Durability::At(self.sequence) } else { Durability::Now }
+    }
+
+    fn check_room(&self) -> Result<(), Rejection> {
+        if self.full {
+            let text = "the disk is full".into();
+            let cause = Cause::StoreFull;
+            return Err(Rejection { cause, text });
+        }
+        Ok(())
+    }
+
+    fn in_slot(&self, slot: Slot) -> impl Iterator<Item = (&Bytes, &Entry)> {
+        let of_slot = move |(key, _): &(&Bytes, &Entry)| Slot::of_key(key) == slot;
+        self.entries.iter().filter(of_slot)
+    }
+
+    fn export_one(&self, key: &[u8], out: &mut Vec<u8>) {
+        if let Some(entry) = self.entries.get(key) {
+            entry.encode(key, out);
+        }
+    }
+}
+
+fn number(value: u64) -> Bytes {
+    format!(":{value}\r\n").into()
+}
+
+impl Replica for Store {
+    fn execute(&mut self, slot: Slot, command: &Command, _: bool) -> Result<Executed, Rejection> {
+        self.check_room()?;
+        assert!(self.topology.is_replica(slot, self.me), "executed by a non-owner");
+        let key = Bytes::copy_from_slice(command.arg(1));
+        let stamp = self.stamp();
+        let me = self.me.0;
+        let entry = self.entries.entry(key.clone()).or_default();
+        let mut delta = Entry::default();
+        let reply = match command.name() {
+            b"SET" => {
+                delta.register = stamp;
+                stamp
+            }
+            b"SETNX" if entry.register > 0 => entry.register,
+            b"SETNX" => {
+                delta.register = stamp;
+                stamp
+            }
+            b"INCR" => {
+                let own = entry.counts.get(&me).copied().unwrap_or_default();
+                delta.counts.insert(me, own + 1);
+                entry.sum() + 1
+            }
+            other => panic!("no such command: {other:?}"),
+        };
+        let mut effect = Vec::new();
+        if delta != Entry::default() {
+            entry.merge(&delta);
+            delta.encode(&key, &mut effect);
+        }
+        let durability = self.changed();
+        Ok(Executed { reply: number(reply), effect: effect.into(), durability })
+    }
+
+    fn read(&mut self, _: Slot, command: &Command, _: bool) -> Bytes {
+        let key = command.arg(1);
+        let entry = self.entries.get(key).cloned().unwrap_or_default();
+        number(if key.starts_with(b"count") { entry.sum() } else { entry.register })
+    }
+
+    fn digest(&mut self, _: Slot, command: &Command) -> u128 {
+        let key = command.arg(1);
+        self.entries.get(key).map_or(0, |entry| entry.digest(key))
+    }
+
+    fn export(&mut self, _: Slot, command: &Command) -> Bytes {
+        let mut out = Vec::new();
+        self.export_one(command.arg(1), &mut out);
+        out.into()
+    }
+
+    fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
+        self.check_room()?;
+        assert!(self.topology.is_replica(slot, self.me), "merged by a non-owner");
+        for (key, entry) in decode(effect) {
+            assert_eq!(Slot::of_key(&key), slot);
+            self.newest = self.newest.max(entry.register >> 4);
+            self.entries.entry(key).or_default().merge(&entry);
+        }
+        Ok(self.changed())
+    }
+
+    fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {
+        let queue = &mut self.queues[target.index()];
+        queue.next += 1;
+        queue.hints.push_back(Hint { sequence: queue.next, slot, effect: effect.clone() });
+    }
+}
+
+impl Hints for Store {
+    fn pending(&self, target: NodeIndex) -> u64 {
+        self.queues[target.index()].hints.len() as u64
+    }
+
+    fn read(&mut self, target: NodeIndex, _: usize) -> Vec<Hint> {
+        let queue = &mut self.queues[target.index()];
+        // Little at a time, so that several batches are needed.
+        let batch: Vec<Hint> = queue.hints.iter().skip(queue.read).take(5).cloned().collect();
+        queue.read += batch.len();
+        batch
+    }
+
+    fn rewind(&mut self, target: NodeIndex) {
+        self.queues[target.index()].read = 0;
+    }
+
+    fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
+        let queue = &mut self.queues[target.index()];
+        while queue.hints.pop_front_if(|hint| hint.sequence <= up_to).is_some() {
+            queue.read -= 1;
+        }
+    }
+}
+
+impl Digests for Store {
+    fn groups(&self) -> Vec<u16> {
+        self.groups.iter().copied().collect()
+    }
+
+    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
+        let mut slots: BTreeMap<Slot, u128> = BTreeMap::new();
+        let first = group * quorate_proto::slot::SLOTS_PER_GROUP;
+        for slot in (first..first + quorate_proto::slot::SLOTS_PER_GROUP).filter_map(Slot::new) {
+            let shared = [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node));
+            if shared {
+                slots.insert(slot, 0);
+            }
+        }
+        for (key, entry) in &self.entries {
+            if let Some(sum) = slots.get_mut(&Slot::of_key(key)) {
+                *sum = sum.wrapping_add(entry.digest(key));
+            }
+        }
+        slots.into_iter().collect()
+    }
+
+    fn key_digests(&self, slot: Slot) -> Vec<(Bytes, u128)> {
+        let keys = self.in_slot(slot);
+        keys.map(|(key, entry)| (key.clone(), entry.digest(key))).collect()
+    }
+
+    fn export_keys(&self, _: Slot, keys: &[Bytes]) -> Bytes {
+        let mut out = Vec::new();
+        for key in keys {
+            self.export_one(key, &mut out);
+        }
+        out.into()
+    }
+
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {
+        self.merge(slot, states).is_ok()
+    }
+}

@@ -1,0 +1,30 @@
+//! One node in memory, used from inside the process and, if you like, by `redis-cli -p 7777`.
+//!
+//! `cargo run -p quorate --example one_node`
+#![allow(clippy::print_stdout, reason = "an example shows something")]
+
+use quorate::{Engine, Value};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    futures_executor::block_on(async {
+        let engine = Engine::builder().memory().listen("127.0.0.1:0").start().await?;
+        let client = engine.client();
+
+        client.run(["SET", "greeting", "hello"]).await?;
+        println!("greeting: {}", client.run(["GET", "greeting"]).await?.to_text());
+
+        for _ in 0..3 {
+            client.run(["INCR", "visits"]).await?;
+        }
+        assert_eq!(client.run(["GET", "visits"]).await?, Value::Bulk("3".into()));
+
+        // Errors are values, exactly those that a Redis client would get.
+        let refused = client.run(["INCR", "greeting"]).await?;
+        println!("INCR greeting: {}", refused.to_text());
+        assert!(matches!(refused, Value::Error(_)));
+
+        println!("redis clients may connect to {}", engine.client_address());
+        engine.shutdown().await?;
+        Ok(())
+    })
+}
