@@ -172,12 +172,13 @@ impl Storage {
 
     /// The sync that the policy asks for now, if any.
     pub(crate) fn due_sync(&mut self, second_passed: bool) -> Option<SyncJob> {
+        let log = self.log.as_mut()?;
         let due = match self.policy {
             SyncPolicy::Always => true,
             SyncPolicy::EverySecond => second_passed,
-            SyncPolicy::No => false,
+            // Even so a checkpoint must be on disk before what it replaces is dropped.
+            SyncPolicy::No => second_passed && log.awaits_sync(),
         };
-        let log = self.log.as_mut()?;
         if !due || self.syncing || log.has_failed() {
             return None;
         }

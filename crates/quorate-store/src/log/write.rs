@@ -242,6 +242,11 @@ impl SegmentLog {
         }
     }
 
+    /// Whether old segments wait for a sync before they can go.
+    pub fn awaits_sync(&self) -> bool {
+        self.doomed.is_some()
+    }
+
     /// Whether a write or sync failed.
     pub fn has_failed(&self) -> bool {
         self.failed

@@ -80,6 +80,12 @@ pub(crate) struct Errand {
     pub(crate) deadline: Instant,
 }
 
+/// Digest rounds whose pauses differ from node to node and from shard to shard.
+fn new_sync(topology: &Topology, shard: u16) -> Sync {
+    let id = topology.member(topology.me()).id.0 as u64;
+    Sync::new(topology.len()).with_seed(id ^ u64::from(shard))
+}
+
 /// One shard.
 pub(crate) struct Shard {
     pub(crate) id: u16,
@@ -115,7 +121,7 @@ impl Shard {
             id,
             coordinator: Coordinator::new(Arc::clone(&topology)),
             handoff: Handoff::new(topology.len()),
-            sync: Sync::new(topology.len()),
+            sync: new_sync(&topology, id),
             peers: peers::Peers::new(now, &topology, node.data_may_exist),
             node,
             storage,
@@ -389,7 +395,7 @@ impl Shard {
         }
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
-        self.sync = Sync::new(topology.len());
+        self.sync = new_sync(&topology, self.id);
         self.peers.adopt(now.monotonic, &topology);
         self.restate_peers(now);
     }
