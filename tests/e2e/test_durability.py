@@ -197,7 +197,7 @@ def test_all_killed_at_once_lose_nothing_acknowledged_with_sync_always(tmp_path)
             node.start() if node.process.poll() is not None else None
 
     try:
-        writers = load(cluster, COMMANDS // 4, kill_all)
+        writers = load(cluster, COMMANDS, kill_all)
         cluster.settle()
         verify(cluster, writers)
     finally:

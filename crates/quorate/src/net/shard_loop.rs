@@ -295,7 +295,11 @@ impl ShardLoop {
             Role::Outgoing { link, .. } => self.shard.link_input(now, link, &mut peer.input),
         };
         if let Err(error) = outcome {
-            tracing::warn!(%error, "a link to another node is closed");
+            if error.passes() {
+                tracing::debug!(%error, "a link to another node is closed");
+            } else {
+                tracing::warn!(%error, "a link to another node is closed");
+            }
             self.close(now, key);
         }
     }

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use bytes::BytesMut;
 use quorate_cluster::{
     liveness::{self, Liveness, Readiness},
-    membership::{Dialer, DialerOutput, LinkId, Target, check_data_link},
+    membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, is_transient},
     sync,
     time::{Instant, Wall},
     topology::Topology,
@@ -163,6 +163,13 @@ pub(crate) enum LinkError {
     Refused(String),
     #[error("the peer does not read: {0} bytes are waiting")]
     Clogged(usize),
+}
+
+impl LinkError {
+    /// Whether the reason goes away by itself, as while the member list forms.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Refused(text) if is_transient(text))
+    }
 }
 
 impl Shard {
