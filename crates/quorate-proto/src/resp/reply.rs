@@ -157,7 +157,7 @@ fn head(input: &[u8]) -> Result<Option<Head<'_>>, ProtocolError> {
     let Some(&kind) = input.first() else {
         return Ok(None);
     };
-    let Some(end) = memchr::memchr(b'\r', input) else {
+    let Some(end) = memchr::memchr(b'\r', &input[1..]).map(|at| at + 1) else {
         return Ok(None);
     };
     if input.len() < end + 2 {
@@ -252,6 +252,12 @@ mod tests {
     fn deep_nesting_is_refused_without_recursion() {
         let bytes = b"*1\r\n".repeat(100_000);
         assert_eq!(skip(&bytes), Err(ProtocolError::ReplyDepth));
+    }
+
+    #[test]
+    fn a_line_end_in_place_of_a_kind_is_no_reply() {
+        assert_eq!(skip(b"\r\n\r\n"), Err(ProtocolError::Reply));
+        assert_eq!(skip(b"\r"), Ok(None));
     }
 
     #[test]
