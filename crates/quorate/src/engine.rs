@@ -14,11 +14,7 @@ use std::{
 
 use futures_channel::oneshot;
 use mio::{Poll, Waker};
-use quorate_cluster::{
-    membership::{self, Membership},
-    topology::{Topology, TopologyError},
-};
-use quorate_proto::message::Member;
+use quorate_cluster::{membership, topology::TopologyError};
 use quorate_store::disk::{Disk, RealDisk};
 
 use crate::{
@@ -26,16 +22,16 @@ use crate::{
     config::{Config, ConfigErrors, Settings},
     identity::{DataDirectoryError, Identity},
     net::{
-        clock::{Clock, wall_ms},
-        control::{CONTROL_SHARD, Control, ControlMail},
+        clock::Clock,
+        control::{Control, ControlMail},
         listener,
         mailbox::Mailbox,
         shard_loop::{self, Directory, ShardLoop, WAKE},
         syncer::{self, SyncOrder},
     },
-    node::Node,
+    node::Sizes,
     shard::{Mail, Shard},
-    startup,
+    startup::{self, Seeds, Started},
 };
 
 /// Why a node did not start. Nothing is left running.
@@ -180,9 +176,16 @@ impl Engine {
         };
         let durable = settings.data_dir.is_some();
         let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
+        let seeds = Seeds::random()?;
         let name = settings.name.as_deref();
-        let mut identity =
-            Identity::open(Arc::clone(&disk), &directory, durable, name, settings.shards)?;
+        let identity = Identity::open(
+            Arc::clone(&disk),
+            &directory,
+            durable,
+            name,
+            settings.shards,
+            seeds.node_id,
+        )?;
 
         let listen = |key, address| {
             listener::open(address, settings.shards).map_err(|error| StartError::Listen {
@@ -197,26 +200,19 @@ impl Engine {
         let peer_address = peers[0].local_addr()?;
 
         let clock = Clock::start();
-        let member = describe(&settings, &identity, client_address, peer_address);
-        let membership = Membership::new(
-            membership::Config {
-                cluster: settings.cluster.clone(),
-                member,
-                shard: CONTROL_SHARD,
-                replication_factor: settings.replication_factor,
-                seeds: settings.seeds.iter().map(ToString::to_string).collect(),
-            },
-            identity.persisted(),
-            clock.now().monotonic,
-            identity.id().0 as u64 ^ u64::from(identity.incarnation()),
-        )?;
-        let topology = Arc::new(Topology::new(&membership.view(), membership.me())?);
-
-        let incarnation = identity.incarnation();
-        let data_may_exist = identity.persisted().is_some();
-        let node = Node::new(settings, disk, directory, incarnation, wall_ms(), data_may_exist);
-        let node = Arc::new(node);
-        let storages = startup::open(&node, &mut identity, &topology)?;
+        let addresses = (advertised(&settings, client_address), advertised(&settings, peer_address));
+        let sizes = Sizes::default();
+        let origin = startup::Origin {
+            settings,
+            disk,
+            directory,
+            sizes,
+            seeds,
+            now: clock.now(),
+            make_topology: startup::new_topology,
+        };
+        let Started { node, identity, membership, storages } =
+            startup::start(origin, identity, addresses)?;
         let name = identity.name().to_owned();
 
         let shards = usize::from(node.settings.shards);
@@ -323,22 +319,10 @@ fn spawn(
     })
 }
 
-fn describe(
-    settings: &Settings,
-    identity: &Identity,
-    client: SocketAddr,
-    peer: SocketAddr,
-) -> Member {
-    let reachable = |address: SocketAddr| match &settings.advertise {
+/// The address that others are told for one that is listened on.
+fn advertised(settings: &Settings, address: SocketAddr) -> String {
+    match &settings.advertise {
         Some(host) => format!("{host}:{}", address.port()),
         None => address.to_string(),
-    };
-    Member {
-        id: identity.id(),
-        name: identity.name().to_owned(),
-        datacentre: settings.datacentre.clone(),
-        rack: settings.rack.clone(),
-        peer_address: reachable(peer),
-        client_address: reachable(client),
     }
 }

@@ -103,13 +103,15 @@ pub enum DataDirectoryError {
 }
 
 impl Identity {
-    /// The identity kept in `directory`, or a new one. `lock` keeps other processes out.
+    /// The identity kept in `directory`, or a new one with `new_id`. `lock` keeps other processes
+    /// out.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         directory: &Path,
         lock: bool,
         name: Option<&str>,
         shards: u16,
+        new_id: u128,
     ) -> Result<Self, DataDirectoryError> {
         let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
         disk.list(directory).map_err(failed)?;
@@ -128,7 +130,7 @@ impl Identity {
                 }
                 Record { incarnation: record.incarnation.wrapping_add(1), ..record }
             }
-            None => new_record(name, shards).map_err(failed)?,
+            None => new_record(name, shards, new_id),
         };
         let identity = Self { disk, path, record, _lock: lock };
         // Before anything else: no incarnation may ever be used twice.
@@ -225,12 +227,10 @@ fn take_lock(directory: &Path) -> Result<File, DataDirectoryError> {
     }
 }
 
-fn new_record(name: Option<&str>, shards: u16) -> io::Result<Record> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let id = NodeId(u128::from_le_bytes(bytes)).to_string();
+fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
+    let id = NodeId(id).to_string();
     let name = name.map_or_else(|| format!("node-{}", &id[..8]), str::to_owned);
-    Ok(Record { format: FORMAT, id, name, incarnation: 1, shards, generation: 1, cluster: None })
+    Record { format: FORMAT, id, name, incarnation: 1, shards, generation: 1, cluster: None }
 }
 
 fn parse(contents: &[u8]) -> Result<Record, String> {
@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
-        Identity::open(Arc::new(disk.clone()), Path::new("/data"), false, name, 2)
+        Identity::open(Arc::new(disk.clone()), Path::new("/data"), false, name, 2, 7)
     }
 
     #[test]

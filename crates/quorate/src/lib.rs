@@ -23,6 +23,8 @@ mod limits;
 mod net;
 mod node;
 mod shard;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod startup;
 mod storage;
 

@@ -51,6 +51,9 @@ pub(crate) const EXPIRED_PER_TURN_MAX: usize = 256;
 /// Live keys that a checkpoint writes in one turn.
 pub(crate) const CHECKPOINT_KEYS_PER_TURN: usize = 1_024;
 
+/// Bytes of a log segment.
+pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
+
 /// A log smaller than this is never checkpointed.
 pub(crate) const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 

@@ -13,7 +13,41 @@ use quorate_cluster::topology::Topology;
 use quorate_proto::Origin;
 use quorate_store::disk::Disk;
 
-use crate::{config::Settings, shard::Figures};
+use crate::{config::Settings, limits, shard::Figures};
+
+/// Sizes on disk. They are no settings: only a simulation has a reason to change them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// Bytes of a log segment.
+    pub(crate) segment: u64,
+    /// A log smaller than this is never checkpointed.
+    pub(crate) checkpoint_min: u64,
+    /// Hints kept for one target by one shard.
+    pub(crate) hints_max: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            segment: limits::SEGMENT_BYTES,
+            checkpoint_min: limits::CHECKPOINT_BYTES_MIN,
+            hints_max: limits::HINT_BYTES_MAX,
+        }
+    }
+}
+
+/// What a node is made of.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) directory: PathBuf,
+    pub(crate) sizes: Sizes,
+    /// Makes hash tables hard to attack.
+    pub(crate) table_seed: u64,
+    pub(crate) incarnation: u16,
+    pub(crate) started_ms: u64,
+    pub(crate) data_may_exist: bool,
+}
 
 /// One node: its settings and identity, and the figures that its shards publish.
 pub(crate) struct Node {
@@ -21,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) disk: Arc<dyn Disk>,
     /// Where everything durable is.
     pub(crate) directory: PathBuf,
+    pub(crate) sizes: Sizes,
+    pub(crate) table_seed: u64,
     /// Raised at every start.
     pub(crate) incarnation: u16,
     /// When the process started, in milliseconds since the Unix epoch.
@@ -32,25 +68,19 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(
-        settings: Settings,
-        disk: Arc<dyn Disk>,
-        directory: PathBuf,
-        incarnation: u16,
-        started_ms: u64,
-        data_may_exist: bool,
-    ) -> Self {
-        let figures = (0..settings.shards).map(|_| Mutex::default()).collect();
-        let next_client_id = AtomicU64::new(1);
+    pub(crate) fn new(parts: Parts) -> Self {
+        let figures = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
         Self {
-            settings,
-            disk,
-            directory,
-            incarnation,
-            started_ms,
-            data_may_exist,
+            settings: parts.settings,
+            disk: parts.disk,
+            directory: parts.directory,
+            sizes: parts.sizes,
+            table_seed: parts.table_seed,
+            incarnation: parts.incarnation,
+            started_ms: parts.started_ms,
+            data_may_exist: parts.data_may_exist,
             figures,
-            next_client_id,
+            next_client_id: AtomicU64::new(1),
         }
     }
 

@@ -6,7 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use quorate_cluster::topology::Topology;
+use quorate_cluster::{
+    membership::{self, Membership},
+    topology::{Topology, TopologyError},
+};
+use quorate_proto::{
+    NodeId,
+    message::{Member, View},
+};
 use quorate_store::{
     Store, StoreOptions,
     digest::secret_of,
@@ -15,18 +22,111 @@ use quorate_store::{
 };
 
 use crate::{
+    config::Settings,
     engine::StartError,
     identity::Identity,
-    limits,
-    node::Node,
+    net::control::CONTROL_SHARD,
+    node::{self, Node, Sizes},
+    shard::Now,
     storage::{HintQueues, Parts, Storage, split_record},
 };
 
-/// Bytes of a log segment.
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// What is drawn at random for a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeds {
+    /// Identity of the node, if it has none yet.
+    pub(crate) node_id: u128,
+    /// Makes hash tables hard to attack.
+    pub(crate) tables: u64,
+}
+
+impl Seeds {
+    /// Seeds that nobody can guess.
+    pub(crate) fn random() -> io::Result<Self> {
+        let mut bytes = [0; 24];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let (id, tables) = bytes.split_at(16);
+        Ok(Self {
+            node_id: id.iter().fold(0, |id, byte| id << 8 | u128::from(*byte)),
+            tables: tables.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)),
+        })
+    }
+}
+
+/// Where a node starts from.
+pub(crate) struct Origin {
+    pub(crate) settings: Settings,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) directory: PathBuf,
+    pub(crate) sizes: Sizes,
+    pub(crate) seeds: Seeds,
+    pub(crate) now: Now,
+    /// [`new_topology`], or something that remembers what it gave.
+    pub(crate) make_topology: MakeTopology,
+}
+
+/// Makes the topology of a member list, seen from a member.
+pub(crate) type MakeTopology = fn(&View, NodeId) -> Result<Arc<Topology>, TopologyError>;
+
+/// The topology of `view`, seen from its member `me`.
+pub(crate) fn new_topology(view: &View, me: NodeId) -> Result<Arc<Topology>, TopologyError> {
+    Topology::new(view, me).map(Arc::new)
+}
+
+/// A node that has its data back and is ready to listen.
+pub(crate) struct Started {
+    pub(crate) node: Arc<Node>,
+    pub(crate) identity: Identity,
+    pub(crate) membership: Membership,
+    /// By shard.
+    pub(crate) storages: Vec<Storage>,
+}
+
+/// Brings a node back, or founds it. `addresses` are those that others are told: for clients and
+/// for peers.
+pub(crate) fn start(
+    origin: Origin,
+    mut identity: Identity,
+    addresses: (String, String),
+) -> Result<Started, StartError> {
+    let Origin { settings, disk, directory, sizes, seeds, now, make_topology } = origin;
+    let member = Member {
+        id: identity.id(),
+        name: identity.name().to_owned(),
+        datacentre: settings.datacentre.clone(),
+        rack: settings.rack.clone(),
+        client_address: addresses.0,
+        peer_address: addresses.1,
+    };
+    let membership = Membership::new(
+        membership::Config {
+            cluster: settings.cluster.clone(),
+            member,
+            shard: CONTROL_SHARD,
+            replication_factor: settings.replication_factor,
+            seeds: settings.seeds.iter().map(ToString::to_string).collect(),
+        },
+        identity.persisted(),
+        now.monotonic,
+        identity.id().0 as u64 ^ u64::from(identity.incarnation()),
+    )?;
+    let topology = make_topology(&membership.view(), membership.me())?;
+    let node = Arc::new(Node::new(node::Parts {
+        settings,
+        disk,
+        directory,
+        sizes,
+        table_seed: seeds.tables,
+        incarnation: identity.incarnation(),
+        started_ms: now.wall_ms,
+        data_may_exist: identity.persisted().is_some(),
+    }));
+    let storages = open(&node, &mut identity, &topology)?;
+    Ok(Started { node, identity, membership, storages })
+}
 
 /// The data of every shard, ready to serve.
-pub(crate) fn open(
+fn open(
     node: &Arc<Node>,
     identity: &mut Identity,
     topology: &Arc<Topology>,
@@ -44,12 +144,14 @@ pub(crate) fn open(
         .zip(0..)
         .map(|((store, log), shard)| {
             let disk = Arc::clone(&node.disk);
-            let hints = HintQueues::open(disk, node.hint_directory(shard), topology)
+            let (directory, bytes_max) = (node.hint_directory(shard), node.sizes.hints_max);
+            let hints = HintQueues::open(disk, directory, bytes_max, topology)
                 .map_err(StartError::Io)?;
             Ok(Storage::new(Parts {
                 store,
                 log,
                 policy: node.settings.sync,
+                checkpoint_bytes_min: node.sizes.checkpoint_min,
                 hints,
                 topology: Arc::clone(topology),
                 shard,
@@ -65,13 +167,10 @@ pub(crate) fn memory_disk() -> Arc<dyn Disk> {
 }
 
 fn new_store(node: &Node, topology: &Topology) -> Store {
-    let mut seed = [0; 8];
-    // A seed that could be guessed would only make hash tables slower.
-    let _ = getrandom::fill(&mut seed);
     Store::new(StoreOptions {
         origin: node.origin(topology),
         digest_secret: secret_of(&node.settings.cluster),
-        seed: u64::from_le_bytes(seed),
+        seed: node.table_seed,
         keep_removed: topology.len() > 1,
     })
 }
@@ -80,9 +179,9 @@ fn log_directory(node: &Node, generation: u64, shard: u16) -> PathBuf {
     node.directory.join(format!("log-{generation}-{shard}"))
 }
 
-fn log_options(identity: &Identity, shard: u16) -> LogOptions {
+fn log_options(node: &Node, identity: &Identity, shard: u16) -> LogOptions {
     let log_id = (identity.id().0 as u64) ^ u64::from(shard);
-    LogOptions { log_id, segment_bytes: SEGMENT_BYTES }
+    LogOptions { log_id, segment_bytes: node.sizes.segment }
 }
 
 fn open_logs(
@@ -97,7 +196,7 @@ fn open_logs(
     let mut damages = Vec::new();
     for shard in 0..old_shards {
         let directory = log_directory(node, generation, shard);
-        let options = log_options(identity, shard);
+        let options = log_options(node, identity, shard);
         let disk = Arc::clone(&node.disk);
         let mut unreadable = 0_u64;
         let (log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
@@ -171,7 +270,7 @@ fn reshard(
         node.disk.remove_directory(&directory)?;
         let disk = Arc::clone(&node.disk);
         let (mut log, _) =
-            SegmentLog::open(disk, &directory, log_options(identity, shard), |_, _| {})?;
+            SegmentLog::open(disk, &directory, log_options(node, identity, shard), |_, _| {})?;
         let mut failed = None;
         for slot in quorate_proto::Slot::all() {
             store.export_slot(slot, |effect| {
@@ -221,7 +320,7 @@ fn move_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Res
 
 fn move_queue(node: &Arc<Node>, from: &Path, to: &Path, id: u64) -> io::Result<()> {
     let open =
-        |path: &Path| HintLog::open(Arc::clone(&node.disk), path, id, limits::HINT_BYTES_MAX);
+        |path: &Path| HintLog::open(Arc::clone(&node.disk), path, id, node.sizes.hints_max);
     let parent = from.parent().unwrap_or(from);
     if !node.disk.list_directories(parent)?.iter().any(|found| found == from) {
         return Ok(());

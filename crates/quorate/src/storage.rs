@@ -43,6 +43,7 @@ pub(crate) struct Storage {
     checkpoint: Option<Progress>,
     /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
+    checkpoint_bytes_min: u64,
     hints: HintQueues,
     pub(crate) topology: Arc<Topology>,
     shard: u16,
@@ -69,6 +70,8 @@ struct Progress {
 pub(crate) struct HintQueues {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    /// Bytes kept for one target.
+    bytes_max: u64,
     logs: Vec<Option<HintLog>>,
     /// Targets whose log could not take a hint: only a digest round settles what they lack.
     dirty: Vec<bool>,
@@ -79,6 +82,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) log: Option<SegmentLog>,
     pub(crate) policy: SyncPolicy,
+    pub(crate) checkpoint_bytes_min: u64,
     pub(crate) hints: HintQueues,
     pub(crate) topology: Arc<Topology>,
     pub(crate) shard: u16,
@@ -94,6 +98,7 @@ impl Storage {
             policy: parts.policy,
             checkpoint: None,
             checkpointed_bytes,
+            checkpoint_bytes_min: parts.checkpoint_bytes_min,
             hints: parts.hints,
             topology: parts.topology,
             shard: parts.shard,
@@ -227,7 +232,7 @@ impl Storage {
             Some(progress) => progress,
             None => {
                 // What the last checkpoint wrote is live; as much again makes half of the log garbage.
-                let growth = self.checkpointed_bytes.max(limits::CHECKPOINT_BYTES_MIN);
+                let growth = self.checkpointed_bytes.max(self.checkpoint_bytes_min);
                 if log.bytes_since_checkpoint() < self.checkpointed_bytes + growth {
                     return;
                 }
@@ -319,11 +324,13 @@ impl HintQueues {
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
+        bytes_max: u64,
         topology: &Topology,
     ) -> io::Result<Self> {
         let mut queues = Self {
             disk: Arc::clone(&disk),
             directory: directory.clone(),
+            bytes_max,
             logs: (0..topology.len()).map(|_| None).collect(),
             dirty: vec![false; topology.len()],
         };
@@ -343,7 +350,7 @@ impl HintQueues {
     fn open_log(&mut self, topology: &Topology, target: NodeIndex) -> io::Result<()> {
         let path = self.path(topology, target);
         let id = topology.member(target).id.0 as u64;
-        let log = HintLog::open(Arc::clone(&self.disk), &path, id, limits::HINT_BYTES_MAX)?;
+        let log = HintLog::open(Arc::clone(&self.disk), &path, id, self.bytes_max)?;
         self.logs[target.index()] = Some(log);
         Ok(())
     }

@@ -12,6 +12,9 @@ use crate::disk::Disk;
 /// Bytes of a segment of hints. Small, because whole segments are dropped as they are delivered.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
+/// A full queue has at least so many segments, so that delivering frees space step by step.
+const SEGMENTS_MIN: u64 = 8;
+
 /// A queue of effects that a target has not taken yet.
 #[derive(Debug)]
 pub struct HintLog {
@@ -44,7 +47,8 @@ impl HintLog {
         log_id: u64,
         bytes_max: u64,
     ) -> io::Result<Self> {
-        let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES };
+        let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN);
+        let options = LogOptions { log_id, segment_bytes };
         let mut first = None;
         let (log, _recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
             first.get_or_insert(sequence);

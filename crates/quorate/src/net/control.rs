@@ -11,7 +11,10 @@ use quorate_cluster::{
     membership::{Event, LinkId, Membership, Output, Standing},
     topology::Topology,
 };
-use quorate_proto::{NodeId, frame, message::Message};
+use quorate_proto::{
+    NodeId, frame,
+    message::{Message, View},
+};
 use slab::Slab;
 
 use super::{
@@ -68,6 +71,8 @@ pub(crate) struct Control {
     links: Slab<Link>,
     outgoing: HashMap<u64, usize>,
     me: NodeId,
+    /// The member list that the shards know.
+    published: View,
     scratch: Vec<u8>,
 }
 
@@ -81,6 +86,7 @@ impl Control {
     ) -> Self {
         Self {
             me: membership.me(),
+            published: membership.view(),
             membership,
             identity,
             poll,
@@ -243,7 +249,7 @@ impl Control {
                     }
                 }
                 Output::Persist(persisted) => self.identity.persist(persisted)?,
-                Output::Topology(view) => self.publish(&view),
+                Output::Topology(view) => self.publish(view),
                 Output::Sealed => tracing::info!("the member list is sealed: data may be written"),
                 Output::Event(event) => {
                     report(&event);
@@ -293,8 +299,12 @@ impl Control {
         }
     }
 
-    fn publish(&self, view: &quorate_proto::message::View) {
-        match Topology::new(view, self.me) {
+    fn publish(&mut self, view: View) {
+        if self.published == view {
+            return;
+        }
+        self.published = view;
+        match Topology::new(&self.published, self.me) {
             Ok(topology) => {
                 let topology = Arc::new(topology);
                 for shard in self.directory.shards.iter() {

@@ -191,6 +191,12 @@ impl Shard {
         std::mem::take(&mut self.seal_wanted)
     }
 
+    /// Whether this shard may answer for itself since it started.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.peers.is_ready()
+    }
+
     /// Whether no request is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.coordinator.in_flight() == 0
@@ -385,6 +391,7 @@ impl Shard {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
+            self.node.sizes.hints_max,
             &topology,
         );
         match hints {

@@ -1,0 +1,204 @@
+//! What clients do: each action as a command, and its reply as something that checkers compare.
+
+use quorate_proto::resp::reply::Value;
+use serde::{Deserialize, Serialize};
+
+/// What a key holds. A key never changes its family, so that every checker sees all of its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// A string that is overwritten and deleted.
+    Register,
+    /// A string that is appended to, by clients of one node only.
+    List,
+    /// A counter.
+    Counter,
+    /// A set.
+    Set,
+    /// A hash.
+    Hash,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 5] =
+        [Self::Register, Self::List, Self::Counter, Self::Set, Self::Hash];
+
+    /// First letter of its keys.
+    pub const fn prefix(self) -> char {
+        match self {
+            Self::Register => 'r',
+            Self::List => 'l',
+            Self::Counter => 'c',
+            Self::Set => 's',
+            Self::Hash => 'h',
+        }
+    }
+
+    /// The action that reads a whole key of this family.
+    pub const fn read(self) -> Action {
+        match self {
+            Self::Register | Self::List | Self::Counter => Action::Get,
+            Self::Set => Action::Members,
+            Self::Hash => Action::Fields,
+        }
+    }
+}
+
+/// One key: its family and number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// What it holds.
+    pub family: Family,
+    /// Which one of the family.
+    pub number: u32,
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.family.prefix(), self.number)
+    }
+}
+
+/// What a client does to a key. Values are unique in a history; members and fields are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// `GET`
+    Get,
+    /// `SET value`
+    Set(u64),
+    /// `SET value PX milliseconds`
+    SetFor(u64, u64),
+    /// `DEL`
+    Delete,
+    /// `APPEND value,`
+    Append(u64),
+    /// `INCRBY amount`
+    Add(i64),
+    /// `SADD member`
+    Insert(u64),
+    /// `SREM member`
+    Remove(u64),
+    /// `SMEMBERS`
+    Members,
+    /// `HSET field value`
+    Put(u64, u64),
+    /// `HDEL field`
+    Drop(u64),
+    /// `HGETALL`
+    Fields,
+}
+
+/// What an action gave.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Returned {
+    /// A write was acknowledged.
+    Done,
+    /// The key does not exist.
+    Nothing,
+    /// A register's value, or a counter's.
+    Number(i64),
+    /// The values of a list, in order.
+    List(Vec<u64>),
+    /// The members of a set, in order of size.
+    Members(Vec<u64>),
+    /// The fields and values of a hash, in order of fields.
+    Fields(Vec<(u64, u64)>),
+}
+
+impl Action {
+    /// Whether it changes something.
+    pub const fn writes(&self) -> bool {
+        !matches!(self, Self::Get | Self::Members | Self::Fields)
+    }
+
+    /// Whether the command reads the key at the read level before it writes. The others only add
+    /// an effect.
+    pub const fn reads_first(&self) -> bool {
+        matches!(
+            self,
+            Self::Delete
+                | Self::Append(_)
+                | Self::Add(_)
+                | Self::Insert(_)
+                | Self::Remove(_)
+                | Self::Put(..)
+                | Self::Drop(_)
+        )
+    }
+
+    /// The words of the command.
+    pub fn words(&self, key: &str) -> Vec<String> {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match self {
+            Self::Get => words(&["GET", key]),
+            Self::Set(value) => words(&["SET", key, &value.to_string()]),
+            Self::SetFor(value, ms) => {
+                words(&["SET", key, &value.to_string(), "PX", &ms.to_string()])
+            }
+            Self::Delete => words(&["DEL", key]),
+            Self::Append(value) => words(&["APPEND", key, &format!("{value},")]),
+            Self::Add(amount) => words(&["INCRBY", key, &amount.to_string()]),
+            Self::Insert(member) => words(&["SADD", key, &member.to_string()]),
+            Self::Remove(member) => words(&["SREM", key, &member.to_string()]),
+            Self::Members => words(&["SMEMBERS", key]),
+            Self::Put(field, value) => {
+                words(&["HSET", key, &field.to_string(), &value.to_string()])
+            }
+            Self::Drop(field) => words(&["HDEL", key, &field.to_string()]),
+            Self::Fields => words(&["HGETALL", key]),
+        }
+    }
+
+    /// What a reply means.
+    ///
+    /// # Errors
+    /// The reply makes no sense for this action.
+    pub fn interpret(&self, family: Family, reply: &Value) -> Result<Returned, String> {
+        let nonsense = || format!("{self:?} was answered with {reply:?}");
+        if self.writes() {
+            return match reply {
+                Value::Simple(_) | Value::Integer(_) => Ok(Returned::Done),
+                _ => Err(nonsense()),
+            };
+        }
+        let number = |value: &Value| value.to_text().parse::<u64>().map_err(|_| nonsense());
+        match (self, reply) {
+            (Self::Get, Value::Nil) => Ok(Returned::Nothing),
+            (Self::Get, Value::Bulk(text)) => {
+                let text = String::from_utf8_lossy(text);
+                if family != Family::List {
+                    return text.parse().map(Returned::Number).map_err(|_| nonsense());
+                }
+                let values = text.split_terminator(',').map(str::parse).collect::<Result<_, _>>();
+                values.map(Returned::List).map_err(|_| nonsense())
+            }
+            (Self::Members, Value::Array(items) | Value::Set(items)) => {
+                let mut members = items.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+                members.sort_unstable();
+                Ok(Returned::Members(members))
+            }
+            (Self::Fields, Value::Array(items)) => {
+                let mut fields = Vec::new();
+                for pair in items.chunks(2) {
+                    let [field, value] = pair else { return Err(nonsense()) };
+                    fields.push((number(field)?, number(value)?));
+                }
+                fields.sort_unstable();
+                Ok(Returned::Fields(fields))
+            }
+            _ => Err(nonsense()),
+        }
+    }
+}
+
+/// A command as RESP2 sends it.
+pub fn encode(words: &[String]) -> Vec<u8> {
+    let mut frame = format!("*{}\r\n", words.len());
+    for word in words {
+        frame.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    frame.into_bytes()
+}

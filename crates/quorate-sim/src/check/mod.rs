@@ -1,0 +1,202 @@
+//! Checkers: what clients saw, against what is promised.
+//!
+//! | checker | promise |
+//! |---|---|
+//! | `outcomes` | nothing is read that was never written, or whose write was called failed |
+//! | `stale` | a read sees every write acknowledged before it, where the levels overlap |
+//! | `lost` | after everything has settled, every acknowledged write is there, whatever its level |
+//! | `backwards` | what reads show never goes back in time, and has one order |
+//! | `resurrection` | what a delete or an expiry has ended does not come back |
+//! | `counter` | a counter is the sum of what was acknowledged, and at most of what is unknown |
+//! | `linearizable` | registers and lists behave as if operations happened one by one |
+//! | `equal` | every node reads the same in the end |
+//!
+//! The world itself judges `convergence`, `deadlines` and `replies`, and the runner `determinism`.
+
+mod cell;
+mod counter;
+mod linear;
+mod set;
+
+use std::collections::BTreeMap;
+
+use quorate_proto::Level;
+
+use crate::{
+    action::{Action, Family, Key, Returned},
+    fault::{Fault, Planned},
+    history::{History, Operation, Time},
+    scenario::{Excused, Scenario},
+    world::Violation,
+};
+
+/// What checkers know besides the history.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Two moments further apart than this, in microseconds, have stamps in their order.
+    pub uncertainty: Time,
+    /// What is not promised.
+    pub excused: Excused,
+    /// Whether there is only one datacentre, so that local quorums are quorums.
+    pub one_datacentre: bool,
+    /// Whether registers and lists are linearizable.
+    pub linearizable: bool,
+}
+
+impl Terms {
+    /// The terms of a scenario with this script.
+    pub fn new(scenario: &Scenario, script: &[Planned]) -> Self {
+        let first = scenario.nodes.first().map(|(datacentre, _)| *datacentre);
+        Self {
+            uncertainty: uncertainty(script),
+            excused: scenario.excused,
+            one_datacentre: scenario.nodes.iter().all(|(name, _)| Some(*name) == first),
+            linearizable: scenario.linearizable,
+        }
+    }
+
+    /// Whether a write of one operation and a read of another one meet at some replica, or a read
+    /// and a later read, whose repair is a write. The first is `by`, at `level`.
+    fn meet(&self, (by, level): (&Operation, Level), (read, at): (&Operation, Level)) -> bool {
+        let local = |level| level == Level::LocalQuorum;
+        let same = self.one_datacentre || by.datacentre == read.datacentre;
+        match (level, at) {
+            (Level::All, _) | (_, Level::All) => true,
+            (Level::One, _) | (_, Level::One) => false,
+            (Level::Quorum, Level::Quorum) => true,
+            _ if local(level) && local(at) => same,
+            _ => self.one_datacentre,
+        }
+    }
+
+    /// Whether `read` must see what `write` wrote.
+    fn must_see(&self, write: &Operation, read: &Operation) -> bool {
+        if !write.is_ok() || write.end > read.start {
+            return false;
+        }
+        read.last
+            || !self.excused.stale_reads
+                && self.meet((write, write.write_level), (read, read.read_level))
+    }
+
+    /// Whether a write that reads first, which it does at its write level, must have seen what
+    /// `write` wrote.
+    fn must_know(&self, write: &Operation, later: &Operation) -> bool {
+        !self.excused.stale_reads
+            && write.is_ok()
+            && write.end <= later.start
+            && self.meet((write, write.write_level), (later, later.write_level))
+    }
+
+    /// Whether `second` must show at least what `first` showed.
+    fn must_follow(&self, first: &Operation, second: &Operation) -> bool {
+        first.end <= second.start
+            && !self.excused.stale_reads
+            && (second.last
+                || self.meet((first, first.read_level), (second, second.read_level))
+                    && first.read_level != Level::One
+                    && second.read_level != Level::One)
+    }
+
+    /// Whether the stamp of `first` is certainly below that of `second`.
+    fn surely_before(&self, first: &Operation, second: &Operation) -> bool {
+        first.effective_end().saturating_add(self.uncertainty) < second.start
+    }
+}
+
+/// How far apart two stamps can be that were taken at the same moment.
+fn uncertainty(script: &[Planned]) -> Time {
+    let skews = || {
+        script.iter().filter_map(|planned| match planned.fault {
+            Fault::Skew { node, ms } => Some((planned, node, ms)),
+            _ => None,
+        })
+    };
+    let (mut least, mut most) = (0, 0);
+    for (moment, node, _) in skews() {
+        let active = skews().filter(|(planned, other, _)| {
+            *other == node
+                && planned.at <= moment.at
+                && moment.at <= planned.at.saturating_add(planned.lasts)
+        });
+        let sum: i64 = active.map(|(_, _, ms)| ms).sum();
+        (least, most) = (least.min(sum), most.max(sum));
+        // One of them may end while the others go on.
+        for (_, _, ms) in skews().filter(|(_, other, _)| *other == node) {
+            (least, most) = (least.min(ms), most.max(ms));
+        }
+    }
+    let drift: u64 = script
+        .iter()
+        .map(|planned| match planned.fault {
+            Fault::Drift { ppm, .. } => planned.lasts * ppm.unsigned_abs() / 1_000_000,
+            _ => 0,
+        })
+        .sum();
+    (most - least).unsigned_abs() * 1_000 + drift + 2_000
+}
+
+/// Everything that is wrong with a history.
+pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Violation> {
+    judge(&Terms::new(scenario, script), history)
+}
+
+/// Everything that is wrong with a history on these terms.
+pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for family in [Family::Register, Family::Hash] {
+        for (key, operations) in history.by_key(family) {
+            for cell in cell::cells(family, &operations) {
+                cell::check(terms, key, &cell, &mut violations);
+            }
+        }
+    }
+    for (key, operations) in history.by_key(Family::Counter) {
+        counter::check(terms, key, &operations, &mut violations);
+    }
+    for (key, operations) in history.by_key(Family::Set) {
+        set::check(terms, key, &operations, &mut violations);
+    }
+    for family in [Family::Register, Family::List] {
+        for (key, operations) in history.by_key(family) {
+            if terms.linearizable && !terms.excused.stale_reads {
+                linear::check(key, &operations, &mut violations);
+            }
+        }
+    }
+    equal(history, &mut violations);
+    violations
+}
+
+/// Every node reads the same in the end.
+fn equal(history: &History, violations: &mut Vec<Violation>) {
+    let mut seen: BTreeMap<Key, &Operation> = BTreeMap::new();
+    for operation in history.operations.iter().filter(|found| found.last) {
+        let Some(returned) = operation.returned() else { continue };
+        let first = *seen.entry(operation.key).or_insert(operation);
+        if first.returned() != Some(returned) {
+            let text = format!("{} and {}", first.describe(), operation.describe());
+            violations.push(Violation::new("equal", text));
+        }
+    }
+}
+
+/// What a read shows of a family's one value: a register or one field of a hash.
+fn shown(returned: &Returned, field: Option<u64>) -> Option<u64> {
+    match (returned, field) {
+        (Returned::Number(value), None) => u64::try_from(*value).ok(),
+        (Returned::Fields(fields), Some(field)) => {
+            fields.iter().find(|(name, _)| *name == field).map(|(_, value)| *value)
+        }
+        _ => None,
+    }
+}
+
+/// Whether an action ends what `field` of a key, or the whole key, holds.
+fn erases(action: Action, field: Option<u64>) -> bool {
+    match action {
+        Action::Delete => true,
+        Action::Drop(dropped) => Some(dropped) == field,
+        _ => false,
+    }
+}

@@ -1,0 +1,204 @@
+//! One simulated machine: its disk, its clocks, and the process on it.
+
+use std::{path::Path, sync::Arc};
+
+use quorate::{
+    Config, Settings,
+    simulation::{Input, Moment, Options, Process},
+};
+use quorate_store::disk::{Disk as _, SimulatedDisk};
+
+use crate::{history::Time, random::Stream, scenario::Scenario};
+
+/// The moment at which simulations begin, in milliseconds since the Unix epoch.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// How much later schedules begin whose cluster was formed before: its stamps are in the past.
+const AGE_MS: u64 = 3_600_000;
+
+/// Where nodes keep their data.
+const DIRECTORY: &str = "/data";
+
+/// What a machine is at the moment.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum State {
+    /// Its process runs.
+    Running,
+    /// Its process stands still.
+    Paused,
+    /// Its process was killed.
+    Killed,
+    /// It has no power.
+    Off,
+}
+
+/// One machine.
+pub struct Machine {
+    /// What it is at the moment.
+    pub state: State,
+    /// Its disk.
+    pub disk: SimulatedDisk,
+    /// The process, when there is one.
+    pub process: Option<Process>,
+    /// Counts the processes, so that what was meant for an earlier one is told apart.
+    pub generation: u32,
+    /// What has arrived since the last turn.
+    pub inbox: Vec<Input>,
+    /// When the next turn is.
+    pub turn_at: Option<Time>,
+    /// What a sync takes longer than usual, in microseconds.
+    pub slow_disk_us: Time,
+    settings: Settings,
+    /// What the wall clock shows at the begin of the simulation.
+    epoch_ms: u64,
+    seed: u64,
+    hint_bytes_max: u64,
+    started: Time,
+    skew_ms: i64,
+    drift_ppm: i64,
+    /// When the drift changed last, and what had been gained until then, in microseconds.
+    drift_since: (Time, i64),
+}
+
+/// The name of a node.
+pub fn name(node: usize) -> String {
+    format!("n{node}")
+}
+
+impl Machine {
+    /// The machine of a node of a scenario, with its disk.
+    ///
+    /// # Errors
+    /// The settings of the scenario are wrong.
+    pub fn new(
+        scenario: &Scenario,
+        node: usize,
+        disk: SimulatedDisk,
+        seed: u64,
+    ) -> Result<Self, quorate::config::ConfigErrors> {
+        let (datacentre, rack) = scenario.nodes[node];
+        let address = |port: u16, node: usize| format!("10.0.0.{}:{port}", node + 1);
+        let config = Config {
+            listen: Some(address(6379, node)),
+            peer_listen: Some(address(16_379, node)),
+            seeds: if node == 0 { Vec::new() } else { vec![address(16_379, 0)] },
+            cluster: Some("simulated".into()),
+            name: Some(name(node)),
+            dc: Some(datacentre.into()),
+            rack: Some(rack.into()),
+            rf: Some(scenario.replication_factor),
+            data_dir: Some(DIRECTORY.into()),
+            sync: Some(scenario.sync.name().into()),
+            shards: Some(scenario.shards),
+            request_timeout_ms: Some(REQUEST_TIMEOUT_MS),
+            ..Config::default()
+        };
+        Ok(Self {
+            state: State::Killed,
+            disk,
+            process: None,
+            generation: 0,
+            inbox: Vec::new(),
+            turn_at: None,
+            slow_disk_us: 0,
+            settings: config.validate()?,
+            epoch_ms: if scenario.forms { EPOCH_MS } else { EPOCH_MS + AGE_MS },
+            seed: Stream::new(seed, "machine", node as u64).next(),
+            hint_bytes_max: scenario.hint_bytes_max,
+            started: 0,
+            skew_ms: 0,
+            drift_ppm: 0,
+            drift_since: (0, 0),
+        })
+    }
+
+    /// Starts the process. Returns why it does not start.
+    pub fn start(&mut self, now: Time) -> Result<(), String> {
+        self.generation += 1;
+        self.started = now;
+        self.inbox.clear();
+        let options = Options {
+            settings: self.settings.clone(),
+            disk: Arc::new(self.disk.clone()),
+            seed: self.seed ^ u64::from(self.generation),
+            segment_bytes: 1 << 16,
+            checkpoint_bytes_min: 1 << 15,
+            hint_bytes_max: self.hint_bytes_max,
+        };
+        let process = Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;
+        self.process = Some(process);
+        self.state = State::Running;
+        Ok(())
+    }
+
+    /// What the clocks of the machine show.
+    pub fn moment(&self, now: Time) -> Moment {
+        let gained = self.gained(now) - self.gained(self.started);
+        let wall_ms = self.epoch_ms + (now as i64 + self.gained(now)) as u64 / 1000;
+        Moment {
+            monotonic_us: ((now - self.started) as i64 + gained).max(0) as u64,
+            wall_ms: wall_ms.saturating_add_signed(self.skew_ms),
+        }
+    }
+
+    /// When the monotonic clock shows this.
+    pub fn when(&self, monotonic_us: u64, now: Time) -> Time {
+        let shown = self.moment(now).monotonic_us;
+        // The rate is almost one: a turn that comes a little early asks for another one.
+        now + monotonic_us.saturating_sub(shown)
+    }
+
+    fn gained(&self, now: Time) -> i64 {
+        let (since, before) = self.drift_since;
+        if now < since {
+            return before;
+        }
+        before + (now - since) as i64 * self.drift_ppm / 1_000_000
+    }
+
+    /// Sets the wall clock ahead, or back.
+    pub fn skew(&mut self, ms: i64) {
+        self.skew_ms += ms;
+    }
+
+    /// Makes the clocks run faster, or slower.
+    pub fn drift(&mut self, now: Time, ppm: i64) {
+        self.drift_since = (now, self.gained(now));
+        self.drift_ppm += ppm;
+    }
+
+    /// Sets the clocks right and the disk in order.
+    pub fn heal(&mut self, now: Time) {
+        self.drift_since = (now, self.gained(now));
+        (self.skew_ms, self.drift_ppm, self.slow_disk_us) = (0, 0, 0);
+        self.disk.limit_capacity(None);
+        self.disk.fail_syncs(false);
+        self.disk.fail_writes(false);
+    }
+
+    /// Deletes the data, but not the identity.
+    pub fn wipe(&self) {
+        let directories = self.disk.list_directories(Path::new(DIRECTORY)).unwrap_or_default();
+        for directory in directories {
+            // A simulated disk removes whatever it is told to.
+            let _ = self.disk.remove_directory(&directory);
+        }
+    }
+
+    /// Flips a bit somewhere in the logs. Returns where.
+    pub fn rot(&self, seed: u64) -> Option<String> {
+        let mut random = Stream::new(seed, "rot", 0);
+        let logs = self.disk.files().into_iter().filter(|(path, length)| {
+            *length > 0 && path.to_str().is_some_and(|path| path.starts_with("/data/log-"))
+        });
+        let logs: Vec<_> = logs.collect();
+        let (path, length) = logs.get(random.below(logs.len() as u64) as usize)?;
+        // Near the beginning, where something is written.
+        let bit = random.below((*length as u64).min(8_192) * 8) as usize;
+        self.disk.flip_bit(path, bit);
+        Some(format!("bit {bit} of {}", path.display()))
+    }
+}
+
+/// Within which a request is answered.
+pub const REQUEST_TIMEOUT_MS: u64 = 3_000;

@@ -1,0 +1,196 @@
+//! Runs simulated schedules and tells what was met and what was broken.
+
+use std::{ops::Range, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, bail};
+use clap::Parser;
+use quorate_sim::{
+    fault::{self, Script},
+    observe::Attention,
+    runner::{self, Failure, Order, Report},
+    scenario::{self, Scenario},
+    schedule,
+    shrink::shrink,
+};
+
+/// Simulates whole clusters and checks every promise.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// How many seeds, or which: a number, or FIRST..END.
+    #[arg(long, default_value = "1000", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Scenarios, separated by commas, or `all`.
+    #[arg(long, default_value = "all")]
+    scenario: String,
+    /// No schedule starts after this: 90s, 10m, 2h.
+    #[arg(long, default_value = "24h", value_parser = duration)]
+    budget: Duration,
+    /// Threads; all cores by default.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Failures after which it stops.
+    #[arg(long, default_value_t = 1)]
+    failures: usize,
+    /// Lists the scenarios.
+    #[arg(long)]
+    list: bool,
+    /// Runs one seed of one scenario and prints everything that happens.
+    #[arg(long)]
+    trace: bool,
+    /// Uses the faults in this file instead of those of the seed; goes with --trace.
+    #[arg(long, requires = "trace")]
+    script: Option<PathBuf>,
+    /// Writes the history of the one seed to this folder: our own JSON, and what Elle and
+    /// Porcupine read.
+    #[arg(long, requires = "trace")]
+    histories: Option<PathBuf>,
+    /// Prints what was met: faults, messages, outcomes, log lines.
+    #[arg(long)]
+    coverage: bool,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("'{text}': {error}"));
+    match text.split_once("..") {
+        Some((first, end)) => Ok(number(first)?..number(end)?),
+        None => Ok(0..number(text)?),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is no time; allowed: a number with s, m or h");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(number * seconds))
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut out = String::new();
+    let passed = if arguments.list {
+        for scenario in scenario::ALL {
+            out.push_str(&format!("{:18} {}\n", scenario.name, scenario.about));
+        }
+        true
+    } else if arguments.trace {
+        trace(&arguments, &mut out)?
+    } else {
+        many(&arguments, &mut out)?
+    };
+    use std::io::Write as _;
+    std::io::stdout().write_all(out.as_bytes())?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn scenarios(names: &str) -> anyhow::Result<Vec<&'static Scenario>> {
+    if names == "all" {
+        return Ok(scenario::ALL.iter().collect());
+    }
+    let find = |name| {
+        Scenario::named(name).with_context(|| format!("no scenario '{name}'; --list shows them"))
+    };
+    names.split(',').map(find).collect()
+}
+
+fn trace(arguments: &Arguments, out: &mut String) -> anyhow::Result<bool> {
+    let scenarios = scenarios(&arguments.scenario)?;
+    let (&[scenario], Some(seed)) = (&scenarios[..], arguments.seeds.clone().next_back()) else {
+        bail!("--trace takes one scenario and one seed, as in --seeds 7..8");
+    };
+    let script: Script = match &arguments.script {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?
+        }
+        None => schedule::script(scenario, seed),
+    };
+    let verdict = schedule::run(scenario, seed, &script, Attention::Trace);
+    for line in &verdict.trace {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out.push_str(&format!("fingerprint {:016x}\n", verdict.fingerprint));
+    for violation in &verdict.violations {
+        out.push_str(&format!("BROKEN {}: {}\n", violation.checker, violation.text));
+    }
+    if let Some(folder) = &arguments.histories {
+        std::fs::create_dir_all(folder)?;
+        let history = &verdict.history;
+        std::fs::write(folder.join("history.json"), serde_json::to_string_pretty(history)?)?;
+        std::fs::write(folder.join("elle.jsonl"), history.to_elle())?;
+        std::fs::write(folder.join("porcupine.jsonl"), history.to_porcupine())?;
+    }
+    Ok(verdict.violations.is_empty())
+}
+
+fn many(arguments: &Arguments, out: &mut String) -> anyhow::Result<bool> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let order = Order {
+        scenarios: scenarios(&arguments.scenario)?,
+        seeds: arguments.seeds.clone(),
+        budget: arguments.budget,
+        threads: arguments.threads.unwrap_or(cores),
+        failures_max: arguments.failures,
+    };
+    // A schedule that panics is a failure like any other, told with its seed.
+    std::panic::set_hook(Box::new(|_| {}));
+    let report = runner::run(&order);
+    summarise(&report, order.threads, arguments.coverage, out);
+    for failure in &report.failures {
+        explain(failure, out);
+    }
+    Ok(report.failures.is_empty())
+}
+
+fn summarise(report: &Report, threads: usize, coverage: bool, out: &mut String) {
+    let schedules: u64 = report.schedules.values().sum();
+    let seconds = report.elapsed.as_secs_f64().max(1e-9);
+    let rate = schedules as f64 / seconds;
+    out.push_str(&format!(
+        "{schedules} schedules of {} scenarios in {seconds:.1} s: {rate:.1} a second, {:.1} ms each on one of {threads} threads\n\
+         {} operations, {:.1} % acknowledged; {:.1} h of simulated time; {} failed\n",
+        report.schedules.len(),
+        1e3 * threads as f64 / rate.max(1e-9),
+        report.operations,
+        100.0 * report.acknowledged as f64 / report.operations.max(1) as f64,
+        report.simulated_us as f64 / 3.6e9,
+        report.failures.len(),
+    ));
+    for (kind, things) in &report.coverage.0 {
+        out.push_str(&format!("{kind}: {} kinds\n", things.len()));
+        if coverage {
+            for (thing, count) in things {
+                out.push_str(&format!("  {count:8} {thing}\n"));
+            }
+        }
+    }
+}
+
+fn explain(failure: &Failure, out: &mut String) {
+    let Failure { scenario, seed, script, violations } = failure;
+    out.push_str(&format!("\nFAILED {} with seed {seed}\n", scenario.name));
+    for violation in violations.iter().take(4) {
+        out.push_str(&format!("  {}: {}\n", violation.checker, violation.text));
+    }
+    if violations.len() > 4 {
+        out.push_str(&format!("  and {} more\n", violations.len() - 4));
+    }
+    let smaller = shrink(failure);
+    out.push_str(&format!("  {} of its {} faults suffice:\n", smaller.len(), script.len()));
+    for planned in &smaller {
+        out.push_str(&format!("    {}\n", fault::describe(planned)));
+    }
+    let json = serde_json::to_string(&smaller).unwrap_or_default();
+    out.push_str(&format!(
+        "  to see it: save this as faults.json\n    {json}\n  and run: cargo run --profile sim -p quorate-sim -- --trace --scenario {} --seeds {seed}..{} --script faults.json\n",
+        scenario.name,
+        seed + 1,
+    ));
+}

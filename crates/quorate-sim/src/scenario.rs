@@ -1,0 +1,351 @@
+//! Scenarios: a cluster, a workload, what goes wrong, and what is promised even so.
+//!
+//! A new one is a few lines: take [`Scenario::BASE`] and change what matters.
+
+use quorate::config::SyncPolicy;
+use quorate_proto::Level;
+
+use crate::{action::Family, fault::Kind};
+
+/// A kind of schedule. Times are in microseconds.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it is about, in a line.
+    pub about: &'static str,
+    /// The nodes: datacentre and rack.
+    pub nodes: &'static [(&'static str, &'static str)],
+    /// Replicas in each datacentre.
+    pub replication_factor: u16,
+    /// Shards of each node.
+    pub shards: u16,
+    /// When a write is safe on disk.
+    pub sync: SyncPolicy,
+    /// Levels of reads and writes that connections ask for, with their weights.
+    pub levels: &'static [((Level, Level), u32)],
+    /// Clients of each node.
+    pub clients: u32,
+    /// Whether a client that lost its node goes to another one.
+    pub roaming: bool,
+    /// Operations in all.
+    pub operations: u32,
+    /// Time within which they start, and faults begin.
+    pub period: u64,
+    /// Families of keys with their weights.
+    pub families: &'static [(Family, u32)],
+    /// Keys of each family. A third of the operations goes to the first one.
+    pub keys: u32,
+    /// How many registers in a hundred are written with an expiry.
+    pub expiring_percent: u32,
+    /// Delay between nodes of a datacentre, least and most.
+    pub delay: (u64, u64),
+    /// Delay between datacentres, least and most.
+    pub far_delay: (u64, u64),
+    /// The faults that happen, with their weights.
+    pub faults: &'static [(Kind, u32)],
+    /// Mean time between them.
+    pub fault_gap: u64,
+    /// How many there are at most.
+    pub faults_max: usize,
+    /// How far the clocks differ at most when they are skewed, in milliseconds.
+    pub skew_max_ms: u64,
+    /// Whether the cluster must still form when the schedule begins.
+    pub forms: bool,
+    /// What is not promised in this scenario.
+    pub excused: Excused,
+    /// Whether registers and lists are linearizable: with equal clocks, quorums that overlap, and
+    /// round trips longer than a tick of the stamps.
+    pub linearizable: bool,
+    /// Bytes of hints for one target before they collapse into a digest round.
+    pub hint_bytes_max: u64,
+}
+
+/// Promises that a scenario's faults go beyond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Excused {
+    /// A replica lost data that it had acknowledged, so a quorum may miss it until it is repaired.
+    pub stale_reads: bool,
+    /// Clocks are so far apart that an acknowledged write may lose to an older one.
+    pub lost_writes: bool,
+}
+
+/// One datacentre of three racks.
+const THREE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3")];
+/// Two nodes here and one far away.
+const TWO_AND_ONE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1")];
+/// Three nodes in each of two datacentres.
+const THREE_AND_THREE: &[(&str, &str)] =
+    &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc2", "r1"), ("dc2", "r2"), ("dc2", "r3")];
+/// More nodes than replicas.
+const FIVE: &[(&str, &str)] =
+    &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc1", "r4"), ("dc1", "r5")];
+/// Three datacentres of two.
+const TWO_TWO_TWO: &[(&str, &str)] =
+    &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2"), ("dc3", "r1"), ("dc3", "r2")];
+
+const QUORUMS: &[((Level, Level), u32)] = &[((Level::Quorum, Level::Quorum), 1)];
+const MIXED: &[((Level, Level), u32)] = &[
+    ((Level::Quorum, Level::Quorum), 4),
+    ((Level::LocalQuorum, Level::LocalQuorum), 3),
+    ((Level::One, Level::One), 2),
+    ((Level::One, Level::All), 1),
+    ((Level::All, Level::One), 1),
+];
+
+const EVERY_FAMILY: &[(Family, u32)] =
+    &[(Family::Register, 4), (Family::Counter, 2), (Family::Set, 3), (Family::Hash, 2)];
+
+/// What networks and processes do.
+const LINKS_AND_PROCESSES: &[(Kind, u32)] = &[
+    (Kind::Kill, 4),
+    (Kind::Pause, 3),
+    (Kind::Cut, 3),
+    (Kind::Partition, 3),
+    (Kind::DatacentreCut, 1),
+    (Kind::Reset, 3),
+    (Kind::Slow, 2),
+    (Kind::Lossy, 2),
+    (Kind::Duplicate, 2),
+    (Kind::SlowDisk, 1),
+];
+
+impl Scenario {
+    /// Three nodes, two datacentres, every family of keys, 500 operations, and whatever networks
+    /// and processes do.
+    pub const BASE: Self = Self {
+        name: "base",
+        about: "three nodes in two datacentres, every family and level, links and processes fail",
+        nodes: TWO_AND_ONE,
+        replication_factor: 3,
+        shards: 1,
+        sync: SyncPolicy::EverySecond,
+        levels: MIXED,
+        clients: 3,
+        roaming: true,
+        operations: 500,
+        period: 15_000_000,
+        families: EVERY_FAMILY,
+        keys: 6,
+        expiring_percent: 5,
+        delay: (150, 900),
+        far_delay: (5_000, 15_000),
+        faults: LINKS_AND_PROCESSES,
+        fault_gap: 1_500_000,
+        faults_max: 24,
+        skew_max_ms: 0,
+        forms: false,
+        excused: Excused { stale_reads: false, lost_writes: false },
+        linearizable: false,
+        hint_bytes_max: 1 << 18,
+    };
+
+    /// The scenario of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|scenario| scenario.name == name)
+    }
+}
+
+/// Every scenario.
+pub const ALL: &[Scenario] = &[
+    Scenario::BASE,
+    Scenario {
+        name: "calm",
+        about: "nothing fails: every operation is acknowledged",
+        faults: &[],
+        levels: MIXED,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "quorum",
+        about: "three racks, quorum reads and writes on few keys: reads see what was acknowledged",
+        nodes: THREE,
+        levels: QUORUMS,
+        keys: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "linear",
+        about: "registers and lists with equal clocks at quorum: linearizable",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::List, 1)],
+        keys: 4,
+        expiring_percent: 0,
+        delay: (600, 2_500),
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "two-datacentres",
+        about: "three and three with local quorums, datacentres cut off from each other",
+        nodes: THREE_AND_THREE,
+        faults: &[
+            (Kind::DatacentreCut, 4),
+            (Kind::Kill, 3),
+            (Kind::Partition, 2),
+            (Kind::Slow, 2),
+            (Kind::Reset, 2),
+            (Kind::Pause, 2),
+        ],
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "three-datacentres",
+        about: "two nodes in each of three datacentres",
+        nodes: TWO_TWO_TWO,
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "five",
+        about: "more nodes than replicas: requests are forwarded",
+        nodes: FIVE,
+        levels: QUORUMS,
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "shards",
+        about: "three shards a node: mail between them",
+        nodes: THREE,
+        shards: 3,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "power",
+        about: "sync always: machines lose power, one by one and all at once, and nothing is lost",
+        nodes: THREE,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        faults: &[
+            (Kind::PowerOff, 4),
+            (Kind::PowerOffAll, 1),
+            (Kind::SlowDisk, 3),
+            (Kind::Reset, 1),
+            (Kind::Partition, 1),
+        ],
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "power-everysec",
+        about: "sync every second: one machine loses power once, and the others have what it forgot",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[(Kind::PowerOff, 1)],
+        faults_max: 1,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "disk",
+        about: "disks are full, slow, or fail",
+        nodes: THREE,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        faults: &[
+            (Kind::DiskFull, 3),
+            (Kind::SyncsFail, 2),
+            (Kind::WritesFail, 2),
+            (Kind::SlowDisk, 2),
+            (Kind::PowerOff, 1),
+        ],
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "rot",
+        about: "a bit of one log flips: it is noticed, and the replicas fill in what is missing",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[(Kind::Rot, 1)],
+        faults_max: 1,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "wipe",
+        about: "one node loses all of its data and is filled again by the others",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[(Kind::Wipe, 1)],
+        faults_max: 1,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "clocks",
+        about: "clocks differ, jump and drift within the bound",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[
+            (Kind::Skew, 6),
+            (Kind::Drift, 2),
+            (Kind::Kill, 2),
+            (Kind::Pause, 1),
+            (Kind::Partition, 1),
+        ],
+        skew_max_ms: 110,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "wild-clocks",
+        about: "a clock is hours away: its node's writes are refused, and nothing is poisoned",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[(Kind::Skew, 3), (Kind::Kill, 1)],
+        skew_max_ms: 7_200_000,
+        faults_max: 4,
+        expiring_percent: 0,
+        excused: Excused { stale_reads: false, lost_writes: true },
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "deletes",
+        about: "few keys written, deleted, expired and written again while nodes are away",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::Set, 2), (Family::Hash, 2)],
+        keys: 3,
+        expiring_percent: 30,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "overflow",
+        about: "hints overflow while nodes are away, and digest rounds settle the rest",
+        nodes: THREE,
+        faults: &[(Kind::Kill, 3), (Kind::Partition, 3)],
+        hint_bytes_max: 2_048,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "forming",
+        about: "the cluster forms and is sealed while links and processes fail",
+        nodes: THREE,
+        forms: true,
+        levels: QUORUMS,
+        operations: 150,
+        period: 40_000_000,
+        faults: &[
+            (Kind::Kill, 3),
+            (Kind::Cut, 2),
+            (Kind::Partition, 2),
+            (Kind::Reset, 3),
+            (Kind::Slow, 2),
+            (Kind::Pause, 2),
+        ],
+        faults_max: 10,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "alone",
+        about: "one node, sync always, killed and without power: linearizable and durable",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::List, 1), (Family::Set, 1)],
+        clients: 6,
+        expiring_percent: 0,
+        linearizable: true,
+        faults: &[(Kind::Kill, 2), (Kind::PowerOff, 2), (Kind::Pause, 1), (Kind::SlowDisk, 1)],
+        ..Scenario::BASE
+    },
+];

@@ -1,0 +1,81 @@
+//! What clients ask for, drawn from a seed.
+
+use crate::{
+    action::{Action, Family, Key},
+    random::Stream,
+    scenario::Scenario,
+};
+
+/// Members of a set, and fields of a hash.
+const MEMBERS: u64 = 8;
+
+/// Draws operations for the clients of a schedule.
+#[derive(Debug)]
+pub struct Workload {
+    families: &'static [(Family, u32)],
+    keys: u32,
+    expiring_percent: u32,
+    next_value: u64,
+}
+
+impl Workload {
+    /// The workload of a scenario.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            families: scenario.families,
+            keys: scenario.keys,
+            expiring_percent: scenario.expiring_percent,
+            next_value: 0,
+        }
+    }
+
+    /// Every key that is used.
+    pub fn keys(&self) -> Vec<Key> {
+        let families = self.families.iter().map(|(family, _)| *family);
+        families.flat_map(|family| (0..self.keys).map(move |number| Key { family, number })).collect()
+    }
+
+    /// The next operation of a client. `first` tells whether it belongs to the first node, whose
+    /// clients alone append to lists.
+    pub fn draw(&mut self, random: &mut Stream, first: bool) -> (Key, Action) {
+        let family = random.weighted(self.families).copied().unwrap_or(Family::Register);
+        let family = if family == Family::List && !first { Family::Register } else { family };
+        // A hot key: much happens at the same time only where everybody goes.
+        let number = if random.percent(34) { 0 } else { random.below(self.keys.into()) as u32 };
+        (Key { family, number }, self.action(family, random))
+    }
+
+    fn action(&mut self, family: Family, random: &mut Stream) -> Action {
+        let (member, dice) = (random.below(MEMBERS), random.below(100));
+        match family {
+            Family::Register if random.percent(self.expiring_percent) => {
+                Action::SetFor(self.value(), random.between(50, 4_000))
+            }
+            Family::Register => match dice {
+                0..45 => Action::Get,
+                45..85 => Action::Set(self.value()),
+                _ => Action::Delete,
+            },
+            Family::List if dice < 50 => Action::Append(self.value()),
+            Family::Counter if dice < 60 => Action::Add(random.between(1, 5) as i64),
+            Family::List | Family::Counter => Action::Get,
+            Family::Set => match dice {
+                0..35 => Action::Insert(member),
+                35..60 => Action::Remove(member),
+                60..66 => Action::Delete,
+                _ => Action::Members,
+            },
+            Family::Hash => match dice {
+                0..35 => Action::Put(member, self.value()),
+                35..55 => Action::Drop(member),
+                55..60 => Action::Delete,
+                _ => Action::Fields,
+            },
+        }
+    }
+
+    fn value(&mut self) -> u64 {
+        self.next_value += 1;
+        self.next_value
+    }
+}

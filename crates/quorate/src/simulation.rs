@@ -1,0 +1,692 @@
+//! A whole node without sockets, threads, clocks or a real disk, for simulators.
+//!
+//! A [`Process`] is what runs inside a server process: the same shards, storage, membership and
+//! identity, with connections that are numbers and a clock that is an argument. A turn takes what
+//! has arrived, does what the event loops of [`crate::Engine`] do with it, in the same order, and
+//! returns what leaves. Nothing in it draws a random number or depends on addresses in memory, so
+//! the same inputs give the same outputs.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bytes::BytesMut;
+use quorate_cluster::{
+    handoff::Hints as _,
+    membership::{self, DialerOutput, LinkId, Membership, Standing},
+    time::Instant,
+    topology::{Topology, TopologyError},
+};
+use quorate_proto::{
+    NodeId, NodeIndex, Slot, frame,
+    message::{Message, View},
+};
+use quorate_store::{disk::Disk, log::SyncJob};
+
+use crate::{
+    config::Settings,
+    engine::StartError,
+    identity::Identity,
+    net::control::CONTROL_SHARD,
+    node::{Node, Sizes},
+    shard::{About, Mail, Now, Shard},
+    startup::{self, Seeds, Started},
+};
+
+/// Names a connection of one process. Whoever opens it chooses: the process for those that it
+/// dials, with [`DIALLED`] set, and the simulator for those that it accepts, without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wire(pub u64);
+
+/// The bit that tells wires that the process has dialled.
+pub const DIALLED: u64 = 1 << 63;
+
+/// The two clocks of a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Microseconds since some moment before the start of the process; never goes back.
+    pub monotonic_us: u64,
+    /// Milliseconds since the Unix epoch; goes where it likes.
+    pub wall_ms: u64,
+}
+
+impl Moment {
+    fn now(self) -> Now {
+        Now { monotonic: Instant::from_micros(self.monotonic_us), wall_ms: self.wall_ms }
+    }
+}
+
+/// Where somebody connects to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Redis clients.
+    Client,
+    /// Other nodes.
+    Peer,
+}
+
+/// What happens to a process.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A connection arrived.
+    Accepted {
+        /// Its name from now on.
+        wire: Wire,
+        /// Where it arrived.
+        port: Port,
+    },
+    /// A connection that was dialled stands.
+    Connected(Wire),
+    /// Bytes arrived.
+    Bytes(Wire, Vec<u8>),
+    /// A connection is closed, or could not be opened.
+    Closed(Wire),
+    /// A sync that was asked for runs now, and ends.
+    Sync(u64),
+}
+
+/// What a process does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Opens a connection.
+    Dial {
+        /// Its name from now on.
+        wire: Wire,
+        /// Where to.
+        address: String,
+    },
+    /// Sends bytes.
+    Send(Wire, Vec<u8>),
+    /// Closes a connection; what was sent on it before still goes out.
+    Close(Wire),
+    /// Starts a sync of the disk that takes a while; it happens with [`Input::Sync`].
+    Sync(u64),
+}
+
+/// What a process is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Its configuration. The addresses in it are names for the simulator to resolve.
+    pub settings: Settings,
+    /// Its disk.
+    pub disk: Arc<dyn Disk>,
+    /// Everything random.
+    pub seed: u64,
+    /// Bytes of a log segment. A real node has 64 MiB, which a simulated disk would have to zero.
+    pub segment_bytes: u64,
+    /// Bytes below which a log is never checkpointed.
+    pub checkpoint_bytes_min: u64,
+    /// Bytes of hints kept for one target.
+    pub hint_bytes_max: u64,
+}
+
+/// The topology of a member list. A simulator starts the same cluster thousands of times, and to
+/// place its slots takes longer than most of what happens afterwards.
+fn remembered_topology(view: &View, me: NodeId) -> Result<Arc<Topology>, TopologyError> {
+    const REMEMBERED_MAX: usize = 64;
+    type Known = Vec<(View, NodeId, Arc<Topology>)>;
+    thread_local! {
+        static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+    }
+    KNOWN.with_borrow_mut(|known| {
+        if let Some((_, _, topology)) = known.iter().find(|(v, m, _)| (v, *m) == (view, me)) {
+            return Ok(Arc::clone(topology));
+        }
+        let topology = startup::new_topology(view, me)?;
+        if known.len() == REMEMBERED_MAX {
+            known.clear();
+        }
+        known.push((view.clone(), me, Arc::clone(&topology)));
+        Ok(topology)
+    })
+}
+
+/// What a connection is for.
+#[derive(Debug)]
+enum Role {
+    Client { shard: usize, session: usize },
+    Arriving { shard: usize },
+    Incoming { shard: usize, link: LinkId },
+    Outgoing { shard: usize, link: LinkId },
+    ControlIncoming { link: LinkId, introduced: bool },
+    ControlOutgoing { link: LinkId },
+}
+
+#[derive(Debug)]
+struct Connection {
+    role: Role,
+    input: BytesMut,
+}
+
+/// Who hears of the end of a sync.
+enum OnSynced {
+    Log(usize),
+    Nobody,
+}
+
+/// A running process.
+pub struct Process {
+    node: Arc<Node>,
+    shards: Vec<Shard>,
+    membership: Membership,
+    /// The member list that the shards know.
+    published: View,
+    identity: Identity,
+    connections: BTreeMap<Wire, Connection>,
+    next_wire: u64,
+    next_control_link: u64,
+    syncs: BTreeMap<u64, (SyncJob, OnSynced)>,
+    next_sync: u64,
+    mail: VecDeque<(usize, Mail)>,
+    outputs: Vec<Output>,
+    death: Option<String>,
+}
+
+impl Process {
+    /// Starts a process: recovers what is on the disk, and looks for its cluster from then on.
+    pub fn start(options: Options, moment: Moment) -> Result<Self, StartError> {
+        let Options { settings, disk, seed, segment_bytes, checkpoint_bytes_min, hint_bytes_max } =
+            options;
+        let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
+        let seeds = Seeds { node_id: u128::from(seed) << 64 | u128::from(!seed), tables: seed };
+        let name = settings.name.as_deref();
+        let (shards, id) = (settings.shards, seeds.node_id);
+        let identity =
+            Identity::open(Arc::clone(&disk), &directory, false, name, shards, id)?;
+        let addresses = (settings.listen.to_string(), settings.peer_listen.to_string());
+        let sizes = Sizes {
+            segment: segment_bytes,
+            checkpoint_min: checkpoint_bytes_min,
+            hints_max: hint_bytes_max,
+        };
+        let now = moment.now();
+        let make_topology = remembered_topology;
+        let origin =
+            startup::Origin { settings, disk, directory, sizes, seeds, now, make_topology };
+        let Started { node, identity, membership, storages } =
+            startup::start(origin, identity, addresses)?;
+        let shards = storages
+            .into_iter()
+            .zip(0..)
+            .map(|(storage, id)| Shard::new(now.monotonic, id, Arc::clone(&node), storage))
+            .collect();
+        Ok(Self {
+            node,
+            shards,
+            published: membership.view(),
+            membership,
+            identity,
+            connections: BTreeMap::new(),
+            next_wire: 0,
+            next_control_link: 0,
+            syncs: BTreeMap::new(),
+            next_sync: 0,
+            mail: VecDeque::new(),
+            outputs: Vec::new(),
+            death: None,
+        })
+    }
+
+    /// One turn: takes what has arrived, does what is due, and returns what leaves, in order.
+    pub fn turn(&mut self, moment: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+        let now = moment.now();
+        self.shards.iter_mut().for_each(|shard| shard.begin_turn(now));
+        for input in inputs {
+            self.handle(now, input);
+        }
+        self.membership.handle_timeout(now.monotonic);
+        self.service_membership(now);
+        for shard in &mut self.shards {
+            if shard.poll_timeout() <= now.monotonic {
+                shard.handle_timeout(now);
+            }
+        }
+        loop {
+            self.finish_turn(now);
+            while let Some((shard, mail)) = self.mail.pop_front() {
+                self.shards[shard].handle_mail(now, mail);
+            }
+            let rests = self.shards.iter().all(|shard| {
+                shard.outbox.iter().all(Vec::is_empty) && shard.dirty_sessions.is_empty()
+            });
+            if rests {
+                break;
+            }
+        }
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When the next turn is due even if nothing arrives, in microseconds of the monotonic clock.
+    pub fn poll_timeout(&self) -> u64 {
+        let shards = self.shards.iter().map(Shard::poll_timeout);
+        let next = shards.chain(self.membership.poll_timeout()).min();
+        next.unwrap_or(Instant::ZERO).as_micros()
+    }
+
+    /// Why the process has ended by itself, if it has.
+    pub fn death(&self) -> Option<&str> {
+        self.death.as_deref()
+    }
+
+    fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Accepted { wire, port: Port::Client } => {
+                let shard = wire.0 as usize % self.shards.len();
+                let about = About {
+                    address: format!("wire-{}", wire.0),
+                    connected_ms: now.wall_ms,
+                    active_ms: now.wall_ms,
+                    ..About::default()
+                };
+                let session = self.shards[shard].open_session(about);
+                self.insert(wire, Role::Client { shard, session });
+            }
+            Input::Accepted { wire, port: Port::Peer } => {
+                let shard = wire.0 as usize % self.shards.len();
+                self.insert(wire, Role::Arriving { shard });
+            }
+            Input::Connected(wire) => self.connected(wire),
+            Input::Bytes(wire, bytes) => self.bytes(now, wire, &bytes),
+            Input::Closed(wire) => self.closed(now, wire),
+            Input::Sync(number) => self.run_sync(now, number),
+        }
+    }
+
+    fn insert(&mut self, wire: Wire, role: Role) {
+        self.connections.insert(wire, Connection { role, input: BytesMut::new() });
+    }
+
+    fn connected(&mut self, wire: Wire) {
+        match self.connections.get(&wire).map(|connection| &connection.role) {
+            Some(&Role::Outgoing { shard, link }) => {
+                let hello = self.shards[shard].link_opened(link);
+                self.outputs.push(Output::Send(wire, hello));
+            }
+            Some(&Role::ControlOutgoing { link }) => self.membership.handle_connected(link),
+            _ => {}
+        }
+    }
+
+    fn bytes(&mut self, now: Now, wire: Wire, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&wire) else { return };
+        let input = &mut connection.input;
+        let outcome = match connection.role {
+            Role::Client { shard, session } => {
+                let shard = &mut self.shards[shard];
+                if let Some(found) = shard.sessions.get_mut(session) {
+                    found.input.extend_from_slice(bytes);
+                    shard.session_input(now, session);
+                }
+                Ok(())
+            }
+            Role::Arriving { shard } => {
+                input.extend_from_slice(bytes);
+                return self.introduce(now, wire, shard);
+            }
+            Role::Incoming { shard, link } => {
+                input.extend_from_slice(bytes);
+                self.shards[shard].incoming_input(now, link, input)
+            }
+            Role::Outgoing { shard, link } => {
+                input.extend_from_slice(bytes);
+                self.shards[shard].link_input(now, link, input)
+            }
+            Role::ControlIncoming { .. } | Role::ControlOutgoing { .. } => {
+                input.extend_from_slice(bytes);
+                return self.control_input(now, wire);
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "a link to another node is closed");
+            self.close(now, wire);
+        }
+    }
+
+    /// A peer's first frame tells which shard its link is for.
+    fn introduce(&mut self, now: Now, wire: Wire, shard: usize) {
+        let connection = &self.connections[&wire];
+        let hello = match frame::decode(&mut connection.input.clone()) {
+            Ok(None) => return,
+            Ok(Some(frame::Frame { message: Message::Hello(hello), .. })) => hello,
+            Ok(Some(_)) | Err(_) => return self.close(now, wire),
+        };
+        let role = if hello.shard == CONTROL_SHARD {
+            let link = LinkId(self.next_control_link);
+            self.next_control_link += 1;
+            Role::ControlIncoming { link, introduced: false }
+        } else {
+            let shards = self.shards.len();
+            let owner = usize::from(hello.shard) % shards;
+            debug_assert!(shard < shards);
+            Role::Incoming { shard: owner, link: self.shards[owner].accept_link() }
+        };
+        if let Some(connection) = self.connections.get_mut(&wire) {
+            connection.role = role;
+        }
+        self.bytes(now, wire, &[]);
+    }
+
+    fn control_input(&mut self, now: Now, wire: Wire) {
+        while let Some(connection) = self.connections.get_mut(&wire) {
+            let frame = match frame::decode(&mut connection.input) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(_) => return self.close(now, wire),
+            };
+            let monotonic = now.monotonic;
+            match (&mut connection.role, frame.message) {
+                (Role::ControlOutgoing { link }, message) => {
+                    self.membership.handle_response(monotonic, *link, message);
+                }
+                (Role::ControlIncoming { link, introduced }, Message::Hello(hello))
+                    if !*introduced =>
+                {
+                    *introduced = true;
+                    self.membership.handle_hello(monotonic, *link, frame.correlation, &hello);
+                }
+                (Role::ControlIncoming { link, .. }, message) => {
+                    self.membership.handle_request(monotonic, *link, frame.correlation, message);
+                }
+                _ => return,
+            }
+            self.service_membership(now);
+        }
+    }
+
+    /// The other side has closed.
+    fn closed(&mut self, now: Now, wire: Wire) {
+        let Some(connection) = self.connections.remove(&wire) else { return };
+        match connection.role {
+            Role::Client { shard, session } => {
+                self.shards[shard].sessions.try_remove(session);
+            }
+            Role::Arriving { .. } => {}
+            Role::Incoming { shard, link } => self.shards[shard].incoming_closed(link),
+            Role::Outgoing { shard, link } => self.shards[shard].link_closed(now, link),
+            Role::ControlIncoming { link, .. } => self.membership.handle_incoming_closed(link),
+            Role::ControlOutgoing { link } => self.membership.handle_closed(now.monotonic, link),
+        }
+    }
+
+    /// This side closes.
+    fn close(&mut self, now: Now, wire: Wire) {
+        if self.connections.contains_key(&wire) {
+            self.outputs.push(Output::Close(wire));
+            self.closed(now, wire);
+        }
+    }
+
+    fn run_sync(&mut self, now: Now, number: u64) {
+        let Some((job, on_synced)) = self.syncs.remove(&number) else { return };
+        let result = job.run();
+        if let OnSynced::Log(shard) = on_synced {
+            let shard = &mut self.shards[shard];
+            let sequence = shard.storage.sync_ended(&result);
+            shard.handle_durable(now, sequence);
+        }
+    }
+
+    /// Writes the logs, then sends everything, as the event loop of a shard does.
+    fn finish_turn(&mut self, now: Now) {
+        for index in 0..self.shards.len() {
+            self.dial(index);
+            if let Err(error) = self.shards[index].storage.write() {
+                tracing::error!(%error, "the log cannot be written; writes are refused from now on");
+                self.drop_unacknowledged(now, index);
+            }
+            let shard = &mut self.shards[index];
+            let second_passed = shard.take_second();
+            if let Some(job) = shard.storage.due_sync(second_passed) {
+                self.order_sync(job, OnSynced::Log(index));
+            }
+            if second_passed {
+                for job in self.shards[index].storage.hint_syncs() {
+                    self.order_sync(job, OnSynced::Nobody);
+                }
+            }
+            let shard = &mut self.shards[index];
+            for (to, mail) in shard.outbox.iter_mut().enumerate() {
+                self.mail.extend(mail.drain(..).map(|mail| (to, mail)));
+            }
+            if shard.take_seal_wanted() {
+                self.membership.request_seal(now.monotonic);
+                self.service_membership(now);
+            }
+            self.flush_sessions(now, index);
+            self.flush_links(now, index);
+        }
+    }
+
+    fn order_sync(&mut self, job: SyncJob, on_synced: OnSynced) {
+        let number = self.next_sync;
+        self.next_sync += 1;
+        self.syncs.insert(number, (job, on_synced));
+        self.outputs.push(Output::Sync(number));
+    }
+
+    fn dial(&mut self, index: usize) {
+        while let Some(output) = self.shards[index].poll_dialer() {
+            match output {
+                DialerOutput::Dial { link, address } => {
+                    self.open(Role::Outgoing { shard: index, link }, address);
+                }
+                DialerOutput::Hangup { link } => {
+                    let wire = self.find(|role| {
+                        matches!(role, Role::Outgoing { shard, link: found }
+                            if *shard == index && *found == link)
+                    });
+                    self.hang_up(wire);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, role: Role, address: String) {
+        let wire = Wire(DIALLED | self.next_wire);
+        self.next_wire += 1;
+        self.insert(wire, role);
+        self.outputs.push(Output::Dial { wire, address });
+    }
+
+    /// Closes a connection that its machine knows to be closed.
+    fn hang_up(&mut self, wire: Option<Wire>) {
+        if let Some(wire) = wire {
+            self.connections.remove(&wire);
+            self.outputs.push(Output::Close(wire));
+        }
+    }
+
+    fn find(&self, matches: impl Fn(&Role) -> bool) -> Option<Wire> {
+        let found = self.connections.iter().find(|(_, connection)| matches(&connection.role));
+        found.map(|(wire, _)| *wire)
+    }
+
+    /// Nothing of this turn is on disk for certain: whoever waits for it finds out by a closed
+    /// connection, which promises nothing.
+    fn drop_unacknowledged(&mut self, now: Now, index: usize) {
+        let dirty = std::mem::take(&mut self.shards[index].dirty_sessions);
+        let concerned = |role: &Role| match role {
+            Role::Client { shard, session } => *shard == index && dirty.contains(session),
+            Role::Incoming { shard, .. } | Role::Outgoing { shard, .. } => *shard == index,
+            _ => false,
+        };
+        let wires: Vec<Wire> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| concerned(&connection.role))
+            .map(|(wire, _)| *wire)
+            .collect();
+        wires.into_iter().for_each(|wire| self.close(now, wire));
+    }
+
+    fn flush_sessions(&mut self, now: Now, index: usize) {
+        let mut dirty = std::mem::take(&mut self.shards[index].dirty_sessions);
+        dirty.sort_unstable();
+        dirty.dedup();
+        for session in dirty {
+            let Some(state) = self.shards[index].sessions.get_mut(session) else { continue };
+            let bytes = std::mem::take(&mut state.replies.ready);
+            let closing = state.closing && state.replies.waiting() == 0;
+            let wire = self.find(|role| {
+                matches!(role, Role::Client { shard, session: found }
+                    if *shard == index && *found == session)
+            });
+            let Some(wire) = wire else { continue };
+            if !bytes.is_empty() {
+                self.outputs.push(Output::Send(wire, bytes));
+            }
+            if closing {
+                self.close(now, wire);
+            }
+        }
+    }
+
+    fn flush_links(&mut self, now: Now, index: usize) {
+        let outgoing: Vec<(LinkId, Vec<u8>)> = self.shards[index]
+            .outgoing_output()
+            .map(|link| (link.link, std::mem::take(&mut link.output)))
+            .collect();
+        for (link, bytes) in outgoing {
+            let wire = self.find(|role| {
+                matches!(role, Role::Outgoing { shard, link: found }
+                    if *shard == index && *found == link)
+            });
+            self.outputs.extend(wire.map(|wire| Output::Send(wire, bytes)));
+        }
+        for link in self.shards[index].incoming_with_output() {
+            let (bytes, closing) = self.shards[index].incoming_output(link);
+            let wire = self.find(|role| {
+                matches!(role, Role::Incoming { shard, link: found }
+                    if *shard == index && *found == link)
+            });
+            let Some(wire) = wire else { continue };
+            self.outputs.push(Output::Send(wire, bytes));
+            if closing {
+                self.close(now, wire);
+            }
+        }
+    }
+
+    fn service_membership(&mut self, now: Now) {
+        use membership::Output as Wanted;
+        while let Some(output) = self.membership.poll_output() {
+            match output {
+                Wanted::Dial { link, address } => {
+                    self.open(Role::ControlOutgoing { link }, address);
+                }
+                Wanted::Hangup { link } => {
+                    let wire = self.find(|role| {
+                        matches!(role, Role::ControlOutgoing { link: found } if *found == link)
+                    });
+                    self.hang_up(wire);
+                }
+                Wanted::Send { link, message } => {
+                    let wire = self.find(|role| {
+                        matches!(role, Role::ControlOutgoing { link: found } if *found == link)
+                    });
+                    self.send_control(wire, 0, &message);
+                }
+                Wanted::Respond { link, correlation, message } => {
+                    let wire = self.control_incoming(link);
+                    self.send_control(wire, correlation, &message);
+                }
+                Wanted::CloseIncoming { link } => {
+                    let wire = self.control_incoming(link);
+                    self.hang_up(wire);
+                }
+                Wanted::Persist(persisted) => {
+                    if let Err(error) = self.identity.persist(persisted) {
+                        self.death = Some(error.to_string());
+                    }
+                }
+                Wanted::Topology(view) if view == self.published => {}
+                Wanted::Topology(view) => match remembered_topology(&view, self.membership.me()) {
+                    Ok(topology) => {
+                        self.published = view;
+                        for shard in &mut self.shards {
+                            let topology = Arc::clone(&topology);
+                            shard.handle_mail(now, Mail::Topology { topology });
+                        }
+                    }
+                    Err(error) => self.death = Some(error.to_string()),
+                },
+                Wanted::Event(membership::Event::RefusedBy { text, transient: false, .. })
+                    if self.membership.standing() != Standing::Sealed =>
+                {
+                    self.death = Some(format!("refused by the cluster: {text}"));
+                }
+                Wanted::Event(event) => tracing::info!(?event, "membership"),
+                Wanted::Sealed => tracing::info!("the member list is sealed"),
+            }
+        }
+    }
+
+    fn control_incoming(&self, wanted: LinkId) -> Option<Wire> {
+        self.find(|role| matches!(role, Role::ControlIncoming { link, .. } if *link == wanted))
+    }
+
+    fn send_control(&mut self, wire: Option<Wire>, correlation: u64, message: &Message) {
+        let Some(wire) = wire else { return };
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, self.membership.view().epoch, correlation, message);
+        self.outputs.push(Output::Send(wire, bytes));
+    }
+}
+
+/// What a simulator may look at, to judge what the outside cannot see.
+impl Process {
+    /// Whether the member list is sealed for every shard.
+    pub fn is_sealed(&self) -> bool {
+        self.shards.iter().all(|shard| shard.topology().sealed())
+    }
+
+    /// Whether every shard has caught up since the start.
+    pub fn is_ready(&self) -> bool {
+        self.shards.iter().all(Shard::is_caught_up)
+    }
+
+    /// The topology.
+    pub fn topology(&self) -> &Arc<Topology> {
+        self.shards[0].topology()
+    }
+
+    /// The digest of the state of a slot.
+    pub fn slot_digest(&mut self, slot: Slot) -> u128 {
+        let owner = self.shards[0].storage.owner(slot);
+        self.shards[usize::from(owner)].storage.store.slot_digest(slot)
+    }
+
+    /// The number of keys.
+    pub fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.storage.store.len()).sum()
+    }
+
+    /// Effects kept for a peer, and whether some could not be kept.
+    pub fn hints(&self, peer: NodeIndex) -> (u64, bool) {
+        let pending = self.shards.iter().map(|shard| shard.storage.pending(peer)).sum();
+        (pending, self.shards.iter().any(|shard| shard.storage.is_dirty(peer)))
+    }
+
+    /// Bytes of hints on disk.
+    pub fn hint_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.storage.hint_bytes()).sum()
+    }
+
+    /// Whether no request is under way.
+    pub fn is_idle(&self) -> bool {
+        self.shards.iter().all(Shard::is_idle)
+    }
+
+    /// Whether a log has failed, so that writes are refused until a restart.
+    pub fn has_failed(&self) -> bool {
+        self.shards.iter().any(|shard| shard.storage.has_failed())
+    }
+
+    /// Raised at every start.
+    pub fn incarnation(&self) -> u16 {
+        self.node.incarnation
+    }
+}
