@@ -3,6 +3,7 @@
 //! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
 //! * [`frame`] and [`message`]: what nodes say to each other;
 //! * [`stamp`], [`slot`], [`level`], [`node`]: the small values those messages are made of;
+//! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
 //!
 //! The crate is `no_std`: it cannot open a socket, read a clock or draw a random number.
@@ -14,6 +15,7 @@ pub mod frame;
 pub mod level;
 pub mod limits;
 pub mod message;
+pub mod mutant;
 pub mod node;
 pub mod resp;
 pub mod slot;

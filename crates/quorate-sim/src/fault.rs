@@ -1,5 +1,6 @@
 //! What goes wrong, as a script: drawn from a seed by the nemesis, or written by hand.
 
+use quorate::config::SyncPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::{history::Time, random::Stream, scenario::Scenario};
@@ -171,6 +172,9 @@ pub struct Planned {
     pub lasts: Time,
     /// What it is.
     pub fault: Fault,
+    /// Whether a node may have less afterwards than it has acknowledged.
+    #[serde(default)]
+    pub loses_data: bool,
 }
 
 /// The faults of a schedule, in order of their begin.
@@ -182,14 +186,23 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
     // Some schedules are calm and some are wild, so that both rare and combined faults are met.
     let gap = scenario.fault_gap * random.between(1, 4) / 2;
     let mut script = Script::new();
-    let mut at = random.exponential(gap);
+    let mut at = scenario.calm_until + random.exponential(gap);
     while at < scenario.period && script.len() < scenario.faults_max {
-        if let Some(&kind) = random.weighted(scenario.faults) {
+        if let Some(&kind) = random.weighted(scenario.faults)
+            && !(loses_data(scenario, kind) && script.iter().any(|planned| planned.loses_data))
+        {
             draw_one(scenario, kind, at, &mut random, &mut script);
         }
         at += random.exponential(gap).max(1);
     }
     script
+}
+
+/// Whether a node may have less after a fault than it has acknowledged. What W replicas have
+/// acknowledged survives W - 1 of those, and most writes ask for two.
+fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
+    let unsynced = scenario.sync != SyncPolicy::Always;
+    matches!(kind, Kind::Rot | Kind::Wipe) || unsynced && kind == Kind::PowerOff
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -210,7 +223,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
                 let at = at + random.below(2_000);
                 let lasts = random.between(50_000, 3_000_000);
                 let fault = Fault::PowerOff { node, seed: random.next() };
-                script.push(Planned { at, lasts, fault });
+                script.push(Planned { at, lasts, fault, loses_data: false });
             }
             return;
         }
@@ -239,15 +252,15 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         Kind::DiskFull => Fault::DiskFull { node },
         Kind::SyncsFail => Fault::SyncsFail { node },
         Kind::WritesFail => Fault::WritesFail { node },
-        Kind::SlowDisk => Fault::SlowDisk { node, extra_us: random.between(5_000, 2_000_000) },
+        Kind::SlowDisk => Fault::SlowDisk { node, extra_us: random.between(5_000, 5_000_000) },
         Kind::Rot => Fault::Rot { node, seed },
         Kind::Wipe => Fault::Wipe { node },
     };
-    script.push(Planned { at, lasts, fault });
+    script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });
 }
 
 /// One line for a reader.
 pub fn describe(planned: &Planned) -> String {
-    let Planned { at, lasts, fault } = planned;
+    let Planned { at, lasts, fault, .. } = planned;
     format!("{:10.1} ms, for {:8.1} ms: {fault:?}", *at as f64 / 1e3, *lasts as f64 / 1e3)
 }

@@ -19,6 +19,8 @@ pub mod client;
 pub mod fault;
 pub mod history;
 pub mod machine;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod network;
 pub mod observe;
 pub mod random;

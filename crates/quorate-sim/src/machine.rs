@@ -40,6 +40,8 @@ pub struct Machine {
     pub disk: SimulatedDisk,
     /// The process, when there is one.
     pub process: Option<Process>,
+    /// How often the machine has lost power.
+    pub boots: u32,
     /// Counts the processes, so that what was meant for an earlier one is told apart.
     pub generation: u32,
     /// What has arrived since the last turn.
@@ -97,6 +99,7 @@ impl Machine {
             state: State::Killed,
             disk,
             process: None,
+            boots: 0,
             generation: 0,
             inbox: Vec::new(),
             turn_at: None,
@@ -121,6 +124,7 @@ impl Machine {
             settings: self.settings.clone(),
             disk: Arc::new(self.disk.clone()),
             seed: self.seed ^ u64::from(self.generation),
+            boot: self.boots,
             segment_bytes: 1 << 16,
             checkpoint_bytes_min: 1 << 15,
             hint_bytes_max: self.hint_bytes_max,

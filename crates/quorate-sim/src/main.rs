@@ -45,6 +45,10 @@ struct Arguments {
     /// Porcupine read.
     #[arg(long, requires = "trace")]
     histories: Option<PathBuf>,
+    /// Plants every known bug in turn and tells which checker caught it: all, or those named.
+    #[cfg(feature = "mutants")]
+    #[arg(long, num_args = 0.., value_name = "NAME")]
+    mutants: Option<Vec<String>>,
     /// Prints what was met: faults, messages, outcomes, log lines.
     #[arg(long)]
     coverage: bool,
@@ -73,6 +77,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    #[cfg(feature = "mutants")]
+    if let Some(names) = &arguments.mutants {
+        return Ok(plant(&arguments, names));
+    }
     let mut out = String::new();
     let passed = if arguments.list {
         for scenario in scenario::ALL {
@@ -87,6 +95,44 @@ fn main() -> anyhow::Result<ExitCode> {
     use std::io::Write as _;
     std::io::stdout().write_all(out.as_bytes())?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Plants the bugs of these names, or all.
+#[cfg(feature = "mutants")]
+#[expect(clippy::print_stdout, reason = "each result as soon as it is there")]
+fn plant(arguments: &Arguments, names: &[String]) -> ExitCode {
+    use quorate_sim::mutants;
+    std::panic::set_hook(Box::new(|_| {}));
+    let name = |trap: &mutants::Trap| format!("{:?}", trap.mutant);
+    let wanted = |trap: &&mutants::Trap| names.is_empty() || names.contains(&name(trap));
+    let mut good = true;
+    for trap in mutants::TRAPS.iter().filter(wanted) {
+        for catch in mutants::run(&[*trap], threads(arguments)) {
+            good &= catch.is_good();
+            let verdict = match &catch.caught {
+                Some((checker, seed, _)) if catch.is_good() => {
+                    format!("caught by {checker} with seed {seed}")
+                }
+                Some((checker, seed, text)) => {
+                    format!("MISSED: only {checker} with seed {seed} complained: {text}")
+                }
+                None => "MISSED".into(),
+            };
+            println!(
+                "{:18} in {:16} {verdict}, {} schedules of {}",
+                name(trap),
+                trap.scenario,
+                catch.schedules,
+                trap.seeds
+            );
+        }
+    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn threads(arguments: &Arguments) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.threads.unwrap_or(cores)
 }
 
 fn scenarios(names: &str) -> anyhow::Result<Vec<&'static Scenario>> {
@@ -131,12 +177,11 @@ fn trace(arguments: &Arguments, out: &mut String) -> anyhow::Result<bool> {
 }
 
 fn many(arguments: &Arguments, out: &mut String) -> anyhow::Result<bool> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let order = Order {
         scenarios: scenarios(&arguments.scenario)?,
         seeds: arguments.seeds.clone(),
         budget: arguments.budget,
-        threads: arguments.threads.unwrap_or(cores),
+        threads: threads(arguments),
         failures_max: arguments.failures,
     };
     // A schedule that panics is a failure like any other, told with its seed.

@@ -48,6 +48,10 @@ pub struct Scenario {
     pub fault_gap: u64,
     /// How many there are at most.
     pub faults_max: usize,
+    /// Before this nothing fails.
+    pub calm_until: u64,
+    /// Whether digest rounds get no answer once the calm is over, so that hints have to do all.
+    pub hints_only: bool,
     /// How far the clocks differ at most when they are skewed, in milliseconds.
     pub skew_max_ms: u64,
     /// Whether the cluster must still form when the schedule begins.
@@ -68,6 +72,13 @@ pub struct Excused {
     pub stale_reads: bool,
     /// Clocks are so far apart that an acknowledged write may lose to an older one.
     pub lost_writes: bool,
+    /// A replica lost data, and what was acknowledged at ONE may have been nowhere else.
+    pub writes_at_one: bool,
+}
+
+impl Excused {
+    /// Everything is promised.
+    pub const NOTHING: Self = Self { stale_reads: false, lost_writes: false, writes_at_one: false };
 }
 
 /// One datacentre of three racks.
@@ -133,9 +144,11 @@ impl Scenario {
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
         faults_max: 24,
+        calm_until: 0,
+        hints_only: false,
         skew_max_ms: 0,
         forms: false,
-        excused: Excused { stale_reads: false, lost_writes: false },
+        excused: Excused::NOTHING,
         linearizable: false,
         hint_bytes_max: 1 << 18,
     };
@@ -162,6 +175,21 @@ pub const ALL: &[Scenario] = &[
         nodes: THREE,
         levels: QUORUMS,
         keys: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "hot",
+        about: "two registers, slow links, everybody at once: quorum reads while writes are on their way",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 1)],
+        keys: 2,
+        clients: 5,
+        period: 8_000_000,
+        delay: (1_000, 60_000),
+        expiring_percent: 0,
+        faults: &[(Kind::Kill, 1), (Kind::Cut, 1), (Kind::Slow, 4), (Kind::Reset, 2)],
+        linearizable: true,
         ..Scenario::BASE
     },
     Scenario {
@@ -238,6 +266,16 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "counters",
+        about: "counters at every level while one machine loses power and links fail",
+        nodes: THREE,
+        families: &[(Family::Counter, 1)],
+        keys: 2,
+        faults: &[(Kind::PowerOff, 3), (Kind::Partition, 3), (Kind::Cut, 2), (Kind::Slow, 1)],
+        excused: Excused { writes_at_one: true, ..Excused::NOTHING },
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "disk",
         about: "disks are full, slow, or fail",
         nodes: THREE,
@@ -257,8 +295,8 @@ pub const ALL: &[Scenario] = &[
         about: "a bit of one log flips: it is noticed, and the replicas fill in what is missing",
         nodes: THREE,
         levels: QUORUMS,
-        faults: &[(Kind::Rot, 1)],
-        faults_max: 1,
+        faults: &[(Kind::Rot, 2), (Kind::Partition, 1), (Kind::Cut, 1), (Kind::Slow, 1)],
+        faults_max: 6,
         ..Scenario::BASE
     },
     Scenario {
@@ -266,8 +304,9 @@ pub const ALL: &[Scenario] = &[
         about: "one node loses all of its data and is filled again by the others",
         nodes: THREE,
         levels: QUORUMS,
-        faults: &[(Kind::Wipe, 1)],
-        faults_max: 1,
+        faults: &[(Kind::Wipe, 2), (Kind::Partition, 2), (Kind::Cut, 1), (Kind::Slow, 1)],
+        faults_max: 6,
+        keys: 3,
         ..Scenario::BASE
     },
     Scenario {
@@ -294,7 +333,7 @@ pub const ALL: &[Scenario] = &[
         skew_max_ms: 7_200_000,
         faults_max: 4,
         expiring_percent: 0,
-        excused: Excused { stale_reads: false, lost_writes: true },
+        excused: Excused { lost_writes: true, ..Excused::NOTHING },
         ..Scenario::BASE
     },
     Scenario {
@@ -305,6 +344,22 @@ pub const ALL: &[Scenario] = &[
         families: &[(Family::Register, 3), (Family::Set, 2), (Family::Hash, 2)],
         keys: 3,
         expiring_percent: 30,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "hints",
+        about: "links fail and digest rounds do not work: hints alone make the replicas equal",
+        nodes: THREE,
+        faults: &[
+            (Kind::Partition, 4),
+            (Kind::Cut, 3),
+            (Kind::Reset, 3),
+            (Kind::Pause, 2),
+            (Kind::Lossy, 1),
+            (Kind::Duplicate, 2),
+        ],
+        calm_until: 2_000_000,
+        hints_only: true,
         ..Scenario::BASE
     },
     Scenario {

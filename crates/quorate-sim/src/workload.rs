@@ -45,6 +45,11 @@ impl Workload {
         (Key { family, number }, self.action(family, random))
     }
 
+    /// A new value for a register.
+    pub fn overwrite(&mut self) -> Action {
+        Action::Set(self.value())
+    }
+
     fn action(&mut self, family: Family, random: &mut Stream) -> Action {
         let (member, dice) = (random.below(MEMBERS), random.below(100));
         match family {

@@ -17,7 +17,7 @@
 
 use std::borrow::Cow;
 
-use quorate_proto::{Origin, Stamp};
+use quorate_proto::{Origin, Stamp, mutant::Mutant};
 
 use crate::decimal::Decimal;
 
@@ -124,7 +124,7 @@ impl Cell {
         // stamp; comparing them keeps the merge commutative even then.
         let newer = match stamp.cmp(&self.stamp) {
             std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Less => Mutant::ArrivalOrder.is_planted(),
             std::cmp::Ordering::Equal => match (value, self.value.as_deref()) {
                 (None, Some(_)) => true,
                 (Some(new), Some(old)) => new > old,
@@ -152,6 +152,9 @@ impl Cell {
         let parts = self.contributions.get_or_insert_default();
         match parts.binary_search_by_key(&new.origin(), Contribution::origin) {
             Ok(at) if parts[at].last < new.last => parts[at] = new,
+            Ok(at) if Mutant::CountedTwice.is_planted() && parts[at] == new => {
+                parts[at].sum = parts[at].sum.saturating_add(new.sum);
+            }
             Ok(_) => return false,
             Err(at) => parts.insert(at, new),
         }

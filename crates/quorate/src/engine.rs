@@ -20,7 +20,7 @@ use quorate_store::disk::{Disk, RealDisk};
 use crate::{
     client::Client,
     config::{Config, ConfigErrors, Settings},
-    identity::{DataDirectoryError, Identity},
+    identity::{Claim, DataDirectoryError, Identity},
     net::{
         clock::Clock,
         control::{Control, ControlMail},
@@ -177,15 +177,14 @@ impl Engine {
         let durable = settings.data_dir.is_some();
         let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
         let seeds = Seeds::random()?;
-        let name = settings.name.as_deref();
-        let identity = Identity::open(
-            Arc::clone(&disk),
-            &directory,
-            durable,
-            name,
-            settings.shards,
-            seeds.node_id,
-        )?;
+        let claim = Claim {
+            name: settings.name.clone(),
+            shards: settings.shards,
+            new_id: seeds.node_id,
+            boot: startup::boot(),
+            lock: durable,
+        };
+        let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
 
         let listen = |key, address| {
             listener::open(address, settings.shards).map_err(|error| StartError::Listen {
@@ -242,7 +241,8 @@ impl Engine {
             let shard_loop = ShardLoop::new(parts)?;
             threads.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
         }
-        let control = Control::new(membership, identity, control_poll, clock, directory.clone());
+        let control =
+            Control::new(membership, identity, node, control_poll, clock, directory.clone());
         threads.push(spawn("quorate-control".into(), move || control.run())?);
         Ok(Self {
             directory,

@@ -11,9 +11,12 @@ use quorate_cluster::membership::Persisted;
 use quorate_proto::{
     NodeId,
     message::{Member, View},
+    mutant::Mutant,
 };
 use quorate_store::disk::Disk;
 use serde::{Deserialize, Serialize};
+
+use crate::shard::Figures;
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
@@ -26,6 +29,8 @@ pub(crate) struct Identity {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     record: Record,
+    is_new: bool,
+    rebooted: bool,
     /// Held while the process lives, so that no second one uses the directory.
     _lock: Option<File>,
 }
@@ -42,6 +47,12 @@ struct Record {
     /// Shards whose logs are in the directory, and the generation of those logs.
     shards: u16,
     generation: u64,
+    /// Whether acknowledged data was lost and has not come back from the peers yet.
+    #[serde(default)]
+    incomplete: bool,
+    /// The boot of the machine at the last start.
+    #[serde(default)]
+    boot: Option<String>,
     cluster: Option<ClusterRecord>,
 }
 
@@ -102,22 +113,37 @@ pub enum DataDirectoryError {
     },
 }
 
+/// Who wants to use a data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    /// The name configured, if any.
+    pub(crate) name: Option<String>,
+    /// Shards of a new node.
+    pub(crate) shards: u16,
+    /// Identity of a new node.
+    pub(crate) new_id: u128,
+    /// What tells this boot of the machine from others, if anything does.
+    pub(crate) boot: Option<String>,
+    /// Whether other processes are to be kept out.
+    pub(crate) lock: bool,
+}
+
 impl Identity {
-    /// The identity kept in `directory`, or a new one with `new_id`. `lock` keeps other processes
-    /// out.
+    /// The identity kept in `directory`, or a new one.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         directory: &Path,
-        lock: bool,
-        name: Option<&str>,
-        shards: u16,
-        new_id: u128,
+        claim: Claim,
     ) -> Result<Self, DataDirectoryError> {
+        let Claim { name, shards, new_id, boot, lock } = claim;
+        let name = name.as_deref();
         let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
         disk.list(directory).map_err(failed)?;
         let lock = if lock { Some(take_lock(directory)?) } else { None };
         let path = directory.join(FILE_NAME);
-        let record = match disk.read(&path).map_err(failed)? {
+        let contents = disk.read(&path).map_err(failed)?;
+        let is_new = contents.is_none();
+        let record = match contents {
             Some(contents) => {
                 let record = parse(&contents)
                     .map_err(|why| DataDirectoryError::Damaged { path: path.clone(), why })?;
@@ -128,11 +154,14 @@ impl Identity {
                         found: record.name,
                     });
                 }
-                Record { incarnation: record.incarnation.wrapping_add(1), ..record }
+                let raised = u16::from(!Mutant::IncarnationReused.is_planted());
+                Record { incarnation: record.incarnation.wrapping_add(raised), ..record }
             }
             None => new_record(name, shards, new_id),
         };
-        let identity = Self { disk, path, record, _lock: lock };
+        let rebooted = !is_new && record.boot != boot;
+        let record = Record { boot, ..record };
+        let identity = Self { disk, path, record, is_new, rebooted, _lock: lock };
         // Before anything else: no incarnation may ever be used twice.
         identity.save().map_err(failed)?;
         Ok(identity)
@@ -162,6 +191,36 @@ impl Identity {
     pub(crate) fn record_logs(&mut self, shards: u16, generation: u64) -> io::Result<()> {
         (self.record.shards, self.record.generation) = (shards, generation);
         self.save()
+    }
+
+    /// Whether the node was founded by this start.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Whether the machine may have lost power since the last start.
+    pub(crate) fn rebooted(&self) -> bool {
+        self.rebooted
+    }
+
+    /// Whether acknowledged data was lost and has not come back yet.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.record.incomplete
+    }
+
+    /// Remembers whether acknowledged data is missing.
+    pub(crate) fn record_incomplete(&mut self, incomplete: bool) -> io::Result<()> {
+        self.record.incomplete = incomplete;
+        self.save()
+    }
+
+    /// Notes that nothing is missing any more, once every shard has caught up.
+    pub(crate) fn settle(&mut self, figures: &Figures) -> io::Result<()> {
+        if !(self.record.incomplete && figures.ready) {
+            return Ok(());
+        }
+        tracing::info!("what was lost has come back from the other nodes");
+        self.record_incomplete(false)
     }
 
     /// What the membership remembers.
@@ -230,7 +289,17 @@ fn take_lock(directory: &Path) -> Result<File, DataDirectoryError> {
 fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
     let id = NodeId(id).to_string();
     let name = name.map_or_else(|| format!("node-{}", &id[..8]), str::to_owned);
-    Record { format: FORMAT, id, name, incarnation: 1, shards, generation: 1, cluster: None }
+    Record {
+        format: FORMAT,
+        id,
+        name,
+        incarnation: 1,
+        shards,
+        generation: 1,
+        incomplete: false,
+        boot: None,
+        cluster: None,
+    }
 }
 
 fn parse(contents: &[u8]) -> Result<Record, String> {
@@ -253,7 +322,9 @@ mod tests {
     use super::*;
 
     fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
-        Identity::open(Arc::new(disk.clone()), Path::new("/data"), false, name, 2, 7)
+        let name = name.map(str::to_owned);
+        let claim = Claim { name, shards: 2, new_id: 7, boot: None, lock: false };
+        Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim)
     }
 
     #[test]

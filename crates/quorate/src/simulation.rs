@@ -29,7 +29,7 @@ use quorate_store::{disk::Disk, log::SyncJob};
 use crate::{
     config::Settings,
     engine::StartError,
-    identity::Identity,
+    identity::{Claim, Identity},
     net::control::CONTROL_SHARD,
     node::{Node, Sizes},
     shard::{About, Mail, Now, Shard},
@@ -115,6 +115,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// Everything random.
     pub seed: u64,
+    /// How often the machine was booted.
+    pub boot: u32,
     /// Bytes of a log segment. A real node has 64 MiB, which a simulated disk would have to zero.
     pub segment_bytes: u64,
     /// Bytes below which a log is never checkpointed.
@@ -188,19 +190,22 @@ pub struct Process {
 impl Process {
     /// Starts a process: recovers what is on the disk, and looks for its cluster from then on.
     pub fn start(options: Options, moment: Moment) -> Result<Self, StartError> {
-        let Options { settings, disk, seed, segment_bytes, checkpoint_bytes_min, hint_bytes_max } =
-            options;
+        let Options { settings, disk, seed, boot, .. } = options;
         let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
         let seeds = Seeds { node_id: u128::from(seed) << 64 | u128::from(!seed), tables: seed };
-        let name = settings.name.as_deref();
-        let (shards, id) = (settings.shards, seeds.node_id);
-        let identity =
-            Identity::open(Arc::clone(&disk), &directory, false, name, shards, id)?;
+        let claim = Claim {
+            name: settings.name.clone(),
+            shards: settings.shards,
+            new_id: seeds.node_id,
+            boot: Some(boot.to_string()),
+            lock: false,
+        };
+        let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
         let addresses = (settings.listen.to_string(), settings.peer_listen.to_string());
         let sizes = Sizes {
-            segment: segment_bytes,
-            checkpoint_min: checkpoint_bytes_min,
-            hints_max: hint_bytes_max,
+            segment: options.segment_bytes,
+            checkpoint_min: options.checkpoint_bytes_min,
+            hints_max: options.hint_bytes_max,
         };
         let now = moment.now();
         let make_topology = remembered_topology;
@@ -243,6 +248,9 @@ impl Process {
             if shard.poll_timeout() <= now.monotonic {
                 shard.handle_timeout(now);
             }
+        }
+        if let Err(error) = self.identity.settle(&self.node.figures()) {
+            self.death = Some(error.to_string());
         }
         loop {
             self.finish_turn(now);

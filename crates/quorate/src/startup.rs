@@ -22,7 +22,7 @@ use quorate_store::{
 };
 
 use crate::{
-    config::Settings,
+    config::{Settings, SyncPolicy},
     engine::StartError,
     identity::Identity,
     net::control::CONTROL_SHARD,
@@ -30,6 +30,12 @@ use crate::{
     shard::Now,
     storage::{HintQueues, Parts, Storage, split_record},
 };
+
+/// What tells this boot of the machine from others; `None` where the system does not say.
+pub(crate) fn boot() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
 
 /// What is drawn at random for a start.
 #[derive(Clone, Copy, Debug)]
@@ -136,8 +142,20 @@ fn open(
     let logs: Vec<Option<SegmentLog>> = if node.settings.data_dir.is_none() {
         (0..shards).map(|_| None).collect()
     } else {
-        open_logs(node, identity, topology, &mut stores)?
+        let unsynced = identity.rebooted() && node.settings.sync != SyncPolicy::Always;
+        let mut incomplete = identity.is_incomplete() || unsynced;
+        let logs = open_logs(node, identity, topology, &mut stores, &mut incomplete)?;
+        // Before anything is answered: the next start must know even if this one is cut short.
+        let incomplete = incomplete && topology.len() > 1;
+        if incomplete != identity.is_incomplete() {
+            identity.record_incomplete(incomplete)?;
+        }
+        if incomplete {
+            tracing::warn!("acknowledged data may be missing; the other nodes fill it in");
+        }
+        logs
     };
+    let incomplete = identity.is_incomplete();
     stores
         .into_iter()
         .zip(logs)
@@ -156,6 +174,7 @@ fn open(
                 topology: Arc::clone(topology),
                 shard,
                 shards,
+                incomplete,
             }))
         })
         .collect()
@@ -189,6 +208,7 @@ fn open_logs(
     identity: &mut Identity,
     topology: &Topology,
     stores: &mut [Store],
+    incomplete: &mut bool,
 ) -> Result<Vec<Option<SegmentLog>>, StartError> {
     let (old_shards, shards) = (identity.shards(), node.settings.shards);
     let generation = identity.generation();
@@ -198,6 +218,10 @@ fn open_logs(
         let directory = log_directory(node, generation, shard);
         let options = log_options(node, identity, shard);
         let disk = Arc::clone(&node.disk);
+        if !identity.is_new() && disk.list(&directory)?.is_empty() {
+            tracing::error!(shard, directory = %directory.display(), "the log is gone");
+            *incomplete = true;
+        }
         let mut unreadable = 0_u64;
         let (log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
             let merged = split_record(record).is_some_and(|(slot, effect)| {
@@ -228,6 +252,7 @@ fn open_logs(
         damages.extend(recovery.damages);
         logs.push(Some(log));
     }
+    *incomplete |= !damages.is_empty();
     judge_damages(node, topology, &damages)?;
     if old_shards == shards {
         return Ok(logs);

@@ -16,6 +16,7 @@ use quorate_cluster::{
 use quorate_proto::{
     NodeIndex, Slot, command,
     message::Cause,
+    mutant::Mutant,
     resp::Command,
     slot::{GROUPS, SLOTS, SLOTS_PER_GROUP},
 };
@@ -40,6 +41,8 @@ pub(crate) struct Storage {
     /// `None` when everything is kept in memory only.
     log: Option<SegmentLog>,
     policy: SyncPolicy,
+    /// By slot: the newest record, when every answer waits for its sync; empty when none does.
+    newest: Vec<Sequence>,
     checkpoint: Option<Progress>,
     /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
@@ -56,6 +59,8 @@ pub(crate) struct Storage {
     syncing: bool,
     /// When the superblock was last brought up to date.
     recorded_ms: u64,
+    /// Whether acknowledged data may have been lost before the start.
+    pub(crate) incomplete: bool,
 }
 
 /// A checkpoint in progress: the next slot to write.
@@ -87,15 +92,20 @@ pub(crate) struct Parts {
     pub(crate) topology: Arc<Topology>,
     pub(crate) shard: u16,
     pub(crate) shards: u16,
+    pub(crate) incomplete: bool,
 }
 
 impl Storage {
     pub(crate) fn new(parts: Parts) -> Self {
+        let synced_answers = parts.log.is_some() && parts.policy == SyncPolicy::Always;
+        let recovered = parts.log.as_ref().map_or(0, SegmentLog::written);
         let checkpointed_bytes = parts.log.as_ref().map_or(0, SegmentLog::bytes);
         Self {
             store: parts.store,
             log: parts.log,
             policy: parts.policy,
+            // Any slot may hold what a process wrote before it was killed, and nobody has synced.
+            newest: vec![recovered; if synced_answers { usize::from(SLOTS) } else { 0 }],
             checkpoint: None,
             checkpointed_bytes,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
@@ -108,6 +118,7 @@ impl Storage {
             effect: Vec::new(),
             syncing: false,
             recorded_ms: 0,
+            incomplete: parts.incomplete,
         }
     }
 
@@ -135,23 +146,24 @@ impl Storage {
         if self.effect.is_empty() {
             return Ok(Durability::Now);
         }
-        Ok(self.append_effect(slot))
+        let effect = std::mem::take(&mut self.effect);
+        let durability = self.append(slot, &effect);
+        self.effect = effect;
+        Ok(durability)
     }
 
-    fn append_effect(&mut self, slot: Slot) -> Durability {
+    fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
         let Some(log) = &mut self.log else { return Durability::Now };
-        let effect = &self.effect;
         let sequence = log.append(|out| {
             out.extend_from_slice(&slot.number().to_le_bytes());
             out.extend_from_slice(effect);
         });
-        self.durability(sequence)
-    }
-
-    fn durability(&self, sequence: Sequence) -> Durability {
-        match self.policy {
-            SyncPolicy::Always => Durability::At(sequence),
-            SyncPolicy::EverySecond | SyncPolicy::No => Durability::Now,
+        match self.newest.get_mut(slot.index()) {
+            Some(newest) => {
+                *newest = sequence;
+                Durability::At(sequence)
+            }
+            None => Durability::Now,
         }
     }
 
@@ -433,15 +445,22 @@ impl Replica for Storage {
             tracing::warn!(%error, "an effect from another node was refused");
             Rejection { cause, text: error.to_string() }
         })?;
-        let Some(log) = &mut self.log else { return Ok(Durability::Now) };
-        let sequence = log.append(|out| {
-            out.extend_from_slice(&slot.number().to_le_bytes());
-            out.extend_from_slice(effect);
-        });
-        Ok(self.durability(sequence))
+        Ok(self.append(slot, effect))
+    }
+
+    fn durability(&self, slot: Slot) -> Durability {
+        let synced = self.log.as_ref().map_or(0, SegmentLog::synced);
+        match self.newest.get(slot.index()) {
+            Some(_) if Mutant::ReadUnsynced.is_planted() => Durability::Now,
+            Some(&sequence) if sequence > synced => Durability::At(sequence),
+            _ => Durability::Now,
+        }
     }
 
     fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {
+        if Mutant::HintDropped.is_planted() {
+            return;
+        }
         self.hints.append(&self.topology, target, slot, effect);
     }
 }

@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{Level, Slot, resp::ReplyWriter};
+use quorate_proto::{Level, Slot, mutant::Mutant, resp::ReplyWriter};
 
 use super::{Coordinator, operation::Operation};
 
@@ -81,7 +81,8 @@ impl Coordinator {
     /// Nobody is left who could still take a write, and too few have taken it.
     pub(super) fn missed(&self, operation: &Operation) -> Bytes {
         let counted = operation.requirement.counted;
-        unknown(&format!(
+        let say = if Mutant::FailedYetApplied.is_planted() { unavailable } else { unknown };
+        say(&format!(
             "level {} of slot {}: {} of {} replicas took the write (took it: {}; lost: {})",
             operation.level(),
             operation.slot.number(),

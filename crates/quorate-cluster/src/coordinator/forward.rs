@@ -117,7 +117,7 @@ impl Coordinator {
             // is.
             None if operation.own_bit() != 0 => {
                 let reply = replica.read(operation.slot, &operation.command, operation.resp3);
-                self.finish(now, replica, index, reply);
+                self.answer(now, replica, index, reply);
             }
             None => {
                 let text = "no replica of the key's slot answered";

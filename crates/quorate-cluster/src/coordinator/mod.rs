@@ -123,6 +123,8 @@ pub trait Replica {
     fn export(&mut self, slot: Slot, command: &Command) -> Bytes;
     /// Merges an effect or state.
     fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection>;
+    /// When everything that a slot holds now is durable.
+    fn durability(&self, slot: Slot) -> Durability;
     /// Keeps an effect for a replica that did not take it.
     fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes);
 }
@@ -165,10 +167,11 @@ enum Requester {
 }
 
 /// What happens when the log is synced up to a sequence.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum OnDurable {
     OwnVote { index: usize, serial: u32 },
-    Acknowledge { link: LinkId, correlation: u64 },
+    Answer { index: usize, serial: u32 },
+    Respond { link: LinkId, correlation: u64, message: Message },
 }
 
 /// What is known of a peer.
@@ -184,6 +187,9 @@ pub struct Coordinator {
     topology: Arc<Topology>,
     /// By node index; this node's own entry says whether it is ready.
     peers: Vec<Peer>,
+    /// Whether this node has lost data that it had acknowledged, and has not got it back yet: it
+    /// holds what it holds, but does not count as one that was asked.
+    incomplete: bool,
     operations: Slab<Operation>,
     next_serial: u32,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
@@ -203,6 +209,7 @@ impl Coordinator {
         let mut coordinator = Self {
             topology,
             peers,
+            incomplete: false,
             operations: Slab::new(),
             next_serial: 0,
             held: BTreeMap::new(),
@@ -248,8 +255,15 @@ impl Coordinator {
         self.peers[peer.index()].alive
     }
 
+    /// This node has lost data that it had acknowledged. Reads do not count on it until it has
+    /// caught up.
+    pub fn handle_incomplete(&mut self) {
+        self.incomplete = true;
+    }
+
     /// This node has caught up, or has not.
     pub fn handle_ready(&mut self, ready: bool) {
+        self.incomplete &= !ready;
         let me = self.topology.me();
         self.peers[me.index()].ready = ready;
     }
@@ -276,20 +290,24 @@ impl Coordinator {
 
     /// The log is synced up to `sequence`.
     pub fn handle_durable(&mut self, sequence: u64) {
-        while let Some((at, action)) = self.on_durable.front().copied() {
-            if at > sequence {
-                break;
-            }
-            self.on_durable.pop_front();
+        while let Some((_, action)) = self.on_durable.pop_front_if(|(at, _)| *at <= sequence) {
+            let waits = |index: usize, serial: u32| {
+                self.operations.get(index).is_some_and(|found| found.serial == serial)
+            };
             match action {
-                OnDurable::Acknowledge { link, correlation } => {
-                    self.respond(link, correlation, Message::Ack);
+                OnDurable::Respond { link, correlation, message } => {
+                    self.respond(link, correlation, message);
                 }
-                OnDurable::OwnVote { index, serial } => {
-                    if self.operations.get(index).is_some_and(|found| found.serial == serial) {
-                        self.vote_own(index);
+                OnDurable::OwnVote { index, serial } if waits(index, serial) => {
+                    self.vote_own(index);
+                }
+                OnDurable::Answer { index, serial } if waits(index, serial) => {
+                    let operation = self.operations.remove(index);
+                    if let Some(reply) = operation.reply {
+                        self.reply(operation.requester, reply);
                     }
                 }
+                OnDurable::OwnVote { .. } | OnDurable::Answer { .. } => {}
             }
         }
     }
@@ -355,7 +373,14 @@ impl Coordinator {
                 self.repaired(now, replica, index);
             }
             (Phase::Replicating, Message::Ack) => self.vote(index, position),
-            (Phase::Digests | Phase::States | Phase::Repairing | Phase::Replicating, _) => {
+            (
+                Phase::Digests
+                | Phase::States
+                | Phase::Repairing
+                | Phase::Replicating
+                | Phase::Settled,
+                _,
+            ) => {
                 self.lost_replica(now, replica, index, position);
             }
             (Phase::Forwarding(_), _) => {
@@ -423,6 +448,42 @@ impl Coordinator {
         }
     }
 
+    /// Answers with what was read here, as soon as that is durable: an answer must not show what a
+    /// loss of power takes back.
+    fn answer(&mut self, now: Instant, replica: &mut impl Replica, index: usize, reply: Bytes) {
+        let slot = self.operations[index].slot;
+        let Durability::At(sequence) = replica.durability(slot) else {
+            return self.finish(now, replica, index, reply);
+        };
+        self.enter(now, index, Phase::Settled);
+        let operation = &mut self.operations[index];
+        operation.reply = Some(reply);
+        let serial = operation.serial;
+        let held = core::mem::take(&mut operation.holds_slot);
+        self.on_durable.push_back((sequence, OnDurable::Answer { index, serial }));
+        if held {
+            self.release(now, replica, slot);
+        }
+    }
+
+    /// Responds with what was read of `slot`, as soon as that is durable.
+    fn respond_once_durable(
+        &mut self,
+        replica: &impl Replica,
+        slot: Slot,
+        link: LinkId,
+        correlation: u64,
+        message: Message,
+    ) {
+        match replica.durability(slot) {
+            Durability::Now => self.respond(link, correlation, message),
+            Durability::At(sequence) => {
+                let action = OnDurable::Respond { link, correlation, message };
+                self.on_durable.push_back((sequence, action));
+            }
+        }
+    }
+
     /// Begins a phase in which nobody was asked anything yet. Its calls get a new serial, so that
     /// late answers to earlier questions are told apart.
     fn enter(&mut self, now: Instant, index: usize, phase: Phase) {
@@ -432,8 +493,10 @@ impl Coordinator {
         operation.phase = phase;
         operation.asked = 0;
         operation.tried = operation.own_bit() | operation.refused;
-        // A write waits for everybody until its deadline; questions can be put to others.
-        operation.bypass_at = (phase != Phase::Replicating).then(|| now + RETRY_AFTER);
+        // A write waits for everybody until its deadline, and nobody can be asked for what the own
+        // log is slow to do; questions can be put to others.
+        let questions = !matches!(phase, Phase::Replicating | Phase::Settled);
+        operation.bypass_at = questions.then(|| now + RETRY_AFTER);
         let due_at = operation.due_at();
         self.wake_by(due_at);
     }

@@ -23,6 +23,8 @@ pub(super) enum Phase {
     Repairing,
     /// Acknowledgements of the effect.
     Replicating,
+    /// The own log, which has yet to make durable what the reply shows.
+    Settled,
 }
 
 /// One request on its way. Replicas are positions in the slot's replica set, one bit each.

@@ -9,13 +9,15 @@
 //! newer one: what the digest was of when the others were asked, or what was sent out as repair.
 //! The same steps come before a read-modify-write, which then executes instead of answering.
 //!
+//! What a sync has yet to make durable is answered only after it, by every replica that is asked.
+//!
 //! A replica that is silent, lost or refuses is left out, as long as the others are enough.
 
 use bytes::Bytes;
-use quorate_proto::{Level, NodeIndex, Slot, message::Message};
+use quorate_proto::{Level, NodeIndex, Slot, message::Message, mutant::Mutant};
 
 use super::{
-    Coordinator, Replica, Request, Requester,
+    Coordinator, Durability, Replica, Request, Requester,
     operation::{Operation, Phase},
 };
 use crate::time::Instant;
@@ -47,7 +49,11 @@ impl Coordinator {
         }
         if requirement.answers == 1 {
             let reply = replica.read(slot, &request.command, request.resp3);
-            return self.reply(requester, reply);
+            if replica.durability(slot) == Durability::Now {
+                return self.reply(requester, reply);
+            }
+            let index = self.insert(requester, request, Phase::Settled);
+            return self.answer(now, replica, index, reply);
         }
         if !requirement.is_met_by(self.alive(slot)) {
             let error = self.too_few(slot, level, 0);
@@ -81,17 +87,20 @@ impl Coordinator {
     pub(super) fn ask_digests(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         self.enter(now, index, Phase::Digests);
         let operation = &mut self.operations[index];
-        operation.answered = operation.own_bit();
+        operation.answered = if self.incomplete { 0 } else { operation.own_bit() };
         operation.differing = 0;
         operation.own_digest = replica.digest(operation.slot, &operation.command);
         keep_reply(replica, operation);
         let (slot, counted) = (operation.slot, operation.requirement.counted);
-        let own = operation.own_bit() & counted;
+        let own = operation.answered & counted;
         let needed = usize::from(operation.requirement.answers) - own.count_ones() as usize;
-        if needed == 0 {
+        if needed == 0 || Mutant::ReadAlone.is_planted() {
             return self.read_settled(now, replica, index);
         }
         let usable = self.alive(slot) & counted & !self.operations[index].tried;
+        if (usable.count_ones() as usize) < needed {
+            return self.give_up(now, replica, index);
+        }
         for position in positions(usable).take(needed) {
             self.ask_digest(index, position);
         }
@@ -184,7 +193,8 @@ impl Coordinator {
     /// Goes on once enough replicas hold the merged state.
     pub(super) fn repaired(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
-        if operation.requirement.is_met_by(operation.answered) {
+        let skipped = Mutant::RepairSkipped.is_planted();
+        if skipped || operation.requirement.is_met_by(operation.answered) {
             return self.read_settled(now, replica, index);
         }
         if operation.asked != 0 {
@@ -200,7 +210,7 @@ impl Coordinator {
     /// The state that was compared or merged is where the level wants it to be.
     fn read_settled(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         match self.operations[index].reply.take() {
-            Some(reply) => self.finish(now, replica, index, reply),
+            Some(reply) => self.answer(now, replica, index, reply),
             None => self.execute(now, replica, index),
         }
     }
@@ -229,7 +239,7 @@ impl Coordinator {
                 self.send_state(replica, index, others);
             }
             Phase::Forwarding(_) => self.forward_bypassed(now, index),
-            Phase::Replicating => {}
+            Phase::Replicating | Phase::Settled => {}
         }
     }
 
@@ -274,7 +284,7 @@ impl Coordinator {
                 }
             }
             Phase::Repairing => self.repaired(now, replica, index),
-            Phase::Forwarding(_) => {}
+            Phase::Forwarding(_) | Phase::Settled => {}
         }
     }
 
@@ -295,9 +305,12 @@ impl Coordinator {
     /// An operation has reached its deadline.
     pub(super) fn expire(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         match self.operations[index].phase {
+            _ if Mutant::NeverExpires.is_planted() => {
+                self.operations[index].deadline = Instant::NEVER;
+            }
             Phase::Replicating => self.expire_write(replica, index),
             Phase::Forwarding(to) => self.forward_expired(now, replica, index, to),
-            Phase::Digests | Phase::States | Phase::Repairing => {
+            Phase::Digests | Phase::States | Phase::Repairing | Phase::Settled => {
                 let error = self.timed_out(&self.operations[index]);
                 self.finish(now, replica, index, error);
             }

@@ -33,24 +33,28 @@ impl Coordinator {
             Message::Replicate { slot, effect } => match replica.merge(slot, &effect) {
                 Ok(Durability::Now) => self.respond(link, correlation, Message::Ack),
                 Ok(Durability::At(sequence)) => {
-                    let action = OnDurable::Acknowledge { link, correlation };
+                    let action = OnDurable::Respond { link, correlation, message: Message::Ack };
                     self.on_durable.push_back((sequence, action));
                 }
                 Err(rejection) => {
                     self.reject(link, correlation, rejection.cause, rejection.text);
                 }
             },
+            Message::AskDigest { .. } if self.incomplete => {
+                let text = "this node has lost data and is being filled again".into();
+                self.reject(link, correlation, Cause::Incomplete, text);
+            }
             Message::AskDigest { slot, command } => match Command::decode(command) {
                 Ok(command) => {
-                    let digest = replica.digest(slot, &command);
-                    self.respond(link, correlation, Message::KeysDigest(digest));
+                    let digest = Message::KeysDigest(replica.digest(slot, &command));
+                    self.respond_once_durable(replica, slot, link, correlation, digest);
                 }
                 Err(_) => self.reject_malformed(link, correlation),
             },
             Message::AskStates { slot, command } => match Command::decode(command) {
                 Ok(command) => {
-                    let states = replica.export(slot, &command);
-                    self.respond(link, correlation, Message::States(states));
+                    let states = Message::States(replica.export(slot, &command));
+                    self.respond_once_durable(replica, slot, link, correlation, states);
                 }
                 Err(_) => self.reject_malformed(link, correlation),
             },

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, message::Message};
+use quorate_proto::{
+    Level, NodeIndex, Slot, command::Class, message::Message, mutant::Mutant,
+};
 
 use super::{
     Coordinator, Durability, Executed, OnDurable, Replica, Request, Requester, errors,
@@ -82,7 +84,8 @@ impl Coordinator {
         }
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
-        if class == Class::ReadModifyWrite && requirement.answers > 1 {
+        let reads_first = class == Class::ReadModifyWrite && !Mutant::WriteBlind.is_planted();
+        if reads_first && requirement.answers > 1 {
             self.operations[index].holds_slot = true;
             self.held.insert(slot, Default::default());
             self.ask_digests(now, replica, index);
@@ -105,13 +108,14 @@ impl Coordinator {
             }
         };
         if effect.is_empty() {
-            return self.finish(now, replica, index, reply);
+            return self.answer(now, replica, index, reply);
         }
         operation.reply = Some(reply);
         operation.effect = effect;
         let held = core::mem::take(&mut operation.holds_slot);
         self.replicate(replica, index);
         match durability {
+            _ if Mutant::AckBeforeDurable.is_planted() => self.vote_own(index),
             Durability::Now => self.vote_own(index),
             Durability::At(sequence) => {
                 let serial = self.operations[index].serial;
@@ -134,6 +138,9 @@ impl Coordinator {
                 self.call(index, position, message);
             } else {
                 replica.hint(node, slot, &effect);
+                if Mutant::HintCounts.is_planted() {
+                    self.operations[index].answered |= 1 << position;
+                }
             }
         }
     }
@@ -154,7 +161,8 @@ impl Coordinator {
 
     fn count_votes(&mut self, index: usize) {
         let operation = &mut self.operations[index];
-        if operation.requirement.is_met_by(operation.answered)
+        let hasty = Mutant::AckBeforeQuorum.is_planted();
+        if (hasty || operation.requirement.is_met_by(operation.answered))
             && let Some(reply) = operation.reply.take()
         {
             let requester = operation.requester;

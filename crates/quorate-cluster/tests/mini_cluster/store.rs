@@ -101,6 +101,8 @@ pub(crate) struct Store {
     /// Writes are durable only some time after they were made.
     pub(crate) slow_disk: bool,
     pub(crate) sequence: u64,
+    /// Up to where it is durable.
+    pub(crate) synced: u64,
 }
 
 impl Store {
@@ -118,6 +120,7 @@ impl Store {
             full: false,
             slow_disk: false,
             sequence: 0,
+            synced: 0,
         }
     }
 
@@ -218,6 +221,11 @@ impl Replica for Store {
             self.entries.entry(key).or_default().merge(&entry);
         }
         Ok(self.changed())
+    }
+
+    fn durability(&self, _: Slot) -> Durability {
+        let unsynced = self.slow_disk && self.sequence > self.synced;
+        if unsynced { Durability::At(self.sequence) } else { Durability::Now }
     }
 
     fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {

@@ -245,6 +245,7 @@ impl World {
                 if node_now.started == started
                     && let Some(machines) = &mut node_now.machines
                 {
+                    node_now.store.synced = sequence;
                     machines.coordinator.handle_durable(sequence);
                     self.pump(node);
                 }

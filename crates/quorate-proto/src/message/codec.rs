@@ -331,6 +331,7 @@ impl Input {
             Cause::NotReplica,
             Cause::Malformed,
             Cause::Overloaded,
+            Cause::Incomplete,
         ];
         causes.into_iter().find(|cause| *cause as u8 == code).ok_or(self.field("cause"))
     }

@@ -201,4 +201,6 @@ pub enum Cause {
     Malformed = 5,
     /// The receiver has too much in flight.
     Overloaded = 6,
+    /// The receiver has lost data, and has not yet got it back from its peers.
+    Incomplete = 7,
 }

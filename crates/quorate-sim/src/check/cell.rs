@@ -101,10 +101,10 @@ fn missing(
     read: &Operation,
     report: &mut impl FnMut(&'static str, String),
 ) {
-    if read.last && terms.excused.lost_writes {
-        return;
-    }
-    let kept = |write: &&&Operation| !matches!(write.action, Action::SetFor(..));
+    let excused = read.last && terms.excused.lost_writes;
+    let kept = |write: &&&Operation| {
+        !matches!(write.action, Action::SetFor(..)) && (write.last || !excused)
+    };
     for write in cell.writes.values().filter(kept) {
         if !terms.must_see(write, read) {
             continue;
@@ -185,11 +185,9 @@ fn order(terms: &Terms, cell: &Cell<'_>, report: &mut impl FnMut(&'static str, S
         .filter_map(|(read, shown)| Some((*read, index((*shown)?)?)))
         .collect();
     for (read, shown) in &reads {
-        if read.last && terms.excused.lost_writes {
-            continue;
-        }
+        let excused = read.last && terms.excused.lost_writes;
         for (known, write) in writes.iter().enumerate() {
-            if known != *shown && terms.must_see(write, read) {
+            if known != *shown && (write.last || !excused) && terms.must_see(write, read) {
                 older[known].push((*shown, Because::Read(read)));
             }
         }

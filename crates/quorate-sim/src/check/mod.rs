@@ -74,7 +74,8 @@ impl Terms {
         if !write.is_ok() || write.end > read.start {
             return false;
         }
-        read.last
+        let kept = !(self.excused.writes_at_one && write.write_level == Level::One);
+        read.last && kept
             || !self.excused.stale_reads
                 && self.meet((write, write.write_level), (read, read.read_level))
     }
@@ -171,7 +172,8 @@ pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
 /// Every node reads the same in the end.
 fn equal(history: &History, violations: &mut Vec<Violation>) {
     let mut seen: BTreeMap<Key, &Operation> = BTreeMap::new();
-    for operation in history.operations.iter().filter(|found| found.last) {
+    let last = |found: &&Operation| found.last && !found.action.writes();
+    for operation in history.operations.iter().filter(last) {
         let Some(returned) = operation.returned() else { continue };
         let first = *seen.entry(operation.key).or_insert(operation);
         if first.returned() != Some(returned) {

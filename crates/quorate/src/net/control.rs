@@ -26,6 +26,7 @@ use super::{
 use crate::{
     identity::Identity,
     limits::READ_BUFFER_LENGTH,
+    node::Node,
     shard::{Mail, Now},
 };
 
@@ -64,6 +65,7 @@ struct Link {
 pub(crate) struct Control {
     membership: Membership,
     identity: Identity,
+    node: Arc<Node>,
     poll: Poll,
     clock: Clock,
     directory: Directory,
@@ -80,6 +82,7 @@ impl Control {
     pub(crate) fn new(
         membership: Membership,
         identity: Identity,
+        node: Arc<Node>,
         poll: Poll,
         clock: Clock,
         directory: Directory,
@@ -89,6 +92,7 @@ impl Control {
             published: membership.view(),
             membership,
             identity,
+            node,
             poll,
             clock,
             mailbox: Arc::clone(&directory.control),
@@ -129,6 +133,7 @@ impl Control {
                 }
             }
             self.membership.handle_timeout(now.monotonic);
+            self.identity.settle(&self.node.figures())?;
         }
     }
 

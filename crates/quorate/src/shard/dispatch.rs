@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_cluster::coordinator::Durability;
+use quorate_cluster::coordinator::{Durability, Replica as _};
 use quorate_proto::{
     Slot,
     command::{self, Class, Routing, Spec, SubcommandError, UnknownCommand},
@@ -169,6 +169,7 @@ impl Shard {
             && topology.len() == 1
             && (topology.sealed() || !writes)
             && !(writes && self.node.settings.sync == SyncPolicy::Always)
+            && self.storage.durability(slot) == Durability::Now
     }
 
     /// The shortest way: execute, and write the reply straight to the client's buffer.

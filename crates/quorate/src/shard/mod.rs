@@ -117,12 +117,18 @@ impl Shard {
     pub(crate) fn new(now: Instant, id: u16, node: Arc<Node>, storage: Storage) -> Self {
         let topology = Arc::clone(&storage.topology);
         let shards = usize::from(node.settings.shards);
+        let incomplete = storage.incomplete;
+        let mut coordinator = Coordinator::new(Arc::clone(&topology));
+        if incomplete {
+            coordinator.handle_incomplete();
+        }
+        let history = peers::History { data_may_exist: node.data_may_exist, incomplete };
         Self {
             id,
-            coordinator: Coordinator::new(Arc::clone(&topology)),
+            coordinator,
             handoff: Handoff::new(topology.len()),
             sync: new_sync(&topology, id),
-            peers: peers::Peers::new(now, &topology, node.data_may_exist),
+            peers: peers::Peers::new(now, &topology, history),
             node,
             storage,
             sessions: Slab::new(),

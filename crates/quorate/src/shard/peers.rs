@@ -1,9 +1,10 @@
 //! The other nodes, as one shard sees them: links, heartbeats, what comes and what goes.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use quorate_cluster::{
+    limits::READINESS_PATIENCE,
     liveness::{self, Liveness, Readiness},
     membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, is_transient},
     sync,
@@ -68,12 +69,24 @@ struct Incoming {
     closing: bool,
 }
 
+/// What a node brings from before its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct History {
+    /// Data, or a promise that data may rest on.
+    pub(super) data_may_exist: bool,
+    /// Less than it has acknowledged.
+    pub(super) incomplete: bool,
+}
+
 impl Peers {
-    pub(super) fn new(now: Instant, topology: &Topology, data_may_exist: bool) -> Self {
+    pub(super) fn new(now: Instant, topology: &Topology, history: History) -> Self {
         let (me, members) = (topology.me(), topology.len());
+        let History { data_may_exist, incomplete } = history;
+        // What was lost can be at any peer, and at one only.
+        let patience = if incomplete { Duration::MAX } else { READINESS_PATIENCE };
         let mut peers = Self {
             liveness: Liveness::new(liveness::Settings::default(), me, members, now),
-            readiness: Readiness::new(me, members, data_may_exist, now),
+            readiness: Readiness::with_patience(me, members, data_may_exist, now, patience),
             dialer: Dialer::new(topology.member(me).id.0 as u64),
             outgoing: Vec::new(),
             opening: Vec::new(),
@@ -95,7 +108,7 @@ impl Peers {
             dialer.hang_up(now, link);
         }
         let incoming = mem::take(&mut self.incoming);
-        *self = Self { dialer, incoming, ..Self::new(now, topology, false) };
+        *self = Self { dialer, incoming, ..Self::new(now, topology, History::default()) };
         self.dialer.retain_members(|id| topology.index_of(id).is_some());
         self.aim(now, topology);
     }

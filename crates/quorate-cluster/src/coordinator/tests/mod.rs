@@ -24,11 +24,13 @@ struct Fake {
     idle: bool,
     /// Changes are durable only from here on.
     durable_at: Option<u64>,
+    /// What is read is durable only from here on.
+    read_durable_at: Option<u64>,
     full: bool,
 }
 
 impl Fake {
-    fn durability(&self) -> Durability {
+    fn written(&self) -> Durability {
         self.durable_at.map_or(Durability::Now, Durability::At)
     }
 
@@ -50,7 +52,7 @@ impl Replica for Fake {
             self.version += 1;
             effect = self.state();
         }
-        let (reply, durability) = (self.state(), self.durability());
+        let (reply, durability) = (self.state(), self.written());
         Ok(Executed { reply, effect, durability })
     }
 
@@ -69,7 +71,11 @@ impl Replica for Fake {
     fn merge(&mut self, _: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
         let text = core::str::from_utf8(effect).expect("text");
         self.version = self.version.max(text.parse().expect("a number"));
-        Ok(self.durability())
+        Ok(self.written())
+    }
+
+    fn durability(&self, _: Slot) -> Durability {
+        self.read_durable_at.map_or(Durability::Now, Durability::At)
     }
 
     fn hint(&mut self, target: NodeIndex, _: Slot, effect: &Bytes) {

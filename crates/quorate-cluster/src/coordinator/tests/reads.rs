@@ -188,3 +188,36 @@ fn a_read_modify_write_that_changes_nothing_still_repairs() {
     assert_eq!(stage.reply().1, "5");
     stage.finished();
 }
+
+#[test]
+fn nothing_is_shown_that_a_loss_of_power_takes_back() {
+    for level in [Level::One, Level::Quorum] {
+        let mut stage = Stage::three(0);
+        stage.replica.read_durable_at = Some(12);
+        stage.get(level);
+        for (_, correlation, _) in stage.sent() {
+            stage.respond(correlation, Message::KeysDigest(5));
+        }
+        let command = Command::from_args(["GET", "k"]);
+        let command = command.frame().clone();
+        stage.peer_asks(EPOCH, Message::AskDigest { slot: stage.slot, command });
+        stage.coordinator.handle_durable(11);
+        assert_eq!(stage.coordinator.poll_output(), None);
+        stage.coordinator.handle_durable(12);
+        assert_eq!(stage.reply().1, "5");
+        assert_eq!(stage.response(), Message::KeysDigest(5));
+        stage.finished();
+    }
+}
+
+#[test]
+fn an_answer_that_waits_for_a_slow_disk_has_a_deadline_too() {
+    let mut stage = Stage::three(0);
+    stage.replica.read_durable_at = Some(12);
+    stage.get(Level::One);
+    stage.pass(Duration::from_millis(1_100));
+    let text = stage.reply().1;
+    assert!(text.starts_with("-TIMEOUT") && text.contains("nothing was changed"), "{text}");
+    stage.coordinator.handle_durable(12);
+    stage.finished();
+}

@@ -1,0 +1,103 @@
+//! Known bugs that can be planted, one at a time, to prove that the checkers of the simulator find
+//! them. Without the feature `mutants` nothing of them is compiled in.
+
+/// A known bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Mutant {
+    /// A write is acknowledged as soon as one replica has it.
+    AckBeforeQuorum = 1,
+    /// A write is acknowledged before the log is synced.
+    AckBeforeDurable,
+    /// A hint counts as an acknowledgement.
+    HintCounts,
+    /// Effects for a replica that is down are not kept.
+    HintDropped,
+    /// The last write to arrive wins, not the newest.
+    ArrivalOrder,
+    /// The marks of deletions are forgotten at once.
+    MarksForgotten,
+    /// A sync does nothing.
+    SyncSkipped,
+    /// A restarted node goes by the incarnation that it had before.
+    IncarnationReused,
+    /// A quorum read asks nobody else.
+    ReadAlone,
+    /// A read answers before the replicas that lack something are repaired.
+    RepairSkipped,
+    /// A read-modify-write executes without reading at other replicas first.
+    WriteBlind,
+    /// A node answers for itself before it has caught up.
+    ReadyAtOnce,
+    /// A write that reached too few replicas is called failed.
+    FailedYetApplied,
+    /// A write whose time is up is never answered.
+    NeverExpires,
+    /// Increments add to what they should replace, so that one that arrives twice counts twice.
+    CountedTwice,
+    /// A digest round overlooks keys that only one side has.
+    SyncSkipsMissing,
+    /// Digests do not change when a member is removed.
+    DigestBlind,
+    /// The expiry of a key is not merged.
+    ExpiryLost,
+    /// Stamps from a clock that is far ahead are merged.
+    SkewAccepted,
+    /// A read shows what is not durable yet.
+    ReadUnsynced,
+}
+
+impl Mutant {
+    /// Every known bug.
+    pub const ALL: [Self; 20] = [
+        Self::AckBeforeQuorum,
+        Self::AckBeforeDurable,
+        Self::HintCounts,
+        Self::HintDropped,
+        Self::ArrivalOrder,
+        Self::MarksForgotten,
+        Self::SyncSkipped,
+        Self::IncarnationReused,
+        Self::ReadAlone,
+        Self::RepairSkipped,
+        Self::WriteBlind,
+        Self::ReadyAtOnce,
+        Self::FailedYetApplied,
+        Self::NeverExpires,
+        Self::CountedTwice,
+        Self::SyncSkipsMissing,
+        Self::DigestBlind,
+        Self::ExpiryLost,
+        Self::SkewAccepted,
+        Self::ReadUnsynced,
+    ];
+
+    /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the
+    /// feature.
+    #[cfg(not(feature = "mutants"))]
+    #[inline(always)]
+    pub const fn is_planted(self) -> bool {
+        false
+    }
+
+    /// Whether this bug is planted.
+    #[cfg(feature = "mutants")]
+    pub fn is_planted(self) -> bool {
+        planted::PLANTED.load(core::sync::atomic::Ordering::Relaxed) == self as u8
+    }
+}
+
+/// Plants a bug in the whole process, or none.
+#[cfg(feature = "mutants")]
+pub fn plant(mutant: Option<Mutant>) {
+    let number = mutant.map_or(0, |mutant| mutant as u8);
+    planted::PLANTED.store(number, core::sync::atomic::Ordering::Relaxed);
+}
+
+#[cfg(feature = "mutants")]
+mod planted {
+    use core::sync::atomic::AtomicU8;
+
+    /// The number of the bug that is planted.
+    pub(super) static PLANTED: AtomicU8 = AtomicU8::new(0);
+}

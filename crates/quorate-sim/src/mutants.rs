@@ -1,0 +1,107 @@
+//! Proof that the checkers can fail: known bugs are planted one at a time, and each must be caught.
+
+use std::time::Duration;
+
+use quorate_proto::mutant::{Mutant, plant};
+
+use crate::{
+    observe::Attention,
+    runner::{self, Order},
+    scenario::Scenario,
+    schedule,
+};
+
+/// How a planted bug is expected to be caught.
+#[derive(Clone, Copy, Debug)]
+pub struct Trap {
+    /// The bug.
+    pub mutant: Mutant,
+    /// Where it shows.
+    pub scenario: &'static str,
+    /// Seeds within which it must be caught.
+    pub seeds: u64,
+    /// The checkers of which one must catch it.
+    pub checkers: &'static [&'static str],
+}
+
+const fn trap(
+    mutant: Mutant,
+    scenario: &'static str,
+    seeds: u64,
+    checkers: &'static [&'static str],
+) -> Trap {
+    Trap { mutant, scenario, seeds, checkers }
+}
+
+/// A trap for every known bug.
+pub const TRAPS: [Trap; Mutant::ALL.len()] = [
+    trap(Mutant::AckBeforeQuorum, "quorum", 200, &["stale"]),
+    trap(Mutant::AckBeforeDurable, "power", 400, &["lost", "stale"]),
+    trap(Mutant::HintCounts, "quorum", 200, &["stale"]),
+    trap(Mutant::HintDropped, "hints", 100, &["convergence"]),
+    trap(Mutant::ArrivalOrder, "base", 100, &["equal", "stale", "backwards", "convergence"]),
+    trap(Mutant::MarksForgotten, "deletes", 200, &["resurrection", "convergence"]),
+    trap(Mutant::SyncSkipped, "power", 400, &["lost", "stale"]),
+    trap(Mutant::IncarnationReused, "counters", 800, &["lost", "stale", "equal"]),
+    trap(Mutant::ReadAlone, "quorum", 100, &["stale"]),
+    trap(Mutant::RepairSkipped, "hot", 800, &["backwards", "stale", "linearizable"]),
+    trap(Mutant::WriteBlind, "deletes", 200, &["resurrection"]),
+    trap(Mutant::ReadyAtOnce, "wipe", 200, &["stale"]),
+    trap(Mutant::FailedYetApplied, "base", 200, &["outcomes"]),
+    trap(Mutant::NeverExpires, "disk", 100, &["deadlines", "convergence"]),
+    trap(Mutant::CountedTwice, "base", 100, &["counter"]),
+    trap(Mutant::SyncSkipsMissing, "wipe", 100, &["convergence"]),
+    trap(Mutant::DigestBlind, "base", 100, &["convergence", "equal"]),
+    trap(Mutant::ExpiryLost, "deletes", 100, &["resurrection"]),
+    trap(Mutant::SkewAccepted, "wild-clocks", 200, &["lost", "convergence"]),
+    trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
+];
+
+/// What came of a trap.
+#[derive(Clone, Debug)]
+pub struct Catch {
+    /// The trap.
+    pub trap: Trap,
+    /// Schedules that ran.
+    pub schedules: u64,
+    /// The checker that complained first, with its seed and text.
+    pub caught: Option<(&'static str, u64, String)>,
+}
+
+impl Catch {
+    /// Whether an expected checker complained.
+    pub fn is_good(&self) -> bool {
+        let caught = self.caught.as_ref();
+        caught.is_some_and(|(checker, ..)| self.trap.checkers.contains(checker))
+    }
+}
+
+/// Plants every bug of `traps` in turn.
+pub fn run(traps: &[Trap], threads: usize) -> Vec<Catch> {
+    traps.iter().map(|trap| spring(*trap, threads)).collect()
+}
+
+fn spring(trap: Trap, threads: usize) -> Catch {
+    let Some(scenario) = Scenario::named(trap.scenario) else {
+        return Catch { trap, schedules: 0, caught: None };
+    };
+    // The cluster is formed while nothing is planted.
+    schedule::run(scenario, 0, &Vec::new(), Attention::None);
+    plant(Some(trap.mutant));
+    let order = Order {
+        scenarios: vec![scenario],
+        seeds: 0..trap.seeds,
+        budget: Duration::from_secs(3_600),
+        threads,
+        failures_max: 1,
+    };
+    let report = runner::run(&order);
+    plant(None);
+    let expected = |found: &&crate::world::Violation| trap.checkers.contains(&found.checker);
+    let caught = report.failures.first().and_then(|failure| {
+        let violations = &failure.violations;
+        let first = violations.iter().find(expected).or(violations.first())?;
+        Some((first.checker, failure.seed, first.text.clone()))
+    });
+    Catch { trap, schedules: report.schedules.values().sum(), caught }
+}
