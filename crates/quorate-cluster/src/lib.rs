@@ -6,6 +6,7 @@
 //! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
 //! * [`handoff`]: delivers hints; [`sync`]: finds and settles differences by digests;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
+//! * [`wall_clock`]: the clock that stamps go by, which does not believe every jump;
 //! * [`time`], [`random`], [`limits`]: what all of them share.
 //!
 //! Every machine is a plain value: it takes the time and an input, and yields outputs. It opens no
@@ -25,3 +26,4 @@ pub mod ring;
 pub mod sync;
 pub mod time;
 pub mod topology;
+pub mod wall_clock;

@@ -24,6 +24,7 @@ use crate::{
         CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, READINESS_PATIENCE, ROUTED_AROUND_WITHIN, SILENCE_MAX,
     },
     time::{Instant, Wall},
+    wall_clock::PeerClock,
 };
 
 /// The pace of failure detection.
@@ -127,6 +128,8 @@ struct Peer {
     asked: Option<Instant>,
     /// The estimate of how far its wall clock is ahead.
     ahead_ms: Option<i64>,
+    /// How wrong that can be.
+    clock_error_ms: u64,
     skewed: bool,
 }
 
@@ -161,6 +164,21 @@ impl Liveness {
     /// How far the wall clock of `node` is ahead of this node's, about.
     pub fn clock_ahead_ms(&self, node: NodeIndex) -> Option<i64> {
         self.peers[node.index()].ahead_ms
+    }
+
+    /// What is known of the clocks of the peers that are up.
+    pub fn clocks(&self) -> impl Iterator<Item = PeerClock> + Clone {
+        let up = self.peers.iter().filter(|peer| peer.up);
+        up.filter_map(|peer| {
+            Some(PeerClock { ahead_ms: peer.ahead_ms?, error_ms: peer.clock_error_ms })
+        })
+    }
+
+    /// This node's wall clock has jumped: what is known of the others' is relative to it.
+    pub fn handle_clock_jump(&mut self, ms: i64) {
+        for peer in &mut self.peers {
+            peer.ahead_ms = peer.ahead_ms.map(|ahead| ahead.saturating_sub(ms));
+        }
     }
 
     /// The outgoing link of `node` was welcomed.
@@ -277,6 +295,7 @@ impl Liveness {
         let bound_ms = u64::try_from(self.settings.clock_skew_max.as_millis()).unwrap_or(u64::MAX);
         let peer = &mut self.peers[node.index()];
         peer.ahead_ms = Some(ahead_ms);
+        peer.clock_error_ms = half_ms;
         let certain_ms = ahead_ms.unsigned_abs().saturating_sub(half_ms);
         if certain_ms > bound_ms && !peer.skewed {
             peer.skewed = true;

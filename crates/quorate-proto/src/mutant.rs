@@ -41,8 +41,8 @@ pub enum Mutant {
     DigestBlind,
     /// The expiry of a key is not merged.
     ExpiryLost,
-    /// Stamps from a clock that is far ahead are merged.
-    SkewAccepted,
+    /// A clock that jumps is believed, and stamps from far ahead are merged.
+    ClockTrusted,
     /// A read shows what is not durable yet.
     ReadUnsynced,
 }
@@ -68,7 +68,7 @@ impl Mutant {
         Self::SyncSkipsMissing,
         Self::DigestBlind,
         Self::ExpiryLost,
-        Self::SkewAccepted,
+        Self::ClockTrusted,
         Self::ReadUnsynced,
     ];
 

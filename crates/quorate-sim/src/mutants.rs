@@ -53,7 +53,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::SyncSkipsMissing, "wipe", 100, &["convergence"]),
     trap(Mutant::DigestBlind, "base", 100, &["convergence", "equal"]),
     trap(Mutant::ExpiryLost, "deletes", 100, &["resurrection"]),
-    trap(Mutant::SkewAccepted, "wild-clocks", 200, &["lost", "convergence"]),
+    trap(Mutant::ClockTrusted, "wild-clocks", 400, &["lost", "stale", "resurrection"]),
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
 ];
 

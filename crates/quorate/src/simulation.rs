@@ -216,7 +216,7 @@ impl Process {
         let shards = storages
             .into_iter()
             .zip(0..)
-            .map(|(storage, id)| Shard::new(now.monotonic, id, Arc::clone(&node), storage))
+            .map(|(storage, id)| Shard::new(now, id, Arc::clone(&node), storage))
             .collect();
         Ok(Self {
             node,
@@ -237,8 +237,11 @@ impl Process {
 
     /// One turn: takes what has arrived, does what is due, and returns what leaves, in order.
     pub fn turn(&mut self, moment: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
-        let now = moment.now();
-        self.shards.iter_mut().for_each(|shard| shard.begin_turn(now));
+        let machine = moment.now();
+        // Each shard has its own clock, as it has its own links; they differ by nothing that a
+        // simulator of one process would see.
+        let clocks = self.shards.iter_mut().map(|shard| shard.begin_turn(machine));
+        let now = clocks.last().unwrap_or(machine);
         for input in inputs {
             self.handle(now, input);
         }

@@ -13,6 +13,10 @@ fn encoded(text: &str) -> Bytes {
     reply.into()
 }
 
+/// Why a node executes no write.
+pub(super) const CLOCK_IN_DOUBT: &str =
+    "the clock of this node is not confirmed by the other nodes, so it must not date a write";
+
 /// Too much is in flight. Nothing was done.
 pub(super) fn busy() -> Bytes {
     encoded("BUSY too many requests in flight; nothing was done, try again later")

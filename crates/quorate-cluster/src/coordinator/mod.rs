@@ -190,6 +190,8 @@ pub struct Coordinator {
     /// Whether this node has lost data that it had acknowledged, and has not got it back yet: it
     /// holds what it holds, but does not count as one that was asked.
     incomplete: bool,
+    /// Whether this node's clock is contradicted by its peers: it must not issue stamps.
+    clock_in_doubt: bool,
     operations: Slab<Operation>,
     next_serial: u32,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
@@ -210,6 +212,7 @@ impl Coordinator {
             topology,
             peers,
             incomplete: false,
+            clock_in_doubt: false,
             operations: Slab::new(),
             next_serial: 0,
             held: BTreeMap::new(),
@@ -259,6 +262,12 @@ impl Coordinator {
     /// caught up.
     pub fn handle_incomplete(&mut self) {
         self.incomplete = true;
+    }
+
+    /// Whether this node's clock is contradicted by its peers. While it is, others execute writes,
+    /// or nobody does.
+    pub fn handle_clock(&mut self, in_doubt: bool) {
+        self.clock_in_doubt = in_doubt;
     }
 
     /// This node has caught up, or has not.

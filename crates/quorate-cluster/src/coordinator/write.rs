@@ -25,11 +25,18 @@ impl Coordinator {
                 self.coordinate_write(now, replica, requester, request);
             }
             Some(executor) => self.forward(now, requester, request, executor),
+            None if self.clock_in_doubt && self.is_replica(request.slot) => {
+                self.reply(requester, errors::unavailable(errors::CLOCK_IN_DOUBT));
+            }
             None => {
                 let error = self.too_few(request.slot, request.write_level, 0);
                 self.reply(requester, error);
             }
         }
+    }
+
+    fn is_replica(&self, slot: Slot) -> bool {
+        self.topology.is_replica(slot, self.topology.me())
     }
 
     /// The replica that executes writes on `slot`: the first in this datacentre that is up and
@@ -49,6 +56,7 @@ impl Coordinator {
         replicas
             .iter()
             .filter(|node| self.may_serve(level, **node))
+            .filter(|node| !(self.clock_in_doubt && self.is_me(**node)))
             .filter_map(|node| Some((rank(node)?, *node)))
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, node)| node)
@@ -74,6 +82,9 @@ impl Coordinator {
             self.held_writes += 1;
             self.wake_by(deadline);
             return;
+        }
+        if self.clock_in_doubt {
+            return self.reply(requester, errors::unavailable(errors::CLOCK_IN_DOUBT));
         }
         let me = self.topology.me();
         let (slot, level, class) = (request.slot, request.write_level, request.class);

@@ -101,10 +101,7 @@ fn missing(
     read: &Operation,
     report: &mut impl FnMut(&'static str, String),
 ) {
-    let excused = read.last && terms.excused.lost_writes;
-    let kept = |write: &&&Operation| {
-        !matches!(write.action, Action::SetFor(..)) && (write.last || !excused)
-    };
+    let kept = |write: &&&Operation| !matches!(write.action, Action::SetFor(..));
     for write in cell.writes.values().filter(kept) {
         if !terms.must_see(write, read) {
             continue;
@@ -185,9 +182,8 @@ fn order(terms: &Terms, cell: &Cell<'_>, report: &mut impl FnMut(&'static str, S
         .filter_map(|(read, shown)| Some((*read, index((*shown)?)?)))
         .collect();
     for (read, shown) in &reads {
-        let excused = read.last && terms.excused.lost_writes;
         for (known, write) in writes.iter().enumerate() {
-            if known != *shown && (write.last || !excused) && terms.must_see(write, read) {
+            if known != *shown && terms.must_see(write, read) {
                 older[known].push((*shown, Because::Read(read)));
             }
         }

@@ -20,6 +20,7 @@ mod set;
 
 use std::collections::BTreeMap;
 
+use quorate_cluster::limits::CLOCK_SKEW_MAX;
 use quorate_proto::Level;
 
 use crate::{
@@ -105,6 +106,10 @@ impl Terms {
     }
 }
 
+/// Nodes do not believe jumps of their clocks: the stamps of two of them are never further apart
+/// than twice the bound within which peers confirm each other.
+const APART_MAX: Time = 2 * CLOCK_SKEW_MAX.as_micros() as Time;
+
 /// How far apart two stamps can be that were taken at the same moment.
 fn uncertainty(script: &[Planned]) -> Time {
     let skews = || {
@@ -134,7 +139,7 @@ fn uncertainty(script: &[Planned]) -> Time {
             _ => 0,
         })
         .sum();
-    (most - least).unsigned_abs() * 1_000 + drift + 2_000
+    ((most - least).unsigned_abs() * 1_000 + drift + 2_000).min(APART_MAX)
 }
 
 /// Everything that is wrong with a history.

@@ -63,7 +63,7 @@ pub(super) fn check(
                     let text = format!("{} removed it, yet {}", remove.describe(), read.describe());
                     report("resurrection", text);
                 }
-            } else if !(read.last && terms.excused.lost_writes) {
+            } else {
                 // An add that came after every remove.
                 let decisive = adds().find(|add| {
                     terms.must_see(add, read)

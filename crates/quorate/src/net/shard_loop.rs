@@ -159,7 +159,7 @@ impl ShardLoop {
                 _ => {}
             }
             let now = self.clock.now();
-            self.shard.begin_turn(now);
+            let now = self.shard.begin_turn(now);
             for event in &events {
                 self.handle_event(now, event);
             }

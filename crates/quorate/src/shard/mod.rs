@@ -26,8 +26,9 @@ use quorate_cluster::{
     handoff::Handoff,
     membership::LinkId,
     sync::{self, Sync},
-    time::Instant,
+    time::{Instant, Wall},
     topology::Topology,
+    wall_clock::WallClock,
 };
 use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
 use slab::Slab;
@@ -95,6 +96,7 @@ pub(crate) struct Shard {
     handoff: Handoff,
     sync: Sync,
     peers: peers::Peers,
+    clock: WallClock,
     pub(crate) sessions: Slab<Session>,
     /// Connections with bytes to send, or to be closed.
     pub(crate) dirty_sessions: Vec<usize>,
@@ -114,7 +116,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    pub(crate) fn new(now: Instant, id: u16, node: Arc<Node>, storage: Storage) -> Self {
+    pub(crate) fn new(now: Now, id: u16, node: Arc<Node>, storage: Storage) -> Self {
         let topology = Arc::clone(&storage.topology);
         let shards = usize::from(node.settings.shards);
         let incomplete = storage.incomplete;
@@ -128,7 +130,8 @@ impl Shard {
             coordinator,
             handoff: Handoff::new(topology.len()),
             sync: new_sync(&topology, id),
-            peers: peers::Peers::new(now, &topology, history),
+            peers: peers::Peers::new(now.monotonic, &topology, history),
+            clock: WallClock::new(now.monotonic, Wall(now.wall_ms)),
             node,
             storage,
             sessions: Slab::new(),
@@ -150,9 +153,19 @@ impl Shard {
         &self.storage.topology
     }
 
-    /// Begins a turn at this time.
-    pub(crate) fn begin_turn(&mut self, now: Now) {
-        self.storage.wall_ms = now.wall_ms;
+    /// Begins a turn at this time. Returns the time that the turn goes by: its wall clock is the
+    /// machine's as far as that is believed.
+    pub(crate) fn begin_turn(&mut self, now: Now) -> Now {
+        let alone = self.topology().len() == 1;
+        let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
+        let (wall, jumped) = self.clock.read(monotonic, wall, alone, self.peers.clocks());
+        if let Some(ms) = jumped {
+            tracing::warn!(ms, "the clock has jumped");
+            self.peers.handle_clock_jump(ms);
+        }
+        self.coordinator.handle_clock(self.clock.is_in_doubt());
+        self.storage.wall_ms = wall.as_millis();
+        Now { monotonic, wall_ms: wall.as_millis() }
     }
 
     /// Time has passed.
@@ -166,7 +179,9 @@ impl Shard {
         }
         if now.monotonic >= self.next_tick || self.storage.is_checkpointing() {
             self.next_tick = now.monotonic + TICK;
-            self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
+            if !self.clock.is_in_doubt() {
+                self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
+            }
             self.storage.advance_checkpoint();
             self.publish_figures();
         }

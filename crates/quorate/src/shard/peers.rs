@@ -10,6 +10,7 @@ use quorate_cluster::{
     sync,
     time::{Instant, Wall},
     topology::Topology,
+    wall_clock::PeerClock,
 };
 use quorate_proto::{
     NodeId, NodeIndex, Slot,
@@ -148,6 +149,16 @@ impl Peers {
         if let Some(incoming) = self.incoming.get_mut(incoming_key(link)) {
             frame::encode(&mut incoming.output, epoch, correlation, message);
         }
+    }
+
+    /// What is known of the clocks of the peers that are up.
+    pub(super) fn clocks(&self) -> impl Iterator<Item = PeerClock> + Clone {
+        self.liveness.clocks()
+    }
+
+    /// This node's wall clock has jumped.
+    pub(super) fn handle_clock_jump(&mut self, ms: i64) {
+        self.liveness.handle_clock_jump(ms);
     }
 
     pub(super) fn is_up(&self, peer: NodeIndex) -> bool {

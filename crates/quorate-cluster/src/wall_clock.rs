@@ -1,0 +1,183 @@
+//! The wall clock that stamps, expiry and the checks of other nodes' stamps go by.
+//!
+//! The clock of a machine may jump: somebody sets it, a virtual machine is moved, time is lost in a
+//! sleep. A stamp from a clock that is hours ahead would beat every later write, so a jump is not
+//! believed by itself. The clock shown here runs with the monotonic one and follows the machine's
+//! at a bounded pace. A jump beyond the bound is followed only when more peers confirm it than
+//! contradict it, or when there are no peers.
+//!
+//! Guaranteed: between two calls the shown clock moves by the monotonic time between them, a
+//! twentieth more or less, unless the peers confirm a jump. [`WallClock::is_in_doubt`] tells when
+//! most of those whose clocks are known contradict it, or when none is known yet after a start: then
+//! no stamp may be issued and nothing may expire.
+
+use core::time::Duration;
+
+use quorate_proto::mutant::Mutant;
+
+use crate::{
+    limits::{CLOCK_SKEW_MAX, READINESS_PATIENCE},
+    time::{Instant, Wall},
+};
+
+/// The shown clock gains or loses at most one part in this many.
+const SLEW: i64 = 20;
+
+/// What is known of a peer's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerClock {
+    /// How far it is ahead of the shown clock, about, in milliseconds.
+    pub ahead_ms: i64,
+    /// How wrong that can be.
+    pub error_ms: u64,
+}
+
+impl PeerClock {
+    /// Whether the peer's clock can show what is `ahead_ms` ahead of the shown clock, within the
+    /// bound.
+    fn confirms(self, ahead_ms: i64) -> bool {
+        let apart = self.ahead_ms.saturating_sub(ahead_ms).unsigned_abs();
+        apart <= bound_ms().saturating_add(self.error_ms)
+    }
+}
+
+/// A disciplined wall clock.
+#[derive(Clone, Debug)]
+pub struct WallClock {
+    started: Instant,
+    /// The last reading: the moment, and the time shown, in microseconds since the Unix epoch.
+    at: Instant,
+    shown_us: i64,
+    in_doubt: bool,
+    /// Whether a peer's clock was ever known.
+    compared: bool,
+}
+
+impl WallClock {
+    /// A clock that shows what the machine's does at the start.
+    pub fn new(now: Instant, wall: Wall) -> Self {
+        let shown_us = microseconds(wall);
+        Self { started: now, at: now, shown_us, in_doubt: true, compared: false }
+    }
+
+    /// Reads the clock, given what the machine's shows and what is known of the peers'. `alone`
+    /// tells that there are no peers at all. Returns the time, and how far it has jumped, if it has.
+    pub fn read(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        alone: bool,
+        peers: impl Iterator<Item = PeerClock> + Clone,
+    ) -> (Wall, Option<i64>) {
+        let elapsed = i64::try_from(now.since(self.at).as_micros()).unwrap_or(i64::MAX);
+        self.at = self.at.max(now);
+        self.shown_us = self.shown_us.saturating_add(elapsed);
+        let behind_us = microseconds(wall).saturating_sub(self.shown_us);
+        let behind_ms = behind_us / 1_000;
+        let count = |ahead_ms| peers.clone().filter(|peer| peer.confirms(ahead_ms)).count();
+        let (confirming, known) = (count(0), peers.clone().count());
+        let jump = behind_ms.unsigned_abs() > bound_ms();
+        let jumps = jump && (alone || count(behind_ms) > confirming)
+            || jump && Mutant::ClockTrusted.is_planted();
+        if jumps {
+            self.shown_us = microseconds(wall);
+        } else if !jump {
+            self.shown_us += behind_us.clamp(-elapsed / SLEW, elapsed / SLEW);
+        }
+        self.compared |= known > 0;
+        let waited = now.since(self.started) >= READINESS_PATIENCE;
+        let contradicting = known - confirming;
+        // After a jump what is known of the peers is about another clock.
+        self.in_doubt = !alone
+            && !Mutant::ClockTrusted.is_planted()
+            && (contradicting > confirming && !jumps || !self.compared && !waited);
+        (Wall((self.shown_us / 1_000).max(0) as u64), jumps.then_some(behind_ms))
+    }
+
+    /// Whether stamps must not be issued by this clock.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+}
+
+fn microseconds(wall: Wall) -> i64 {
+    i64::try_from(wall.as_millis()).map_or(i64::MAX, |ms| ms.saturating_mul(1_000))
+}
+
+fn bound_ms() -> u64 {
+    const BOUND: Duration = CLOCK_SKEW_MAX;
+    BOUND.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn peers(ahead_ms: &[i64]) -> impl Iterator<Item = PeerClock> + Clone {
+        ahead_ms.iter().map(|&ahead_ms| PeerClock { ahead_ms, error_ms: 10 })
+    }
+
+    #[test]
+    fn a_jump_that_no_peer_confirms_is_not_followed() {
+        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        assert!(clock.is_in_doubt());
+        clock.read(at(100), Wall(HOUR + 100), false, peers(&[0, 3]));
+        assert!(!clock.is_in_doubt());
+        let read = clock.read(at(200), Wall(3 * HOUR), false, peers(&[0, 3]));
+        assert_eq!(read, (Wall(HOUR + 200), None));
+        assert!(!clock.is_in_doubt());
+    }
+
+    #[test]
+    fn a_jump_that_peers_confirm_is_followed() {
+        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let hour = HOUR as i64;
+        clock.read(at(100), Wall(HOUR + 100), false, peers(&[hour, hour + 2]));
+        assert!(clock.is_in_doubt(), "both peers contradict it");
+        let read = clock.read(at(200), Wall(2 * HOUR + 200), false, peers(&[hour, hour + 2]));
+        assert_eq!(read, (Wall(2 * HOUR + 200), Some(hour)));
+        assert!(!clock.is_in_doubt());
+    }
+
+    #[test]
+    fn alone_there_is_nobody_to_ask() {
+        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let read = clock.read(at(1), Wall(1), true, peers(&[]));
+        assert_eq!(read, (Wall(1), Some(-(HOUR as i64))));
+        assert!(!clock.is_in_doubt());
+    }
+
+    #[test]
+    fn a_small_difference_is_made_up_slowly() {
+        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let (shown, _) = clock.read(at(1_000), Wall(HOUR + 1_100), false, peers(&[0]));
+        assert_eq!(shown, Wall(HOUR + 1_050));
+        let (shown, _) = clock.read(at(3_000), Wall(HOUR + 3_100), false, peers(&[0]));
+        assert_eq!(shown, Wall(HOUR + 3_100));
+    }
+
+    #[test]
+    fn a_start_without_peers_is_believed_after_a_while() {
+        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        clock.read(at(4_000), Wall(HOUR + 4_000), false, peers(&[]));
+        assert!(clock.is_in_doubt());
+        clock.read(at(5_000), Wall(HOUR + 5_000), false, peers(&[]));
+        assert!(!clock.is_in_doubt());
+    }
+
+    #[test]
+    fn one_of_three_that_is_wrong_doubts_itself_and_the_others_do_not() {
+        let mut wrong = WallClock::new(at(0), Wall(HOUR));
+        wrong.read(at(1), Wall(HOUR), false, peers(&[-900, -900]));
+        assert!(wrong.is_in_doubt());
+        let mut right = WallClock::new(at(0), Wall(HOUR));
+        right.read(at(1), Wall(HOUR), false, peers(&[900, 0]));
+        assert!(!right.is_in_doubt());
+    }
+}
