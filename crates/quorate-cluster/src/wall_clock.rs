@@ -8,8 +8,8 @@
 //!
 //! Guaranteed: between two calls the shown clock moves by the monotonic time between them, a
 //! twentieth more or less, unless the peers confirm a jump. [`WallClock::is_in_doubt`] tells when
-//! most of those whose clocks are known contradict it, or when none is known yet after a start: then
-//! no stamp may be issued and nothing may expire.
+//! most of those whose clocks are known contradict it, or when none is known yet after a restart:
+//! then no stamp may be issued and nothing may expire.
 
 use core::time::Duration;
 
@@ -49,15 +49,16 @@ pub struct WallClock {
     at: Instant,
     shown_us: i64,
     in_doubt: bool,
-    /// Whether a peer's clock was ever known.
+    /// Whether a peer's clock was ever known, or need not be.
     compared: bool,
 }
 
 impl WallClock {
-    /// A clock that shows what the machine's does at the start.
-    pub fn new(now: Instant, wall: Wall) -> Self {
+    /// A clock that shows what the machine's does at the start. With `doubted` it is in doubt until
+    /// a peer's clock is known: a node that has data may have got another clock while it was away.
+    pub fn new(now: Instant, wall: Wall, doubted: bool) -> Self {
         let shown_us = microseconds(wall);
-        Self { started: now, at: now, shown_us, in_doubt: true, compared: false }
+        Self { started: now, at: now, shown_us, in_doubt: doubted, compared: !doubted }
     }
 
     /// Reads the clock, given what the machine's shows and what is known of the peers'. `alone`
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_jump_that_no_peer_confirms_is_not_followed() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
         assert!(clock.is_in_doubt());
         clock.read(at(100), Wall(HOUR + 100), false, peers(&[0, 3]));
         assert!(!clock.is_in_doubt());
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_jump_that_peers_confirm_is_followed() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
         let hour = HOUR as i64;
         clock.read(at(100), Wall(HOUR + 100), false, peers(&[hour, hour + 2]));
         assert!(clock.is_in_doubt(), "both peers contradict it");
@@ -147,7 +148,7 @@ mod tests {
 
     #[test]
     fn alone_there_is_nobody_to_ask() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
         let read = clock.read(at(1), Wall(1), true, peers(&[]));
         assert_eq!(read, (Wall(1), Some(-(HOUR as i64))));
         assert!(!clock.is_in_doubt());
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_small_difference_is_made_up_slowly() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
         let (shown, _) = clock.read(at(1_000), Wall(HOUR + 1_100), false, peers(&[0]));
         assert_eq!(shown, Wall(HOUR + 1_050));
         let (shown, _) = clock.read(at(3_000), Wall(HOUR + 3_100), false, peers(&[0]));
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_start_without_peers_is_believed_after_a_while() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR));
+        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
         clock.read(at(4_000), Wall(HOUR + 4_000), false, peers(&[]));
         assert!(clock.is_in_doubt());
         clock.read(at(5_000), Wall(HOUR + 5_000), false, peers(&[]));
@@ -173,10 +174,10 @@ mod tests {
 
     #[test]
     fn one_of_three_that_is_wrong_doubts_itself_and_the_others_do_not() {
-        let mut wrong = WallClock::new(at(0), Wall(HOUR));
+        let mut wrong = WallClock::new(at(0), Wall(HOUR), true);
         wrong.read(at(1), Wall(HOUR), false, peers(&[-900, -900]));
         assert!(wrong.is_in_doubt());
-        let mut right = WallClock::new(at(0), Wall(HOUR));
+        let mut right = WallClock::new(at(0), Wall(HOUR), true);
         right.read(at(1), Wall(HOUR), false, peers(&[900, 0]));
         assert!(!right.is_in_doubt());
     }

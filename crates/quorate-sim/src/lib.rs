@@ -10,6 +10,7 @@
 //! - [`fault`], [`workload`], [`action`]: what goes wrong, and what clients do;
 //! - [`world`], [`machine`], [`network`], [`client`], [`random`]: the simulation;
 //! - [`history`], [`check`]: what clients saw, and whether it keeps the promises;
+//! - [`processes`]: the same with real processes;
 //! - [`schedule`], [`runner`], [`shrink`], [`observe`]: running one, many, the smallest that fails,
 //!   and what was met on the way.
 
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod mutants;
 pub mod network;
 pub mod observe;
+pub mod processes;
 pub mod random;
 pub mod runner;
 pub mod scenario;

@@ -1,6 +1,11 @@
 //! Runs simulated schedules and tells what was met and what was broken.
 
-use std::{ops::Range, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
@@ -45,6 +50,10 @@ struct Arguments {
     /// Porcupine read.
     #[arg(long, requires = "trace")]
     histories: Option<PathBuf>,
+    /// Runs real processes of this program instead of a simulation, with SIGKILL, SIGSTOP and links
+    /// that are cut. Each seed takes about half a minute.
+    #[arg(long, value_name = "PROGRAM")]
+    processes: Option<PathBuf>,
     /// Plants every known bug in turn and tells which checker caught it: all, or those named.
     #[cfg(feature = "mutants")]
     #[arg(long, num_args = 0.., value_name = "NAME")]
@@ -87,6 +96,8 @@ fn main() -> anyhow::Result<ExitCode> {
             out.push_str(&format!("{:18} {}\n", scenario.name, scenario.about));
         }
         true
+    } else if let Some(program) = &arguments.processes {
+        processes(&arguments, program, &mut out)?
     } else if arguments.trace {
         trace(&arguments, &mut out)?
     } else {
@@ -133,6 +144,51 @@ fn plant(arguments: &Arguments, names: &[String]) -> ExitCode {
 fn threads(arguments: &Arguments) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     arguments.threads.unwrap_or(cores)
+}
+
+fn processes(arguments: &Arguments, program: &Path, out: &mut String) -> anyhow::Result<bool> {
+    let scenario = match &arguments.scenario[..] {
+        "all" => "processes",
+        named => named,
+    };
+    let begin = std::time::Instant::now();
+    let mut passed = true;
+    for scenario in scenarios(scenario)? {
+        for seed in arguments.seeds.clone() {
+            if begin.elapsed() > arguments.budget {
+                break;
+            }
+            let folder = format!("quorate-processes-{}-{seed}", std::process::id());
+            let directory = std::env::temp_dir().join(folder);
+            let verdict = quorate_sim::processes::run(scenario, seed, program, &directory)
+                .with_context(|| format!("logs are in {}", directory.display()))?;
+            let operations = &verdict.history.operations;
+            let settled = verdict.settled.map_or("never".into(), |time| format!("{time:.1?}"));
+            out.push_str(&format!(
+                "{} with seed {seed}: {} operations, {} acknowledged, {} faults, settled after {settled}, {} broken\n",
+                scenario.name,
+                operations.len(),
+                operations.iter().filter(|found| found.is_ok()).count(),
+                verdict.script.len(),
+                verdict.violations.len(),
+            ));
+            if verdict.violations.is_empty() {
+                std::fs::remove_dir_all(&directory)?;
+                continue;
+            }
+            passed = false;
+            for violation in &verdict.violations {
+                out.push_str(&format!("  {}: {}\n", violation.checker, violation.text));
+            }
+            for planned in &verdict.script {
+                out.push_str(&format!("    {}\n", fault::describe(planned)));
+            }
+            let history = serde_json::to_string(&verdict.history)?;
+            std::fs::write(directory.join("history.json"), history)?;
+            out.push_str(&format!("  logs and history are in {}\n", directory.display()));
+        }
+    }
+    Ok(passed)
 }
 
 fn scenarios(names: &str) -> anyhow::Result<Vec<&'static Scenario>> {

@@ -400,6 +400,22 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "processes",
+        about: "what can be done to real processes: see --processes",
+        nodes: THREE,
+        clients: 4,
+        operations: 3_000,
+        faults: &[
+            (Kind::Kill, 3),
+            (Kind::Pause, 2),
+            (Kind::Cut, 2),
+            (Kind::Partition, 2),
+            (Kind::Reset, 2),
+            (Kind::Slow, 1),
+        ],
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "alone",
         about: "one node, sync always, killed and without power: linearizable and durable",
         nodes: &[("dc1", "r1")],

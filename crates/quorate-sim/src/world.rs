@@ -964,7 +964,7 @@ impl World<'_> {
 }
 
 /// What a reply says of an operation.
-fn judge(action: Action, key: Key, reply: &Value) -> Result<Outcome, String> {
+pub(crate) fn judge(action: Action, key: Key, reply: &Value) -> Result<Outcome, String> {
     let Value::Error(text) = reply else {
         return action.interpret(key.family, reply).map(Outcome::Ok);
     };

@@ -131,7 +131,7 @@ impl Shard {
             handoff: Handoff::new(topology.len()),
             sync: new_sync(&topology, id),
             peers: peers::Peers::new(now.monotonic, &topology, history),
-            clock: WallClock::new(now.monotonic, Wall(now.wall_ms)),
+            clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
             node,
             storage,
             sessions: Slab::new(),

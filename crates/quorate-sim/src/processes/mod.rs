@@ -1,0 +1,456 @@
+//! The same scenarios, histories and checkers with real processes: `quorate serve` on loopback,
+//! real sockets and a real disk, SIGKILL, SIGSTOP, and links that a proxy cuts.
+//!
+//! A schedule takes as long as its period says, so there are few of them. What a simulation cannot
+//! show is shown here: the event loops, the operating system, and the program itself.
+
+mod connection;
+mod proxy;
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use quorate_proto::{Level, resp::reply::Value};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    action::{Action, Key},
+    check,
+    fault::{self, Fault, Script},
+    history::{History, Operation, Outcome, Time},
+    machine,
+    network::datacentres,
+    random::Stream,
+    scenario::Scenario,
+    workload::Workload,
+    world::{Violation, judge},
+};
+use connection::Connection;
+use proxy::Links;
+
+/// How long the replicas may take to become equal once nothing fails any more.
+const SETTLE_MAX: Duration = Duration::from_secs(120);
+
+/// How long a client waits for a reply.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What clients saw.
+    pub history: History,
+    /// The faults.
+    pub script: Script,
+    /// Broken promises.
+    pub violations: Vec<Violation>,
+    /// How long it took until all replicas were equal.
+    pub settled: Option<Duration>,
+}
+
+/// Runs a scenario with the server program `binary`, keeping data and logs in `directory`.
+///
+/// # Errors
+/// The processes could not be started or did not form a cluster.
+pub fn run(
+    scenario: &Scenario,
+    seed: u64,
+    binary: &Path,
+    directory: &Path,
+) -> io::Result<Verdict> {
+    let mut cluster = Cluster::start(scenario, binary, directory)?;
+    cluster.form()?;
+    let script = fault::draw(scenario, seed);
+    let work = Work::new(scenario, seed);
+    thread::scope(|scope| {
+        for node in 0..cluster.nodes.len() {
+            for client in 0..scenario.clients {
+                let (work, address) = (&work, cluster.nodes[node].client_address);
+                scope.spawn(move || work.client(scenario, seed, node, client, address));
+            }
+        }
+        cluster.play(scenario, &script, work.start);
+        work.stop.store(true, Ordering::Relaxed);
+    });
+    let healed = Instant::now();
+    let mut violations = Vec::new();
+    let settled = match cluster.settle(healed) {
+        Ok(()) => Some(healed.elapsed()),
+        Err(text) => {
+            violations.push(Violation::new("convergence", text));
+            None
+        }
+    };
+    if settled.is_some() {
+        for node in 0..cluster.nodes.len() {
+            work.audit(node, cluster.nodes[node].client_address)?;
+        }
+    }
+    let history = work.history.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let unread = history.operations.iter().filter(|found| found.last && !found.is_ok());
+    violations.extend(unread.map(|found| Violation::new("convergence", found.describe())));
+    violations.extend(check::all(scenario, &script, &history));
+    Ok(Verdict { history, script, violations, settled })
+}
+
+/// One server process.
+struct Node {
+    arguments: Vec<String>,
+    log: PathBuf,
+    child: Option<Child>,
+    client_address: SocketAddr,
+}
+
+impl Node {
+    fn start(&mut self, binary: &Path) -> io::Result<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = Command::new(binary);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn()?);
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself, which shows in its log.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().and_then(|child| Pid::from_raw(child.id().cast_signed()));
+        if let Some(pid) = pid {
+            // A process that has ended takes no signal.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// The processes and the links between them. Dropping it ends all of them.
+struct Cluster<'a> {
+    binary: &'a Path,
+    nodes: Vec<Node>,
+    links: Arc<Links>,
+}
+
+impl Drop for Cluster<'_> {
+    fn drop(&mut self) {
+        self.links.stop();
+        self.nodes.iter_mut().for_each(Node::kill);
+    }
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+impl<'a> Cluster<'a> {
+    fn start(scenario: &Scenario, binary: &'a Path, directory: &Path) -> io::Result<Self> {
+        let links = Arc::new(Links::new(scenario.nodes.len()));
+        let mut cluster = Self { binary, nodes: Vec::new(), links };
+        let mut first = None;
+        for (node, (datacentre, rack)) in scenario.nodes.iter().enumerate() {
+            let known = proxy::start(node, &cluster.links)?;
+            let client_address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+            let data = directory.join(machine::name(node));
+            fs::create_dir_all(&data)?;
+            let mut arguments = vec!["serve".to_owned()];
+            let mut option = |name: &str, value: String| {
+                arguments.extend([format!("--{name}"), value]);
+            };
+            option("name", machine::name(node));
+            option("listen", client_address.to_string());
+            option("peer-listen", format!("127.0.0.1:{}", known.port()));
+            option("advertise", known.ip().to_string());
+            option("dc", (*datacentre).into());
+            option("rack", (*rack).into());
+            option("rf", scenario.replication_factor.to_string());
+            option("shards", scenario.shards.to_string());
+            option("sync", scenario.sync.name().into());
+            option("data-dir", data.join("data").display().to_string());
+            option("request-timeout-ms", machine::REQUEST_TIMEOUT_MS.to_string());
+            if let Some(first) = first {
+                option("seed", SocketAddr::to_string(&first));
+            }
+            first.get_or_insert(known);
+            let mut process =
+                Node { arguments, log: data.join("log"), child: None, client_address };
+            process.start(binary)?;
+            cluster.nodes.push(process);
+        }
+        Ok(cluster)
+    }
+
+    /// Waits until every node knows every other one, then writes once, which seals the list.
+    fn form(&self) -> io::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let all = self.nodes.len();
+        let formed = |node: &Node| {
+            let status = Connection::open(node.client_address, PATIENCE)
+                .and_then(|mut connection| connection.ask(&["QUORATE", "STATUS"]));
+            status.is_ok_and(|status| members(&status).len() == all)
+        };
+        while !self.nodes.iter().all(formed) {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("the processes did not form a cluster; see their logs"));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        let mut connection = Connection::open(self.nodes[0].client_address, PATIENCE * 2)?;
+        match connection.ask(&["SET", "first", "1"])? {
+            Value::Simple(_) => Ok(()),
+            other => Err(io::Error::other(format!("the first write failed: {other:?}"))),
+        }
+    }
+
+    /// Plays the script, and ends every fault at the end of the period.
+    fn play(&mut self, scenario: &Scenario, script: &Script, start: Instant) {
+        let mut events: Vec<(Time, bool, usize)> = Vec::new();
+        for (index, planned) in script.iter().enumerate() {
+            events.push((planned.at, true, index));
+            events.push(((planned.at + planned.lasts).min(scenario.period), false, index));
+        }
+        events.sort_unstable();
+        for (at, begins, index) in events {
+            let at = start + Duration::from_micros(at);
+            thread::sleep(at.saturating_duration_since(Instant::now()));
+            self.inflict(script[index].fault, begins);
+        }
+        let end = start + Duration::from_micros(scenario.period);
+        thread::sleep(end.saturating_duration_since(Instant::now()));
+        for node in &mut self.nodes {
+            node.signal(Signal::CONT);
+            if node.child.is_none() {
+                // What does not start is found when the replicas are compared.
+                let _ = node.start(self.binary);
+            }
+        }
+    }
+
+    /// Begins or ends a fault. Those that only a simulation has are left out.
+    fn inflict(&mut self, fault: Fault, begins: bool) {
+        let nodes = self.nodes.len();
+        match fault {
+            Fault::Kill { node } if begins => self.nodes[node].kill(),
+            Fault::Kill { node } => {
+                if self.nodes[node].child.is_none() {
+                    let _ = self.nodes[node].start(self.binary);
+                }
+            }
+            Fault::Pause { node } => {
+                self.nodes[node].signal(if begins { Signal::STOP } else { Signal::CONT });
+            }
+            Fault::Cut { from, to } => self.links.cut(from, to, begins),
+            Fault::Partition { side } => {
+                for (from, to) in (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b))) {
+                    if (side >> from & 1) != (side >> to & 1) {
+                        self.links.cut(from, to, begins);
+                    }
+                }
+            }
+            Fault::Reset { a, b } if begins => self.links.reset(a, b),
+            Fault::Slow { from, to, extra_us } => {
+                self.links.slow(from, to, if begins { extra_us } else { 0 });
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits until all nodes are up and hold the same.
+    fn settle(&self, healed: Instant) -> Result<(), String> {
+        loop {
+            let restless = match self.is_quiet() {
+                Ok(None) => return Ok(()),
+                Ok(Some(restless)) => restless,
+                Err(error) => error.to_string(),
+            };
+            if healed.elapsed() > SETTLE_MAX {
+                let seconds = SETTLE_MAX.as_secs();
+                return Err(format!("{seconds} s after the last fault: {restless}"));
+            }
+            thread::sleep(Duration::from_millis(250));
+        }
+    }
+
+    fn is_quiet(&self) -> io::Result<Option<String>> {
+        let mut digests = Vec::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let name = machine::name(number);
+            let mut connection = Connection::open(node.client_address, PATIENCE)?;
+            let status = connection.ask(&["QUORATE", "STATUS"])?;
+            if field(&status, "ready").as_deref() != Some("1") {
+                return Ok(Some(format!("{name} has not caught up")));
+            }
+            for member in members(&status) {
+                let state = field(member, "state").unwrap_or_default();
+                let pending = field(member, "hints_pending").unwrap_or_default();
+                if state == "down" || pending != "0" {
+                    return Ok(Some(format!("{name} sees a peer {state} with {pending} hints")));
+                }
+            }
+            digests.push(connection.ask(&["QUORATE", "DIGEST"])?.to_text());
+        }
+        digests.dedup();
+        Ok((digests.len() > 1).then(|| format!("the digests are {digests:?}")))
+    }
+}
+
+/// The field of a reply that is a map, or an array of names and values.
+fn entry<'v>(map: &'v Value, name: &str) -> Option<&'v Value> {
+    match map {
+        Value::Map(pairs) => {
+            pairs.iter().find(|(key, _)| key.to_text() == name).map(|(_, value)| value)
+        }
+        Value::Array(items) => items
+            .chunks_exact(2)
+            .find(|pair| pair[0].to_text() == name)
+            .map(|pair| &pair[1]),
+        _ => None,
+    }
+}
+
+fn field(map: &Value, name: &str) -> Option<String> {
+    entry(map, name).map(Value::to_text)
+}
+
+fn members(status: &Value) -> &[Value] {
+    match entry(status, "members") {
+        Some(Value::Array(members)) => members,
+        _ => &[],
+    }
+}
+
+/// What all clients share.
+struct Work {
+    start: Instant,
+    stop: AtomicBool,
+    history: Mutex<History>,
+    workload: Mutex<Workload>,
+    left: AtomicU32,
+    processes: AtomicU32,
+    datacentres: Vec<usize>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Work {
+    fn new(scenario: &Scenario, seed: u64) -> Self {
+        let mut workload = Workload::new(scenario);
+        workload.skip(seed % 1_000 * 1_000_000);
+        Self {
+            start: Instant::now(),
+            stop: AtomicBool::new(false),
+            history: Mutex::default(),
+            workload: Mutex::new(workload),
+            left: AtomicU32::new(scenario.operations),
+            processes: AtomicU32::new(0),
+            datacentres: datacentres(scenario),
+        }
+    }
+
+    fn now(&self) -> Time {
+        self.start.elapsed().as_micros() as Time
+    }
+
+    fn new_process(&self) -> u32 {
+        self.processes.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One client of a node, until the work is stopped or done.
+    fn client(&self, scenario: &Scenario, seed: u64, node: usize, client: u32, to: SocketAddr) {
+        let number = node as u64 * u64::from(scenario.clients) + u64::from(client);
+        let mut random = Stream::new(seed, "client", number);
+        let levels = random.weighted(scenario.levels).copied();
+        let levels = levels.unwrap_or((Level::Quorum, Level::Quorum));
+        let clients = u64::from(scenario.clients) * scenario.nodes.len() as u64;
+        let mean = scenario.period * clients / u64::from(scenario.operations.max(1));
+        let mut process = self.new_process();
+        let mut connection = None;
+        while !self.stop.load(Ordering::Relaxed) && self.left.load(Ordering::Relaxed) > 0 {
+            thread::sleep(Duration::from_micros(random.exponential(mean).min(10 * mean)));
+            let Some(open) = connection.as_mut() else {
+                connection = introduced(to, levels).ok();
+                continue;
+            };
+            let (key, action) = lock(&self.workload).draw(&mut random, node == 0);
+            self.left.fetch_sub(1, Ordering::Relaxed);
+            if !self.ask(open, process, node, levels, key, action, false) {
+                connection = None;
+                process = self.new_process();
+            }
+        }
+    }
+
+    /// Asks, and records the answer. Returns whether the connection can be used further.
+    #[expect(clippy::too_many_arguments, reason = "the fields of an operation")]
+    fn ask(
+        &self,
+        connection: &mut Connection,
+        process: u32,
+        node: usize,
+        (read_level, write_level): (Level, Level),
+        key: Key,
+        action: Action,
+        last: bool,
+    ) -> bool {
+        let operation = Operation {
+            process,
+            node,
+            datacentre: self.datacentres[node],
+            key,
+            action,
+            read_level,
+            write_level,
+            start: self.now(),
+            end: Time::MAX,
+            outcome: Outcome::Unknown("never answered".into()),
+            last,
+        };
+        let index = {
+            let mut history = lock(&self.history);
+            history.operations.push(operation);
+            history.operations.len() - 1
+        };
+        let outcome = match connection.run(&action.words(&key.to_string())) {
+            Ok(reply) => judge(action, key, &reply).unwrap_or_else(Outcome::Unknown),
+            Err(error) => Outcome::Unknown(error.to_string()),
+        };
+        let usable = !matches!(outcome, Outcome::Unknown(_));
+        let mut history = lock(&self.history);
+        let operation = &mut history.operations[index];
+        (operation.end, operation.outcome) = (self.now(), outcome);
+        usable
+    }
+
+    /// Reads every key at a node at ONE.
+    fn audit(&self, node: usize, to: SocketAddr) -> io::Result<()> {
+        let levels = (Level::One, Level::Quorum);
+        let mut connection = introduced(to, levels)?;
+        let process = self.new_process();
+        let keys = lock(&self.workload).keys();
+        for key in keys {
+            self.ask(&mut connection, process, node, levels, key, key.family.read(), true);
+        }
+        Ok(())
+    }
+}
+
+fn introduced(to: SocketAddr, (read, write): (Level, Level)) -> io::Result<Connection> {
+    let mut connection = Connection::open(to, PATIENCE)?;
+    match connection.ask(&["QUORATE", "LEVEL", "READ", read.name(), "WRITE", write.name()])? {
+        Value::Simple(_) => Ok(connection),
+        other => Err(io::Error::other(format!("the levels were refused: {other:?}"))),
+    }
+}
