@@ -21,8 +21,7 @@ pub enum Family {
 
 impl Family {
     /// Every family.
-    pub const ALL: [Self; 5] =
-        [Self::Register, Self::List, Self::Counter, Self::Set, Self::Hash];
+    pub const ALL: [Self; 5] = [Self::Register, Self::List, Self::Counter, Self::Set, Self::Hash];
 
     /// First letter of its keys.
     pub const fn prefix(self) -> char {

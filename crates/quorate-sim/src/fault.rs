@@ -209,7 +209,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
     let nodes = scenario.nodes.len() as u64;
     let node = random.below(nodes) as usize;
     let other = (node + 1 + random.below(nodes.saturating_sub(1)) as usize) % nodes as usize;
-    let seed = random.next();
+    let seed = random.number();
     let lasts = match random.below(10) {
         0..5 => random.between(50_000, 1_500_000),
         5..9 => random.between(1_000_000, 5_000_000),
@@ -222,7 +222,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
             for node in 0..nodes as usize {
                 let at = at + random.below(2_000);
                 let lasts = random.between(50_000, 3_000_000);
-                let fault = Fault::PowerOff { node, seed: random.next() };
+                let fault = Fault::PowerOff { node, seed: random.number() };
                 script.push(Planned { at, lasts, fault, loses_data: false });
             }
             return;

@@ -79,7 +79,9 @@ impl Operation {
         let Self { process, node, key, action, start, end, outcome, .. } = self;
         let (start, end) = (*start as f64 / 1e3, *end as f64 / 1e3);
         let levels = format!("{}/{}", self.read_level, self.write_level);
-        format!("{start:10.1} {end:10.1} ms  p{process:<4} n{node} {key:<4} {levels} {action:?} -> {outcome:?}")
+        format!(
+            "{start:10.1} {end:10.1} ms  p{process:<4} n{node} {key:<4} {levels} {action:?} -> {outcome:?}"
+        )
     }
 }
 
@@ -161,7 +163,8 @@ impl History {
                 _ => (0, String::new()),
             };
             let end = operation.effective_end().min(i64::MAX as u64 / 1000);
-            let (input, output) = if op == 1 { (value, String::new()) } else { (String::new(), value) };
+            let (input, output) =
+                if op == 1 { (value, String::new()) } else { (String::new(), value) };
             let line = serde_json::json!({
                 "ClientId": operation.process,
                 "Input": { "Op": op, "Key": operation.key.to_string(), "Value": input },
@@ -213,9 +216,8 @@ mod tests {
 
     #[test]
     fn a_history_survives_its_json() {
-        let history = History {
-            operations: vec![operation(Action::Append(4), Outcome::Ok(Returned::Done))],
-        };
+        let history =
+            History { operations: vec![operation(Action::Append(4), Outcome::Ok(Returned::Done))] };
         let text = serde_json::to_string(&history).expect("writes");
         assert_eq!(serde_json::from_str::<History>(&text).expect("reads"), history);
     }

@@ -106,7 +106,7 @@ impl Machine {
             slow_disk_us: 0,
             settings: config.validate()?,
             epoch_ms: if scenario.forms { EPOCH_MS } else { EPOCH_MS + AGE_MS },
-            seed: Stream::new(seed, "machine", node as u64).next(),
+            seed: Stream::new(seed, "machine", node as u64).number(),
             hint_bytes_max: scenario.hint_bytes_max,
             started: 0,
             skew_ms: 0,
@@ -129,7 +129,8 @@ impl Machine {
             checkpoint_bytes_min: 1 << 15,
             hint_bytes_max: self.hint_bytes_max,
         };
-        let process = Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;
+        let process =
+            Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;
         self.process = Some(process);
         self.state = State::Running;
         Ok(())

@@ -113,11 +113,8 @@ impl Network {
         let id = self.next;
         self.next += 1;
         let pipe = || Pipe { waiting: VecDeque::new(), last_arrival: 0 };
-        let connection = Connection {
-            places: [from, to],
-            wires: [Some(wire), None],
-            pipes: [pipe(), pipe()],
-        };
+        let connection =
+            Connection { places: [from, to], wires: [Some(wire), None], pipes: [pipe(), pipe()] };
         self.connections.insert(id, connection);
         self.send(now, id, 0, Packet::Open);
         id

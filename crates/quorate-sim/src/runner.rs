@@ -107,10 +107,10 @@ fn one<'a>(
     report: &'a Mutex<Report>,
 ) -> std::sync::MutexGuard<'a, Report> {
     let script = schedule::script(scenario, seed);
-    let watched = seed % WATCHED_EVERY == 0;
+    let watched = seed.is_multiple_of(WATCHED_EVERY);
     let attention = if watched { Attention::Coverage } else { Attention::None };
     let mut verdict = schedule::run(scenario, seed, &script, attention);
-    if seed % REPEATED_EVERY == 0 {
+    if seed.is_multiple_of(REPEATED_EVERY) {
         let again = schedule::run(scenario, seed, &script, Attention::None);
         if again.fingerprint != verdict.fingerprint || again.history != verdict.history {
             let text = "the same seed and script gave two different schedules";

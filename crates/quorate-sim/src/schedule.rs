@@ -63,7 +63,8 @@ fn simulate(scenario: &Scenario, seed: u64, script: &Script, observer: Observer)
         }
     };
     let observer = Observer::new(observer.attention());
-    let world = World::new(scenario, seed, script.clone(), disks.as_deref().map(Vec::as_slice), observer);
+    let world =
+        World::new(scenario, seed, script.clone(), disks.as_deref().map(Vec::as_slice), observer);
     let world = match world {
         Ok(world) => world,
         Err(error) => {

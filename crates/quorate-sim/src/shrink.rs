@@ -1,13 +1,7 @@
 //! The smallest script that still fails: faults are left out, first many at once and then one by
 //! one, as long as the same checker goes on complaining (delta debugging, Zeller 1999).
 
-use crate::{
-    fault::Script,
-    observe::Attention,
-    runner::Failure,
-    scenario::Scenario,
-    schedule,
-};
+use crate::{fault::Script, observe::Attention, runner::Failure, scenario::Scenario, schedule};
 
 /// Schedules that are run at most to shrink one.
 const ATTEMPTS_MAX: usize = 400;

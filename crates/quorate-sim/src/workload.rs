@@ -37,7 +37,9 @@ impl Workload {
     /// Every key that is used.
     pub fn keys(&self) -> Vec<Key> {
         let families = self.families.iter().map(|(family, _)| *family);
-        families.flat_map(|family| (0..self.keys).map(move |number| Key { family, number })).collect()
+        families
+            .flat_map(|family| (0..self.keys).map(move |number| Key { family, number }))
+            .collect()
     }
 
     /// The next operation of a client. `first` tells whether it belongs to the first node, whose

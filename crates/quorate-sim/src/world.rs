@@ -51,16 +51,33 @@ impl Violation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Turn { node: usize },
-    Arrive { connection: ConnectionId, side: usize },
-    Sync { node: usize, generation: u32, number: u64 },
+    Turn {
+        node: usize,
+    },
+    Arrive {
+        connection: ConnectionId,
+        side: usize,
+    },
+    Sync {
+        node: usize,
+        generation: u32,
+        number: u64,
+    },
     FaultBegins(usize),
     FaultEnds(usize),
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     /// A client goes on, unless it has done so meanwhile.
-    Client { client: usize, serial: u64 },
+    Client {
+        client: usize,
+        serial: u64,
+    },
     /// A client has waited long enough.
-    GiveUp { client: usize, serial: u64 },
+    GiveUp {
+        client: usize,
+        serial: u64,
+    },
 }
 
 /// A whole simulated cluster with its clients.
@@ -208,7 +225,7 @@ impl<'a> World<'a> {
         if let Some(missed) = self.history.operations.iter().find(|found| !found.is_ok()) {
             return Err(format!("the cluster did not form: {}", missed.describe()));
         }
-        if self.history.operations.len() != 2 || !self.is_quiet().is_ok() {
+        if self.history.operations.len() != 2 || self.is_quiet().is_err() {
             return Err(format!("the cluster did not form: {:?}", self.is_quiet()));
         }
         // An orderly stop: everything is on disk.
@@ -269,8 +286,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Arrive { connection, side } => {
-                if let Some((place, wire, packet)) =
-                    self.network.arrive(self.now, connection, side)
+                if let Some((place, wire, packet)) = self.network.arrive(self.now, connection, side)
                 {
                     self.arrive(connection, side, place, wire, packet);
                 }
@@ -453,7 +469,8 @@ impl<'a> World<'a> {
 
     fn mark(&mut self, connection: ConnectionId, bytes: &[u8]) {
         let what = u64::from(crc32c::crc32c(bytes)) ^ connection << 32 ^ self.now;
-        self.fingerprint = self.fingerprint.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what;
+        self.fingerprint =
+            self.fingerprint.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what;
     }
 
     /// The process of a node is gone.
@@ -916,14 +933,15 @@ impl<'a> World<'a> {
 
     /// Writes every register once more: nothing that happened before may keep it from winning.
     fn write_last(&mut self, seed: u64) {
-        if self.machines.iter().any(|machine| {
-            machine.process.as_ref().is_some_and(|found| !found.is_sealed())
-        }) {
+        if self
+            .machines
+            .iter()
+            .any(|machine| machine.process.as_ref().is_some_and(|found| !found.is_sealed()))
+        {
             return;
         }
         let registers = self.workload.keys().into_iter();
-        let registers: Vec<Key> =
-            registers.filter(|key| key.family == Family::Register).collect();
+        let registers: Vec<Key> = registers.filter(|key| key.family == Family::Register).collect();
         let writes: VecDeque<(Key, Action)> =
             registers.into_iter().map(|key| (key, self.workload.overwrite())).collect();
         let node = self.random.below(self.machines.len() as u64) as usize;

@@ -199,7 +199,8 @@ impl Engine {
         let peer_address = peers[0].local_addr()?;
 
         let clock = Clock::start();
-        let addresses = (advertised(&settings, client_address), advertised(&settings, peer_address));
+        let addresses =
+            (advertised(&settings, client_address), advertised(&settings, peer_address));
         let sizes = Sizes::default();
         let origin = startup::Origin {
             settings,

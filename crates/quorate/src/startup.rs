@@ -163,8 +163,8 @@ fn open(
         .map(|((store, log), shard)| {
             let disk = Arc::clone(&node.disk);
             let (directory, bytes_max) = (node.hint_directory(shard), node.sizes.hints_max);
-            let hints = HintQueues::open(disk, directory, bytes_max, topology)
-                .map_err(StartError::Io)?;
+            let hints =
+                HintQueues::open(disk, directory, bytes_max, topology).map_err(StartError::Io)?;
             Ok(Storage::new(Parts {
                 store,
                 log,
@@ -344,8 +344,7 @@ fn move_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Res
 }
 
 fn move_queue(node: &Arc<Node>, from: &Path, to: &Path, id: u64) -> io::Result<()> {
-    let open =
-        |path: &Path| HintLog::open(Arc::clone(&node.disk), path, id, node.sizes.hints_max);
+    let open = |path: &Path| HintLog::open(Arc::clone(&node.disk), path, id, node.sizes.hints_max);
     let parent = from.parent().unwrap_or(from);
     if !node.disk.list_directories(parent)?.iter().any(|found| found == from) {
         return Ok(());

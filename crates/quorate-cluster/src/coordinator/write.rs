@@ -2,9 +2,7 @@
 
 use alloc::vec::Vec;
 
-use quorate_proto::{
-    Level, NodeIndex, Slot, command::Class, message::Message, mutant::Mutant,
-};
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, message::Message, mutant::Mutant};
 
 use super::{
     Coordinator, Durability, Executed, OnDurable, Replica, Request, Requester, errors,

@@ -57,9 +57,7 @@ fn cell<'a>(field: Option<u64>, operations: &[&'a Operation]) -> Cell<'a> {
         field,
         writes: writes.collect(),
         erasers: erasers.filter(|found| !found.is_failed()).copied().collect(),
-        reads: reads
-            .filter_map(|found| Some((*found, shown(found.returned()?, field))))
-            .collect(),
+        reads: reads.filter_map(|found| Some((*found, shown(found.returned()?, field)))).collect(),
     }
 }
 
@@ -176,11 +174,8 @@ fn order(terms: &Terms, cell: &Cell<'_>, report: &mut impl FnMut(&'static str, S
             }
         }
     }
-    let reads: Vec<(&Operation, usize)> = cell
-        .reads
-        .iter()
-        .filter_map(|(read, shown)| Some((*read, index((*shown)?)?)))
-        .collect();
+    let reads: Vec<(&Operation, usize)> =
+        cell.reads.iter().filter_map(|(read, shown)| Some((*read, index((*shown)?)?))).collect();
     for (read, shown) in &reads {
         for (known, write) in writes.iter().enumerate() {
             if known != *shown && terms.must_see(write, read) {
@@ -248,7 +243,9 @@ fn find_cycle<'a>(edges: &[Vec<(usize, Because<'a>)>]) -> Option<Vec<(usize, Bec
                 Mark::Open => {
                     let begin = path.iter().position(|(node, _)| node == to)?;
                     let steps = path[begin..].iter();
-                    return Some(steps.map(|(node, next)| (*node, edges[*node][next - 1].1)).collect());
+                    return Some(
+                        steps.map(|(node, next)| (*node, edges[*node][next - 1].1)).collect(),
+                    );
                 }
             }
         }

@@ -40,7 +40,8 @@ pub(super) fn check(key: Key, operations: &[&Operation], violations: &mut Vec<Vi
         // The shortest beginning that has no explanation is easiest to read.
         let mut ends: Vec<Time> = operations.iter().map(|found| found.end).collect();
         ends.sort_unstable();
-        let cut = ends.partition_point(|&end| search(&beginning(operations, end)) != Search::Contradiction);
+        let cut = ends
+            .partition_point(|&end| search(&beginning(operations, end)) != Search::Contradiction);
         let end = ends.get(cut).copied().unwrap_or(Time::MAX);
         let lines: Vec<String> = beginning(operations, end)
             .iter()

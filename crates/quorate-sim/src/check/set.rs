@@ -56,8 +56,7 @@ pub(super) fn check(
                 }
                 // A remove that must have seen every add there was.
                 let decisive = removes().find(|remove| {
-                    terms.must_see(remove, read)
-                        && adds().all(|add| terms.must_know(add, remove))
+                    terms.must_see(remove, read) && adds().all(|add| terms.must_know(add, remove))
                 });
                 if let Some(remove) = decisive {
                     let text = format!("{} removed it, yet {}", remove.describe(), read.describe());

@@ -61,12 +61,7 @@ pub struct Verdict {
 ///
 /// # Errors
 /// The processes could not be started or did not form a cluster.
-pub fn run(
-    scenario: &Scenario,
-    seed: u64,
-    binary: &Path,
-    directory: &Path,
-) -> io::Result<Verdict> {
+pub fn run(scenario: &Scenario, seed: u64, binary: &Path, directory: &Path) -> io::Result<Verdict> {
     let mut cluster = Cluster::start(scenario, binary, directory)?;
     cluster.form()?;
     let script = fault::draw(scenario, seed);
@@ -202,7 +197,9 @@ impl<'a> Cluster<'a> {
         };
         while !self.nodes.iter().all(formed) {
             if Instant::now() > deadline {
-                return Err(io::Error::other("the processes did not form a cluster; see their logs"));
+                return Err(io::Error::other(
+                    "the processes did not form a cluster; see their logs",
+                ));
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -242,10 +239,9 @@ impl<'a> Cluster<'a> {
         let nodes = self.nodes.len();
         match fault {
             Fault::Kill { node } if begins => self.nodes[node].kill(),
-            Fault::Kill { node } => {
-                if self.nodes[node].child.is_none() {
-                    let _ = self.nodes[node].start(self.binary);
-                }
+            Fault::Kill { node } if self.nodes[node].child.is_none() => {
+                // What does not start is found when the replicas are compared.
+                let _ = self.nodes[node].start(self.binary);
             }
             Fault::Pause { node } => {
                 self.nodes[node].signal(if begins { Signal::STOP } else { Signal::CONT });
@@ -311,10 +307,9 @@ fn entry<'v>(map: &'v Value, name: &str) -> Option<&'v Value> {
         Value::Map(pairs) => {
             pairs.iter().find(|(key, _)| key.to_text() == name).map(|(_, value)| value)
         }
-        Value::Array(items) => items
-            .chunks_exact(2)
-            .find(|pair| pair[0].to_text() == name)
-            .map(|pair| &pair[1]),
+        Value::Array(items) => {
+            items.chunks_exact(2).find(|pair| pair[0].to_text() == name).map(|pair| &pair[1])
+        }
         _ => None,
     }
 }

@@ -159,8 +159,7 @@ fn pump(
     links: &Links,
 ) {
     let link = links.at(from, to);
-    let is_broken =
-        || links.is_stopped() || links.breaks[link].load(Ordering::Relaxed) != broken;
+    let is_broken = || links.is_stopped() || links.breaks[link].load(Ordering::Relaxed) != broken;
     let _ = source.set_read_timeout(Some(TICK));
     let mut chunk = vec![0; 64 << 10];
     loop {
@@ -168,10 +167,7 @@ fn pump(
             Ok(0) => break,
             Ok(count) => count,
             Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
             {
                 if is_broken() {
                     break;

@@ -133,7 +133,7 @@ impl SimulatedDisk {
     /// and each write survives or not, or in part, as `seed` has it.
     pub fn lose_power(&self, mut seed: u64) {
         let mut other = next(&mut seed);
-        let survives = |_: &Path, _: bool| next(&mut seed) % 2 == 0;
+        let survives = |_: &Path, _: bool| next(&mut seed).is_multiple_of(2);
         let kept = |_: usize, _: usize| match next(&mut other) % 4 {
             0 => 0,
             1 => next(&mut other) as usize % 600,
