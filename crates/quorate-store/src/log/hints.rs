@@ -102,6 +102,11 @@ impl HintLog {
         self.log.sync_ended(result);
     }
 
+    /// Whether a write or sync failed.
+    pub fn has_failed(&self) -> bool {
+        self.log.has_failed()
+    }
+
     /// Hints that the target has not taken.
     pub fn pending(&self) -> u64 {
         self.log.written() - self.acknowledged
