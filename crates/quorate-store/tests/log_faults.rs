@@ -353,6 +353,41 @@ fn sync_jobs_may_end_in_any_order() {
 }
 
 #[test]
+fn a_job_proves_nothing_once_another_one_failed() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    let jobs = [log.sync_job(false), log.sync_job(true)].map(|job| job.expect("to sync"));
+    let [first, second] = jobs;
+    disk.faults().failing_syncs = true;
+    assert!(first.run().is_err());
+    disk.faults().failing_syncs = false;
+    let result = second.run();
+    assert!(result.is_err());
+    log.sync_ended(&result);
+    assert_eq!(log.synced(), 0);
+}
+
+#[test]
+fn jobs_of_before_a_checkpoint_may_end_after_its_segments_are_gone() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=150);
+    let before = log.sync_job(true).expect("something to sync");
+    let checkpoint = log.begin_checkpoint().expect("begins");
+    append(&mut log, 151..=160);
+    log.finish_checkpoint(checkpoint).expect("finishes");
+    sync(&mut log, false).expect("syncs");
+    assert!(!disk.exists(&segment(1)), "the job says where the log begins, asked or not");
+    log.sync_ended(&before.run());
+    assert_eq!(log.synced(), 160);
+    disk.crash(|| false);
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(151..=160));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
 fn a_new_log_directory_is_durable_before_its_records_are() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -466,6 +501,46 @@ fn a_full_disk_does_not_keep_a_log_from_being_read() {
     disk.faults().capacity = Some(disk.used());
     let opened = try_open(&disk, LOG_ID).expect("opens");
     assert_eq!(opened.records, expected(1..=10));
+}
+
+#[test]
+fn a_log_opened_on_a_full_disk_goes_on_when_there_is_space() {
+    for records in [0, 10] {
+        let disk = FaultDisk::default();
+        if records > 0 {
+            append(&mut open(&disk).log, 1..=records);
+        }
+        disk.faults().capacity = Some(disk.used());
+        let mut log = open(&disk).log;
+        assert!(matches!(log.reserve(PAYLOAD), Err(LogError::Full(_))));
+        assert!(matches!(log.begin_checkpoint(), Err(LogError::Full(_))));
+        // There is no room for a superblock, without which records can be durable all the same.
+        assert_eq!(sync(&mut log, true).expect("syncs"), records);
+        disk.faults().capacity = None;
+        log.reserve(PAYLOAD).expect("room");
+        append(&mut log, records + 1..=records + 5);
+        sync(&mut log, true).expect("syncs");
+        disk.crash(|| false);
+        let opened = open(&disk);
+        assert_eq!(opened.records, expected(1..=records + 5));
+        assert_eq!(opened.recovery.damages, []);
+    }
+}
+
+#[test]
+fn hints_without_space_are_given_up_and_the_queue_goes_on() {
+    let disk = FaultDisk::default();
+    fill(&mut open_hints(&disk), 1..=10);
+    disk.faults().capacity = Some(disk.used());
+    let mut hints = open_hints(&disk);
+    hints.append(|out| out.push(1)).expect("the queue is short");
+    assert!(matches!(hints.write(), Err(LogError::Full(_))));
+    hints.write().expect("nothing is left to write");
+    assert_eq!(hints.read(usize::MAX).expect("reads"), expected(1..=10));
+    disk.faults().capacity = None;
+    fill(&mut hints, 11..=12);
+    assert_eq!(hints.read(usize::MAX).expect("reads"), expected(11..=12));
+    assert!(!hints.take_lost());
 }
 
 #[test]
