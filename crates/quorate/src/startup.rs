@@ -223,7 +223,7 @@ fn open_logs(
             *incomplete = true;
         }
         let mut unreadable = 0_u64;
-        let (log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
+        let (mut log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
             let merged = split_record(record).is_some_and(|(slot, effect)| {
                 let owner = slot.group() % shards;
                 stores[usize::from(owner)].recover(slot, effect).is_ok()
@@ -248,6 +248,9 @@ fn open_logs(
         }
         if unreadable > 0 {
             tracing::error!(shard, unreadable, "log records hold no effects");
+        }
+        if let Err(error) = log.reserve(0) {
+            tracing::error!(shard, %error, "writes are refused until there is space again");
         }
         damages.extend(recovery.damages);
         logs.push(Some(log));
@@ -361,8 +364,13 @@ fn move_queue(node: &Arc<Node>, from: &Path, to: &Path, id: u64) -> io::Result<(
         }
         target.write().map_err(io::Error::other)?;
     }
+    if source.take_lost() {
+        tracing::warn!("some hints were lost; a digest round will settle the rest");
+    }
     if let Some(job) = target.sync_job() {
-        job.run()?;
+        let result = job.run();
+        target.sync_ended(&result);
+        result?;
     }
     Ok(())
 }

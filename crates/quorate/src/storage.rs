@@ -216,17 +216,31 @@ impl Storage {
         log.synced()
     }
 
-    /// Syncs of hint logs, once a second.
-    pub(crate) fn hint_syncs(&mut self) -> Vec<SyncJob> {
-        let logs = self.hints.logs.iter_mut().flatten();
-        logs.filter_map(HintLog::sync_job).collect()
+    /// Syncs of hint logs and their targets, once a second.
+    pub(crate) fn hint_syncs(&mut self) -> Vec<(NodeIndex, SyncJob)> {
+        let peers = self.topology.peers();
+        let logs = &mut self.hints.logs;
+        peers.filter_map(|peer| Some((peer, logs[peer.index()].as_mut()?.sync_job()?))).collect()
+    }
+
+    /// A sync of the hints for `target` has ended.
+    pub(crate) fn hint_sync_ended(&mut self, target: NodeIndex, result: &io::Result<Sequence>) {
+        let Some(log) = self.hints.logs.get_mut(target.index()).and_then(Option::as_mut) else {
+            return;
+        };
+        log.sync_ended(result);
+        if result.is_err() {
+            self.hints.dirty[target.index()] = true;
+        }
     }
 
     /// Writes and syncs everything: the end of an orderly shutdown.
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
         self.write()?;
-        for job in self.hint_syncs() {
-            job.run().map_err(LogError::Failed)?;
+        for (target, job) in self.hint_syncs() {
+            let result = job.run();
+            self.hint_sync_ended(target, &result);
+            result.map_err(LogError::Failed)?;
         }
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Some(job) = log.sync_job(true) {
@@ -346,9 +360,16 @@ impl HintQueues {
             logs: (0..topology.len()).map(|_| None).collect(),
             dirty: vec![false; topology.len()],
         };
+        if topology.len() == 1 {
+            return Ok(queues);
+        }
+        let present = disk.list_directories(&directory)?;
+        // A log makes its own directory durable in this one, which may be as new.
+        if let Some(parent) = directory.parent() {
+            disk.sync_directory(parent)?;
+        }
         for target in topology.peers() {
-            let path = queues.path(topology, target);
-            if disk.list_directories(&directory)?.contains(&path) {
+            if present.contains(&queues.path(topology, target)) {
                 queues.open_log(topology, target)?;
             }
         }
@@ -364,7 +385,18 @@ impl HintQueues {
         let id = topology.member(target).id.0 as u64;
         let log = HintLog::open(Arc::clone(&self.disk), &path, id, self.bytes_max)?;
         self.logs[target.index()] = Some(log);
+        self.note_lost(target);
         Ok(())
+    }
+
+    /// What is lost of the hints for `target` only a digest round brings.
+    fn note_lost(&mut self, target: NodeIndex) {
+        if let Some(log) = &mut self.logs[target.index()]
+            && log.take_lost()
+        {
+            tracing::warn!("some hints were lost; a digest round will settle the rest");
+            self.dirty[target.index()] = true;
+        }
     }
 
     fn append(&mut self, topology: &Topology, target: NodeIndex, slot: Slot, effect: &[u8]) {
@@ -392,7 +424,10 @@ impl HintQueues {
             {
                 tracing::warn!(%error, "hints cannot be kept; a digest round will settle the rest");
                 self.dirty[index] = true;
-                *log = None;
+                // Without space the queue goes on with what it has.
+                if open.has_failed() {
+                    *log = None;
+                }
             }
         }
     }
@@ -483,6 +518,7 @@ impl Hints for Storage {
             tracing::warn!(%error, "hints cannot be read; they will be tried again");
             Vec::new()
         });
+        self.hints.note_lost(target);
         batch
             .into_iter()
             .filter_map(|(sequence, record)| {

@@ -22,10 +22,14 @@ pub struct HintLog {
     bytes_max: u64,
     /// Newest hint that the target has taken.
     acknowledged: Sequence,
-    /// Newest hint handed out by [`HintLog::read`].
+    /// Up to here everything was handed out by [`HintLog::read`], or cannot be.
     read: Sequence,
+    /// Newest hint handed out.
+    delivered: Sequence,
     /// Where reading goes on: number of the segment, offset in it.
     cursor: (u64, u64),
+    /// Whether hints were lost that nobody was told of.
+    lost: bool,
 }
 
 /// The hint log holds as much as it may. The hint was not taken.
@@ -50,11 +54,25 @@ impl HintLog {
         let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN);
         let options = LogOptions { log_id, segment_bytes };
         let mut first = None;
-        let (log, _recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
+        let (log, recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
             first.get_or_insert(sequence);
         })?;
         let acknowledged = first.unwrap_or(log.written() + 1) - 1;
-        Ok(Self { log, bytes_max, acknowledged, read: acknowledged, cursor: (0, 0) })
+        Ok(Self {
+            log,
+            bytes_max,
+            acknowledged,
+            read: acknowledged,
+            delivered: acknowledged,
+            cursor: (0, 0),
+            lost: !recovery.damages.is_empty() || recovery.torn_bytes > 0,
+        })
+    }
+
+    /// Whether hints were lost since the last call, so that only comparing the data tells what the
+    /// target lacks.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
     }
 
     /// Adds a hint at the end. It is handed to the operating system by [`HintLog::write`].
@@ -67,19 +85,30 @@ impl HintLog {
         Ok(())
     }
 
-    /// Hands the turn's hints to the operating system.
+    /// Hands the turn's hints to the operating system. Without space for them they are given up,
+    /// and the queue goes on.
     pub fn write(&mut self) -> Result<(), LogError> {
-        self.log.write()
+        let result = self.log.write();
+        if matches!(result, Err(LogError::Full(_))) {
+            self.log.discard_unwritten();
+        }
+        result
     }
 
     /// What must be done to make the hints durable.
     pub fn sync_job(&mut self) -> Option<SyncJob> {
-        self.log.sync_job(false)
+        // Few hints follow that would prove that these were durable.
+        self.log.sync_job(true)
     }
 
     /// Notes how a sync job ended.
     pub fn sync_ended(&mut self, result: &io::Result<Sequence>) {
         self.log.sync_ended(result);
+    }
+
+    /// Whether a write or sync failed.
+    pub fn has_failed(&self) -> bool {
+        self.log.has_failed()
     }
 
     /// Hints that the target has not taken.
@@ -98,32 +127,31 @@ impl HintLog {
         let mut bytes = 0;
         // Noted at the end: a read that fails must not skip what it had collected.
         let (mut read, mut cursor) = (self.read, self.cursor);
+        let (mut delivered, mut lost) = (self.delivered, self.lost);
         while bytes < bytes_max && read < self.log.written() {
             let (number, offset) = cursor;
             let Some(segment) = self.log.segments.iter().find(|segment| segment.number >= number)
             else {
+                (read, lost) = (self.log.written(), true);
                 break;
             };
             let offset = if segment.number == number { offset } else { SEGMENT_HEADER as u64 };
-            let number = segment.number;
-            let mut window = Window::between(Arc::clone(&segment.file), offset, segment.end);
-            while bytes < bytes_max {
-                let (sequence, payload, length) = match window.record()? {
-                    Found::Record { sequence, payload, length } => (sequence, payload, length),
-                    Found::End => break,
-                    Found::Partial(_) | Found::Damaged => {
-                        window.seek_record(read + 1)?;
-                        continue;
-                    }
+            let (number, end) = (segment.number, segment.end);
+            let mut window = Window::between(Arc::clone(&segment.file), segment.seed, offset, end);
+            while bytes < bytes_max && window.offset() < end {
+                let Found::Record { header, payload } = window.record()? else {
+                    window.seek_record(read + 1)?;
+                    continue;
                 };
-                if sequence > read {
+                if header.sequence > read {
+                    lost |= header.sequence > read + 1;
                     bytes += payload.len();
-                    read = sequence;
-                    hints.push((sequence, payload.to_vec()));
+                    (read, delivered) = (header.sequence, header.sequence);
+                    hints.push((header.sequence, payload.to_vec()));
                 }
-                window.advance(length);
+                window.advance(header.length);
             }
-            let ended = bytes < bytes_max;
+            let ended = window.offset() >= end;
             let is_active = self.log.segments.back().is_some_and(|last| last.number == number);
             cursor = if ended && !is_active {
                 (number + 1, SEGMENT_HEADER as u64)
@@ -131,26 +159,38 @@ impl HintLog {
                 (number, window.offset())
             };
             if ended && is_active {
-                break;
+                lost |= read < self.log.written();
+                read = self.log.written();
             }
         }
-        (self.read, self.cursor) = (read, cursor);
+        (self.read, self.cursor, self.delivered, self.lost) = (read, cursor, delivered, lost);
+        self.pass_over_lost();
         Ok(hints)
+    }
+
+    /// Nobody acknowledges a hint that cannot be read.
+    fn pass_over_lost(&mut self) {
+        if self.acknowledged >= self.delivered {
+            self.acknowledged = self.acknowledged.max(self.read);
+        }
     }
 
     /// Hands out again what was handed out and not acknowledged.
     pub fn rewind(&mut self) {
-        self.read = self.acknowledged;
+        (self.read, self.delivered) = (self.acknowledged, self.acknowledged);
         self.cursor = (0, 0);
     }
 
     /// The target has taken every hint up to this one.
     pub fn acknowledge(&mut self, up_to: Sequence) -> Result<(), LogError> {
         self.acknowledged = self.acknowledged.max(up_to);
+        self.pass_over_lost();
+        // Before a new segment is asked for, which a full disk refuses.
+        self.log.drop_before(self.acknowledged + 1);
         if self.pending() == 0 {
             self.log.roll()?;
+            self.log.drop_before(self.acknowledged + 1);
         }
-        self.log.drop_before(self.acknowledged + 1);
         Ok(())
     }
 }

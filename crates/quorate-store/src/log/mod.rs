@@ -7,36 +7,48 @@
 //!
 //! ```text
 //!  segment   000000000000002a.log
-//!  +---------+---------+-----------------+-----------------+--------+
-//!  | "QRLG"  | version | log id          | first sequence  | crc32c |  header, 28 bytes
-//!  +---------+---------+-----------------+-----------------+--------+
-//!  | length | crc32c | sequence | payload ...  | length | ...         records
-//!  | 4      | 4      | 8        | length       |
-//!  +--------+--------+----------+--------------+
-//!  | 0 0 0 0 ...                                                     end: a length of zero
+//!  +--------+---------+-----------------+-----------------+--------+--------+
+//!  | "QRLG" | version | log id          | first sequence  | salt   | crc32c |  header, 32 bytes
+//!  +--------+---------+-----------------+-----------------+--------+--------+
+//!  | length | lag    | sequence        | crc32c of   | crc32c of  | payload ...   records, a header
+//!  | 4      | 4      | 8               | header, 4   | record, 4  | length        of 24 bytes each
+//!  +--------+--------+-----------------+-------------+------------+-------------
+//!  | 0 0 0 0 ...                                      end: a record's header of zeros
 //!
 //!  superblock   "superblock": two slots of 4,096 bytes, written in turn
-//!  +---------+---------+-----------------+-----------------+-----------------+--------+
-//!  | "QRSB"  | version | log id          | generation      | synced sequence | crc32c |
-//!  +---------+---------+-----------------+-----------------+-----------------+--------+
+//!  +--------+---------+--------+------------+---------------+----------------+--------+------+--------+
+//!  | "QRSB" | version | log id | generation | first segment | first sequence | synced | salt | crc32c |
+//!  | 4      | 4       | 8      | 8          | 8             | 8              | 8      | 4    | 4      |
+//!  +--------+---------+--------+------------+---------------+----------------+--------+------+--------+
 //! ```
-//! Integers are little-endian. A record's checksum covers its length, its sequence and its payload,
-//! a header's and a slot's everything before it. Sequences rise by one from record to record, so a
-//! missing record shows.
+//! Integers are little-endian; the version is 2. The checksum of a header or slot covers everything
+//! before it. The checksums of a record go on from that of log id and salt (8 and 4 bytes): the
+//! first one over length, lag and sequence, the second one from there over the payload. The salt is
+//! random and the same in all of a log, so that no value that a client stores can hold bytes that
+//! pass for a record. Sequences rise by one from record to record, so a missing record shows.
 //!
-//! The superblock proves a lower bound: everything up to its sequence was synced once. A log that
-//! ends before it has lost acknowledged data, and says so.
+//! What a crash may take is told from what must not be missing by proofs of durability: the
+//! superblock's synced sequence, and in every record the *lag*, which is its own sequence less the
+//! newest one that was durable when it was appended (all ones: unknown). A hole up to the largest
+//! proof is damage, which is skipped and reported; a hole beyond it is where writes were
+//! interrupted, and the log ends there.
+//!
+//! The superblock also says where the log begins. Segments are removed only after it says that
+//! they are not needed, so that one that is missing shows, and one that could not be removed is not
+//! read.
 
 mod hints;
 mod read;
 mod recovery;
 mod segment;
 mod superblock;
+mod sync;
 mod write;
 
 pub use hints::{HintLog, HintsFull};
 pub use recovery::{Damage, Recovery};
-pub use write::{Checkpoint, LogError, LogOptions, SegmentLog, SyncJob};
+pub use sync::SyncJob;
+pub use write::{Checkpoint, LogError, LogOptions, SegmentLog};
 
 /// Number of a record. The first is 1.
 pub type Sequence = u64;

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     Sequence,
-    segment::{Found, RECORD_HEADER, read_record, u64_at},
+    segment::{Found, RECORD_HEADER, RecordHeader, Seed, read_record, u64_at},
 };
 use crate::disk::DiskFile;
 
@@ -18,23 +18,19 @@ const SEQUENCE_JUMP_MAX: u64 = 1 << 40;
 #[derive(Debug)]
 pub(super) struct Window {
     file: Arc<dyn DiskFile>,
+    seed: Seed,
     buffer: Vec<u8>,
     /// Start of what is not consumed, in `buffer`.
     start: usize,
     /// Offset of `buffer[0]` in the file.
     base: u64,
-    length: u64,
+    end: u64,
 }
 
 impl Window {
-    pub(super) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
-        let length = file.length()?;
-        Ok(Self { file, buffer: Vec::new(), start: 0, base: 0, length })
-    }
-
     /// A window on the bytes from `offset` up to `end`.
-    pub(super) fn between(file: Arc<dyn DiskFile>, offset: u64, end: u64) -> Self {
-        Self { file, buffer: Vec::new(), start: 0, base: offset, length: end }
+    pub(super) fn between(file: Arc<dyn DiskFile>, seed: Seed, offset: u64, end: u64) -> Self {
+        Self { file, seed, buffer: Vec::new(), start: 0, base: offset, end }
     }
 
     /// Offset in the file of the next byte.
@@ -42,13 +38,14 @@ impl Window {
         self.base + self.start as u64
     }
 
+    /// Moves on over bytes that are in memory.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.start += bytes;
     }
 
-    /// The next bytes, `wanted` of them unless the file ends before.
-    pub(super) fn ahead(&mut self, wanted: usize) -> io::Result<&[u8]> {
-        if self.buffer.len() - self.start.min(self.buffer.len()) < wanted {
+    /// The next bytes, `wanted` of them unless the window ends before.
+    fn ahead(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        if self.buffer.len() - self.start < wanted {
             self.fill(wanted)?;
         }
         Ok(&self.buffer[self.start..])
@@ -56,11 +53,11 @@ impl Window {
 
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
         self.base += self.start as u64;
-        self.buffer.drain(..self.start.min(self.buffer.len()));
+        self.buffer.drain(..self.start);
         self.start = 0;
         let have = self.buffer.len();
         let at = self.base + have as u64;
-        let left = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
         let more = wanted.saturating_sub(have).max(CHUNK).min(left);
         self.buffer.resize(have + more, 0);
         let got = self.file.read_at(&mut self.buffer[have..], at)?;
@@ -68,60 +65,66 @@ impl Window {
         Ok(())
     }
 
-    /// What stands next. A record that is cut off by the end of the file is partial.
+    /// What stands next. A record that is cut off by the end of the window is partial.
     pub(super) fn record(&mut self) -> io::Result<Found<'_>> {
-        let mut wanted = 16;
-        loop {
-            let available = self.ahead(wanted)?.len();
-            match read_record(&self.buffer[self.start..]) {
-                Found::Partial(whole) if whole > wanted && available >= wanted => wanted = whole,
-                _ => break,
-            }
+        let seed = self.seed;
+        let left = self.end.saturating_sub(self.offset());
+        if let Found::Partial(whole) = read_record(self.ahead(RECORD_HEADER)?, seed)
+            && whole as u64 <= left
+        {
+            self.ahead(whole)?;
         }
-        Ok(read_record(&self.buffer[self.start..]))
+        Ok(read_record(&self.buffer[self.start..], seed))
     }
 
-    /// Everything from here to the end of the file.
-    pub(super) fn rest(&mut self) -> io::Result<&[u8]> {
-        let left = usize::try_from(self.length.saturating_sub(self.offset())).unwrap_or(usize::MAX);
-        self.ahead(left)
-    }
-
-    /// Moves on to the next byte at which a record with this or a later sequence begins, or to the end.
+    /// Moves on to the next byte at which a record with this or a later sequence begins, or to the
+    /// end.
     pub(super) fn seek_record(&mut self, expected: Sequence) -> io::Result<Option<Sequence>> {
-        let rest = self.rest()?;
-        // Every record takes room; a number far ahead is none. The check comes before the checksum,
-        // which would else run over whatever length stands at every byte.
+        let seed = self.seed;
         let plausible = expected..expected.saturating_add(SEQUENCE_JUMP_MAX);
-        for skipped in 1..rest.len() {
-            let bytes = &rest[skipped..];
-            if bytes.len() < RECORD_HEADER || !plausible.contains(&u64_at(bytes, 8)) {
-                continue;
-            }
-            if let Found::Record { sequence, .. } = read_record(bytes) {
-                self.advance(skipped);
-                return Ok(Some(sequence));
+        // The cheap checks come first: an attempt at every byte must not sum up a payload.
+        let begins = |bytes: &[u8]| {
+            plausible.contains(&u64_at(bytes, 8))
+                && bytes
+                    .first_chunk()
+                    .is_some_and(|header| RecordHeader::decode(header, seed).is_some())
+        };
+        loop {
+            // What stands here is known to be no record.
+            let bytes = self.ahead(RECORD_HEADER + 1)?;
+            let Some(last) = bytes.len().checked_sub(RECORD_HEADER).filter(|last| *last > 0) else {
+                // The file may be shorter than the window.
+                (self.base, self.start) = (self.end, 0);
+                self.buffer.clear();
+                return Ok(None);
+            };
+            let found = (1..=last).find(|&at| begins(&bytes[at..]));
+            self.advance(found.unwrap_or(last));
+            if found.is_some()
+                && let Found::Record { header, .. } = self.record()?
+            {
+                return Ok(Some(header.sequence));
             }
         }
-        let length = rest.len();
-        self.advance(length);
-        Ok(None)
     }
 
-    /// Whether only zeros follow.
-    pub(super) fn is_blank(&mut self) -> io::Result<bool> {
-        Ok(self.rest()?.iter().all(|byte| *byte == 0))
-    }
-
-    /// Length of the file without zeros at its end.
-    pub(super) fn used_length(&mut self) -> io::Result<u64> {
-        let offset = self.offset();
-        let rest = self.rest()?;
-        let used = rest.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-        Ok(offset + used as u64)
-    }
-
-    pub(super) fn truncate(&mut self, offset: u64) -> io::Result<()> {
-        self.file.truncate(offset)
+    /// The offset after the last byte that is not zero, from here on.
+    pub(super) fn used_end(&self) -> io::Result<u64> {
+        let mut used = self.offset();
+        let mut at = used;
+        let mut chunk = Vec::new();
+        while at < self.end {
+            let wanted = usize::try_from(self.end - at).unwrap_or(usize::MAX).min(CHUNK);
+            chunk.resize(wanted, 0);
+            let got = self.file.read_at(&mut chunk, at)?;
+            if got == 0 {
+                break;
+            }
+            if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+                used = at + last as u64 + 1;
+            }
+            at += got as u64;
+        }
+        Ok(used)
     }
 }

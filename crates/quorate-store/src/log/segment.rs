@@ -1,45 +1,82 @@
 //! The format of segments and records.
 
+use std::io;
+
 use super::Sequence;
 
 pub(super) const SEGMENT_MAGIC: [u8; 4] = *b"QRLG";
-pub(super) const VERSION: u32 = 1;
-pub(super) const SEGMENT_HEADER: usize = 28;
-pub(super) const RECORD_HEADER: usize = 16;
+pub(super) const VERSION: u32 = 2;
+pub(super) const SEGMENT_HEADER: usize = 32;
+pub(super) const RECORD_HEADER: usize = 24;
+
+/// No log gets so far. What says so on disk is no number of ours, and sums with it cannot overflow.
+pub(super) const SEQUENCE_MAX: Sequence = 1 << 62;
+
+/// A record that stands further than this after what was synced does not say how far that was.
+const LAG_UNKNOWN: u32 = u32::MAX;
 
 /// What a segment's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) log_id: u64,
     pub(super) first: Sequence,
+    pub(super) salt: u32,
 }
 
 impl Header {
     pub(super) fn encode(self) -> [u8; SEGMENT_HEADER] {
         let mut bytes = [0; SEGMENT_HEADER];
-        bytes[..4].copy_from_slice(&SEGMENT_MAGIC);
-        bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.log_id.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first.to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes[..24]);
-        bytes[24..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.salt.to_le_bytes());
+        seal(&mut bytes, SEGMENT_MAGIC);
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; SEGMENT_HEADER] = bytes.first_chunk()?;
-        let intact = u32_at(bytes, 24) == crc32c::crc32c(&bytes[..24])
-            && bytes[..4] == SEGMENT_MAGIC
-            && u32_at(bytes, 4) == VERSION;
-        intact.then(|| Self { log_id: u64_at(bytes, 8), first: u64_at(bytes, 16) })
+    pub(super) fn decode(bytes: &[u8; SEGMENT_HEADER]) -> Option<Self> {
+        if !is_sealed(bytes, SEGMENT_MAGIC) {
+            return None;
+        }
+        let (log_id, first, salt) = (u64_at(bytes, 8), u64_at(bytes, 16), salt_of(bytes));
+        (1..=SEQUENCE_MAX).contains(&first).then_some(Self { log_id, first, salt })
     }
 }
 
-/// The version in an intact header of any version.
-pub(super) fn segment_version(bytes: &[u8]) -> Option<u32> {
-    let bytes: &[u8; SEGMENT_HEADER] = bytes.first_chunk()?;
-    let intact = bytes[..4] == SEGMENT_MAGIC && u32_at(bytes, 24) == crc32c::crc32c(&bytes[..24]);
-    intact.then(|| u32_at(bytes, 4))
+/// The salt in a header, which may be wrong when the header is not intact.
+pub(super) fn salt_of(bytes: &[u8; SEGMENT_HEADER]) -> u32 {
+    u32_at(bytes, 24)
+}
+
+/// A salt for a new log. It is random, so that nobody can write a value in which there are bytes
+/// that this log would take for a record of its own.
+pub(super) fn new_salt() -> io::Result<u32> {
+    getrandom::u32().map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Completes a header or slot with its magic bytes, version and checksum.
+pub(super) fn seal<const N: usize>(bytes: &mut [u8; N], magic: [u8; 4]) {
+    bytes[..4].copy_from_slice(&magic);
+    bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    let checksum = crc32c::crc32c(&bytes[..N - 4]);
+    bytes[N - 4..].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Whether a header or slot is intact and of this version.
+pub(super) fn is_sealed<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool {
+    bytes[..4] == magic
+        && u32_at(bytes, 4) == VERSION
+        && u32_at(bytes, N - 4) == crc32c::crc32c(&bytes[..N - 4])
+}
+
+/// Whether a header or slot was written by software with another format. Where that format has its
+/// checksum is unknown; so only a version that would make ours whole counts as a damaged one.
+pub(super) fn has_other_version<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool {
+    if bytes[..4] != magic || u32_at(bytes, 4) == VERSION {
+        return false;
+    }
+    let mut ours = *bytes;
+    ours[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    !is_sealed(&ours, magic)
 }
 
 pub(super) fn file_name(number: u64) -> String {
@@ -48,32 +85,76 @@ pub(super) fn file_name(number: u64) -> String {
 
 pub(super) fn number_of(file_name: &str) -> Option<u64> {
     let digits = file_name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
+    u64::from_str_radix(digits, 16).ok().filter(|number| *number <= SEQUENCE_MAX)
 }
 
-/// Appends a record to `out`; `payload` appends the payload.
+/// What the checksums of a segment's records begin with: they bind a record to its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seed(u32);
+
+impl Seed {
+    pub(super) fn new(log_id: u64, salt: u32) -> Self {
+        Self(crc32c::crc32c_append(crc32c::crc32c(&log_id.to_le_bytes()), &salt.to_le_bytes()))
+    }
+}
+
+/// Appends a record to `out`; `payload` appends the payload. Everything up to `synced` is durable.
 pub(super) fn encode_record(
     out: &mut Vec<u8>,
+    seed: Seed,
     sequence: Sequence,
+    synced: Sequence,
     payload: impl FnOnce(&mut Vec<u8>),
 ) {
     let start = out.len();
-    out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&sequence.to_le_bytes());
+    out.extend_from_slice(&[0; RECORD_HEADER]);
     payload(out);
     let length = u32::try_from(out.len() - start - RECORD_HEADER)
         .expect("invariant: effects stay below 4 GiB");
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    let checksum = record_checksum(&out[start..]);
-    out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
+    let lag = u32::try_from(sequence.saturating_sub(synced)).unwrap_or(LAG_UNKNOWN);
+    let (header, payload) = out[start..].split_at_mut(RECORD_HEADER);
+    header[..4].copy_from_slice(&length.to_le_bytes());
+    header[4..8].copy_from_slice(&lag.to_le_bytes());
+    header[8..16].copy_from_slice(&sequence.to_le_bytes());
+    let of_header = crc32c::crc32c_append(seed.0, &header[..16]);
+    let of_record = crc32c::crc32c_append(of_header, payload);
+    header[16..20].copy_from_slice(&of_header.to_le_bytes());
+    header[20..].copy_from_slice(&of_record.to_le_bytes());
+}
+
+/// What the header of a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordHeader {
+    pub(super) sequence: Sequence,
+    /// Everything up to here was durable when the record was made.
+    pub(super) synced: Sequence,
+    /// Length of the whole record.
+    pub(super) length: usize,
+    of_header: u32,
+    of_record: u32,
+}
+
+impl RecordHeader {
+    pub(super) fn decode(bytes: &[u8; RECORD_HEADER], seed: Seed) -> Option<Self> {
+        let of_header = u32_at(bytes, 16);
+        let (lag, sequence) = (u32_at(bytes, 4), u64_at(bytes, 8));
+        if !(1..=SEQUENCE_MAX).contains(&sequence)
+            || crc32c::crc32c_append(seed.0, &bytes[..16]) != of_header
+        {
+            return None;
+        }
+        let synced = if lag == LAG_UNKNOWN { 0 } else { sequence.saturating_sub(lag.into()) };
+        let length = RECORD_HEADER.saturating_add(u32_at(bytes, 0) as usize);
+        Some(Self { sequence, synced, length, of_header, of_record: u32_at(bytes, 20) })
+    }
 }
 
 /// What stands at the head of some bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
     /// A whole record.
-    Record { sequence: Sequence, payload: &'a [u8], length: usize },
-    /// A length of zero, or nothing: the segment ends here.
+    Record { header: RecordHeader, payload: &'a [u8] },
+    /// A header of zeros, or nothing: the segment ends here.
     End,
     /// The start of what may be a record of this many bytes.
     Partial(usize),
@@ -81,27 +162,26 @@ pub(super) enum Found<'a> {
     Damaged,
 }
 
-pub(super) fn read_record(bytes: &[u8]) -> Found<'_> {
-    let Some(header) = bytes.first_chunk::<RECORD_HEADER>() else {
+pub(super) fn read_record(bytes: &[u8], seed: Seed) -> Found<'_> {
+    let Some(first) = bytes.first_chunk::<RECORD_HEADER>() else {
         let blank = bytes.iter().all(|byte| *byte == 0);
         return if blank { Found::End } else { Found::Partial(RECORD_HEADER) };
     };
-    let length = u32_at(header, 0) as usize;
-    if length == 0 {
-        return if *header == [0; RECORD_HEADER] { Found::End } else { Found::Damaged };
+    // No record looks like this: its sequence is not zero.
+    if *first == [0; RECORD_HEADER] {
+        return Found::End;
     }
-    let whole = RECORD_HEADER + length;
-    let Some(record) = bytes.get(..whole) else {
-        return Found::Partial(whole);
+    let Some(header) = RecordHeader::decode(first, seed) else {
+        return Found::Damaged;
     };
-    if record_checksum(record) != u32_at(header, 4) {
+    let Some(record) = bytes.get(..header.length) else {
+        return Found::Partial(header.length);
+    };
+    let payload = &record[RECORD_HEADER..];
+    if crc32c::crc32c_append(header.of_header, payload) != header.of_record {
         return Found::Damaged;
     }
-    Found::Record { sequence: u64_at(header, 8), payload: &record[RECORD_HEADER..], length: whole }
-}
-
-fn record_checksum(record: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&record[..4]), &record[8..])
+    Found::Record { header, payload }
 }
 
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -116,30 +196,71 @@ pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
+    const SEED: Seed = Seed(0x1234_5678);
+
     #[test]
     fn golden_bytes() {
-        let header = Header { log_id: 1, first: 2 }.encode();
-        assert_eq!(header[..24], *b"QRLG\x01\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0");
+        let header = Header { log_id: 1, first: 2, salt: 3 }.encode();
+        assert_eq!(header[..28], *b"QRLG\x02\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x03\0\0\0");
+        // The checksums of this test were computed bit by bit elsewhere.
+        assert_eq!(u32_at(&header, 28), 0x7651_d182);
         let mut record = Vec::new();
-        encode_record(&mut record, 3, |out| out.extend_from_slice(b"123456789"));
-        assert_eq!(record[..4], [9, 0, 0, 0]);
-        assert_eq!(record[8..], *b"\x03\0\0\0\0\0\0\x00123456789");
-        // CRC-32C of 09000000 0300000000000000 "123456789", computed bit by bit elsewhere.
-        assert_eq!(u32_at(&record, 4), 0x13cd_6cd5);
+        let seed = Seed::new(1, 3);
+        encode_record(&mut record, seed, 7, 5, |out| out.extend_from_slice(b"123456789"));
+        assert_eq!(record[..16], *b"\x09\0\0\0\x02\0\0\0\x07\0\0\0\0\0\0\0");
+        assert_eq!(record[24..], *b"123456789");
+        assert_eq!(u32_at(&record, 16), 0xef4b_db27);
+        assert_eq!(u32_at(&record, 20), 0x0051_3d05);
     }
 
     #[test]
     fn cut_records_are_partial_and_flipped_ones_damaged() {
         let mut record = Vec::new();
-        encode_record(&mut record, 3, |out| out.extend_from_slice(b"payload"));
+        encode_record(&mut record, SEED, 3, 1, |out| out.extend_from_slice(b"payload"));
         for cut in 1..record.len() {
-            assert!(matches!(read_record(&record[..cut]), Found::Partial(_)), "cut at {cut}");
+            assert!(matches!(read_record(&record[..cut], SEED), Found::Partial(_)), "cut at {cut}");
         }
         for bit in 0..record.len() * 8 {
             let mut spoilt = record.clone();
             spoilt[bit / 8] ^= 1 << (bit % 8);
-            let found = read_record(&spoilt);
+            let found = read_record(&spoilt, SEED);
             assert!(!matches!(found, Found::Record { .. } | Found::End), "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_record_belongs_to_one_log() {
+        let mut record = Vec::new();
+        encode_record(&mut record, Seed::new(1, 3), 3, 1, |out| out.push(0));
+        assert!(matches!(read_record(&record, Seed::new(1, 3)), Found::Record { .. }));
+        assert_eq!(read_record(&record, Seed::new(1, 4)), Found::Damaged);
+        assert_eq!(read_record(&record, Seed::new(2, 3)), Found::Damaged);
+    }
+
+    #[test]
+    fn a_record_says_what_was_synced_before_it() {
+        for (sequence, synced, expected) in
+            [(7, 5, 5), (7, 0, 0), (1 << 40, (1 << 40) - 9, (1 << 40) - 9), (1 << 40, 1, 0)]
+        {
+            let mut record = Vec::new();
+            encode_record(&mut record, SEED, sequence, synced, |_| {});
+            let Found::Record { header, payload: b"" } = read_record(&record, SEED) else {
+                panic!("must be whole")
+            };
+            assert_eq!((header.sequence, header.synced), (sequence, expected));
+        }
+    }
+
+    #[test]
+    fn other_versions_are_told_from_damaged_ones() {
+        let header = Header { log_id: 1, first: 2, salt: 3 }.encode();
+        assert!(!has_other_version(&header, SEGMENT_MAGIC));
+        let mut flipped = header;
+        flipped[5] ^= 1;
+        assert!(!has_other_version(&flipped, SEGMENT_MAGIC));
+        let mut other = header;
+        other[4] = 3;
+        other[31] ^= 1;
+        assert!(has_other_version(&other, SEGMENT_MAGIC));
     }
 }

@@ -1,17 +1,13 @@
 //! Appending, writing, syncing and dropping: the life of a log while it is open.
 
-use std::{
-    collections::VecDeque,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use super::{
     Sequence,
     recovery::{self, Recovery},
-    segment::{Header, RECORD_HEADER, SEGMENT_HEADER, encode_record, file_name},
-    superblock::Superblock,
+    segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name, new_salt},
+    superblock::{self, Begin, Stored},
+    sync::{Shared, SyncJob},
 };
 use crate::disk::{Disk, DiskFile};
 
@@ -40,14 +36,25 @@ pub enum LogError {
     Failed(io::Error),
 }
 
+/// `None` when there is no space, which is no failure.
+pub(super) fn unless_full<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    match result {
+        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// An open log.
 #[derive(Debug)]
 pub struct SegmentLog {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
     options: LogOptions,
-    /// Older first; the last one is written to.
+    shared: Arc<Shared>,
+    seed: Seed,
+    /// Older first; the last one is written to. Those before the beginning only wait to be removed.
     pub(super) segments: VecDeque<Segment>,
+    /// Highest number that a segment of this log has or had.
+    newest: u64,
     /// Records of this turn, encoded.
     buffer: Vec<u8>,
     /// Sequence of the next record.
@@ -56,13 +63,12 @@ pub struct SegmentLog {
     written: Sequence,
     /// Everything up to here is durable.
     synced: Sequence,
-    /// Files with writes that were not synced yet, and whether their directory changed.
-    unsynced: Vec<Arc<dyn DiskFile>>,
-    directory_changed: bool,
-    superblock: Arc<dyn DiskFile>,
-    generation: u64,
-    /// Segments before this number go once everything up to the sequence is durable.
-    doomed: Option<(u64, Sequence)>,
+    /// Files with writes that are not known to be durable, older first.
+    unsynced: Vec<Unsynced>,
+    /// Files that came into the directory, counted.
+    directory_changes: u64,
+    /// What comes before is not needed, and goes once the superblock says so.
+    begin: Begin,
     bytes_since_checkpoint: u64,
     failed: bool,
 }
@@ -72,23 +78,33 @@ pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) first: Sequence,
     pub(super) file: Arc<dyn DiskFile>,
+    pub(super) seed: Seed,
     /// End of what is written.
     pub(super) end: u64,
     /// Space taken.
     pub(super) allocated: u64,
 }
 
+#[derive(Debug)]
+struct Unsynced {
+    segment: u64,
+    file: Arc<dyn DiskFile>,
+    /// The newest record in it.
+    last: Sequence,
+}
+
 /// A checkpoint in progress.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkpoint {
-    first_segment: u64,
+    begin: Begin,
 }
 
 impl SegmentLog {
     /// Opens the log in `directory`, handing every record that it holds to `each`, in order.
     ///
     /// A torn tail is cut off. Damage elsewhere is skipped and reported; what to do about it is the
-    /// caller's decision.
+    /// caller's decision. On a full disk the log opens, too, and takes writes when there is space
+    /// again.
     pub fn open(
         disk: Arc<dyn Disk>,
         directory: &Path,
@@ -96,64 +112,63 @@ impl SegmentLog {
         each: impl FnMut(Sequence, &[u8]),
     ) -> io::Result<(Self, Recovery)> {
         // Makes the directory, too.
-        disk.list(directory)?;
-        let superblock = Superblock::read(&*disk, directory)?;
-        if superblock.is_some_and(|block| block.log_id != options.log_id) {
+        let names = disk.list(directory)?;
+        let file = unless_full(disk.open(&directory.join(superblock::FILE_NAME)))?;
+        let stored = file.as_deref().map_or(Ok(Stored::Nothing), Stored::read)?;
+        if stored.superblock().is_some_and(|block| block.log_id != options.log_id) {
             return Err(io::Error::other(format!(
                 "the superblock in {} belongs to another log; was a data directory mixed up?",
                 directory.display()
             )));
         }
-        let (segments, recovery) =
-            recovery::recover(&*disk, directory, options.log_id, superblock, each)?;
-        let newest = segments.back().map_or(0, |segment| segment.number);
+        let found = recovery::recover(&*disk, directory, &names, options.log_id, stored, each)?;
+        let salt = found.salt.map_or_else(new_salt, Ok)?;
         // Never reuse a sequence that was once synced, even when its record is lost.
-        let last = recovery.last.max(superblock.map_or(0, |block| block.synced));
+        let last = found.recovery.last.max(found.proven);
+        let superblock = (file, stored.superblock());
         let mut log = Self {
-            superblock: Superblock::open(&*disk, directory)?,
-            disk,
-            directory: directory.to_owned(),
             options,
-            segments,
+            shared: Arc::new(Shared::new(disk, directory, options.log_id, salt, superblock)),
+            seed: Seed::new(options.log_id, salt),
+            unsynced: unsynced(&found.segments, found.proven, last),
+            begin: found.begin,
+            segments: found.segments,
+            newest: found.newest,
             buffer: Vec::new(),
             next: last + 1,
             written: last,
-            synced: 0,
-            unsynced: Vec::new(),
-            directory_changed: true,
-            generation: superblock.map_or(0, |block| block.generation),
-            doomed: None,
+            synced: found.proven,
+            directory_changes: 1,
             bytes_since_checkpoint: 0,
             failed: false,
         };
         log.bytes_since_checkpoint = log.bytes();
-        // What a process wrote before it was killed may not be durable yet.
-        log.unsynced = log.segments.iter().map(|segment| Arc::clone(&segment.file)).collect();
-        log.start_segment(newest + 1, 0)?;
-        Ok((log, recovery))
+        let recorded = stored.superblock().map_or(0, |block| block.synced);
+        if !found.leftovers.is_empty() && found.proven > recorded {
+            log.job(found.proven, true).run()?;
+        }
+        found.leftovers.discard(&*log.shared.disk, directory)?;
+        unless_full(log.start_segment(0))?;
+        Ok((log, found.recovery))
     }
 
     /// Makes sure that `bytes` more of payload can be written, in records of any number up to
     /// `bytes`/16. To be called before a change is made that the log must hold.
     pub fn reserve(&mut self, bytes: usize) -> Result<(), LogError> {
-        if self.failed {
-            return Err(LogError::Failed(io::Error::other("an earlier write or sync failed")));
-        }
-        let wanted = (2 * bytes + RECORD_HEADER) as u64;
-        let active = self.active();
-        if active.end + self.buffer.len() as u64 + wanted <= active.allocated {
+        self.check()?;
+        let wanted = (bytes + (bytes / 16 + 1) * RECORD_HEADER) as u64;
+        if self.has_room(self.buffer.len() as u64 + wanted) {
             return Ok(());
         }
         self.write()?;
-        let number = self.active().number + 1;
-        self.start_segment(number, wanted).map_err(LogError::Full)
+        self.start_segment(wanted).map_err(LogError::Full)
     }
 
     /// Appends a record to the turn's buffer; `payload` appends its payload.
     pub fn append(&mut self, payload: impl FnOnce(&mut Vec<u8>)) -> Sequence {
         let sequence = self.next;
         self.next += 1;
-        encode_record(&mut self.buffer, sequence, payload);
+        encode_record(&mut self.buffer, self.seed, sequence, self.synced, payload);
         sequence
     }
 
@@ -167,32 +182,38 @@ impl SegmentLog {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        if self.failed {
-            return Err(LogError::Failed(io::Error::other("an earlier write or sync failed")));
-        }
+        self.check()?;
         let length = self.buffer.len() as u64;
-        let active = self.active();
-        if active.end + length > active.allocated {
+        if !self.has_room(length) {
             // More was appended than was reserved. Nothing is written yet, so it may be tried again.
-            let number = active.number + 1;
-            self.start_segment_for_buffer(number, length).map_err(LogError::Full)?;
+            self.start_segment(length).map_err(LogError::Full)?;
         }
-        let active = self.active();
+        let active = self.segments.back_mut().expect("invariant: a segment has room");
         if let Err(error) = active.file.write_at(&self.buffer, active.end) {
             self.failed = true;
             return Err(LogError::Failed(error));
         }
-        let active = self.segments.back_mut().expect("invariant: one segment is open");
         active.end += length;
-        let file = &active.file;
-        if !self.unsynced.last().is_some_and(|last| Arc::ptr_eq(last, file)) {
-            self.unsynced.push(Arc::clone(file));
-        }
         self.written = self.next - 1;
+        match self.unsynced.last_mut().filter(|newest| newest.segment == active.number) {
+            Some(newest) => newest.last = self.written,
+            None => self.unsynced.push(Unsynced {
+                segment: active.number,
+                file: Arc::clone(&active.file),
+                last: self.written,
+            }),
+        }
         self.bytes_since_checkpoint += length;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT_MAX);
         Ok(())
+    }
+
+    /// Gives up the records that are not written yet.
+    pub(super) fn discard_unwritten(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_KEPT_MAX);
+        self.next = self.written + 1;
     }
 
     /// The newest record that is written.
@@ -208,26 +229,26 @@ impl SegmentLog {
     /// What must be done to make everything written durable; `None` when it is. With `record`, the
     /// superblock is brought up to date too, at the price of a second sync.
     pub fn sync_job(&mut self, record: bool) -> Option<SyncJob> {
+        let is_durable = self.unsynced.is_empty() && self.synced == self.written;
         // After a failed sync nothing that follows proves anything.
-        if self.failed || (self.unsynced.is_empty() && self.synced == self.written) {
+        if self.failed || (is_durable && !self.awaits_sync()) {
             return None;
         }
-        let superblock = record.then(|| {
-            self.generation += 1;
-            let block = Superblock {
-                log_id: self.options.log_id,
-                generation: self.generation,
-                synced: self.written,
-            };
-            (Arc::clone(&self.superblock), block)
-        });
-        Some(SyncJob {
-            files: std::mem::take(&mut self.unsynced),
-            directory: std::mem::take(&mut self.directory_changed)
-                .then(|| (Arc::clone(&self.disk), self.directory.clone())),
-            superblock,
-            up_to: self.written,
-        })
+        let file = |unsynced: &Unsynced| (unsynced.segment, Arc::clone(&unsynced.file));
+        let files = self.unsynced.iter().map(file).collect();
+        Some(SyncJob { files, ..self.job(self.written, record) })
+    }
+
+    /// A job without files.
+    fn job(&self, up_to: Sequence, record: bool) -> SyncJob {
+        SyncJob {
+            shared: Arc::clone(&self.shared),
+            files: Vec::new(),
+            directory_changes: self.directory_changes,
+            begin: self.begin,
+            up_to,
+            record,
+        }
     }
 
     /// Notes how a sync job ended. A failed sync is never tried again: what the operating system
@@ -236,7 +257,8 @@ impl SegmentLog {
         match result {
             Ok(up_to) => {
                 self.synced = self.synced.max(*up_to);
-                self.drop_doomed();
+                self.unsynced.retain(|unsynced| unsynced.last > *up_to);
+                self.remove_dropped();
             }
             Err(_) => self.failed = true,
         }
@@ -244,7 +266,7 @@ impl SegmentLog {
 
     /// Whether old segments wait for a sync before they can go.
     pub fn awaits_sync(&self) -> bool {
-        self.doomed.is_some()
+        self.segments.front().is_some_and(|oldest| oldest.number < self.begin.segment)
     }
 
     /// Whether a write or sync failed.
@@ -255,24 +277,24 @@ impl SegmentLog {
     /// Begins a checkpoint: the caller now appends the whole state, a part at a time, while other
     /// records go on, and then calls [`SegmentLog::finish_checkpoint`].
     pub fn begin_checkpoint(&mut self) -> Result<Checkpoint, LogError> {
+        self.check()?;
         self.write()?;
-        let number = self.active().number + 1;
-        self.start_segment(number, 0).map_err(LogError::Full)?;
+        self.start_segment(0).map_err(LogError::Full)?;
         self.bytes_since_checkpoint = 0;
-        Ok(Checkpoint { first_segment: number })
+        Ok(Checkpoint { begin: Begin { segment: self.newest, first: self.next } })
     }
 
     /// Ends a checkpoint: the segments before it are dropped as soon as it is durable.
     pub fn finish_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), LogError> {
         self.write()?;
-        self.doomed = Some((checkpoint.first_segment, self.written));
-        self.drop_doomed();
+        self.begin = self.begin.max(checkpoint.begin);
         Ok(())
     }
 
     /// Bytes of all segments that are in use.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.end).sum()
+        let used = self.segments.iter().filter(|segment| segment.number >= self.begin.segment);
+        used.map(|segment| segment.end).sum()
     }
 
     /// Bytes written since the last checkpoint began.
@@ -282,77 +304,67 @@ impl SegmentLog {
 
     /// Starts a new segment when the current one holds anything.
     pub(super) fn roll(&mut self) -> Result<(), LogError> {
+        self.check()?;
         self.write()?;
-        let active = self.active();
-        if active.end == SEGMENT_HEADER as u64 {
+        if self.segments.back().is_some_and(|active| active.end == SEGMENT_HEADER as u64) {
             return Ok(());
         }
-        let number = active.number + 1;
-        self.start_segment(number, 0).map_err(LogError::Full)
+        self.start_segment(0).map_err(LogError::Full)
     }
 
     /// Drops every segment whose records all come before `sequence`, except the current one.
     pub(super) fn drop_before(&mut self, sequence: Sequence) {
-        while self.segments.len() > 1 && self.segments[1].first <= sequence {
-            self.drop_first();
+        let later = self.segments.iter().skip(1).take_while(|segment| segment.first <= sequence);
+        if let Some(oldest) = later.last() {
+            let begin = Begin { segment: oldest.number, first: oldest.first };
+            self.begin = self.begin.max(begin);
         }
     }
 
-    fn drop_doomed(&mut self) {
-        let Some((first_kept, sequence)) = self.doomed else {
-            return;
-        };
-        if self.synced < sequence {
-            return;
+    /// Removes what the superblock does not count to the log any more.
+    fn remove_dropped(&mut self) {
+        let Some(begin) = self.shared.recorded_begin() else { return };
+        while self.segments.len() > 1
+            && let Some(segment) =
+                self.segments.pop_front_if(|oldest| oldest.number < begin.segment)
+        {
+            self.unsynced.retain(|unsynced| unsynced.segment != segment.number);
+            // One that stays is passed over at the next start, and removed then.
+            let path = self.shared.directory.join(file_name(segment.number));
+            let _ = self.shared.disk.remove(&path);
         }
-        self.doomed = None;
-        while self.segments.len() > 1 && self.segments[0].number < first_kept {
-            self.drop_first();
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        if self.failed {
+            return Err(LogError::Failed(io::Error::other("an earlier write or sync failed")));
         }
-    }
-
-    fn drop_first(&mut self) {
-        let Some(segment) = self.segments.pop_front() else {
-            return;
-        };
-        self.unsynced.retain(|file| !Arc::ptr_eq(file, &segment.file));
-        // A segment that cannot be removed is merged once more at the next start, which is
-        // harmless, and removed by the next checkpoint.
-        let _ = self.disk.remove(&self.directory.join(file_name(segment.number)));
-    }
-
-    fn active(&self) -> &Segment {
-        self.segments.back().expect("invariant: one segment is open")
-    }
-
-    /// Starts the next segment with room for `payload` bytes. Nothing changes on an error.
-    fn start_segment(&mut self, number: u64, payload: u64) -> io::Result<()> {
-        let segment = self.create_segment(number, self.next, payload)?;
-        self.retire_active();
-        self.segments.push_back(segment);
-        self.directory_changed = true;
         Ok(())
     }
 
-    fn start_segment_for_buffer(&mut self, number: u64, length: u64) -> io::Result<()> {
-        let segment = self.create_segment(number, self.written + 1, length)?;
-        self.retire_active();
-        self.segments.push_back(segment);
-        self.directory_changed = true;
-        Ok(())
+    fn has_room(&self, bytes: u64) -> bool {
+        self.segments.back().is_some_and(|active| active.end + bytes <= active.allocated)
     }
 
-    fn create_segment(&self, number: u64, first: Sequence, payload: u64) -> io::Result<Segment> {
-        let path = self.directory.join(file_name(number));
-        let allocated = self.options.segment_bytes.max(payload + SEGMENT_HEADER as u64);
-        let file = self.disk.open(&path)?;
-        let header = Header { log_id: self.options.log_id, first };
+    /// Starts the next segment, with room for `length` bytes. Nothing changes on an error.
+    fn start_segment(&mut self, length: u64) -> io::Result<()> {
+        let number = self.newest + 1;
+        let path = self.shared.directory.join(file_name(number));
+        let allocated = self.options.segment_bytes.max(length + SEGMENT_HEADER as u64);
+        let (log_id, salt, first) = (self.options.log_id, self.shared.salt, self.written + 1);
+        let header = Header { log_id, first, salt };
+        let file = self.shared.disk.open(&path)?;
         let made = file.allocate(allocated).and_then(|()| file.write_at(&header.encode(), 0));
         if let Err(error) = made {
-            let _ = self.disk.remove(&path);
+            let _ = self.shared.disk.remove(&path);
             return Err(error);
         }
-        Ok(Segment { number, first, file, end: SEGMENT_HEADER as u64, allocated })
+        self.retire_active();
+        let end = SEGMENT_HEADER as u64;
+        self.segments.push_back(Segment { number, first, file, seed: self.seed, end, allocated });
+        self.newest = number;
+        self.directory_changes += 1;
+        Ok(())
     }
 
     /// Gives back the space that the current segment did not need.
@@ -366,28 +378,17 @@ impl SegmentLog {
     }
 }
 
-/// Makes written records durable. May run on any thread; the log goes on meanwhile.
-#[derive(Debug)]
-pub struct SyncJob {
-    files: Vec<Arc<dyn DiskFile>>,
-    directory: Option<(Arc<dyn Disk>, PathBuf)>,
-    superblock: Option<(Arc<dyn DiskFile>, Superblock)>,
-    up_to: Sequence,
-}
-
-impl SyncJob {
-    /// Syncs, and returns up to where everything is durable now. The result belongs into
-    /// [`SegmentLog::sync_ended`].
-    pub fn run(self) -> io::Result<Sequence> {
-        for file in &self.files {
-            file.sync()?;
-        }
-        if let Some((disk, directory)) = &self.directory {
-            disk.sync_directory(directory)?;
-        }
-        if let Some((file, block)) = &self.superblock {
-            block.write(&**file)?;
-        }
-        Ok(self.up_to)
-    }
+/// The files of recovered segments with records that a process wrote, but perhaps never synced.
+fn unsynced(segments: &VecDeque<Segment>, proven: Sequence, last: Sequence) -> Vec<Unsynced> {
+    let ends = segments.iter().skip(1).map(|later| later.first - 1).chain([last]);
+    segments
+        .iter()
+        .zip(ends)
+        .filter(|(_, last)| *last > proven)
+        .map(|(segment, last)| Unsynced {
+            segment: segment.number,
+            file: Arc::clone(&segment.file),
+            last,
+        })
+        .collect()
 }

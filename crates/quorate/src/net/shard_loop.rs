@@ -375,7 +375,10 @@ impl ShardLoop {
 
     fn handle_mail(&mut self, now: Now, mail: Mail) {
         match mail {
-            Mail::Synced(result) => {
+            Mail::Synced { hints_for: Some(target), result } => {
+                self.shard.storage.hint_sync_ended(target, &result);
+            }
+            Mail::Synced { hints_for: None, result } => {
                 let sequence = self.shard.storage.sync_ended(&result);
                 self.shard.handle_durable(now, sequence);
             }
@@ -430,11 +433,13 @@ impl ShardLoop {
         }
         let second_passed = self.shard.take_second();
         if let Some(job) = self.shard.storage.due_sync(second_passed) {
-            let _ = self.syncer.send((job, Some(Arc::clone(&self.mailbox))));
+            let mailbox = Arc::clone(&self.mailbox);
+            let _ = self.syncer.send(SyncOrder { job, hints_for: None, mailbox });
         }
         if second_passed {
-            for job in self.shard.storage.hint_syncs() {
-                let _ = self.syncer.send((job, None));
+            for (target, job) in self.shard.storage.hint_syncs() {
+                let mailbox = Arc::clone(&self.mailbox);
+                let _ = self.syncer.send(SyncOrder { job, hints_for: Some(target), mailbox });
             }
         }
         for (shard, mail) in self.shard.outbox.iter_mut().enumerate() {

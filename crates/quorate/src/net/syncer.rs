@@ -9,13 +9,19 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+use quorate_proto::NodeIndex;
 use quorate_store::log::SyncJob;
 
 use super::mailbox::Mailbox;
 use crate::shard::Mail;
 
 /// A sync to run, and who hears of it.
-pub(crate) type SyncOrder = (SyncJob, Option<Arc<Mailbox<Mail>>>);
+pub(crate) struct SyncOrder {
+    pub(crate) job: SyncJob,
+    /// The target, when it is about hints.
+    pub(crate) hints_for: Option<NodeIndex>,
+    pub(crate) mailbox: Arc<Mailbox<Mail>>,
+}
 
 /// Starts the thread. It ends when every sender is gone.
 pub(crate) fn start() -> io::Result<(Sender<SyncOrder>, JoinHandle<()>)> {
@@ -25,13 +31,11 @@ pub(crate) fn start() -> io::Result<(Sender<SyncOrder>, JoinHandle<()>)> {
 }
 
 fn run(orders: &Receiver<SyncOrder>) {
-    while let Ok((job, mailbox)) = orders.recv() {
+    while let Ok(SyncOrder { job, hints_for, mailbox }) = orders.recv() {
         let result = job.run();
         if let Err(error) = &result {
             tracing::error!(%error, "a sync failed; what it covered may not be on disk");
         }
-        if let Some(mailbox) = mailbox {
-            mailbox.send(Mail::Synced(result));
-        }
+        mailbox.send(Mail::Synced { hints_for, result });
     }
 }

@@ -25,8 +25,8 @@ pub(crate) enum Mail {
     Topology { topology: Arc<Topology> },
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
-    /// A sync of your log has ended.
-    Synced(io::Result<Sequence>),
+    /// A sync of your log has ended, or one of your hints for another node.
+    Synced { hints_for: Option<NodeIndex>, result: io::Result<Sequence> },
     /// An accepted socket that belongs to you, with what was read from it already.
     Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
     /// A command of an in-process client.

@@ -380,7 +380,7 @@ impl Shard {
                 let reply = self.describe(question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
             }
-            Mail::Synced(_) | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {
+            Mail::Synced { .. } | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {
                 unreachable!("invariant: the event loop takes mail that is for it")
             }
         }
