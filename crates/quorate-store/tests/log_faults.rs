@@ -11,7 +11,7 @@ use std::{
 use proptest::prelude::*;
 use quorate_store::{
     disk::{Disk, DiskFile},
-    log::{HintLog, LogError, LogOptions, Recovery, SegmentLog, Sequence},
+    log::{HintLog, HintOptions, LogError, LogOptions, Recovery, SegmentLog, Sequence},
 };
 
 const DIRECTORY: &str = "/data/log";
@@ -993,7 +993,7 @@ proptest! {
         if restarted {
             let directory = Path::new(DIRECTORY);
             let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-            match HintLog::open(disk, directory, LOG_ID, 64 << 20) {
+            match HintLog::open(disk, directory, hint_options()) {
                 Ok(opened) => hints = opened,
                 Err(_) => return Ok(()),
             }
@@ -1032,7 +1032,7 @@ struct Opened {
 }
 
 fn try_open(disk: &FaultDisk, log_id: u64) -> io::Result<Opened> {
-    let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES as u64 };
+    let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES as u64, new_salt: 7 };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut records = Vec::new();
     let (log, recovery) =
@@ -1048,7 +1048,7 @@ fn open(disk: &FaultDisk) -> Opened {
 
 fn open_hints(disk: &FaultDisk) -> HintLog {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    HintLog::open(disk, Path::new(DIRECTORY), LOG_ID, 64 << 20).expect("opens")
+    HintLog::open(disk, Path::new(DIRECTORY), hint_options()).expect("opens")
 }
 
 fn payload(number: Sequence) -> [u8; PAYLOAD] {
@@ -1373,4 +1373,8 @@ impl DiskFile for FaultFile {
     fn length(&self) -> io::Result<u64> {
         Ok(self.disk.lock().inodes[self.number].now.len() as u64)
     }
+}
+
+fn hint_options() -> HintOptions {
+    HintOptions { log_id: LOG_ID, bytes_max: 64 << 20, new_salt: 7 }
 }

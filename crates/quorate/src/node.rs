@@ -11,7 +11,7 @@ use std::{
 
 use quorate_cluster::topology::Topology;
 use quorate_proto::Origin;
-use quorate_store::disk::Disk;
+use quorate_store::{disk::Disk, log::HintOptions};
 
 use crate::{config::Settings, limits, shard::Figures};
 
@@ -97,6 +97,17 @@ impl Node {
     /// Where a shard keeps its hints.
     pub(crate) fn hint_directory(&self, shard: u16) -> PathBuf {
         self.directory.join(format!("hints-{shard}"))
+    }
+
+    /// How a log of hints is kept, but for its identity.
+    pub(crate) fn hint_options(&self) -> HintOptions {
+        HintOptions { log_id: 0, bytes_max: self.sizes.hints_max, new_salt: self.new_salt() }
+    }
+
+    /// The salt of logs that are new.
+    pub(crate) fn new_salt(&self) -> u32 {
+        // Another part of the same secret than the one that hash tables use, which shows in nothing.
+        (self.table_seed >> 32) as u32
     }
 
     /// Publishes a shard's figures.

@@ -166,7 +166,7 @@ struct Connection {
 /// Who hears of the end of a sync.
 enum OnSynced {
     Log(usize),
-    Nobody,
+    Hints(usize, NodeIndex),
 }
 
 /// A running process.
@@ -433,10 +433,15 @@ impl Process {
     fn run_sync(&mut self, now: Now, number: u64) {
         let Some((job, on_synced)) = self.syncs.remove(&number) else { return };
         let result = job.run();
-        if let OnSynced::Log(shard) = on_synced {
-            let shard = &mut self.shards[shard];
-            let sequence = shard.storage.sync_ended(&result);
-            shard.handle_durable(now, sequence);
+        match on_synced {
+            OnSynced::Log(shard) => {
+                let shard = &mut self.shards[shard];
+                let sequence = shard.storage.sync_ended(&result);
+                shard.handle_durable(now, sequence);
+            }
+            OnSynced::Hints(shard, target) => {
+                self.shards[shard].storage.hint_sync_ended(target, &result);
+            }
         }
     }
 
@@ -454,8 +459,8 @@ impl Process {
                 self.order_sync(job, OnSynced::Log(index));
             }
             if second_passed {
-                for job in self.shards[index].storage.hint_syncs() {
-                    self.order_sync(job, OnSynced::Nobody);
+                for (target, job) in self.shards[index].storage.hint_syncs() {
+                    self.order_sync(job, OnSynced::Hints(index, target));
                 }
             }
             let shard = &mut self.shards[index];

@@ -18,7 +18,7 @@ use quorate_store::{
     Store, StoreOptions,
     digest::secret_of,
     disk::{Disk, SimulatedDisk},
-    log::{Damage, HintLog, LogOptions, SegmentLog},
+    log::{Damage, HintLog, HintOptions, LogOptions, SegmentLog},
 };
 
 use crate::{
@@ -162,9 +162,9 @@ fn open(
         .zip(0..)
         .map(|((store, log), shard)| {
             let disk = Arc::clone(&node.disk);
-            let (directory, bytes_max) = (node.hint_directory(shard), node.sizes.hints_max);
+            let (directory, options) = (node.hint_directory(shard), node.hint_options());
             let hints =
-                HintQueues::open(disk, directory, bytes_max, topology).map_err(StartError::Io)?;
+                HintQueues::open(disk, directory, options, topology).map_err(StartError::Io)?;
             Ok(Storage::new(Parts {
                 store,
                 log,
@@ -200,7 +200,7 @@ fn log_directory(node: &Node, generation: u64, shard: u16) -> PathBuf {
 
 fn log_options(node: &Node, identity: &Identity, shard: u16) -> LogOptions {
     let log_id = (identity.id().0 as u64) ^ u64::from(shard);
-    LogOptions { log_id, segment_bytes: node.sizes.segment }
+    LogOptions { log_id, segment_bytes: node.sizes.segment, new_salt: node.new_salt() }
 }
 
 fn open_logs(
@@ -347,7 +347,8 @@ fn move_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Res
 }
 
 fn move_queue(node: &Arc<Node>, from: &Path, to: &Path, id: u64) -> io::Result<()> {
-    let open = |path: &Path| HintLog::open(Arc::clone(&node.disk), path, id, node.sizes.hints_max);
+    let options = HintOptions { log_id: id, ..node.hint_options() };
+    let open = |path: &Path| HintLog::open(Arc::clone(&node.disk), path, options);
     let parent = from.parent().unwrap_or(from);
     if !node.disk.list_directories(parent)?.iter().any(|found| found == from) {
         return Ok(());

@@ -23,7 +23,7 @@ use quorate_proto::{
 use quorate_store::{
     MergeError, Request, Store,
     disk::Disk,
-    log::{Checkpoint, HintLog, LogError, SegmentLog, Sequence, SyncJob},
+    log::{Checkpoint, HintLog, HintOptions, LogError, SegmentLog, Sequence, SyncJob},
 };
 
 use crate::{config::SyncPolicy, limits};
@@ -75,8 +75,8 @@ struct Progress {
 pub(crate) struct HintQueues {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
-    /// Bytes kept for one target.
-    bytes_max: u64,
+    /// How each log is kept, but for its identity.
+    options: HintOptions,
     logs: Vec<Option<HintLog>>,
     /// Targets whose log could not take a hint: only a digest round settles what they lack.
     dirty: Vec<bool>,
@@ -350,13 +350,13 @@ impl HintQueues {
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         directory: PathBuf,
-        bytes_max: u64,
+        options: HintOptions,
         topology: &Topology,
     ) -> io::Result<Self> {
         let mut queues = Self {
             disk: Arc::clone(&disk),
             directory: directory.clone(),
-            bytes_max,
+            options,
             logs: (0..topology.len()).map(|_| None).collect(),
             dirty: vec![false; topology.len()],
         };
@@ -382,8 +382,9 @@ impl HintQueues {
 
     fn open_log(&mut self, topology: &Topology, target: NodeIndex) -> io::Result<()> {
         let path = self.path(topology, target);
-        let id = topology.member(target).id.0 as u64;
-        let log = HintLog::open(Arc::clone(&self.disk), &path, id, self.bytes_max)?;
+        let log_id = topology.member(target).id.0 as u64;
+        let options = HintOptions { log_id, ..self.options };
+        let log = HintLog::open(Arc::clone(&self.disk), &path, options)?;
         self.logs[target.index()] = Some(log);
         self.note_lost(target);
         Ok(())

@@ -15,6 +15,17 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 /// A full queue has at least so many segments, so that delivering frees space step by step.
 const SEGMENTS_MIN: u64 = 8;
 
+/// How a queue is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct HintOptions {
+    /// Identity of the log; segments of another log in its directory are refused.
+    pub log_id: u64,
+    /// Bytes that it may hold.
+    pub bytes_max: u64,
+    /// As in [`LogOptions`].
+    pub new_salt: u32,
+}
+
 /// A queue of effects that a target has not taken yet.
 #[derive(Debug)]
 pub struct HintLog {
@@ -45,14 +56,10 @@ pub struct HintsFull {
 impl HintLog {
     /// Opens the queue in `directory`. Hints delivered before a crash may be delivered again,
     /// which is harmless: they are merged.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        directory: &Path,
-        log_id: u64,
-        bytes_max: u64,
-    ) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: HintOptions) -> io::Result<Self> {
+        let HintOptions { log_id, bytes_max, new_salt } = options;
         let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN);
-        let options = LogOptions { log_id, segment_bytes };
+        let options = LogOptions { log_id, segment_bytes, new_salt };
         let mut first = None;
         let (log, recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
             first.get_or_insert(sequence);
@@ -200,11 +207,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    fn options(bytes_max: u64) -> HintOptions {
+        HintOptions { log_id: 1, bytes_max, new_salt: 7 }
+    }
     use crate::disk::SimulatedDisk;
 
     fn open(disk: &SimulatedDisk) -> HintLog {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        HintLog::open(disk, Path::new("/hints"), 1, 64 << 20).expect("opens")
+        HintLog::open(disk, Path::new("/hints"), options(64 << 20)).expect("opens")
     }
 
     fn fill(hints: &mut HintLog, numbers: std::ops::Range<u32>) {
@@ -273,7 +284,7 @@ mod tests {
     #[test]
     fn a_full_log_says_so() {
         let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
-        let mut hints = HintLog::open(disk, Path::new("/hints"), 1, 100).expect("opens");
+        let mut hints = HintLog::open(disk, Path::new("/hints"), options(100)).expect("opens");
         fill(&mut hints, 0..10);
         assert!(hints.append(|out| out.push(1)).is_err());
         assert_eq!(hints.pending(), 10);

@@ -45,7 +45,7 @@ mod superblock;
 mod sync;
 mod write;
 
-pub use hints::{HintLog, HintsFull};
+pub use hints::{HintLog, HintOptions, HintsFull};
 pub use recovery::{Damage, Recovery};
 pub use sync::SyncJob;
 pub use write::{Checkpoint, LogError, LogOptions, SegmentLog};

@@ -1,7 +1,5 @@
 //! The format of segments and records.
 
-use std::io;
-
 use super::Sequence;
 
 pub(super) const SEGMENT_MAGIC: [u8; 4] = *b"QRLG";
@@ -45,12 +43,6 @@ impl Header {
 /// The salt in a header, which may be wrong when the header is not intact.
 pub(super) fn salt_of(bytes: &[u8; SEGMENT_HEADER]) -> u32 {
     u32_at(bytes, 24)
-}
-
-/// A salt for a new log. It is random, so that nobody can write a value in which there are bytes
-/// that this log would take for a record of its own.
-pub(super) fn new_salt() -> io::Result<u32> {
-    getrandom::u32().map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Completes a header or slot with its magic bytes, version and checksum.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc};
 use super::{
     Sequence,
     recovery::{self, Recovery},
-    segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name, new_salt},
+    segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name},
     superblock::{self, Begin, Stored},
     sync::{Shared, SyncJob},
 };
@@ -21,6 +21,9 @@ pub struct LogOptions {
     pub log_id: u64,
     /// Bytes of a segment. A larger record gets a larger segment.
     pub segment_bytes: u64,
+    /// The salt of a log that has none yet. It should be hard to guess, so that nobody can write a
+    /// value in which there are bytes that pass for records of the log.
+    pub new_salt: u32,
 }
 
 /// Why nothing more can be written.
@@ -122,7 +125,7 @@ impl SegmentLog {
             )));
         }
         let found = recovery::recover(&*disk, directory, &names, options.log_id, stored, each)?;
-        let salt = found.salt.map_or_else(new_salt, Ok)?;
+        let salt = found.salt.unwrap_or(options.new_salt);
         // Never reuse a sequence that was once synced, even when its record is lost.
         let last = found.recovery.last.max(found.proven);
         let superblock = (file, stored.superblock());

@@ -412,7 +412,7 @@ impl Shard {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
-            self.node.sizes.hints_max,
+            self.node.hint_options(),
             &topology,
         );
         match hints {
