@@ -31,6 +31,9 @@ pub trait Hints {
     fn pending(&self, target: NodeIndex) -> u64;
     /// The next ones that were not handed out yet, about this many bytes of them.
     fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint>;
+    /// How often the queue was opened. What was read from it before the last time may be handed out
+    /// once more.
+    fn openings(&self, target: NodeIndex) -> u32;
     /// Hands out again whatever is not acknowledged.
     fn rewind(&mut self, target: NodeIndex);
     /// The target has everything up to this one.
@@ -48,6 +51,8 @@ pub struct Handoff {
 
 #[derive(Debug, Default)]
 struct Target {
+    /// How often the queue was open when it was read last.
+    openings: u32,
     alive: bool,
     /// Sent and not acknowledged, oldest first.
     in_flight: VecDeque<InFlight>,
@@ -97,6 +102,12 @@ impl Handoff {
             }
             // The pause is over; leaving it set would ask for a poll in the past for ever.
             target.not_before = None;
+            let openings = hints.openings(NodeIndex(index as u16));
+            if openings != target.openings {
+                // What is under way was read from a queue that is not open any more.
+                target.openings = openings;
+                target.rewind(hints, NodeIndex(index as u16));
+            }
             if target.bytes >= HANDOFF_BYTES_MAX {
                 continue;
             }
@@ -178,6 +189,7 @@ mod tests {
         hints: Vec<u64>,
         read: usize,
         acknowledged: u64,
+        openings: u32,
     }
 
     impl Hints for Queue {
@@ -195,6 +207,9 @@ mod tests {
                 .collect();
             self.read += hints.len();
             hints
+        }
+        fn openings(&self, _: NodeIndex) -> u32 {
+            self.openings
         }
         fn rewind(&mut self, _: NodeIndex) {
             self.read = self.acknowledged as usize;
@@ -243,6 +258,23 @@ mod tests {
         assert_eq!(queue.acknowledged, 0);
         for (_, correlation, _) in again {
             handoff.handle_response(later, &mut queue, PEER, correlation, &Message::Ack);
+        }
+        assert_eq!(queue.acknowledged, 2);
+    }
+
+    #[test]
+    fn a_queue_that_was_opened_again_starts_over() {
+        let (mut handoff, mut queue) = start();
+        let now = Instant::ZERO;
+        let sent = handoff.poll(now, &mut queue);
+        // It failed, and is read from its beginning again.
+        (queue.read, queue.openings) = (0, 1);
+        let again = handoff.poll(now, &mut queue);
+        assert_eq!(again.len(), 2);
+        handoff.handle_response(now, &mut queue, PEER, sent[0].1, &Message::Ack);
+        assert_eq!(queue.acknowledged, 0);
+        for (_, correlation, _) in again {
+            handoff.handle_response(now, &mut queue, PEER, correlation, &Message::Ack);
         }
         assert_eq!(queue.acknowledged, 2);
     }

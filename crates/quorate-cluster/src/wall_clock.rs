@@ -3,8 +3,9 @@
 //! The clock of a machine may jump: somebody sets it, a virtual machine is moved, time is lost in a
 //! sleep. A stamp from a clock that is hours ahead would beat every later write, so a jump is not
 //! believed by itself. The clock shown here runs with the monotonic one and follows the machine's
-//! at a bounded pace. A jump beyond the bound is followed only when more peers confirm it than
-//! contradict it, or when there are no peers.
+//! at a bounded pace. A jump beyond the bound is followed only when the machines of more peers confirm
+//! it than confirm the shown clock, or when there are no peers. What peers tell is what their machines
+//! show, so that nodes that have doubted each other agree again once all machines are set right.
 //!
 //! Guaranteed: between two calls the shown clock moves by the monotonic time between them, a
 //! twentieth more or less, unless the peers confirm a jump. [`WallClock::is_in_doubt`] tells when
@@ -23,7 +24,7 @@ use crate::{
 /// The shown clock gains or loses at most one part in this many.
 const SLEW: i64 = 20;
 
-/// What is known of a peer's clock.
+/// What is known of the clock of a peer's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerClock {
     /// How far it is ahead of the shown clock, about, in milliseconds.

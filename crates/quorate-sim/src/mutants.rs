@@ -42,7 +42,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ArrivalOrder, "base", 100, &["equal", "stale", "backwards", "convergence"]),
     trap(Mutant::MarksForgotten, "deletes", 200, &["resurrection", "convergence"]),
     trap(Mutant::SyncSkipped, "power", 400, &["lost", "stale"]),
-    trap(Mutant::IncarnationReused, "counters", 800, &["lost", "stale", "equal"]),
+    trap(Mutant::IncarnationReused, "counters", 800, &["lost", "stale", "backwards"]),
     trap(Mutant::ReadAlone, "quorum", 100, &["stale"]),
     trap(Mutant::RepairSkipped, "hot", 800, &["backwards", "stale", "linearizable"]),
     trap(Mutant::WriteBlind, "deletes", 200, &["resurrection"]),

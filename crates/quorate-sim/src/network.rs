@@ -13,6 +13,9 @@ use crate::{history::Time, random::Stream, scenario::Scenario};
 /// How long TCP waits before it sends a lost packet again.
 const RETRANSMISSION: Time = 200_000;
 
+/// The longest of its waits, each twice the one before. Longer than any node's patience with a link.
+const RETRANSMISSION_MAX: Time = 1_600_000;
+
 /// Who is at one side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
@@ -313,7 +316,7 @@ impl Network {
         let span = (most - least) / if self.random.percent(80) { 4 } else { 1 };
         let mut delay = link.extra_us + self.random.between(least, least + span);
         let mut wait = RETRANSMISSION;
-        while self.random.percent(link.lossy_percent) {
+        while wait <= RETRANSMISSION_MAX && self.random.percent(link.lossy_percent) {
             delay += wait;
             wait *= 2;
         }

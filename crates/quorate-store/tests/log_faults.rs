@@ -167,8 +167,8 @@ fn a_later_format_is_refused_and_left_alone() {
     append(&mut open(&disk).log, 1..=3);
     disk.edit(&segment(1), |bytes| {
         bytes[4..8].copy_from_slice(&3_u32.to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes[..24]);
-        bytes[24..28].copy_from_slice(&checksum.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes[..28]);
+        bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
     });
     let before = disk.contents(&segment(1));
     let refused = try_open(&disk, LOG_ID).is_err();
@@ -180,7 +180,7 @@ fn a_later_format_is_refused_and_left_alone() {
 fn a_value_that_looks_like_a_record_is_never_one() {
     // A client may store anything, also a copy of a log.
     let other = FaultDisk::default();
-    let mut log = open(&other).log;
+    let mut log = open_salted(&other, 8).log;
     append(&mut log, 1..=2);
     log.append(|out| out.extend_from_slice(b"forged"));
     log.write().expect("writes");
@@ -1032,7 +1032,15 @@ struct Opened {
 }
 
 fn try_open(disk: &FaultDisk, log_id: u64) -> io::Result<Opened> {
-    let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES as u64, new_salt: 7 };
+    open_with(disk, log_id, 7)
+}
+
+fn open_salted(disk: &FaultDisk, salt: u32) -> Opened {
+    open_with(disk, LOG_ID, salt).expect("opens")
+}
+
+fn open_with(disk: &FaultDisk, log_id: u64, new_salt: u32) -> io::Result<Opened> {
+    let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES as u64, new_salt };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut records = Vec::new();
     let (log, recovery) =

@@ -78,6 +78,8 @@ pub(crate) struct HintQueues {
     /// How each log is kept, but for its identity.
     options: HintOptions,
     logs: Vec<Option<HintLog>>,
+    /// How often each was opened.
+    openings: Vec<u32>,
     /// Targets whose log could not take a hint: only a digest round settles what they lack.
     dirty: Vec<bool>,
 }
@@ -358,6 +360,7 @@ impl HintQueues {
             directory: directory.clone(),
             options,
             logs: (0..topology.len()).map(|_| None).collect(),
+            openings: vec![0; topology.len()],
             dirty: vec![false; topology.len()],
         };
         if topology.len() == 1 {
@@ -386,6 +389,7 @@ impl HintQueues {
         let options = HintOptions { log_id, ..self.options };
         let log = HintLog::open(Arc::clone(&self.disk), &path, options)?;
         self.logs[target.index()] = Some(log);
+        self.openings[target.index()] += 1;
         self.note_lost(target);
         Ok(())
     }
@@ -527,6 +531,10 @@ impl Hints for Storage {
                 Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
             })
             .collect()
+    }
+
+    fn openings(&self, target: NodeIndex) -> u32 {
+        self.hints.openings[target.index()]
     }
 
     fn rewind(&mut self, target: NodeIndex) {

@@ -13,6 +13,10 @@ fn encoded(text: &str) -> Bytes {
     reply.into()
 }
 
+/// Why a node answers no read by itself.
+pub(super) const INCOMPLETE: &str =
+    "this node has lost data and is being filled again, and no other replica can be asked";
+
 /// Why a node executes no write.
 pub(super) const CLOCK_IN_DOUBT: &str =
     "the clock of this node is not confirmed by the other nodes, so it must not date a write";

@@ -115,6 +115,9 @@ impl Coordinator {
             Some(next) => self.send_forward(now, index, next),
             // Only a read at ONE is forwarded by a replica: it has not caught up, but is all there
             // is.
+            None if operation.own_bit() != 0 && self.incomplete => {
+                self.finish(now, replica, index, errors::unavailable(errors::INCOMPLETE));
+            }
             None if operation.own_bit() != 0 => {
                 let reply = replica.read(operation.slot, &operation.command, operation.resp3);
                 self.answer(now, replica, index, reply);

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use quorate_proto::{Level, NodeIndex, Slot, message::Message, mutant::Mutant};
 
 use super::{
-    Coordinator, Durability, Replica, Request, Requester,
+    Coordinator, Durability, Replica, Request, Requester, errors,
     operation::{Operation, Phase},
 };
 use crate::time::Instant;
@@ -46,6 +46,9 @@ impl Coordinator {
         if !holds {
             let error = self.too_few(slot, level, 0);
             return self.reply(requester, error);
+        }
+        if requirement.answers == 1 && self.incomplete {
+            return self.reply(requester, errors::unavailable(errors::INCOMPLETE));
         }
         if requirement.answers == 1 {
             let reply = replica.read(slot, &request.command, request.resp3);

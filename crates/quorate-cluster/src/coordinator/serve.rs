@@ -5,6 +5,7 @@ use core::time::Duration;
 use quorate_proto::{
     command,
     message::{Cause, Forward, Message},
+    mutant::Mutant,
     resp::Command,
 };
 
@@ -31,6 +32,9 @@ impl Coordinator {
         }
         match message {
             Message::Replicate { slot, effect } => match replica.merge(slot, &effect) {
+                Ok(_) if Mutant::AckBeforeDurable.is_planted() => {
+                    self.respond(link, correlation, Message::Ack);
+                }
                 Ok(Durability::Now) => self.respond(link, correlation, Message::Ack),
                 Ok(Durability::At(sequence)) => {
                     let action = OnDurable::Respond { link, correlation, message: Message::Ack };

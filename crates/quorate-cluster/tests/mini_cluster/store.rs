@@ -248,6 +248,10 @@ impl Hints for Store {
         batch
     }
 
+    fn openings(&self, _: NodeIndex) -> u32 {
+        0
+    }
+
     fn rewind(&mut self, target: NodeIndex) {
         self.queues[target.index()].read = 0;
     }

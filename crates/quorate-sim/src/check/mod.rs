@@ -76,8 +76,9 @@ impl Terms {
             return false;
         }
         let kept = !(self.excused.writes_at_one && write.write_level == Level::One);
-        read.last && kept
-            || !self.excused.stale_reads
+        kept && read.last
+            || kept
+                && !self.excused.stale_reads
                 && self.meet((write, write.write_level), (read, read.read_level))
     }
 

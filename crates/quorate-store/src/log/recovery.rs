@@ -360,6 +360,10 @@ impl<F: FnMut(Sequence, &[u8])> Reader<F> {
             self.expected = first;
         }
         if !entry.is_intact && entry.first == Some(self.expected) {
+            // Records that were never durable may have outlived the header before them.
+            if self.is_torn(entries, HEADER_END)? {
+                return Ok(End::Torn(HEADER_END));
+            }
             self.note_damage(entry, 0, Some(self.expected));
         }
         let mut window = entry.window(HEADER_END);

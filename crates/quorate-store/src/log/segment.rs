@@ -60,15 +60,13 @@ pub(super) fn is_sealed<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool
         && u32_at(bytes, N - 4) == crc32c::crc32c(&bytes[..N - 4])
 }
 
-/// Whether a header or slot was written by software with another format. Where that format has its
-/// checksum is unknown; so only a version that would make ours whole counts as a damaged one.
+/// Whether a header or slot was written by software with another format. Every format ends its
+/// headers with a checksum of what is before it, at the same place; without a right one this may as
+/// well be ours, torn or rotten.
 pub(super) fn has_other_version<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool {
-    if bytes[..4] != magic || u32_at(bytes, 4) == VERSION {
-        return false;
-    }
-    let mut ours = *bytes;
-    ours[4..8].copy_from_slice(&VERSION.to_le_bytes());
-    !is_sealed(&ours, magic)
+    bytes[..4] == magic
+        && u32_at(bytes, 4) != VERSION
+        && u32_at(bytes, N - 4) == crc32c::crc32c(&bytes[..N - 4])
 }
 
 pub(super) fn file_name(number: u64) -> String {
@@ -250,9 +248,13 @@ mod tests {
         let mut flipped = header;
         flipped[5] ^= 1;
         assert!(!has_other_version(&flipped, SEGMENT_MAGIC));
+        let mut torn = header;
+        torn[5..].fill(0);
+        assert!(!has_other_version(&torn, SEGMENT_MAGIC));
         let mut other = header;
         other[4] = 3;
-        other[31] ^= 1;
+        let checksum = crc32c::crc32c(&other[..SEGMENT_HEADER - 4]);
+        other[SEGMENT_HEADER - 4..].copy_from_slice(&checksum.to_le_bytes());
         assert!(has_other_version(&other, SEGMENT_MAGIC));
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct Shard {
     sync: Sync,
     peers: peers::Peers,
     clock: WallClock,
+    /// What the machine's clock shows, in milliseconds since the Unix epoch.
+    machine_ms: u64,
     pub(crate) sessions: Slab<Session>,
     /// Connections with bytes to send, or to be closed.
     pub(crate) dirty_sessions: Vec<usize>,
@@ -131,6 +133,7 @@ impl Shard {
             handoff: Handoff::new(topology.len()),
             sync: new_sync(&topology, id),
             peers: peers::Peers::new(now.monotonic, &topology, history),
+            machine_ms: now.wall_ms,
             clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
             node,
             storage,
@@ -158,6 +161,7 @@ impl Shard {
     pub(crate) fn begin_turn(&mut self, now: Now) -> Now {
         let alone = self.topology().len() == 1;
         let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
+        self.machine_ms = now.wall_ms;
         let (wall, jumped) = self.clock.read(monotonic, wall, alone, self.peers.clocks());
         if let Some(ms) = jumped {
             tracing::warn!(ms, "the clock has jumped");

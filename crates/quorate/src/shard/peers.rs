@@ -1,6 +1,6 @@
 //! The other nodes, as one shard sees them: links, heartbeats, what comes and what goes.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use quorate_cluster::{
@@ -17,7 +17,6 @@ use quorate_proto::{
     frame::{self, Frame},
     message::{Heartbeat, Hello, Message},
 };
-use slab::Slab;
 
 use super::{Mail, Now, Shard};
 use crate::limits;
@@ -51,7 +50,10 @@ pub(super) struct Peers {
     outgoing: Vec<Option<PeerLink>>,
     /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
     opening: Vec<(LinkId, NodeIndex)>,
-    incoming: Slab<Incoming>,
+    /// By number, which no other link has or had: what is still to be answered when a link closes
+    /// must not be taken for an answer on the next one.
+    incoming: BTreeMap<u64, Incoming>,
+    next_incoming: u64,
 }
 
 /// An outgoing link that stands.
@@ -91,7 +93,8 @@ impl Peers {
             dialer: Dialer::new(topology.member(me).id.0 as u64),
             outgoing: Vec::new(),
             opening: Vec::new(),
-            incoming: Slab::new(),
+            incoming: BTreeMap::new(),
+            next_incoming: 0,
         };
         peers.aim(now, topology);
         peers.outgoing.resize_with(members, || None);
@@ -108,8 +111,13 @@ impl Peers {
         for (link, _) in self.opening.drain(..) {
             dialer.hang_up(now, link);
         }
-        let incoming = mem::take(&mut self.incoming);
-        *self = Self { dialer, incoming, ..Self::new(now, topology, History::default()) };
+        let (incoming, next_incoming) = (mem::take(&mut self.incoming), self.next_incoming);
+        *self = Self {
+            dialer,
+            incoming,
+            next_incoming,
+            ..Self::new(now, topology, History::default())
+        };
         self.dialer.retain_members(|id| topology.index_of(id).is_some());
         self.aim(now, topology);
     }
@@ -146,7 +154,7 @@ impl Peers {
         correlation: u64,
         message: &Message,
     ) {
-        if let Some(incoming) = self.incoming.get_mut(incoming_key(link)) {
+        if let Some(incoming) = self.incoming.get_mut(&incoming_number(link)) {
             frame::encode(&mut incoming.output, epoch, correlation, message);
         }
     }
@@ -170,8 +178,8 @@ impl Peers {
     }
 }
 
-fn incoming_key(link: LinkId) -> usize {
-    (link.0 & ((1 << SHARD_SHIFT) - 1)) as usize
+fn incoming_number(link: LinkId) -> u64 {
+    link.0 & ((1 << SHARD_SHIFT) - 1)
 }
 
 /// Why a link must be closed.
@@ -315,13 +323,15 @@ impl Shard {
     /// An incoming link was accepted.
     pub(crate) fn accept_link(&mut self) -> LinkId {
         let incoming = Incoming { from: None, output: Vec::new(), closing: false };
-        let key = self.peers.incoming.insert(incoming);
-        LinkId(u64::from(self.id) << SHARD_SHIFT | key as u64)
+        let number = self.peers.next_incoming;
+        self.peers.next_incoming += 1;
+        self.peers.incoming.insert(number, incoming);
+        LinkId(u64::from(self.id) << SHARD_SHIFT | number)
     }
 
     /// An incoming link is closed.
     pub(crate) fn incoming_closed(&mut self, link: LinkId) {
-        self.peers.incoming.try_remove(incoming_key(link));
+        self.peers.incoming.remove(&incoming_number(link));
     }
 
     /// Bytes came on an incoming link: requests.
@@ -339,17 +349,18 @@ impl Shard {
     }
 
     fn take_request(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
-        let key = incoming_key(link);
+        let number = incoming_number(link);
         let Frame { epoch, correlation, message } = frame;
-        let Some(id) = self.peers.incoming[key].from else {
+        let known = self.peers.incoming.get(&number).and_then(|incoming| incoming.from);
+        let Some(id) = known else {
             let Message::Hello(hello) = message else { return Err(LinkError::Stranger) };
-            self.take_hello(key, correlation, &hello);
+            self.take_hello(number, correlation, &hello);
             return Ok(());
         };
         let from = self.topology().index_of(id).ok_or(LinkError::Stranger)?;
         match message {
             Message::Heartbeat(_) => {
-                let beat = self.heartbeat(now, from);
+                let beat = self.heartbeat(from);
                 self.respond(link, correlation, Message::HeartbeatReply(beat));
             }
             message => {
@@ -365,10 +376,10 @@ impl Shard {
         Ok(())
     }
 
-    fn take_hello(&mut self, key: usize, correlation: u64, hello: &Hello) {
+    fn take_hello(&mut self, number: u64, correlation: u64, hello: &Hello) {
         let topology = Arc::clone(self.topology());
         let verdict = check_data_link(&self.node.settings.cluster, &topology, hello);
-        let incoming = &mut self.peers.incoming[key];
+        let Some(incoming) = self.peers.incoming.get_mut(&number) else { return };
         let answer = match verdict {
             Ok(()) => {
                 incoming.from = Some(hello.member.id);
@@ -404,14 +415,14 @@ impl Shard {
         coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);
     }
 
-    fn heartbeat(&self, now: Now, to: NodeIndex) -> Heartbeat {
+    fn heartbeat(&self, to: NodeIndex) -> Heartbeat {
         use quorate_cluster::handoff::Hints as _;
         let dirty = u64::from(self.storage.is_dirty(to));
         Heartbeat {
             epoch: self.topology().epoch(),
             ready: self.peers.is_ready(),
             hints_pending: self.storage.pending(to) + dirty,
-            wall_ms: now.wall_ms,
+            wall_ms: self.machine_ms,
         }
     }
 
@@ -421,7 +432,7 @@ impl Shard {
         while let Some(output) = self.peers.liveness.poll_output() {
             match output {
                 Output::SendHeartbeat(peer) => {
-                    let beat = Message::Heartbeat(self.heartbeat(now, peer));
+                    let beat = Message::Heartbeat(self.heartbeat(peer));
                     self.send(peer, Machine::Link, 0, &beat);
                 }
                 Output::Up(peer) => {
@@ -505,7 +516,7 @@ impl Shard {
 
     /// Takes the bytes to send on an incoming link, and whether it closes after them.
     pub(crate) fn incoming_output(&mut self, link: LinkId) -> (Vec<u8>, bool) {
-        match self.peers.incoming.get_mut(incoming_key(link)) {
+        match self.peers.incoming.get_mut(&incoming_number(link)) {
             Some(incoming) => (mem::take(&mut incoming.output), incoming.closing),
             None => (Vec::new(), true),
         }
@@ -515,7 +526,7 @@ impl Shard {
     pub(crate) fn incoming_with_output(&self) -> Vec<LinkId> {
         let shard = u64::from(self.id) << SHARD_SHIFT;
         let waiting = self.peers.incoming.iter().filter(|(_, link)| !link.output.is_empty());
-        waiting.map(|(key, _)| LinkId(shard | key as u64)).collect()
+        waiting.map(|(number, _)| LinkId(shard | number)).collect()
     }
 
     pub(crate) fn check_clogged(bytes: usize) -> Result<(), LinkError> {
