@@ -1,0 +1,110 @@
+//! `quorate entropy send`
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use quorate::entropy::{BoxedStreamingSource, EntropySender, FileSource, ReaderSource};
+
+use super::{Channel, Spoken, amount, progress::Progress};
+
+const EXAMPLES: &str = "Examples:
+  quorate entropy send --peer 10.0.0.7:8105 --key-file k --iv-file v --from-store
+  quorate entropy send --peer 10.0.0.7:8105 --key-file k --iv-file v --file dump.resp
+  pg_dump db | quorate entropy send --peer 10.0.0.7:8105 --key-file k --iv-file v -";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where the receiver listens
+    #[arg(long, value_name = "HOST:PORT")]
+    peer: String,
+    #[command(flatten)]
+    channel: Channel,
+    #[command(flatten)]
+    from: From,
+    /// What to speak
+    #[arg(long, value_enum, default_value = "v2", value_name = "PROTOCOL")]
+    protocol: Spoken,
+    /// Do not encrypt; only with --protocol classic
+    #[arg(long)]
+    plain: bool,
+    /// Length of the classic protocol's snapshot header
+    #[arg(long, value_name = "BYTES", default_value_t = quorate::entropy::DEFAULT_HEADER_SIZE)]
+    header_size: usize,
+    /// Client address of the node that --from-store reads
+    #[arg(long, value_name = "HOST:PORT", default_value = super::DEFAULT_NODE)]
+    node: String,
+    /// Begin a new connection after this many bytes; only with --protocol classic
+    #[arg(long, value_name = "BYTES", hide = true)]
+    part_size: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct From {
+    /// Send what a running node holds
+    #[arg(long)]
+    from_store: bool,
+    /// Send a file
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// `-`: send standard input
+    #[arg(value_name = "-", value_parser = ["-"])]
+    stdin: Option<String>,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let mut config = arguments.channel.config(arguments.protocol, arguments.plain);
+    config.peer_endpoint = arguments.peer.clone();
+    config.header_size = arguments.header_size;
+    let (source, total) = source(&arguments)?;
+    let mut sender = EntropySender::streaming(config, source)?;
+    if let Some(bytes) = arguments.part_size {
+        sender = sender.part_size(bytes);
+    }
+    let start = Instant::now();
+    let progress = Progress::start("sent", sender.meter(), total);
+    let outcome = sender.run();
+    drop(progress);
+    let sent = outcome.with_context(|| format!("nothing was sent to {}", arguments.peer))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let parts = match sent.connections {
+        1 => String::new(),
+        parts => format!(" in {parts} connections"),
+    };
+    eprintln!(
+        "sent {} bytes ({}) to {}{parts} in {seconds:.2} s; {}",
+        sent.bytes,
+        amount(sent.bytes),
+        arguments.peer,
+        if sent.acknowledged {
+            "the receiver has applied them"
+        } else {
+            "the classic protocol does not tell whether they were applied"
+        }
+    );
+    Ok(())
+}
+
+/// The source, and its length when that is known.
+fn source(arguments: &Arguments) -> Result<(BoxedStreamingSource, Option<u64>)> {
+    if arguments.from.from_store {
+        anyhow::bail!("from-store: not there yet");
+    }
+    if let Some(path) = &arguments.from.file {
+        let length = std::fs::metadata(path).ok().map(|about| about.len());
+        return Ok((Arc::new(FileSource::new(path)), length));
+    }
+    // A file given as standard input has a length, a pipe has none.
+    let stdin = Path::new("/dev/stdin");
+    match File::open(stdin).and_then(|file| file.metadata()) {
+        Ok(about) if about.is_file() => Ok((Arc::new(FileSource::new(stdin)), Some(about.len()))),
+        _ => Ok((Arc::new(ReaderSource::new(std::io::stdin(), None)), None)),
+    }
+}

@@ -1,0 +1,147 @@
+//! The classic protocol over a connection, for snapshots of any size in constant memory.
+
+use std::io::{BufReader, Read as _, Write as _};
+
+use super::{
+    EntropyConfig, EntropyError, EntropyMaterial, EntropyResult,
+    channel::Channel,
+    cipher::{ClassicCipher, LANES_MAX, padded},
+    error::{protocol, reading, source},
+    meter::Meter,
+    sink::StreamingSink,
+    source::read_full,
+    wire::{NegotiationHeader, SnapshotHeader},
+};
+
+/// Bytes of a chunk's length.
+const LENGTH: usize = 4;
+
+/// Chunks are prepared together up to about this much.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// What the receiver reads at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// Sends one snapshot of exactly `total` bytes.
+pub(super) fn send(
+    channel: &mut Channel,
+    config: &EntropyConfig,
+    material: &EntropyMaterial,
+    reader: &mut dyn std::io::Read,
+    total: u32,
+    meter: &Meter,
+) -> EntropyResult<()> {
+    let negotiation = NegotiationHeader::new(config.buffer_size, config.header_size)?;
+    let snapshot = SnapshotHeader { total_len: total, encrypt: config.encrypt };
+    channel.stage("room in the connection", config.patience.idle)?;
+    channel.write_all(&negotiation.to_wire())?;
+    channel.write_all(&snapshot.to_wire(config.header_size))?;
+
+    let cipher = config.encrypt.then(|| ClassicCipher::new(material));
+    let size = config.buffer_size;
+    let payload = |plain: usize| if config.encrypt { padded(plain) } else { plain };
+    let stride = LENGTH + payload(size);
+    let lanes = (BATCH_BYTES / stride).clamp(1, LANES_MAX);
+    let mut batch = vec![0; lanes * stride];
+    let mut missing = u64::from(total);
+    while missing > 0 {
+        // Whole chunks first, all of the same length; the last, shorter one stands alone.
+        let whole = usize::try_from(missing / size as u64).unwrap_or(usize::MAX).min(lanes);
+        let (count, plain) = if whole > 0 { (whole, size) } else { (1, missing as usize) };
+        for slot in batch.chunks_exact_mut(stride).take(count) {
+            let got = read_full(reader, &mut slot[LENGTH..LENGTH + plain]).map_err(source)?;
+            if got < plain {
+                let sent = u64::from(total) - missing;
+                return Err(source(format_args!(
+                    "the snapshot ended after {} bytes of {total}",
+                    sent + got as u64
+                )));
+            }
+            slot[..LENGTH].copy_from_slice(&(payload(plain) as u32).to_be_bytes());
+        }
+        let used = (count - 1) * stride + LENGTH + payload(plain);
+        if let Some(cipher) = &cipher {
+            cipher.encrypt_slots(&mut batch[..count * stride], LENGTH, stride, plain);
+        }
+        channel.write_all(&batch[..used])?;
+        let moved = (count * plain) as u64;
+        meter.add(moved);
+        missing -= moved;
+    }
+    channel.end()?;
+    Ok(())
+}
+
+/// Receives one snapshot, behind the magic that has been read already, and applies it.
+pub(super) fn receive(
+    channel: &mut Channel,
+    config: &EntropyConfig,
+    material: &EntropyMaterial,
+    magic: [u8; 4],
+    sink: &dyn StreamingSink,
+    meter: &Meter,
+) -> EntropyResult<u64> {
+    let mut bytes = [0; NegotiationHeader::LENGTH];
+    bytes[..magic.len()].copy_from_slice(&magic);
+    channel.read_exact(&mut bytes[magic.len()..]).map_err(reading("the negotiation header"))?;
+    let negotiation = NegotiationHeader::from_wire(&bytes)?;
+    let mut header = vec![0; negotiation.header_size as usize];
+    channel.read_exact(&mut header).map_err(reading("the snapshot header"))?;
+    let snapshot = SnapshotHeader::from_wire(&header)?;
+    if !snapshot.encrypt && config.encrypt {
+        return Err(protocol("encrypt_flag 0; allowed: 1, because plaintext is not"));
+    }
+    channel.stage("the snapshot", config.patience.idle)?;
+    let total = u64::from(snapshot.total_len);
+    let mut stream = sink.begin(Some(total))?;
+    let cipher = snapshot.encrypt.then(|| ClassicCipher::new(material));
+    let mut apply = |plain: &[u8]| stream.write(plain).inspect(|()| meter.add(plain.len() as u64));
+    let outcome = chunks(channel, negotiation.cipher_size, total, cipher.as_ref(), &mut apply);
+    match outcome {
+        Ok(()) => stream.finish().map(|()| total),
+        Err(error) => {
+            stream.abort();
+            Err(error)
+        }
+    }
+}
+
+fn chunks(
+    channel: &mut Channel,
+    cipher_size: u32,
+    total: u64,
+    cipher: Option<&ClassicCipher>,
+    apply: &mut dyn FnMut(&[u8]) -> Result<(), EntropyError>,
+) -> EntropyResult<()> {
+    let mut reader = BufReader::with_capacity(READ_BYTES, channel);
+    let mut payload = Vec::new();
+    let mut got = 0;
+    while got < total {
+        let mut length = [0; LENGTH];
+        reader.read_exact(&mut length).map_err(reading("chunk_len"))?;
+        let length = u32::from_be_bytes(length);
+        if length == 0 || length > cipher_size {
+            return Err(protocol(format!("chunk_len {length}; allowed: 1 to {cipher_size}")));
+        }
+        // At most 5 MiB, which the peer has promised to fill: never `total`.
+        payload.resize(length as usize, 0);
+        reader.read_exact(&mut payload).map_err(reading("a chunk"))?;
+        let plain = match cipher {
+            Some(cipher) => cipher.decrypt_in_place(&mut payload)?,
+            None => payload.len(),
+        };
+        if plain == 0 {
+            return Err(protocol(format!("chunk_len {length} of a chunk without plaintext")));
+        }
+        let sum = got + plain as u64;
+        if sum > total {
+            return Err(protocol(format!("total_len {total}, but the chunks hold {sum} bytes")));
+        }
+        apply(&payload[..plain])?;
+        got = sum;
+    }
+    match reader.read(&mut [0])? {
+        0 => Ok(()),
+        _ => Err(protocol("bytes behind the last chunk")),
+    }
+}
