@@ -1,6 +1,6 @@
 //! `quorate entropy receive`
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{fs::File, os::fd::AsFd as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -96,6 +96,10 @@ fn sink(arguments: &Arguments) -> Result<BoxedStreamingSink> {
     Ok(match &arguments.into.file {
         Some(path) if arguments.append => Arc::new(FileSink::new(path).append()),
         Some(path) => Arc::new(FileSink::new(path)),
-        None => Arc::new(WriterSink::new(std::io::stdout())),
+        // Past the line buffer of `std::io::stdout`.
+        None => {
+            let stdout = std::io::stdout().as_fd().try_clone_to_owned()?;
+            Arc::new(WriterSink::new(File::from(stdout)))
+        }
     })
 }

@@ -1,11 +1,6 @@
 //! `quorate entropy send`
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Instant,
-};
+use std::{fs::File, io::Seek as _, os::fd::AsFd as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -101,10 +96,14 @@ fn source(arguments: &Arguments) -> Result<(BoxedStreamingSource, Option<u64>)> 
         let length = std::fs::metadata(path).ok().map(|about| about.len());
         return Ok((Arc::new(FileSource::new(path)), length));
     }
-    // A file given as standard input has a length, a pipe has none.
-    let stdin = Path::new("/dev/stdin");
-    match File::open(stdin).and_then(|file| file.metadata()) {
-        Ok(about) if about.is_file() => Ok((Arc::new(FileSource::new(stdin)), Some(about.len()))),
-        _ => Ok((Arc::new(ReaderSource::new(std::io::stdin(), None)), None)),
-    }
+    // Past the buffer of `std::io::stdin`, and a file given as standard input has a length.
+    let stdin = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let about = stdin.metadata()?;
+    let length = if about.is_file() {
+        let mut stdin = &stdin;
+        Some(about.len().saturating_sub(stdin.stream_position()?))
+    } else {
+        None
+    };
+    Ok((Arc::new(ReaderSource::new(stdin, length)), length))
 }

@@ -1,15 +1,16 @@
 //! The classic protocol over a connection, for snapshots of any size in constant memory.
 
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 
 use super::{
     EntropyConfig, EntropyError, EntropyMaterial, EntropyResult,
     channel::Channel,
     cipher::{ClassicCipher, LANES_MAX, padded},
     error::{protocol, reading, source},
+    frames::Frames,
     meter::Meter,
+    prefetch::{Batches, Layout},
     sink::StreamingSink,
-    source::read_full,
     wire::{NegotiationHeader, SnapshotHeader},
 };
 
@@ -19,15 +20,12 @@ const LENGTH: usize = 4;
 /// Chunks are prepared together up to about this much.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// What the receiver reads at a time.
-const READ_BYTES: usize = 256 << 10;
-
 /// Sends one snapshot of exactly `total` bytes.
 pub(super) fn send(
     channel: &mut Channel,
     config: &EntropyConfig,
     material: &EntropyMaterial,
-    reader: &mut dyn std::io::Read,
+    reader: Box<dyn std::io::Read + Send>,
     total: u32,
     meter: &Meter,
 ) -> EntropyResult<()> {
@@ -41,32 +39,35 @@ pub(super) fn send(
     let size = config.buffer_size;
     let payload = |plain: usize| if config.encrypt { padded(plain) } else { plain };
     let stride = LENGTH + payload(size);
-    let lanes = (BATCH_BYTES / stride).clamp(1, LANES_MAX);
-    let mut batch = vec![0; lanes * stride];
-    let mut missing = u64::from(total);
-    while missing > 0 {
-        // Whole chunks first, all of the same length; the last, shorter one stands alone.
-        let whole = usize::try_from(missing / size as u64).unwrap_or(usize::MAX).min(lanes);
-        let (count, plain) = if whole > 0 { (whole, size) } else { (1, missing as usize) };
-        for slot in batch.chunks_exact_mut(stride).take(count) {
-            let got = read_full(reader, &mut slot[LENGTH..LENGTH + plain]).map_err(source)?;
-            if got < plain {
-                let sent = u64::from(total) - missing;
-                return Err(source(format_args!(
-                    "the snapshot ended after {} bytes of {total}",
-                    sent + got as u64
-                )));
+    let slots = (BATCH_BYTES / stride).clamp(1, LANES_MAX);
+    let layout = Layout { head: LENGTH, plain: size, stride, slots };
+    let batches = Batches::start(reader.take(u64::from(total)), layout)?;
+    let mut sent = 0;
+    while let Some(mut batch) = batches.next()? {
+        // Whole chunks are of the same length and encrypted together; a shorter last one alone.
+        let (whole, rest) = (batch.plain / size, batch.plain % size);
+        let mut prepare = |first: usize, count: usize, plain: usize| {
+            let slots = &mut batch.bytes[first * stride..(first + count) * stride];
+            for slot in slots.chunks_exact_mut(stride) {
+                slot[..LENGTH].copy_from_slice(&(payload(plain) as u32).to_be_bytes());
             }
-            slot[..LENGTH].copy_from_slice(&(payload(plain) as u32).to_be_bytes());
+            if let Some(cipher) = &cipher {
+                cipher.encrypt_slots(slots, LENGTH, stride, plain);
+            }
+        };
+        prepare(0, whole, size);
+        let mut used = whole * stride;
+        if rest > 0 {
+            prepare(whole, 1, rest);
+            used += LENGTH + payload(rest);
         }
-        let used = (count - 1) * stride + LENGTH + payload(plain);
-        if let Some(cipher) = &cipher {
-            cipher.encrypt_slots(&mut batch[..count * stride], LENGTH, stride, plain);
-        }
-        channel.write_all(&batch[..used])?;
-        let moved = (count * plain) as u64;
-        meter.add(moved);
-        missing -= moved;
+        channel.write_all(&batch.bytes[..used])?;
+        meter.add(batch.plain as u64);
+        sent += batch.plain as u64;
+        batches.give_back(batch);
+    }
+    if sent < u64::from(total) {
+        return Err(source(format_args!("the snapshot ended after {sent} bytes of {total}")));
     }
     channel.end()?;
     Ok(())
@@ -113,21 +114,18 @@ fn chunks(
     cipher: Option<&ClassicCipher>,
     apply: &mut dyn FnMut(&[u8]) -> Result<(), EntropyError>,
 ) -> EntropyResult<()> {
-    let mut reader = BufReader::with_capacity(READ_BYTES, channel);
-    let mut payload = Vec::new();
+    let mut frames = Frames::new(channel);
     let mut got = 0;
     while got < total {
-        let mut length = [0; LENGTH];
-        reader.read_exact(&mut length).map_err(reading("chunk_len"))?;
-        let length = u32::from_be_bytes(length);
+        let length = frames.take(LENGTH).map_err(reading("chunk_len"))?;
+        let length = length.first_chunk().map_or(0, |length| u32::from_be_bytes(*length));
         if length == 0 || length > cipher_size {
             return Err(protocol(format!("chunk_len {length}; allowed: 1 to {cipher_size}")));
         }
         // At most 5 MiB, which the peer has promised to fill: never `total`.
-        payload.resize(length as usize, 0);
-        reader.read_exact(&mut payload).map_err(reading("a chunk"))?;
+        let payload = frames.take(length as usize).map_err(reading("a chunk"))?;
         let plain = match cipher {
-            Some(cipher) => cipher.decrypt_in_place(&mut payload)?,
+            Some(cipher) => cipher.decrypt_in_place(payload)?,
             None => payload.len(),
         };
         if plain == 0 {
@@ -140,8 +138,8 @@ fn chunks(
         apply(&payload[..plain])?;
         got = sum;
     }
-    match reader.read(&mut [0])? {
-        0 => Ok(()),
-        _ => Err(protocol("bytes behind the last chunk")),
+    if !frames.is_at_end()? {
+        return Err(protocol("bytes behind the last chunk"));
     }
+    Ok(())
 }

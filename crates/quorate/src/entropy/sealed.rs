@@ -47,9 +47,11 @@ use super::{
     EntropyConfig, EntropyError, EntropyMaterial, EntropyResult, Patience,
     channel::Channel,
     error::{crypto, protocol, reading, source},
+    frames::Frames,
     meter::Meter,
-    sink::{SinkStream, StreamingSink},
-    source::{Snapshot, read_full},
+    prefetch::{Batches, Layout},
+    sink::StreamingSink,
+    source::Snapshot,
     wire::{ENTROPY_MAGIC_V2, MAX_BUFFER_SIZE, wrong_magic},
 };
 
@@ -135,33 +137,29 @@ fn send_records(
     record_max: usize,
     meter: &Meter,
 ) -> EntropyResult<u64> {
-    let Snapshot { mut reader, length } = snapshot;
+    let Snapshot { reader, length } = snapshot;
     let mut record = vec![0; HEAD];
     cipher.seal(BEGIN, &mut record, &length.unwrap_or(UNKNOWN_TOTAL).to_be_bytes())?;
     channel.write_all(&record)?;
     let size = record_max.min(RECORD_BYTES);
-    let stride = HEAD + size + TAG;
-    let mut batch = vec![0; BATCH * stride];
+    let layout = Layout { head: HEAD, plain: size, stride: HEAD + size + TAG, slots: BATCH };
+    let batches = Batches::start(reader, layout)?;
     let mut total: u64 = 0;
-    loop {
+    while let Some(mut batch) = batches.next()? {
+        let mut missing = batch.plain;
         let mut used = 0;
-        let mut ended = false;
-        for slot in batch.chunks_exact_mut(stride) {
-            let got = read_full(&mut *reader, &mut slot[HEAD..HEAD + size]).map_err(source)?;
-            ended = got < size;
-            if got > 0 {
-                used += cipher.seal_in_place(DATA, &mut slot[..HEAD + got + TAG])?;
-                total += got as u64;
-                meter.add(got as u64);
-            }
-            if ended {
+        for slot in batch.bytes.chunks_exact_mut(layout.stride) {
+            let body = missing.min(size);
+            if body == 0 {
                 break;
             }
+            used += cipher.seal_in_place(DATA, &mut slot[..HEAD + body + TAG])?;
+            missing -= body;
         }
-        channel.write_all(&batch[..used])?;
-        if ended {
-            break;
-        }
+        channel.write_all(&batch.bytes[..used])?;
+        meter.add(batch.plain as u64);
+        total += batch.plain as u64;
+        batches.give_back(batch);
     }
     if let Some(length) = length.filter(|length| *length != total) {
         return Err(source(format_args!("the snapshot ended after {total} bytes of {length}")));
@@ -178,14 +176,15 @@ fn answer(
     patience: Patience,
 ) -> EntropyResult<u64> {
     channel.stage("the acknowledgement", patience.acknowledge)?;
-    let mut body = Vec::new();
-    match cipher.open(channel, REASON_MAX, &mut body)? {
-        APPLIED => read_total("applied", &body),
-        REFUSED => {
-            let why = String::from_utf8_lossy(&body);
+    match cipher.open(&mut Frames::new(channel), REASON_MAX)? {
+        (APPLIED, body) => read_total("applied", body),
+        (REFUSED, body) => {
+            let why = String::from_utf8_lossy(body);
             Err(EntropyError::Sink(format!("the receiver refused: {}", printable(&why))))
         }
-        kind => Err(protocol(format!("record kind {kind}; allowed: 4 (applied), 5 (refused)"))),
+        (kind, _) => {
+            Err(protocol(format!("record kind {kind}; allowed: 4 (applied), 5 (refused)")))
+        }
     }
 }
 
@@ -243,14 +242,17 @@ fn receive_records(
     sink: &dyn StreamingSink,
     meter: &Meter,
 ) -> EntropyResult<u64> {
-    let mut body = Vec::new();
-    let kind = cipher.open(channel, record_max, &mut body)?;
-    if kind != BEGIN {
-        return Err(protocol(format!("record kind {kind}; allowed first: 1 (begin)")));
-    }
-    let announced = Some(read_total("begin", &body)?).filter(|total| *total != UNKNOWN_TOTAL);
+    let frames = &mut Frames::new(channel);
+    let announced = match cipher.open(frames, record_max)? {
+        (BEGIN, body) => read_total("begin", body)?,
+        (kind, _) => {
+            return Err(protocol(format!("record kind {kind}; allowed first: 1 (begin)")));
+        }
+    };
+    let announced = Some(announced).filter(|total| *total != UNKNOWN_TOTAL);
     let mut stream = sink.begin(announced)?;
-    match data_records(channel, cipher, record_max, announced, &mut *stream, &mut body, meter) {
+    let mut apply = |body: &[u8]| stream.write(body).inspect(|()| meter.add(body.len() as u64));
+    match data_records(frames, cipher, record_max, announced, &mut apply) {
         Ok(total) => stream.finish().map(|()| total),
         Err(error) => {
             stream.abort();
@@ -260,42 +262,37 @@ fn receive_records(
 }
 
 fn data_records(
-    channel: &mut Channel,
+    frames: &mut Frames<'_, Channel>,
     cipher: &mut RecordCipher,
     record_max: usize,
     announced: Option<u64>,
-    stream: &mut dyn SinkStream,
-    body: &mut Vec<u8>,
-    meter: &Meter,
+    apply: &mut dyn FnMut(&[u8]) -> EntropyResult<()>,
 ) -> EntropyResult<u64> {
     let mut total: u64 = 0;
-    let mut reader = io::BufReader::with_capacity(2 * RECORD_BYTES, channel);
-    loop {
-        match cipher.open(&mut reader, record_max, body)? {
-            DATA if body.is_empty() => return Err(protocol("a data record without data")),
-            DATA => {
+    let ended = loop {
+        match cipher.open(frames, record_max)? {
+            (DATA, []) => return Err(protocol("a data record without data")),
+            (DATA, body) => {
                 total += body.len() as u64;
                 if let Some(announced) = announced.filter(|announced| total > *announced) {
                     let text = format!("total {announced}, but the records hold {total} bytes");
                     return Err(protocol(text));
                 }
-                stream.write(body)?;
-                meter.add(body.len() as u64);
+                apply(body)?;
             }
-            END => break,
-            kind => {
+            (END, body) => break read_total("end", body)?,
+            (kind, _) => {
                 return Err(protocol(format!("record kind {kind}; allowed: 2 (data), 3 (end)")));
             }
         }
-    }
-    let ended = read_total("end", body)?;
+    };
     if ended != total || announced.is_some_and(|announced| announced != total) {
         return Err(protocol(format!("total {ended}, but the records hold {total} bytes")));
     }
-    match reader.read(&mut [0])? {
-        0 => Ok(total),
-        _ => Err(protocol("bytes behind the last record")),
+    if !frames.is_at_end()? {
+        return Err(protocol("bytes behind the last record"));
     }
+    Ok(total)
 }
 
 fn read_total(what: &str, body: &[u8]) -> EntropyResult<u64> {
@@ -456,30 +453,31 @@ impl RecordCipher {
         Ok(length)
     }
 
-    /// Reads and opens the next record into `body`; returns its kind.
-    fn open(
+    /// Reads and opens the next record, where it stands; returns its kind and its body.
+    fn open<'f, R: Read>(
         &mut self,
-        reader: &mut impl Read,
+        frames: &'f mut Frames<'_, R>,
         body_max: usize,
-        body: &mut Vec<u8>,
-    ) -> EntropyResult<u8> {
-        let mut head = [0; HEAD];
-        reader.read_exact(&mut head).map_err(reading("a record's head"))?;
+    ) -> EntropyResult<(u8, &'f [u8])> {
+        let head = frames.take(HEAD).map_err(reading("a record's head"))?;
+        let head: [u8; HEAD] = head.first_chunk().copied().unwrap_or_default();
         let [kind, a, b, c, d] = head;
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if !(TAG..=body_max + TAG).contains(&length) {
             let most = body_max + TAG;
             return Err(protocol(format!("record length {length}; allowed: {TAG} to {most}")));
         }
-        body.resize(length, 0);
-        reader.read_exact(body).map_err(reading("a record"))?;
+        let record = frames.take(length).map_err(reading("a record"))?;
         let nonce = self.next_nonce()?;
-        let (sealed, tag) = body.split_at_mut(length - TAG);
+        let (body, tag) = record.split_at_mut(length - TAG);
         let tag = Tag::try_from(&*tag).map_err(|_| crypto("a tag of impossible length"))?;
-        let opened =
-            self.cipher.decrypt_inout_detached(&nonce.into(), &head, InOutBuf::from(sealed), &tag);
+        let opened = self.cipher.decrypt_inout_detached(
+            &nonce.into(),
+            &head,
+            InOutBuf::from(&mut *body),
+            &tag,
+        );
         opened.map_err(|_| crypto("a record does not open: it was changed on the way"))?;
-        body.truncate(length - TAG);
-        Ok(kind)
+        Ok((kind, body))
     }
 }

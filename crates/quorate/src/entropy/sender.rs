@@ -134,11 +134,11 @@ impl EntropySender {
     }
 
     /// Sends one snapshot of the classic protocol; `length` is within its limit.
-    fn part(&self, mut reader: Box<dyn std::io::Read + Send>, length: u64) -> EntropyResult<()> {
+    fn part(&self, reader: Box<dyn std::io::Read + Send>, length: u64) -> EntropyResult<()> {
         let mut channel = self.dial()?;
         let Self { config, material, .. } = self;
         let total = length as u32;
-        classic::send(&mut channel, config, material, &mut *reader, total, &self.meter)?;
+        classic::send(&mut channel, config, material, reader, total, &self.meter)?;
         channel.stage("the peer's end", config.patience.acknowledge)?;
         match channel.read(&mut [0]) {
             // A peer that says anything knows more than the protocol; it has not broken off.
