@@ -270,6 +270,25 @@ impl Shard {
         self.exclusive(now, key, command, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
+    /// `QUORATE EXPORT slot [position]`, `QUORATE MERGE slot effect`
+    pub(super) fn snapshot_command(&mut self, now: Now, key: usize, command: &Command) {
+        let slot = match parse_slot(command.arg(2)) {
+            Ok(slot) => slot,
+            Err(error) => return self.refuse(key, error),
+        };
+        let export = command.arg(1).eq_ignore_ascii_case(b"EXPORT");
+        if export && command.len() > 4 {
+            return self.refuse(key, "ERR syntax error");
+        }
+        let (name, class) = match export {
+            true => ("quorate.exportslot", Class::Read),
+            false => ("quorate.mergeslot", Class::Write),
+        };
+        let argument = command.get(3).unwrap_or(b"0");
+        let words = [name.as_bytes(), command.arg(2), argument];
+        self.single(now, key, slot, class, Command::from_args(words));
+    }
+
     /// All slots as runs: neighbours in one group with the same replicas.
     fn runs(&self) -> Vec<walk::Run> {
         let topology = self.topology();
