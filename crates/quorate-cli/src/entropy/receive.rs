@@ -4,7 +4,9 @@ use std::{fs::File, os::fd::AsFd as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use quorate::entropy::{BoxedStreamingSink, EntropyReceiver, FileSink, WriterSink};
+use quorate::entropy::{
+    BoxedStreamingSink, EntropyReceiver, FileSink, NodeSink, RedisReplaySink, WriterSink,
+};
 
 use super::{Channel, Spoken, amount, progress::Progress, resolve};
 
@@ -48,6 +50,9 @@ struct Into {
     /// Merge into a running node
     #[arg(long)]
     into_store: bool,
+    /// Replay into a Redis-compatible server
+    #[arg(long, value_name = "HOST:PORT")]
+    redis: Option<String>,
     /// Write a file; it is replaced when a snapshot is whole
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -91,7 +96,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
 
 fn sink(arguments: &Arguments) -> Result<BoxedStreamingSink> {
     if arguments.into.into_store {
-        anyhow::bail!("into-store: not there yet");
+        return Ok(Arc::new(NodeSink::new(&arguments.node)));
+    }
+    if let Some(address) = &arguments.into.redis {
+        return Ok(Arc::new(RedisReplaySink::new(address)));
     }
     Ok(match &arguments.into.file {
         Some(path) if arguments.append => Arc::new(FileSink::new(path).append()),

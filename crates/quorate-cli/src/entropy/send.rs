@@ -4,7 +4,9 @@ use std::{fs::File, io::Seek as _, os::fd::AsFd as _, path::PathBuf, sync::Arc, 
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use quorate::entropy::{BoxedStreamingSource, EntropySender, FileSource, ReaderSource};
+use quorate::entropy::{
+    BoxedStreamingSource, EntropySender, FileSource, NodeSource, ReaderSource, RedisLocalSnapshot,
+};
 
 use super::{Channel, Spoken, amount, progress::Progress};
 
@@ -46,6 +48,9 @@ struct From {
     /// Send what a running node holds
     #[arg(long)]
     from_store: bool,
+    /// Send what a Redis or Valkey server on this machine holds, by BGREWRITEAOF
+    #[arg(long, value_name = "HOST:PORT")]
+    redis: Option<String>,
     /// Send a file
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -90,7 +95,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
 /// The source, and its length when that is known.
 fn source(arguments: &Arguments) -> Result<(BoxedStreamingSource, Option<u64>)> {
     if arguments.from.from_store {
-        anyhow::bail!("from-store: not there yet");
+        return Ok((Arc::new(NodeSource::new(&arguments.node)), None));
+    }
+    if let Some(address) = &arguments.from.redis {
+        return Ok((Arc::new(RedisLocalSnapshot::new(address)), None));
     }
     if let Some(path) = &arguments.from.file {
         let length = std::fs::metadata(path).ok().map(|about| about.len());
