@@ -32,7 +32,10 @@
 //! either side said in the clear is confirmed by the proofs. The sender proves first: whoever only
 //! knocks at a receiver learns nothing that depends on the secret.
 
-use std::io::{self, Read, Write as _};
+use std::{
+    io::{self, Read, Write as _},
+    time::Duration,
+};
 
 use aes_gcm::{
     Aes256Gcm, KeyInit as _, Tag,
@@ -44,7 +47,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
-    EntropyConfig, EntropyError, EntropyMaterial, EntropyResult, Patience,
+    EntropyConfig, EntropyError, EntropyMaterial, EntropyResult,
     channel::Channel,
     error::{crypto, protocol, reading, source},
     frames::Frames,
@@ -112,9 +115,9 @@ pub(super) fn send(
     let outcome = send_records(channel, &mut outgoing, snapshot, record_max, meter);
     let total = match outcome {
         Ok(total) => total,
-        // The receiver may have said why it closed.
+        // The receiver may have said why it closed; it is not waited for long.
         Err(EntropyError::Io(error)) => {
-            let said = answer(channel, incoming, config.patience);
+            let said = answer(channel, incoming, config.patience.connect);
             return match said {
                 Err(refusal @ EntropyError::Sink(_)) => Err(refusal),
                 _ => Err(error.into()),
@@ -123,8 +126,7 @@ pub(super) fn send(
         Err(error) => return Err(error),
     };
     channel.end()?;
-    channel.stage("the acknowledgement", config.patience.acknowledge)?;
-    match answer(channel, incoming, config.patience)? {
+    match answer(channel, incoming, config.patience.acknowledge)? {
         applied if applied == total => Ok(total),
         applied => Err(protocol(format!("applied {applied}; sent: {total}"))),
     }
@@ -173,9 +175,9 @@ fn send_records(
 fn answer(
     channel: &mut Channel,
     mut cipher: RecordCipher,
-    patience: Patience,
+    patience: Duration,
 ) -> EntropyResult<u64> {
-    channel.stage("the acknowledgement", patience.acknowledge)?;
+    channel.stage("the acknowledgement", patience)?;
     match cipher.open(&mut Frames::new(channel), REASON_MAX)? {
         (APPLIED, body) => read_total("applied", body),
         (REFUSED, body) => {
