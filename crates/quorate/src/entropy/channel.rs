@@ -12,6 +12,12 @@ use std::{
 /// What must move within the patience.
 const PROGRESS_BYTES: usize = 64 << 10;
 
+/// What a protocol is received from: a [`Channel`], or bytes in a test.
+pub(super) trait Link: Read + Write {
+    /// Begins a stage, in which the peer may take so long.
+    fn stage(&mut self, stage: &'static str, patience: Duration) -> io::Result<()>;
+}
+
 pub(super) struct Channel {
     stream: TcpStream,
     patience: Duration,
@@ -26,14 +32,6 @@ impl Channel {
         stream.set_nodelay(true)?;
         let patience = Duration::MAX;
         Ok(Self { stream, patience, waited: Duration::ZERO, moved: 0, stage: "" })
-    }
-
-    /// Begins a stage, in which the peer may take so long.
-    pub(super) fn stage(&mut self, stage: &'static str, patience: Duration) -> io::Result<()> {
-        (self.stage, self.patience) = (stage, patience);
-        (self.waited, self.moved) = (Duration::ZERO, 0);
-        self.stream.set_read_timeout(Some(patience))?;
-        self.stream.set_write_timeout(Some(patience))
     }
 
     /// Nothing more will be sent.
@@ -90,6 +88,15 @@ impl Channel {
             self.moved
         );
         io::Error::new(io::ErrorKind::TimedOut, text)
+    }
+}
+
+impl Link for Channel {
+    fn stage(&mut self, stage: &'static str, patience: Duration) -> io::Result<()> {
+        (self.stage, self.patience) = (stage, patience);
+        (self.waited, self.moved) = (Duration::ZERO, 0);
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))
     }
 }
 

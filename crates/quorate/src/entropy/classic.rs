@@ -1,10 +1,10 @@
 //! The classic protocol over a connection, for snapshots of any size in constant memory.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 
 use super::{
     EntropyConfig, EntropyError, EntropyMaterial, EntropyResult,
-    channel::Channel,
+    channel::{Channel, Link},
     cipher::{ClassicCipher, LANES_MAX, padded},
     error::{protocol, reading, source},
     frames::Frames,
@@ -74,8 +74,8 @@ pub(super) fn send(
 }
 
 /// Receives one snapshot, behind the magic that has been read already, and applies it.
-pub(super) fn receive(
-    channel: &mut Channel,
+pub(super) fn receive<L: Link>(
+    channel: &mut L,
     config: &EntropyConfig,
     material: &EntropyMaterial,
     magic: [u8; 4],
@@ -108,7 +108,7 @@ pub(super) fn receive(
 }
 
 fn chunks(
-    channel: &mut Channel,
+    channel: &mut impl Read,
     cipher_size: u32,
     total: u64,
     cipher: Option<&ClassicCipher>,

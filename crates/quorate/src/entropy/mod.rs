@@ -33,6 +33,8 @@ mod cipher;
 mod classic;
 mod error;
 mod frames;
+#[doc(hidden)]
+pub mod fuzzing;
 mod material;
 mod meter;
 mod node;

@@ -14,7 +14,7 @@ use std::{
 use super::{
     BoxedSnapshotSink, BoxedStreamingSink, EntropyConfig, EntropyError, EntropyMaterial,
     EntropyResult, Protocol,
-    channel::Channel,
+    channel::{Channel, Link as _},
     classic,
     error::{protocol, reading},
     meter::Meter,

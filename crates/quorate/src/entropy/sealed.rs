@@ -48,7 +48,7 @@ use zeroize::Zeroizing;
 
 use super::{
     EntropyConfig, EntropyError, EntropyMaterial, EntropyResult,
-    channel::Channel,
+    channel::{Channel, Link as _},
     error::{crypto, protocol, reading, source},
     frames::Frames,
     meter::Meter,
@@ -238,7 +238,7 @@ pub(super) fn receive(
 }
 
 fn receive_records(
-    channel: &mut Channel,
+    channel: &mut impl Read,
     cipher: &mut RecordCipher,
     record_max: usize,
     sink: &dyn StreamingSink,
@@ -264,7 +264,7 @@ fn receive_records(
 }
 
 fn data_records(
-    frames: &mut Frames<'_, Channel>,
+    frames: &mut Frames<'_, impl Read>,
     cipher: &mut RecordCipher,
     record_max: usize,
     announced: Option<u64>,
@@ -482,6 +482,25 @@ impl RecordCipher {
         opened.map_err(|_| crypto("a record does not open: it was changed on the way"))?;
         Ok((kind, body))
     }
+}
+
+/// For fuzzing: receives records, sealed as by a sender with the secret, and then bytes as they are.
+pub(super) fn receive_sealed(
+    material: &EntropyMaterial,
+    records: &[(u8, &[u8])],
+    tail: &[u8],
+    sink: &dyn StreamingSink,
+) -> EntropyResult<u64> {
+    let session = Session::new(material, &[0; HELLO], &[1; HELLO]);
+    let mut outgoing = session.cipher(Side::Sender)?;
+    let (mut stream, mut record) = (Vec::new(), vec![0; HEAD]);
+    for (kind, body) in records {
+        outgoing.seal(*kind, &mut record, body)?;
+        stream.extend_from_slice(&record);
+    }
+    stream.extend_from_slice(tail);
+    let mut incoming = session.cipher(Side::Sender)?;
+    receive_records(&mut stream.as_slice(), &mut incoming, REASON_MAX, sink, &Meter::new())
 }
 
 #[cfg(test)]

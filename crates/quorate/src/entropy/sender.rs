@@ -10,8 +10,15 @@ use socket2::{Domain, Socket, Type};
 
 use super::{
     BoxedSnapshotSource, BoxedStreamingSource, EntropyConfig, EntropyError, EntropyMaterial,
-    EntropyResult, Snapshot, StaticSnapshot, boxed_source, channel::Channel, classic,
-    error::config, meter::Meter, sealed, source::Whole, spool, wire::MAX_SNAPSHOT_SIZE,
+    EntropyResult, Snapshot, StaticSnapshot, boxed_source,
+    channel::{Channel, Link as _},
+    classic,
+    error::config,
+    meter::Meter,
+    sealed,
+    source::Whole,
+    spool,
+    wire::MAX_SNAPSHOT_SIZE,
 };
 
 /// What was sent.

@@ -43,3 +43,15 @@ fn origin_space(connection: &mut Connection) -> io::Result<OriginSpace> {
     let (identity, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
     Ok(OriginSpace { identity: *identity, nodes })
 }
+
+/// For fuzzing: adopts the state that a command carries, if it carries one.
+pub(super) fn adopt(command: &quorate_proto::resp::Command) -> super::EntropyResult<()> {
+    let here = OriginSpace { identity: [1; 16], nodes: 3 };
+    match Stamped::read(command) {
+        None => Ok(()),
+        Some(state) => {
+            let adopted = here.adopt_effect(&state.space, state.effect);
+            adopted.map(drop).map_err(super::error::sink)
+        }
+    }
+}
