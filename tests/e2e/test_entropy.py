@@ -1,7 +1,5 @@
 """The reconciliation channel with the real binary, openssl and redis-server."""
 
-import hashlib
-import os
 import pathlib
 import random
 import re
@@ -9,11 +7,10 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 
 import pytest
 
-from nodes import QUORATE, Cluster, Node, Process, Redis, encode, free_port, wait_until
+from nodes import QUORATE, Node, Redis, encode, free_port, wait_until
 
 KEY = b"01234567890123456"
 IV = b"abcdefghijklmnop"
@@ -417,3 +414,56 @@ def test_a_killed_sender_leaves_the_file_as_it_was(tmp_path, receive):
     wait_until(lambda: not list(tmp_path.glob("target.*.partial")), 20, "the rest is removed")
     assert target.read_bytes() == b"before"
     assert "refused" in receiver.text()
+
+
+def test_only_what_has_changed_is_shipped_again(tmp_path, secret, receive):
+    servers = [Node(tmp_path / name, name=name).start() for name in ["a", "b"]]
+    one, two = [server.raw() for server in servers]
+    receiver = receive("--into-store", "--node", f"127.0.0.1:{servers[1].port}")
+    log = tmp_path / "driver.log"
+    with open(log, "wb") as file:
+        driver = subprocess.Popen(
+            [QUORATE, "entropy", "send", "--peer", f"127.0.0.1:{receiver.port}", *secret, "--from-store",
+             "--node", f"127.0.0.1:{servers[0].port}", "--every", "1"], stderr=file)
+    shipped = lambda: [tuple(map(int, found)) for found in
+                       re.findall(r"(\d+) slots equal, (\d+) shipped", log.read_text())]
+    try:
+        fill(one)
+        wait_until(lambda: contents(one) == contents(two), 20, "the first cycles have shipped all")
+        wait_until(lambda: shipped()[-1] == (16384, 0), 20, "nothing is left to ship")
+        two("SET", "key-0", "newer there")
+        one("SET", "key-1", "changed here")
+        wait_until(lambda: (16383, 1) in shipped(), 20, "one slot is shipped")
+        wait_until(lambda: two("GET", "key-1") == (b"$", b"changed here"), 20, "the change is there")
+        assert two("GET", "key-0") == (b"$", b"newer there")
+        # A receiver that is away: what it missed is shipped when it is back.
+        receiver.stop()
+        one("SET", "key-1", "changed again")
+        wait_until(lambda: "nothing shipped" in log.read_text(), 20, "it is noticed")
+        receiver.process = subprocess.Popen(
+            [QUORATE, "entropy", "receive", "--listen", f"127.0.0.1:{receiver.port}", *secret, "--into-store",
+             "--node", f"127.0.0.1:{servers[1].port}"], stderr=subprocess.DEVNULL)
+        wait_until(lambda: two("GET", "key-1") == (b"$", b"changed again"), 20, "the rest is shipped")
+    finally:
+        driver.kill()
+        driver.wait()
+        for server in servers:
+            server.kill()
+
+
+def test_replicas_of_one_cluster_are_compared_by_digest(cluster, tmp_path, secret, receive):
+    fill(cluster[0].raw())
+    cluster.settle()
+    receiver = receive("--into-store", "--node", f"127.0.0.1:{cluster[1].port}")
+    log = tmp_path / "driver.log"
+    with open(log, "wb") as file:
+        driver = subprocess.Popen(
+            [QUORATE, "entropy", "send", "--peer", f"127.0.0.1:{receiver.port}", *secret, "--from-store",
+             "--node", f"127.0.0.1:{cluster[0].port}", "--peer-node", f"127.0.0.1:{cluster[1].port}",
+             "--every", "60"], stderr=file)
+    try:
+        wait_until(lambda: "slots equal" in log.read_text(), 20, "the first cycle has ended")
+        assert "16384 slots equal, 0 shipped" in log.read_text()
+    finally:
+        driver.kill()
+        driver.wait()

@@ -1,11 +1,19 @@
 //! `quorate entropy send`
 
-use std::{fs::File, io::Seek as _, os::fd::AsFd as _, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    fs::File,
+    io::Seek as _,
+    os::fd::AsFd as _,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use quorate::entropy::{
-    BoxedStreamingSource, EntropySender, FileSource, NodeSource, ReaderSource, RedisLocalSnapshot,
+    BoxedStreamingSource, EntropyConfig, EntropyDriver, EntropySender, FileSource, NodeSource,
+    ReaderSource, ReconPeer, Reconciled, RedisLocalSnapshot,
 };
 
 use super::{Channel, Spoken, amount, progress::Progress};
@@ -37,6 +45,14 @@ pub(super) struct Arguments {
     /// Client address of the node that --from-store reads
     #[arg(long, value_name = "HOST:PORT", default_value = super::DEFAULT_NODE)]
     node: String,
+    /// Repeat this often, and ship only the slots that have changed; only with --from-store
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..),
+          requires = "from_store")]
+    every: Option<u64>,
+    /// Client address of the receiver's node, when it is in the same cluster: with --every, ship
+    /// only the slots whose digests differ
+    #[arg(long, value_name = "HOST:PORT", requires = "every")]
+    peer_node: Option<String>,
     /// Begin a new connection after this many bytes; only with --protocol classic
     #[arg(long, value_name = "BYTES", hide = true)]
     part_size: Option<u32>,
@@ -63,6 +79,9 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let mut config = arguments.channel.config(arguments.protocol, arguments.plain);
     config.peer_endpoint = arguments.peer.clone();
     config.header_size = arguments.header_size;
+    if let Some(seconds) = arguments.every {
+        return keep_up_to_date(config, &arguments, seconds);
+    }
     let (source, total) = source(&arguments)?;
     let mut sender = EntropySender::streaming(config, source)?;
     if let Some(bytes) = arguments.part_size {
@@ -89,6 +108,26 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
             "the classic protocol does not tell whether they were applied"
         }
     );
+    Ok(())
+}
+
+/// Sends what has changed, again and again.
+fn keep_up_to_date(config: EntropyConfig, arguments: &Arguments, seconds: u64) -> Result<()> {
+    let peer = ReconPeer { endpoint: arguments.peer.clone(), node: arguments.peer_node.clone() };
+    let source = NodeSource::new(&arguments.node);
+    let driver = EntropyDriver::new(config, source, vec![peer])?;
+    driver.interval(Duration::from_secs(seconds))?.run(|cycle| {
+        for outcome in &cycle.outcomes {
+            match outcome {
+                Ok(Reconciled { slots_equal, slots_shipped, bytes }) => eprintln!(
+                    "{slots_equal} slots equal, {slots_shipped} shipped to {} and applied: {}",
+                    arguments.peer,
+                    amount(*bytes)
+                ),
+                Err(error) => eprintln!("nothing shipped to {}: {error}", arguments.peer),
+            }
+        }
+    });
     Ok(())
 }
 

@@ -11,8 +11,11 @@ use crate::{
     walk::{next_chunk, position},
 };
 
-pub(super) const HANDLERS: Family =
-    &[("quorate.exportslot", export_slot), ("quorate.mergeslot", merge_slot)];
+pub(super) const HANDLERS: Family = &[
+    ("quorate.slotdigest", slot_digest),
+    ("quorate.exportslot", export_slot),
+    ("quorate.mergeslot", merge_slot),
+];
 
 /// Keys that one call looks at, and bytes of effects after which it stops: a call must not hold up
 /// a shard, nor make a reply that nobody can hold.
@@ -22,6 +25,13 @@ const BYTES_MAX: usize = 1 << 20;
 /// Elements and bytes of one recreating command.
 const ELEMENTS_PER_COMMAND: usize = 512;
 const BYTES_PER_COMMAND: usize = 1 << 20;
+
+/// `quorate.slotdigest slot`: in hexadecimal.
+fn slot_digest(execution: &mut Execution<'_>, _command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    reply.text(&format!("{:032x}", keys.store.slot_digest(keys.slot)));
+    Ok(())
+}
 
 /// `quorate.exportslot slot position`: goes on behind `position`. Answers the next position (0 at
 /// the end), then for each key the effect that is its whole state, marks of removals included, and

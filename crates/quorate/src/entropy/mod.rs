@@ -31,6 +31,7 @@
 mod channel;
 mod cipher;
 mod classic;
+mod driver;
 mod error;
 mod frames;
 #[doc(hidden)]
@@ -50,6 +51,10 @@ mod spool;
 mod wire;
 
 pub use cipher::{decrypt_chunk, encrypt_chunk};
+pub use driver::{
+    DEFAULT_RECON_INTERVAL, DriverHandle, EntropyDriver, ReconCycle, ReconPeer, Reconciled,
+    reconcile_with_peer,
+};
 pub use error::{EntropyError, EntropyResult};
 pub use material::{EntropyIv, EntropyKey, EntropyMaterial, load_material};
 pub use meter::Meter;

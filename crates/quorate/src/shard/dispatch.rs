@@ -270,22 +270,24 @@ impl Shard {
         self.exclusive(now, key, command, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
-    /// `QUORATE EXPORT slot [position]`, `QUORATE MERGE slot effect`
+    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position]`, `QUORATE MERGE slot effect`
     pub(super) fn snapshot_command(&mut self, now: Now, key: usize, command: &Command) {
         let slot = match parse_slot(command.arg(2)) {
             Ok(slot) => slot,
             Err(error) => return self.refuse(key, error),
         };
-        let export = command.arg(1).eq_ignore_ascii_case(b"EXPORT");
-        if export && command.len() > 4 {
-            return self.refuse(key, "ERR syntax error");
-        }
-        let (name, class) = match export {
-            true => ("quorate.exportslot", Class::Read),
-            false => ("quorate.mergeslot", Class::Write),
+        let number = command.arg(2);
+        let (class, words) = match command.arg(1).to_ascii_lowercase().as_slice() {
+            b"export" if command.len() > 4 => return self.refuse(key, "ERR syntax error"),
+            b"export" => {
+                let position = command.get(3).unwrap_or(b"0");
+                (Class::Read, vec![b"quorate.exportslot".as_slice(), number, position])
+            }
+            b"merge" => {
+                (Class::Write, vec![b"quorate.mergeslot".as_slice(), number, command.arg(3)])
+            }
+            _ => (Class::Read, vec![b"quorate.slotdigest".as_slice(), number]),
         };
-        let argument = command.get(3).unwrap_or(b"0");
-        let words = [name.as_bytes(), command.arg(2), argument];
         self.single(now, key, slot, class, Command::from_args(words));
     }
 

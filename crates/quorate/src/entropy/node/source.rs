@@ -25,21 +25,51 @@ const QUESTIONS_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub struct NodeSource {
     address: String,
-    slots: (u16, u16),
+    slots: Vec<Slot>,
 }
 
 impl NodeSource {
     /// Snapshots of all slots.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into(), slots: (0, quorate_proto::slot::SLOTS - 1) }
+        Self { address: address.into(), slots: Slot::all().collect() }
     }
 
-    /// Only the slots from `first` to `last`.
-    #[must_use]
-    pub fn slots(mut self, first: u16, last: u16) -> Self {
-        self.slots = (first, last);
-        self
+    /// Only these of the slots.
+    pub(in crate::entropy) fn only(&self, wanted: impl Fn(Slot) -> bool) -> Self {
+        let slots = self.slots.iter().copied().filter(|slot| wanted(*slot)).collect();
+        Self { address: self.address.clone(), slots }
     }
+
+    /// The digests of all slots, in order.
+    pub(in crate::entropy) fn digests(&self) -> EntropyResult<Vec<u128>> {
+        slot_digests(&self.address)
+            .map_err(|error| source(format_args!("{}: {error}", self.address)))
+    }
+}
+
+/// Questions about digests on their way: the answers are short.
+const DIGESTS_MAX: usize = 1024;
+
+fn slot_digests(address: &str) -> io::Result<Vec<u128>> {
+    let mut connection = Connection::open(address)?;
+    let slots: Vec<Slot> = Slot::all().collect();
+    let mut digests = Vec::with_capacity(slots.len());
+    for some in slots.chunks(DIGESTS_MAX) {
+        let mut frames = Vec::new();
+        for slot in some {
+            let words = ["QUORATE", "SLOTDIGEST", &slot.number().to_string()];
+            frames.extend_from_slice(Command::from_args(words).frame());
+        }
+        connection.send(&frames)?;
+        for _ in some {
+            let reply = connection.reply()?;
+            let text = std::str::from_utf8(bulk(&reply)).ok();
+            let digest = text.and_then(|text| u128::from_str_radix(text, 16).ok());
+            let unknown = || io::Error::other(format!("QUORATE SLOTDIGEST: {}", reply.to_text()));
+            digests.push(digest.ok_or_else(unknown)?);
+        }
+    }
+    Ok(digests)
 }
 
 impl StreamingSource for NodeSource {
@@ -47,11 +77,10 @@ impl StreamingSource for NodeSource {
         let named = |error: io::Error| source(format_args!("{}: {error}", self.address));
         let mut connection = Connection::open(&self.address).map_err(named)?;
         let space = origin_space(&mut connection).map_err(named)?;
-        let (first, last) = self.slots;
         let mut reader = NodeReader {
             connection,
             space,
-            slots: first..last.saturating_add(1),
+            slots: self.slots.clone().into_iter(),
             asked: VecDeque::new(),
             output: Vec::new(),
             given: 0,
@@ -65,7 +94,7 @@ struct NodeReader {
     connection: Connection,
     space: OriginSpace,
     /// Slots not asked for yet.
-    slots: std::ops::Range<u16>,
+    slots: std::vec::IntoIter<Slot>,
     /// Slots whose answers are on their way, in order.
     asked: VecDeque<Slot>,
     output: Vec<u8>,
@@ -77,7 +106,7 @@ impl NodeReader {
     fn ask(&mut self) -> io::Result<()> {
         let mut frames = Vec::new();
         while self.asked.len() < QUESTIONS_MAX {
-            let Some(slot) = self.slots.next().and_then(Slot::new) else { break };
+            let Some(slot) = self.slots.next() else { break };
             frames.extend_from_slice(question(slot, "0").frame());
             self.asked.push_back(slot);
         }
