@@ -413,7 +413,7 @@ def test_a_killed_sender_leaves_the_file_as_it_was(tmp_path, receive):
     sender.wait()
     wait_until(lambda: not list(tmp_path.glob("target.*.partial")), 20, "the rest is removed")
     assert target.read_bytes() == b"before"
-    assert "refused" in receiver.text()
+    wait_until(lambda: "refused" in receiver.text(), 20, "it is logged")
 
 
 def test_only_what_has_changed_is_shipped_again(tmp_path, secret, receive):
