@@ -385,3 +385,13 @@ fn nothing_shows_the_secret() {
         assert!(!shown.contains("48, 49, 50"), "{shown}");
     }
 }
+
+#[test]
+fn a_writer_takes_one_snapshot_at_a_time() {
+    let sink = quorate::entropy::WriterSink::new(Vec::new());
+    let first = sink.begin(None).expect("free");
+    assert!(sink.begin(None).is_err(), "pieces would mix");
+    first.abort();
+    sink.begin(None).expect("free again").finish().expect("flushes");
+    assert!(sink.begin(None).is_ok());
+}

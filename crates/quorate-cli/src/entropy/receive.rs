@@ -83,7 +83,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let start = Instant::now();
     let outcome = receiver.accept_one();
     drop(progress);
-    let received = outcome.context("nothing was received")?;
+    let received = outcome.context("no snapshot was applied")?;
     eprintln!(
         "received {} bytes ({}) from {} within {:.2} s and applied them",
         received.bytes,

@@ -91,7 +91,8 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let progress = Progress::start("sent", sender.meter(), total);
     let outcome = sender.run();
     drop(progress);
-    let sent = outcome.with_context(|| format!("nothing was sent to {}", arguments.peer))?;
+    let sent =
+        outcome.with_context(|| format!("the snapshot was not delivered to {}", arguments.peer))?;
     let seconds = start.elapsed().as_secs_f64();
     let parts = match sent.connections {
         1 => String::new(),

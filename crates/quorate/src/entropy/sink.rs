@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -249,17 +249,19 @@ impl SinkStream for FileStream {
     }
 }
 
-/// Any writer, such as standard output. Snapshots follow each other; a piece that was written
-/// cannot be taken back when its snapshot is cut off.
+/// Any writer, such as standard output. Snapshots follow each other, so one that begins while
+/// another is under way is refused; a piece that was written cannot be taken back when its
+/// snapshot is cut off.
 #[derive(Clone)]
 pub struct WriterSink {
     writer: Arc<Mutex<dyn Write + Send>>,
+    busy: Arc<AtomicBool>,
 }
 
 impl WriterSink {
     /// A sink that writes to `writer`.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        Self { writer: Arc::new(Mutex::new(writer)) }
+        Self { writer: Arc::new(Mutex::new(writer)), busy: Arc::default() }
     }
 }
 
@@ -273,7 +275,16 @@ struct Written(WriterSink);
 
 impl StreamingSink for WriterSink {
     fn begin(&self, _length: Option<u64>) -> EntropyResult<Box<dyn SinkStream>> {
+        if self.busy.swap(true, Ordering::SeqCst) {
+            return Err(sink("another snapshot is being written"));
+        }
         Ok(Box::new(Written(self.clone())))
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::SeqCst);
     }
 }
 
