@@ -94,14 +94,27 @@ pub(super) fn receive<L: Link>(
     }
     channel.stage("the snapshot", config.patience.idle)?;
     let total = u64::from(snapshot.total_len);
-    let mut stream = sink.begin(Some(total))?;
     let cipher = snapshot.encrypt.then(|| ClassicCipher::new(material));
-    let mut apply = |plain: &[u8]| stream.write(plain).inspect(|()| meter.add(plain.len() as u64));
+    // The sink hears of a snapshot when its first chunk has been decrypted: whoever only sends
+    // headers gets no hold of it.
+    let mut stream = None;
+    let mut apply = |plain: &[u8]| {
+        let stream = match &mut stream {
+            Some(stream) => stream,
+            None => stream.insert(sink.begin(Some(total))?),
+        };
+        stream.write(plain).inspect(|()| meter.add(plain.len() as u64))
+    };
     let outcome = chunks(channel, negotiation.cipher_size, total, cipher.as_ref(), &mut apply);
     match outcome {
-        Ok(()) => stream.finish().map(|()| total),
+        Ok(()) => {
+            let stream = stream.map_or_else(|| sink.begin(Some(total)), Ok)?;
+            stream.finish().map(|()| total)
+        }
         Err(error) => {
-            stream.abort();
+            if let Some(stream) = stream {
+                stream.abort();
+            }
             Err(error)
         }
     }
