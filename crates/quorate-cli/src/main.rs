@@ -7,6 +7,7 @@ mod bench;
 mod check_config;
 mod client;
 mod demo;
+mod entropy;
 mod serve;
 mod settings;
 mod status;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
     Bench(bench::Arguments),
+    /// Send or receive a whole snapshot of data.
+    Entropy(entropy::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Entropy(arguments) => entropy::run(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

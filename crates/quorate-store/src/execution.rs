@@ -197,6 +197,11 @@ impl Keys<'_> {
         order
     }
 
+    /// Makes what has been merged from elsewhere part of the effect.
+    pub(crate) fn record(&mut self, effect: &[u8]) {
+        self.effect.extend_from_slice(effect);
+    }
+
     fn stamp(&mut self) -> Stamp {
         self.store.clock.tick(self.wall_ms)
     }

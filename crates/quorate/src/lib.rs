@@ -18,6 +18,7 @@
 mod client;
 pub mod config;
 mod engine;
+pub mod entropy;
 mod identity;
 mod limits;
 mod net;

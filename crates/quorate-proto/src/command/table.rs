@@ -157,6 +157,9 @@ const SPECS: &[Spec] = &[
         sub("status", 2, "The node, its members and their state"),
         sub("digest", 2, "Digest of all data that this node holds"),
         sub("locate", 3, "Slot and replicas of a key"),
+        sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),
+        sub("export", -3, "State of the keys of a slot: EXPORT slot [position]"),
+        sub("merge", 4, "Merges an exported state: MERGE slot effect"),
         sub("help", 2, "Lists the subcommands"),
     ]),
     // Cluster
@@ -268,6 +271,9 @@ const SPECS: &[Spec] = &[
     internal("quorate.scan", 7, Read, "Some keys of a run of slots"),
     internal("quorate.randomkey", 3, Read, "A random key in a run of slots"),
     internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
+    internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
+    internal("quorate.exportslot", 3, Read, "State of some keys of a slot"),
+    internal("quorate.mergeslot", 3, Write, "Merges a state of keys of a slot"),
 ];
 
 /// Open addressing with linear probing, built by the compiler; at most half full.

@@ -6,6 +6,7 @@ mod expire;
 mod hash;
 mod keys;
 mod set;
+mod snapshot;
 mod string;
 mod transfer;
 mod walk;
@@ -27,7 +28,7 @@ pub(crate) type Handler = fn(&mut Execution<'_>, &Command) -> Outcome;
 /// Handlers of a family by the name of the command in lower case.
 type Family = &'static [(&'static str, Handler)];
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 9] = [
     string::HANDLERS,
     counter::HANDLERS,
     keys::HANDLERS,
@@ -36,6 +37,7 @@ const FAMILIES: [Family; 8] = [
     hash::HANDLERS,
     set::HANDLERS,
     walk::HANDLERS,
+    snapshot::HANDLERS,
 ];
 
 /// Handlers in the order of the command table.

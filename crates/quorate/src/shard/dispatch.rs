@@ -271,6 +271,27 @@ impl Shard {
         self.exclusive(now, key, command, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
+    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position]`, `QUORATE MERGE slot effect`
+    pub(super) fn snapshot_command(&mut self, now: Now, key: usize, command: &Command) {
+        let slot = match parse_slot(command.arg(2)) {
+            Ok(slot) => slot,
+            Err(error) => return self.refuse(key, error),
+        };
+        let number = command.arg(2);
+        let (class, words) = match command.arg(1).to_ascii_lowercase().as_slice() {
+            b"export" if command.len() > 4 => return self.refuse(key, "ERR syntax error"),
+            b"export" => {
+                let position = command.get(3).unwrap_or(b"0");
+                (Class::Read, vec![b"quorate.exportslot".as_slice(), number, position])
+            }
+            b"merge" => {
+                (Class::Write, vec![b"quorate.mergeslot".as_slice(), number, command.arg(3)])
+            }
+            _ => (Class::Read, vec![b"quorate.slotdigest".as_slice(), number]),
+        };
+        self.single(now, key, slot, class, Command::from_args(words));
+    }
+
     /// All slots as runs: neighbours in one group with the same replicas.
     fn runs(&self) -> Vec<walk::Run> {
         let topology = self.topology();

@@ -23,6 +23,9 @@ impl Shard {
         let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
         match (spec.name, subcommand.as_slice()) {
             ("client", b"list") => return self.gather(now, key, command, Question::Clients),
+            ("quorate", b"export" | b"merge" | b"slotdigest") => {
+                return self.snapshot_command(now, key, &command);
+            }
             ("quorate", b"digest") => return self.gather(now, key, command, Question::Digest),
             ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
                 return self.slot_command(now, key, command);

@@ -1,0 +1,315 @@
+//! Whole slots out of and into the store, for the reconciliation channel.
+
+use quorate_proto::resp::Command;
+
+use super::{CommandError, Family, Outcome};
+use crate::{
+    MergeError,
+    delta::DeltaWriter,
+    execution::{Execution, Keys},
+    state::{KeyState, Kind},
+    walk::{next_chunk, position},
+};
+
+pub(super) const HANDLERS: Family = &[
+    ("quorate.slotdigest", slot_digest),
+    ("quorate.exportslot", export_slot),
+    ("quorate.mergeslot", merge_slot),
+];
+
+/// Keys that one call looks at, and bytes of effects after which it stops: a call must not hold up
+/// a shard, nor make a reply that nobody can hold.
+const KEYS_MAX: usize = 256;
+const BYTES_MAX: usize = 1 << 20;
+
+/// Elements and bytes of one recreating command.
+const ELEMENTS_PER_COMMAND: usize = 512;
+const BYTES_PER_COMMAND: usize = 1 << 20;
+
+/// `quorate.slotdigest slot`: in hexadecimal.
+fn slot_digest(execution: &mut Execution<'_>, _command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    reply.text(&format!("{:032x}", keys.store.slot_digest(keys.slot)));
+    Ok(())
+}
+
+/// `quorate.exportslot slot position`: goes on behind `position`. Answers the next position (0 at
+/// the end), then for each key the effect that is its whole state, marks of removals included, and
+/// the Redis commands that make an empty or older key what it shows: none when it shows nothing.
+fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
+    let after = after.ok_or(CommandError::Text("invalid position"))?;
+    let entries = keys.store.slots[keys.slot.index()].iter();
+    let placed = entries.map(|entry| (position(&entry.key), entry));
+    let (mut chunk, mut next) = next_chunk(placed, after, KEYS_MAX);
+    chunk.sort_unstable_by_key(|entry| position(&entry.key));
+
+    let mut states = Vec::new();
+    let mut bytes = 0;
+    let mut last = 0;
+    for entry in chunk {
+        let here = position(&entry.key);
+        // Keys that share a position are never parted: the next call begins behind it.
+        if bytes >= BYTES_MAX && here != last {
+            next = last;
+            break;
+        }
+        last = here;
+        let mut effect = Vec::new();
+        let mut delta = DeltaWriter::new(&mut effect, &entry.key);
+        entry.state.export(|part| delta.part(part));
+        delta.finish();
+        if effect.is_empty() {
+            continue;
+        }
+        let commands = match entry.state.is_expired(keys.wall_ms) {
+            true => Vec::new(),
+            false => recreating_commands(&entry.key, &entry.state),
+        };
+        bytes += effect.len() + commands.len();
+        states.push((effect, commands));
+    }
+    reply.array(1 + 2 * states.len());
+    reply.text(&next.to_string());
+    for (effect, commands) in states {
+        reply.bulk(&effect);
+        reply.bulk(&commands);
+    }
+    Ok(())
+}
+
+/// `quorate.mergeslot slot effect`
+fn merge_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    keys.merge(command.arg(2)).map_err(|error| match error {
+        MergeError::Malformed(_) => CommandError::Text("malformed effect; nothing was merged"),
+        MergeError::WrongSlot { .. } => {
+            CommandError::Text("effect with a key of another slot; nothing was merged")
+        }
+        MergeError::ClockSkew { .. } => CommandError::Text(
+            "effect with a stamp ahead of this node's clock; nothing was merged: check the clocks",
+        ),
+    })?;
+    reply.ok();
+    Ok(())
+}
+
+/// Encoded commands. A collection is deleted first, so that it becomes what it is here and nothing
+/// else, whatever stood there.
+fn recreating_commands(key: &[u8], state: &KeyState) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut emit = |words: &[&[u8]]| out.extend_from_slice(Command::from_args(words).frame());
+    match state.kind() {
+        None => return out,
+        Some(Kind::Text) => {
+            let value = state.text().visible().unwrap_or_default();
+            emit(&[b"SET", key, &value]);
+        }
+        Some(Kind::Hash) => {
+            emit(&[b"DEL", key]);
+            let fields = state.hash().into_iter().flat_map(|hash| hash.fields());
+            let fields = fields.map(|(name, cell)| (name, cell.visible().unwrap_or_default()));
+            let mut batch = Batch::new("HSET", key);
+            for (name, value) in fields {
+                batch.add(&[name, &value], &mut emit);
+            }
+            batch.finish(&mut emit);
+        }
+        Some(Kind::Set) => {
+            emit(&[b"DEL", key]);
+            let mut batch = Batch::new("SADD", key);
+            for member in state.set().into_iter().flat_map(|set| set.members()) {
+                batch.add(&[member], &mut emit);
+            }
+            batch.finish(&mut emit);
+        }
+    }
+    if let Some(at) = state.expires_at() {
+        emit(&[b"PEXPIREAT", key, at.to_string().as_bytes()]);
+    }
+    out
+}
+
+/// Elements that are added by one command.
+struct Batch<'a> {
+    head: [&'a [u8]; 2],
+    words: Vec<Vec<u8>>,
+    elements: usize,
+    bytes: usize,
+}
+
+impl<'a> Batch<'a> {
+    fn new(name: &'a str, key: &'a [u8]) -> Self {
+        Self { head: [name.as_bytes(), key], words: Vec::new(), elements: 0, bytes: 0 }
+    }
+
+    fn add(&mut self, element: &[&[u8]], emit: &mut impl FnMut(&[&[u8]])) {
+        self.words.extend(element.iter().map(|word| word.to_vec()));
+        self.bytes += element.iter().map(|word| word.len()).sum::<usize>();
+        self.elements += 1;
+        if self.elements == ELEMENTS_PER_COMMAND || self.bytes >= BYTES_PER_COMMAND {
+            self.finish(emit);
+        }
+    }
+
+    fn finish(&mut self, emit: &mut impl FnMut(&[&[u8]])) {
+        if self.words.is_empty() {
+            return;
+        }
+        let words: Vec<&[u8]> =
+            self.head.iter().copied().chain(self.words.iter().map(Vec::as_slice)).collect();
+        emit(&words);
+        self.words.clear();
+        (self.elements, self.bytes) = (0, 0);
+    }
+}
+
+impl Keys<'_> {
+    /// Merges an effect whose keys are all in this slot; it becomes part of the effect of the
+    /// command, so that it is logged and replicated as any other.
+    fn merge(&mut self, effect: &[u8]) -> Result<(), MergeError> {
+        self.store.merge(self.slot, effect, self.wall_ms)?;
+        self.record(effect);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::{
+        Origin, Slot,
+        resp::reply::{Value, skip},
+    };
+
+    use crate::{Request, Store, StoreOptions};
+
+    use super::*;
+
+    const WALL_MS: u64 = 1_700_000_000_000;
+
+    fn store(node: u16) -> Store {
+        Store::new(StoreOptions {
+            origin: Origin::new(node, 1),
+            digest_secret: [7; 16],
+            seed: 1,
+            keep_removed: true,
+        })
+    }
+
+    fn run(store: &mut Store, slot: Slot, words: &[&[u8]]) -> Value {
+        let command = Command::from_args(words);
+        let (mut reply, mut effect) = (Vec::new(), Vec::new());
+        let request = Request { slot, command: &command, wall_ms: WALL_MS, resp3: false };
+        store.execute(request, &mut reply, &mut effect);
+        assert_eq!(skip(&reply), Ok(Some(reply.len())));
+        Value::decode(&reply).expect("valid").expect("whole").0
+    }
+
+    fn text(value: &Value) -> Vec<u8> {
+        match value {
+            Value::Bulk(bytes) => bytes.to_vec(),
+            other => panic!("{other:?} is no bulk string"),
+        }
+    }
+
+    #[test]
+    fn a_slot_moves_whole_and_its_commands_recreate_what_it_shows() {
+        let slot = Slot::of_key(b"{t}");
+        let mut from = store(0);
+        for number in 0..1000 {
+            let key = format!("{{t}}{number}");
+            let key = key.as_bytes();
+            match number % 5 {
+                0 => run(&mut from, slot, &[b"SET", key, b"value", b"PX", b"100000"]),
+                1 => run(&mut from, slot, &[b"HSET", key, b"f", b"1", b"g", b"2"]),
+                2 => run(&mut from, slot, &[b"SADD", key, b"a", b"b"]),
+                3 => run(&mut from, slot, &[b"INCR", key]),
+                _ => {
+                    run(&mut from, slot, &[b"SET", key, b"gone"]);
+                    run(&mut from, slot, &[b"DEL", key])
+                }
+            };
+        }
+        let number = slot.number().to_string();
+        let (mut merged, mut replayed) = (store(1), store(2));
+        let mut after = "0".to_owned();
+        let mut keys = 0;
+        loop {
+            let name = b"quorate.exportslot";
+            let reply = run(&mut from, slot, &[name, number.as_bytes(), after.as_bytes()]);
+            let Value::Array(values) = reply else { panic!("no array") };
+            for pair in values[1..].chunks(2) {
+                keys += 1;
+                let (effect, commands) = (text(&pair[0]), text(&pair[1]));
+                let words: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &effect];
+                assert_eq!(run(&mut merged, slot, &words), Value::Simple("OK".into()));
+                let mut input = bytes::BytesMut::from(&commands[..]);
+                let mut reader = quorate_proto::resp::CommandReader::new();
+                while let Some(command) = reader.next(&mut input).expect("valid") {
+                    let words: Vec<&[u8]> = command.args().collect();
+                    assert!(!matches!(run(&mut replayed, slot, &words), Value::Error(_)));
+                }
+            }
+            after = String::from_utf8(text(&values[0])).expect("text");
+            if after == "0" {
+                break;
+            }
+        }
+        assert_eq!(keys, 1000);
+        assert_eq!(merged.slot_digest(slot), from.slot_digest(slot));
+        assert_eq!((merged.len(), replayed.len()), (800, 800));
+        for number in 0..1000 {
+            let key = format!("{{t}}{number}");
+            for command in ["GET", "HGETALL", "SMEMBERS", "PEXPIRETIME", "TYPE"] {
+                let words: [&[u8]; 2] = [command.as_bytes(), key.as_bytes()];
+                let sorted = |store: &mut Store| match run(store, slot, &words) {
+                    Value::Array(mut values) => {
+                        values.sort_by_key(|value| format!("{value:?}"));
+                        Value::Array(values)
+                    }
+                    other => other,
+                };
+                assert_eq!(sorted(&mut replayed), sorted(&mut from), "{command} {key}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_collections_are_recreated_in_several_commands() {
+        let slot = Slot::of_key(b"h");
+        let mut store = store(0);
+        for number in 0..1300 {
+            run(&mut store, slot, &[b"HSET", b"h", number.to_string().as_bytes(), b"v"]);
+        }
+        let state = store.raw_state(slot, b"h").expect("there");
+        let commands = recreating_commands(b"h", state);
+        let mut input = bytes::BytesMut::from(&commands[..]);
+        let mut reader = quorate_proto::resp::CommandReader::new();
+        let mut lengths = Vec::new();
+        while let Some(command) = reader.next(&mut input).expect("valid") {
+            lengths.push(command.len());
+        }
+        assert_eq!(lengths, [2, 2 + 1024, 2 + 1024, 2 + 552]);
+    }
+
+    #[test]
+    fn what_is_no_effect_of_the_slot_is_refused() {
+        let slot = Slot::of_key(b"k");
+        let mut from = store(0);
+        run(&mut from, slot, &[b"SET", b"k", b"v"]);
+        let mut effect = Vec::new();
+        from.export(slot, b"k", &mut effect);
+        let other = Slot::of_key(b"other");
+        let mut into = store(1);
+        let merge = |into: &mut Store, slot: Slot, effect: &[u8]| {
+            let number = slot.number().to_string();
+            run(into, slot, &[b"quorate.mergeslot", number.as_bytes(), effect])
+        };
+        for (slot, effect) in [(slot, &b"junk"[..]), (other, &effect[..])] {
+            assert!(matches!(merge(&mut into, slot, effect), Value::Error(_)));
+        }
+        assert!(into.is_empty());
+        assert_eq!(merge(&mut into, slot, &effect), Value::Simple("OK".into()));
+    }
+}

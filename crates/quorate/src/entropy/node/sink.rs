@@ -1,0 +1,111 @@
+//! A stream into a running node.
+
+use quorate_proto::{Slot, resp::Command};
+
+use super::{OriginSpace, Stamped, origin_space};
+use crate::entropy::{
+    EntropyResult, SinkStream, StreamingSink,
+    error::sink,
+    redis::{CommandStream, Pipeline},
+};
+
+/// States of one slot that are merged by one command.
+const MERGE_BYTES: usize = 64 << 10;
+
+/// Merges into the node whose client port is at `host:port`, and through it into its cluster.
+///
+/// States with stamps are merged: what is newer in the node stays. Commands without a state, as in
+/// a stream out of Redis, are executed as they are. Both happen as they come: a snapshot that is
+/// cut off has been merged up to there, and may be sent again.
+#[derive(Clone, Debug)]
+pub struct NodeSink {
+    address: String,
+}
+
+impl NodeSink {
+    /// Merges into the node at `host:port`.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into() }
+    }
+}
+
+impl StreamingSink for NodeSink {
+    fn begin(&self, _length: Option<u64>) -> EntropyResult<Box<dyn SinkStream>> {
+        let mut pipeline = Pipeline::open(&self.address)?;
+        let space = origin_space(pipeline.connection()?);
+        let space = space.map_err(|error| sink(format_args!("{}: {error}", self.address)))?;
+        Ok(Box::new(Merge {
+            pipeline,
+            commands: CommandStream::default(),
+            space,
+            skip: 0,
+            slot: Slot::default(),
+            effect: Vec::new(),
+        }))
+    }
+}
+
+struct Merge {
+    pipeline: Pipeline,
+    commands: CommandStream,
+    space: OriginSpace,
+    /// Commands to come that a merged state stands for.
+    skip: u32,
+    /// States of this slot that are not on their way yet.
+    slot: Slot,
+    effect: Vec<u8>,
+}
+
+impl Merge {
+    fn take(&mut self, command: &Command) -> EntropyResult<()> {
+        let Some(state) = Stamped::read(command) else {
+            if self.skip > 0 {
+                self.skip -= 1;
+                return Ok(());
+            }
+            self.flush()?;
+            return self.pipeline.push(self.commands.count, command);
+        };
+        if self.skip > 0 {
+            let number = self.commands.count;
+            return Err(sink(format_args!("command {number}: a state among another's commands")));
+        }
+        self.skip = state.commands;
+        if state.slot != self.slot || self.effect.len() + state.effect.len() > MERGE_BYTES {
+            self.flush()?;
+        }
+        let effect = self.space.adopt_effect(&state.space, state.effect).map_err(sink)?;
+        self.slot = state.slot;
+        self.effect.extend_from_slice(&effect);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> EntropyResult<()> {
+        if self.effect.is_empty() {
+            return Ok(());
+        }
+        let slot = self.slot.number().to_string();
+        let words = [b"QUORATE".as_slice(), b"MERGE", slot.as_bytes(), &self.effect];
+        self.pipeline.push(self.commands.count, &Command::from_args(words))?;
+        self.effect.clear();
+        Ok(())
+    }
+}
+
+impl SinkStream for Merge {
+    fn write(&mut self, bytes: &[u8]) -> EntropyResult<()> {
+        self.commands.push(bytes);
+        while let Some(command) = self.commands.next()? {
+            self.take(&command)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> EntropyResult<()> {
+        self.commands.end()?;
+        self.flush()?;
+        self.pipeline.settle()
+    }
+
+    fn abort(self: Box<Self>) {}
+}

@@ -1,0 +1,174 @@
+//! What a running node holds, as a stream.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+};
+
+use quorate_proto::{
+    Slot,
+    resp::{Command, CommandReader, reply::Value},
+};
+
+use super::{OriginSpace, Stamped, origin_space};
+use crate::entropy::{
+    EntropyResult, Snapshot, StreamingSource,
+    error::source,
+    redis::{Connection, bulk},
+};
+
+/// Questions on their way: enough to keep the node busy, few enough that its answers are small.
+const QUESTIONS_MAX: usize = 16;
+
+/// Snapshots of the node whose client port is at `host:port`: every key of its cluster that it
+/// can reach, each as one replica has it at that moment.
+#[derive(Clone, Debug)]
+pub struct NodeSource {
+    address: String,
+    slots: Vec<Slot>,
+}
+
+impl NodeSource {
+    /// Snapshots of all slots.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { address: address.into(), slots: Slot::all().collect() }
+    }
+
+    /// Only these of the slots.
+    pub(in crate::entropy) fn only(&self, wanted: impl Fn(Slot) -> bool) -> Self {
+        let slots = self.slots.iter().copied().filter(|slot| wanted(*slot)).collect();
+        Self { address: self.address.clone(), slots }
+    }
+
+    /// The digests of all slots, in order.
+    pub(in crate::entropy) fn digests(&self) -> EntropyResult<Vec<u128>> {
+        slot_digests(&self.address)
+            .map_err(|error| source(format_args!("{}: {error}", self.address)))
+    }
+}
+
+/// Questions about digests on their way: the answers are short.
+const DIGESTS_MAX: usize = 1024;
+
+fn slot_digests(address: &str) -> io::Result<Vec<u128>> {
+    let mut connection = Connection::open(address)?;
+    let slots: Vec<Slot> = Slot::all().collect();
+    let mut digests = Vec::with_capacity(slots.len());
+    for some in slots.chunks(DIGESTS_MAX) {
+        let mut frames = Vec::new();
+        for slot in some {
+            let words = ["QUORATE", "SLOTDIGEST", &slot.number().to_string()];
+            frames.extend_from_slice(Command::from_args(words).frame());
+        }
+        connection.send(&frames)?;
+        for _ in some {
+            let reply = connection.reply()?;
+            let text = std::str::from_utf8(bulk(&reply)).ok();
+            let digest = text.and_then(|text| u128::from_str_radix(text, 16).ok());
+            let unknown = || io::Error::other(format!("QUORATE SLOTDIGEST: {}", reply.to_text()));
+            digests.push(digest.ok_or_else(unknown)?);
+        }
+    }
+    Ok(digests)
+}
+
+impl StreamingSource for NodeSource {
+    fn open(&self) -> EntropyResult<Snapshot> {
+        let named = |error: io::Error| source(format_args!("{}: {error}", self.address));
+        let mut connection = Connection::open(&self.address).map_err(named)?;
+        let space = origin_space(&mut connection).map_err(named)?;
+        let mut reader = NodeReader {
+            connection,
+            space,
+            slots: self.slots.clone().into_iter(),
+            asked: VecDeque::new(),
+            output: Vec::new(),
+            given: 0,
+        };
+        reader.ask().map_err(named)?;
+        Ok(Snapshot { reader: Box::new(reader), length: None })
+    }
+}
+
+struct NodeReader {
+    connection: Connection,
+    space: OriginSpace,
+    /// Slots not asked for yet.
+    slots: std::vec::IntoIter<Slot>,
+    /// Slots whose answers are on their way, in order.
+    asked: VecDeque<Slot>,
+    output: Vec<u8>,
+    given: usize,
+}
+
+impl NodeReader {
+    /// Asks for further slots.
+    fn ask(&mut self) -> io::Result<()> {
+        let mut frames = Vec::new();
+        while self.asked.len() < QUESTIONS_MAX {
+            let Some(slot) = self.slots.next() else { break };
+            frames.extend_from_slice(question(slot, "0").frame());
+            self.asked.push_back(slot);
+        }
+        if frames.is_empty() { Ok(()) } else { self.connection.send(&frames) }
+    }
+
+    /// Turns the next answer into output. Returns false at the end.
+    fn advance(&mut self) -> io::Result<bool> {
+        let Some(slot) = self.asked.pop_front() else { return Ok(false) };
+        let answer = match self.connection.reply()? {
+            Value::Array(answer) => answer,
+            Value::Error(text) => return Err(io::Error::other(format!("QUORATE EXPORT: {text}"))),
+            _ => return Err(io::Error::other("QUORATE EXPORT: not the answer of a node")),
+        };
+        let (next, states) = match answer.split_first() {
+            Some((next, states)) => (bulk(next), states),
+            None => return Err(io::Error::other("QUORATE EXPORT: an empty answer")),
+        };
+        if next != b"0" {
+            let position = String::from_utf8_lossy(next).into_owned();
+            self.connection.send(question(slot, &position).frame())?;
+            self.asked.push_back(slot);
+        }
+        for pair in states.chunks_exact(2) {
+            let (effect, plain) = (bulk(&pair[0]), bulk(&pair[1]));
+            let commands = count(plain)?;
+            Stamped { space: self.space, slot, commands, effect }.write(&mut self.output);
+            self.output.extend_from_slice(plain);
+        }
+        self.ask()?;
+        Ok(true)
+    }
+}
+
+fn question(slot: Slot, position: &str) -> Command {
+    Command::from_args(["QUORATE", "EXPORT", &slot.number().to_string(), position])
+}
+
+/// Number of encoded commands.
+fn count(commands: &[u8]) -> io::Result<u32> {
+    let mut input = bytes::BytesMut::from(commands);
+    let mut reader = CommandReader::new();
+    let mut count = 0;
+    while reader.next(&mut input).map_err(io::Error::other)?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+impl Read for NodeReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.given == self.output.len() {
+            self.output.clear();
+            self.given = 0;
+            if !self.advance()? {
+                return Ok(0);
+            }
+        }
+        let rest = &self.output[self.given..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.given += length;
+        Ok(length)
+    }
+}
