@@ -50,6 +50,8 @@ pub struct WallClock {
     at: Instant,
     shown_us: i64,
     in_doubt: bool,
+    /// Whether most of the peers that were known last contradicted the clock.
+    contradicted: bool,
     /// Whether a peer's clock was ever known, or need not be.
     compared: bool,
 }
@@ -59,7 +61,14 @@ impl WallClock {
     /// a peer's clock is known: a node that has data may have got another clock while it was away.
     pub fn new(now: Instant, wall: Wall, doubted: bool) -> Self {
         let shown_us = microseconds(wall);
-        Self { started: now, at: now, shown_us, in_doubt: doubted, compared: !doubted }
+        Self {
+            started: now,
+            at: now,
+            shown_us,
+            in_doubt: doubted,
+            contradicted: false,
+            compared: !doubted,
+        }
     }
 
     /// Reads the clock, given what the machine's shows and what is known of the peers'. `alone`
@@ -86,13 +95,19 @@ impl WallClock {
         } else if !jump {
             self.shown_us += behind_us.clamp(-elapsed / SLEW, elapsed / SLEW);
         }
+        let contradicting = known - confirming;
+        if jumps {
+            // What is known of the peers is about another clock.
+            self.contradicted = false;
+        } else if known > 0 {
+            // A contradiction stands until somebody confirms the clock.
+            self.contradicted = contradicting > confirming;
+        }
         self.compared |= known > 0;
         let waited = now.since(self.started) >= READINESS_PATIENCE;
-        let contradicting = known - confirming;
-        // After a jump what is known of the peers is about another clock.
         self.in_doubt = !alone
             && !Mutant::ClockTrusted.is_planted()
-            && (contradicting > confirming && !jumps || !self.compared && !waited);
+            && (self.contradicted || !self.compared && !waited);
         (Wall((self.shown_us / 1_000).max(0) as u64), jumps.then_some(behind_ms))
     }
 
@@ -170,6 +185,16 @@ mod tests {
         clock.read(at(4_000), Wall(HOUR + 4_000), false, peers(&[]));
         assert!(clock.is_in_doubt());
         clock.read(at(5_000), Wall(HOUR + 5_000), false, peers(&[]));
+        assert!(!clock.is_in_doubt());
+    }
+
+    #[test]
+    fn a_contradiction_stands_when_the_peer_is_gone() {
+        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
+        clock.read(at(100), Wall(HOUR + 100), false, peers(&[-9_000]));
+        clock.read(at(9_000), Wall(HOUR + 9_000), false, peers(&[]));
+        assert!(clock.is_in_doubt());
+        clock.read(at(9_100), Wall(HOUR + 9_100), false, peers(&[1]));
         assert!(!clock.is_in_doubt());
     }
 

@@ -83,7 +83,10 @@ impl Machine {
         let config = Config {
             listen: Some(address(6379, node)),
             peer_listen: Some(address(16_379, node)),
-            seeds: if node == 0 { Vec::new() } else { vec![address(16_379, 0)] },
+            seeds: (0..scenario.nodes.len())
+                .filter(|other| *other != node)
+                .map(|other| address(16_379, other))
+                .collect(),
             cluster: Some("simulated".into()),
             name: Some(name(node)),
             dc: Some(datacentre.into()),
