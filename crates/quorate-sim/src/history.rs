@@ -236,4 +236,21 @@ mod tests {
         assert!(lines[0].contains(r#""value":[["append","l1",4]]"#), "{text}");
         assert!(text.contains(r#""type":"info""#) && text.contains(r#"["r","l1",[4]]"#), "{text}");
     }
+
+    #[test]
+    fn porcupine_reads_puts_and_gets_and_nothing_that_failed() {
+        let mut put = operation(Action::Set(4), Outcome::Unknown("silence".into()));
+        let mut failed = operation(Action::Set(5), Outcome::Failed("too few".into()));
+        let mut get = operation(Action::Get, Outcome::Ok(Returned::Number(4)));
+        for operation in [&mut put, &mut failed, &mut get] {
+            operation.key.family = Family::Register;
+        }
+        let text = History { operations: vec![put, failed, get] }.to_porcupine();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let [put, get] = &lines[..] else { panic!("two operations: {text}") };
+        assert_eq!((&put["Input"]["Op"], &put["Input"]["Value"]), (&1.into(), &"4".into()));
+        assert!(put["Return"].as_u64() > get["Return"].as_u64(), "it may happen at any time");
+        assert_eq!((&get["Input"]["Key"], &get["Output"]["Value"]), (&"r1".into(), &"4".into()));
+    }
 }

@@ -33,6 +33,16 @@ const SETTLE_MAX: Time = 110_000_000;
 /// The longest expiry that workloads ask for, and a little more.
 const EXPIRY_MAX: Time = 4_500_000;
 
+/// Requests that a client can have under way: those that it has given up live until their deadline.
+const REQUESTS_PER_CLIENT_MAX: u64 = 32;
+
+/// How often it is looked at what grows with an outage.
+const BOUNDS_EVERY: Time = 1_000_000;
+
+/// Bytes by which a queue of hints may exceed its bound: the turn that fills it, and a segment that
+/// was begun.
+const HINT_SLACK: u64 = 1 << 17;
+
 /// A promise that was broken, or a machine that cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -188,7 +198,10 @@ impl<'a> World<'a> {
         for number in 0..per_node * self.machines.len() {
             self.add_client(number, number / per_node.max(1), seed, Agenda::Work);
         }
-        self.run_until(self.scenario.period);
+        while self.now < self.scenario.period {
+            self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
+            self.check_bounds();
+        }
         self.heal();
         let healed = self.now;
         self.finish_work();
@@ -628,6 +641,26 @@ impl<'a> World<'a> {
         }
         for (at, connection, side) in std::mem::take(&mut self.network.arrivals) {
             self.schedule(at, Event::Arrive { connection, side });
+        }
+    }
+
+    /// What grows while a node is away has a bound: hints on disk, and requests in memory.
+    fn check_bounds(&mut self) {
+        let peers = self.machines.len() as u64 - 1;
+        let shards = u64::from(self.scenario.shards);
+        let bytes_max = peers * shards * (self.scenario.hint_bytes_max + HINT_SLACK);
+        let requests_max = self.clients.len() as u64 * REQUESTS_PER_CLIENT_MAX;
+        for (node, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else { continue };
+            let (bytes, requests) = (process.hint_bytes(), process.requests() as u64);
+            if bytes > bytes_max || requests > requests_max {
+                let name = machine::name(node);
+                let text = format!(
+                    "{name} holds {bytes} bytes of hints and {requests} requests \
+                     (allowed: {bytes_max} and {requests_max})"
+                );
+                self.violations.push(Violation::new("bounds", text));
+            }
         }
     }
 

@@ -696,6 +696,11 @@ impl Process {
         self.shards.iter().all(Shard::is_idle)
     }
 
+    /// Requests under way, those of other nodes included.
+    pub fn requests(&self) -> usize {
+        self.shards.iter().map(Shard::requests).sum()
+    }
+
     /// Whether a log has failed, so that writes are refused until a restart.
     pub fn has_failed(&self) -> bool {
         self.shards.iter().any(|shard| shard.storage.has_failed())

@@ -222,6 +222,12 @@ impl Shard {
         self.peers.is_ready()
     }
 
+    /// Requests under way, those of other nodes included.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn requests(&self) -> usize {
+        self.coordinator.in_flight() + self.unsealed.len()
+    }
+
     /// Whether no request is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.coordinator.in_flight() == 0
