@@ -1,13 +1,6 @@
-//! A whole node without sockets, threads, clocks or a real disk, for simulators.
-//!
-//! A [`Process`] is what runs inside a server process: the same shards, storage, membership and
-//! identity, with connections that are numbers and a clock that is an argument. A turn takes what
-//! has arrived, does what the event loops of [`crate::Engine`] do with it, in the same order, and
-//! returns what leaves. Nothing in it draws a random number or depends on addresses in memory, so
-//! the same inputs give the same outputs.
+//! A process and its turns.
 
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::Arc,
@@ -15,19 +8,17 @@ use std::{
 
 use bytes::BytesMut;
 use quorate_cluster::{
-    handoff::Hints as _,
-    membership::{self, DialerOutput, LinkId, Membership, Standing},
+    membership::{DialerOutput, LinkId, Membership},
     time::Instant,
-    topology::{Topology, TopologyError},
 };
 use quorate_proto::{
-    NodeId, NodeIndex, Slot, frame,
+    NodeIndex, frame,
     message::{Message, View},
 };
-use quorate_store::{disk::Disk, log::SyncJob};
+use quorate_store::log::SyncJob;
 
+use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
-    config::Settings,
     engine::StartError,
     identity::{Claim, Identity},
     net::control::CONTROL_SHARD,
@@ -36,119 +27,9 @@ use crate::{
     startup::{self, Seeds, Started},
 };
 
-/// Names a connection of one process. Whoever opens it chooses: the process for those that it
-/// dials, with [`DIALLED`] set, and the simulator for those that it accepts, without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Wire(pub u64);
-
-/// The bit that tells wires that the process has dialled.
-pub const DIALLED: u64 = 1 << 63;
-
-/// The two clocks of a machine.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Microseconds since some moment before the start of the process; never goes back.
-    pub monotonic_us: u64,
-    /// Milliseconds since the Unix epoch; goes where it likes.
-    pub wall_ms: u64,
-}
-
-impl Moment {
-    fn now(self) -> Now {
-        Now { monotonic: Instant::from_micros(self.monotonic_us), wall_ms: self.wall_ms }
-    }
-}
-
-/// Where somebody connects to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// Redis clients.
-    Client,
-    /// Other nodes.
-    Peer,
-}
-
-/// What happens to a process.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A connection arrived.
-    Accepted {
-        /// Its name from now on.
-        wire: Wire,
-        /// Where it arrived.
-        port: Port,
-    },
-    /// A connection that was dialled stands.
-    Connected(Wire),
-    /// Bytes arrived.
-    Bytes(Wire, Vec<u8>),
-    /// A connection is closed, or could not be opened.
-    Closed(Wire),
-    /// A sync that was asked for runs now, and ends.
-    Sync(u64),
-}
-
-/// What a process does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Opens a connection.
-    Dial {
-        /// Its name from now on.
-        wire: Wire,
-        /// Where to.
-        address: String,
-    },
-    /// Sends bytes.
-    Send(Wire, Vec<u8>),
-    /// Closes a connection; what was sent on it before still goes out.
-    Close(Wire),
-    /// Starts a sync of the disk that takes a while; it happens with [`Input::Sync`].
-    Sync(u64),
-}
-
-/// What a process is started with.
-#[derive(Debug)]
-pub struct Options {
-    /// Its configuration. The addresses in it are names for the simulator to resolve.
-    pub settings: Settings,
-    /// Its disk.
-    pub disk: Arc<dyn Disk>,
-    /// Everything random.
-    pub seed: u64,
-    /// How often the machine was booted.
-    pub boot: u32,
-    /// Bytes of a log segment. A real node has 64 MiB, which a simulated disk would have to zero.
-    pub segment_bytes: u64,
-    /// Bytes below which a log is never checkpointed.
-    pub checkpoint_bytes_min: u64,
-    /// Bytes of hints kept for one target.
-    pub hint_bytes_max: u64,
-}
-
-/// The topology of a member list. A simulator starts the same cluster thousands of times, and to
-/// place its slots takes longer than most of what happens afterwards.
-fn remembered_topology(view: &View, me: NodeId) -> Result<Arc<Topology>, TopologyError> {
-    const REMEMBERED_MAX: usize = 64;
-    type Known = Vec<(View, NodeId, Arc<Topology>)>;
-    thread_local! {
-        static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
-    }
-    KNOWN.with_borrow_mut(|known| {
-        if let Some((_, _, topology)) = known.iter().find(|(v, m, _)| (v, *m) == (view, me)) {
-            return Ok(Arc::clone(topology));
-        }
-        let topology = startup::new_topology(view, me)?;
-        if known.len() == REMEMBERED_MAX {
-            known.clear();
-        }
-        known.push((view.clone(), me, Arc::clone(&topology)));
-        Ok(topology)
-    })
-}
-
 /// What a connection is for.
 #[derive(Debug)]
-enum Role {
+pub(super) enum Role {
     Client { shard: usize, session: usize },
     Arriving { shard: usize },
     Incoming { shard: usize, link: LinkId },
@@ -158,8 +39,8 @@ enum Role {
 }
 
 #[derive(Debug)]
-struct Connection {
-    role: Role,
+pub(super) struct Connection {
+    pub(super) role: Role,
     input: BytesMut,
 }
 
@@ -171,20 +52,20 @@ enum OnSynced {
 
 /// A running process.
 pub struct Process {
-    node: Arc<Node>,
-    shards: Vec<Shard>,
-    membership: Membership,
+    pub(super) node: Arc<Node>,
+    pub(super) shards: Vec<Shard>,
+    pub(super) membership: Membership,
     /// The member list that the shards know.
-    published: View,
-    identity: Identity,
-    connections: BTreeMap<Wire, Connection>,
+    pub(super) published: View,
+    pub(super) identity: Identity,
+    pub(super) connections: BTreeMap<Wire, Connection>,
     next_wire: u64,
     next_control_link: u64,
     syncs: BTreeMap<u64, (SyncJob, OnSynced)>,
     next_sync: u64,
     mail: VecDeque<(usize, Mail)>,
-    outputs: Vec<Output>,
-    death: Option<String>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) death: Option<String>,
 }
 
 impl Process {
@@ -500,7 +381,7 @@ impl Process {
         }
     }
 
-    fn open(&mut self, role: Role, address: String) {
+    pub(super) fn open(&mut self, role: Role, address: String) {
         let wire = Wire(DIALLED | self.next_wire);
         self.next_wire += 1;
         self.insert(wire, role);
@@ -508,14 +389,14 @@ impl Process {
     }
 
     /// Closes a connection that its machine knows to be closed.
-    fn hang_up(&mut self, wire: Option<Wire>) {
+    pub(super) fn hang_up(&mut self, wire: Option<Wire>) {
         if let Some(wire) = wire {
             self.connections.remove(&wire);
             self.outputs.push(Output::Close(wire));
         }
     }
 
-    fn find(&self, matches: impl Fn(&Role) -> bool) -> Option<Wire> {
+    pub(super) fn find(&self, matches: impl Fn(&Role) -> bool) -> Option<Wire> {
         let found = self.connections.iter().find(|(_, connection)| matches(&connection.role));
         found.map(|(wire, _)| *wire)
     }
@@ -584,130 +465,5 @@ impl Process {
                 self.close(now, wire);
             }
         }
-    }
-
-    fn service_membership(&mut self, now: Now) {
-        use membership::Output as Wanted;
-        while let Some(output) = self.membership.poll_output() {
-            match output {
-                Wanted::Dial { link, address } => {
-                    self.open(Role::ControlOutgoing { link }, address);
-                }
-                Wanted::Hangup { link } => {
-                    let wire = self.find(|role| {
-                        matches!(role, Role::ControlOutgoing { link: found } if *found == link)
-                    });
-                    self.hang_up(wire);
-                }
-                Wanted::Send { link, message } => {
-                    let wire = self.find(|role| {
-                        matches!(role, Role::ControlOutgoing { link: found } if *found == link)
-                    });
-                    self.send_control(wire, 0, &message);
-                }
-                Wanted::Respond { link, correlation, message } => {
-                    let wire = self.control_incoming(link);
-                    self.send_control(wire, correlation, &message);
-                }
-                Wanted::CloseIncoming { link } => {
-                    let wire = self.control_incoming(link);
-                    self.hang_up(wire);
-                }
-                Wanted::Persist(persisted) => {
-                    if let Err(error) = self.identity.persist(persisted) {
-                        self.death = Some(error.to_string());
-                    }
-                }
-                Wanted::Topology(view) if view == self.published => {}
-                Wanted::Topology(view) => match remembered_topology(&view, self.membership.me()) {
-                    Ok(topology) => {
-                        self.published = view;
-                        for shard in &mut self.shards {
-                            let topology = Arc::clone(&topology);
-                            shard.handle_mail(now, Mail::Topology { topology });
-                        }
-                    }
-                    Err(error) => self.death = Some(error.to_string()),
-                },
-                Wanted::Event(membership::Event::RefusedBy { text, transient: false, .. })
-                    if self.membership.standing() != Standing::Sealed =>
-                {
-                    self.death = Some(format!("refused by the cluster: {text}"));
-                }
-                Wanted::Event(event) => tracing::info!(?event, "membership"),
-                Wanted::Sealed => tracing::info!("the member list is sealed"),
-            }
-        }
-    }
-
-    fn control_incoming(&self, wanted: LinkId) -> Option<Wire> {
-        self.find(|role| matches!(role, Role::ControlIncoming { link, .. } if *link == wanted))
-    }
-
-    fn send_control(&mut self, wire: Option<Wire>, correlation: u64, message: &Message) {
-        let Some(wire) = wire else { return };
-        let mut bytes = Vec::new();
-        frame::encode(&mut bytes, self.membership.view().epoch, correlation, message);
-        self.outputs.push(Output::Send(wire, bytes));
-    }
-}
-
-/// What a simulator may look at, to judge what the outside cannot see.
-impl Process {
-    /// Whether the member list is sealed for every shard.
-    pub fn is_sealed(&self) -> bool {
-        self.shards.iter().all(|shard| shard.topology().sealed())
-    }
-
-    /// Whether every shard has caught up since the start.
-    pub fn is_ready(&self) -> bool {
-        self.shards.iter().all(Shard::is_caught_up)
-    }
-
-    /// The topology.
-    pub fn topology(&self) -> &Arc<Topology> {
-        self.shards[0].topology()
-    }
-
-    /// The digest of the state of a slot.
-    pub fn slot_digest(&mut self, slot: Slot) -> u128 {
-        let owner = self.shards[0].storage.owner(slot);
-        self.shards[usize::from(owner)].storage.store.slot_digest(slot)
-    }
-
-    /// The number of keys.
-    pub fn keys(&self) -> usize {
-        self.shards.iter().map(|shard| shard.storage.store.len()).sum()
-    }
-
-    /// Effects kept for a peer, and whether some could not be kept.
-    pub fn hints(&self, peer: NodeIndex) -> (u64, bool) {
-        let pending = self.shards.iter().map(|shard| shard.storage.pending(peer)).sum();
-        (pending, self.shards.iter().any(|shard| shard.storage.is_dirty(peer)))
-    }
-
-    /// Bytes of hints on disk.
-    pub fn hint_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.storage.hint_bytes()).sum()
-    }
-
-    /// Whether no request is under way.
-    pub fn is_idle(&self) -> bool {
-        self.shards.iter().all(Shard::is_idle)
-    }
-
-    /// Requests under way, those of other nodes included.
-    pub fn requests(&self) -> usize {
-        self.shards.iter().map(Shard::requests).sum()
-    }
-
-    /// Whether a log has failed, so that writes are refused until a restart.
-    pub fn has_failed(&self) -> bool {
-        self.shards.iter().any(|shard| shard.storage.has_failed())
-    }
-
-    /// Raised at every start.
-    pub fn incarnation(&self) -> u16 {
-        self.node.incarnation
     }
 }

@@ -1,0 +1,150 @@
+//! The end of a schedule: settling without clients, the last writes, the last reads.
+
+use std::collections::VecDeque;
+
+use quorate_proto::Slot;
+
+use super::{EXPIRY_MAX, SETTLE_MAX, Violation, World};
+use crate::{
+    action::{Action, Family, Key},
+    client::{Agenda, Client},
+    history::{Outcome, Time},
+    machine,
+};
+
+impl World<'_> {
+    /// Waits until every client has heard the outcome of its last operation.
+    pub(super) fn finish_work(&mut self) {
+        for client in &mut self.clients {
+            client.agenda = Agenda::Nothing;
+        }
+        let end = self.now + self.patience() + 5_000_000;
+        while self.now < end && self.clients.iter().any(|client| client.pending.is_some()) {
+            self.run_until(self.now + 100_000);
+        }
+        for index in 0..self.clients.len() {
+            self.complete(index, Outcome::Unknown("the schedule ended".into()));
+        }
+    }
+
+    /// Runs until all replicas are equal, without any client, and everything that expires has done
+    /// so. Returns whether they became equal.
+    pub(super) fn settle(&mut self, healed: Time) -> bool {
+        self.run_until(healed + EXPIRY_MAX);
+        loop {
+            let restless = match self.is_quiet() {
+                Ok(()) => return true,
+                Err(restless) => restless,
+            };
+            if self.now > healed + SETTLE_MAX {
+                let text = format!("{} s after the last fault: {restless}", SETTLE_MAX / 1_000_000);
+                self.violations.push(Violation::new("convergence", text));
+                return false;
+            }
+            self.run_until(self.now + 250_000);
+        }
+    }
+
+    /// Whether all nodes are up and all replicas equal, and nothing waits; if not, why.
+    pub(super) fn is_quiet(&mut self) -> Result<(), String> {
+        let mut processes = Vec::new();
+        for (node, machine) in self.machines.iter_mut().enumerate() {
+            let name = machine::name(node);
+            let Some(process) = &mut machine.process else {
+                return Err(format!("{name} is down: {:?}", self.start_errors.get(&node)));
+            };
+            if !process.is_ready() {
+                return Err(format!("{name} has not caught up"));
+            }
+            if !process.is_idle() {
+                return Err(format!("{name} has requests under way"));
+            }
+            processes.push(process);
+        }
+        let keys: Vec<usize> = processes.iter().map(|process| process.keys()).collect();
+        if processes.iter().any(|process| !process.is_sealed()) {
+            let empty = keys.iter().all(|keys| *keys == 0);
+            return if empty { Ok(()) } else { Err("data in a cluster that is not sealed".into()) };
+        }
+        for (node, process) in processes.iter().enumerate() {
+            for peer in process.topology().peers() {
+                let (pending, dirty) = process.hints(peer);
+                if pending > 0 || dirty {
+                    let dirty = if dirty { " and what overflowed" } else { "" };
+                    let name = machine::name(node);
+                    return Err(format!("{name} keeps {pending} hints{dirty} for {peer:?}"));
+                }
+            }
+        }
+        // Nodes of a sealed cluster have the same numbers everywhere, in order of their ids.
+        let topology = std::sync::Arc::clone(processes[0].topology());
+        let mut order: Vec<usize> = Vec::new();
+        for member in topology.members() {
+            let number = member.name.trim_start_matches('n').parse().unwrap_or(0);
+            order.push(number);
+        }
+        for slot in Slot::all() {
+            let mut first: Option<(usize, u128)> = None;
+            for replica in topology.replicas(slot) {
+                let node = order[replica.index()];
+                let digest = processes[node].slot_digest(slot);
+                match first {
+                    None => first = Some((node, digest)),
+                    Some((other, found)) if found != digest => {
+                        let (node, other) = (machine::name(node), machine::name(other));
+                        return Err(format!("{other} and {node} differ in slot {}", slot.number()));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes every register once more: nothing that happened before may keep it from winning.
+    pub(super) fn write_last(&mut self, seed: u64) {
+        if self
+            .machines
+            .iter()
+            .any(|machine| machine.process.as_ref().is_some_and(|found| !found.is_sealed()))
+        {
+            return;
+        }
+        let registers = self.workload.keys().into_iter();
+        let registers: Vec<Key> = registers.filter(|key| key.family == Family::Register).collect();
+        let writes: VecDeque<(Key, Action)> =
+            registers.into_iter().map(|key| (key, self.workload.overwrite())).collect();
+        let node = self.random.below(self.machines.len() as u64) as usize;
+        self.finish(vec![(node, writes)], seed);
+    }
+
+    /// Reads every key at every node at ONE.
+    pub(super) fn audit(&mut self, seed: u64) {
+        let keys = self.workload.keys();
+        let nodes = 0..self.machines.len();
+        let reads = |_| keys.iter().map(|key| (*key, key.family.read())).collect();
+        self.finish(nodes.map(|node| (node, reads(node))).collect(), seed);
+        if let Err(restless) = self.is_quiet() {
+            let text = format!("not quiet after the last reads: {restless}");
+            self.violations.push(Violation::new("convergence", text));
+        }
+    }
+
+    /// Lets one client a node do what is listed, all of which must succeed.
+    pub(super) fn finish(&mut self, agendas: Vec<(usize, VecDeque<(Key, Action)>)>, seed: u64) {
+        let first = self.clients.len();
+        for (node, agenda) in agendas {
+            self.add_client(0, node, seed, Agenda::Audit(agenda));
+        }
+        let done = |client: &Client| matches!(client.agenda, Agenda::Nothing);
+        let end = self.now + 30_000_000;
+        while self.now < end && !self.clients[first..].iter().all(done) {
+            self.run_until(self.now + 50_000);
+        }
+        let missed = self.history.operations.iter().find(|found| found.last && !found.is_ok());
+        if let Some(operation) = missed {
+            let text = format!("not even in the end: {}", operation.describe());
+            self.violations.push(Violation::new("convergence", text));
+        }
+    }
+}

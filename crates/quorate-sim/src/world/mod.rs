@@ -1,0 +1,332 @@
+//! The world: machines, network and clients under one simulated time, driven by one queue of
+//! events. The same seed and script give the same history, bit for bit.
+
+mod clients;
+mod ending;
+mod faults;
+mod nodes;
+mod tamper;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use quorate::{config::ConfigErrors, simulation::Input};
+use quorate_proto::Level;
+use quorate_store::disk::SimulatedDisk;
+
+pub(crate) use clients::judge;
+
+use crate::{
+    action::{Action, Family, Key},
+    client::{Agenda, Client},
+    fault::Script,
+    history::{History, Time},
+    machine::Machine,
+    network::{ConnectionId, Network, datacentres},
+    observe::Observer,
+    random::Stream,
+    scenario::Scenario,
+    workload::Workload,
+};
+
+/// How long everything may take to settle once nothing fails any more: three rounds of digests,
+/// and the time until dead peers are noticed.
+const SETTLE_MAX: Time = 110_000_000;
+
+/// The longest expiry that workloads ask for, and a little more.
+const EXPIRY_MAX: Time = 4_500_000;
+
+/// Requests that a client can have under way: those that it has given up live until their deadline.
+const REQUESTS_PER_CLIENT_MAX: u64 = 32;
+
+/// How often it is looked at what grows with an outage.
+const BOUNDS_EVERY: Time = 1_000_000;
+
+/// Bytes by which a queue of hints may exceed its bound: the turn that fills it, and a segment that
+/// was begun.
+const HINT_SLACK: u64 = 1 << 17;
+
+/// A promise that was broken, or a machine that cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The checker that found it.
+    pub checker: &'static str,
+    /// What it found.
+    pub text: String,
+}
+
+impl Violation {
+    /// A violation found by `checker`.
+    pub fn new(checker: &'static str, text: impl Into<String>) -> Self {
+        Self { checker, text: text.into() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Turn {
+        node: usize,
+    },
+    Arrive {
+        connection: ConnectionId,
+        side: usize,
+    },
+    Sync {
+        node: usize,
+        generation: u32,
+        number: u64,
+    },
+    FaultBegins(usize),
+    FaultEnds(usize),
+    Start {
+        node: usize,
+    },
+    /// A client goes on, unless it has done so meanwhile.
+    Client {
+        client: usize,
+        serial: u64,
+    },
+    /// A client has waited long enough.
+    GiveUp {
+        client: usize,
+        serial: u64,
+    },
+}
+
+/// A whole simulated cluster with its clients.
+pub struct World<'a> {
+    scenario: &'a Scenario,
+    now: Time,
+    events: BinaryHeap<Reverse<(Time, u64, Event)>>,
+    scheduled: u64,
+    machines: Vec<Machine>,
+    datacentres: Vec<usize>,
+    network: Network,
+    clients: Vec<Client>,
+    workload: Workload,
+    operations_left: u32,
+    processes: u32,
+    next_wire: u64,
+    random: Stream,
+    script: Script,
+    /// By node: the fault that took it down.
+    down_by: Vec<Option<usize>>,
+    /// By node: until when it was paused or down, which excuses late answers.
+    disturbed: Vec<Time>,
+    /// Why a node did not start the last time.
+    start_errors: BTreeMap<usize, String>,
+    history: History,
+    violations: Vec<Violation>,
+    /// Follows everything that happens.
+    fingerprint: u64,
+    /// What was reached, and the trace if one is wanted.
+    pub observer: Observer,
+}
+
+/// What a schedule came to.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// What clients saw.
+    pub history: History,
+    /// What the world itself saw go wrong.
+    pub violations: Vec<Violation>,
+    /// A number that follows from everything that happened.
+    pub fingerprint: u64,
+    /// The end of the schedule.
+    pub ended: Time,
+    /// When faults ended.
+    pub healed: Time,
+}
+
+impl<'a> World<'a> {
+    /// A world before anything has happened. `disks` are those of an earlier world, if the cluster
+    /// is formed already.
+    ///
+    /// # Errors
+    /// The settings of the scenario are wrong.
+    pub fn new(
+        scenario: &'a Scenario,
+        seed: u64,
+        script: Script,
+        disks: Option<&[SimulatedDisk]>,
+        observer: Observer,
+    ) -> Result<Self, ConfigErrors> {
+        let nodes = scenario.nodes.len();
+        let machines = (0..nodes)
+            .map(|node| {
+                let disk = disks.map_or_else(SimulatedDisk::new, |disks| disks[node].duplicate());
+                Machine::new(scenario, node, disk, seed)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut world = Self {
+            scenario,
+            now: 0,
+            events: BinaryHeap::new(),
+            scheduled: 0,
+            machines,
+            datacentres: datacentres(scenario),
+            network: Network::new(scenario, seed),
+            clients: Vec::new(),
+            workload: Workload::new(scenario),
+            operations_left: scenario.operations,
+            processes: 0,
+            next_wire: 0,
+            random: Stream::new(seed, "world", 0),
+            script,
+            down_by: vec![None; nodes],
+            disturbed: vec![0; nodes],
+            start_errors: BTreeMap::new(),
+            history: History::default(),
+            violations: Vec::new(),
+            fingerprint: 0,
+            observer,
+        };
+        for node in 0..nodes {
+            let at = world.random.below(20_000);
+            world.schedule(at, Event::Start { node });
+        }
+        for index in 0..world.script.len() {
+            world.schedule(world.script[index].at, Event::FaultBegins(index));
+        }
+        Ok(world)
+    }
+
+    /// Runs the whole schedule: work and faults, healing, settling, and a last look at every key.
+    pub fn run(mut self, seed: u64) -> Outcomes {
+        let per_node = self.scenario.clients as usize;
+        let formed_by = self.scenario.period / 2;
+        while self.scenario.forms && !self.knows_everybody() && self.now < formed_by {
+            self.run_until(self.now + 100_000);
+        }
+        for number in 0..per_node * self.machines.len() {
+            self.add_client(number, number / per_node.max(1), seed, Agenda::Work);
+        }
+        while self.now < self.scenario.period {
+            self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
+            self.check_bounds();
+        }
+        self.heal();
+        let healed = self.now;
+        self.finish_work();
+        if self.settle(healed) {
+            self.write_last(seed);
+            if self.settle(self.now) {
+                self.audit(seed);
+            }
+        }
+        Outcomes {
+            history: self.history,
+            violations: self.violations,
+            fingerprint: self.fingerprint,
+            ended: self.now,
+            healed,
+        }
+    }
+
+    /// Forms a cluster: starts every node and writes once. Returns the disks of a formed cluster.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn form(mut self, seed: u64) -> Result<Vec<SimulatedDisk>, String> {
+        self.run_until(5_000_000);
+        self.operations_left = 0;
+        self.add_client(0, 0, seed, Agenda::Nothing);
+        let key = Key { family: Family::Register, number: 99 };
+        for action in [Action::Set(1), Action::Delete] {
+            let agenda = [(key, action)].into();
+            self.clients[0].agenda = Agenda::Audit(agenda);
+            self.wake_client(0, 0);
+            self.run_until(self.now + 30_000_000);
+        }
+        if let Some(missed) = self.history.operations.iter().find(|found| !found.is_ok()) {
+            return Err(format!("the cluster did not form: {}", missed.describe()));
+        }
+        if self.history.operations.len() != 2 || self.is_quiet().is_err() {
+            return Err(format!("the cluster did not form: {:?}", self.is_quiet()));
+        }
+        // An orderly stop: everything is on disk.
+        Ok(self.machines.iter().map(|machine| machine.disk.duplicate()).collect())
+    }
+
+    /// Whether every node runs and knows every other one: whoever forms a cluster looks at that
+    /// before the first write, which seals the member list.
+    fn knows_everybody(&self) -> bool {
+        let nodes = self.machines.len();
+        self.machines.iter().all(|machine| {
+            machine.process.as_ref().is_some_and(|found| found.topology().len() == nodes)
+        })
+    }
+
+    fn add_client(&mut self, number: usize, node: usize, seed: u64, agenda: Agenda) {
+        let mut draw = Stream::new(seed, "levels", number as u64);
+        let levels = match agenda {
+            Agenda::Work => draw.weighted(self.scenario.levels).copied(),
+            _ => Some((Level::One, Level::Quorum)),
+        };
+        let levels = levels.unwrap_or((Level::Quorum, Level::Quorum));
+        let mut client = Client::new(self.clients.len(), node, levels, seed);
+        client.agenda = agenda;
+        client.process = self.processes;
+        self.processes += 1;
+        self.clients.push(client);
+        let delay = self.random.below(200_000);
+        self.wake_client(self.clients.len() - 1, delay);
+    }
+
+    fn schedule(&mut self, at: Time, event: Event) {
+        self.scheduled += 1;
+        self.events.push(Reverse((at, self.scheduled, event)));
+    }
+
+    fn run_until(&mut self, end: Time) {
+        while let Some(Reverse((at, _, _))) = self.events.peek() {
+            if *at > end {
+                break;
+            }
+            if let Some(Reverse((at, _, event))) = self.events.pop() {
+                self.now = at;
+                self.happen(event);
+                for (at, connection, side) in std::mem::take(&mut self.network.arrivals) {
+                    self.schedule(at, Event::Arrive { connection, side });
+                }
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Turn { node } => {
+                if self.machines[node].turn_at == Some(self.now) {
+                    self.turn(node);
+                }
+            }
+            Event::Arrive { connection, side } => {
+                if let Some((place, wire, packet)) = self.network.arrive(self.now, connection, side)
+                {
+                    self.arrive(connection, side, place, wire, packet);
+                }
+            }
+            Event::Sync { node, generation, number } => {
+                if self.machines[node].generation == generation {
+                    self.input(node, Input::Sync(number));
+                }
+            }
+            Event::FaultBegins(index) => self.begin_fault(index),
+            Event::FaultEnds(index) => self.end_fault(index),
+            Event::Start { node } => self.start(node),
+            Event::Client { client, serial } => {
+                if self.clients[client].serial == serial {
+                    self.client_goes_on(client);
+                }
+            }
+            Event::GiveUp { client, serial } => {
+                if self.clients[client].serial == serial {
+                    self.give_up(client);
+                }
+            }
+        }
+    }
+}

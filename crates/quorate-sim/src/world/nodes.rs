@@ -1,0 +1,182 @@
+//! Processes: their starts, turns and ends, and what they send and hear.
+
+use quorate::simulation::{Input, Output, Port, Wire};
+
+use super::{Event, World, tamper};
+use crate::{
+    history::Time,
+    machine::State,
+    network::{ConnectionId, Packet, Place},
+};
+
+impl World<'_> {
+    pub(super) fn start(&mut self, node: usize) {
+        if self.machines[node].process.is_some() {
+            return;
+        }
+        self.observer.at(self.now, node);
+        match self.machines[node].start(self.now) {
+            Ok(()) => {
+                self.observer.note(|| "starts".into());
+                self.start_errors.remove(&node);
+                self.disturbed[node] = self.now;
+                self.turn_by(node, self.now + 1);
+            }
+            Err(error) => {
+                self.observer.note(|| format!("does not start: {error}"));
+                self.start_errors.insert(node, error);
+                self.schedule(self.now + 500_000, Event::Start { node });
+            }
+        }
+    }
+
+    /// Hands something to the process of a node, which takes it at its next turn.
+    pub(super) fn input(&mut self, node: usize, input: Input) {
+        let machine = &mut self.machines[node];
+        if machine.process.is_none() {
+            return;
+        }
+        machine.inbox.push(input);
+        let delay = self.random.between(10, 60);
+        self.turn_by(node, self.now + delay);
+    }
+
+    pub(super) fn turn_by(&mut self, node: usize, at: Time) {
+        let machine = &mut self.machines[node];
+        if machine.state == State::Running && machine.turn_at.is_none_or(|turn| turn > at) {
+            machine.turn_at = Some(at);
+            self.schedule(at, Event::Turn { node });
+        }
+    }
+
+    pub(super) fn turn(&mut self, node: usize) {
+        self.machines[node].turn_at = None;
+        if self.machines[node].state != State::Running {
+            return;
+        }
+        self.observer.at(self.now, node);
+        let moment = self.machines[node].moment(self.now);
+        let machine = &mut self.machines[node];
+        let inputs = std::mem::take(&mut machine.inbox);
+        let Some(process) = &mut machine.process else { return };
+        let outputs = process.turn(moment, inputs);
+        let due = process.poll_timeout();
+        let death = process.death().map(str::to_owned);
+        if let Some(death) = death {
+            self.observer.note(|| format!("ends: {death}"));
+            self.start_errors.insert(node, death);
+            self.take_down(node, State::Killed);
+            return self.schedule(self.now + 500_000, Event::Start { node });
+        }
+        for output in outputs {
+            self.output(node, output);
+        }
+        let at = self.machines[node].when(due, self.now).max(self.now + 50);
+        self.turn_by(node, at);
+    }
+
+    pub(super) fn output(&mut self, node: usize, output: Output) {
+        let place = Place::Node(node);
+        match output {
+            Output::Dial { wire, address } => match self.node_at(&address) {
+                Some(target) => {
+                    self.network.open(self.now, place, wire, Place::Node(target));
+                }
+                None => self.input(node, Input::Closed(wire)),
+            },
+            Output::Send(wire, bytes) => {
+                let Some((connection, side)) = self.network.find(place, wire) else { return };
+                let bytes = if self.network.duplicates(connection, side) {
+                    tamper::with_effects_twice(&bytes)
+                } else {
+                    bytes
+                };
+                let deaf = self.scenario.hints_only && self.now > self.scenario.calm_until;
+                let bytes = if deaf { tamper::without_digests(&bytes) } else { bytes };
+                self.observer.sent(&bytes);
+                self.network.send(self.now, connection, side, Packet::Bytes(bytes));
+            }
+            Output::Close(wire) => {
+                if let Some((connection, side)) = self.network.find(place, wire) {
+                    self.network.close(self.now, connection, side);
+                }
+            }
+            Output::Sync(number) => {
+                let machine = &self.machines[node];
+                let (generation, slow) = (machine.generation, machine.slow_disk_us);
+                let at = self.now + slow + self.random.between(100, 3_000);
+                self.schedule(at, Event::Sync { node, generation, number });
+            }
+        }
+    }
+
+    pub(super) fn node_at(&self, address: &str) -> Option<usize> {
+        let host = address.rsplit_once(':')?.0;
+        let last: usize = host.rsplit_once('.')?.1.parse().ok()?;
+        last.checked_sub(1).filter(|node| *node < self.machines.len())
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        connection: ConnectionId,
+        side: usize,
+        place: Place,
+        wire: Option<Wire>,
+        packet: Packet,
+    ) {
+        if let Packet::Bytes(bytes) = &packet {
+            self.mark(connection, bytes);
+        }
+        let node = match place {
+            Place::Client { client, .. } => {
+                return self.client_hears(client, connection, packet);
+            }
+            Place::Node(node) => node,
+        };
+        let state = self.machines[node].state;
+        match (wire, packet) {
+            (None, Packet::Open) => {
+                if self.machines[node].process.is_some() {
+                    self.next_wire += 1;
+                    let wire = Wire(self.next_wire);
+                    self.network.accept(self.now, connection, wire);
+                    let from_client = self.network_opener_is_client(connection);
+                    let port = if from_client { Port::Client } else { Port::Peer };
+                    self.input(node, Input::Accepted { wire, port });
+                } else if state != State::Off {
+                    self.network.send(self.now, connection, side, Packet::Close);
+                }
+            }
+            // The process that this was for is gone; its successor knows nothing of it.
+            (None, Packet::Bytes(_)) if state != State::Off => {
+                self.network.send(self.now, connection, side, Packet::Close);
+            }
+            (None, _) => {}
+            (Some(wire), Packet::Accepted) => self.input(node, Input::Connected(wire)),
+            (Some(wire), Packet::Bytes(bytes)) => self.input(node, Input::Bytes(wire, bytes)),
+            (Some(wire), Packet::Close) => self.input(node, Input::Closed(wire)),
+            (Some(_), Packet::Open) => {}
+        }
+    }
+
+    pub(super) fn network_opener_is_client(&self, connection: ConnectionId) -> bool {
+        self.clients.iter().any(|client| client.connection == Some(connection))
+    }
+
+    pub(super) fn mark(&mut self, connection: ConnectionId, bytes: &[u8]) {
+        let what = u64::from(crc32c::crc32c(bytes)) ^ connection << 32 ^ self.now;
+        self.fingerprint =
+            self.fingerprint.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what;
+    }
+
+    /// The process of a node is gone.
+    pub(super) fn take_down(&mut self, node: usize, state: State) {
+        let machine = &mut self.machines[node];
+        machine.process = None;
+        machine.state = state;
+        machine.inbox.clear();
+        machine.turn_at = None;
+        machine.generation += 1;
+        self.network.lose_process(self.now, node, state == State::Off);
+    }
+}

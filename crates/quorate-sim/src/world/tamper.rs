@@ -1,0 +1,39 @@
+//! Frames as a faulty network delivers them.
+
+use bytes::BytesMut;
+use quorate_proto::{frame, message::Message};
+
+/// The frames of `bytes` as `rewrite` wants them: it is given each message, with its bytes, and
+/// what to append to. What is no frame stays.
+fn rewritten(bytes: &[u8], mut rewrite: impl FnMut(&frame::Frame, &[u8], &mut Vec<u8>)) -> Vec<u8> {
+    let mut rest = BytesMut::from(bytes);
+    let mut out = Vec::with_capacity(bytes.len());
+    loop {
+        let before = bytes.len() - rest.len();
+        let Ok(Some(frame)) = frame::decode(&mut rest) else { break };
+        rewrite(&frame, &bytes[before..bytes.len() - rest.len()], &mut out);
+    }
+    out.extend_from_slice(&bytes[bytes.len() - rest.len()..]);
+    out
+}
+
+/// The same frames with every effect twice, which merging must not mind. The answer to the second
+/// one goes nowhere: no question has its number.
+pub(super) fn with_effects_twice(bytes: &[u8]) -> Vec<u8> {
+    const NO_QUESTION: u64 = (1 << 60) - 1;
+    rewritten(bytes, |frame, same, out| {
+        out.extend_from_slice(same);
+        if matches!(frame.message, Message::Replicate { .. }) {
+            frame::encode(out, frame.epoch, NO_QUESTION, &frame.message);
+        }
+    })
+}
+
+/// The same frames without the first question of digest rounds.
+pub(super) fn without_digests(bytes: &[u8]) -> Vec<u8> {
+    rewritten(bytes, |frame, same, out| {
+        if !matches!(frame.message, Message::CompareGroup { .. }) {
+            out.extend_from_slice(same);
+        }
+    })
+}

@@ -1,0 +1,68 @@
+//! What a simulator may look at, to judge what the outside cannot see.
+
+use std::sync::Arc;
+
+use quorate_cluster::{handoff::Hints as _, topology::Topology};
+use quorate_proto::{NodeIndex, Slot};
+
+use super::process::Process;
+use crate::shard::Shard;
+
+impl Process {
+    /// Whether the member list is sealed for every shard.
+    pub fn is_sealed(&self) -> bool {
+        self.shards.iter().all(|shard| shard.topology().sealed())
+    }
+
+    /// Whether every shard has caught up since the start.
+    pub fn is_ready(&self) -> bool {
+        self.shards.iter().all(Shard::is_caught_up)
+    }
+
+    /// The topology.
+    pub fn topology(&self) -> &Arc<Topology> {
+        self.shards[0].topology()
+    }
+
+    /// The digest of the state of a slot.
+    pub fn slot_digest(&mut self, slot: Slot) -> u128 {
+        let owner = self.shards[0].storage.owner(slot);
+        self.shards[usize::from(owner)].storage.store.slot_digest(slot)
+    }
+
+    /// The number of keys.
+    pub fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| shard.storage.store.len()).sum()
+    }
+
+    /// Effects kept for a peer, and whether some could not be kept.
+    pub fn hints(&self, peer: NodeIndex) -> (u64, bool) {
+        let pending = self.shards.iter().map(|shard| shard.storage.pending(peer)).sum();
+        (pending, self.shards.iter().any(|shard| shard.storage.is_dirty(peer)))
+    }
+
+    /// Bytes of hints on disk.
+    pub fn hint_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.storage.hint_bytes()).sum()
+    }
+
+    /// Whether no request is under way.
+    pub fn is_idle(&self) -> bool {
+        self.shards.iter().all(Shard::is_idle)
+    }
+
+    /// Requests under way, those of other nodes included.
+    pub fn requests(&self) -> usize {
+        self.shards.iter().map(Shard::requests).sum()
+    }
+
+    /// Whether a log has failed, so that writes are refused until a restart.
+    pub fn has_failed(&self) -> bool {
+        self.shards.iter().any(|shard| shard.storage.has_failed())
+    }
+
+    /// Raised at every start.
+    pub fn incarnation(&self) -> u16 {
+        self.node.incarnation
+    }
+}
