@@ -4,6 +4,10 @@
 test:
     tests/run
 
+# Simulated schedules: just simulate --seeds 2000 --scenario base
+simulate *arguments:
+    cargo run --profile sim -p quorate-sim -- {{arguments}}
+
 # Formatting, lints, dependencies, docs
 lint:
     cargo fmt --all --check
