@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, requires = "trace")]
     histories: Option<PathBuf>,
     /// Runs real processes of this program instead of a simulation, with SIGKILL, SIGSTOP and links
-    /// that are cut. Each seed takes about half a minute.
+    /// that are cut. Each seed takes about a quarter of a minute.
     #[arg(long, value_name = "PROGRAM")]
     processes: Option<PathBuf>,
     /// Plants every known bug in turn and tells which checker caught it: all, or those named.

@@ -19,10 +19,10 @@ use crate::{
     world::Violation,
 };
 
-/// One schedule in so many is watched for coverage.
+/// One schedule of a scenario in so many is watched for coverage.
 const WATCHED_EVERY: u64 = 16;
 
-/// One schedule in so many runs twice, to see that both are the same.
+/// One schedule of a scenario in so many runs twice, to see that both are the same.
 const REPEATED_EVERY: u64 = 64;
 
 /// What to run.
@@ -86,8 +86,9 @@ pub fn run(order: &Order) -> Report {
                     if seed >= order.seeds.end || order.scenarios.is_empty() {
                         return;
                     }
-                    let scenario = order.scenarios[(seed % order.scenarios.len() as u64) as usize];
-                    let mut report = one(scenario, seed, &report);
+                    let scenarios = order.scenarios.len() as u64;
+                    let scenario = order.scenarios[(seed % scenarios) as usize];
+                    let mut report = one(scenario, seed, seed / scenarios, &report);
                     if report.failures.len() >= order.failures_max {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -104,13 +105,14 @@ pub fn run(order: &Order) -> Report {
 fn one<'a>(
     scenario: &'static Scenario,
     seed: u64,
+    round: u64,
     report: &'a Mutex<Report>,
 ) -> std::sync::MutexGuard<'a, Report> {
     let script = schedule::script(scenario, seed);
-    let watched = seed.is_multiple_of(WATCHED_EVERY);
+    let watched = round.is_multiple_of(WATCHED_EVERY);
     let attention = if watched { Attention::Coverage } else { Attention::None };
     let mut verdict = schedule::run(scenario, seed, &script, attention);
-    if seed.is_multiple_of(REPEATED_EVERY) {
+    if round.is_multiple_of(REPEATED_EVERY) {
         let again = schedule::run(scenario, seed, &script, Attention::None);
         if again.fingerprint != verdict.fingerprint || again.history != verdict.history {
             let text = "the same seed and script gave two different schedules";

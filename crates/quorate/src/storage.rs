@@ -61,6 +61,7 @@ pub(crate) struct Storage {
     recorded_ms: u64,
     /// Whether acknowledged data may have been lost before the start.
     pub(crate) incomplete: bool,
+    failure_reported: bool,
 }
 
 /// A checkpoint in progress: the next slot to write.
@@ -121,6 +122,7 @@ impl Storage {
             syncing: false,
             recorded_ms: 0,
             incomplete: parts.incomplete,
+            failure_reported: false,
         }
     }
 
@@ -187,6 +189,13 @@ impl Storage {
         }
         self.hints.write();
         Ok(())
+    }
+
+    /// Reports that the log cannot be written, the first time.
+    pub(crate) fn report_failure(&mut self, error: &LogError) {
+        if !std::mem::replace(&mut self.failure_reported, true) {
+            tracing::error!(%error, "the log cannot be written; writes are refused from now on");
+        }
     }
 
     /// The sync that the policy asks for now, if any.

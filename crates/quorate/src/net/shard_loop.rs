@@ -428,7 +428,7 @@ impl ShardLoop {
     fn finish_turn(&mut self, now: Now) {
         self.dial(now);
         if let Err(error) = self.shard.storage.write() {
-            tracing::error!(%error, "the log cannot be written; writes are refused from now on");
+            self.shard.storage.report_failure(&error);
             self.drop_unacknowledged(now);
         }
         let second_passed = self.shard.take_second();

@@ -331,7 +331,7 @@ impl Process {
         for index in 0..self.shards.len() {
             self.dial(index);
             if let Err(error) = self.shards[index].storage.write() {
-                tracing::error!(%error, "the log cannot be written; writes are refused from now on");
+                self.shards[index].storage.report_failure(&error);
                 self.drop_unacknowledged(now, index);
             }
             let shard = &mut self.shards[index];
