@@ -243,6 +243,7 @@ impl Storage {
         if result.is_err() {
             self.hints.dirty[target.index()] = true;
         }
+        self.hints.give_up_failed(target.index());
     }
 
     /// Writes and syncs everything: the end of an orderly shutdown.
@@ -432,17 +433,23 @@ impl HintQueues {
     }
 
     fn write(&mut self) {
-        for (index, log) in self.logs.iter_mut().enumerate() {
-            if let Some(open) = log
-                && let Err(error) = open.write()
-            {
+        for index in 0..self.logs.len() {
+            let Some(log) = &mut self.logs[index] else { continue };
+            if let Err(error) = log.write() {
                 tracing::warn!(%error, "hints cannot be kept; a digest round will settle the rest");
                 self.dirty[index] = true;
-                // Without space the queue goes on with what it has.
-                if open.has_failed() {
-                    *log = None;
-                }
+                self.give_up_failed(index);
             }
+        }
+    }
+
+    /// A log that has failed never gets rid of what it holds: only a digest round settles that. What
+    /// is on disk is tried again when the next hint, or the next process, opens it. Without space a
+    /// queue goes on with what it has.
+    fn give_up_failed(&mut self, index: usize) {
+        if self.logs[index].as_ref().is_some_and(HintLog::has_failed) {
+            self.dirty[index] = true;
+            self.logs[index] = None;
         }
     }
 }
@@ -558,6 +565,7 @@ impl Hints for Storage {
         {
             tracing::warn!(%error, "delivered hints could not be dropped");
         }
+        self.hints.give_up_failed(target.index());
     }
 }
 
