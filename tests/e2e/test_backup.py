@@ -3,8 +3,10 @@
 import json
 import random
 import re
+import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -233,27 +235,25 @@ def test_an_interrupted_backup_leaves_the_one_before(node, tmp_path):
     for number in range(20_000):
         connection.read()
     files = data_files(folder)
-    for attempt in range(5):
-        process = subprocess.Popen([QUORATE, "backup", "--to", folder, "--node", f"127.0.0.1:{node.port}"],
-                                   stderr=subprocess.DEVNULL)
-        wait_until(lambda: len(data_files(folder)) > len(files) + 10 * attempt, 20, "it has begun")
-        second = backup(folder, node)
-        process.kill()
-        process.wait()
-        if second.returncode:
-            assert "is in use by another backup" in second.stderr
-        if (folder / "manifest.json").read_bytes() != before:
-            break
-        assert set(files) < set(data_files(folder))
-        outcome = fine(quorate("backup", "--verify", folder))
-        assert "not part of the backup" in outcome
-    else:
-        target = Node(tmp_path / "target").start()
-        try:
-            fine(restore(folder, target))
-            assert contents(target.raw()) == expected
-        finally:
-            target.kill()
+    command = [QUORATE, "backup", "--to", folder, "--node", f"127.0.0.1:{node.port}"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while len(data_files(folder)) < len(files) + 20:
+        assert process.poll() is None and time.monotonic() < deadline
+    process.send_signal(signal.SIGSTOP)
+    second = backup(folder, node)
+    assert second.returncode == 1 and "is in use by another backup" in second.stderr
+    process.kill()
+    process.wait()
+    assert (folder / "manifest.json").read_bytes() == before
+    assert set(files) < set(data_files(folder))
+    assert "not part of the backup" in fine(quorate("backup", "--verify", folder))
+    target = Node(tmp_path / "target").start()
+    try:
+        fine(restore(folder, target))
+        assert contents(target.raw()) == expected
+    finally:
+        target.kill()
     fine(backup(folder, node))
     assert sorted(file["name"] for file in manifest(folder)["files"]) == data_files(folder)
 
@@ -311,12 +311,12 @@ def test_nodes_that_hold_a_part_are_backed_up_together(tmp_path):
             assert names[taken["slots"][number]["node"]] in located
         assert read_and_kept(fine(backup(folder, servers[0], "--cluster", "--incremental"))) == (0, 16384)
         # One node away: its slots have another replica.
+        expected = contents(servers[0].raw())
         servers[2].kill()
         wait_until(lambda: any(m["state"] == "down" for m in servers[0].status()["members"]), 20,
                    "it is noticed")
         second = tmp_path / "second"
         fine(backup(second, servers[0], "--cluster"))
-        expected = contents(servers[0].raw())
         for each in [folder, second]:
             fine(restore(each, target))
             assert contents(target.raw()) == expected
