@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// Read only the slots that differ from the backup in the folder
     #[arg(long, requires = "to")]
     incremental: bool,
-    /// Take the slots that the node does not hold from their replicas
+    /// Take what the node does not hold, or lacks of what others hold, from the other replicas
     #[arg(long, requires = "to")]
     cluster: bool,
 }
@@ -87,6 +87,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         amount(taken.bytes),
         start.elapsed().as_secs_f64(),
     );
+    if taken.slots_merged > 0 {
+        eprintln!("replicas of {} slots differed: all states are in it", taken.slots_merged);
+    }
+    if taken.slots_minority > 0 {
+        let slots = taken.slots_minority;
+        eprintln!("no majority of the replicas of {slots} slots is up: some writes may be missing");
+    }
     Ok(())
 }
 

@@ -31,6 +31,10 @@ impl Folder {
     /// A folder to write to; it is made when it is not there.
     pub(super) fn to_write(path: &Path) -> BackupResult<Self> {
         fs::create_dir_all(path).map_err(at(path))?;
+        // The name of a folder that is new; one that cannot be opened has other guards.
+        if let Ok(parent) = File::open(path.join("..")) {
+            let _ = parent.sync_all();
+        }
         let lock = path.join(LOCK);
         let lock = File::create(&lock).map_err(at(lock))?;
         locked(lock.try_lock(), path)?;

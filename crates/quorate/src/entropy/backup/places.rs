@@ -19,6 +19,10 @@ pub(super) struct Sources {
     pub(super) readers: BTreeMap<usize, Source>,
     /// The member that each slot is read from.
     pub(super) of_slot: Vec<usize>,
+    /// Other replicas of each slot that are up and ready.
+    pub(super) others: Vec<Vec<usize>>,
+    /// Slots of which no majority of the replicas is up and ready.
+    pub(super) minorities: usize,
 }
 
 pub(super) struct Source {
@@ -54,7 +58,7 @@ impl Source {
 }
 
 /// Finds a source for every slot: the node at `address`, and with `whole_cluster` other replicas
-/// for what it does not hold.
+/// for what it does not hold, and to compare with.
 pub(super) fn find(address: &str, whole_cluster: bool) -> BackupResult<Sources> {
     let node = |error| BackupError::Node { address: address.to_owned(), error };
     let (mut source, status) = Source::open(address).map_err(node)?;
@@ -78,14 +82,22 @@ pub(super) fn find(address: &str, whole_cluster: bool) -> BackupResult<Sources> 
         opened: BTreeMap::from([(own, Some(source))]),
         why: String::new(),
     };
-    let of_slot: Vec<Option<usize>> = places
-        .iter()
-        .map(|replicas| match replicas.contains(&own) {
-            true => Some(own),
-            false => replicas.iter().copied().find(|member| found.is_usable(*member)),
-        })
-        .collect();
-    let missing = of_slot.iter().filter(|member| member.is_none()).count();
+    let (mut of_slot, mut others) = (Vec::new(), Vec::new());
+    let (mut missing, mut minorities) = (0, 0);
+    for replicas in &places {
+        let is_usable =
+            |member: &usize| *member == own || (whole_cluster && found.is_usable(*member));
+        let mut usable: Vec<usize> = replicas.iter().copied().filter(is_usable).collect();
+        minorities += usize::from(whole_cluster && usable.len() * 2 <= replicas.len());
+        if usable.is_empty() {
+            missing += 1;
+            continue;
+        }
+        // The node that was named, or else the first in the order of preference.
+        let first = usable.iter().position(|member| *member == own).unwrap_or(0);
+        of_slot.push(usable.remove(first));
+        others.push(usable);
+    }
     if missing > 0 {
         return Err(BackupError::Unreachable { slots: missing, why: found.why });
     }
@@ -96,7 +108,9 @@ pub(super) fn find(address: &str, whole_cluster: bool) -> BackupResult<Sources> 
         identity: hex(&identity),
         members,
         readers,
-        of_slot: of_slot.into_iter().flatten().collect(),
+        of_slot,
+        others,
+        minorities,
     })
 }
 

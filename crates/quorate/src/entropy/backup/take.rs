@@ -45,6 +45,10 @@ pub struct Taken {
     pub slots_kept: usize,
     /// Slots that were written to while they were read.
     pub slots_moving: usize,
+    /// Slots of which replicas differed, and which were read from several.
+    pub slots_merged: usize,
+    /// Slots of which no majority of the replicas could be compared, when they were to be.
+    pub slots_minority: usize,
     /// Bytes written to data files.
     pub bytes_written: u64,
     /// Keys in the backup.
@@ -75,8 +79,9 @@ impl Backup {
         self
     }
 
-    /// Takes what the node does not hold from other replicas. Otherwise a node that does not hold
-    /// everything is refused.
+    /// Takes what the node does not hold from other replicas, and what they have that it lacks: a
+    /// write that a majority acknowledged before the backup began is in it. Otherwise a node that
+    /// does not hold everything is refused.
     #[must_use]
     pub fn whole_cluster(mut self, whole_cluster: bool) -> Self {
         self.whole_cluster = whole_cluster;
@@ -110,10 +115,14 @@ impl Backup {
             sources,
             files: Vec::new(),
             old_files: BTreeMap::new(),
+            digests: BTreeMap::new(),
             slots: vec![None; usize::from(SLOTS)],
         };
+        if self.incremental || self.whole_cluster {
+            taking.ask_digests()?;
+        }
         if self.incremental {
-            taking.find_unchanged()?;
+            taking.find_unchanged();
         }
         for group in 0..GROUPS {
             taking.group(group)?;
@@ -138,25 +147,62 @@ struct Taking<'a> {
     /// Where files of the backup before stand in the new list.
     old_files: BTreeMap<usize, usize>,
     slots: Vec<Option<SlotRecord>>,
+    /// The digests of all members' slots before the first was read; none of those that a member
+    /// does not hold.
+    digests: BTreeMap<usize, Vec<Option<u128>>>,
 }
 
 impl Taking<'_> {
-    /// Compares the digests with those of the backup before.
-    fn find_unchanged(&mut self) -> BackupResult<()> {
-        let usable = usable_files(&self.folder.path, &self.previous);
-        for (member, source) in &mut self.sources.readers {
-            let theirs = |slot: &Slot| self.sources.of_slot[slot.index()] == *member;
-            let slots: Vec<Slot> = Slot::all().filter(theirs).collect();
+    fn ask_digests(&mut self) -> BackupResult<()> {
+        let Sources { of_slot, others, readers, .. } = &mut self.sources;
+        for (member, source) in readers {
+            let holds = |slot: &Slot| {
+                of_slot[slot.index()] == *member || others[slot.index()].contains(member)
+            };
+            let slots: Vec<Slot> = Slot::all().filter(holds).collect();
             let digests = source.reader.digests(&slots).map_err(|error| source.failed(error))?;
+            let mut by_slot = vec![None; usize::from(SLOTS)];
             for (slot, digest) in slots.into_iter().zip(digests) {
-                let before = self.previous.slots.get(slot.index());
-                self.kept[slot.index()] = before
-                    .filter(|before| before.digest == digest && !before.moving)
-                    .filter(|before| before.bytes == 0 || usable[before.file])
-                    .cloned();
+                by_slot[slot.index()] = Some(digest);
             }
+            self.digests.insert(*member, by_slot);
         }
         Ok(())
+    }
+
+    fn digest(&self, member: usize, slot: Slot) -> Option<u128> {
+        self.digests.get(&member)?[slot.index()]
+    }
+
+    /// Compares the digests with those of the backup before.
+    fn find_unchanged(&mut self) {
+        let usable = usable_files(&self.folder.path, &self.previous);
+        for slot in Slot::all() {
+            let digest = self.digest(self.sources.of_slot[slot.index()], slot);
+            let before = self.previous.slots.get(slot.index());
+            self.kept[slot.index()] = before
+                .filter(|before| Some(before.digest) == digest)
+                .filter(|before| !before.moving && before.also.is_empty())
+                .filter(|before| before.bytes == 0 || usable[before.file])
+                .filter(|_| self.differing(slot).is_empty())
+                .cloned();
+        }
+    }
+
+    /// Other replicas that have something else than the one that a slot is read from: one of each
+    /// kind. Those with the same digest had nothing more when the backup began, and the one that is
+    /// read has lost nothing since.
+    fn differing(&self, slot: Slot) -> Vec<usize> {
+        let mut seen = vec![self.digest(self.sources.of_slot[slot.index()], slot)];
+        let mut differing = Vec::new();
+        for member in &self.sources.others[slot.index()] {
+            let digest = self.digest(*member, slot);
+            if !seen.contains(&digest) {
+                seen.push(digest);
+                differing.push(*member);
+            }
+        }
+        differing
     }
 
     /// Backs up one group of slots, whose new parts go into one file.
@@ -259,33 +305,67 @@ impl Taking<'_> {
     ) -> BackupResult<()> {
         let Some(mut source) = self.sources.readers.remove(&member) else { return Ok(()) };
         source.reader.begin(wanted).map_err(|error| source.failed(error))?;
-        loop {
-            let take = |bytes: &[u8]| -> Result<(), Interrupted> {
-                if !bytes.is_empty() {
-                    self.writer(writer, group)?.write(bytes)?;
-                    self.meter.add(bytes.len() as u64);
-                }
-                Ok(())
-            };
-            let read = match source.reader.next(take) {
-                Ok(Some(read)) => read,
-                Ok(None) => break,
-                Err(Interrupted::Node(error)) => return Err(source.failed(error)),
-                Err(Interrupted::Here(error)) => return Err(error),
-            };
-            let record = self.record(member, read, writer.as_mut());
+        while let Some(read) = self.next_slot(&mut source, true, writer, group)? {
+            let also = self.differing(read.slot);
+            for other in &also {
+                self.read_states(writer, group, *other, read.slot)?;
+            }
+            let record = self.record(member, read, also, writer.as_mut());
             self.slots[read.slot.index()] = Some(record);
         }
         self.sources.readers.insert(member, source);
         Ok(())
     }
 
-    fn record(&self, member: usize, read: SlotRead, writer: Option<&mut DataWriter>) -> SlotRecord {
+    /// Adds the states that another replica has to a slot that has just been read.
+    fn read_states(
+        &mut self,
+        writer: &mut Option<DataWriter>,
+        group: &[Slot],
+        member: usize,
+        slot: Slot,
+    ) -> BackupResult<()> {
+        let Some(mut source) = self.sources.readers.remove(&member) else { return Ok(()) };
+        source.reader.begin(&[slot]).map_err(|error| source.failed(error))?;
+        self.next_slot(&mut source, false, writer, group)?;
+        self.sources.readers.insert(member, source);
+        Ok(())
+    }
+
+    fn next_slot(
+        &self,
+        source: &mut Source,
+        plain: bool,
+        writer: &mut Option<DataWriter>,
+        group: &[Slot],
+    ) -> BackupResult<Option<SlotRead>> {
+        let take = |bytes: &[u8]| -> Result<(), Interrupted> {
+            if !bytes.is_empty() {
+                self.writer(writer, group)?.write(bytes)?;
+                self.meter.add(bytes.len() as u64);
+            }
+            Ok(())
+        };
+        source.reader.next(plain, take).map_err(|interrupted| match interrupted {
+            Interrupted::Node(error) => source.failed(error),
+            Interrupted::Here(error) => error,
+        })
+    }
+
+    fn record(
+        &self,
+        member: usize,
+        read: SlotRead,
+        also: Vec<usize>,
+        writer: Option<&mut DataWriter>,
+    ) -> SlotRecord {
         let record = SlotRecord {
             slot: read.slot.number(),
             digest: read.digest,
             moving: read.moving,
             node: member,
+            replicas: 1 + self.sources.others[read.slot.index()].len(),
+            also,
             backup: self.number,
             keys: read.keys,
             ..SlotRecord::default()
@@ -320,6 +400,8 @@ impl Taking<'_> {
             slots_read: read.len(),
             slots_kept: manifest.slots.len() - read.len(),
             slots_moving: read.iter().filter(|slot| slot.moving).count(),
+            slots_merged: read.iter().filter(|slot| !slot.also.is_empty()).count(),
+            slots_minority: self.sources.minorities,
             bytes_written: read.iter().map(|slot| slot.bytes).sum(),
             keys: manifest.keys(),
             bytes: manifest.bytes(),

@@ -145,9 +145,10 @@ impl SlotReader {
         }
     }
 
-    /// Reads the next slot and gives it away piece by piece.
+    /// Reads the next slot and gives it away piece by piece; without `plain`, only its states.
     pub(in crate::entropy) fn next<E: From<io::Error>>(
         &mut self,
+        plain: bool,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Option<SlotRead>, E> {
         let Some(slot) = self.asked.pop_front() else { return Ok(None) };
@@ -157,7 +158,7 @@ impl SlotReader {
         let mut keys = 0;
         loop {
             self.piece.clear();
-            let (next, shown) = append(&mut self.piece, self.space, slot, &part)?;
+            let (next, shown) = append(&mut self.piece, self.space, slot, &part, plain)?;
             keys += shown;
             take(&self.piece)?;
             let Some(position) = next else { break };

@@ -124,7 +124,7 @@ impl NodeReader {
     fn advance(&mut self) -> io::Result<bool> {
         let Some(slot) = self.asked.pop_front() else { return Ok(false) };
         let answer = self.connection.reply()?;
-        let (next, _) = append(&mut self.output, self.space, slot, &answer)?;
+        let (next, _) = append(&mut self.output, self.space, slot, &answer, true)?;
         if let Some(position) = next {
             self.connection.send(question(slot, &position).frame())?;
             self.asked.push_back(slot);
@@ -135,12 +135,13 @@ impl NodeReader {
 }
 
 /// Appends what the answer to `QUORATE EXPORT` holds to a stream. Returns where the slot goes on,
-/// and how many keys the answer shows.
+/// and how many keys the answer shows. Without `plain`, only the states are taken.
 pub(super) fn append(
     output: &mut Vec<u8>,
     space: OriginSpace,
     slot: Slot,
     answer: &Value,
+    plain: bool,
 ) -> io::Result<(Option<String>, u64)> {
     let answer = match answer {
         Value::Array(answer) => answer,
@@ -153,11 +154,11 @@ pub(super) fn append(
     };
     let mut keys = 0;
     for pair in states.chunks_exact(2) {
-        let (effect, plain) = (bulk(&pair[0]), bulk(&pair[1]));
-        let commands = count(plain)?;
+        let (effect, shown) = (bulk(&pair[0]), if plain { bulk(&pair[1]) } else { &[] });
+        let commands = count(shown)?;
         keys += u64::from(commands > 0);
         Stamped { space, slot, commands, effect }.write(output);
-        output.extend_from_slice(plain);
+        output.extend_from_slice(shown);
     }
     let next = (next != b"0").then(|| String::from_utf8_lossy(next).into_owned());
     Ok((next, keys))
