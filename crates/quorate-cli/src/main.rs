@@ -3,6 +3,7 @@
 //! Exit status: 0 on success, 1 when the command failed, 2 when it was called wrongly.
 #![allow(clippy::print_stdout, reason = "printing is what a command-line program does")]
 
+mod backup;
 mod bench;
 mod check_config;
 mod client;
@@ -47,6 +48,10 @@ enum Command {
     Bench(bench::Arguments),
     /// Send or receive a whole snapshot of data.
     Entropy(entropy::Arguments),
+    /// Back up a cluster into a folder while it serves, or check a backup.
+    Backup(backup::Arguments),
+    /// Merge a backup into a cluster.
+    Restore(backup::RestoreArguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

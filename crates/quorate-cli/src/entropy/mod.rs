@@ -1,6 +1,6 @@
 //! `quorate entropy`: whole snapshots from here to there.
 
-mod progress;
+pub(crate) mod progress;
 mod receive;
 mod send;
 
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use quorate::entropy::{EntropyConfig, Patience, Protocol};
 
 /// The client port of a node, unless another one is given.
-const DEFAULT_NODE: &str = "127.0.0.1:6379";
+pub(crate) const DEFAULT_NODE: &str = "127.0.0.1:6379";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -88,7 +88,7 @@ fn resolve(option: &str, address: &str) -> Result<std::net::SocketAddr> {
 }
 
 /// A number of bytes for people.
-fn amount(bytes: u64) -> String {
+pub(crate) fn amount(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = "bytes";

@@ -14,12 +14,12 @@ use super::amount;
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shows progress until it is dropped. Does nothing when standard error is no terminal.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     running: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    pub(super) fn start(what: &'static str, meter: Meter, total: Option<u64>) -> Self {
+    pub(crate) fn start(what: &'static str, meter: Meter, total: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self { running: None };
         }

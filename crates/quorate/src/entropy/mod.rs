@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+pub mod backup;
 mod channel;
 mod cipher;
 mod classic;

@@ -14,10 +14,12 @@
 
 mod origins;
 mod sink;
+mod slots;
 mod source;
 mod stamped;
 
 pub use sink::NodeSink;
+pub(super) use slots::{NodeStatus, SlotRead, SlotReader};
 pub use source::NodeSource;
 pub(super) use stamped::Stamped;
 

@@ -51,8 +51,12 @@ impl NodeSource {
 const DIGESTS_MAX: usize = 1024;
 
 fn slot_digests(address: &str) -> io::Result<Vec<u128>> {
-    let mut connection = Connection::open(address)?;
     let slots: Vec<Slot> = Slot::all().collect();
+    digests_of(&mut Connection::open(address)?, &slots)
+}
+
+/// The digests of some slots, in their order.
+pub(super) fn digests_of(connection: &mut Connection, slots: &[Slot]) -> io::Result<Vec<u128>> {
     let mut digests = Vec::with_capacity(slots.len());
     for some in slots.chunks(DIGESTS_MAX) {
         let mut frames = Vec::new();
@@ -62,14 +66,17 @@ fn slot_digests(address: &str) -> io::Result<Vec<u128>> {
         }
         connection.send(&frames)?;
         for _ in some {
-            let reply = connection.reply()?;
-            let text = std::str::from_utf8(bulk(&reply)).ok();
-            let digest = text.and_then(|text| u128::from_str_radix(text, 16).ok());
-            let unknown = || io::Error::other(format!("QUORATE SLOTDIGEST: {}", reply.to_text()));
-            digests.push(digest.ok_or_else(unknown)?);
+            digests.push(digest(&connection.reply()?)?);
         }
     }
     Ok(digests)
+}
+
+/// The answer to `QUORATE SLOTDIGEST`.
+pub(super) fn digest(reply: &Value) -> io::Result<u128> {
+    let text = std::str::from_utf8(bulk(reply)).ok();
+    let digest = text.and_then(|text| u128::from_str_radix(text, 16).ok());
+    digest.ok_or_else(|| io::Error::other(format!("QUORATE SLOTDIGEST: {}", reply.to_text())))
 }
 
 impl StreamingSource for NodeSource {
@@ -116,32 +123,48 @@ impl NodeReader {
     /// Turns the next answer into output. Returns false at the end.
     fn advance(&mut self) -> io::Result<bool> {
         let Some(slot) = self.asked.pop_front() else { return Ok(false) };
-        let answer = match self.connection.reply()? {
-            Value::Array(answer) => answer,
-            Value::Error(text) => return Err(io::Error::other(format!("QUORATE EXPORT: {text}"))),
-            _ => return Err(io::Error::other("QUORATE EXPORT: not the answer of a node")),
-        };
-        let (next, states) = match answer.split_first() {
-            Some((next, states)) => (bulk(next), states),
-            None => return Err(io::Error::other("QUORATE EXPORT: an empty answer")),
-        };
-        if next != b"0" {
-            let position = String::from_utf8_lossy(next).into_owned();
+        let answer = self.connection.reply()?;
+        let (next, _) = append(&mut self.output, self.space, slot, &answer, true)?;
+        if let Some(position) = next {
             self.connection.send(question(slot, &position).frame())?;
             self.asked.push_back(slot);
-        }
-        for pair in states.chunks_exact(2) {
-            let (effect, plain) = (bulk(&pair[0]), bulk(&pair[1]));
-            let commands = count(plain)?;
-            Stamped { space: self.space, slot, commands, effect }.write(&mut self.output);
-            self.output.extend_from_slice(plain);
         }
         self.ask()?;
         Ok(true)
     }
 }
 
-fn question(slot: Slot, position: &str) -> Command {
+/// Appends what the answer to `QUORATE EXPORT` holds to a stream. Returns where the slot goes on,
+/// and how many keys the answer shows. Without `plain`, only the states are taken.
+pub(super) fn append(
+    output: &mut Vec<u8>,
+    space: OriginSpace,
+    slot: Slot,
+    answer: &Value,
+    plain: bool,
+) -> io::Result<(Option<String>, u64)> {
+    let answer = match answer {
+        Value::Array(answer) => answer,
+        Value::Error(text) => return Err(io::Error::other(format!("QUORATE EXPORT: {text}"))),
+        _ => return Err(io::Error::other("QUORATE EXPORT: not the answer of a node")),
+    };
+    let (next, states) = match answer.split_first() {
+        Some((next, states)) => (bulk(next), states),
+        None => return Err(io::Error::other("QUORATE EXPORT: an empty answer")),
+    };
+    let mut keys = 0;
+    for pair in states.chunks_exact(2) {
+        let (effect, shown) = (bulk(&pair[0]), if plain { bulk(&pair[1]) } else { &[] });
+        let commands = count(shown)?;
+        keys += u64::from(commands > 0);
+        Stamped { space, slot, commands, effect }.write(output);
+        output.extend_from_slice(shown);
+    }
+    let next = (next != b"0").then(|| String::from_utf8_lossy(next).into_owned());
+    Ok((next, keys))
+}
+
+pub(super) fn question(slot: Slot, position: &str) -> Command {
     Command::from_args(["QUORATE", "EXPORT", &slot.number().to_string(), position])
 }
 
