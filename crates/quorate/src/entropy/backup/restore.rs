@@ -36,7 +36,8 @@ impl Restore {
     /// Checks the backup in a folder. `meter` counts the bytes.
     ///
     /// # Errors
-    /// `Damaged` when a file is not what it was, unless `keep_going`: then those slots are left out.
+    /// `Damaged` when a file is not what it was, unless `keep_going`: then those slots are left
+    /// out.
     pub fn check(folder: impl AsRef<Path>, keep_going: bool, meter: &Meter) -> BackupResult<Self> {
         let folder = Folder::to_read(folder.as_ref())?;
         let manifest = folder.existing()?;
