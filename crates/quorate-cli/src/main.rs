@@ -8,6 +8,7 @@ mod check_config;
 mod client;
 mod demo;
 mod entropy;
+mod repair;
 mod serve;
 mod settings;
 mod status;
@@ -41,6 +42,8 @@ enum Command {
     CheckConfig(check_config::Arguments),
     /// Show the state of a node and of its cluster.
     Status(status::Arguments),
+    /// Compare a node with its peers now, and exchange what differs.
+    Repair(repair::Arguments),
     /// Run a cluster of three nodes on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

@@ -194,6 +194,7 @@ impl Sync {
                 Some(self.pace.free_at())
             }
             Some(_) => None,
+            None if self.dry_waiting().is_some() => Some(Instant::ZERO),
             None => self.due.iter().flatten().min().copied(),
         }
     }
@@ -203,9 +204,15 @@ impl Sync {
         self.round.as_ref().map(|round| round.peer)
     }
 
-    /// What the rounds with `peer` have come to.
+    /// What the rounds with `peer` have come to, one that is running included.
     pub fn record(&self, peer: NodeIndex) -> Record {
-        self.records[peer.index()]
+        let mut record = self.records[peer.index()];
+        if let Some(round) = self.round.as_ref().filter(|round| round.peer == peer) {
+            record.keys += round.keys;
+            record.bytes += round.bytes;
+            record.slots = round.slots;
+        }
+        record
     }
 
     /// Starts a round with `peer` as soon as no other one is running.
@@ -217,12 +224,18 @@ impl Sync {
     /// What becomes of it, [`Sync::record`] tells.
     pub fn repair(&mut self, now: Instant, peer: NodeIndex, dry: bool) {
         let due = &mut self.due[peer.index()];
-        self.records[peer.index()].repair = if due.is_none() {
-            Repair::Failed
-        } else {
+        let is_up = due.is_some();
+        // A comparison leads to no round that was not due anyway.
+        if is_up && !dry {
             *due = Some(now);
-            Repair::Waiting { dry }
-        };
+        }
+        let repair = if is_up { Repair::Waiting { dry } } else { Repair::Failed };
+        self.records[peer.index()].repair = repair;
+    }
+
+    /// A peer that is only to be compared with.
+    fn dry_waiting(&self) -> Option<usize> {
+        self.records.iter().position(|record| record.repair == Repair::Waiting { dry: true })
     }
 
     /// A peer is down; a round with it ends without result.
@@ -240,17 +253,16 @@ impl Sync {
         if self.round.is_some() {
             return self.advance(now, digests);
         }
+        let dry = self.dry_waiting();
         let due = self.due.iter().enumerate().filter_map(|(index, at)| Some(((*at)?, index)));
-        let Some((at, index)) = due.min() else { return };
-        if at > now {
-            return;
-        }
+        let due = due.min().filter(|(at, _)| *at <= now).map(|(_, index)| index);
+        let Some(index) = dry.or(due) else { return };
         let repair = &mut self.records[index].repair;
-        let dry = *repair == Repair::Waiting { dry: true };
         if matches!(repair, Repair::Waiting { .. }) {
             *repair = Repair::Running;
         }
         // A comparison does not stand in for the round that may be due.
+        let dry = dry.is_some();
         if !dry {
             self.due[index] = Some(now + self.random.jittered(SYNC_INTERVAL));
         }
