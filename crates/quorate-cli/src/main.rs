@@ -9,6 +9,7 @@ mod check_config;
 mod client;
 mod demo;
 mod entropy;
+mod repair;
 mod serve;
 mod settings;
 mod status;
@@ -42,6 +43,8 @@ enum Command {
     CheckConfig(check_config::Arguments),
     /// Show the state of a node and of its cluster.
     Status(status::Arguments),
+    /// Compare a node with its peers now, and exchange what differs.
+    Repair(repair::Arguments),
     /// Run a cluster of three nodes on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(*arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

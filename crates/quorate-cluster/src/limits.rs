@@ -91,6 +91,32 @@ pub const SYNC_WINDOW: usize = 16;
 /// Keys whose states travel in one message.
 pub const SYNC_KEYS_PER_REQUEST: usize = 256;
 
+/// Fingerprints in one message: 64 KB.
+pub const SYNC_FINGERPRINTS_MAX: usize = 8_000;
+
+/// States asked for by one message. The receiver looks through the whole slot for them, so a slot
+/// with very many keys is better asked for many at a time.
+pub const SYNC_FINGERPRINTS_PER_REQUEST: usize = 4_096;
+
+/// States still lacking are asked for at least so many at a time, even if fewer fitted before.
+pub const SYNC_FINGERPRINTS_PER_REQUEST_MIN: usize = 64;
+
+/// Bytes of states after which a message takes no further key. A key travels whole, so one message
+/// may hold this much and one key.
+pub const SYNC_STATES_BYTES: usize = 256 << 10;
+
+/// How often the fingerprints of a slot are exchanged in one round. A slot that still differs is
+/// then compared key by key, which no collision can deceive.
+pub const SYNC_PASSES_MAX: u8 = 3;
+
+/// Bytes a second, both ways together, that the digest rounds of one shard may cause in the long
+/// run: a quarter of a gigabit link, so that a node that refills leaves room for clients.
+pub const SYNC_BYTES_PER_SECOND: u64 = 32 << 20;
+
+/// Bytes that a digest round may cause at once after a pause. More than the whole window can ask
+/// for in one turn of the shell, so that the pace is held and not merely approached from below.
+pub const SYNC_BURST_BYTES: u64 = 8 << 20;
+
 /// Pause before a digest round is repeated in which something was refused.
 pub const SYNC_PAUSE: Duration = Duration::from_secs(1);
 
@@ -106,4 +132,8 @@ const _: () = assert!(SILENCE_MAX.as_millis() >= 3 * HEARTBEAT_INTERVAL.as_milli
 const _: () = assert!(
     SILENCE_MAX.as_millis() + HEARTBEAT_INTERVAL.as_millis() <= ROUTED_AROUND_WITHIN.as_millis()
 );
+const _: () = assert!(SYNC_FINGERPRINTS_MAX * 8 + 64 <= 64 << 10);
+const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST <= SYNC_FINGERPRINTS_MAX);
+const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST_MIN <= SYNC_FINGERPRINTS_PER_REQUEST);
+const _: () = assert!(SYNC_WINDOW * SYNC_STATES_BYTES <= SYNC_BURST_BYTES as usize);
 const _: () = assert!(READINESS_PATIENCE.as_millis() > REDIAL_PAUSE_MAX.as_millis());

@@ -139,9 +139,14 @@ impl Store {
         self.raw_state(slot, key).map_or(0, |state| state.digest(self.context(key)))
     }
 
-    /// Every key of `slot` with its digest, marks of deletions included, in no particular order.
-    pub fn key_digests(&self, slot: Slot) -> impl Iterator<Item = (&[u8], Digest)> {
-        let entries = self.slots[slot.index()].iter();
+    /// Every key of `slot` that `wanted` picks, with its digest, marks of deletions included, in no
+    /// particular order. The digests of other keys are not computed.
+    pub fn key_digests(
+        &self,
+        slot: Slot,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> impl Iterator<Item = (&[u8], Digest)> {
+        let entries = self.slots[slot.index()].iter().filter(move |entry| wanted(&entry.key));
         entries.map(|entry| (&*entry.key, entry.state.digest(self.context(&entry.key))))
     }
 

@@ -581,25 +581,36 @@ impl Digests for Storage {
     }
 
     fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
-        let (me, first) = (self.topology.me(), group * SLOTS_PER_GROUP);
-        (first..first + SLOTS_PER_GROUP)
-            .filter_map(Slot::new)
-            .filter(|slot| {
-                self.topology.is_replica(*slot, me) && self.topology.is_replica(*slot, peer)
-            })
-            .map(|slot| (slot, self.store.slot_digest(slot)))
-            .collect()
+        let first = group * SLOTS_PER_GROUP;
+        let slots = (first..first + SLOTS_PER_GROUP).filter_map(Slot::new);
+        slots.filter_map(|slot| Some((slot, self.slot_digest(slot, peer)?))).collect()
     }
 
-    fn key_digests(&self, slot: Slot) -> Vec<(Bytes, u128)> {
-        let keys = self.store.key_digests(slot);
-        keys.map(|(key, digest)| (Bytes::copy_from_slice(key), digest)).collect()
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex) -> Option<u128> {
+        let shared =
+            [self.topology.me(), peer].iter().all(|node| self.topology.is_replica(slot, *node));
+        shared.then(|| self.store.slot_digest(slot))
     }
 
-    fn export_keys(&self, slot: Slot, keys: &[Bytes]) -> Bytes {
+    fn for_each_key(
+        &self,
+        slot: Slot,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut each: impl FnMut(&[u8], u128),
+    ) {
+        let keys = self.store.key_digests(slot, wanted);
+        keys.for_each(|(key, digest)| each(key, digest));
+    }
+
+    fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes) {
         let mut states = Vec::new();
-        keys.iter().for_each(|key| self.store.export(slot, key, &mut states));
-        states.into()
+        for (covered, key) in keys.iter().enumerate() {
+            if covered > 0 && states.len() >= bytes_max {
+                return (covered, states.into());
+            }
+            self.store.export(slot, key, &mut states);
+        }
+        (keys.len(), states.into())
     }
 
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {

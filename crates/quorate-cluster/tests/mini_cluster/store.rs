@@ -286,17 +286,32 @@ impl Digests for Store {
         slots.into_iter().collect()
     }
 
-    fn key_digests(&self, slot: Slot) -> Vec<(Bytes, u128)> {
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex) -> Option<u128> {
+        let shared = [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node));
         let keys = self.in_slot(slot);
-        keys.map(|(key, entry)| (key.clone(), entry.digest(key))).collect()
+        shared.then(|| keys.fold(0, |sum: u128, (key, entry)| sum.wrapping_add(entry.digest(key))))
     }
 
-    fn export_keys(&self, _: Slot, keys: &[Bytes]) -> Bytes {
+    fn for_each_key(
+        &self,
+        slot: Slot,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut each: impl FnMut(&[u8], u128),
+    ) {
+        for (key, entry) in self.in_slot(slot).filter(|(key, _)| wanted(key)) {
+            each(key, entry.digest(key));
+        }
+    }
+
+    fn export_keys(&self, _: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes) {
         let mut out = Vec::new();
-        for key in keys {
+        for (covered, key) in keys.iter().enumerate() {
+            if covered > 0 && out.len() >= bytes_max {
+                return (covered, out.into());
+            }
             self.export_one(key, &mut out);
         }
-        out.into()
+        (keys.len(), out.into())
     }
 
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {

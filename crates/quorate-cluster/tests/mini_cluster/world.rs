@@ -433,7 +433,7 @@ impl World {
                         machines.sync.request(now, peer);
                     }
                 }
-                _ => machines.sync.handle_response(store, peer, correlation, message),
+                _ => machines.sync.handle_response(now, store, peer, correlation, message),
             }
             return self.pump(from);
         }

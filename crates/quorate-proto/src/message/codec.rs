@@ -41,6 +41,11 @@ mod kind {
     pub(super) const ASK_KEY_DIGESTS: u8 = 35;
     pub(super) const KEY_DIGESTS: u8 = 36;
     pub(super) const ASK_KEY_STATES: u8 = 37;
+    pub(super) const COMPARE_SLOT: u8 = 38;
+    pub(super) const SLOT_SAME: u8 = 39;
+    pub(super) const FINGERPRINTS: u8 = 40;
+    pub(super) const ASK_FINGERPRINT_STATES: u8 = 41;
+    pub(super) const FINGERPRINT_STATES: u8 = 42;
 }
 
 /// A payload that is no message.
@@ -93,6 +98,11 @@ impl Message {
             Self::AskKeyDigests { .. } => kind::ASK_KEY_DIGESTS,
             Self::KeyDigests(_) => kind::KEY_DIGESTS,
             Self::AskKeyStates { .. } => kind::ASK_KEY_STATES,
+            Self::CompareSlot { .. } => kind::COMPARE_SLOT,
+            Self::SlotSame => kind::SLOT_SAME,
+            Self::Fingerprints { .. } => kind::FINGERPRINTS,
+            Self::AskFingerprintStates { .. } => kind::ASK_FINGERPRINT_STATES,
+            Self::FingerprintStates { .. } => kind::FINGERPRINT_STATES,
         }
     }
 
@@ -115,7 +125,7 @@ impl Message {
                 put_slot(out, *slot);
                 out.extend_from_slice(bytes);
             }
-            Self::Ack | Self::GroupSame => {}
+            Self::Ack | Self::GroupSame | Self::SlotSame => {}
             Self::Rejected { cause, text } => {
                 out.push(*cause as u8);
                 put_string(out, text);
@@ -144,6 +154,23 @@ impl Message {
                 put_slot(out, *slot);
                 put_count(out, keys.len());
                 keys.iter().for_each(|key| put_bytes(out, key));
+            }
+            Self::CompareSlot { slot, digest, from } => {
+                put_slot(out, *slot);
+                out.extend_from_slice(&digest.to_le_bytes());
+                out.extend_from_slice(&from.to_le_bytes());
+            }
+            Self::Fingerprints { until, fingerprints } => {
+                out.extend_from_slice(&until.to_le_bytes());
+                put_fingerprints(out, fingerprints);
+            }
+            Self::AskFingerprintStates { slot, fingerprints } => {
+                put_slot(out, *slot);
+                put_fingerprints(out, fingerprints);
+            }
+            Self::FingerprintStates { covered, states } => {
+                out.extend_from_slice(&covered.to_le_bytes());
+                out.extend_from_slice(states);
             }
         }
     }
@@ -178,6 +205,11 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 
 fn put_slot(out: &mut Vec<u8>, slot: Slot) {
     out.extend_from_slice(&slot.number().to_le_bytes());
+}
+
+fn put_fingerprints(out: &mut Vec<u8>, fingerprints: &[u64]) {
+    put_count(out, fingerprints.len());
+    fingerprints.iter().for_each(|one| out.extend_from_slice(&one.to_le_bytes()));
 }
 
 fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
@@ -264,6 +296,23 @@ impl Input {
             kind::ASK_KEY_STATES => {
                 Message::AskKeyStates { slot: self.slot()?, keys: self.list(Self::bytes)? }
             }
+            kind::COMPARE_SLOT => Message::CompareSlot {
+                slot: self.slot()?,
+                digest: u128::from_le_bytes(self.array()?),
+                from: self.u64()?,
+            },
+            kind::SLOT_SAME => Message::SlotSame,
+            kind::FINGERPRINTS => {
+                Message::Fingerprints { until: self.u64()?, fingerprints: self.list(Self::u64)? }
+            }
+            kind::ASK_FINGERPRINT_STATES => Message::AskFingerprintStates {
+                slot: self.slot()?,
+                fingerprints: self.list(Self::u64)?,
+            },
+            kind::FINGERPRINT_STATES => Message::FingerprintStates {
+                covered: u32::from_le_bytes(self.array()?),
+                states: self.remainder(),
+            },
             unknown => return Err(MessageError::UnknownKind(unknown)),
         })
     }
@@ -350,6 +399,10 @@ impl Input {
 
     fn u16(&mut self) -> Result<u16, MessageError> {
         Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, MessageError> {
+        Ok(u64::from_le_bytes(self.array()?))
     }
 
     fn string(&mut self) -> Result<String, MessageError> {
@@ -454,7 +507,12 @@ mod tests {
             Message::GroupDiffers(vec![(slot, 5)]),
             Message::AskKeyDigests { slot },
             Message::KeyDigests(vec![(bytes.clone(), 6)]),
-            Message::AskKeyStates { slot, keys: vec![bytes] },
+            Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
+            Message::CompareSlot { slot, digest: 8, from: 9 },
+            Message::SlotSame,
+            Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
+            Message::AskFingerprintStates { slot, fingerprints: vec![4] },
+            Message::FingerprintStates { covered: 1, states: bytes },
         ]
     }
 
@@ -484,7 +542,7 @@ mod tests {
     #[test]
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
-        let golden: [(Message, &[u8]); 4] = [
+        let golden: [(Message, &[u8]); 8] = [
             (Message::Replicate { slot, effect: Bytes::from_static(b"e") }, &[0x34, 0x12, b'e']),
             (
                 Message::Heartbeat(Heartbeat {
@@ -500,6 +558,25 @@ mod tests {
                 Message::AskKeyStates { slot, keys: vec![Bytes::from_static(b"k")] },
                 &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k'],
             ),
+            (
+                Message::CompareSlot { slot, digest: 0x0506, from: 0x0708 },
+                &[
+                    0x34, 0x12, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 7, 0, 0, 0, 0,
+                    0, 0,
+                ],
+            ),
+            (
+                Message::Fingerprints { until: 0x0102, fingerprints: vec![0x0304] },
+                &[2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+            ),
+            (
+                Message::AskFingerprintStates { slot, fingerprints: vec![0x0304] },
+                &[0x34, 0x12, 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+            ),
+            (
+                Message::FingerprintStates { covered: 2, states: Bytes::from_static(b"s") },
+                &[2, 0, 0, 0, b's'],
+            ),
         ];
         for (message, body) in golden {
             assert_eq!(encoded(&message), body);
@@ -507,7 +584,10 @@ mod tests {
         let kinds: Vec<u8> = samples().iter().map(Message::kind).collect();
         assert_eq!(
             kinds,
-            [1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37]
+            [
+                1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37,
+                38, 39, 40, 41, 42
+            ]
         );
     }
 

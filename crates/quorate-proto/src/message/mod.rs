@@ -96,6 +96,40 @@ pub enum Message {
     GroupSame,
     /// The receiver's digests of the group's slots that both nodes hold.
     GroupDiffers(Vec<(Slot, u128)>),
+    /// Compares a slot that both nodes hold. Answered by [`Message::SlotSame`] or
+    /// [`Message::Fingerprints`].
+    CompareSlot {
+        /// The slot.
+        slot: Slot,
+        /// The sender's digest of it.
+        digest: u128,
+        /// The smallest fingerprint that the sender wants to hear of.
+        from: u64,
+    },
+    /// The receiver's digest of the slot equals the sender's.
+    SlotSame,
+    /// Fingerprints of the receiver's keys in the slot, from the one asked for.
+    Fingerprints {
+        /// The receiver has no others up to and including this one.
+        until: u64,
+        /// In ascending order, each once.
+        fingerprints: Vec<u64>,
+    },
+    /// Asks for the whole state of the keys with some fingerprints. Answered by
+    /// [`Message::FingerprintStates`].
+    AskFingerprintStates {
+        /// The slot of the keys.
+        slot: Slot,
+        /// Their fingerprints, in ascending order.
+        fingerprints: Vec<u64>,
+    },
+    /// The states of keys that were asked for by fingerprint, as many as fit in one message.
+    FingerprintStates {
+        /// How many of the fingerprints, from the first, this settles: at least one.
+        covered: u32,
+        /// Encoded key deltas.
+        states: Bytes,
+    },
     /// Asks for the digests of every key in a slot. Answered by [`Message::KeyDigests`].
     AskKeyDigests {
         /// The slot.

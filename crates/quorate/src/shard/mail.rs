@@ -53,12 +53,23 @@ pub(crate) enum EmbeddedAction {
 }
 
 /// What a shard can be asked about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Question {
     /// The lines of `CLIENT LIST`.
     Clients,
     /// The digest of all its data, in hexadecimal.
     Digest,
+    /// How far digest rounds have come, after starting some.
+    Repair(Option<RepairOrder>),
+}
+
+/// Digest rounds to start at once.
+#[derive(Clone, Debug)]
+pub(crate) struct RepairOrder {
+    /// The peers to have one with.
+    pub(crate) peers: Arc<[NodeIndex]>,
+    /// They compare, and exchange nothing.
+    pub(crate) dry: bool,
 }
 
 /// Figures that a shard publishes for the whole node.

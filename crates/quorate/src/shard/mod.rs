@@ -12,6 +12,7 @@ mod info;
 mod job;
 mod mail;
 mod peers;
+mod repair;
 mod session;
 mod session_commands;
 mod split;
@@ -387,7 +388,7 @@ impl Shard {
             }
             Mail::Topology { topology } => self.adopt(now, topology),
             Mail::Describe { from, ticket, question } => {
-                let reply = self.describe(question).into();
+                let reply = self.describe(now, question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
             }
             Mail::Synced { .. } | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {

@@ -291,7 +291,9 @@ impl Shard {
                 handoff.handle_response(now.monotonic, storage, from, correlation, &message);
                 self.sync_once_drained(now, from);
             }
-            (2, message) => self.sync.handle_response(storage, from, correlation, message),
+            (2, message) => {
+                self.sync.handle_response(now.monotonic, storage, from, correlation, message);
+            }
             (3, Message::HeartbeatReply(beat)) => {
                 let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
                 let Peers { liveness, readiness, .. } = &mut self.peers;
@@ -542,6 +544,8 @@ fn message_owner(message: &Message, shards: u16) -> u16 {
         Message::Replicate { slot, .. }
         | Message::AskDigest { slot, .. }
         | Message::AskStates { slot, .. }
+        | Message::CompareSlot { slot, .. }
+        | Message::AskFingerprintStates { slot, .. }
         | Message::AskKeyDigests { slot }
         | Message::AskKeyStates { slot, .. } => of_slot(slot),
         Message::CompareGroup { group, .. } => group % shards,

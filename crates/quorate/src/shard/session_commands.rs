@@ -22,11 +22,18 @@ impl Shard {
     ) {
         let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
         match (spec.name, subcommand.as_slice()) {
-            ("client", b"list") => return self.gather(now, key, command, Question::Clients),
+            ("client", b"list") => {
+                let plan = Box::new(status::Gathered::Lines);
+                return self.gather(now, key, command, Question::Clients, plan);
+            }
             ("quorate", b"export" | b"merge" | b"slotdigest") => {
                 return self.snapshot_command(now, key, &command);
             }
-            ("quorate", b"digest") => return self.gather(now, key, command, Question::Digest),
+            ("quorate", b"digest") => {
+                let plan = Box::new(status::Gathered::Digest);
+                return self.gather(now, key, command, Question::Digest, plan);
+            }
+            ("quorate", b"repair") => return self.repair_command(now, key, command),
             ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
                 return self.slot_command(now, key, command);
             }
@@ -301,7 +308,14 @@ impl Shard {
     }
 
     /// Asks every shard of the node and joins what they say.
-    fn gather(&mut self, now: Now, key: usize, command: Command, question: Question) {
+    pub(super) fn gather(
+        &mut self,
+        now: Now,
+        key: usize,
+        command: Command,
+        question: Question,
+        plan: Box<dyn super::job::Plan>,
+    ) {
         if self.sessions[key].replies.waiting() > 0 {
             self.sessions[key].held = Some(command);
             return;
@@ -310,7 +324,6 @@ impl Shard {
         session.exclusive = true;
         let number = session.replies.expect();
         let waiter = Waiter::Exclusive { key, id: session.id, number };
-        let plan = Box::new(status::Gathered { question });
         let terms = super::job::Terms {
             read_level: Level::One,
             write_level: Level::One,
@@ -323,10 +336,11 @@ impl Shard {
         for shard in 0..shards {
             let waiter = Waiter::Job { key: job, piece: usize::from(shard) };
             if shard == self.id {
-                let reply = self.describe(question).into();
+                let reply = self.describe(now, question.clone()).into();
                 self.deliver(now, waiter, reply);
             } else {
                 let ticket = self.waiters.insert(waiter) as u64;
+                let question = question.clone();
                 let mail = super::Mail::Describe { from: self.id, ticket, question };
                 self.outbox[usize::from(shard)].push(mail);
             }
@@ -334,7 +348,7 @@ impl Shard {
     }
 
     /// Answers a question about this shard.
-    pub(super) fn describe(&mut self, question: Question) -> Vec<u8> {
+    pub(super) fn describe(&mut self, now: Now, question: Question) -> Vec<u8> {
         match question {
             Question::Clients => {
                 let wall_ms = self.storage.wall_ms;
@@ -345,6 +359,7 @@ impl Shard {
                     .into()
             }
             Question::Digest => format!("{:032x}", self.storage.digest()).into(),
+            Question::Repair(order) => self.describe_repair(now, order.as_ref()).into(),
         }
     }
 }

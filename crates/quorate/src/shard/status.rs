@@ -7,20 +7,23 @@ use quorate_proto::{Slot, resp::ReplyWriter};
 use super::{
     Figures, Shard,
     job::{Plan, Step},
-    mail::{PEERS_SHOWN, Question},
+    mail::PEERS_SHOWN,
 };
 
-/// Joins the answers of all shards to one question.
+/// Joins the texts that all shards answer to one question.
 #[derive(Debug)]
-pub(super) struct Gathered {
-    pub(super) question: Question,
+pub(super) enum Gathered {
+    /// One behind the other.
+    Lines,
+    /// Numbers in hexadecimal, summed.
+    Digest,
 }
 
 impl Plan for Gathered {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        let joined = match self.question {
-            Question::Clients => replies.concat(),
-            Question::Digest => {
+        let joined = match self {
+            Self::Lines => replies.concat(),
+            Self::Digest => {
                 let digests = replies.iter().filter_map(|reply| {
                     u128::from_str_radix(std::str::from_utf8(reply).ok()?, 16).ok()
                 });

@@ -1,0 +1,376 @@
+//! Synchronisation with a peer by digests: what differs is found and exchanged, both ways.
+//!
+//! ```text
+//!   for each group of 128 slots:   my digest             ->  same, or the digests of its slots
+//!   for each slot that differs:    my digest             ->  same, or a fingerprint of every key
+//!   for what only the peer has:    these fingerprints    ->  the states of their keys
+//!   for what only I have:          the states            ->  merged
+//!   for each slot, again:          my digest             ->  same, or fingerprints as above
+//! ```
+//! A round runs with one peer at a time, a bounded number of requests in flight, at a bounded
+//! pace. Writes that are on their way make slots differ for a moment, so a slot that differs is
+//! compared once more after all groups, and only what differs both times counts.
+//! A round starts when a peer comes up, once the hints for it are delivered, and then from time
+//! to time. It settles whatever hints, crashes and lost messages have left behind.
+//!
+//! What a round costs follows from what differs: a fixed part for the groups, eight bytes for each
+//! key of a slot that differs, and the states of the keys that differ. No message holds more than
+//! [`SYNC_FINGERPRINTS_MAX`](crate::limits::SYNC_FINGERPRINTS_MAX) fingerprints, or many more
+//! bytes of states than [`SYNC_STATES_BYTES`](crate::limits::SYNC_STATES_BYTES).
+//!
+//! [Fingerprints](fingerprint()) may collide and so hide a key. Then the digest of the slot goes
+//! on to differ although nothing is found, and its keys are compared by name and whole digest.
+//!
+//! Guaranteed: [`Output::Synced`] means that everything the round found was exchanged. A round in
+//! which either side refused something ends without it and is repeated after a pause.
+
+mod cost;
+mod fingerprint;
+mod round;
+#[cfg(test)]
+mod tests;
+
+use alloc::{collections::VecDeque, format, vec::Vec};
+
+use bytes::Bytes;
+pub use cost::wire_bytes;
+pub use fingerprint::fingerprint;
+use quorate_proto::{
+    NodeIndex, Slot,
+    message::{Cause, Message},
+};
+
+use crate::{
+    limits::{SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW},
+    random::Random,
+    time::Instant,
+};
+use cost::Pace;
+use round::Round;
+
+/// The local data, as synchronisation sees it.
+pub trait Digests {
+    /// The groups of slots that this shard owns.
+    fn groups(&self) -> Vec<u16>;
+    /// The digests of the slots of a group that both this node and `peer` hold.
+    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)>;
+    /// The digest of a slot; `None` unless both this node and `peer` hold it.
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex) -> Option<u128>;
+    /// Calls `each` with every key of a slot that `wanted` picks, and its digest. The order does
+    /// not matter.
+    fn for_each_key(
+        &self,
+        slot: Slot,
+        wanted: impl Fn(&[u8]) -> bool,
+        each: impl FnMut(&[u8], u128),
+    );
+    /// The whole state of some keys of a slot, as an effect: of the first, and of further ones
+    /// until it has `bytes_max` bytes. Returns how many keys it covers, with or without a state.
+    fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes);
+    /// Merges states from a peer. Returns whether they were accepted.
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool;
+}
+
+/// The digest of every key of a slot.
+fn key_digests(digests: &impl Digests, slot: Slot) -> Vec<(Bytes, u128)> {
+    let mut keys = Vec::new();
+    digests.for_each_key(
+        slot,
+        |_| true,
+        |key, digest| keys.push((Bytes::copy_from_slice(key), digest)),
+    );
+    keys
+}
+
+/// The sum of slot digests, as compared for a group.
+pub fn group_digest(slots: &[(Slot, u128)]) -> u128 {
+    slots.iter().fold(0, |sum, (_, digest)| sum.wrapping_add(*digest))
+}
+
+/// What synchronisation wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send a request to a peer.
+    Send {
+        /// The peer.
+        to: NodeIndex,
+        /// Comes back with the response.
+        correlation: u64,
+        /// The request.
+        message: Message,
+    },
+    /// A round with a peer has ended; keys that differed were exchanged.
+    Synced {
+        /// The peer.
+        peer: NodeIndex,
+        /// Keys that differed.
+        keys: u64,
+    },
+}
+
+/// What the rounds with one peer have come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Rounds that exchanged everything.
+    pub rounds: u64,
+    /// Keys that differed, in all rounds.
+    pub keys: u64,
+    /// Bytes both ways, in all rounds that have ended.
+    pub bytes: u64,
+    /// Slots that differed in the last round.
+    pub slots: u64,
+    /// When the last round that exchanged everything ended.
+    pub done_at: Option<Instant>,
+    /// The round that was asked for by an operator.
+    pub repair: Repair,
+}
+
+/// What has become of a round that an operator asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repair {
+    /// None was.
+    #[default]
+    None,
+    /// It waits for others to end.
+    Waiting {
+        /// It is to compare, and exchange nothing.
+        dry: bool,
+    },
+    /// It is running.
+    Running,
+    /// It has done everything.
+    Done,
+    /// The peer was or went away, or something was refused.
+    Failed,
+}
+
+/// Synchronises the slots of one shard with its peers.
+#[derive(Debug)]
+pub struct Sync {
+    /// By node index: when a round with the peer is due; `None` while it is down.
+    due: Vec<Option<Instant>>,
+    /// By node index.
+    records: Vec<Record>,
+    round: Option<Round>,
+    /// Of the round; a response to an earlier one is ignored.
+    serial: u32,
+    /// When to start over, should the round not succeed.
+    again_at: Instant,
+    pace: Pace,
+    random: Random,
+    outputs: VecDeque<Output>,
+}
+
+impl Sync {
+    /// Synchronises with `nodes` members, all of them down.
+    pub fn new(nodes: usize) -> Self {
+        Self {
+            due: alloc::vec![None; nodes],
+            records: alloc::vec![Record::default(); nodes],
+            round: None,
+            serial: 0,
+            again_at: Instant::ZERO,
+            pace: Pace::default(),
+            random: Random::new(0),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Spreads the rounds of nodes with different seeds over time.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.random = Random::new(seed);
+        self
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Sync::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.round {
+            Some(round) if round.has_question() && round.asked.len() < SYNC_WINDOW => {
+                Some(self.pace.free_at())
+            }
+            Some(_) => None,
+            None if self.dry_waiting().is_some() => Some(Instant::ZERO),
+            None => self.due.iter().flatten().min().copied(),
+        }
+    }
+
+    /// The peer that a round is running with.
+    pub fn running_with(&self) -> Option<NodeIndex> {
+        self.round.as_ref().map(|round| round.peer)
+    }
+
+    /// What the rounds with `peer` have come to, one that is running included.
+    pub fn record(&self, peer: NodeIndex) -> Record {
+        let mut record = self.records[peer.index()];
+        if let Some(round) = self.round.as_ref().filter(|round| round.peer == peer) {
+            record.keys += round.keys;
+            record.bytes += round.bytes;
+            record.slots = round.slots;
+        }
+        record
+    }
+
+    /// Starts a round with `peer` as soon as no other one is running.
+    pub fn request(&mut self, now: Instant, peer: NodeIndex) {
+        self.due[peer.index()] = Some(now);
+    }
+
+    /// An operator wants a round with `peer` now; a `dry` one compares and exchanges nothing.
+    /// What becomes of it, [`Sync::record`] tells.
+    pub fn repair(&mut self, now: Instant, peer: NodeIndex, dry: bool) {
+        let due = &mut self.due[peer.index()];
+        let is_up = due.is_some();
+        // A comparison leads to no round that was not due anyway.
+        if is_up && !dry {
+            *due = Some(now);
+        }
+        let repair = if is_up { Repair::Waiting { dry } } else { Repair::Failed };
+        self.records[peer.index()].repair = repair;
+    }
+
+    /// A peer that is only to be compared with.
+    fn dry_waiting(&self) -> Option<usize> {
+        self.records.iter().position(|record| record.repair == Repair::Waiting { dry: true })
+    }
+
+    /// A peer is down; a round with it ends without result.
+    pub fn handle_peer_down(&mut self, peer: NodeIndex) {
+        self.due[peer.index()] = None;
+        self.round.take_if(|round| round.peer == peer);
+        let repair = &mut self.records[peer.index()].repair;
+        if matches!(repair, Repair::Waiting { .. } | Repair::Running) {
+            *repair = Repair::Failed;
+        }
+    }
+
+    /// Starts the round that is due longest, or goes on with one that kept to its pace.
+    pub fn handle_timeout(&mut self, now: Instant, digests: &impl Digests) {
+        if self.round.is_some() {
+            return self.advance(now, digests);
+        }
+        let dry = self.dry_waiting();
+        let due = self.due.iter().enumerate().filter_map(|(index, at)| Some(((*at)?, index)));
+        let due = due.min().filter(|(at, _)| *at <= now).map(|(_, index)| index);
+        let Some(index) = dry.or(due) else { return };
+        let repair = &mut self.records[index].repair;
+        if matches!(repair, Repair::Waiting { .. }) {
+            *repair = Repair::Running;
+        }
+        // A comparison does not stand in for the round that may be due.
+        let dry = dry.is_some();
+        if !dry {
+            self.due[index] = Some(now + self.random.jittered(SYNC_INTERVAL));
+        }
+        self.serial = self.serial.wrapping_add(1) & 0xff_ffff;
+        self.again_at = now + SYNC_PAUSE;
+        self.round = Some(Round::new(NodeIndex(index as u16), digests.groups(), dry));
+        self.advance(now, digests);
+    }
+
+    /// A response to something that synchronisation sent.
+    pub fn handle_response(
+        &mut self,
+        now: Instant,
+        digests: &mut impl Digests,
+        from: NodeIndex,
+        correlation: u64,
+        message: Message,
+    ) {
+        let (serial, index) = ((correlation >> 32) as u32 & 0xff_ffff, correlation as u32 as usize);
+        let Some(round) = &mut self.round else { return };
+        if round.peer != from || self.serial != serial || !round.asked.contains(index) {
+            return;
+        }
+        let bytes = wire_bytes(&message);
+        round.bytes += bytes;
+        self.pace.charge(now, bytes);
+        let question = round.asked.remove(index);
+        round.take_answer(digests, question, message);
+        self.advance(now, digests);
+    }
+
+    /// Asks the next questions, or ends the round.
+    fn advance(&mut self, now: Instant, digests: &impl Digests) {
+        let Some(round) = &mut self.round else { return };
+        while round.asked.len() < SYNC_WINDOW && self.pace.free_at() <= now {
+            let Some((index, message)) = round.next_request(digests) else {
+                break;
+            };
+            let bytes = wire_bytes(&message);
+            round.bytes += bytes;
+            self.pace.charge(now, bytes);
+            let correlation = u64::from(self.serial) << 32 | index as u64;
+            self.outputs.push_back(Output::Send { to: round.peer, correlation, message });
+        }
+        if round.is_over() {
+            self.end(now);
+        }
+    }
+
+    /// The round has nothing left to do.
+    fn end(&mut self, now: Instant) {
+        let Some(round) = self.round.take() else { return };
+        let peer = round.peer;
+        let record = &mut self.records[peer.index()];
+        record.keys += round.keys;
+        record.bytes += round.bytes;
+        record.slots = round.slots;
+        if record.repair == Repair::Running {
+            record.repair = if round.refused { Repair::Failed } else { Repair::Done };
+        }
+        if round.refused {
+            let due = &mut self.due[peer.index()];
+            *due = due.map(|at| at.min(self.again_at));
+        } else if !round.dry {
+            record.rounds += 1;
+            record.done_at = Some(now);
+            self.outputs.push_back(Output::Synced { peer, keys: round.keys });
+        }
+    }
+}
+
+/// Answers a peer's question about digests; `None` when the message is no such question. Of slots
+/// that are not shared with the peer nothing is told.
+pub fn answer(digests: &impl Digests, from: NodeIndex, message: &Message) -> Option<Message> {
+    let asked = match message {
+        Message::CompareGroup { group, digest } => {
+            let ours = digests.slot_digests(*group, from);
+            return Some(if group_digest(&ours) == *digest {
+                Message::GroupSame
+            } else {
+                Message::GroupDiffers(ours)
+            });
+        }
+        Message::CompareSlot { slot, .. }
+        | Message::AskFingerprintStates { slot, .. }
+        | Message::AskKeyDigests { slot }
+        | Message::AskKeyStates { slot, .. } => *slot,
+        _ => return None,
+    };
+    let Some(ours) = digests.slot_digest(asked, from) else {
+        let text = format!("slot {} is not held by both nodes", asked.number());
+        return Some(Message::Rejected { cause: Cause::NotReplica, text });
+    };
+    Some(match message {
+        Message::CompareSlot { digest, .. } if ours == *digest => Message::SlotSame,
+        Message::CompareSlot { slot, from, .. } => {
+            let fingerprint::Chunk { until, fingerprints } =
+                fingerprint::chunk(digests, *slot, *from);
+            Message::Fingerprints { until, fingerprints }
+        }
+        Message::AskFingerprintStates { slot, fingerprints } => {
+            let (covered, states) = fingerprint::states(digests, *slot, fingerprints);
+            Message::FingerprintStates { covered: covered as u32, states }
+        }
+        Message::AskKeyDigests { slot } => Message::KeyDigests(key_digests(digests, *slot)),
+        Message::AskKeyStates { slot, keys } => {
+            Message::States(digests.export_keys(*slot, keys, usize::MAX).1)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,398 @@
+//! A round with one peer: what is left to ask, and what the answers lead to.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use bytes::Bytes;
+use quorate_proto::{NodeIndex, Slot, message::Message, mutant::Mutant};
+use slab::Slab;
+
+use super::{
+    Digests,
+    fingerprint::{self, Chunk, key_of},
+    group_digest,
+};
+use crate::limits::{
+    SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
+    SYNC_PASSES_MAX, SYNC_STATES_BYTES,
+};
+
+/// A round with one peer.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) peer: NodeIndex,
+    /// What is left to ask. What an answer leads to comes before other groups are looked at, so
+    /// that the queue stays short however much differs.
+    to_do: VecDeque<Question>,
+    pub(super) asked: Slab<Question>,
+    /// The slots in exchange.
+    exchanges: BTreeMap<Slot, Exchange>,
+    /// Nothing is exchanged, only compared.
+    pub(super) dry: bool,
+    pub(super) keys: u64,
+    /// Slots that differed both times.
+    pub(super) slots: u64,
+    pub(super) bytes: u64,
+    /// Whether one side did not do what the other asked.
+    pub(super) refused: bool,
+}
+
+/// How far the exchange of one slot has come.
+#[derive(Debug, Default)]
+struct Exchange {
+    /// Questions about the slot that are to be asked or answered.
+    open: usize,
+    /// Which comparison of the fingerprints this is, from 1.
+    pass: u8,
+    /// Whether this pass found something to exchange.
+    found: bool,
+    /// Nothing is to be compared again.
+    settled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    Group(u16),
+    /// A second look at slots that differed; each becomes a question of its own.
+    Suspects(Vec<Slot>),
+    /// The peer's fingerprints, should its digest differ.
+    Slot {
+        slot: Slot,
+        from: u64,
+    },
+    /// The peer's states of what only it has.
+    Fingerprints {
+        slot: Slot,
+        wanted: Vec<u64>,
+    },
+    /// Every key of the slot, when fingerprints do not tell.
+    KeyDigests(Slot),
+    /// The peer's state of keys, and then the keys to send back.
+    States {
+        slot: Slot,
+        keys: Vec<Bytes>,
+    },
+    /// Keys that the peer gets.
+    Push {
+        slot: Slot,
+        keys: Vec<Bytes>,
+    },
+}
+
+impl Question {
+    fn slot(&self) -> Option<Slot> {
+        match self {
+            Self::Group(_) | Self::Suspects(_) => None,
+            Self::Slot { slot, .. }
+            | Self::Fingerprints { slot, .. }
+            | Self::KeyDigests(slot)
+            | Self::States { slot, .. }
+            | Self::Push { slot, .. } => Some(*slot),
+        }
+    }
+}
+
+impl Round {
+    pub(super) fn new(peer: NodeIndex, groups: Vec<u16>, dry: bool) -> Self {
+        Self {
+            peer,
+            to_do: groups.into_iter().map(Question::Group).collect(),
+            asked: Slab::new(),
+            exchanges: BTreeMap::new(),
+            dry,
+            keys: 0,
+            slots: 0,
+            bytes: 0,
+            refused: false,
+        }
+    }
+
+    /// Whether nothing is left to ask or to be answered.
+    pub(super) fn is_over(&self) -> bool {
+        let over = self.asked.is_empty() && self.to_do.is_empty();
+        assert!(!over || self.exchanges.is_empty(), "an exchange without a question");
+        over
+    }
+
+    /// Whether something can be asked now.
+    pub(super) fn has_question(&self) -> bool {
+        !self.to_do.is_empty()
+    }
+
+    /// The next request, and where in `asked` its question stands.
+    pub(super) fn next_request(&mut self, digests: &impl Digests) -> Option<(usize, Message)> {
+        loop {
+            let question = match self.to_do.pop_front()? {
+                Question::Suspects(slots) => {
+                    self.look_again(&slots);
+                    continue;
+                }
+                Question::Push { slot, keys } => return Some(self.push(digests, slot, keys)),
+                question => question,
+            };
+            let Some(message) = self.request(digests, &question) else {
+                // The slot is no longer shared: the topology has changed under the round.
+                self.refuse(question.slot());
+                self.close(question.slot());
+                continue;
+            };
+            return Some((self.asked.insert(question), message));
+        }
+    }
+
+    fn request(&self, digests: &impl Digests, question: &Question) -> Option<Message> {
+        Some(match question {
+            Question::Group(group) => {
+                let digest = group_digest(&digests.slot_digests(*group, self.peer));
+                Message::CompareGroup { group: *group, digest }
+            }
+            Question::Suspects(_) | Question::Push { .. } => return None,
+            Question::Slot { slot, from } => {
+                let digest = digests.slot_digest(*slot, self.peer)?;
+                Message::CompareSlot { slot: *slot, digest, from: *from }
+            }
+            Question::Fingerprints { slot, wanted } => {
+                Message::AskFingerprintStates { slot: *slot, fingerprints: wanted.clone() }
+            }
+            Question::KeyDigests(slot) => Message::AskKeyDigests { slot: *slot },
+            Question::States { slot, keys } => {
+                Message::AskKeyStates { slot: *slot, keys: keys.clone() }
+            }
+        })
+    }
+
+    /// The second look: each slot begins its exchange.
+    fn look_again(&mut self, slots: &[Slot]) {
+        // The last possible fingerprint is asked for when nothing but the comparison matters.
+        let from = if self.dry { u64::MAX } else { 0 };
+        for slot in slots.iter().rev() {
+            self.exchanges.insert(*slot, Exchange { pass: 1, ..Exchange::default() });
+            self.ask(*slot, Question::Slot { slot: *slot, from });
+        }
+    }
+
+    /// Pushes what fits in one message; the rest follows in another one.
+    fn push(
+        &mut self,
+        digests: &impl Digests,
+        slot: Slot,
+        mut keys: Vec<Bytes>,
+    ) -> (usize, Message) {
+        let (covered, effect) = digests.export_keys(slot, &keys, SYNC_STATES_BYTES);
+        let rest = keys.split_off(covered);
+        if !rest.is_empty() {
+            self.ask(slot, Question::Push { slot, keys: rest });
+        }
+        let index = self.asked.insert(Question::Push { slot, keys });
+        (index, Message::Replicate { slot, effect })
+    }
+
+    /// Asks something about a slot in exchange, before anything else.
+    fn ask(&mut self, slot: Slot, question: Question) {
+        if let Some(exchange) = self.exchanges.get_mut(&slot) {
+            exchange.open += 1;
+            self.to_do.push_front(question);
+        }
+    }
+
+    /// A question about a slot is settled; the last one ends the pass.
+    fn close(&mut self, slot: Option<Slot>) {
+        let Some(slot) = slot else { return };
+        let Some(exchange) = self.exchanges.get_mut(&slot) else { return };
+        exchange.open -= 1;
+        if exchange.open > 0 {
+            return;
+        }
+        if exchange.settled {
+            self.exchanges.remove(&slot);
+        } else {
+            // Whether that was everything, the digest of the slot tells.
+            exchange.pass += 1;
+            self.ask(slot, Question::Slot { slot, from: 0 });
+        }
+    }
+
+    fn refuse(&mut self, slot: Option<Slot>) {
+        self.refused = true;
+        self.settle(slot);
+    }
+
+    fn settle(&mut self, slot: Option<Slot>) {
+        if let Some(exchange) = slot.and_then(|slot| self.exchanges.get_mut(&slot)) {
+            exchange.settled = true;
+        }
+    }
+
+    /// The peer has answered `question`.
+    pub(super) fn take_answer(
+        &mut self,
+        digests: &mut impl Digests,
+        question: Question,
+        answer: Message,
+    ) {
+        let slot = question.slot();
+        match (question, answer) {
+            (Question::Group(_), Message::GroupSame) | (Question::Push { .. }, Message::Ack) => {}
+            (Question::Slot { .. }, Message::SlotSame) => self.settle(slot),
+            (Question::Group(group), Message::GroupDiffers(theirs)) => {
+                let suspects = self.differing(digests, group, theirs);
+                if !suspects.is_empty() {
+                    self.to_do.push_back(Question::Suspects(suspects));
+                }
+            }
+            (Question::Slot { slot, from }, Message::Fingerprints { until, fingerprints }) => {
+                let theirs = Chunk { until, fingerprints };
+                self.take_fingerprints(digests, slot, from, theirs);
+            }
+            (
+                Question::Fingerprints { slot, wanted },
+                Message::FingerprintStates { covered, states },
+            ) => self.take_states(digests, slot, &wanted, covered as usize, &states),
+            (Question::KeyDigests(slot), Message::KeyDigests(theirs)) => {
+                self.compare_keys(digests, slot, theirs);
+            }
+            (Question::States { slot, keys }, Message::States(states))
+                if digests.merge_states(slot, &states) =>
+            {
+                self.ask(slot, Question::Push { slot, keys });
+            }
+            _ => self.refuse(slot),
+        }
+        self.close(slot);
+    }
+
+    /// The slots of a group whose digests are not those of the peer.
+    fn differing(
+        &self,
+        digests: &impl Digests,
+        group: u16,
+        theirs: Vec<(Slot, u128)>,
+    ) -> Vec<Slot> {
+        let ours: BTreeMap<Slot, u128> =
+            digests.slot_digests(group, self.peer).into_iter().collect();
+        let differ = theirs
+            .into_iter()
+            .filter(|(slot, digest)| ours.get(slot).is_some_and(|ours| ours != digest))
+            .map(|(slot, _)| slot);
+        // A set: what a peer names twice is looked at once.
+        differ.collect::<BTreeSet<Slot>>().into_iter().collect()
+    }
+
+    /// The slot differs; a part of the peer's fingerprints tells where.
+    fn take_fingerprints(&mut self, digests: &impl Digests, slot: Slot, from: u64, theirs: Chunk) {
+        let Some(exchange) = self.exchanges.get_mut(&slot) else { return };
+        if exchange.pass == 1 && (from == 0 || self.dry) {
+            self.slots += 1;
+        }
+        if self.dry {
+            exchange.settled = true;
+            return;
+        }
+        let ascending = theirs.fingerprints.is_sorted_by(|a, b| a < b);
+        let within = theirs.fingerprints.iter().all(|one| (from..=theirs.until).contains(one));
+        if !ascending || !within || theirs.until < from {
+            return self.refuse(Some(slot));
+        }
+        if from == 0 && exchange.pass > 1 {
+            if !exchange.found || exchange.pass > SYNC_PASSES_MAX {
+                // Some fingerprints must collide.
+                exchange.settled = true;
+                return self.ask(slot, Question::KeyDigests(slot));
+            }
+            exchange.found = false;
+        }
+        self.compare_fingerprints(digests, slot, from, theirs);
+    }
+
+    fn compare_fingerprints(
+        &mut self,
+        digests: &impl Digests,
+        slot: Slot,
+        from: u64,
+        theirs: Chunk,
+    ) {
+        let ours = fingerprint::chunk(digests, slot, from);
+        // Both sides know what they have up to here.
+        let until = ours.until.min(theirs.until);
+        let mut lacking = only_in(&ours.fingerprints, &theirs.fingerprints, until);
+        let mut wanted = only_in(&theirs.fingerprints, &ours.fingerprints, until);
+        let lacking_keys: BTreeSet<u64> = lacking.iter().copied().map(key_of).collect();
+        let changed: BTreeSet<u64> =
+            wanted.iter().copied().map(key_of).filter(|part| lacking_keys.contains(part)).collect();
+        if Mutant::SyncSkipsMissing.is_planted() {
+            lacking.retain(|one| changed.contains(&key_of(*one)));
+            wanted.retain(|one| changed.contains(&key_of(*one)));
+        }
+        self.keys += (lacking.len() + wanted.len()).saturating_sub(changed.len()) as u64;
+        if let Some(exchange) = self.exchanges.get_mut(&slot) {
+            exchange.found |= !lacking.is_empty() || !wanted.is_empty();
+        }
+        // What comes last here is asked first.
+        if until < u64::MAX {
+            self.ask(slot, Question::Slot { slot, from: until + 1 });
+        }
+        for part in wanted.chunks(SYNC_FINGERPRINTS_PER_REQUEST) {
+            self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });
+        }
+        let lacking = fingerprint::keys(digests, slot, &lacking);
+        let lacking: Vec<Bytes> = lacking.into_iter().map(|(_, key)| key).collect();
+        for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
+            self.ask(slot, Question::Push { slot, keys: keys.to_vec() });
+        }
+    }
+
+    /// States asked for by fingerprint; what did not fit is asked for again.
+    fn take_states(
+        &mut self,
+        digests: &mut impl Digests,
+        slot: Slot,
+        wanted: &[u64],
+        covered: usize,
+        states: &Bytes,
+    ) {
+        let fits = (1..=wanted.len()).contains(&covered);
+        // A key may have changed meanwhile, and then nothing is left to merge.
+        if !fits || !(states.is_empty() || digests.merge_states(slot, states)) {
+            return self.refuse(Some(slot));
+        }
+        let size = covered.max(SYNC_FINGERPRINTS_PER_REQUEST_MIN);
+        for part in wanted[covered..].chunks(size) {
+            self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });
+        }
+    }
+
+    fn compare_keys(&mut self, digests: &impl Digests, slot: Slot, theirs: Vec<(Bytes, u128)>) {
+        let mut ours: BTreeMap<Bytes, u128> =
+            super::key_digests(digests, slot).into_iter().collect();
+        let mut wanted = Vec::new();
+        for (key, digest) in theirs {
+            let our_digest = ours.remove(&key);
+            if our_digest.is_none() && Mutant::SyncSkipsMissing.is_planted() {
+                continue;
+            }
+            if our_digest != Some(digest) {
+                wanted.push(key);
+            }
+        }
+        if Mutant::SyncSkipsMissing.is_planted() {
+            ours.clear();
+        }
+        // What is left is what the peer lacks.
+        let lacking: Vec<Bytes> = ours.into_keys().collect();
+        self.keys += (wanted.len() + lacking.len()) as u64;
+        for keys in wanted.chunks(SYNC_KEYS_PER_REQUEST) {
+            self.ask(slot, Question::States { slot, keys: keys.to_vec() });
+        }
+        for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
+            self.ask(slot, Question::Push { slot, keys: keys.to_vec() });
+        }
+    }
+}
+
+/// What `these` have and `those` lack, up to and including `until`. Both are ascending.
+fn only_in(these: &[u64], those: &[u64], until: u64) -> Vec<u64> {
+    let here = &these[..these.partition_point(|one| *one <= until)];
+    here.iter().copied().filter(|one| those.binary_search(one).is_err()).collect()
+}

@@ -1,0 +1,527 @@
+//! Rounds between two nodes whose data is a map.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use quorate_proto::slot::{GROUPS, SLOTS_PER_GROUP};
+
+use super::*;
+use crate::limits::{SYNC_BURST_BYTES, SYNC_FINGERPRINTS_MAX, SYNC_STATES_BYTES};
+
+/// Keys with a version each; the state of a key is its version, merged by maximum.
+#[derive(Clone, Default)]
+pub(super) struct Data {
+    slots: BTreeMap<Slot, BTreeMap<Bytes, u64>>,
+    sums: BTreeMap<Slot, u128>,
+    /// Bytes that each state takes in addition.
+    padding: usize,
+    /// Slots that are not shared.
+    private: BTreeSet<Slot>,
+}
+
+impl Data {
+    fn of(keys: &[(&'static str, u64)]) -> Self {
+        let mut data = Self::default();
+        keys.iter().for_each(|(key, version)| data.set(Bytes::from(*key), *version));
+        data
+    }
+
+    /// Keys that begin with `prefix`, in version 1.
+    pub(super) fn numbered(prefix: &str, count: u32) -> Self {
+        let mut data = Self::default();
+        (0..count).for_each(|number| data.set(format!("{prefix}{number:08}").into(), 1));
+        data
+    }
+
+    fn set(&mut self, key: Bytes, version: u64) {
+        let slot = Slot::of_key(&key);
+        let sum = self.sums.entry(slot).or_default();
+        let state = self.slots.entry(slot).or_default().entry(key.clone()).or_default();
+        if *state > 0 {
+            *sum = sum.wrapping_sub(digest(&key, *state));
+        }
+        *state = version;
+        *sum = sum.wrapping_add(digest(&key, version));
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        let slot = Slot::of_key(key);
+        let version = self.slots.get_mut(&slot).and_then(|keys| keys.remove(key));
+        let change = digest(key, version.expect("a key"));
+        let sum = self.sums.get_mut(&slot).expect("a slot");
+        *sum = sum.wrapping_sub(change);
+    }
+
+    fn all(&self) -> BTreeMap<&Bytes, u64> {
+        self.slots.values().flatten().map(|(key, version)| (key, *version)).collect()
+    }
+
+    /// The first key of every slot.
+    fn first_keys(&self) -> Vec<Bytes> {
+        self.slots.values().filter_map(|keys| keys.keys().next().cloned()).collect()
+    }
+}
+
+fn digest(key: &[u8], version: u64) -> u128 {
+    let seed = u128::from(version).wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645);
+    key.iter().fold(seed, |sum, byte| {
+        (sum ^ u128::from(*byte)).wrapping_mul(0x0123_4567_89ab_cdef_0fed_cba9_8765_4321)
+    })
+}
+
+impl Digests for Data {
+    fn groups(&self) -> Vec<u16> {
+        (0..GROUPS).collect()
+    }
+
+    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
+        let slots = (group * SLOTS_PER_GROUP..(group + 1) * SLOTS_PER_GROUP).filter_map(Slot::new);
+        slots.filter_map(|slot| Some((slot, self.slot_digest(slot, peer)?))).collect()
+    }
+
+    fn slot_digest(&self, slot: Slot, _: NodeIndex) -> Option<u128> {
+        let sum = self.sums.get(&slot).copied().unwrap_or_default();
+        (!self.private.contains(&slot)).then_some(sum)
+    }
+
+    fn for_each_key(
+        &self,
+        slot: Slot,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut each: impl FnMut(&[u8], u128),
+    ) {
+        let keys = self.slots.get(&slot).into_iter().flatten();
+        for (key, version) in keys.filter(|(key, _)| wanted(key)) {
+            each(key, digest(key, *version));
+        }
+    }
+
+    fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes) {
+        let mut out = Vec::new();
+        for (covered, key) in keys.iter().enumerate() {
+            if covered > 0 && out.len() >= bytes_max {
+                return (covered, out.into());
+            }
+            if let Some(version) = self.slots.get(&slot).and_then(|keys| keys.get(key)) {
+                out.push(key.len() as u8);
+                out.extend_from_slice(key);
+                out.extend_from_slice(&version.to_le_bytes());
+                out.extend_from_slice(&(self.padding as u32).to_le_bytes());
+                out.resize(out.len() + self.padding, 0);
+            }
+        }
+        (keys.len(), out.into())
+    }
+
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {
+        let mut rest = &states[..];
+        while let Some((length, tail)) = rest.split_first() {
+            let (key, tail) = tail.split_at(usize::from(*length));
+            let (version, tail) = tail.split_first_chunk().expect("a version");
+            let (padding, tail) = tail.split_first_chunk().expect("a length");
+            rest = &tail[u32::from_le_bytes(*padding) as usize..];
+            let ours = self.slots.get(&slot).and_then(|keys| keys.get(key)).copied();
+            let newest = u64::from_le_bytes(*version).max(ours.unwrap_or_default());
+            self.set(Bytes::copy_from_slice(key), newest);
+        }
+        true
+    }
+}
+
+/// What a round came to.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Keys that differed.
+    keys: u64,
+    requests: usize,
+    /// Bytes of messages and their frames, both ways.
+    bytes: u64,
+    /// Bytes of the messages alone.
+    body_bytes: usize,
+    /// Bytes of the largest message.
+    largest: usize,
+    /// Requests and responses, by kind.
+    kinds: BTreeMap<u8, usize>,
+    /// How long it took.
+    took: core::time::Duration,
+}
+
+impl Tally {
+    fn count(&mut self, message: &Message) {
+        let mut body = Vec::new();
+        message.encode_body(&mut body);
+        self.bytes += wire_bytes(message);
+        self.body_bytes += body.len();
+        self.largest = self.largest.max(body.len());
+        *self.kinds.entry(message.kind()).or_default() += 1;
+    }
+}
+
+const ME: NodeIndex = NodeIndex(0);
+const PEER: NodeIndex = NodeIndex(1);
+
+/// What `theirs` responds to a request.
+fn respond(theirs: &mut Data, message: &Message) -> Message {
+    answer(theirs, ME, message).unwrap_or_else(|| {
+        let Message::Replicate { slot, effect } = message else {
+            panic!("unexpected request {message:?}");
+        };
+        theirs.merge_states(*slot, effect);
+        Message::Ack
+    })
+}
+
+/// Runs one round between two nodes.
+fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
+    let mut now = Instant::ZERO;
+    let start = now;
+    let mut tally = Tally::default();
+    sync.handle_timeout(now, ours);
+    loop {
+        while let Some(output) = sync.poll_output() {
+            match output {
+                Output::Synced { keys, .. } => tally.keys = keys,
+                Output::Send { correlation, message, .. } => {
+                    tally.requests += 1;
+                    tally.count(&message);
+                    let response = respond(theirs, &message);
+                    tally.count(&response);
+                    sync.handle_response(now, ours, PEER, correlation, response);
+                }
+            }
+        }
+        if sync.running_with().is_none() {
+            tally.took = now.since(start);
+            return tally;
+        }
+        // Nothing takes any time here but the pace.
+        now = sync.poll_timeout().expect("the round goes on").max(now);
+        sync.handle_timeout(now, ours);
+    }
+}
+
+fn tally(ours: &mut Data, theirs: &mut Data) -> Tally {
+    let mut sync = Sync::new(2);
+    sync.request(Instant::ZERO, PEER);
+    let tally = measure(&mut sync, ours, theirs);
+    assert_eq!(sync.record(PEER).bytes, tally.bytes);
+    assert_eq!(sync.record(PEER).rounds, 1, "the round did not succeed");
+    tally
+}
+
+/// Runs one round between two nodes; returns the keys that differed and the requests sent.
+fn round(ours: &mut Data, theirs: &mut Data) -> (u64, usize) {
+    let tally = tally(ours, theirs);
+    (tally.keys, tally.requests)
+}
+
+#[test]
+fn both_sides_end_up_with_the_newest_of_everything() {
+    let mut ours = Data::of(&[("a", 1), ("b", 5), ("same", 3)]);
+    let mut theirs = Data::of(&[("a", 2), ("b", 4), ("same", 3), ("theirs", 1)]);
+    let (keys, _) = round(&mut ours, &mut theirs);
+    assert_eq!(keys, 3);
+    let expected = Data::of(&[("a", 2), ("b", 5), ("same", 3), ("theirs", 1)]);
+    assert_eq!(ours.all(), expected.all());
+    assert_eq!(theirs.all(), expected.all());
+}
+
+#[test]
+fn equal_data_costs_one_comparison_a_group() {
+    let mut ours = Data::of(&[("a", 1), ("b", 2)]);
+    let mut theirs = Data::of(&[("a", 1), ("b", 2)]);
+    assert_eq!(round(&mut ours, &mut theirs), (0, usize::from(GROUPS)));
+}
+
+#[test]
+fn what_only_we_have_is_pushed() {
+    let mut ours = Data::of(&[("a", 1), ("b", 2)]);
+    let mut theirs = Data::default();
+    assert_eq!(round(&mut ours, &mut theirs).0, 2);
+    assert_eq!(ours.all(), theirs.all());
+}
+
+#[test]
+fn a_difference_that_passes_is_not_exchanged() {
+    let (now, peer) = (Instant::ZERO, NodeIndex(1));
+    let mut ours = Data::of(&[("a", 1)]);
+    let theirs = Data::of(&[("a", 2)]);
+    let mut sync = Sync::new(2);
+    sync.request(now, peer);
+    sync.handle_timeout(now, &ours);
+    loop {
+        match sync.poll_output().expect("the round goes on") {
+            Output::Synced { keys, .. } => break assert_eq!(keys, 0),
+            Output::Send { correlation, message, .. } => {
+                let question =
+                    matches!(message, Message::CompareGroup { .. } | Message::CompareSlot { .. });
+                assert!(question, "unexpected {message:?}");
+                let response = answer(&theirs, NodeIndex(0), &message).expect("a question");
+                if matches!(response, Message::GroupDiffers(_)) {
+                    // The write that was on its way arrives before the second look.
+                    ours = Data::of(&[("a", 2)]);
+                }
+                sync.handle_response(now, &mut ours, peer, correlation, response);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_round_in_which_something_was_refused_is_repeated() {
+    let (now, peer) = (Instant::ZERO, NodeIndex(1));
+    let mut ours = Data::of(&[("a", 1)]);
+    let theirs = Data::default();
+    let mut sync = Sync::new(2);
+    sync.request(now, peer);
+    sync.handle_timeout(now, &ours);
+    let mut refused = 0;
+    while let Some(output) = sync.poll_output() {
+        let Output::Send { correlation, message, .. } = output else {
+            panic!("not everything was taken");
+        };
+        let response = answer(&theirs, NodeIndex(0), &message).unwrap_or_else(|| {
+            refused += 1;
+            Message::Rejected {
+                cause: quorate_proto::message::Cause::StoreFull,
+                text: "full".into(),
+            }
+        });
+        sync.handle_response(now, &mut ours, peer, correlation, response);
+    }
+    assert_eq!(refused, 1);
+    assert_eq!(sync.poll_timeout(), Some(now + SYNC_PAUSE));
+    sync.handle_timeout(now + SYNC_PAUSE, &ours);
+    assert!(matches!(sync.poll_output(), Some(Output::Send { .. })));
+}
+
+#[test]
+fn a_round_with_a_lost_peer_ends_and_another_can_start() {
+    let mut data = Data::of(&[("a", 1)]);
+    let mut sync = Sync::new(3);
+    sync.request(Instant::ZERO, NodeIndex(1));
+    sync.handle_timeout(Instant::ZERO, &data);
+    let Some(Output::Send { correlation, .. }) = sync.poll_output() else { panic!("asks") };
+    sync.handle_peer_down(NodeIndex(1));
+    while sync.poll_output().is_some() {}
+    sync.handle_response(Instant::ZERO, &mut data, NodeIndex(1), correlation, Message::GroupSame);
+    assert_eq!(sync.poll_output(), None);
+    sync.request(Instant::ZERO, NodeIndex(2));
+    sync.handle_timeout(Instant::ZERO, &data);
+    assert!(matches!(sync.poll_output(), Some(Output::Send { to: NodeIndex(2), .. })));
+}
+
+/// 610 keys in each of `count` slots, no two of them in one group: the slots of ten million keys
+/// that may differ. The others cost the same however many keys they hold.
+fn crowded(count: usize) -> Data {
+    let mut data = Data { padding: 50, ..Data::default() };
+    let mut groups = BTreeSet::new();
+    let tags = (0..).map(|number| format!("{{t{number}}}"));
+    for tag in tags.filter(|tag| groups.insert(Slot::of_key(tag.as_bytes()).group())).take(count) {
+        (0..610).for_each(|number| data.set(format!("{tag}:{number:08}").into(), 1));
+    }
+    data
+}
+
+#[test]
+fn ten_million_equal_keys_cost_under_ten_kilobytes() {
+    let mut ours = crowded(100);
+    let tally = tally(&mut ours.clone(), &mut ours);
+    assert_eq!((tally.keys, tally.requests), (0, 128));
+    assert!(tally.body_bytes < 10_000, "{tally:?}");
+    assert!(tally.bytes < 10_752, "with frames: {tally:?}");
+}
+
+#[test]
+fn one_missing_key_of_ten_million_costs_under_64_kilobytes() {
+    let all = crowded(100);
+    for ours_lacks in [false, true] {
+        let (mut ours, mut theirs) = (all.clone(), all.clone());
+        let key = &all.first_keys()[50];
+        if ours_lacks {
+            ours.remove(key)
+        } else {
+            theirs.remove(key)
+        }
+        let tally = tally(&mut ours, &mut theirs);
+        assert_eq!(tally.keys, 1);
+        assert!(tally.bytes < 64_000, "{tally:?}");
+        assert_eq!((ours.all(), theirs.all()), (all.all(), all.all()));
+    }
+}
+
+#[test]
+fn a_hundred_differences_of_ten_million_cost_under_a_megabyte() {
+    let all = crowded(100);
+    let (mut ours, mut theirs) = (all.clone(), all.clone());
+    let mut newest = all.clone();
+    for (number, key) in all.first_keys().into_iter().enumerate() {
+        newest.set(key.clone(), 2);
+        let newer = if number % 2 == 0 { &mut ours } else { &mut theirs };
+        newer.set(key, 2);
+    }
+    let tally = tally(&mut ours, &mut theirs);
+    assert_eq!(tally.keys, 100);
+    assert!(tally.bytes < 1_000_000, "{tally:?}");
+    assert_eq!((ours.all(), theirs.all()), (newest.all(), newest.all()));
+}
+
+#[test]
+fn a_huge_slot_is_exchanged_in_bounded_messages() {
+    let keys = 5 * SYNC_FINGERPRINTS_MAX as u32 / 2;
+    for whole_side in [true, false] {
+        let mut full = Data::numbered("{huge}", keys);
+        full.padding = 100;
+        let mut empty = Data { padding: 100, ..Data::of(&[("{huge}x", 3)]) };
+        let tally =
+            if whole_side { tally(&mut full, &mut empty) } else { tally(&mut empty, &mut full) };
+        assert_eq!(tally.keys, u64::from(keys) + 1);
+        assert!(tally.largest <= SYNC_STATES_BYTES + 1_000, "{}", tally.largest);
+        assert_eq!(full.all(), empty.all());
+        // Fingerprints and states, and little else.
+        assert!(tally.bytes < u64::from(keys) * (8 + 8 + 140), "{tally:?}");
+    }
+}
+
+#[test]
+fn states_are_cut_to_size() {
+    let mut full = Data::numbered("{large}", 20);
+    full.padding = SYNC_STATES_BYTES / 2;
+    for whole_side in [true, false] {
+        let (mut ours, mut theirs) = (full.clone(), Data::default());
+        theirs.padding = full.padding;
+        if !whole_side {
+            core::mem::swap(&mut ours, &mut theirs);
+        }
+        let tally = tally(&mut ours, &mut theirs);
+        assert_eq!((ours.all(), theirs.all()), (full.all(), full.all()));
+        assert!(tally.largest < 2 * SYNC_STATES_BYTES, "{}", tally.largest);
+    }
+}
+
+/// Two versions of `key` with the same fingerprint.
+fn colliding_versions(key: &[u8]) -> (u64, u64) {
+    let mut met = BTreeMap::new();
+    for version in 1.. {
+        if let Some(other) = met.insert(fingerprint(key, digest(key, version)), version) {
+            return (other, version);
+        }
+    }
+    unreachable!("there are fewer fingerprints than versions")
+}
+
+#[test]
+fn a_collision_costs_a_repetition_and_hides_nothing() {
+    let (old, new) = colliding_versions(b"{s}collides");
+    for with_another in [false, true] {
+        let mut ours = Data::of(&[("{s}same", 1), ("{s}collides", old)]);
+        let mut theirs = Data::of(&[("{s}same", 1), ("{s}collides", new)]);
+        if with_another {
+            theirs.set("{s}another".into(), 1);
+        }
+        let newest = theirs.clone();
+        let tally = tally(&mut ours, &mut theirs);
+        assert_eq!(tally.keys, 1 + u64::from(with_another));
+        assert_eq!((ours.all(), theirs.all()), (newest.all(), newest.all()));
+        let by_name = Message::AskKeyDigests { slot: Slot::default() }.kind();
+        assert_eq!(tally.kinds.get(&by_name), Some(&1));
+    }
+}
+
+#[test]
+fn of_slots_that_are_not_shared_nothing_is_told() {
+    let mut data = Data::of(&[("a", 1)]);
+    let slot = Slot::of_key(b"a");
+    data.private.insert(slot);
+    for question in [
+        Message::CompareSlot { slot, digest: 0, from: 0 },
+        Message::AskFingerprintStates { slot, fingerprints: alloc::vec![1] },
+        Message::AskKeyDigests { slot },
+        Message::AskKeyStates { slot, keys: alloc::vec!["a".into()] },
+    ] {
+        let answer = answer(&data, ME, &question);
+        let refused = matches!(answer, Some(Message::Rejected { cause: Cause::NotReplica, .. }));
+        assert!(refused, "{question:?}");
+    }
+}
+
+/// Runs a round of `ours` with a peer that answers a comparison of a slot in this way.
+fn round_with_liar(ours: &mut Data, lie: &Message) -> Repair {
+    let (mut sync, theirs) = (Sync::new(2), &mut Data::of(&[("a", 9)]));
+    sync.request(Instant::ZERO, PEER);
+    sync.repair(Instant::ZERO, PEER, false);
+    sync.handle_timeout(Instant::ZERO, ours);
+    while let Some(Output::Send { correlation, message, .. }) = sync.poll_output() {
+        let honest = respond(theirs, &message);
+        let lies = honest.kind() == lie.kind();
+        let response = if lies { lie.clone() } else { honest };
+        sync.handle_response(Instant::ZERO, ours, PEER, correlation, response);
+    }
+    sync.record(PEER).repair
+}
+
+#[test]
+fn answers_that_make_no_sense_end_the_exchange() {
+    for lie in [
+        Message::Fingerprints { until: 1, fingerprints: alloc::vec![2] },
+        Message::Fingerprints { until: u64::MAX, fingerprints: alloc::vec![2, 2] },
+        Message::Fingerprints { until: u64::MAX, fingerprints: alloc::vec![3, 2] },
+        Message::FingerprintStates { covered: 0, states: Bytes::new() },
+        Message::FingerprintStates { covered: 2, states: Bytes::new() },
+    ] {
+        assert_eq!(round_with_liar(&mut Data::of(&[("a", 1)]), &lie), Repair::Failed, "{lie:?}");
+    }
+    // A peer that makes up other fingerprints each time is not listened to for ever.
+    let lie = Message::FingerprintStates { covered: 1, states: Bytes::new() };
+    assert_eq!(round_with_liar(&mut Data::of(&[("a", 1)]), &lie), Repair::Done);
+}
+
+#[test]
+fn a_comparison_counts_slots_and_exchanges_nothing() {
+    let all = crowded(3);
+    let mut ours = all.clone();
+    all.first_keys().iter().for_each(|key| ours.remove(key));
+    let before = ours.clone();
+    let mut sync = Sync::new(2);
+    sync.request(Instant::ZERO, PEER);
+    sync.repair(Instant::ZERO, PEER, true);
+    let mut theirs = all.clone();
+    // The comparison comes first, and the round that was due afterwards.
+    sync.handle_timeout(Instant::ZERO, &ours);
+    while let Some(Output::Send { correlation, message, .. }) = sync.poll_output() {
+        let response = respond(&mut theirs, &message);
+        sync.handle_response(Instant::ZERO, &mut ours, PEER, correlation, response);
+    }
+    let record = sync.record(PEER);
+    assert_eq!((record.slots, record.rounds, record.repair), (3, 0, Repair::Done));
+    assert_eq!((ours.all(), theirs.all()), (before.all(), all.all()));
+    assert!(record.bytes < 20_000, "{}", record.bytes);
+    assert_eq!(measure(&mut sync, &mut ours, &mut theirs).keys, 3);
+    assert_eq!(ours.all(), all.all());
+    assert_eq!(sync.record(PEER).done_at, Some(Instant::ZERO));
+}
+
+#[test]
+fn a_repair_with_a_lost_peer_fails() {
+    let mut sync = Sync::new(2);
+    sync.repair(Instant::ZERO, PEER, false);
+    assert_eq!(sync.record(PEER).repair, Repair::Failed);
+    sync.request(Instant::ZERO, PEER);
+    sync.repair(Instant::ZERO, PEER, false);
+    assert_eq!(sync.record(PEER).repair, Repair::Waiting { dry: false });
+    sync.handle_timeout(Instant::ZERO, &Data::default());
+    assert_eq!(sync.record(PEER).repair, Repair::Running);
+    sync.handle_peer_down(PEER);
+    assert_eq!(sync.record(PEER).repair, Repair::Failed);
+}
+
+#[test]
+fn a_large_round_keeps_its_pace_and_ends() {
+    let mut full = Data::numbered("{huge}", 1_000);
+    full.padding = 50_000;
+    let mut empty = Data { padding: 50_000, ..Data::default() };
+    let tally = tally(&mut full, &mut empty);
+    assert_eq!(full.all(), empty.all());
+    let paced = tally.bytes - SYNC_BURST_BYTES;
+    let seconds = paced as f64 / crate::limits::SYNC_BYTES_PER_SECOND as f64;
+    assert!((0.8..1.1).contains(&(tally.took.as_secs_f64() / seconds)), "{:?}", tally.took);
+}

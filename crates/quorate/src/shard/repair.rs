@@ -1,0 +1,245 @@
+//! `QUORATE REPAIR`: digest rounds on demand, and what they have come to.
+//!
+//! Every shard has rounds of its own with every peer; a reply joins them. It lists the peers:
+//!
+//! | field | meaning |
+//! |---|---|
+//! | `name`, `dc` | the peer |
+//! | `state` | `running` while a round of any shard runs, else `idle` |
+//! | `rounds` | rounds that every shard has finished |
+//! | `keys`, `bytes` | keys that differed and bytes both ways, in all rounds since the start |
+//! | `slots_differing` | slots that differed in the last rounds |
+//! | `last_done_ms` | wall clock when the last round ended, 0 when a shard has had none |
+//! | `repair` | the rounds of the last `START`: `none`, `running`, `done` or `failed` |
+
+use std::{fmt::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use quorate_cluster::sync::Repair;
+use quorate_proto::{
+    NodeIndex,
+    resp::{Command, ReplyWriter},
+};
+
+use super::{
+    Now, Shard,
+    job::{Plan, Step},
+    mail::{Question, RepairOrder},
+};
+
+/// Joins the lines of all shards, one for each peer.
+#[derive(Debug)]
+struct Joined {
+    /// Name and datacentre of every peer.
+    peers: Vec<(String, String)>,
+    resp3: bool,
+}
+
+/// What one shard says of one peer: a line of numbers in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Line {
+    running: u64,
+    rounds: u64,
+    keys: u64,
+    bytes: u64,
+    slots: u64,
+    done_ms: u64,
+    repair: u64,
+}
+
+/// Codes of [`Line::repair`]. Of several shards the largest stands for all.
+mod outcome {
+    pub(super) const NONE: u64 = 0;
+    pub(super) const DONE: u64 = 1;
+    pub(super) const FAILED: u64 = 2;
+    pub(super) const RUNNING: u64 = 3;
+}
+
+impl Line {
+    fn write(&self, out: &mut String) {
+        let Self { running, rounds, keys, bytes, slots, done_ms, repair } = self;
+        let _ = writeln!(out, "{running} {rounds} {keys} {bytes} {slots} {done_ms} {repair}");
+    }
+
+    fn read(line: &str) -> Self {
+        let mut numbers = line.split(' ').map(|number| number.parse().unwrap_or_default());
+        let mut next = || numbers.next().unwrap_or_default();
+        Self {
+            running: next(),
+            rounds: next(),
+            keys: next(),
+            bytes: next(),
+            slots: next(),
+            done_ms: next(),
+            repair: next(),
+        }
+    }
+
+    /// Both shards together.
+    fn join(self, other: Self) -> Self {
+        Self {
+            running: self.running.max(other.running),
+            rounds: self.rounds.min(other.rounds),
+            keys: self.keys + other.keys,
+            bytes: self.bytes + other.bytes,
+            slots: self.slots + other.slots,
+            done_ms: self.done_ms.min(other.done_ms),
+            repair: self.repair.max(other.repair),
+        }
+    }
+}
+
+impl Plan for Joined {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        let texts: Vec<_> = replies.iter().map(|reply| String::from_utf8_lossy(reply)).collect();
+        let mut reply = Vec::new();
+        let mut writer = ReplyWriter::new(&mut reply, self.resp3);
+        writer.array(self.peers.len());
+        for (index, (name, datacentre)) in self.peers.iter().enumerate() {
+            // A shard that knows another topology already or still may have no such line.
+            let lines = texts.iter().map(|text| text.lines().nth(index).unwrap_or_default());
+            let line = lines.map(Line::read).reduce(Line::join).unwrap_or_default();
+            write_peer(&mut writer, name, datacentre, line);
+        }
+        Step::Done(reply)
+    }
+}
+
+fn write_peer(writer: &mut ReplyWriter<'_>, name: &str, datacentre: &str, line: Line) {
+    let repair = match line.repair {
+        outcome::NONE => "none",
+        outcome::DONE => "done",
+        outcome::RUNNING => "running",
+        _ => "failed",
+    };
+    writer.map(9);
+    for (field, value) in [
+        ("name", name),
+        ("dc", datacentre),
+        ("state", if line.running > 0 { "running" } else { "idle" }),
+        ("repair", repair),
+    ] {
+        writer.text(field);
+        writer.text(value);
+    }
+    for (field, value) in [
+        ("rounds", line.rounds),
+        ("keys", line.keys),
+        ("bytes", line.bytes),
+        ("slots_differing", line.slots),
+        ("last_done_ms", line.done_ms),
+    ] {
+        writer.text(field);
+        writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+}
+
+impl Shard {
+    /// `QUORATE REPAIR [STATUS | START [DC name] [DRY]]`
+    pub(super) fn repair_command(&mut self, now: Now, key: usize, command: Command) {
+        let order = match self.parse_repair(&command) {
+            Ok(order) => order,
+            Err(error) => return self.refuse(key, error),
+        };
+        let topology = self.topology();
+        let peers = topology.peers().map(|peer| topology.member(peer));
+        let peers = peers.map(|peer| (peer.name.clone(), peer.datacentre.clone())).collect();
+        let plan = Box::new(Joined { peers, resp3: self.sessions[key].resp3 });
+        self.gather(now, key, command, Question::Repair(order), plan);
+    }
+
+    fn parse_repair(&self, command: &Command) -> Result<Option<RepairOrder>, String> {
+        let is = |at: usize, word: &[u8]| {
+            command.get(at).is_some_and(|found| found.eq_ignore_ascii_case(word))
+        };
+        if command.len() == 2 || (command.len() == 3 && is(2, b"STATUS")) {
+            return Ok(None);
+        }
+        if !is(2, b"START") {
+            return Err("ERR syntax error: REPAIR [STATUS | START [DC name] [DRY]]".into());
+        }
+        let (mut datacentre, mut dry, mut at) = (None, false, 3);
+        while at < command.len() {
+            if is(at, b"DRY") {
+                dry = true;
+                at += 1;
+            } else if is(at, b"DC") && at + 1 < command.len() {
+                datacentre = Some(String::from_utf8_lossy(command.arg(at + 1)).into_owned());
+                at += 2;
+            } else {
+                return Err("ERR syntax error: REPAIR START [DC name] [DRY]".into());
+            }
+        }
+        let topology = self.topology();
+        let wanted = |peer: &NodeIndex| {
+            let found = &topology.member(*peer).datacentre;
+            datacentre.as_ref().is_none_or(|name| name == found)
+        };
+        let peers: Arc<[NodeIndex]> = topology.peers().filter(wanted).collect();
+        match datacentre {
+            Some(name) if peers.is_empty() => Err(format!("ERR no peer is in datacentre '{name}'")),
+            _ => Ok(Some(RepairOrder { peers, dry })),
+        }
+    }
+
+    /// Starts the rounds ordered, and says how far this shard's have come.
+    pub(super) fn describe_repair(&mut self, now: Now, order: Option<&RepairOrder>) -> String {
+        let topology = Arc::clone(self.topology());
+        if let Some(RepairOrder { peers, dry }) = order {
+            // The order may come from a shard that knows more members already.
+            for peer in peers.iter().filter(|peer| peer.index() < topology.len()) {
+                self.sync.repair(now.monotonic, *peer, *dry);
+            }
+        }
+        let mut lines = String::new();
+        for peer in topology.peers() {
+            let record = self.sync.record(peer);
+            let done_ms = record.done_at.map_or(0, |at| {
+                let ago = now.monotonic.since(at).as_millis();
+                now.wall_ms.saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
+            });
+            let line = Line {
+                running: u64::from(self.sync.running_with() == Some(peer)),
+                rounds: record.rounds,
+                keys: record.keys,
+                bytes: record.bytes,
+                slots: record.slots,
+                done_ms,
+                repair: match record.repair {
+                    Repair::None => outcome::NONE,
+                    Repair::Done => outcome::DONE,
+                    Repair::Failed => outcome::FAILED,
+                    Repair::Waiting { .. } | Repair::Running => outcome::RUNNING,
+                },
+            };
+            line.write(&mut lines);
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_written() {
+        let line =
+            Line { running: 1, rounds: 2, keys: 3, bytes: 4, slots: 5, done_ms: 6, repair: 3 };
+        let mut text = String::new();
+        line.write(&mut text);
+        assert_eq!(Line::read(text.trim_end()), line);
+    }
+
+    #[test]
+    fn shards_are_joined() {
+        let done =
+            Line { rounds: 4, keys: 1, done_ms: 9, repair: outcome::DONE, ..Line::default() };
+        let running = Line { running: 1, rounds: 3, keys: 2, repair: outcome::RUNNING, ..done };
+        let failed = Line { repair: outcome::FAILED, ..done };
+        let joined = done.join(running);
+        assert_eq!((joined.running, joined.rounds, joined.keys), (1, 3, 3));
+        assert_eq!(joined.repair, outcome::RUNNING);
+        assert_eq!(done.join(failed).repair, outcome::FAILED);
+    }
+}
