@@ -6,7 +6,7 @@ import time
 
 import pytest
 import redis
-from nodes import QUORATE, START_SECONDS, Cluster, Node, wait_until
+from nodes import QUORATE, START_SECONDS, Cluster, Node, fields, wait_until
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -104,6 +104,26 @@ def test_two_of_three_down_is_an_error_that_names_them(cluster):
     connection("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE")
     assert connection("SET", "k", "one") == (b"+", b"OK")
     assert connection("GET", "k") == (b"$", b"one")
+
+
+def test_a_repair_says_what_became_of_it(cluster):
+    connection = cluster[0].raw()
+    connection("SET", "k", "v")
+    repair = lambda *words: [fields(peer) for peer in connection("QUORATE", "REPAIR", *words)[1]]
+    outcomes = lambda: {peer["name"]: peer["repair"] for peer in repair()}
+    assert len(repair("START")) == 2
+    wait_until(lambda: set(outcomes().values()) == {"done"}, 10, "both rounds end")
+    assert all(peer["rounds"] > 0 and peer["last_done_ms"] > 0 for peer in repair("STATUS"))
+    repair("START", "DRY")
+    wait_until(lambda: set(outcomes().values()) == {"done"}, 10, "both comparisons end")
+    assert all(peer["slots_differing"] == 0 for peer in repair())
+    cluster[2].kill()
+    down = lambda: [m["state"] for m in cluster[0].status()["members"]].count("down") == 1
+    wait_until(down, 5, "it is seen to be down")
+    repair("START")
+    wait_until(lambda: sorted(outcomes().values()) == ["done", "failed"], 10, "one round fails")
+    assert connection("QUORATE", "REPAIR", "START", "DC", "nowhere")[0] == b"-"
+    assert connection("QUORATE", "REPAIR", "NOW")[0] == b"-"
 
 
 def test_a_late_join_is_refused(cluster, tmp_path):

@@ -4,6 +4,9 @@
 //! its way to the log. Records are buffered and written once a turn, before any reply of the turn
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
+#[cfg(test)]
+mod rounds;
+
 use std::{io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;

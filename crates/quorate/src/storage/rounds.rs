@@ -1,0 +1,174 @@
+//! Digest rounds between two real storages: that they settle everything, and what they cost.
+//!
+//! The table of the book comes from
+//! `cargo test --release -p quorate --lib what_a_round_costs -- --ignored --nocapture`.
+
+use std::time::{Duration, Instant as Clock};
+
+use quorate_cluster::{
+    sync::{self, Output, Sync, wire_bytes},
+    time::Instant,
+};
+use quorate_proto::{
+    NodeId, Origin,
+    message::{Member, Message, View},
+};
+use quorate_store::StoreOptions;
+
+use super::*;
+
+const WALL_MS: u64 = 1_700_000_000_000;
+
+/// One of two nodes that hold everything.
+fn storage(number: u16) -> Storage {
+    let member = |number: u16| Member {
+        id: NodeId(u128::from(number) + 1),
+        name: format!("n{number}"),
+        datacentre: "dc".into(),
+        rack: format!("r{number}"),
+        peer_address: format!("h{number}:1"),
+        client_address: format!("h{number}:2"),
+    };
+    let members = vec![member(0), member(1)];
+    let view = View { epoch: 2, sealed: true, replication_factor: 2, members };
+    let topology =
+        Arc::new(Topology::new(&view, NodeId(u128::from(number) + 1)).expect("a topology"));
+    let options = HintOptions { log_id: 0, bytes_max: 1 << 20, new_salt: 1 };
+    let disk = crate::startup::memory_disk();
+    let hints = HintQueues::open(disk, "hints".into(), options, &topology).expect("queues");
+    let store = Store::new(StoreOptions {
+        origin: Origin(number.into()),
+        digest_secret: [7; 16],
+        seed: u64::from(number),
+        keep_removed: true,
+    });
+    let mut storage = Storage::new(Parts {
+        store,
+        log: None,
+        policy: SyncPolicy::No,
+        checkpoint_bytes_min: 1 << 20,
+        hints,
+        topology,
+        shard: 0,
+        shards: 1,
+        incomplete: false,
+    });
+    storage.wall_ms = WALL_MS;
+    storage
+}
+
+fn key(number: u64) -> String {
+    format!("key:{number:012}")
+}
+
+fn set(storage: &mut Storage, key: &str) -> (Slot, Bytes) {
+    let slot = Slot::of_key(key.as_bytes());
+    let command = Command::from_args(&["SET", key, &"v".repeat(64)]);
+    let executed = storage.execute(slot, &command, false).expect("is carried out");
+    (slot, executed.effect)
+}
+
+/// Two storages that hold the same.
+fn pair(keys: u64) -> (Storage, Storage) {
+    let (mut ours, mut theirs) = (storage(0), storage(1));
+    for number in 0..keys {
+        let (slot, effect) = set(&mut ours, &key(number));
+        theirs.merge(slot, &effect).expect("is merged");
+    }
+    (ours, theirs)
+}
+
+/// What a round came to.
+#[derive(Debug, Default)]
+struct Cost {
+    keys: u64,
+    requests: u64,
+    bytes: u64,
+    /// Of the node that asks.
+    asking: Duration,
+    /// Of the node that answers.
+    answering: Duration,
+}
+
+fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
+    let (me, peer) = (NodeIndex(0), NodeIndex(1));
+    let mut sync = Sync::new(2);
+    let mut now = Instant::ZERO;
+    let mut cost = Cost::default();
+    sync.request(now, peer);
+    loop {
+        let begun = Clock::now();
+        sync.handle_timeout(now, ours);
+        cost.asking += begun.elapsed();
+        while let Some(output) = sync.poll_output() {
+            let Output::Send { correlation, message, .. } = output else {
+                let Output::Synced { keys, .. } = output else { continue };
+                cost.keys = keys;
+                return cost;
+            };
+            let begun = Clock::now();
+            let response = sync::answer(theirs, me, &message).unwrap_or_else(|| {
+                let Message::Replicate { slot, effect } = &message else {
+                    panic!("unexpected {message:?}");
+                };
+                theirs.merge(*slot, effect).expect("is merged");
+                Message::Ack
+            });
+            cost.answering += begun.elapsed();
+            cost.requests += 1;
+            cost.bytes += wire_bytes(&message) + wire_bytes(&response);
+            let begun = Clock::now();
+            sync.handle_response(now, ours, peer, correlation, response);
+            cost.asking += begun.elapsed();
+        }
+        // Only the pace takes time.
+        now = sync.poll_timeout().expect("the round goes on").max(now);
+    }
+}
+
+/// Changes keys all over the key space, in turns on this side and on that.
+fn diverge(ours: &mut Storage, theirs: &mut Storage, keys: u64, differences: u64) {
+    for number in 0..differences {
+        let side = if number % 2 == 0 { &mut *ours } else { &mut *theirs };
+        set(side, &key(number * (keys / differences.max(1))));
+    }
+}
+
+#[test]
+fn a_round_settles_what_differs_between_two_storages() {
+    let (mut ours, mut theirs) = pair(5_000);
+    assert_eq!(round(&mut ours, &mut theirs).keys, 0);
+    for differences in [1, 100, 5_000] {
+        diverge(&mut ours, &mut theirs, 5_000, differences);
+        assert_eq!(round(&mut ours, &mut theirs).keys, differences);
+        assert_eq!(Storage::digest(&mut ours), Storage::digest(&mut theirs));
+    }
+    let mut empty = storage(0);
+    assert_eq!(round(&mut empty, &mut theirs).keys, 5_000);
+    assert_eq!(Storage::digest(&mut empty), Storage::digest(&mut theirs));
+    let mut empty = storage(1);
+    assert_eq!(round(&mut ours, &mut empty).keys, 5_000);
+    assert_eq!(Storage::digest(&mut empty), Storage::digest(&mut ours));
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and 5 GiB of memory"]
+fn what_a_round_costs() {
+    println!("| keys | differences | requests | bytes | CPU ms asking | CPU ms answering |");
+    println!("|---|---|---|---|---|---|");
+    for keys in [100_000, 1_000_000, 10_000_000] {
+        let (mut ours, mut theirs) = pair(keys);
+        for differences in [0, 1, 10, 100, 1_000, 10_000, 100_000] {
+            diverge(&mut ours, &mut theirs, keys, differences);
+            let cost = round(&mut ours, &mut theirs);
+            assert_eq!(cost.keys, differences);
+            println!(
+                "| {keys} | {differences} | {} | {} | {:.1} | {:.1} |",
+                cost.requests,
+                cost.bytes,
+                cost.asking.as_secs_f64() * 1e3,
+                cost.answering.as_secs_f64() * 1e3,
+            );
+        }
+    }
+}
