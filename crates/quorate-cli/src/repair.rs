@@ -1,6 +1,10 @@
 //! `quorate repair`: digest rounds of a node with its peers, now, and waiting for their end.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use quorate_proto::resp::reply::Value;
@@ -53,7 +57,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut waiting = before;
     let mut failed = 0;
     for look in 1_u32.. {
-        for peer in peers(client.run(&["QUORATE", "REPAIR", "STATUS"])?) {
+        let listed = peers(client.run(&["QUORATE", "REPAIR", "STATUS"])?);
+        // A peer that is no member any more has no rounds.
+        let known: BTreeSet<String> = listed.iter().map(|peer| text(peer, "name")).collect();
+        let before_leaving = waiting.len();
+        waiting.retain(|name, _| known.contains(name));
+        failed += before_leaving - waiting.len();
+        for peer in listed {
             let name = text(&peer, "name");
             let selected = arguments.dc.as_ref().is_none_or(|dc| *dc == text(&peer, "dc"));
             if !selected {
