@@ -271,6 +271,7 @@ impl Liveness {
     fn take_down(&mut self, node: NodeIndex) {
         let peer = &mut self.peers[node.index()];
         peer.hints_pending = None;
+        peer.ahead_ms = None;
         peer.asked = None;
         if peer.up {
             peer.up = false;

@@ -88,11 +88,14 @@ impl WallClock {
         let count = |ahead_ms| peers.clone().filter(|peer| peer.confirms(ahead_ms)).count();
         let (confirming, known) = (count(0), peers.clone().count());
         let jump = behind_ms.unsigned_abs() > bound_ms();
-        let believed = alone || count(behind_ms) > confirming;
+        let confirming_jump = if jump { count(behind_ms) } else { 0 };
+        let believed = alone || confirming_jump > confirming;
         let jumps = jump && (believed || Mutant::ClockTrusted.is_planted());
+        // As many confirm the one as the other: both are within the bound of the peers' clocks.
+        let close = jump && known > 0 && confirming_jump == confirming && confirming > 0;
         if jumps {
             self.shown_us = microseconds(wall);
-        } else if !jump {
+        } else if !jump || close {
             self.shown_us += behind_us.clamp(-elapsed / SLEW, elapsed / SLEW);
         }
         let contradicting = known - confirming;

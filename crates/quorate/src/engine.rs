@@ -19,7 +19,7 @@ use quorate_store::disk::{Disk, RealDisk};
 
 use crate::{
     client::Client,
-    config::{Config, ConfigErrors, Settings},
+    config::{Config, ConfigErrors, Settings, SyncPolicy},
     identity::{Claim, DataDirectoryError, Identity},
     net::{
         clock::Clock,
@@ -159,6 +159,8 @@ pub struct Engine {
     client_address: SocketAddr,
     peer_address: SocketAddr,
     name: String,
+    /// `None` when everything is in memory.
+    data_dir: Option<PathBuf>,
     next_client: Arc<AtomicU64>,
 }
 
@@ -174,7 +176,8 @@ impl Engine {
             Some(_) => Arc::new(RealDisk),
             None => startup::memory_disk(),
         };
-        let durable = settings.data_dir.is_some();
+        let data_dir = settings.data_dir.clone();
+        let durable = data_dir.is_some();
         let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
         let seeds = Seeds::random()?;
         let claim = Claim {
@@ -182,6 +185,7 @@ impl Engine {
             shards: settings.shards,
             new_id: seeds.node_id,
             boot: startup::boot(),
+            unsynced: settings.sync != SyncPolicy::Always,
             lock: durable,
         };
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
@@ -252,6 +256,7 @@ impl Engine {
             client_address,
             peer_address,
             name,
+            data_dir,
             next_client: Arc::new(AtomicU64::new(0)),
         })
     }
@@ -301,7 +306,11 @@ impl Engine {
         let (sender, thread) = self.syncer;
         drop(sender);
         let _ = thread.join();
-        outcome
+        outcome?;
+        match self.data_dir {
+            Some(directory) => Identity::record_clean_stop(Arc::new(RealDisk), &directory),
+            None => Ok(()),
+        }
     }
 
     /// Whether every thread of the node is still running. One that is not has hit an error that

@@ -30,7 +30,6 @@ pub(crate) struct Identity {
     path: PathBuf,
     record: Record,
     is_new: bool,
-    rebooted: bool,
     /// Held while the process lives, so that no second one uses the directory.
     _lock: Option<File>,
 }
@@ -53,6 +52,9 @@ struct Record {
     /// The boot of the machine at the last start.
     #[serde(default)]
     boot: Option<String>,
+    /// Whether the last process has synced everything and stopped.
+    #[serde(default)]
+    clean: bool,
     cluster: Option<ClusterRecord>,
 }
 
@@ -124,6 +126,8 @@ pub(crate) struct Claim {
     pub(crate) new_id: u128,
     /// What tells this boot of the machine from others, if anything does.
     pub(crate) boot: Option<String>,
+    /// Whether a loss of power takes what was acknowledged last.
+    pub(crate) unsynced: bool,
     /// Whether other processes are to be kept out.
     pub(crate) lock: bool,
 }
@@ -135,7 +139,7 @@ impl Identity {
         directory: &Path,
         claim: Claim,
     ) -> Result<Self, DataDirectoryError> {
-        let Claim { name, shards, new_id, boot, lock } = claim;
+        let Claim { name, shards, new_id, boot, unsynced, lock } = claim;
         let name = name.as_deref();
         let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
         disk.list(directory).map_err(failed)?;
@@ -159,9 +163,12 @@ impl Identity {
             }
             None => new_record(name, shards, new_id),
         };
-        let rebooted = !is_new && record.boot != boot;
-        let record = Record { boot, ..record };
-        let identity = Self { disk, path, record, is_new, rebooted, _lock: lock };
+        let same_boot = boot.is_some() && record.boot == boot;
+        let lost_power = !is_new && !record.clean && !same_boot;
+        // Written with the new boot: another start must not find the one without the other.
+        let incomplete = record.incomplete || lost_power && unsynced;
+        let record = Record { boot, incomplete, clean: false, ..record };
+        let identity = Self { disk, path, record, is_new, _lock: lock };
         // Before anything else: no incarnation may ever be used twice.
         identity.save().map_err(failed)?;
         Ok(identity)
@@ -198,11 +205,6 @@ impl Identity {
         self.is_new
     }
 
-    /// Whether the machine may have lost power since the last start.
-    pub(crate) fn rebooted(&self) -> bool {
-        self.rebooted
-    }
-
     /// Whether acknowledged data was lost and has not come back yet.
     pub(crate) fn is_incomplete(&self) -> bool {
         self.record.incomplete
@@ -214,9 +216,19 @@ impl Identity {
         self.save()
     }
 
+    /// Remembers an orderly stop, after which nothing is lost with the power. For the data directory
+    /// of a node that has stopped.
+    pub(crate) fn record_clean_stop(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<()> {
+        let path = directory.join(FILE_NAME);
+        let Some(contents) = disk.read(&path)? else { return Ok(()) };
+        let record = parse(&contents).map_err(io::Error::other)?;
+        let record = Record { clean: true, ..record };
+        Self { disk, path, record, is_new: false, _lock: None }.save()
+    }
+
     /// Notes that nothing is missing any more, once every shard has caught up.
     pub(crate) fn settle(&mut self, figures: &Figures) -> io::Result<()> {
-        if !(self.record.incomplete && figures.ready) {
+        if !self.record.incomplete || !figures.ready || figures.failed {
             return Ok(());
         }
         tracing::info!("what was lost has come back from the other nodes");
@@ -298,6 +310,7 @@ fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
         generation: 1,
         incomplete: false,
         boot: None,
+        clean: false,
         cluster: None,
     }
 }
@@ -323,7 +336,8 @@ mod tests {
 
     fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
         let name = name.map(str::to_owned);
-        let claim = Claim { name, shards: 2, new_id: 7, boot: None, lock: false };
+        let boot = Some("first".into());
+        let claim = Claim { name, shards: 2, new_id: 7, boot, unsynced: true, lock: false };
         Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim)
     }
 

@@ -22,7 +22,7 @@ use quorate_store::{
 };
 
 use crate::{
-    config::{Settings, SyncPolicy},
+    config::Settings,
     engine::StartError,
     identity::Identity,
     net::control::CONTROL_SHARD,
@@ -142,11 +142,10 @@ fn open(
     let logs: Vec<Option<SegmentLog>> = if node.settings.data_dir.is_none() {
         (0..shards).map(|_| None).collect()
     } else {
-        let unsynced = identity.rebooted() && node.settings.sync != SyncPolicy::Always;
-        let mut incomplete = identity.is_incomplete() || unsynced;
+        let mut incomplete = identity.is_incomplete();
         let logs = open_logs(node, identity, topology, &mut stores, &mut incomplete)?;
         // Before anything is answered: the next start must know even if this one is cut short.
-        let incomplete = incomplete && topology.len() > 1;
+        let incomplete = incomplete && topology.len() > 1 && !node.settings.accept_damaged_log;
         if incomplete != identity.is_incomplete() {
             identity.record_incomplete(incomplete)?;
         }
@@ -214,6 +213,7 @@ fn open_logs(
     let generation = identity.generation();
     let mut logs = Vec::new();
     let mut damages = Vec::new();
+    let mut lost_records = false;
     for shard in 0..old_shards {
         let directory = log_directory(node, generation, shard);
         let options = log_options(node, identity, shard);
@@ -221,6 +221,7 @@ fn open_logs(
         if !identity.is_new() && disk.list(&directory)?.is_empty() {
             tracing::error!(shard, directory = %directory.display(), "the log is gone");
             *incomplete = true;
+            identity.record_incomplete(true)?;
         }
         let mut unreadable = 0_u64;
         let (mut log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
@@ -246,6 +247,7 @@ fn open_logs(
                 "the log ended in a torn write, which was cut off; nothing synced was lost"
             );
         }
+        lost_records |= unreadable > 0;
         if unreadable > 0 {
             tracing::error!(shard, unreadable, "log records hold no effects");
         }
@@ -255,7 +257,7 @@ fn open_logs(
         damages.extend(recovery.damages);
         logs.push(Some(log));
     }
-    *incomplete |= !damages.is_empty();
+    *incomplete |= !damages.is_empty() || lost_records;
     judge_damages(node, topology, &damages)?;
     if old_shards == shards {
         return Ok(logs);

@@ -511,6 +511,7 @@ impl Replica for Storage {
         let synced = self.log.as_ref().map_or(0, SegmentLog::synced);
         match self.newest.get(slot.index()) {
             Some(_) if Mutant::ReadUnsynced.is_planted() => Durability::Now,
+            Some(&sequence) if sequence > synced && self.has_failed() => Durability::Never,
             Some(&sequence) if sequence > synced => Durability::At(sequence),
             _ => Durability::Now,
         }

@@ -13,6 +13,10 @@ fn encoded(text: &str) -> Bytes {
     reply.into()
 }
 
+/// Why a node does not show what it may lose.
+pub(super) const LOG_FAILED: &str =
+    "the log of this node has failed, and what it holds may not be on disk; restart it";
+
 /// Why a node answers no read by itself.
 pub(super) const INCOMPLETE: &str =
     "this node has lost data and is being filled again, and no other replica can be asked";

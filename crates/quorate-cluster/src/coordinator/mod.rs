@@ -84,6 +84,8 @@ pub enum Durability {
     Now,
     /// Once the log is synced up to this sequence.
     At(u64),
+    /// Never: the log has failed.
+    Never,
 }
 
 /// What executing a command gave.
@@ -461,15 +463,20 @@ impl Coordinator {
     /// loss of power takes back.
     fn answer(&mut self, now: Instant, replica: &mut impl Replica, index: usize, reply: Bytes) {
         let slot = self.operations[index].slot;
-        let Durability::At(sequence) = replica.durability(slot) else {
-            return self.finish(now, replica, index, reply);
+        let sequence = match replica.durability(slot) {
+            Durability::Now => return self.finish(now, replica, index, reply),
+            Durability::Never => {
+                let error = errors::unavailable(errors::LOG_FAILED);
+                return self.finish(now, replica, index, error);
+            }
+            Durability::At(sequence) => sequence,
         };
         self.enter(now, index, Phase::Settled);
         let operation = &mut self.operations[index];
         operation.reply = Some(reply);
         let serial = operation.serial;
         let held = core::mem::take(&mut operation.holds_slot);
-        self.on_durable.push_back((sequence, OnDurable::Answer { index, serial }));
+        self.once_durable(sequence, OnDurable::Answer { index, serial });
         if held {
             self.release(now, replica, slot);
         }
@@ -486,11 +493,25 @@ impl Coordinator {
     ) {
         match replica.durability(slot) {
             Durability::Now => self.respond(link, correlation, message),
+            Durability::Never => {
+                let text = errors::LOG_FAILED.into();
+                self.respond(
+                    link,
+                    correlation,
+                    Message::Rejected { cause: Cause::StoreFull, text },
+                );
+            }
             Durability::At(sequence) => {
-                let action = OnDurable::Respond { link, correlation, message };
-                self.on_durable.push_back((sequence, action));
+                self.once_durable(sequence, OnDurable::Respond { link, correlation, message });
             }
         }
+    }
+
+    /// Does something when the log is synced up to `sequence`, which may be before what others wait
+    /// for already.
+    fn once_durable(&mut self, sequence: u64, action: OnDurable) {
+        let at = self.on_durable.partition_point(|(other, _)| *other <= sequence);
+        self.on_durable.insert(at, (sequence, action));
     }
 
     /// Begins a phase in which nobody was asked anything yet. Its calls get a new serial, so that

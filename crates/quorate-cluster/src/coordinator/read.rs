@@ -214,6 +214,10 @@ impl Coordinator {
     fn read_settled(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         match self.operations[index].reply.take() {
             Some(reply) => self.answer(now, replica, index, reply),
+            None if self.clock_in_doubt => {
+                let error = errors::unavailable(errors::CLOCK_IN_DOUBT);
+                self.finish(now, replica, index, error);
+            }
             None => self.execute(now, replica, index),
         }
     }

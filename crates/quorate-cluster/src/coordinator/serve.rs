@@ -38,7 +38,11 @@ impl Coordinator {
                 Ok(Durability::Now) => self.respond(link, correlation, Message::Ack),
                 Ok(Durability::At(sequence)) => {
                     let action = OnDurable::Respond { link, correlation, message: Message::Ack };
-                    self.on_durable.push_back((sequence, action));
+                    self.once_durable(sequence, action);
+                }
+                Ok(Durability::Never) => {
+                    let text = super::errors::LOG_FAILED.into();
+                    self.reject(link, correlation, Cause::StoreFull, text);
                 }
                 Err(rejection) => {
                     self.reject(link, correlation, rejection.cause, rejection.text);

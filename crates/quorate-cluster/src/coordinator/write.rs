@@ -126,9 +126,11 @@ impl Coordinator {
         match durability {
             _ if Mutant::AckBeforeDurable.is_planted() => self.vote_own(index),
             Durability::Now => self.vote_own(index),
+            // Its own vote is missing for ever; the others' may do.
+            Durability::Never => {}
             Durability::At(sequence) => {
                 let serial = self.operations[index].serial;
-                self.on_durable.push_back((sequence, OnDurable::OwnVote { index, serial }));
+                self.once_durable(sequence, OnDurable::OwnVote { index, serial });
             }
         }
         if held {

@@ -238,6 +238,13 @@ impl Sync {
         self.records.iter().position(|record| record.repair == Repair::Waiting { dry: true })
     }
 
+    /// A peer is up. Usually a round is requested once the hints for it are delivered; should they
+    /// never be, one comes even so.
+    pub fn handle_peer_up(&mut self, now: Instant, peer: NodeIndex) {
+        let at = now + self.random.jittered(SYNC_INTERVAL);
+        self.due[peer.index()].get_or_insert(at);
+    }
+
     /// A peer is down; a round with it ends without result.
     pub fn handle_peer_down(&mut self, peer: NodeIndex) {
         self.due[peer.index()] = None;

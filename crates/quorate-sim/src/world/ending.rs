@@ -54,7 +54,7 @@ impl World<'_> {
                 return Err(format!("{name} is down: {:?}", self.start_errors.get(&node)));
             };
             if !process.is_ready() {
-                return Err(format!("{name} has not caught up"));
+                return Err(format!("{name} has not caught up{}", self.kept_hints()));
             }
             if !process.is_idle() {
                 return Err(format!("{name} has requests under way"));
@@ -99,6 +99,22 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the nodes keep for each other.
+    pub(super) fn kept_hints(&self) -> String {
+        let mut text = String::new();
+        for (node, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else { continue };
+            for peer in process.topology().peers() {
+                let (pending, dirty) = process.hints(peer);
+                if pending > 0 || dirty {
+                    let (name, peer) = (machine::name(node), &process.topology().member(peer).name);
+                    text.push_str(&format!("; {name} keeps {pending} for {peer}, dirty: {dirty}"));
+                }
+            }
+        }
+        text
     }
 
     /// Writes every register once more: nothing that happened before may keep it from winning.

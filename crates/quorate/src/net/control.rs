@@ -133,7 +133,9 @@ impl Control {
                 }
             }
             self.membership.handle_timeout(now.monotonic);
-            self.identity.settle(&self.node.figures())?;
+            if self.identity.is_incomplete() {
+                self.identity.settle(&self.node.figures())?;
+            }
         }
     }
 

@@ -179,7 +179,7 @@ impl Shard {
         let storage = &mut self.storage;
         let execute =
             |out: &mut Vec<u8>| match storage.execute_into(slot, command, resp3, writes, out) {
-                Ok(Durability::Now | Durability::At(_)) => {}
+                Ok(_) => {}
                 Err(rejection) => ReplyWriter::new(out, resp3)
                     .error(format_args!("MISCONF {}; nothing was done", rejection.text)),
             };

@@ -163,12 +163,17 @@ impl Shard {
         let alone = self.topology().len() == 1;
         let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
         self.machine_ms = now.wall_ms;
+        let was_in_doubt = self.clock.is_in_doubt();
         let (wall, jumped) = self.clock.read(monotonic, wall, alone, self.peers.clocks());
         if let Some(ms) = jumped {
             tracing::warn!(ms, "the clock has jumped");
             self.peers.handle_clock_jump(ms);
         }
-        self.coordinator.handle_clock(self.clock.is_in_doubt());
+        let in_doubt = self.clock.is_in_doubt();
+        if in_doubt != was_in_doubt {
+            tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
+        }
+        self.coordinator.handle_clock(in_doubt);
         self.storage.wall_ms = wall.as_millis();
         Now { monotonic, wall_ms: wall.as_millis() }
     }

@@ -422,7 +422,8 @@ impl Shard {
         let dirty = u64::from(self.storage.is_dirty(to));
         Heartbeat {
             epoch: self.topology().epoch(),
-            ready: self.peers.is_ready(),
+            // Others execute writes meanwhile: this node must not date any.
+            ready: self.peers.is_ready() && !self.clock.is_in_doubt(),
             hints_pending: self.storage.pending(to) + dirty,
             wall_ms: self.machine_ms,
         }
@@ -442,6 +443,7 @@ impl Shard {
                     let ready = self.peers.liveness.is_ready(peer);
                     self.coordinator.handle_peer_up(peer, ready);
                     self.handoff.handle_peer_up(peer);
+                    self.sync.handle_peer_up(now.monotonic, peer);
                     self.peers.readiness.handle_up(peer);
                     self.sync_once_drained(now, peer);
                 }

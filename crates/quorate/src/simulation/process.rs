@@ -19,6 +19,7 @@ use quorate_store::log::SyncJob;
 
 use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
+    config::SyncPolicy,
     engine::StartError,
     identity::{Claim, Identity},
     net::control::CONTROL_SHARD,
@@ -79,6 +80,7 @@ impl Process {
             shards: settings.shards,
             new_id: seeds.node_id,
             boot: Some(boot.to_string()),
+            unsynced: settings.sync != SyncPolicy::Always,
             lock: false,
         };
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
