@@ -186,14 +186,19 @@ impl<'a> Cluster<'a> {
         Ok(cluster)
     }
 
-    /// Waits until every node knows every other one, then writes once, which seals the list.
+    /// Waits until every node knows and reaches every other one, then writes once, which seals the
+    /// list.
     fn form(&self) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let all = self.nodes.len();
         let formed = |node: &Node| {
             let status = Connection::open(node.client_address, PATIENCE)
                 .and_then(|mut connection| connection.ask(&["QUORATE", "STATUS"]));
-            status.is_ok_and(|status| members(&status).len() == all)
+            status.is_ok_and(|status| {
+                let members = members(&status);
+                let reached = |member| field(member, "state").is_some_and(|state| state != "down");
+                members.len() == all && members.iter().all(reached)
+            })
         };
         while !self.nodes.iter().all(formed) {
             if Instant::now() > deadline {
