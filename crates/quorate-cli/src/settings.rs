@@ -63,6 +63,9 @@ pub(crate) struct Flags {
     /// Time within which every request is answered [default: 5000]
     #[arg(long, value_name = "MS")]
     request_timeout_ms: Option<u64>,
+    /// How long marks of removals are kept at least [default: 900]
+    #[arg(long, value_name = "SECONDS")]
+    gc_grace_seconds: Option<u64>,
     /// Start although the log is damaged, with what can still be read
     #[arg(long)]
     accept_damaged_log: bool,
@@ -100,6 +103,7 @@ impl Flags {
             write_level: self.write_level.or(file.write_level),
             max_value_size: self.max_value_size.or(file.max_value_size),
             request_timeout_ms: self.request_timeout_ms.or(file.request_timeout_ms),
+            gc_grace_seconds: self.gc_grace_seconds.or(file.gc_grace_seconds),
             accept_damaged_log: self.accept_damaged_log || file.accept_damaged_log,
         })
     }

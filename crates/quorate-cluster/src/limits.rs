@@ -123,6 +123,13 @@ pub const SYNC_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause between two digest rounds with a peer, and twice the shortest.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long marks of removals are kept at least. Those who get deletions in other ways than by
+/// digest rounds, such as another cluster on the reconciliation channel, have so much time.
+pub const MARKS_KEPT: Duration = Duration::from_secs(900);
+
+/// How long a write may be on its way at least before what is older counts as settled.
+pub const SETTLING_MARGIN: Duration = Duration::from_secs(10);
+
 const _: () = assert!(MEMBERS_MAX <= u16::MAX as usize);
 const _: () = assert!(REPLICAS_MAX <= u64::BITS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());

@@ -45,11 +45,15 @@ pub enum Mutant {
     ClockTrusted,
     /// A read shows what is not durable yet.
     ReadUnsynced,
+    /// What was removed long ago is merged again.
+    FloorIgnored,
+    /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
+    MarksForgottenByAge,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -70,6 +74,8 @@ impl Mutant {
         Self::ExpiryLost,
         Self::ClockTrusted,
         Self::ReadUnsynced,
+        Self::FloorIgnored,
+        Self::MarksForgottenByAge,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -7,7 +7,7 @@
 pub const SLOTS: u16 = 16_384;
 
 /// Slots are digested and assigned to shards in groups of this many neighbours.
-pub const SLOTS_PER_GROUP: u16 = 128;
+pub const SLOTS_PER_GROUP: u16 = 256;
 
 /// Number of slot groups.
 pub const GROUPS: u16 = SLOTS / SLOTS_PER_GROUP;

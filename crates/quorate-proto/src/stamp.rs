@@ -23,6 +23,14 @@ impl Origin {
         (self.0 >> 16) as u16
     }
 
+    /// Node numbers from here on stand for nodes of other clusters.
+    pub const FOREIGN: u16 = 0x8000;
+
+    /// Whether this is the origin of a node of another cluster.
+    pub const fn is_foreign(self) -> bool {
+        self.node() >= Self::FOREIGN
+    }
+
     /// The incarnation of the node, counted modulo 65,536.
     pub const fn incarnation(self) -> u16 {
         self.0 as u16

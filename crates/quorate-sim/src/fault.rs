@@ -214,7 +214,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         0..5 => random.between(50_000, 1_500_000),
         5..9 => random.between(1_000_000, 5_000_000),
         _ => random.between(5_000_000, 12_000_000),
-    };
+    } * scenario.fault_stretch;
     let fault = match kind {
         Kind::Kill => Fault::Kill { node },
         Kind::PowerOff => Fault::PowerOff { node, seed },

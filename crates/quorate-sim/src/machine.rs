@@ -96,6 +96,7 @@ impl Machine {
             sync: Some(scenario.sync.name().into()),
             shards: Some(scenario.shards),
             request_timeout_ms: Some(REQUEST_TIMEOUT_MS),
+            gc_grace_seconds: Some(0),
             ..Config::default()
         };
         Ok(Self {

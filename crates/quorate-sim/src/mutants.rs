@@ -47,14 +47,16 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::RepairSkipped, "hot", 800, &["backwards", "stale", "linearizable"]),
     trap(Mutant::WriteBlind, "deletes", 200, &["resurrection"]),
     trap(Mutant::ReadyAtOnce, "wipe", 200, &["stale"]),
-    trap(Mutant::FailedYetApplied, "base", 200, &["outcomes"]),
+    trap(Mutant::FailedYetApplied, "base", 200, &["outcomes", "resurrection"]),
     trap(Mutant::NeverExpires, "disk", 100, &["deadlines", "convergence"]),
     trap(Mutant::CountedTwice, "base", 100, &["counter"]),
-    trap(Mutant::SyncSkipsMissing, "wipe", 100, &["convergence"]),
+    trap(Mutant::SyncSkipsMissing, "wipe", 100, &["convergence", "stale"]),
     trap(Mutant::DigestBlind, "base", 100, &["convergence", "equal"]),
     trap(Mutant::ExpiryLost, "deletes", 100, &["resurrection"]),
     trap(Mutant::ClockTrusted, "wild-clocks", 400, &["lost", "stale", "resurrection"]),
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
+    trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
+    trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
 ];
 
 /// What came of a trap.

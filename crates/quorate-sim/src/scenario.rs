@@ -46,6 +46,8 @@ pub struct Scenario {
     pub faults: &'static [(Kind, u32)],
     /// Mean time between them.
     pub fault_gap: u64,
+    /// How many times as long as usual they last.
+    pub fault_stretch: u64,
     /// How many there are at most.
     pub faults_max: usize,
     /// Before this nothing fails.
@@ -64,6 +66,10 @@ pub struct Scenario {
     pub linearizable: bool,
     /// Bytes of hints for one target before they collapse into a digest round.
     pub hint_bytes_max: u64,
+    /// How often the operating system writes to disk what nobody has synced; zero for never.
+    pub write_back: u64,
+    /// Whether all marks of removals must be forgotten in the end.
+    pub forgets: bool,
 }
 
 /// Promises that a scenario's faults go beyond.
@@ -142,6 +148,7 @@ impl Scenario {
         far_delay: (5_000, 15_000),
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
+        fault_stretch: 1,
         faults_max: 24,
         calm_until: 0,
         hints_only: false,
@@ -150,6 +157,8 @@ impl Scenario {
         excused: Excused::NOTHING,
         linearizable: false,
         hint_bytes_max: 1 << 18,
+        write_back: 0,
+        forgets: false,
     };
 
     /// The scenario of this name.
@@ -353,6 +362,36 @@ pub const ALL: &[Scenario] = &[
         families: &[(Family::Register, 3), (Family::Set, 2), (Family::Hash, 2)],
         keys: 3,
         expiring_percent: 30,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "forgetting",
+        about: "minutes of deletions while nodes are away or lose data: marks go, nothing comes back",
+        nodes: THREE,
+        sync: SyncPolicy::No,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::Set, 2), (Family::Hash, 2)],
+        keys: 3,
+        clients: 2,
+        operations: 900,
+        period: 180_000_000,
+        expiring_percent: 20,
+        faults: &[
+            (Kind::Kill, 3),
+            (Kind::PowerOff, 2),
+            (Kind::Wipe, 1),
+            (Kind::Partition, 3),
+            (Kind::Cut, 2),
+            (Kind::Pause, 2),
+            (Kind::Slow, 2),
+            (Kind::Duplicate, 2),
+        ],
+        fault_gap: 12_000_000,
+        fault_stretch: 12,
+        faults_max: 12,
+        hint_bytes_max: 2_048,
+        write_back: 70_000_000,
+        forgets: true,
         ..Scenario::BASE
     },
     Scenario {

@@ -82,6 +82,12 @@ impl Cell {
         self.contributions().iter().find(|part| part.origin() == origin)
     }
 
+    /// Whether a removal up to `stamp` would remove anything.
+    pub(crate) fn is_reached_by(&self, stamp: Stamp) -> bool {
+        self.value.is_some() && self.stamp <= stamp
+            || self.contributions().iter().any(|part| part.since <= stamp)
+    }
+
     /// The visible value.
     ///
     /// Contributions to a value that is no number (a concurrent SET of a text) do not show.

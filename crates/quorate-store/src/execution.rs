@@ -206,10 +206,11 @@ impl Keys<'_> {
         self.store.clock.tick(self.wall_ms)
     }
 
-    /// Deletes the whole key. Returns whether it existed.
+    /// Deletes the whole key. Returns whether it existed. One that is past its expiry is deleted
+    /// all the same: by the clock of another replica it may have a moment left.
     pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
         let existed = self.kind(key).is_some();
-        if existed {
+        if self.store.raw_state(self.slot, key).is_some_and(KeyState::is_live) {
             self.apply(key, |change| change.clear());
         }
         existed

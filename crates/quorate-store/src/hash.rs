@@ -9,6 +9,8 @@ use crate::{
     cell::{Cell, Contribution},
     delta::Part,
     digest::{Digest, Digester, Element},
+    mark::{Forgettable, Mark},
+    state::Context,
 };
 
 /// Fields of a hash. Add beats a removal that did not see it; per field, the newest value wins.
@@ -17,12 +19,15 @@ pub struct Hash {
     /// Live fields. Indexed, so that a random one is found at once.
     live: IndexMap<Box<[u8]>, Cell, FixedState>,
     /// Removed fields: the newest stamp that the removal saw.
-    removed: HashMap<Box<[u8]>, Stamp, FixedState>,
+    removed: HashMap<Box<[u8]>, Mark, FixedState>,
+    /// Digest of the marks, those below live increments included.
+    marks: Digest,
 }
 
 impl Hash {
     pub(crate) fn new(hasher: FixedState) -> Self {
-        Self { live: IndexMap::with_hasher(hasher.clone()), removed: HashMap::with_hasher(hasher) }
+        let live = IndexMap::with_hasher(hasher.clone());
+        Self { live, removed: HashMap::with_hasher(hasher), marks: 0 }
     }
 
     /// Number of live fields.
@@ -54,9 +59,20 @@ impl Hash {
         self.live.is_empty() && self.removed.is_empty()
     }
 
+    /// Whether a deletion up to `horizon` would remove anything.
+    pub(crate) fn is_reached_by(&self, horizon: Stamp) -> bool {
+        self.live.values().any(|cell| cell.is_reached_by(horizon))
+    }
+
+    /// Up to where `field` is removed; zero without a mark.
+    pub(crate) fn mark(&self, field: &[u8]) -> Stamp {
+        self.removed.get(field).map_or(Stamp::ZERO, |mark| mark.stamp)
+    }
+
     pub(crate) fn newest(&self) -> Stamp {
         let live = self.live.values().map(Cell::newest);
-        live.chain(self.removed.values().copied()).max().unwrap_or_default()
+        let removed = self.removed.values().map(|mark| mark.stamp);
+        live.chain(removed).max().unwrap_or_default()
     }
 
     pub(crate) fn newest_live(&self) -> Stamp {
@@ -64,16 +80,16 @@ impl Hash {
     }
 
     /// Merges one part of a field and returns the change of the digest.
-    pub(crate) fn merge(&mut self, digester: &Digester, key: &[u8], part: Part<'_>) -> Digest {
+    pub(crate) fn merge(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
         match part {
             Part::Field(stamp, name, value) => {
-                self.merge_cell(digester, key, name, |cell| cell.merge_register(Some(value), stamp))
+                self.merge_cell(context, name, |cell| cell.merge_register(Some(value), stamp))
             }
             Part::FieldRemoved(stamp, name) => {
-                self.merge_cell(digester, key, name, |cell| cell.merge_register(None, stamp))
+                self.merge_cell(context, name, |cell| cell.merge_register(None, stamp))
             }
             Part::FieldAdd(name, contribution) => {
-                self.merge_cell(digester, key, name, |cell| cell.merge_contribution(contribution))
+                self.merge_cell(context, name, |cell| cell.merge_contribution(contribution))
             }
             _ => unreachable!("invariant: only field parts reach a hash"),
         }
@@ -81,69 +97,92 @@ impl Hash {
 
     fn merge_cell(
         &mut self,
-        digester: &Digester,
-        key: &[u8],
+        context: Context<'_>,
         name: &[u8],
         merge: impl FnOnce(&mut Cell) -> bool,
     ) -> Digest {
+        let Context { key, digester, epoch, .. } = context;
         if let Some(cell) = self.live.get_mut(name) {
             let before = field_digest(digester, key, name, cell);
+            let mark_before = mark_digest(context, name, cell);
             if !merge(cell) {
                 return 0;
             }
             let after = field_digest(digester, key, name, cell);
+            let mark_change = mark_digest(context, name, cell).wrapping_sub(mark_before);
+            self.marks = self.marks.wrapping_add(mark_change);
             if !cell.is_live() {
                 let stamp = cell.stamp();
                 self.live.swap_remove(name);
-                self.removed.insert(name.into(), stamp);
+                self.removed.insert(name.into(), Mark { stamp, epoch });
             }
             return after.wrapping_sub(before);
         }
         let mut cell = Cell::default();
-        let mut before = 0;
-        if let Some(&stamp) = self.removed.get(name) {
-            cell.merge_register(None, stamp);
-            before = field_digest(digester, key, name, &cell);
+        if let Some(mark) = self.removed.get(name) {
+            cell.merge_register(None, mark.stamp);
         }
+        let mark_before = mark_digest(context, name, &cell);
         if !merge(&mut cell) {
             return 0;
         }
-        let after = field_digest(digester, key, name, &cell);
-        if cell.is_live() {
-            self.removed.remove(name);
-            self.live.insert(name.into(), cell);
-        } else {
-            self.removed.insert(name.into(), cell.stamp());
+        let mark_change = mark_digest(context, name, &cell).wrapping_sub(mark_before);
+        self.marks = self.marks.wrapping_add(mark_change);
+        if !cell.is_live() {
+            self.removed.insert(name.into(), Mark { stamp: cell.stamp(), epoch });
+            return 0;
         }
-        after.wrapping_sub(before)
-    }
-
-    /// Drops everything up to `horizon` and returns the change of the digest.
-    pub(crate) fn cut(&mut self, digester: &Digester, key: &[u8], horizon: Stamp) -> Digest {
-        let mut change: Digest = 0;
-        self.live.retain(|name, cell| {
-            change = change.wrapping_sub(field_digest(digester, key, name, cell));
-            cell.cut(horizon);
-            change = change.wrapping_add(field_digest(digester, key, name, cell));
-            // A cell whose removal mark outlives the cut is never in `live` without contributions.
-            cell.is_live()
-        });
-        self.removed.retain(|name, stamp| {
-            let kept = *stamp > horizon;
-            if !kept {
-                let gone = digester.element(key, Element::FieldRemoved, name, *stamp);
-                change = change.wrapping_sub(gone);
-            }
-            kept
-        });
+        let change = field_digest(digester, key, name, &cell);
+        self.removed.remove(name);
+        self.live.insert(name.into(), cell);
         change
     }
 
-    /// Drops the marks of removed fields and returns the change of the digest.
-    pub(crate) fn forget_removed(&mut self, digester: &Digester, key: &[u8]) -> Digest {
-        self.removed.drain().fold(0, |change: Digest, (name, stamp)| {
-            change.wrapping_sub(digester.element(key, Element::FieldRemoved, &name, stamp))
-        })
+    /// Drops everything up to `horizon` and returns the change of the digest.
+    pub(crate) fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
+        let Context { key, digester, .. } = context;
+        let mut change: Digest = 0;
+        self.live.retain(|name, cell| {
+            change = change.wrapping_sub(field_digest(digester, key, name, cell));
+            self.marks = self.marks.wrapping_sub(mark_digest(context, name, cell));
+            cell.cut(horizon);
+            change = change.wrapping_add(field_digest(digester, key, name, cell));
+            self.marks = self.marks.wrapping_add(mark_digest(context, name, cell));
+            // A cell whose removal mark outlives the cut is never in `live` without contributions.
+            cell.is_live()
+        });
+        self.retain_marks(context, |mark| mark.stamp > horizon);
+        change
+    }
+
+    fn retain_marks(&mut self, context: Context<'_>, mut wanted: impl FnMut(Mark) -> bool) {
+        let Context { key, digester, .. } = context;
+        self.removed.retain(|name, mark| {
+            let wanted = wanted(*mark);
+            if !wanted {
+                let gone = digester.element(key, Element::FieldRemoved, name, mark.stamp);
+                self.marks = self.marks.wrapping_sub(gone);
+            }
+            wanted
+        });
+    }
+
+    /// Drops the marks of removed fields that have served their time and returns whether others
+    /// wait for theirs. One below live increments stays: it takes no space of its own.
+    pub(crate) fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {
+        let mut left = false;
+        self.retain_marks(context, |mark| {
+            let kept = !forgettable.covers(mark);
+            left |= kept && mark.is_temporary();
+            kept
+        });
+        self.removed.shrink_to_fit();
+        left
+    }
+
+    /// Digest of the marks, which is no part of the digest of the hash.
+    pub(crate) fn marks_digest(&self) -> Digest {
+        self.marks
     }
 
     pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {
@@ -157,8 +196,8 @@ impl Hash {
                 emit(Part::FieldAdd(name, *contribution));
             }
         }
-        for (name, stamp) in &self.removed {
-            emit(Part::FieldRemoved(*stamp, name));
+        for (name, mark) in &self.removed {
+            emit(Part::FieldRemoved(mark.stamp, name));
         }
     }
 }
@@ -166,8 +205,7 @@ impl Hash {
 fn field_digest(digester: &Digester, key: &[u8], name: &[u8], cell: &Cell) -> Digest {
     let register = match cell.register() {
         Some(_) => digester.element(key, Element::Field, name, cell.stamp()),
-        None if cell.stamp().is_zero() => 0,
-        None => digester.element(key, Element::FieldRemoved, name, cell.stamp()),
+        None => 0,
     };
     let contributions = cell.contributions().iter();
     contributions.fold(register, |sum, part| {
@@ -183,4 +221,12 @@ fn contribution_digest(
 ) -> Digest {
     // `last` is unique to the increment; the name keeps equal stamps of two fields apart.
     digester.element(key, Element::FieldContribution, name, part.last)
+}
+
+/// Digest of the mark of a removal in a cell, if there is one.
+fn mark_digest(context: Context<'_>, name: &[u8], cell: &Cell) -> Digest {
+    if cell.register().is_some() || cell.stamp().is_zero() {
+        return 0;
+    }
+    context.digester.element(context.key, Element::FieldRemoved, name, cell.stamp())
 }

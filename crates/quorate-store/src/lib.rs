@@ -16,9 +16,11 @@ pub mod digest;
 pub mod disk;
 mod execution;
 mod expiry;
+mod floor;
 pub mod glob;
 pub mod hash;
 pub mod log;
+mod mark;
 mod random;
 pub mod set;
 pub mod state;
@@ -27,4 +29,5 @@ mod table;
 mod walk;
 
 pub use execution::Request;
-pub use store::{MergeError, Store, StoreOptions};
+pub use mark::Forgettable;
+pub use store::{MergeError, Merged, Store, StoreOptions};

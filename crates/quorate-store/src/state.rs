@@ -9,6 +9,9 @@
 //! Two rules tie the parts together, both functions of the merged stamps alone:
 //! * an element with a stamp up to the horizon is gone (a contribution, when it *began* by then);
 //! * an expiry older than the string's register is gone: writing a string ends its time to live.
+//!
+//! The digest of a key covers what is alive. Marks of removals are left out, so that replicas which
+//! have forgotten some agree with those that have not; the marks have a digest of their own.
 
 use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
@@ -18,6 +21,7 @@ use crate::{
     delta::Part,
     digest::{Digest, Digester, Element},
     hash::Hash,
+    mark::{Forgettable, Mark},
     set::Set,
 };
 
@@ -52,12 +56,14 @@ pub struct KeyState {
 
 #[derive(Clone, Debug, Default)]
 struct Rest {
-    horizon: Stamp,
+    horizon: Mark,
     expiry: Option<Expiry>,
     hash: Option<Box<Hash>>,
     set: Option<Box<Set>>,
-    /// Digest of all of the above.
+    /// Digest of what is alive of the above.
     digest: Digest,
+    /// The epoch after the one in which the queue of marks last got the key.
+    reminded: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +78,8 @@ pub(crate) struct Context<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) digester: &'a Digester,
     pub(crate) hasher: &'a FixedState,
+    /// The epoch that a mark made now belongs to.
+    pub(crate) epoch: u32,
 }
 
 impl KeyState {
@@ -92,7 +100,7 @@ impl KeyState {
 
     /// The stamp up to which everything is deleted.
     pub fn horizon(&self) -> Stamp {
-        self.rest.as_ref().map_or(Stamp::ZERO, |rest| rest.horizon)
+        self.rest.as_ref().map_or(Stamp::ZERO, |rest| rest.horizon.stamp)
     }
 
     /// When the key expires, in milliseconds since the Unix epoch.
@@ -134,7 +142,7 @@ impl KeyState {
         };
         [
             self.text.newest(),
-            rest.horizon,
+            rest.horizon.stamp,
             rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp),
             rest.hash.as_ref().map_or(Stamp::ZERO, |hash| hash.newest()),
             rest.set.as_ref().map_or(Stamp::ZERO, |set| set.newest()),
@@ -144,10 +152,18 @@ impl KeyState {
         .unwrap_or_default()
     }
 
-    /// Digest of the state.
+    /// Digest of what is alive.
     pub(crate) fn digest(&self, context: Context<'_>) -> Digest {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.digest);
         text_digest(context, &self.text).wrapping_add(rest)
+    }
+
+    /// Digest of the marks of removals.
+    pub(crate) fn marks_digest(&self, context: Context<'_>) -> Digest {
+        let Some(rest) = &self.rest else { return 0 };
+        let hash = rest.hash.as_ref().map_or(0, |hash| hash.marks_digest());
+        let set = rest.set.as_ref().map_or(0, |set| set.marks_digest());
+        horizon_digest(context, rest.horizon.stamp).wrapping_add(hash).wrapping_add(set)
     }
 
     /// Merges one part and returns the change of the digest.
@@ -218,7 +234,7 @@ impl KeyState {
     fn merge_hash(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
         let rest = self.rest.get_or_insert_default();
         let hash = rest.hash.get_or_insert_with(|| Box::new(Hash::new(context.hasher.clone())));
-        let change = hash.merge(context.digester, context.key, part);
+        let change = hash.merge(context, part);
         rest.digest = rest.digest.wrapping_add(change);
         change
     }
@@ -226,54 +242,86 @@ impl KeyState {
     fn merge_set(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
         let rest = self.rest.get_or_insert_default();
         let set = rest.set.get_or_insert_with(|| Box::new(Set::new(context.hasher.clone())));
-        let change = set.merge(context.digester, context.key, part);
+        let change = set.merge(context, part);
         rest.digest = rest.digest.wrapping_add(change);
         change
     }
 
     fn raise_horizon(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
-        let Context { key, digester, .. } = context;
+        let epoch = context.epoch;
         let before = text_digest(context, &self.text);
         self.text.cut(horizon);
         let text_change = text_digest(context, &self.text).wrapping_sub(before);
 
         let rest = self.rest.get_or_insert_default();
-        let mut change = digester
-            .element(key, Element::Horizon, &[], horizon)
-            .wrapping_sub(horizon_digest(context, rest.horizon));
-        rest.horizon = horizon;
+        let mut change: Digest = 0;
+        rest.horizon = Mark { stamp: horizon, epoch };
         if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
             change = change.wrapping_sub(expiry_digest(context, expiry.stamp));
         }
         if let Some(hash) = &mut rest.hash {
-            change = change.wrapping_add(hash.cut(digester, key, horizon));
+            change = change.wrapping_add(hash.cut(context, horizon));
             rest.hash.take_if(|hash| hash.is_blank());
         }
         if let Some(set) = &mut rest.set {
-            change = change.wrapping_add(set.cut(digester, key, horizon));
+            change = change.wrapping_add(set.cut(context, horizon));
             rest.set.take_if(|set| set.is_blank());
         }
         rest.digest = rest.digest.wrapping_add(change);
         change.wrapping_add(text_change)
     }
 
-    /// Drops every mark of a removal and returns the change of the digest. Only for a key that no
-    /// other replica holds: nothing that a mark would hold back can arrive.
-    pub(crate) fn forget_removed(&mut self, context: Context<'_>) -> Digest {
-        let Some(rest) = &mut self.rest else { return 0 };
-        let mut change = horizon_digest(context, rest.horizon).wrapping_neg();
-        rest.horizon = Stamp::ZERO;
+    /// Whether the queue of marks must get the key for a mark made in `epoch`: once an epoch.
+    pub(crate) fn wants_reminder(&mut self, epoch: u32) -> bool {
+        let Some(rest) = &mut self.rest else { return false };
+        std::mem::replace(&mut rest.reminded, epoch + 1) <= epoch
+    }
+
+    /// Drops the marks of removals that have served their time. Returns whether others wait for
+    /// theirs.
+    pub(crate) fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {
+        let Some(rest) = &mut self.rest else { return false };
+        if forgettable.covers(rest.horizon) {
+            rest.horizon = Mark::default();
+        }
+        let mut left = rest.horizon.is_temporary();
         if let Some(hash) = &mut rest.hash {
-            change = change.wrapping_add(hash.forget_removed(context.digester, context.key));
+            left |= hash.forget(context, forgettable);
             rest.hash.take_if(|hash| hash.is_blank());
         }
         if let Some(set) = &mut rest.set {
-            change = change.wrapping_add(set.forget_removed(context.digester, context.key));
+            left |= set.forget(context, forgettable);
             rest.set.take_if(|set| set.is_blank());
         }
-        rest.digest = rest.digest.wrapping_add(change);
         self.drop_blank_rest();
-        change
+        left
+    }
+
+    /// Up to where a hash field is removed by a mark of its own.
+    pub(crate) fn field_mark(&self, name: &[u8]) -> Stamp {
+        let hash = self.rest.as_ref().and_then(|rest| rest.hash.as_ref());
+        hash.map_or(Stamp::ZERO, |hash| hash.mark(name))
+    }
+
+    /// Up to where a set member is removed by a mark of its own.
+    pub(crate) fn member_mark(&self, name: &[u8]) -> Stamp {
+        let set = self.rest.as_ref().and_then(|rest| rest.set.as_ref());
+        set.map_or(Stamp::ZERO, |set| set.mark(name))
+    }
+
+    /// When the expiry was set.
+    pub(crate) fn expiry_stamp(&self) -> Option<Stamp> {
+        self.rest.as_ref()?.expiry.map(|expiry| expiry.stamp)
+    }
+
+    /// Whether a deletion up to `horizon` would remove anything.
+    pub(crate) fn is_reached_by(&self, horizon: Stamp) -> bool {
+        self.text.is_reached_by(horizon)
+            || self.rest.as_ref().is_some_and(|rest| {
+                rest.expiry.is_some_and(|expiry| expiry.stamp <= horizon)
+                    || rest.hash.as_ref().is_some_and(|hash| hash.is_reached_by(horizon))
+                    || rest.set.as_ref().is_some_and(|set| set.is_reached_by(horizon))
+            })
     }
 
     fn drop_blank_rest(&mut self) {
@@ -306,7 +354,10 @@ impl KeyState {
 
 impl Rest {
     fn is_blank(&self) -> bool {
-        self.horizon.is_zero() && self.expiry.is_none() && self.hash.is_none() && self.set.is_none()
+        self.horizon.stamp.is_zero()
+            && self.expiry.is_none()
+            && self.hash.is_none()
+            && self.set.is_none()
     }
 }
 

@@ -6,21 +6,29 @@
 //! * `merge` applies an effect whole or not at all, and any order and number of merges of the same
 //!   effects gives the same state and digest.
 //!
+//! * what is dated below the floor of its group and is not there was removed: it is not merged.
+//!
 //! Durability and replication are left to the caller, who gets every effect as bytes.
 
 use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
-use quorate_proto::{Origin, Slot, Stamp, mutant::Mutant, slot::SLOTS};
+use quorate_proto::{
+    Origin, Slot, Stamp,
+    mutant::Mutant,
+    slot::{GROUPS, SLOTS},
+};
 
 use crate::{
     clock::HybridClock,
     delta::{Delta, DeltaWriter, Malformed, Part, deltas},
     digest::{Digest, Digester},
     expiry::ExpiryQueue,
+    floor,
+    mark::{Forgettable, MarkQueue, Reminder},
     random::Random,
     state::{Context, KeyState},
-    table::SlotTable,
+    table::{Entry, SlotTable},
 };
 
 /// Stale reminders tolerated before the expiry queue is cleaned.
@@ -65,6 +73,21 @@ pub enum MergeError {
     },
 }
 
+/// What became of an effect that was merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// All of it was.
+    Whole,
+    /// Some of it was removed here long ago.
+    Part {
+        /// What was merged: an effect, empty when nothing was.
+        kept: Vec<u8>,
+        /// Removes, where the effect comes from, what was removed here; empty when all of the rest
+        /// was known.
+        refutation: Vec<u8>,
+    },
+}
+
 /// The data of one shard.
 #[derive(Debug)]
 pub struct Store {
@@ -74,6 +97,10 @@ pub struct Store {
     digester: Digester,
     hasher: FixedState,
     expiry: ExpiryQueue,
+    marks: MarkQueue,
+    epoch: u32,
+    /// By group: everything that is dated up to here is known, in milliseconds since the Unix epoch.
+    floors: Vec<u64>,
     keep_removed: bool,
     live: usize,
     expired: u64,
@@ -91,6 +118,9 @@ impl Store {
             digester: Digester::new(options.digest_secret),
             hasher: FixedState::with_seed(options.seed),
             expiry: ExpiryQueue::default(),
+            marks: MarkQueue::default(),
+            epoch: 0,
+            floors: vec![0; usize::from(GROUPS)],
             keep_removed: options.keep_removed,
             live: 0,
             expired: 0,
@@ -129,25 +159,34 @@ impl Store {
         self.expired
     }
 
-    /// Digest of everything in `slot`, marks of removals included.
+    /// Digest of everything alive in `slot`.
     pub fn slot_digest(&self, slot: Slot) -> Digest {
         self.slots[slot.index()].digest
     }
 
-    /// Digest of one key; zero when nothing is known of it.
+    /// Digest of everything in `slot`, marks of removals included.
+    pub fn slot_version(&self, slot: Slot) -> Digest {
+        let table = &self.slots[slot.index()];
+        table.digest.wrapping_add(table.marks)
+    }
+
+    /// Digest of what is alive of one key; zero when nothing is.
     pub fn key_digest(&self, slot: Slot, key: &[u8]) -> Digest {
         self.raw_state(slot, key).map_or(0, |state| state.digest(self.context(key)))
     }
 
-    /// Every key of `slot` that `wanted` picks, with its digest, marks of deletions included, in no
-    /// particular order. The digests of other keys are not computed.
-    pub fn key_digests(
+    /// Every key of `slot` that `wanted` picks, with the digest of its state, marks of deletions
+    /// included, in no particular order. The digests of other keys are not computed.
+    pub fn key_versions(
         &self,
         slot: Slot,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> impl Iterator<Item = (&[u8], Digest)> {
         let entries = self.slots[slot.index()].iter().filter(move |entry| wanted(&entry.key));
-        entries.map(|entry| (&*entry.key, entry.state.digest(self.context(&entry.key))))
+        entries.map(|Entry { key, state }| {
+            let context = self.context(key);
+            (&**key, state.digest(context).wrapping_add(state.marks_digest(context)))
+        })
     }
 
     /// Appends the whole state of `key` to `effect`, as a delta.
@@ -170,23 +209,33 @@ impl Store {
     }
 
     /// Merges an effect that came from another node, after checking all of it.
-    pub fn merge(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) -> Result<(), MergeError> {
-        let newest = self.check(slot, effect)?;
+    pub fn merge(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) -> Result<Merged, MergeError> {
+        let Checked { newest, below_floor } = self.check(slot, effect)?;
         let accepts = self.clock.accepts(newest, wall_ms) || Mutant::ClockTrusted.is_planted();
         if !accepts {
             let ahead_ms = newest.milliseconds().saturating_sub(wall_ms);
             return Err(MergeError::ClockSkew { ahead_ms });
         }
         self.clock.observe(newest);
-        self.apply(slot, effect);
-        Ok(())
+        if !below_floor || Mutant::FloorIgnored.is_planted() {
+            self.apply(slot, effect);
+            return Ok(Merged::Whole);
+        }
+        let (mut kept, mut refutation) = (Vec::new(), Vec::new());
+        for delta in deltas(effect).map_while(Result::ok) {
+            let state = self.raw_state(slot, delta.key);
+            floor::sift(state, delta, self.floor(slot.group()), &mut kept, &mut refutation);
+        }
+        self.apply(slot, &kept);
+        Ok(Merged::Part { kept, refutation })
     }
 
     /// Merges an effect out of this node's own log: like [`Store::merge`], but a stamp ahead of
-    /// the wall clock is followed, because this node has already accepted it once.
+    /// the wall clock is followed, because this node has already accepted it once, and floors do
+    /// not count, because the log holds what was merged.
     pub fn recover(&mut self, slot: Slot, effect: &[u8]) -> Result<(), MergeError> {
-        let newest = self.check(slot, effect)?;
-        self.clock.observe(newest);
+        let checked = self.check(slot, effect)?;
+        self.clock.observe(checked.newest);
         self.apply(slot, effect);
         Ok(())
     }
@@ -223,18 +272,77 @@ impl Store {
         looked_at
     }
 
+    /// Begins a new epoch and returns it. Marks made before belong to older ones.
+    pub fn begin_epoch(&mut self) -> u32 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// Up to when everything in a group of slots is known, in milliseconds since the Unix epoch.
+    pub fn floor(&self, group: u16) -> u64 {
+        self.floors[usize::from(group)]
+    }
+
+    /// Raises the floor of a group: the caller knows that everything dated up to `floor_ms` has
+    /// been merged. Own stamps stay above it.
+    pub fn raise_floor(&mut self, group: u16, floor_ms: u64) {
+        let floor = &mut self.floors[usize::from(group)];
+        *floor = floor_ms.max(*floor);
+        self.clock.observe(Stamp::new(*floor << 16 | 0xffff, Origin(0)));
+    }
+
+    /// Forgets every floor: data may have been lost.
+    pub fn drop_floors(&mut self) {
+        self.floors.fill(0);
+    }
+
+    /// Drops marks of a group that have served their time, looking at no more than `limit` keys.
+    /// Returns at how many it has looked.
+    pub fn forget(&mut self, group: u16, forgettable: Forgettable, limit: usize) -> usize {
+        let mut looked_at = 0;
+        while looked_at < limit
+            && let Some(reminder) = self.marks.pop_before(group, forgettable.before_epoch)
+        {
+            looked_at += 1;
+            let Reminder { slot, key, .. } = reminder;
+            let hash = self.hasher.hash_one(&*key);
+            let epoch = self.epoch;
+            let (digester, hasher) = (&self.digester, &self.hasher);
+            let context = Context { key: &key, digester, hasher, epoch };
+            let table = &mut self.slots[slot.index()];
+            let Some(state) = table.find_mut(hash, &key) else { continue };
+            let before = state.marks_digest(context);
+            if state.forget(context, forgettable) && state.wants_reminder(epoch) {
+                self.marks.push(epoch, slot, &key);
+            }
+            let change = state.marks_digest(context).wrapping_sub(before);
+            if state.is_blank() {
+                table.remove(hash, &key);
+            }
+            table.marks = table.marks.wrapping_add(change);
+        }
+        looked_at
+    }
+
+    /// Keys with marks of removals that wait to be forgotten; one with marks of several epochs
+    /// counts several times.
+    pub fn marked(&self) -> usize {
+        self.marks.len()
+    }
+
     /// The state of `key`, expired or not.
     pub(crate) fn raw_state(&self, slot: Slot, key: &[u8]) -> Option<&KeyState> {
         self.slots[slot.index()].find(self.hasher.hash_one(key), key)
     }
 
     fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
-        Context { key, digester: &self.digester, hasher: &self.hasher }
+        Context { key, digester: &self.digester, hasher: &self.hasher, epoch: self.epoch }
     }
 
-    /// Checks a whole effect and returns the newest stamp in it.
-    fn check(&self, slot: Slot, effect: &[u8]) -> Result<Stamp, MergeError> {
-        let mut newest = Stamp::ZERO;
+    /// Checks a whole effect.
+    fn check(&self, slot: Slot, effect: &[u8]) -> Result<Checked, MergeError> {
+        let floor_ms = self.floor(slot.group());
+        let mut checked = Checked { newest: Stamp::ZERO, below_floor: false };
         for delta in deltas(effect) {
             let delta = delta?;
             let found = Slot::of_key(delta.key);
@@ -243,10 +351,12 @@ impl Store {
                 return Err(MergeError::WrongSlot { expected, found });
             }
             for part in delta.parts() {
-                newest = newest.max(part?.stamp());
+                let part = part?;
+                checked.newest = checked.newest.max(part.stamp());
+                checked.below_floor |= floor::is_below(&part, floor_ms);
             }
         }
-        Ok(newest)
+        Ok(checked)
     }
 
     /// Merges an effect that is known to be well-formed: the only place where state changes.
@@ -258,11 +368,13 @@ impl Store {
 
     fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
         let key = delta.key;
-        let context = Context { key, digester: &self.digester, hasher: &self.hasher };
+        let epoch = self.epoch;
+        let context = Context { key, digester: &self.digester, hasher: &self.hasher, epoch };
         let hash = self.hasher.hash_one(key);
         let table = &mut self.slots[slot.index()];
         let state = &mut table.find_or_insert(&self.hasher, hash, key).state;
         let was_live = state.is_live();
+        let marks_before = state.marks_digest(context);
         let mut change: Digest = 0;
         let mut removed = false;
         for part in delta.parts().map_while(Result::ok) {
@@ -277,18 +389,27 @@ impl Store {
             change = change.wrapping_add(state.merge(context, part));
         }
         if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {
-            change = change.wrapping_add(state.forget_removed(context));
+            state.forget(context, Forgettable::EVERYTHING);
+        } else if removed && state.wants_reminder(epoch) {
+            self.marks.push(epoch, slot, key);
         }
         let is_live = state.is_live();
-        let is_blank = state.is_blank();
-        if is_blank {
-            change = change.wrapping_sub(state.digest(context));
+        let marks_change = state.marks_digest(context).wrapping_sub(marks_before);
+        if state.is_blank() {
             table.remove(hash, key);
         }
         table.digest = table.digest.wrapping_add(change);
+        table.marks = table.marks.wrapping_add(marks_change);
         table.live = table.live + usize::from(is_live) - usize::from(was_live);
         self.live = self.live + usize::from(is_live) - usize::from(was_live);
     }
+}
+
+/// What a check of an effect tells.
+struct Checked {
+    newest: Stamp,
+    /// Whether some of it is dated below the floor.
+    below_floor: bool,
 }
 
 fn export_state(key: &[u8], state: &KeyState, effect: &mut Vec<u8>) {

@@ -23,11 +23,18 @@ pub(crate) struct SlotTable {
     pub(crate) live: usize,
     /// Sum of the digests of all keys.
     pub(crate) digest: Digest,
+    /// Sum of the digests of all marks of removals.
+    pub(crate) marks: Digest,
 }
 
 impl SlotTable {
     pub(crate) fn find(&self, hash: u64, key: &[u8]) -> Option<&KeyState> {
         self.entries.find(hash, |entry| *entry.key == *key).map(|entry| &entry.state)
+    }
+
+    pub(crate) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut KeyState> {
+        let found = self.entries.find_mut(hash, |entry| *entry.key == *key);
+        found.map(|entry| &mut entry.state)
     }
 
     pub(crate) fn find_or_insert(

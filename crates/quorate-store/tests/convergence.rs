@@ -1,88 +1,12 @@
 //! What the store promises of merging: any order, any number of times, on any replica, the same
 //! state; and the replica that executed a command holds what those that merged its effect hold.
 
+mod common;
+
 use proptest::prelude::*;
-use quorate_proto::{Origin, Slot, resp::Command};
-use quorate_store::{Request, Store, StoreOptions};
+use quorate_store::Merged;
 
-const SECRET: [u8; 16] = [9; 16];
-
-/// Keys in one slot, so that one effect may hold several.
-const KEYS: [&str; 3] = ["{k}a", "{k}b", "{k}c"];
-
-fn slot() -> Slot {
-    Slot::of_key(KEYS[0].as_bytes())
-}
-
-fn store(node: u16) -> Store {
-    Store::new(StoreOptions {
-        origin: Origin::new(node, 1),
-        digest_secret: SECRET,
-        seed: u64::from(node) + 1,
-        keep_removed: true,
-    })
-}
-
-fn execute(store: &mut Store, words: &[String], wall_ms: u64) -> (Vec<u8>, Vec<u8>) {
-    let command = Command::from_args(words);
-    let (mut reply, mut effect) = (Vec::new(), Vec::new());
-    let request = Request { slot: slot(), command: &command, wall_ms, resp3: false };
-    store.execute(request, &mut reply, &mut effect);
-    (reply, effect)
-}
-
-/// One command of a client, by what kind of change it makes.
-fn command() -> impl Strategy<Value = Vec<String>> {
-    let key = prop::sample::select(&KEYS[..]);
-    let name = prop::sample::select(&["x", "y", "z"][..]);
-    let shape = prop::sample::select(
-        &[
-            "SET K V",
-            "SET K 7",
-            "INCR K",
-            "INCRBYFLOAT K 0.5",
-            "APPEND K V",
-            "DEL K",
-            "HSET K N V",
-            "HINCRBY K N 3",
-            "HDEL K N",
-            "SADD K N",
-            "SADD K N V",
-            "SREM K N",
-            "SPOP K",
-            "EXPIRE K 100",
-            "PEXPIRE K 1",
-            "PERSIST K",
-            "SET K V PX 1",
-            "GETDEL K",
-            "RENAME K {k}c",
-            "COPY K {k}b REPLACE",
-            "SUNIONSTORE {k}a K {k}c",
-            "MSET K V {k}b 1",
-        ][..],
-    );
-    (shape, key, name, 0..100_u8).prop_map(|(shape, key, name, value)| {
-        let fill = |word: &str| match word {
-            "K" => key.to_owned(),
-            "N" => name.to_owned(),
-            "V" => format!("v{value}"),
-            other => other.to_owned(),
-        };
-        shape.split(' ').map(fill).collect()
-    })
-}
-
-/// What clients can see of the three keys.
-fn visible(store: &mut Store, wall_ms: u64) -> Vec<Vec<u8>> {
-    let mut seen = Vec::new();
-    for key in KEYS {
-        for command in ["TYPE", "GET", "HLEN", "SCARD", "PEXPIRETIME"] {
-            let words = [command.to_owned(), key.to_owned()];
-            seen.push(execute(store, &words, wall_ms).0);
-        }
-    }
-    seen
-}
+use common::{KEYS, command, execute, slot, store, visible};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -103,7 +27,7 @@ proptest! {
             if !effect.is_empty() {
                 if gossip {
                     let other = (node + 1) % 3;
-                    prop_assert_eq!(stores[other].merge(slot(), &effect, wall_ms), Ok(()));
+                    prop_assert_eq!(stores[other].merge(slot(), &effect, wall_ms), Ok(Merged::Whole));
                 }
                 effects.push(effect);
             }
@@ -112,19 +36,21 @@ proptest! {
         // Some arrive several times, in any order; then everybody gets the rest, in two orders.
         for (turn, index) in order.iter().enumerate().filter(|_| !effects.is_empty()) {
             let effect = index.get(&effects);
-            prop_assert_eq!(stores[turn % 3].merge(slot(), effect, end), Ok(()));
+            prop_assert_eq!(stores[turn % 3].merge(slot(), effect, end), Ok(Merged::Whole));
         }
         for (node, store) in stores.iter_mut().enumerate() {
             let forward = effects.iter();
             let all: Vec<_> = if node == 1 { forward.rev().collect() } else { forward.collect() };
             for effect in all {
-                prop_assert_eq!(store.merge(slot(), effect, end), Ok(()));
+                prop_assert_eq!(store.merge(slot(), effect, end), Ok(Merged::Whole));
             }
             store.sweep_expired(end, usize::MAX);
         }
         let [first, second, third] = &mut stores;
         prop_assert_eq!(first.slot_digest(slot()), second.slot_digest(slot()));
         prop_assert_eq!(first.slot_digest(slot()), third.slot_digest(slot()));
+        prop_assert_eq!(first.slot_version(slot()), second.slot_version(slot()));
+        prop_assert_eq!(first.slot_version(slot()), third.slot_version(slot()));
         prop_assert_eq!(visible(first, end), visible(second, end));
         prop_assert_eq!(visible(first, end), visible(third, end));
 
@@ -133,11 +59,12 @@ proptest! {
         for key in KEYS {
             let mut state = Vec::new();
             first.export(slot(), key.as_bytes(), &mut state);
-            prop_assert_eq!(copy.merge(slot(), &state, end), Ok(()));
-            prop_assert_eq!(copy.merge(slot(), &state, end), Ok(()));
+            prop_assert_eq!(copy.merge(slot(), &state, end), Ok(Merged::Whole));
+            prop_assert_eq!(copy.merge(slot(), &state, end), Ok(Merged::Whole));
         }
         copy.sweep_expired(end, usize::MAX);
         prop_assert_eq!(copy.slot_digest(slot()), first.slot_digest(slot()));
+        prop_assert_eq!(copy.slot_version(slot()), first.slot_version(slot()));
         prop_assert_eq!(visible(&mut copy, end), visible(first, end));
     }
 
@@ -150,7 +77,7 @@ proptest! {
         for (words, step) in program {
             wall_ms += step;
             let (_, effect) = execute(&mut executor, &words, wall_ms);
-            prop_assert_eq!(replica.merge(slot(), &effect, wall_ms), Ok(()));
+            prop_assert_eq!(replica.merge(slot(), &effect, wall_ms), Ok(Merged::Whole));
             prop_assert_eq!(executor.slot_digest(slot()), replica.slot_digest(slot()));
         }
         prop_assert_eq!(visible(&mut executor, wall_ms), visible(&mut replica, wall_ms));
@@ -166,7 +93,7 @@ proptest! {
         }
         let sum: i64 = amounts.iter().map(|(_, amount)| amount).sum();
         for store in &mut stores {
-            effects.iter().rev().for_each(|effect| assert_eq!(store.merge(slot(), effect, 5_000), Ok(())));
+            effects.iter().rev().for_each(|effect| assert_eq!(store.merge(slot(), effect, 5_000), Ok(Merged::Whole)));
             let (reply, _) = execute(store, &["GET".into(), KEYS[0].into()], 5_000);
             let text = sum.to_string();
             prop_assert_eq!(reply, format!("${}\r\n{text}\r\n", text.len()).into_bytes());
@@ -178,12 +105,12 @@ proptest! {
         let (mut a, mut b) = (store(0), store(1));
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let base = execute(&mut a, &words("SADD {k}a m"), 1_000).1;
-        prop_assert_eq!(b.merge(slot(), &base, 1_000), Ok(()));
+        prop_assert_eq!(b.merge(slot(), &base, 1_000), Ok(Merged::Whole));
         // Neither knows of the other's; the wall clocks may say anything.
         let removal = execute(&mut a, &words("SREM {k}a m"), 1_000 + first_ms).1;
         let addition = execute(&mut b, &words("SADD {k}a m"), 1_000 + second_ms).1;
-        prop_assert_eq!(a.merge(slot(), &addition, 1_500), Ok(()));
-        prop_assert_eq!(b.merge(slot(), &removal, 1_500), Ok(()));
+        prop_assert_eq!(a.merge(slot(), &addition, 1_500), Ok(Merged::Whole));
+        prop_assert_eq!(b.merge(slot(), &removal, 1_500), Ok(Merged::Whole));
         for store in [&mut a, &mut b] {
             prop_assert_eq!(execute(store, &words("SISMEMBER {k}a m"), 1_500).0, b":1\r\n".to_vec());
         }

@@ -49,6 +49,9 @@ pub struct Config {
     pub max_value_size: Option<u64>,
     /// Time within which every request is answered, in milliseconds. Default 5000.
     pub request_timeout_ms: Option<u64>,
+    /// How long marks of removals are kept at least, in seconds. They also stay until every replica
+    /// has confirmed the removal. Default 900.
+    pub gc_grace_seconds: Option<u64>,
     /// Start although the log is damaged, with what can still be read. Default false.
     pub accept_damaged_log: bool,
 }
@@ -122,6 +125,8 @@ pub struct Settings {
     pub max_value_size: usize,
     /// Time within which every request is answered.
     pub request_timeout: Duration,
+    /// How long marks of removals are kept at least.
+    pub gc_grace: Duration,
     /// Start although the log is damaged.
     pub accept_damaged_log: bool,
 }
@@ -190,6 +195,12 @@ impl Config {
                 self.request_timeout_ms.unwrap_or(limits::REQUEST_TIMEOUT_DEFAULT_MS),
                 10,
                 limits::REQUEST_TIMEOUT_MAX_MS,
+            )),
+            gc_grace: Duration::from_secs(check.number(
+                "gc_grace_seconds",
+                self.gc_grace_seconds.unwrap_or(limits::GC_GRACE_DEFAULT_SECONDS),
+                0,
+                limits::GC_GRACE_MAX_SECONDS,
             )),
             accept_damaged_log: self.accept_damaged_log,
         };

@@ -23,6 +23,18 @@ pub(crate) const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 5_000;
 /// Beyond an hour a timeout is none.
 pub(crate) const REQUEST_TIMEOUT_MAX_MS: u64 = 3_600_000;
 
+/// Bytes that the record of all floors may take in the log.
+pub(crate) const FLOORS_RECORD_BYTES: usize = 4 << 10;
+
+/// Keys whose marks of removals are looked at in one turn: some microseconds each at most.
+pub(crate) const FORGOTTEN_PER_TURN_MAX: usize = 1_024;
+
+/// How long marks of removals are kept at least unless configured otherwise.
+pub(crate) const GC_GRACE_DEFAULT_SECONDS: u64 = 900;
+
+/// A year, beyond which a grace period is no period.
+pub(crate) const GC_GRACE_MAX_SECONDS: u64 = 365 * 24 * 3_600;
+
 /// Client connections of one shard. Further ones are told so and closed.
 pub(crate) const SESSIONS_MAX: usize = 10_000;
 

@@ -13,6 +13,7 @@ use quorate_cluster::{
 use quorate_proto::{
     NodeId,
     message::{Member, View},
+    slot::GROUPS,
 };
 use quorate_store::{
     Store, StoreOptions,
@@ -28,7 +29,7 @@ use crate::{
     net::control::CONTROL_SHARD,
     node::{self, Node, Sizes},
     shard::Now,
-    storage::{HintQueues, Parts, Storage, split_record},
+    storage::{HintQueues, Parts, Record, Storage},
 };
 
 /// What tells this boot of the machine from others; `None` where the system does not say.
@@ -144,6 +145,10 @@ fn open(
     } else {
         let mut incomplete = identity.is_incomplete();
         let logs = open_logs(node, identity, topology, &mut stores, &mut incomplete)?;
+        if incomplete {
+            // What was known up to them may be what is missing.
+            stores.iter_mut().for_each(Store::drop_floors);
+        }
         // Before anything is answered: the next start must know even if this one is cut short.
         let incomplete = incomplete && topology.len() > 1 && !node.settings.accept_damaged_log;
         if incomplete != identity.is_incomplete() {
@@ -202,6 +207,24 @@ fn log_options(node: &Node, identity: &Identity, shard: u16) -> LogOptions {
     LogOptions { log_id, segment_bytes: node.sizes.segment, new_salt: node.new_salt() }
 }
 
+/// Brings back what a record of the log holds. Returns whether it holds anything.
+fn recover(stores: &mut [Store], record: &[u8]) -> bool {
+    let shards = stores.len();
+    let owner = |group: u16| usize::from(group) % shards;
+    match Record::read(record) {
+        Some(Record::Effect(slot, effect)) => {
+            stores[owner(slot.group())].recover(slot, effect).is_ok()
+        }
+        Some(Record::Floors(floors)) if floors.iter().all(|(group, _)| group < GROUPS) => {
+            floors.iter().for_each(|(group, floor_ms)| {
+                stores[owner(group)].raise_floor(group, floor_ms);
+            });
+            true
+        }
+        _ => false,
+    }
+}
+
 fn open_logs(
     node: &Arc<Node>,
     identity: &mut Identity,
@@ -225,11 +248,7 @@ fn open_logs(
         }
         let mut unreadable = 0_u64;
         let (mut log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
-            let merged = split_record(record).is_some_and(|(slot, effect)| {
-                let owner = slot.group() % shards;
-                stores[usize::from(owner)].recover(slot, effect).is_ok()
-            });
-            unreadable += u64::from(!merged);
+            unreadable += u64::from(!recover(stores, record));
         })
         .map_err(StartError::Io)?;
         if recovery.records > 0 || recovery.torn_bytes > 0 {

@@ -4,10 +4,12 @@
 //! its way to the log. Records are buffered and written once a turn, before any reply of the turn
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
+mod forgetting;
+mod record;
 #[cfg(test)]
 mod rounds;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use quorate_cluster::{
@@ -18,21 +20,21 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     NodeIndex, Slot, command,
-    message::Cause,
+    message::{Cause, Scope},
     mutant::Mutant,
     resp::Command,
     slot::{GROUPS, SLOTS, SLOTS_PER_GROUP},
 };
 use quorate_store::{
-    MergeError, Request, Store,
+    MergeError, Merged, Request, Store,
     disk::Disk,
     log::{Checkpoint, HintLog, HintOptions, LogError, SegmentLog, Sequence, SyncJob},
 };
 
 use crate::{config::SyncPolicy, limits};
-
-/// Bytes of a log record before the effect: the slot.
-const SLOT_BYTES: usize = 2;
+use forgetting::Forgetting;
+pub(crate) use record::Record;
+use record::{SLOT_BYTES, write_effect};
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 const STAMPED_BYTES: usize = 64;
@@ -51,6 +53,7 @@ pub(crate) struct Storage {
     checkpointed_bytes: u64,
     checkpoint_bytes_min: u64,
     hints: HintQueues,
+    forgetting: Forgetting,
     pub(crate) topology: Arc<Topology>,
     shard: u16,
     shards: u16,
@@ -64,6 +67,8 @@ pub(crate) struct Storage {
     recorded_ms: u64,
     /// Whether acknowledged data may have been lost before the start.
     pub(crate) incomplete: bool,
+    /// Whether the wall clock is contradicted by those of the peers.
+    pub(crate) clock_in_doubt: bool,
     failure_reported: bool,
 }
 
@@ -116,6 +121,7 @@ impl Storage {
             checkpointed_bytes,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             hints: parts.hints,
+            forgetting: Forgetting::default(),
             topology: parts.topology,
             shard: parts.shard,
             shards: parts.shards,
@@ -125,6 +131,7 @@ impl Storage {
             syncing: false,
             recorded_ms: 0,
             incomplete: parts.incomplete,
+            clock_in_doubt: false,
             failure_reported: false,
         }
     }
@@ -161,10 +168,7 @@ impl Storage {
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
         let Some(log) = &mut self.log else { return Durability::Now };
-        let sequence = log.append(|out| {
-            out.extend_from_slice(&slot.number().to_le_bytes());
-            out.extend_from_slice(effect);
-        });
+        let sequence = log.append(|out| write_effect(out, slot, effect));
         match self.newest.get_mut(slot.index()) {
             Some(newest) => {
                 *newest = sequence;
@@ -172,6 +176,29 @@ impl Storage {
             }
             None => Durability::Now,
         }
+    }
+
+    /// Merges an effect from another node. Returns when it is durable, and what removes, where it
+    /// comes from, what was removed here and is forgotten.
+    fn merge_effect(
+        &mut self,
+        slot: Slot,
+        effect: &[u8],
+    ) -> Result<(Durability, Vec<u8>), Rejection> {
+        self.reserve(effect.len() + SLOT_BYTES)?;
+        let merged = self.store.merge(slot, effect, self.wall_ms).map_err(|error| {
+            let cause = match error {
+                MergeError::ClockSkew { .. } => Cause::ClockSkew,
+                _ => Cause::Malformed,
+            };
+            tracing::warn!(%error, "an effect from another node was refused");
+            Rejection { cause, text: error.to_string() }
+        })?;
+        Ok(match merged {
+            Merged::Whole => (self.append(slot, effect), Vec::new()),
+            Merged::Part { kept, refutation } if kept.is_empty() => (Durability::Now, refutation),
+            Merged::Part { kept, refutation } => (self.append(slot, &kept), refutation),
+        })
     }
 
     fn reserve(&mut self, bytes: usize) -> Result<(), Rejection> {
@@ -268,19 +295,8 @@ impl Storage {
 
     /// Goes on with a checkpoint, or begins one when the log has grown to twice its live size.
     pub(crate) fn advance_checkpoint(&mut self) {
-        let Some(log) = &mut self.log else { return };
-        let mut progress = match self.checkpoint.take() {
-            Some(progress) => progress,
-            None => {
-                // What the last checkpoint wrote is live; as much again makes half of the log garbage.
-                let growth = self.checkpointed_bytes.max(self.checkpoint_bytes_min);
-                if log.bytes_since_checkpoint() < self.checkpointed_bytes + growth {
-                    return;
-                }
-                let Ok(checkpoint) = log.begin_checkpoint() else { return };
-                Progress { checkpoint, next: 0 }
-            }
-        };
+        let going_on = self.checkpoint.take().or_else(|| self.begin_checkpoint());
+        let (Some(mut progress), Some(log)) = (going_on, &mut self.log) else { return };
         let mut keys = 0;
         let mut failed = false;
         while keys < limits::CHECKPOINT_KEYS_PER_TURN && progress.next < SLOTS && !failed {
@@ -289,10 +305,7 @@ impl Storage {
                 keys += 1;
                 failed |= log.reserve(effect.len() + SLOT_BYTES).is_err();
                 if !failed {
-                    log.append(|out| {
-                        out.extend_from_slice(&slot.number().to_le_bytes());
-                        out.extend_from_slice(effect);
-                    });
+                    log.append(|out| write_effect(out, slot, effect));
                 }
             });
             progress.next += 1;
@@ -310,9 +323,22 @@ impl Storage {
         }
     }
 
-    /// Whether a checkpoint is in progress.
-    pub(crate) fn is_checkpointing(&self) -> bool {
-        self.checkpoint.is_some()
+    fn begin_checkpoint(&mut self) -> Option<Progress> {
+        let log = self.log.as_mut()?;
+        // What the last checkpoint wrote is live; as much again makes half of the log garbage.
+        let growth = self.checkpointed_bytes.max(self.checkpoint_bytes_min);
+        if log.bytes_since_checkpoint() < self.checkpointed_bytes + growth {
+            return None;
+        }
+        log.reserve(limits::FLOORS_RECORD_BYTES).ok()?;
+        let checkpoint = log.begin_checkpoint().ok()?;
+        self.append_floors(&self.floors());
+        Some(Progress { checkpoint, next: 0 })
+    }
+
+    /// Whether there is work to go on with in the next turn.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.checkpoint.is_some() || self.is_forgetting()
     }
 
     /// Bytes of the log on disk.
@@ -392,6 +418,11 @@ impl HintQueues {
         Ok(queues)
     }
 
+    /// Whether anything waits for any target.
+    fn is_pending(&self) -> bool {
+        self.logs.iter().flatten().any(|log| log.pending() > 0)
+    }
+
     fn path(&self, topology: &Topology, target: NodeIndex) -> PathBuf {
         self.directory.join(topology.member(target).id.to_string())
     }
@@ -426,10 +457,7 @@ impl HintQueues {
             return;
         }
         let Some(log) = &mut self.logs[target.index()] else { return };
-        let taken = log.append(|out| {
-            out.extend_from_slice(&slot.number().to_le_bytes());
-            out.extend_from_slice(effect);
-        });
+        let taken = log.append(|out| write_effect(out, slot, effect));
         if taken.is_err() {
             self.dirty[target.index()] = true;
         }
@@ -495,16 +523,7 @@ impl Replica for Storage {
     }
 
     fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
-        self.reserve(effect.len() + SLOT_BYTES)?;
-        self.store.merge(slot, effect, self.wall_ms).map_err(|error| {
-            let cause = match error {
-                MergeError::ClockSkew { .. } => Cause::ClockSkew,
-                _ => Cause::Malformed,
-            };
-            tracing::warn!(%error, "an effect from another node was refused");
-            Rejection { cause, text: error.to_string() }
-        })?;
-        Ok(self.append(slot, effect))
+        self.merge_effect(slot, effect).map(|(durability, _)| durability)
     }
 
     fn durability(&self, slot: Slot) -> Durability {
@@ -547,7 +566,9 @@ impl Hints for Storage {
         batch
             .into_iter()
             .filter_map(|(sequence, record)| {
-                let (slot, effect) = split_record(&record)?;
+                let Some(Record::Effect(slot, effect)) = Record::read(&record) else {
+                    return None;
+                };
                 Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
             })
             .collect()
@@ -573,10 +594,9 @@ impl Hints for Storage {
     }
 }
 
-/// The slot and effect of a log or hint record.
-pub(crate) fn split_record(record: &[u8]) -> Option<(Slot, &[u8])> {
-    let (slot, effect) = record.split_first_chunk()?;
-    Some((Slot::new(u16::from_le_bytes(*slot))?, effect))
+fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
+    let first = group * SLOTS_PER_GROUP;
+    (first..first + SLOTS_PER_GROUP).filter_map(Slot::new)
 }
 
 impl Digests for Storage {
@@ -584,16 +604,23 @@ impl Digests for Storage {
         self.owned_groups().collect()
     }
 
-    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
-        let first = group * SLOTS_PER_GROUP;
-        let slots = (first..first + SLOTS_PER_GROUP).filter_map(Slot::new);
-        slots.filter_map(|slot| Some((slot, self.slot_digest(slot, peer)?))).collect()
+    fn scope(&self) -> Scope {
+        if self.incomplete { Scope::Everything } else { Scope::Alive }
     }
 
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex) -> Option<u128> {
+    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
+        slots_of(group)
+            .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
+            .collect()
+    }
+
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128> {
         let shared =
             [self.topology.me(), peer].iter().all(|node| self.topology.is_replica(slot, *node));
-        shared.then(|| self.store.slot_digest(slot))
+        shared.then(|| match scope {
+            Scope::Alive => self.store.slot_digest(slot),
+            Scope::Everything => self.store.slot_version(slot),
+        })
     }
 
     fn for_each_key(
@@ -602,7 +629,7 @@ impl Digests for Storage {
         wanted: impl Fn(&[u8]) -> bool,
         mut each: impl FnMut(&[u8], u128),
     ) {
-        let keys = self.store.key_digests(slot, wanted);
+        let keys = self.store.key_versions(slot, wanted);
         keys.for_each(|(key, digest)| each(key, digest));
     }
 
@@ -617,7 +644,28 @@ impl Digests for Storage {
         (keys.len(), states.into())
     }
 
-    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {
-        self.merge(slot, states).is_ok()
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
+        let (_, refutation) = self.merge_effect(slot, states).ok()?;
+        Some(refutation.into())
+    }
+
+    fn begin_epoch(&mut self) -> u32 {
+        self.store.begin_epoch()
+    }
+
+    fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {
+        let me = self.topology.me();
+        let replicas = slots_of(group).flat_map(|slot| self.topology.replicas(slot).iter());
+        let others: BTreeSet<NodeIndex> = replicas.copied().filter(|node| *node != me).collect();
+        others.into_iter().collect()
+    }
+
+    fn clock_ms(&self) -> u64 {
+        let vouches = !self.incomplete && !self.clock_in_doubt && !self.hints.is_pending();
+        if vouches { self.wall_ms } else { 0 }
+    }
+
+    fn floor_ms(&self, group: u16) -> u64 {
+        self.store.floor(group)
     }
 }

@@ -9,12 +9,16 @@ use crate::{
     time::Instant,
 };
 
+/// Two moments.
+const SETTLEMENT: usize = 8 + 8;
+
 /// Bytes of a message and its frame on the wire, for the kinds that a round sends and receives.
 pub fn wire_bytes(message: &Message) -> u64 {
     let body = match message {
-        Message::CompareGroup { .. } => 2 + 16,
-        Message::GroupDiffers(slots) => 4 + slots.len() * (2 + 16),
-        Message::CompareSlot { .. } => 2 + 16 + 8,
+        Message::CompareGroup { .. } => 2 + 16 + 1,
+        Message::GroupSame(_) => SETTLEMENT,
+        Message::GroupDiffers { slots, .. } => SETTLEMENT + 4 + slots.len() * (2 + 16),
+        Message::CompareSlot { .. } => 2 + 16 + 1 + 8,
         Message::Fingerprints { fingerprints, .. } => 8 + 4 + fingerprints.len() * 8,
         Message::AskFingerprintStates { fingerprints, .. } => 2 + 4 + fingerprints.len() * 8,
         Message::FingerprintStates { states, .. } => 4 + states.len(),
@@ -28,7 +32,7 @@ pub fn wire_bytes(message: &Message) -> u64 {
         Message::States(states) => states.len(),
         Message::Replicate { effect, .. } => 2 + effect.len(),
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
-        // `Ack`, `GroupSame`, `SlotSame`; nothing else belongs to a round.
+        // `Ack`, `SlotSame`; nothing else belongs to a round.
         _ => 0,
     };
     (HEADER_LENGTH + body) as u64
@@ -60,7 +64,10 @@ mod tests {
     use alloc::{vec, vec::Vec};
 
     use bytes::Bytes;
-    use quorate_proto::{Slot, message::Cause};
+    use quorate_proto::{
+        Slot,
+        message::{Cause, Scope},
+    };
 
     use super::*;
 
@@ -68,10 +75,13 @@ mod tests {
     fn the_cost_of_a_message_is_what_its_frame_takes() {
         let (slot, bytes) = (Slot::default(), Bytes::from_static(b"bytes"));
         for message in [
-            Message::CompareGroup { group: 1, digest: 2 },
-            Message::GroupSame,
-            Message::GroupDiffers(vec![(slot, 1), (slot, 2)]),
-            Message::CompareSlot { slot, digest: 1, from: 2 },
+            Message::CompareGroup { group: 1, digest: 2, scope: Scope::Alive },
+            Message::GroupSame(Default::default()),
+            Message::GroupDiffers {
+                settlement: Default::default(),
+                slots: vec![(slot, 1), (slot, 2)],
+            },
+            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2 },
             Message::SlotSame,
             Message::Fingerprints { until: 1, fingerprints: vec![2, 3] },
             Message::AskFingerprintStates { slot, fingerprints: vec![2, 3] },

@@ -1,7 +1,7 @@
 //! Synchronisation with a peer by digests: what differs is found and exchanged, both ways.
 //!
 //! ```text
-//!   for each group of 128 slots:   my digest             ->  same, or the digests of its slots
+//!   for each group of 256 slots:   my digest             ->  same, or the digests of its slots
 //!   for each slot that differs:    my digest             ->  same, or a fingerprint of every key
 //!   for what only the peer has:    these fingerprints    ->  the states of their keys
 //!   for what only I have:          the states            ->  merged
@@ -21,12 +21,20 @@
 //! [Fingerprints](fingerprint()) may collide and so hide a key. Then the digest of the slot goes
 //! on to differ although nothing is found, and its keys are compared by name and whole digest.
 //!
+//! What a peer sends may have been removed here so long ago that the mark is forgotten. Then it is
+//! not merged, and the peer is told to remove it. When marks are forgotten: [`settling`].
+//!
+//! Digests cover what is alive, so that replicas need not forget at the same time. Only a node that
+//! has lost data compares marks of removals as well: it may have acknowledged a removal of
+//! something that it has yet to hear of.
+//!
 //! Guaranteed: [`Output::Synced`] means that everything the round found was exchanged. A round in
 //! which either side refused something ends without it and is repeated after a pause.
 
 mod cost;
 mod fingerprint;
 mod round;
+mod settling;
 #[cfg(test)]
 mod tests;
 
@@ -37,25 +45,29 @@ pub use cost::wire_bytes;
 pub use fingerprint::fingerprint;
 use quorate_proto::{
     NodeIndex, Slot,
-    message::{Cause, Message},
+    message::{Cause, Message, Scope, Settlement},
 };
+pub use settling::{Retention, Settled};
 
 use crate::{
-    limits::{SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW},
+    limits::{MARKS_KEPT, SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW},
     random::Random,
     time::Instant,
 };
 use cost::Pace;
 use round::Round;
+use settling::Settling;
 
 /// The local data, as synchronisation sees it.
 pub trait Digests {
     /// The groups of slots that this shard owns.
     fn groups(&self) -> Vec<u16>;
+    /// What is to be compared: everything while this node may lack what it once had.
+    fn scope(&self) -> Scope;
     /// The digests of the slots of a group that both this node and `peer` hold.
-    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)>;
+    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)>;
     /// The digest of a slot; `None` unless both this node and `peer` hold it.
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex) -> Option<u128>;
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128>;
     /// Calls `each` with every key of a slot that `wanted` picks, and its digest. The order does
     /// not matter.
     fn for_each_key(
@@ -67,8 +79,19 @@ pub trait Digests {
     /// The whole state of some keys of a slot, as an effect: of the first, and of further ones
     /// until it has `bytes_max` bytes. Returns how many keys it covers, with or without a state.
     fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes);
-    /// Merges states from a peer. Returns whether they were accepted.
-    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool;
+    /// Merges states from a peer. Returns an effect that removes, at the peer, what was removed
+    /// here and is forgotten, often an empty one; `None` when the states were refused.
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes>;
+    /// Begins an epoch, which is later than all before, and returns it.
+    fn begin_epoch(&mut self) -> u32;
+    /// The other replicas of any slot of a group.
+    fn other_replicas(&self, group: u16) -> Vec<NodeIndex>;
+    /// The wall clock, in milliseconds since the Unix epoch; zero while this node may lack what it
+    /// has written, or keeps hints for others.
+    fn clock_ms(&self) -> u64;
+    /// Everything of a group that is dated up to here is known, in milliseconds since the Unix
+    /// epoch.
+    fn floor_ms(&self, group: u16) -> u64;
 }
 
 /// The digest of every key of a slot.
@@ -106,6 +129,8 @@ pub enum Output {
         /// Keys that differed.
         keys: u64,
     },
+    /// What is proved about the groups of this shard after a round.
+    Settled(Vec<Settled>),
 }
 
 /// What the rounds with one peer have come to.
@@ -158,6 +183,7 @@ pub struct Sync {
     again_at: Instant,
     pace: Pace,
     random: Random,
+    settling: Settling,
     outputs: VecDeque<Output>,
 }
 
@@ -172,6 +198,10 @@ impl Sync {
             again_at: Instant::ZERO,
             pace: Pace::default(),
             random: Random::new(0),
+            settling: Settling::new(
+                nodes,
+                Retention { marks: MARKS_KEPT, margin: SETTLING_MARGIN },
+            ),
             outputs: VecDeque::new(),
         }
     }
@@ -179,6 +209,12 @@ impl Sync {
     /// Spreads the rounds of nodes with different seeds over time.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.random = Random::new(seed);
+        self
+    }
+
+    /// Keeps marks of removals as long as configured.
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.settling.set_retention(retention);
         self
     }
 
@@ -248,6 +284,7 @@ impl Sync {
     /// A peer is down; a round with it ends without result.
     pub fn handle_peer_down(&mut self, peer: NodeIndex) {
         self.due[peer.index()] = None;
+        self.settling.peer_lost(peer);
         self.round.take_if(|round| round.peer == peer);
         let repair = &mut self.records[peer.index()].repair;
         if matches!(repair, Repair::Waiting { .. } | Repair::Running) {
@@ -256,7 +293,7 @@ impl Sync {
     }
 
     /// Starts the round that is due longest, or goes on with one that kept to its pace.
-    pub fn handle_timeout(&mut self, now: Instant, digests: &impl Digests) {
+    pub fn handle_timeout(&mut self, now: Instant, digests: &mut impl Digests) {
         if self.round.is_some() {
             return self.advance(now, digests);
         }
@@ -275,7 +312,9 @@ impl Sync {
         }
         self.serial = self.serial.wrapping_add(1) & 0xff_ffff;
         self.again_at = now + SYNC_PAUSE;
-        self.round = Some(Round::new(NodeIndex(index as u16), digests.groups(), dry));
+        let epoch = digests.begin_epoch();
+        self.settling.epoch_begun(now, epoch);
+        self.round = Some(Round::new(NodeIndex(index as u16), digests, dry, epoch));
         self.advance(now, digests);
     }
 
@@ -315,12 +354,12 @@ impl Sync {
             self.outputs.push_back(Output::Send { to: round.peer, correlation, message });
         }
         if round.is_over() {
-            self.end(now);
+            self.end(now, digests);
         }
     }
 
     /// The round has nothing left to do.
-    fn end(&mut self, now: Instant) {
+    fn end(&mut self, now: Instant, digests: &impl Digests) {
         let Some(round) = self.round.take() else { return };
         let peer = round.peer;
         let record = &mut self.records[peer.index()];
@@ -337,6 +376,9 @@ impl Sync {
             record.rounds += 1;
             record.done_at = Some(now);
             self.outputs.push_back(Output::Synced { peer, keys: round.keys });
+            self.settling.round_completed(peer, round.evidence);
+            let settled = self.settling.settled(now, digests);
+            self.outputs.push_back(Output::Settled(settled));
         }
     }
 }
@@ -344,22 +386,24 @@ impl Sync {
 /// Answers a peer's question about digests; `None` when the message is no such question. Of slots
 /// that are not shared with the peer nothing is told.
 pub fn answer(digests: &impl Digests, from: NodeIndex, message: &Message) -> Option<Message> {
-    let asked = match message {
-        Message::CompareGroup { group, digest } => {
-            let ours = digests.slot_digests(*group, from);
+    let (asked, scope) = match message {
+        Message::CompareGroup { group, digest, scope } => {
+            let ours = digests.slot_digests(*group, from, *scope);
+            let settlement =
+                Settlement { clock_ms: digests.clock_ms(), floor_ms: digests.floor_ms(*group) };
             return Some(if group_digest(&ours) == *digest {
-                Message::GroupSame
+                Message::GroupSame(settlement)
             } else {
-                Message::GroupDiffers(ours)
+                Message::GroupDiffers { settlement, slots: ours }
             });
         }
-        Message::CompareSlot { slot, .. }
-        | Message::AskFingerprintStates { slot, .. }
+        Message::CompareSlot { slot, scope, .. } => (*slot, *scope),
+        Message::AskFingerprintStates { slot, .. }
         | Message::AskKeyDigests { slot }
-        | Message::AskKeyStates { slot, .. } => *slot,
+        | Message::AskKeyStates { slot, .. } => (*slot, Scope::Alive),
         _ => return None,
     };
-    let Some(ours) = digests.slot_digest(asked, from) else {
+    let Some(ours) = digests.slot_digest(asked, from, scope) else {
         let text = format!("slot {} is not held by both nodes", asked.number());
         return Some(Message::Rejected { cause: Cause::NotReplica, text });
     };

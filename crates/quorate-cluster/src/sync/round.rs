@@ -6,13 +6,18 @@ use alloc::{
 };
 
 use bytes::Bytes;
-use quorate_proto::{NodeIndex, Slot, message::Message, mutant::Mutant};
+use quorate_proto::{
+    NodeIndex, Slot,
+    message::{Message, Scope},
+    mutant::Mutant,
+};
 use slab::Slab;
 
 use super::{
     Digests,
     fingerprint::{self, Chunk, key_of},
     group_digest,
+    settling::Evidence,
 };
 use crate::limits::{
     SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
@@ -29,6 +34,8 @@ pub(super) struct Round {
     pub(super) asked: Slab<Question>,
     /// The slots in exchange.
     exchanges: BTreeMap<Slot, Exchange>,
+    /// What the digests cover.
+    scope: Scope,
     /// Nothing is exchanged, only compared.
     pub(super) dry: bool,
     pub(super) keys: u64,
@@ -37,6 +44,8 @@ pub(super) struct Round {
     pub(super) bytes: u64,
     /// Whether one side did not do what the other asked.
     pub(super) refused: bool,
+    /// What the peer has told of how far it is.
+    pub(super) evidence: Evidence,
 }
 
 /// How far the exchange of one slot has come.
@@ -79,6 +88,11 @@ pub(super) enum Question {
         slot: Slot,
         keys: Vec<Bytes>,
     },
+    /// What the peer is to remove, because it was removed here long ago.
+    Refute {
+        slot: Slot,
+        effect: Bytes,
+    },
 }
 
 impl Question {
@@ -89,23 +103,26 @@ impl Question {
             | Self::Fingerprints { slot, .. }
             | Self::KeyDigests(slot)
             | Self::States { slot, .. }
-            | Self::Push { slot, .. } => Some(*slot),
+            | Self::Push { slot, .. }
+            | Self::Refute { slot, .. } => Some(*slot),
         }
     }
 }
 
 impl Round {
-    pub(super) fn new(peer: NodeIndex, groups: Vec<u16>, dry: bool) -> Self {
+    pub(super) fn new(peer: NodeIndex, digests: &impl Digests, dry: bool, epoch: u32) -> Self {
         Self {
             peer,
-            to_do: groups.into_iter().map(Question::Group).collect(),
+            to_do: digests.groups().into_iter().map(Question::Group).collect(),
             asked: Slab::new(),
             exchanges: BTreeMap::new(),
+            scope: digests.scope(),
             dry,
             keys: 0,
             slots: 0,
             bytes: 0,
             refused: false,
+            evidence: Evidence::new(epoch),
         }
     }
 
@@ -145,13 +162,14 @@ impl Round {
     fn request(&self, digests: &impl Digests, question: &Question) -> Option<Message> {
         Some(match question {
             Question::Group(group) => {
-                let digest = group_digest(&digests.slot_digests(*group, self.peer));
-                Message::CompareGroup { group: *group, digest }
+                let slots = digests.slot_digests(*group, self.peer, self.scope);
+                let digest = group_digest(&slots);
+                Message::CompareGroup { group: *group, digest, scope: self.scope }
             }
             Question::Suspects(_) | Question::Push { .. } => return None,
             Question::Slot { slot, from } => {
-                let digest = digests.slot_digest(*slot, self.peer)?;
-                Message::CompareSlot { slot: *slot, digest, from: *from }
+                let digest = digests.slot_digest(*slot, self.peer, self.scope)?;
+                Message::CompareSlot { slot: *slot, digest, scope: self.scope, from: *from }
             }
             Question::Fingerprints { slot, wanted } => {
                 Message::AskFingerprintStates { slot: *slot, fingerprints: wanted.clone() }
@@ -159,6 +177,9 @@ impl Round {
             Question::KeyDigests(slot) => Message::AskKeyDigests { slot: *slot },
             Question::States { slot, keys } => {
                 Message::AskKeyStates { slot: *slot, keys: keys.clone() }
+            }
+            Question::Refute { slot, effect } => {
+                Message::Replicate { slot: *slot, effect: effect.clone() }
             }
         })
     }
@@ -234,10 +255,14 @@ impl Round {
     ) {
         let slot = question.slot();
         match (question, answer) {
-            (Question::Group(_), Message::GroupSame) | (Question::Push { .. }, Message::Ack) => {}
+            (Question::Push { .. } | Question::Refute { .. }, Message::Ack) => {}
+            (Question::Group(group), Message::GroupSame(settlement)) => {
+                self.evidence.add(group, settlement);
+            }
             (Question::Slot { .. }, Message::SlotSame) => self.settle(slot),
-            (Question::Group(group), Message::GroupDiffers(theirs)) => {
-                let suspects = self.differing(digests, group, theirs);
+            (Question::Group(group), Message::GroupDiffers { settlement, slots }) => {
+                self.evidence.add(group, settlement);
+                let suspects = self.differing(digests, group, slots);
                 if !suspects.is_empty() {
                     self.to_do.push_back(Question::Suspects(suspects));
                 }
@@ -253,10 +278,10 @@ impl Round {
             (Question::KeyDigests(slot), Message::KeyDigests(theirs)) => {
                 self.compare_keys(digests, slot, theirs);
             }
-            (Question::States { slot, keys }, Message::States(states))
-                if digests.merge_states(slot, &states) =>
-            {
-                self.ask(slot, Question::Push { slot, keys });
+            (Question::States { slot, keys }, Message::States(states)) => {
+                if self.merge(digests, slot, &states) {
+                    self.ask(slot, Question::Push { slot, keys });
+                }
             }
             _ => self.refuse(slot),
         }
@@ -271,7 +296,7 @@ impl Round {
         theirs: Vec<(Slot, u128)>,
     ) -> Vec<Slot> {
         let ours: BTreeMap<Slot, u128> =
-            digests.slot_digests(group, self.peer).into_iter().collect();
+            digests.slot_digests(group, self.peer, self.scope).into_iter().collect();
         let differ = theirs
             .into_iter()
             .filter(|(slot, digest)| ours.get(slot).is_some_and(|ours| ours != digest))
@@ -352,14 +377,31 @@ impl Round {
         covered: usize,
         states: &Bytes,
     ) {
-        let fits = (1..=wanted.len()).contains(&covered);
-        // A key may have changed meanwhile, and then nothing is left to merge.
-        if !fits || !(states.is_empty() || digests.merge_states(slot, states)) {
+        if !(1..=wanted.len()).contains(&covered) {
             return self.refuse(Some(slot));
+        }
+        // A key may have changed meanwhile, and then nothing is left to merge.
+        if !states.is_empty() && !self.merge(digests, slot, states) {
+            return;
         }
         let size = covered.max(SYNC_FINGERPRINTS_PER_REQUEST_MIN);
         for part in wanted[covered..].chunks(size) {
             self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });
+        }
+    }
+
+    /// Merges states of the peer. Returns whether they were accepted.
+    fn merge(&mut self, digests: &mut impl Digests, slot: Slot, states: &Bytes) -> bool {
+        match digests.merge_states(slot, states) {
+            Some(effect) if effect.is_empty() => true,
+            Some(effect) => {
+                self.ask(slot, Question::Refute { slot, effect });
+                true
+            }
+            None => {
+                self.refuse(Some(slot));
+                false
+            }
         }
     }
 

@@ -16,6 +16,7 @@ pub(super) struct Data {
     padding: usize,
     /// Slots that are not shared.
     private: BTreeSet<Slot>,
+    epoch: u32,
 }
 
 impl Data {
@@ -73,12 +74,12 @@ impl Digests for Data {
         (0..GROUPS).collect()
     }
 
-    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
+    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
         let slots = (group * SLOTS_PER_GROUP..(group + 1) * SLOTS_PER_GROUP).filter_map(Slot::new);
-        slots.filter_map(|slot| Some((slot, self.slot_digest(slot, peer)?))).collect()
+        slots.filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?))).collect()
     }
 
-    fn slot_digest(&self, slot: Slot, _: NodeIndex) -> Option<u128> {
+    fn slot_digest(&self, slot: Slot, _: NodeIndex, _: Scope) -> Option<u128> {
         let sum = self.sums.get(&slot).copied().unwrap_or_default();
         (!self.private.contains(&slot)).then_some(sum)
     }
@@ -112,7 +113,7 @@ impl Digests for Data {
         (keys.len(), out.into())
     }
 
-    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
         let mut rest = &states[..];
         while let Some((length, tail)) = rest.split_first() {
             let (key, tail) = tail.split_at(usize::from(*length));
@@ -123,7 +124,28 @@ impl Digests for Data {
             let newest = u64::from_le_bytes(*version).max(ours.unwrap_or_default());
             self.set(Bytes::copy_from_slice(key), newest);
         }
-        true
+        Some(Bytes::new())
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Alive
+    }
+
+    fn begin_epoch(&mut self) -> u32 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
+        alloc::vec![PEER]
+    }
+
+    fn clock_ms(&self) -> u64 {
+        0
+    }
+
+    fn floor_ms(&self, _: u16) -> u64 {
+        0
     }
 }
 
@@ -180,6 +202,7 @@ fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
         while let Some(output) = sync.poll_output() {
             match output {
                 Output::Synced { keys, .. } => tally.keys = keys,
+                Output::Settled(_) => {}
                 Output::Send { correlation, message, .. } => {
                     tally.requests += 1;
                     tally.count(&message);
@@ -247,16 +270,17 @@ fn a_difference_that_passes_is_not_exchanged() {
     let theirs = Data::of(&[("a", 2)]);
     let mut sync = Sync::new(2);
     sync.request(now, peer);
-    sync.handle_timeout(now, &ours);
+    sync.handle_timeout(now, &mut ours);
     loop {
         match sync.poll_output().expect("the round goes on") {
             Output::Synced { keys, .. } => break assert_eq!(keys, 0),
+            Output::Settled(_) => {}
             Output::Send { correlation, message, .. } => {
                 let question =
                     matches!(message, Message::CompareGroup { .. } | Message::CompareSlot { .. });
                 assert!(question, "unexpected {message:?}");
                 let response = answer(&theirs, NodeIndex(0), &message).expect("a question");
-                if matches!(response, Message::GroupDiffers(_)) {
+                if matches!(response, Message::GroupDiffers { .. }) {
                     // The write that was on its way arrives before the second look.
                     ours = Data::of(&[("a", 2)]);
                 }
@@ -273,7 +297,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
     let theirs = Data::default();
     let mut sync = Sync::new(2);
     sync.request(now, peer);
-    sync.handle_timeout(now, &ours);
+    sync.handle_timeout(now, &mut ours);
     let mut refused = 0;
     while let Some(output) = sync.poll_output() {
         let Output::Send { correlation, message, .. } = output else {
@@ -290,7 +314,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
     }
     assert_eq!(refused, 1);
     assert_eq!(sync.poll_timeout(), Some(now + SYNC_PAUSE));
-    sync.handle_timeout(now + SYNC_PAUSE, &ours);
+    sync.handle_timeout(now + SYNC_PAUSE, &mut ours);
     assert!(matches!(sync.poll_output(), Some(Output::Send { .. })));
 }
 
@@ -299,24 +323,32 @@ fn a_round_with_a_lost_peer_ends_and_another_can_start() {
     let mut data = Data::of(&[("a", 1)]);
     let mut sync = Sync::new(3);
     sync.request(Instant::ZERO, NodeIndex(1));
-    sync.handle_timeout(Instant::ZERO, &data);
+    sync.handle_timeout(Instant::ZERO, &mut data);
     let Some(Output::Send { correlation, .. }) = sync.poll_output() else { panic!("asks") };
     sync.handle_peer_down(NodeIndex(1));
     while sync.poll_output().is_some() {}
-    sync.handle_response(Instant::ZERO, &mut data, NodeIndex(1), correlation, Message::GroupSame);
+    sync.handle_response(Instant::ZERO, &mut data, NodeIndex(1), correlation, Message::SlotSame);
     assert_eq!(sync.poll_output(), None);
     sync.request(Instant::ZERO, NodeIndex(2));
-    sync.handle_timeout(Instant::ZERO, &data);
+    sync.handle_timeout(Instant::ZERO, &mut data);
     assert!(matches!(sync.poll_output(), Some(Output::Send { to: NodeIndex(2), .. })));
 }
 
-/// 610 keys in each of `count` slots, no two of them in one group: the slots of ten million keys
+/// 610 keys in each of `count` slots, spread evenly over the groups: the slots of ten million keys
 /// that may differ. The others cost the same however many keys they hold.
 fn crowded(count: usize) -> Data {
     let mut data = Data { padding: 50, ..Data::default() };
-    let mut groups = BTreeSet::new();
+    let (mut slots, mut of_group) = (BTreeSet::new(), [0; GROUPS as usize]);
+    let of_group_max = count.div_ceil(usize::from(GROUPS));
     let tags = (0..).map(|number| format!("{{t{number}}}"));
-    for tag in tags.filter(|tag| groups.insert(Slot::of_key(tag.as_bytes()).group())).take(count) {
+    let spread = tags.filter(|tag| {
+        let slot = Slot::of_key(tag.as_bytes());
+        let of_group: &mut usize = &mut of_group[usize::from(slot.group())];
+        let wanted = *of_group < of_group_max && slots.insert(slot);
+        *of_group += usize::from(wanted);
+        wanted
+    });
+    for tag in spread.take(count) {
         (0..610).for_each(|number| data.set(format!("{tag}:{number:08}").into(), 1));
     }
     data
@@ -326,9 +358,8 @@ fn crowded(count: usize) -> Data {
 fn ten_million_equal_keys_cost_under_ten_kilobytes() {
     let mut ours = crowded(100);
     let tally = tally(&mut ours.clone(), &mut ours);
-    assert_eq!((tally.keys, tally.requests), (0, 128));
-    assert!(tally.body_bytes < 10_000, "{tally:?}");
-    assert!(tally.bytes < 10_752, "with frames: {tally:?}");
+    assert_eq!((tally.keys, tally.requests), (0, usize::from(GROUPS)));
+    assert!(tally.bytes < 10_000, "with frames: {tally:?}");
 }
 
 #[test]
@@ -433,7 +464,7 @@ fn of_slots_that_are_not_shared_nothing_is_told() {
     let slot = Slot::of_key(b"a");
     data.private.insert(slot);
     for question in [
-        Message::CompareSlot { slot, digest: 0, from: 0 },
+        Message::CompareSlot { slot, digest: 0, scope: Scope::Alive, from: 0 },
         Message::AskFingerprintStates { slot, fingerprints: alloc::vec![1] },
         Message::AskKeyDigests { slot },
         Message::AskKeyStates { slot, keys: alloc::vec!["a".into()] },
@@ -486,7 +517,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
     sync.repair(Instant::ZERO, PEER, true);
     let mut theirs = all.clone();
     // The comparison comes first, and the round that was due afterwards.
-    sync.handle_timeout(Instant::ZERO, &ours);
+    sync.handle_timeout(Instant::ZERO, &mut ours);
     while let Some(Output::Send { correlation, message, .. }) = sync.poll_output() {
         let response = respond(&mut theirs, &message);
         sync.handle_response(Instant::ZERO, &mut ours, PEER, correlation, response);
@@ -494,7 +525,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
     let record = sync.record(PEER);
     assert_eq!((record.slots, record.rounds, record.repair), (3, 0, Repair::Done));
     assert_eq!((ours.all(), theirs.all()), (before.all(), all.all()));
-    assert!(record.bytes < 20_000, "{}", record.bytes);
+    assert!(record.bytes < 24_000, "{}", record.bytes);
     assert_eq!(measure(&mut sync, &mut ours, &mut theirs).keys, 3);
     assert_eq!(ours.all(), all.all());
     assert_eq!(sync.record(PEER).done_at, Some(Instant::ZERO));
@@ -508,7 +539,7 @@ fn a_repair_with_a_lost_peer_fails() {
     sync.request(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, false);
     assert_eq!(sync.record(PEER).repair, Repair::Waiting { dry: false });
-    sync.handle_timeout(Instant::ZERO, &Data::default());
+    sync.handle_timeout(Instant::ZERO, &mut Data::default());
     assert_eq!(sync.record(PEER).repair, Repair::Running);
     sync.handle_peer_down(PEER);
     assert_eq!(sync.record(PEER).repair, Repair::Failed);

@@ -13,7 +13,11 @@ use quorate_cluster::{
     sync::Digests,
     topology::Topology,
 };
-use quorate_proto::{NodeIndex, Slot, message::Cause, resp::Command};
+use quorate_proto::{
+    NodeIndex, Slot,
+    message::{Cause, Scope},
+    resp::Command,
+};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -269,7 +273,7 @@ impl Digests for Store {
         self.groups.iter().copied().collect()
     }
 
-    fn slot_digests(&self, group: u16, peer: NodeIndex) -> Vec<(Slot, u128)> {
+    fn slot_digests(&self, group: u16, peer: NodeIndex, _: Scope) -> Vec<(Slot, u128)> {
         let mut slots: BTreeMap<Slot, u128> = BTreeMap::new();
         let first = group * quorate_proto::slot::SLOTS_PER_GROUP;
         for slot in (first..first + quorate_proto::slot::SLOTS_PER_GROUP).filter_map(Slot::new) {
@@ -286,7 +290,7 @@ impl Digests for Store {
         slots.into_iter().collect()
     }
 
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex) -> Option<u128> {
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex, _: Scope) -> Option<u128> {
         let shared = [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node));
         let keys = self.in_slot(slot);
         shared.then(|| keys.fold(0, |sum: u128, (key, entry)| sum.wrapping_add(entry.digest(key))))
@@ -314,7 +318,27 @@ impl Digests for Store {
         (keys.len(), out.into())
     }
 
-    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> bool {
-        self.merge(slot, states).is_ok()
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
+        self.merge(slot, states).is_ok().then(Bytes::new)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Alive
+    }
+
+    fn begin_epoch(&mut self) -> u32 {
+        0
+    }
+
+    fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
+        Vec::new()
+    }
+
+    fn clock_ms(&self) -> u64 {
+        0
+    }
+
+    fn floor_ms(&self, _: u16) -> u64 {
+        0
     }
 }

@@ -478,6 +478,8 @@ impl World {
                 sync::Output::Synced { peer, .. } => {
                     self.nodes[node].synced.insert(peer);
                 }
+                // Nothing is ever removed here.
+                sync::Output::Settled(_) => {}
             }
         }
         let found = &mut self.nodes[node];

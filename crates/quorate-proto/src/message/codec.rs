@@ -13,7 +13,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Cause, Forward, Heartbeat, Hello, Member, Message, View};
+use super::{Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, View};
 use crate::{Level, NodeId, Slot};
 
 /// Codes of the kinds. A code once used is never used for anything else.
@@ -93,8 +93,8 @@ impl Message {
             Self::AskStates { .. } => kind::ASK_STATES,
             Self::States(_) => kind::STATES,
             Self::CompareGroup { .. } => kind::COMPARE_GROUP,
-            Self::GroupSame => kind::GROUP_SAME,
-            Self::GroupDiffers(_) => kind::GROUP_DIFFERS,
+            Self::GroupSame(_) => kind::GROUP_SAME,
+            Self::GroupDiffers { .. } => kind::GROUP_DIFFERS,
             Self::AskKeyDigests { .. } => kind::ASK_KEY_DIGESTS,
             Self::KeyDigests(_) => kind::KEY_DIGESTS,
             Self::AskKeyStates { .. } => kind::ASK_KEY_STATES,
@@ -125,17 +125,20 @@ impl Message {
                 put_slot(out, *slot);
                 out.extend_from_slice(bytes);
             }
-            Self::Ack | Self::GroupSame | Self::SlotSame => {}
+            Self::Ack | Self::SlotSame => {}
+            Self::GroupSame(settlement) => put_settlement(out, *settlement),
             Self::Rejected { cause, text } => {
                 out.push(*cause as u8);
                 put_string(out, text);
             }
             Self::KeysDigest(digest) => out.extend_from_slice(&digest.to_le_bytes()),
-            Self::CompareGroup { group, digest } => {
+            Self::CompareGroup { group, digest, scope } => {
                 out.extend_from_slice(&group.to_le_bytes());
                 out.extend_from_slice(&digest.to_le_bytes());
+                put_scope(out, *scope);
             }
-            Self::GroupDiffers(slots) => {
+            Self::GroupDiffers { settlement, slots } => {
+                put_settlement(out, *settlement);
                 put_count(out, slots.len());
                 for (slot, digest) in slots {
                     put_slot(out, *slot);
@@ -155,9 +158,10 @@ impl Message {
                 put_count(out, keys.len());
                 keys.iter().for_each(|key| put_bytes(out, key));
             }
-            Self::CompareSlot { slot, digest, from } => {
+            Self::CompareSlot { slot, digest, scope, from } => {
                 put_slot(out, *slot);
                 out.extend_from_slice(&digest.to_le_bytes());
+                put_scope(out, *scope);
                 out.extend_from_slice(&from.to_le_bytes());
             }
             Self::Fingerprints { until, fingerprints } => {
@@ -205,6 +209,15 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 
 fn put_slot(out: &mut Vec<u8>, slot: Slot) {
     out.extend_from_slice(&slot.number().to_le_bytes());
+}
+
+fn put_scope(out: &mut Vec<u8>, scope: Scope) {
+    out.push(u8::from(scope == Scope::Everything));
+}
+
+fn put_settlement(out: &mut Vec<u8>, settlement: Settlement) {
+    out.extend_from_slice(&settlement.clock_ms.to_le_bytes());
+    out.extend_from_slice(&settlement.floor_ms.to_le_bytes());
 }
 
 fn put_fingerprints(out: &mut Vec<u8>, fingerprints: &[u64]) {
@@ -284,11 +297,14 @@ impl Input {
             kind::COMPARE_GROUP => Message::CompareGroup {
                 group: self.u16()?,
                 digest: u128::from_le_bytes(self.array()?),
+                scope: self.scope()?,
             },
-            kind::GROUP_SAME => Message::GroupSame,
-            kind::GROUP_DIFFERS => Message::GroupDiffers(
-                self.list(|input| Ok((input.slot()?, u128::from_le_bytes(input.array()?))))?,
-            ),
+            kind::GROUP_SAME => Message::GroupSame(self.settlement()?),
+            kind::GROUP_DIFFERS => Message::GroupDiffers {
+                settlement: self.settlement()?,
+                slots: self
+                    .list(|input| Ok((input.slot()?, u128::from_le_bytes(input.array()?))))?,
+            },
             kind::ASK_KEY_DIGESTS => Message::AskKeyDigests { slot: self.slot()? },
             kind::KEY_DIGESTS => Message::KeyDigests(
                 self.list(|input| Ok((input.bytes()?, u128::from_le_bytes(input.array()?))))?,
@@ -299,6 +315,7 @@ impl Input {
             kind::COMPARE_SLOT => Message::CompareSlot {
                 slot: self.slot()?,
                 digest: u128::from_le_bytes(self.array()?),
+                scope: self.scope()?,
                 from: self.u64()?,
             },
             kind::SLOT_SAME => Message::SlotSame,
@@ -315,6 +332,14 @@ impl Input {
             },
             unknown => return Err(MessageError::UnknownKind(unknown)),
         })
+    }
+
+    fn scope(&mut self) -> Result<Scope, MessageError> {
+        Ok(if self.boolean()? { Scope::Everything } else { Scope::Alive })
+    }
+
+    fn settlement(&mut self) -> Result<Settlement, MessageError> {
+        Ok(Settlement { clock_ms: self.u64()?, floor_ms: self.u64()? })
     }
 
     fn hello(&mut self) -> Result<Hello, MessageError> {
@@ -477,6 +502,7 @@ mod tests {
         let beat = Heartbeat { epoch: 1, ready: true, hints_pending: 2, wall_ms: 3 };
         let slot = Slot::new(0x1234).expect("a slot");
         let bytes = Bytes::from_static(b"xyz");
+        let settlement = Settlement { clock_ms: 7, floor_ms: 5 };
         vec![
             Message::Hello(Box::new(hello.clone())),
             Message::Welcome(Box::new(hello)),
@@ -502,13 +528,13 @@ mod tests {
             Message::KeysDigest(7),
             Message::AskStates { slot, command: bytes.clone() },
             Message::States(bytes.clone()),
-            Message::CompareGroup { group: 9, digest: 1 },
-            Message::GroupSame,
-            Message::GroupDiffers(vec![(slot, 5)]),
+            Message::CompareGroup { group: 9, digest: 1, scope: Scope::Everything },
+            Message::GroupSame(settlement),
+            Message::GroupDiffers { settlement, slots: vec![(slot, 5)] },
             Message::AskKeyDigests { slot },
             Message::KeyDigests(vec![(bytes.clone(), 6)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
-            Message::CompareSlot { slot, digest: 8, from: 9 },
+            Message::CompareSlot { slot, digest: 8, scope: Scope::Alive, from: 9 },
             Message::SlotSame,
             Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
             Message::AskFingerprintStates { slot, fingerprints: vec![4] },
@@ -542,7 +568,9 @@ mod tests {
     #[test]
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
-        let golden: [(Message, &[u8]); 8] = [
+        let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
+        let golden: [(Message, &[u8]); 9] = [
+            (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
             (Message::Replicate { slot, effect: Bytes::from_static(b"e") }, &[0x34, 0x12, b'e']),
             (
                 Message::Heartbeat(Heartbeat {
@@ -559,10 +587,15 @@ mod tests {
                 &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k'],
             ),
             (
-                Message::CompareSlot { slot, digest: 0x0506, from: 0x0708 },
+                Message::CompareSlot {
+                    slot,
+                    digest: 0x0506,
+                    scope: Scope::Everything,
+                    from: 0x0708,
+                },
                 &[
-                    0x34, 0x12, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 7, 0, 0, 0, 0,
-                    0, 0,
+                    0x34, 0x12, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 7, 0, 0, 0,
+                    0, 0, 0,
                 ],
             ),
             (

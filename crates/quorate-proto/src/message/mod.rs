@@ -91,11 +91,18 @@ pub enum Message {
         group: u16,
         /// The sender's digest over the group's slots that both nodes hold.
         digest: u128,
+        /// What the digests cover.
+        scope: Scope,
     },
     /// The receiver's digest of the group equals the sender's.
-    GroupSame,
-    /// The receiver's digests of the group's slots that both nodes hold.
-    GroupDiffers(Vec<(Slot, u128)>),
+    GroupSame(Settlement),
+    /// It does not.
+    GroupDiffers {
+        /// How far the receiver has come with the group.
+        settlement: Settlement,
+        /// The receiver's digests of the group's slots that both nodes hold.
+        slots: Vec<(Slot, u128)>,
+    },
     /// Compares a slot that both nodes hold. Answered by [`Message::SlotSame`] or
     /// [`Message::Fingerprints`].
     CompareSlot {
@@ -103,6 +110,8 @@ pub enum Message {
         slot: Slot,
         /// The sender's digest of it.
         digest: u128,
+        /// What the digests cover.
+        scope: Scope,
         /// The smallest fingerprint that the sender wants to hear of.
         from: u64,
     },
@@ -144,6 +153,26 @@ pub enum Message {
         /// The keys.
         keys: Vec<Bytes>,
     },
+}
+
+/// What the digests of slots cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// What is alive. Replicas that have forgotten marks of removals agree with those that have not.
+    #[default]
+    Alive,
+    /// Marks of removals as well, for a node that has lost some.
+    Everything,
+}
+
+/// How far a node has come with a group of slots. Both in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settlement {
+    /// The node's clock: all that it has written up to now, it holds, and nothing that it writes
+    /// later is dated much earlier. Zero when it vouches for nothing.
+    pub clock_ms: u64,
+    /// Everything that is dated up to here, the node holds; what comes later it refuses.
+    pub floor_ms: u64,
 }
 
 /// Introduces one end of a link to the other.

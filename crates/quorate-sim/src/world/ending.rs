@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use quorate_proto::Slot;
 
-use super::{EXPIRY_MAX, SETTLE_MAX, Violation, World};
+use super::{EXPIRY_MAX, FORGET_MAX, SETTLE_MAX, Violation, World};
 use crate::{
     action::{Action, Family, Key},
     client::{Agenda, Client},
@@ -43,6 +43,27 @@ impl World<'_> {
             }
             self.run_until(self.now + 250_000);
         }
+    }
+
+    /// Runs until every mark of a removal is forgotten, where that is promised. Returns whether they
+    /// were.
+    pub(super) fn forget(&mut self) -> bool {
+        let healed = self.now;
+        while self.scenario.forgets && self.marked() > 0 {
+            if self.now > healed + FORGET_MAX {
+                let seconds = FORGET_MAX / 1_000_000;
+                let text = format!("{seconds} s after all was equal, {} are left", self.marked());
+                self.violations.push(Violation::new("marks", text));
+                return false;
+            }
+            self.run_until(self.now + 1_000_000);
+        }
+        true
+    }
+
+    /// Keys with marks of removals, on all nodes.
+    fn marked(&self) -> usize {
+        self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.marked())).sum()
     }
 
     /// Whether all nodes are up and all replicas equal, and nothing waits; if not, why.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Event, HINT_SLACK, REQUESTS_PER_CLIENT_MAX, Violation, World};
+use super::{BOUNDS_EVERY, Event, HINT_SLACK, REQUESTS_PER_CLIENT_MAX, Violation, World};
 use crate::{
     fault::{Fault, Planned},
     machine::{self, State},
@@ -151,6 +151,18 @@ impl World<'_> {
         }
         for (at, connection, side) in std::mem::take(&mut self.network.arrivals) {
             self.schedule(at, Event::Arrive { connection, side });
+        }
+    }
+
+    /// What operating systems do now and then.
+    pub(super) fn write_back(&mut self) {
+        let pause = self.scenario.write_back;
+        for (node, machine) in self.machines.iter().enumerate() {
+            // The machines do so at different times.
+            let turn = (self.now / BOUNDS_EVERY + 7 * node as u64) * BOUNDS_EVERY;
+            if pause > 0 && turn.is_multiple_of(pause) {
+                machine.disk.write_back();
+            }
         }
     }
 

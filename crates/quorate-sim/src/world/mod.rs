@@ -34,6 +34,9 @@ use crate::{
 /// How long everything may take to settle once nothing fails any more: three rounds of digests,
 /// and the time until dead peers are noticed.
 const SETTLE_MAX: Time = 110_000_000;
+/// Time within which marks of removals are forgotten once all replicas are equal: three digest
+/// rounds with every other node, at the longest pause, and the margin below the floors.
+const FORGET_MAX: Time = 120_000_000;
 
 /// The longest expiry that workloads ask for, and a little more.
 const EXPIRY_MAX: Time = 4_500_000;
@@ -206,11 +209,12 @@ impl<'a> World<'a> {
         while self.now < self.scenario.period {
             self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
             self.check_bounds();
+            self.write_back();
         }
         self.heal();
         let healed = self.now;
         self.finish_work();
-        if self.settle(healed) {
+        if self.settle(healed) && self.forget() {
             self.write_last(seed);
             if self.settle(self.now) {
                 self.audit(seed);

@@ -4,7 +4,7 @@ use quorate_proto::resp::Command;
 
 use super::{CommandError, Family, Outcome};
 use crate::{
-    MergeError,
+    MergeError, Merged,
     delta::DeltaWriter,
     execution::{Execution, Keys},
     state::{KeyState, Kind},
@@ -169,8 +169,10 @@ impl Keys<'_> {
     /// Merges an effect whose keys are all in this slot; it becomes part of the effect of the
     /// command, so that it is logged and replicated as any other.
     fn merge(&mut self, effect: &[u8]) -> Result<(), MergeError> {
-        self.store.merge(self.slot, effect, self.wall_ms)?;
-        self.record(effect);
+        match self.store.merge(self.slot, effect, self.wall_ms)? {
+            Merged::Whole => self.record(effect),
+            Merged::Part { kept, .. } => self.record(&kept),
+        }
         Ok(())
     }
 }

@@ -129,6 +129,11 @@ impl SimulatedDisk {
         self.settle(|_, _| false, |position, last| if position == last { torn_bytes } else { 0 });
     }
 
+    /// Makes everything durable, as operating systems do from time to time without being asked.
+    pub fn write_back(&self) {
+        self.settle(|_, _| true, |_, _| usize::MAX);
+    }
+
     /// Loses power while the disk was writing: of what was not synced, each change of a directory
     /// and each write survives or not, or in part, as `seed` has it.
     pub fn lose_power(&self, mut seed: u64) {

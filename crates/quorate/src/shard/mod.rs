@@ -25,8 +25,9 @@ use bytes::Bytes;
 use quorate_cluster::{
     coordinator::{self, Coordinator},
     handoff::Handoff,
+    limits::SETTLING_MARGIN,
     membership::LinkId,
-    sync::{self, Sync},
+    sync::{self, Retention, Sync},
     time::{Instant, Wall},
     topology::Topology,
     wall_clock::WallClock,
@@ -35,6 +36,7 @@ use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
 use slab::Slab;
 
 use crate::{
+    config::Settings,
     limits,
     node::Node,
     storage::{HintQueues, Storage},
@@ -83,9 +85,14 @@ pub(crate) struct Errand {
 }
 
 /// Digest rounds whose pauses differ from node to node and from shard to shard.
-fn new_sync(topology: &Topology, shard: u16) -> Sync {
+fn new_sync(topology: &Topology, shard: u16, settings: &Settings) -> Sync {
     let id = topology.member(topology.me()).id.0 as u64;
-    Sync::new(topology.len()).with_seed(id ^ u64::from(shard))
+    let retention = Retention {
+        marks: settings.gc_grace,
+        // No write is acknowledged after the time of its request.
+        margin: SETTLING_MARGIN.max(settings.request_timeout * 2),
+    };
+    Sync::new(topology.len()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
 
 /// One shard.
@@ -132,7 +139,7 @@ impl Shard {
             id,
             coordinator,
             handoff: Handoff::new(topology.len()),
-            sync: new_sync(&topology, id),
+            sync: new_sync(&topology, id, &node.settings),
             peers: peers::Peers::new(now.monotonic, &topology, history),
             machine_ms: now.wall_ms,
             clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
@@ -174,6 +181,7 @@ impl Shard {
             tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
         }
         self.coordinator.handle_clock(in_doubt);
+        self.storage.clock_in_doubt = in_doubt;
         self.storage.wall_ms = wall.as_millis();
         Now { monotonic, wall_ms: wall.as_millis() }
     }
@@ -187,12 +195,13 @@ impl Shard {
             self.next_second = now.monotonic + Duration::from_secs(1);
             self.expire_unsealed(now);
         }
-        if now.monotonic >= self.next_tick || self.storage.is_checkpointing() {
+        if now.monotonic >= self.next_tick || self.storage.is_busy() {
             self.next_tick = now.monotonic + TICK;
             if !self.clock.is_in_doubt() {
                 self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
             }
             self.storage.advance_checkpoint();
+            self.storage.advance_forgetting();
             self.publish_figures();
         }
         self.service(now);
@@ -200,7 +209,7 @@ impl Shard {
 
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        if self.storage.is_checkpointing() {
+        if self.storage.is_busy() {
             return Instant::ZERO;
         }
         let timeouts = [
@@ -273,6 +282,7 @@ impl Shard {
                         self.send(to, peers::Machine::Sync, correlation, &message);
                     }
                     sync::Output::Synced { peer, keys } => self.synced(now, peer, keys),
+                    sync::Output::Settled(settled) => self.storage.settle(settled),
                 }
             }
             let Some(key) = self.resumable.pop() else { return };
@@ -439,7 +449,7 @@ impl Shard {
         }
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
-        self.sync = new_sync(&topology, self.id);
+        self.sync = new_sync(&topology, self.id, &self.node.settings);
         self.peers.adopt(now.monotonic, &topology);
         self.restate_peers(now);
     }

@@ -211,7 +211,7 @@ impl Shard {
         self.peers.dialer.handle_timeout(now.monotonic);
         let became_ready = self.peers.readiness.handle_timeout(now.monotonic);
         self.note_ready(became_ready);
-        let storage = &self.storage;
+        let storage = &mut self.storage;
         self.sync.handle_timeout(now.monotonic, storage);
         self.service_liveness(now);
     }
@@ -486,6 +486,8 @@ impl Shard {
             tracing::info!(shard = self.id, "caught up with all peers");
         }
         self.coordinator.handle_ready(self.peers.is_ready());
+        // Whatever was missing has come back.
+        self.storage.incomplete &= !self.peers.is_ready();
     }
 
     /// A digest round follows once the hints for a peer are delivered.
@@ -493,7 +495,7 @@ impl Shard {
         use quorate_cluster::handoff::Hints as _;
         if self.storage.pending(peer) == 0 {
             self.sync.request(now.monotonic, peer);
-            self.sync.handle_timeout(now.monotonic, &self.storage);
+            self.sync.handle_timeout(now.monotonic, &mut self.storage);
         }
     }
 

@@ -35,6 +35,11 @@ impl Process {
         self.shards.iter().map(|shard| shard.storage.store.len()).sum()
     }
 
+    /// Keys with marks of removals that wait to be forgotten.
+    pub fn marked(&self) -> usize {
+        self.shards.iter().map(|shard| shard.storage.store.marked()).sum()
+    }
+
     /// Effects kept for a peer, and whether some could not be kept.
     pub fn hints(&self, peer: NodeIndex) -> (u64, bool) {
         let pending = self.shards.iter().map(|shard| shard.storage.pending(peer)).sum();

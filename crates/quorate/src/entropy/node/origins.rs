@@ -19,7 +19,7 @@ use quorate_store::{
     delta::{DeltaWriter, Malformed, Part, deltas},
 };
 
-const GLOBAL: u16 = 0x8000;
+const GLOBAL: u16 = Origin::FOREIGN;
 
 /// A cluster, as far as origins are concerned: its member list, and how many it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,85 @@
+//! Three keys of one slot, and what clients do to them.
+
+use proptest::prelude::*;
+use quorate_proto::{Origin, Slot, resp::Command};
+use quorate_store::{Request, Store, StoreOptions};
+
+const SECRET: [u8; 16] = [9; 16];
+
+/// Keys in one slot, so that one effect may hold several.
+pub(crate) const KEYS: [&str; 3] = ["{k}a", "{k}b", "{k}c"];
+
+pub(crate) fn slot() -> Slot {
+    Slot::of_key(KEYS[0].as_bytes())
+}
+
+pub(crate) fn store(node: u16) -> Store {
+    Store::new(StoreOptions {
+        origin: Origin::new(node, 1),
+        digest_secret: SECRET,
+        seed: u64::from(node) + 1,
+        keep_removed: true,
+    })
+}
+
+pub(crate) fn execute(store: &mut Store, words: &[String], wall_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    let command = Command::from_args(words);
+    let (mut reply, mut effect) = (Vec::new(), Vec::new());
+    let request = Request { slot: slot(), command: &command, wall_ms, resp3: false };
+    store.execute(request, &mut reply, &mut effect);
+    (reply, effect)
+}
+
+/// One command of a client, by what kind of change it makes.
+pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
+    let key = prop::sample::select(&KEYS[..]);
+    let name = prop::sample::select(&["x", "y", "z"][..]);
+    let shape = prop::sample::select(
+        &[
+            "SET K V",
+            "SET K 7",
+            "INCR K",
+            "INCRBYFLOAT K 0.5",
+            "APPEND K V",
+            "DEL K",
+            "HSET K N V",
+            "HINCRBY K N 3",
+            "HDEL K N",
+            "SADD K N",
+            "SADD K N V",
+            "SREM K N",
+            "SPOP K",
+            "EXPIRE K 100",
+            "PEXPIRE K 1",
+            "PERSIST K",
+            "SET K V PX 1",
+            "GETDEL K",
+            "RENAME K {k}c",
+            "COPY K {k}b REPLACE",
+            "SUNIONSTORE {k}a K {k}c",
+            "MSET K V {k}b 1",
+        ][..],
+    );
+    (shape, key, name, 0..100_u8).prop_map(|(shape, key, name, value)| {
+        let fill = |word: &str| match word {
+            "K" => key.to_owned(),
+            "N" => name.to_owned(),
+            "V" => format!("v{value}"),
+            other => other.to_owned(),
+        };
+        shape.split(' ').map(fill).collect()
+    })
+}
+
+/// What clients can see of the three keys.
+pub(crate) fn visible(store: &mut Store, wall_ms: u64) -> Vec<String> {
+    let mut seen = Vec::new();
+    for key in KEYS {
+        for command in ["TYPE", "GET", "HLEN", "SCARD", "PEXPIRETIME"] {
+            let words = [command.to_owned(), key.to_owned()];
+            let (reply, _) = execute(store, &words, wall_ms);
+            seen.push(String::from_utf8_lossy(&reply).into_owned());
+        }
+    }
+    seen
+}
