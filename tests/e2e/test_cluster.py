@@ -174,3 +174,31 @@ def test_wrong_settings_are_named_at_the_start(tmp_path):
     unknown.write_text("snyc: no\n")
     result = subprocess.run([QUORATE, "check-config", str(unknown)], capture_output=True, text=True, timeout=20)
     assert result.returncode == 1 and "snyc" in result.stderr
+
+
+def test_what_is_deleted_leaves_nothing_behind_and_stays_deleted(tmp_path):
+    cluster = Cluster(tmp_path, arguments=["--gc-grace-seconds", "0"])
+    try:
+        cluster.start()
+        clients = [redis.Redis(port=node.port) for node in cluster.nodes]
+        for n in range(300):
+            clients[n % 3].set(f"gone{n}", n)
+            clients[n % 3].sadd("members", f"gone{n}", f"kept{n}")
+        for n in range(300):
+            clients[(n + 1) % 3].delete(f"gone{n}")
+            clients[(n + 1) % 3].srem("members", f"gone{n}")
+        cluster.settle()
+
+        def marked():
+            return [int(client.info("stats")["marked_keys"]) for client in clients]
+
+        wait_until(lambda: marked() == [0, 0, 0], 240, "all marks are forgotten")
+        cluster[1].kill()
+        cluster[1].start()
+        cluster.settle()
+        for node in cluster.nodes:
+            client = redis.Redis(port=node.port)
+            assert client.mget([f"gone{n}" for n in range(300)]) == [None] * 300
+            assert client.smembers("members") == {f"kept{n}".encode() for n in range(300)}
+    finally:
+        cluster.stop()

@@ -125,6 +125,7 @@ impl Node {
             total.keys += figures.keys;
             total.expiring += figures.expiring;
             total.expired += figures.expired;
+            total.marked += figures.marked;
             total.clients += figures.clients;
             total.commands += figures.commands;
             total.in_flight += figures.in_flight;

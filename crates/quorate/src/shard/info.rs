@@ -85,6 +85,7 @@ impl Shard {
                 vec![
                     ("total_commands_processed", number(total.commands)),
                     ("expired_keys", number(total.expired)),
+                    ("marked_keys", number(total.marked)),
                     ("operations_in_flight", number(total.in_flight)),
                 ],
             ),

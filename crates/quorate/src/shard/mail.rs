@@ -78,6 +78,8 @@ pub(crate) struct Figures {
     pub(crate) keys: u64,
     pub(crate) expiring: u64,
     pub(crate) expired: u64,
+    /// Keys with marks of removals that wait to be forgotten.
+    pub(crate) marked: u64,
     pub(crate) clients: u64,
     pub(crate) commands: u64,
     pub(crate) in_flight: u64,

@@ -44,6 +44,7 @@ impl Shard {
             keys: self.storage.store.len() as u64,
             expiring: self.storage.store.expiring() as u64,
             expired: self.storage.store.expired(),
+            marked: self.storage.store.marked() as u64,
             clients: self.sessions.len() as u64,
             commands: self.commands,
             in_flight: self.coordinator.in_flight() as u64,

@@ -276,7 +276,7 @@ mod tests {
             cluster: "c \"quoted\" \u{1f600}".into(),
             identity: "00".repeat(16),
             members: vec![MemberRecord { name: "n1".into(), ..MemberRecord::default() }],
-            files: vec![DataFile { name: "slots-00000-00127.000001.resp".into(), bytes: 10 }],
+            files: vec![DataFile { name: "slots-00000-00255.000001.resp".into(), bytes: 10 }],
             slots: slots.collect(),
         };
         manifest.slots[5] = SlotRecord {

@@ -3,8 +3,8 @@
 //! ```text
 //! folder/
 //!   manifest.json                        what the backup is made of, see [`Manifest`]
-//!   slots-00000-00127.000001.resp        slots 0 to 127, written by backup 1
-//!   slots-00000-00127.000004.resp        those of them that backup 4 found changed
+//!   slots-00000-00255.000001.resp        slots 0 to 255, written by backup 1
+//!   slots-00000-00255.000004.resp        those of them that backup 4 found changed
 //!   LOCK                                 held while a backup is written or read
 //! ```
 //!
