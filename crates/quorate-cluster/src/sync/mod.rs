@@ -22,7 +22,7 @@
 //! on to differ although nothing is found, and its keys are compared by name and whole digest.
 //!
 //! What a peer sends may have been removed here so long ago that the mark is forgotten. Then it is
-//! not merged, and the peer is told to remove it. When marks are forgotten: [`settling`].
+//! not merged, and the peer is told to remove it. What rounds prove decides when marks go.
 //!
 //! Digests cover what is alive, so that replicas need not forget at the same time. Only a node that
 //! has lost data compares marks of removals as well: it may have acknowledged a removal of
