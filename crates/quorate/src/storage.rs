@@ -4,35 +4,37 @@
 //! its way to the log. Records are buffered and written once a turn, before any reply of the turn
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
+mod checkpoint;
+mod digests;
 mod forgetting;
+mod hints;
 mod record;
 #[cfg(test)]
 mod rounds;
 
-use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use quorate_cluster::{
     coordinator::{Durability, Executed, Rejection, Replica},
-    handoff::{Hint, Hints},
-    sync::Digests,
     topology::Topology,
 };
 use quorate_proto::{
     NodeIndex, Slot, command,
-    message::{Cause, Scope},
+    message::Cause,
     mutant::Mutant,
     resp::Command,
-    slot::{GROUPS, SLOTS, SLOTS_PER_GROUP},
+    slot::{GROUPS, SLOTS},
 };
 use quorate_store::{
     MergeError, Merged, Request, Store,
-    disk::Disk,
-    log::{Checkpoint, HintLog, HintOptions, LogError, SegmentLog, Sequence, SyncJob},
+    log::{LogError, SegmentLog, Sequence, SyncJob},
 };
 
-use crate::{config::SyncPolicy, limits};
+use crate::config::SyncPolicy;
+use checkpoint::Progress;
 use forgetting::Forgetting;
+pub(crate) use hints::HintQueues;
 pub(crate) use record::Record;
 use record::{SLOT_BYTES, write_effect};
 
@@ -70,27 +72,6 @@ pub(crate) struct Storage {
     /// Whether the wall clock is contradicted by those of the peers.
     pub(crate) clock_in_doubt: bool,
     failure_reported: bool,
-}
-
-/// A checkpoint in progress: the next slot to write.
-#[derive(Debug)]
-struct Progress {
-    checkpoint: Checkpoint,
-    next: u16,
-}
-
-/// Where the hints of a shard are kept, a log for each target.
-#[derive(Debug)]
-pub(crate) struct HintQueues {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
-    /// How each log is kept, but for its identity.
-    options: HintOptions,
-    logs: Vec<Option<HintLog>>,
-    /// How often each was opened.
-    openings: Vec<u32>,
-    /// Targets whose log could not take a hint: only a digest round settles what they lack.
-    dirty: Vec<bool>,
 }
 
 /// What a storage is made of.
@@ -257,25 +238,6 @@ impl Storage {
         log.synced()
     }
 
-    /// Syncs of hint logs and their targets, once a second.
-    pub(crate) fn hint_syncs(&mut self) -> Vec<(NodeIndex, SyncJob)> {
-        let peers = self.topology.peers();
-        let logs = &mut self.hints.logs;
-        peers.filter_map(|peer| Some((peer, logs[peer.index()].as_mut()?.sync_job()?))).collect()
-    }
-
-    /// A sync of the hints for `target` has ended.
-    pub(crate) fn hint_sync_ended(&mut self, target: NodeIndex, result: &io::Result<Sequence>) {
-        let Some(log) = self.hints.logs.get_mut(target.index()).and_then(Option::as_mut) else {
-            return;
-        };
-        log.sync_ended(result);
-        if result.is_err() {
-            self.hints.dirty[target.index()] = true;
-        }
-        self.hints.give_up_failed(target.index());
-    }
-
     /// Writes and syncs everything: the end of an orderly shutdown.
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
         self.write()?;
@@ -293,49 +255,6 @@ impl Storage {
         Ok(())
     }
 
-    /// Goes on with a checkpoint, or begins one when the log has grown to twice its live size.
-    pub(crate) fn advance_checkpoint(&mut self) {
-        let going_on = self.checkpoint.take().or_else(|| self.begin_checkpoint());
-        let (Some(mut progress), Some(log)) = (going_on, &mut self.log) else { return };
-        let mut keys = 0;
-        let mut failed = false;
-        while keys < limits::CHECKPOINT_KEYS_PER_TURN && progress.next < SLOTS && !failed {
-            let Some(slot) = Slot::new(progress.next) else { break };
-            self.store.export_slot(slot, |effect| {
-                keys += 1;
-                failed |= log.reserve(effect.len() + SLOT_BYTES).is_err();
-                if !failed {
-                    log.append(|out| write_effect(out, slot, effect));
-                }
-            });
-            progress.next += 1;
-        }
-        if failed {
-            tracing::warn!("a checkpoint was given up because the log has no space");
-            return;
-        }
-        if progress.next < SLOTS {
-            self.checkpoint = Some(progress);
-            return;
-        }
-        if log.finish_checkpoint(progress.checkpoint).is_ok() {
-            self.checkpointed_bytes = log.bytes_since_checkpoint();
-        }
-    }
-
-    fn begin_checkpoint(&mut self) -> Option<Progress> {
-        let log = self.log.as_mut()?;
-        // What the last checkpoint wrote is live; as much again makes half of the log garbage.
-        let growth = self.checkpointed_bytes.max(self.checkpoint_bytes_min);
-        if log.bytes_since_checkpoint() < self.checkpointed_bytes + growth {
-            return None;
-        }
-        log.reserve(limits::FLOORS_RECORD_BYTES).ok()?;
-        let checkpoint = log.begin_checkpoint().ok()?;
-        self.append_floors(&self.floors());
-        Some(Progress { checkpoint, next: 0 })
-    }
-
     /// Whether there is work to go on with in the next turn.
     pub(crate) fn is_busy(&self) -> bool {
         self.checkpoint.is_some() || self.is_forgetting()
@@ -351,11 +270,6 @@ impl Storage {
         self.log.as_ref().is_some_and(SegmentLog::has_failed)
     }
 
-    /// Bytes of hints on disk.
-    pub(crate) fn hint_bytes(&self) -> u64 {
-        self.hints.logs.iter().flatten().map(HintLog::bytes).sum()
-    }
-
     /// The slots that this shard owns.
     pub(crate) fn owned_groups(&self) -> impl Iterator<Item = u16> + use<> {
         let (shard, shards) = (self.shard, self.shards);
@@ -369,119 +283,10 @@ impl Storage {
         slots.fold(0, |sum: u128, slot| sum.wrapping_add(self.store.slot_digest(slot)))
     }
 
-    /// A digest round with `peer` has ended: it lacks nothing that an overflow kept from it.
-    pub(crate) fn clear_dirty(&mut self, peer: NodeIndex) {
-        self.hints.dirty[peer.index()] = false;
-    }
-
-    /// Whether hints for `peer` could not be kept.
-    pub(crate) fn is_dirty(&self, peer: NodeIndex) -> bool {
-        self.hints.dirty[peer.index()]
-    }
-
     /// Adopts the topology that was sealed, before the first write.
     pub(crate) fn adopt(&mut self, topology: Arc<Topology>, hints: HintQueues) {
         self.topology = topology;
         self.hints = hints;
-    }
-}
-
-impl HintQueues {
-    /// The queues below `directory`, of which those that exist are opened.
-    pub(crate) fn open(
-        disk: Arc<dyn Disk>,
-        directory: PathBuf,
-        options: HintOptions,
-        topology: &Topology,
-    ) -> io::Result<Self> {
-        let mut queues = Self {
-            disk: Arc::clone(&disk),
-            directory: directory.clone(),
-            options,
-            logs: (0..topology.len()).map(|_| None).collect(),
-            openings: vec![0; topology.len()],
-            dirty: vec![false; topology.len()],
-        };
-        if topology.len() == 1 {
-            return Ok(queues);
-        }
-        let present = disk.list_directories(&directory)?;
-        // A log makes its own directory durable in this one, which may be as new.
-        if let Some(parent) = directory.parent() {
-            disk.sync_directory(parent)?;
-        }
-        for target in topology.peers() {
-            if present.contains(&queues.path(topology, target)) {
-                queues.open_log(topology, target)?;
-            }
-        }
-        Ok(queues)
-    }
-
-    /// Whether anything waits for any target.
-    fn is_pending(&self) -> bool {
-        self.logs.iter().flatten().any(|log| log.pending() > 0)
-    }
-
-    fn path(&self, topology: &Topology, target: NodeIndex) -> PathBuf {
-        self.directory.join(topology.member(target).id.to_string())
-    }
-
-    fn open_log(&mut self, topology: &Topology, target: NodeIndex) -> io::Result<()> {
-        let path = self.path(topology, target);
-        let log_id = topology.member(target).id.0 as u64;
-        let options = HintOptions { log_id, ..self.options };
-        let log = HintLog::open(Arc::clone(&self.disk), &path, options)?;
-        self.logs[target.index()] = Some(log);
-        self.openings[target.index()] += 1;
-        self.note_lost(target);
-        Ok(())
-    }
-
-    /// What is lost of the hints for `target` only a digest round brings.
-    fn note_lost(&mut self, target: NodeIndex) {
-        if let Some(log) = &mut self.logs[target.index()]
-            && log.take_lost()
-        {
-            tracing::warn!("some hints were lost; a digest round will settle the rest");
-            self.dirty[target.index()] = true;
-        }
-    }
-
-    fn append(&mut self, topology: &Topology, target: NodeIndex, slot: Slot, effect: &[u8]) {
-        if self.logs[target.index()].is_none()
-            && let Err(error) = self.open_log(topology, target)
-        {
-            tracing::warn!(%error, "hints cannot be kept; a digest round will settle the rest");
-            self.dirty[target.index()] = true;
-            return;
-        }
-        let Some(log) = &mut self.logs[target.index()] else { return };
-        let taken = log.append(|out| write_effect(out, slot, effect));
-        if taken.is_err() {
-            self.dirty[target.index()] = true;
-        }
-    }
-
-    fn write(&mut self) {
-        for index in 0..self.logs.len() {
-            let Some(log) = &mut self.logs[index] else { continue };
-            if let Err(error) = log.write() {
-                tracing::warn!(%error, "hints cannot be kept; a digest round will settle the rest");
-                self.dirty[index] = true;
-                self.give_up_failed(index);
-            }
-        }
-    }
-
-    /// A log that has failed never gets rid of what it holds: only a digest round settles that. What
-    /// is on disk is tried again when the next hint, or the next process, opens it. Without space a
-    /// queue goes on with what it has.
-    fn give_up_failed(&mut self, index: usize) {
-        if self.logs[index].as_ref().is_some_and(HintLog::has_failed) {
-            self.dirty[index] = true;
-            self.logs[index] = None;
-        }
     }
 }
 
@@ -548,124 +353,5 @@ fn for_each_key(command: &Command, mut each: impl FnMut(&[u8])) {
     let Some(spec) = command::lookup(command.name()) else { return };
     if let Ok(keys) = command::keys(spec, command) {
         keys.for_each(&mut each);
-    }
-}
-
-impl Hints for Storage {
-    fn pending(&self, target: NodeIndex) -> u64 {
-        self.hints.logs[target.index()].as_ref().map_or(0, HintLog::pending)
-    }
-
-    fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint> {
-        let Some(log) = &mut self.hints.logs[target.index()] else { return Vec::new() };
-        let batch = log.read(bytes_max).unwrap_or_else(|error| {
-            tracing::warn!(%error, "hints cannot be read; they will be tried again");
-            Vec::new()
-        });
-        self.hints.note_lost(target);
-        batch
-            .into_iter()
-            .filter_map(|(sequence, record)| {
-                let Some(Record::Effect(slot, effect)) = Record::read(&record) else {
-                    return None;
-                };
-                Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
-            })
-            .collect()
-    }
-
-    fn openings(&self, target: NodeIndex) -> u32 {
-        self.hints.openings[target.index()]
-    }
-
-    fn rewind(&mut self, target: NodeIndex) {
-        if let Some(log) = &mut self.hints.logs[target.index()] {
-            log.rewind();
-        }
-    }
-
-    fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
-        if let Some(log) = &mut self.hints.logs[target.index()]
-            && let Err(error) = log.acknowledge(up_to)
-        {
-            tracing::warn!(%error, "delivered hints could not be dropped");
-        }
-        self.hints.give_up_failed(target.index());
-    }
-}
-
-fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
-    let first = group * SLOTS_PER_GROUP;
-    (first..first + SLOTS_PER_GROUP).filter_map(Slot::new)
-}
-
-impl Digests for Storage {
-    fn groups(&self) -> Vec<u16> {
-        self.owned_groups().collect()
-    }
-
-    fn scope(&self) -> Scope {
-        if self.incomplete { Scope::Everything } else { Scope::Alive }
-    }
-
-    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
-        slots_of(group)
-            .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
-            .collect()
-    }
-
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128> {
-        let shared =
-            [self.topology.me(), peer].iter().all(|node| self.topology.is_replica(slot, *node));
-        shared.then(|| match scope {
-            Scope::Alive => self.store.slot_digest(slot),
-            Scope::Everything => self.store.slot_version(slot),
-        })
-    }
-
-    fn for_each_key(
-        &self,
-        slot: Slot,
-        wanted: impl Fn(&[u8]) -> bool,
-        mut each: impl FnMut(&[u8], u128),
-    ) {
-        let keys = self.store.key_versions(slot, wanted);
-        keys.for_each(|(key, digest)| each(key, digest));
-    }
-
-    fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes) {
-        let mut states = Vec::new();
-        for (covered, key) in keys.iter().enumerate() {
-            if covered > 0 && states.len() >= bytes_max {
-                return (covered, states.into());
-            }
-            self.store.export(slot, key, &mut states);
-        }
-        (keys.len(), states.into())
-    }
-
-    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
-        let (_, refutation) = self.merge_effect(slot, states).ok()?;
-        Some(refutation.into())
-    }
-
-    fn begin_epoch(&mut self) -> u32 {
-        self.store.begin_epoch()
-    }
-
-    fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {
-        let me = self.topology.me();
-        let replicas = slots_of(group).flat_map(|slot| self.topology.replicas(slot).iter());
-        let others: BTreeSet<NodeIndex> = replicas.copied().filter(|node| *node != me).collect();
-        others.into_iter().collect()
-    }
-
-    fn clock_ms(&self) -> u64 {
-        let vouches = !self.incomplete && !self.clock_in_doubt && !self.hints.is_pending();
-        if vouches { self.wall_ms } else { 0 }
-    }
-
-    fn floor_ms(&self, group: u16) -> u64 {
-        self.store.floor(group)
     }
 }

@@ -13,7 +13,7 @@ use quorate_proto::{
     NodeId, Origin,
     message::{Member, Message, View},
 };
-use quorate_store::StoreOptions;
+use quorate_store::{StoreOptions, log::HintOptions};
 
 use super::*;
 

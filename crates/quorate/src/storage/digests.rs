@@ -1,0 +1,85 @@
+//! The data of a shard as digest rounds see it.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use quorate_cluster::sync::Digests;
+use quorate_proto::{NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
+
+use super::Storage;
+
+fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
+    let first = group * SLOTS_PER_GROUP;
+    (first..first + SLOTS_PER_GROUP).filter_map(Slot::new)
+}
+
+impl Digests for Storage {
+    fn groups(&self) -> Vec<u16> {
+        self.owned_groups().collect()
+    }
+
+    fn scope(&self) -> Scope {
+        if self.incomplete { Scope::Everything } else { Scope::Alive }
+    }
+
+    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
+        slots_of(group)
+            .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
+            .collect()
+    }
+
+    fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128> {
+        let shared =
+            [self.topology.me(), peer].iter().all(|node| self.topology.is_replica(slot, *node));
+        shared.then(|| match scope {
+            Scope::Alive => self.store.slot_digest(slot),
+            Scope::Everything => self.store.slot_version(slot),
+        })
+    }
+
+    fn for_each_key(
+        &self,
+        slot: Slot,
+        wanted: impl Fn(&[u8]) -> bool,
+        mut each: impl FnMut(&[u8], u128),
+    ) {
+        let keys = self.store.key_versions(slot, wanted);
+        keys.for_each(|(key, digest)| each(key, digest));
+    }
+
+    fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes) {
+        let mut states = Vec::new();
+        for (covered, key) in keys.iter().enumerate() {
+            if covered > 0 && states.len() >= bytes_max {
+                return (covered, states.into());
+            }
+            self.store.export(slot, key, &mut states);
+        }
+        (keys.len(), states.into())
+    }
+
+    fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
+        let (_, refutation) = self.merge_effect(slot, states).ok()?;
+        Some(refutation.into())
+    }
+
+    fn begin_epoch(&mut self) -> u32 {
+        self.store.begin_epoch()
+    }
+
+    fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {
+        let me = self.topology.me();
+        let replicas = slots_of(group).flat_map(|slot| self.topology.replicas(slot).iter());
+        let others: BTreeSet<NodeIndex> = replicas.copied().filter(|node| *node != me).collect();
+        others.into_iter().collect()
+    }
+
+    fn clock_ms(&self) -> u64 {
+        let vouches = !self.incomplete && !self.clock_in_doubt && !self.hints.is_pending();
+        if vouches { self.wall_ms } else { 0 }
+    }
+
+    fn floor_ms(&self, group: u16) -> u64 {
+        self.store.floor(group)
+    }
+}
