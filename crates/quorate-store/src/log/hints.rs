@@ -113,6 +113,11 @@ impl HintLog {
         self.log.sync_ended(result);
     }
 
+    /// Where it is on disk.
+    pub fn directory(&self) -> &Path {
+        self.log.directory()
+    }
+
     /// Where a pass over the queue begins that reads the disk again.
     pub fn begin_scrub(&self) -> ScrubPosition {
         self.log.begin_scrub()

@@ -9,7 +9,7 @@
 //! what it held, so a checkpoint makes it dispensable, which [`SegmentLog::wants_checkpoint`] asks
 //! for. No more is read of it then.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use quorate_proto::mutant::Mutant;
 
@@ -75,6 +75,11 @@ pub struct Scrubbed {
 }
 
 impl SegmentLog {
+    /// Where the log is on disk.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
+    }
+
     /// Where a pass that begins now begins.
     pub fn begin_scrub(&self) -> ScrubPosition {
         ScrubPosition { segment: None, offset: 0, next: 0, until: self.written() }
