@@ -241,7 +241,7 @@ impl Scrub {
         let tally = Tally { bytes, damages: u64::from(finding.is_some()), ..Tally::default() };
         self.total.add(tally);
         if let Some(finding) = finding {
-            tracing::error!("{finding}");
+            tracing::error!(%finding, "a scrub has found damage on disk");
             self.note(finding);
         }
         let Stage::Reading { number, .. } = self.stage else { return };
@@ -268,7 +268,7 @@ impl Scrub {
             if mismatches > 0 {
                 wrong = true;
                 let finding = describe(slot, &found);
-                tracing::error!("{finding}; corrected, and to be compared with the replicas");
+                tracing::error!(%finding, "digests were wrong; the replicas are compared at once");
                 self.note(finding);
             }
         }
