@@ -55,6 +55,13 @@ def flip_in_first_record(node):
     return file
 
 
+def is_synced(node):
+    """Whether the superblock says that the first record is durable: what was not can be torn."""
+    blocks = [file.read_bytes() for file in (node.directory / "data").glob("log-*-0/superblock")]
+    return all(any(int.from_bytes(block[slot + 40:slot + 48], "little") for slot in (0, 4096))
+               for block in blocks) and blocks != []
+
+
 def quarantined(node):
     return sorted((node.directory / "data" / "quarantine").glob("*"))
 
@@ -124,6 +131,7 @@ def test_rot_that_a_start_finds_is_kept_aside_too(tmp_path):
         write_keys(cluster[0])
         cluster.settle()
         node = cluster[2]
+        wait_until(lambda: is_synced(node), 10, "the log is synced")
         node.kill()
         file = flip_in_first_record(node)
         node.start()

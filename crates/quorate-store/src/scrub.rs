@@ -93,9 +93,8 @@ impl Store {
 
 fn sums(context: Context<'_>, state: &KeyState) -> Sums {
     let mut sums = Sums::default();
-    let element = |element, name: &[u8], stamp| {
-        context.digester.element(context.key, element, name, stamp)
-    };
+    let element =
+        |element, name: &[u8], stamp| context.digester.element(context.key, element, name, stamp);
     state.export(|part| {
         sums.elements += 1;
         let (sum, hash) = match part {
@@ -104,9 +103,7 @@ fn sums(context: Context<'_>, state: &KeyState) -> Sums {
             Part::TextAdd(added) => {
                 (&mut sums.text, element(Element::TextContribution, &[], added.last))
             }
-            Part::Expiry(stamp, _) => {
-                (&mut sums.kept.alive, element(Element::Expiry, &[], stamp))
-            }
+            Part::Expiry(stamp, _) => (&mut sums.kept.alive, element(Element::Expiry, &[], stamp)),
             Part::Field(stamp, name, _) => {
                 (&mut sums.kept.alive, element(Element::Field, name, stamp))
             }

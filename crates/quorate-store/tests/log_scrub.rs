@@ -131,10 +131,11 @@ fn a_flipped_bit_anywhere_is_found_named_and_healed() {
             assert!(log.wants_checkpoint());
             assert_eq!(scrub(&mut log, 1000).0, [], "is reported once");
             checkpoint(&mut log, &values);
-            assert!(!log.wants_checkpoint());
+            assert!(!log.wants_checkpoint() && log.has_damage());
             let spoilt = disk.read(&segment(number)).expect("reads");
             sync(&mut log);
             let place = Path::new(QUARANTINE).join(format!("log-{number:016x}.log"));
+            assert!(!log.has_damage());
             assert_eq!(log.take_set_aside(), [SetAside::Kept(place.clone())]);
             let kept = disk.read(&place).expect("reads").expect("is there");
             assert!(spoilt.expect("was there").starts_with(&kept), "kept as it was");
@@ -201,7 +202,11 @@ fn what_recovery_found_damaged_is_rewritten_and_kept_aside_too() {
     assert_eq!(scrub(&mut log, 1 << 20).0, [], "is known");
     checkpoint(&mut log, &recovered);
     sync(&mut log);
-    assert!(disk.read(&Path::new(QUARANTINE).join("log-0000000000000001.log")).expect("reads").is_some());
+    assert!(
+        disk.read(&Path::new(QUARANTINE).join("log-0000000000000001.log"))
+            .expect("reads")
+            .is_some()
+    );
     drop(log);
     assert_eq!(open(&disk).1.damages, []);
 }

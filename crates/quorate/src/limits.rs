@@ -56,11 +56,11 @@ pub(crate) const SCRUB_BYTES_PER_SECOND_MAX: u64 = 1 << 40;
 /// Bytes that one job of a scrub reads: some milliseconds of a slow disk, and what is in memory.
 pub(crate) const SCRUB_JOB_BYTES: u64 = 256 << 10;
 
-/// Elements whose digests are computed again in one turn: a tenth of a millisecond or two. A slot is
-/// never cut, so a larger one takes longer.
-pub(crate) const SCRUB_ELEMENTS_PER_TURN: u64 = 1_024;
+/// Elements whose digests are computed again in one turn: a fifth of a millisecond. A slot is never
+/// cut, so a larger one takes longer.
+pub(crate) const SCRUB_ELEMENTS_PER_TURN: u64 = 256;
 
-/// Elements whose digests a shard computes again in a second: about a hundredth of a processor.
+/// Elements whose digests a shard computes again in a second: two or three hundredths of a processor.
 pub(crate) const SCRUB_ELEMENTS_PER_SECOND: u64 = 50_000;
 
 /// Findings of a pass that are kept in words; the others are only counted and logged.

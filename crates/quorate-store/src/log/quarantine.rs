@@ -5,11 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    SegmentLog,
-    segment::file_name,
-    write::Segment,
-};
+use super::{SegmentLog, segment::file_name, write::Segment};
 use crate::disk::Disk;
 
 /// Files that a quarantine holds: enough to see a pattern, few enough to look through.
@@ -79,7 +75,9 @@ impl SegmentLog {
         let name = file_name(segment.number);
         let path = self.shared.directory.join(&name);
         let disk = &*self.shared.disk;
-        if segment.damaged && let Some(quarantine) = &self.quarantine {
+        if segment.damaged
+            && let Some(quarantine) = &self.quarantine
+        {
             // What cannot be moved must not stay: the next start would not know that it is damaged.
             if let Ok(Some(place)) = quarantine.take(disk, &path, &name) {
                 return self.set_aside.push(SetAside::Kept(place));

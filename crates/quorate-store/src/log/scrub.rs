@@ -152,6 +152,12 @@ impl SegmentLog {
         self.damaged_up_to.is_some_and(|number| number >= self.begin.segment)
     }
 
+    /// Whether anything damaged is still part of the log, or waits for the checkpoint in its place to
+    /// be durable.
+    pub fn has_damage(&self) -> bool {
+        self.wants_checkpoint() || self.segments.iter().any(|segment| segment.damaged)
+    }
+
     /// Damage that recovery has found is as good as new: what is gone is gone from memory as well,
     /// and a checkpoint leaves the holes behind.
     pub(super) fn note_recovered_damage(&mut self, recovery: &Recovery) {

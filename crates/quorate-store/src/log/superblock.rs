@@ -107,9 +107,8 @@ impl Superblock {
             let read = file.read_at(&mut bytes, (generation % SLOTS) * SLOT_LENGTH);
             Self::decode(&bytes).filter(|_| read.is_ok())
         };
-        let is_older = |found: Self| {
-            found.log_id == self.log_id && found.generation + 1 == self.generation
-        };
+        let is_older =
+            |found: Self| found.log_id == self.log_id && found.generation + 1 == self.generation;
         Unsound {
             newest: slot(self.generation) != Some(self),
             older: self.generation > 0 && !slot(self.generation + 1).is_some_and(is_older),

@@ -13,10 +13,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use quorate_cluster::{random::Random, time::Instant};
-use quorate_proto::{
-    NodeIndex, Slot,
-    slot::SLOTS,
-};
+use quorate_proto::{NodeIndex, Slot, slot::SLOTS};
 use quorate_store::{
     SlotScrub,
     log::{Damage, HintLog, ScrubJob, ScrubPosition, Scrubbed, SegmentLog, SetAside},
@@ -85,8 +82,13 @@ enum Stage {
     /// Up to the slot with this number digests are computed.
     Digests(u16),
     /// Where in which place reading goes on; at its beginning without a position.
-    Reading { number: usize, position: Option<ScrubPosition> },
-    Healing { until: Instant },
+    Reading {
+        number: usize,
+        position: Option<ScrubPosition>,
+    },
+    Healing {
+        until: Instant,
+    },
 }
 
 /// A part to read, for any thread.
@@ -222,7 +224,7 @@ impl Scrub {
             Stage::Digests(next) => return self.compute(now, storage, next),
             Stage::Reading { number, position } => self.read(now, storage, number, position),
             Stage::Healing { until } => {
-                let is_healed = !storage.log.as_ref().is_some_and(SegmentLog::wants_checkpoint);
+                let is_healed = !storage.log.as_ref().is_some_and(SegmentLog::has_damage);
                 if is_healed || until <= now {
                     self.finish(now, storage);
                 } else {
