@@ -238,9 +238,10 @@ fn a_quarantine_keeps_what_it_has_when_it_is_full() {
     for _ in 0..20 {
         fill(&mut log, &mut values, 3);
         sync(&mut log);
-        let newest = disk.files().into_iter().filter(|(path, _)| path.starts_with(DIRECTORY));
-        let newest = newest.filter(|(path, _)| path.extension().is_some()).next_back();
-        disk.flip_bit(&newest.expect("a segment").0, 8 * (SEGMENT_HEADER + 30));
+        let files = disk.files();
+        let is_segment = |path: &Path| path.starts_with(DIRECTORY) && path.extension().is_some();
+        let newest = files.iter().rfind(|(path, _)| is_segment(path)).expect("a segment");
+        disk.flip_bit(&newest.0, 8 * (SEGMENT_HEADER + 30));
         assert_eq!(scrub(&mut log, 1 << 20).0.len(), 1);
         checkpoint(&mut log, &values);
         sync(&mut log);
