@@ -50,7 +50,7 @@ impl StreamingSource for RedisLocalSnapshot {
 }
 
 fn open(address: &str) -> io::Result<File> {
-    let mut server = Connection::open(address)?;
+    let mut server = Connection::dial(address)?;
     let preamble = parameter(&mut server, PREAMBLE)?.filter(|value| value == "yes");
     if preamble.is_some() {
         server.run(&["CONFIG", "SET", PREAMBLE, "no"])?;
