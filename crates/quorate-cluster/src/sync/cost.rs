@@ -9,6 +9,9 @@ use crate::{
     time::Instant,
 };
 
+/// A symbol of a sketch: sum, check and count.
+pub(super) const SYMBOL: usize = 8 + 4 + 4;
+
 /// Two moments.
 const SETTLEMENT: usize = 8 + 8;
 
@@ -18,7 +21,8 @@ pub fn wire_bytes(message: &Message) -> u64 {
         Message::CompareGroup { .. } => 2 + 16 + 1,
         Message::GroupSame(_) => SETTLEMENT,
         Message::GroupDiffers { slots, .. } => SETTLEMENT + 4 + slots.len() * (2 + 16),
-        Message::CompareSlot { .. } => 2 + 16 + 1 + 8,
+        Message::CompareSlot { .. } => 2 + 16 + 1 + 8 + 2,
+        Message::Sketch(symbols) => 4 + symbols.len() * SYMBOL,
         Message::Fingerprints { fingerprints, .. } => 8 + 4 + fingerprints.len() * 8,
         Message::AskFingerprintStates { fingerprints, .. } => 2 + 4 + fingerprints.len() * 8,
         Message::FingerprintStates { states, .. } => 4 + states.len(),
@@ -81,7 +85,8 @@ mod tests {
                 settlement: Default::default(),
                 slots: vec![(slot, 1), (slot, 2)],
             },
-            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2 },
+            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2, symbols: 3 },
+            Message::Sketch(vec![Default::default(); 2]),
             Message::SlotSame,
             Message::Fingerprints { until: 1, fingerprints: vec![2, 3] },
             Message::AskFingerprintStates { slot, fingerprints: vec![2, 3] },

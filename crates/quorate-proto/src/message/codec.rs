@@ -13,7 +13,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, View};
+use super::{Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, Symbol, View};
 use crate::{Level, NodeId, Slot};
 
 /// Codes of the kinds. A code once used is never used for anything else.
@@ -46,6 +46,7 @@ mod kind {
     pub(super) const FINGERPRINTS: u8 = 40;
     pub(super) const ASK_FINGERPRINT_STATES: u8 = 41;
     pub(super) const FINGERPRINT_STATES: u8 = 42;
+    pub(super) const SKETCH: u8 = 43;
 }
 
 /// A payload that is no message.
@@ -103,6 +104,7 @@ impl Message {
             Self::Fingerprints { .. } => kind::FINGERPRINTS,
             Self::AskFingerprintStates { .. } => kind::ASK_FINGERPRINT_STATES,
             Self::FingerprintStates { .. } => kind::FINGERPRINT_STATES,
+            Self::Sketch(_) => kind::SKETCH,
         }
     }
 
@@ -158,11 +160,16 @@ impl Message {
                 put_count(out, keys.len());
                 keys.iter().for_each(|key| put_bytes(out, key));
             }
-            Self::CompareSlot { slot, digest, scope, from } => {
+            Self::CompareSlot { slot, digest, scope, from, symbols } => {
                 put_slot(out, *slot);
                 out.extend_from_slice(&digest.to_le_bytes());
                 put_scope(out, *scope);
                 out.extend_from_slice(&from.to_le_bytes());
+                out.extend_from_slice(&symbols.to_le_bytes());
+            }
+            Self::Sketch(symbols) => {
+                put_count(out, symbols.len());
+                symbols.iter().for_each(|symbol| put_symbol(out, *symbol));
             }
             Self::Fingerprints { until, fingerprints } => {
                 out.extend_from_slice(&until.to_le_bytes());
@@ -223,6 +230,12 @@ fn put_settlement(out: &mut Vec<u8>, settlement: Settlement) {
 fn put_fingerprints(out: &mut Vec<u8>, fingerprints: &[u64]) {
     put_count(out, fingerprints.len());
     fingerprints.iter().for_each(|one| out.extend_from_slice(&one.to_le_bytes()));
+}
+
+fn put_symbol(out: &mut Vec<u8>, symbol: Symbol) {
+    out.extend_from_slice(&symbol.sum.to_le_bytes());
+    out.extend_from_slice(&symbol.check.to_le_bytes());
+    out.extend_from_slice(&symbol.count.to_le_bytes());
 }
 
 fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
@@ -317,8 +330,10 @@ impl Input {
                 digest: u128::from_le_bytes(self.array()?),
                 scope: self.scope()?,
                 from: self.u64()?,
+                symbols: self.u16()?,
             },
             kind::SLOT_SAME => Message::SlotSame,
+            kind::SKETCH => Message::Sketch(self.list(Self::symbol)?),
             kind::FINGERPRINTS => {
                 Message::Fingerprints { until: self.u64()?, fingerprints: self.list(Self::u64)? }
             }
@@ -340,6 +355,14 @@ impl Input {
 
     fn settlement(&mut self) -> Result<Settlement, MessageError> {
         Ok(Settlement { clock_ms: self.u64()?, floor_ms: self.u64()? })
+    }
+
+    fn symbol(&mut self) -> Result<Symbol, MessageError> {
+        Ok(Symbol {
+            sum: self.u64()?,
+            check: u32::from_le_bytes(self.array()?),
+            count: i32::from_le_bytes(self.array()?),
+        })
     }
 
     fn hello(&mut self) -> Result<Hello, MessageError> {
@@ -534,11 +557,12 @@ mod tests {
             Message::AskKeyDigests { slot },
             Message::KeyDigests(vec![(bytes.clone(), 6)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
-            Message::CompareSlot { slot, digest: 8, scope: Scope::Alive, from: 9 },
+            Message::CompareSlot { slot, digest: 8, scope: Scope::Alive, from: 9, symbols: 16 },
             Message::SlotSame,
             Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
             Message::AskFingerprintStates { slot, fingerprints: vec![4] },
             Message::FingerprintStates { covered: 1, states: bytes },
+            Message::Sketch(vec![Symbol { sum: 1, check: 2, count: -3 }]),
         ]
     }
 
@@ -569,7 +593,7 @@ mod tests {
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
         let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
-        let golden: [(Message, &[u8]); 9] = [
+        let golden: [(Message, &[u8]); 10] = [
             (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
             (Message::Replicate { slot, effect: Bytes::from_static(b"e") }, &[0x34, 0x12, b'e']),
             (
@@ -592,11 +616,16 @@ mod tests {
                     digest: 0x0506,
                     scope: Scope::Everything,
                     from: 0x0708,
+                    symbols: 0x0901,
                 },
                 &[
                     0x34, 0x12, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 7, 0, 0, 0,
-                    0, 0, 0,
+                    0, 0, 0, 1, 9,
                 ],
+            ),
+            (
+                Message::Sketch(vec![Symbol { sum: 0x0102, check: 0x0304, count: -2 }]),
+                &[1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0xfe, 0xff, 0xff, 0xff],
             ),
             (
                 Message::Fingerprints { until: 0x0102, fingerprints: vec![0x0304] },
@@ -619,7 +648,7 @@ mod tests {
             kinds,
             [
                 1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37,
-                38, 39, 40, 41, 42
+                38, 39, 40, 41, 42, 43
             ]
         );
     }
