@@ -91,8 +91,8 @@ CLASSIC = {
 }
 
 
-def hello(magic=V2, suite=1, reserved=0, record_max=65536, nonce=b"n" * 32):
-    return struct.pack(">IHHI", magic, suite, reserved, record_max) + nonce
+def hello(magic=V2, suite=1, wants=0, record_max=65536, nonce=b"n" * 32):
+    return struct.pack(">IHHI", magic, suite, wants, record_max) + nonce
 
 
 class Sealed:
@@ -126,7 +126,7 @@ BEGIN, DATA, END, APPLIED = 1, 2, 3, 4
 
 HELLOS = {
     "suite": (hello(suite=2), "suite 2; allowed: 1"),
-    "reserved": (hello(reserved=7), "reserved 7; allowed: 0"),
+    "wants": (hello(wants=1), "wants 1; allowed: 0 to 0"),
     "record_max-small": (hello(record_max=1023), "record_max 1023; allowed: 1024 to 5242880"),
     "record_max-large": (hello(record_max=5 * MIB + 1), "record_max 5242881; allowed: 1024 to 5242880"),
     "cut-in-hello": (hello()[:43], "closed the connection before its hello"),

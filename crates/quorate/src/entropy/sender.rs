@@ -132,7 +132,7 @@ impl EntropySender {
                 sealed::send(&mut channel, &self.config, &self.material, snapshot, &self.meter);
             return Ok(Sent { bytes: sent?, connections: 1, acknowledged: true });
         }
-        let Snapshot { reader, length } = snapshot;
+        let Snapshot { reader, length, .. } = snapshot;
         if let Some(length) = length.filter(|length| *length <= u64::from(self.part_max)) {
             self.part(reader, length)?;
             return Ok(Sent { bytes: length, connections: 1, acknowledged: false });

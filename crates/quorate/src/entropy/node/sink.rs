@@ -51,6 +51,10 @@ impl StreamingSink for NodeSink {
             effect: Vec::new(),
         }))
     }
+
+    fn merges_states(&self) -> bool {
+        true
+    }
 }
 
 struct Merge {
@@ -82,10 +86,8 @@ impl Merge {
         if state.slot != self.slot || self.effect.len() + state.effect.len() > MERGE_BYTES {
             self.flush()?;
         }
-        let effect = self.space.adopt_effect(&state.space, state.effect).map_err(sink)?;
         self.slot = state.slot;
-        self.effect.extend_from_slice(&effect);
-        Ok(())
+        self.space.adopt_effect(&state.space, state.effect, &mut self.effect).map_err(sink)
     }
 
     fn flush(&mut self) -> EntropyResult<()> {

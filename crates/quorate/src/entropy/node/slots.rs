@@ -129,7 +129,7 @@ impl SlotReader {
         while self.asked.len() < SLOTS_ASKED_MAX {
             let Some(slot) = self.slots.pop_front() else { break };
             self.connection.push(&digest_question(slot));
-            self.connection.push(&question(slot, "0"));
+            self.connection.push(&question(slot, "0", true));
             self.connection.push(&digest_question(slot));
             self.asked.push_back(slot);
         }
@@ -172,7 +172,7 @@ impl SlotReader {
             let answer = self.connection.reply()?;
             self.early.push_back(answer);
         }
-        self.connection.push(&question(slot, position));
+        self.connection.push(&question(slot, position, true));
         self.connection.push(&digest_question(slot));
         self.connection.flush()?;
         let part = self.connection.reply()?;

@@ -3,11 +3,18 @@
 use std::{
     collections::VecDeque,
     io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use quorate_proto::{
     Slot,
-    resp::{Command, CommandReader, reply::Value},
+    resp::{
+        Command,
+        reply::{Value, skip},
+    },
 };
 
 use super::{OriginSpace, Stamped, origin_space};
@@ -104,22 +111,25 @@ impl StreamingSource for NodeSource {
         let named = |error: io::Error| source(format_args!("{}: {error}", self.server));
         let mut connection = Connection::open(&self.server, &self.connections).map_err(named)?;
         let space = origin_space(&mut connection).map_err(named)?;
-        let mut reader = NodeReader {
+        let states_only = Arc::new(AtomicBool::new(false));
+        let reader = NodeReader {
             connection,
             space,
+            states_only: Arc::clone(&states_only),
             slots: self.slots.clone().into_iter(),
             asked: VecDeque::new(),
             output: Vec::new(),
             given: 0,
         };
-        reader.ask().map_err(named)?;
-        Ok(Snapshot { reader: Box::new(reader), length: None })
+        Ok(Snapshot { states_only: Some(states_only), ..Snapshot::new(reader, None) })
     }
 }
 
 struct NodeReader {
     connection: Connection,
     space: OriginSpace,
+    /// Whether the receiver can do without plain commands.
+    states_only: Arc<AtomicBool>,
     /// Slots not asked for yet.
     slots: std::vec::IntoIter<Slot>,
     /// Slots whose answers are on their way, in order.
@@ -131,21 +141,30 @@ struct NodeReader {
 impl NodeReader {
     /// Asks for further slots.
     fn ask(&mut self) -> io::Result<()> {
+        let plain = self.plain();
         while self.asked.len() < QUESTIONS_MAX {
             let Some(slot) = self.slots.next() else { break };
-            self.connection.push(&question(slot, "0"));
+            self.connection.push(&question(slot, "0", plain));
             self.asked.push_back(slot);
         }
         self.connection.flush()
     }
 
+    fn plain(&self) -> bool {
+        !self.states_only.load(Ordering::Relaxed)
+    }
+
     /// Turns the next answer into output. Returns false at the end.
     fn advance(&mut self) -> io::Result<bool> {
+        if self.asked.is_empty() {
+            self.ask()?;
+        }
         let Some(slot) = self.asked.pop_front() else { return Ok(false) };
         let answer = self.connection.reply()?;
-        let (next, _) = append(&mut self.output, self.space, slot, &answer, true)?;
+        let plain = self.plain();
+        let (next, _) = append(&mut self.output, self.space, slot, &answer, plain)?;
         if let Some(position) = next {
-            self.connection.push(&question(slot, &position));
+            self.connection.push(&question(slot, &position, plain));
             self.asked.push_back(slot);
         }
         self.ask()?;
@@ -183,17 +202,22 @@ pub(super) fn append(
     Ok((next, keys))
 }
 
-pub(super) fn question(slot: Slot, position: &str) -> Command {
-    Command::from_args(["QUORATE", "EXPORT", &slot.number().to_string(), position])
+/// Asks for a slot from `position` on; without `plain`, for its states alone.
+pub(super) fn question(slot: Slot, position: &str, plain: bool) -> Command {
+    let number = slot.number().to_string();
+    let words = ["QUORATE", "EXPORT", &number, position, "STATES"];
+    Command::from_args(&words[..if plain { 4 } else { 5 }])
 }
 
 /// Number of encoded commands.
 fn count(commands: &[u8]) -> io::Result<u32> {
-    let mut input = bytes::BytesMut::from(commands);
-    let mut reader = CommandReader::new();
-    let mut count = 0;
-    while reader.next(&mut input).map_err(io::Error::other)?.is_some() {
+    let (mut count, mut at) = (0, 0);
+    while let Some(length) = skip(&commands[at..]).map_err(io::Error::other)? {
+        at += length;
         count += 1;
+    }
+    if at < commands.len() {
+        return Err(io::Error::other("QUORATE EXPORT: commands that are cut off"));
     }
     Ok(count)
 }

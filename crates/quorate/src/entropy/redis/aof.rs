@@ -45,7 +45,7 @@ impl StreamingSource for RedisLocalSnapshot {
         let file = open(&self.address);
         let file = file.map_err(|error| source(format_args!("{}: {error}", self.address)))?;
         let length = file.metadata().map_err(source)?.len();
-        Ok(Snapshot { reader: Box::new(file.take(length)), length: Some(length) })
+        Ok(Snapshot::new(file.take(length), Some(length)))
     }
 }
 
