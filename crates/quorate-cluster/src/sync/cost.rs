@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use quorate_proto::{frame::HEADER_LENGTH, message::Message};
+use quorate_proto::{Dot, frame::HEADER_LENGTH, message::Message};
 
 use crate::{
     limits::{SYNC_BURST_BYTES, SYNC_BYTES_PER_SECOND},
@@ -34,7 +34,10 @@ pub fn wire_bytes(message: &Message) -> u64 {
             2 + 4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>()
         }
         Message::States(states) => states.len(),
-        Message::Replicate { effect, .. } => 2 + effect.len(),
+        Message::Replicate { dots, effect, .. } => {
+            let dots = if dots.is_empty() { 0 } else { 2 + dots.len() * Dot::LENGTH };
+            2 + dots + effect.len()
+        }
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
         // `Ack`, `SlotSame`; nothing else belongs to a round.
         _ => 0,
@@ -69,7 +72,7 @@ mod tests {
 
     use bytes::Bytes;
     use quorate_proto::{
-        Slot,
+        Origin, Slot,
         message::{Cause, Scope},
     };
 
@@ -78,6 +81,7 @@ mod tests {
     #[test]
     fn the_cost_of_a_message_is_what_its_frame_takes() {
         let (slot, bytes) = (Slot::default(), Bytes::from_static(b"bytes"));
+        let dot = Dot { origin: Origin(1), counter: 2 };
         for message in [
             Message::CompareGroup { group: 1, digest: 2, scope: Scope::Alive },
             Message::GroupSame(Default::default()),
@@ -95,7 +99,8 @@ mod tests {
             Message::KeyDigests(vec![(bytes.clone(), 1)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
             Message::States(bytes.clone()),
-            Message::Replicate { slot, effect: bytes },
+            Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+            Message::Replicate { slot, dots: vec![dot], effect: bytes },
             Message::Ack,
             Message::Rejected { cause: Cause::StoreFull, text: "full".into() },
         ] {

@@ -195,7 +195,7 @@ impl Round {
                 Message::AskKeyStates { slot: *slot, keys: keys.clone() }
             }
             Question::Refute { slot, effect } => {
-                Message::Replicate { slot: *slot, effect: effect.clone() }
+                Message::Replicate { slot: *slot, dots: Vec::new(), effect: effect.clone() }
             }
         })
     }
@@ -224,7 +224,7 @@ impl Round {
             self.ask(slot, Question::Push { slot, keys: rest });
         }
         let index = self.asked.insert(Question::Push { slot, keys });
-        (index, Message::Replicate { slot, effect })
+        (index, Message::Replicate { slot, dots: Vec::new(), effect })
     }
 
     /// Asks something about a slot in exchange, before anything else.

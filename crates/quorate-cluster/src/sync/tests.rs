@@ -184,7 +184,7 @@ const PEER: NodeIndex = NodeIndex(1);
 /// What `theirs` responds to a request.
 fn respond(theirs: &mut Data, message: &Message) -> Message {
     answer(theirs, ME, message).unwrap_or_else(|| {
-        let Message::Replicate { slot, effect } = message else {
+        let Message::Replicate { slot, effect, .. } = message else {
             panic!("unexpected request {message:?}");
         };
         theirs.merge_states(*slot, effect);

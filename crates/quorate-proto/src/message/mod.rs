@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 pub use codec::MessageError;
 
-use crate::{Level, NodeId, Slot};
+use crate::{Dot, Level, NodeId, Slot};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub enum Message {
     Replicate {
         /// The slot that all keys of the effect belong to.
         slot: Slot,
+        /// The writes that the effect holds all of, at most
+        /// [`DOTS_PER_EFFECT_MAX`](crate::limits::DOTS_PER_EFFECT_MAX); none for a repair.
+        dots: Vec<Dot>,
         /// Encoded key deltas.
         effect: Bytes,
     },
