@@ -63,7 +63,8 @@ fn a_configuration_has_the_published_fields() {
         (15, 1024, false, true),
     ] {
         let protocol = Protocol::Classic;
-        let config = EntropyConfig { buffer_size, header_size, encrypt, protocol, ..config.clone() };
+        let config =
+            EntropyConfig { buffer_size, header_size, encrypt, protocol, ..config.clone() };
         let outcome: EntropyResult<()> = config.validate();
         assert_eq!(outcome.is_ok(), allowed, "{buffer_size} {header_size} {encrypt}");
         assert!(allowed || matches!(outcome, Err(EntropyError::Config(_))));

@@ -21,7 +21,8 @@ struct Random(u64);
 
 impl Random {
     fn next(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % below
     }
 }
@@ -175,7 +176,10 @@ fn random_damage_panics_nowhere() {
         }
         // A seed that fails is the one in the message.
         let (outcome, pieces) = receive(&stream, encrypt);
-        assert!(outcome.is_err() || outcome.is_ok_and(|total| total == pieces.len() as u64), "{seed}");
+        assert!(
+            outcome.is_err() || outcome.is_ok_and(|total| total == pieces.len() as u64),
+            "{seed}"
+        );
         let (outcome, pieces) = fuzzing::open(&stream);
         assert!(outcome.is_err() || pieces.len() == 700, "{seed}");
         let _ = fuzzing::commands_before_damage(&stream);

@@ -309,9 +309,8 @@ mod tests {
         for part_max in [300, 333, 1000, 4096, stream.len() as u64] {
             let parts = parts(&stream, part_max);
             assert!(parts.len() as u64 >= stream.len() as u64 / part_max);
-            let begins_with_a_state = |part: &Vec<u8>| {
-                part[..14].eq_ignore_ascii_case(b"*2\r\n$4\r\nPING\r\n")
-            };
+            let begins_with_a_state =
+                |part: &Vec<u8>| part[..14].eq_ignore_ascii_case(b"*2\r\n$4\r\nPING\r\n");
             assert!(parts.iter().all(begins_with_a_state), "{part_max}");
             assert_eq!(parts.concat(), stream);
         }

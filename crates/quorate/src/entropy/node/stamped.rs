@@ -14,6 +14,7 @@ use quorate_proto::{Slot, resp::Command};
 use super::origins::OriginSpace;
 
 const MAGIC: &[u8; 8] = b"QUORATE1";
+const HEAD: usize = MAGIC.len() + 16 + 2 + 2 + 4;
 
 /// A state on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +61,12 @@ impl<'a> Stamped<'a> {
 
 impl Stamped<'_> {
     /// Bytes in front of the effect.
-    pub(in crate::entropy) const HEAD: usize = MAGIC.len() + 16 + 2 + 2 + 4;
+    pub(in crate::entropy) const HEAD: usize = HEAD;
 
     /// How many commands a state stands for, when `head`, the beginning of the argument of a
     /// `PING`, is that of a state.
     pub(in crate::entropy) fn commands_behind(head: &[u8]) -> Option<u32> {
-        let head = head.first_chunk::<{ Self::HEAD }>().filter(|head| head.starts_with(MAGIC))?;
+        let head = head.first_chunk::<HEAD>().filter(|head| head.starts_with(MAGIC))?;
         head.last_chunk().map(|count| u32::from_be_bytes(*count))
     }
 }
