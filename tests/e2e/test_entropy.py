@@ -406,7 +406,7 @@ def test_parts_of_a_store_can_be_replayed_each(tmp_path, node, redis, receive, s
     fill(node.raw(), corners=False)
     receiver = receive("--redis", f"127.0.0.1:{redis.port}", "--protocol", "classic")
     said = fine(send(receiver, "--from-store", "--node", f"127.0.0.1:{node.port}",
-                     "--protocol", "classic", "--part-size", "250000"))
+                     "--protocol", "classic", "--part-size", "450000"))
     assert int(re.search(r"in (\d+) connections", said)[1]) > 2
     wait_until(lambda: contents(redis.raw()) == contents(node.raw()), 20, "all parts are applied")
 
