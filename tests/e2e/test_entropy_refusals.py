@@ -276,7 +276,7 @@ def test_hundreds_of_refusals_leave_memory_as_it_was(receiving):
                     pass
             except OSError as error:
                 assert not isinstance(error, TimeoutError), "the connection was not closed"
-    wait_until(lambda: receiving.text().count("a snapshot was refused") == 300, 30, "each is logged")
+    wait_until(lambda: receiving.text().count("a snapshot was refused") >= 300, 60, "each is logged")
     assert receiving.memory_kib() <= before + CONNECTION_KIB
     receiving.good()
 
