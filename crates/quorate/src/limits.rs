@@ -71,6 +71,20 @@ pub(crate) const SCRUB_HEALING_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause after a checkpoint that damage asked for and that found no space.
 pub(crate) const REWRITE_PAUSE_MS: u64 = 10_000;
+/// Senders that the channel of a node serves at a time: each is a thread.
+pub(crate) const ENTROPY_CONNECTIONS_MAX: u32 = 1_024;
+
+/// A day, beyond which patience with the other side of the channel is none.
+pub(crate) const ENTROPY_TIMEOUT_MAX_SECONDS: u64 = 86_400;
+
+/// Peers of the channel: a cycle goes through them one after the other.
+pub(crate) const ENTROPY_PEERS_MAX: usize = 256;
+
+/// A day between comparisons with the peers of the channel. Rarer ones are for a scheduler.
+pub(crate) const RECON_INTERVAL_MAX_SECONDS: u64 = 86_400;
+
+/// How long the stop of a node waits for transfers that it has broken off.
+pub(crate) const ENTROPY_STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Client connections of one shard. Further ones are told so and closed.
 pub(crate) const SESSIONS_MAX: usize = 10_000;
