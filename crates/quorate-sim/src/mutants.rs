@@ -57,6 +57,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
+    trap(Mutant::ClocksClaimUnmerged, "survivors", 100, &["survivors"]),
+    trap(Mutant::ClocksPullUnmerged, "survivors", 100, &["survivors"]),
 ];
 
 /// What came of a trap.

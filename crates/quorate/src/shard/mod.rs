@@ -23,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster::{
+    clocks::{self, Clocks},
     coordinator::{self, Coordinator},
     handoff::Handoff,
     limits::SETTLING_MARGIN,
@@ -95,6 +96,12 @@ fn new_sync(topology: &Topology, shard: u16, settings: &Settings) -> Sync {
     Sync::new(topology.len()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
 
+/// Exchanges of clocks whose pauses differ likewise.
+fn new_clocks(topology: &Topology, shard: u16) -> Clocks {
+    let id = topology.member(topology.me()).id.0 as u64;
+    Clocks::new(topology.len(), !id ^ u64::from(shard))
+}
+
 /// One shard.
 pub(crate) struct Shard {
     pub(crate) id: u16,
@@ -102,6 +109,7 @@ pub(crate) struct Shard {
     pub(crate) storage: Storage,
     coordinator: Coordinator,
     handoff: Handoff,
+    clocks: Clocks,
     sync: Sync,
     peers: peers::Peers,
     clock: WallClock,
@@ -139,6 +147,7 @@ impl Shard {
             id,
             coordinator,
             handoff: Handoff::new(topology.len()),
+            clocks: new_clocks(&topology, id),
             sync: new_sync(&topology, id, &node.settings),
             peers: peers::Peers::new(now.monotonic, &topology, history),
             machine_ms: now.wall_ms,
@@ -276,11 +285,20 @@ impl Shard {
             for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
                 self.send(to, peers::Machine::Handoff, correlation, &message);
             }
+            while let Some(output) = self.clocks.poll_output() {
+                match output {
+                    clocks::Output::Send { to, correlation, message } => {
+                        self.send(to, peers::Machine::Clocks, correlation, &message);
+                    }
+                    clocks::Output::Suspect(peer) => self.suspected(now, peer),
+                }
+            }
             while let Some(output) = self.sync.poll_output() {
                 match output {
                     sync::Output::Send { to, correlation, message } => {
                         self.send(to, peers::Machine::Sync, correlation, &message);
                     }
+                    sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
                     sync::Output::Synced { peer, keys } => self.synced(now, peer, keys),
                     sync::Output::Settled(settled) => self.storage.settle(settled),
                 }
@@ -449,6 +467,7 @@ impl Shard {
         }
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
+        self.clocks = new_clocks(&topology, self.id);
         self.sync = new_sync(&topology, self.id, &self.node.settings);
         self.peers.adopt(now.monotonic, &topology);
         self.restate_peers(now);
