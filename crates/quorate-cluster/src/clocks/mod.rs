@@ -17,9 +17,10 @@
 //! * when their effect has been merged, in the same turn;
 //! * or when a digest round has shown that nothing of them is missing. What a peer reported is
 //!   *pended* if its effect cannot be pulled: the peer has forgotten the effect, or there is too much
-//!   of it, or no whole round with the peer was completed since it came up, so that hints and a round
-//!   are about to bring everything anyway. It becomes known when a round with the peer has been
-//!   completed that began after the report, for then this node holds all that the peer did.
+//!   of it, or it is history, which hints and a round are about to bring anyway: everything until a
+//!   whole round with the peer was completed that began after its first whole report. It becomes
+//!   known when a round with the peer has been completed that began after the report, for then this
+//!   node holds all that the peer did.
 //!
 //! All questions about one peer go over one link, and so do the rounds with it. When the link
 //! closes, everything about the peer is forgotten: it may come back with less than it reported.

@@ -26,8 +26,7 @@ pub(super) struct Peer {
     next_at: Instant,
     /// Counts the exchanges.
     exchange: u64,
-    /// Whether a whole digest round with it was completed since it came up.
-    level: bool,
+    level: Level,
     /// By group asked: the version up to which changes are known.
     versions: BTreeMap<u16, u64>,
     /// What is left of asking for changes.
@@ -44,6 +43,20 @@ pub(super) struct Peer {
     riding: Dots,
     /// Before this no further digest round is asked for.
     suspect_at: Instant,
+}
+
+/// How far it is with a peer since it came up. What is reported until the end is history, which hints
+/// and digest rounds bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// Not everything that the peer holds was reported.
+    New,
+    /// It was.
+    Reported,
+    /// It was before the round that began last.
+    Riding,
+    /// And that round has been completed.
+    Reached,
 }
 
 #[derive(Debug)]
@@ -78,7 +91,7 @@ impl Peer {
         Self {
             next_at,
             exchange: 0,
-            level: false,
+            level: Level::New,
             versions: BTreeMap::new(),
             sweep: None,
             asked: None,
@@ -211,7 +224,7 @@ impl Peer {
             return;
         }
         let is_full = self.lacking.len() >= CLOCKS_LACKING_MAX && !self.lacking.contains_key(&key);
-        if !self.level || is_full || counters.len() > CLOCKS_PULLED_MAX {
+        if self.level != Level::Reached || is_full || counters.len() > CLOCKS_PULLED_MAX {
             self.lacking.remove(&key);
             self.reported.entry(key).or_default().insert_all(&counters);
             return;
@@ -236,6 +249,9 @@ impl Peer {
                 let shards = shards.max(1);
                 sweep.groups.retain(|other| other % shards != group % shards);
                 (sweep.from, sweep.version) = (Slot::default(), None);
+                if sweep.groups.is_empty() && self.level == Level::New {
+                    self.level = Level::Reported;
+                }
             }
         }
     }
@@ -317,6 +333,9 @@ impl Peer {
 
     /// A digest round begins: what was reported until now it settles.
     pub(super) fn round_begun(&mut self) {
+        if self.level == Level::Reported {
+            self.level = Level::Riding;
+        }
         for (key, counters) in core::mem::take(&mut self.reported) {
             self.riding.entry(key).or_default().insert_all(&counters);
         }
@@ -324,7 +343,9 @@ impl Peer {
 
     /// The round has exchanged everything.
     pub(super) fn synced(&mut self, knowledge: &mut Knowledge) {
-        self.level = true;
+        if self.level == Level::Riding {
+            self.level = Level::Reached;
+        }
         for ((slot, origin), counters) in core::mem::take(&mut self.riding) {
             knowledge.note_all(slot, origin, &counters);
         }
@@ -332,7 +353,9 @@ impl Peer {
 
     /// Whether a digest round is to be asked for now.
     pub(super) fn take_suspicion(&mut self, now: Instant) -> bool {
-        let suspects = !self.reported.is_empty() && self.suspect_at <= now;
+        let waits = !self.reported.is_empty() || self.level == Level::Reported;
+        // Halfway through its first report a round would settle only half of it.
+        let suspects = waits && self.level != Level::New && self.suspect_at <= now;
         if suspects {
             self.suspect_at = now + CLOCKS_SUSPICION_PAUSE;
         }
