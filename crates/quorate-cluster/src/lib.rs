@@ -4,7 +4,8 @@
 //! * [`topology`]: the member list of this moment with its placement, as an immutable value;
 //! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
 //! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
-//! * [`handoff`]: delivers hints; [`sync`]: finds and settles differences by digests;
+//! * [`handoff`]: delivers hints; [`clocks`]: pulls writes that are lacking, by their dots;
+//! * [`sync`]: finds and settles differences by digests;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
 //! * [`wall_clock`]: the clock that stamps go by, which does not believe every jump;
 //! * [`time`], [`random`], [`limits`]: what all of them share.
@@ -16,6 +17,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod clocks;
 pub mod coordinator;
 pub mod handoff;
 pub mod limits;

@@ -1,6 +1,11 @@
-//! Every bound of topology, membership and liveness, with its reason.
+//! Every bound of the machines, with its reason.
 
 use core::time::Duration;
+
+use quorate_proto::{
+    limits::{DOT_RANGES_MAX, DOT_SLOTS_MAX},
+    slot::SLOTS_PER_GROUP,
+};
 
 /// Members of a cluster. Every node links to every other one, so this is also the number of links.
 pub const MEMBERS_MAX: usize = 1_024;
@@ -137,6 +142,67 @@ pub const MARKS_KEPT: Duration = Duration::from_secs(900);
 /// How long a write may be on its way at least before what is older counts as settled.
 pub const SETTLING_MARGIN: Duration = Duration::from_secs(10);
 
+/// Pause between two exchanges of clocks with a peer, and twice the shortest. What an executor that
+/// died has left at one replica only is at the others after two of them.
+pub const CLOCKS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long an answer about clocks is waited for before the exchange begins anew. A link that is
+/// alive brings one much sooner.
+pub const CLOCKS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Ranges of counters above the prefix that are known for one origin and slot. Each gap is a write
+/// that has not come; a few are on their way, and what is beyond is claimed later.
+pub const CLOCKS_RANGES_MAX: usize = 16;
+
+/// Incarnations of a node that are known in one slot: the present one, and the one before, whose last
+/// writes are what may be missing when it starts again.
+pub const CLOCKS_INCARNATIONS: usize = 2;
+
+/// Origins known in one slot: only replicas execute.
+pub const CLOCKS_ORIGINS_MAX: usize = CLOCKS_INCARNATIONS * REPLICAS_MAX;
+
+/// Bytes of the newest effects that a shard keeps for the questions of peers, with what belongs to
+/// them: at 64-byte values some 130,000 writes.
+pub const CLOCKS_RECENT_BYTES: usize = 32 << 20;
+
+/// What an effect that is kept takes besides its own bytes and dots: its entry and two allocations.
+pub const CLOCKS_ENTRY_BYTES: usize = 128;
+
+/// An effect with more bytes is not kept: it would push out thousands of others.
+pub const CLOCKS_EFFECT_MAX: usize = 1 << 20;
+
+/// Effects are kept at least this long, if there is room, and at most twice as long: several exchanges.
+pub const CLOCKS_RECENT_AGE: Duration = Duration::from_secs(10);
+
+/// Slots in one message about what has changed.
+pub const CLOCKS_SLOTS_PER_MESSAGE: usize = 1_024;
+
+/// Ranges in such a message: 60 KB.
+pub const CLOCKS_SUMMARY_RANGES: usize = 3_000;
+
+/// Writes asked for by one message.
+pub const CLOCKS_DOTS_PER_REQUEST: u64 = 4_096;
+
+/// Bytes of effects after which an answer takes no further one.
+pub const CLOCKS_EFFECTS_BYTES: usize = 256 << 10;
+
+/// Writes of one origin on one slot that are pulled. More are a case for digests, which send each
+/// key once.
+pub const CLOCKS_PULLED_MAX: u64 = 1_024;
+
+/// Slots and origins of which something is lacking, for one peer. What is beyond waits for a round.
+pub const CLOCKS_LACKING_MAX: usize = 1 << 14;
+
+/// Pause between two digest rounds that are asked for because clocks cannot tell.
+pub const CLOCKS_SUSPICION_PAUSE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(CLOCKS_EFFECT_MAX < CLOCKS_RECENT_BYTES);
+const _: () = assert!(CLOCKS_RECENT_AGE.as_millis() >= 4 * CLOCKS_INTERVAL.as_millis());
+const _: () = assert!(CLOCKS_SLOTS_PER_MESSAGE <= DOT_SLOTS_MAX);
+const _: () = assert!(SLOTS_PER_GROUP as usize <= DOT_SLOTS_MAX);
+const _: () = assert!(CLOCKS_DOTS_PER_REQUEST <= DOT_RANGES_MAX as u64);
+const _: () = assert!(CLOCKS_ORIGINS_MAX * (1 + CLOCKS_RANGES_MAX) <= CLOCKS_SUMMARY_RANGES);
+const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
 const _: () = assert!(MEMBERS_MAX <= u16::MAX as usize);
 const _: () = assert!(REPLICAS_MAX <= u64::BITS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());

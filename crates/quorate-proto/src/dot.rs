@@ -35,6 +35,17 @@ impl Dot {
     }
 }
 
+/// Some neighbouring writes of one origin on a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DotRange {
+    /// Who executed them.
+    pub origin: Origin,
+    /// The counter of the first one, from 1.
+    pub first: u64,
+    /// The counter of the last one, at most [`COUNTER_MAX`].
+    pub last: u64,
+}
+
 /// The greatest counter of a dot. Whoever counts up to it needs longer than the sun lives, and
 /// arithmetic with neighbours of counters cannot overflow.
 pub const COUNTER_MAX: u64 = u64::MAX - 1;

@@ -22,7 +22,7 @@ pub mod resp;
 pub mod slot;
 pub mod stamp;
 
-pub use dot::Dot;
+pub use dot::{Dot, DotRange};
 pub use level::Level;
 pub use node::{NodeId, NodeIndex};
 pub use slot::Slot;

@@ -19,5 +19,13 @@ pub const FRAME_PAYLOAD_MAX: usize = 1 << 30;
 /// is beyond goes without: its receiver does not know that it has it, and asks for it once more.
 pub const DOTS_PER_EFFECT_MAX: usize = 1_024;
 
+/// Slots of one message about dots.
+pub const DOT_SLOTS_MAX: usize = 1_024;
+
+/// Ranges of dots of one slot in one message: some for each incarnation of each replica.
+pub const DOT_RANGES_MAX: usize = 4_096;
+
+const _: () = assert!(DOT_SLOTS_MAX <= u16::MAX as usize);
+const _: () = assert!(DOT_RANGES_MAX <= u16::MAX as usize);
 const _: () = assert!(BULK_LENGTH_MAX * 2 <= FRAME_PAYLOAD_MAX);
 const _: () = assert!(FRAME_PAYLOAD_MAX <= u32::MAX as usize);

@@ -53,6 +53,10 @@ pub enum Mutant {
     DigestDrifts,
     /// A scrub reads nothing.
     ScrubBlind,
+    /// What a peer reports to hold counts as held here.
+    ClocksClaimUnmerged,
+    /// Effects that were pulled are not merged.
+    ClocksPullUnmerged,
 }
 
 impl Mutant {
@@ -82,6 +86,8 @@ impl Mutant {
         Self::MarksForgottenByAge,
         Self::DigestDrifts,
         Self::ScrubBlind,
+        Self::ClocksClaimUnmerged,
+        Self::ClocksPullUnmerged,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -136,6 +136,9 @@ pub enum Kind {
     PowerOff,
     /// All nodes lose power within a moment.
     PowerOffAll,
+    /// [`Fault::Cut`] of one node from another one, and then [`Fault::PowerOff`]: some of its last writes
+    /// have reached one of the others only.
+    Falter,
     /// [`Fault::Pause`].
     Pause,
     /// [`Fault::Cut`].
@@ -211,7 +214,8 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
 /// acknowledged survives W - 1 of those, and most writes ask for two.
 fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     let unsynced = scenario.sync != SyncPolicy::Always;
-    matches!(kind, Kind::Rot | Kind::Wipe) || unsynced && kind == Kind::PowerOff
+    let power = matches!(kind, Kind::PowerOff | Kind::Falter);
+    matches!(kind, Kind::Rot | Kind::Wipe) || unsynced && power
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -234,6 +238,16 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
                 let fault = Fault::PowerOff { node, seed: random.number() };
                 script.push(Planned { at, lasts, fault, loses_data: false });
             }
+            return;
+        }
+        Kind::Falter => {
+            // Shorter than anybody takes to notice, and then for the rest of the schedule.
+            let falters = random.between(1_000, 900_000);
+            let fault = Fault::Cut { from: node, to: other };
+            let lasts = scenario.period;
+            script.push(Planned { at, lasts, fault, loses_data: false });
+            let (at, fault) = (at + falters, Fault::PowerOff { node, seed });
+            script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });
             return;
         }
         Kind::Pause => Fault::Pause { node },

@@ -52,8 +52,8 @@ pub struct Scenario {
     pub faults_max: usize,
     /// Before this nothing fails.
     pub calm_until: u64,
-    /// Whether digest rounds get no answer once the calm is over, so that hints have to do all.
-    pub hints_only: bool,
+    /// Which ways of repair work once the calm is over.
+    pub repair: Repair,
     /// How far the clocks differ at most when they are skewed, in milliseconds.
     pub skew_max_ms: u64,
     /// Whether the cluster must still form when the schedule begins.
@@ -73,6 +73,18 @@ pub struct Scenario {
     pub scrub_seconds: u64,
     /// Whether all marks of removals must be forgotten in the end.
     pub forgets: bool,
+}
+
+/// Which of the ways of repair work that need no client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// All of them.
+    Every,
+    /// Digest rounds and exchanges of clocks get no answer, so that hints have to do all.
+    Hints,
+    /// Digest rounds and hints are refused as long as something fails. By then clocks alone must
+    /// have made those equal that went on all the time.
+    Clocks,
 }
 
 /// Promises that a scenario's faults go beyond.
@@ -154,7 +166,7 @@ impl Scenario {
         fault_stretch: 1,
         faults_max: 24,
         calm_until: 0,
-        hints_only: false,
+        repair: Repair::Every,
         skew_max_ms: 0,
         forms: false,
         excused: Excused::NOTHING,
@@ -424,7 +436,28 @@ pub const ALL: &[Scenario] = &[
         // Replicas that forget an expired key at different moments differ until a digest round.
         expiring_percent: 0,
         calm_until: 2_000_000,
-        hints_only: true,
+        repair: Repair::Hints,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "survivors",
+        about: "a node dies amid its writes, and only clocks make those that are left equal",
+        nodes: THREE,
+        // What was acknowledged is on the disk of the one that dies.
+        sync: SyncPolicy::Always,
+        levels: &[((Level::One, Level::One), 3), ((Level::Quorum, Level::Quorum), 1)],
+        clients: 4,
+        operations: 1_000,
+        families: &[(Family::Register, 1), (Family::Counter, 2), (Family::Set, 2)],
+        // So many that few are read again, and repaired by that.
+        keys: 40,
+        expiring_percent: 0,
+        faults: &[(Kind::Falter, 1)],
+        faults_max: 1,
+        fault_gap: 800_000,
+        // Every node has had a digest round with every other one.
+        calm_until: 12_000_000,
+        repair: Repair::Clocks,
         ..Scenario::BASE
     },
     Scenario {

@@ -134,6 +134,11 @@ impl Node {
             total.in_flight += figures.in_flight;
             total.log_bytes += figures.log_bytes;
             total.hint_bytes += figures.hint_bytes;
+            total.clocks.pulled += figures.clocks.pulled;
+            total.clocks.absent += figures.clocks.absent;
+            total.clocks.bytes += figures.clocks.bytes;
+            total.clocks.pended += figures.clocks.pended;
+            total.recent_bytes += figures.recent_bytes;
             total.ready &= figures.ready;
             total.failed |= figures.failed;
             total.scrubbing |= figures.scrubbing;

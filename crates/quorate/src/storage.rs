@@ -5,9 +5,12 @@
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
 mod checkpoint;
+mod clocks;
 mod digests;
 mod forgetting;
 mod hints;
+#[cfg(test)]
+mod pulls;
 mod record;
 #[cfg(test)]
 mod rounds;
@@ -17,6 +20,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use quorate_cluster::{
+    clocks::Knowledge,
     coordinator::{Durability, Executed, Rejection, Replica},
     topology::Topology,
 };
@@ -55,8 +59,6 @@ pub(crate) struct Storage {
     /// By slot: the newest record, when every answer waits for its sync; empty when none does.
     newest: Vec<Sequence>,
     checkpoint: Option<Progress>,
-    /// By slot: effects that this process has executed and named; empty while there was none.
-    executed: Vec<u64>,
     /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
     checkpoint_bytes_min: u64,
@@ -64,6 +66,8 @@ pub(crate) struct Storage {
     checkpoint_given_up_ms: u64,
     hints: HintQueues,
     forgetting: Forgetting,
+    /// Which writes are here, by their dots.
+    knowledge: Knowledge,
     pub(crate) topology: Arc<Topology>,
     shard: u16,
     shards: u16,
@@ -107,12 +111,12 @@ impl Storage {
             // Any slot may hold what a process wrote before it was killed, and nobody has synced.
             newest: vec![recovered; if synced_answers { usize::from(SLOTS) } else { 0 }],
             checkpoint: None,
-            executed: Vec::new(),
             checkpointed_bytes,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             checkpoint_given_up_ms: 0,
             hints: parts.hints,
             forgetting: Forgetting::default(),
+            knowledge: Knowledge::default(),
             topology: parts.topology,
             shard: parts.shard,
             shards: parts.shards,
@@ -155,17 +159,6 @@ impl Storage {
         let durability = self.append(slot, &effect);
         self.effect = effect;
         Ok(durability)
-    }
-
-    /// The name of the effect that was made just now on a slot, if others hold replicas of it.
-    fn next_dot(&mut self, slot: Slot) -> Option<Dot> {
-        if self.topology.replicas(slot).len() < 2 {
-            return None;
-        }
-        self.executed.resize(usize::from(SLOTS), 0);
-        let counter = &mut self.executed[slot.index()];
-        *counter += 1;
-        Some(Dot { origin: self.store.origin(), counter: *counter })
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
@@ -309,6 +302,7 @@ impl Storage {
     pub(crate) fn adopt(&mut self, topology: Arc<Topology>, hints: HintQueues) {
         self.topology = topology;
         self.hints = hints;
+        self.knowledge = Knowledge::default();
     }
 }
 
@@ -326,7 +320,9 @@ impl Replica for Storage {
         self.reply = reply;
         let durability = durability?;
         let effect = Bytes::copy_from_slice(&self.effect);
-        let dot = (!effect.is_empty()).then(|| self.next_dot(slot)).flatten();
+        let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
+        let origin = self.store.origin();
+        let dot = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
         Ok(Executed { reply: encoded, effect, dot, durability })
     }
 
@@ -351,8 +347,17 @@ impl Replica for Storage {
         states.into()
     }
 
-    fn merge(&mut self, slot: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
-        self.merge_effect(slot, effect).map(|(durability, _)| durability)
+    fn merge(
+        &mut self,
+        slot: Slot,
+        dots: Vec<Dot>,
+        effect: &Bytes,
+    ) -> Result<Durability, Rejection> {
+        let (durability, _) = self.merge_effect(slot, effect)?;
+        if !dots.is_empty() {
+            self.knowledge.note(slot, dots, effect);
+        }
+        Ok(durability)
     }
 
     fn durability(&self, slot: Slot) -> Durability {

@@ -2,7 +2,11 @@
 
 use core::time::Duration;
 
-use quorate_proto::{Dot, frame::HEADER_LENGTH, message::Message};
+use quorate_proto::{
+    Dot,
+    frame::HEADER_LENGTH,
+    message::{DottedEffect, Message, SlotDots},
+};
 
 use crate::{
     limits::{SYNC_BURST_BYTES, SYNC_BYTES_PER_SECOND},
@@ -15,7 +19,8 @@ pub(super) const SYMBOL: usize = 8 + 4 + 4;
 /// Two moments.
 const SETTLEMENT: usize = 8 + 8;
 
-/// Bytes of a message and its frame on the wire, for the kinds that a round sends and receives.
+/// Bytes of a message and its frame on the wire, for the kinds that a round sends and receives, and
+/// those about clocks.
 pub fn wire_bytes(message: &Message) -> u64 {
     let body = match message {
         Message::CompareGroup { .. } => 2 + 16 + 1,
@@ -38,11 +43,24 @@ pub fn wire_bytes(message: &Message) -> u64 {
             let dots = if dots.is_empty() { 0 } else { 2 + dots.len() * Dot::LENGTH };
             2 + dots + effect.len()
         }
+        Message::AskClocks { .. } => 2 + 2 + 8 + 2,
+        Message::Clocks { slots, .. } => 2 + 8 + 2 + slots_bytes(slots),
+        Message::AskDots { wanted, .. } => 2 + slots_bytes(wanted),
+        Message::Dots { effects, absent } => {
+            let bytes = |found: &DottedEffect| {
+                2 + 2 + found.dots.len() * Dot::LENGTH + 4 + found.effect.len()
+            };
+            4 + effects.iter().map(bytes).sum::<usize>() + slots_bytes(absent)
+        }
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
         // `Ack`, `SlotSame`; nothing else belongs to a round.
         _ => 0,
     };
     (HEADER_LENGTH + body) as u64
+}
+
+fn slots_bytes(slots: &[SlotDots]) -> usize {
+    2 + slots.iter().map(|slot| 2 + 2 + slot.ranges.len() * (4 + 8 + 8)).sum::<usize>()
 }
 
 /// Holds rounds to [`SYNC_BYTES_PER_SECOND`], with bursts of [`SYNC_BURST_BYTES`].
@@ -72,7 +90,7 @@ mod tests {
 
     use bytes::Bytes;
     use quorate_proto::{
-        Origin, Slot,
+        DotRange, Origin, Slot,
         message::{Cause, Scope},
     };
 
@@ -82,6 +100,9 @@ mod tests {
     fn the_cost_of_a_message_is_what_its_frame_takes() {
         let (slot, bytes) = (Slot::default(), Bytes::from_static(b"bytes"));
         let dot = Dot { origin: Origin(1), counter: 2 };
+        let range = DotRange { origin: Origin(1), first: 2, last: 3 };
+        let dots = vec![SlotDots { slot, ranges: vec![range, range] }];
+        let effect = DottedEffect { slot, dots: vec![dot], effect: bytes.clone() };
         for message in [
             Message::CompareGroup { group: 1, digest: 2, scope: Scope::Alive },
             Message::GroupSame(Default::default()),
@@ -100,6 +121,10 @@ mod tests {
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
             Message::States(bytes.clone()),
             Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+            Message::AskClocks { group: 1, shards: 2, since: 3, from: slot },
+            Message::Clocks { shards: 1, version: 2, next: None, slots: dots.clone() },
+            Message::AskDots { group: 1, wanted: dots.clone() },
+            Message::Dots { effects: vec![effect], absent: dots },
             Message::Replicate { slot, dots: vec![dot], effect: bytes },
             Message::Ack,
             Message::Rejected { cause: Cause::StoreFull, text: "full".into() },

@@ -125,6 +125,11 @@ pub enum Output {
         /// The request.
         message: Message,
     },
+    /// A round with a peer begins that compares everything.
+    Begun {
+        /// The peer.
+        peer: NodeIndex,
+    },
     /// A round with a peer has ended; keys that differed were exchanged.
     Synced {
         /// The peer.
@@ -317,7 +322,11 @@ impl Sync {
         self.again_at = now + SYNC_PAUSE;
         let epoch = digests.begin_epoch();
         self.settling.epoch_begun(now, epoch);
-        self.round = Some(Round::new(NodeIndex(index as u16), digests, dry, epoch));
+        let peer = NodeIndex(index as u16);
+        if !dry {
+            self.outputs.push_back(Output::Begun { peer });
+        }
+        self.round = Some(Round::new(peer, digests, dry, epoch));
         self.advance(now, digests);
     }
 

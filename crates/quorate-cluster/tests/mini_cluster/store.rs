@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quorate_cluster::{
+    clocks::{Holdings, Knowledge},
     coordinator::{Durability, Executed, Rejection, Replica},
     handoff::{Hint, Hints},
     sync::Digests,
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, NodeIndex, Slot,
+    Dot, NodeIndex, Origin, Slot,
     message::{Cause, Scope},
     resp::Command,
 };
@@ -107,6 +108,8 @@ pub(crate) struct Store {
     pub(crate) sequence: u64,
     /// Up to where it is durable.
     pub(crate) synced: u64,
+    knowledge: Knowledge,
+    incarnation: u16,
 }
 
 impl Store {
@@ -125,7 +128,15 @@ impl Store {
             slow_disk: false,
             sequence: 0,
             synced: 0,
+            knowledge: Knowledge::default(),
+            incarnation: 0,
         }
+    }
+
+    /// A process starts, which knows nothing of dots.
+    pub(crate) fn start(&mut self) {
+        self.knowledge = Knowledge::default();
+        self.incarnation += 1;
     }
 
     fn stamp(&mut self) -> u64 {
@@ -195,8 +206,10 @@ impl Replica for Store {
             entry.merge(&delta);
             delta.encode(&key, &mut effect);
         }
-        let durability = self.changed();
-        Ok(Executed { reply: number(reply), effect: effect.into(), dot: None, durability })
+        let (effect, durability) = (Bytes::from(effect), self.changed());
+        let origin = Origin::new(me, self.incarnation);
+        let dot = (!effect.is_empty()).then(|| self.knowledge.issue(slot, origin, &effect));
+        Ok(Executed { reply: number(reply), effect, dot, durability })
     }
 
     fn read(&mut self, _: Slot, command: &Command, _: bool) -> Bytes {
@@ -216,13 +229,21 @@ impl Replica for Store {
         out.into()
     }
 
-    fn merge(&mut self, slot: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
+    fn merge(
+        &mut self,
+        slot: Slot,
+        dots: Vec<Dot>,
+        effect: &Bytes,
+    ) -> Result<Durability, Rejection> {
         self.check_room()?;
         assert!(self.topology.is_replica(slot, self.me), "merged by a non-owner");
         for (key, entry) in decode(effect) {
             assert_eq!(Slot::of_key(&key), slot);
             self.newest = self.newest.max(entry.register >> 4);
             self.entries.entry(key).or_default().merge(&entry);
+        }
+        if !dots.is_empty() {
+            self.knowledge.note(slot, dots, effect);
         }
         Ok(self.changed())
     }
@@ -266,6 +287,36 @@ impl Hints for Store {
         while queue.hints.pop_front_if(|hint| hint.sequence <= up_to).is_some() {
             queue.read -= 1;
         }
+    }
+}
+
+impl Holdings for Store {
+    fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
+    }
+
+    fn knowledge_mut(&mut self) -> &mut Knowledge {
+        &mut self.knowledge
+    }
+
+    fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
+        [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node))
+    }
+
+    fn is_complete(&self) -> bool {
+        true
+    }
+
+    fn merge_dotted(&mut self, slot: Slot, dots: Vec<Dot>, effect: &Bytes) -> bool {
+        self.merge(slot, dots, effect).is_ok()
+    }
+
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    fn groups(&self) -> Vec<u16> {
+        self.groups.iter().copied().collect()
     }
 }
 

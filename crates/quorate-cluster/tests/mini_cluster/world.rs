@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc, time::Duratio
 
 use bytes::Bytes;
 use quorate_cluster::{
+    clocks::{self, Clocks},
     coordinator::{self, Coordinator, Request},
     handoff::{Handoff, Hints},
     limits::{READINESS_PATIENCE, SCAN_INTERVAL, SILENCE_MAX},
@@ -24,6 +25,7 @@ use crate::store::Store;
 pub(crate) struct Machines {
     pub(crate) coordinator: Coordinator,
     handoff: Handoff,
+    clocks: Clocks,
     sync: Sync,
 }
 
@@ -215,6 +217,7 @@ impl World {
             let timeouts = [
                 machines.coordinator.poll_timeout(),
                 machines.handoff.poll_timeout(),
+                machines.clocks.poll_timeout(),
                 machines.sync.poll_timeout(),
             ];
             Some((timeouts.into_iter().flatten().min()?.as_micros(), index))
@@ -227,6 +230,7 @@ impl World {
         let (machines, store) = self.machines(node);
         store.now = now.as_micros();
         machines.coordinator.handle_timeout(now, store);
+        machines.clocks.handle_timeout(now, store);
         machines.sync.handle_timeout(now, store);
         self.pump(node);
     }
@@ -307,12 +311,14 @@ impl World {
         let found = &mut self.nodes[node];
         found.started = now + 1 + random; // Never the same twice.
         found.synced.clear();
+        found.store.start();
         for target in 0..count {
             found.store.rewind(NodeIndex(target as u16));
         }
         found.machines = Some(Machines {
             coordinator: Coordinator::new(found.topology.clone()),
             handoff: Handoff::new(count),
+            clocks: Clocks::new(count, seed),
             sync: Sync::new(count).with_seed(seed),
         });
         for other in (0..count).filter(|other| *other != node) {
@@ -339,6 +345,7 @@ impl World {
         let (machines, store) = self.machines(from);
         machines.coordinator.handle_peer_down(now, store, peer);
         machines.handoff.handle_peer_down(store, peer);
+        machines.clocks.handle_peer_down(peer);
         machines.sync.handle_peer_down(peer);
         self.pump(from);
         let pause = self.between(5_000, 300_000);
@@ -365,6 +372,7 @@ impl World {
         let (machines, store) = self.machines(from);
         machines.coordinator.handle_peer_up(peer, ready);
         machines.handoff.handle_peer_up(peer);
+        machines.clocks.handle_peer_up(now, peer);
         if store.pending(peer) == 0 {
             machines.sync.request(now, peer);
         }
@@ -433,7 +441,8 @@ impl World {
                         machines.sync.request(now, peer);
                     }
                 }
-                _ => machines.sync.handle_response(now, store, peer, correlation, message),
+                2 => machines.sync.handle_response(now, store, peer, correlation, message),
+                _ => machines.clocks.handle_response(now, store, peer, correlation, message),
             }
             return self.pump(from);
         }
@@ -441,7 +450,8 @@ impl World {
         let asker = NodeIndex(from as u16);
         let (machines, store) = self.machines(to);
         store.now = now.as_micros();
-        if let Some(answer) = sync::answer(store, asker, &message) {
+        let answer = sync::answer(store, asker, &message);
+        if let Some(answer) = answer.or_else(|| clocks::answer(store, asker, &message)) {
             return self.send(from, to, true, (tagged, answer));
         }
         let epoch = EPOCH;
@@ -470,6 +480,19 @@ impl World {
         for (to, correlation, message) in machines.handoff.poll(now, store) {
             self.send_tagged(node, to, 1, correlation, message);
         }
+        while let Some(output) = self.machines(node).0.clocks.poll_output() {
+            match output {
+                clocks::Output::Send { to, correlation, message } => {
+                    self.send_tagged(node, to, 3, correlation, message);
+                }
+                clocks::Output::Suspect(peer) => {
+                    let (machines, store) = self.machines(node);
+                    if store.pending(peer) == 0 {
+                        machines.sync.request(now, peer);
+                    }
+                }
+            }
+        }
         while let Some(output) = self.machines(node).0.sync.poll_output() {
             match output {
                 sync::Output::Send { to, correlation, message } => {
@@ -477,8 +500,13 @@ impl World {
                 }
                 sync::Output::Synced { peer, .. } => {
                     self.nodes[node].synced.insert(peer);
+                    let (machines, store) = self.machines(node);
+                    machines.clocks.handle_synced(peer, store);
                 }
                 // Nothing is ever removed here.
+                sync::Output::Begun { peer } => {
+                    self.machines(node).0.clocks.handle_round_begun(peer);
+                }
                 sync::Output::Settled(_) => {}
             }
         }

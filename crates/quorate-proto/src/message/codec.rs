@@ -15,7 +15,10 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, Symbol, View};
+use super::{
+    Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, Symbol, View,
+    dots::{put_effect, put_slots},
+};
 use crate::{Dot, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX};
 
 /// Codes of the kinds. A code once used is never used for anything else.
@@ -50,6 +53,10 @@ mod kind {
     pub(super) const ASK_FINGERPRINT_STATES: u8 = 41;
     pub(super) const FINGERPRINT_STATES: u8 = 42;
     pub(super) const SKETCH: u8 = 43;
+    pub(super) const ASK_CLOCKS: u8 = 56;
+    pub(super) const CLOCKS: u8 = 57;
+    pub(super) const ASK_DOTS: u8 = 58;
+    pub(super) const DOTS: u8 = 59;
 }
 
 /// A payload that is no message.
@@ -108,6 +115,10 @@ impl Message {
             Self::Fingerprints { .. } => kind::FINGERPRINTS,
             Self::AskFingerprintStates { .. } => kind::ASK_FINGERPRINT_STATES,
             Self::FingerprintStates { .. } => kind::FINGERPRINT_STATES,
+            Self::AskClocks { .. } => kind::ASK_CLOCKS,
+            Self::Clocks { .. } => kind::CLOCKS,
+            Self::AskDots { .. } => kind::ASK_DOTS,
+            Self::Dots { .. } => kind::DOTS,
             Self::Sketch(_) => kind::SKETCH,
         }
     }
@@ -186,6 +197,28 @@ impl Message {
                 put_slot(out, *slot);
                 put_fingerprints(out, fingerprints);
             }
+            Self::AskClocks { group, shards, since, from } => {
+                out.extend_from_slice(&group.to_le_bytes());
+                out.extend_from_slice(&shards.to_le_bytes());
+                out.extend_from_slice(&since.to_le_bytes());
+                put_slot(out, *from);
+            }
+            Self::Clocks { shards, version, next, slots } => {
+                out.extend_from_slice(&shards.to_le_bytes());
+                out.extend_from_slice(&version.to_le_bytes());
+                let next = next.map_or(NO_SLOT, Slot::number);
+                out.extend_from_slice(&next.to_le_bytes());
+                put_slots(out, slots);
+            }
+            Self::AskDots { group, wanted } => {
+                out.extend_from_slice(&group.to_le_bytes());
+                put_slots(out, wanted);
+            }
+            Self::Dots { effects, absent } => {
+                put_count(out, effects.len());
+                effects.iter().for_each(|effect| put_effect(out, effect));
+                put_slots(out, absent);
+            }
             Self::FingerprintStates { covered, states } => {
                 out.extend_from_slice(&covered.to_le_bytes());
                 out.extend_from_slice(states);
@@ -211,7 +244,7 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&text.as_bytes()[..length]);
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_count(out, bytes.len());
     out.extend_from_slice(bytes);
 }
@@ -221,12 +254,12 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
     out.extend_from_slice(&count.to_le_bytes());
 }
 
-fn put_slot(out: &mut Vec<u8>, slot: Slot) {
+pub(super) fn put_slot(out: &mut Vec<u8>, slot: Slot) {
     out.extend_from_slice(&slot.number().to_le_bytes());
 }
 
 /// Nothing at all when there are none.
-fn put_dots(out: &mut Vec<u8>, dots: &[Dot]) {
+pub(super) fn put_dots(out: &mut Vec<u8>, dots: &[Dot]) {
     assert!(dots.len() <= DOTS_PER_EFFECT_MAX, "{} dots of one effect", dots.len());
     if !dots.is_empty() {
         out.extend_from_slice(&(dots.len() as u16).to_le_bytes());
@@ -293,8 +326,11 @@ fn put_forward(out: &mut Vec<u8>, forward: &Forward) {
     out.extend_from_slice(&forward.command);
 }
 
+/// Stands where no slot is meant.
+const NO_SLOT: u16 = u16::MAX;
+
 /// What is left of a body.
-struct Input {
+pub(super) struct Input {
     kind: u8,
     rest: Bytes,
 }
@@ -366,6 +402,24 @@ impl Input {
                 slot: self.slot()?,
                 fingerprints: self.list(Self::u64)?,
             },
+            kind::ASK_CLOCKS => Message::AskClocks {
+                group: self.u16()?,
+                shards: self.u16()?,
+                since: self.u64()?,
+                from: self.slot()?,
+            },
+            kind::CLOCKS => Message::Clocks {
+                shards: self.u16()?,
+                version: self.u64()?,
+                next: self.slot_or_none()?,
+                slots: self.slots_of_dots()?,
+            },
+            kind::ASK_DOTS => {
+                Message::AskDots { group: self.u16()?, wanted: self.slots_of_dots()? }
+            }
+            kind::DOTS => {
+                Message::Dots { effects: self.list(Self::effect)?, absent: self.slots_of_dots()? }
+            }
             kind::FINGERPRINT_STATES => Message::FingerprintStates {
                 covered: u32::from_le_bytes(self.array()?),
                 states: self.remainder(),
@@ -458,12 +512,19 @@ impl Input {
         causes.into_iter().find(|cause| *cause as u8 == code).ok_or(self.field("cause"))
     }
 
-    fn slot(&mut self) -> Result<Slot, MessageError> {
+    fn slot_or_none(&mut self) -> Result<Option<Slot>, MessageError> {
+        match self.u16()? {
+            NO_SLOT => Ok(None),
+            number => Slot::new(number).map(Some).ok_or(self.field("slot")),
+        }
+    }
+
+    pub(super) fn slot(&mut self) -> Result<Slot, MessageError> {
         Slot::new(self.u16()?).ok_or(self.field("slot"))
     }
 
     /// At least one dot.
-    fn dots(&mut self) -> Result<Vec<Dot>, MessageError> {
+    pub(super) fn dots(&mut self) -> Result<Vec<Dot>, MessageError> {
         let count = usize::from(self.u16()?);
         if !(1..=DOTS_PER_EFFECT_MAX).contains(&count) {
             return Err(self.field("count of dots"));
@@ -483,11 +544,11 @@ impl Input {
         }
     }
 
-    fn u16(&mut self) -> Result<u16, MessageError> {
+    pub(super) fn u16(&mut self) -> Result<u16, MessageError> {
         Ok(u16::from_le_bytes(self.array()?))
     }
 
-    fn u64(&mut self) -> Result<u64, MessageError> {
+    pub(super) fn u64(&mut self) -> Result<u64, MessageError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
@@ -497,7 +558,7 @@ impl Input {
         core::str::from_utf8(&bytes).map(String::from).map_err(|_| self.field("string"))
     }
 
-    fn bytes(&mut self) -> Result<Bytes, MessageError> {
+    pub(super) fn bytes(&mut self) -> Result<Bytes, MessageError> {
         let length = u32::from_le_bytes(self.array()?);
         self.take(length as usize)
     }
@@ -522,7 +583,7 @@ impl Input {
         core::mem::take(&mut self.rest)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
         let head = self.rest.first_chunk().copied().ok_or(MessageError::CutShort(self.kind))?;
         self.rest.advance(N);
         Ok(head)
@@ -535,7 +596,7 @@ impl Input {
         Ok(self.rest.split_to(length))
     }
 
-    fn field(&self, field: &'static str) -> MessageError {
+    pub(super) fn field(&self, field: &'static str) -> MessageError {
         MessageError::Field { kind: self.kind, field }
     }
 }
@@ -547,7 +608,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Origin;
+    use crate::{
+        DotRange, Origin,
+        message::{DottedEffect, SlotDots},
+    };
 
     fn samples() -> Vec<Message> {
         let member = Member {
@@ -566,6 +630,9 @@ mod tests {
         let bytes = Bytes::from_static(b"xyz");
         let settlement = Settlement { clock_ms: 7, floor_ms: 5 };
         let dot = Dot { origin: Origin(6), counter: 7 };
+        let dotted = DottedEffect { slot, dots: vec![dot], effect: bytes.clone() };
+        let range = DotRange { origin: Origin(6), first: 7, last: 8 };
+        let dots = vec![SlotDots { slot, ranges: vec![range] }];
         vec![
             Message::Hello(Box::new(hello.clone())),
             Message::Welcome(Box::new(hello)),
@@ -604,6 +671,10 @@ mod tests {
             Message::AskFingerprintStates { slot, fingerprints: vec![4] },
             Message::FingerprintStates { covered: 1, states: bytes },
             Message::Sketch(vec![Symbol { sum: 1, check: 2, count: -3 }]),
+            Message::AskClocks { group: 1, shards: 2, since: 3, from: slot },
+            Message::Clocks { shards: 2, version: 3, next: Some(slot), slots: dots.clone() },
+            Message::AskDots { group: 1, wanted: dots.clone() },
+            Message::Dots { effects: vec![dotted], absent: dots },
         ]
     }
 
@@ -697,7 +768,7 @@ mod tests {
             kinds,
             [
                 1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36,
-                37, 38, 39, 40, 41, 42, 43
+                37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59
             ]
         );
     }

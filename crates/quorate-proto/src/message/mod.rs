@@ -5,6 +5,7 @@
 //! shard that owns the slot whatever its number of shards.
 
 mod codec;
+mod dots;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 
 pub use codec::MessageError;
 
-use crate::{Dot, Level, NodeId, Slot};
+use crate::{Dot, DotRange, Level, NodeId, Slot};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +163,46 @@ pub enum Message {
         /// The keys.
         keys: Vec<Bytes>,
     },
+
+    /// Asks which writes the receiver holds in slots that have changed. Answered by
+    /// [`Message::Clocks`].
+    AskClocks {
+        /// A group of slots of the sender's shard, and one of the receiver's.
+        group: u16,
+        /// Shards of the sender. Meant are the groups that belong to the same shard as `group`
+        /// there.
+        shards: u16,
+        /// The receiver's version up to which the sender knows all changes; 0 when it knows none.
+        since: u64,
+        /// The first slot that the sender wants to hear of.
+        from: Slot,
+    },
+    /// Which writes the sender holds in slots that have changed and that both nodes hold.
+    Clocks {
+        /// Shards of the sender. Covered are the groups that belong to the same shard as the one
+        /// asked for.
+        shards: u16,
+        /// The sender's version.
+        version: u64,
+        /// Where the next message about these changes begins, if there is more.
+        next: Option<Slot>,
+        /// In ascending order, at most [`DOT_SLOTS_MAX`](crate::limits::DOT_SLOTS_MAX).
+        slots: Vec<SlotDots>,
+    },
+    /// Asks for the effects of some writes. Answered by [`Message::Dots`].
+    AskDots {
+        /// The group of the slots.
+        group: u16,
+        /// The writes.
+        wanted: Vec<SlotDots>,
+    },
+    /// Effects of writes that were asked for, as many as fit in one message.
+    Dots {
+        /// The effects.
+        effects: Vec<DottedEffect>,
+        /// Writes whose effects the sender has not, or not any more.
+        absent: Vec<SlotDots>,
+    },
 }
 
 /// A symbol of a sketch: some fingerprints of a set together.
@@ -173,6 +214,27 @@ pub struct Symbol {
     pub check: u32,
     /// How many they are.
     pub count: i32,
+}
+
+/// Dots of one slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotDots {
+    /// The slot.
+    pub slot: Slot,
+    /// Neither overlapping nor out of order; at least one, at most
+    /// [`DOT_RANGES_MAX`](crate::limits::DOT_RANGES_MAX).
+    pub ranges: Vec<DotRange>,
+}
+
+/// An effect with the writes that it holds all of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DottedEffect {
+    /// The slot of its keys.
+    pub slot: Slot,
+    /// At least one.
+    pub dots: Vec<Dot>,
+    /// Encoded key deltas.
+    pub effect: Bytes,
 }
 
 /// What the digests of slots cover.

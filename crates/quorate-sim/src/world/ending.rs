@@ -1,15 +1,19 @@
 //! The end of a schedule: settling without clients, the last writes, the last reads.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
+use quorate::simulation::Process;
 use quorate_proto::Slot;
 
-use super::{EXPIRY_MAX, FORGET_MAX, SETTLE_MAX, Violation, World};
+use super::{EXPIRY_MAX, FORGET_MAX, SETTLE_MAX, SURVIVE_MAX, Violation, World};
 use crate::{
     action::{Action, Family, Key},
     client::{Agenda, Client},
     history::{Outcome, Time},
-    machine,
+    machine::{self, State},
 };
 
 impl World<'_> {
@@ -97,29 +101,51 @@ impl World<'_> {
                 }
             }
         }
-        // Nodes of a sealed cluster have the same numbers everywhere, in order of their ids.
-        let topology = std::sync::Arc::clone(processes[0].topology());
-        let mut order: Vec<usize> = Vec::new();
-        for member in topology.members() {
-            let number = member.name.trim_start_matches('n').parse().unwrap_or(0);
-            order.push(number);
-        }
+        self.difference().map_or(Ok(()), Err)
+    }
+
+    /// Two nodes that run and differ in a slot.
+    fn difference(&mut self) -> Option<String> {
+        let running = self.machines.iter_mut().filter(|machine| machine.state == State::Running);
+        let mut processes: BTreeMap<String, &mut Process> = running
+            .filter_map(|machine| machine.process.as_mut())
+            .map(|process| {
+                let topology = process.topology();
+                (topology.member(topology.me()).name.clone(), process)
+            })
+            .collect();
+        let topology = Arc::clone(processes.values().next()?.topology());
         for slot in Slot::all() {
-            let mut first: Option<(usize, u128)> = None;
+            let mut first: Option<(&str, u128)> = None;
             for replica in topology.replicas(slot) {
-                let node = order[replica.index()];
-                let digest = processes[node].slot_digest(slot);
+                let name = &topology.member(*replica).name;
+                let Some(process) = processes.get_mut(name) else { continue };
+                let digest = process.slot_digest(slot);
                 match first {
-                    None => first = Some((node, digest)),
+                    None => first = Some((name, digest)),
                     Some((other, found)) if found != digest => {
-                        let (node, other) = (machine::name(node), machine::name(other));
-                        return Err(format!("{other} and {node} differ in slot {}", slot.number()));
+                        return Some(format!(
+                            "{other} and {name} differ in slot {}",
+                            slot.number()
+                        ));
                     }
                     Some(_) => {}
                 }
             }
         }
-        Ok(())
+        None
+    }
+
+    /// Waits until all nodes that run are equal, while faults last.
+    pub(super) fn survive(&mut self) {
+        let end = self.now + SURVIVE_MAX;
+        while let Some(difference) = self.difference() {
+            if self.now > end {
+                let text = format!("after {} s: {difference}", SURVIVE_MAX / 1_000_000);
+                return self.violations.push(Violation::new("survivors", text));
+            }
+            self.run_until(self.now + 100_000);
+        }
     }
 
     /// What the nodes keep for each other.

@@ -147,6 +147,7 @@ impl World<'_> {
         let stays = |event: &Event| !matches!(event, Event::FaultEnds(_) | Event::FaultBegins(_));
         self.events.extend(events.into_iter().filter(|Reverse((_, _, event))| stays(event)));
         self.observer.healed(self.now);
+        self.healed = true;
         for node in 0..self.machines.len() {
             self.machines[node].heal(self.now);
             self.restart_failed(node);

@@ -28,7 +28,7 @@ use crate::{
     network::{ConnectionId, Network, datacentres},
     observe::Observer,
     random::Stream,
-    scenario::Scenario,
+    scenario::{Repair, Scenario},
     workload::Workload,
 };
 
@@ -38,6 +38,10 @@ const SETTLE_MAX: Time = 110_000_000;
 /// Time within which marks of removals are forgotten once all replicas are equal: three digest
 /// rounds with every other node, at the longest pause, and the margin below the floors.
 const FORGET_MAX: Time = 120_000_000;
+
+/// Time within which clocks alone make those equal that went on all the time: two exchanges, and
+/// what pulling takes.
+const SURVIVE_MAX: Time = 5_000_000;
 
 /// The longest expiry that workloads ask for, and a little more.
 const EXPIRY_MAX: Time = 4_500_000;
@@ -115,6 +119,8 @@ pub struct World<'a> {
     next_wire: u64,
     random: Stream,
     script: Script,
+    /// Whether every fault has ended.
+    healed: bool,
     /// By node: the fault that took it down.
     down_by: Vec<Option<usize>>,
     /// By node: until when it was paused or down, which excuses late answers.
@@ -181,6 +187,7 @@ impl<'a> World<'a> {
             next_wire: 0,
             random: Stream::new(seed, "world", 0),
             script,
+            healed: false,
             down_by: vec![None; nodes],
             disturbed: vec![0; nodes],
             rot: vec![scrub::Rot::default(); nodes],
@@ -215,6 +222,10 @@ impl<'a> World<'a> {
             self.check_bounds();
             self.check_scrubs();
             self.write_back();
+        }
+        if self.scenario.repair == Repair::Clocks {
+            self.finish_work();
+            self.survive();
         }
         self.heal();
         let healed = self.now;

@@ -7,6 +7,7 @@ use crate::{
     history::Time,
     machine::State,
     network::{ConnectionId, Packet, Place},
+    scenario::Repair,
 };
 
 impl World<'_> {
@@ -92,8 +93,11 @@ impl World<'_> {
                 } else {
                     bytes
                 };
-                let deaf = self.scenario.hints_only && self.now > self.scenario.calm_until;
-                let bytes = if deaf { tamper::without_digests(&bytes) } else { bytes };
+                let repair = self.repair();
+                let bytes = match repair {
+                    Repair::Every => bytes,
+                    _ => tamper::repairing_by(repair, &bytes),
+                };
                 self.observer.sent(&bytes);
                 self.network.send(self.now, connection, side, Packet::Bytes(bytes));
             }
@@ -108,6 +112,15 @@ impl World<'_> {
                 let at = self.now + slow + self.random.between(100, 3_000);
                 self.schedule(at, Event::Sync { node, generation, number });
             }
+        }
+    }
+
+    /// Which ways of repair work now.
+    fn repair(&self) -> Repair {
+        match self.scenario.repair {
+            _ if self.now <= self.scenario.calm_until => Repair::Every,
+            Repair::Clocks if self.healed => Repair::Every,
+            repair => repair,
         }
     }
 

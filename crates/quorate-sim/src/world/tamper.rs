@@ -3,6 +3,8 @@
 use bytes::BytesMut;
 use quorate_proto::{frame, message::Message};
 
+use crate::scenario::Repair;
+
 /// The frames of `bytes` as `rewrite` wants them: it is given each message, with its bytes, and
 /// what to append to. What is no frame stays.
 fn rewritten(bytes: &[u8], mut rewrite: impl FnMut(&frame::Frame, &[u8], &mut Vec<u8>)) -> Vec<u8> {
@@ -29,11 +31,24 @@ pub(super) fn with_effects_twice(bytes: &[u8]) -> Vec<u8> {
     })
 }
 
-/// The same frames without the first question of digest rounds.
-pub(super) fn without_digests(bytes: &[u8]) -> Vec<u8> {
+/// The same frames but for the questions of those ways of repair that do not work.
+pub(super) fn repairing_by(repair: Repair, bytes: &[u8]) -> Vec<u8> {
     rewritten(bytes, |frame, same, out| {
-        if !matches!(frame.message, Message::CompareGroup { .. }) {
-            out.extend_from_slice(same);
+        let digests = matches!(frame.message, Message::CompareGroup { .. });
+        let clocks = matches!(frame.message, Message::AskClocks { .. });
+        let hint = matches!(frame.message, Message::Replicate { .. })
+            && frame.correlation >> MACHINE_SHIFT == HANDOFF;
+        match repair {
+            Repair::Hints if digests || clocks => {}
+            // An answer is no question: it is rejected, and nothing waits for ever.
+            Repair::Clocks if digests || hint => {
+                frame::encode(out, frame.epoch, frame.correlation, &Message::SlotSame);
+            }
+            _ => out.extend_from_slice(same),
         }
     })
 }
+
+/// The upper bits of a correlation id tell who asks, and this is who brings hints.
+const MACHINE_SHIFT: u32 = 60;
+const HANDOFF: u64 = 1;

@@ -120,6 +120,11 @@ impl Shard {
                     ("peers_up", up.to_string()),
                     ("hints_pending", number(hints)),
                     ("hint_bytes", number(total.hint_bytes)),
+                    ("clock_dots_pulled", number(total.clocks.pulled)),
+                    ("clock_dots_absent", number(total.clocks.absent)),
+                    ("clock_dots_pended", number(total.clocks.pended)),
+                    ("clock_bytes", number(total.clocks.bytes)),
+                    ("clock_recent_bytes", number(total.recent_bytes)),
                 ],
             ),
             (

@@ -99,6 +99,10 @@ pub(crate) struct Figures {
     pub(crate) in_flight: u64,
     pub(crate) log_bytes: u64,
     pub(crate) hint_bytes: u64,
+    /// Of anti-entropy by clocks.
+    pub(crate) clocks: quorate_cluster::clocks::Figures,
+    /// Bytes of effects kept for the questions of peers.
+    pub(crate) recent_bytes: u64,
     pub(crate) ready: bool,
     pub(crate) failed: bool,
     pub(crate) scrubbing: bool,

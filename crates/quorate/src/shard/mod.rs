@@ -24,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster::{
+    clocks::{self, Clocks},
     coordinator::{self, Coordinator},
     handoff::Handoff,
     limits::SETTLING_MARGIN,
@@ -96,6 +97,12 @@ fn new_sync(topology: &Topology, shard: u16, settings: &Settings) -> Sync {
     Sync::new(topology.len()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
 
+/// Exchanges of clocks whose pauses differ likewise.
+fn new_clocks(topology: &Topology, shard: u16) -> Clocks {
+    let id = topology.member(topology.me()).id.0 as u64;
+    Clocks::new(topology.len(), !id ^ u64::from(shard))
+}
+
 /// One shard.
 pub(crate) struct Shard {
     pub(crate) id: u16,
@@ -103,6 +110,7 @@ pub(crate) struct Shard {
     pub(crate) storage: Storage,
     coordinator: Coordinator,
     handoff: Handoff,
+    clocks: Clocks,
     sync: Sync,
     scrub: Scrub,
     peers: peers::Peers,
@@ -141,6 +149,7 @@ impl Shard {
             id,
             coordinator,
             handoff: Handoff::new(topology.len()),
+            clocks: new_clocks(&topology, id),
             sync: new_sync(&topology, id, &node.settings),
             scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
             peers: peers::Peers::new(now.monotonic, &topology, history),
@@ -281,11 +290,20 @@ impl Shard {
             for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
                 self.send(to, peers::Machine::Handoff, correlation, &message);
             }
+            while let Some(output) = self.clocks.poll_output() {
+                match output {
+                    clocks::Output::Send { to, correlation, message } => {
+                        self.send(to, peers::Machine::Clocks, correlation, &message);
+                    }
+                    clocks::Output::Suspect(peer) => self.suspected(now, peer),
+                }
+            }
             while let Some(output) = self.sync.poll_output() {
                 match output {
                     sync::Output::Send { to, correlation, message } => {
                         self.send(to, peers::Machine::Sync, correlation, &message);
                     }
+                    sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
                     sync::Output::Synced { peer, keys } => self.synced(now, peer, keys),
                     sync::Output::Settled(settled) => self.storage.settle(settled),
                 }
@@ -455,6 +473,7 @@ impl Shard {
         }
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
+        self.clocks = new_clocks(&topology, self.id);
         self.sync = new_sync(&topology, self.id, &self.node.settings);
         self.peers.adopt(now.monotonic, &topology);
         self.restate_peers(now);

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use quorate_cluster::{
+    clocks,
     limits::READINESS_PATIENCE,
     liveness::{self, Liveness, Readiness},
     membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, is_transient},
@@ -28,6 +29,7 @@ pub(super) enum Machine {
     Handoff = 1,
     Sync = 2,
     Link = 3,
+    Clocks = 4,
 }
 
 const MACHINE_SHIFT: u32 = 60;
@@ -213,6 +215,7 @@ impl Shard {
         self.note_ready(became_ready);
         let storage = &mut self.storage;
         self.sync.handle_timeout(now.monotonic, storage);
+        self.clocks.handle_timeout(now.monotonic, storage);
         self.service_liveness(now);
     }
 
@@ -293,6 +296,9 @@ impl Shard {
             }
             (2, message) => {
                 self.sync.handle_response(now.monotonic, storage, from, correlation, message);
+            }
+            (4, message) => {
+                self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
             }
             (3, Message::HeartbeatReply(beat)) => {
                 let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
@@ -410,7 +416,9 @@ impl Shard {
         correlation: u64,
         message: Message,
     ) {
-        if let Some(answer) = sync::answer(&self.storage, from, &message) {
+        let answer = sync::answer(&self.storage, from, &message)
+            .or_else(|| clocks::answer(&self.storage, from, &message));
+        if let Some(answer) = answer {
             return self.respond(link, correlation, answer);
         }
         let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
@@ -443,6 +451,7 @@ impl Shard {
                     let ready = self.peers.liveness.is_ready(peer);
                     self.coordinator.handle_peer_up(peer, ready);
                     self.handoff.handle_peer_up(peer);
+                    self.clocks.handle_peer_up(now.monotonic, peer);
                     self.sync.handle_peer_up(now.monotonic, peer);
                     self.peers.readiness.handle_up(peer);
                     self.sync_once_drained(now, peer);
@@ -457,6 +466,7 @@ impl Shard {
                     let storage = &mut self.storage;
                     self.coordinator.handle_peer_down(now.monotonic, storage, peer);
                     self.handoff.handle_peer_down(storage, peer);
+                    self.clocks.handle_peer_down(peer);
                     self.sync.handle_peer_down(peer);
                     self.peers.readiness.handle_down(now.monotonic, peer);
                 }
@@ -499,12 +509,22 @@ impl Shard {
         }
     }
 
+    /// Clocks cannot tell whether something is missing. While there are hints for the peer, a round
+    /// would only bring what they bring.
+    pub(super) fn suspected(&mut self, now: Now, peer: NodeIndex) {
+        use quorate_cluster::handoff::Hints as _;
+        if self.peers.is_up(peer) && self.storage.pending(peer) == 0 {
+            self.sync.request(now.monotonic, peer);
+        }
+    }
+
     pub(super) fn synced(&mut self, now: Now, peer: NodeIndex, keys: u64) {
         if keys > 0 {
             let peer = &self.topology().member(peer).name;
             tracing::info!(%peer, keys, "a digest round has settled differing keys");
         }
         self.storage.clear_dirty(peer);
+        self.clocks.handle_synced(peer, &mut self.storage);
         let became_ready = self.peers.readiness.handle_synced(now.monotonic, peer);
         self.note_ready(became_ready);
     }
@@ -552,7 +572,9 @@ fn message_owner(message: &Message, shards: u16) -> u16 {
         | Message::AskFingerprintStates { slot, .. }
         | Message::AskKeyDigests { slot }
         | Message::AskKeyStates { slot, .. } => of_slot(slot),
-        Message::CompareGroup { group, .. } => group % shards,
+        Message::CompareGroup { group, .. }
+        | Message::AskClocks { group, .. }
+        | Message::AskDots { group, .. } => group % shards,
         _ => 0,
     }
 }

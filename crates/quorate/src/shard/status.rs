@@ -1,7 +1,7 @@
 //! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and figures gathered from its shards.
 
 use bytes::Bytes;
-use quorate_cluster::handoff::Hints as _;
+use quorate_cluster::{clocks::Holdings as _, handoff::Hints as _};
 use quorate_proto::{Slot, resp::ReplyWriter};
 
 use super::{
@@ -51,6 +51,8 @@ impl Shard {
             in_flight: self.coordinator.in_flight() as u64,
             log_bytes: self.storage.log_bytes(),
             hint_bytes: self.storage.hint_bytes(),
+            clocks: self.clocks.figures(),
+            recent_bytes: self.storage.knowledge().recent_bytes() as u64,
             ready: self.peers.is_ready(),
             failed: self.storage.has_failed(),
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
@@ -74,7 +76,7 @@ impl Shard {
         let total = self.node.figures();
         let topology = self.topology();
         let me = topology.member(topology.me());
-        writer.map(13);
+        writer.map(15);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
             writer.text(value);
@@ -92,6 +94,8 @@ impl Shard {
             ("hint_bytes", total.hint_bytes),
             ("replication_factor", u64::from(topology.replication_factor())),
             ("log_failed", u64::from(total.failed)),
+            ("clock_dots_pulled", total.clocks.pulled),
+            ("clock_dots_pended", total.clocks.pended),
         ] {
             writer.text(name);
             writer.integer(i64::try_from(value).unwrap_or(i64::MAX));

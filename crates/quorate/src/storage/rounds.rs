@@ -20,7 +20,7 @@ use super::*;
 const WALL_MS: u64 = 1_700_000_000_000;
 
 /// One of two nodes that hold everything.
-fn storage(number: u16) -> Storage {
+pub(super) fn storage(number: u16) -> Storage {
     let member = |number: u16| Member {
         id: NodeId(u128::from(number) + 1),
         name: format!("n{number}"),
@@ -57,11 +57,11 @@ fn storage(number: u16) -> Storage {
     storage
 }
 
-fn key(number: u64) -> String {
+pub(super) fn key(number: u64) -> String {
     format!("key:{number:012}")
 }
 
-fn set(storage: &mut Storage, key: &str) -> (Slot, Bytes) {
+pub(super) fn set(storage: &mut Storage, key: &str) -> (Slot, Bytes) {
     let slot = Slot::of_key(key.as_bytes());
     let command = Command::from_args(&["SET", key, &"v".repeat(64)]);
     let executed = storage.execute(slot, &command, false).expect("is carried out");
@@ -69,7 +69,7 @@ fn set(storage: &mut Storage, key: &str) -> (Slot, Bytes) {
 }
 
 /// Two storages that hold the same.
-fn pair(keys: u64) -> (Storage, Storage) {
+pub(super) fn pair(keys: u64) -> (Storage, Storage) {
     let (mut ours, mut theirs) = (storage(0), storage(1));
     for number in 0..keys {
         let (slot, effect) = set(&mut ours, &key(number));
