@@ -22,6 +22,6 @@ pub mod slot;
 pub mod stamp;
 
 pub use level::Level;
-pub use node::{NodeId, NodeIndex};
+pub use node::{Incarnation, NodeId, NodeIndex};
 pub use slot::Slot;
 pub use stamp::{Origin, Stamp};

@@ -49,11 +49,20 @@ pub enum Mutant {
     FloorIgnored,
     /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
     MarksForgottenByAge,
+    /// A node that takes its seat again goes by the incarnation that it had before.
+    SeatReusesIncarnation,
+    /// A node that takes its seat again does not know that it lacks what it had acknowledged.
+    SeatedComplete,
+    /// A node answers before it has met its seeds, though it may have been a member that has lost
+    /// everything.
+    FoundedAtOnce,
+    /// What came by digest rounds counts as regained before it is durable.
+    RegainedUnsynced,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -76,6 +85,10 @@ impl Mutant {
         Self::ReadUnsynced,
         Self::FloorIgnored,
         Self::MarksForgottenByAge,
+        Self::SeatReusesIncarnation,
+        Self::SeatedComplete,
+        Self::FoundedAtOnce,
+        Self::RegainedUnsynced,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the
