@@ -118,6 +118,11 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
+    /// The process is killed and its whole data directory is lost, its identity too.
+    WipeAll {
+        /// The node.
+        node: usize,
+    },
 }
 
 /// The faults there are, for the weights of a scenario.
@@ -161,6 +166,8 @@ pub enum Kind {
     Rot,
     /// [`Fault::Wipe`].
     Wipe,
+    /// [`Fault::WipeAll`].
+    WipeAll,
 }
 
 /// A fault with its time.
@@ -202,7 +209,7 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
 /// acknowledged survives W - 1 of those, and most writes ask for two.
 fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     let unsynced = scenario.sync != SyncPolicy::Always;
-    matches!(kind, Kind::Rot | Kind::Wipe) || unsynced && kind == Kind::PowerOff
+    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll) || unsynced && kind == Kind::PowerOff
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -255,6 +262,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         Kind::SlowDisk => Fault::SlowDisk { node, extra_us: random.between(5_000, 5_000_000) },
         Kind::Rot => Fault::Rot { node, seed },
         Kind::Wipe => Fault::Wipe { node },
+        Kind::WipeAll => Fault::WipeAll { node },
     };
     script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });
 }

@@ -56,6 +56,15 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ClockTrusted, "wild-clocks", 400, &["lost", "stale", "resurrection"]),
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
+    trap(
+        Mutant::SeatReusesIncarnation,
+        "counters",
+        800,
+        &["lost", "stale", "counter", "backwards"],
+    ),
+    trap(Mutant::SeatedComplete, "wipe", 200, &["stale"]),
+    trap(Mutant::FoundedAtOnce, "wipe", 200, &["stale"]),
+    trap(Mutant::RegainedUnsynced, "refill", 1_000, &["stale", "lost", "backwards"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
 ];
 

@@ -23,6 +23,8 @@ pub(crate) enum Mail {
     PeerResponse { link: LinkId, correlation: u64, message: Message },
     /// The topology has changed.
     Topology { topology: Arc<Topology> },
+    /// The node knows by now what data there is.
+    Founded,
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
     /// A sync of your log has ended, or one of your hints for another node.
@@ -86,6 +88,12 @@ pub(crate) struct Figures {
     pub(crate) log_bytes: u64,
     pub(crate) hint_bytes: u64,
     pub(crate) ready: bool,
+    /// Whether acknowledged data is missing.
+    pub(crate) incomplete: bool,
+    /// Peers that data must still be compared with.
+    pub(crate) awaited: u64,
+    /// The incarnation as which nothing is missing, on disk neither.
+    pub(crate) regained: Option<u16>,
     pub(crate) failed: bool,
     /// By node index: whether the peer is up, and the hints kept for it.
     pub(crate) peers: [(bool, u64); PEERS_SHOWN],

@@ -32,7 +32,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, mutant::Mutant, resp::Command};
 use slab::Slab;
 
 use crate::{
@@ -105,8 +105,8 @@ pub(crate) struct Shard {
     sync: Sync,
     peers: peers::Peers,
     clock: WallClock,
-    /// What the machine's clock shows, in milliseconds since the Unix epoch.
-    machine_ms: u64,
+    /// What the clocks of the machine showed when they were read last.
+    machine: Now,
     pub(crate) sessions: Slab<Session>,
     /// Connections with bytes to send, or to be closed.
     pub(crate) dirty_sessions: Vec<usize>,
@@ -141,7 +141,7 @@ impl Shard {
             handoff: Handoff::new(topology.len()),
             sync: new_sync(&topology, id, &node.settings),
             peers: peers::Peers::new(now.monotonic, &topology, history),
-            machine_ms: now.wall_ms,
+            machine: now,
             clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
             node,
             storage,
@@ -169,7 +169,7 @@ impl Shard {
     pub(crate) fn begin_turn(&mut self, now: Now) -> Now {
         let alone = self.topology().len() == 1;
         let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
-        self.machine_ms = now.wall_ms;
+        self.machine = now;
         let was_in_doubt = self.clock.is_in_doubt();
         let (wall, jumped) = self.clock.read(monotonic, wall, alone, self.peers.clocks());
         if let Some(ms) = jumped {
@@ -184,6 +184,12 @@ impl Shard {
         self.storage.clock_in_doubt = in_doubt;
         self.storage.wall_ms = wall.as_millis();
         Now { monotonic, wall_ms: wall.as_millis() }
+    }
+
+    /// The clocks show this in the middle of a turn. A long one must not answer for others' clocks with
+    /// what its own showed when it began.
+    pub(crate) fn read_clocks(&mut self, now: Now) {
+        self.machine = now;
     }
 
     /// Time has passed.
@@ -302,8 +308,9 @@ impl Shard {
 
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
-        if errand.class.writes() && !self.topology().sealed() {
-            self.seal_wanted = true;
+        let writes = errand.class.writes();
+        if !self.topology().sealed() && (writes || !self.node.is_founded()) {
+            self.seal_wanted |= writes;
             self.unsealed.push((waiter, errand));
             return;
         }
@@ -402,6 +409,7 @@ impl Shard {
                 self.respond(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
+            Mail::Founded => self.run_unsealed(now),
             Mail::Describe { from, ticket, question } => {
                 let reply = self.describe(now, question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
@@ -418,23 +426,36 @@ impl Shard {
         let same_members = topology.len() == self.topology().len()
             && topology.members().iter().zip(self.topology().members()).all(|(a, b)| a.id == b.id);
         let was_sealed = self.topology().sealed();
+        let me = |topology: &Topology| topology.member(topology.me()).id;
+        let has_lost_everything = me(&topology) != me(self.topology());
         self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
         if same_members {
             self.peers.aim(now.monotonic, &topology);
             self.coordinator.adopt(Arc::clone(&topology));
             self.storage.topology = topology;
         } else {
-            self.start_afresh(now, topology);
+            self.start_afresh(now, topology, has_lost_everything);
         }
         if self.topology().sealed() && !was_sealed {
-            for (waiter, errand) in std::mem::take(&mut self.unsealed) {
-                self.run(now, waiter, errand);
-            }
+            self.run_unsealed(now);
         }
     }
 
-    /// Other members: every machine starts afresh, which is possible because there is no data yet.
-    fn start_afresh(&mut self, now: Now, topology: Arc<Topology>) {
+    /// Runs what has waited, unless it must wait on.
+    fn run_unsealed(&mut self, now: Now) {
+        for (waiter, errand) in std::mem::take(&mut self.unsealed) {
+            self.run(now, waiter, errand);
+        }
+    }
+
+    /// What this process is of its node.
+    fn incarnation(&self) -> u16 {
+        self.topology().member(self.topology().me()).incarnation.number
+    }
+
+    /// Other members: every machine starts afresh, which is possible because there is no data here yet.
+    /// If this node is another one as well, it was a member and has lost what that one had.
+    fn start_afresh(&mut self, now: Now, topology: Arc<Topology>, has_lost_everything: bool) {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
@@ -450,7 +471,17 @@ impl Shard {
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
         self.sync = new_sync(&topology, self.id, &self.node.settings);
-        self.peers.adopt(now.monotonic, &topology);
+        let incomplete = has_lost_everything && !Mutant::SeatedComplete.is_planted();
+        let history = peers::History { data_may_exist: has_lost_everything, incomplete };
+        self.peers.adopt(now.monotonic, &topology, history);
+        if has_lost_everything {
+            self.clock = WallClock::new(now.monotonic, Wall(self.machine.wall_ms), true);
+            self.storage.incomplete = incomplete;
+            tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
+        }
+        if incomplete {
+            self.coordinator.handle_incomplete();
+        }
         self.restate_peers(now);
     }
 
@@ -460,8 +491,13 @@ impl Shard {
             .partition(|(_, errand)| errand.deadline <= now.monotonic);
         self.unsealed = waiting;
         for (waiter, _) in late {
-            let text = "-UNAVAILABLE the first write needs every node that joined to confirm the \
-                        member list, and not all have done so; nothing was done\r\n";
+            let text = if self.node.is_founded() {
+                "-UNAVAILABLE the first write needs every node that joined to confirm the member \
+                 list, and not all have done so; nothing was done\r\n"
+            } else {
+                "-UNAVAILABLE this node has no data and has not met enough of the others to know \
+                 what there is; nothing was done\r\n"
+            };
             self.deliver(now, waiter, Bytes::from_static(text.as_bytes()));
         }
     }
