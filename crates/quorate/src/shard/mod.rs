@@ -505,7 +505,7 @@ impl Shard {
     /// The deadline of a request that arrives now.
     fn deadline(&self, now: Now) -> Instant {
         let patience = self.node.settings.request_timeout;
-        let first_write = !self.topology().sealed();
+        let first_write = !self.topology().sealed() && self.node.is_founded();
         now.monotonic + if first_write { patience.max(SEAL_PATIENCE) } else { patience }
     }
 
