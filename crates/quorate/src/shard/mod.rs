@@ -199,10 +199,10 @@ impl Shard {
         if now.monotonic >= self.next_second {
             self.second_passed = true;
             self.next_second = now.monotonic + Duration::from_secs(1);
-            self.expire_unsealed(now);
         }
         if now.monotonic >= self.next_tick || self.storage.is_busy() {
             self.next_tick = now.monotonic + TICK;
+            self.expire_unsealed(now);
             if !self.clock.is_in_doubt() {
                 self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
             }
@@ -486,6 +486,9 @@ impl Shard {
     }
 
     fn expire_unsealed(&mut self, now: Now) {
+        if self.unsealed.is_empty() {
+            return;
+        }
         let (late, waiting) = std::mem::take(&mut self.unsealed)
             .into_iter()
             .partition(|(_, errand)| errand.deadline <= now.monotonic);
