@@ -41,6 +41,14 @@ fn print_table(status: &Value) {
     println!("cluster   {}, epoch {}", text(status, "cluster"), text(status, "epoch"));
     println!("sealed    {}", yes_no("sealed"));
     println!("ready     {}", yes_no("ready"));
+    if text(status, "incomplete") == "1" {
+        let peers = text(status, "awaited_peers");
+        println!("missing   data that was lost, until it is compared with {peers} more peers");
+    }
+    let waits_for = text(status, "waits_for");
+    if !waits_for.is_empty() {
+        println!("waits for {waits_for}");
+    }
     println!("keys      {}", text(status, "keys"));
     println!("log       {} bytes", text(status, "log_bytes"));
     println!("hints     {} bytes", text(status, "hint_bytes"));

@@ -54,6 +54,11 @@ pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// node shuts it out, so it is worth waiting; a seed that was mistyped must not block for ever.
 pub const SEED_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Starts of a member that only such nodes can have met as have lost everything since: so many
+/// incarnations are passed over when several members have lost everything at once. So many starts
+/// within one such outage are no service; and there is room for a thousand such losses.
+pub const UNHEARD_STARTS_MAX: u16 = 64;
+
 /// Pause between heartbeats on an outgoing link.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 

@@ -133,6 +133,21 @@ impl Topology {
         })
     }
 
+    /// The topology of `view` without placing every slot again; `None` when its members are others, or
+    /// in other places.
+    pub fn updated(&self, view: &View) -> Option<Self> {
+        let mut members = view.members.clone();
+        members.sort_by_key(|member| member.id);
+        let same = |ours: &Member, theirs: &Member| {
+            (ours.id, &ours.datacentre, &ours.rack) == (theirs.id, &theirs.datacentre, &theirs.rack)
+        };
+        let fits = self.replication_factor == view.replication_factor
+            && self.members.len() == members.len()
+            && self.members.iter().zip(&members).all(|(ours, theirs)| same(ours, theirs));
+        let (epoch, sealed) = (view.epoch, view.sealed);
+        fits.then(|| Self { epoch, sealed, members, ..self.clone() })
+    }
+
     /// This node.
     pub fn me(&self) -> NodeIndex {
         self.me

@@ -22,7 +22,7 @@ use crate::{
 pub const MAGIC: [u8; 4] = *b"QRT1";
 
 /// Version of the frame and message formats.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes before the payload.
 pub const HEADER_LENGTH: usize = 32;
@@ -153,10 +153,10 @@ mod tests {
     fn golden_frame() {
         #[rustfmt::skip]
         let golden = [
-            b'Q', b'R', b'T', b'1', 1, 18, 0, 0,
+            b'Q', b'R', b'T', b'1', 2, 18, 0, 0,
             7, 0, 0, 0, 0, 0, 0, 0,
             9, 0, 0, 0, 0, 0, 0, 0,
-            5, 0, 0, 0, 0xc3, 0x94, 0x6a, 0x1d,
+            5, 0, 0, 0, 0x5d, 0xbf, 0xea, 0x00,
             1, 0, b'a', b'b', b'c',
         ];
         assert_eq!(sample(), golden, "{:02x?}", sample());
@@ -194,7 +194,7 @@ mod tests {
             decode(&mut input).expect_err("spoilt")
         };
         assert_eq!(spoil(0, b'X'), FrameError::Magic(*b"XRT1"));
-        assert_eq!(spoil(4, 2), FrameError::Version(2));
+        assert_eq!(spoil(4, 1), FrameError::Version(1));
         assert_eq!(spoil(6, 1), FrameError::Reserved([1, 0]));
         assert_eq!(spoil(27, 0x80), FrameError::Length(0x8000_0005));
         assert!(matches!(spoil(33, 1), FrameError::Checksum { .. }));

@@ -24,6 +24,6 @@ pub mod stamp;
 
 pub use dot::{Dot, DotRange};
 pub use level::Level;
-pub use node::{NodeId, NodeIndex};
+pub use node::{Incarnation, NodeId, NodeIndex};
 pub use slot::Slot;
 pub use stamp::{Origin, Stamp};

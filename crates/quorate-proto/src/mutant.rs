@@ -57,11 +57,20 @@ pub enum Mutant {
     ClocksClaimUnmerged,
     /// Effects that were pulled are not merged.
     ClocksPullUnmerged,
+    /// A node that takes its seat again goes by the incarnation that it had before.
+    SeatReusesIncarnation,
+    /// A node that takes its seat again does not know that it lacks what it had acknowledged.
+    SeatedComplete,
+    /// A node answers before it has met its seeds, though it may have been a member that has lost
+    /// everything.
+    FoundedAtOnce,
+    /// What came by digest rounds counts as regained before it is durable.
+    RegainedUnsynced,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 30] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -88,6 +97,10 @@ impl Mutant {
         Self::ScrubBlind,
         Self::ClocksClaimUnmerged,
         Self::ClocksPullUnmerged,
+        Self::SeatReusesIncarnation,
+        Self::SeatedComplete,
+        Self::FoundedAtOnce,
+        Self::RegainedUnsynced,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -125,6 +125,11 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
+    /// The process is killed and its whole data directory is lost, its identity too.
+    WipeAll {
+        /// The node.
+        node: usize,
+    },
 }
 
 /// The faults there are, for the weights of a scenario.
@@ -173,6 +178,8 @@ pub enum Kind {
     Flip,
     /// [`Fault::Wipe`].
     Wipe,
+    /// [`Fault::WipeAll`].
+    WipeAll,
 }
 
 /// A fault with its time.
@@ -215,7 +222,7 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
 fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     let unsynced = scenario.sync != SyncPolicy::Always;
     let power = matches!(kind, Kind::PowerOff | Kind::Falter);
-    matches!(kind, Kind::Rot | Kind::Wipe) || unsynced && power
+    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll) || unsynced && power
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -287,6 +294,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
             Fault::Flip { node: flipped.unwrap_or(node), seed }
         }
         Kind::Wipe => Fault::Wipe { node },
+        Kind::WipeAll => Fault::WipeAll { node },
     };
     script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });
 }

@@ -195,6 +195,14 @@ impl Machine {
         }
     }
 
+    /// Deletes everything.
+    pub fn wipe_all(&self) {
+        self.wipe();
+        for name in self.disk.list(Path::new(DIRECTORY)).unwrap_or_default() {
+            let _ = self.disk.remove(&Path::new(DIRECTORY).join(name));
+        }
+    }
+
     /// Flips a bit somewhere in the logs. Returns where.
     pub fn rot(&self, seed: u64) -> Option<String> {
         let mut random = Stream::new(seed, "rot", 0);

@@ -291,11 +291,17 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "counters",
-        about: "counters at every level while one machine loses power and links fail",
+        about: "counters at every level while one machine loses power, or all it had, and links fail",
         nodes: THREE,
         families: &[(Family::Counter, 1)],
         keys: 2,
-        faults: &[(Kind::PowerOff, 3), (Kind::Partition, 3), (Kind::Cut, 2), (Kind::Slow, 1)],
+        faults: &[
+            (Kind::PowerOff, 3),
+            (Kind::WipeAll, 2),
+            (Kind::Partition, 3),
+            (Kind::Cut, 2),
+            (Kind::Slow, 1),
+        ],
         excused: Excused { writes_at_one: true, ..Excused::NOTHING },
         ..Scenario::BASE
     },
@@ -336,11 +342,33 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "wipe",
-        about: "one node loses all of its data and is filled again by the others",
+        about: "one node loses all of its data, or its identity too, and is filled again by the others",
         nodes: THREE,
         levels: QUORUMS,
-        faults: &[(Kind::Wipe, 2), (Kind::Partition, 2), (Kind::Cut, 1), (Kind::Slow, 1)],
+        faults: &[
+            (Kind::Wipe, 2),
+            (Kind::WipeAll, 3),
+            (Kind::Partition, 2),
+            (Kind::Cut, 1),
+            (Kind::Slow, 1),
+        ],
         faults_max: 6,
+        keys: 3,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "refill",
+        about: "sync always: one node loses everything, machines lose power while it is filled again",
+        nodes: THREE,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        faults: &[
+            (Kind::WipeAll, 2),
+            (Kind::PowerOff, 4),
+            (Kind::PowerOffAll, 1),
+            (Kind::SlowDisk, 4),
+            (Kind::Slow, 1),
+        ],
         keys: 3,
         ..Scenario::BASE
     },
@@ -407,6 +435,7 @@ pub const ALL: &[Scenario] = &[
             (Kind::Kill, 3),
             (Kind::PowerOff, 2),
             (Kind::Wipe, 1),
+            (Kind::WipeAll, 1),
             (Kind::Partition, 3),
             (Kind::Cut, 2),
             (Kind::Pause, 2),

@@ -198,8 +198,6 @@ impl Engine {
             unsynced: settings.sync != SyncPolicy::Always,
             lock: durable,
         };
-        let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
-
         let listen = |key, address| {
             listener::open(address, settings.shards).map_err(|error| StartError::Listen {
                 key,
@@ -207,9 +205,11 @@ impl Engine {
                 error,
             })
         };
+        // First: a node that is started again and again because its address is taken uses up nothing.
         let clients = listen("listen", settings.listen)?;
         let peers = listen("peer_listen", settings.peer_listen)?;
         let prepared = settings.entropy.as_ref().map(Prepared::new).transpose()?;
+        let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
         let client_address = clients[0].local_addr()?;
         let peer_address = peers[0].local_addr()?;
 

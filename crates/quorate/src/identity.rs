@@ -9,7 +9,7 @@ use std::{
 
 use quorate_cluster::membership::Persisted;
 use quorate_proto::{
-    NodeId,
+    Incarnation, NodeId,
     message::{Member, View},
     mutant::Mutant,
 };
@@ -41,8 +41,14 @@ struct Record {
     /// In hexadecimal.
     id: String,
     name: String,
-    /// Raised at every start.
+    /// How often the node has lost everything, its identity too, and has taken its seat again.
+    #[serde(default)]
+    life: u16,
+    /// Raised at every start, and when the seat is taken again.
     incarnation: u16,
+    /// Identity of the logs, in hexadecimal, where that is not the node's.
+    #[serde(default)]
+    log_id: Option<String>,
     /// Shards whose logs are in the directory, and the generation of those logs.
     shards: u16,
     generation: u64,
@@ -55,6 +61,9 @@ struct Record {
     /// Whether the last process has synced everything and stopped.
     #[serde(default)]
     clean: bool,
+    /// Whether a loss of power takes what the last process has acknowledged.
+    #[serde(default = "unknown")]
+    unsynced: bool,
     cluster: Option<ClusterRecord>,
 }
 
@@ -75,6 +84,16 @@ struct MemberRecord {
     rack: String,
     peer_address: String,
     client_address: String,
+    /// The latest process that was met.
+    #[serde(default)]
+    life: u16,
+    #[serde(default)]
+    incarnation: u16,
+}
+
+/// What a file says that does not say whether anything may be unsynced.
+const fn unknown() -> bool {
+    true
 }
 
 /// Why a data directory cannot be used.
@@ -100,6 +119,12 @@ pub enum DataDirectoryError {
         /// What is wrong with it.
         why: String,
     },
+    /// The node cannot be started again.
+    #[error(
+        "{} has been used 65,535 times, which is as often as can be counted; restore a backup into a \
+         new cluster", .0.display()
+    )]
+    UsedUp(PathBuf),
     /// It belongs to a node with another name.
     #[error(
         "name: '{given}' is not allowed; the data directory {} belongs to node '{found}'",
@@ -159,15 +184,19 @@ impl Identity {
                     });
                 }
                 let raised = u16::from(!Mutant::IncarnationReused.is_planted());
-                Record { incarnation: record.incarnation.wrapping_add(raised), ..record }
+                let incarnation = record.incarnation.checked_add(raised);
+                let used_up = || DataDirectoryError::UsedUp(directory.to_owned());
+                Record { incarnation: incarnation.ok_or_else(used_up)?, ..record }
             }
             None => new_record(name, shards, new_id),
         };
         let same_boot = boot.is_some() && record.boot == boot;
         let lost_power = !is_new && !record.clean && !same_boot;
-        // Written with the new boot: another start must not find the one without the other.
-        let incomplete = record.incomplete || lost_power && unsynced;
-        let record = Record { boot, incomplete, clean: false, ..record };
+        // Written with the new boot: another start must not find the one without the other. What the
+        // process before has acknowledged goes by its policy, and is not synced by this start.
+        let incomplete = record.incomplete || lost_power && record.unsynced;
+        let unsynced = unsynced || !is_new && !record.clean && record.unsynced;
+        let record = Record { boot, incomplete, unsynced, clean: false, ..record };
         let identity = Self { disk, path, record, is_new, _lock: lock };
         // Before anything else: no incarnation may ever be used twice.
         identity.save().map_err(failed)?;
@@ -182,8 +211,24 @@ impl Identity {
         &self.record.name
     }
 
-    pub(crate) fn incarnation(&self) -> u16 {
-        self.record.incarnation
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        Incarnation { life: self.record.life, number: self.record.incarnation }
+    }
+
+    /// Tells the logs of this directory from others.
+    pub(crate) fn log_id(&self) -> NodeId {
+        self.record.log_id.as_deref().and_then(parse_id).unwrap_or_else(|| self.id())
+    }
+
+    /// The node is a member that has lost everything: remembers who it is from now on, and that it
+    /// lacks what that one has acknowledged.
+    pub(crate) fn take_seat(&mut self, member: &Member, persisted: Persisted) -> io::Result<()> {
+        self.record.log_id = Some(self.log_id().to_string());
+        self.record.id = member.id.to_string();
+        self.record.life = member.incarnation.life;
+        self.record.incarnation = member.incarnation.number;
+        self.record.incomplete = !Mutant::SeatedComplete.is_planted();
+        self.persist(persisted)
     }
 
     pub(crate) fn shards(&self) -> u16 {
@@ -226,9 +271,28 @@ impl Identity {
         Self { disk, path, record, is_new: false, _lock: None }.save()
     }
 
-    /// Notes that nothing is missing any more, once every shard has caught up.
+    /// Notes that a log has failed: what was acknowledged and not synced may be lost. Tried again by
+    /// [`Identity::settle`] where the disk takes nothing at the moment.
+    pub(crate) fn record_failed_log(&mut self) {
+        if self.record.incomplete || !self.record.unsynced {
+            return;
+        }
+        match self.record_incomplete(true) {
+            Ok(()) => tracing::error!("the log has failed; the next start refills this node"),
+            Err(error) => {
+                self.record.incomplete = false;
+                tracing::error!(%error, "that the log has failed cannot be noted; trying again");
+            }
+        }
+    }
+
+    /// Notes that nothing is missing any more, once what every shard has regained is durable.
     pub(crate) fn settle(&mut self, figures: &Figures) -> io::Result<()> {
-        if !self.record.incomplete || !figures.ready || figures.failed {
+        if figures.failed {
+            self.record_failed_log();
+            return Ok(());
+        }
+        if !self.record.incomplete || figures.regained != Some(self.record.incarnation) {
             return Ok(());
         }
         tracing::info!("what was lost has come back from the other nodes");
@@ -246,6 +310,7 @@ impl Identity {
                 rack: member.rack.clone(),
                 peer_address: member.peer_address.clone(),
                 client_address: member.client_address.clone(),
+                incarnation: Incarnation { life: member.life, number: member.incarnation },
             })
         });
         Some(Persisted {
@@ -269,6 +334,8 @@ impl Identity {
             rack: member.rack,
             peer_address: member.peer_address,
             client_address: member.client_address,
+            life: member.incarnation.life,
+            incarnation: member.incarnation.number,
         });
         self.record.cluster = Some(ClusterRecord {
             name: cluster,
@@ -278,6 +345,14 @@ impl Identity {
             members: members.collect(),
         });
         self.save()
+    }
+
+    /// The same where it is better to go on than to stop when the disk does not take it: it is about
+    /// what a peer said of itself, and is kept in memory until the next time.
+    pub(crate) fn register(&mut self, persisted: Persisted) {
+        if let Err(error) = self.persist(persisted) {
+            tracing::error!(%error, "what is known of the other nodes cannot be written down");
+        }
     }
 
     fn save(&self) -> io::Result<()> {
@@ -305,12 +380,15 @@ fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
         format: FORMAT,
         id,
         name,
+        life: 0,
         incarnation: 1,
+        log_id: None,
         shards,
         generation: 1,
         incomplete: false,
         boot: None,
         clean: false,
+        unsynced: false,
         cluster: None,
     }
 }
@@ -347,7 +425,96 @@ mod tests {
         let first = open(&disk, Some("a")).expect("opens");
         let second = open(&disk, None).expect("opens");
         assert_eq!((first.id(), first.name()), (second.id(), "a"));
-        assert_eq!(second.incarnation(), first.incarnation() + 1);
+        assert_eq!(second.incarnation().number, first.incarnation().number + 1);
+    }
+
+    #[test]
+    fn incarnations_end_before_they_repeat() {
+        let disk = SimulatedDisk::new();
+        let mut identity = open(&disk, Some("a")).expect("opens");
+        identity.record.incarnation = u16::MAX - 1;
+        identity.save().expect("saved");
+        assert_eq!(open(&disk, None).expect("opens").incarnation().number, u16::MAX);
+        assert!(matches!(open(&disk, None), Err(DataDirectoryError::UsedUp(_))));
+    }
+
+    /// Starts with a policy, on some boot of the machine. Returns whether the node is incomplete.
+    fn boots(disk: &SimulatedDisk, boot: &str, unsynced: bool) -> bool {
+        let boot = Some(boot.into());
+        let claim = Claim { name: None, shards: 1, new_id: 7, boot, unsynced, lock: false };
+        let identity = Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim);
+        identity.expect("opens").is_incomplete()
+    }
+
+    #[test]
+    fn what_a_loss_of_power_took_goes_by_the_policy_of_the_run_before() {
+        let disk = SimulatedDisk::new();
+        assert!(!boots(&disk, "first", true));
+        assert!(boots(&disk, "second", false), "everysec lost power, always starts");
+        let disk = SimulatedDisk::new();
+        assert!(!boots(&disk, "first", false));
+        assert!(!boots(&disk, "second", true), "always lost power, everysec starts");
+        let disk = SimulatedDisk::new();
+        assert!(!boots(&disk, "first", true));
+        assert!(!boots(&disk, "first", false), "killed");
+        assert!(boots(&disk, "second", false), "what the first one wrote was synced by nobody");
+        let disk = SimulatedDisk::new();
+        assert!(!boots(&disk, "first", true));
+        Identity::record_clean_stop(Arc::new(disk.clone()), Path::new("/data")).expect("noted");
+        assert!(!boots(&disk, "second", false));
+        assert!(!boots(&disk, "third", false), "everything was synced at the stop");
+    }
+
+    #[test]
+    fn a_failed_log_is_noted_as_soon_as_the_disk_takes_it() {
+        let disk = SimulatedDisk::new();
+        let mut identity = open(&disk, Some("a")).expect("opens");
+        disk.fail_writes(true);
+        identity.record_failed_log();
+        assert!(!identity.is_incomplete());
+        disk.fail_writes(false);
+        let figures = Figures { failed: true, ..Figures::default() };
+        identity.settle(&figures).expect("noted");
+        assert!(open(&disk, None).expect("opens").is_incomplete());
+    }
+
+    #[test]
+    fn what_was_regained_counts_once_every_shard_has_it_on_disk() {
+        let disk = SimulatedDisk::new();
+        let mut identity = open(&disk, Some("a")).expect("opens");
+        identity.record_incomplete(true).expect("saved");
+        for regained in [None, Some(0)] {
+            let figures = Figures { ready: true, regained, ..Figures::default() };
+            identity.settle(&figures).expect("fine");
+            assert!(identity.is_incomplete());
+        }
+        let figures = Figures { regained: Some(1), ..Figures::default() };
+        identity.settle(&figures).expect("fine");
+        assert!(!open(&disk, None).expect("opens").is_incomplete());
+    }
+
+    #[test]
+    fn who_takes_a_seat_keeps_its_logs_and_lacks_data() {
+        let disk = SimulatedDisk::new();
+        let mut identity = open(&disk, Some("a")).expect("opens");
+        let member = Member {
+            id: NodeId(99),
+            name: "a".into(),
+            datacentre: "dc1".into(),
+            rack: "r1".into(),
+            peer_address: "h:1".into(),
+            client_address: "h:2".into(),
+            incarnation: Incarnation { life: 3, number: 40 },
+        };
+        let members = vec![member.clone()];
+        let view = View { epoch: 1, sealed: true, replication_factor: 3, members };
+        let persisted = Persisted { cluster: "c".into(), view };
+        identity.take_seat(&member, persisted.clone()).expect("saved");
+        let again = open(&disk, None).expect("opens");
+        assert_eq!((again.id(), again.log_id()), (NodeId(99), NodeId(7)));
+        assert_eq!(again.incarnation(), Incarnation { life: 3, number: 41 });
+        assert!(again.is_incomplete());
+        assert_eq!(again.persisted(), Some(persisted));
     }
 
     #[test]
@@ -370,6 +537,7 @@ mod tests {
             rack: "r1".into(),
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
+            incarnation: Incarnation { life: 1, number: 7 },
         };
         let view = View { epoch: 1, sealed: true, replication_factor: 3, members: vec![member] };
         let persisted = Persisted { cluster: "c".into(), view };

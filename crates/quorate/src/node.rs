@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -44,9 +44,19 @@ pub(crate) struct Parts {
     pub(crate) sizes: Sizes,
     /// Makes hash tables hard to attack.
     pub(crate) table_seed: u64,
-    pub(crate) incarnation: u16,
     pub(crate) started_ms: u64,
     pub(crate) data_may_exist: bool,
+}
+
+/// What the membership tells the shards besides the member list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Footing {
+    /// Whether the node knows what data there is; until then it answers for nothing.
+    pub(crate) founded: bool,
+    /// Whether it is about to take the seat of the member that it was.
+    pub(crate) rejoining: bool,
+    /// Whom it waits for.
+    pub(crate) awaited: Vec<String>,
 }
 
 /// One node: its settings and identity, and the figures that its shards publish.
@@ -57,8 +67,6 @@ pub(crate) struct Node {
     pub(crate) directory: PathBuf,
     pub(crate) sizes: Sizes,
     pub(crate) table_seed: u64,
-    /// Raised at every start.
-    pub(crate) incarnation: u16,
     /// When the process started, in milliseconds since the Unix epoch.
     pub(crate) started_ms: u64,
     /// Whether this node starts with data, or with a promise that data may rest on.
@@ -66,6 +74,8 @@ pub(crate) struct Node {
     /// What the reconciliation channel has done.
     pub(crate) channel: Arc<Tally>,
     figures: Vec<Mutex<Figures>>,
+    founded: AtomicBool,
+    footing: Mutex<Footing>,
     next_client_id: AtomicU64,
 }
 
@@ -78,11 +88,12 @@ impl Node {
             directory: parts.directory,
             sizes: parts.sizes,
             table_seed: parts.table_seed,
-            incarnation: parts.incarnation,
             started_ms: parts.started_ms,
             data_may_exist: parts.data_may_exist,
             channel: Arc::default(),
             figures,
+            founded: AtomicBool::new(false),
+            footing: Mutex::default(),
             next_client_id: AtomicU64::new(1),
         }
     }
@@ -94,7 +105,27 @@ impl Node {
 
     /// The origin of the stamps that this process issues as a member of `topology`.
     pub(crate) fn origin(&self, topology: &Topology) -> Origin {
-        Origin::new(topology.me().0, self.incarnation)
+        let me = topology.me();
+        Origin::new(me.0, topology.member(me).incarnation.number)
+    }
+
+    /// Whether the node knows what data there is.
+    pub(crate) fn is_founded(&self) -> bool {
+        self.founded.load(Ordering::Acquire)
+    }
+
+    /// How the node stands with its cluster.
+    pub(crate) fn footing(&self) -> Footing {
+        self.footing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The membership has come further. Returns whether that makes a difference.
+    pub(crate) fn set_footing(&self, footing: Footing) -> bool {
+        self.founded.store(footing.founded, Ordering::Release);
+        let mut known = self.footing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *known != footing;
+        *known = footing;
+        changed
     }
 
     /// Where a shard keeps its hints.
@@ -140,6 +171,11 @@ impl Node {
             total.clocks.pended += figures.clocks.pended;
             total.recent_bytes += figures.recent_bytes;
             total.ready &= figures.ready;
+            total.incomplete |= figures.incomplete;
+            total.awaited = total.awaited.max(figures.awaited);
+            // All shards must have regained everything as the same process.
+            let regained = figures.regained;
+            total.regained = regained.filter(|_| index == 0 || total.regained == regained);
             total.failed |= figures.failed;
             total.scrubbing |= figures.scrubbing;
             total.scrub.add(figures.scrub);

@@ -103,6 +103,7 @@ pub(crate) fn start(
         datacentre: settings.datacentre.clone(),
         rack: settings.rack.clone(),
         client_address: addresses.0,
+        incarnation: identity.incarnation(),
         peer_address: addresses.1,
     };
     let membership = Membership::new(
@@ -115,7 +116,7 @@ pub(crate) fn start(
         },
         identity.persisted(),
         now.monotonic,
-        identity.id().0 as u64 ^ u64::from(identity.incarnation()),
+        identity.id().0 as u64 ^ u64::from(identity.incarnation().number),
     )?;
     let topology = make_topology(&membership.view(), membership.me())?;
     let node = Arc::new(Node::new(node::Parts {
@@ -124,7 +125,6 @@ pub(crate) fn start(
         directory,
         sizes,
         table_seed: seeds.tables,
-        incarnation: identity.incarnation(),
         started_ms: now.wall_ms,
         data_may_exist: identity.persisted().is_some(),
     }));
@@ -203,7 +203,7 @@ fn log_directory(node: &Node, generation: u64, shard: u16) -> PathBuf {
 }
 
 fn log_options(node: &Node, identity: &Identity, shard: u16) -> LogOptions {
-    let log_id = (identity.id().0 as u64) ^ u64::from(shard);
+    let log_id = (identity.log_id().0 as u64) ^ u64::from(shard);
     LogOptions { log_id, segment_bytes: node.sizes.segment, new_salt: node.new_salt() }
 }
 

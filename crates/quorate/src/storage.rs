@@ -81,9 +81,14 @@ pub(crate) struct Storage {
     recorded_ms: u64,
     /// Whether acknowledged data may have been lost before the start.
     pub(crate) incomplete: bool,
+    /// The last record of what came back when data was missing.
+    regained: Sequence,
+    /// The last record that was appended.
+    appended: Sequence,
     /// Whether the wall clock is contradicted by those of the peers.
     pub(crate) clock_in_doubt: bool,
     failure_reported: bool,
+    failure_told: bool,
 }
 
 /// What a storage is made of.
@@ -126,8 +131,11 @@ impl Storage {
             syncing: false,
             recorded_ms: 0,
             incomplete: parts.incomplete,
+            regained: 0,
+            appended: 0,
             clock_in_doubt: false,
             failure_reported: false,
+            failure_told: false,
         }
     }
 
@@ -164,6 +172,7 @@ impl Storage {
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
         let Some(log) = &mut self.log else { return Durability::Now };
         let sequence = log.append(|out| write_effect(out, slot, effect));
+        self.appended = sequence;
         match self.newest.get_mut(slot.index()) {
             Some(newest) => {
                 *newest = sequence;
@@ -230,7 +239,8 @@ impl Storage {
             SyncPolicy::Always => true,
             SyncPolicy::EverySecond => second_passed,
             // Even so a checkpoint must be on disk before what it replaces is dropped.
-            SyncPolicy::No => second_passed && log.awaits_sync(),
+            // So must be what came back before it counts.
+            SyncPolicy::No => second_passed && (log.awaits_sync() || self.regained > log.synced()),
         };
         if !due || self.syncing || log.has_failed() {
             return None;
@@ -253,8 +263,25 @@ impl Storage {
         log.synced()
     }
 
+    /// All that was missing has come back from the other nodes.
+    pub(crate) fn regain(&mut self) {
+        if std::mem::take(&mut self.incomplete) {
+            self.regained = self.appended;
+        }
+    }
+
+    /// Whether nothing is missing, neither here nor on disk.
+    pub(crate) fn has_regained(&self) -> bool {
+        let synced = self.log.as_ref().map_or(Sequence::MAX, SegmentLog::synced);
+        let durable = self.regained <= synced || Mutant::RegainedUnsynced.is_planted();
+        !self.incomplete && durable && !self.has_failed()
+    }
+
     /// Writes and syncs everything: the end of an orderly shutdown.
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
+        if self.has_failed() {
+            return Err(LogError::Failed(io::Error::other("not everything is on disk")));
+        }
         self.write()?;
         for (target, job) in self.hint_syncs() {
             let result = job.run();
@@ -283,6 +310,11 @@ impl Storage {
     /// Whether a write or sync of the log failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.log.as_ref().is_some_and(SegmentLog::has_failed)
+    }
+
+    /// Whether the log has failed, since the last call that said so.
+    pub(crate) fn take_failed(&mut self) -> bool {
+        self.has_failed() && !std::mem::replace(&mut self.failure_told, true)
     }
 
     /// The slots that this shard owns.

@@ -5,13 +5,14 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::cmp::Ordering;
 
 use quorate_proto::{
-    NodeId,
+    Incarnation, NodeId,
     message::{Hello, Member, View},
 };
 
-use super::{Config, Standing};
+use super::{Config, Standing, rejoining::has_seat};
 use crate::{
     limits::NAME_LENGTH_MAX,
     topology::{self, Topology, TopologyError},
@@ -19,6 +20,9 @@ use crate::{
 
 /// Refusals that begin so pass by themselves: who is refused tries again.
 pub const TRANSIENT: &str = "try again: ";
+
+/// Refusals that begin so are for a node that was replaced: it must stop.
+const FENCED: &str = "this node was replaced: ";
 
 /// Why a link is refused. The text is sent to the peer and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +89,56 @@ pub enum Refusal {
         /// Names of this node's fellow members.
         names: String,
     },
+    /// The peer has the name of a member, and is not where that one was.
+    #[error(
+        "the name {name:?} belongs to a member at {address} (datacentre {datacentre:?}, rack \
+         {rack:?}); started with exactly these settings, it takes its seat again once that member \
+         is gone for good"
+    )]
+    SeatElsewhere {
+        /// The name.
+        name: String,
+        /// Where the member's peers reach it.
+        address: String,
+        /// Its datacentre.
+        datacentre: String,
+        /// Its rack.
+        rack: String,
+    },
+    /// The member whose seat the peer claims is alive.
+    #[error(
+        "the member {name:?} at {address} is alive; two nodes run with the same name: a node that \
+         has lost everything can take its seat again only when the other one has stopped"
+    )]
+    SeatTaken {
+        /// The member's name.
+        name: String,
+        /// Its address.
+        address: String,
+    },
+    /// The peer is of an earlier incarnation than this node has met.
+    #[error(
+        "{FENCED}the node {name:?} runs, or has run, as incarnation {newer}, and this is {older}: \
+         its data directory is older than that, or a copy; delete it, and the node is filled again \
+         by the others"
+    )]
+    Fenced {
+        /// The member's name.
+        name: String,
+        /// What this node has met.
+        newer: Incarnation,
+        /// What was refused.
+        older: Incarnation,
+    },
+    /// The peer was started again, and this node has not noted that yet.
+    #[error("{TRANSIENT}the new start of this node is being noted")]
+    NotNoted,
+    /// This node has lost everything and is about to take its seat again.
+    #[error("{TRANSIENT}this node has lost everything and is taking its seat again")]
+    Rejoining,
+    /// The seat has been started or replaced as often as can be counted.
+    #[error("this member has used up its 65,535 incarnations; restore a backup into a new cluster")]
+    UsedUp,
     /// A member of a sealed list changed its place.
     #[error(
         "node {name:?} belongs to datacentre {datacentre:?}, rack {rack:?}; \
@@ -104,6 +158,18 @@ pub enum Refusal {
     /// The lists together are not a possible topology.
     #[error("the member lists do not go together: {0}")]
     Impossible(#[from] TopologyError),
+}
+
+impl Refusal {
+    /// For a process of `member` that is older than `newer`.
+    pub(super) fn fenced(member: &Member, newer: Incarnation) -> Self {
+        Self::Fenced { name: member.name.clone(), newer, older: member.incarnation }
+    }
+}
+
+/// Whether a refusal with this text says that this node was replaced.
+pub(super) fn is_fence(text: &str) -> bool {
+    text.starts_with(FENCED)
 }
 
 /// Whether a refusal with this text passes by itself.
@@ -158,9 +224,7 @@ pub(super) fn check_standing(
                 return Err(Refusal::OtherCluster { names: names(members) });
             }
         }
-        Standing::Sealed if known.is_none() => {
-            return Err(Refusal::AlreadySealed { members: members.len() });
-        }
+        Standing::Sealed if known.is_none() => return check_claimant(me, members, hello),
         // Their seal settles this node's promise, provided that it is the list promised.
         Standing::Promised if theirs.sealed => {
             if !same_ids(members, theirs) {
@@ -184,7 +248,33 @@ pub(super) fn check_standing(
             rack: known.rack.clone(),
         });
     }
+    if let Some(known) = known
+        && hello.member.incarnation < known.incarnation
+    {
+        return Err(Refusal::fenced(&hello.member, known.incarnation));
+    }
     check_names(members, core::slice::from_ref(&hello.member))
+}
+
+/// Whether a peer that is not in a sealed list may have been one of its members.
+fn check_claimant(
+    me: NodeId,
+    members: &BTreeMap<NodeId, Member>,
+    hello: &Hello,
+) -> Result<(), Refusal> {
+    let peer = &hello.member;
+    let Some(known) = members.values().find(|member| member.name == peer.name) else {
+        return Err(Refusal::AlreadySealed { members: members.len() });
+    };
+    let (name, address) = (known.name.clone(), known.peer_address.clone());
+    if !has_seat(known, peer) {
+        let (datacentre, rack) = (known.datacentre.clone(), known.rack.clone());
+        return Err(Refusal::SeatElsewhere { name, address, datacentre, rack });
+    }
+    if known.id == me {
+        return Err(Refusal::SeatTaken { name, address });
+    }
+    Ok(())
 }
 
 /// Whether `newcomers` can be members next to `members`: no name is taken twice.
@@ -213,8 +303,8 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
     let members = topology.members();
     let same = members.len() == hello.view.members.len()
         && hello.view.members.iter().all(|member| topology.index_of(member.id).is_some());
-    if same && topology.index_of(hello.member.id).is_some() {
-        return Ok(());
+    if same && let Some(index) = topology.index_of(hello.member.id) {
+        return check_incarnation(topology.member(index), &hello.member);
     }
     if topology.sealed() && hello.view.sealed {
         let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
@@ -222,6 +312,16 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
     }
     // While the list forms, the membership's links bring both to the same one.
     Err(Refusal::BeingSealed { members: members.len() })
+}
+
+/// Whether a peer that introduces itself on a link for data is the process that this node knows of:
+/// nothing is taken from one that is not noted.
+pub fn check_incarnation(known: &Member, peer: &Member) -> Result<(), Refusal> {
+    match peer.incarnation.cmp(&known.incarnation) {
+        Ordering::Less => Err(Refusal::fenced(peer, known.incarnation)),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(Refusal::NotNoted),
+    }
 }
 
 /// Whether two lists are the same to placement: the same nodes in the same places.

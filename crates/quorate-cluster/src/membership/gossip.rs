@@ -25,7 +25,7 @@ impl Membership {
                 return Err(Refusal::DuplicateId { id: other.id, address });
             }
         }
-        if self.standing != Standing::Sealed && !hello.view.sealed {
+        if self.standing != Standing::Sealed && !hello.view.sealed && !self.is_rejoining() {
             let mut described = self.members.clone();
             described.insert(hello.member.id, hello.member.clone());
             let forming = self.standing == Standing::Forming;
@@ -37,7 +37,8 @@ impl Membership {
     /// Learns from a peer that was admitted.
     pub(super) fn absorb(&mut self, now: Instant, hello: &Hello) {
         let peer = &hello.member;
-        if self.standing == Standing::Forming || self.members.contains_key(&peer.id) {
+        let forming = self.standing == Standing::Forming && !self.is_rejoining();
+        if forming || self.members.contains_key(&peer.id) {
             self.describe(now, peer);
         }
         self.merge(now, peer.id, &hello.view);
@@ -59,14 +60,14 @@ impl Membership {
                     // It has never promised a list with its old place: a promise pins it down.
                     self.retract_votes(now);
                 }
-                Event::Changed { member: peer.clone() }
+                // That a member was started again is seen by its links.
+                let moved = Member { incarnation: peer.incarnation, ..before } != *peer;
+                moved.then(|| Event::Changed { member: peer.clone() })
             }
-            None => Event::Joined { member: peer.clone() },
+            None => Some(Event::Joined { member: peer.clone() }),
         };
-        self.outputs.push_back(Output::Event(event));
-        if self.standing != Standing::Forming {
-            self.persist();
-        }
+        self.outputs.extend(event.map(Output::Event));
+        self.register();
         self.publish();
         self.tell_everybody();
     }
@@ -77,9 +78,13 @@ impl Membership {
             self.outputs.push_back(Output::Event(Event::Conflict(error.into())));
             return;
         }
+        if self.meet_cluster(now, view) {
+            return;
+        }
         if view.sealed {
             self.adopt(now, from, view);
-        } else if self.standing == Standing::Forming {
+            self.learn_incarnations(view);
+        } else if self.standing == Standing::Forming && !self.is_rejoining() {
             match self.union(&view.members) {
                 Ok(union) => self.grow(now, union),
                 Err(reason) => self.outputs.push_back(Output::Event(Event::Conflict(reason))),
@@ -87,6 +92,28 @@ impl Membership {
         }
         for member in view.members.iter().filter(|member| self.members.contains_key(&member.id)) {
             self.dialer.suggest(&Target::Member(member.id), &member.peer_address);
+        }
+    }
+
+    /// Learns from a sealed list who was started again or replaced, perhaps this node itself.
+    fn learn_incarnations(&mut self, view: &View) {
+        let me = self.me();
+        let mut changed = false;
+        for theirs in &view.members {
+            let Some(ours) = self.members.get_mut(&theirs.id) else { continue };
+            if theirs.incarnation <= ours.incarnation || self.standing != Standing::Sealed {
+                continue;
+            }
+            if theirs.id == me {
+                let text = Refusal::fenced(ours, theirs.incarnation).to_string();
+                return self.outputs.push_back(Output::Event(Event::Fenced { text }));
+            }
+            ours.incarnation = theirs.incarnation;
+            changed = true;
+        }
+        if changed {
+            self.register();
+            self.publish();
         }
     }
 
@@ -183,6 +210,11 @@ impl Membership {
         let Some(target) = self.dialer.target(link).cloned() else {
             return;
         };
+        if admission::check_settings(&self.config, hello).is_ok()
+            && self.meet_cluster(now, &hello.view)
+        {
+            return self.meet_voter(now, link, hello);
+        }
         let expected = match &target {
             Target::Member(id) => *id == hello.member.id,
             Target::Seed(_) => true,
@@ -252,7 +284,11 @@ impl Membership {
         {
             self.seeds.insert(address.clone(), Seed::Refused);
         }
-        self.outputs.push_back(Output::Event(Event::RefusedBy { target, text, transient }));
+        self.outputs.push_back(Output::Event(if admission::is_fence(&text) {
+            Event::Fenced { text }
+        } else {
+            Event::RefusedBy { target, text, transient }
+        }));
     }
 
     /// Sends the list to every linked member.

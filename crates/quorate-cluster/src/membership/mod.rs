@@ -33,6 +33,8 @@
 //! **Addresses.** A node is its id. Where it is, and what it is called, is what it says itself in
 //! its `Hello`; what others say of it only gives further addresses to try.
 //!
+//! **Rejoining.** A member that lost its identity with its data takes its seat again: [`rejoining`].
+//!
 //! Left to others: sockets and persistence (the shell), whether a member is alive
 //! ([`crate::liveness`]), links for data ([`Dialer`], one for each shard, and
 //! [`check_data_link`]).
@@ -40,6 +42,9 @@
 mod admission;
 mod dialer;
 mod gossip;
+mod rejoining;
+#[cfg(test)]
+mod rejoining_scenarios;
 #[cfg(test)]
 mod scenarios;
 mod sealing;
@@ -55,11 +60,14 @@ use alloc::{
 use core::time::Duration;
 
 use quorate_proto::{
-    NodeId,
+    Incarnation, NodeId,
     message::{Hello, Member, Message, View},
+    mutant::Mutant,
 };
 
-pub use admission::{Refusal, StartError, TRANSIENT, check_data_link, is_transient};
+pub use admission::{
+    Refusal, StartError, TRANSIENT, check_data_link, check_incarnation, is_transient,
+};
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
 
 use crate::{
@@ -142,6 +150,18 @@ pub enum Output {
     },
     /// Make this durable before carrying out any later output. A node that cannot must stop.
     Persist(Persisted),
+    /// Make this durable before carrying out any later output if that is possible now, and try again
+    /// later if it is not: it is about what a peer said of itself.
+    Register(Persisted),
+    /// This node has taken the seat of the member that it was. Make who it is now, that it lacks what
+    /// it had acknowledged, and the list durable before carrying out any later output. A node that
+    /// cannot must stop.
+    Seated {
+        /// This node from now on.
+        member: Box<Member>,
+        /// The list.
+        persisted: Persisted,
+    },
     /// The member list, an address in it, or its finality changed.
     Topology(View),
     /// The member list is final: writes may go ahead.
@@ -190,6 +210,23 @@ pub enum Event {
     },
     /// Two nodes have lists that do not go together; what the peer says was ignored.
     Conflict(Refusal),
+    /// This node was a member of a sealed list, has lost everything, and claims its seat.
+    Rejoining {
+        /// The identity that it had.
+        seat: NodeId,
+    },
+    /// This node lets a member that has lost everything take its seat again.
+    SeatGranted {
+        /// The member as it was known.
+        member: Member,
+        /// What it goes by from now on.
+        incarnation: Incarnation,
+    },
+    /// This node was replaced: it must stop, and take part in nothing any more.
+    Fenced {
+        /// What it was told.
+        text: String,
+    },
     /// A seed did not answer for too long; the list is sealed without what it may know.
     SeedMissing {
         /// The seed.
@@ -216,6 +253,9 @@ pub struct Membership {
     gossip_at: Option<Instant>,
     seeds: BTreeMap<String, Seed>,
     seeds_due: Instant,
+    /// While this node claims a seat.
+    rejoining: Option<rejoining::Rejoining>,
+    seats: rejoining::Seats,
     /// Incoming links with the peer as it described itself on that link.
     incoming: BTreeMap<LinkId, Member>,
     /// Outgoing links that were welcomed, likewise.
@@ -260,6 +300,8 @@ impl Membership {
             gossip_at: Some(now + GOSSIP_INTERVAL),
             seeds: config.seeds.iter().map(|address| (address.clone(), Seed::Unmet)).collect(),
             seeds_due: now + SEED_PATIENCE,
+            rejoining: None,
+            seats: rejoining::Seats::default(),
             incoming: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             dialer: Dialer::new(random.next_u64()),
@@ -298,13 +340,26 @@ impl Membership {
         }
     }
 
-    /// What holds up the seal: members that have not promised yet, or seeds that nobody met.
+    /// Whether this node knows what data there is: it is a member of a list that is promised or
+    /// sealed, or no node that it can find is. Until then it may have been a member that has lost
+    /// everything, and must answer for nothing.
+    pub fn is_founded(&self, now: Instant) -> bool {
+        let forming = self.standing == Standing::Forming && !Mutant::FoundedAtOnce.is_planted();
+        !forming || !self.is_rejoining() && self.seeds_are_settled(now)
+    }
+
+    /// What holds up the seal: members that have not promised yet, or seeds that nobody met; or the
+    /// seat of this node: members that must grant it and are not linked.
     pub fn awaited(&self) -> Vec<String> {
+        let show = |m: &Member| alloc::format!("{} ({})", m.name, m.peer_address);
+        if self.is_rejoining() {
+            return self.missing_voters().into_iter().map(show).collect();
+        }
         match self.standing {
             Standing::Sealed => Vec::new(),
             Standing::Promised => {
                 let missing = self.members.values().filter(|m| !self.votes.contains(&m.id));
-                missing.map(|m| alloc::format!("{} ({})", m.name, m.peer_address)).collect()
+                missing.map(show).collect()
             }
             Standing::Forming => {
                 let open = |seed: &Seed| matches!(seed, Seed::Unmet | Seed::Refused);
@@ -344,12 +399,15 @@ impl Membership {
 
     /// A peer introduces itself on an incoming link.
     pub fn handle_hello(&mut self, now: Instant, link: LinkId, correlation: u64, hello: &Hello) {
-        if let Err(reason) = self.admit(hello) {
+        let rejoins = admission::check_settings(&self.config, hello).is_ok()
+            && self.meet_cluster(now, &hello.view);
+        let admitted = if rejoins { Err(Refusal::Rejoining) } else { self.admit(hello) };
+        if let Err(reason) = admitted {
             let message = Message::Refused(reason.to_string());
             self.outputs.push_back(Output::Respond { link, correlation, message });
             self.outputs.push_back(Output::CloseIncoming { link });
             self.report_refusal(hello, reason);
-            return;
+            return self.drain_dialer(now);
         }
         if self.incoming.len() >= INCOMING_LINKS_MAX {
             self.outputs.push_back(Output::CloseIncoming { link });
@@ -374,7 +432,12 @@ impl Membership {
             self.outputs.push_back(Output::CloseIncoming { link });
             return;
         };
+        self.hear_member(now, from);
         let answer = match message {
+            Message::Claim(claim) => {
+                let from = self.incoming[&link].clone();
+                self.answer_claim(now, &from, &claim)
+            }
             Message::Members(view) => {
                 self.merge(now, from, &view);
                 Message::Members(self.view())
@@ -396,7 +459,15 @@ impl Membership {
 
     /// A response on an outgoing link.
     pub fn handle_response(&mut self, now: Instant, link: LinkId, message: Message) {
+        if let Some(from) = self.outgoing.get(&link).map(|member| member.id) {
+            self.hear_member(now, from);
+        }
         match message {
+            Message::SeatVote { granted, view } => {
+                if let Some(from) = self.outgoing.get(&link).map(|member| member.id) {
+                    self.count_grant(now, from, granted, &view);
+                }
+            }
             Message::Welcome(hello) => self.handle_welcome(now, link, &hello),
             Message::Refused(text) => self.handle_refused(now, link, text),
             Message::Members(view) => {
@@ -426,7 +497,9 @@ impl Membership {
 
     /// When [`Membership::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.dialer.poll_timeout(), self.seal_at, self.gossip_at].into_iter().flatten().min()
+        let timeouts =
+            [self.dialer.poll_timeout(), self.seal_at, self.gossip_at, self.poll_seat_timeout()];
+        timeouts.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -439,6 +512,7 @@ impl Membership {
         if self.gossip_at.is_some_and(|at| at <= now) {
             self.gossip(now);
         }
+        self.handle_seat_timeout(now);
         self.drain_dialer(now);
     }
 
@@ -467,13 +541,26 @@ impl Membership {
     }
 
     fn persist(&mut self) {
-        let persisted = Persisted { cluster: self.config.cluster.clone(), view: self.view() };
-        self.outputs.push_back(Output::Persist(persisted));
+        self.outputs.push_back(Output::Persist(self.persisted()));
+    }
+
+    /// Remembers what a member said of itself. What this node has promised must stay exact.
+    fn register(&mut self) {
+        match self.standing {
+            Standing::Forming => {}
+            Standing::Promised => self.persist(),
+            Standing::Sealed => self.outputs.push_back(Output::Register(self.persisted())),
+        }
+    }
+
+    fn persisted(&self) -> Persisted {
+        Persisted { cluster: self.config.cluster.clone(), view: self.view() }
     }
 
     fn report_refusal(&mut self, hello: &Hello, reason: Refusal) {
         // Finding itself among its seeds is what happens to every node with a common seed list.
-        if !matches!(reason, Refusal::Itself(_)) {
+        // And who claims a seat has said so.
+        if !matches!(reason, Refusal::Itself(_) | Refusal::Rejoining) {
             self.outputs.push_back(Output::Event(Event::Refused {
                 name: hello.member.name.clone(),
                 address: hello.member.peer_address.clone(),

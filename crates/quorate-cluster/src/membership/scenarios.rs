@@ -9,20 +9,20 @@ use super::{
 };
 use crate::{limits::SEED_PATIENCE, topology::Topology};
 
-const A_WHILE: Duration = Duration::from_secs(3);
+pub(super) const A_WHILE: Duration = Duration::from_secs(3);
 
-fn formed(configs: Vec<Config>) -> World {
+pub(super) fn formed(configs: Vec<Config>) -> World {
     let mut world = World::new(configs, 7);
     world.start_all();
     world.run_for(A_WHILE);
     world
 }
 
-fn three() -> Vec<Config> {
+pub(super) fn three() -> Vec<Config> {
     vec![config(0, &[]), config(1, &[0]), config(2, &[1])]
 }
 
-fn sealed_three() -> World {
+pub(super) fn sealed_three() -> World {
     let mut world = formed(three());
     world.input(2, Membership::request_seal);
     world.run_for(A_WHILE);
@@ -33,7 +33,7 @@ fn sealed_three() -> World {
 }
 
 /// Adds a node and lets it try.
-fn add(world: &mut World, config: Config) -> usize {
+pub(super) fn add(world: &mut World, config: Config) -> usize {
     let mut other = World::new(vec![config], 1);
     world.nodes.append(&mut other.nodes);
     let index = world.nodes.len() - 1;
@@ -42,7 +42,7 @@ fn add(world: &mut World, config: Config) -> usize {
     index
 }
 
-fn refusals(world: &World, index: usize) -> BTreeSet<String> {
+pub(super) fn refusals(world: &World, index: usize) -> BTreeSet<String> {
     let told = |event: &Event| match event {
         Event::RefusedBy { text, .. } => Some(text.clone()),
         _ => None,
@@ -50,7 +50,7 @@ fn refusals(world: &World, index: usize) -> BTreeSet<String> {
     world.nodes[index].events.iter().filter_map(told).collect()
 }
 
-fn names(world: &World, index: usize) -> Vec<&str> {
+pub(super) fn names(world: &World, index: usize) -> Vec<&str> {
     world.nodes[index].topology.members.iter().map(|member| member.name.as_str()).collect()
 }
 

@@ -41,7 +41,7 @@ impl Membership {
 
     /// Promises the list when a seal is wanted and nothing speaks against it.
     pub(super) fn promise_if_possible(&mut self, now: Instant) {
-        if self.standing != Standing::Forming || !self.seal_wanted {
+        if self.standing != Standing::Forming || !self.seal_wanted || self.is_rejoining() {
             return;
         }
         if !self.seeds_are_settled(now) {
@@ -61,7 +61,7 @@ impl Membership {
 
     /// Whether the seeds have told what they know: all of them, or after some patience anybody
     /// else. A node that was given seeds and met nobody must not take itself for a cluster.
-    fn seeds_are_settled(&self, now: Instant) -> bool {
+    pub(super) fn seeds_are_settled(&self, now: Instant) -> bool {
         let any = |wanted| self.seeds.values().any(|seed| *seed == wanted);
         let patience_is_over = now >= self.seeds_due && self.members.len() > 1;
         !any(Seed::Refused) && (!any(Seed::Unmet) || patience_is_over)

@@ -24,6 +24,8 @@ pub(super) struct World {
     in_flight: Vec<Packet>,
     pub(super) random: Random,
     pub(super) faults: Faults,
+    /// Incarnations that others may have data of, node and number, with the start they are of.
+    used: BTreeMap<(NodeId, u16), (usize, u64)>,
 }
 
 /// What may go wrong, each with a chance in a hundred for every message or step.
@@ -43,6 +45,8 @@ pub(super) struct Node {
     pub(super) events: Vec<Event>,
     pub(super) topology: View,
     starts: u64,
+    /// How often it has lost everything.
+    lives: u128,
 }
 
 struct Link {
@@ -70,6 +74,7 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
             rack: format!("r{}", index % 3),
             peer_address: format!("node-{index}:1"),
             client_address: format!("node-{index}:2"),
+            incarnation: Default::default(),
         },
         shard: 0,
         replication_factor: 3,
@@ -86,6 +91,7 @@ impl World {
             events: Vec::new(),
             topology: View::default(),
             starts: 0,
+            lives: 0,
         };
         Self {
             now: Instant::from_millis(1_000),
@@ -95,6 +101,7 @@ impl World {
             in_flight: Vec::new(),
             random: Random::new(seed),
             faults: Faults::default(),
+            used: BTreeMap::new(),
         }
     }
 
@@ -104,6 +111,7 @@ impl World {
             return;
         }
         node.starts += 1;
+        node.config.member.incarnation.number += 1;
         let seed = (index as u64) << 32 | node.starts;
         let machine = Membership::new(node.config.clone(), node.disk.clone(), self.now, seed);
         node.machine = Some(machine.expect("starts"));
@@ -120,6 +128,36 @@ impl World {
         let cut: Vec<u64> =
             self.links.iter().filter(|(_, link)| touches(link)).map(|(&key, _)| key).collect();
         cut.into_iter().for_each(|key| self.cut(key));
+    }
+
+    /// Everything that the node had is gone, its identity too.
+    pub(super) fn wipe(&mut self, index: usize) {
+        self.crash(index);
+        let lives = self.nodes.iter().map(|node| node.lives).sum::<u128>();
+        let node = &mut self.nodes[index];
+        node.lives += 1;
+        node.disk = None;
+        node.config.member.id = NodeId(1_000 + 100 * index as u128 + lives);
+        node.config.member.incarnation = Incarnation::default();
+    }
+
+    /// The machine of a node is gone, and its links stand.
+    pub(super) fn vanish(&mut self, index: usize) {
+        self.nodes[index].machine = None;
+    }
+
+    /// A node that vanished has lost everything.
+    pub(super) fn wipe_vanished(&mut self, index: usize) {
+        let links = core::mem::take(&mut self.links);
+        self.wipe(index);
+        self.links = links;
+    }
+
+    /// A node is a member again.
+    fn seated(&mut self, index: usize, member: Member, persisted: Persisted) {
+        let node = &mut self.nodes[index];
+        node.config.member = member;
+        node.disk = Some(persisted);
     }
 
     /// Hands an input to a node and carries out what it says.
@@ -163,6 +201,7 @@ impl World {
             }
         }
         self.check();
+        self.check_incarnations();
     }
 
     /// A little time passes while packets are in flight, else all of it until the next timeout.
@@ -248,7 +287,10 @@ impl World {
                     self.input(link.dialler, |m, now| m.handle_closed(now, link.outgoing));
                 }
             }
-            Output::Persist(persisted) => self.nodes[index].disk = Some(persisted),
+            Output::Persist(persisted) | Output::Register(persisted) => {
+                self.nodes[index].disk = Some(persisted);
+            }
+            Output::Seated { member, persisted } => self.seated(index, *member, persisted),
             Output::Topology(view) => self.nodes[index].topology = view,
             Output::Sealed => {
                 let disk = self.nodes[index].disk.as_ref().expect("persisted first");
@@ -303,6 +345,26 @@ impl World {
                 if machine.standing != Standing::Forming {
                     assert_eq!(on_disk, Some(&in_memory), "what is promised is persisted");
                 }
+            }
+        }
+    }
+
+    /// Data is taken from a member once its incarnation is noted: none may be of two processes.
+    fn check_incarnations(&mut self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let sealed = |machine: &&Membership| machine.standing == Standing::Sealed;
+            let Some(machine) = node.machine.as_ref().filter(sealed) else { continue };
+            let me = &machine.config.member;
+            let is_noted = |other: &Node| {
+                let mut members = other.topology.members.iter();
+                members.any(|member| member.id == me.id && member.incarnation == me.incarnation)
+            };
+            let mut others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
+            if others.any(|(_, other)| is_noted(other)) {
+                let used = (me.id, me.incarnation.number);
+                let process = (index, node.starts);
+                let first = self.used.entry(used).or_insert(process);
+                assert_eq!(*first, process, "{used:?} is of two processes");
             }
         }
     }

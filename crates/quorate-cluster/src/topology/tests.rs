@@ -14,6 +14,7 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
         rack: format!("r{rack}"),
         peer_address: format!("10.0.0.{index}:16379"),
         client_address: format!("10.0.0.{index}:6379"),
+        incarnation: Default::default(),
     }
 }
 
@@ -148,4 +149,19 @@ proptest! {
         prop_assert_eq!(vec![first.ranges().map(|r| r.last.index() - r.first.index() + 1).sum::<usize>()],
             vec![usize::from(SLOTS)]);
     }
+}
+
+#[test]
+fn what_does_not_move_slots_needs_no_placement() {
+    let before = view((0..3).map(|index| member(index, 0, index)).collect(), 2);
+    let me = before.members[0].id;
+    let topology = Topology::new(&before, me).unwrap();
+    let mut started = before.clone();
+    started.members[1].incarnation.number += 1;
+    started.members[2].peer_address = "elsewhere:1".into();
+    let updated = topology.updated(&started).unwrap();
+    assert_eq!(updated.view(), Topology::new(&started, me).unwrap().view());
+    assert!(Slot::all().all(|slot| updated.replicas(slot) == topology.replicas(slot)));
+    started.members[2].rack = "another".into();
+    assert!(topology.updated(&started).is_none());
 }

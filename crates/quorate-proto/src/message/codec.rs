@@ -5,6 +5,7 @@
 //! digest  := u128                     slot  := u16 below 16,384
 //! list    := count:u32 item*          bool  := u8, 0 or 1
 //! member  := id:u128 name dc rack peer_address client_address        (five strings)
+//!            life:u16 number:u16                                     (its incarnation)
 //! dot     := origin:u32 counter:u64
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
 //! ```
@@ -16,10 +17,11 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::{Buf as _, Bytes};
 
 use super::{
-    Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, Symbol, View,
+    Cause, Claim, EmptySeat, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, Symbol,
+    View,
     dots::{put_effect, put_slots},
 };
-use crate::{Dot, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX};
+use crate::{Dot, Incarnation, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX};
 
 /// Codes of the kinds. A code once used is never used for anything else.
 mod kind {
@@ -31,6 +33,8 @@ mod kind {
     pub(super) const SEAL_VOTE: u8 = 6;
     pub(super) const HEARTBEAT: u8 = 7;
     pub(super) const HEARTBEAT_REPLY: u8 = 8;
+    pub(super) const CLAIM: u8 = 9;
+    pub(super) const SEAT_VOTE: u8 = 10;
     pub(super) const FORWARD: u8 = 16;
     pub(super) const REPLY: u8 = 17;
     pub(super) const REPLICATE: u8 = 18;
@@ -92,6 +96,8 @@ impl Message {
             Self::Members(_) => kind::MEMBERS,
             Self::Seal(_) => kind::SEAL,
             Self::SealVote { .. } => kind::SEAL_VOTE,
+            Self::Claim(_) => kind::CLAIM,
+            Self::SeatVote { .. } => kind::SEAT_VOTE,
             Self::Heartbeat(_) => kind::HEARTBEAT,
             Self::HeartbeatReply(_) => kind::HEARTBEAT_REPLY,
             Self::Forward(_) => kind::FORWARD,
@@ -129,10 +135,11 @@ impl Message {
             Self::Hello(hello) | Self::Welcome(hello) => put_hello(out, hello),
             Self::Refused(text) => put_string(out, text),
             Self::Members(view) | Self::Seal(view) => put_view(out, view),
-            Self::SealVote { accepted, view } => {
-                out.push(u8::from(*accepted));
+            Self::SealVote { accepted: yes, view } | Self::SeatVote { granted: yes, view } => {
+                out.push(u8::from(*yes));
                 put_view(out, view);
             }
+            Self::Claim(claim) => put_claim(out, claim),
             Self::Heartbeat(beat) | Self::HeartbeatReply(beat) => put_heartbeat(out, beat),
             Self::Forward(forward) => put_forward(out, forward),
             Self::Reply(bytes) | Self::States(bytes) => out.extend_from_slice(bytes),
@@ -300,6 +307,23 @@ fn put_member(out: &mut Vec<u8>, member: &Member) {
     for text in [name, datacentre, rack, peer_address, client_address] {
         put_string(out, text);
     }
+    put_incarnation(out, member.incarnation);
+}
+
+fn put_incarnation(out: &mut Vec<u8>, Incarnation { life, number }: Incarnation) {
+    out.extend_from_slice(&life.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_claim(out: &mut Vec<u8>, claim: &Claim) {
+    out.extend_from_slice(&claim.seat.0.to_le_bytes());
+    put_incarnation(out, claim.incarnation);
+    put_count(out, claim.empty.len());
+    for EmptySeat { seat, life, newcomer } in &claim.empty {
+        out.extend_from_slice(&seat.0.to_le_bytes());
+        out.extend_from_slice(&life.to_le_bytes());
+        out.extend_from_slice(&newcomer.0.to_le_bytes());
+    }
 }
 
 fn put_view(out: &mut Vec<u8>, view: &View) {
@@ -344,6 +368,8 @@ impl Input {
             kind::MEMBERS => Message::Members(self.view()?),
             kind::SEAL => Message::Seal(self.view()?),
             kind::SEAL_VOTE => Message::SealVote { accepted: self.boolean()?, view: self.view()? },
+            kind::CLAIM => Message::Claim(self.claim()?),
+            kind::SEAT_VOTE => Message::SeatVote { granted: self.boolean()?, view: self.view()? },
             kind::HEARTBEAT => Message::Heartbeat(self.heartbeat()?),
             kind::HEARTBEAT_REPLY => Message::HeartbeatReply(self.heartbeat()?),
             kind::FORWARD => Message::Forward(self.forward()?),
@@ -461,6 +487,27 @@ impl Input {
             rack: self.string()?,
             peer_address: self.string()?,
             client_address: self.string()?,
+            incarnation: self.incarnation()?,
+        })
+    }
+
+    fn incarnation(&mut self) -> Result<Incarnation, MessageError> {
+        Ok(Incarnation { life: self.u16()?, number: self.u16()? })
+    }
+
+    fn claim(&mut self) -> Result<Claim, MessageError> {
+        Ok(Claim {
+            seat: NodeId(u128::from_le_bytes(self.array()?)),
+            incarnation: self.incarnation()?,
+            empty: self.list(Self::empty_seat)?,
+        })
+    }
+
+    fn empty_seat(&mut self) -> Result<EmptySeat, MessageError> {
+        Ok(EmptySeat {
+            seat: NodeId(u128::from_le_bytes(self.array()?)),
+            life: self.u16()?,
+            newcomer: NodeId(u128::from_le_bytes(self.array()?)),
         })
     }
 
@@ -621,6 +668,7 @@ mod tests {
             rack: "r".into(),
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
+            incarnation: Incarnation { life: 1, number: 2 },
         };
         let view =
             View { epoch: 3, sealed: true, replication_factor: 3, members: vec![member.clone()] };
@@ -639,7 +687,13 @@ mod tests {
             Message::Refused("no".into()),
             Message::Members(view.clone()),
             Message::Seal(view.clone()),
-            Message::SealVote { accepted: true, view },
+            Message::SealVote { accepted: true, view: view.clone() },
+            Message::Claim(Claim {
+                seat: NodeId(7),
+                incarnation: Incarnation { life: 2, number: 3 },
+                empty: vec![EmptySeat { seat: NodeId(8), life: 4, newcomer: NodeId(9) }],
+            }),
+            Message::SeatVote { granted: false, view },
             Message::Heartbeat(beat),
             Message::HeartbeatReply(beat),
             Message::Forward(Forward {
@@ -705,8 +759,39 @@ mod tests {
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
         let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
+        let member = Member {
+            id: NodeId(0x0102),
+            name: "n".into(),
+            datacentre: "d".into(),
+            rack: "r".into(),
+            peer_address: "p".into(),
+            client_address: "c".into(),
+            incarnation: Incarnation { life: 0x0304, number: 0x0506 },
+        };
+        let view = View { epoch: 7, sealed: true, replication_factor: 8, members: vec![member] };
+        let claim = Claim {
+            seat: NodeId(0x0102),
+            incarnation: Incarnation { life: 0x0304, number: 0x0506 },
+            empty: vec![EmptySeat { seat: NodeId(7), life: 8, newcomer: NodeId(9) }],
+        };
         let dot = Dot { origin: Origin(6), counter: 7 };
-        let golden: [(Message, &[u8]); 11] = [
+        let golden: [(Message, &[u8]); 13] = [
+            (
+                Message::SeatVote { granted: true, view },
+                &[
+                    1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+                    0, 0, 0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c',
+                    4, 3, 6, 5,
+                ],
+            ),
+            (
+                Message::Claim(claim),
+                &[
+                    2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 6, 5, 1, 0, 0, 0, 7, 0,
+                    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                    0, 0, 0, 0, 0, 0,
+                ],
+            ),
             (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
             (
                 Message::Replicate { slot, dots: vec![], effect: Bytes::from_static(b"e") },
@@ -767,8 +852,8 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36,
-                37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59
+                1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34,
+                35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59
             ]
         );
     }

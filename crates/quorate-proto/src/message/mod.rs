@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub use codec::MessageError;
 
-use crate::{Dot, DotRange, Level, NodeId, Slot};
+use crate::{Dot, DotRange, Incarnation, Level, NodeId, Slot};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub enum Message {
     SealVote {
         /// The receiver will admit nobody else while this list is being sealed.
         accepted: bool,
+        /// The receiver's view.
+        view: View,
+    },
+
+    /// Asks a member of a sealed list for the seat of a member that has lost everything. Answered by
+    /// [`Message::SeatVote`] or [`Message::Refused`].
+    Claim(Claim),
+    /// Whether the receiver grants the seat, and its own view, in which it has then.
+    SeatVote {
+        /// The receiver refuses every earlier incarnation of the member from now on.
+        granted: bool,
         /// The receiver's view.
         view: View,
     },
@@ -285,6 +296,30 @@ pub struct Member {
     pub peer_address: String,
     /// `host:port` where clients reach it.
     pub client_address: String,
+    /// Its latest process, as far as the speaker knows.
+    pub incarnation: Incarnation,
+}
+
+/// What a node that has lost everything asks the members of its cluster for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The member whose seat it is.
+    pub seat: NodeId,
+    /// What the claimant wants to go by: above all that it has heard of.
+    pub incarnation: Incarnation,
+    /// Members that have lost everything as well.
+    pub empty: Vec<EmptySeat>,
+}
+
+/// A member that has lost everything, as another one tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EmptySeat {
+    /// The member.
+    pub seat: NodeId,
+    /// Its life that is over.
+    pub life: u16,
+    /// The node that has come in its place, and knows nothing.
+    pub newcomer: NodeId,
 }
 
 /// What a node knows of the member list.

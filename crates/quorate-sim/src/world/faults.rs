@@ -14,7 +14,10 @@ impl World<'_> {
         let nodes = self.machines.len();
         self.observer.fault(self.now, &fault);
         match fault {
-            Fault::Kill { node } | Fault::Rot { node, .. } | Fault::Wipe { node } => {
+            Fault::Kill { node }
+            | Fault::Rot { node, .. }
+            | Fault::Wipe { node }
+            | Fault::WipeAll { node } => {
                 if self.machines[node].process.is_none() {
                     return;
                 }
@@ -74,6 +77,10 @@ impl World<'_> {
                 self.machines[node].wipe();
                 self.start(node);
             }
+            Fault::WipeAll { node } if self.was_taken(node, index) => {
+                self.machines[node].wipe_all();
+                self.start(node);
+            }
             Fault::Pause { node } if self.was_taken(node, index) => {
                 if self.machines[node].state == State::Paused {
                     self.machines[node].state = State::Running;
@@ -85,6 +92,7 @@ impl World<'_> {
             | Fault::PowerOff { .. }
             | Fault::Rot { .. }
             | Fault::Wipe { .. }
+            | Fault::WipeAll { .. }
             | Fault::Pause { .. }
             | Fault::Flip { .. }
             | Fault::Reset { .. } => {}

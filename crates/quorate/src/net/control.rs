@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use quorate_cluster::{
     membership::{Event, LinkId, Membership, Output, Standing},
+    time::Instant,
     topology::Topology,
 };
 use quorate_proto::{
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     identity::Identity,
     limits::READ_BUFFER_LENGTH,
-    node::Node,
+    node::{Footing, Node},
     shard::{Mail, Now},
 };
 
@@ -35,6 +36,9 @@ pub(crate) const CONTROL_SHARD: u16 = u16::MAX;
 
 const FIRST_CONNECTION: usize = WAKE.0 + 1;
 
+/// How often a node that claims its seat says whom it waits for.
+const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
+
 /// What the control thread is told.
 #[derive(Debug)]
 pub(crate) enum ControlMail {
@@ -42,6 +46,8 @@ pub(crate) enum ControlMail {
     Socket { socket: TcpStream, input: Vec<u8> },
     /// A first write waits for the seal.
     SealWanted,
+    /// A shard's log has failed.
+    LogFailed,
     /// Stop.
     Stop,
 }
@@ -75,6 +81,8 @@ pub(crate) struct Control {
     me: NodeId,
     /// The member list that the shards know.
     published: View,
+    /// When it was told last whom this node waits for.
+    told_at: Instant,
     scratch: Vec<u8>,
 }
 
@@ -99,6 +107,7 @@ impl Control {
             directory,
             links: Slab::new(),
             outgoing: HashMap::new(),
+            told_at: Instant::ZERO,
             scratch: vec![0; READ_BUFFER_LENGTH],
         }
     }
@@ -110,6 +119,7 @@ impl Control {
         loop {
             let now = self.clock.now();
             self.service(now)?;
+            self.state_footing(now);
             let wait = self
                 .membership
                 .poll_timeout()
@@ -129,13 +139,12 @@ impl Control {
                 match message {
                     ControlMail::Socket { socket, input } => self.accept(now, socket, &input),
                     ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
+                    ControlMail::LogFailed => self.identity.record_failed_log(),
                     ControlMail::Stop => return Ok(()),
                 }
             }
             self.membership.handle_timeout(now.monotonic);
-            if self.identity.is_incomplete() {
-                self.identity.settle(&self.node.figures())?;
-            }
+            self.identity.settle(&self.node.figures())?;
         }
     }
 
@@ -256,6 +265,16 @@ impl Control {
                     }
                 }
                 Output::Persist(persisted) => self.identity.persist(persisted)?,
+                Output::Register(persisted) => self.identity.register(persisted),
+                Output::Seated { member, persisted } => {
+                    self.identity.take_seat(&member, persisted)?;
+                    self.me = member.id;
+                    tracing::warn!(
+                        id = %member.id,
+                        incarnation = %member.incarnation,
+                        "this node has its seat in the cluster again"
+                    );
+                }
                 Output::Topology(view) => self.publish(view),
                 Output::Sealed => tracing::info!("the member list is sealed: data may be written"),
                 Output::Event(event) => {
@@ -270,6 +289,7 @@ impl Control {
     /// A node that the cluster will never admit must not go on and found one of its own.
     fn give_up_when_refused(&self, event: &Event) -> io::Result<()> {
         match event {
+            Event::Fenced { text } => Err(io::Error::other(text.clone())),
             Event::RefusedBy { text, transient: false, .. }
                 if self.membership.standing() != Standing::Sealed =>
             {
@@ -303,6 +323,26 @@ impl Control {
         link.connection.push(&mut frame);
         if link.connection.flush().is_err() || link.closing {
             self.close(now, key);
+        }
+    }
+
+    /// Tells the shards and the operator whether this node knows what data there is.
+    fn state_footing(&mut self, now: Now) {
+        let rejoining = self.membership.is_rejoining();
+        let footing = Footing {
+            founded: self.membership.is_founded(now.monotonic),
+            rejoining,
+            awaited: self.membership.awaited(),
+        };
+        if rejoining && self.told_at <= now.monotonic {
+            self.told_at = now.monotonic + WAITING_TOLD_EVERY;
+            tracing::warn!(
+                waits_for = footing.awaited.join(", "),
+                "this node was a member, has lost everything, and asks all others for its seat"
+            );
+        }
+        if self.node.set_footing(footing) {
+            self.directory.shards.iter().for_each(|shard| shard.send(Mail::Founded));
         }
     }
 
@@ -343,6 +383,16 @@ fn report(event: &Event) {
         Event::Promising { members } => {
             tracing::info!(members, "sealing the member list for the first write");
         }
+        Event::Rejoining { seat } => {
+            tracing::warn!(id = %seat, "this node was a member and has lost everything");
+        }
+        Event::SeatGranted { member, incarnation } => tracing::warn!(
+            name = %member.name,
+            address = %member.peer_address,
+            %incarnation,
+            "a node that has lost everything takes its seat again"
+        ),
+        Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
         Event::Conflict(reason) => tracing::error!(%reason, "member lists do not go together"),
         Event::SeedMissing { address } => {
             tracing::warn!(%address, "a seed did not answer; going on without what it may know");

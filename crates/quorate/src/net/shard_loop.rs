@@ -287,6 +287,9 @@ impl ShardLoop {
     /// Handles what was read on a connection.
     fn handle_input(&mut self, now: Now, key: usize) {
         let peer = &mut self.connections[key];
+        if matches!(peer.role, Role::Incoming { .. } | Role::Outgoing { .. }) {
+            self.shard.read_clocks(self.clock.now());
+        }
         let outcome = match peer.role {
             Role::Client { session } => {
                 if self.stopping.is_none() {
@@ -437,6 +440,9 @@ impl ShardLoop {
         if let Err(error) = self.shard.storage.write() {
             self.shard.storage.report_failure(&error);
             self.drop_unacknowledged(now);
+        }
+        if self.shard.storage.take_failed() {
+            self.directory.control.send(ControlMail::LogFailed);
         }
         let second_passed = self.shard.take_second();
         if let Some(job) = self.shard.storage.due_sync(second_passed) {

@@ -167,7 +167,7 @@ impl Shard {
         let topology = self.topology();
         self.storage.owner(slot) == self.id
             && topology.len() == 1
-            && (topology.sealed() || !writes)
+            && (topology.sealed() || !writes && self.node.is_founded())
             && !(writes && self.node.settings.sync == SyncPolicy::Always)
             && self.storage.durability(slot) == Durability::Now
     }

@@ -24,6 +24,8 @@ pub(crate) enum Mail {
     PeerResponse { link: LinkId, correlation: u64, message: Message },
     /// The topology has changed.
     Topology { topology: Arc<Topology> },
+    /// The node knows by now what data there is.
+    Founded,
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
     /// A sync of your log has ended, or one of your hints for another node.
@@ -104,6 +106,12 @@ pub(crate) struct Figures {
     /// Bytes of effects kept for the questions of peers.
     pub(crate) recent_bytes: u64,
     pub(crate) ready: bool,
+    /// Whether acknowledged data is missing.
+    pub(crate) incomplete: bool,
+    /// Peers that data must still be compared with.
+    pub(crate) awaited: u64,
+    /// The incarnation as which nothing is missing, on disk neither.
+    pub(crate) regained: Option<u16>,
     pub(crate) failed: bool,
     pub(crate) scrubbing: bool,
     /// When the last scrub ended, in milliseconds since the Unix epoch; zero before the first.

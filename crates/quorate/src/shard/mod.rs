@@ -34,7 +34,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, mutant::Mutant, resp::Command};
 use slab::Slab;
 
 use crate::{
@@ -115,8 +115,8 @@ pub(crate) struct Shard {
     scrub: Scrub,
     peers: peers::Peers,
     clock: WallClock,
-    /// What the machine's clock shows, in milliseconds since the Unix epoch.
-    machine_ms: u64,
+    /// What the clocks of the machine showed when they were read last.
+    machine: Now,
     pub(crate) sessions: Slab<Session>,
     /// Connections with bytes to send, or to be closed.
     pub(crate) dirty_sessions: Vec<usize>,
@@ -153,7 +153,7 @@ impl Shard {
             sync: new_sync(&topology, id, &node.settings),
             scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
             peers: peers::Peers::new(now.monotonic, &topology, history),
-            machine_ms: now.wall_ms,
+            machine: now,
             clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
             node,
             storage,
@@ -181,7 +181,7 @@ impl Shard {
     pub(crate) fn begin_turn(&mut self, now: Now) -> Now {
         let alone = self.topology().len() == 1;
         let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
-        self.machine_ms = now.wall_ms;
+        self.machine = now;
         let was_in_doubt = self.clock.is_in_doubt();
         let (wall, jumped) = self.clock.read(monotonic, wall, alone, self.peers.clocks());
         if let Some(ms) = jumped {
@@ -198,6 +198,12 @@ impl Shard {
         Now { monotonic, wall_ms: wall.as_millis() }
     }
 
+    /// The clocks show this in the middle of a turn. A long one must not answer for others' clocks with
+    /// what its own showed when it began.
+    pub(crate) fn read_clocks(&mut self, now: Now) {
+        self.machine = now;
+    }
+
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.coordinator.handle_timeout(now.monotonic, &mut self.storage);
@@ -205,10 +211,10 @@ impl Shard {
         if now.monotonic >= self.next_second {
             self.second_passed = true;
             self.next_second = now.monotonic + Duration::from_secs(1);
-            self.expire_unsealed(now);
         }
         if now.monotonic >= self.next_tick || self.storage.is_busy() {
             self.next_tick = now.monotonic + TICK;
+            self.expire_unsealed(now);
             if !self.clock.is_in_doubt() {
                 self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
             }
@@ -325,8 +331,9 @@ impl Shard {
 
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
-        if errand.class.writes() && !self.topology().sealed() {
-            self.seal_wanted = true;
+        let writes = errand.class.writes();
+        if !self.topology().sealed() && (writes || !self.node.is_founded()) {
+            self.seal_wanted |= writes;
             self.unsealed.push((waiter, errand));
             return;
         }
@@ -425,6 +432,7 @@ impl Shard {
                 self.respond(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
+            Mail::Founded => self.run_unsealed(now),
             Mail::Describe { from, ticket, question } => {
                 let reply = self.describe(now, question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
@@ -442,23 +450,36 @@ impl Shard {
         let same_members = topology.len() == self.topology().len()
             && topology.members().iter().zip(self.topology().members()).all(|(a, b)| a.id == b.id);
         let was_sealed = self.topology().sealed();
+        let me = |topology: &Topology| topology.member(topology.me()).id;
+        let has_lost_everything = me(&topology) != me(self.topology());
         self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
         if same_members {
             self.peers.aim(now.monotonic, &topology);
             self.coordinator.adopt(Arc::clone(&topology));
             self.storage.topology = topology;
         } else {
-            self.start_afresh(now, topology);
+            self.start_afresh(now, topology, has_lost_everything);
         }
         if self.topology().sealed() && !was_sealed {
-            for (waiter, errand) in std::mem::take(&mut self.unsealed) {
-                self.run(now, waiter, errand);
-            }
+            self.run_unsealed(now);
         }
     }
 
-    /// Other members: every machine starts afresh, which is possible because there is no data yet.
-    fn start_afresh(&mut self, now: Now, topology: Arc<Topology>) {
+    /// Runs what has waited, unless it must wait on.
+    fn run_unsealed(&mut self, now: Now) {
+        for (waiter, errand) in std::mem::take(&mut self.unsealed) {
+            self.run(now, waiter, errand);
+        }
+    }
+
+    /// What this process is of its node.
+    fn incarnation(&self) -> u16 {
+        self.topology().member(self.topology().me()).incarnation.number
+    }
+
+    /// Other members: every machine starts afresh, which is possible because there is no data here yet.
+    /// If this node is another one as well, it was a member and has lost what that one had.
+    fn start_afresh(&mut self, now: Now, topology: Arc<Topology>, has_lost_everything: bool) {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
@@ -475,18 +496,36 @@ impl Shard {
         self.handoff = Handoff::new(topology.len());
         self.clocks = new_clocks(&topology, self.id);
         self.sync = new_sync(&topology, self.id, &self.node.settings);
-        self.peers.adopt(now.monotonic, &topology);
+        let incomplete = has_lost_everything && !Mutant::SeatedComplete.is_planted();
+        let history = peers::History { data_may_exist: has_lost_everything, incomplete };
+        self.peers.adopt(now.monotonic, &topology, history);
+        if has_lost_everything {
+            self.clock = WallClock::new(now.monotonic, Wall(self.machine.wall_ms), true);
+            self.storage.incomplete = incomplete;
+            tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
+        }
+        if incomplete {
+            self.coordinator.handle_incomplete();
+        }
         self.restate_peers(now);
     }
 
     fn expire_unsealed(&mut self, now: Now) {
+        if self.unsealed.is_empty() {
+            return;
+        }
         let (late, waiting) = std::mem::take(&mut self.unsealed)
             .into_iter()
             .partition(|(_, errand)| errand.deadline <= now.monotonic);
         self.unsealed = waiting;
         for (waiter, _) in late {
-            let text = "-UNAVAILABLE the first write needs every node that joined to confirm the \
-                        member list, and not all have done so; nothing was done\r\n";
+            let text = if self.node.is_founded() {
+                "-UNAVAILABLE the first write needs every node that joined to confirm the member \
+                 list, and not all have done so; nothing was done\r\n"
+            } else {
+                "-UNAVAILABLE this node has no data and has not met enough of the others to know \
+                 what there is; nothing was done\r\n"
+            };
             self.deliver(now, waiter, Bytes::from_static(text.as_bytes()));
         }
     }
@@ -494,7 +533,7 @@ impl Shard {
     /// The deadline of a request that arrives now.
     fn deadline(&self, now: Now) -> Instant {
         let patience = self.node.settings.request_timeout;
-        let first_write = !self.topology().sealed();
+        let first_write = !self.topology().sealed() && self.node.is_founded();
         now.monotonic + if first_write { patience.max(SEAL_PATIENCE) } else { patience }
     }
 

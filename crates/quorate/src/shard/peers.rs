@@ -7,14 +7,16 @@ use quorate_cluster::{
     clocks,
     limits::READINESS_PATIENCE,
     liveness::{self, Liveness, Readiness},
-    membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, is_transient},
+    membership::{
+        Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation, is_transient,
+    },
     sync,
     time::{Instant, Wall},
     topology::Topology,
     wall_clock::PeerClock,
 };
 use quorate_proto::{
-    NodeId, NodeIndex, Slot,
+    Incarnation, NodeId, NodeIndex, Slot,
     frame::{self, Frame},
     message::{Heartbeat, Hello, Message},
 };
@@ -62,6 +64,8 @@ pub(super) struct Peers {
 #[derive(Debug)]
 pub(crate) struct PeerLink {
     pub(crate) link: LinkId,
+    /// The process at the other end.
+    incarnation: Incarnation,
     /// Encoded frames to send.
     pub(crate) output: Vec<u8>,
 }
@@ -69,7 +73,8 @@ pub(crate) struct PeerLink {
 /// An incoming link.
 #[derive(Debug)]
 struct Incoming {
-    from: Option<NodeId>,
+    /// Who has introduced itself, and as which process.
+    from: Option<(NodeId, Incarnation)>,
     output: Vec<u8>,
     closing: bool,
 }
@@ -103,9 +108,8 @@ impl Peers {
         peers
     }
 
-    /// Links to the members of `topology`, and to nobody else. For a list that was not sealed when
-    /// this node started: there was nothing that it could have missed.
-    pub(super) fn adopt(&mut self, now: Instant, topology: &Topology) {
+    /// Links to the members of `topology`, and to nobody else.
+    pub(super) fn adopt(&mut self, now: Instant, topology: &Topology, history: History) {
         let mut dialer = mem::replace(&mut self.dialer, Dialer::new(0));
         for link in self.outgoing.drain(..).flatten() {
             dialer.hang_up(now, link.link);
@@ -114,12 +118,7 @@ impl Peers {
             dialer.hang_up(now, link);
         }
         let (incoming, next_incoming) = (mem::take(&mut self.incoming), self.next_incoming);
-        *self = Self {
-            dialer,
-            incoming,
-            next_incoming,
-            ..Self::new(now, topology, History::default())
-        };
+        *self = Self { dialer, incoming, next_incoming, ..Self::new(now, topology, history) };
         self.dialer.retain_members(|id| topology.index_of(id).is_some());
         self.aim(now, topology);
     }
@@ -178,6 +177,11 @@ impl Peers {
     pub(super) fn is_ready(&self) -> bool {
         self.readiness.is_ready()
     }
+
+    /// Peers that data must still be compared with.
+    pub(super) fn awaited(&self, now: Instant) -> usize {
+        self.readiness.awaited(now).count()
+    }
 }
 
 fn incoming_number(link: LinkId) -> u64 {
@@ -191,6 +195,8 @@ pub(crate) enum LinkError {
     Frame(#[from] frame::FrameError),
     #[error("a request before the introduction")]
     Stranger,
+    #[error("the node was replaced by another process")]
+    Replaced,
     #[error("a response that nobody asked for")]
     Unasked,
     #[error("{0}")]
@@ -282,6 +288,10 @@ impl Shard {
             return self.take_welcome(now, link, frame);
         };
         let from = NodeIndex(index as u16);
+        let incarnation = self.peers.outgoing[index].as_ref().map(|link| link.incarnation);
+        if incarnation != Some(self.topology().member(from).incarnation) {
+            return Err(LinkError::Replaced);
+        }
         self.peers.liveness.handle_heard(now.monotonic, from);
         let correlation = frame.correlation & CORRELATION_MASK;
         let storage = &mut self.storage;
@@ -301,7 +311,7 @@ impl Shard {
                 self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
             }
             (3, Message::HeartbeatReply(beat)) => {
-                let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
+                let (monotonic, wall) = self.moment(now);
                 let Peers { liveness, readiness, .. } = &mut self.peers;
                 liveness.handle_heartbeat_reply(monotonic, wall, from, &beat);
                 let ready = readiness.handle_hints_pending(monotonic, from, beat.hints_pending);
@@ -318,8 +328,12 @@ impl Shard {
         let (_, peer) = self.peers.opening.remove(position);
         match frame.message {
             Message::Welcome(hello) if hello.member.id == self.topology().member(peer).id => {
+                check_incarnation(self.topology().member(peer), &hello.member)
+                    .map_err(|refusal| LinkError::Refused(refusal.to_string()))?;
+                let incarnation = hello.member.incarnation;
                 self.peers.dialer.handle_welcomed(link);
-                self.peers.outgoing[peer.index()] = Some(PeerLink { link, output: Vec::new() });
+                self.peers.outgoing[peer.index()] =
+                    Some(PeerLink { link, incarnation, output: Vec::new() });
                 self.peers.liveness.handle_link_up(now.monotonic, peer);
                 Ok(())
             }
@@ -360,12 +374,15 @@ impl Shard {
         let number = incoming_number(link);
         let Frame { epoch, correlation, message } = frame;
         let known = self.peers.incoming.get(&number).and_then(|incoming| incoming.from);
-        let Some(id) = known else {
+        let Some((id, incarnation)) = known else {
             let Message::Hello(hello) = message else { return Err(LinkError::Stranger) };
             self.take_hello(number, correlation, &hello);
             return Ok(());
         };
         let from = self.topology().index_of(id).ok_or(LinkError::Stranger)?;
+        if incarnation != self.topology().member(from).incarnation {
+            return Err(LinkError::Replaced);
+        }
         match message {
             Message::Heartbeat(_) => {
                 let beat = self.heartbeat(from);
@@ -390,7 +407,7 @@ impl Shard {
         let Some(incoming) = self.peers.incoming.get_mut(&number) else { return };
         let answer = match verdict {
             Ok(()) => {
-                incoming.from = Some(hello.member.id);
+                incoming.from = Some((hello.member.id, hello.member.incarnation));
                 Message::Welcome(Box::new(Hello {
                     cluster: self.node.settings.cluster.clone(),
                     member: topology.member(topology.me()).clone(),
@@ -433,8 +450,16 @@ impl Shard {
             // Others execute writes meanwhile: this node must not date any.
             ready: self.peers.is_ready() && !self.clock.is_in_doubt(),
             hints_pending: self.storage.pending(to) + dirty,
-            wall_ms: self.machine_ms,
+            wall_ms: self.machine.wall_ms,
         }
+    }
+
+    /// The moment at which the clocks were read last, by the clock that the turn goes by: what has
+    /// just arrived had not when the turn began.
+    fn moment(&self, now: Now) -> (Instant, Wall) {
+        let moment = self.machine.monotonic.max(now.monotonic);
+        let passed = moment.since(now.monotonic).as_millis();
+        (moment, Wall(now.wall_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
     }
 
     /// Tells the machines who came and who went.
@@ -496,8 +521,9 @@ impl Shard {
             tracing::info!(shard = self.id, "caught up with all peers");
         }
         self.coordinator.handle_ready(self.peers.is_ready());
-        // Whatever was missing has come back.
-        self.storage.incomplete &= !self.peers.is_ready();
+        if self.peers.is_ready() {
+            self.storage.regain();
+        }
     }
 
     /// A digest round follows once the hints for a peer are delivered.

@@ -54,6 +54,9 @@ impl Shard {
             clocks: self.clocks.figures(),
             recent_bytes: self.storage.knowledge().recent_bytes() as u64,
             ready: self.peers.is_ready(),
+            incomplete: self.storage.incomplete,
+            awaited: self.peers.awaited(self.machine.monotonic) as u64,
+            regained: self.storage.has_regained().then(|| self.incarnation()),
             failed: self.storage.has_failed(),
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),
@@ -76,7 +79,8 @@ impl Shard {
         let total = self.node.figures();
         let topology = self.topology();
         let me = topology.member(topology.me());
-        writer.map(15);
+        let footing = self.node.footing();
+        writer.map(18);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
             writer.text(value);
@@ -88,7 +92,9 @@ impl Shard {
         for (name, value) in [
             ("epoch", topology.epoch()),
             ("sealed", u64::from(topology.sealed())),
-            ("ready", u64::from(total.ready)),
+            ("ready", u64::from(total.ready && footing.founded)),
+            ("incomplete", u64::from(total.incomplete)),
+            ("awaited_peers", total.awaited),
             ("keys", total.keys),
             ("log_bytes", total.log_bytes),
             ("hint_bytes", total.hint_bytes),
@@ -100,6 +106,8 @@ impl Shard {
             writer.text(name);
             writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
         }
+        writer.text("waits_for");
+        writer.text(&footing.awaited.join(", "));
         writer.text("members");
         writer.array(topology.len());
         for node in topology.nodes() {

@@ -82,6 +82,7 @@ impl Process {
 
     /// Raised at every start.
     pub fn incarnation(&self) -> u16 {
-        self.node.incarnation
+        let topology = self.topology();
+        topology.member(topology.me()).incarnation.number
     }
 }

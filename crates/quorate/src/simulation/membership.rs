@@ -10,7 +10,10 @@ use super::{
     process::{Process, Role},
     topologies::remembered_topology,
 };
-use crate::shard::{Mail, Now};
+use crate::{
+    node::Footing,
+    shard::{Mail, Now},
+};
 
 impl Process {
     pub(super) fn service_membership(&mut self, now: Now) {
@@ -45,6 +48,13 @@ impl Process {
                         self.death = Some(error.to_string());
                     }
                 }
+                Wanted::Register(persisted) => self.identity.register(persisted),
+                Wanted::Seated { member, persisted } => {
+                    if let Err(error) = self.identity.take_seat(&member, persisted) {
+                        self.death = Some(error.to_string());
+                    }
+                    tracing::warn!("this node has its seat in the cluster again");
+                }
                 Wanted::Topology(view) if view == self.published => {}
                 Wanted::Topology(view) => match remembered_topology(&view, self.membership.me()) {
                     Ok(topology) => {
@@ -61,9 +71,22 @@ impl Process {
                 {
                     self.death = Some(format!("refused by the cluster: {text}"));
                 }
+                Wanted::Event(membership::Event::Fenced { text }) => self.death = Some(text),
                 Wanted::Event(event) => tracing::info!(?event, "membership"),
                 Wanted::Sealed => tracing::info!("the member list is sealed"),
             }
+        }
+    }
+
+    /// Tells the shards whether this node knows what data there is.
+    pub(super) fn state_footing(&mut self, now: Now) {
+        let footing = Footing {
+            founded: self.membership.is_founded(now.monotonic),
+            rejoining: self.membership.is_rejoining(),
+            awaited: self.membership.awaited(),
+        };
+        if self.node.set_footing(footing) {
+            self.shards.iter_mut().for_each(|shard| shard.handle_mail(now, Mail::Founded));
         }
     }
 

@@ -137,6 +137,10 @@ impl Process {
                 shard.handle_timeout(now);
             }
         }
+        self.state_footing(now);
+        if self.shards.iter_mut().any(|shard| shard.storage.take_failed()) {
+            self.identity.record_failed_log();
+        }
         if let Err(error) = self.identity.settle(&self.node.figures()) {
             self.death = Some(error.to_string());
         }

@@ -19,7 +19,11 @@ pub(super) fn remembered_topology(view: &View, me: NodeId) -> Result<Arc<Topolog
         if let Some((_, _, topology)) = known.iter().find(|(v, m, _)| (v, *m) == (view, me)) {
             return Ok(Arc::clone(topology));
         }
-        let topology = startup::new_topology(view, me)?;
+        let alike = known.iter().filter(|(_, other, _)| *other == me);
+        let topology = match alike.filter_map(|(.., topology)| topology.updated(view)).next() {
+            Some(topology) => Arc::new(topology),
+            None => startup::new_topology(view, me)?,
+        };
         if known.len() == REMEMBERED_MAX {
             known.clear();
         }

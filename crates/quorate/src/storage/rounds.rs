@@ -28,6 +28,7 @@ pub(super) fn storage(number: u16) -> Storage {
         rack: format!("r{number}"),
         peer_address: format!("h{number}:1"),
         client_address: format!("h{number}:2"),
+        incarnation: Default::default(),
     };
     let members = vec![member(0), member(1)];
     let view = View { epoch: 2, sealed: true, replication_factor: 2, members };
