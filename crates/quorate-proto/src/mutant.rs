@@ -49,11 +49,15 @@ pub enum Mutant {
     FloorIgnored,
     /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
     MarksForgottenByAge,
+    /// An exchange of elements does not send what the other side lacks.
+    ElementsLeftOut,
+    /// Reads are repaired in the background although they are to be before they answer.
+    RepairInBackground,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -76,6 +80,8 @@ impl Mutant {
         Self::ReadUnsynced,
         Self::FloorIgnored,
         Self::MarksForgottenByAge,
+        Self::ElementsLeftOut,
+        Self::RepairInBackground,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

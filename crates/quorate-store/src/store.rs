@@ -335,7 +335,11 @@ impl Store {
         self.slots[slot.index()].find(self.hasher.hash_one(key), key)
     }
 
-    fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
+    pub(crate) fn digester(&self) -> &Digester {
+        &self.digester
+    }
+
+    pub(crate) fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
         Context { key, digester: &self.digester, hasher: &self.hasher, epoch: self.epoch }
     }
 

@@ -17,6 +17,7 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use quorate_cluster::{
     coordinator::{Durability, Executed, Rejection, Replica},
+    elements,
     topology::Topology,
 };
 use quorate_proto::{
@@ -56,6 +57,7 @@ pub(crate) struct Storage {
     checkpoint_bytes_min: u64,
     hints: HintQueues,
     forgetting: Forgetting,
+    element_limits: elements::Limits,
     pub(crate) topology: Arc<Topology>,
     shard: u16,
     shards: u16,
@@ -81,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) policy: SyncPolicy,
     pub(crate) checkpoint_bytes_min: u64,
     pub(crate) hints: HintQueues,
+    pub(crate) element_limits: elements::Limits,
     pub(crate) topology: Arc<Topology>,
     pub(crate) shard: u16,
     pub(crate) shards: u16,
@@ -103,6 +106,7 @@ impl Storage {
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             hints: parts.hints,
             forgetting: Forgetting::default(),
+            element_limits: parts.element_limits,
             topology: parts.topology,
             shard: parts.shard,
             shards: parts.shards,

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use quorate_proto::{frame::HEADER_LENGTH, message::Message};
 
 use crate::{
@@ -12,7 +13,8 @@ use crate::{
 /// Two moments.
 const SETTLEMENT: usize = 8 + 8;
 
-/// Bytes of a message and its frame on the wire, for the kinds that a round sends and receives.
+/// Bytes of a message and its frame on the wire, for the kinds that rounds and repairs of reads send
+/// and receive.
 pub fn wire_bytes(message: &Message) -> u64 {
     let body = match message {
         Message::CompareGroup { .. } => 2 + 16 + 1,
@@ -22,13 +24,21 @@ pub fn wire_bytes(message: &Message) -> u64 {
         Message::Fingerprints { fingerprints, .. } => 8 + 4 + fingerprints.len() * 8,
         Message::AskFingerprintStates { fingerprints, .. } => 2 + 4 + fingerprints.len() * 8,
         Message::FingerprintStates { states, .. } => 4 + states.len(),
+        Message::CompareElements { keys, sums, .. } => {
+            2 + 1 + 8 + keys_length(keys) + 4 + sums.len() * 8
+        }
+        Message::Elements { buckets, fingerprints, .. } => {
+            16 + 8 + 4 + buckets.len() * 2 + 4 + fingerprints.len() * 8
+        }
+        Message::AskElements { keys, fingerprints, .. } => {
+            2 + keys_length(keys) + 4 + fingerprints.len() * 8
+        }
+        Message::AskStates { command, .. } => 2 + command.len(),
         Message::AskKeyDigests { .. } => 2,
         Message::KeyDigests(keys) => {
             4 + keys.iter().map(|(key, _)| 4 + key.len() + 16).sum::<usize>()
         }
-        Message::AskKeyStates { keys, .. } => {
-            2 + 4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>()
-        }
+        Message::AskKeyStates { keys, .. } => 2 + keys_length(keys),
         Message::States(states) => states.len(),
         Message::Replicate { effect, .. } => 2 + effect.len(),
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
@@ -36,6 +46,10 @@ pub fn wire_bytes(message: &Message) -> u64 {
         _ => 0,
     };
     (HEADER_LENGTH + body) as u64
+}
+
+fn keys_length(keys: &[Bytes]) -> usize {
+    4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>()
 }
 
 /// Holds rounds to [`SYNC_BYTES_PER_SECOND`], with bursts of [`SYNC_BURST_BYTES`].
@@ -90,6 +104,16 @@ mod tests {
             Message::KeyDigests(vec![(bytes.clone(), 1)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
             Message::States(bytes.clone()),
+            Message::AskStates { slot, command: bytes.clone() },
+            Message::CompareElements {
+                slot,
+                scope: Scope::Alive,
+                from: 1,
+                keys: vec![bytes.clone()],
+                sums: vec![2, 3],
+            },
+            Message::Elements { digest: 1, until: 2, buckets: vec![3], fingerprints: vec![4, 5] },
+            Message::AskElements { slot, keys: vec![bytes.clone()], fingerprints: vec![4] },
             Message::Replicate { slot, effect: bytes },
             Message::Ack,
             Message::Rejected { cause: Cause::StoreFull, text: "full".into() },

@@ -1,6 +1,7 @@
 //! A round with one peer: what is left to ask, and what the answers lead to.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
@@ -15,13 +16,17 @@ use slab::Slab;
 
 use super::{
     Digests,
-    fingerprint::{self, Chunk, key_of},
+    fingerprint::{self, key_of},
     group_digest,
     settling::Evidence,
 };
-use crate::limits::{
-    SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
-    SYNC_PASSES_MAX, SYNC_STATES_BYTES,
+use crate::{
+    chunk::{Chunk, only_in},
+    elements::Comparison,
+    limits::{
+        SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
+        SYNC_PASSES_MAX, SYNC_STATES_BYTES,
+    },
 };
 
 /// A round with one peer.
@@ -83,6 +88,24 @@ pub(super) enum Question {
         slot: Slot,
         keys: Vec<Bytes>,
     },
+    /// The peer's fingerprints of the elements of a large key, from one on.
+    Elements(Leaf),
+    /// The same, asked.
+    Comparison {
+        comparison: Box<Comparison>,
+        found: bool,
+    },
+    /// The peer's elements of what only it has, and then to send it what only this node has.
+    Parts {
+        leaf: Leaf,
+        wanted: Vec<u64>,
+        lacking: Vec<u64>,
+    },
+    /// Elements that the peer gets.
+    PushParts {
+        leaf: Leaf,
+        lacking: Vec<u64>,
+    },
     /// Keys that the peer gets.
     Push {
         slot: Slot,
@@ -95,10 +118,25 @@ pub(super) enum Question {
     },
 }
 
+/// A large key that is exchanged by elements.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    slot: Slot,
+    key: Bytes,
+    /// The fingerprint that is next to be looked at; `None` when all have been.
+    from: Option<u64>,
+    /// Whether anything has differed so far.
+    found: bool,
+}
+
 impl Question {
     fn slot(&self) -> Option<Slot> {
         match self {
             Self::Group(_) | Self::Suspects(_) => None,
+            Self::Elements(leaf) | Self::Parts { leaf, .. } | Self::PushParts { leaf, .. } => {
+                Some(leaf.slot)
+            }
+            Self::Comparison { comparison, .. } => Some(comparison.slot),
             Self::Slot { slot, .. }
             | Self::Fingerprints { slot, .. }
             | Self::KeyDigests(slot)
@@ -147,6 +185,10 @@ impl Round {
                     continue;
                 }
                 Question::Push { slot, keys } => return Some(self.push(digests, slot, keys)),
+                Question::Elements(leaf) => return Some(self.compare_elements(digests, leaf)),
+                Question::PushParts { leaf, lacking } => {
+                    return Some(self.push_parts(digests, leaf, lacking));
+                }
                 question => question,
             };
             let Some(message) = self.request(digests, &question) else {
@@ -166,7 +208,16 @@ impl Round {
                 let digest = group_digest(&slots);
                 Message::CompareGroup { group: *group, digest, scope: self.scope }
             }
-            Question::Suspects(_) | Question::Push { .. } => return None,
+            Question::Suspects(_)
+            | Question::Push { .. }
+            | Question::Elements(_)
+            | Question::Comparison { .. }
+            | Question::PushParts { .. } => return None,
+            Question::Parts { leaf, wanted, .. } => Message::AskElements {
+                slot: leaf.slot,
+                keys: alloc::vec![leaf.key.clone()],
+                fingerprints: wanted.clone(),
+            },
             Question::Slot { slot, from } => {
                 let digest = digests.slot_digest(*slot, self.peer, self.scope)?;
                 Message::CompareSlot { slot: *slot, digest, scope: self.scope, from: *from }
@@ -283,6 +334,16 @@ impl Round {
                     self.ask(slot, Question::Push { slot, keys });
                 }
             }
+            (Question::Comparison { comparison, found }, answer @ Message::Elements { .. }) => {
+                self.take_view(digests, &comparison, found, answer);
+            }
+            (
+                Question::Parts { leaf, wanted, lacking },
+                Message::FingerprintStates { covered, states },
+            ) => self.take_parts(digests, leaf, (wanted, lacking), covered as usize, &states),
+            (Question::PushParts { leaf, lacking }, Message::Ack) => {
+                self.fetch_parts(leaf, Vec::new(), lacking);
+            }
             _ => self.refuse(slot),
         }
         self.close(slot);
@@ -315,9 +376,7 @@ impl Round {
             exchange.settled = true;
             return;
         }
-        let ascending = theirs.fingerprints.is_sorted_by(|a, b| a < b);
-        let within = theirs.fingerprints.iter().all(|one| (from..=theirs.until).contains(one));
-        if !ascending || !within || theirs.until < from {
+        if !theirs.is_sound(from) {
             return self.refuse(Some(slot));
         }
         if from == 0 && exchange.pass > 1 {
@@ -358,10 +417,20 @@ impl Round {
         if until < u64::MAX {
             self.ask(slot, Question::Slot { slot, from: until + 1 });
         }
+        let mut lacking = fingerprint::keys(digests, slot, &lacking);
+        // Of what both have and is large here, only what is missing travels.
+        let leaves: Vec<(u64, Bytes)> = lacking
+            .extract_if(.., |(one, key)| {
+                changed.contains(&key_of(*one)) && digests.is_large(slot, key)
+            })
+            .collect();
+        wanted.retain(|one| leaves.iter().all(|(leaf, _)| key_of(*leaf) != key_of(*one)));
         for part in wanted.chunks(SYNC_FINGERPRINTS_PER_REQUEST) {
             self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });
         }
-        let lacking = fingerprint::keys(digests, slot, &lacking);
+        for (_, key) in leaves {
+            self.ask(slot, Question::Elements(Leaf { slot, key, from: Some(0), found: false }));
+        }
         let lacking: Vec<Bytes> = lacking.into_iter().map(|(_, key)| key).collect();
         for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
             self.ask(slot, Question::Push { slot, keys: keys.to_vec() });
@@ -405,6 +474,98 @@ impl Round {
         }
     }
 
+    /// Tells the peer what this node has of a large key.
+    fn compare_elements(&mut self, digests: &impl Digests, leaf: Leaf) -> (usize, Message) {
+        let Leaf { slot, key, from, found } = leaf;
+        let (keys, from) = (alloc::vec![key], from.unwrap_or_default());
+        let comparison = Comparison::new(digests, slot, keys, self.scope, from);
+        let message = comparison.question();
+        let comparison = Box::new(comparison);
+        (self.asked.insert(Question::Comparison { comparison, found }), message)
+    }
+
+    /// The peer has told where its elements differ.
+    fn take_view(
+        &mut self,
+        digests: &impl Digests,
+        comparison: &Comparison,
+        found: bool,
+        answer: Message,
+    ) {
+        let slot = comparison.slot;
+        let (Some(view), Some(key)) = (comparison.read(answer), comparison.keys.first()) else {
+            return self.refuse(Some(slot));
+        };
+        let ours = comparison.ours(digests, &view.buckets);
+        let until = ours.until.min(view.theirs.until);
+        let wanted = only_in(&view.theirs.fingerprints, &ours.fingerprints, until);
+        let lacking = only_in(&ours.fingerprints, &view.theirs.fingerprints, until);
+        let found = found || !wanted.is_empty() || !lacking.is_empty();
+        let from = until.checked_add(1);
+        if from.is_none() && !found && comparison.is_deceived(digests, &view) {
+            return self.ask(slot, Question::States { slot, keys: comparison.keys.clone() });
+        }
+        let leaf = Leaf { slot, key: key.clone(), from, found };
+        self.fetch_parts(leaf, wanted, lacking);
+    }
+
+    /// What is missing here comes first: it may supersede what seems to be missing there.
+    fn fetch_parts(&mut self, leaf: Leaf, wanted: Vec<u64>, lacking: Vec<u64>) {
+        let slot = leaf.slot;
+        if !wanted.is_empty() {
+            self.ask(slot, Question::Parts { leaf, wanted, lacking });
+        } else if !lacking.is_empty() {
+            self.ask(slot, Question::PushParts { leaf, lacking });
+        } else {
+            self.go_on(leaf);
+        }
+    }
+
+    fn take_parts(
+        &mut self,
+        digests: &mut impl Digests,
+        leaf: Leaf,
+        (mut wanted, lacking): (Vec<u64>, Vec<u64>),
+        covered: usize,
+        states: &Bytes,
+    ) {
+        if !(1..=wanted.len()).contains(&covered) {
+            return self.refuse(Some(leaf.slot));
+        }
+        if !states.is_empty() && !self.merge(digests, leaf.slot, states) {
+            return;
+        }
+        wanted.drain(..covered);
+        self.fetch_parts(leaf, wanted, lacking);
+    }
+
+    /// Pushes what fits in one message; the rest follows in another one.
+    fn push_parts(
+        &mut self,
+        digests: &impl Digests,
+        leaf: Leaf,
+        mut lacking: Vec<u64>,
+    ) -> (usize, Message) {
+        let (slot, keys) = (leaf.slot, [leaf.key.clone()]);
+        let bytes_max = digests.element_limits().bytes;
+        let (covered, mut effect) = digests.export_elements(slot, &keys, &lacking, bytes_max);
+        if Mutant::ElementsLeftOut.is_planted() {
+            effect = Bytes::new();
+        }
+        lacking.drain(..covered);
+        (
+            self.asked.insert(Question::PushParts { leaf, lacking }),
+            Message::Replicate { slot, effect },
+        )
+    }
+
+    /// The next step of an exchange of elements of which a part is done.
+    fn go_on(&mut self, leaf: Leaf) {
+        if leaf.from.is_some() {
+            self.ask(leaf.slot, Question::Elements(leaf));
+        }
+    }
+
     fn compare_keys(&mut self, digests: &impl Digests, slot: Slot, theirs: Vec<(Bytes, u128)>) {
         let mut ours: BTreeMap<Bytes, u128> =
             super::key_digests(digests, slot).into_iter().collect();
@@ -421,6 +582,11 @@ impl Round {
         if Mutant::SyncSkipsMissing.is_planted() {
             ours.clear();
         }
+        // Of what both have and is large here, only what is missing travels.
+        for key in wanted.extract_if(.., |key| digests.is_large(slot, key)) {
+            self.keys += 1;
+            self.ask(slot, Question::Elements(Leaf { slot, key, from: Some(0), found: false }));
+        }
         // What is left is what the peer lacks.
         let lacking: Vec<Bytes> = ours.into_keys().collect();
         self.keys += (wanted.len() + lacking.len()) as u64;
@@ -431,10 +597,4 @@ impl Round {
             self.ask(slot, Question::Push { slot, keys: keys.to_vec() });
         }
     }
-}
-
-/// What `these` have and `those` lack, up to and including `until`. Both are ascending.
-fn only_in(these: &[u64], those: &[u64], until: u64) -> Vec<u64> {
-    let here = &these[..these.partition_point(|one| *one <= until)];
-    here.iter().copied().filter(|one| those.binary_search(one).is_err()).collect()
 }

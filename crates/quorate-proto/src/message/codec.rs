@@ -46,6 +46,9 @@ mod kind {
     pub(super) const FINGERPRINTS: u8 = 40;
     pub(super) const ASK_FINGERPRINT_STATES: u8 = 41;
     pub(super) const FINGERPRINT_STATES: u8 = 42;
+    pub(super) const COMPARE_ELEMENTS: u8 = 48;
+    pub(super) const ELEMENTS: u8 = 49;
+    pub(super) const ASK_ELEMENTS: u8 = 50;
 }
 
 /// A payload that is no message.
@@ -89,7 +92,7 @@ impl Message {
             Self::Ack => kind::ACK,
             Self::Rejected { .. } => kind::REJECTED,
             Self::AskDigest { .. } => kind::ASK_DIGEST,
-            Self::KeysDigest(_) => kind::KEYS_DIGEST,
+            Self::KeysDigest { .. } => kind::KEYS_DIGEST,
             Self::AskStates { .. } => kind::ASK_STATES,
             Self::States(_) => kind::STATES,
             Self::CompareGroup { .. } => kind::COMPARE_GROUP,
@@ -103,6 +106,9 @@ impl Message {
             Self::Fingerprints { .. } => kind::FINGERPRINTS,
             Self::AskFingerprintStates { .. } => kind::ASK_FINGERPRINT_STATES,
             Self::FingerprintStates { .. } => kind::FINGERPRINT_STATES,
+            Self::CompareElements { .. } => kind::COMPARE_ELEMENTS,
+            Self::Elements { .. } => kind::ELEMENTS,
+            Self::AskElements { .. } => kind::ASK_ELEMENTS,
         }
     }
 
@@ -131,7 +137,10 @@ impl Message {
                 out.push(*cause as u8);
                 put_string(out, text);
             }
-            Self::KeysDigest(digest) => out.extend_from_slice(&digest.to_le_bytes()),
+            Self::KeysDigest { digest, large } => {
+                out.extend_from_slice(&digest.to_le_bytes());
+                out.push(u8::from(*large));
+            }
             Self::CompareGroup { group, digest, scope } => {
                 out.extend_from_slice(&group.to_le_bytes());
                 out.extend_from_slice(&digest.to_le_bytes());
@@ -155,8 +164,7 @@ impl Message {
             }
             Self::AskKeyStates { slot, keys } => {
                 put_slot(out, *slot);
-                put_count(out, keys.len());
-                keys.iter().for_each(|key| put_bytes(out, key));
+                put_keys(out, keys);
             }
             Self::CompareSlot { slot, digest, scope, from } => {
                 put_slot(out, *slot);
@@ -175,6 +183,25 @@ impl Message {
             Self::FingerprintStates { covered, states } => {
                 out.extend_from_slice(&covered.to_le_bytes());
                 out.extend_from_slice(states);
+            }
+            Self::CompareElements { slot, scope, from, keys, sums } => {
+                put_slot(out, *slot);
+                put_scope(out, *scope);
+                out.extend_from_slice(&from.to_le_bytes());
+                put_keys(out, keys);
+                put_fingerprints(out, sums);
+            }
+            Self::Elements { digest, until, buckets, fingerprints } => {
+                out.extend_from_slice(&digest.to_le_bytes());
+                out.extend_from_slice(&until.to_le_bytes());
+                put_count(out, buckets.len());
+                buckets.iter().for_each(|one| out.extend_from_slice(&one.to_le_bytes()));
+                put_fingerprints(out, fingerprints);
+            }
+            Self::AskElements { slot, keys, fingerprints } => {
+                put_slot(out, *slot);
+                put_keys(out, keys);
+                put_fingerprints(out, fingerprints);
             }
         }
     }
@@ -200,6 +227,11 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_count(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+fn put_keys(out: &mut Vec<u8>, keys: &[Bytes]) {
+    put_count(out, keys.len());
+    keys.iter().for_each(|key| put_bytes(out, key));
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -289,7 +321,10 @@ impl Input {
             kind::ASK_DIGEST => {
                 Message::AskDigest { slot: self.slot()?, command: self.remainder() }
             }
-            kind::KEYS_DIGEST => Message::KeysDigest(u128::from_le_bytes(self.array()?)),
+            kind::KEYS_DIGEST => Message::KeysDigest {
+                digest: u128::from_le_bytes(self.array()?),
+                large: self.boolean()?,
+            },
             kind::ASK_STATES => {
                 Message::AskStates { slot: self.slot()?, command: self.remainder() }
             }
@@ -329,6 +364,24 @@ impl Input {
             kind::FINGERPRINT_STATES => Message::FingerprintStates {
                 covered: u32::from_le_bytes(self.array()?),
                 states: self.remainder(),
+            },
+            kind::COMPARE_ELEMENTS => Message::CompareElements {
+                slot: self.slot()?,
+                scope: self.scope()?,
+                from: self.u64()?,
+                keys: self.list(Self::bytes)?,
+                sums: self.list(Self::u64)?,
+            },
+            kind::ELEMENTS => Message::Elements {
+                digest: u128::from_le_bytes(self.array()?),
+                until: self.u64()?,
+                buckets: self.list(Self::u16)?,
+                fingerprints: self.list(Self::u64)?,
+            },
+            kind::ASK_ELEMENTS => Message::AskElements {
+                slot: self.slot()?,
+                keys: self.list(Self::bytes)?,
+                fingerprints: self.list(Self::u64)?,
             },
             unknown => return Err(MessageError::UnknownKind(unknown)),
         })
@@ -525,7 +578,7 @@ mod tests {
             Message::Ack,
             Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
             Message::AskDigest { slot, command: bytes.clone() },
-            Message::KeysDigest(7),
+            Message::KeysDigest { digest: 7, large: true },
             Message::AskStates { slot, command: bytes.clone() },
             Message::States(bytes.clone()),
             Message::CompareGroup { group: 9, digest: 1, scope: Scope::Everything },
@@ -538,7 +591,21 @@ mod tests {
             Message::SlotSame,
             Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
             Message::AskFingerprintStates { slot, fingerprints: vec![4] },
-            Message::FingerprintStates { covered: 1, states: bytes },
+            Message::FingerprintStates { covered: 1, states: bytes.clone() },
+            Message::CompareElements {
+                slot,
+                scope: Scope::Alive,
+                from: 5,
+                keys: vec![bytes.clone()],
+                sums: vec![6, 7],
+            },
+            Message::Elements {
+                digest: 8,
+                until: 9,
+                buckets: vec![10],
+                fingerprints: vec![11, 12],
+            },
+            Message::AskElements { slot, keys: vec![bytes], fingerprints: vec![13] },
         ]
     }
 
@@ -569,7 +636,7 @@ mod tests {
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
         let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
-        let golden: [(Message, &[u8]); 9] = [
+        let golden: [(Message, &[u8]); 13] = [
             (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
             (Message::Replicate { slot, effect: Bytes::from_static(b"e") }, &[0x34, 0x12, b'e']),
             (
@@ -610,6 +677,43 @@ mod tests {
                 Message::FingerprintStates { covered: 2, states: Bytes::from_static(b"s") },
                 &[2, 0, 0, 0, b's'],
             ),
+            (
+                Message::KeysDigest { digest: 0x0102, large: true },
+                &[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            ),
+            (
+                Message::CompareElements {
+                    slot,
+                    scope: Scope::Everything,
+                    from: 0x0102,
+                    keys: vec![Bytes::from_static(b"k")],
+                    sums: vec![0x0304],
+                },
+                &[
+                    0x34, 0x12, 1, 2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0,
+                    0, 4, 3, 0, 0, 0, 0, 0, 0,
+                ],
+            ),
+            (
+                Message::Elements {
+                    digest: 0x0102,
+                    until: 0x0304,
+                    buckets: vec![0x0506],
+                    fingerprints: vec![0x0708],
+                },
+                &[
+                    2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 1, 0,
+                    0, 0, 6, 5, 1, 0, 0, 0, 8, 7, 0, 0, 0, 0, 0, 0,
+                ],
+            ),
+            (
+                Message::AskElements {
+                    slot,
+                    keys: vec![Bytes::from_static(b"k")],
+                    fingerprints: vec![0x0304],
+                },
+                &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+            ),
         ];
         for (message, body) in golden {
             assert_eq!(encoded(&message), body);
@@ -619,7 +723,7 @@ mod tests {
             kinds,
             [
                 1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37,
-                38, 39, 40, 41, 42
+                38, 39, 40, 41, 42, 48, 49, 50
             ]
         );
     }

@@ -48,6 +48,7 @@ fn storage(number: u16) -> Storage {
         policy: SyncPolicy::No,
         checkpoint_bytes_min: 1 << 20,
         hints,
+        element_limits: elements::Limits::DEFAULT,
         topology,
         shard: 0,
         shards: 1,
