@@ -51,8 +51,9 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 struct Answer {
     view: View,
-    /// The fingerprints that this node lacks.
+    /// The fingerprints that this node lacks, up to and including `known_until`.
     wanted: Vec<u64>,
+    known_until: u64,
     /// The elements of the first of them, and how many these are.
     elements: Bytes,
     covered: usize,
@@ -61,7 +62,7 @@ struct Answer {
 impl Answer {
     /// The last fingerprint that is settled on this side once the elements are merged.
     fn until(&self) -> u64 {
-        self.wanted.get(self.covered).map_or(self.view.theirs.until, |next| next - 1)
+        self.wanted.get(self.covered).map_or(self.known_until, |next| next - 1)
     }
 }
 
@@ -146,14 +147,14 @@ impl Coordinator {
             return self.lost_replica(now, replica, index, position);
         };
         let ours = exchange.comparison.ours(replica, &view.buckets);
-        let until = ours.until.min(view.theirs.until);
-        let wanted = only_in(&view.theirs.fingerprints, &ours.fingerprints, until);
+        let known_until = ours.until.min(view.theirs.until);
+        let wanted = only_in(&view.theirs.fingerprints, &ours.fingerprints, known_until);
         let request = (!wanted.is_empty()).then(|| Message::AskElements {
             slot: operation.slot,
             keys: exchange.comparison.keys.clone(),
             fingerprints: wanted.clone(),
         });
-        let answer = Answer { view, wanted, elements: Bytes::new(), covered: 0 };
+        let answer = Answer { view, wanted, known_until, elements: Bytes::new(), covered: 0 };
         exchange.answers.insert(position, answer);
         match request {
             Some(request) => self.call(index, position, request),

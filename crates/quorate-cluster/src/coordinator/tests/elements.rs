@@ -174,6 +174,28 @@ fn what_changes_meanwhile_is_repaired_or_not_shown() {
 }
 
 #[test]
+fn what_is_removed_meanwhile_hides_nothing_behind_it() {
+    let limits = Some(Limits { whole_state: 0, fingerprints: 4, bytes: 1_000 });
+    let ours: Vec<u64> = (0..9).map(|number| member(number + 1, 1)).collect();
+    let (near, far) = (member(3, 2), member(60_000, 2));
+    let mut stage = stage(&ours);
+    stage.replica.limits = limits;
+    stage.get(Level::Quorum);
+    let mut theirs = Fake { limits, ..Fake::with(&[near, far]) };
+    let correlation = until_asked(&mut stage, &mut theirs, 50);
+    // As a horizon does, which comes with what was asked for.
+    stage.replica.members = common().collect();
+    let slot = stage.slot;
+    let fingerprints = alloc::vec![near];
+    let asked = Message::AskElements { slot, keys: alloc::vec!["k".into()], fingerprints };
+    let response = theirs.respond(slot, &asked);
+    stage.respond(correlation, response);
+    let (reply, _) = run(&mut stage, &mut [theirs]);
+    assert_eq!(reply, shown(&[near, far]));
+    stage.finished();
+}
+
+#[test]
 fn what_changes_between_two_exchanges_is_compared_once_more() {
     let limits = Some(Limits { whole_state: 0, fingerprints: 2, bytes: 1_000 });
     let ours: Vec<u64> = (0..6).map(|number| member(number * 9_000 + 7, 1)).collect();
