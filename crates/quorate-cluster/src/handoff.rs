@@ -7,7 +7,7 @@
 use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{NodeIndex, Slot, message::Message};
+use quorate_proto::{Dot, NodeIndex, Slot, message::Message};
 
 use crate::{
     limits::{HANDOFF_BYTES_MAX, HANDOFF_PAUSE},
@@ -21,6 +21,8 @@ pub struct Hint {
     pub sequence: u64,
     /// The slot of its keys.
     pub slot: Slot,
+    /// The writes that it holds all of, as [`Message::Replicate`] has them.
+    pub dots: Vec<Dot>,
     /// The effect.
     pub effect: Bytes,
 }
@@ -121,7 +123,8 @@ impl Handoff {
                 target.in_flight.push_back(InFlight { sequence, bytes, acknowledged: false });
                 target.bytes += bytes;
                 let correlation = u64::from(target.round) << ROUND_SHIFT | sequence & SEQUENCE_MASK;
-                let message = Message::Replicate { slot: hint.slot, effect: hint.effect };
+                let Hint { slot, dots, effect, .. } = hint;
+                let message = Message::Replicate { slot, dots, effect };
                 deliveries.push((node, correlation, message));
             }
         }
@@ -202,6 +205,7 @@ mod tests {
                 .map(|sequence| Hint {
                     sequence: *sequence,
                     slot: Slot::default(),
+                    dots: Vec::new(),
                     effect: Bytes::from_static(b"e"),
                 })
                 .collect();

@@ -193,7 +193,8 @@ impl Coordinator {
         let mut until = u64::MAX;
         for (position, answer) in &exchange.answers {
             let slot = exchange.comparison.slot;
-            if !answer.elements.is_empty() && replica.merge(slot, &answer.elements).is_err() {
+            let elements = &answer.elements;
+            if !elements.is_empty() && replica.merge(slot, Vec::new(), elements).is_err() {
                 return self.lost_replica(now, replica, index, *position);
             }
             until = until.min(answer.until());
@@ -258,7 +259,7 @@ impl Coordinator {
         self.begin_repairing(now, index, lacking);
         let slot = self.operations[index].slot;
         for (position, effect) in repairs {
-            self.call(index, position, Message::Replicate { slot, effect });
+            self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
         }
         self.repaired(now, replica, index);
     }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use bytes::Bytes;
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Dot, Level, NodeIndex, Slot, command::Class, resp::Command};
 
 use super::{Request, Requester, elements::Exchange};
 use crate::{
@@ -70,6 +70,8 @@ pub(super) struct Operation {
     /// When silent replicas are bypassed, while that can still help.
     pub(super) bypass_at: Option<Instant>,
     pub(super) effect: Bytes,
+    /// The effect's name.
+    pub(super) dot: Option<Dot>,
     /// The reply, once it is known, until it is given. That of a read belongs to the state whose
     /// digest is compared: what the local state becomes meanwhile, too few may hold.
     pub(super) reply: Option<Bytes>,
@@ -112,6 +114,7 @@ impl Operation {
             exchange: None,
             bypass_at: None,
             effect: Bytes::new(),
+            dot: None,
             reply: None,
             holds_slot: false,
             durable: false,

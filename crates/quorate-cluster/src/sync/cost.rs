@@ -3,12 +3,15 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use quorate_proto::{frame::HEADER_LENGTH, message::Message};
+use quorate_proto::{Dot, frame::HEADER_LENGTH, message::Message};
 
 use crate::{
     limits::{SYNC_BURST_BYTES, SYNC_BYTES_PER_SECOND},
     time::Instant,
 };
+
+/// A symbol of a sketch: sum, check and count.
+pub(super) const SYMBOL: usize = 8 + 4 + 4;
 
 /// Two moments.
 const SETTLEMENT: usize = 8 + 8;
@@ -20,7 +23,8 @@ pub fn wire_bytes(message: &Message) -> u64 {
         Message::CompareGroup { .. } => 2 + 16 + 1,
         Message::GroupSame(_) => SETTLEMENT,
         Message::GroupDiffers { slots, .. } => SETTLEMENT + 4 + slots.len() * (2 + 16),
-        Message::CompareSlot { .. } => 2 + 16 + 1 + 8,
+        Message::CompareSlot { .. } => 2 + 16 + 1 + 8 + 2,
+        Message::Sketch(symbols) => 4 + symbols.len() * SYMBOL,
         Message::Fingerprints { fingerprints, .. } => 8 + 4 + fingerprints.len() * 8,
         Message::AskFingerprintStates { fingerprints, .. } => 2 + 4 + fingerprints.len() * 8,
         Message::FingerprintStates { states, .. } => 4 + states.len(),
@@ -40,7 +44,10 @@ pub fn wire_bytes(message: &Message) -> u64 {
         }
         Message::AskKeyStates { keys, .. } => 2 + keys_length(keys),
         Message::States(states) => states.len(),
-        Message::Replicate { effect, .. } => 2 + effect.len(),
+        Message::Replicate { dots, effect, .. } => {
+            let dots = if dots.is_empty() { 0 } else { 2 + dots.len() * Dot::LENGTH };
+            2 + dots + effect.len()
+        }
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
         // `Ack`, `SlotSame`; nothing else belongs to a round.
         _ => 0,
@@ -79,7 +86,7 @@ mod tests {
 
     use bytes::Bytes;
     use quorate_proto::{
-        Slot,
+        Origin, Slot,
         message::{Cause, Scope},
     };
 
@@ -88,6 +95,7 @@ mod tests {
     #[test]
     fn the_cost_of_a_message_is_what_its_frame_takes() {
         let (slot, bytes) = (Slot::default(), Bytes::from_static(b"bytes"));
+        let dot = Dot { origin: Origin(1), counter: 2 };
         for message in [
             Message::CompareGroup { group: 1, digest: 2, scope: Scope::Alive },
             Message::GroupSame(Default::default()),
@@ -95,7 +103,8 @@ mod tests {
                 settlement: Default::default(),
                 slots: vec![(slot, 1), (slot, 2)],
             },
-            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2 },
+            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2, symbols: 3 },
+            Message::Sketch(vec![Default::default(); 2]),
             Message::SlotSame,
             Message::Fingerprints { until: 1, fingerprints: vec![2, 3] },
             Message::AskFingerprintStates { slot, fingerprints: vec![2, 3] },
@@ -114,7 +123,8 @@ mod tests {
             },
             Message::Elements { digest: 1, until: 2, buckets: vec![3], fingerprints: vec![4, 5] },
             Message::AskElements { slot, keys: vec![bytes.clone()], fingerprints: vec![4] },
-            Message::Replicate { slot, effect: bytes },
+            Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+            Message::Replicate { slot, dots: vec![dot], effect: bytes },
             Message::Ack,
             Message::Rejected { cause: Cause::StoreFull, text: "full".into() },
         ] {

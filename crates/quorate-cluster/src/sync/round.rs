@@ -9,7 +9,7 @@ use alloc::{
 use bytes::Bytes;
 use quorate_proto::{
     NodeIndex, Slot,
-    message::{Message, Scope},
+    message::{Message, Scope, Symbol},
     mutant::Mutant,
 };
 use slab::Slab;
@@ -18,14 +18,16 @@ use super::{
     Digests,
     fingerprint::{self, key_of},
     group_digest,
+    leaf::Leaf,
     settling::Evidence,
+    sketch::{self, Difference},
 };
 use crate::{
     chunk::{Chunk, only_in},
     elements::Comparison,
     limits::{
         SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
-        SYNC_PASSES_MAX, SYNC_STATES_BYTES,
+        SYNC_PASSES_MAX, SYNC_SKETCHES, SYNC_STATES_BYTES,
     },
 };
 
@@ -40,7 +42,10 @@ pub(super) struct Round {
     /// The slots in exchange.
     exchanges: BTreeMap<Slot, Exchange>,
     /// What the digests cover.
-    scope: Scope,
+    pub(super) scope: Scope,
+    /// Which of [`SYNC_SKETCHES`] to begin with, or its length for none: slots of one round differ
+    /// about as much.
+    first_sketch: usize,
     /// Nothing is exchanged, only compared.
     pub(super) dry: bool,
     pub(super) keys: u64,
@@ -60,6 +65,8 @@ struct Exchange {
     open: usize,
     /// Which comparison of the fingerprints this is, from 1.
     pass: u8,
+    /// Whether this pass has shown that the slot differs.
+    differs: bool,
     /// Whether this pass found something to exchange.
     found: bool,
     /// Nothing is to be compared again.
@@ -71,10 +78,12 @@ pub(super) enum Question {
     Group(u16),
     /// A second look at slots that differed; each becomes a question of its own.
     Suspects(Vec<Slot>),
-    /// The peer's fingerprints, should its digest differ.
+    /// The peer's fingerprints, should its digest differ, or a sketch of them: which of
+    /// [`SYNC_SKETCHES`], or its length for none.
     Slot {
         slot: Slot,
         from: u64,
+        sketch: usize,
     },
     /// The peer's states of what only it has.
     Fingerprints {
@@ -118,17 +127,6 @@ pub(super) enum Question {
     },
 }
 
-/// A large key that is exchanged by elements.
-#[derive(Clone, Debug)]
-pub(super) struct Leaf {
-    slot: Slot,
-    key: Bytes,
-    /// The fingerprint that is next to be looked at; `None` when all have been.
-    from: Option<u64>,
-    /// Whether anything has differed so far.
-    found: bool,
-}
-
 impl Question {
     fn slot(&self) -> Option<Slot> {
         match self {
@@ -155,6 +153,7 @@ impl Round {
             asked: Slab::new(),
             exchanges: BTreeMap::new(),
             scope: digests.scope(),
+            first_sketch: 0,
             dry,
             keys: 0,
             slots: 0,
@@ -213,14 +212,17 @@ impl Round {
             | Question::Elements(_)
             | Question::Comparison { .. }
             | Question::PushParts { .. } => return None,
-            Question::Parts { leaf, wanted, .. } => Message::AskElements {
-                slot: leaf.slot,
-                keys: alloc::vec![leaf.key.clone()],
-                fingerprints: wanted.clone(),
-            },
-            Question::Slot { slot, from } => {
+            Question::Parts { leaf, wanted, .. } => leaf.request(wanted),
+            Question::Slot { slot, from, sketch } => {
                 let digest = digests.slot_digest(*slot, self.peer, self.scope)?;
-                Message::CompareSlot { slot: *slot, digest, scope: self.scope, from: *from }
+                let symbols = SYNC_SKETCHES.get(*sketch).copied().unwrap_or(0);
+                Message::CompareSlot {
+                    slot: *slot,
+                    digest,
+                    scope: self.scope,
+                    from: *from,
+                    symbols,
+                }
             }
             Question::Fingerprints { slot, wanted } => {
                 Message::AskFingerprintStates { slot: *slot, fingerprints: wanted.clone() }
@@ -230,7 +232,7 @@ impl Round {
                 Message::AskKeyStates { slot: *slot, keys: keys.clone() }
             }
             Question::Refute { slot, effect } => {
-                Message::Replicate { slot: *slot, effect: effect.clone() }
+                Message::Replicate { slot: *slot, dots: Vec::new(), effect: effect.clone() }
             }
         })
     }
@@ -238,10 +240,11 @@ impl Round {
     /// The second look: each slot begins its exchange.
     fn look_again(&mut self, slots: &[Slot]) {
         // The last possible fingerprint is asked for when nothing but the comparison matters.
-        let from = if self.dry { u64::MAX } else { 0 };
+        let (from, sketch) =
+            if self.dry { (u64::MAX, SYNC_SKETCHES.len()) } else { (0, self.first_sketch) };
         for slot in slots.iter().rev() {
             self.exchanges.insert(*slot, Exchange { pass: 1, ..Exchange::default() });
-            self.ask(*slot, Question::Slot { slot: *slot, from });
+            self.ask(*slot, Question::Slot { slot: *slot, from, sketch });
         }
     }
 
@@ -258,11 +261,11 @@ impl Round {
             self.ask(slot, Question::Push { slot, keys: rest });
         }
         let index = self.asked.insert(Question::Push { slot, keys });
-        (index, Message::Replicate { slot, effect })
+        (index, Message::Replicate { slot, dots: Vec::new(), effect })
     }
 
     /// Asks something about a slot in exchange, before anything else.
-    fn ask(&mut self, slot: Slot, question: Question) {
+    pub(super) fn ask(&mut self, slot: Slot, question: Question) {
         if let Some(exchange) = self.exchanges.get_mut(&slot) {
             exchange.open += 1;
             self.to_do.push_front(question);
@@ -282,11 +285,12 @@ impl Round {
         } else {
             // Whether that was everything, the digest of the slot tells.
             exchange.pass += 1;
-            self.ask(slot, Question::Slot { slot, from: 0 });
+            exchange.differs = false;
+            self.ask(slot, Question::Slot { slot, from: 0, sketch: 0 });
         }
     }
 
-    fn refuse(&mut self, slot: Option<Slot>) {
+    pub(super) fn refuse(&mut self, slot: Option<Slot>) {
         self.refused = true;
         self.settle(slot);
     }
@@ -318,9 +322,12 @@ impl Round {
                     self.to_do.push_back(Question::Suspects(suspects));
                 }
             }
-            (Question::Slot { slot, from }, Message::Fingerprints { until, fingerprints }) => {
+            (Question::Slot { slot, from, .. }, Message::Fingerprints { until, fingerprints }) => {
                 let theirs = Chunk { until, fingerprints };
                 self.take_fingerprints(digests, slot, from, theirs);
+            }
+            (Question::Slot { slot, sketch, .. }, Message::Sketch(theirs)) => {
+                self.take_sketch(digests, slot, sketch, &theirs);
             }
             (
                 Question::Fingerprints { slot, wanted },
@@ -368,26 +375,50 @@ impl Round {
 
     /// The slot differs; a part of the peer's fingerprints tells where.
     fn take_fingerprints(&mut self, digests: &impl Digests, slot: Slot, from: u64, theirs: Chunk) {
-        let Some(exchange) = self.exchanges.get_mut(&slot) else { return };
-        if exchange.pass == 1 && (from == 0 || self.dry) {
-            self.slots += 1;
-        }
-        if self.dry {
-            exchange.settled = true;
-            return;
-        }
         if !theirs.is_sound(from) {
             return self.refuse(Some(slot));
         }
-        if from == 0 && exchange.pass > 1 {
-            if !exchange.found || exchange.pass > SYNC_PASSES_MAX {
-                // Some fingerprints must collide.
-                exchange.settled = true;
-                return self.ask(slot, Question::KeyDigests(slot));
-            }
-            exchange.found = false;
+        if self.goes_on(slot) {
+            self.compare_fingerprints(digests, slot, from, theirs);
         }
-        self.compare_fingerprints(digests, slot, from, theirs);
+    }
+
+    /// The slot differs; a sketch of the peer's fingerprints tells where, if it is not too much.
+    fn take_sketch(&mut self, digests: &impl Digests, slot: Slot, asked: usize, theirs: &[Symbol]) {
+        let length = SYNC_SKETCHES.get(asked).copied().map_or(0, usize::from);
+        if theirs.is_empty() || theirs.len() != length {
+            return self.refuse(Some(slot));
+        }
+        if !self.goes_on(slot) {
+            return;
+        }
+        let (_, ours) = sketch::sketch(digests, slot, length);
+        match sketch::difference(ours, theirs) {
+            Some(difference) => self.exchange(digests, slot, difference),
+            None => self.ask(slot, Question::Slot { slot, from: 0, sketch: asked + 1 }),
+        }
+    }
+
+    /// The slot is seen to differ. Returns whether fingerprints are to be compared in this pass.
+    fn goes_on(&mut self, slot: Slot) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(&slot) else { return false };
+        if exchange.differs {
+            return true;
+        }
+        exchange.differs = true;
+        if exchange.pass == 1 {
+            self.slots += 1;
+            exchange.settled = self.dry;
+            return !self.dry;
+        }
+        if !exchange.found || exchange.pass > SYNC_PASSES_MAX {
+            // Some fingerprints must collide.
+            exchange.settled = true;
+            self.ask(slot, Question::KeyDigests(slot));
+            return false;
+        }
+        exchange.found = false;
+        true
     }
 
     fn compare_fingerprints(
@@ -400,8 +431,22 @@ impl Round {
         let ours = fingerprint::chunk(digests, slot, from);
         // Both sides know what they have up to here.
         let until = ours.until.min(theirs.until);
-        let mut lacking = only_in(&ours.fingerprints, &theirs.fingerprints, until);
-        let mut wanted = only_in(&theirs.fingerprints, &ours.fingerprints, until);
+        // What comes last here is asked first.
+        if until < u64::MAX {
+            let sketch = SYNC_SKETCHES.len();
+            self.ask(slot, Question::Slot { slot, from: until + 1, sketch });
+        }
+        let only_ours = only_in(&ours.fingerprints, &theirs.fingerprints, until);
+        let only_theirs = only_in(&theirs.fingerprints, &ours.fingerprints, until);
+        self.exchange(digests, slot, Difference { only_ours, only_theirs });
+    }
+
+    /// Asks for what only the peer has, and sends what only this node has.
+    fn exchange(&mut self, digests: &impl Digests, slot: Slot, difference: Difference) {
+        let Difference { only_ours: mut lacking, only_theirs: mut wanted } = difference;
+        let differ = lacking.len() + wanted.len();
+        let enough = |symbols: &u16| usize::from(*symbols) >= 2 * differ;
+        self.first_sketch = SYNC_SKETCHES.iter().position(enough).unwrap_or(SYNC_SKETCHES.len());
         let lacking_keys: BTreeSet<u64> = lacking.iter().copied().map(key_of).collect();
         let changed: BTreeSet<u64> =
             wanted.iter().copied().map(key_of).filter(|part| lacking_keys.contains(part)).collect();
@@ -412,10 +457,6 @@ impl Round {
         self.keys += (lacking.len() + wanted.len()).saturating_sub(changed.len()) as u64;
         if let Some(exchange) = self.exchanges.get_mut(&slot) {
             exchange.found |= !lacking.is_empty() || !wanted.is_empty();
-        }
-        // What comes last here is asked first.
-        if until < u64::MAX {
-            self.ask(slot, Question::Slot { slot, from: until + 1 });
         }
         let mut lacking = fingerprint::keys(digests, slot, &lacking);
         // Of what both have and is large here, only what is missing travels.
@@ -429,7 +470,7 @@ impl Round {
             self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });
         }
         for (_, key) in leaves {
-            self.ask(slot, Question::Elements(Leaf { slot, key, from: Some(0), found: false }));
+            self.ask(slot, Question::Elements(Leaf::new(slot, key)));
         }
         let lacking: Vec<Bytes> = lacking.into_iter().map(|(_, key)| key).collect();
         for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
@@ -460,7 +501,7 @@ impl Round {
     }
 
     /// Merges states of the peer. Returns whether they were accepted.
-    fn merge(&mut self, digests: &mut impl Digests, slot: Slot, states: &Bytes) -> bool {
+    pub(super) fn merge(&mut self, digests: &mut impl Digests, slot: Slot, states: &Bytes) -> bool {
         match digests.merge_states(slot, states) {
             Some(effect) if effect.is_empty() => true,
             Some(effect) => {
@@ -471,98 +512,6 @@ impl Round {
                 self.refuse(Some(slot));
                 false
             }
-        }
-    }
-
-    /// Tells the peer what this node has of a large key.
-    fn compare_elements(&mut self, digests: &impl Digests, leaf: Leaf) -> (usize, Message) {
-        let Leaf { slot, key, from, found } = leaf;
-        let (keys, from) = (alloc::vec![key], from.unwrap_or_default());
-        let comparison = Comparison::new(digests, slot, keys, self.scope, from);
-        let message = comparison.question();
-        let comparison = Box::new(comparison);
-        (self.asked.insert(Question::Comparison { comparison, found }), message)
-    }
-
-    /// The peer has told where its elements differ.
-    fn take_view(
-        &mut self,
-        digests: &impl Digests,
-        comparison: &Comparison,
-        found: bool,
-        answer: Message,
-    ) {
-        let slot = comparison.slot;
-        let (Some(view), Some(key)) = (comparison.read(answer), comparison.keys.first()) else {
-            return self.refuse(Some(slot));
-        };
-        let ours = comparison.ours(digests, &view.buckets);
-        let until = ours.until.min(view.theirs.until);
-        let wanted = only_in(&view.theirs.fingerprints, &ours.fingerprints, until);
-        let lacking = only_in(&ours.fingerprints, &view.theirs.fingerprints, until);
-        let found = found || !wanted.is_empty() || !lacking.is_empty();
-        let from = until.checked_add(1);
-        if from.is_none() && !found && comparison.is_deceived(digests, &view) {
-            return self.ask(slot, Question::States { slot, keys: comparison.keys.clone() });
-        }
-        let leaf = Leaf { slot, key: key.clone(), from, found };
-        self.fetch_parts(leaf, wanted, lacking);
-    }
-
-    /// What is missing here comes first: it may supersede what seems to be missing there.
-    fn fetch_parts(&mut self, leaf: Leaf, wanted: Vec<u64>, lacking: Vec<u64>) {
-        let slot = leaf.slot;
-        if !wanted.is_empty() {
-            self.ask(slot, Question::Parts { leaf, wanted, lacking });
-        } else if !lacking.is_empty() {
-            self.ask(slot, Question::PushParts { leaf, lacking });
-        } else {
-            self.go_on(leaf);
-        }
-    }
-
-    fn take_parts(
-        &mut self,
-        digests: &mut impl Digests,
-        leaf: Leaf,
-        (mut wanted, lacking): (Vec<u64>, Vec<u64>),
-        covered: usize,
-        states: &Bytes,
-    ) {
-        if !(1..=wanted.len()).contains(&covered) {
-            return self.refuse(Some(leaf.slot));
-        }
-        if !states.is_empty() && !self.merge(digests, leaf.slot, states) {
-            return;
-        }
-        wanted.drain(..covered);
-        self.fetch_parts(leaf, wanted, lacking);
-    }
-
-    /// Pushes what fits in one message; the rest follows in another one.
-    fn push_parts(
-        &mut self,
-        digests: &impl Digests,
-        leaf: Leaf,
-        mut lacking: Vec<u64>,
-    ) -> (usize, Message) {
-        let (slot, keys) = (leaf.slot, [leaf.key.clone()]);
-        let bytes_max = digests.element_limits().bytes;
-        let (covered, mut effect) = digests.export_elements(slot, &keys, &lacking, bytes_max);
-        if Mutant::ElementsLeftOut.is_planted() {
-            effect = Bytes::new();
-        }
-        lacking.drain(..covered);
-        (
-            self.asked.insert(Question::PushParts { leaf, lacking }),
-            Message::Replicate { slot, effect },
-        )
-    }
-
-    /// The next step of an exchange of elements of which a part is done.
-    fn go_on(&mut self, leaf: Leaf) {
-        if leaf.from.is_some() {
-            self.ask(leaf.slot, Question::Elements(leaf));
         }
     }
 
@@ -585,7 +534,7 @@ impl Round {
         // Of what both have and is large here, only what is missing travels.
         for key in wanted.extract_if(.., |key| digests.is_large(slot, key)) {
             self.keys += 1;
-            self.ask(slot, Question::Elements(Leaf { slot, key, from: Some(0), found: false }));
+            self.ask(slot, Question::Elements(Leaf::new(slot, key)));
         }
         // What is left is what the peer lacks.
         let lacking: Vec<Bytes> = ours.into_keys().collect();

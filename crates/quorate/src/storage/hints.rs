@@ -7,13 +7,13 @@ use quorate_cluster::{
     handoff::{Hint, Hints},
     topology::Topology,
 };
-use quorate_proto::{NodeIndex, Slot};
+use quorate_proto::{Dot, NodeIndex, Slot};
 use quorate_store::{
     disk::Disk,
     log::{HintLog, HintOptions, Sequence, SyncJob},
 };
 
-use super::{Record, Storage, record::write_effect};
+use super::{Record, Storage, record::write_dotted};
 
 /// Where the hints of a shard are kept, a log for each target.
 #[derive(Debug)]
@@ -132,6 +132,7 @@ impl HintQueues {
         topology: &Topology,
         target: NodeIndex,
         slot: Slot,
+        dots: &[Dot],
         effect: &[u8],
     ) {
         if self.logs[target.index()].is_none()
@@ -142,7 +143,7 @@ impl HintQueues {
             return;
         }
         let Some(log) = &mut self.logs[target.index()] else { return };
-        let taken = log.append(|out| write_effect(out, slot, effect));
+        let taken = log.append(|out| write_dotted(out, slot, dots, effect));
         if taken.is_err() {
             self.dirty[target.index()] = true;
         }
@@ -185,10 +186,11 @@ impl Hints for Storage {
         batch
             .into_iter()
             .filter_map(|(sequence, record)| {
-                let Some(Record::Effect(slot, effect)) = Record::read(&record) else {
+                let Some(Record::Effect { slot, dots, effect }) = Record::read(&record) else {
                     return None;
                 };
-                Some(Hint { sequence, slot, effect: Bytes::copy_from_slice(effect) })
+                let dots = dots.iter().collect();
+                Some(Hint { sequence, slot, dots, effect: Bytes::copy_from_slice(effect) })
             })
             .collect()
     }

@@ -76,7 +76,7 @@ fn pair(keys: u64) -> (Storage, Storage) {
     let (mut ours, mut theirs) = (storage(0), storage(1));
     for number in 0..keys {
         let (slot, effect) = set(&mut ours, &key(number));
-        theirs.merge(slot, &effect).expect("is merged");
+        theirs.merge(slot, Vec::new(), &effect).expect("is merged");
     }
     (ours, theirs)
 }
@@ -113,10 +113,10 @@ fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
             let response = sync::answer(theirs, me, &message);
             let response = response.or_else(|| elements::answer(theirs, &message));
             let response = response.unwrap_or_else(|| {
-                let Message::Replicate { slot, effect } = &message else {
+                let Message::Replicate { slot, effect, .. } = &message else {
                     panic!("unexpected {message:?}");
                 };
-                theirs.merge(*slot, effect).expect("is merged");
+                theirs.merge(*slot, Vec::new(), effect).expect("is merged");
                 Message::Ack
             });
             cost.answering += begun.elapsed();
@@ -166,7 +166,7 @@ fn run(nodes: &mut [Storage; 2], at: usize, words: &[&str], reaches: bool) {
     let executed = nodes[at].execute(slot, &Command::from_args(words), false);
     let effect = executed.expect("is carried out").effect;
     if reaches {
-        nodes[1 - at].merge(slot, &effect).expect("is merged");
+        nodes[1 - at].merge(slot, Vec::new(), &effect).expect("is merged");
     }
 }
 
@@ -176,7 +176,7 @@ fn keys_with_many_elements_become_equal_however_little_fits() {
         let mut random = Random::new(seed);
         let mut nodes = [storage(0), storage(1)];
         for step in 1..=random.below(120) {
-            nodes.iter_mut().for_each(|node| node.wall_ms = WALL_MS + step);
+            nodes.iter_mut().for_each(|node| node.wall_ms = WALL_MS + u64::from(step));
             let (name, value) = (format!("n{}", random.below(30)), format!("v{step}"));
             let words: &[&str] = match random.below(9) {
                 0 | 1 => &["HSET", "{k}h", &name, &value],

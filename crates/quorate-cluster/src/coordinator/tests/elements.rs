@@ -29,8 +29,8 @@ impl Fake {
                 Message::KeysDigest { digest, large: self.is_large(slot, b"k") }
             }
             Message::AskStates { .. } => Message::States(self.state()),
-            Message::Replicate { slot, effect } => {
-                self.merge(*slot, effect).expect("is merged");
+            Message::Replicate { slot, effect, .. } => {
+                self.merge(*slot, Vec::new(), effect).expect("is merged");
                 Message::Ack
             }
             other => crate::elements::answer(self, other).expect("a question"),
@@ -209,7 +209,8 @@ fn what_changes_between_two_exchanges_is_compared_once_more() {
     stage.replica.members.insert(new);
     let slot = stage.slot;
     let first = encode(0, ours[..2].iter().copied());
-    let response = theirs.respond(slot, &Message::Replicate { slot, effect: first });
+    let response =
+        theirs.respond(slot, &Message::Replicate { slot, dots: Vec::new(), effect: first });
     stage.respond(correlation, response);
     let mut others = [theirs];
     let (reply, _) = run(&mut stage, &mut others);
