@@ -14,9 +14,13 @@
 //! told, marks of removals too: a member that one node lacks may have been removed there. All
 //! elements of one name share a bucket. Marks elsewhere do not matter, so that a node that has
 //! forgotten some costs nothing. What belongs to a key as a whole (the horizon, the expiry, the
-//! string) has the smallest fingerprints and is always told: it decides about all the rest.
+//! string) has the smallest fingerprints and is always told.
 //!
 //! What an answer has no room for comes next, from where it ended; no message exceeds its bound.
+//! Horizons are told each time: they decide about all the rest. Keys change while they are compared,
+//! so an element that was told of may be gone when it is asked for. Then what has superseded it
+//! comes instead, so that whoever asks knows as much as the other one did when it told.
+//!
 //! Fingerprints may collide and so hide a difference. Then buckets or digests differ and nothing is
 //! found, and whole states are to be exchanged.
 
@@ -35,6 +39,9 @@ use crate::{
 
 /// First bits of a fingerprint, which the elements of one name share.
 pub const NAME_BITS: u32 = 16;
+
+/// The fingerprints of horizons are below this.
+pub const HORIZONS_END: u64 = 1 << 47;
 
 /// The sizes that decide how states travel. Only a simulation has a reason to change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +87,8 @@ pub trait Elements {
     );
     /// The elements of some keys that have one of some ascending fingerprints, as an effect: of the
     /// first fingerprint, and of further ones until it has `bytes_max` bytes. Returns how many
-    /// fingerprints it covers, with or without an element.
+    /// fingerprints it covers. For an element that is no longer there stands what may have
+    /// superseded it: everything of its name, and the horizon.
     fn export_elements(
         &self,
         slot: Slot,
@@ -189,7 +197,11 @@ impl Comparison {
         }
         let theirs = Chunk { until, fingerprints };
         let told = theirs.fingerprints.iter().all(|one| buckets.tells(name_of(*one)));
-        (told && theirs.is_sound(self.from)).then_some(View { digest, buckets, theirs })
+        let horizons =
+            theirs.fingerprints.partition_point(|one| *one < HORIZONS_END.min(self.from));
+        let rest = Chunk { until, fingerprints: theirs.fingerprints[horizons..].to_vec() };
+        let ascending = theirs.fingerprints.is_sorted_by(|a, b| a < b);
+        (told && ascending && rest.is_sound(self.from)).then_some(View { digest, buckets, theirs })
     }
 
     /// What this node has where another one differs.
@@ -248,12 +260,22 @@ fn chunk(
     from: u64,
 ) -> Chunk {
     let first = name_of(from);
+    let mut horizons = Vec::new();
     let mut smallest = Smallest::new(from, elements.element_limits().fingerprints);
     for key in keys {
-        let wanted = |name| name >= first && buckets.tells(name);
-        elements.for_each_fingerprint(slot, key, wanted, |one| smallest.push(one));
+        let wanted = |name| name == 0 || name >= first && buckets.holds(name);
+        elements.for_each_fingerprint(slot, key, wanted, |one| {
+            if one < HORIZONS_END.min(from) {
+                horizons.push(one);
+            }
+            smallest.push(one);
+        });
     }
-    smallest.finish()
+    let mut chunk = smallest.finish();
+    horizons.sort_unstable();
+    horizons.dedup();
+    chunk.fingerprints.splice(0..0, horizons);
+    chunk
 }
 
 /// Answers a question about elements; `None` when the message is no such question.

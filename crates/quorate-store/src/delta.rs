@@ -80,6 +80,11 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Whether the part removes everything up to a stamp.
+    pub(crate) fn is_horizon(&self) -> bool {
+        matches!(self, Part::Horizon(_))
+    }
+
     /// Whether the part only says what is removed.
     pub(crate) fn is_mark(&self) -> bool {
         matches!(self, Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..))

@@ -3,14 +3,18 @@
 //! ```text
 //!  63            48 47                                           0
 //!  +---------------+---------------------------------------------+
-//!  | of the name   | of what the element's digest is             |
+//!  | of the name   | end of the element's digest                 |
 //!  +---------------+---------------------------------------------+
+//!  | 0             |0| end of the horizon's digest               |
+//!  | 0             |1| the same of the string and the expiry     |
+//!  +---------------+-+-------------------------------------------+
 //! ```
 //! Eight bytes stand for a part of the state: a register, a contribution, a field, a member, a mark
 //! of a removal, the horizon, the expiry. Everything about one field or member shares the upper
 //! part, so that a live one and the mark of its removal are met together; what belongs to the key as
-//! a whole has zero there. The upper part is a keyed hash of the key and the name (zero made one),
-//! the lower one the end of the element's [digest](crate::digest).
+//! a whole has zero there, and horizons, which decide about all the rest, come first. The upper part
+//! is a keyed hash of the key and the name (zero made one), the lower one is of the element's
+//! [digest](crate::digest).
 //!
 //! Fingerprints travel between nodes that share the secret of the digests, so they never change.
 //! Two may collide, with a chance of 2^-48 for two versions of one name; the digest of the key tells.
@@ -28,6 +32,9 @@ use crate::{
 /// Bits of a fingerprint that depend on the name.
 pub const NAME_BITS: u32 = 16;
 
+/// The fingerprints of horizons are below this.
+pub const HORIZONS_END: u64 = 1 << (VERSION_BITS - 1);
+
 const VERSION_BITS: u32 = u64::BITS - NAME_BITS;
 
 /// The upper part of a fingerprint.
@@ -43,9 +50,14 @@ fn element_digest(digester: &KeyDigester, part: &Part<'_>) -> Digest {
     digester.element(element, name.unwrap_or_default(), part.stamp())
 }
 
-/// The fingerprint of an element with this name and digest.
-fn fingerprint(name: u16, digest: Digest) -> u64 {
-    u64::from(name) << VERSION_BITS | digest as u64 & ((1 << VERSION_BITS) - 1)
+/// The fingerprint of an element whose name has this upper part.
+fn fingerprint(digester: &KeyDigester, name: u16, part: &Part<'_>) -> u64 {
+    let version = element_digest(digester, part) as u64;
+    match (name, part) {
+        (0, Part::Horizon(_)) => version & (HORIZONS_END - 1),
+        (0, _) => version & (HORIZONS_END - 1) | HORIZONS_END,
+        _ => u64::from(name) << VERSION_BITS | version & ((1 << VERSION_BITS) - 1),
+    }
 }
 
 impl Store {
@@ -110,14 +122,15 @@ impl Store {
         state.export(|part| {
             let name = name_part(&digester, &part);
             if wanted(name) {
-                each(fingerprint(name, element_digest(&digester, &part)));
+                each(fingerprint(&digester, name, &part));
             }
         });
     }
 
     /// The elements of some keys that have one of some ascending fingerprints, as an effect, and
     /// how many of the fingerprints that settles: the first at least, and further ones until about
-    /// `bytes_max` bytes are reached. What has no such fingerprint any more is passed over.
+    /// `bytes_max` bytes are reached. For an element that is no longer there stands what may have
+    /// superseded it: everything of its name, and the horizon.
     pub fn export_elements(
         &self,
         slot: Slot,
@@ -126,6 +139,7 @@ impl Store {
         bytes_max: usize,
     ) -> (usize, Vec<u8>) {
         let mut found: Vec<(u64, usize, Part<'_>)> = Vec::new();
+        let mut of_names: Vec<(u64, usize, Part<'_>)> = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             let key = key.as_ref();
             let Some(state) = self.raw_state(slot, key) else { continue };
@@ -133,16 +147,27 @@ impl Store {
             state.export(|part| {
                 let name = name_part(&digester, &part);
                 let at = fingerprints.partition_point(|one| ((one >> VERSION_BITS) as u16) < name);
-                let named =
-                    fingerprints.get(at).is_some_and(|one| one >> VERSION_BITS == name.into());
-                if !named {
+                let named = |one: &u64| one >> VERSION_BITS == u64::from(name);
+                if !fingerprints.get(at).is_some_and(named) && !part.is_horizon() {
                     return;
                 }
-                let fingerprint = fingerprint(name, element_digest(&digester, &part));
-                if fingerprints.binary_search(&fingerprint).is_ok() {
-                    found.push((fingerprint, index, part));
-                }
+                let fingerprint = fingerprint(&digester, name, &part);
+                let wanted = fingerprints.binary_search(&fingerprint).is_ok();
+                let group = if wanted { &mut found } else { &mut of_names };
+                group.push((fingerprint, index, part));
             });
+        }
+        let mut gone: Vec<u64> = fingerprints.to_vec();
+        let mut there: Vec<u64> = found.iter().map(|(one, ..)| *one).collect();
+        there.sort_unstable();
+        gone.retain(|one| there.binary_search(one).is_err());
+        for (fingerprint, index, part) in of_names {
+            // What stands for an element comes in its turn.
+            let name = fingerprint >> VERSION_BITS;
+            let at = gone.partition_point(|one| one >> VERSION_BITS < name);
+            let first = if part.is_horizon() { gone.first() } else { gone.get(at) };
+            let first = first.filter(|one| part.is_horizon() || *one >> VERSION_BITS == name);
+            found.extend(first.map(|first| (*first, index, part)));
         }
         found.sort_unstable_by_key(|(fingerprint, index, _)| (*fingerprint, *index));
         let (mut bytes, mut taken, mut covered) = (0, 0, fingerprints.len());
@@ -174,7 +199,7 @@ mod tests {
     use quorate_proto::{Origin, Stamp};
 
     use super::*;
-    use crate::{StoreOptions, cell::Contribution, decimal::Decimal};
+    use crate::{StoreOptions, cell::Contribution, decimal::Decimal, delta::deltas};
 
     const KEY: &[u8] = b"key";
 
@@ -230,9 +255,9 @@ mod tests {
     /// By another implementation of SipHash-1-3.
     const GOLDEN: [u64; 9] = [
         0x4868_a730_3300,
-        0x188e_7f1c_9f64,
+        0x988e_7f1c_9f64,
         0xe3b1_5d0d_3799,
-        0x7919_15e5_1c59,
+        0xf919_15e5_1c59,
         0x2ca7_2ee8_9d37_0ab3,
         0x2ca7_0410_a541_2979,
         0x2ca7_51d0_d9bc_6f85,
@@ -272,7 +297,27 @@ mod tests {
         }
         assert!((10..20).contains(&messages), "{messages}");
         assert_eq!(other.slot_version(slot), store.slot_version(slot));
-        let unknown = [all[0] ^ 1, all[1] ^ 1];
-        assert_eq!(store.export_elements(slot, &[KEY], &unknown, 200), (2, Vec::new()));
+    }
+
+    #[test]
+    fn for_what_is_gone_stands_what_has_superseded_it() {
+        let slot = Slot::of_key(KEY);
+        let (mut store, mut other) = (store(), store());
+        let old = [Part::Member(stamp(1), b"m"), Part::Member(stamp(2), b"n")];
+        merge(&mut store, &old);
+        merge(&mut other, &old);
+        let all = fingerprints(&store);
+        merge(&mut store, &[Part::MemberRemoved(stamp(1), b"m")]);
+        let (covered, effect) = store.export_elements(slot, &[KEY], &all, 1_000);
+        assert_eq!(covered, 2);
+        other.merge(slot, &effect, 1_000).expect("is merged");
+        assert_eq!(other.slot_version(slot), store.slot_version(slot));
+        merge(&mut store, &[Part::Horizon(stamp(3))]);
+        let (_, effect) = store.export_elements(slot, &[KEY], &all, 1_000);
+        other.merge(slot, &effect, 1_000).expect("is merged");
+        assert_eq!(other.slot_version(slot), store.slot_version(slot));
+        let never = [all[0] ^ 1 << 60];
+        let (_, effect) = store.export_elements(slot, &[KEY], &never, 1_000);
+        assert_eq!(deltas(&effect).count(), 1, "the horizon");
     }
 }

@@ -30,7 +30,7 @@ mod store;
 mod table;
 mod walk;
 
-pub use elements::NAME_BITS;
+pub use elements::{HORIZONS_END, NAME_BITS};
 pub use execution::Request;
 pub use mark::Forgettable;
 pub use store::{MergeError, Merged, Store, StoreOptions};

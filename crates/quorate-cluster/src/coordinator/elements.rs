@@ -212,10 +212,15 @@ impl Coordinator {
             repairs.push((*position, effect));
         }
         let last = until == u64::MAX;
+        let from = exchange.comparison.from;
+        if until < from {
+            // Not even the horizons of so many keys fit in a message.
+            return self.ask_states(now, index);
+        }
         let collides = |view: &View| exchange.comparison.is_deceived(replica, view);
         let deceived =
             !exchange.found && exchange.answers.values().any(|answer| collides(&answer.view));
-        let alone = last && exchange.comparison.from == 0;
+        let alone = last && from == 0;
         exchange.moved |= !alone && !changed.is_empty();
         if last && (deceived || exchange.moved) {
             let whole = deceived || self.operations[index].exchanges >= EXCHANGES_MAX;

@@ -228,8 +228,12 @@ impl Elements for Store {
                 return (covered, out.into());
             }
             for (key, entry) in keys.iter().filter_map(|key| Some((key, self.entries.get(key)?))) {
-                let found = parts(entry).into_iter().find(|(one, _)| one == wanted);
-                found.inspect(|(_, part)| part.encode(key, &mut out));
+                let mut named = parts(entry);
+                named.retain(|(one, _)| one >> 48 == wanted >> 48);
+                // What has superseded an element stands for it.
+                let there = named.iter().any(|(one, _)| one == wanted);
+                let stands = named.iter().filter(|(one, _)| one == wanted || !there);
+                stands.for_each(|(_, part)| part.encode(key, &mut out));
             }
         }
         (fingerprints.len(), out.into())

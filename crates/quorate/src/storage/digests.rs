@@ -17,6 +17,7 @@ fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
 }
 
 const _: () = assert!(elements::NAME_BITS == quorate_store::NAME_BITS);
+const _: () = assert!(elements::HORIZONS_END == quorate_store::HORIZONS_END);
 
 impl Elements for Storage {
     fn element_limits(&self) -> elements::Limits {
