@@ -153,6 +153,9 @@ pub(crate) struct Comparison {
     /// The digest at that moment.
     pub(crate) digest: u128,
     sums: Vec<u64>,
+    /// The same of smaller buckets, as many as there are elements if possible: where the keys
+    /// change meanwhile.
+    own_sums: Vec<u64>,
 }
 
 /// What another node has answered to a comparison.
@@ -174,9 +177,12 @@ impl Comparison {
     ) -> Self {
         let count: usize = keys.iter().map(|key| elements.element_count(slot, key)).sum();
         let buckets = count.isqrt().next_power_of_two().min(ELEMENT_BUCKETS_MAX);
-        let sums = sums(elements, slot, &keys, scope, buckets);
+        let smallest = count.next_power_of_two().min(1 << NAME_BITS);
+        let own_sums = sums(elements, slot, &keys, scope, smallest);
+        let whole = own_sums.chunks(own_sums.len() / buckets);
+        let sums = whole.map(|part| part.iter().copied().fold(0, u64::wrapping_add)).collect();
         let digest = digest(elements, slot, &keys, scope);
-        Self { slot, keys, scope, from, digest, sums }
+        Self { slot, keys, scope, from, digest, sums, own_sums }
     }
 
     /// What to ask the others.
@@ -217,10 +223,10 @@ impl Comparison {
     /// Where the keys have changed since.
     pub(crate) fn changed(&self, elements: &impl Elements) -> Buckets {
         if self.digest_now(elements) == self.digest {
-            return Buckets::none(self.sums.len());
+            return Buckets::none(self.own_sums.len());
         }
-        let now = sums(elements, self.slot, &self.keys, self.scope, self.sums.len());
-        Buckets::differing(&now, &self.sums)
+        let now = sums(elements, self.slot, &self.keys, self.scope, self.own_sums.len());
+        Buckets::differing(&now, &self.own_sums)
     }
 
     /// Whether something must differ although nothing was found, and nothing has changed here since:

@@ -57,8 +57,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
-    trap(Mutant::ElementsLeftOut, "large", 200, &["backwards", "convergence"]),
-    trap(Mutant::RepairInBackground, "large", 400, &["backwards"]),
+    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards"]),
+    trap(Mutant::RepairInBackground, "large-hot", 800, &["backwards"]),
 ];
 
 /// What came of a trap.

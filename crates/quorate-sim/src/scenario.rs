@@ -477,8 +477,23 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "large-hot",
+        about: "one hash compared by elements, slow links, everybody at once: repair before the answer",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Hash, 1)],
+        keys: 1,
+        members: 4,
+        clients: 5,
+        period: 8_000_000,
+        delay: (1_000, 60_000),
+        faults: &[(Kind::Kill, 1), (Kind::Cut, 1), (Kind::Slow, 4), (Kind::Reset, 2)],
+        element_limits: TINY_MESSAGES,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "large-wipe",
-        about: "large hashes and sets while a node loses its data or a removal of long ago",
+        about: "large hashes and sets while one node loses all of its data",
         nodes: THREE,
         levels: QUORUMS,
         families: &[(Family::Hash, 2), (Family::Set, 2)],

@@ -6,9 +6,10 @@
 //!                         --> each replica is sent what it lacks --> acks --> compare on, or answer
 //! ```
 //! The answer must belong to a state that every replica holds which counts. What changes here while
-//! the others are asked is in no comparison, so a bucket that has changed is sent whole. Where one
-//! exchange has no room for all that differs, there are several, one behind the other; should
-//! something change between them, all is compared once more, and in the end states travel whole.
+//! the others are asked is in no comparison, so it is sent too, with its neighbours in the same
+//! small bucket. Where one exchange has no room for all that differs, there are several, one behind
+//! the other; should something change between them, all is compared once more, and in the end
+//! states travel whole.
 
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
