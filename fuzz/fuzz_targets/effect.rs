@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use quorate_proto::{Origin, Slot};
-use quorate_store::{Store, StoreOptions};
+use quorate_store::{Merged, Store, StoreOptions};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut store = Store::new(StoreOptions {
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(store.slot_digest(slot), 0);
         } else {
             let digest = store.slot_digest(slot);
-            assert_eq!(store.merge(slot, bytes, 1_000), Ok(()));
+            assert_eq!(store.merge(slot, bytes, 1_000), Ok(Merged::Whole));
             assert_eq!(store.slot_digest(slot), digest);
         }
     }

@@ -60,6 +60,10 @@ pub(crate) struct Flags {
     /// Level of writes: ONE, LOCAL_QUORUM, QUORUM, ALL [default: LOCAL_QUORUM]
     #[arg(long, value_name = "LEVEL")]
     write_level: Option<String>,
+    /// When reads repair replicas that are behind: blocking (before they answer), background
+    /// [default: blocking]
+    #[arg(long, value_name = "WHEN")]
+    read_repair: Option<String>,
     /// Largest value accepted, in bytes [default: 536870912]
     #[arg(long, value_name = "BYTES")]
     max_value_size: Option<u64>,
@@ -163,6 +167,7 @@ impl Flags {
             shards: self.shards.or(file.shards),
             read_level: self.read_level.or(file.read_level),
             write_level: self.write_level.or(file.write_level),
+            read_repair: self.read_repair.or(file.read_repair),
             max_value_size: self.max_value_size.or(file.max_value_size),
             request_timeout_ms: self.request_timeout_ms.or(file.request_timeout_ms),
             gc_grace_seconds: self.gc_grace_seconds.or(file.gc_grace_seconds),

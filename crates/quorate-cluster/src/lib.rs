@@ -6,6 +6,7 @@
 //! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
 //! * [`handoff`]: delivers hints; [`clocks`]: pulls writes that are lacking, by their dots;
 //! * [`sync`]: finds and settles differences by digests;
+//! * [`elements`]: compares large keys by their parts, so that only what is missing travels;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
 //! * [`wall_clock`]: the clock that stamps go by, which does not believe every jump;
 //! * [`time`], [`random`], [`limits`]: what all of them share.
@@ -17,8 +18,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod chunk;
 pub mod clocks;
 pub mod coordinator;
+pub mod elements;
 pub mod handoff;
 pub mod limits;
 pub mod liveness;

@@ -115,6 +115,17 @@ pub const SYNC_FINGERPRINTS_PER_REQUEST_MIN: usize = 64;
 /// may hold this much and one key.
 pub const SYNC_STATES_BYTES: usize = 256 << 10;
 
+/// Bytes of a key's state up to which it travels whole. What one exchange of fingerprints costs in
+/// messages and turns is more than so much saves.
+pub const WHOLE_STATE_BYTES: usize = 1_024;
+
+/// Buckets into which the elements of a key are counted for a comparison: 32 KB of sums.
+pub const ELEMENT_BUCKETS_MAX: usize = 4_096;
+
+/// How often a read starts an exchange of elements over because the key has changed meanwhile. Then
+/// states travel whole, which takes no longer however much changes.
+pub const EXCHANGES_MAX: u8 = 3;
+
 /// Symbols of the sketches of a slot that are tried one after the other before its fingerprints are
 /// sent. The first tells up to about eight differences in 256 bytes, the second seventy in 2 KB.
 pub const SYNC_SKETCHES: [u16; 2] = [16, 128];
@@ -220,6 +231,8 @@ const _: () = assert!(
 const _: () = assert!(SYNC_FINGERPRINTS_MAX * 8 + 64 <= 64 << 10);
 const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST <= SYNC_FINGERPRINTS_MAX);
 const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST_MIN <= SYNC_FINGERPRINTS_PER_REQUEST);
+const _: () = assert!(ELEMENT_BUCKETS_MAX.is_power_of_two() && ELEMENT_BUCKETS_MAX <= 1 << 16);
+const _: () = assert!(ELEMENT_BUCKETS_MAX * 8 + SYNC_FINGERPRINTS_MAX * 8 <= SYNC_STATES_BYTES);
 const _: () = assert!((SYNC_SKETCHES[1] as usize) <= SYNC_SYMBOLS_MAX);
 const _: () = assert!(SYNC_WINDOW * SYNC_STATES_BYTES <= SYNC_BURST_BYTES as usize);
 const _: () = assert!(READINESS_PATIENCE.as_millis() > REDIAL_PAUSE_MAX.as_millis());

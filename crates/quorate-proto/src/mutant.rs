@@ -66,11 +66,15 @@ pub enum Mutant {
     FoundedAtOnce,
     /// What came by digest rounds counts as regained before it is durable.
     RegainedUnsynced,
+    /// An exchange of elements does not send what the other side lacks.
+    ElementsLeftOut,
+    /// Reads are repaired in the background although they are to be before they answer.
+    RepairInBackground,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -101,6 +105,8 @@ impl Mutant {
         Self::SeatedComplete,
         Self::FoundedAtOnce,
         Self::RegainedUnsynced,
+        Self::ElementsLeftOut,
+        Self::RepairInBackground,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

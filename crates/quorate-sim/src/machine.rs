@@ -6,6 +6,7 @@ use quorate::{
     Config, Settings,
     simulation::{Input, Moment, Options, Process},
 };
+use quorate_cluster::elements::Limits;
 use quorate_store::disk::{Disk as _, SimulatedDisk};
 
 use crate::{history::Time, random::Stream, scenario::Scenario};
@@ -55,6 +56,7 @@ pub struct Machine {
     epoch_ms: u64,
     seed: u64,
     hint_bytes_max: u64,
+    element_limits: Limits,
     started: Time,
     skew_ms: i64,
     drift_ppm: i64,
@@ -98,6 +100,7 @@ impl Machine {
             request_timeout_ms: Some(REQUEST_TIMEOUT_MS),
             gc_grace_seconds: Some(0),
             scrub_interval_seconds: Some(scenario.scrub_seconds),
+            read_repair: Some(scenario.read_repair.name().into()),
             ..Config::default()
         };
         Ok(Self {
@@ -113,6 +116,7 @@ impl Machine {
             epoch_ms: if scenario.forms { EPOCH_MS } else { EPOCH_MS + AGE_MS },
             seed: Stream::new(seed, "machine", node as u64).number(),
             hint_bytes_max: scenario.hint_bytes_max,
+            element_limits: scenario.element_limits,
             started: 0,
             skew_ms: 0,
             drift_ppm: 0,
@@ -133,6 +137,7 @@ impl Machine {
             segment_bytes: 1 << 16,
             checkpoint_bytes_min: 1 << 15,
             hint_bytes_max: self.hint_bytes_max,
+            element_limits: self.element_limits,
         };
         let process =
             Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;

@@ -70,6 +70,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
     trap(Mutant::ClocksClaimUnmerged, "survivors", 100, &["survivors"]),
     trap(Mutant::ClocksPullUnmerged, "survivors", 100, &["survivors"]),
+    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards"]),
+    trap(Mutant::RepairInBackground, "large-hot", 800, &["backwards"]),
 ];
 
 /// What came of a trap.

@@ -2,7 +2,8 @@
 //!
 //! A new one is a few lines: take [`Scenario::BASE`] and change what matters.
 
-use quorate::config::SyncPolicy;
+use quorate::config::{ReadRepair, SyncPolicy};
+use quorate_cluster::elements::Limits;
 use quorate_proto::Level;
 
 use crate::{action::Family, fault::Kind};
@@ -73,6 +74,12 @@ pub struct Scenario {
     pub scrub_seconds: u64,
     /// Whether all marks of removals must be forgotten in the end.
     pub forgets: bool,
+    /// When reads repair replicas that are behind.
+    pub read_repair: ReadRepair,
+    /// How states travel between replicas.
+    pub element_limits: Limits,
+    /// Members of each set, and fields of each hash.
+    pub members: u64,
 }
 
 /// Which of the ways of repair work that need no client.
@@ -94,11 +101,13 @@ pub struct Excused {
     pub stale_reads: bool,
     /// A replica lost data, and what was acknowledged at ONE may have been nowhere else.
     pub writes_at_one: bool,
+    /// Reads answer before they have repaired what they show, so a later one may not show it.
+    pub backwards: bool,
 }
 
 impl Excused {
     /// Everything is promised.
-    pub const NOTHING: Self = Self { stale_reads: false, writes_at_one: false };
+    pub const NOTHING: Self = Self { stale_reads: false, writes_at_one: false, backwards: false };
 }
 
 /// One datacentre of three racks.
@@ -123,6 +132,16 @@ const MIXED: &[((Level, Level), u32)] = &[
     ((Level::One, Level::All), 1),
     ((Level::All, Level::One), 1),
 ];
+
+/// Some writes at ONE, so that replicas differ for long.
+const LARGE_LEVELS: &[((Level, Level), u32)] = &[
+    ((Level::Quorum, Level::Quorum), 5),
+    ((Level::Quorum, Level::One), 2),
+    ((Level::All, Level::Quorum), 1),
+];
+
+/// Everything is large, and little fits in a message.
+const TINY_MESSAGES: Limits = Limits { whole_state: 32, fingerprints: 6, bytes: 200 };
 
 const EVERY_FAMILY: &[(Family, u32)] =
     &[(Family::Register, 4), (Family::Counter, 2), (Family::Set, 3), (Family::Hash, 2)];
@@ -175,6 +194,9 @@ impl Scenario {
         write_back: 0,
         scrub_seconds: 0,
         forgets: false,
+        read_repair: ReadRepair::Blocking,
+        element_limits: Limits::DEFAULT,
+        members: 8,
     };
 
     /// The scenario of this name.
@@ -514,6 +536,61 @@ pub const ALL: &[Scenario] = &[
             (Kind::Pause, 2),
         ],
         faults_max: 10,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "large",
+        about: "hashes, sets and counters that are compared by elements, many of them in tiny messages",
+        nodes: THREE,
+        levels: LARGE_LEVELS,
+        families: &[(Family::Hash, 4), (Family::Set, 2), (Family::Counter, 1)],
+        keys: 2,
+        members: 40,
+        clients: 4,
+        operations: 800,
+        delay: (1_000, 40_000),
+        element_limits: TINY_MESSAGES,
+        hint_bytes_max: 2_048,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "large-hot",
+        about: "one hash compared by elements, slow links, everybody at once: repair before the answer",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Hash, 1)],
+        keys: 1,
+        members: 4,
+        clients: 5,
+        period: 8_000_000,
+        delay: (1_000, 60_000),
+        faults: &[(Kind::Kill, 1), (Kind::Cut, 1), (Kind::Slow, 4), (Kind::Reset, 2)],
+        element_limits: TINY_MESSAGES,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "large-wipe",
+        about: "large hashes and sets while one node loses all of its data",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Hash, 2), (Family::Set, 2)],
+        keys: 2,
+        members: 30,
+        faults: &[(Kind::Wipe, 2), (Kind::Partition, 2), (Kind::Cut, 1), (Kind::Slow, 1)],
+        faults_max: 6,
+        element_limits: TINY_MESSAGES,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "background",
+        about: "reads answer before they repair: they see what was acknowledged, in any order",
+        nodes: THREE,
+        levels: LARGE_LEVELS,
+        clients: 4,
+        delay: (1_000, 40_000),
+        read_repair: ReadRepair::Background,
+        element_limits: TINY_MESSAGES,
+        excused: Excused { backwards: true, ..Excused::NOTHING },
         ..Scenario::BASE
     },
     Scenario {

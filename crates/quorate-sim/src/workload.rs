@@ -6,15 +6,14 @@ use crate::{
     scenario::Scenario,
 };
 
-/// Members of a set, and fields of a hash.
-const MEMBERS: u64 = 8;
-
 /// Draws operations for the clients of a schedule.
 #[derive(Debug)]
 pub struct Workload {
     families: &'static [(Family, u32)],
     keys: u32,
     expiring_percent: u32,
+    /// Members of a set, and fields of a hash.
+    members: u64,
     next_value: u64,
 }
 
@@ -25,6 +24,7 @@ impl Workload {
             families: scenario.families,
             keys: scenario.keys,
             expiring_percent: scenario.expiring_percent,
+            members: scenario.members,
             next_value: 0,
         }
     }
@@ -58,7 +58,7 @@ impl Workload {
     }
 
     fn action(&mut self, family: Family, random: &mut Stream) -> Action {
-        let (member, dice) = (random.below(MEMBERS), random.below(100));
+        let (member, dice) = (random.below(self.members), random.below(100));
         match family {
             Family::Register if random.percent(self.expiring_percent) => {
                 Action::SetFor(self.value(), random.between(50, 4_000))

@@ -21,7 +21,7 @@
 
 use quorate_proto::Stamp;
 
-use crate::{cell::Contribution, decimal::Decimal};
+use crate::{cell::Contribution, decimal::Decimal, digest::Element};
 
 const NO_EXPIRY: u64 = u64::MAX;
 
@@ -60,6 +60,51 @@ impl Part<'_> {
             | Part::Member(stamp, _)
             | Part::MemberRemoved(stamp, _) => stamp,
             Part::TextAdd(part) | Part::FieldAdd(_, part) => part.last,
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    /// What the part is, for digests, and the name of the field or member that it belongs to.
+    pub(crate) fn place(&self) -> (Element, Option<&'a [u8]>) {
+        match *self {
+            Part::Horizon(_) => (Element::Horizon, None),
+            Part::Expiry(..) => (Element::Expiry, None),
+            Part::Text(..) => (Element::Text, None),
+            Part::TextAdd(_) => (Element::TextContribution, None),
+            Part::Field(_, name, _) => (Element::Field, Some(name)),
+            Part::FieldAdd(name, _) => (Element::FieldContribution, Some(name)),
+            Part::FieldRemoved(_, name) => (Element::FieldRemoved, Some(name)),
+            Part::Member(_, name) => (Element::Member, Some(name)),
+            Part::MemberRemoved(_, name) => (Element::MemberRemoved, Some(name)),
+        }
+    }
+
+    /// Whether the part removes everything up to a stamp.
+    pub(crate) fn is_horizon(&self) -> bool {
+        matches!(self, Part::Horizon(_))
+    }
+
+    /// Whether the part only says what is removed.
+    pub(crate) fn is_mark(&self) -> bool {
+        matches!(self, Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..))
+    }
+
+    /// About how many bytes the encoded part takes, and not fewer.
+    pub(crate) fn size(&self) -> usize {
+        const HEAD: usize = 1 + Stamp::LENGTH;
+        const LENGTH: usize = 5;
+        const CONTRIBUTION: usize = 2 * Stamp::LENGTH + size_of::<i128>();
+        match self {
+            Part::Horizon(_) => HEAD,
+            Part::Expiry(..) => HEAD + size_of::<u64>(),
+            Part::Text(_, value) => HEAD + LENGTH + value.len(),
+            Part::TextAdd(_) => 1 + CONTRIBUTION,
+            Part::Field(_, name, value) => HEAD + 2 * LENGTH + name.len() + value.len(),
+            Part::FieldAdd(name, _) => 1 + LENGTH + name.len() + CONTRIBUTION,
+            Part::FieldRemoved(_, name) | Part::Member(_, name) | Part::MemberRemoved(_, name) => {
+                HEAD + LENGTH + name.len()
+            }
         }
     }
 }

@@ -55,6 +55,11 @@ impl Hash {
         self.live.iter().map(|(name, cell)| (&**name, cell))
     }
 
+    /// Live ones and marks together.
+    pub(crate) fn elements(&self) -> usize {
+        self.live.len() + self.removed.len()
+    }
+
     pub(crate) fn is_blank(&self) -> bool {
         self.live.is_empty() && self.removed.is_empty()
     }
@@ -189,7 +194,7 @@ impl Hash {
         self.marks = marks;
     }
 
-    pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {
+    pub(crate) fn export<'a>(&'a self, mut emit: impl FnMut(Part<'a>)) {
         for (name, cell) in &self.live {
             match cell.register() {
                 Some(value) => emit(Part::Field(cell.stamp(), name, value)),

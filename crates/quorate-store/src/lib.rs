@@ -3,6 +3,7 @@
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
 //! * [`state`], [`cell`], [`hash`], [`set`] are the convergent types;
 //! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash;
+//! * large keys are compared and exported by their elements;
 //! * [`log`] keeps effects on disk, behind the [`disk`] trait.
 
 pub mod algebra;
@@ -14,6 +15,7 @@ pub mod decimal;
 pub mod delta;
 pub mod digest;
 pub mod disk;
+mod elements;
 mod execution;
 mod expiry;
 mod floor;
@@ -29,6 +31,7 @@ mod store;
 mod table;
 mod walk;
 
+pub use elements::{HORIZONS_END, NAME_BITS};
 pub use execution::Request;
 pub use mark::Forgettable;
 pub use scrub::SlotScrub;

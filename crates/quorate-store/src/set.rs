@@ -63,6 +63,11 @@ impl Set {
         self.live.keys().map(|member| &**member)
     }
 
+    /// Live ones and marks together.
+    pub(crate) fn elements(&self) -> usize {
+        self.live.len() + self.removed.len()
+    }
+
     pub(crate) fn is_blank(&self) -> bool {
         self.live.is_empty() && self.removed.is_empty()
     }
@@ -185,7 +190,7 @@ impl Set {
         self.marks = marks;
     }
 
-    pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {
+    pub(crate) fn export<'a>(&'a self, mut emit: impl FnMut(Part<'a>)) {
         for (name, stamp) in &self.live {
             emit(Part::Member(*stamp, name));
         }

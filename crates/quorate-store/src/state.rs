@@ -347,6 +347,13 @@ impl KeyState {
         self.rest.as_ref()?.expiry.map(|expiry| expiry.stamp)
     }
 
+    /// Fields and members, with those that are removed.
+    pub(crate) fn named_elements(&self) -> usize {
+        let Some(rest) = &self.rest else { return 0 };
+        let fields = rest.hash.as_ref().map_or(0, |hash| hash.elements());
+        fields + rest.set.as_ref().map_or(0, |set| set.elements())
+    }
+
     /// Whether a deletion up to `horizon` would remove anything.
     pub(crate) fn is_reached_by(&self, horizon: Stamp) -> bool {
         self.text.is_reached_by(horizon)
@@ -362,7 +369,7 @@ impl KeyState {
     }
 
     /// Hands every part of the state to `emit`; merging them into nothing gives this state.
-    pub(crate) fn export(&self, mut emit: impl FnMut(Part<'_>)) {
+    pub(crate) fn export<'a>(&'a self, mut emit: impl FnMut(Part<'a>)) {
         if !self.horizon().is_zero() {
             emit(Part::Horizon(self.horizon()));
         }

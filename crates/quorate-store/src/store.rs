@@ -340,6 +340,10 @@ impl Store {
         self.slots[slot.index()].find(self.hasher.hash_one(key), key)
     }
 
+    pub(crate) fn digester(&self) -> &Digester {
+        &self.digester
+    }
+
     pub(crate) fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
         Context { key, digester: &self.digester, hasher: &self.hasher, epoch: self.epoch }
     }

@@ -6,6 +6,7 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+pub use quorate_cluster::coordinator::ReadRepair;
 use quorate_proto::Level;
 use serde::Deserialize;
 
@@ -49,6 +50,9 @@ pub struct Config {
     pub read_level: Option<String>,
     /// Level of writes. Default `LOCAL_QUORUM`.
     pub write_level: Option<String>,
+    /// When a read brings replicas up to date that it found behind: `blocking` (default), before it
+    /// answers, or `background`, afterwards.
+    pub read_repair: Option<String>,
     /// Largest value accepted, in bytes. Default 536870912 (512 MiB).
     pub max_value_size: Option<u64>,
     /// Time within which every request is answered, in milliseconds. Default 5000.
@@ -132,6 +136,8 @@ pub struct Settings {
     pub read_level: Level,
     /// Level of writes.
     pub write_level: Level,
+    /// When a read brings replicas up to date that it found behind.
+    pub read_repair: ReadRepair,
     /// Largest value accepted, in bytes.
     pub max_value_size: usize,
     /// Time within which every request is answered.
@@ -201,6 +207,11 @@ impl Config {
             ),
             read_level: check.parsed("read_level", self.read_level.as_deref(), LEVELS),
             write_level: check.parsed("write_level", self.write_level.as_deref(), LEVELS),
+            read_repair: check.parsed(
+                "read_repair",
+                self.read_repair.as_deref(),
+                "blocking, background",
+            ),
             max_value_size: check.number(
                 "max_value_size",
                 self.max_value_size.unwrap_or(limits::VALUE_SIZE_DEFAULT),

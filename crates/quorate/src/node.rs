@@ -9,13 +9,13 @@ use std::{
     },
 };
 
-use quorate_cluster::topology::Topology;
+use quorate_cluster::{elements, topology::Topology};
 use quorate_proto::Origin;
 use quorate_store::{disk::Disk, log::HintOptions};
 
 use crate::{config::Settings, entropy::Tally, limits, shard::Figures};
 
-/// Sizes on disk. They are no settings: only a simulation has a reason to change them.
+/// Sizes on disk and of messages. They are no settings: only a simulation has a reason to change them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// Bytes of a log segment.
@@ -24,6 +24,8 @@ pub(crate) struct Sizes {
     pub(crate) checkpoint_min: u64,
     /// Hints kept for one target by one shard.
     pub(crate) hints_max: u64,
+    /// How states travel between replicas.
+    pub(crate) elements: elements::Limits,
 }
 
 impl Default for Sizes {
@@ -32,6 +34,7 @@ impl Default for Sizes {
             segment: limits::SEGMENT_BYTES,
             checkpoint_min: limits::CHECKPOINT_BYTES_MIN,
             hints_max: limits::HINT_BYTES_MAX,
+            elements: elements::Limits::DEFAULT,
         }
     }
 }
@@ -163,6 +166,8 @@ impl Node {
             total.clients += figures.clients;
             total.commands += figures.commands;
             total.in_flight += figures.in_flight;
+            total.read_repairs += figures.read_repairs;
+            total.read_repair_bytes += figures.read_repair_bytes;
             total.log_bytes += figures.log_bytes;
             total.hint_bytes += figures.hint_bytes;
             total.clocks.pulled += figures.clocks.pulled;

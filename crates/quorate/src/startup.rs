@@ -175,6 +175,7 @@ fn open(
                 policy: node.settings.sync,
                 checkpoint_bytes_min: node.sizes.checkpoint_min,
                 hints,
+                element_limits: node.sizes.elements,
                 topology: Arc::clone(topology),
                 shard,
                 shards,

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use quorate_cluster::{
     clocks::Knowledge,
     coordinator::{Durability, Executed, Rejection, Replica},
+    elements,
     topology::Topology,
 };
 use quorate_proto::{
@@ -68,6 +69,7 @@ pub(crate) struct Storage {
     forgetting: Forgetting,
     /// Which writes are here, by their dots.
     knowledge: Knowledge,
+    element_limits: elements::Limits,
     pub(crate) topology: Arc<Topology>,
     shard: u16,
     shards: u16,
@@ -98,6 +100,7 @@ pub(crate) struct Parts {
     pub(crate) policy: SyncPolicy,
     pub(crate) checkpoint_bytes_min: u64,
     pub(crate) hints: HintQueues,
+    pub(crate) element_limits: elements::Limits,
     pub(crate) topology: Arc<Topology>,
     pub(crate) shard: u16,
     pub(crate) shards: u16,
@@ -122,6 +125,7 @@ impl Storage {
             hints: parts.hints,
             forgetting: Forgetting::default(),
             knowledge: Knowledge::default(),
+            element_limits: parts.element_limits,
             topology: parts.topology,
             shard: parts.shard,
             shards: parts.shards,

@@ -11,7 +11,7 @@
 //!   slot wait in order.
 //! * A read asks as many replicas as its level demands for a digest, merges what differs, brings
 //!   the differing ones up to date, and only then answers, with a state that all of them hold:
-//!   quorum reads never go back in time.
+//!   quorum reads never go back in time. Under [`ReadRepair::Background`] it does not wait for them.
 //! * `LOCAL_QUORUM` stays in this datacentre, also when it cannot be met there: a majority of
 //!   another datacentre would not intersect with what was promised here.
 //!
@@ -23,6 +23,7 @@
 //! take effect). An effect, once made, is never forgotten: whoever did not acknowledge it gets a
 //! hint.
 
+mod elements;
 mod errors;
 mod forward;
 mod operation;
@@ -38,6 +39,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
+use core::str::FromStr;
 
 use bytes::Bytes;
 use quorate_proto::{
@@ -49,8 +51,10 @@ use quorate_proto::{
 use slab::Slab;
 
 use crate::{
+    elements::Elements,
     limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
+    sync::wire_bytes,
     time::Instant,
     topology::Topology,
 };
@@ -88,6 +92,44 @@ pub enum Durability {
     Never,
 }
 
+/// When a read brings the replicas that it found behind up to date.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadRepair {
+    /// Before it answers: quorum reads never go back in time.
+    #[default]
+    Blocking,
+    /// After it has answered with the merged state: a quorum read sees every write acknowledged at
+    /// quorum before it, but of a write that was not it may show what a later one does not.
+    Background,
+}
+
+impl ReadRepair {
+    /// The name used in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocking => "blocking",
+            Self::Background => "background",
+        }
+    }
+}
+
+impl FromStr for ReadRepair {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Blocking, Self::Background].into_iter().find(|one| one.name() == text).ok_or(())
+    }
+}
+
+/// What repairs of reads have come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadRepairs {
+    /// Reads, and writes that read first, that found replicas different.
+    pub reads: u64,
+    /// Bytes of the messages that made them equal, both ways.
+    pub bytes: u64,
+}
+
 /// What executing a command gave.
 #[derive(Clone, Debug)]
 pub struct Executed {
@@ -111,7 +153,7 @@ pub struct Rejection {
 }
 
 /// The local replica: what coordination needs of the store and the hint log.
-pub trait Replica {
+pub trait Replica: Elements {
     /// Executes a command on the local state.
     fn execute(
         &mut self,
@@ -201,6 +243,8 @@ pub struct Coordinator {
     incomplete: bool,
     /// Whether this node's clock is contradicted by its peers: it must not issue stamps.
     clock_in_doubt: bool,
+    read_repair: ReadRepair,
+    read_repairs: ReadRepairs,
     operations: Slab<Operation>,
     next_serial: u32,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
@@ -222,6 +266,8 @@ impl Coordinator {
             peers,
             incomplete: false,
             clock_in_doubt: false,
+            read_repair: ReadRepair::default(),
+            read_repairs: ReadRepairs::default(),
             operations: Slab::new(),
             next_serial: 0,
             held: BTreeMap::new(),
@@ -233,6 +279,17 @@ impl Coordinator {
         let me = coordinator.topology.me();
         coordinator.peers[me.index()].alive = true;
         coordinator
+    }
+
+    /// Repairs reads in another way.
+    pub fn with_read_repair(mut self, read_repair: ReadRepair) -> Self {
+        self.read_repair = read_repair;
+        self
+    }
+
+    /// What repairs of reads have come to since the start.
+    pub fn read_repairs(&self) -> ReadRepairs {
+        self.read_repairs
     }
 
     /// The same members with another state: sealed now, or at other addresses.
@@ -373,6 +430,7 @@ impl Coordinator {
             return; // The answer to a question that is settled.
         }
         self.operations[index].asked &= !(1 << position);
+        self.charge(index, &message);
         match (self.operations[index].phase, message) {
             (Phase::Forwarding(_), Message::Reply(reply)) => {
                 self.finish(now, replica, index, reply)
@@ -380,11 +438,17 @@ impl Coordinator {
             (Phase::Forwarding(to), Message::Rejected { cause, text }) => {
                 self.forward_rejected(now, replica, index, to, cause, &text);
             }
-            (Phase::Digests, Message::KeysDigest(digest)) => {
-                self.take_digest(now, replica, index, position, digest);
+            (Phase::Digests, Message::KeysDigest { digest, large }) => {
+                self.take_digest(now, replica, index, position, (digest, large));
             }
             (Phase::States, Message::States(state)) => {
                 self.take_state(now, replica, index, position, &state);
+            }
+            (Phase::Elements, answer @ Message::Elements { .. }) => {
+                self.take_view(now, replica, index, position, answer);
+            }
+            (Phase::Elements, Message::FingerprintStates { covered, states }) => {
+                self.take_elements(now, replica, index, position, (covered as usize, states));
             }
             (Phase::Repairing, Message::Ack) => {
                 self.operations[index].answered |= 1 << position;
@@ -394,6 +458,7 @@ impl Coordinator {
             (
                 Phase::Digests
                 | Phase::States
+                | Phase::Elements
                 | Phase::Repairing
                 | Phase::Replicating
                 | Phase::Settled,
@@ -447,8 +512,19 @@ impl Coordinator {
         self.outputs.push_back(Output::Respond { link, correlation, message });
     }
 
+    /// Counts a message that belongs to the repair of a read.
+    fn charge(&mut self, index: usize, message: &Message) {
+        if matches!(
+            self.operations[index].phase,
+            Phase::States | Phase::Elements | Phase::Repairing
+        ) {
+            self.read_repairs.bytes += wire_bytes(message);
+        }
+    }
+
     /// Sends a request of an operation to the replica at `position`.
     fn call(&mut self, index: usize, position: usize, message: Message) {
+        self.charge(index, &message);
         let operation = &mut self.operations[index];
         operation.asked |= 1 << position;
         operation.tried |= 1 << position;
@@ -543,6 +619,14 @@ impl Coordinator {
         let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas.fold(0, |mask, (position, node)| {
             mask | u64::from(self.peers[node.index()].alive) << position
+        })
+    }
+
+    /// Positions of replicas of `slot` that have caught up.
+    fn ready(&self, slot: Slot) -> u64 {
+        let replicas = self.topology.replicas(slot).iter().enumerate();
+        replicas.fold(0, |mask, (position, node)| {
+            mask | u64::from(self.peers[node.index()].ready) << position
         })
     }
 

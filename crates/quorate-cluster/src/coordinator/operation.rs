@@ -1,9 +1,11 @@
 //! One operation in flight, and how responses find it.
 
+use alloc::boxed::Box;
+
 use bytes::Bytes;
 use quorate_proto::{Dot, Level, NodeIndex, Slot, command::Class, resp::Command};
 
-use super::{Request, Requester};
+use super::{Request, Requester, elements::Exchange};
 use crate::{
     limits::{OPERATIONS_MAX, REPLICAS_MAX},
     time::Instant,
@@ -19,7 +21,10 @@ pub(super) enum Phase {
     Digests,
     /// States of the replicas whose digests differ.
     States,
-    /// Acknowledgements of the differing replicas, which were sent the merged state.
+    /// Elements of the keys that the replicas have and this node lacks, or the other way around.
+    Elements,
+    /// Acknowledgements of the differing replicas, which were sent the merged state, or what they
+    /// lack of it.
     Repairing,
     /// Acknowledgements of the effect.
     Replicating,
@@ -57,6 +62,11 @@ pub(super) struct Operation {
     pub(super) own_digest: u128,
     /// A digest that differed, the last one to come.
     pub(super) other_digest: u128,
+    /// Whether a state that differs is too large to travel whole.
+    pub(super) large: bool,
+    /// How often elements were compared from the beginning.
+    pub(super) exchanges: u8,
+    pub(super) exchange: Option<Box<Exchange>>,
     /// When silent replicas are bypassed, while that can still help.
     pub(super) bypass_at: Option<Instant>,
     pub(super) effect: Bytes,
@@ -99,6 +109,9 @@ impl Operation {
             differing: 0,
             own_digest: 0,
             other_digest: 0,
+            large: false,
+            exchanges: 0,
+            exchange: None,
             bypass_at: None,
             effect: Bytes::new(),
             dot: None,

@@ -1,10 +1,15 @@
 //! Reads: digests, merging what differs, repairing before the answer.
 //!
 //! ```text
-//!   Digests --- all equal --------------------------------------------> answer
-//!      |                                                                  ^
-//!      +-- some differ --> States --- merge them --> Repairing --- acks --+
+//!   Digests --- all equal -----------------------------------------------> answer
+//!      |                                                                     ^
+//!      +-- some differ --> States ----- merge them --> Repairing --- acks ---+
+//!      |                                                                     |
+//!      +-- in large keys --> Elements -- merge them --> Repairing --- acks --+
 //! ```
+//! Small states travel whole, both ways. Of large keys only those [elements](crate::elements)
+//! travel that one side lacks, for one round trip more.
+//!
 //! The answer belongs to one state, and every replica that the level counts holds that state or a
 //! newer one: what the digest was of when the others were asked, or what was sent out as repair.
 //! The same steps come before a read-modify-write, which then executes instead of answering.
@@ -16,10 +21,16 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use quorate_proto::{Level, NodeIndex, Slot, message::Message, mutant::Mutant};
+use quorate_proto::{
+    Level, NodeIndex, Slot,
+    message::{Cause, Message},
+    mutant::Mutant,
+};
 
 use super::{
-    Coordinator, Durability, Replica, Request, Requester, errors,
+    Coordinator, Durability, ReadRepair, Replica, Request, Requester,
+    elements::names_large,
+    errors,
     operation::{Operation, Phase},
 };
 use crate::time::Instant;
@@ -50,7 +61,15 @@ impl Coordinator {
             return self.reply(requester, error);
         }
         if requirement.answers == 1 && self.incomplete {
-            return self.reply(requester, errors::unavailable(errors::INCOMPLETE));
+            return match requester {
+                // Others may have what is lost here.
+                Requester::Peer { link, correlation } => {
+                    self.reject(link, correlation, Cause::Incomplete, errors::INCOMPLETE.into());
+                }
+                Requester::Session(_) => {
+                    self.reply(requester, errors::unavailable(errors::INCOMPLETE));
+                }
+            };
         }
         if requirement.answers == 1 {
             let reply = replica.read(slot, &request.command, request.resp3);
@@ -94,6 +113,8 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.answered = if self.incomplete { 0 } else { operation.own_bit() };
         operation.differing = 0;
+        operation.large = false;
+        operation.exchange = None;
         operation.own_digest = replica.digest(operation.slot, &operation.command);
         keep_reply(replica, operation);
         let (slot, counted) = (operation.slot, operation.requirement.counted);
@@ -106,7 +127,10 @@ impl Coordinator {
         if (usable.count_ones() as usize) < needed {
             return self.give_up(now, replica, index);
         }
-        for position in positions(usable).take(needed) {
+        // One that is still catching up is likely to differ.
+        let ready = self.ready(slot);
+        let preferred = positions(usable & ready).chain(positions(usable & !ready));
+        for position in preferred.take(needed) {
             self.ask_digest(index, position);
         }
     }
@@ -122,10 +146,11 @@ impl Coordinator {
         replica: &mut impl Replica,
         index: usize,
         position: usize,
-        digest: u128,
+        (digest, large): (u128, bool),
     ) {
         let operation = &mut self.operations[index];
         operation.answered |= 1 << position;
+        operation.large |= large;
         if digest != operation.own_digest {
             operation.differing |= 1 << position;
             operation.other_digest = digest;
@@ -137,8 +162,18 @@ impl Coordinator {
         if differing == 0 {
             return self.read_settled(now, replica, index);
         }
+        self.read_repairs.reads += 1;
+        if operation.large || names_large(replica, operation.slot, &operation.command) {
+            self.compare_elements(now, replica, index, 0);
+        } else {
+            self.ask_states(now, index);
+        }
+    }
+
+    /// Asks those that differ for all that they have.
+    pub(super) fn ask_states(&mut self, now: Instant, index: usize) {
         self.enter(now, index, Phase::States);
-        for position in positions(differing) {
+        for position in positions(self.operations[index].differing) {
             let (slot, command) = self.operations[index].question();
             self.call(index, position, Message::AskStates { slot, command });
         }
@@ -175,11 +210,22 @@ impl Coordinator {
             // The only one that differed had everything already.
             lacking &= !operation.differing;
         }
-        operation.answered &= !lacking;
         keep_reply(replica, operation);
-        self.enter(now, index, Phase::Repairing);
+        self.begin_repairing(now, index, lacking);
         self.send_state(replica, index, lacking);
         self.repaired(now, replica, index);
+    }
+
+    /// Those that lack something are to be sent it now. They count once they have it, unless nobody
+    /// waits for that. A write that reads first always does: it decides by what it has read.
+    pub(super) fn begin_repairing(&mut self, now: Instant, index: usize, lacking: u64) {
+        let background =
+            self.read_repair == ReadRepair::Background || Mutant::RepairInBackground.is_planted();
+        let operation = &mut self.operations[index];
+        if !background || operation.class.writes() {
+            operation.answered &= !lacking;
+        }
+        self.enter(now, index, Phase::Repairing);
     }
 
     fn send_state(&mut self, replica: &mut impl Replica, index: usize, to: u64) {
@@ -200,10 +246,16 @@ impl Coordinator {
         let operation = &self.operations[index];
         let skipped = Mutant::RepairSkipped.is_planted();
         if skipped || operation.requirement.is_met_by(operation.answered) {
-            return self.read_settled(now, replica, index);
+            return match operation.exchange.as_ref().and_then(|exchange| exchange.next) {
+                Some(from) => self.compare_elements(now, replica, index, from),
+                None => self.read_settled(now, replica, index),
+            };
         }
         if operation.asked != 0 {
             return;
+        }
+        if operation.exchange.is_some() {
+            return self.begin_again(now, replica, index);
         }
         let others = self.untried(index);
         if others == 0 {
@@ -235,17 +287,17 @@ impl Coordinator {
                     self.ask_digest(index, position);
                 }
             }
-            Phase::States => {
+            Phase::Repairing if operation.exchange.is_none() => {
+                let others = self.untried(index);
+                self.send_state(replica, index, others);
+            }
+            Phase::States | Phase::Elements | Phase::Repairing => {
                 let refused = operation.refused | silent;
                 let usable = self.alive(self.operations[index].slot) & !refused;
                 if self.operations[index].requirement.is_met_by(usable) {
                     self.operations[index].refused = refused;
                     self.ask_digests(now, replica, index);
                 }
-            }
-            Phase::Repairing => {
-                let others = self.untried(index);
-                self.send_state(replica, index, others);
             }
             Phase::Forwarding(_) => self.forward_bypassed(now, index),
             Phase::Replicating | Phase::Settled => {}
@@ -282,18 +334,22 @@ impl Coordinator {
         operation.refused |= 1 << position;
         match operation.phase {
             Phase::Replicating => self.hint_instead(replica, index, position),
-            // Starts over with those that are left.
-            Phase::Digests | Phase::States => {
-                let usable = self.alive(self.operations[index].slot);
-                let operation = &self.operations[index];
-                if operation.requirement.is_met_by(usable & !operation.refused) {
-                    self.ask_digests(now, replica, index);
-                } else {
-                    self.give_up(now, replica, index);
-                }
+            Phase::Digests | Phase::States | Phase::Elements => {
+                self.begin_again(now, replica, index);
             }
             Phase::Repairing => self.repaired(now, replica, index),
             Phase::Forwarding(_) | Phase::Settled => {}
+        }
+    }
+
+    /// Starts a read over with the replicas that are left.
+    fn begin_again(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let usable = self.alive(self.operations[index].slot);
+        let operation = &self.operations[index];
+        if operation.requirement.is_met_by(usable & !operation.refused) {
+            self.ask_digests(now, replica, index);
+        } else {
+            self.give_up(now, replica, index);
         }
     }
 
@@ -319,7 +375,11 @@ impl Coordinator {
             }
             Phase::Replicating => self.expire_write(replica, index),
             Phase::Forwarding(to) => self.forward_expired(now, replica, index, to),
-            Phase::Digests | Phase::States | Phase::Repairing | Phase::Settled => {
+            Phase::Digests
+            | Phase::States
+            | Phase::Elements
+            | Phase::Repairing
+            | Phase::Settled => {
                 let error = self.timed_out(&self.operations[index]);
                 self.finish(now, replica, index, error);
             }
@@ -328,7 +388,7 @@ impl Coordinator {
 }
 
 /// Keeps what a read would answer for the local state of this moment.
-fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) {
+pub(super) fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) {
     if !operation.class.writes() {
         let reply = replica.read(operation.slot, &operation.command, operation.resp3);
         operation.reply = Some(reply);

@@ -9,8 +9,10 @@ use quorate_proto::{
     resp::Command,
 };
 
-use super::{Coordinator, Durability, OnDurable, Replica, Request, Requester};
-use crate::{membership::LinkId, time::Instant};
+use super::{
+    Coordinator, Durability, OnDurable, Replica, Request, Requester, elements::names_large,
+};
+use crate::{elements, membership::LinkId, time::Instant};
 
 impl Coordinator {
     /// A peer's request: a replicated effect, a question about keys, or a forwarded command.
@@ -54,7 +56,9 @@ impl Coordinator {
             }
             Message::AskDigest { slot, command } => match Command::decode(command) {
                 Ok(command) => {
-                    let digest = Message::KeysDigest(replica.digest(slot, &command));
+                    let digest = replica.digest(slot, &command);
+                    let large = names_large(replica, slot, &command);
+                    let digest = Message::KeysDigest { digest, large };
                     self.respond_once_durable(replica, slot, link, correlation, digest);
                 }
                 Err(_) => self.reject_malformed(link, correlation),
@@ -66,6 +70,17 @@ impl Coordinator {
                 }
                 Err(_) => self.reject_malformed(link, correlation),
             },
+            Message::CompareElements { slot, .. } | Message::AskElements { slot, .. }
+                if !self.topology.is_replica(slot, self.topology.me()) =>
+            {
+                let text = alloc::format!("slot {} has no replica here", slot.number());
+                self.reject(link, correlation, Cause::NotReplica, text);
+            }
+            Message::CompareElements { slot, .. } | Message::AskElements { slot, .. } => {
+                if let Some(answer) = elements::answer(replica, &message) {
+                    self.respond_once_durable(replica, slot, link, correlation, answer);
+                }
+            }
             Message::Forward(forward) => {
                 self.take_forward(now, replica, link, correlation, forward);
             }
@@ -123,7 +138,7 @@ impl Coordinator {
         self.reject(link, correlation, Cause::Malformed, text);
     }
 
-    fn reject(
+    pub(super) fn reject(
         &mut self,
         link: LinkId,
         correlation: u64,

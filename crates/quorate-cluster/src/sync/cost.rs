@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use quorate_proto::{
     Dot,
     frame::HEADER_LENGTH,
@@ -19,8 +20,8 @@ pub(super) const SYMBOL: usize = 8 + 4 + 4;
 /// Two moments.
 const SETTLEMENT: usize = 8 + 8;
 
-/// Bytes of a message and its frame on the wire, for the kinds that a round sends and receives, and
-/// those about clocks.
+/// Bytes of a message and its frame on the wire, for the kinds that rounds, clocks and repairs of
+/// reads send and receive.
 pub fn wire_bytes(message: &Message) -> u64 {
     let body = match message {
         Message::CompareGroup { .. } => 2 + 16 + 1,
@@ -31,13 +32,21 @@ pub fn wire_bytes(message: &Message) -> u64 {
         Message::Fingerprints { fingerprints, .. } => 8 + 4 + fingerprints.len() * 8,
         Message::AskFingerprintStates { fingerprints, .. } => 2 + 4 + fingerprints.len() * 8,
         Message::FingerprintStates { states, .. } => 4 + states.len(),
+        Message::CompareElements { keys, sums, .. } => {
+            2 + 1 + 8 + keys_length(keys) + 4 + sums.len() * 8
+        }
+        Message::Elements { buckets, fingerprints, .. } => {
+            16 + 8 + 4 + buckets.len() * 2 + 4 + fingerprints.len() * 8
+        }
+        Message::AskElements { keys, fingerprints, .. } => {
+            2 + keys_length(keys) + 4 + fingerprints.len() * 8
+        }
+        Message::AskStates { command, .. } => 2 + command.len(),
         Message::AskKeyDigests { .. } => 2,
         Message::KeyDigests(keys) => {
             4 + keys.iter().map(|(key, _)| 4 + key.len() + 16).sum::<usize>()
         }
-        Message::AskKeyStates { keys, .. } => {
-            2 + 4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>()
-        }
+        Message::AskKeyStates { keys, .. } => 2 + keys_length(keys),
         Message::States(states) => states.len(),
         Message::Replicate { dots, effect, .. } => {
             let dots = if dots.is_empty() { 0 } else { 2 + dots.len() * Dot::LENGTH };
@@ -61,6 +70,10 @@ pub fn wire_bytes(message: &Message) -> u64 {
 
 fn slots_bytes(slots: &[SlotDots]) -> usize {
     2 + slots.iter().map(|slot| 2 + 2 + slot.ranges.len() * (4 + 8 + 8)).sum::<usize>()
+}
+
+fn keys_length(keys: &[Bytes]) -> usize {
+    4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>()
 }
 
 /// Holds rounds to [`SYNC_BYTES_PER_SECOND`], with bursts of [`SYNC_BURST_BYTES`].
@@ -120,6 +133,16 @@ mod tests {
             Message::KeyDigests(vec![(bytes.clone(), 1)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
             Message::States(bytes.clone()),
+            Message::AskStates { slot, command: bytes.clone() },
+            Message::CompareElements {
+                slot,
+                scope: Scope::Alive,
+                from: 1,
+                keys: vec![bytes.clone()],
+                sums: vec![2, 3],
+            },
+            Message::Elements { digest: 1, until: 2, buckets: vec![3], fingerprints: vec![4, 5] },
+            Message::AskElements { slot, keys: vec![bytes.clone()], fingerprints: vec![4] },
             Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
             Message::AskClocks { group: 1, shards: 2, since: 3, from: slot },
             Message::Clocks { shards: 1, version: 2, next: None, slots: dots.clone() },

@@ -18,7 +18,10 @@ use bytes::Bytes;
 use quorate_proto::Slot;
 
 use super::Digests;
-use crate::limits::{SYNC_FINGERPRINTS_MAX, SYNC_STATES_BYTES};
+use crate::{
+    chunk::{Chunk, Smallest},
+    limits::{SYNC_FINGERPRINTS_MAX, SYNC_STATES_BYTES},
+};
 
 /// Bits of a fingerprint that depend on the digest.
 const DIGEST_BITS: u32 = 32;
@@ -54,51 +57,20 @@ pub(super) fn key_of(fingerprint: u64) -> u64 {
     fingerprint >> DIGEST_BITS
 }
 
-/// Fingerprints of a slot within a range, ascending.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
-    /// The last fingerprint of the range.
-    pub(super) until: u64,
-    pub(super) fingerprints: Vec<u64>,
-}
-
 /// The smallest fingerprints of a slot that are not below `from`, as many as one message takes.
 pub(super) fn chunk(digests: &impl Digests, slot: Slot, from: u64) -> Chunk {
     chunk_of(digests, slot, from, SYNC_FINGERPRINTS_MAX)
 }
 
 fn chunk_of(digests: &impl Digests, slot: Slot, from: u64, limit: usize) -> Chunk {
-    let mut found: Vec<u64> = Vec::new();
-    let mut until = u64::MAX;
+    let mut smallest = Smallest::new(from, limit);
     let part = key_of(from);
     digests.for_each_key(
         slot,
         |key| u64::from(key_part(key)) >= part,
-        |key, digest| {
-            let fingerprint = fingerprint(key, digest);
-            if (from..=until).contains(&fingerprint) {
-                found.push(fingerprint);
-            }
-            // However many keys there are, only a few times what is wanted is kept.
-            if found.len() >= 4 * limit {
-                until = keep_smallest(&mut found, limit).min(until);
-            }
-        },
+        |key, digest| smallest.push(fingerprint(key, digest)),
     );
-    if found.len() > limit {
-        until = keep_smallest(&mut found, limit).min(until);
-    }
-    found.sort_unstable();
-    found.dedup();
-    Chunk { until, fingerprints: found }
-}
-
-/// Drops all but the `limit` smallest, and returns the largest of those.
-fn keep_smallest(found: &mut Vec<u64>, limit: usize) -> u64 {
-    let (_, last, _) = found.select_nth_unstable(limit - 1);
-    let last = *last;
-    found.truncate(limit);
-    last
+    smallest.finish()
 }
 
 /// The keys of a slot that have one of some ascending fingerprints, ordered by them.

@@ -6,6 +6,7 @@
 //!   where that does not tell:      my digest             ->  same, or a fingerprint of every key
 //!   for what only the peer has:    these fingerprints    ->  the states of their keys
 //!   for what only I have:          the states            ->  merged
+//!   for large keys of both:        their elements, as in [`crate::elements`]
 //!   for each slot, again:          my digest             ->  same, or fingerprints as above
 //! ```
 //! A round runs with one peer at a time, a bounded number of requests in flight, at a bounded
@@ -15,13 +16,15 @@
 //! to time. It settles whatever hints, crashes and lost messages have left behind.
 //!
 //! What a round costs follows from what differs: a fixed part for the groups, a
-//! sketch of a slot that differs, and the states of the keys that differ. Of a slot in
-//! which more differs than a sketch tells, every key costs eight bytes. No message holds more than
+//! sketch of a slot that differs, and the states of the keys that differ; of a large one some
+//! kilobytes and the elements that differ. Of a slot in which more differs than a sketch tells,
+//! every key costs eight bytes. No message holds more than
 //! [`SYNC_FINGERPRINTS_MAX`](crate::limits::SYNC_FINGERPRINTS_MAX) fingerprints, or many more
 //! bytes of states than [`SYNC_STATES_BYTES`](crate::limits::SYNC_STATES_BYTES).
 //!
 //! [Fingerprints](fingerprint()) may collide and so hide a key. Then the digest of the slot goes
-//! on to differ although nothing is found, and its keys are compared by name and whole digest.
+//! on to differ although nothing is found, and its keys are compared by name and whole digest. If
+//! no element of a key is found to differ that does differ, its whole state is exchanged.
 //!
 //! What a peer sends may have been removed here so long ago that the mark is forgotten. Then it is
 //! not merged, and the peer is told to remove it. What rounds prove decides when marks go.
@@ -35,6 +38,7 @@
 
 mod cost;
 mod fingerprint;
+mod leaf;
 mod round;
 mod settling;
 mod sketch;
@@ -53,6 +57,8 @@ use quorate_proto::{
 pub use settling::{Retention, Settled};
 
 use crate::{
+    chunk::Chunk,
+    elements::Elements,
     limits::{MARKS_KEPT, SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW},
     random::Random,
     time::Instant,
@@ -62,7 +68,7 @@ use round::Round;
 use settling::Settling;
 
 /// The local data, as synchronisation sees it.
-pub trait Digests {
+pub trait Digests: Elements {
     /// The groups of slots that this shard owns.
     fn groups(&self) -> Vec<u16>;
     /// What is to be compared: everything while this node may lack what it once had.
@@ -425,8 +431,7 @@ pub fn answer(digests: &impl Digests, from: NodeIndex, message: &Message) -> Opt
             sketch::answer(digests, *slot, usize::from(*symbols))
         }
         Message::CompareSlot { slot, from, .. } => {
-            let fingerprint::Chunk { until, fingerprints } =
-                fingerprint::chunk(digests, *slot, *from);
+            let Chunk { until, fingerprints } = fingerprint::chunk(digests, *slot, *from);
             Message::Fingerprints { until, fingerprints }
         }
         Message::AskFingerprintStates { slot, fingerprints } => {

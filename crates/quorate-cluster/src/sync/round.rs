@@ -1,6 +1,7 @@
 //! A round with one peer: what is left to ask, and what the answers lead to.
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     vec::Vec,
 };
@@ -15,14 +16,19 @@ use slab::Slab;
 
 use super::{
     Digests,
-    fingerprint::{self, Chunk, key_of},
+    fingerprint::{self, key_of},
     group_digest,
+    leaf::Leaf,
     settling::Evidence,
     sketch::{self, Difference},
 };
-use crate::limits::{
-    SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
-    SYNC_PASSES_MAX, SYNC_SKETCHES, SYNC_STATES_BYTES,
+use crate::{
+    chunk::{Chunk, only_in},
+    elements::Comparison,
+    limits::{
+        SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
+        SYNC_PASSES_MAX, SYNC_SKETCHES, SYNC_STATES_BYTES,
+    },
 };
 
 /// A round with one peer.
@@ -36,7 +42,7 @@ pub(super) struct Round {
     /// The slots in exchange.
     exchanges: BTreeMap<Slot, Exchange>,
     /// What the digests cover.
-    scope: Scope,
+    pub(super) scope: Scope,
     /// Which of [`SYNC_SKETCHES`] to begin with, or its length for none: slots of one round differ
     /// about as much.
     first_sketch: usize,
@@ -91,6 +97,24 @@ pub(super) enum Question {
         slot: Slot,
         keys: Vec<Bytes>,
     },
+    /// The peer's fingerprints of the elements of a large key, from one on.
+    Elements(Leaf),
+    /// The same, asked.
+    Comparison {
+        comparison: Box<Comparison>,
+        found: bool,
+    },
+    /// The peer's elements of what only it has, and then to send it what only this node has.
+    Parts {
+        leaf: Leaf,
+        wanted: Vec<u64>,
+        lacking: Vec<u64>,
+    },
+    /// Elements that the peer gets.
+    PushParts {
+        leaf: Leaf,
+        lacking: Vec<u64>,
+    },
     /// Keys that the peer gets.
     Push {
         slot: Slot,
@@ -107,6 +131,10 @@ impl Question {
     fn slot(&self) -> Option<Slot> {
         match self {
             Self::Group(_) | Self::Suspects(_) => None,
+            Self::Elements(leaf) | Self::Parts { leaf, .. } | Self::PushParts { leaf, .. } => {
+                Some(leaf.slot)
+            }
+            Self::Comparison { comparison, .. } => Some(comparison.slot),
             Self::Slot { slot, .. }
             | Self::Fingerprints { slot, .. }
             | Self::KeyDigests(slot)
@@ -156,6 +184,10 @@ impl Round {
                     continue;
                 }
                 Question::Push { slot, keys } => return Some(self.push(digests, slot, keys)),
+                Question::Elements(leaf) => return Some(self.compare_elements(digests, leaf)),
+                Question::PushParts { leaf, lacking } => {
+                    return Some(self.push_parts(digests, leaf, lacking));
+                }
                 question => question,
             };
             let Some(message) = self.request(digests, &question) else {
@@ -175,7 +207,12 @@ impl Round {
                 let digest = group_digest(&slots);
                 Message::CompareGroup { group: *group, digest, scope: self.scope }
             }
-            Question::Suspects(_) | Question::Push { .. } => return None,
+            Question::Suspects(_)
+            | Question::Push { .. }
+            | Question::Elements(_)
+            | Question::Comparison { .. }
+            | Question::PushParts { .. } => return None,
+            Question::Parts { leaf, wanted, .. } => leaf.request(wanted),
             Question::Slot { slot, from, sketch } => {
                 let digest = digests.slot_digest(*slot, self.peer, self.scope)?;
                 let symbols = SYNC_SKETCHES.get(*sketch).copied().unwrap_or(0);
@@ -228,7 +265,7 @@ impl Round {
     }
 
     /// Asks something about a slot in exchange, before anything else.
-    fn ask(&mut self, slot: Slot, question: Question) {
+    pub(super) fn ask(&mut self, slot: Slot, question: Question) {
         if let Some(exchange) = self.exchanges.get_mut(&slot) {
             exchange.open += 1;
             self.to_do.push_front(question);
@@ -253,7 +290,7 @@ impl Round {
         }
     }
 
-    fn refuse(&mut self, slot: Option<Slot>) {
+    pub(super) fn refuse(&mut self, slot: Option<Slot>) {
         self.refused = true;
         self.settle(slot);
     }
@@ -304,6 +341,16 @@ impl Round {
                     self.ask(slot, Question::Push { slot, keys });
                 }
             }
+            (Question::Comparison { comparison, found }, answer @ Message::Elements { .. }) => {
+                self.take_view(digests, &comparison, found, answer);
+            }
+            (
+                Question::Parts { leaf, wanted, lacking },
+                Message::FingerprintStates { covered, states },
+            ) => self.take_parts(digests, leaf, (wanted, lacking), covered as usize, &states),
+            (Question::PushParts { leaf, lacking }, Message::Ack) => {
+                self.fetch_parts(leaf, Vec::new(), lacking);
+            }
             _ => self.refuse(slot),
         }
         self.close(slot);
@@ -328,9 +375,7 @@ impl Round {
 
     /// The slot differs; a part of the peer's fingerprints tells where.
     fn take_fingerprints(&mut self, digests: &impl Digests, slot: Slot, from: u64, theirs: Chunk) {
-        let ascending = theirs.fingerprints.is_sorted_by(|a, b| a < b);
-        let within = theirs.fingerprints.iter().all(|one| (from..=theirs.until).contains(one));
-        if !ascending || !within || theirs.until < from {
+        if !theirs.is_sound(from) {
             return self.refuse(Some(slot));
         }
         if self.goes_on(slot) {
@@ -413,10 +458,20 @@ impl Round {
         if let Some(exchange) = self.exchanges.get_mut(&slot) {
             exchange.found |= !lacking.is_empty() || !wanted.is_empty();
         }
+        let mut lacking = fingerprint::keys(digests, slot, &lacking);
+        // Of what both have and is large here, only what is missing travels.
+        let leaves: Vec<(u64, Bytes)> = lacking
+            .extract_if(.., |(one, key)| {
+                changed.contains(&key_of(*one)) && digests.is_large(slot, key)
+            })
+            .collect();
+        wanted.retain(|one| leaves.iter().all(|(leaf, _)| key_of(*leaf) != key_of(*one)));
         for part in wanted.chunks(SYNC_FINGERPRINTS_PER_REQUEST) {
             self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });
         }
-        let lacking = fingerprint::keys(digests, slot, &lacking);
+        for (_, key) in leaves {
+            self.ask(slot, Question::Elements(Leaf::new(slot, key)));
+        }
         let lacking: Vec<Bytes> = lacking.into_iter().map(|(_, key)| key).collect();
         for keys in lacking.chunks(SYNC_KEYS_PER_REQUEST) {
             self.ask(slot, Question::Push { slot, keys: keys.to_vec() });
@@ -446,7 +501,7 @@ impl Round {
     }
 
     /// Merges states of the peer. Returns whether they were accepted.
-    fn merge(&mut self, digests: &mut impl Digests, slot: Slot, states: &Bytes) -> bool {
+    pub(super) fn merge(&mut self, digests: &mut impl Digests, slot: Slot, states: &Bytes) -> bool {
         match digests.merge_states(slot, states) {
             Some(effect) if effect.is_empty() => true,
             Some(effect) => {
@@ -476,6 +531,11 @@ impl Round {
         if Mutant::SyncSkipsMissing.is_planted() {
             ours.clear();
         }
+        // Of what both have and is large here, only what is missing travels.
+        for key in wanted.extract_if(.., |key| digests.is_large(slot, key)) {
+            self.keys += 1;
+            self.ask(slot, Question::Elements(Leaf::new(slot, key)));
+        }
         // What is left is what the peer lacks.
         let lacking: Vec<Bytes> = ours.into_keys().collect();
         self.keys += (wanted.len() + lacking.len()) as u64;
@@ -486,10 +546,4 @@ impl Round {
             self.ask(slot, Question::Push { slot, keys: keys.to_vec() });
         }
     }
-}
-
-/// What `these` have and `those` lack, up to and including `until`. Both are ascending.
-fn only_in(these: &[u64], those: &[u64], until: u64) -> Vec<u64> {
-    let here = &these[..these.partition_point(|one| *one <= until)];
-    here.iter().copied().filter(|one| those.binary_search(one).is_err()).collect()
 }

@@ -168,6 +168,7 @@ mod tests {
     use quorate_proto::{Slot, message::Scope, slot::GROUPS};
 
     use super::*;
+    use crate::elements::{Elements, Limits};
 
     const GRACE: Duration = Duration::from_secs(60);
     const MARGIN: Duration = Duration::from_secs(10);
@@ -176,6 +177,39 @@ mod tests {
     struct Replica {
         clock_ms: u64,
         floor_ms: u64,
+    }
+
+    impl Elements for Replica {
+        fn element_limits(&self) -> Limits {
+            Limits::DEFAULT
+        }
+        fn is_large(&self, _: Slot, _: &[u8]) -> bool {
+            false
+        }
+        fn element_count(&self, _: Slot, _: &[u8]) -> usize {
+            0
+        }
+        fn key_digest(&self, _: Slot, _: &[u8], _: Scope) -> u128 {
+            0
+        }
+        fn for_each_digest(&self, _: Slot, _: &[u8], _: Scope, _: impl FnMut(u16, u64)) {}
+        fn for_each_fingerprint(
+            &self,
+            _: Slot,
+            _: &[u8],
+            _: impl Fn(u16) -> bool,
+            _: impl FnMut(u64),
+        ) {
+        }
+        fn export_elements(
+            &self,
+            _: Slot,
+            _: &[bytes::Bytes],
+            _: &[u64],
+            _: usize,
+        ) -> (usize, bytes::Bytes) {
+            Default::default()
+        }
     }
 
     impl Digests for Replica {

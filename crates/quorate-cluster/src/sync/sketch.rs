@@ -31,7 +31,7 @@ use super::{
     cost::SYMBOL,
     fingerprint::{self, fingerprint, mix},
 };
-use crate::limits::SYNC_SYMBOLS_MAX;
+use crate::{chunk::Chunk, limits::SYNC_SYMBOLS_MAX};
 
 /// Bits behind the point of the ratio by which positions grow.
 const FRACTION_BITS: u32 = 16;
@@ -47,7 +47,7 @@ pub(super) struct Difference {
 pub(super) fn answer(digests: &impl Digests, slot: Slot, length: usize) -> Message {
     let (count, symbols) = sketch(digests, slot, length.min(SYNC_SYMBOLS_MAX));
     if count * size_of::<u64>() <= symbols.len() * SYMBOL {
-        let fingerprint::Chunk { until, fingerprints } = fingerprint::chunk(digests, slot, 0);
+        let Chunk { until, fingerprints } = fingerprint::chunk(digests, slot, 0);
         return Message::Fingerprints { until, fingerprints };
     }
     Message::Sketch(symbols)

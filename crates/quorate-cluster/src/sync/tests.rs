@@ -5,18 +5,41 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use quorate_proto::slot::{GROUPS, SLOTS_PER_GROUP};
 
 use super::*;
-use crate::limits::{SYNC_BURST_BYTES, SYNC_FINGERPRINTS_MAX, SYNC_STATES_BYTES};
+use crate::{
+    elements::{self, Limits},
+    limits::{SYNC_BURST_BYTES, SYNC_FINGERPRINTS_MAX, SYNC_STATES_BYTES},
+};
 
 /// Keys with a version each; the state of a key is its version, merged by maximum.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Data {
     slots: BTreeMap<Slot, BTreeMap<Bytes, u64>>,
     sums: BTreeMap<Slot, u128>,
+    /// Members of some keys; each is its own fingerprint.
+    members: BTreeMap<Bytes, BTreeSet<u64>>,
+    /// Bits of a member that its fingerprint does not show.
+    blurred: u64,
+    limits: Limits,
     /// Bytes that each state takes in addition.
     padding: usize,
     /// Slots that are not shared.
     private: BTreeSet<Slot>,
     epoch: u32,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            sums: BTreeMap::new(),
+            members: BTreeMap::new(),
+            blurred: 0,
+            limits: Limits::DEFAULT,
+            padding: 0,
+            private: BTreeSet::new(),
+            epoch: 0,
+        }
+    }
 }
 
 impl Data {
@@ -44,6 +67,28 @@ impl Data {
         *sum = sum.wrapping_add(digest(&key, version));
     }
 
+    fn add(&mut self, key: &'static str, members: impl IntoIterator<Item = u64>) {
+        self.set(key.into(), 1);
+        members.into_iter().for_each(|one| self.add_one(key.as_bytes(), one));
+    }
+
+    fn add_one(&mut self, key: &[u8], member: u64) {
+        if self.members.entry(Bytes::copy_from_slice(key)).or_default().insert(member) {
+            let sum = self.sums.entry(Slot::of_key(key)).or_default();
+            *sum = sum.wrapping_add(member.into());
+        }
+    }
+
+    fn members(&self, key: &[u8]) -> &BTreeSet<u64> {
+        static NONE: BTreeSet<u64> = BTreeSet::new();
+        self.members.get(key).unwrap_or(&NONE)
+    }
+
+    fn digest(&self, key: &[u8], version: u64) -> u128 {
+        let members = self.members(key).iter().map(|one| u128::from(*one));
+        members.fold(digest(key, version), u128::wrapping_add)
+    }
+
     fn remove(&mut self, key: &[u8]) {
         let slot = Slot::of_key(key);
         let version = self.slots.get_mut(&slot).and_then(|keys| keys.remove(key));
@@ -69,6 +114,70 @@ fn digest(key: &[u8], version: u64) -> u128 {
     })
 }
 
+impl Elements for Data {
+    fn element_limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn is_large(&self, _: Slot, key: &[u8]) -> bool {
+        self.members(key).len() > 3
+    }
+
+    fn element_count(&self, _: Slot, key: &[u8]) -> usize {
+        self.members(key).len()
+    }
+
+    fn key_digest(&self, slot: Slot, key: &[u8], _: Scope) -> u128 {
+        let version = self.slots.get(&slot).and_then(|keys| keys.get(key));
+        version.map_or(0, |version| self.digest(key, *version))
+    }
+
+    fn for_each_digest(&self, _: Slot, key: &[u8], _: Scope, mut each: impl FnMut(u16, u64)) {
+        self.members(key).iter().for_each(|one| each((one >> 48) as u16, *one));
+    }
+
+    fn for_each_fingerprint(
+        &self,
+        _: Slot,
+        key: &[u8],
+        wanted: impl Fn(u16) -> bool,
+        each: impl FnMut(u64),
+    ) {
+        let all = self.members(key).iter().map(|one| one & !self.blurred);
+        all.filter(|one| wanted((one >> 48) as u16)).for_each(each);
+    }
+
+    fn export_elements(
+        &self,
+        _: Slot,
+        keys: &[Bytes],
+        fingerprints: &[u64],
+        bytes_max: usize,
+    ) -> (usize, Bytes) {
+        let (key, mut members) = (&keys[0], Vec::new());
+        for (covered, fingerprint) in fingerprints.iter().enumerate() {
+            if covered > 0 && members.len() * 8 >= bytes_max {
+                return (covered, encode(key, 1, &members, 0).into());
+            }
+            let all = self.members(key).iter().copied();
+            members.extend(all.filter(|one| one & !self.blurred == *fingerprint));
+        }
+        (fingerprints.len(), encode(key, 1, &members, 0).into())
+    }
+}
+
+/// A state: a version of a key, and members.
+fn encode(key: &[u8], version: u64, members: &[u64], padding: usize) -> Vec<u8> {
+    let mut out = alloc::vec![key.len() as u8];
+    out.extend_from_slice(key);
+    out.extend_from_slice(&version.to_le_bytes());
+    out.extend_from_slice(&(members.len() as u32).to_le_bytes());
+    members.iter().for_each(|one| out.extend_from_slice(&one.to_le_bytes()));
+    out.extend_from_slice(&(padding as u32).to_le_bytes());
+    out.resize(out.len() + padding, 0);
+    out
+}
+
 impl Digests for Data {
     fn groups(&self) -> Vec<u16> {
         (0..GROUPS).collect()
@@ -92,7 +201,7 @@ impl Digests for Data {
     ) {
         let keys = self.slots.get(&slot).into_iter().flatten();
         for (key, version) in keys.filter(|(key, _)| wanted(key)) {
-            each(key, digest(key, *version));
+            each(key, self.digest(key, *version));
         }
     }
 
@@ -103,11 +212,8 @@ impl Digests for Data {
                 return (covered, out.into());
             }
             if let Some(version) = self.slots.get(&slot).and_then(|keys| keys.get(key)) {
-                out.push(key.len() as u8);
-                out.extend_from_slice(key);
-                out.extend_from_slice(&version.to_le_bytes());
-                out.extend_from_slice(&(self.padding as u32).to_le_bytes());
-                out.resize(out.len() + self.padding, 0);
+                let members: Vec<u64> = self.members(key).iter().copied().collect();
+                out.extend_from_slice(&encode(key, *version, &members, self.padding));
             }
         }
         (keys.len(), out.into())
@@ -118,6 +224,12 @@ impl Digests for Data {
         while let Some((length, tail)) = rest.split_first() {
             let (key, tail) = tail.split_at(usize::from(*length));
             let (version, tail) = tail.split_first_chunk().expect("a version");
+            let (count, mut tail) = tail.split_first_chunk().expect("a number");
+            for _ in 0..u32::from_le_bytes(*count) {
+                let (member, more) = tail.split_first_chunk().expect("a member");
+                self.add_one(key, u64::from_le_bytes(*member));
+                tail = more;
+            }
             let (padding, tail) = tail.split_first_chunk().expect("a length");
             rest = &tail[u32::from_le_bytes(*padding) as usize..];
             let ours = self.slots.get(&slot).and_then(|keys| keys.get(key)).copied();
@@ -183,7 +295,8 @@ const PEER: NodeIndex = NodeIndex(1);
 
 /// What `theirs` responds to a request.
 fn respond(theirs: &mut Data, message: &Message) -> Message {
-    answer(theirs, ME, message).unwrap_or_else(|| {
+    let answer = answer(theirs, ME, message).or_else(|| elements::answer(theirs, message));
+    answer.unwrap_or_else(|| {
         let Message::Replicate { slot, effect, .. } = message else {
             panic!("unexpected request {message:?}");
         };
@@ -502,11 +615,15 @@ fn of_slots_that_are_not_shared_nothing_is_told() {
     }
 }
 
-/// Runs a round of `ours` with a peer that answers a comparison of a slot in this way.
+/// Runs a round of `ours` with a peer that answers a question in this way.
 fn round_with_liar(ours: &mut Data, lie: &Message) -> Repair {
-    let (mut sync, mut theirs) = (Sync::new(2), ours.clone());
+    let mut theirs = ours.clone();
     theirs.set(theirs.first_keys()[0].clone(), 9);
-    let theirs = &mut theirs;
+    round_with_liar_about(ours, &mut theirs, lie)
+}
+
+fn round_with_liar_about(ours: &mut Data, theirs: &mut Data, lie: &Message) -> Repair {
+    let mut sync = Sync::new(2);
     sync.request(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, false);
     sync.handle_timeout(Instant::ZERO, ours);
@@ -593,4 +710,101 @@ fn a_large_round_keeps_its_pace_and_ends() {
     let paced = tally.bytes - SYNC_BURST_BYTES;
     let seconds = paced as f64 / crate::limits::SYNC_BYTES_PER_SECOND as f64;
     assert!((0.8..1.1).contains(&(tally.took.as_secs_f64() / seconds)), "{:?}", tally.took);
+}
+
+/// Members all over the range of fingerprints.
+fn scattered(count: u64) -> impl Iterator<Item = u64> {
+    (1..=count).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 48)
+}
+
+#[test]
+fn of_a_large_key_only_what_is_missing_travels() {
+    let mut all = Data::default();
+    all.add("large", scattered(100_000));
+    let (mut ours, mut theirs) = (all.clone(), all.clone());
+    ours.add("large", [0x1234 << 48 | 7]);
+    theirs.add("large", [0x1234 << 48 | 8, 0x4321 << 48 | 9]);
+    let tally = tally(&mut ours, &mut theirs);
+    assert_eq!(tally.keys, 1);
+    assert_eq!(ours.members(b"large").len(), 100_003);
+    assert_eq!(ours.members, theirs.members);
+    assert!(tally.bytes < 40_000, "{tally:?}");
+}
+
+#[test]
+fn large_keys_of_which_much_differs_are_exchanged_in_bounded_messages() {
+    let limits = Limits { whole_state: 0, fingerprints: 50, bytes: 160 };
+    for (ours_has, theirs_has) in [(1_000, 4), (4, 1_000), (1_000, 1_000)] {
+        let mut ours = Data { limits, ..Data::default() };
+        let mut theirs = Data { limits, ..Data::default() };
+        ours.add("large", scattered(ours_has));
+        theirs.add("large", scattered(theirs_has).map(|one| one ^ 2));
+        let tally = tally(&mut ours, &mut theirs);
+        assert_eq!(ours.members(b"large").len() as u64, ours_has + theirs_has);
+        assert_eq!(ours.members, theirs.members);
+        // Only the digests of a group take more than a few of these; the whole state would.
+        assert!(tally.largest < 5_000, "{tally:?}");
+    }
+}
+
+#[test]
+fn fingerprints_that_collide_hide_nothing() {
+    let mut all = Data { blurred: 0xff, ..Data::default() };
+    all.add("large", scattered(1_000).map(|one| one & !0xff));
+    let (mut ours, mut theirs) = (all.clone(), all.clone());
+    let member = scattered(1).next().expect("a member") & !0xff;
+    ours.add("large", [member | 1]);
+    theirs.add("large", [member | 2]);
+    let tally = tally(&mut ours, &mut theirs);
+    assert_eq!(ours.members(b"large").len(), 1_002);
+    assert_eq!(ours.members, theirs.members);
+    assert_eq!(
+        tally.kinds[&Message::AskKeyStates { slot: Slot::default(), keys: Vec::new() }.kind()],
+        1
+    );
+}
+
+#[test]
+fn answers_about_elements_that_make_no_sense_end_the_exchange() {
+    let elements = |until, buckets: &[u16], fingerprints: &[u64]| Message::Elements {
+        digest: 1,
+        until,
+        buckets: buckets.to_vec(),
+        fingerprints: fingerprints.to_vec(),
+    };
+    for lie in [
+        elements(u64::MAX, &[4], &[]),
+        elements(u64::MAX, &[], &[1 << 48]),
+        elements(u64::MAX, &[0], &[1 << 48 | 2, 1 << 48 | 1]),
+        elements(5, &[0], &[6]),
+    ] {
+        let mut ours = Data::default();
+        ours.add("large", scattered(9));
+        let mut theirs = ours.clone();
+        theirs.add("large", [77]);
+        assert_eq!(round_with_liar_about(&mut ours, &mut theirs, &lie), Repair::Failed, "{lie:?}");
+    }
+}
+
+#[test]
+fn questions_about_elements_that_make_no_sense_are_refused() {
+    let (data, slot) = (Data::default(), Slot::default());
+    let sums = |count| Message::CompareElements {
+        slot,
+        scope: Scope::Alive,
+        from: 0,
+        keys: alloc::vec![Bytes::from_static(b"k")],
+        sums: alloc::vec![0; count],
+    };
+    let out_of_order = alloc::vec![2, 1];
+    for question in [
+        sums(0),
+        sums(3),
+        sums(2 * crate::limits::ELEMENT_BUCKETS_MAX),
+        Message::AskElements { slot, keys: Vec::new(), fingerprints: out_of_order },
+    ] {
+        let answer = elements::answer(&data, &question);
+        let refused = matches!(answer, Some(Message::Rejected { cause: Cause::Malformed, .. }));
+        assert!(refused, "{question:?}");
+    }
 }

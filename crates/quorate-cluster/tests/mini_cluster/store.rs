@@ -10,6 +10,7 @@ use bytes::Bytes;
 use quorate_cluster::{
     clocks::{Holdings, Knowledge},
     coordinator::{Durability, Executed, Rejection, Replica},
+    elements::{Elements, Limits},
     handoff::{Hint, Hints},
     sync::Digests,
     topology::Topology,
@@ -173,6 +174,81 @@ impl Store {
 
 fn number(value: u64) -> Bytes {
     format!(":{value}\r\n").into()
+}
+
+/// The elements of an entry: the register, and the count of each node.
+fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
+    let mut parts = Vec::new();
+    if entry.register > 0 {
+        parts.push(Entry { register: entry.register, counts: BTreeMap::new() });
+    }
+    let counts = entry.counts.iter();
+    parts.extend(
+        counts.map(|(node, count)| Entry { register: 0, counts: [(*node, *count)].into() }),
+    );
+    let named = parts.into_iter().map(|part| {
+        let name = part.counts.keys().next().map_or(0, |node| u64::from(*node) * 9_001 + 1);
+        let version = part.digest(b"") as u64 >> 16;
+        (name << 48 | version, part)
+    });
+    named.collect()
+}
+
+impl Elements for Store {
+    fn element_limits(&self) -> Limits {
+        Limits { whole_state: 0, fingerprints: 2, bytes: 30 }
+    }
+
+    fn is_large(&self, _: Slot, key: &[u8]) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.counts.len() > 1)
+    }
+
+    fn element_count(&self, _: Slot, key: &[u8]) -> usize {
+        self.entries.get(key).map_or(0, |entry| entry.counts.len())
+    }
+
+    fn key_digest(&self, _: Slot, key: &[u8], _: Scope) -> u128 {
+        self.entries.get(key).map_or(0, |entry| entry.digest(key))
+    }
+
+    fn for_each_digest(&self, slot: Slot, key: &[u8], _: Scope, mut each: impl FnMut(u16, u64)) {
+        self.for_each_fingerprint(slot, key, |_| true, |one| each((one >> 48) as u16, one));
+    }
+
+    fn for_each_fingerprint(
+        &self,
+        _: Slot,
+        key: &[u8],
+        wanted: impl Fn(u16) -> bool,
+        each: impl FnMut(u64),
+    ) {
+        let all = self.entries.get(key).into_iter().flat_map(parts).map(|(one, _)| one);
+        all.filter(|one| wanted((one >> 48) as u16)).for_each(each);
+    }
+
+    fn export_elements(
+        &self,
+        _: Slot,
+        keys: &[Bytes],
+        fingerprints: &[u64],
+        bytes_max: usize,
+    ) -> (usize, Bytes) {
+        let mut out = Vec::new();
+        for (covered, wanted) in fingerprints.iter().enumerate() {
+            if covered > 0 && out.len() >= bytes_max {
+                return (covered, out.into());
+            }
+            for (key, entry) in keys.iter().filter_map(|key| Some((key, self.entries.get(key)?))) {
+                let mut named = parts(entry);
+                named.retain(|(one, _)| one >> 48 == wanted >> 48);
+                // What has superseded an element stands for it.
+                let there = named.iter().any(|(one, _)| one == wanted);
+                let stands = named.iter().filter(|(one, _)| one == wanted || !there);
+                stands.for_each(|(_, part)| part.encode(key, &mut out));
+            }
+        }
+        (fingerprints.len(), out.into())
+    }
 }
 
 impl Replica for Store {

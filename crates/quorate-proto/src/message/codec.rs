@@ -61,6 +61,9 @@ mod kind {
     pub(super) const CLOCKS: u8 = 57;
     pub(super) const ASK_DOTS: u8 = 58;
     pub(super) const DOTS: u8 = 59;
+    pub(super) const COMPARE_ELEMENTS: u8 = 48;
+    pub(super) const ELEMENTS: u8 = 49;
+    pub(super) const ASK_ELEMENTS: u8 = 50;
 }
 
 /// A payload that is no message.
@@ -107,7 +110,7 @@ impl Message {
             Self::Ack => kind::ACK,
             Self::Rejected { .. } => kind::REJECTED,
             Self::AskDigest { .. } => kind::ASK_DIGEST,
-            Self::KeysDigest(_) => kind::KEYS_DIGEST,
+            Self::KeysDigest { .. } => kind::KEYS_DIGEST,
             Self::AskStates { .. } => kind::ASK_STATES,
             Self::States(_) => kind::STATES,
             Self::CompareGroup { .. } => kind::COMPARE_GROUP,
@@ -125,6 +128,9 @@ impl Message {
             Self::Clocks { .. } => kind::CLOCKS,
             Self::AskDots { .. } => kind::ASK_DOTS,
             Self::Dots { .. } => kind::DOTS,
+            Self::CompareElements { .. } => kind::COMPARE_ELEMENTS,
+            Self::Elements { .. } => kind::ELEMENTS,
+            Self::AskElements { .. } => kind::ASK_ELEMENTS,
             Self::Sketch(_) => kind::SKETCH,
         }
     }
@@ -158,7 +164,10 @@ impl Message {
                 out.push(*cause as u8);
                 put_string(out, text);
             }
-            Self::KeysDigest(digest) => out.extend_from_slice(&digest.to_le_bytes()),
+            Self::KeysDigest { digest, large } => {
+                out.extend_from_slice(&digest.to_le_bytes());
+                out.push(u8::from(*large));
+            }
             Self::CompareGroup { group, digest, scope } => {
                 out.extend_from_slice(&group.to_le_bytes());
                 out.extend_from_slice(&digest.to_le_bytes());
@@ -182,8 +191,7 @@ impl Message {
             }
             Self::AskKeyStates { slot, keys } => {
                 put_slot(out, *slot);
-                put_count(out, keys.len());
-                keys.iter().for_each(|key| put_bytes(out, key));
+                put_keys(out, keys);
             }
             Self::CompareSlot { slot, digest, scope, from, symbols } => {
                 put_slot(out, *slot);
@@ -230,6 +238,25 @@ impl Message {
                 out.extend_from_slice(&covered.to_le_bytes());
                 out.extend_from_slice(states);
             }
+            Self::CompareElements { slot, scope, from, keys, sums } => {
+                put_slot(out, *slot);
+                put_scope(out, *scope);
+                out.extend_from_slice(&from.to_le_bytes());
+                put_keys(out, keys);
+                put_fingerprints(out, sums);
+            }
+            Self::Elements { digest, until, buckets, fingerprints } => {
+                out.extend_from_slice(&digest.to_le_bytes());
+                out.extend_from_slice(&until.to_le_bytes());
+                put_count(out, buckets.len());
+                buckets.iter().for_each(|one| out.extend_from_slice(&one.to_le_bytes()));
+                put_fingerprints(out, fingerprints);
+            }
+            Self::AskElements { slot, keys, fingerprints } => {
+                put_slot(out, *slot);
+                put_keys(out, keys);
+                put_fingerprints(out, fingerprints);
+            }
         }
     }
 
@@ -254,6 +281,11 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put_count(out, bytes.len());
     out.extend_from_slice(bytes);
+}
+
+fn put_keys(out: &mut Vec<u8>, keys: &[Bytes]) {
+    put_count(out, keys.len());
+    keys.iter().for_each(|key| put_bytes(out, key));
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -389,7 +421,10 @@ impl Input {
             kind::ASK_DIGEST => {
                 Message::AskDigest { slot: self.slot()?, command: self.remainder() }
             }
-            kind::KEYS_DIGEST => Message::KeysDigest(u128::from_le_bytes(self.array()?)),
+            kind::KEYS_DIGEST => Message::KeysDigest {
+                digest: u128::from_le_bytes(self.array()?),
+                large: self.boolean()?,
+            },
             kind::ASK_STATES => {
                 Message::AskStates { slot: self.slot()?, command: self.remainder() }
             }
@@ -449,6 +484,24 @@ impl Input {
             kind::FINGERPRINT_STATES => Message::FingerprintStates {
                 covered: u32::from_le_bytes(self.array()?),
                 states: self.remainder(),
+            },
+            kind::COMPARE_ELEMENTS => Message::CompareElements {
+                slot: self.slot()?,
+                scope: self.scope()?,
+                from: self.u64()?,
+                keys: self.list(Self::bytes)?,
+                sums: self.list(Self::u64)?,
+            },
+            kind::ELEMENTS => Message::Elements {
+                digest: u128::from_le_bytes(self.array()?),
+                until: self.u64()?,
+                buckets: self.list(Self::u16)?,
+                fingerprints: self.list(Self::u64)?,
+            },
+            kind::ASK_ELEMENTS => Message::AskElements {
+                slot: self.slot()?,
+                keys: self.list(Self::bytes)?,
+                fingerprints: self.list(Self::u64)?,
             },
             unknown => return Err(MessageError::UnknownKind(unknown)),
         })
@@ -710,7 +763,7 @@ mod tests {
             Message::Ack,
             Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
             Message::AskDigest { slot, command: bytes.clone() },
-            Message::KeysDigest(7),
+            Message::KeysDigest { digest: 7, large: true },
             Message::AskStates { slot, command: bytes.clone() },
             Message::States(bytes.clone()),
             Message::CompareGroup { group: 9, digest: 1, scope: Scope::Everything },
@@ -723,12 +776,26 @@ mod tests {
             Message::SlotSame,
             Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
             Message::AskFingerprintStates { slot, fingerprints: vec![4] },
-            Message::FingerprintStates { covered: 1, states: bytes },
+            Message::FingerprintStates { covered: 1, states: bytes.clone() },
             Message::Sketch(vec![Symbol { sum: 1, check: 2, count: -3 }]),
             Message::AskClocks { group: 1, shards: 2, since: 3, from: slot },
             Message::Clocks { shards: 2, version: 3, next: Some(slot), slots: dots.clone() },
             Message::AskDots { group: 1, wanted: dots.clone() },
             Message::Dots { effects: vec![dotted], absent: dots },
+            Message::CompareElements {
+                slot,
+                scope: Scope::Alive,
+                from: 5,
+                keys: vec![bytes.clone()],
+                sums: vec![6, 7],
+            },
+            Message::Elements {
+                digest: 8,
+                until: 9,
+                buckets: vec![10],
+                fingerprints: vec![11, 12],
+            },
+            Message::AskElements { slot, keys: vec![bytes], fingerprints: vec![13] },
         ]
     }
 
@@ -775,7 +842,7 @@ mod tests {
             empty: vec![EmptySeat { seat: NodeId(7), life: 8, newcomer: NodeId(9) }],
         };
         let dot = Dot { origin: Origin(6), counter: 7 };
-        let golden: [(Message, &[u8]); 13] = [
+        let golden: [(Message, &[u8]); 17] = [
             (
                 Message::SeatVote { granted: true, view },
                 &[
@@ -844,6 +911,43 @@ mod tests {
                 Message::FingerprintStates { covered: 2, states: Bytes::from_static(b"s") },
                 &[2, 0, 0, 0, b's'],
             ),
+            (
+                Message::KeysDigest { digest: 0x0102, large: true },
+                &[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            ),
+            (
+                Message::CompareElements {
+                    slot,
+                    scope: Scope::Everything,
+                    from: 0x0102,
+                    keys: vec![Bytes::from_static(b"k")],
+                    sums: vec![0x0304],
+                },
+                &[
+                    0x34, 0x12, 1, 2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0,
+                    0, 4, 3, 0, 0, 0, 0, 0, 0,
+                ],
+            ),
+            (
+                Message::Elements {
+                    digest: 0x0102,
+                    until: 0x0304,
+                    buckets: vec![0x0506],
+                    fingerprints: vec![0x0708],
+                },
+                &[
+                    2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 1, 0,
+                    0, 0, 6, 5, 1, 0, 0, 0, 8, 7, 0, 0, 0, 0, 0, 0,
+                ],
+            ),
+            (
+                Message::AskElements {
+                    slot,
+                    keys: vec![Bytes::from_static(b"k")],
+                    fingerprints: vec![0x0304],
+                },
+                &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+            ),
         ];
         for (message, body) in golden {
             assert_eq!(encoded(&message), body);
@@ -853,7 +957,7 @@ mod tests {
             kinds,
             [
                 1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34,
-                35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59
+                35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
             ]
         );
     }

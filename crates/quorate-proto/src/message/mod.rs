@@ -87,8 +87,13 @@ pub enum Message {
         /// The command, as an encoded RESP array.
         command: Bytes,
     },
-    /// Digest of the keys asked for, summed.
-    KeysDigest(u128),
+    /// Digest of the keys asked for.
+    KeysDigest {
+        /// The digests of all keys, summed.
+        digest: u128,
+        /// Whether the state of one of them is too large to travel whole.
+        large: bool,
+    },
     /// Asks for the whole state of the keys that a command names. Answered by [`Message::States`].
     AskStates {
         /// The slot of the command's keys.
@@ -153,7 +158,8 @@ pub enum Message {
         /// Their fingerprints, in ascending order.
         fingerprints: Vec<u64>,
     },
-    /// The states of keys that were asked for by fingerprint, as many as fit in one message.
+    /// The states of keys, or their elements, that were asked for by fingerprint, as many as fit in
+    /// one message.
     FingerprintStates {
         /// How many of the fingerprints, from the first, this settles: at least one.
         covered: u32,
@@ -213,6 +219,44 @@ pub enum Message {
         effects: Vec<DottedEffect>,
         /// Writes whose effects the sender has not, or not any more.
         absent: Vec<SlotDots>,
+    },
+
+    /// Compares some keys of which both nodes hold much by their elements. Answered by
+    /// [`Message::Elements`].
+    CompareElements {
+        /// The slot of the keys.
+        slot: Slot,
+        /// What the sums cover.
+        scope: Scope,
+        /// The smallest fingerprint that the sender wants to hear of.
+        from: u64,
+        /// The keys, each once.
+        keys: Vec<Bytes>,
+        /// Sums of the sender's elements by bucket, the first bits of their fingerprints. Their
+        /// number is a power of two.
+        sums: Vec<u64>,
+    },
+    /// Fingerprints of the receiver's elements in the buckets that differ, from the one asked for.
+    Elements {
+        /// The receiver's digest of the keys.
+        digest: u128,
+        /// The receiver has no others in these buckets up to and including this one.
+        until: u64,
+        /// The buckets that differ, in ascending order, each once.
+        buckets: Vec<u16>,
+        /// Those in the buckets, and those of what belongs to keys as a whole, in ascending order,
+        /// each once.
+        fingerprints: Vec<u64>,
+    },
+    /// Asks for the elements of some keys with some fingerprints. Answered by
+    /// [`Message::FingerprintStates`].
+    AskElements {
+        /// The slot of the keys.
+        slot: Slot,
+        /// The keys, each once.
+        keys: Vec<Bytes>,
+        /// The fingerprints, in ascending order.
+        fingerprints: Vec<u64>,
     },
 }
 

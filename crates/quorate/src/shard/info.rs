@@ -102,6 +102,8 @@ impl Shard {
                     ("expired_keys", number(total.expired)),
                     ("marked_keys", number(total.marked)),
                     ("operations_in_flight", number(total.in_flight)),
+                    ("read_repairs", number(total.read_repairs)),
+                    ("read_repair_bytes", number(total.read_repair_bytes)),
                 ],
             ),
             ("Replication", vec![("role", "master".into()), ("connected_slaves", "0".into())]),

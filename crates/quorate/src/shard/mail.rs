@@ -99,6 +99,9 @@ pub(crate) struct Figures {
     pub(crate) clients: u64,
     pub(crate) commands: u64,
     pub(crate) in_flight: u64,
+    /// Reads that found replicas different, and the bytes that made them equal.
+    pub(crate) read_repairs: u64,
+    pub(crate) read_repair_bytes: u64,
     pub(crate) log_bytes: u64,
     pub(crate) hint_bytes: u64,
     /// Of anti-entropy by clocks.

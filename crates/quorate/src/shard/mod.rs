@@ -86,6 +86,10 @@ pub(crate) struct Errand {
     pub(crate) deadline: Instant,
 }
 
+fn new_coordinator(topology: &Arc<Topology>, settings: &Settings) -> Coordinator {
+    Coordinator::new(Arc::clone(topology)).with_read_repair(settings.read_repair)
+}
+
 /// Digest rounds whose pauses differ from node to node and from shard to shard.
 fn new_sync(topology: &Topology, shard: u16, settings: &Settings) -> Sync {
     let id = topology.member(topology.me()).id.0 as u64;
@@ -140,7 +144,7 @@ impl Shard {
         let topology = Arc::clone(&storage.topology);
         let shards = usize::from(node.settings.shards);
         let incomplete = storage.incomplete;
-        let mut coordinator = Coordinator::new(Arc::clone(&topology));
+        let mut coordinator = new_coordinator(&topology, &node.settings);
         if incomplete {
             coordinator.handle_incomplete();
         }
@@ -492,7 +496,7 @@ impl Shard {
                 return tracing::error!(%error, "the hint directory cannot be opened");
             }
         }
-        self.coordinator = Coordinator::new(Arc::clone(&topology));
+        self.coordinator = new_coordinator(&topology, &self.node.settings);
         self.handoff = Handoff::new(topology.len());
         self.clocks = new_clocks(&topology, self.id);
         self.sync = new_sync(&topology, self.id, &self.node.settings);

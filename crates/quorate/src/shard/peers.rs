@@ -596,6 +596,8 @@ fn message_owner(message: &Message, shards: u16) -> u16 {
         | Message::AskStates { slot, .. }
         | Message::CompareSlot { slot, .. }
         | Message::AskFingerprintStates { slot, .. }
+        | Message::CompareElements { slot, .. }
+        | Message::AskElements { slot, .. }
         | Message::AskKeyDigests { slot }
         | Message::AskKeyStates { slot, .. } => of_slot(slot),
         Message::CompareGroup { group, .. }

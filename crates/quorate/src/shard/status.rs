@@ -49,6 +49,8 @@ impl Shard {
             clients: self.sessions.len() as u64,
             commands: self.commands,
             in_flight: self.coordinator.in_flight() as u64,
+            read_repairs: self.coordinator.read_repairs().reads,
+            read_repair_bytes: self.coordinator.read_repairs().bytes,
             log_bytes: self.storage.log_bytes(),
             hint_bytes: self.storage.hint_bytes(),
             clocks: self.clocks.figures(),

@@ -13,7 +13,7 @@ mod topologies;
 
 use std::sync::Arc;
 
-use quorate_cluster::time::Instant;
+use quorate_cluster::{elements, time::Instant};
 use quorate_store::disk::Disk;
 
 pub use process::Process;
@@ -108,4 +108,6 @@ pub struct Options {
     pub checkpoint_bytes_min: u64,
     /// Bytes of hints kept for one target.
     pub hint_bytes_max: u64,
+    /// How states travel between replicas.
+    pub element_limits: elements::Limits,
 }

@@ -91,6 +91,7 @@ impl Process {
             segment: options.segment_bytes,
             checkpoint_min: options.checkpoint_bytes_min,
             hints_max: options.hint_bytes_max,
+            elements: options.element_limits,
         };
         let now = moment.now();
         let make_topology = remembered_topology;

@@ -1,9 +1,12 @@
-//! The data of a shard as digest rounds see it.
+//! The data of a shard as digest rounds and repairs of reads see it.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use quorate_cluster::sync::Digests;
+use quorate_cluster::{
+    elements::{self, Elements},
+    sync::Digests,
+};
 use quorate_proto::{NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
 
 use super::Storage;
@@ -11,6 +14,62 @@ use super::Storage;
 fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
     let first = group * SLOTS_PER_GROUP;
     (first..first + SLOTS_PER_GROUP).filter_map(Slot::new)
+}
+
+const _: () = assert!(elements::NAME_BITS == quorate_store::NAME_BITS);
+const _: () = assert!(elements::HORIZONS_END == quorate_store::HORIZONS_END);
+
+impl Elements for Storage {
+    fn element_limits(&self) -> elements::Limits {
+        self.element_limits
+    }
+
+    fn is_large(&self, slot: Slot, key: &[u8]) -> bool {
+        self.store.is_larger(slot, key, self.element_limits.whole_state)
+    }
+
+    fn element_count(&self, slot: Slot, key: &[u8]) -> usize {
+        self.store.element_count(slot, key)
+    }
+
+    fn key_digest(&self, slot: Slot, key: &[u8], scope: Scope) -> u128 {
+        match scope {
+            Scope::Alive => self.store.key_digest(slot, key),
+            Scope::Everything => self.store.key_version(slot, key),
+        }
+    }
+
+    fn for_each_digest(
+        &self,
+        slot: Slot,
+        key: &[u8],
+        scope: Scope,
+        mut each: impl FnMut(u16, u64),
+    ) {
+        let marks = scope == Scope::Everything;
+        self.store.for_each_digest(slot, key, marks, |name, digest| each(name, digest as u64));
+    }
+
+    fn for_each_fingerprint(
+        &self,
+        slot: Slot,
+        key: &[u8],
+        wanted: impl Fn(u16) -> bool,
+        each: impl FnMut(u64),
+    ) {
+        self.store.for_each_fingerprint(slot, key, wanted, each);
+    }
+
+    fn export_elements(
+        &self,
+        slot: Slot,
+        keys: &[Bytes],
+        fingerprints: &[u64],
+        bytes_max: usize,
+    ) -> (usize, Bytes) {
+        let (covered, effect) = self.store.export_elements(slot, keys, fingerprints, bytes_max);
+        (covered, effect.into())
+    }
 }
 
 impl Digests for Storage {

@@ -6,6 +6,8 @@
 use std::time::{Duration, Instant as Clock};
 
 use quorate_cluster::{
+    elements,
+    random::Random,
     sync::{self, Output, Sync, wire_bytes},
     time::Instant,
 };
@@ -49,6 +51,7 @@ pub(super) fn storage(number: u16) -> Storage {
         policy: SyncPolicy::No,
         checkpoint_bytes_min: 1 << 20,
         hints,
+        element_limits: elements::Limits::DEFAULT,
         topology,
         shard: 0,
         shards: 1,
@@ -108,7 +111,9 @@ fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
                 return cost;
             };
             let begun = Clock::now();
-            let response = sync::answer(theirs, me, &message).unwrap_or_else(|| {
+            let response = sync::answer(theirs, me, &message);
+            let response = response.or_else(|| elements::answer(theirs, &message));
+            let response = response.unwrap_or_else(|| {
                 let Message::Replicate { slot, effect, .. } = &message else {
                     panic!("unexpected {message:?}");
                 };
@@ -150,6 +155,98 @@ fn a_round_settles_what_differs_between_two_storages() {
     let mut empty = storage(1);
     assert_eq!(round(&mut ours, &mut empty).keys, 5_000);
     assert_eq!(Storage::digest(&mut empty), Storage::digest(&mut ours));
+}
+
+/// Everything is large, and little fits in a message.
+const TINY_MESSAGES: elements::Limits =
+    elements::Limits { whole_state: 0, fingerprints: 4, bytes: 100 };
+
+/// Runs a command on one of two nodes, and perhaps its effect on the other one.
+fn run(nodes: &mut [Storage; 2], at: usize, words: &[&str], reaches: bool) {
+    let slot = Slot::of_key(words[1].as_bytes());
+    let executed = nodes[at].execute(slot, &Command::from_args(words), false);
+    let effect = executed.expect("is carried out").effect;
+    if reaches {
+        nodes[1 - at].merge(slot, Vec::new(), &effect).expect("is merged");
+    }
+}
+
+#[test]
+fn keys_with_many_elements_become_equal_however_little_fits() {
+    for seed in 0..200 {
+        let mut random = Random::new(seed);
+        let mut nodes = [storage(0), storage(1)];
+        for step in 1..=random.below(120) {
+            nodes.iter_mut().for_each(|node| node.wall_ms = WALL_MS + u64::from(step));
+            let (name, value) = (format!("n{}", random.below(30)), format!("v{step}"));
+            let words: &[&str] = match random.below(9) {
+                0 | 1 => &["HSET", "{k}h", &name, &value],
+                2 => &["HDEL", "{k}h", &name],
+                3 => &["HINCRBY", "{k}h", "number", "3"],
+                4 | 5 => &["SADD", "{k}s", &name],
+                6 => &["SREM", "{k}s", &name],
+                7 => &["DEL", "{k}s"],
+                _ => &["PEXPIRE", "{k}h", "900000"],
+            };
+            let (at, reaches) = (random.below(2) as usize, random.below(2) == 0);
+            run(&mut nodes, at, words, reaches);
+        }
+        let lost = seed % 2 == 0;
+        let [ours, theirs] = &mut nodes;
+        (ours.element_limits, theirs.element_limits) = (TINY_MESSAGES, TINY_MESSAGES);
+        ours.incomplete = lost;
+        round(ours, theirs);
+        assert_eq!(Storage::digest(ours), Storage::digest(theirs), "seed {seed}");
+        if lost {
+            let slot = Slot::of_key(b"{k}");
+            let (ours, theirs) = (ours.store.slot_version(slot), theirs.store.slot_version(slot));
+            assert_eq!(ours, theirs, "seed {seed}");
+        }
+    }
+}
+
+/// Two nodes with a hash of so many fields, one of which differs.
+fn large_pair(fields: u64, limits: elements::Limits) -> [Storage; 2] {
+    let mut nodes = [storage(0), storage(1)];
+    let value = "v".repeat(16);
+    for number in 0..fields {
+        run(&mut nodes, 0, &["HSET", "large", &key(number), &value], true);
+    }
+    nodes.iter_mut().for_each(|node| node.element_limits = limits);
+    run(&mut nodes, 0, &["HSET", "large", &key(fields / 2), "changed"], false);
+    nodes
+}
+
+#[test]
+fn of_a_large_hash_only_what_differs_travels() {
+    let [mut ours, mut theirs] = large_pair(20_000, elements::Limits::DEFAULT);
+    // Digests of groups and of one group's slots, and eight bytes for each of 3 times 141 elements.
+    let cost = round(&mut ours, &mut theirs);
+    assert!(cost.keys == 1 && cost.bytes < 20_000, "{cost:?}");
+    assert_eq!(Storage::digest(&mut ours), Storage::digest(&mut theirs));
+}
+
+/// `cargo test --release -p quorate --lib what_a_large_key_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: needs a release build and 1 GiB of memory"]
+fn what_a_large_key_costs() {
+    println!("| fields | states travel | requests | bytes | CPU ms asking | CPU ms answering |");
+    println!("|---|---|---|---|---|---|");
+    let whole = elements::Limits { whole_state: usize::MAX, ..elements::Limits::DEFAULT };
+    for fields in [1_000, 100_000, 1_000_000] {
+        for (name, limits) in [("whole", whole), ("by elements", elements::Limits::DEFAULT)] {
+            let [mut ours, mut theirs] = large_pair(fields, limits);
+            let cost = round(&mut ours, &mut theirs);
+            assert_eq!(Storage::digest(&mut ours), Storage::digest(&mut theirs));
+            println!(
+                "| {fields} | {name} | {} | {} | {:.1} | {:.1} |",
+                cost.requests,
+                cost.bytes,
+                cost.asking.as_secs_f64() * 1e3,
+                cost.answering.as_secs_f64() * 1e3,
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,23 +1,30 @@
 //! One test for each rule: what goes in, what must come out. Schedules are for the mini cluster.
 
+mod elements;
 mod reads;
 mod writes;
 
-use alloc::string::ToString;
+use alloc::{collections::BTreeSet, string::ToString};
 use core::time::Duration;
 use std::string::String;
 
 use quorate_proto::{
     NodeId,
-    message::{Member, View},
+    message::{Member, Scope, View},
 };
 
 use super::*;
+use crate::elements::Limits;
 
-/// A replica whose whole state is a number; the greater number is the newer state.
+/// A replica whose whole state is a number; the greater number is the newer state. It may have
+/// members besides; each is its own fingerprint.
 #[derive(Default)]
 struct Fake {
     version: u32,
+    members: BTreeSet<u64>,
+    limits: Option<Limits>,
+    /// Members look like this to others.
+    blurred: u64,
     executed: Vec<String>,
     hints: Vec<(u16, Bytes)>,
     /// Commands change nothing.
@@ -35,7 +42,57 @@ impl Fake {
     }
 
     fn state(&self) -> Bytes {
-        self.version.to_string().into()
+        encode(self.version, self.members.iter().copied())
+    }
+}
+
+fn encode(version: u32, members: impl Iterator<Item = u64>) -> Bytes {
+    members.fold(version.to_string(), |text, one| text + "," + &one.to_string()).into()
+}
+
+impl Elements for Fake {
+    fn element_limits(&self) -> Limits {
+        self.limits.unwrap_or(Limits::DEFAULT)
+    }
+
+    fn is_large(&self, _: Slot, _: &[u8]) -> bool {
+        self.members.len() > 3
+    }
+
+    fn element_count(&self, _: Slot, _: &[u8]) -> usize {
+        self.members.len()
+    }
+
+    fn key_digest(&self, _: Slot, _: &[u8], _: Scope) -> u128 {
+        self.members.iter().fold(self.version.into(), |sum, one| sum + u128::from(*one))
+    }
+
+    fn for_each_digest(&self, _: Slot, _: &[u8], _: Scope, mut each: impl FnMut(u16, u64)) {
+        self.members.iter().for_each(|one| each((one >> 48) as u16, *one));
+    }
+
+    fn for_each_fingerprint(
+        &self,
+        _: Slot,
+        _: &[u8],
+        wanted: impl Fn(u16) -> bool,
+        each: impl FnMut(u64),
+    ) {
+        let all = self.members.iter().map(|one| one & !self.blurred);
+        all.filter(|one| wanted((one >> 48) as u16)).for_each(each);
+    }
+
+    fn export_elements(
+        &self,
+        _: Slot,
+        _: &[Bytes],
+        fingerprints: &[u64],
+        bytes_max: usize,
+    ) -> (usize, Bytes) {
+        let covered = fingerprints.len().min(bytes_max / 8);
+        let wanted = &fingerprints[..covered];
+        let found = self.members.iter().filter(|one| wanted.contains(&(**one & !self.blurred)));
+        if wanted.is_empty() { (0, Bytes::new()) } else { (covered, encode(0, found.copied())) }
     }
 }
 
@@ -60,8 +117,8 @@ impl Replica for Fake {
         self.state()
     }
 
-    fn digest(&mut self, _: Slot, _: &Command) -> u128 {
-        self.version.into()
+    fn digest(&mut self, slot: Slot, _: &Command) -> u128 {
+        self.key_digest(slot, b"k", Scope::Alive)
     }
 
     fn export(&mut self, _: Slot, _: &Command) -> Bytes {
@@ -69,8 +126,10 @@ impl Replica for Fake {
     }
 
     fn merge(&mut self, _: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
-        let text = core::str::from_utf8(effect).expect("text");
-        self.version = self.version.max(text.parse().expect("a number"));
+        let mut numbers = core::str::from_utf8(effect).expect("text").split(',');
+        let version = numbers.next().expect("a version").parse().expect("a number");
+        self.version = self.version.max(version);
+        self.members.extend(numbers.map(|one| one.parse::<u64>().expect("a number")));
         Ok(self.written())
     }
 
@@ -224,7 +283,7 @@ fn rejected(cause: Cause) -> Message {
 }
 
 fn digest(version: u128) -> Message {
-    Message::KeysDigest(version)
+    Message::KeysDigest { digest: version, large: false }
 }
 
 fn state(version: &'static str) -> Message {

@@ -196,7 +196,7 @@ fn nothing_is_shown_that_a_loss_of_power_takes_back() {
         stage.replica.read_durable_at = Some(12);
         stage.get(level);
         for (_, correlation, _) in stage.sent() {
-            stage.respond(correlation, Message::KeysDigest(5));
+            stage.respond(correlation, digest(5));
         }
         let command = Command::from_args(["GET", "k"]);
         let command = command.frame().clone();
@@ -205,7 +205,7 @@ fn nothing_is_shown_that_a_loss_of_power_takes_back() {
         assert_eq!(stage.coordinator.poll_output(), None);
         stage.coordinator.handle_durable(12);
         assert_eq!(stage.reply().1, "5");
-        assert_eq!(stage.response(), Message::KeysDigest(5));
+        assert_eq!(stage.response(), digest(5));
         stage.finished();
     }
 }
