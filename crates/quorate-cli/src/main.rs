@@ -9,6 +9,7 @@ mod check_config;
 mod client;
 mod demo;
 mod entropy;
+mod hints;
 mod repair;
 mod serve;
 mod settings;
@@ -45,6 +46,8 @@ enum Command {
     Status(status::Arguments),
     /// Compare a node with its peers now, and exchange what differs.
     Repair(repair::Arguments),
+    /// Show, deliver or give up what a node keeps for others that were away.
+    Hints(hints::Arguments),
     /// Run a cluster of three nodes on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),
+        Command::Hints(arguments) => hints::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

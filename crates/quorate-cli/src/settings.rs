@@ -66,6 +66,12 @@ pub(crate) struct Flags {
     /// How long marks of removals are kept at least [default: 900]
     #[arg(long, value_name = "SECONDS")]
     gc_grace_seconds: Option<u64>,
+    /// Bytes of disk for hints for other nodes, all together [default: 4294967296]
+    #[arg(long, value_name = "BYTES")]
+    hints_bytes_max: Option<u64>,
+    /// How long hints are kept for a node that is down [default: 10800]
+    #[arg(long, value_name = "SECONDS")]
+    hint_window_seconds: Option<u64>,
     /// Start although the log is damaged, with what can still be read
     #[arg(long)]
     accept_damaged_log: bool,
@@ -104,6 +110,8 @@ impl Flags {
             max_value_size: self.max_value_size.or(file.max_value_size),
             request_timeout_ms: self.request_timeout_ms.or(file.request_timeout_ms),
             gc_grace_seconds: self.gc_grace_seconds.or(file.gc_grace_seconds),
+            hints_bytes_max: self.hints_bytes_max.or(file.hints_bytes_max),
+            hint_window_seconds: self.hint_window_seconds.or(file.hint_window_seconds),
             accept_damaged_log: self.accept_damaged_log || file.accept_damaged_log,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
 //! * [`frame`] and [`message`]: what nodes say to each other;
-//! * [`stamp`], [`slot`], [`level`], [`node`]: the small values those messages are made of;
+//! * [`stamp`], [`slot`], [`groups`], [`level`], [`node`]: the small values those messages are made of;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
 //!
@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod command;
 pub mod frame;
+pub mod groups;
 pub mod level;
 pub mod limits;
 pub mod message;
@@ -21,6 +22,7 @@ pub mod resp;
 pub mod slot;
 pub mod stamp;
 
+pub use groups::Groups;
 pub use level::Level;
 pub use node::{NodeId, NodeIndex};
 pub use slot::Slot;

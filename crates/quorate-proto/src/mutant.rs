@@ -49,11 +49,17 @@ pub enum Mutant {
     FloorIgnored,
     /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
     MarksForgottenByAge,
+    /// A hint that finds no room leaves no mark.
+    OverflowUnmarked,
+    /// Hints that are too old leave no mark.
+    ExpiryUnmarked,
+    /// A round that was refused something clears the ranges that it was to settle.
+    DirtyClearedEarly,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -76,6 +82,9 @@ impl Mutant {
         Self::ReadUnsynced,
         Self::FloorIgnored,
         Self::MarksForgottenByAge,
+        Self::OverflowUnmarked,
+        Self::ExpiryUnmarked,
+        Self::DirtyClearedEarly,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

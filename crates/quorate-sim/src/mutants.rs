@@ -57,6 +57,9 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
+    trap(Mutant::OverflowUnmarked, "ledger", 400, &["ledger"]),
+    trap(Mutant::ExpiryUnmarked, "hint-age", 400, &["ledger"]),
+    trap(Mutant::DirtyClearedEarly, "ledger", 400, &["ledger"]),
 ];
 
 /// What came of a trap.

@@ -2,13 +2,15 @@
 //!
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
 //! * [`state`], [`cell`], [`hash`], [`set`] are the convergent types;
-//! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash;
+//! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash, [`coalesce`]
+//!   makes one effect of many;
 //! * [`log`] keeps effects on disk, behind the [`disk`] trait.
 
 pub mod algebra;
 mod arguments;
 pub mod cell;
 pub mod clock;
+pub mod coalesce;
 mod commands;
 pub mod decimal;
 pub mod delta;

@@ -52,6 +52,10 @@ pub struct Config {
     /// How long marks of removals are kept at least, in seconds. They also stay until every replica
     /// has confirmed the removal. Default 900.
     pub gc_grace_seconds: Option<u64>,
+    /// Bytes of disk that hints for other nodes may take, all together. Default 4294967296 (4 GiB).
+    pub hints_bytes_max: Option<u64>,
+    /// How long hints are kept for a node that is down, in seconds. Default 10800 (3 hours).
+    pub hint_window_seconds: Option<u64>,
     /// Start although the log is damaged, with what can still be read. Default false.
     pub accept_damaged_log: bool,
 }
@@ -127,6 +131,10 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long marks of removals are kept at least.
     pub gc_grace: Duration,
+    /// Bytes of disk that hints for other nodes may take, all together.
+    pub hints_bytes_max: u64,
+    /// How long hints are kept.
+    pub hint_window: Duration,
     /// Start although the log is damaged.
     pub accept_damaged_log: bool,
 }
@@ -201,6 +209,18 @@ impl Config {
                 self.gc_grace_seconds.unwrap_or(limits::GC_GRACE_DEFAULT_SECONDS),
                 0,
                 limits::GC_GRACE_MAX_SECONDS,
+            )),
+            hints_bytes_max: check.number(
+                "hints_bytes_max",
+                self.hints_bytes_max.unwrap_or(limits::HINTS_BYTES_DEFAULT),
+                limits::HINTS_BYTES_MIN,
+                limits::HINTS_BYTES_MAX,
+            ),
+            hint_window: Duration::from_secs(check.number(
+                "hint_window_seconds",
+                self.hint_window_seconds.unwrap_or(limits::HINT_WINDOW_DEFAULT_SECONDS),
+                1,
+                limits::HINT_WINDOW_MAX_SECONDS,
             )),
             accept_damaged_log: self.accept_damaged_log,
         };

@@ -13,7 +13,12 @@ use quorate_cluster::topology::Topology;
 use quorate_proto::Origin;
 use quorate_store::{disk::Disk, log::HintOptions};
 
-use crate::{config::Settings, limits, shard::Figures};
+use crate::{
+    config::Settings,
+    limits,
+    shard::Figures,
+    storage::{HintBudget, HintTerms},
+};
 
 /// Sizes on disk. They are no settings: only a simulation has a reason to change them.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +68,7 @@ pub(crate) struct Node {
     pub(crate) started_ms: u64,
     /// Whether this node starts with data, or with a promise that data may rest on.
     pub(crate) data_may_exist: bool,
+    hint_budget: Arc<HintBudget>,
     figures: Vec<Mutex<Figures>>,
     next_client_id: AtomicU64,
 }
@@ -70,6 +76,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         let figures = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
+        let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
         Self {
             settings: parts.settings,
             disk: parts.disk,
@@ -79,6 +86,7 @@ impl Node {
             incarnation: parts.incarnation,
             started_ms: parts.started_ms,
             data_may_exist: parts.data_may_exist,
+            hint_budget,
             figures,
             next_client_id: AtomicU64::new(1),
         }
@@ -99,9 +107,19 @@ impl Node {
         self.directory.join(format!("hints-{shard}"))
     }
 
-    /// How a log of hints is kept, but for its identity.
-    pub(crate) fn hint_options(&self) -> HintOptions {
-        HintOptions { log_id: 0, bytes_max: self.sizes.hints_max, new_salt: self.new_salt() }
+    /// How the hints of each shard are kept, for a cluster of `members`.
+    pub(crate) fn hint_terms(&self, members: usize) -> HintTerms {
+        let total = self.settings.hints_bytes_max;
+        let queues = members as u64 * u64::from(self.settings.shards);
+        let options = HintOptions {
+            log_id: 0,
+            bytes_max: self.sizes.hints_max.min(total),
+            // A queue has a segment even when it is empty; half of all is left for those in need.
+            segment_bytes_max: total / (2 * queues),
+            new_salt: self.new_salt(),
+        };
+        let age_max_ms = u64::try_from(self.settings.hint_window.as_millis()).unwrap_or(u64::MAX);
+        HintTerms { options, age_max_ms, budget: Arc::clone(&self.hint_budget) }
     }
 
     /// The salt of logs that are new.
@@ -132,11 +150,18 @@ impl Node {
             total.log_bytes += figures.log_bytes;
             total.hint_bytes += figures.hint_bytes;
             total.ready &= figures.ready;
+            total.incomplete |= figures.incomplete;
+            total.clock_in_doubt |= figures.clock_in_doubt;
             total.failed |= figures.failed;
             for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
                 // A peer is up for the node when it is for all of its shards.
-                sum.0 = peer.0 && (sum.0 || index == 0);
-                sum.1 += peer.1;
+                sum.up = peer.up && (sum.up || index == 0);
+                sum.hints += peer.hints;
+                sum.hint_bytes += peer.hint_bytes;
+                // Shards own different groups.
+                sum.dirty_groups += peer.dirty_groups;
+                sum.unverified |= peer.unverified;
+                sum.unacknowledged += peer.unacknowledged;
             }
         }
         total

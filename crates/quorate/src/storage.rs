@@ -4,8 +4,12 @@
 //! its way to the log. Records are buffered and written once a turn, before any reply of the turn
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
+#[cfg(test)]
+mod bounds;
 mod checkpoint;
+mod delivery;
 mod digests;
+mod dirty;
 mod forgetting;
 mod hints;
 mod record;
@@ -20,7 +24,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    NodeIndex, Slot, command,
+    Groups, NodeIndex, Slot, command,
     message::Cause,
     mutant::Mutant,
     resp::Command,
@@ -34,12 +38,17 @@ use quorate_store::{
 use crate::config::SyncPolicy;
 use checkpoint::Progress;
 use forgetting::Forgetting;
-pub(crate) use hints::HintQueues;
+pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
 pub(crate) use record::Record;
 use record::{SLOT_BYTES, write_effect};
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 const STAMPED_BYTES: usize = 64;
+
+/// The groups of slots that a shard owns.
+pub(crate) fn owned_groups(shard: u16, shards: u16) -> Groups {
+    (0..GROUPS).filter(|group| group % shards == shard).collect()
+}
 
 /// What a shard stores.
 #[derive(Debug)]
@@ -198,7 +207,7 @@ impl Storage {
         {
             log.write()?;
         }
-        self.hints.write();
+        self.hints.write(&self.topology, self.store.epoch());
         Ok(())
     }
 
@@ -241,10 +250,13 @@ impl Storage {
     /// Writes and syncs everything: the end of an orderly shutdown.
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
         self.write()?;
-        for (target, job) in self.hint_syncs() {
-            let result = job.run();
-            self.hint_sync_ended(target, &result);
-            result.map_err(LogError::Failed)?;
+        // The dirty ranges, and then the logs.
+        for _ in 0..2 {
+            for (sync, task) in self.hint_syncs() {
+                let result = task.run();
+                self.hint_sync_ended(sync, &result);
+                result.map_err(LogError::Failed)?;
+            }
         }
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Some(job) = log.sync_job(true) {
@@ -270,10 +282,9 @@ impl Storage {
         self.log.as_ref().is_some_and(SegmentLog::has_failed)
     }
 
-    /// The slots that this shard owns.
-    pub(crate) fn owned_groups(&self) -> impl Iterator<Item = u16> + use<> {
-        let (shard, shards) = (self.shard, self.shards);
-        (0..GROUPS).filter(move |group| group % shards == shard)
+    /// The groups of slots that this shard owns.
+    pub(crate) fn owned_groups(&self) -> Groups {
+        owned_groups(self.shard, self.shards)
     }
 
     /// Digest of everything that this shard holds.
@@ -345,7 +356,8 @@ impl Replica for Storage {
         if Mutant::HintDropped.is_planted() {
             return;
         }
-        self.hints.append(&self.topology, target, slot, effect);
+        let now = (self.store.epoch(), self.wall_ms);
+        self.hints.append(&self.topology, target, (slot, effect), now);
     }
 }
 

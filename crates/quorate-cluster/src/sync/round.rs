@@ -14,7 +14,7 @@ use quorate_proto::{
 use slab::Slab;
 
 use super::{
-    Digests,
+    Digests, Order,
     fingerprint::{self, Chunk, key_of},
     group_digest,
     settling::Evidence,
@@ -23,6 +23,7 @@ use crate::limits::{
     SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
     SYNC_PASSES_MAX, SYNC_STATES_BYTES,
 };
+use crate::time::Instant;
 
 /// A round with one peer.
 #[derive(Debug)]
@@ -36,8 +37,12 @@ pub(super) struct Round {
     exchanges: BTreeMap<Slot, Exchange>,
     /// What the digests cover.
     scope: Scope,
-    /// Nothing is exchanged, only compared.
-    pub(super) dry: bool,
+    pub(super) order: Order,
+    pub(super) began: Instant,
+    /// The epoch that began with the round.
+    pub(super) epoch: u32,
+    /// Something has happened since that the round does not cover.
+    pub(super) doubted: bool,
     pub(super) keys: u64,
     /// Slots that differed both times.
     pub(super) slots: u64,
@@ -110,14 +115,24 @@ impl Question {
 }
 
 impl Round {
-    pub(super) fn new(peer: NodeIndex, digests: &impl Digests, dry: bool, epoch: u32) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        peer: NodeIndex,
+        digests: &impl Digests,
+        order: Order,
+        epoch: u32,
+    ) -> Self {
+        let groups = digests.groups().into_iter().filter(|group| order.groups.contains(*group));
         Self {
             peer,
-            to_do: digests.groups().into_iter().map(Question::Group).collect(),
+            to_do: groups.map(Question::Group).collect(),
             asked: Slab::new(),
             exchanges: BTreeMap::new(),
             scope: digests.scope(),
-            dry,
+            order,
+            began: now,
+            epoch,
+            doubted: false,
             keys: 0,
             slots: 0,
             bytes: 0,
@@ -187,7 +202,7 @@ impl Round {
     /// The second look: each slot begins its exchange.
     fn look_again(&mut self, slots: &[Slot]) {
         // The last possible fingerprint is asked for when nothing but the comparison matters.
-        let from = if self.dry { u64::MAX } else { 0 };
+        let from = if self.order.dry { u64::MAX } else { 0 };
         for slot in slots.iter().rev() {
             self.exchanges.insert(*slot, Exchange { pass: 1, ..Exchange::default() });
             self.ask(*slot, Question::Slot { slot: *slot, from });
@@ -308,10 +323,10 @@ impl Round {
     /// The slot differs; a part of the peer's fingerprints tells where.
     fn take_fingerprints(&mut self, digests: &impl Digests, slot: Slot, from: u64, theirs: Chunk) {
         let Some(exchange) = self.exchanges.get_mut(&slot) else { return };
-        if exchange.pass == 1 && (from == 0 || self.dry) {
+        if exchange.pass == 1 && (from == 0 || self.order.dry) {
             self.slots += 1;
         }
-        if self.dry {
+        if self.order.dry {
             exchange.settled = true;
             return;
         }

@@ -14,7 +14,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    NodeIndex, Slot,
+    Groups, NodeIndex, Slot,
     message::{Cause, Scope},
     resp::Command,
 };
@@ -235,7 +235,12 @@ impl Replica for Store {
     fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {
         let queue = &mut self.queues[target.index()];
         queue.next += 1;
-        queue.hints.push_back(Hint { sequence: queue.next, slot, effect: effect.clone() });
+        queue.hints.push_back(Hint {
+            first: queue.next,
+            last: queue.next,
+            slot,
+            effect: effect.clone(),
+        });
     }
 }
 
@@ -262,7 +267,7 @@ impl Hints for Store {
 
     fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
         let queue = &mut self.queues[target.index()];
-        while queue.hints.pop_front_if(|hint| hint.sequence <= up_to).is_some() {
+        while queue.hints.pop_front_if(|hint| hint.last <= up_to).is_some() {
             queue.read -= 1;
         }
     }
@@ -328,6 +333,10 @@ impl Digests for Store {
 
     fn begin_epoch(&mut self) -> u32 {
         0
+    }
+
+    fn dirty(&self, _: NodeIndex) -> Groups {
+        Groups::NONE
     }
 
     fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {

@@ -4,6 +4,7 @@
 mod clients;
 mod ending;
 mod faults;
+mod ledger;
 mod nodes;
 mod tamper;
 
@@ -118,6 +119,8 @@ pub struct World<'a> {
     down_by: Vec<Option<usize>>,
     /// By node: until when it was paused or down, which excuses late answers.
     disturbed: Vec<Time>,
+    /// When a process began or ended last, which the others take a moment to notice.
+    upset: Time,
     /// Why a node did not start the last time.
     start_errors: BTreeMap<usize, String>,
     history: History,
@@ -180,6 +183,7 @@ impl<'a> World<'a> {
             script,
             down_by: vec![None; nodes],
             disturbed: vec![0; nodes],
+            upset: 0,
             start_errors: BTreeMap::new(),
             history: History::default(),
             violations: Vec::new(),
@@ -209,6 +213,7 @@ impl<'a> World<'a> {
         while self.now < self.scenario.period {
             self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
             self.check_bounds();
+            self.check_ledgers();
             self.write_back();
         }
         self.heal();
@@ -218,6 +223,7 @@ impl<'a> World<'a> {
             self.write_last(seed);
             if self.settle(self.now) {
                 self.audit(seed);
+                self.settle_ledgers();
             }
         }
         Outcomes {

@@ -4,11 +4,12 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use quorate_cluster::{membership::LinkId, topology::Topology};
+use quorate_cluster::{membership::LinkId, sync::Order, topology::Topology};
 use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
 use super::Errand;
+use crate::storage::HintSync;
 
 /// One message to a shard.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ pub(crate) enum Mail {
     Topology { topology: Arc<Topology> },
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
-    /// A sync of your log has ended, or one of your hints for another node.
-    Synced { hints_for: Option<NodeIndex>, result: io::Result<Sequence> },
+    /// A sync of your log has ended, or one of what you keep for other nodes.
+    Synced { hints: Option<HintSync>, result: io::Result<Sequence> },
     /// An accepted socket that belongs to you, with what was read from it already.
     Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
     /// A command of an in-process client.
@@ -61,6 +62,17 @@ pub(crate) enum Question {
     Digest,
     /// How far digest rounds have come, after starting some.
     Repair(Option<RepairOrder>),
+    /// What it owes every peer, after doing something about hints.
+    Ledger(Option<HintOrder>),
+}
+
+/// What to do with hints.
+#[derive(Clone, Debug)]
+pub(crate) enum HintOrder {
+    /// Deliver those for these peers, as soon as they are up.
+    Drain(Arc<[NodeIndex]>),
+    /// Give up those for this peer.
+    Drop(NodeIndex),
 }
 
 /// Digest rounds to start at once.
@@ -68,8 +80,8 @@ pub(crate) enum Question {
 pub(crate) struct RepairOrder {
     /// The peers to have one with.
     pub(crate) peers: Arc<[NodeIndex]>,
-    /// They compare, and exchange nothing.
-    pub(crate) dry: bool,
+    /// What each is to do.
+    pub(crate) order: Order,
 }
 
 /// Figures that a shard publishes for the whole node.
@@ -86,9 +98,24 @@ pub(crate) struct Figures {
     pub(crate) log_bytes: u64,
     pub(crate) hint_bytes: u64,
     pub(crate) ready: bool,
+    /// Less is here than was acknowledged.
+    pub(crate) incomplete: bool,
+    /// The clock is contradicted by those of the peers.
+    pub(crate) clock_in_doubt: bool,
     pub(crate) failed: bool,
-    /// By node index: whether the peer is up, and the hints kept for it.
-    pub(crate) peers: [(bool, u64); PEERS_SHOWN],
+    /// By node index.
+    pub(crate) peers: [PeerFigures; PEERS_SHOWN],
+}
+
+/// What is published of one peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PeerFigures {
+    pub(crate) up: bool,
+    pub(crate) hints: u64,
+    pub(crate) hint_bytes: u64,
+    pub(crate) dirty_groups: u64,
+    pub(crate) unverified: bool,
+    pub(crate) unacknowledged: u64,
 }
 
 /// Members whose state is published.

@@ -8,9 +8,11 @@
 mod cluster_commands;
 mod composite;
 mod dispatch;
+mod hints;
 mod info;
 mod job;
 mod mail;
+mod obligations;
 mod peers;
 mod repair;
 mod session;
@@ -32,7 +34,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Groups, Level, NodeIndex, Slot, command::Class, resp::Command};
 use slab::Slab;
 
 use crate::{
@@ -194,6 +196,7 @@ impl Shard {
             self.second_passed = true;
             self.next_second = now.monotonic + Duration::from_secs(1);
             self.expire_unsealed(now);
+            self.storage.expire_hints();
         }
         if now.monotonic >= self.next_tick || self.storage.is_busy() {
             self.next_tick = now.monotonic + TICK;
@@ -202,7 +205,7 @@ impl Shard {
             }
             self.storage.advance_checkpoint();
             self.storage.advance_forgetting();
-            self.publish_figures();
+            self.publish_figures(now);
         }
         self.service(now);
     }
@@ -281,7 +284,10 @@ impl Shard {
                     sync::Output::Send { to, correlation, message } => {
                         self.send(to, peers::Machine::Sync, correlation, &message);
                     }
-                    sync::Output::Synced { peer, keys } => self.synced(now, peer, keys),
+                    sync::Output::Synced { peer, keys, groups, epoch } => {
+                        self.storage.clear_dirty(peer, groups, epoch);
+                        self.synced(now, peer, keys, groups == Groups::ALL);
+                    }
                     sync::Output::Settled(settled) => self.storage.settle(settled),
                 }
             }
@@ -438,8 +444,9 @@ impl Shard {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
-            self.node.hint_options(),
+            self.node.hint_terms(topology.len()),
             &topology,
+            self.storage.owned_groups(),
         );
         match hints {
             Ok(hints) => self.storage.adopt(Arc::clone(&topology), hints),

@@ -1,13 +1,12 @@
 //! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and figures gathered from its shards.
 
 use bytes::Bytes;
-use quorate_cluster::handoff::Hints as _;
 use quorate_proto::{Slot, resp::ReplyWriter};
 
 use super::{
-    Figures, Shard,
+    Figures, Now, Shard,
     job::{Plan, Step},
-    mail::PEERS_SHOWN,
+    mail::PeerFigures,
 };
 
 /// Joins the texts that all shards answer to one question.
@@ -39,7 +38,7 @@ impl Plan for Gathered {
 
 impl Shard {
     /// Publishes this shard's figures for whoever asks the node.
-    pub(super) fn publish_figures(&self) {
+    pub(super) fn publish_figures(&self, now: Now) {
         let mut figures = Figures {
             keys: self.storage.store.len() as u64,
             expiring: self.storage.store.expiring() as u64,
@@ -51,26 +50,32 @@ impl Shard {
             log_bytes: self.storage.log_bytes(),
             hint_bytes: self.storage.hint_bytes(),
             ready: self.peers.is_ready(),
+            incomplete: self.storage.incomplete,
+            clock_in_doubt: self.storage.clock_in_doubt,
             failed: self.storage.has_failed(),
             ..Figures::default()
         };
-        for peer in self.topology().peers().take(PEERS_SHOWN) {
-            let dirty = u64::from(self.storage.is_dirty(peer));
-            let pending = self.storage.pending(peer) + dirty;
-            if let Some(shown) = figures.peers.get_mut(peer.index()) {
-                *shown = (self.peers.is_up(peer), pending);
-            }
+        for (peer, debt) in self.debts(now) {
+            let Some(shown) = figures.peers.get_mut(peer.index()) else { break };
+            *shown = PeerFigures {
+                up: debt.down == 0,
+                hints: debt.hints,
+                hint_bytes: debt.hint_bytes,
+                dirty_groups: debt.dirty_groups(),
+                unverified: debt.unverified > 0,
+                unacknowledged: debt.unacknowledged,
+            };
         }
         self.node.publish(self.id, figures);
     }
 
     /// `QUORATE STATUS`
-    pub(super) fn status(&self, writer: &mut ReplyWriter<'_>) {
-        self.publish_figures();
+    pub(super) fn status(&self, now: Now, writer: &mut ReplyWriter<'_>) {
+        self.publish_figures(now);
         let total = self.node.figures();
         let topology = self.topology();
         let me = topology.member(topology.me());
-        writer.map(13);
+        writer.map(15);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
             writer.text(value);
@@ -83,6 +88,8 @@ impl Shard {
             ("epoch", topology.epoch()),
             ("sealed", u64::from(topology.sealed())),
             ("ready", u64::from(total.ready)),
+            ("incomplete", u64::from(total.incomplete)),
+            ("clock_in_doubt", u64::from(total.clock_in_doubt)),
             ("keys", total.keys),
             ("log_bytes", total.log_bytes),
             ("hint_bytes", total.hint_bytes),
@@ -96,13 +103,13 @@ impl Shard {
         writer.array(topology.len());
         for node in topology.nodes() {
             let member = topology.member(node);
-            let (up, hints) = total.peers.get(node.index()).copied().unwrap_or_default();
-            let state = match (node == topology.me(), up) {
+            let figures = total.peers.get(node.index()).copied().unwrap_or_default();
+            let state = match (node == topology.me(), figures.up) {
                 (true, _) => "self",
                 (false, true) => "up",
                 (false, false) => "down",
             };
-            writer.map(7);
+            writer.map(9);
             for (name, value) in [
                 ("name", &member.name),
                 ("client_address", &member.client_address),
@@ -115,8 +122,14 @@ impl Shard {
             }
             writer.text("state");
             writer.text(state);
-            writer.text("hints_pending");
-            writer.integer(i64::try_from(hints).unwrap_or(i64::MAX));
+            for (name, value) in [
+                ("hints_pending", figures.hints),
+                ("dirty_groups", figures.dirty_groups),
+                ("unverified", u64::from(figures.unverified)),
+            ] {
+                writer.text(name);
+                writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
+            }
         }
     }
 

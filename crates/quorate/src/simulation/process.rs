@@ -12,10 +12,9 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    NodeIndex, frame,
+    frame,
     message::{Message, View},
 };
-use quorate_store::log::SyncJob;
 
 use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
     node::{Node, Sizes},
     shard::{About, Mail, Now, Shard},
     startup::{self, Seeds, Started},
+    storage::{HintSync, SyncTask},
 };
 
 /// What a connection is for.
@@ -48,7 +48,7 @@ pub(super) struct Connection {
 /// Who hears of the end of a sync.
 enum OnSynced {
     Log(usize),
-    Hints(usize, NodeIndex),
+    Hints(usize, HintSync),
 }
 
 /// A running process.
@@ -62,7 +62,7 @@ pub struct Process {
     pub(super) connections: BTreeMap<Wire, Connection>,
     next_wire: u64,
     next_control_link: u64,
-    syncs: BTreeMap<u64, (SyncJob, OnSynced)>,
+    syncs: BTreeMap<u64, (SyncTask, OnSynced)>,
     next_sync: u64,
     mail: VecDeque<(usize, Mail)>,
     pub(super) outputs: Vec<Output>,
@@ -314,16 +314,16 @@ impl Process {
     }
 
     fn run_sync(&mut self, now: Now, number: u64) {
-        let Some((job, on_synced)) = self.syncs.remove(&number) else { return };
-        let result = job.run();
+        let Some((task, on_synced)) = self.syncs.remove(&number) else { return };
+        let result = task.run();
         match on_synced {
             OnSynced::Log(shard) => {
                 let shard = &mut self.shards[shard];
                 let sequence = shard.storage.sync_ended(&result);
                 shard.handle_durable(now, sequence);
             }
-            OnSynced::Hints(shard, target) => {
-                self.shards[shard].storage.hint_sync_ended(target, &result);
+            OnSynced::Hints(shard, sync) => {
+                self.shards[shard].storage.hint_sync_ended(sync, &result);
             }
         }
     }
@@ -339,11 +339,11 @@ impl Process {
             let shard = &mut self.shards[index];
             let second_passed = shard.take_second();
             if let Some(job) = shard.storage.due_sync(second_passed) {
-                self.order_sync(job, OnSynced::Log(index));
+                self.order_sync(SyncTask::Log(job), OnSynced::Log(index));
             }
             if second_passed {
-                for (target, job) in self.shards[index].storage.hint_syncs() {
-                    self.order_sync(job, OnSynced::Hints(index, target));
+                for (sync, task) in self.shards[index].storage.hint_syncs() {
+                    self.order_sync(task, OnSynced::Hints(index, sync));
                 }
             }
             let shard = &mut self.shards[index];
@@ -359,10 +359,10 @@ impl Process {
         }
     }
 
-    fn order_sync(&mut self, job: SyncJob, on_synced: OnSynced) {
+    fn order_sync(&mut self, task: SyncTask, on_synced: OnSynced) {
         let number = self.next_sync;
         self.next_sync += 1;
-        self.syncs.insert(number, (job, on_synced));
+        self.syncs.insert(number, (task, on_synced));
         self.outputs.push(Output::Sync(number));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use quorate_cluster::sync::Digests;
-use quorate_proto::{NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
+use quorate_proto::{Groups, NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
 
 use super::Storage;
 
@@ -15,7 +15,7 @@ fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
 
 impl Digests for Storage {
     fn groups(&self) -> Vec<u16> {
-        self.owned_groups().collect()
+        self.owned_groups().iter().collect()
     }
 
     fn scope(&self) -> Scope {
@@ -65,6 +65,12 @@ impl Digests for Storage {
 
     fn begin_epoch(&mut self) -> u32 {
         self.store.begin_epoch()
+    }
+
+    fn dirty(&self, peer: NodeIndex) -> Groups {
+        // What hints bring need not travel twice.
+        let drained = self.hints_for(peer).is_none();
+        if drained { self.dirty_groups(peer) } else { Groups::NONE }
     }
 
     fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {
