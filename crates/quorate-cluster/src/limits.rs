@@ -127,6 +127,13 @@ pub const SYNC_FINGERPRINTS_PER_REQUEST_MIN: usize = 64;
 /// may hold this much and one key.
 pub const SYNC_STATES_BYTES: usize = 256 << 10;
 
+/// Symbols of the sketches of a slot that are tried one after the other before its fingerprints are
+/// sent. The first tells up to about eight differences in 256 bytes, the second seventy in 2 KB.
+pub const SYNC_SKETCHES: [u16; 2] = [16, 128];
+
+/// Symbols of a sketch that a peer may ask for. Computing one takes time for each key of the slot.
+pub const SYNC_SYMBOLS_MAX: usize = 1_024;
+
 /// How often the fingerprints of a slot are exchanged in one round. A slot that still differs is
 /// then compared key by key, which no collision can deceive.
 pub const SYNC_PASSES_MAX: u8 = 3;
@@ -166,5 +173,6 @@ const _: () = assert!(HANDOFF_WINDOW_START <= HANDOFF_WINDOW_MAX);
 const _: () = assert!(SYNC_FINGERPRINTS_MAX * 8 + 64 <= 64 << 10);
 const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST <= SYNC_FINGERPRINTS_MAX);
 const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST_MIN <= SYNC_FINGERPRINTS_PER_REQUEST);
+const _: () = assert!((SYNC_SKETCHES[1] as usize) <= SYNC_SYMBOLS_MAX);
 const _: () = assert!(SYNC_WINDOW * SYNC_STATES_BYTES <= SYNC_BURST_BYTES as usize);
 const _: () = assert!(READINESS_PATIENCE.as_millis() > REDIAL_PAUSE_MAX.as_millis());

@@ -143,7 +143,8 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
         let slot = Slot::new(1).expect("a slot");
-        let message = Message::Replicate { slot, effect: Bytes::from_static(b"abc") };
+        let message =
+            Message::Replicate { slot, dots: Vec::new(), effect: Bytes::from_static(b"abc") };
         encode(&mut out, 7, 9, &message);
         out
     }

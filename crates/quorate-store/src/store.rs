@@ -137,6 +137,11 @@ impl Store {
         self.keep_removed = keep_removed;
     }
 
+    /// Who issues stamps here.
+    pub fn origin(&self) -> Origin {
+        self.clock.origin()
+    }
+
     /// Number of keys with a visible value; keys past their expiry count until they are swept.
     pub fn len(&self) -> usize {
         self.live

@@ -212,7 +212,7 @@ fn recover(stores: &mut [Store], record: &[u8]) -> bool {
     let shards = stores.len();
     let owner = |group: u16| usize::from(group) % shards;
     match Record::read(record) {
-        Some(Record::Effect(slot, effect)) => {
+        Some(Record::Effect { slot, effect, .. }) => {
             stores[owner(slot.group())].recover(slot, effect).is_ok()
         }
         Some(Record::Floors(floors)) if floors.iter().all(|(group, _)| group < GROUPS) => {

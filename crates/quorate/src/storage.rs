@@ -24,7 +24,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Groups, NodeIndex, Slot, command,
+    Dot, Groups, NodeIndex, Slot, command,
     message::Cause,
     mutant::Mutant,
     resp::Command,
@@ -60,6 +60,8 @@ pub(crate) struct Storage {
     /// By slot: the newest record, when every answer waits for its sync; empty when none does.
     newest: Vec<Sequence>,
     checkpoint: Option<Progress>,
+    /// By slot: effects that this process has executed and named; empty while there was none.
+    executed: Vec<u64>,
     /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
     checkpoint_bytes_min: u64,
@@ -108,6 +110,7 @@ impl Storage {
             // Any slot may hold what a process wrote before it was killed, and nobody has synced.
             newest: vec![recovered; if synced_answers { usize::from(SLOTS) } else { 0 }],
             checkpoint: None,
+            executed: Vec::new(),
             checkpointed_bytes,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             hints: parts.hints,
@@ -154,6 +157,17 @@ impl Storage {
         let durability = self.append(slot, &effect);
         self.effect = effect;
         Ok(durability)
+    }
+
+    /// The name of the effect that was made just now on a slot, if others hold replicas of it.
+    fn next_dot(&mut self, slot: Slot) -> Option<Dot> {
+        if self.topology.replicas(slot).len() < 2 {
+            return None;
+        }
+        self.executed.resize(usize::from(SLOTS), 0);
+        let counter = &mut self.executed[slot.index()];
+        *counter += 1;
+        Some(Dot { origin: self.store.origin(), counter: *counter })
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
@@ -314,7 +328,9 @@ impl Replica for Storage {
         let encoded = Bytes::copy_from_slice(&reply);
         self.reply = reply;
         let durability = durability?;
-        Ok(Executed { reply: encoded, effect: Bytes::copy_from_slice(&self.effect), durability })
+        let effect = Bytes::copy_from_slice(&self.effect);
+        let dot = (!effect.is_empty()).then(|| self.next_dot(slot)).flatten();
+        Ok(Executed { reply: encoded, effect, dot, durability })
     }
 
     fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Bytes {
@@ -338,7 +354,7 @@ impl Replica for Storage {
         states.into()
     }
 
-    fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
+    fn merge(&mut self, slot: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
         self.merge_effect(slot, effect).map(|(durability, _)| durability)
     }
 
@@ -352,12 +368,12 @@ impl Replica for Storage {
         }
     }
 
-    fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {
+    fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
         if Mutant::HintDropped.is_planted() {
             return;
         }
         let now = (self.store.epoch(), self.wall_ms);
-        self.hints.append(&self.topology, target, (slot, effect), now);
+        self.hints.append(&self.topology, target, (slot, dot.as_slice(), effect), now);
     }
 }
 

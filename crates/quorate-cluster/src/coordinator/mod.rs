@@ -41,7 +41,7 @@ use alloc::{
 
 use bytes::Bytes;
 use quorate_proto::{
-    Level, NodeIndex, Slot,
+    Dot, Level, NodeIndex, Slot,
     command::Class,
     message::{Cause, Message},
     resp::Command,
@@ -95,6 +95,8 @@ pub struct Executed {
     pub reply: Bytes,
     /// The effect; empty when nothing changed.
     pub effect: Bytes,
+    /// Its name, when other replicas need one.
+    pub dot: Option<Dot>,
     /// When the effect is durable here.
     pub durability: Durability,
 }
@@ -123,12 +125,17 @@ pub trait Replica {
     fn digest(&mut self, slot: Slot, command: &Command) -> u128;
     /// The whole state of the keys that a command names, as an effect.
     fn export(&mut self, slot: Slot, command: &Command) -> Bytes;
-    /// Merges an effect or state.
-    fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection>;
+    /// Merges an effect that holds all of these writes, or a state.
+    fn merge(
+        &mut self,
+        slot: Slot,
+        dots: Vec<Dot>,
+        effect: &Bytes,
+    ) -> Result<Durability, Rejection>;
     /// When everything that a slot holds now is durable.
     fn durability(&self, slot: Slot) -> Durability;
     /// Keeps an effect for a replica that did not take it.
-    fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes);
+    fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes);
 }
 
 /// What the coordinator wants done.

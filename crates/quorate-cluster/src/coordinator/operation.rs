@@ -1,7 +1,7 @@
 //! One operation in flight, and how responses find it.
 
 use bytes::Bytes;
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Dot, Level, NodeIndex, Slot, command::Class, resp::Command};
 
 use super::{Request, Requester};
 use crate::{
@@ -60,6 +60,8 @@ pub(super) struct Operation {
     /// When silent replicas are bypassed, while that can still help.
     pub(super) bypass_at: Option<Instant>,
     pub(super) effect: Bytes,
+    /// The effect's name.
+    pub(super) dot: Option<Dot>,
     /// The reply, once it is known, until it is given. That of a read belongs to the state whose
     /// digest is compared: what the local state becomes meanwhile, too few may hold.
     pub(super) reply: Option<Bytes>,
@@ -99,6 +101,7 @@ impl Operation {
             other_digest: 0,
             bypass_at: None,
             effect: Bytes::new(),
+            dot: None,
             reply: None,
             holds_slot: false,
             durable: false,

@@ -13,6 +13,8 @@
 //!
 //! A replica that is silent, lost or refuses is left out, as long as the others are enough.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 use quorate_proto::{Level, NodeIndex, Slot, message::Message, mutant::Mutant};
 
@@ -151,7 +153,7 @@ impl Coordinator {
         state: &Bytes,
     ) {
         let operation = &self.operations[index];
-        if replica.merge(operation.slot, state).is_err() {
+        if replica.merge(operation.slot, Vec::new(), state).is_err() {
             // A state from a clock far ahead, or a full disk here: others may do.
             return self.lost_replica(now, replica, index, position);
         }
@@ -189,7 +191,7 @@ impl Coordinator {
         let state = replica.export(slot, &operation.command);
         for position in positions(to) {
             let effect = state.clone();
-            self.call(index, position, Message::Replicate { slot, effect });
+            self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
         }
     }
 

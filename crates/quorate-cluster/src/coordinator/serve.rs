@@ -31,7 +31,7 @@ impl Coordinator {
             return self.reject(link, correlation, Cause::StaleEpoch, text);
         }
         match message {
-            Message::Replicate { slot, effect } => match replica.merge(slot, &effect) {
+            Message::Replicate { slot, dots, effect } => match replica.merge(slot, dots, &effect) {
                 Ok(_) if Mutant::AckBeforeDurable.is_planted() => {
                     self.respond(link, correlation, Message::Ack);
                 }

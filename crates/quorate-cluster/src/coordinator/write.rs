@@ -110,7 +110,7 @@ impl Coordinator {
         operation.answered = 0;
         let slot = operation.slot;
         let executed = replica.execute(slot, &operation.command, operation.resp3);
-        let Executed { reply, effect, durability } = match executed {
+        let Executed { reply, effect, dot, durability } = match executed {
             Ok(executed) => executed,
             Err(rejection) => {
                 return self.finish(now, replica, index, errors::refused(&rejection.text));
@@ -121,6 +121,7 @@ impl Coordinator {
         }
         operation.reply = Some(reply);
         operation.effect = effect;
+        operation.dot = dot;
         let held = core::mem::take(&mut operation.holds_slot);
         self.replicate(replica, index);
         match durability {
@@ -141,14 +142,15 @@ impl Coordinator {
     fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
         let (slot, own) = (operation.slot, operation.own_position);
-        let effect = operation.effect.clone();
+        let (dot, effect) = (operation.dot, operation.effect.clone());
         for position in (0..self.topology.replicas(slot).len()).filter(|at| *at != own) {
             let node = self.topology.replicas(slot)[position];
             if self.peers[node.index()].alive {
-                let message = Message::Replicate { slot, effect: effect.clone() };
+                let dots = dot.into_iter().collect();
+                let message = Message::Replicate { slot, dots, effect: effect.clone() };
                 self.call(index, position, message);
             } else {
-                replica.hint(node, slot, &effect);
+                replica.hint(node, slot, dot, &effect);
                 if Mutant::HintCounts.is_planted() {
                     self.operations[index].answered |= 1 << position;
                 }
@@ -200,7 +202,7 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.asked &= !(1 << position);
         let node = self.topology.replicas(operation.slot)[position];
-        replica.hint(node, operation.slot, &operation.effect);
+        replica.hint(node, operation.slot, operation.dot, &operation.effect);
         self.count_votes(index);
     }
 
@@ -216,7 +218,7 @@ impl Coordinator {
         let operation = self.operations.remove(index);
         for position in positions(operation.asked) {
             let node = self.topology.replicas(operation.slot)[position];
-            replica.hint(node, operation.slot, &operation.effect);
+            replica.hint(node, operation.slot, operation.dot, &operation.effect);
         }
     }
 

@@ -9,7 +9,7 @@ mod window;
 use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{NodeIndex, Slot, message::Message};
+use quorate_proto::{Dot, NodeIndex, Slot, message::Message};
 
 use crate::{limits::HANDOFF_PAUSE, time::Instant};
 use window::Window;
@@ -23,6 +23,8 @@ pub struct Hint {
     pub last: u64,
     /// The slot of its keys.
     pub slot: Slot,
+    /// The writes that it holds all of, as [`Message::Replicate`] has them.
+    pub dots: Vec<Dot>,
     /// The effect.
     pub effect: Bytes,
 }
@@ -134,7 +136,8 @@ impl Handoff {
                 target.handed_out = target.handed_out.max(last);
                 target.window.handle_sent(now);
                 let correlation = u64::from(target.round) << ROUND_SHIFT | first & SEQUENCE_MASK;
-                let message = Message::Replicate { slot: hint.slot, effect: hint.effect };
+                let Hint { slot, dots, effect, .. } = hint;
+                let message = Message::Replicate { slot, dots, effect };
                 deliveries.push((node, correlation, message));
             }
         }
@@ -252,6 +255,7 @@ mod tests {
                     first: *sequence,
                     last: *sequence,
                     slot: Slot::default(),
+                    dots: Vec::new(),
                     effect: Bytes::from_static(b"e"),
                 })
                 .collect();
@@ -347,6 +351,7 @@ mod tests {
             first,
             last,
             slot: Slot::default(),
+            dots: Vec::new(),
             effect: Bytes::from_static(b"e"),
         };
         queue.coalesced = alloc::vec![hint(1, 4), hint(2, 3)];

@@ -2,12 +2,15 @@
 
 use core::time::Duration;
 
-use quorate_proto::{frame::HEADER_LENGTH, message::Message};
+use quorate_proto::{Dot, frame::HEADER_LENGTH, message::Message};
 
 use crate::{
     limits::{SYNC_BURST_BYTES, SYNC_BYTES_PER_SECOND},
     time::Instant,
 };
+
+/// A symbol of a sketch: sum, check and count.
+pub(super) const SYMBOL: usize = 8 + 4 + 4;
 
 /// Two moments.
 const SETTLEMENT: usize = 8 + 8;
@@ -18,7 +21,8 @@ pub fn wire_bytes(message: &Message) -> u64 {
         Message::CompareGroup { .. } => 2 + 16 + 1,
         Message::GroupSame(_) => SETTLEMENT,
         Message::GroupDiffers { slots, .. } => SETTLEMENT + 4 + slots.len() * (2 + 16),
-        Message::CompareSlot { .. } => 2 + 16 + 1 + 8,
+        Message::CompareSlot { .. } => 2 + 16 + 1 + 8 + 2,
+        Message::Sketch(symbols) => 4 + symbols.len() * SYMBOL,
         Message::Fingerprints { fingerprints, .. } => 8 + 4 + fingerprints.len() * 8,
         Message::AskFingerprintStates { fingerprints, .. } => 2 + 4 + fingerprints.len() * 8,
         Message::FingerprintStates { states, .. } => 4 + states.len(),
@@ -30,7 +34,10 @@ pub fn wire_bytes(message: &Message) -> u64 {
             2 + 4 + keys.iter().map(|key| 4 + key.len()).sum::<usize>()
         }
         Message::States(states) => states.len(),
-        Message::Replicate { effect, .. } => 2 + effect.len(),
+        Message::Replicate { dots, effect, .. } => {
+            let dots = if dots.is_empty() { 0 } else { 2 + dots.len() * Dot::LENGTH };
+            2 + dots + effect.len()
+        }
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
         // `Ack`, `SlotSame`; nothing else belongs to a round.
         _ => 0,
@@ -65,7 +72,7 @@ mod tests {
 
     use bytes::Bytes;
     use quorate_proto::{
-        Slot,
+        Origin, Slot,
         message::{Cause, Scope},
     };
 
@@ -74,6 +81,7 @@ mod tests {
     #[test]
     fn the_cost_of_a_message_is_what_its_frame_takes() {
         let (slot, bytes) = (Slot::default(), Bytes::from_static(b"bytes"));
+        let dot = Dot { origin: Origin(1), counter: 2 };
         for message in [
             Message::CompareGroup { group: 1, digest: 2, scope: Scope::Alive },
             Message::GroupSame(Default::default()),
@@ -81,7 +89,8 @@ mod tests {
                 settlement: Default::default(),
                 slots: vec![(slot, 1), (slot, 2)],
             },
-            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2 },
+            Message::CompareSlot { slot, digest: 1, scope: Scope::Alive, from: 2, symbols: 3 },
+            Message::Sketch(vec![Default::default(); 2]),
             Message::SlotSame,
             Message::Fingerprints { until: 1, fingerprints: vec![2, 3] },
             Message::AskFingerprintStates { slot, fingerprints: vec![2, 3] },
@@ -90,7 +99,8 @@ mod tests {
             Message::KeyDigests(vec![(bytes.clone(), 1)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
             Message::States(bytes.clone()),
-            Message::Replicate { slot, effect: bytes },
+            Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+            Message::Replicate { slot, dots: vec![dot], effect: bytes },
             Message::Ack,
             Message::Rejected { cause: Cause::StoreFull, text: "full".into() },
         ] {

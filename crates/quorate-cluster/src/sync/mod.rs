@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   for each group of 256 slots:   my digest             ->  same, or the digests of its slots
-//!   for each slot that differs:    my digest             ->  same, or a fingerprint of every key
+//!   for each slot that differs:    my digest             ->  same, or a sketch of its fingerprints
+//!   where that does not tell:      my digest             ->  same, or a fingerprint of every key
 //!   for what only the peer has:    these fingerprints    ->  the states of their keys
 //!   for what only I have:          the states            ->  merged
 //!   for each slot, again:          my digest             ->  same, or fingerprints as above
@@ -13,8 +14,9 @@
 //! A round starts when a peer comes up, once the hints for it are delivered, and then from time
 //! to time. It settles whatever hints, crashes and lost messages have left behind.
 //!
-//! What a round costs follows from what differs: a fixed part for the groups, eight bytes for each
-//! key of a slot that differs, and the states of the keys that differ. No message holds more than
+//! What a round costs follows from what differs: a fixed part for the groups, a
+//! sketch of a slot that differs, and the states of the keys that differ. Of a slot in
+//! which more differs than a sketch tells, every key costs eight bytes. No message holds more than
 //! [`SYNC_FINGERPRINTS_MAX`](crate::limits::SYNC_FINGERPRINTS_MAX) fingerprints, or many more
 //! bytes of states than [`SYNC_STATES_BYTES`](crate::limits::SYNC_STATES_BYTES).
 //!
@@ -39,6 +41,7 @@ mod cost;
 mod fingerprint;
 mod round;
 mod settling;
+mod sketch;
 #[cfg(test)]
 mod tests;
 
@@ -512,6 +515,9 @@ pub fn answer(digests: &impl Digests, from: NodeIndex, message: &Message) -> Opt
     };
     Some(match message {
         Message::CompareSlot { digest, .. } if ours == *digest => Message::SlotSame,
+        Message::CompareSlot { slot, symbols, .. } if *symbols > 0 => {
+            sketch::answer(digests, *slot, usize::from(*symbols))
+        }
         Message::CompareSlot { slot, from, .. } => {
             let fingerprint::Chunk { until, fingerprints } =
                 fingerprint::chunk(digests, *slot, *from);

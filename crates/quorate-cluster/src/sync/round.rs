@@ -8,7 +8,7 @@ use alloc::{
 use bytes::Bytes;
 use quorate_proto::{
     NodeIndex, Slot,
-    message::{Message, Scope},
+    message::{Message, Scope, Symbol},
     mutant::Mutant,
 };
 use slab::Slab;
@@ -18,10 +18,11 @@ use super::{
     fingerprint::{self, Chunk, key_of},
     group_digest,
     settling::Evidence,
+    sketch::{self, Difference},
 };
 use crate::limits::{
     SYNC_FINGERPRINTS_PER_REQUEST, SYNC_FINGERPRINTS_PER_REQUEST_MIN, SYNC_KEYS_PER_REQUEST,
-    SYNC_PASSES_MAX, SYNC_STATES_BYTES,
+    SYNC_PASSES_MAX, SYNC_SKETCHES, SYNC_STATES_BYTES,
 };
 use crate::time::Instant;
 
@@ -43,6 +44,9 @@ pub(super) struct Round {
     pub(super) epoch: u32,
     /// Something has happened since that the round does not cover.
     pub(super) doubted: bool,
+    /// Which of [`SYNC_SKETCHES`] to begin with, or its length for none: slots of one round differ
+    /// about as much.
+    first_sketch: usize,
     pub(super) keys: u64,
     /// Slots that differed both times.
     pub(super) slots: u64,
@@ -60,6 +64,8 @@ struct Exchange {
     open: usize,
     /// Which comparison of the fingerprints this is, from 1.
     pass: u8,
+    /// Whether this pass has shown that the slot differs.
+    differs: bool,
     /// Whether this pass found something to exchange.
     found: bool,
     /// Nothing is to be compared again.
@@ -71,10 +77,12 @@ pub(super) enum Question {
     Group(u16),
     /// A second look at slots that differed; each becomes a question of its own.
     Suspects(Vec<Slot>),
-    /// The peer's fingerprints, should its digest differ.
+    /// The peer's fingerprints, should its digest differ, or a sketch of them: which of
+    /// [`SYNC_SKETCHES`], or its length for none.
     Slot {
         slot: Slot,
         from: u64,
+        sketch: usize,
     },
     /// The peer's states of what only it has.
     Fingerprints {
@@ -133,6 +141,7 @@ impl Round {
             began: now,
             epoch,
             doubted: false,
+            first_sketch: 0,
             keys: 0,
             slots: 0,
             bytes: 0,
@@ -182,9 +191,16 @@ impl Round {
                 Message::CompareGroup { group: *group, digest, scope: self.scope }
             }
             Question::Suspects(_) | Question::Push { .. } => return None,
-            Question::Slot { slot, from } => {
+            Question::Slot { slot, from, sketch } => {
                 let digest = digests.slot_digest(*slot, self.peer, self.scope)?;
-                Message::CompareSlot { slot: *slot, digest, scope: self.scope, from: *from }
+                let symbols = SYNC_SKETCHES.get(*sketch).copied().unwrap_or(0);
+                Message::CompareSlot {
+                    slot: *slot,
+                    digest,
+                    scope: self.scope,
+                    from: *from,
+                    symbols,
+                }
             }
             Question::Fingerprints { slot, wanted } => {
                 Message::AskFingerprintStates { slot: *slot, fingerprints: wanted.clone() }
@@ -194,7 +210,7 @@ impl Round {
                 Message::AskKeyStates { slot: *slot, keys: keys.clone() }
             }
             Question::Refute { slot, effect } => {
-                Message::Replicate { slot: *slot, effect: effect.clone() }
+                Message::Replicate { slot: *slot, dots: Vec::new(), effect: effect.clone() }
             }
         })
     }
@@ -202,10 +218,11 @@ impl Round {
     /// The second look: each slot begins its exchange.
     fn look_again(&mut self, slots: &[Slot]) {
         // The last possible fingerprint is asked for when nothing but the comparison matters.
-        let from = if self.order.dry { u64::MAX } else { 0 };
+        let (from, sketch) =
+            if self.order.dry { (u64::MAX, SYNC_SKETCHES.len()) } else { (0, self.first_sketch) };
         for slot in slots.iter().rev() {
             self.exchanges.insert(*slot, Exchange { pass: 1, ..Exchange::default() });
-            self.ask(*slot, Question::Slot { slot: *slot, from });
+            self.ask(*slot, Question::Slot { slot: *slot, from, sketch });
         }
     }
 
@@ -222,7 +239,7 @@ impl Round {
             self.ask(slot, Question::Push { slot, keys: rest });
         }
         let index = self.asked.insert(Question::Push { slot, keys });
-        (index, Message::Replicate { slot, effect })
+        (index, Message::Replicate { slot, dots: Vec::new(), effect })
     }
 
     /// Asks something about a slot in exchange, before anything else.
@@ -246,7 +263,8 @@ impl Round {
         } else {
             // Whether that was everything, the digest of the slot tells.
             exchange.pass += 1;
-            self.ask(slot, Question::Slot { slot, from: 0 });
+            exchange.differs = false;
+            self.ask(slot, Question::Slot { slot, from: 0, sketch: 0 });
         }
     }
 
@@ -282,9 +300,12 @@ impl Round {
                     self.to_do.push_back(Question::Suspects(suspects));
                 }
             }
-            (Question::Slot { slot, from }, Message::Fingerprints { until, fingerprints }) => {
+            (Question::Slot { slot, from, .. }, Message::Fingerprints { until, fingerprints }) => {
                 let theirs = Chunk { until, fingerprints };
                 self.take_fingerprints(digests, slot, from, theirs);
+            }
+            (Question::Slot { slot, sketch, .. }, Message::Sketch(theirs)) => {
+                self.take_sketch(digests, slot, sketch, &theirs);
             }
             (
                 Question::Fingerprints { slot, wanted },
@@ -322,28 +343,52 @@ impl Round {
 
     /// The slot differs; a part of the peer's fingerprints tells where.
     fn take_fingerprints(&mut self, digests: &impl Digests, slot: Slot, from: u64, theirs: Chunk) {
-        let Some(exchange) = self.exchanges.get_mut(&slot) else { return };
-        if exchange.pass == 1 && (from == 0 || self.order.dry) {
-            self.slots += 1;
-        }
-        if self.order.dry {
-            exchange.settled = true;
-            return;
-        }
         let ascending = theirs.fingerprints.is_sorted_by(|a, b| a < b);
         let within = theirs.fingerprints.iter().all(|one| (from..=theirs.until).contains(one));
         if !ascending || !within || theirs.until < from {
             return self.refuse(Some(slot));
         }
-        if from == 0 && exchange.pass > 1 {
-            if !exchange.found || exchange.pass > SYNC_PASSES_MAX {
-                // Some fingerprints must collide.
-                exchange.settled = true;
-                return self.ask(slot, Question::KeyDigests(slot));
-            }
-            exchange.found = false;
+        if self.goes_on(slot) {
+            self.compare_fingerprints(digests, slot, from, theirs);
         }
-        self.compare_fingerprints(digests, slot, from, theirs);
+    }
+
+    /// The slot differs; a sketch of the peer's fingerprints tells where, if it is not too much.
+    fn take_sketch(&mut self, digests: &impl Digests, slot: Slot, asked: usize, theirs: &[Symbol]) {
+        let length = SYNC_SKETCHES.get(asked).copied().map_or(0, usize::from);
+        if theirs.is_empty() || theirs.len() != length {
+            return self.refuse(Some(slot));
+        }
+        if !self.goes_on(slot) {
+            return;
+        }
+        let (_, ours) = sketch::sketch(digests, slot, length);
+        match sketch::difference(ours, theirs) {
+            Some(difference) => self.exchange(digests, slot, difference),
+            None => self.ask(slot, Question::Slot { slot, from: 0, sketch: asked + 1 }),
+        }
+    }
+
+    /// The slot is seen to differ. Returns whether fingerprints are to be compared in this pass.
+    fn goes_on(&mut self, slot: Slot) -> bool {
+        let Some(exchange) = self.exchanges.get_mut(&slot) else { return false };
+        if exchange.differs {
+            return true;
+        }
+        exchange.differs = true;
+        if exchange.pass == 1 {
+            self.slots += 1;
+            exchange.settled = self.order.dry;
+            return !self.order.dry;
+        }
+        if !exchange.found || exchange.pass > SYNC_PASSES_MAX {
+            // Some fingerprints must collide.
+            exchange.settled = true;
+            self.ask(slot, Question::KeyDigests(slot));
+            return false;
+        }
+        exchange.found = false;
+        true
     }
 
     fn compare_fingerprints(
@@ -356,8 +401,22 @@ impl Round {
         let ours = fingerprint::chunk(digests, slot, from);
         // Both sides know what they have up to here.
         let until = ours.until.min(theirs.until);
-        let mut lacking = only_in(&ours.fingerprints, &theirs.fingerprints, until);
-        let mut wanted = only_in(&theirs.fingerprints, &ours.fingerprints, until);
+        // What comes last here is asked first.
+        if until < u64::MAX {
+            let sketch = SYNC_SKETCHES.len();
+            self.ask(slot, Question::Slot { slot, from: until + 1, sketch });
+        }
+        let only_ours = only_in(&ours.fingerprints, &theirs.fingerprints, until);
+        let only_theirs = only_in(&theirs.fingerprints, &ours.fingerprints, until);
+        self.exchange(digests, slot, Difference { only_ours, only_theirs });
+    }
+
+    /// Asks for what only the peer has, and sends what only this node has.
+    fn exchange(&mut self, digests: &impl Digests, slot: Slot, difference: Difference) {
+        let Difference { only_ours: mut lacking, only_theirs: mut wanted } = difference;
+        let differ = lacking.len() + wanted.len();
+        let enough = |symbols: &u16| usize::from(*symbols) >= 2 * differ;
+        self.first_sketch = SYNC_SKETCHES.iter().position(enough).unwrap_or(SYNC_SKETCHES.len());
         let lacking_keys: BTreeSet<u64> = lacking.iter().copied().map(key_of).collect();
         let changed: BTreeSet<u64> =
             wanted.iter().copied().map(key_of).filter(|part| lacking_keys.contains(part)).collect();
@@ -368,10 +427,6 @@ impl Round {
         self.keys += (lacking.len() + wanted.len()).saturating_sub(changed.len()) as u64;
         if let Some(exchange) = self.exchanges.get_mut(&slot) {
             exchange.found |= !lacking.is_empty() || !wanted.is_empty();
-        }
-        // What comes last here is asked first.
-        if until < u64::MAX {
-            self.ask(slot, Question::Slot { slot, from: until + 1 });
         }
         for part in wanted.chunks(SYNC_FINGERPRINTS_PER_REQUEST) {
             self.ask(slot, Question::Fingerprints { slot, wanted: part.to_vec() });

@@ -14,7 +14,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Groups, NodeIndex, Slot,
+    Dot, Groups, NodeIndex, Slot,
     message::{Cause, Scope},
     resp::Command,
 };
@@ -196,7 +196,7 @@ impl Replica for Store {
             delta.encode(&key, &mut effect);
         }
         let durability = self.changed();
-        Ok(Executed { reply: number(reply), effect: effect.into(), durability })
+        Ok(Executed { reply: number(reply), effect: effect.into(), dot: None, durability })
     }
 
     fn read(&mut self, _: Slot, command: &Command, _: bool) -> Bytes {
@@ -216,7 +216,7 @@ impl Replica for Store {
         out.into()
     }
 
-    fn merge(&mut self, slot: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
+    fn merge(&mut self, slot: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
         self.check_room()?;
         assert!(self.topology.is_replica(slot, self.me), "merged by a non-owner");
         for (key, entry) in decode(effect) {
@@ -232,15 +232,11 @@ impl Replica for Store {
         if unsynced { Durability::At(self.sequence) } else { Durability::Now }
     }
 
-    fn hint(&mut self, target: NodeIndex, slot: Slot, effect: &Bytes) {
+    fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
         let queue = &mut self.queues[target.index()];
         queue.next += 1;
-        queue.hints.push_back(Hint {
-            first: queue.next,
-            last: queue.next,
-            slot,
-            effect: effect.clone(),
-        });
+        let (first, last, dots) = (queue.next, queue.next, dot.into_iter().collect());
+        queue.hints.push_back(Hint { first, last, slot, dots, effect: effect.clone() });
     }
 }
 
@@ -324,7 +320,7 @@ impl Digests for Store {
     }
 
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
-        self.merge(slot, states).is_ok().then(Bytes::new)
+        self.merge(slot, Vec::new(), states).is_ok().then(Bytes::new)
     }
 
     fn scope(&self) -> Scope {

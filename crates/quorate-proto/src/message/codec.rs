@@ -5,16 +5,18 @@
 //! digest  := u128                     slot  := u16 below 16,384
 //! list    := count:u32 item*          bool  := u8, 0 or 1
 //! member  := id:u128 name dc rack peer_address client_address        (five strings)
+//! dot     := origin:u32 counter:u64
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
 //! ```
-//! The body of each kind lists its fields in the order of their declaration.
+//! The body of each kind lists its fields in the order of their declaration. `Replicate` has two
+//! kinds: with dots, whose count is a u16, and without them and their count.
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, View};
-use crate::{Level, NodeId, Slot};
+use super::{Cause, Forward, Heartbeat, Hello, Member, Message, Scope, Settlement, Symbol, View};
+use crate::{Dot, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX};
 
 /// Codes of the kinds. A code once used is never used for anything else.
 mod kind {
@@ -35,6 +37,7 @@ mod kind {
     pub(super) const KEYS_DIGEST: u8 = 22;
     pub(super) const ASK_STATES: u8 = 23;
     pub(super) const STATES: u8 = 24;
+    pub(super) const REPLICATE_DOTS: u8 = 25;
     pub(super) const COMPARE_GROUP: u8 = 32;
     pub(super) const GROUP_SAME: u8 = 33;
     pub(super) const GROUP_DIFFERS: u8 = 34;
@@ -46,6 +49,7 @@ mod kind {
     pub(super) const FINGERPRINTS: u8 = 40;
     pub(super) const ASK_FINGERPRINT_STATES: u8 = 41;
     pub(super) const FINGERPRINT_STATES: u8 = 42;
+    pub(super) const SKETCH: u8 = 43;
 }
 
 /// A payload that is no message.
@@ -85,7 +89,8 @@ impl Message {
             Self::HeartbeatReply(_) => kind::HEARTBEAT_REPLY,
             Self::Forward(_) => kind::FORWARD,
             Self::Reply(_) => kind::REPLY,
-            Self::Replicate { .. } => kind::REPLICATE,
+            Self::Replicate { dots, .. } if dots.is_empty() => kind::REPLICATE,
+            Self::Replicate { .. } => kind::REPLICATE_DOTS,
             Self::Ack => kind::ACK,
             Self::Rejected { .. } => kind::REJECTED,
             Self::AskDigest { .. } => kind::ASK_DIGEST,
@@ -103,6 +108,7 @@ impl Message {
             Self::Fingerprints { .. } => kind::FINGERPRINTS,
             Self::AskFingerprintStates { .. } => kind::ASK_FINGERPRINT_STATES,
             Self::FingerprintStates { .. } => kind::FINGERPRINT_STATES,
+            Self::Sketch(_) => kind::SKETCH,
         }
     }
 
@@ -119,9 +125,12 @@ impl Message {
             Self::Heartbeat(beat) | Self::HeartbeatReply(beat) => put_heartbeat(out, beat),
             Self::Forward(forward) => put_forward(out, forward),
             Self::Reply(bytes) | Self::States(bytes) => out.extend_from_slice(bytes),
-            Self::Replicate { slot, effect: bytes }
-            | Self::AskDigest { slot, command: bytes }
-            | Self::AskStates { slot, command: bytes } => {
+            Self::Replicate { slot, dots, effect } => {
+                put_slot(out, *slot);
+                put_dots(out, dots);
+                out.extend_from_slice(effect);
+            }
+            Self::AskDigest { slot, command: bytes } | Self::AskStates { slot, command: bytes } => {
                 put_slot(out, *slot);
                 out.extend_from_slice(bytes);
             }
@@ -158,11 +167,16 @@ impl Message {
                 put_count(out, keys.len());
                 keys.iter().for_each(|key| put_bytes(out, key));
             }
-            Self::CompareSlot { slot, digest, scope, from } => {
+            Self::CompareSlot { slot, digest, scope, from, symbols } => {
                 put_slot(out, *slot);
                 out.extend_from_slice(&digest.to_le_bytes());
                 put_scope(out, *scope);
                 out.extend_from_slice(&from.to_le_bytes());
+                out.extend_from_slice(&symbols.to_le_bytes());
+            }
+            Self::Sketch(symbols) => {
+                put_count(out, symbols.len());
+                symbols.iter().for_each(|symbol| put_symbol(out, *symbol));
             }
             Self::Fingerprints { until, fingerprints } => {
                 out.extend_from_slice(&until.to_le_bytes());
@@ -211,6 +225,15 @@ fn put_slot(out: &mut Vec<u8>, slot: Slot) {
     out.extend_from_slice(&slot.number().to_le_bytes());
 }
 
+/// Nothing at all when there are none.
+fn put_dots(out: &mut Vec<u8>, dots: &[Dot]) {
+    assert!(dots.len() <= DOTS_PER_EFFECT_MAX, "{} dots of one effect", dots.len());
+    if !dots.is_empty() {
+        out.extend_from_slice(&(dots.len() as u16).to_le_bytes());
+        dots.iter().for_each(|dot| out.extend_from_slice(&dot.to_bytes()));
+    }
+}
+
 fn put_scope(out: &mut Vec<u8>, scope: Scope) {
     out.push(u8::from(scope == Scope::Everything));
 }
@@ -223,6 +246,12 @@ fn put_settlement(out: &mut Vec<u8>, settlement: Settlement) {
 fn put_fingerprints(out: &mut Vec<u8>, fingerprints: &[u64]) {
     put_count(out, fingerprints.len());
     fingerprints.iter().for_each(|one| out.extend_from_slice(&one.to_le_bytes()));
+}
+
+fn put_symbol(out: &mut Vec<u8>, symbol: Symbol) {
+    out.extend_from_slice(&symbol.sum.to_le_bytes());
+    out.extend_from_slice(&symbol.check.to_le_bytes());
+    out.extend_from_slice(&symbol.count.to_le_bytes());
 }
 
 fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
@@ -283,7 +312,16 @@ impl Input {
             kind::HEARTBEAT_REPLY => Message::HeartbeatReply(self.heartbeat()?),
             kind::FORWARD => Message::Forward(self.forward()?),
             kind::REPLY => Message::Reply(self.remainder()),
-            kind::REPLICATE => Message::Replicate { slot: self.slot()?, effect: self.remainder() },
+            kind::REPLICATE => Message::Replicate {
+                slot: self.slot()?,
+                dots: Vec::new(),
+                effect: self.remainder(),
+            },
+            kind::REPLICATE_DOTS => Message::Replicate {
+                slot: self.slot()?,
+                dots: self.dots()?,
+                effect: self.remainder(),
+            },
             kind::ACK => Message::Ack,
             kind::REJECTED => Message::Rejected { cause: self.cause()?, text: self.string()? },
             kind::ASK_DIGEST => {
@@ -317,8 +355,10 @@ impl Input {
                 digest: u128::from_le_bytes(self.array()?),
                 scope: self.scope()?,
                 from: self.u64()?,
+                symbols: self.u16()?,
             },
             kind::SLOT_SAME => Message::SlotSame,
+            kind::SKETCH => Message::Sketch(self.list(Self::symbol)?),
             kind::FINGERPRINTS => {
                 Message::Fingerprints { until: self.u64()?, fingerprints: self.list(Self::u64)? }
             }
@@ -340,6 +380,14 @@ impl Input {
 
     fn settlement(&mut self) -> Result<Settlement, MessageError> {
         Ok(Settlement { clock_ms: self.u64()?, floor_ms: self.u64()? })
+    }
+
+    fn symbol(&mut self) -> Result<Symbol, MessageError> {
+        Ok(Symbol {
+            sum: self.u64()?,
+            check: u32::from_le_bytes(self.array()?),
+            count: i32::from_le_bytes(self.array()?),
+        })
     }
 
     fn hello(&mut self) -> Result<Hello, MessageError> {
@@ -414,6 +462,19 @@ impl Input {
         Slot::new(self.u16()?).ok_or(self.field("slot"))
     }
 
+    /// At least one dot.
+    fn dots(&mut self) -> Result<Vec<Dot>, MessageError> {
+        let count = usize::from(self.u16()?);
+        if !(1..=DOTS_PER_EFFECT_MAX).contains(&count) {
+            return Err(self.field("count of dots"));
+        }
+        (0..count).map(|_| self.dot()).collect()
+    }
+
+    fn dot(&mut self) -> Result<Dot, MessageError> {
+        Dot::from_bytes(self.array()?).ok_or(self.field("dot"))
+    }
+
     fn boolean(&mut self) -> Result<bool, MessageError> {
         match self.array()? {
             [0] => Ok(false),
@@ -486,6 +547,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Origin;
 
     fn samples() -> Vec<Message> {
         let member = Member {
@@ -503,6 +565,7 @@ mod tests {
         let slot = Slot::new(0x1234).expect("a slot");
         let bytes = Bytes::from_static(b"xyz");
         let settlement = Settlement { clock_ms: 7, floor_ms: 5 };
+        let dot = Dot { origin: Origin(6), counter: 7 };
         vec![
             Message::Hello(Box::new(hello.clone())),
             Message::Welcome(Box::new(hello)),
@@ -521,7 +584,8 @@ mod tests {
                 command: bytes.clone(),
             }),
             Message::Reply(bytes.clone()),
-            Message::Replicate { slot, effect: bytes.clone() },
+            Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+            Message::Replicate { slot, dots: vec![dot, dot], effect: bytes.clone() },
             Message::Ack,
             Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
             Message::AskDigest { slot, command: bytes.clone() },
@@ -534,11 +598,12 @@ mod tests {
             Message::AskKeyDigests { slot },
             Message::KeyDigests(vec![(bytes.clone(), 6)]),
             Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
-            Message::CompareSlot { slot, digest: 8, scope: Scope::Alive, from: 9 },
+            Message::CompareSlot { slot, digest: 8, scope: Scope::Alive, from: 9, symbols: 16 },
             Message::SlotSame,
             Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
             Message::AskFingerprintStates { slot, fingerprints: vec![4] },
             Message::FingerprintStates { covered: 1, states: bytes },
+            Message::Sketch(vec![Symbol { sum: 1, check: 2, count: -3 }]),
         ]
     }
 
@@ -569,9 +634,17 @@ mod tests {
     fn golden_bodies() {
         let slot = Slot::new(0x1234).expect("a slot");
         let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
-        let golden: [(Message, &[u8]); 9] = [
+        let dot = Dot { origin: Origin(6), counter: 7 };
+        let golden: [(Message, &[u8]); 11] = [
             (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
-            (Message::Replicate { slot, effect: Bytes::from_static(b"e") }, &[0x34, 0x12, b'e']),
+            (
+                Message::Replicate { slot, dots: vec![], effect: Bytes::from_static(b"e") },
+                &[0x34, 0x12, b'e'],
+            ),
+            (
+                Message::Replicate { slot, dots: vec![dot], effect: Bytes::from_static(b"e") },
+                &[0x34, 0x12, 1, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, b'e'],
+            ),
             (
                 Message::Heartbeat(Heartbeat {
                     epoch: 1,
@@ -592,11 +665,16 @@ mod tests {
                     digest: 0x0506,
                     scope: Scope::Everything,
                     from: 0x0708,
+                    symbols: 0x0901,
                 },
                 &[
                     0x34, 0x12, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 7, 0, 0, 0,
-                    0, 0, 0,
+                    0, 0, 0, 1, 9,
                 ],
+            ),
+            (
+                Message::Sketch(vec![Symbol { sum: 0x0102, check: 0x0304, count: -2 }]),
+                &[1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0xfe, 0xff, 0xff, 0xff],
             ),
             (
                 Message::Fingerprints { until: 0x0102, fingerprints: vec![0x0304] },
@@ -618,8 +696,8 @@ mod tests {
         assert_eq!(
             kinds,
             [
-                1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37,
-                38, 39, 40, 41, 42
+                1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36,
+                37, 38, 39, 40, 41, 42, 43
             ]
         );
     }
@@ -631,6 +709,10 @@ mod tests {
         assert_eq!(error(19, b"x"), Err(MessageError::TrailingBytes(19)));
         assert_eq!(error(35, &[0xff, 0xff]), Err(MessageError::Field { kind: 35, field: "slot" }));
         assert_eq!(error(36, &[0xff; 4]), Err(MessageError::CutShort(36)));
+        let wrong = |field| Err(MessageError::Field { kind: 25, field });
+        assert_eq!(error(25, &[0, 0, 0, 0]), wrong("count of dots"));
+        assert_eq!(error(25, &[0, 0, 0xff, 0xff]), wrong("count of dots"));
+        assert_eq!(error(25, &[0, 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]), wrong("dot"));
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 pub use codec::MessageError;
 
-use crate::{Level, NodeId, Slot};
+use crate::{Dot, Level, NodeId, Slot};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub enum Message {
     Replicate {
         /// The slot that all keys of the effect belong to.
         slot: Slot,
+        /// The writes that the effect holds all of, at most
+        /// [`DOTS_PER_EFFECT_MAX`](crate::limits::DOTS_PER_EFFECT_MAX); none for a repair.
+        dots: Vec<Dot>,
         /// Encoded key deltas.
         effect: Bytes,
     },
@@ -103,8 +106,8 @@ pub enum Message {
         /// The receiver's digests of the group's slots that both nodes hold.
         slots: Vec<(Slot, u128)>,
     },
-    /// Compares a slot that both nodes hold. Answered by [`Message::SlotSame`] or
-    /// [`Message::Fingerprints`].
+    /// Compares a slot that both nodes hold. Answered by [`Message::SlotSame`], [`Message::Sketch`]
+    /// or [`Message::Fingerprints`].
     CompareSlot {
         /// The slot.
         slot: Slot,
@@ -114,9 +117,15 @@ pub enum Message {
         scope: Scope,
         /// The smallest fingerprint that the sender wants to hear of.
         from: u64,
+        /// How many symbols of a sketch of all fingerprints would do as well; 0 when only the
+        /// fingerprints will.
+        symbols: u16,
     },
     /// The receiver's digest of the slot equals the sender's.
     SlotSame,
+    /// A sketch of the fingerprints of the receiver's keys in the slot, of as many symbols as were
+    /// asked for.
+    Sketch(Vec<Symbol>),
     /// Fingerprints of the receiver's keys in the slot, from the one asked for.
     Fingerprints {
         /// The receiver has no others up to and including this one.
@@ -153,6 +162,17 @@ pub enum Message {
         /// The keys.
         keys: Vec<Bytes>,
     },
+}
+
+/// A symbol of a sketch: some fingerprints of a set together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Symbol {
+    /// The fingerprints, added without carry.
+    pub sum: u64,
+    /// Their checks, added without carry.
+    pub check: u32,
+    /// How many they are.
+    pub count: i32,
 }
 
 /// What the digests of slots cover.

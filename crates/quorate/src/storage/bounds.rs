@@ -16,7 +16,7 @@ fn hint(storage: &mut Storage, key: &str) -> Groups {
     let slot = Slot::of_key(key.as_bytes());
     let command = Command::from_args(&["SET", key, &"v".repeat(64)]);
     let executed = storage.execute(slot, &command, false).expect("is carried out");
-    storage.hint(PEER, slot, &executed.effect);
+    storage.hint(PEER, slot, executed.dot, &executed.effect);
     Groups::of_slot(slot)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_cluster::handoff::{Hint, Hints};
-use quorate_proto::{NodeIndex, Slot};
+use quorate_proto::{NodeIndex, Slot, limits::DOTS_PER_EFFECT_MAX};
 use quorate_store::{
     coalesce::coalesce,
     log::{HintLog, Sequence},
@@ -63,7 +63,7 @@ impl Hints for Storage {
 #[derive(Debug, Default)]
 struct Batch {
     hints: Vec<Hint>,
-    /// Where in `hints` the effects of a slot are.
+    /// Where in `hints` the newest effects of a slot are.
     by_slot: BTreeMap<Slot, usize>,
 }
 
@@ -74,21 +74,29 @@ impl Batch {
 
     /// Adds records, merging those of one slot into one.
     fn take(&mut self, records: &[(Sequence, Vec<u8>)]) {
-        let mut effects: BTreeMap<Slot, Vec<&[u8]>> = BTreeMap::new();
+        let mut effects: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
         for (sequence, record) in records {
-            let Some(Record::Effect(slot, effect)) = Record::read(record) else { continue };
-            effects.entry(slot).or_default().push(effect);
-            let at = *self.by_slot.entry(slot).or_insert(self.hints.len());
-            match self.hints.get_mut(at) {
-                Some(hint) => hint.last = *sequence,
-                None => {
-                    let (first, last, effect) = (*sequence, *sequence, Bytes::new());
-                    self.hints.push(Hint { first, last, slot, effect });
-                }
-            }
+            let Some(Record::Effect { slot, dots, effect }) = Record::read(record) else {
+                continue;
+            };
+            // It says of all writes that it is made of which they are.
+            let of_slot = self.by_slot.get(&slot).copied();
+            let has_room = |at: &usize| {
+                self.hints[*at].dots.len() + dots.iter().count() <= DOTS_PER_EFFECT_MAX
+            };
+            let at = of_slot.filter(has_room).unwrap_or_else(|| {
+                let (first, last) = (*sequence, *sequence);
+                let (dots, effect) = (Vec::new(), Bytes::new());
+                self.hints.push(Hint { first, last, slot, dots, effect });
+                self.hints.len() - 1
+            });
+            self.by_slot.insert(slot, at);
+            self.hints[at].last = *sequence;
+            self.hints[at].dots.extend(dots.iter());
+            effects.entry(at).or_default().push(effect);
         }
-        for (slot, mut effects) in effects {
-            let effect = &mut self.hints[self.by_slot[&slot]].effect;
+        for (at, mut effects) in effects {
+            let effect = &mut self.hints[at].effect;
             if !effect.is_empty() {
                 effects.insert(0, effect);
             }
@@ -114,7 +122,7 @@ mod tests {
         let slot = Slot::of_key(key.as_bytes());
         let command = Command::from_args(&["SET", key, value]);
         let executed = storage.execute(slot, &command, false).expect("is carried out");
-        storage.hint(PEER, slot, &executed.effect);
+        storage.hint(PEER, slot, executed.dot, &executed.effect);
         storage.write().expect("is written");
     }
 
@@ -132,8 +140,9 @@ mod tests {
         let places: Vec<_> = hints.iter().map(|hint| (hint.first, hint.last)).collect();
         assert_eq!(places, [(1, 102), (2, 2), (53, 53)]);
         assert!(hints.iter().all(|hint| hint.effect.len() < 200));
+        assert_eq!(hints.iter().map(|hint| hint.dots.len()).collect::<Vec<_>>(), [100, 1, 1]);
         for hint in &hints {
-            theirs.merge(hint.slot, &hint.effect).expect("is merged");
+            theirs.merge(hint.slot, Vec::new(), &hint.effect).expect("is merged");
         }
         assert_eq!(Storage::digest(&mut ours), Storage::digest(&mut theirs));
         assert!(Hints::read(&mut ours, PEER, 4_096).is_empty());

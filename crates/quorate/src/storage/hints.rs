@@ -15,7 +15,7 @@ use std::{
 };
 
 use quorate_cluster::topology::Topology;
-use quorate_proto::{Groups, NodeIndex, Slot, mutant::Mutant};
+use quorate_proto::{Dot, Groups, NodeIndex, Slot, mutant::Mutant};
 use quorate_store::{
     coalesce::{count_keys, newest_ms},
     disk::Disk,
@@ -25,7 +25,7 @@ use quorate_store::{
 use super::{
     Record, Storage,
     dirty::{Dirty, SaveDirty},
-    record::write_effect,
+    record::write_dotted,
 };
 
 /// Bytes of disk for all hints of a node, which its shards share.
@@ -51,6 +51,8 @@ pub(crate) struct HintQueues {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     terms: HintTerms,
+    /// The groups of this shard.
+    owned: Groups,
     /// By node index.
     queues: Vec<Queue>,
     pub(super) dirty: Dirty,
@@ -114,7 +116,7 @@ impl HintBudget {
 
 /// What a queue must know of a hint's record.
 fn about(record: &[u8]) -> Option<HintAbout> {
-    let Some(Record::Effect(slot, effect)) = Record::read(record) else { return None };
+    let Some(Record::Effect { slot, effect, .. }) = Record::read(record) else { return None };
     let keys = count_keys(effect) as u64;
     Some(HintAbout { group: slot.group(), date_ms: newest_ms(effect), keys })
 }
@@ -224,6 +226,7 @@ impl HintQueues {
             disk: Arc::clone(&disk),
             directory: directory.clone(),
             terms,
+            owned,
             queues: (0..topology.len()).map(|_| Queue::default()).collect(),
             charged: 0,
             resized: true,
@@ -302,6 +305,7 @@ impl HintQueues {
 
     /// What `target` lacks in these groups no hint brings it.
     fn collapse(&mut self, target: NodeIndex, groups: Groups, epoch: u32, why: &str) {
+        let groups = groups.intersection(self.owned);
         if self.dirty.mark(target, groups, epoch) {
             let groups = self.dirty.groups(target).len();
             tracing::warn!(
@@ -317,7 +321,7 @@ impl HintQueues {
         &mut self,
         topology: &Topology,
         target: NodeIndex,
-        (slot, effect): (Slot, &[u8]),
+        (slot, dots, effect): (Slot, &[Dot], &[u8]),
         (epoch, now_ms): (u32, u64),
     ) {
         let group = Groups::of_slot(slot);
@@ -334,7 +338,7 @@ impl HintQueues {
         let Self { queues, record, terms, charged, resized, .. } = self;
         let Some(log) = &mut queues[target.index()].log else { return };
         record.clear();
-        write_effect(record, slot, effect);
+        write_dotted(record, slot, dots, effect);
         let is_only = log.is_empty();
         let room = log.room_for(record.len()).ok();
         let Some(growth) = room.filter(|growth| terms.budget.take(*growth, is_only)) else {

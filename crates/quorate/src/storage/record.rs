@@ -2,17 +2,22 @@
 //!
 //! ```text
 //!  slot u16 | effect                            key deltas of a slot (slots are below 0x4000)
+//!  0xfffe   | slot u16 | count u16 | dot * | effect    the same, with the writes that it is made of
 //!  0xffff   | group u16 | floor u64 | ...       up to when everything of these groups is known
 //! ```
-//! All integers are little-endian. Floors stand behind the effects that they speak of, so what is
+//! All integers are little-endian; a dot is `origin u32 | counter u64`. Only hints have dots, and
+//! bring them to their target. Floors stand behind the effects that they speak of, so what is
 //! lost of the end of a log takes its floors along.
 
-use quorate_proto::Slot;
+use quorate_proto::{Dot, Slot, limits::DOTS_PER_EFFECT_MAX};
 
 /// Stands in the place of a slot where floors follow.
 const FLOORS: u16 = u16::MAX;
 
-/// Bytes before an effect.
+/// Stands before the slot of an effect with dots.
+const DOTTED: u16 = u16::MAX - 1;
+
+/// Bytes before an effect without dots.
 pub(crate) const SLOT_BYTES: usize = 2;
 
 /// Bytes of one floor.
@@ -22,10 +27,19 @@ const FLOOR_BYTES: usize = 2 + 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
     /// Key deltas of a slot.
-    Effect(Slot, &'a [u8]),
+    Effect {
+        slot: Slot,
+        /// The writes that it holds all of.
+        dots: Dots<'a>,
+        effect: &'a [u8],
+    },
     /// Up to when everything of some groups is known.
     Floors(Floors<'a>),
 }
+
+/// Names of writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dots<'a>(&'a [[u8; Dot::LENGTH]]);
 
 /// Groups with their floors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +51,30 @@ impl Record<'_> {
         let (head, rest) = record.split_first_chunk()?;
         match u16::from_le_bytes(*head) {
             FLOORS if rest.len().is_multiple_of(FLOOR_BYTES) => Some(Record::Floors(Floors(rest))),
-            number => Some(Record::Effect(Slot::new(number)?, rest)),
+            DOTTED => read_dotted(rest),
+            number => {
+                let (slot, dots) = (Slot::new(number)?, Dots::default());
+                Some(Record::Effect { slot, dots, effect: rest })
+            }
         }
+    }
+}
+
+fn read_dotted(rest: &[u8]) -> Option<Record<'_>> {
+    let (slot, rest) = rest.split_first_chunk()?;
+    let (count, rest) = rest.split_first_chunk()?;
+    let count = usize::from(u16::from_le_bytes(*count));
+    let (dots, effect) = rest.split_at_checked(count * Dot::LENGTH)?;
+    let (dots, _) = dots.as_chunks();
+    let sound = (1..=DOTS_PER_EFFECT_MAX).contains(&count)
+        && dots.iter().all(|dot| Dot::from_bytes(*dot).is_some());
+    let slot = Slot::new(u16::from_le_bytes(*slot))?;
+    sound.then_some(Record::Effect { slot, dots: Dots(dots), effect })
+}
+
+impl Dots<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Dot> {
+        self.0.iter().filter_map(|dot| Dot::from_bytes(*dot))
     }
 }
 
@@ -59,6 +95,21 @@ pub(crate) fn write_effect(out: &mut Vec<u8>, slot: Slot, effect: &[u8]) {
     out.extend_from_slice(effect);
 }
 
+/// Appends the record of an effect that holds all of some writes. Dots beyond
+/// [`DOTS_PER_EFFECT_MAX`] are left out: their receiver asks for them once more.
+pub(crate) fn write_dotted(out: &mut Vec<u8>, slot: Slot, dots: &[Dot], effect: &[u8]) {
+    let dots = &dots[..dots.len().min(DOTS_PER_EFFECT_MAX)];
+    if !dots.is_empty() {
+        for number in [DOTTED, slot.number(), dots.len() as u16] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        dots.iter().for_each(|dot| out.extend_from_slice(&dot.to_bytes()));
+        out.extend_from_slice(effect);
+    } else {
+        write_effect(out, slot, effect);
+    }
+}
+
 /// Appends the record of floors.
 pub(crate) fn write_floors(out: &mut Vec<u8>, floors: &[(u16, u64)]) {
     out.extend_from_slice(&FLOORS.to_le_bytes());
@@ -70,6 +121,8 @@ pub(crate) fn write_floors(out: &mut Vec<u8>, floors: &[(u16, u64)]) {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::Origin;
+
     use super::*;
 
     #[test]
@@ -77,8 +130,23 @@ mod tests {
         let mut out = Vec::new();
         write_effect(&mut out, Slot::new(0x1234).expect("a slot"), b"e");
         assert_eq!(out, [0x34, 0x12, b'e']);
-        let effect = Record::Effect(Slot::new(0x1234).expect("a slot"), b"e");
-        assert_eq!(Record::read(&out), Some(effect));
+        let slot = Slot::new(0x1234).expect("a slot");
+        let plain = Record::Effect { slot, dots: Dots::default(), effect: b"e" };
+        assert_eq!(Record::read(&out), Some(plain));
+
+        out.clear();
+        write_dotted(&mut out, slot, &[], b"e");
+        assert_eq!(Record::read(&out), Some(plain), "as it was before there were dots");
+
+        out.clear();
+        let dot = Dot { origin: Origin(0x0506), counter: 7 };
+        write_dotted(&mut out, slot, &[dot], b"e");
+        let bytes = [0xfe, 0xff, 0x34, 0x12, 1, 0, 6, 5, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, b'e'];
+        assert_eq!(out, bytes);
+        let Some(Record::Effect { slot: found, dots, effect: b"e" }) = Record::read(&out) else {
+            panic!("an effect")
+        };
+        assert_eq!((found, dots.iter().collect::<Vec<_>>()), (slot, vec![dot]));
 
         out.clear();
         write_floors(&mut out, &[(3, 0x0102), (4, 5)]);
@@ -90,7 +158,19 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused() {
-        for record in [&[][..], &[1], &[0, 0x40], &[0xff, 0xff, 1, 0]] {
+        let no_dots = [0xfe, 0xff, 0, 0, 0, 0];
+        let no_such_dot = [0xfe, 0xff, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let half_a_dot = &no_such_dot[..12];
+        for record in [
+            &[][..],
+            &[1],
+            &[0, 0x40],
+            &[0xff, 0xff, 1, 0],
+            &[0xfe, 0xff, 0, 0x40, 1, 0],
+            &no_dots,
+            &no_such_dot,
+            half_a_dot,
+        ] {
             assert_eq!(Record::read(record), None, "{record:?}");
         }
     }

@@ -85,7 +85,7 @@ fn pair(keys: u64) -> (Storage, Storage) {
     let (mut ours, mut theirs) = (storage(0), storage(1));
     for number in 0..keys {
         let (slot, effect) = set(&mut ours, &key(number));
-        theirs.merge(slot, &effect).expect("is merged");
+        theirs.merge(slot, Vec::new(), &effect).expect("is merged");
     }
     (ours, theirs)
 }
@@ -120,10 +120,10 @@ fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
             };
             let begun = Clock::now();
             let response = sync::answer(theirs, me, &message).unwrap_or_else(|| {
-                let Message::Replicate { slot, effect } = &message else {
+                let Message::Replicate { slot, effect, .. } = &message else {
                     panic!("unexpected {message:?}");
                 };
-                theirs.merge(*slot, effect).expect("is merged");
+                theirs.merge(*slot, Vec::new(), effect).expect("is merged");
                 Message::Ack
             });
             cost.answering += begun.elapsed();

@@ -53,7 +53,7 @@ impl Replica for Fake {
             effect = self.state();
         }
         let (reply, durability) = (self.state(), self.written());
-        Ok(Executed { reply, effect, durability })
+        Ok(Executed { reply, effect, dot: None, durability })
     }
 
     fn read(&mut self, _: Slot, _: &Command, _: bool) -> Bytes {
@@ -68,7 +68,7 @@ impl Replica for Fake {
         self.state()
     }
 
-    fn merge(&mut self, _: Slot, effect: &Bytes) -> Result<Durability, Rejection> {
+    fn merge(&mut self, _: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
         let text = core::str::from_utf8(effect).expect("text");
         self.version = self.version.max(text.parse().expect("a number"));
         Ok(self.written())
@@ -78,7 +78,7 @@ impl Replica for Fake {
         self.read_durable_at.map_or(Durability::Now, Durability::At)
     }
 
-    fn hint(&mut self, target: NodeIndex, _: Slot, effect: &Bytes) {
+    fn hint(&mut self, target: NodeIndex, _: Slot, _: Option<Dot>, effect: &Bytes) {
         self.hints.push((target.0, effect.clone()));
     }
 }

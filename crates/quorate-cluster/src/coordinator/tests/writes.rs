@@ -112,7 +112,7 @@ fn what_must_be_durable_counts_only_then() {
         stage.respond(correlation, Message::Ack);
     }
     let effect = "9".into();
-    stage.peer_asks(EPOCH, Message::Replicate { slot: stage.slot, effect });
+    stage.peer_asks(EPOCH, Message::Replicate { slot: stage.slot, dots: Vec::new(), effect });
     stage.coordinator.handle_durable(11);
     assert_eq!(stage.coordinator.poll_output(), None);
     stage.coordinator.handle_durable(12);
