@@ -42,7 +42,8 @@ pub(super) fn storage(number: u16) -> Storage {
 /// The same with bounds of hints: bytes of each queue, and of all.
 pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Storage {
     let topology = Arc::new(topology(number));
-    let options = HintOptions { log_id: 0, bytes_max, segment_bytes_max: u64::MAX, new_salt: 1 };
+    let options =
+        HintOptions { log_id: 0, bytes_max, segment_bytes_max: total_max / 8, new_salt: 1 };
     let budget = Arc::new(HintBudget::new(total_max));
     let terms = HintTerms { options, age_max_ms: 1_000, budget };
     let disk = crate::startup::memory_disk();
