@@ -319,6 +319,10 @@ impl Sync {
 
     /// Something came from a peer that is down: who knows whether it can bring it to the others.
     pub fn handle_orphan(&mut self) {
+        self.doubt_everybody();
+    }
+
+    fn doubt_everybody(&mut self) {
         self.unproved.fill(true);
         if let Some(round) = &mut self.round {
             round.doubted = true;
@@ -376,7 +380,7 @@ impl Sync {
         self.due[peer.index()] = None;
         self.settling.peer_lost(peer);
         self.round.take_if(|round| round.peer == peer);
-        self.handle_orphan();
+        self.doubt_everybody();
         let repair = &mut self.records[peer.index()].repair;
         if matches!(repair, Repair::Waiting(_) | Repair::Running) {
             *repair = Repair::Failed;
