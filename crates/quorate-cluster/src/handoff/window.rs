@@ -167,7 +167,7 @@ mod tests {
         }
         assert_eq!(window.bytes(), grown / 2);
         now += 600;
-        acknowledge(&mut window, &mut now, 100, 500);
+        acknowledge(&mut window, &mut now, 10, 500);
         assert_eq!(window.bytes(), HANDOFF_WINDOW_MIN);
         // What is slow for long is how it is now.
         now += 3 * HANDOFF_BEST_KEPT.as_millis() as u64;
