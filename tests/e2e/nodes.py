@@ -203,7 +203,7 @@ class Cluster:
             status = node.status()
             if not status["ready"]:
                 return False
-            if any(m["state"] == "down" or m["hints_pending"] for m in status["members"]):
+            if any(m["state"] == "down" or m["hints_pending"] or m["dirty_groups"] for m in status["members"]):
                 return False
         return True
 

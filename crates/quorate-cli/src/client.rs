@@ -58,6 +58,19 @@ pub(crate) fn field<'a>(map: &'a Value, name: &str) -> Option<&'a Value> {
     pairs.iter().find(|(key, _)| key.to_text() == name).map(|(_, value)| value)
 }
 
+/// The elements of an array; none when it is no array.
+pub(crate) fn list(reply: Value) -> Vec<Value> {
+    match reply {
+        Value::Array(elements) => elements,
+        _ => Vec::new(),
+    }
+}
+
+/// The number in a field of a map, zero when there is none.
+pub(crate) fn number(map: &Value, name: &str) -> u64 {
+    text(map, name).parse().unwrap_or_default()
+}
+
 /// The text of a field of a map, empty when there is none.
 pub(crate) fn text(map: &Value, name: &str) -> String {
     field(map, name).map(Value::to_text).unwrap_or_default()

@@ -7,9 +7,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use quorate_proto::resp::reply::Value;
+use quorate_proto::{resp::reply::Value, slot::SLOTS};
 
-use crate::client::{Client, text};
+use crate::client::{Client, list, number, text};
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Only with the peers in this datacentre
     #[arg(long, value_name = "NAME")]
     dc: Option<String>,
+    /// Only these slots, rounded out to the groups of 256 that are compared
+    #[arg(long, value_name = "FIRST-LAST", value_parser = parse_range)]
+    range: Option<(u16, u16)>,
     /// Only compare, and tell how many slots differ
     #[arg(long)]
     dry_run: bool,
@@ -43,10 +46,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(name) = &arguments.dc {
         words.extend(["DC", name]);
     }
+    let range = arguments.range.map(|(first, last)| (first.to_string(), last.to_string()));
+    if let Some((first, last)) = &range {
+        words.extend(["RANGE", first, last]);
+    }
     if arguments.dry_run {
         words.push("DRY");
     }
-    let before: BTreeMap<String, Before> = peers(client.run(&["QUORATE", "REPAIR", "STATUS"])?)
+    let before: BTreeMap<String, Before> = list(client.run(&["QUORATE", "REPAIR", "STATUS"])?)
         .iter()
         .map(|peer| {
             let before = Before { keys: number(peer, "keys"), bytes: number(peer, "bytes") };
@@ -57,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut waiting = before;
     let mut failed = 0;
     for look in 1_u32.. {
-        let listed = peers(client.run(&["QUORATE", "REPAIR", "STATUS"])?);
+        let listed = list(client.run(&["QUORATE", "REPAIR", "STATUS"])?);
         // A peer that is no member any more has no rounds.
         let known: BTreeSet<String> = listed.iter().map(|peer| text(peer, "name")).collect();
         let before_leaving = waiting.len();
@@ -104,13 +111,26 @@ fn progress(peer: &Value, before: Before, dry: bool) -> String {
     format!("{keys} keys exchanged, {bytes} bytes")
 }
 
-fn peers(reply: Value) -> Vec<Value> {
-    match reply {
-        Value::Array(peers) => peers,
-        _ => Vec::new(),
+/// Two slots, or one alone.
+fn parse_range(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let slot = |text: &str| text.parse().ok().filter(|slot| *slot < SLOTS);
+    match (slot(first), slot(last)) {
+        (Some(first), Some(last)) if first <= last => Ok((first, last)),
+        _ => Err(format!("a range of slots is FIRST-LAST, both 0 to {}", SLOTS - 1)),
     }
 }
 
-fn number(map: &Value, name: &str) -> u64 {
-    text(map, name).parse().unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_two_slots_in_order() {
+        assert_eq!(parse_range("0-16383"), Ok((0, 16_383)));
+        assert_eq!(parse_range("7"), Ok((7, 7)));
+        for wrong in ["", "-", "1-", "-1", "2-1", "0-16384", "a-b", "1-2-3"] {
+            assert!(parse_range(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -14,6 +14,9 @@ pub(crate) struct Arguments {
     /// Print the digest of all data that the node holds, and nothing else
     #[arg(long)]
     digest: bool,
+    /// Print what the peers may lack of what was acknowledged, and where it is
+    #[arg(long, conflicts_with = "digest")]
+    obligations: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -26,13 +29,51 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("{digest}");
         return Ok(());
     }
-    let status = client.run(&["QUORATE", "STATUS"])?;
+    let command = if arguments.obligations { "OBLIGATIONS" } else { "STATUS" };
+    let reply = client.run(&["QUORATE", command])?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&to_json(&status))?);
+        println!("{}", serde_json::to_string_pretty(&to_json(&reply))?);
+    } else if arguments.obligations {
+        print_obligations(&reply);
     } else {
-        print_table(&status);
+        print_table(&reply);
     }
     Ok(())
+}
+
+fn print_obligations(ledger: &Value) {
+    for (kind, title) in [("peers", "owed to"), ("datacentres", "datacentre")] {
+        println!(
+            "{title:<16} {:<6} {:>8} {:>12} {:>6} {:>10} {:>14} {:>10} {:>8}  settled in",
+            "state", "hints", "bytes", "dirty", "keys <=", "bytes (about)", "unverified", "unacked"
+        );
+        let Some(Value::Array(rows)) = field(ledger, kind) else { continue };
+        for row in rows {
+            println!(
+                "{:<16} {:<6} {:>8} {:>12} {:>6} {:>10} {:>14} {:>10} {:>8}  {}",
+                text(row, "name"),
+                text(row, "state"),
+                text(row, "hints"),
+                text(row, "hint_bytes"),
+                text(row, "dirty_groups"),
+                text(row, "dirty_keys_max"),
+                text(row, "dirty_bytes_estimate"),
+                text(row, "unverified"),
+                text(row, "unacknowledged"),
+                settled_in(row),
+            );
+        }
+        println!();
+    }
+}
+
+/// When nothing is owed any more, for a reader.
+fn settled_in(row: &Value) -> String {
+    match field(row, "settled_in_ms_estimate") {
+        Some(Value::Integer(0)) => "settled".into(),
+        Some(Value::Integer(ms)) => format!("about {:.1} s", *ms as f64 / 1e3),
+        _ => "unknown".into(),
+    }
 }
 
 fn print_table(status: &Value) {
@@ -49,18 +90,21 @@ fn print_table(status: &Value) {
     if !waits_for.is_empty() {
         println!("waits for {waits_for}");
     }
+    if text(status, "clock_in_doubt") == "1" {
+        println!("          CLOCK IN DOUBT: most peers contradict it, so this node dates no write");
+    }
     println!("keys      {}", text(status, "keys"));
     println!("log       {} bytes", text(status, "log_bytes"));
     println!("hints     {} bytes", text(status, "hint_bytes"));
     println!();
     println!(
-        "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} hints",
+        "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} hints      dirty",
         "member", "clients", "peers", "dc", "rack", "state"
     );
     let Some(Value::Array(members)) = field(status, "members") else { return };
     for member in members {
         println!(
-            "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} {}",
+            "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} {:<10} {}",
             text(member, "name"),
             text(member, "client_address"),
             text(member, "peer_address"),
@@ -68,6 +112,7 @@ fn print_table(status: &Value) {
             text(member, "rack"),
             text(member, "state"),
             text(member, "hints_pending"),
+            text(member, "dirty_groups"),
         );
     }
 }

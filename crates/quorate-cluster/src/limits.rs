@@ -88,9 +88,31 @@ pub const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// double the load of a slow node, early enough to try most replicas of a slot.
 pub const FORWARD_SHARE: u32 = 8;
 
-/// Bytes of hints on their way to one target. Enough to keep a link busy, little enough to leave
-/// room for the target's own clients.
-pub const HANDOFF_BYTES_MAX: usize = 1 << 20;
+/// Bytes of hints on their way to one target, at first.
+pub const HANDOFF_WINDOW_START: usize = 256 << 10;
+
+/// Fewest bytes of hints on their way to a target: slower than that no target is served, or its
+/// hints grow faster than they go.
+pub const HANDOFF_WINDOW_MIN: usize = 16 << 10;
+
+/// Most bytes of hints on their way to a target. Enough to keep a fast and long link busy.
+pub const HANDOFF_WINDOW_MAX: usize = 4 << 20;
+
+/// By how many bytes the window grows when all of it was acknowledged.
+pub const HANDOFF_WINDOW_STEP: usize = 64 << 10;
+
+/// A target is overloaded when it acknowledges so many times slower than at its best,
+pub const HANDOFF_DELAY_FACTOR: u32 = 2;
+
+/// and by this much: below, noise of scheduling and of syncs would count.
+pub const HANDOFF_DELAY_SLACK: Duration = Duration::from_millis(20);
+
+/// How long the best is remembered at least, and twice as long at most: it may get worse for
+/// good.
+pub const HANDOFF_BEST_KEPT: Duration = Duration::from_secs(10);
+
+/// How long hints are counted for the rate of a target, unless none is left before.
+pub const HANDOFF_RATE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause after a target has refused a hint.
 pub const HANDOFF_PAUSE: Duration = Duration::from_secs(1);
@@ -228,6 +250,8 @@ const _: () = assert!(SILENCE_MAX.as_millis() >= 3 * HEARTBEAT_INTERVAL.as_milli
 const _: () = assert!(
     SILENCE_MAX.as_millis() + HEARTBEAT_INTERVAL.as_millis() <= ROUTED_AROUND_WITHIN.as_millis()
 );
+const _: () = assert!(HANDOFF_WINDOW_MIN <= HANDOFF_WINDOW_START);
+const _: () = assert!(HANDOFF_WINDOW_START <= HANDOFF_WINDOW_MAX);
 const _: () = assert!(SYNC_FINGERPRINTS_MAX * 8 + 64 <= 64 << 10);
 const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST <= SYNC_FINGERPRINTS_MAX);
 const _: () = assert!(SYNC_FINGERPRINTS_PER_REQUEST_MIN <= SYNC_FINGERPRINTS_PER_REQUEST);

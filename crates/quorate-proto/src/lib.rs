@@ -2,7 +2,8 @@
 //!
 //! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
 //! * [`frame`] and [`message`]: what nodes say to each other;
-//! * [`stamp`], [`slot`], [`dot`], [`level`], [`node`]: the small values those messages are made of;
+//! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
+//!   messages are made of;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
 //!
@@ -13,6 +14,7 @@ extern crate alloc;
 pub mod command;
 pub mod dot;
 pub mod frame;
+pub mod groups;
 pub mod level;
 pub mod limits;
 pub mod message;
@@ -23,6 +25,7 @@ pub mod slot;
 pub mod stamp;
 
 pub use dot::{Dot, DotRange};
+pub use groups::Groups;
 pub use level::Level;
 pub use node::{Incarnation, NodeId, NodeIndex};
 pub use slot::Slot;

@@ -70,11 +70,17 @@ pub enum Mutant {
     ElementsLeftOut,
     /// Reads are repaired in the background although they are to be before they answer.
     RepairInBackground,
+    /// A hint that finds no room leaves no mark.
+    OverflowUnmarked,
+    /// Hints that are too old leave no mark.
+    ExpiryUnmarked,
+    /// A round that was refused something clears the ranges that it was to settle.
+    DirtyClearedEarly,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -107,6 +113,9 @@ impl Mutant {
         Self::RegainedUnsynced,
         Self::ElementsLeftOut,
         Self::RepairInBackground,
+        Self::OverflowUnmarked,
+        Self::ExpiryUnmarked,
+        Self::DirtyClearedEarly,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -1,6 +1,6 @@
 //! One simulated machine: its disk, its clocks, and the process on it.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use quorate::{
     Config, Settings,
@@ -112,7 +112,11 @@ impl Machine {
             inbox: Vec::new(),
             turn_at: None,
             slow_disk_us: 0,
-            settings: config.validate()?,
+            settings: Settings {
+                hints_bytes_max: scenario.hints_bytes_max,
+                hint_window: Duration::from_millis(scenario.hint_window_ms),
+                ..config.validate()?
+            },
             epoch_ms: if scenario.forms { EPOCH_MS } else { EPOCH_MS + AGE_MS },
             seed: Stream::new(seed, "machine", node as u64).number(),
             hint_bytes_max: scenario.hint_bytes_max,

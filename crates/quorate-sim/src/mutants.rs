@@ -72,6 +72,9 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ClocksPullUnmerged, "survivors", 100, &["survivors"]),
     trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards"]),
     trap(Mutant::RepairInBackground, "large-hot", 800, &["backwards"]),
+    trap(Mutant::OverflowUnmarked, "ledger", 400, &["ledger"]),
+    trap(Mutant::ExpiryUnmarked, "hint-age", 400, &["ledger"]),
+    trap(Mutant::DirtyClearedEarly, "ledger", 400, &["ledger"]),
 ];
 
 /// What came of a trap.

@@ -65,8 +65,15 @@ pub struct Scenario {
     /// round trips longer than a tick of the stamps. Lists only where one node executes all: two
     /// executors that append at the same time do not see each other.
     pub linearizable: bool,
-    /// Bytes of hints for one target before they collapse into a digest round.
+    /// Bytes of hints for one target before they collapse into dirty ranges.
     pub hint_bytes_max: u64,
+    /// Bytes of all hints of a node before they do.
+    pub hints_bytes_max: u64,
+    /// How long hints are kept before they do, in milliseconds.
+    pub hint_window_ms: u64,
+    /// Whether ledgers must tell at any moment why live replicas differ. Not where keys expire,
+    /// which every replica forgets by itself and at a moment of its own.
+    pub ledger: bool,
     /// How often the operating system writes to disk what nobody has synced; zero for never.
     pub write_back: u64,
     /// Seconds between scrubs; zero for none. Digests and logs must always be found as they should
@@ -191,6 +198,9 @@ impl Scenario {
         excused: Excused::NOTHING,
         linearizable: false,
         hint_bytes_max: 1 << 18,
+        hints_bytes_max: 1 << 20,
+        hint_window_ms: 3 * 3_600_000,
+        ledger: false,
         write_back: 0,
         scrub_seconds: 0,
         forgets: false,
@@ -517,6 +527,49 @@ pub const ALL: &[Scenario] = &[
         nodes: THREE,
         faults: &[(Kind::Kill, 3), (Kind::Partition, 3)],
         hint_bytes_max: 2_048,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "ledger",
+        about: "targets that are up refuse what their hints hold, few and not for long: ledgers tell",
+        nodes: THREE,
+        expiring_percent: 0,
+        period: 60_000_000,
+        operations: 700,
+        faults: &[
+            (Kind::SyncsFail, 6),
+            (Kind::Kill, 1),
+            (Kind::PowerOff, 1),
+            (Kind::Partition, 1),
+            (Kind::Slow, 1),
+            (Kind::Lossy, 1),
+            (Kind::Reset, 1),
+        ],
+        excused: Excused { writes_at_one: true, ..Excused::NOTHING },
+        fault_gap: 9_000_000,
+        fault_stretch: 6,
+        faults_max: 8,
+        hint_bytes_max: 2_048,
+        hints_bytes_max: 3_072,
+        hint_window_ms: 3_000,
+        ledger: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "hint-age",
+        about: "hints are kept for a second and a half, three shards a node: ledgers tell",
+        nodes: TWO_AND_ONE,
+        shards: 3,
+        expiring_percent: 0,
+        period: 60_000_000,
+        operations: 700,
+        faults: &[(Kind::SyncsFail, 4), (Kind::Kill, 2), (Kind::Partition, 2), (Kind::Cut, 2)],
+        excused: Excused { writes_at_one: true, ..Excused::NOTHING },
+        fault_gap: 8_000_000,
+        fault_stretch: 6,
+        faults_max: 8,
+        hint_window_ms: 1_500,
+        ledger: true,
         ..Scenario::BASE
     },
     Scenario {

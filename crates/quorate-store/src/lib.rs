@@ -2,7 +2,8 @@
 //!
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
 //! * [`state`], [`cell`], [`hash`], [`set`] are the convergent types;
-//! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash;
+//! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash, [`coalesce`]
+//!   makes one effect of many;
 //! * large keys are compared and exported by their elements;
 //! * [`log`] keeps effects on disk, behind the [`disk`] trait.
 
@@ -10,6 +11,7 @@ pub mod algebra;
 mod arguments;
 pub mod cell;
 pub mod clock;
+pub mod coalesce;
 mod commands;
 pub mod decimal;
 pub mod delta;

@@ -163,6 +163,18 @@ impl KeyState {
         .unwrap_or_default()
     }
 
+    /// Bytes of what is alive, those of fields and members from the size of a few of them.
+    pub(crate) fn estimated_bytes(&self) -> usize {
+        let text = self.text.register().map_or(0, <[u8]>::len);
+        let hash = self.hash().map_or(0, |hash| {
+            let field =
+                |(name, cell): (&[u8], &Cell)| name.len() + cell.register().map_or(0, <[u8]>::len);
+            estimate(hash.len(), hash.fields().map(field))
+        });
+        let set = self.set().map_or(0, |set| estimate(set.len(), set.members().map(<[u8]>::len)));
+        text + hash + set
+    }
+
     /// Digest of what is alive.
     pub(crate) fn digest(&self, context: Context<'_>) -> Digest {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.digest);
@@ -399,6 +411,13 @@ impl Rest {
             && self.hash.is_none()
             && self.set.is_none()
     }
+}
+
+/// The size of `count` elements, from that of the first ones.
+fn estimate(count: usize, sizes: impl Iterator<Item = usize>) -> usize {
+    const SAMPLED_ELEMENTS: usize = 16;
+    let sampled = count.clamp(1, SAMPLED_ELEMENTS);
+    sizes.take(sampled).sum::<usize>() * count / sampled
 }
 
 fn horizon_digest(context: Context<'_>, horizon: Stamp) -> Digest {

@@ -34,6 +34,9 @@ use crate::{
 /// Stale reminders tolerated before the expiry queue is cleaned.
 const EXPIRY_SLACK: usize = 1024;
 
+/// Keys looked at to estimate the size of a slot.
+const SAMPLED_KEYS: usize = 4;
+
 /// What a store needs to know at the start.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -152,6 +155,16 @@ impl Store {
     /// Number of live keys in `slot`.
     pub fn keys_in_slot(&self, slot: Slot) -> usize {
         self.slots[slot.index()].live
+    }
+
+    /// Bytes of the live keys in `slot`, from the size of a few of them.
+    pub fn estimated_bytes(&self, slot: Slot) -> u64 {
+        let table = &self.slots[slot.index()];
+        let sample = table.iter().filter(|entry| entry.state.is_live()).take(SAMPLED_KEYS);
+        let (keys, bytes) = sample.fold((0, 0), |(keys, bytes), Entry { key, state }| {
+            (keys + 1, bytes + (key.len() + state.estimated_bytes()) as u64)
+        });
+        bytes * table.live as u64 / u64::max(keys, 1)
     }
 
     /// Number of keys with a time to live, stale reminders included.
@@ -280,6 +293,11 @@ impl Store {
     /// Begins a new epoch and returns it. Marks made before belong to older ones.
     pub fn begin_epoch(&mut self) -> u32 {
         self.epoch += 1;
+        self.epoch
+    }
+
+    /// The epoch that runs.
+    pub fn epoch(&self) -> u32 {
         self.epoch
     }
 

@@ -11,7 +11,10 @@ use std::{
 use proptest::prelude::*;
 use quorate_store::{
     disk::{Disk, DiskFile},
-    log::{HintLog, HintOptions, LogError, LogOptions, Recovery, SegmentLog, Sequence},
+    log::{
+        HintAbout, HintLog, HintOptions, HintsUnwritten, LogError, LogOptions, Recovery,
+        SegmentLog, Sequence,
+    },
 };
 
 const DIRECTORY: &str = "/data/log";
@@ -533,14 +536,15 @@ fn hints_without_space_are_given_up_and_the_queue_goes_on() {
     fill(&mut open_hints(&disk), 1..=10);
     disk.faults().capacity = Some(disk.used());
     let mut hints = open_hints(&disk);
-    hints.append(|out| out.push(1)).expect("the queue is short");
-    assert!(matches!(hints.write(), Err(LogError::Full(_))));
+    hints.room_for(1).expect("the queue is short");
+    hints.append(ABOUT, &[1]);
+    assert!(matches!(hints.write(), Err(HintsUnwritten { error: LogError::Full(_), .. })));
     hints.write().expect("nothing is left to write");
     assert_eq!(hints.read(usize::MAX).expect("reads"), expected(1..=10));
     disk.faults().capacity = None;
     fill(&mut hints, 11..=12);
     assert_eq!(hints.read(usize::MAX).expect("reads"), expected(11..=12));
-    assert!(!hints.take_lost());
+    assert!(hints.take_lost().is_empty());
 }
 
 #[test]
@@ -633,7 +637,7 @@ fn hints_of_several_segments_all_come_out() {
 fn a_backlog_of_several_segments_drains() {
     let mut hints = open_hints(&FaultDisk::default());
     for _ in 0..6_000 {
-        hints.append(|out| out.resize(out.len() + 1_000, 1)).expect("room");
+        hints.append(ABOUT, &[1; 1_000]);
         hints.write().expect("writes");
     }
     let mut delivered = 0;
@@ -662,7 +666,7 @@ fn a_failed_read_of_hints_skips_none() {
     let disk = FaultDisk::default();
     let mut hints = open_hints(&disk);
     for number in 0..4 {
-        hints.append(|out| out.resize(out.len() + 600_000, number)).expect("room");
+        hints.append(ABOUT, &vec![number; 600_000]);
     }
     hints.write().expect("writes");
     // The window reads a megabyte at a time: the first read succeeds, the second one fails.
@@ -993,7 +997,7 @@ proptest! {
         if restarted {
             let directory = Path::new(DIRECTORY);
             let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-            match HintLog::open(disk, directory, hint_options()) {
+            match HintLog::open(disk, directory, hint_options(), |_| Some(ABOUT)) {
                 Ok(opened) => hints = opened,
                 Err(_) => return Ok(()),
             }
@@ -1015,7 +1019,7 @@ proptest! {
         prop_assert_eq!(hints.pending(), 0);
         prop_assert!(delivered <= written);
         // What a crash took before it was synced leaves no trace.
-        prop_assert!(delivered == written || restarted || hints.take_lost());
+        prop_assert!(delivered == written || restarted || !hints.take_lost().is_empty());
     }
 }
 
@@ -1056,7 +1060,7 @@ fn open(disk: &FaultDisk) -> Opened {
 
 fn open_hints(disk: &FaultDisk) -> HintLog {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    HintLog::open(disk, Path::new(DIRECTORY), hint_options()).expect("opens")
+    HintLog::open(disk, Path::new(DIRECTORY), hint_options(), |_| Some(ABOUT)).expect("opens")
 }
 
 fn payload(number: Sequence) -> [u8; PAYLOAD] {
@@ -1078,7 +1082,8 @@ fn append(log: &mut SegmentLog, numbers: std::ops::RangeInclusive<Sequence>) {
 
 fn fill(hints: &mut HintLog, numbers: std::ops::RangeInclusive<Sequence>) {
     for number in numbers {
-        hints.append(|out| out.extend_from_slice(&payload(number))).expect("room");
+        hints.room_for(PAYLOAD).expect("room");
+        hints.append(ABOUT, &payload(number));
     }
     hints.write().expect("writes");
 }
@@ -1390,6 +1395,9 @@ impl DiskFile for FaultFile {
     }
 }
 
+/// What every hint is about.
+const ABOUT: HintAbout = HintAbout { group: 3, date_ms: 1, keys: 1 };
+
 fn hint_options() -> HintOptions {
-    HintOptions { log_id: LOG_ID, bytes_max: 64 << 20, new_salt: 7 }
+    HintOptions { log_id: LOG_ID, bytes_max: 64 << 20, segment_bytes_max: u64::MAX, new_salt: 7 }
 }

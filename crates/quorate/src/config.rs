@@ -65,6 +65,10 @@ pub struct Config {
     pub scrub_interval_seconds: Option<u64>,
     /// What reading the disk again may take of it, in bytes a second. Default 8388608 (8 MiB).
     pub scrub_bytes_per_second: Option<u64>,
+    /// Bytes of disk that hints for other nodes may take, all together. Default 4294967296 (4 GiB).
+    pub hints_bytes_max: Option<u64>,
+    /// How long hints are kept for a node that is down, in seconds. Default 10800 (3 hours).
+    pub hint_window_seconds: Option<u64>,
     /// Start although the log is damaged, with what can still be read. Default false.
     pub accept_damaged_log: bool,
     /// The reconciliation channel of this node. Default: none.
@@ -148,6 +152,10 @@ pub struct Settings {
     pub scrub_interval: Option<Duration>,
     /// What reading the disk again may take of it.
     pub scrub_bytes_per_second: u64,
+    /// Bytes of disk that hints for other nodes may take, all together.
+    pub hints_bytes_max: u64,
+    /// How long hints are kept.
+    pub hint_window: Duration,
     /// Start although the log is damaged.
     pub accept_damaged_log: bool,
     /// The reconciliation channel; `None` when the node has none.
@@ -243,6 +251,18 @@ impl Config {
                 limits::SCRUB_BYTES_PER_SECOND_MIN,
                 limits::SCRUB_BYTES_PER_SECOND_MAX,
             ),
+            hints_bytes_max: check.number(
+                "hints_bytes_max",
+                self.hints_bytes_max.unwrap_or(limits::HINTS_BYTES_DEFAULT),
+                limits::HINTS_BYTES_MIN,
+                limits::HINTS_BYTES_MAX,
+            ),
+            hint_window: Duration::from_secs(check.number(
+                "hint_window_seconds",
+                self.hint_window_seconds.unwrap_or(limits::HINT_WINDOW_DEFAULT_SECONDS),
+                1,
+                limits::HINT_WINDOW_MAX_SECONDS,
+            )),
             accept_damaged_log: self.accept_damaged_log,
             entropy: self.entropy.as_ref().map(|section| section.check(&mut check)),
         };

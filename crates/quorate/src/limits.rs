@@ -120,8 +120,27 @@ pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 /// A log smaller than this is never checkpointed.
 pub(crate) const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 
-/// Hints kept for one target by one shard. Beyond it only the digest comparison settles the rest.
+/// Hints kept for one target by one shard. Beyond it digest rounds over dirty ranges settle the rest.
 pub(crate) const HINT_BYTES_MAX: u64 = 1 << 30;
+
+/// Hints kept by one node for all targets, unless configured otherwise: hours of a modest load, and
+/// little of a disk.
+pub(crate) const HINTS_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// Below this a queue holds next to nothing.
+pub(crate) const HINTS_BYTES_MIN: u64 = 64 << 10;
+
+/// As much as fits on any disk.
+pub(crate) const HINTS_BYTES_MAX: u64 = 1 << 50;
+
+/// How long hints are kept unless configured otherwise: as long as Cassandra keeps its own.
+pub(crate) const HINT_WINDOW_DEFAULT_SECONDS: u64 = 3 * 3_600;
+
+/// A year, beyond which a window is none.
+pub(crate) const HINT_WINDOW_MAX_SECONDS: u64 = 365 * 24 * 3_600;
+
+/// Bytes of hints that are read from disk at once, when most of them coalesce.
+pub(crate) const HINTS_READ_MAX: usize = 8 << 20;
 
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () = assert!(VALUE_SIZE_DEFAULT < LINK_OUTPUT_MAX as u64 * 4);

@@ -13,7 +13,13 @@ use quorate_cluster::{elements, topology::Topology};
 use quorate_proto::Origin;
 use quorate_store::{disk::Disk, log::HintOptions};
 
-use crate::{config::Settings, entropy::Tally, limits, shard::Figures};
+use crate::{
+    config::Settings,
+    entropy::Tally,
+    limits,
+    shard::Figures,
+    storage::{HintBudget, HintTerms},
+};
 
 /// Sizes on disk and of messages. They are no settings: only a simulation has a reason to change them.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +82,7 @@ pub(crate) struct Node {
     pub(crate) data_may_exist: bool,
     /// What the reconciliation channel has done.
     pub(crate) channel: Arc<Tally>,
+    hint_budget: Arc<HintBudget>,
     figures: Vec<Mutex<Figures>>,
     founded: AtomicBool,
     footing: Mutex<Footing>,
@@ -85,6 +92,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         let figures = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
+        let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
         Self {
             settings: parts.settings,
             disk: parts.disk,
@@ -94,6 +102,7 @@ impl Node {
             started_ms: parts.started_ms,
             data_may_exist: parts.data_may_exist,
             channel: Arc::default(),
+            hint_budget,
             figures,
             founded: AtomicBool::new(false),
             footing: Mutex::default(),
@@ -136,9 +145,19 @@ impl Node {
         self.directory.join(format!("hints-{shard}"))
     }
 
-    /// How a log of hints is kept, but for its identity.
-    pub(crate) fn hint_options(&self) -> HintOptions {
-        HintOptions { log_id: 0, bytes_max: self.sizes.hints_max, new_salt: self.new_salt() }
+    /// How the hints of each shard are kept, for a cluster of `members`.
+    pub(crate) fn hint_terms(&self, members: usize) -> HintTerms {
+        let total = self.settings.hints_bytes_max;
+        let queues = members as u64 * u64::from(self.settings.shards);
+        let options = HintOptions {
+            log_id: 0,
+            bytes_max: self.sizes.hints_max.min(total),
+            // A queue has a segment even when it is empty; half of all is left for those in need.
+            segment_bytes_max: total / (2 * queues),
+            new_salt: self.new_salt(),
+        };
+        let age_max_ms = u64::try_from(self.settings.hint_window.as_millis()).unwrap_or(u64::MAX);
+        HintTerms { options, age_max_ms, budget: Arc::clone(&self.hint_budget) }
     }
 
     /// The salt of logs that are new.
@@ -181,6 +200,7 @@ impl Node {
             // All shards must have regained everything as the same process.
             let regained = figures.regained;
             total.regained = regained.filter(|_| index == 0 || total.regained == regained);
+            total.clock_in_doubt |= figures.clock_in_doubt;
             total.failed |= figures.failed;
             total.scrubbing |= figures.scrubbing;
             total.scrub.add(figures.scrub);
@@ -190,8 +210,13 @@ impl Node {
             };
             for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
                 // A peer is up for the node when it is for all of its shards.
-                sum.0 = peer.0 && (sum.0 || index == 0);
-                sum.1 += peer.1;
+                sum.up = peer.up && (sum.up || index == 0);
+                sum.hints += peer.hints;
+                sum.hint_bytes += peer.hint_bytes;
+                // Shards own different groups.
+                sum.dirty_groups += peer.dirty_groups;
+                sum.unverified |= peer.unverified;
+                sum.unacknowledged += peer.unacknowledged;
             }
         }
         total

@@ -1,17 +1,13 @@
 //! Bringing the data of a node back: its logs, for as many shards as it has now.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use quorate_cluster::{
     membership::{self, Membership},
     topology::{Topology, TopologyError},
 };
 use quorate_proto::{
-    NodeId,
+    Groups, NodeId,
     message::{Member, View},
     slot::GROUPS,
 };
@@ -19,7 +15,10 @@ use quorate_store::{
     Store, StoreOptions,
     digest::secret_of,
     disk::{Disk, SimulatedDisk},
-    log::{Damage, HintLog, HintOptions, LogOptions, Quarantine, SegmentLog},
+    log::{
+        DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogOptions, Quarantine, SegmentLog,
+        encode_dirty, read_dirty,
+    },
 };
 
 use crate::{
@@ -29,7 +28,7 @@ use crate::{
     net::control::CONTROL_SHARD,
     node::{self, Node, Sizes},
     shard::Now,
-    storage::{HintQueues, Parts, Record, Storage, report_set_aside},
+    storage::{HintQueues, Parts, Record, Storage, owned_groups, report_set_aside},
 };
 
 /// What tells this boot of the machine from others; `None` where the system does not say.
@@ -166,9 +165,10 @@ fn open(
         .zip(0..)
         .map(|((store, log), shard)| {
             let disk = Arc::clone(&node.disk);
-            let (directory, options) = (node.hint_directory(shard), node.hint_options());
-            let hints =
-                HintQueues::open(disk, directory, options, topology).map_err(StartError::Io)?;
+            let (directory, terms) = (node.hint_directory(shard), node.hint_terms(topology.len()));
+            let owned = owned_groups(shard, shards);
+            let hints = HintQueues::open(disk, directory, terms, topology, owned)
+                .map_err(StartError::Io)?;
             Ok(Storage::new(Parts {
                 store,
                 log,
@@ -354,7 +354,9 @@ fn reshard(
         }
         logs.push(Some(log));
     }
-    move_hints(node, topology, old_shards)?;
+    if topology.len() > 1 {
+        collapse_hints(node, topology, old_shards)?;
+    }
     identity.record_logs(shards, new)?;
     old_logs.into_iter().flatten().flat_map(SegmentLog::abandon).for_each(|aside| {
         report_set_aside(&aside);
@@ -365,46 +367,43 @@ fn reshard(
     Ok(logs)
 }
 
-/// Gives the hints of shards that are gone to the first shard: any shard can deliver them.
-fn move_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Result<()> {
-    for shard in node.settings.shards..old_shards {
+/// Makes dirty ranges of everything that is kept for other nodes: hints stand in the queues of the
+/// shards that owned their slots, and digest rounds are run by those that own them now.
+fn collapse_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Result<()> {
+    let (disk, shards) = (&node.disk, node.settings.shards);
+    let terms = node.hint_terms(topology.len());
+    let mut ranges = DirtyRanges::new();
+    for shard in 0..old_shards.max(shards) {
         let directory = node.hint_directory(shard);
+        let present = disk.list_directories(&directory)?;
+        let marked = read_dirty(&**disk, &directory.join(DIRTY_FILE))?;
         for target in topology.peers() {
             let id = topology.member(target).id;
-            let (from, to) = (directory.join(id.to_string()), node.hint_directory(0));
-            move_queue(node, &from, &to.join(id.to_string()), id.0 as u64)?;
+            let groups = ranges.entry(id).or_default();
+            let known = marked.as_ref().map(|ranges| ranges.get(&id).copied().unwrap_or_default());
+            *groups = groups.union(known.unwrap_or(Groups::ALL));
+            let queue = directory.join(id.to_string());
+            if present.contains(&queue) {
+                let options = HintOptions { log_id: id.0 as u64, ..terms.options };
+                *groups = groups.union(HintQueues::groups_in(disk, &queue, options)?);
+            }
         }
-        node.disk.remove_directory(&directory)?;
     }
-    Ok(())
-}
-
-fn move_queue(node: &Arc<Node>, from: &Path, to: &Path, id: u64) -> io::Result<()> {
-    let options = HintOptions { log_id: id, ..node.hint_options() };
-    let open = |path: &Path| HintLog::open(Arc::clone(&node.disk), path, options);
-    let parent = from.parent().unwrap_or(from);
-    if !node.disk.list_directories(parent)?.iter().any(|found| found == from) {
-        return Ok(());
+    for shard in 0..shards {
+        let owned = owned_groups(shard, shards);
+        let own = ranges.iter().map(|(id, groups)| (*id, groups.intersection(owned))).collect();
+        let directory = node.hint_directory(shard);
+        disk.list(&directory)?;
+        disk.replace(&directory.join(DIRTY_FILE), &encode_dirty(&own))?;
     }
-    let (mut source, mut target) = (open(from)?, open(to)?);
-    loop {
-        let batch = source.read(1 << 20)?;
-        if batch.is_empty() {
-            break;
+    // Only now that the marks are there.
+    for shard in 0..old_shards.max(shards) {
+        for queue in disk.list_directories(&node.hint_directory(shard))? {
+            disk.remove_directory(&queue)?;
         }
-        for (_, record) in batch {
-            // A full queue loses nothing: digest rounds settle what it could not take.
-            let _ = target.append(|out| out.extend_from_slice(&record));
-        }
-        target.write().map_err(io::Error::other)?;
     }
-    if source.take_lost() {
-        tracing::warn!("some hints were lost; a digest round will settle the rest");
-    }
-    if let Some(job) = target.sync_job() {
-        let result = job.run();
-        target.sync_ended(&result);
-        result?;
+    for shard in shards..old_shards {
+        disk.remove_directory(&node.hint_directory(shard))?;
     }
     Ok(())
 }

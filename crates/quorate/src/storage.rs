@@ -4,9 +4,13 @@
 //! its way to the log. Records are buffered and written once a turn, before any reply of the turn
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
+#[cfg(test)]
+mod bounds;
 mod checkpoint;
 mod clocks;
+mod delivery;
 mod digests;
+mod dirty;
 mod forgetting;
 mod hints;
 #[cfg(test)]
@@ -26,7 +30,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, NodeIndex, Slot, command,
+    Dot, Groups, NodeIndex, Slot, command,
     message::Cause,
     mutant::Mutant,
     resp::Command,
@@ -40,7 +44,7 @@ use quorate_store::{
 use crate::config::SyncPolicy;
 use checkpoint::Progress;
 use forgetting::Forgetting;
-pub(crate) use hints::HintQueues;
+pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
 pub(crate) use record::Record;
 use record::{SLOT_BYTES, write_effect};
 pub(crate) use scrub::{
@@ -49,6 +53,11 @@ pub(crate) use scrub::{
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 const STAMPED_BYTES: usize = 64;
+
+/// The groups of slots that a shard owns.
+pub(crate) fn owned_groups(shard: u16, shards: u16) -> Groups {
+    (0..GROUPS).filter(|group| group % shards == shard).collect()
+}
 
 /// What a shard stores.
 #[derive(Debug)]
@@ -225,7 +234,7 @@ impl Storage {
         {
             log.write()?;
         }
-        self.hints.write();
+        self.hints.write(&self.topology, self.store.epoch());
         Ok(())
     }
 
@@ -287,10 +296,13 @@ impl Storage {
             return Err(LogError::Failed(io::Error::other("not everything is on disk")));
         }
         self.write()?;
-        for (target, job) in self.hint_syncs() {
-            let result = job.run();
-            self.hint_sync_ended(target, &result);
-            result.map_err(LogError::Failed)?;
+        // The dirty ranges, and then the logs.
+        for _ in 0..2 {
+            for (sync, task) in self.hint_syncs() {
+                let result = task.run();
+                self.hint_sync_ended(sync, &result);
+                result.map_err(LogError::Failed)?;
+            }
         }
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Some(job) = log.sync_job(true) {
@@ -321,10 +333,9 @@ impl Storage {
         self.has_failed() && !std::mem::replace(&mut self.failure_told, true)
     }
 
-    /// The slots that this shard owns.
-    pub(crate) fn owned_groups(&self) -> impl Iterator<Item = u16> + use<> {
-        let (shard, shards) = (self.shard, self.shards);
-        (0..GROUPS).filter(move |group| group % shards == shard)
+    /// The groups of slots that this shard owns.
+    pub(crate) fn owned_groups(&self) -> Groups {
+        owned_groups(self.shard, self.shards)
     }
 
     /// Digest of everything that this shard holds.
@@ -410,7 +421,8 @@ impl Replica for Storage {
         if Mutant::HintDropped.is_planted() {
             return;
         }
-        self.hints.append(&self.topology, target, slot, dot.as_slice(), effect);
+        let now = (self.store.epoch(), self.wall_ms);
+        self.hints.append(&self.topology, target, (slot, dot.as_slice(), effect), now);
     }
 }
 

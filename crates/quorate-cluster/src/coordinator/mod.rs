@@ -313,6 +313,28 @@ impl Coordinator {
         self.operations.len() + self.held_writes
     }
 
+    /// By node index: effects that were sent to it and that it has not acknowledged, and their
+    /// bytes.
+    pub fn unacknowledged(&self) -> Vec<(u64, u64)> {
+        let mut sums = alloc::vec![(0, 0); self.topology.len()];
+        for (_, operation) in &self.operations {
+            let replicas = self.topology.replicas(operation.slot).iter().zip(0..);
+            let asked = replicas.filter(|(_, at)| operation.is_effect_asked(*at));
+            for (node, _) in asked {
+                let (effects, bytes) = &mut sums[node.index()];
+                (*effects, *bytes) = (*effects + 1, *bytes + operation.effect.len() as u64);
+            }
+        }
+        sums
+    }
+
+    /// Whether an effect on `slot` was sent to `peer` that it has not acknowledged.
+    pub fn is_unacknowledged(&self, peer: NodeIndex, slot: Slot) -> bool {
+        let Some(position) = self.topology.position(slot, peer) else { return false };
+        let mut of_slot = self.operations.iter().filter(|(_, found)| found.slot == slot);
+        of_slot.any(|(_, operation)| operation.is_effect_asked(position))
+    }
+
     /// Takes a request of a local client.
     pub fn handle_request(&mut self, now: Instant, replica: &mut impl Replica, request: Request) {
         let requester = Requester::Session(request.id);

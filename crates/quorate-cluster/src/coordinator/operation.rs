@@ -143,6 +143,11 @@ impl Operation {
         topology.position(self.slot, peer).is_some_and(|position| self.asked & (1 << position) != 0)
     }
 
+    /// Whether the replica at `position` was sent the effect of this write and has not answered.
+    pub(super) fn is_effect_asked(&self, position: usize) -> bool {
+        self.phase == Phase::Replicating && self.asked & (1 << position) != 0
+    }
+
     /// When the operation wants attention although nothing happens.
     pub(super) fn due_at(&self) -> Instant {
         self.bypass_at.map_or(self.deadline, |at| at.min(self.deadline))

@@ -33,6 +33,10 @@
 //! has lost data compares marks of removals as well: it may have acknowledged a removal of
 //! something that it has yet to hear of.
 //!
+//! A round compares all groups, or only some: those that are [dirty](Digests::dirty) for a peer, as
+//! soon as it is up, and those that an operator asks for. One over some groups settles these and
+//! proves nothing else.
+//!
 //! Guaranteed: [`Output::Synced`] means that everything the round found was exchanged. A round in
 //! which either side refused something ends without it and is repeated after a pause.
 
@@ -46,13 +50,15 @@ mod sketch;
 mod tests;
 
 use alloc::{collections::VecDeque, format, vec::Vec};
+use core::time::Duration;
 
 use bytes::Bytes;
 pub use cost::wire_bytes;
 pub use fingerprint::fingerprint;
 use quorate_proto::{
-    NodeIndex, Slot,
+    Groups, NodeIndex, Slot,
     message::{Cause, Message, Scope, Settlement},
+    mutant::Mutant,
 };
 pub use settling::{Retention, Settled};
 
@@ -93,6 +99,9 @@ pub trait Digests: Elements {
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes>;
     /// Begins an epoch, which is later than all before, and returns it.
     fn begin_epoch(&mut self) -> u32;
+    /// Groups in which `peer` lacks something that nobody keeps for it, once it has everything that
+    /// is kept.
+    fn dirty(&self, peer: NodeIndex) -> Groups;
     /// The other replicas of any slot of a group.
     fn other_replicas(&self, group: u16) -> Vec<NodeIndex>;
     /// The wall clock, in milliseconds since the Unix epoch; zero while this node may lack what it
@@ -142,6 +151,10 @@ pub enum Output {
         peer: NodeIndex,
         /// Keys that differed.
         keys: u64,
+        /// What was compared; [`Groups::ALL`] in a whole round.
+        groups: Groups,
+        /// The epoch that began with the round.
+        epoch: u32,
     },
     /// What is proved about the groups of this shard after a round.
     Settled(Vec<Settled>),
@@ -150,7 +163,7 @@ pub enum Output {
 /// What the rounds with one peer have come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Rounds that exchanged everything.
+    /// Whole rounds that exchanged everything.
     pub rounds: u64,
     /// Keys that differed, in all rounds.
     pub keys: u64,
@@ -158,10 +171,31 @@ pub struct Record {
     pub bytes: u64,
     /// Slots that differed in the last round.
     pub slots: u64,
-    /// When the last round that exchanged everything ended.
+    /// When the last whole round that exchanged everything ended.
     pub done_at: Option<Instant>,
+    /// How long that one took.
+    pub took: Duration,
     /// The round that was asked for by an operator.
     pub repair: Repair,
+}
+
+/// What a round is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What is compared.
+    pub groups: Groups,
+    /// Nothing is exchanged.
+    pub dry: bool,
+}
+
+impl Order {
+    /// A round that compares and exchanges everything.
+    pub const WHOLE: Self = Self { groups: Groups::ALL, dry: false };
+
+    /// Whether nothing is left out.
+    pub fn is_whole(self) -> bool {
+        self == Self::WHOLE
+    }
 }
 
 /// What has become of a round that an operator asked for.
@@ -171,10 +205,7 @@ pub enum Repair {
     #[default]
     None,
     /// It waits for others to end.
-    Waiting {
-        /// It is to compare, and exchange nothing.
-        dry: bool,
-    },
+    Waiting(Order),
     /// It is running.
     Running,
     /// It has done everything.
@@ -190,6 +221,10 @@ pub struct Sync {
     due: Vec<Option<Instant>>,
     /// By node index.
     records: Vec<Record>,
+    /// By node index: what is dirty is not settled before.
+    settle_at: Vec<Instant>,
+    /// By node index: whether it may lack something, or this node may, that nobody keeps for it.
+    unproved: Vec<bool>,
     round: Option<Round>,
     /// Of the round; a response to an earlier one is ignored.
     serial: u32,
@@ -207,6 +242,8 @@ impl Sync {
         Self {
             due: alloc::vec![None; nodes],
             records: alloc::vec![Record::default(); nodes],
+            settle_at: alloc::vec![Instant::ZERO; nodes],
+            unproved: alloc::vec![true; nodes],
             round: None,
             serial: 0,
             again_at: Instant::ZERO,
@@ -237,14 +274,15 @@ impl Sync {
         self.outputs.pop_front()
     }
 
-    /// When [`Sync::handle_timeout`] wants to be called.
+    /// When [`Sync::handle_timeout`] wants to be called. What has become dirty shows only when it
+    /// is.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.round {
             Some(round) if round.has_question() && round.asked.len() < SYNC_WINDOW => {
                 Some(self.pace.free_at())
             }
             Some(_) => None,
-            None if self.dry_waiting().is_some() => Some(Instant::ZERO),
+            None if self.order_waiting().is_some() => Some(Instant::ZERO),
             None => self.due.iter().flatten().min().copied(),
         }
     }
@@ -265,27 +303,75 @@ impl Sync {
         record
     }
 
+    /// Whether a whole round with `peer` has shown, since either side came up, that neither lacks
+    /// anything but what is kept for it or on its way.
+    ///
+    /// It counts only when it began after the last loss of any node: whoever is lost may have
+    /// brought something to one of the others that it did not bring to the rest.
+    pub fn is_proved(&self, peer: NodeIndex) -> bool {
+        !self.unproved[peer.index()]
+    }
+
+    /// What is dirty for a peer need not wait.
+    pub fn settle_now(&mut self, now: Instant, peer: NodeIndex) {
+        self.settle_at[peer.index()] = now;
+    }
+
+    /// How long the last whole round with `peer` took, or with whoever it took longest.
+    pub fn round_takes(&self, peer: NodeIndex) -> Option<Duration> {
+        let took = |record: &Record| record.done_at.map(|_| record.took);
+        took(&self.records[peer.index()]).or_else(|| self.records.iter().filter_map(took).max())
+    }
+
+    /// When the next whole round with `peer` is due; `None` while it is down.
+    pub fn due_at(&self, peer: NodeIndex) -> Option<Instant> {
+        self.due[peer.index()]
+    }
+
+    /// Something came from a peer that is down: who knows whether it can bring it to the others.
+    pub fn handle_orphan(&mut self) {
+        self.doubt_everybody();
+    }
+
+    fn doubt_everybody(&mut self) {
+        self.unproved.fill(true);
+        if let Some(round) = &mut self.round {
+            round.doubted = true;
+        }
+    }
+
     /// Starts a round with `peer` as soon as no other one is running.
     pub fn request(&mut self, now: Instant, peer: NodeIndex) {
         self.due[peer.index()] = Some(now);
     }
 
-    /// An operator wants a round with `peer` now; a `dry` one compares and exchanges nothing.
-    /// What becomes of it, [`Sync::record`] tells.
-    pub fn repair(&mut self, now: Instant, peer: NodeIndex, dry: bool) {
+    /// An operator wants a round with `peer` now. What becomes of it, [`Sync::record`] tells.
+    pub fn repair(&mut self, now: Instant, peer: NodeIndex, order: Order) {
         let due = &mut self.due[peer.index()];
         let is_up = due.is_some();
-        // A comparison leads to no round that was not due anyway.
-        if is_up && !dry {
+        // No other round stands in for the whole one that comes from time to time.
+        if is_up && order.is_whole() {
             *due = Some(now);
         }
-        let repair = if is_up { Repair::Waiting { dry } } else { Repair::Failed };
+        let repair = if is_up { Repair::Waiting(order) } else { Repair::Failed };
         self.records[peer.index()].repair = repair;
     }
 
-    /// A peer that is only to be compared with.
-    fn dry_waiting(&self) -> Option<usize> {
-        self.records.iter().position(|record| record.repair == Repair::Waiting { dry: true })
+    /// A round that an operator wants and that is no whole one.
+    fn order_waiting(&self) -> Option<(usize, Order)> {
+        self.records.iter().enumerate().find_map(|(index, record)| match record.repair {
+            Repair::Waiting(order) if !order.is_whole() => Some((index, order)),
+            _ => None,
+        })
+    }
+
+    /// A round over what is dirty for a peer that is up.
+    fn dirty_waiting(&self, now: Instant, digests: &impl Digests) -> Option<(usize, Order)> {
+        (0..self.due.len()).find_map(|index| {
+            let is_due = self.due[index].is_some() && self.settle_at[index] <= now;
+            let groups = is_due.then(|| digests.dirty(NodeIndex(index as u16)))?;
+            (!groups.is_empty()).then_some((index, Order { groups, dry: false }))
+        })
     }
 
     /// A peer is up. Usually a round is requested once the hints for it are delivered; should they
@@ -293,6 +379,11 @@ impl Sync {
     pub fn handle_peer_up(&mut self, now: Instant, peer: NodeIndex) {
         let at = now + self.random.jittered(SYNC_INTERVAL);
         self.due[peer.index()].get_or_insert(at);
+        self.settle_at[peer.index()] = now;
+        self.unproved[peer.index()] = true;
+        if let Some(round) = self.round.as_mut().filter(|round| round.peer == peer) {
+            round.doubted = true;
+        }
     }
 
     /// A peer is down; a round with it ends without result.
@@ -300,8 +391,9 @@ impl Sync {
         self.due[peer.index()] = None;
         self.settling.peer_lost(peer);
         self.round.take_if(|round| round.peer == peer);
+        self.doubt_everybody();
         let repair = &mut self.records[peer.index()].repair;
-        if matches!(repair, Repair::Waiting { .. } | Repair::Running) {
+        if matches!(repair, Repair::Waiting(_) | Repair::Running) {
             *repair = Repair::Failed;
         }
     }
@@ -311,17 +403,17 @@ impl Sync {
         if self.round.is_some() {
             return self.advance(now, digests);
         }
-        let dry = self.dry_waiting();
-        let due = self.due.iter().enumerate().filter_map(|(index, at)| Some(((*at)?, index)));
-        let due = due.min().filter(|(at, _)| *at <= now).map(|(_, index)| index);
-        let Some(index) = dry.or(due) else { return };
+        let ordered = self.order_waiting();
+        let dirty = || self.dirty_waiting(now, digests);
+        let Some((index, order)) = ordered.or_else(dirty).or_else(|| self.due_waiting(now)) else {
+            return;
+        };
         let repair = &mut self.records[index].repair;
-        if matches!(repair, Repair::Waiting { .. }) {
+        if *repair == Repair::Waiting(order) {
             *repair = Repair::Running;
         }
-        // A comparison does not stand in for the round that may be due.
-        let dry = dry.is_some();
-        if !dry {
+        self.settle_at[index] = now + SYNC_PAUSE;
+        if order.is_whole() {
             self.due[index] = Some(now + self.random.jittered(SYNC_INTERVAL));
         }
         self.serial = self.serial.wrapping_add(1) & 0xff_ffff;
@@ -329,11 +421,17 @@ impl Sync {
         let epoch = digests.begin_epoch();
         self.settling.epoch_begun(now, epoch);
         let peer = NodeIndex(index as u16);
-        if !dry {
+        if order.is_whole() {
             self.outputs.push_back(Output::Begun { peer });
         }
-        self.round = Some(Round::new(peer, digests, dry, epoch));
+        self.round = Some(Round::new(now, peer, digests, order, epoch));
         self.advance(now, digests);
+    }
+
+    /// The whole round that is due longest.
+    fn due_waiting(&self, now: Instant) -> Option<(usize, Order)> {
+        let due = self.due.iter().enumerate().filter_map(|(index, at)| Some(((*at)?, index)));
+        due.min().filter(|(at, _)| *at <= now).map(|(_, index)| (index, Order::WHOLE))
     }
 
     /// A response to something that synchronisation sent.
@@ -387,13 +485,22 @@ impl Sync {
         if record.repair == Repair::Running {
             record.repair = if round.refused { Repair::Failed } else { Repair::Done };
         }
-        if round.refused {
+        let Order { groups, dry } = round.order;
+        let is_whole = round.order.is_whole();
+        let hasty = Mutant::DirtyClearedEarly.is_planted() && !is_whole;
+        if round.refused && !hasty {
             let due = &mut self.due[peer.index()];
-            *due = due.map(|at| at.min(self.again_at));
-        } else if !round.dry {
+            *due = due.map(|at| if is_whole { at.min(self.again_at) } else { at });
+            return;
+        }
+        if !dry {
+            let (keys, epoch) = (round.keys, round.epoch);
+            self.outputs.push_back(Output::Synced { peer, keys, groups, epoch });
+        }
+        if is_whole {
             record.rounds += 1;
-            record.done_at = Some(now);
-            self.outputs.push_back(Output::Synced { peer, keys: round.keys });
+            (record.done_at, record.took) = (Some(now), now.since(round.began));
+            self.unproved[peer.index()] &= round.doubted;
             self.settling.round_completed(peer, round.evidence);
             let settled = self.settling.settled(now, digests);
             self.outputs.push_back(Output::Settled(settled));

@@ -15,13 +15,14 @@ use quorate_proto::{
 use slab::Slab;
 
 use super::{
-    Digests,
+    Digests, Order,
     fingerprint::{self, key_of},
     group_digest,
     leaf::Leaf,
     settling::Evidence,
     sketch::{self, Difference},
 };
+use crate::time::Instant;
 use crate::{
     chunk::{Chunk, only_in},
     elements::Comparison,
@@ -43,11 +44,15 @@ pub(super) struct Round {
     exchanges: BTreeMap<Slot, Exchange>,
     /// What the digests cover.
     pub(super) scope: Scope,
+    pub(super) order: Order,
+    pub(super) began: Instant,
+    /// The epoch that began with the round.
+    pub(super) epoch: u32,
+    /// Something has happened since that the round does not cover.
+    pub(super) doubted: bool,
     /// Which of [`SYNC_SKETCHES`] to begin with, or its length for none: slots of one round differ
     /// about as much.
     first_sketch: usize,
-    /// Nothing is exchanged, only compared.
-    pub(super) dry: bool,
     pub(super) keys: u64,
     /// Slots that differed both times.
     pub(super) slots: u64,
@@ -146,15 +151,25 @@ impl Question {
 }
 
 impl Round {
-    pub(super) fn new(peer: NodeIndex, digests: &impl Digests, dry: bool, epoch: u32) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        peer: NodeIndex,
+        digests: &impl Digests,
+        order: Order,
+        epoch: u32,
+    ) -> Self {
+        let groups = digests.groups().into_iter().filter(|group| order.groups.contains(*group));
         Self {
             peer,
-            to_do: digests.groups().into_iter().map(Question::Group).collect(),
+            to_do: groups.map(Question::Group).collect(),
             asked: Slab::new(),
             exchanges: BTreeMap::new(),
             scope: digests.scope(),
+            order,
+            began: now,
+            epoch,
+            doubted: false,
             first_sketch: 0,
-            dry,
             keys: 0,
             slots: 0,
             bytes: 0,
@@ -241,7 +256,7 @@ impl Round {
     fn look_again(&mut self, slots: &[Slot]) {
         // The last possible fingerprint is asked for when nothing but the comparison matters.
         let (from, sketch) =
-            if self.dry { (u64::MAX, SYNC_SKETCHES.len()) } else { (0, self.first_sketch) };
+            if self.order.dry { (u64::MAX, SYNC_SKETCHES.len()) } else { (0, self.first_sketch) };
         for slot in slots.iter().rev() {
             self.exchanges.insert(*slot, Exchange { pass: 1, ..Exchange::default() });
             self.ask(*slot, Question::Slot { slot: *slot, from, sketch });
@@ -408,8 +423,8 @@ impl Round {
         exchange.differs = true;
         if exchange.pass == 1 {
             self.slots += 1;
-            exchange.settled = self.dry;
-            return !self.dry;
+            exchange.settled = self.order.dry;
+            return !self.order.dry;
         }
         if !exchange.found || exchange.pass > SYNC_PASSES_MAX {
             // Some fingerprints must collide.

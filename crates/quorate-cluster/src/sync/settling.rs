@@ -165,7 +165,7 @@ impl Proof {
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::{Slot, message::Scope, slot::GROUPS};
+    use quorate_proto::{Groups, Slot, message::Scope, slot::GROUPS};
 
     use super::*;
     use crate::elements::{Elements, Limits};
@@ -234,6 +234,9 @@ mod tests {
         }
         fn begin_epoch(&mut self) -> u32 {
             0
+        }
+        fn dirty(&self, _: NodeIndex) -> Groups {
+            Groups::NONE
         }
         fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
             alloc::vec![NodeIndex(1), NodeIndex(2)]

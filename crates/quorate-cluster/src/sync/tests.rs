@@ -24,6 +24,8 @@ pub(super) struct Data {
     padding: usize,
     /// Slots that are not shared.
     private: BTreeSet<Slot>,
+    /// What the peer is known to lack something in.
+    dirty: Groups,
     epoch: u32,
 }
 
@@ -248,6 +250,10 @@ impl Digests for Data {
         self.epoch
     }
 
+    fn dirty(&self, _: NodeIndex) -> Groups {
+        self.dirty
+    }
+
     fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
         alloc::vec![PEER]
     }
@@ -292,6 +298,7 @@ impl Tally {
 
 const ME: NodeIndex = NodeIndex(0);
 const PEER: NodeIndex = NodeIndex(1);
+const DRY: Order = Order { groups: Groups::ALL, dry: true };
 
 /// What `theirs` responds to a request.
 fn respond(theirs: &mut Data, message: &Message) -> Message {
@@ -625,7 +632,7 @@ fn round_with_liar(ours: &mut Data, lie: &Message) -> Repair {
 fn round_with_liar_about(ours: &mut Data, theirs: &mut Data, lie: &Message) -> Repair {
     let mut sync = Sync::new(2);
     sync.request(Instant::ZERO, PEER);
-    sync.repair(Instant::ZERO, PEER, false);
+    sync.repair(Instant::ZERO, PEER, Order::WHOLE);
     sync.handle_timeout(Instant::ZERO, ours);
     assert_eq!(sync.poll_output(), Some(Output::Begun { peer: PEER }));
     while let Some(Output::Send { correlation, message, .. }) = sync.poll_output() {
@@ -669,7 +676,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
     let before = ours.clone();
     let mut sync = Sync::new(2);
     sync.request(Instant::ZERO, PEER);
-    sync.repair(Instant::ZERO, PEER, true);
+    sync.repair(Instant::ZERO, PEER, DRY);
     let mut theirs = all.clone();
     // The comparison comes first, and the round that was due afterwards.
     sync.handle_timeout(Instant::ZERO, &mut ours);
@@ -689,11 +696,11 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
 #[test]
 fn a_repair_with_a_lost_peer_fails() {
     let mut sync = Sync::new(2);
-    sync.repair(Instant::ZERO, PEER, false);
+    sync.repair(Instant::ZERO, PEER, Order::WHOLE);
     assert_eq!(sync.record(PEER).repair, Repair::Failed);
     sync.request(Instant::ZERO, PEER);
-    sync.repair(Instant::ZERO, PEER, false);
-    assert_eq!(sync.record(PEER).repair, Repair::Waiting { dry: false });
+    sync.repair(Instant::ZERO, PEER, Order::WHOLE);
+    assert_eq!(sync.record(PEER).repair, Repair::Waiting(Order::WHOLE));
     sync.handle_timeout(Instant::ZERO, &mut Data::default());
     assert_eq!(sync.record(PEER).repair, Repair::Running);
     sync.handle_peer_down(PEER);
@@ -807,4 +814,86 @@ fn questions_about_elements_that_make_no_sense_are_refused() {
         let refused = matches!(answer, Some(Message::Rejected { cause: Cause::Malformed, .. }));
         assert!(refused, "{question:?}");
     }
+}
+
+/// Lets the requests of a round be answered, all of them well.
+fn serve(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Vec<Output> {
+    let mut others = Vec::new();
+    while let Some(output) = sync.poll_output() {
+        let Output::Send { correlation, message, .. } = output else {
+            others.push(output);
+            continue;
+        };
+        let response = respond(theirs, &message);
+        sync.handle_response(Instant::ZERO, ours, PEER, correlation, response);
+    }
+    others
+}
+
+#[test]
+fn a_round_over_some_groups_settles_these_and_is_no_whole_round() {
+    let mut ours = Data::numbered("key", 2_000);
+    let mut theirs = Data::default();
+    let groups: Groups = [3, 40].into_iter().collect();
+    let within = ours.slots.iter().filter(|(slot, _)| groups.contains(slot.group()));
+    let expected: u64 = within.map(|(_, keys)| keys.len() as u64).sum();
+    let mut sync = Sync::new(2);
+    sync.handle_peer_up(Instant::ZERO, PEER);
+    sync.repair(Instant::ZERO, PEER, Order { groups, dry: false });
+    sync.handle_timeout(Instant::ZERO, &mut ours);
+    let outputs = serve(&mut sync, &mut ours, &mut theirs);
+    let synced = Output::Synced { peer: PEER, keys: expected, groups, epoch: 1 };
+    assert_eq!(outputs, [synced], "and nothing is settled beyond that");
+    let mut exchanged = theirs.slots.keys();
+    assert!(exchanged.all(|slot| groups.contains(slot.group())) && expected > 0);
+    let record = sync.record(PEER);
+    assert_eq!((record.repair, record.rounds, record.done_at), (Repair::Done, 0, None));
+    assert!(!sync.is_proved(PEER));
+    assert!(sync.due_at(PEER).is_some_and(|at| at > Instant::ZERO), "the whole round is due yet");
+}
+
+#[test]
+fn what_is_dirty_is_settled_while_the_peer_is_up_and_not_too_often() {
+    let mut ours = Data::numbered("key", 500);
+    let mut theirs = Data::default();
+    ours.dirty.insert(7);
+    let mut sync = Sync::new(2);
+    sync.handle_timeout(Instant::ZERO, &mut ours);
+    assert_eq!(sync.running_with(), None, "it is down");
+    sync.handle_peer_up(Instant::ZERO, PEER);
+    sync.handle_timeout(Instant::ZERO, &mut ours);
+    assert_eq!(sync.running_with(), Some(PEER));
+    let outputs = serve(&mut sync, &mut ours, &mut theirs);
+    let groups = ours.dirty;
+    assert!(matches!(outputs[..], [Output::Synced { groups: found, .. }] if found == groups));
+    // Still dirty: something was marked meanwhile.
+    sync.handle_timeout(Instant::ZERO, &mut ours);
+    assert_eq!(sync.running_with(), None);
+    sync.handle_timeout(Instant::ZERO + SYNC_PAUSE, &mut ours);
+    assert_eq!(sync.running_with(), Some(PEER));
+}
+
+#[test]
+fn a_peer_is_proved_by_a_whole_round_that_began_after_every_loss() {
+    let mut ours = Data::of(&[("a", 1)]);
+    let mut theirs = ours.clone();
+    let mut sync = Sync::new(3);
+    let mut whole_round = |sync: &mut Sync, meanwhile: fn(&mut Sync)| {
+        sync.request(Instant::ZERO, PEER);
+        sync.handle_timeout(Instant::ZERO, &mut ours);
+        meanwhile(sync);
+        serve(sync, &mut ours, &mut theirs);
+        sync.is_proved(PEER)
+    };
+    assert!(!sync.is_proved(PEER));
+    sync.handle_peer_up(Instant::ZERO, PEER);
+    assert!(whole_round(&mut sync, |_| {}));
+    sync.handle_peer_down(NodeIndex(2));
+    assert!(!sync.is_proved(PEER));
+    assert!(!whole_round(&mut sync, |sync| sync.handle_peer_down(NodeIndex(2))));
+    assert!(!whole_round(&mut sync, Sync::handle_orphan));
+    assert!(whole_round(&mut sync, |_| {}));
+    sync.handle_peer_down(PEER);
+    sync.handle_peer_up(Instant::ZERO, PEER);
+    assert!(!sync.is_proved(PEER));
 }

@@ -16,7 +16,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, NodeIndex, Origin, Slot,
+    Dot, Groups, NodeIndex, Origin, Slot,
     message::{Cause, Scope},
     resp::Command,
 };
@@ -332,8 +332,8 @@ impl Replica for Store {
     fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
         let queue = &mut self.queues[target.index()];
         queue.next += 1;
-        let (sequence, dots) = (queue.next, dot.into_iter().collect());
-        queue.hints.push_back(Hint { sequence, slot, dots, effect: effect.clone() });
+        let (first, last, dots) = (queue.next, queue.next, dot.into_iter().collect());
+        queue.hints.push_back(Hint { first, last, slot, dots, effect: effect.clone() });
     }
 }
 
@@ -360,7 +360,7 @@ impl Hints for Store {
 
     fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
         let queue = &mut self.queues[target.index()];
-        while queue.hints.pop_front_if(|hint| hint.sequence <= up_to).is_some() {
+        while queue.hints.pop_front_if(|hint| hint.last <= up_to).is_some() {
             queue.read -= 1;
         }
     }
@@ -456,6 +456,10 @@ impl Digests for Store {
 
     fn begin_epoch(&mut self) -> u32 {
         0
+    }
+
+    fn dirty(&self, _: NodeIndex) -> Groups {
+        Groups::NONE
     }
 
     fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {

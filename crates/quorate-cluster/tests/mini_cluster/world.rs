@@ -18,7 +18,7 @@ use quorate_cluster::{
     time::Instant,
     topology::Topology,
 };
-use quorate_proto::{NodeIndex, message::Message};
+use quorate_proto::{Groups, NodeIndex, message::Message};
 
 use crate::store::Store;
 
@@ -498,6 +498,7 @@ impl World {
                 sync::Output::Send { to, correlation, message } => {
                     self.send_tagged(node, to, 2, correlation, message);
                 }
+                sync::Output::Synced { groups, .. } if groups != Groups::ALL => {}
                 sync::Output::Synced { peer, .. } => {
                     self.nodes[node].synced.insert(peer);
                     let (machines, store) = self.machines(node);

@@ -11,7 +11,7 @@
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
 //! | `equal` | every node reads the same in the end |
 //!
-//! The world itself judges `convergence`, `deadlines`, `bounds` and `replies`, and the runner
+//! The world itself judges `convergence`, `ledger`, `deadlines`, `bounds` and `replies`, and the runner
 //! `determinism`.
 
 mod cell;

@@ -295,8 +295,11 @@ impl<'a> Cluster<'a> {
             for member in members(&status) {
                 let state = field(member, "state").unwrap_or_default();
                 let pending = field(member, "hints_pending").unwrap_or_default();
-                if state == "down" || pending != "0" {
-                    return Ok(Some(format!("{name} sees a peer {state} with {pending} hints")));
+                let dirty = field(member, "dirty_groups").unwrap_or_default();
+                if state == "down" || pending != "0" || dirty != "0" {
+                    return Ok(Some(format!(
+                        "{name} sees a peer {state} with {pending} hints and {dirty} dirty groups"
+                    )));
                 }
             }
             digests.push(connection.ask(&["QUORATE", "DIGEST"])?.to_text());

@@ -94,10 +94,11 @@ impl World<'_> {
         for (node, process) in processes.iter().enumerate() {
             for peer in process.topology().peers() {
                 let (pending, dirty) = process.hints(peer);
-                if pending > 0 || dirty {
-                    let dirty = if dirty { " and what overflowed" } else { "" };
+                if pending > 0 || dirty > 0 {
                     let name = machine::name(node);
-                    return Err(format!("{name} keeps {pending} hints{dirty} for {peer:?}"));
+                    return Err(format!(
+                        "{name} keeps {pending} hints for {peer:?}, {dirty} dirty"
+                    ));
                 }
             }
         }
@@ -155,7 +156,7 @@ impl World<'_> {
             let Some(process) = &machine.process else { continue };
             for peer in process.topology().peers() {
                 let (pending, dirty) = process.hints(peer);
-                if pending > 0 || dirty {
+                if pending > 0 || dirty > 0 {
                     let (name, peer) = (machine::name(node), &process.topology().member(peer).name);
                     text.push_str(&format!("; {name} keeps {pending} for {peer}, dirty: {dirty}"));
                 }

@@ -84,7 +84,7 @@ impl World<'_> {
             Fault::Pause { node } if self.was_taken(node, index) => {
                 if self.machines[node].state == State::Paused {
                     self.machines[node].state = State::Running;
-                    self.disturbed[node] = self.now;
+                    (self.disturbed[node], self.upset) = (self.now, self.now);
                     self.turn_by(node, self.now + 1);
                 }
             }

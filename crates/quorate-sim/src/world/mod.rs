@@ -4,6 +4,7 @@
 mod clients;
 mod ending;
 mod faults;
+mod ledger;
 mod nodes;
 mod scrub;
 mod tamper;
@@ -127,6 +128,8 @@ pub struct World<'a> {
     disturbed: Vec<Time>,
     /// By node: what bits that flip and scrubs are up to.
     rot: Vec<scrub::Rot>,
+    /// When a process began or ended last, which the others take a moment to notice.
+    upset: Time,
     /// Why a node did not start the last time.
     start_errors: BTreeMap<usize, String>,
     history: History,
@@ -191,6 +194,7 @@ impl<'a> World<'a> {
             down_by: vec![None; nodes],
             disturbed: vec![0; nodes],
             rot: vec![scrub::Rot::default(); nodes],
+            upset: 0,
             start_errors: BTreeMap::new(),
             history: History::default(),
             violations: Vec::new(),
@@ -221,6 +225,7 @@ impl<'a> World<'a> {
             self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
             self.check_bounds();
             self.check_scrubs();
+            self.check_ledgers();
             self.write_back();
         }
         if self.scenario.repair == Repair::Clocks {
@@ -234,6 +239,7 @@ impl<'a> World<'a> {
             self.write_last(seed);
             if self.settle(self.now) {
                 self.audit(seed);
+                self.settle_ledgers();
             }
         }
         self.check_scrubs();

@@ -20,7 +20,7 @@ impl World<'_> {
             Ok(()) => {
                 self.observer.note(|| "starts".into());
                 self.start_errors.remove(&node);
-                self.disturbed[node] = self.now;
+                (self.disturbed[node], self.upset) = (self.now, self.now);
                 self.turn_by(node, self.now + 1);
                 self.check_recovered(node);
             }
@@ -186,6 +186,7 @@ impl World<'_> {
     /// The process of a node is gone.
     pub(super) fn take_down(&mut self, node: usize, state: State) {
         self.note_rot_left(node);
+        self.upset = self.now;
         let machine = &mut self.machines[node];
         machine.process = None;
         machine.state = state;

@@ -1,6 +1,11 @@
 //! The hint log: a durable queue of effects for one target.
+//!
+//! Of every segment it is known which groups of slots its hints are about and how old they are, so
+//! that whole segments can be given up, and what is given up has a name.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::VecDeque, io, path::Path, sync::Arc};
+
+use quorate_proto::Groups;
 
 use super::{
     Damage, LogError, LogOptions, ScrubJob, ScrubPosition, Scrubbed, SegmentLog, Sequence, SyncJob,
@@ -12,18 +17,35 @@ use crate::disk::Disk;
 /// Bytes of a segment of hints. Small, because whole segments are dropped as they are delivered.
 const SEGMENT_BYTES: u64 = 4 << 20;
 
-/// A full queue has at least so many segments, so that delivering frees space step by step.
+/// A full queue has at least so many segments, so that delivering frees space step by step, and
+/// hints of one segment differ by no more than such a part of the time that they are kept.
 const SEGMENTS_MIN: u64 = 8;
+
+/// Hints of a queue that is opened are summed up by so many at a time.
+const SUMMED_UP: usize = 1_024;
 
 /// How a queue is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct HintOptions {
     /// Identity of the log; segments of another log in its directory are refused.
     pub log_id: u64,
-    /// Bytes that it may hold.
+    /// Bytes that it may take on disk.
     pub bytes_max: u64,
+    /// Bytes of a segment at most.
+    pub segment_bytes_max: u64,
     /// As in [`LogOptions`].
     pub new_salt: u32,
+}
+
+/// What a queue must know of a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HintAbout {
+    /// The group of its slot.
+    pub group: u16,
+    /// Its age counts from here, in milliseconds since the Unix epoch.
+    pub date_ms: u64,
+    /// Keys that it changes.
+    pub keys: u64,
 }
 
 /// A queue of effects that a target has not taken yet.
@@ -39,70 +61,164 @@ pub struct HintLog {
     delivered: Sequence,
     /// Where reading goes on: number of the segment, offset in it.
     cursor: (u64, u64),
-    /// Whether hints were lost that nobody was told of.
-    lost: bool,
+    /// Groups of hints that were lost and that nobody was told of.
+    lost: Groups,
+    /// What the segments hold that the target has not taken all of, older first.
+    parts: VecDeque<Part>,
+    /// What is appended and not written yet.
+    unwritten: Summary,
+    /// Bytes of disk that the unwritten may take.
+    reserved: u64,
+}
+
+/// Some hints in a row.
+#[derive(Clone, Copy, Debug)]
+struct Summary {
+    groups: Groups,
+    oldest_ms: u64,
+    newest_ms: u64,
+    keys: u64,
+}
+
+/// What a segment holds.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    segment: u64,
+    last: Sequence,
+    summary: Summary,
 }
 
 /// The hint log holds as much as it may. The hint was not taken.
 #[derive(Debug, thiserror::Error)]
-#[error("the hint log holds {bytes} bytes (allowed: {bytes_max})")]
+#[error("the hint log takes {bytes} bytes (allowed: {bytes_max})")]
 pub struct HintsFull {
-    /// Bytes held.
+    /// Bytes taken on disk.
     pub bytes: u64,
     /// Bytes allowed.
     pub bytes_max: u64,
 }
 
+/// Hints of a turn could not be written. Without space for them they are given up, and the queue
+/// goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct HintsUnwritten {
+    /// Why.
+    pub error: LogError,
+    /// Groups of the hints that were given up.
+    pub groups: Groups,
+}
+
+impl Summary {
+    const NOTHING: Self = Self { groups: Groups::NONE, oldest_ms: u64::MAX, newest_ms: 0, keys: 0 };
+
+    /// Of a hint that tells nothing.
+    const UNKNOWN: Self = Self { groups: Groups::ALL, ..Self::NOTHING };
+
+    fn of(about: HintAbout) -> Self {
+        let HintAbout { group, date_ms, keys } = about;
+        let groups = Groups::from_iter([group]);
+        Self { groups, oldest_ms: date_ms, newest_ms: date_ms, keys }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            groups: self.groups.union(other.groups),
+            oldest_ms: self.oldest_ms.min(other.oldest_ms),
+            newest_ms: self.newest_ms.max(other.newest_ms),
+            keys: self.keys + other.keys,
+        }
+    }
+}
+
 impl HintLog {
     /// Opens the queue in `directory`. Hints delivered before a crash may be delivered again,
-    /// which is harmless: they are merged.
-    pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: HintOptions) -> io::Result<Self> {
-        let HintOptions { log_id, bytes_max, new_salt } = options;
-        let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN);
+    /// which is harmless: they are merged. `about` tells of a hint what the queue must know.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: HintOptions,
+        about: impl Fn(&[u8]) -> Option<HintAbout>,
+    ) -> io::Result<Self> {
+        let HintOptions { log_id, bytes_max, segment_bytes_max, new_salt } = options;
+        let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN).min(segment_bytes_max);
         let options = LogOptions { log_id, segment_bytes, new_salt };
-        let mut first = None;
-        let (log, recovery) = SegmentLog::open(disk, directory, options, |sequence, _| {
+        let mut runs: Vec<(Sequence, Sequence, Summary)> = Vec::new();
+        let (mut first, mut in_run) = (None, SUMMED_UP);
+        let (log, recovery) = SegmentLog::open(disk, directory, options, |sequence, payload| {
             first.get_or_insert(sequence);
+            let summary = about(payload).map_or(Summary::UNKNOWN, Summary::of);
+            match runs.last_mut().filter(|_| in_run < SUMMED_UP) {
+                Some((_, last, sum)) => (*last, *sum) = (sequence, sum.and(summary)),
+                None => {
+                    runs.push((sequence, sequence, summary));
+                    in_run = 0;
+                }
+            }
+            in_run += 1;
         })?;
         let acknowledged = first.unwrap_or(log.written() + 1) - 1;
+        let is_whole = recovery.damages.is_empty() && recovery.torn_bytes == 0;
         Ok(Self {
+            parts: parts_of(&log, &runs),
             log,
             bytes_max,
             acknowledged,
             read: acknowledged,
             delivered: acknowledged,
             cursor: (0, 0),
-            lost: !recovery.damages.is_empty() || recovery.torn_bytes > 0,
+            lost: if is_whole { Groups::NONE } else { Groups::ALL },
+            unwritten: Summary::NOTHING,
+            reserved: 0,
         })
     }
 
-    /// Whether hints were lost since the last call, so that only comparing the data tells what the
-    /// target lacks.
-    pub fn take_lost(&mut self) -> bool {
+    /// Groups of which hints were lost since the last call, so that only comparing the data tells
+    /// what the target lacks.
+    pub fn take_lost(&mut self) -> Groups {
         std::mem::take(&mut self.lost)
     }
 
-    /// Adds a hint at the end. It is handed to the operating system by [`HintLog::write`].
-    pub fn append(&mut self, payload: impl FnOnce(&mut Vec<u8>)) -> Result<(), HintsFull> {
-        let bytes = self.log.bytes();
-        if bytes > self.bytes_max {
-            return Err(HintsFull { bytes, bytes_max: self.bytes_max });
+    /// Whether a hint of `length` bytes may be added, and by how much the queue may grow on disk
+    /// with it. One may always, if there is no other.
+    pub fn room_for(&self, length: usize) -> Result<u64, HintsFull> {
+        let growth = self.log.growth(length).saturating_sub(self.reserved);
+        let bytes = self.log.allocated() + self.reserved + growth;
+        if bytes > self.bytes_max && !self.is_empty() {
+            return Err(HintsFull { bytes: self.log.allocated(), bytes_max: self.bytes_max });
         }
-        self.log.append(payload);
+        Ok(growth)
+    }
+
+    /// Adds a hint at the end. It is handed to the operating system by [`HintLog::write`].
+    pub fn append(&mut self, about: HintAbout, payload: &[u8]) {
+        self.reserved = self.reserved.max(self.log.growth(payload.len()));
+        self.log.append(|out| out.extend_from_slice(payload));
+        self.unwritten = self.unwritten.and(Summary::of(about));
+    }
+
+    /// Hands the turn's hints to the operating system.
+    pub fn write(&mut self) -> Result<(), HintsUnwritten> {
+        let summary = std::mem::replace(&mut self.unwritten, Summary::NOTHING);
+        self.reserved = 0;
+        let had_unwritten = self.log.has_unwritten();
+        if let Err(error) = self.log.write() {
+            if matches!(error, LogError::Full(_)) {
+                self.log.discard_unwritten();
+            }
+            return Err(HintsUnwritten { error, groups: summary.groups });
+        }
+        if had_unwritten && let Some(active) = self.log.segments.back() {
+            let (segment, last) = (active.number, self.log.written());
+            match self.parts.back_mut().filter(|part| part.segment == segment) {
+                Some(part) => (part.last, part.summary) = (last, part.summary.and(summary)),
+                None => self.parts.push_back(Part { segment, last, summary }),
+            }
+        }
         Ok(())
     }
 
-    /// Hands the turn's hints to the operating system. Without space for them they are given up,
-    /// and the queue goes on.
-    pub fn write(&mut self) -> Result<(), LogError> {
-        let result = self.log.write();
-        if matches!(result, Err(LogError::Full(_))) {
-            self.log.discard_unwritten();
-        }
-        result
-    }
-
-    /// What must be done to make the hints durable.
+    /// What must be done to make the hints durable, and what was given up gone.
     pub fn sync_job(&mut self) -> Option<SyncJob> {
         // Few hints follow that would prove that these were durable.
         self.log.sync_job(true)
@@ -132,7 +248,10 @@ impl HintLog {
     pub fn scrub_ended(&mut self, scrubbed: Scrubbed) -> (ScrubPosition, Option<Damage>) {
         let (position, damage) = self.log.scrub_ended(scrubbed);
         let loses = |damage: &Damage| damage.next.is_none_or(|next| next > damage.first);
-        self.lost |= damage.as_ref().is_some_and(loses);
+        if damage.as_ref().is_some_and(loses) {
+            // What was damaged cannot tell of which group it was.
+            self.lost = self.lost.union(self.groups());
+        }
         (position, damage)
     }
 
@@ -146,9 +265,87 @@ impl HintLog {
         self.log.written() - self.acknowledged
     }
 
-    /// Bytes on disk.
+    /// Whether there is no hint, written or not.
+    pub fn is_empty(&self) -> bool {
+        self.pending() == 0 && !self.log.has_unwritten()
+    }
+
+    /// Groups of the hints that the target has not taken; the segments that hold them may hold
+    /// some of other groups that it has.
+    pub fn groups(&self) -> Groups {
+        self.summary().groups
+    }
+
+    /// Keys changed by the hints of these segments, each as often as it is changed.
+    pub fn keys(&self) -> u64 {
+        self.summary().keys
+    }
+
+    /// The date of the oldest hint of these segments, in milliseconds since the Unix epoch.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        (!self.is_empty()).then(|| self.summary().oldest_ms)
+    }
+
+    fn summary(&self) -> Summary {
+        let parts = self.parts.iter().map(|part| part.summary);
+        parts.fold(self.unwritten, Summary::and)
+    }
+
+    /// Bytes of hints, and of the segments around them.
     pub fn bytes(&self) -> u64 {
         self.log.bytes()
+    }
+
+    /// Bytes taken on disk, those of segments that are about to go included.
+    pub fn allocated(&self) -> u64 {
+        self.log.allocated()
+    }
+
+    /// Gives up every segment whose hints are all older than `age_max_ms`. Returns their groups.
+    pub fn expire(&mut self, now_ms: u64, age_max_ms: u64) -> Groups {
+        let before_ms = now_ms.saturating_sub(age_max_ms);
+        let part_ms = age_max_ms / SEGMENTS_MIN;
+        let active = |log: &SegmentLog| log.segments.back().map(|active| active.number);
+        if let Some(part) = self.parts.back()
+            && Some(part.segment) == active(&self.log)
+            && part.summary.oldest_ms < now_ms.saturating_sub(part_ms)
+        {
+            // The next hints get a segment of their own. Without space they stay together.
+            let _ = self.log.roll();
+        }
+        let mut groups = Groups::NONE;
+        let mut last = None;
+        let active = active(&self.log);
+        while let Some(part) = self
+            .parts
+            .pop_front_if(|part| part.summary.newest_ms < before_ms && Some(part.segment) != active)
+        {
+            groups = groups.union(part.summary.groups);
+            last = Some(part.last);
+        }
+        if let Some(last) = last {
+            self.pass_over(last);
+            self.log.drop_before(last + 1);
+        }
+        groups
+    }
+
+    /// Gives up every hint. Returns their groups.
+    pub fn clear(&mut self) -> Groups {
+        let groups = self.groups();
+        // What is not written now is given up all the same.
+        let _ = self.write();
+        let last = self.log.written();
+        self.pass_over(last);
+        let _ = self.acknowledge(last);
+        groups
+    }
+
+    /// Nobody is to get the hints up to this one any more.
+    fn pass_over(&mut self, last: Sequence) {
+        self.acknowledged = self.acknowledged.max(last);
+        self.read = self.read.max(last);
+        self.delivered = self.delivered.max(last);
     }
 
     /// The next hints that are not handed out yet, oldest first, up to about `bytes_max` bytes.
@@ -157,7 +354,7 @@ impl HintLog {
         let mut bytes = 0;
         // Noted at the end: a read that fails must not skip what it had collected.
         let (mut read, mut cursor) = (self.read, self.cursor);
-        let (mut delivered, mut lost) = (self.delivered, self.lost);
+        let (mut delivered, mut lost) = (self.delivered, false);
         while bytes < bytes_max && read < self.log.written() {
             let (number, offset) = cursor;
             let Some(segment) = self.log.segments.iter().find(|segment| segment.number >= number)
@@ -193,7 +390,10 @@ impl HintLog {
                 read = self.log.written();
             }
         }
-        (self.read, self.cursor, self.delivered, self.lost) = (read, cursor, delivered, lost);
+        (self.read, self.cursor, self.delivered) = (read, cursor, delivered);
+        if lost {
+            self.lost = self.lost.union(self.groups());
+        }
         self.pass_over_lost();
         Ok(hints)
     }
@@ -217,12 +417,26 @@ impl HintLog {
         self.pass_over_lost();
         // Before a new segment is asked for, which a full disk refuses.
         self.log.drop_before(self.acknowledged + 1);
-        if self.pending() == 0 {
+        while self.parts.pop_front_if(|part| part.last <= self.acknowledged).is_some() {}
+        if self.is_empty() {
             self.log.roll()?;
             self.log.drop_before(self.acknowledged + 1);
         }
         Ok(())
     }
+}
+
+/// What each segment of a log holds, from what is known of runs of hints.
+fn parts_of(log: &SegmentLog, runs: &[(Sequence, Sequence, Summary)]) -> VecDeque<Part> {
+    let firsts = log.segments.iter().map(|segment| (segment.number, segment.first));
+    let ends = log.segments.iter().skip(1).map(|next| next.first - 1).chain([log.written()]);
+    let parts = firsts.zip(ends).filter_map(|((segment, first), last)| {
+        // A run may reach into the next segment: then both are said to hold all of it.
+        let within = runs.iter().filter(|(begin, end, _)| *begin <= last && *end >= first);
+        let summary = within.map(|(.., summary)| *summary).reduce(Summary::and)?;
+        (first <= last).then_some(Part { segment, last, summary })
+    });
+    parts.collect()
 }
 
 #[cfg(test)]
@@ -231,19 +445,36 @@ mod tests {
 
     use super::*;
 
-    fn options(bytes_max: u64) -> HintOptions {
-        HintOptions { log_id: 1, bytes_max, new_salt: 7 }
-    }
     use crate::disk::SimulatedDisk;
 
-    fn open(disk: &SimulatedDisk) -> HintLog {
+    fn open_with(disk: &SimulatedDisk, bytes_max: u64) -> HintLog {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        HintLog::open(disk, Path::new("/hints"), options(64 << 20)).expect("opens")
+        let options =
+            HintOptions { log_id: 1, bytes_max, segment_bytes_max: u64::MAX, new_salt: 7 };
+        HintLog::open(disk, Path::new("/hints"), options, about).expect("opens")
+    }
+
+    fn open(disk: &SimulatedDisk) -> HintLog {
+        open_with(disk, 64 << 20)
+    }
+
+    /// Hints are numbers: the group and the date are the number as well.
+    fn about(payload: &[u8]) -> Option<HintAbout> {
+        let number = u32::from_le_bytes(*payload.first_chunk()?);
+        Some(HintAbout { group: number as u16 % 64, date_ms: number.into(), keys: 1 })
+    }
+
+    fn append(hints: &mut HintLog, number: u32, length: usize) -> Result<(), HintsFull> {
+        let mut payload = number.to_le_bytes().to_vec();
+        payload.resize(length.max(4), 7);
+        hints.room_for(payload.len())?;
+        hints.append(about(&payload).expect("a number"), &payload);
+        Ok(())
     }
 
     fn fill(hints: &mut HintLog, numbers: std::ops::Range<u32>) {
         for number in numbers {
-            hints.append(|out| out.extend_from_slice(&number.to_le_bytes())).expect("room");
+            append(hints, number, 4).expect("room");
         }
         hints.write().expect("written");
     }
@@ -287,7 +518,7 @@ mod tests {
         let disk = SimulatedDisk::new();
         let mut hints = open(&disk);
         for _ in 0..12 {
-            hints.append(|out| out.resize(out.len() + (1 << 20), 7)).expect("room");
+            append(&mut hints, 0, 1 << 20).expect("room");
             hints.write().expect("written");
         }
         assert!(hints.bytes() > 12 << 20);
@@ -305,11 +536,72 @@ mod tests {
     }
 
     #[test]
-    fn a_full_log_says_so() {
-        let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::new());
-        let mut hints = HintLog::open(disk, Path::new("/hints"), options(100)).expect("opens");
-        fill(&mut hints, 0..10);
-        assert!(hints.append(|out| out.push(1)).is_err());
-        assert_eq!(hints.pending(), 10);
+    fn a_full_log_says_so_and_stays_below_its_bound_on_disk() {
+        let disk = SimulatedDisk::new();
+        let mut hints = open_with(&disk, 10_000);
+        let on_disk = || disk.files().iter().map(|(_, length)| *length as u64).sum::<u64>();
+        let superblock = 2 * 4_096;
+        let mut taken = 0;
+        // Many in a turn count, too.
+        while (0..7).all(|_| append(&mut hints, taken, 100).is_ok_and(|()| taken < 10_000)) {
+            taken += 7;
+            hints.write().expect("written");
+            assert!(on_disk() <= 10_000 + superblock, "{}", on_disk());
+        }
+        hints.write().expect("written");
+        assert!((60..90).contains(&taken), "{taken}");
+        assert!(hints.allocated() <= 10_000);
+    }
+
+    #[test]
+    fn an_empty_queue_takes_a_hint_of_any_size() {
+        let mut hints = open_with(&SimulatedDisk::new(), 1_000);
+        append(&mut hints, 1, 5_000).expect("it is the only one");
+        assert!(append(&mut hints, 2, 4).is_err());
+        hints.write().expect("written");
+        assert!(append(&mut hints, 2, 4).is_err());
+        hints.read(10_000).expect("reads");
+        hints.acknowledge(1).expect("acknowledged");
+        assert!(hints.is_empty());
+        append(&mut hints, 2, 5_000).expect("it is the only one");
+    }
+
+    #[test]
+    fn old_segments_are_given_up_whole_and_named() {
+        let disk = SimulatedDisk::new();
+        let mut hints = open(&disk);
+        fill(&mut hints, 1_000..1_003);
+        assert_eq!(hints.expire(1_100, 1_000), Groups::NONE);
+        // Its segment is closed by now, so that younger ones do not keep it.
+        assert_eq!(hints.expire(1_500, 1_000), Groups::NONE);
+        fill(&mut hints, 1_500..1_502);
+        assert_eq!(hints.oldest_ms(), Some(1_000));
+        let of = |numbers: std::ops::Range<u16>| numbers.map(|number| number % 64).collect();
+        assert_eq!(hints.groups(), Groups::union(of(1_000..1_003), of(1_500..1_502)));
+        assert_eq!(hints.keys(), 5);
+        // A restart knows as much.
+        drop(hints);
+        let mut hints = open(&disk);
+        assert_eq!(hints.pending(), 5);
+        assert_eq!(hints.expire(2_100, 1_000), of(1_000..1_003));
+        assert_eq!((hints.pending(), hints.oldest_ms()), (2, Some(1_500)));
+        assert_eq!(numbers(&hints.read(1_000).expect("reads")), [1_500, 1_501]);
+        assert_eq!(hints.take_lost(), Groups::NONE);
+    }
+
+    #[test]
+    fn a_queue_that_is_cleared_tells_what_of() {
+        let disk = SimulatedDisk::new();
+        let mut hints = open(&disk);
+        fill(&mut hints, 0..3);
+        let batch = hints.read(1_000).expect("reads");
+        append(&mut hints, 9, 4).expect("room");
+        assert_eq!(hints.clear(), [0, 1, 2, 9].into_iter().collect());
+        assert!(hints.is_empty() && hints.groups().is_empty());
+        // Late answers change nothing, and what comes now is kept.
+        hints.acknowledge(batch[1].0).expect("acknowledged");
+        fill(&mut hints, 5..6);
+        assert_eq!(numbers(&hints.read(1_000).expect("reads")), [5]);
+        assert_eq!((hints.pending(), hints.groups()), (1, [5].into_iter().collect()));
     }
 }

@@ -37,6 +37,7 @@
 //! they are not needed, so that one that is missing shows, and one that could not be removed is not
 //! read.
 
+mod dirty;
 mod hints;
 mod quarantine;
 mod read;
@@ -47,7 +48,8 @@ mod superblock;
 mod sync;
 mod write;
 
-pub use hints::{HintLog, HintOptions, HintsFull};
+pub use dirty::{DIRTY_FILE, DirtyRanges, encode_dirty, read_dirty};
+pub use hints::{HintAbout, HintLog, HintOptions, HintsFull, HintsUnwritten};
 pub use quarantine::{Quarantine, SetAside};
 pub use recovery::{Damage, Recovery};
 pub use scrub::{ScrubJob, ScrubPosition, Scrubbed};

@@ -312,6 +312,19 @@ impl SegmentLog {
         used.map(|segment| segment.end).sum()
     }
 
+    /// Bytes taken on disk, those of segments that are about to go included.
+    pub(super) fn allocated(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.allocated).sum()
+    }
+
+    /// Bytes that the log takes more on disk when a record of `payload` bytes comes to what is not
+    /// written yet.
+    pub(super) fn growth(&self, payload: usize) -> u64 {
+        let length = (self.buffer.len() + RECORD_HEADER + payload) as u64;
+        let fits = self.has_room(length);
+        if fits { 0 } else { self.options.segment_bytes.max(length + SEGMENT_HEADER as u64) }
+    }
+
     /// Bytes written since the last checkpoint began.
     pub fn bytes_since_checkpoint(&self) -> u64 {
         self.bytes_since_checkpoint

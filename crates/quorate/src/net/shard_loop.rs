@@ -35,6 +35,7 @@ use super::{
 use crate::{
     limits,
     shard::{About, EmbeddedAction, EmbeddedCommand, Mail, Now, Shard},
+    storage::SyncTask,
 };
 
 /// How long a shard that stops waits for requests under way.
@@ -382,10 +383,10 @@ impl ShardLoop {
 
     fn handle_mail(&mut self, now: Now, mail: Mail) {
         match mail {
-            Mail::Synced { hints_for: Some(target), result } => {
-                self.shard.storage.hint_sync_ended(target, &result);
+            Mail::Synced { hints: Some(sync), result } => {
+                self.shard.storage.hint_sync_ended(sync, &result);
             }
-            Mail::Synced { hints_for: None, result } => {
+            Mail::Synced { hints: None, result } => {
                 let sequence = self.shard.storage.sync_ended(&result);
                 self.shard.handle_durable(now, sequence);
             }
@@ -447,12 +448,13 @@ impl ShardLoop {
         let second_passed = self.shard.take_second();
         if let Some(job) = self.shard.storage.due_sync(second_passed) {
             let mailbox = Arc::clone(&self.mailbox);
-            let _ = self.syncer.send(SyncOrder { job, hints_for: None, mailbox });
+            let task = SyncTask::Log(job);
+            let _ = self.syncer.send(SyncOrder { task, hints: None, mailbox });
         }
         if second_passed {
-            for (target, job) in self.shard.storage.hint_syncs() {
+            for (sync, task) in self.shard.storage.hint_syncs() {
                 let mailbox = Arc::clone(&self.mailbox);
-                let _ = self.syncer.send(SyncOrder { job, hints_for: Some(target), mailbox });
+                let _ = self.syncer.send(SyncOrder { task, hints: Some(sync), mailbox });
             }
         }
         if let Some(order) = self.shard.take_scrub_order() {

@@ -10,17 +10,17 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
-use quorate_proto::NodeIndex;
-use quorate_store::log::SyncJob;
-
 use super::mailbox::Mailbox;
-use crate::{shard::Mail, storage::ScrubOrder};
+use crate::{
+    shard::Mail,
+    storage::{HintSync, ScrubOrder, SyncTask},
+};
 
 /// A sync to run, and who hears of it.
 pub(crate) struct SyncOrder {
-    pub(crate) job: SyncJob,
-    /// The target, when it is about hints.
-    pub(crate) hints_for: Option<NodeIndex>,
+    pub(crate) task: SyncTask,
+    /// What of it, when it is about what is kept for other nodes.
+    pub(crate) hints: Option<HintSync>,
     pub(crate) mailbox: Arc<Mailbox<Mail>>,
 }
 
@@ -32,12 +32,12 @@ pub(crate) fn start() -> io::Result<(Sender<SyncOrder>, JoinHandle<()>)> {
 }
 
 fn run(orders: &Receiver<SyncOrder>) {
-    while let Ok(SyncOrder { job, hints_for, mailbox }) = orders.recv() {
-        let result = job.run();
+    while let Ok(SyncOrder { task, hints, mailbox }) = orders.recv() {
+        let result = task.run();
         if let Err(error) = &result {
             tracing::error!(%error, "a sync failed; what it covered may not be on disk");
         }
-        mailbox.send(Mail::Synced { hints_for, result });
+        mailbox.send(Mail::Synced { hints, result });
     }
 }
 

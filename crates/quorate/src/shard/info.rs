@@ -1,6 +1,8 @@
 //! `INFO`: figures about the node, in the format of Redis.
 
-use super::{Now, Shard};
+use std::collections::BTreeMap;
+
+use super::{Now, Shard, mail::PeerFigures};
 use crate::{
     config::EntropySettings,
     entropy::{PeerTally, Tally},
@@ -12,7 +14,7 @@ type Line = (&'static str, String);
 impl Shard {
     /// The sections asked for; the usual ones when none is.
     pub(super) fn info(&self, now: Now, wanted: &[&[u8]]) -> String {
-        self.publish_figures();
+        self.publish_figures(now);
         let is_wanted = |name: &str| {
             wanted.is_empty()
                 || wanted.iter().any(|word| {
@@ -22,11 +24,13 @@ impl Shard {
                             .any(|every| word.eq_ignore_ascii_case(every.as_bytes()))
                 })
         };
-        let sections = self.sections(now);
+        let owned = |(key, value): Line| (key.to_owned(), value);
+        let sections = self.sections(now).into_iter();
+        let sections = sections.map(|(name, lines)| (name, lines.into_iter().map(owned).collect()));
         let mut texts: Vec<String> = sections
-            .into_iter()
+            .chain([("Obligations", self.obligations())])
             .filter(|(name, _)| is_wanted(name))
-            .map(|(name, lines)| {
+            .map(|(name, lines): (_, Vec<(String, String)>)| {
                 let lines = lines.iter().map(|(key, value)| format!("{key}:{value}\r\n"));
                 format!("# {name}\r\n{}", lines.collect::<String>())
             })
@@ -39,14 +43,59 @@ impl Shard {
         texts.join("\r\n")
     }
 
+    /// What is owed to the peers, to each of them, and to each datacentre.
+    fn obligations(&self) -> Vec<(String, String)> {
+        let total = self.node.figures();
+        let topology = self.topology();
+        let mut sum = PeerFigures::default();
+        let mut unverified = 0;
+        let mut peers = Vec::new();
+        let mut datacentres: BTreeMap<&str, (PeerFigures, u64)> = BTreeMap::new();
+        for peer in topology.peers() {
+            let member = topology.member(peer);
+            let figures = total.peers.get(peer.index()).copied().unwrap_or_default();
+            let (of_datacentre, doubted) = datacentres.entry(&member.datacentre).or_default();
+            for sum in [&mut sum, of_datacentre] {
+                sum.hints += figures.hints;
+                sum.hint_bytes += figures.hint_bytes;
+                sum.dirty_groups += figures.dirty_groups;
+                sum.unacknowledged += figures.unacknowledged;
+            }
+            unverified += u64::from(figures.unverified);
+            *doubted += u64::from(figures.unverified);
+            let state = if figures.up { "up" } else { "down" };
+            let text = owed(&figures, figures.unverified.into());
+            peers.push((
+                format!("peer_{}", member.name),
+                format!("dc={},state={state},{text}", member.datacentre),
+            ));
+        }
+        let datacentres = datacentres.into_iter().map(|(name, (figures, unverified))| {
+            (format!("datacentre_{name}"), owed(&figures, unverified))
+        });
+        let mut lines: Vec<(String, String)> = [
+            ("owed_hints", sum.hints),
+            ("owed_hint_bytes", sum.hint_bytes),
+            ("owed_dirty_groups", sum.dirty_groups),
+            ("owed_unacknowledged", sum.unacknowledged),
+            ("peers_unverified", unverified),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_string()))
+        .collect();
+        lines.extend(peers);
+        lines.extend(datacentres);
+        lines
+    }
+
     fn sections(&self, now: Now) -> Vec<(&'static str, Vec<Line>)> {
         let total = self.node.figures();
         let settings = &self.node.settings;
         let topology = self.topology();
         let me = topology.member(topology.me());
         let uptime = now.wall_ms.saturating_sub(self.node.started_ms) / 1000;
-        let up = total.peers.iter().filter(|(up, _)| *up).count();
-        let hints: u64 = total.peers.iter().map(|(_, hints)| hints).sum();
+        let up = total.peers.iter().filter(|peer| peer.up).count();
+        let hints: u64 = total.peers.iter().map(|peer| peer.hints).sum();
         let memory = resident_bytes();
         let number = |value: u64| value.to_string();
         vec![
@@ -118,6 +167,8 @@ impl Shard {
                     ("epoch", number(topology.epoch())),
                     ("sealed", u64::from(topology.sealed()).to_string()),
                     ("ready", u64::from(total.ready).to_string()),
+                    ("incomplete", u64::from(total.incomplete).to_string()),
+                    ("clock_in_doubt", u64::from(total.clock_in_doubt).to_string()),
                     ("members", topology.len().to_string()),
                     ("peers_up", up.to_string()),
                     ("hints_pending", number(hints)),
@@ -172,6 +223,15 @@ fn channel_section(settings: &EntropySettings, tally: &Tally) -> String {
         );
     }
     text
+}
+
+/// What is owed, in the format of the lines of databases.
+fn owed(figures: &PeerFigures, unverified: u64) -> String {
+    let PeerFigures { hints, hint_bytes, dirty_groups, unacknowledged, .. } = figures;
+    format!(
+        "hints={hints},hint_bytes={hint_bytes},dirty_groups={dirty_groups},\
+         unverified={unverified},unacknowledged={unacknowledged}"
+    )
 }
 
 /// Memory of this process that is in RAM.

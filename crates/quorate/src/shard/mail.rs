@@ -4,12 +4,12 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use quorate_cluster::{membership::LinkId, topology::Topology};
+use quorate_cluster::{membership::LinkId, sync::Order, topology::Topology};
 use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
 use super::Errand;
-use crate::storage::{ScrubEnded, ScrubTally};
+use crate::storage::{HintSync, ScrubEnded, ScrubTally};
 
 /// One message to a shard.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub(crate) enum Mail {
     Founded,
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
-    /// A sync of your log has ended, or one of your hints for another node.
-    Synced { hints_for: Option<NodeIndex>, result: io::Result<Sequence> },
+    /// A sync of your log has ended, or one of what you keep for other nodes.
+    Synced { hints: Option<HintSync>, result: io::Result<Sequence> },
     /// A part of a scrub has been read.
     Scrubbed(ScrubEnded),
     /// An accepted socket that belongs to you, with what was read from it already.
@@ -66,6 +66,8 @@ pub(crate) enum Question {
     Digest,
     /// How far digest rounds have come, after starting some.
     Repair(Option<RepairOrder>),
+    /// What it owes every peer, after doing something about hints.
+    Ledger(Option<HintOrder>),
     /// How far the scrub has come, after starting or stopping it.
     Scrub(Option<ScrubCommand>),
 }
@@ -79,13 +81,22 @@ pub(crate) enum ScrubCommand {
     Stop,
 }
 
+/// What to do with hints.
+#[derive(Clone, Debug)]
+pub(crate) enum HintOrder {
+    /// Deliver those for these peers, as soon as they are up.
+    Drain(Arc<[NodeIndex]>),
+    /// Give up those for this peer.
+    Drop(NodeIndex),
+}
+
 /// Digest rounds to start at once.
 #[derive(Clone, Debug)]
 pub(crate) struct RepairOrder {
     /// The peers to have one with.
     pub(crate) peers: Arc<[NodeIndex]>,
-    /// They compare, and exchange nothing.
-    pub(crate) dry: bool,
+    /// What each is to do.
+    pub(crate) order: Order,
 }
 
 /// Figures that a shard publishes for the whole node.
@@ -115,14 +126,27 @@ pub(crate) struct Figures {
     pub(crate) awaited: u64,
     /// The incarnation as which nothing is missing, on disk neither.
     pub(crate) regained: Option<u16>,
-    pub(crate) failed: bool,
     pub(crate) scrubbing: bool,
     /// When the last scrub ended, in milliseconds since the Unix epoch; zero before the first.
     pub(crate) scrubbed_ms: u64,
     /// What scrubs have come to since the start.
     pub(crate) scrub: ScrubTally,
-    /// By node index: whether the peer is up, and the hints kept for it.
-    pub(crate) peers: [(bool, u64); PEERS_SHOWN],
+    /// The clock is contradicted by those of the peers.
+    pub(crate) clock_in_doubt: bool,
+    pub(crate) failed: bool,
+    /// By node index.
+    pub(crate) peers: [PeerFigures; PEERS_SHOWN],
+}
+
+/// What is published of one peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PeerFigures {
+    pub(crate) up: bool,
+    pub(crate) hints: u64,
+    pub(crate) hint_bytes: u64,
+    pub(crate) dirty_groups: u64,
+    pub(crate) unverified: bool,
+    pub(crate) unacknowledged: u64,
 }
 
 /// Members whose state is published.

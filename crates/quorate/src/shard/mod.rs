@@ -8,9 +8,11 @@
 mod cluster_commands;
 mod composite;
 mod dispatch;
+mod hints;
 mod info;
 mod job;
 mod mail;
+mod obligations;
 mod peers;
 mod repair;
 mod scrub;
@@ -34,7 +36,9 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, mutant::Mutant, resp::Command};
+use quorate_proto::{
+    Groups, Level, NodeIndex, Slot, command::Class, mutant::Mutant, resp::Command,
+};
 use slab::Slab;
 
 use crate::{
@@ -215,6 +219,7 @@ impl Shard {
         if now.monotonic >= self.next_second {
             self.second_passed = true;
             self.next_second = now.monotonic + Duration::from_secs(1);
+            self.storage.expire_hints();
         }
         if now.monotonic >= self.next_tick || self.storage.is_busy() {
             self.next_tick = now.monotonic + TICK;
@@ -224,7 +229,7 @@ impl Shard {
             }
             self.storage.advance_checkpoint();
             self.storage.advance_forgetting();
-            self.publish_figures();
+            self.publish_figures(now);
         }
         self.advance_scrub(now);
         self.service(now);
@@ -314,7 +319,10 @@ impl Shard {
                         self.send(to, peers::Machine::Sync, correlation, &message);
                     }
                     sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
-                    sync::Output::Synced { peer, keys } => self.synced(now, peer, keys),
+                    sync::Output::Synced { peer, keys, groups, epoch } => {
+                        self.storage.clear_dirty(peer, groups, epoch);
+                        self.synced(now, peer, keys, groups == Groups::ALL);
+                    }
                     sync::Output::Settled(settled) => self.storage.settle(settled),
                 }
             }
@@ -487,8 +495,9 @@ impl Shard {
         let hints = HintQueues::open(
             Arc::clone(&self.node.disk),
             self.node.hint_directory(self.id),
-            self.node.hint_options(),
+            self.node.hint_terms(topology.len()),
             &topology,
+            self.storage.owned_groups(),
         );
         match hints {
             Ok(hints) => self.storage.adopt(Arc::clone(&topology), hints),

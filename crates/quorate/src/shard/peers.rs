@@ -438,13 +438,16 @@ impl Shard {
         if let Some(answer) = answer {
             return self.respond(link, correlation, answer);
         }
+        if matches!(message, Message::Replicate { .. }) && !self.peers.is_up(from) {
+            self.sync.handle_orphan();
+        }
         let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
         coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);
     }
 
     fn heartbeat(&self, to: NodeIndex) -> Heartbeat {
         use quorate_cluster::handoff::Hints as _;
-        let dirty = u64::from(self.storage.is_dirty(to));
+        let dirty = u64::from(self.storage.dirty_groups(to).len());
         Heartbeat {
             epoch: self.topology().epoch(),
             // Others execute writes meanwhile: this node must not date any.
@@ -544,12 +547,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn synced(&mut self, now: Now, peer: NodeIndex, keys: u64) {
+    pub(super) fn synced(&mut self, now: Now, peer: NodeIndex, keys: u64, whole: bool) {
         if keys > 0 {
             let peer = &self.topology().member(peer).name;
-            tracing::info!(%peer, keys, "a digest round has settled differing keys");
+            tracing::info!(%peer, keys, whole, "a digest round has settled differing keys");
         }
-        self.storage.clear_dirty(peer);
+        if !whole {
+            return;
+        }
         self.clocks.handle_synced(peer, &mut self.storage);
         let became_ready = self.peers.readiness.handle_synced(now.monotonic, peer);
         self.note_ready(became_ready);

@@ -1,31 +1,36 @@
 //! `QUORATE REPAIR`: digest rounds on demand, and what they have come to.
 //!
+//! `RANGE` takes two slots, rounded out to the groups of 256 that are compared.
+//!
 //! Every shard has rounds of its own with every peer; a reply joins them. It lists the peers:
 //!
 //! | field | meaning |
 //! |---|---|
 //! | `name`, `dc` | the peer |
 //! | `state` | `running` while a round of any shard runs, else `idle` |
-//! | `rounds` | rounds that every shard has finished |
+//! | `rounds` | whole rounds that every shard has finished |
 //! | `keys`, `bytes` | keys that differed and bytes both ways, in all rounds since the start |
 //! | `slots_differing` | slots that differed in the last rounds |
-//! | `last_done_ms` | wall clock when the last round ended, 0 when a shard has had none |
+//! | `last_done_ms` | wall clock when the last whole round ended, 0 when a shard has had none |
 //! | `repair` | the rounds of the last `START`: `none`, `running`, `done` or `failed` |
 
 use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
-use quorate_cluster::sync::Repair;
+use quorate_cluster::sync::{Order, Repair};
 use quorate_proto::{
-    NodeIndex,
+    Groups, NodeIndex,
     resp::{Command, ReplyWriter},
 };
 
 use super::{
     Now, Shard,
+    cluster_commands::parse_slot,
     job::{Plan, Step},
     mail::{Question, RepairOrder},
 };
+
+const SYNTAX: &str = "REPAIR [STATUS | START [DC name] [RANGE first last] [DRY]]";
 
 /// Joins the lines of all shards, one for each peer.
 #[derive(Debug)]
@@ -135,7 +140,7 @@ fn write_peer(writer: &mut ReplyWriter<'_>, name: &str, datacentre: &str, line: 
 }
 
 impl Shard {
-    /// `QUORATE REPAIR [STATUS | START [DC name] [DRY]]`
+    /// `QUORATE REPAIR [STATUS | START [DC name] [RANGE first last] [DRY]]`
     pub(super) fn repair_command(&mut self, now: Now, key: usize, command: Command) {
         let order = match self.parse_repair(&command) {
             Ok(order) => order,
@@ -156,18 +161,26 @@ impl Shard {
             return Ok(None);
         }
         if !is(2, b"START") {
-            return Err("ERR syntax error: REPAIR [STATUS | START [DC name] [DRY]]".into());
+            return Err(format!("ERR syntax error: {SYNTAX}"));
         }
-        let (mut datacentre, mut dry, mut at) = (None, false, 3);
+        let (mut datacentre, mut order, mut at) = (None, Order::WHOLE, 3);
         while at < command.len() {
             if is(at, b"DRY") {
-                dry = true;
+                order.dry = true;
                 at += 1;
+            } else if is(at, b"RANGE") && at + 2 < command.len() {
+                let (first, last) =
+                    (parse_slot(command.arg(at + 1))?, parse_slot(command.arg(at + 2))?);
+                if first > last {
+                    return Err("ERR the first slot of the range is behind the last".into());
+                }
+                order.groups = Groups::of_slots(first, last);
+                at += 3;
             } else if is(at, b"DC") && at + 1 < command.len() {
                 datacentre = Some(String::from_utf8_lossy(command.arg(at + 1)).into_owned());
                 at += 2;
             } else {
-                return Err("ERR syntax error: REPAIR START [DC name] [DRY]".into());
+                return Err(format!("ERR syntax error: {SYNTAX}"));
             }
         }
         let topology = self.topology();
@@ -178,17 +191,17 @@ impl Shard {
         let peers: Arc<[NodeIndex]> = topology.peers().filter(wanted).collect();
         match datacentre {
             Some(name) if peers.is_empty() => Err(format!("ERR no peer is in datacentre '{name}'")),
-            _ => Ok(Some(RepairOrder { peers, dry })),
+            _ => Ok(Some(RepairOrder { peers, order })),
         }
     }
 
     /// Starts the rounds ordered, and says how far this shard's have come.
     pub(super) fn describe_repair(&mut self, now: Now, order: Option<&RepairOrder>) -> String {
         let topology = Arc::clone(self.topology());
-        if let Some(RepairOrder { peers, dry }) = order {
+        if let Some(RepairOrder { peers, order }) = order {
             // The order may come from a shard that knows more members already.
             for peer in peers.iter().filter(|peer| peer.index() < topology.len()) {
-                self.sync.repair(now.monotonic, *peer, *dry);
+                self.sync.repair(now.monotonic, *peer, *order);
             }
         }
         let mut lines = String::new();
@@ -209,7 +222,7 @@ impl Shard {
                     Repair::None => outcome::NONE,
                     Repair::Done => outcome::DONE,
                     Repair::Failed => outcome::FAILED,
-                    Repair::Waiting { .. } | Repair::Running => outcome::RUNNING,
+                    Repair::Waiting(_) | Repair::Running => outcome::RUNNING,
                 },
             };
             line.write(&mut lines);

@@ -35,6 +35,10 @@ impl Shard {
             }
             ("quorate", b"repair") => return self.repair_command(now, key, command),
             ("quorate", b"scrub") => return self.scrub_command(now, key, command),
+            ("quorate", b"hints") => return self.hints_command(now, key, command),
+            ("quorate", b"obligations") => {
+                return self.obligations_command(now, key, command);
+            }
             ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
                 return self.slot_command(now, key, command);
             }
@@ -87,7 +91,7 @@ impl Shard {
             "command" => return describe_commands(&mut writer, subcommand, command),
             "config" => self.config(&mut writer, subcommand, command),
             "cluster" => return self.cluster(&mut writer, subcommand, command),
-            "quorate" => return self.quorate(key, &mut writer, subcommand, command),
+            "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
             _ => return Err("ERR this command cannot be executed here".into()),
         }
         Ok(())
@@ -261,6 +265,7 @@ impl Shard {
 
     fn quorate(
         &mut self,
+        now: Now,
         key: usize,
         writer: &mut ReplyWriter<'_>,
         subcommand: &[u8],
@@ -268,7 +273,7 @@ impl Shard {
     ) -> Result<(), String> {
         match subcommand {
             b"level" => self.level(key, writer, command)?,
-            b"status" => self.status(writer),
+            b"status" => self.status(now, writer),
             b"locate" => self.locate(writer, command.arg(2)),
             _ => write_help(writer, "quorate"),
         }
@@ -362,6 +367,12 @@ impl Shard {
             Question::Digest => format!("{:032x}", self.storage.digest()).into(),
             Question::Repair(order) => self.describe_repair(now, order.as_ref()).into(),
             Question::Scrub(order) => self.describe_scrub(now, order).into(),
+            Question::Ledger(order) => {
+                if let Some(order) = order {
+                    self.order_hints(now, &order);
+                }
+                self.describe_debts(now).into()
+            }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and figures gathered from its shards.
 
 use bytes::Bytes;
-use quorate_cluster::{clocks::Holdings as _, handoff::Hints as _};
+use quorate_cluster::clocks::Holdings as _;
 use quorate_proto::{Slot, resp::ReplyWriter};
 
 use super::{
-    Figures, Shard,
+    Figures, Now, Shard,
     job::{Plan, Step},
-    mail::PEERS_SHOWN,
+    mail::PeerFigures,
 };
 use crate::storage::ScrubOutcome;
 
@@ -40,7 +40,7 @@ impl Plan for Gathered {
 
 impl Shard {
     /// Publishes this shard's figures for whoever asks the node.
-    pub(super) fn publish_figures(&self) {
+    pub(super) fn publish_figures(&self, now: Now) {
         let mut figures = Figures {
             keys: self.storage.store.len() as u64,
             expiring: self.storage.store.expiring() as u64,
@@ -59,30 +59,35 @@ impl Shard {
             incomplete: self.storage.incomplete,
             awaited: self.peers.awaited(self.machine.monotonic) as u64,
             regained: self.storage.has_regained().then(|| self.incarnation()),
+            clock_in_doubt: self.storage.clock_in_doubt,
             failed: self.storage.has_failed(),
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),
             scrub: self.scrub.total(),
             ..Figures::default()
         };
-        for peer in self.topology().peers().take(PEERS_SHOWN) {
-            let dirty = u64::from(self.storage.is_dirty(peer));
-            let pending = self.storage.pending(peer) + dirty;
-            if let Some(shown) = figures.peers.get_mut(peer.index()) {
-                *shown = (self.peers.is_up(peer), pending);
-            }
+        for (peer, debt) in self.debts(now) {
+            let Some(shown) = figures.peers.get_mut(peer.index()) else { break };
+            *shown = PeerFigures {
+                up: debt.down == 0,
+                hints: debt.hints,
+                hint_bytes: debt.hint_bytes,
+                dirty_groups: debt.dirty_groups(),
+                unverified: debt.unverified > 0,
+                unacknowledged: debt.unacknowledged,
+            };
         }
         self.node.publish(self.id, figures);
     }
 
     /// `QUORATE STATUS`
-    pub(super) fn status(&self, writer: &mut ReplyWriter<'_>) {
-        self.publish_figures();
+    pub(super) fn status(&self, now: Now, writer: &mut ReplyWriter<'_>) {
+        self.publish_figures(now);
         let total = self.node.figures();
         let topology = self.topology();
         let me = topology.member(topology.me());
         let footing = self.node.footing();
-        writer.map(18);
+        writer.map(19);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
             writer.text(value);
@@ -97,6 +102,7 @@ impl Shard {
             ("ready", u64::from(total.ready && footing.founded)),
             ("incomplete", u64::from(total.incomplete)),
             ("awaited_peers", total.awaited),
+            ("clock_in_doubt", u64::from(total.clock_in_doubt)),
             ("keys", total.keys),
             ("log_bytes", total.log_bytes),
             ("hint_bytes", total.hint_bytes),
@@ -114,13 +120,13 @@ impl Shard {
         writer.array(topology.len());
         for node in topology.nodes() {
             let member = topology.member(node);
-            let (up, hints) = total.peers.get(node.index()).copied().unwrap_or_default();
-            let state = match (node == topology.me(), up) {
+            let figures = total.peers.get(node.index()).copied().unwrap_or_default();
+            let state = match (node == topology.me(), figures.up) {
                 (true, _) => "self",
                 (false, true) => "up",
                 (false, false) => "down",
             };
-            writer.map(7);
+            writer.map(9);
             for (name, value) in [
                 ("name", &member.name),
                 ("client_address", &member.client_address),
@@ -133,8 +139,14 @@ impl Shard {
             }
             writer.text("state");
             writer.text(state);
-            writer.text("hints_pending");
-            writer.integer(i64::try_from(hints).unwrap_or(i64::MAX));
+            for (name, value) in [
+                ("hints_pending", figures.hints),
+                ("dirty_groups", figures.dirty_groups),
+                ("unverified", u64::from(figures.unverified)),
+            ] {
+                writer.text(name);
+                writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
+            }
         }
     }
 

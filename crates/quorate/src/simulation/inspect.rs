@@ -40,10 +40,24 @@ impl Process {
         self.shards.iter().map(|shard| shard.storage.store.marked()).sum()
     }
 
-    /// Effects kept for a peer, and whether some could not be kept.
-    pub fn hints(&self, peer: NodeIndex) -> (u64, bool) {
+    /// Effects kept for a peer, and in how many groups of slots some could not be kept.
+    pub fn hints(&self, peer: NodeIndex) -> (u64, u32) {
         let pending = self.shards.iter().map(|shard| shard.storage.pending(peer)).sum();
-        (pending, self.shards.iter().any(|shard| shard.storage.is_dirty(peer)))
+        (pending, self.shards.iter().map(|shard| shard.storage.dirty_groups(peer).len()).sum())
+    }
+
+    /// Whether something is kept for `peer`, marked, on its way or not proved that would bring it
+    /// what it lacks in `slot`.
+    pub fn owes(&self, peer: NodeIndex, slot: Slot) -> bool {
+        let owner = self.shards[0].storage.owner(slot);
+        self.shards[usize::from(owner)].owes(peer, slot)
+    }
+
+    /// What is owed to the peers, in a line; `None` when it is nothing.
+    pub fn owed(&self) -> Option<String> {
+        let lines = self.shards.iter().flat_map(Shard::owed);
+        let text = lines.collect::<Vec<_>>().join("; ");
+        (!text.is_empty()).then_some(text)
     }
 
     /// Bytes of hints on disk.

@@ -12,10 +12,9 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    NodeIndex, frame,
+    frame,
     message::{Message, View},
 };
-use quorate_store::log::SyncJob;
 
 use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
     node::{Node, Sizes},
     shard::{About, Mail, Now, Shard},
     startup::{self, Seeds, Started},
-    storage::ScrubOrder,
+    storage::{HintSync, ScrubOrder, SyncTask},
 };
 
 /// What a connection is for.
@@ -48,8 +47,8 @@ pub(super) struct Connection {
 
 /// Something that the disk is busy with, and the shard that hears of its end.
 enum DiskJob {
-    Log(usize, SyncJob),
-    Hints(usize, NodeIndex, SyncJob),
+    Log(usize, SyncTask),
+    Hints(usize, HintSync, SyncTask),
     Scrub(usize, ScrubOrder),
 }
 
@@ -329,9 +328,9 @@ impl Process {
                 let sequence = shard.storage.sync_ended(&result);
                 shard.handle_durable(now, sequence);
             }
-            Some(DiskJob::Hints(shard, target, job)) => {
+            Some(DiskJob::Hints(shard, sync, job)) => {
                 let result = job.run();
-                self.shards[shard].storage.hint_sync_ended(target, &result);
+                self.shards[shard].storage.hint_sync_ended(sync, &result);
             }
             Some(DiskJob::Scrub(shard, order)) => {
                 self.shards[shard].handle_mail(now, Mail::Scrubbed(order.run()));
@@ -350,11 +349,11 @@ impl Process {
             let shard = &mut self.shards[index];
             let second_passed = shard.take_second();
             if let Some(job) = shard.storage.due_sync(second_passed) {
-                self.order(DiskJob::Log(index, job));
+                self.order(DiskJob::Log(index, SyncTask::Log(job)));
             }
             if second_passed {
-                for (target, job) in self.shards[index].storage.hint_syncs() {
-                    self.order(DiskJob::Hints(index, target, job));
+                for (sync, task) in self.shards[index].storage.hint_syncs() {
+                    self.order(DiskJob::Hints(index, sync, task));
                 }
             }
             if let Some(order) = self.shards[index].take_scrub_order() {

@@ -36,6 +36,6 @@ impl Holdings for Storage {
     }
 
     fn groups(&self) -> Vec<u16> {
-        self.owned_groups().collect()
+        self.owned_groups().iter().collect()
     }
 }

@@ -7,7 +7,7 @@ use quorate_cluster::{
     elements::{self, Elements},
     sync::Digests,
 };
-use quorate_proto::{NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
+use quorate_proto::{Groups, NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
 
 use super::Storage;
 
@@ -74,7 +74,7 @@ impl Elements for Storage {
 
 impl Digests for Storage {
     fn groups(&self) -> Vec<u16> {
-        self.owned_groups().collect()
+        self.owned_groups().iter().collect()
     }
 
     fn scope(&self) -> Scope {
@@ -124,6 +124,12 @@ impl Digests for Storage {
 
     fn begin_epoch(&mut self) -> u32 {
         self.store.begin_epoch()
+    }
+
+    fn dirty(&self, peer: NodeIndex) -> Groups {
+        // What hints bring need not travel twice.
+        let drained = self.hints_for(peer).is_none();
+        if drained { self.dirty_groups(peer) } else { Groups::NONE }
     }
 
     fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {

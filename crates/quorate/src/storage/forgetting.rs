@@ -55,7 +55,7 @@ impl Storage {
 
     /// Every floor, for a log whose older records are dropped.
     pub(super) fn floors(&self) -> Vec<(u16, u64)> {
-        let floors = self.owned_groups().map(|group| (group, self.store.floor(group)));
+        let floors = self.owned_groups().iter().map(|group| (group, self.store.floor(group)));
         floors.filter(|(_, floor_ms)| *floor_ms > 0).collect()
     }
 

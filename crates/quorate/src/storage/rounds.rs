@@ -19,10 +19,10 @@ use quorate_store::{StoreOptions, log::HintOptions};
 
 use super::*;
 
-const WALL_MS: u64 = 1_700_000_000_000;
+pub(super) const WALL_MS: u64 = 1_700_000_000_000;
 
-/// One of two nodes that hold everything.
-pub(super) fn storage(number: u16) -> Storage {
+/// Two nodes that hold everything, as one of them sees it.
+pub(super) fn topology(number: u16) -> Topology {
     let member = |number: u16| Member {
         id: NodeId(u128::from(number) + 1),
         name: format!("n{number}"),
@@ -34,11 +34,24 @@ pub(super) fn storage(number: u16) -> Storage {
     };
     let members = vec![member(0), member(1)];
     let view = View { epoch: 2, sealed: true, replication_factor: 2, members };
-    let topology =
-        Arc::new(Topology::new(&view, NodeId(u128::from(number) + 1)).expect("a topology"));
-    let options = HintOptions { log_id: 0, bytes_max: 1 << 20, new_salt: 1 };
+    Topology::new(&view, NodeId(u128::from(number) + 1)).expect("a topology")
+}
+
+/// One of two nodes that hold everything.
+pub(super) fn storage(number: u16) -> Storage {
+    storage_with(number, 1 << 20, u64::MAX)
+}
+
+/// The same with bounds of hints: bytes of each queue, and of all.
+pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Storage {
+    let topology = Arc::new(topology(number));
+    let options =
+        HintOptions { log_id: 0, bytes_max, segment_bytes_max: total_max / 8, new_salt: 1 };
+    let budget = Arc::new(HintBudget::new(total_max));
+    let terms = HintTerms { options, age_max_ms: 1_000, budget };
     let disk = crate::startup::memory_disk();
-    let hints = HintQueues::open(disk, "hints".into(), options, &topology).expect("queues");
+    let hints = HintQueues::open(disk, "hints".into(), terms, &topology, Groups::ALL);
+    let hints = hints.expect("queues");
     let store = Store::new(StoreOptions {
         origin: Origin(number.into()),
         digest_secret: [7; 16],

@@ -375,7 +375,7 @@ impl Storage {
                 let Some(log) = self.hints.log_mut(target) else { return (None, None) };
                 let (position, damage) = log.scrub_ended(scrubbed);
                 let finding = damage.map(|damage| in_words(log.directory(), damage));
-                self.hints.note_lost(target);
+                self.hints.note_lost(target, self.store.epoch());
                 (Some(position), finding)
             }
         }

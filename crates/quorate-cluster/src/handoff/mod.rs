@@ -1,24 +1,26 @@
 //! Hinted handoff: bringing kept effects to their targets once they are up.
 //!
-//! Hints go out in order, a bounded number at a time, and leave the queue only when the target has
-//! acknowledged them. A refusal or a lost link winds the queue back; merging an effect twice is
+//! Hints go out in order, as much at a time as the target can take, and leave the queue only when
+//! it has acknowledged them. A refusal or a lost link winds the queue back; merging an effect twice is
 //! harmless. Nothing is ever dropped here.
+
+mod window;
 
 use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
 use quorate_proto::{Dot, NodeIndex, Slot, message::Message};
 
-use crate::{
-    limits::{HANDOFF_BYTES_MAX, HANDOFF_PAUSE},
-    time::Instant,
-};
+use crate::{limits::HANDOFF_PAUSE, time::Instant};
+use window::Window;
 
-/// One kept effect.
+/// One kept effect, or one that is equal to several of a slot.
 #[derive(Clone, Debug)]
 pub struct Hint {
-    /// Its place in the target's queue.
-    pub sequence: u64,
+    /// Its place in the target's queue; the first one of several.
+    pub first: u64,
+    /// The last one of several. Others may stand between them; each hint is part of one only.
+    pub last: u64,
     /// The slot of its keys.
     pub slot: Slot,
     /// The writes that it holds all of, as [`Message::Replicate`] has them.
@@ -31,7 +33,8 @@ pub struct Hint {
 pub trait Hints {
     /// Effects that the target has not acknowledged.
     fn pending(&self, target: NodeIndex) -> u64;
-    /// The next ones that were not handed out yet, about this many bytes of them.
+    /// The next ones that were not handed out yet, about this many bytes of them, in the order of
+    /// their first places.
     fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint>;
     /// How often the queue was opened. What was read from it before the last time may be handed out
     /// once more.
@@ -59,6 +62,10 @@ struct Target {
     /// Sent and not acknowledged, oldest first.
     in_flight: VecDeque<InFlight>,
     bytes: usize,
+    /// The last place that was handed out, and up to where everything was delivered.
+    handed_out: u64,
+    delivered: u64,
+    window: Window,
     /// Set after a refusal.
     not_before: Option<Instant>,
     /// Tells the answers to what was sent before a rewind from those after it.
@@ -67,8 +74,9 @@ struct Target {
 
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
-    sequence: u64,
+    first: u64,
     bytes: usize,
+    sent_at: Instant,
     acknowledged: bool,
 }
 
@@ -110,19 +118,24 @@ impl Handoff {
                 target.openings = openings;
                 target.rewind(hints, NodeIndex(index as u16));
             }
-            if target.bytes >= HANDOFF_BYTES_MAX {
-                continue;
-            }
             let node = NodeIndex(index as u16);
-            if hints.pending(node) <= target.in_flight.len() as u64 {
+            // Half a window at least, so that what is read together can be coalesced.
+            let room = target.window.bytes().saturating_sub(target.bytes);
+            if room < target.window.bytes() / 2 || hints.pending(node) == 0 {
                 continue;
             }
-            for hint in hints.read(node, HANDOFF_BYTES_MAX - target.bytes) {
+            for hint in hints.read(node, room) {
+                let Hint { first, last, .. } = hint;
+                if target.in_flight.is_empty() {
+                    target.delivered = first.saturating_sub(1);
+                }
                 let bytes = hint.effect.len();
-                let sequence = hint.sequence;
-                target.in_flight.push_back(InFlight { sequence, bytes, acknowledged: false });
+                let sent = InFlight { first, bytes, sent_at: now, acknowledged: false };
+                target.in_flight.push_back(sent);
                 target.bytes += bytes;
-                let correlation = u64::from(target.round) << ROUND_SHIFT | sequence & SEQUENCE_MASK;
+                target.handed_out = target.handed_out.max(last);
+                target.window.handle_sent(now);
+                let correlation = u64::from(target.round) << ROUND_SHIFT | first & SEQUENCE_MASK;
                 let Hint { slot, dots, effect, .. } = hint;
                 let message = Message::Replicate { slot, dots, effect };
                 deliveries.push((node, correlation, message));
@@ -154,29 +167,60 @@ impl Handoff {
             return;
         }
         if *message != Message::Ack {
+            target.window.handle_refused(now);
             target.rewind(hints, from);
             target.not_before = Some(now + HANDOFF_PAUSE);
             return;
         }
-        let sequence = correlation & SEQUENCE_MASK;
-        let found = target.in_flight.binary_search_by_key(&sequence, |hint| hint.sequence);
+        let first = correlation & SEQUENCE_MASK;
+        let found = target.in_flight.binary_search_by_key(&first, |hint| hint.first);
         let Ok(at) = found else { return };
-        target.in_flight[at].acknowledged = true;
-        let mut up_to = None;
+        let hint = &mut target.in_flight[at];
+        if !core::mem::replace(&mut hint.acknowledged, true) {
+            target.window.handle_acknowledged(now, hint.sent_at, hint.bytes);
+        }
+        let before = target.in_flight.len();
         while let Some(hint) = target.in_flight.pop_front_if(|hint| hint.acknowledged) {
             target.bytes -= hint.bytes;
-            up_to = Some(hint.sequence);
         }
-        if let Some(up_to) = up_to {
+        if target.in_flight.len() < before {
+            // Whatever stands before the first place of those under way is part of none of them.
+            let next = target.in_flight.front();
+            let up_to = next.map_or(target.handed_out, |hint| hint.first - 1);
+            let delivered = up_to.saturating_sub(target.delivered);
+            target.delivered = up_to;
+            target.window.handle_delivered(now, delivered, target.in_flight.is_empty());
             hints.acknowledge(from, up_to);
         }
+    }
+
+    /// Goes on with a target that is up, although it has refused something a moment ago.
+    pub fn drain(&mut self, peer: NodeIndex) {
+        self.targets[peer.index()].not_before = None;
+    }
+
+    /// Whether deliveries to a target that is up are paused, because it has refused something.
+    pub fn is_paused(&self, now: Instant, peer: NodeIndex) -> bool {
+        let target = &self.targets[peer.index()];
+        target.alive && target.not_before.is_some_and(|at| at > now)
+    }
+
+    /// Hints that the target has taken a second, when it was measured last.
+    pub fn hints_per_second(&self, peer: NodeIndex) -> Option<u64> {
+        self.targets[peer.index()].window.hints_per_second()
+    }
+
+    /// Bytes that may be on their way to the target.
+    pub fn window_bytes(&self, peer: NodeIndex) -> usize {
+        self.targets[peer.index()].window.bytes()
     }
 }
 
 impl Target {
     fn rewind(&mut self, hints: &mut impl Hints, peer: NodeIndex) {
         self.in_flight.clear();
-        self.bytes = 0;
+        (self.bytes, self.handed_out) = (0, 0);
+        self.window.handle_lost();
         self.not_before = None;
         self.round = (self.round + 1) & 0x0f;
         hints.rewind(peer);
@@ -193,6 +237,8 @@ mod tests {
         read: usize,
         acknowledged: u64,
         openings: u32,
+        /// What the next reading gives.
+        coalesced: Vec<Hint>,
     }
 
     impl Hints for Queue {
@@ -200,10 +246,14 @@ mod tests {
             self.hints.len() as u64 - self.acknowledged
         }
         fn read(&mut self, _: NodeIndex, _: usize) -> Vec<Hint> {
+            if !self.coalesced.is_empty() {
+                return core::mem::take(&mut self.coalesced);
+            }
             let new = self.hints[self.read..].iter().take(2);
             let hints: Vec<Hint> = new
                 .map(|sequence| Hint {
-                    sequence: *sequence,
+                    first: *sequence,
+                    last: *sequence,
                     slot: Slot::default(),
                     dots: Vec::new(),
                     effect: Bytes::from_static(b"e"),
@@ -291,6 +341,40 @@ mod tests {
         handoff.handle_peer_down(&mut queue, PEER);
         assert!(handoff.poll(now, &mut queue).is_empty());
         handoff.handle_peer_up(PEER);
+        assert_eq!(handoff.poll(now, &mut queue).len(), 2);
+    }
+
+    #[test]
+    fn hints_leave_with_the_coalesced_one_that_they_are_part_of() {
+        let (mut handoff, mut queue) = start();
+        let hint = |first, last| Hint {
+            first,
+            last,
+            slot: Slot::default(),
+            dots: Vec::new(),
+            effect: Bytes::from_static(b"e"),
+        };
+        queue.coalesced = alloc::vec![hint(1, 4), hint(2, 3)];
+        queue.read = 4;
+        let now = Instant::ZERO;
+        let sent = handoff.poll(now, &mut queue);
+        assert_eq!(sent.len(), 2);
+        handoff.handle_response(now, &mut queue, PEER, sent[1].1, &Message::Ack);
+        assert_eq!(queue.acknowledged, 0, "the first one may be lost yet");
+        handoff.handle_response(now, &mut queue, PEER, sent[0].1, &Message::Ack);
+        assert_eq!(queue.acknowledged, 4);
+    }
+
+    #[test]
+    fn draining_ends_a_pause() {
+        let (mut handoff, mut queue) = start();
+        let now = Instant::ZERO;
+        let sent = handoff.poll(now, &mut queue);
+        let refusal = Message::Refused("full".into());
+        handoff.handle_response(now, &mut queue, PEER, sent[0].1, &refusal);
+        assert!(handoff.is_paused(now, PEER));
+        handoff.drain(PEER);
+        assert!(!handoff.is_paused(now, PEER));
         assert_eq!(handoff.poll(now, &mut queue).len(), 2);
     }
 }
