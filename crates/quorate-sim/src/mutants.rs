@@ -68,11 +68,11 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
     trap(Mutant::ClocksClaimUnmerged, "survivors", 100, &["survivors"]),
     trap(Mutant::ClocksPullUnmerged, "survivors", 100, &["survivors"]),
-    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards"]),
-    trap(Mutant::RepairInBackground, "large-hot", 800, &["backwards"]),
     trap(Mutant::OverflowUnmarked, "ledger", 400, &["ledger"]),
     trap(Mutant::ExpiryUnmarked, "hint-age", 400, &["ledger"]),
     trap(Mutant::DirtyClearedEarly, "ledger", 400, &["ledger"]),
+    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards", "stale"]),
+    trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),
 ];
 
 /// What came of a trap.
