@@ -269,6 +269,9 @@ impl Disk for SimulatedDisk {
 
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let mut inner = self.lock();
+        if inner.writes_fail {
+            return Err(io::Error::other("writes fail"));
+        }
         let (now, durable) = (contents.to_vec(), contents.to_vec());
         let new = Arc::new(Mutex::new(Contents { now, durable, unsynced: Vec::new() }));
         inner.durable_files.insert(path.to_owned(), Arc::clone(&new));
