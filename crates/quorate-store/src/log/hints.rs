@@ -21,9 +21,6 @@ const SEGMENT_BYTES: u64 = 4 << 20;
 /// hints of one segment differ by no more than such a part of the time that they are kept.
 const SEGMENTS_MIN: u64 = 8;
 
-/// Hints of a queue that is opened are summed up by so many at a time.
-const SUMMED_UP: usize = 1_024;
-
 /// How a queue is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct HintOptions {
@@ -143,24 +140,21 @@ impl HintLog {
         let HintOptions { log_id, bytes_max, segment_bytes_max, new_salt } = options;
         let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN).min(segment_bytes_max);
         let options = LogOptions { log_id, segment_bytes, new_salt };
-        let mut runs: Vec<(Sequence, Sequence, Summary)> = Vec::new();
-        let (mut first, mut in_run) = (None, SUMMED_UP);
-        let (log, recovery) = SegmentLog::open(disk, directory, options, |sequence, payload| {
-            first.get_or_insert(sequence);
+        let mut parts: VecDeque<Part> = VecDeque::new();
+        let mut first = None;
+        let each = |segment, last, payload: &[u8]| {
+            first.get_or_insert(last);
             let summary = about(payload).map_or(Summary::UNKNOWN, Summary::of);
-            match runs.last_mut().filter(|_| in_run < SUMMED_UP) {
-                Some((_, last, sum)) => (*last, *sum) = (sequence, sum.and(summary)),
-                None => {
-                    runs.push((sequence, sequence, summary));
-                    in_run = 0;
-                }
+            match parts.back_mut().filter(|part| part.segment == segment) {
+                Some(part) => (part.last, part.summary) = (last, part.summary.and(summary)),
+                None => parts.push_back(Part { segment, last, summary }),
             }
-            in_run += 1;
-        })?;
+        };
+        let (log, recovery) = SegmentLog::open_segments(disk, directory, options, each)?;
         let acknowledged = first.unwrap_or(log.written() + 1) - 1;
         let is_whole = recovery.damages.is_empty() && recovery.torn_bytes == 0;
         Ok(Self {
-            parts: parts_of(&log, &runs),
+            parts,
             log,
             bytes_max,
             acknowledged,
@@ -398,19 +392,6 @@ impl HintLog {
         }
         Ok(())
     }
-}
-
-/// What each segment of a log holds, from what is known of runs of hints.
-fn parts_of(log: &SegmentLog, runs: &[(Sequence, Sequence, Summary)]) -> VecDeque<Part> {
-    let firsts = log.segments.iter().map(|segment| (segment.number, segment.first));
-    let ends = log.segments.iter().skip(1).map(|next| next.first - 1).chain([log.written()]);
-    let parts = firsts.zip(ends).filter_map(|((segment, first), last)| {
-        // A run may reach into the next segment: then both are said to hold all of it.
-        let within = runs.iter().filter(|(begin, end, _)| *begin <= last && *end >= first);
-        let summary = within.map(|(.., summary)| *summary).reduce(Summary::and)?;
-        (first <= last).then_some(Part { segment, last, summary })
-    });
-    parts.collect()
 }
 
 #[cfg(test)]

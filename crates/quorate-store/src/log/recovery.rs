@@ -123,14 +123,15 @@ impl Leftovers {
     }
 }
 
-/// Reads every segment. Changes nothing on disk.
+/// Reads every segment, handing the number of each and its records to `each`. Changes nothing on
+/// disk.
 pub(super) fn recover(
     disk: &dyn Disk,
     directory: &Path,
     names: &[String],
     log_id: u64,
     stored: Stored,
-    each: impl FnMut(Sequence, &[u8]),
+    each: impl FnMut(u64, Sequence, &[u8]),
 ) -> io::Result<Recovered> {
     let superblock = stored.superblock();
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
@@ -298,7 +299,7 @@ struct Reader<F> {
     each: F,
 }
 
-impl<F: FnMut(Sequence, &[u8])> Reader<F> {
+impl<F: FnMut(u64, Sequence, &[u8])> Reader<F> {
     /// Without a superblock nothing was dropped by the log itself, but a crash may have taken the
     /// first segments with it; and when it cannot be read, it cannot be asked.
     fn find_beginning(&mut self, entries: &[Entry], stored: Stored) -> io::Result<()> {
@@ -375,7 +376,7 @@ impl<F: FnMut(Sequence, &[u8])> Reader<F> {
             let mut next = None;
             match window.record()? {
                 Found::Record { header, payload } if header.sequence == self.expected => {
-                    (self.each)(header.sequence, payload);
+                    (self.each)(entry.number, header.sequence, payload);
                     self.proven = self.proven.max(header.synced);
                     self.recovery.records += 1;
                     self.expected += 1;

@@ -112,7 +112,17 @@ impl SegmentLog {
         disk: Arc<dyn Disk>,
         directory: &Path,
         options: LogOptions,
-        each: impl FnMut(Sequence, &[u8]),
+        mut each: impl FnMut(Sequence, &[u8]),
+    ) -> io::Result<(Self, Recovery)> {
+        Self::open_segments(disk, directory, options, |_, sequence, record| each(sequence, record))
+    }
+
+    /// The same, telling of every record the number of its segment.
+    pub(super) fn open_segments(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        options: LogOptions,
+        each: impl FnMut(u64, Sequence, &[u8]),
     ) -> io::Result<(Self, Recovery)> {
         // Makes the directory, too.
         let names = disk.list(directory)?;

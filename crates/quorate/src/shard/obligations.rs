@@ -137,7 +137,8 @@ impl Debt {
 
     /// Whether nothing is owed.
     fn is_settled(&self) -> bool {
-        self.hints + self.dirty + self.unverified + self.unacknowledged == 0
+        let Self { hints, dirty, unverified, unacknowledged, .. } = *self;
+        hints == 0 && dirty == 0 && unverified == 0 && unacknowledged == 0
     }
 
     pub(super) fn dirty_groups(&self) -> u64 {
@@ -416,7 +417,7 @@ mod tests {
         assert!(Debt::default().is_settled());
         for owed in [
             Debt { hints: 1, ..Debt::default() },
-            Debt { dirty: 1, ..Debt::default() },
+            Debt { dirty: u64::MAX, hints: 1, ..Debt::default() },
             Debt { unverified: 1, ..Debt::default() },
             Debt { unacknowledged: 1, ..Debt::default() },
         ] {
