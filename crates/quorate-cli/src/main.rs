@@ -11,6 +11,7 @@ mod demo;
 mod entropy;
 mod hints;
 mod repair;
+mod scrub;
 mod serve;
 mod settings;
 mod status;
@@ -48,6 +49,8 @@ enum Command {
     Repair(repair::Arguments),
     /// Show, deliver or give up what a node keeps for others that were away.
     Hints(hints::Arguments),
+    /// Check the digests and the disk of a node now, and tell what was wrong.
+    Scrub(scrub::Arguments),
     /// Run a cluster of three nodes on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),
         Command::Hints(arguments) => hints::run(&arguments),
+        Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

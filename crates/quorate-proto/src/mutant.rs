@@ -55,11 +55,15 @@ pub enum Mutant {
     ExpiryUnmarked,
     /// A round that was refused something clears the ranges that it was to settle.
     DirtyClearedEarly,
+    /// The digest of a slot misses a change now and then, and not at all replicas the same ones.
+    DigestDrifts,
+    /// A scrub reads nothing.
+    ScrubBlind,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -85,6 +89,8 @@ impl Mutant {
         Self::OverflowUnmarked,
         Self::ExpiryUnmarked,
         Self::DirtyClearedEarly,
+        Self::DigestDrifts,
+        Self::ScrubBlind,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -60,6 +60,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::OverflowUnmarked, "ledger", 400, &["ledger"]),
     trap(Mutant::ExpiryUnmarked, "hint-age", 400, &["ledger"]),
     trap(Mutant::DirtyClearedEarly, "ledger", 400, &["ledger"]),
+    trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
+    trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
 ];
 
 /// What came of a trap.

@@ -24,6 +24,7 @@ pub mod hash;
 pub mod log;
 mod mark;
 mod random;
+mod scrub;
 pub mod set;
 pub mod state;
 mod store;
@@ -32,4 +33,5 @@ mod walk;
 
 pub use execution::Request;
 pub use mark::Forgettable;
+pub use scrub::SlotScrub;
 pub use store::{MergeError, Merged, Store, StoreOptions};

@@ -153,6 +153,12 @@ impl Node {
             total.incomplete |= figures.incomplete;
             total.clock_in_doubt |= figures.clock_in_doubt;
             total.failed |= figures.failed;
+            total.scrubbing |= figures.scrubbing;
+            total.scrub.add(figures.scrub);
+            total.scrubbed_ms = match index {
+                0 => figures.scrubbed_ms,
+                _ => total.scrubbed_ms.min(figures.scrubbed_ms),
+            };
             for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
                 // A peer is up for the node when it is for all of its shards.
                 sum.up = peer.up && (sum.up || index == 0);

@@ -160,6 +160,7 @@ const SPECS: &[Spec] = &[
         sub("repair", -2, "Digest rounds with the peers: REPAIR [STATUS|START [DC name] [RANGE first last] [DRY]]"),
         sub("hints", -2, "What is kept for the peers: HINTS [LIST|DRAIN [node]|DROP node]"),
         sub("obligations", 2, "What the peers may lack of what was acknowledged, and where it is"),
+        sub("scrub", -2, "Digests and disk checked again: SCRUB [STATUS|START|STOP]"),
         sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),
         sub("export", -3, "State of the keys of a slot: EXPORT slot [position]"),
         sub("merge", 4, "Merges an exported state: MERGE slot effect"),

@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 mod ledger;
 mod nodes;
+mod scrub;
 mod tamper;
 
 use std::{
@@ -121,6 +122,8 @@ pub struct World<'a> {
     disturbed: Vec<Time>,
     /// When a process began or ended last, which the others take a moment to notice.
     upset: Time,
+    /// By node: what bits that flip and scrubs are up to.
+    rot: Vec<scrub::Rot>,
     /// Why a node did not start the last time.
     start_errors: BTreeMap<usize, String>,
     history: History,
@@ -184,6 +187,7 @@ impl<'a> World<'a> {
             down_by: vec![None; nodes],
             disturbed: vec![0; nodes],
             upset: 0,
+            rot: vec![scrub::Rot::default(); nodes],
             start_errors: BTreeMap::new(),
             history: History::default(),
             violations: Vec::new(),
@@ -214,6 +218,7 @@ impl<'a> World<'a> {
             self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
             self.check_bounds();
             self.check_ledgers();
+            self.check_scrubs();
             self.write_back();
         }
         self.heal();
@@ -226,6 +231,7 @@ impl<'a> World<'a> {
                 self.settle_ledgers();
             }
         }
+        self.check_scrubs();
         Outcomes {
             history: self.history,
             violations: self.violations,

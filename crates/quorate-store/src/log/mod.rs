@@ -39,8 +39,10 @@
 
 mod dirty;
 mod hints;
+mod quarantine;
 mod read;
 mod recovery;
+mod scrub;
 mod segment;
 mod superblock;
 mod sync;
@@ -48,7 +50,9 @@ mod write;
 
 pub use dirty::{DIRTY_FILE, DirtyRanges, encode_dirty, read_dirty};
 pub use hints::{HintAbout, HintLog, HintOptions, HintsFull, HintsUnwritten};
+pub use quarantine::{Quarantine, SetAside};
 pub use recovery::{Damage, Recovery};
+pub use scrub::{ScrubJob, ScrubPosition, Scrubbed};
 pub use sync::SyncJob;
 pub use write::{Checkpoint, LogError, LogOptions, SegmentLog};
 

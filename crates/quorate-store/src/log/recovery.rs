@@ -338,6 +338,7 @@ impl<F: FnMut(u64, Sequence, &[u8])> Reader<F> {
                     seed: entry.seed,
                     end: at,
                     allocated: at,
+                    damaged: false,
                 });
             }
             if is_torn {

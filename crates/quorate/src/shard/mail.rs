@@ -9,7 +9,7 @@ use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
 use super::Errand;
-use crate::storage::HintSync;
+use crate::storage::{HintSync, ScrubEnded, ScrubTally};
 
 /// One message to a shard.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) enum Mail {
     Describe { from: u16, ticket: u64, question: Question },
     /// A sync of your log has ended, or one of what you keep for other nodes.
     Synced { hints: Option<HintSync>, result: io::Result<Sequence> },
+    /// A part of a scrub has been read.
+    Scrubbed(ScrubEnded),
     /// An accepted socket that belongs to you, with what was read from it already.
     Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
     /// A command of an in-process client.
@@ -64,6 +66,8 @@ pub(crate) enum Question {
     Repair(Option<RepairOrder>),
     /// What it owes every peer, after doing something about hints.
     Ledger(Option<HintOrder>),
+    /// How far the scrub has come, after starting or stopping it.
+    Scrub(Option<ScrubCommand>),
 }
 
 /// What to do with hints.
@@ -73,6 +77,15 @@ pub(crate) enum HintOrder {
     Drain(Arc<[NodeIndex]>),
     /// Give up those for this peer.
     Drop(NodeIndex),
+}
+
+/// What is to become of a scrub.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ScrubCommand {
+    /// A pass begins now; one that is under way begins anew.
+    Start,
+    /// The pass ends.
+    Stop,
 }
 
 /// Digest rounds to start at once.
@@ -103,6 +116,11 @@ pub(crate) struct Figures {
     /// The clock is contradicted by those of the peers.
     pub(crate) clock_in_doubt: bool,
     pub(crate) failed: bool,
+    pub(crate) scrubbing: bool,
+    /// When the last scrub ended, in milliseconds since the Unix epoch; zero before the first.
+    pub(crate) scrubbed_ms: u64,
+    /// What scrubs have come to since the start.
+    pub(crate) scrub: ScrubTally,
     /// By node index.
     pub(crate) peers: [PeerFigures; PEERS_SHOWN],
 }

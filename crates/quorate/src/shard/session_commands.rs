@@ -38,6 +38,7 @@ impl Shard {
             ("quorate", b"obligations") => {
                 return self.obligations_command(now, key, command);
             }
+            ("quorate", b"scrub") => return self.scrub_command(now, key, command),
             ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
                 return self.slot_command(now, key, command);
             }
@@ -371,6 +372,7 @@ impl Shard {
                 }
                 self.describe_debts(now).into()
             }
+            Question::Scrub(order) => self.describe_scrub(now, order).into(),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{
     job::{Plan, Step},
     mail::PeerFigures,
 };
+use crate::storage::ScrubOutcome;
 
 /// Joins the texts that all shards answer to one question.
 #[derive(Debug)]
@@ -53,6 +54,9 @@ impl Shard {
             incomplete: self.storage.incomplete,
             clock_in_doubt: self.storage.clock_in_doubt,
             failed: self.storage.has_failed(),
+            scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
+            scrubbed_ms: self.scrub.done_ms(),
+            scrub: self.scrub.total(),
             ..Figures::default()
         };
         for (peer, debt) in self.debts(now) {

@@ -265,11 +265,11 @@ impl HintQueues {
     }
 
     pub(super) fn log(&self, target: NodeIndex) -> Option<&HintLog> {
-        self.queues[target.index()].log.as_ref()
+        self.queues.get(target.index())?.log.as_ref()
     }
 
     pub(super) fn log_mut(&mut self, target: NodeIndex) -> Option<&mut HintLog> {
-        self.queues[target.index()].log.as_mut()
+        self.queues.get_mut(target.index())?.log.as_mut()
     }
 
     pub(super) fn openings(&self, target: NodeIndex) -> u32 {
