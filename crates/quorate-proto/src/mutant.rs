@@ -49,6 +49,10 @@ pub enum Mutant {
     FloorIgnored,
     /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
     MarksForgottenByAge,
+    /// The digest of a slot misses a change now and then, and not at all replicas the same ones.
+    DigestDrifts,
+    /// A scrub reads nothing.
+    ScrubBlind,
     /// An exchange of elements does not send what the other side lacks.
     ElementsLeftOut,
     /// Reads are repaired in the background although they are to be before they answer.
@@ -57,7 +61,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -80,6 +84,8 @@ impl Mutant {
         Self::ReadUnsynced,
         Self::FloorIgnored,
         Self::MarksForgottenByAge,
+        Self::DigestDrifts,
+        Self::ScrubBlind,
         Self::ElementsLeftOut,
         Self::RepairInBackground,
     ];

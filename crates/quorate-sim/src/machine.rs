@@ -100,6 +100,7 @@ impl Machine {
             request_timeout_ms: Some(REQUEST_TIMEOUT_MS),
             gc_grace_seconds: Some(0),
             read_repair: Some(scenario.read_repair.name().into()),
+            scrub_interval_seconds: Some(scenario.scrub_seconds),
             ..Config::default()
         };
         Ok(Self {
