@@ -59,8 +59,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
     trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
-    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards"]),
-    trap(Mutant::RepairInBackground, "large-hot", 800, &["backwards"]),
+    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards", "stale"]),
+    trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),
 ];
 
 /// What came of a trap.
