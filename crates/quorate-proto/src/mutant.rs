@@ -53,11 +53,15 @@ pub enum Mutant {
     ClocksClaimUnmerged,
     /// Effects that were pulled are not merged.
     ClocksPullUnmerged,
+    /// The digest of a slot misses a change now and then, and not at all replicas the same ones.
+    DigestDrifts,
+    /// A scrub reads nothing.
+    ScrubBlind,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -82,6 +86,8 @@ impl Mutant {
         Self::MarksForgottenByAge,
         Self::ClocksClaimUnmerged,
         Self::ClocksPullUnmerged,
+        Self::DigestDrifts,
+        Self::ScrubBlind,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -59,6 +59,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::ClocksClaimUnmerged, "survivors", 100, &["survivors"]),
     trap(Mutant::ClocksPullUnmerged, "survivors", 100, &["survivors"]),
+    trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
+    trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
 ];
 
 /// What came of a trap.

@@ -14,6 +14,7 @@ mod pulls;
 mod record;
 #[cfg(test)]
 mod rounds;
+mod scrub;
 
 use std::{io, sync::Arc};
 
@@ -41,6 +42,9 @@ use forgetting::Forgetting;
 pub(crate) use hints::HintQueues;
 pub(crate) use record::Record;
 use record::{SLOT_BYTES, write_effect};
+pub(crate) use scrub::{
+    Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
+};
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 const STAMPED_BYTES: usize = 64;
@@ -58,6 +62,8 @@ pub(crate) struct Storage {
     /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
     checkpoint_bytes_min: u64,
+    /// Wall clock when a checkpoint last found no space.
+    checkpoint_given_up_ms: u64,
     hints: HintQueues,
     forgetting: Forgetting,
     /// Which writes are here, by their dots.
@@ -107,6 +113,7 @@ impl Storage {
             checkpoint: None,
             checkpointed_bytes,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
+            checkpoint_given_up_ms: 0,
             hints: parts.hints,
             forgetting: Forgetting::default(),
             knowledge: Knowledge::default(),
@@ -242,6 +249,7 @@ impl Storage {
         self.syncing = false;
         let Some(log) = &mut self.log else { return 0 };
         log.sync_ended(result);
+        log.take_set_aside().iter().for_each(report_set_aside);
         log.synced()
     }
 

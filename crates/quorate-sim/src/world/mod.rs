@@ -5,6 +5,7 @@ mod clients;
 mod ending;
 mod faults;
 mod nodes;
+mod scrub;
 mod tamper;
 
 use std::{
@@ -124,6 +125,8 @@ pub struct World<'a> {
     down_by: Vec<Option<usize>>,
     /// By node: until when it was paused or down, which excuses late answers.
     disturbed: Vec<Time>,
+    /// By node: what bits that flip and scrubs are up to.
+    rot: Vec<scrub::Rot>,
     /// Why a node did not start the last time.
     start_errors: BTreeMap<usize, String>,
     history: History,
@@ -187,6 +190,7 @@ impl<'a> World<'a> {
             healed: false,
             down_by: vec![None; nodes],
             disturbed: vec![0; nodes],
+            rot: vec![scrub::Rot::default(); nodes],
             start_errors: BTreeMap::new(),
             history: History::default(),
             violations: Vec::new(),
@@ -216,6 +220,7 @@ impl<'a> World<'a> {
         while self.now < self.scenario.period {
             self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
             self.check_bounds();
+            self.check_scrubs();
             self.write_back();
         }
         if self.scenario.repair == Repair::Clocks {
@@ -231,6 +236,7 @@ impl<'a> World<'a> {
                 self.audit(seed);
             }
         }
+        self.check_scrubs();
         Outcomes {
             history: self.history,
             violations: self.violations,

@@ -13,6 +13,7 @@ mod job;
 mod mail;
 mod peers;
 mod repair;
+mod scrub;
 mod session;
 mod session_commands;
 mod split;
@@ -40,7 +41,7 @@ use crate::{
     config::Settings,
     limits,
     node::Node,
-    storage::{HintQueues, Storage},
+    storage::{HintQueues, Scrub, Storage},
 };
 use job::{Job, Piece};
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
@@ -111,6 +112,7 @@ pub(crate) struct Shard {
     handoff: Handoff,
     clocks: Clocks,
     sync: Sync,
+    scrub: Scrub,
     peers: peers::Peers,
     clock: WallClock,
     /// What the machine's clock shows, in milliseconds since the Unix epoch.
@@ -149,6 +151,7 @@ impl Shard {
             handoff: Handoff::new(topology.len()),
             clocks: new_clocks(&topology, id),
             sync: new_sync(&topology, id, &node.settings),
+            scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
             peers: peers::Peers::new(now.monotonic, &topology, history),
             machine_ms: now.wall_ms,
             clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
@@ -213,6 +216,7 @@ impl Shard {
             self.storage.advance_forgetting();
             self.publish_figures();
         }
+        self.advance_scrub(now);
         self.service(now);
     }
 
@@ -226,6 +230,7 @@ impl Shard {
             self.coordinator.poll_timeout(),
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),
+            self.scrub.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
@@ -424,6 +429,7 @@ impl Shard {
                 let reply = self.describe(now, question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
             }
+            Mail::Scrubbed(ended) => self.handle_scrubbed(now, ended),
             Mail::Synced { .. } | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {
                 unreachable!("invariant: the event loop takes mail that is for it")
             }
