@@ -49,11 +49,15 @@ pub enum Mutant {
     FloorIgnored,
     /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
     MarksForgottenByAge,
+    /// The digest of a slot misses a change now and then, and not at all replicas the same ones.
+    DigestDrifts,
+    /// A scrub reads nothing.
+    ScrubBlind,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -76,6 +80,8 @@ impl Mutant {
         Self::ReadUnsynced,
         Self::FloorIgnored,
         Self::MarksForgottenByAge,
+        Self::DigestDrifts,
+        Self::ScrubBlind,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

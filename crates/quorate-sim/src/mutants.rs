@@ -57,6 +57,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
+    trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
+    trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
 ];
 
 /// What came of a trap.

@@ -136,6 +136,12 @@ impl Node {
             total.hint_bytes += figures.hint_bytes;
             total.ready &= figures.ready;
             total.failed |= figures.failed;
+            total.scrubbing |= figures.scrubbing;
+            total.scrub.add(figures.scrub);
+            total.scrubbed_ms = match index {
+                0 => figures.scrubbed_ms,
+                _ => total.scrubbed_ms.min(figures.scrubbed_ms),
+            };
             for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
                 // A peer is up for the node when it is for all of its shards.
                 sum.0 = peer.0 && (sum.0 || index == 0);
