@@ -292,19 +292,21 @@ impl Membership {
             self.seats.probes.remove(&id);
             return Alive::No;
         }
-        if self.seats.probes.get(&id).is_some_and(|probe| probe.heard) {
-            self.seats.probes.remove(&id);
-            return Alive::Yes;
-        }
-        if !self.seats.probes.contains_key(&id) {
-            let probe = Probe { until: now + SILENCE_MAX, heard: false };
-            self.seats.probes.insert(id, probe);
-            for link in links {
-                let message = Message::Members(self.view());
-                self.outputs.push_back(Output::Send { link, message });
+        match self.seats.probes.get(&id).copied() {
+            Some(Probe { heard: true, .. }) => {
+                self.seats.probes.remove(&id);
+                Alive::Yes
+            }
+            Some(Probe { heard: false, .. }) => Alive::Unknown,
+            None => {
+                let probe = Probe { until: now + SILENCE_MAX, heard: false };
+                self.seats.probes.insert(id, probe);
+                let view = self.view();
+                let ask = |link| Output::Send { link, message: Message::Members(view.clone()) };
+                self.outputs.extend(links.into_iter().map(ask));
+                Alive::Unknown
             }
         }
-        Alive::Unknown
     }
 
     /// Answers the claim of the node `from`.
