@@ -51,18 +51,14 @@ pub enum Mutant {
     MarksForgottenByAge,
     /// A node that takes its seat again goes by the incarnation that it had before.
     SeatReusesIncarnation,
-    /// A node that takes its seat again does not know that it lacks what it had acknowledged.
-    SeatedComplete,
     /// A node answers before it has met its seeds, though it may have been a member that has lost
     /// everything.
     FoundedAtOnce,
-    /// What came by digest rounds counts as regained before it is durable.
-    RegainedUnsynced,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -86,9 +82,7 @@ impl Mutant {
         Self::FloorIgnored,
         Self::MarksForgottenByAge,
         Self::SeatReusesIncarnation,
-        Self::SeatedComplete,
         Self::FoundedAtOnce,
-        Self::RegainedUnsynced,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

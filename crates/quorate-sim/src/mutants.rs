@@ -62,9 +62,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
         800,
         &["lost", "stale", "counter", "backwards"],
     ),
-    trap(Mutant::SeatedComplete, "wipe", 200, &["stale"]),
     trap(Mutant::FoundedAtOnce, "wipe", 200, &["stale"]),
-    trap(Mutant::RegainedUnsynced, "refill", 1_000, &["stale", "lost", "backwards"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
 ];
 

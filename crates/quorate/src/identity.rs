@@ -227,7 +227,7 @@ impl Identity {
         self.record.id = member.id.to_string();
         self.record.life = member.incarnation.life;
         self.record.incarnation = member.incarnation.number;
-        self.record.incomplete = !Mutant::SeatedComplete.is_planted();
+        self.record.incomplete = true;
         self.persist(persisted)
     }
 

@@ -272,8 +272,7 @@ impl Storage {
     /// Whether nothing is missing, neither here nor on disk.
     pub(crate) fn has_regained(&self) -> bool {
         let synced = self.log.as_ref().map_or(Sequence::MAX, SegmentLog::synced);
-        let durable = self.regained <= synced || Mutant::RegainedUnsynced.is_planted();
-        !self.incomplete && durable && !self.has_failed()
+        !self.incomplete && self.regained <= synced && !self.has_failed()
     }
 
     /// Writes and syncs everything: the end of an orderly shutdown.

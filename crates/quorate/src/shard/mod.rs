@@ -32,7 +32,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, mutant::Mutant, resp::Command};
+use quorate_proto::{Level, NodeIndex, Slot, command::Class, resp::Command};
 use slab::Slab;
 
 use crate::{
@@ -471,16 +471,14 @@ impl Shard {
         self.coordinator = Coordinator::new(Arc::clone(&topology));
         self.handoff = Handoff::new(topology.len());
         self.sync = new_sync(&topology, self.id, &self.node.settings);
-        let incomplete = has_lost_everything && !Mutant::SeatedComplete.is_planted();
-        let history = peers::History { data_may_exist: has_lost_everything, incomplete };
+        let history =
+            peers::History { data_may_exist: has_lost_everything, incomplete: has_lost_everything };
         self.peers.adopt(now.monotonic, &topology, history);
         if has_lost_everything {
             self.clock = WallClock::new(now.monotonic, Wall(self.machine.wall_ms), true);
-            self.storage.incomplete = incomplete;
-            tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
-        }
-        if incomplete {
+            self.storage.incomplete = true;
             self.coordinator.handle_incomplete();
+            tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
         }
         self.restate_peers(now);
     }
