@@ -10,6 +10,7 @@ mod client;
 mod demo;
 mod entropy;
 mod repair;
+mod scrub;
 mod serve;
 mod settings;
 mod status;
@@ -45,6 +46,8 @@ enum Command {
     Status(status::Arguments),
     /// Compare a node with its peers now, and exchange what differs.
     Repair(repair::Arguments),
+    /// Check the digests and the disk of a node now, and tell what was wrong.
+    Scrub(scrub::Arguments),
     /// Run a cluster of three nodes on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Repair(arguments) => repair::run(&arguments),
+        Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

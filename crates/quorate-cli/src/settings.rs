@@ -66,6 +66,12 @@ pub(crate) struct Flags {
     /// How long marks of removals are kept at least [default: 900]
     #[arg(long, value_name = "SECONDS")]
     gc_grace_seconds: Option<u64>,
+    /// How often digests and disk are checked again; 0 for never [default: 604800, 7 days]
+    #[arg(long, value_name = "SECONDS")]
+    scrub_interval_seconds: Option<u64>,
+    /// What reading the disk again may take of it a second [default: 8388608]
+    #[arg(long, value_name = "BYTES")]
+    scrub_bytes_per_second: Option<u64>,
     /// Start although the log is damaged, with what can still be read
     #[arg(long)]
     accept_damaged_log: bool,
@@ -104,6 +110,8 @@ impl Flags {
             max_value_size: self.max_value_size.or(file.max_value_size),
             request_timeout_ms: self.request_timeout_ms.or(file.request_timeout_ms),
             gc_grace_seconds: self.gc_grace_seconds.or(file.gc_grace_seconds),
+            scrub_interval_seconds: self.scrub_interval_seconds.or(file.scrub_interval_seconds),
+            scrub_bytes_per_second: self.scrub_bytes_per_second.or(file.scrub_bytes_per_second),
             accept_damaged_log: self.accept_damaged_log || file.accept_damaged_log,
         })
     }

@@ -54,11 +54,15 @@ pub enum Mutant {
     /// A node answers before it has met its seeds, though it may have been a member that has lost
     /// everything.
     FoundedAtOnce,
+    /// The digest of a slot misses a change now and then, and not at all replicas the same ones.
+    DigestDrifts,
+    /// A scrub reads nothing.
+    ScrubBlind,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -83,6 +87,8 @@ impl Mutant {
         Self::MarksForgottenByAge,
         Self::SeatReusesIncarnation,
         Self::FoundedAtOnce,
+        Self::DigestDrifts,
+        Self::ScrubBlind,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -113,6 +113,13 @@ pub enum Fault {
         /// Which bit.
         seed: u64,
     },
+    /// A bit of the log flips while the process runs.
+    Flip {
+        /// The node.
+        node: usize,
+        /// Which bit.
+        seed: u64,
+    },
     /// The process is killed and its data is lost, but not its identity.
     Wipe {
         /// The node.
@@ -164,6 +171,8 @@ pub enum Kind {
     SlowDisk,
     /// [`Fault::Rot`].
     Rot,
+    /// [`Fault::Flip`], always at the same node of a script.
+    Flip,
     /// [`Fault::Wipe`].
     Wipe,
     /// [`Fault::WipeAll`].
@@ -261,6 +270,15 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         Kind::WritesFail => Fault::WritesFail { node },
         Kind::SlowDisk => Fault::SlowDisk { node, extra_us: random.between(5_000, 5_000_000) },
         Kind::Rot => Fault::Rot { node, seed },
+        // A node that is killed before it has noticed has less than it has acknowledged. What two
+        // replicas have acknowledged survives that at one of them, however often.
+        Kind::Flip => {
+            let flipped = script.iter().find_map(|planned| match planned.fault {
+                Fault::Flip { node, .. } => Some(node),
+                _ => None,
+            });
+            Fault::Flip { node: flipped.unwrap_or(node), seed }
+        }
         Kind::Wipe => Fault::Wipe { node },
         Kind::WipeAll => Fault::WipeAll { node },
     };

@@ -97,6 +97,7 @@ impl Machine {
             shards: Some(scenario.shards),
             request_timeout_ms: Some(REQUEST_TIMEOUT_MS),
             gc_grace_seconds: Some(0),
+            scrub_interval_seconds: Some(scenario.scrub_seconds),
             ..Config::default()
         };
         Ok(Self {

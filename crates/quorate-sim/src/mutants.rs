@@ -64,6 +64,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     ),
     trap(Mutant::FoundedAtOnce, "wipe", 200, &["stale"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
+    trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
+    trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),
 ];
 
 /// What came of a trap.

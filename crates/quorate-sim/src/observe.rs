@@ -17,6 +17,7 @@ use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::Interest,
 };
 
 use crate::{
@@ -204,6 +205,12 @@ impl Seen {
 struct Lines;
 
 impl Subscriber for Lines {
+    /// Asked each time: a line that is first met by a schedule that nobody watches must not be
+    /// taken for uninteresting for ever.
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         SEEN.with_borrow(|seen| seen.coverage.is_some())
     }

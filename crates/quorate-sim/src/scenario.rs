@@ -68,6 +68,9 @@ pub struct Scenario {
     pub hint_bytes_max: u64,
     /// How often the operating system writes to disk what nobody has synced; zero for never.
     pub write_back: u64,
+    /// Seconds between scrubs; zero for none. Digests and logs must always be found as they should
+    /// be then, but for bits that flip.
+    pub scrub_seconds: u64,
     /// Whether all marks of removals must be forgotten in the end.
     pub forgets: bool,
 }
@@ -158,6 +161,7 @@ impl Scenario {
         linearizable: false,
         hint_bytes_max: 1 << 18,
         write_back: 0,
+        scrub_seconds: 0,
         forgets: false,
     };
 
@@ -311,6 +315,17 @@ pub const ALL: &[Scenario] = &[
         levels: QUORUMS,
         faults: &[(Kind::Rot, 2), (Kind::Partition, 1), (Kind::Cut, 1), (Kind::Slow, 1)],
         faults_max: 6,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "scrub",
+        about: "bits of a log flip under a node that scrubs: nobody misses anything after a restart",
+        nodes: THREE,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        period: 25_000_000,
+        faults: &[(Kind::Flip, 6), (Kind::Kill, 3), (Kind::PowerOff, 2), (Kind::Partition, 1)],
+        scrub_seconds: 1,
         ..Scenario::BASE
     },
     Scenario {

@@ -22,6 +22,7 @@ pub mod hash;
 pub mod log;
 mod mark;
 mod random;
+mod scrub;
 pub mod set;
 pub mod state;
 mod store;
@@ -30,4 +31,5 @@ mod walk;
 
 pub use execution::Request;
 pub use mark::Forgettable;
+pub use scrub::SlotScrub;
 pub use store::{MergeError, Merged, Store, StoreOptions};

@@ -72,6 +72,17 @@ struct Expiry {
     at: Option<u64>,
 }
 
+/// The digests that a state keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeptDigests {
+    /// Of what is alive, but for the string.
+    pub(crate) alive: Digest,
+    /// Of the marks of removed fields.
+    pub(crate) hash_marks: Digest,
+    /// Of the marks of removed members.
+    pub(crate) set_marks: Digest,
+}
+
 /// What a merge needs besides the state: the key, the digester, and the hasher of new maps.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
@@ -156,6 +167,28 @@ impl KeyState {
     pub(crate) fn digest(&self, context: Context<'_>) -> Digest {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.digest);
         text_digest(context, &self.text).wrapping_add(rest)
+    }
+
+    /// The digests that are kept up to date with every change, if the state is one that keeps any.
+    pub(crate) fn kept_digests(&self) -> Option<KeptDigests> {
+        let rest = self.rest.as_ref()?;
+        Some(KeptDigests {
+            alive: rest.digest,
+            hash_marks: rest.hash.as_ref().map_or(0, |hash| hash.marks_digest()),
+            set_marks: rest.set.as_ref().map_or(0, |set| set.marks_digest()),
+        })
+    }
+
+    /// Sets the digests that are kept to what they should be.
+    pub(crate) fn correct_digests(&mut self, right: KeptDigests) {
+        let Some(rest) = &mut self.rest else { return };
+        rest.digest = right.alive;
+        if let Some(hash) = &mut rest.hash {
+            hash.correct_marks_digest(right.hash_marks);
+        }
+        if let Some(set) = &mut rest.set {
+            set.correct_marks_digest(right.set_marks);
+        }
     }
 
     /// Digest of the marks of removals.

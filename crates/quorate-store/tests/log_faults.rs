@@ -1272,6 +1272,13 @@ impl Disk for FaultDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.lock();
+        let moved = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        world.names.insert(to.to_owned(), moved);
+        Ok(())
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut world = self.lock();
         world.synced_directories.insert(directory.to_owned());

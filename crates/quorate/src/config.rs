@@ -52,6 +52,11 @@ pub struct Config {
     /// How long marks of removals are kept at least, in seconds. They also stay until every replica
     /// has confirmed the removal. Default 900.
     pub gc_grace_seconds: Option<u64>,
+    /// How often digests are computed again and the disk is read again, in seconds; 0 for never.
+    /// Default 604800 (7 days).
+    pub scrub_interval_seconds: Option<u64>,
+    /// What reading the disk again may take of it, in bytes a second. Default 8388608 (8 MiB).
+    pub scrub_bytes_per_second: Option<u64>,
     /// Start although the log is damaged, with what can still be read. Default false.
     pub accept_damaged_log: bool,
 }
@@ -127,6 +132,10 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long marks of removals are kept at least.
     pub gc_grace: Duration,
+    /// How often digests are computed again and the disk is read again; `None` for never.
+    pub scrub_interval: Option<Duration>,
+    /// What reading the disk again may take of it.
+    pub scrub_bytes_per_second: u64,
     /// Start although the log is damaged.
     pub accept_damaged_log: bool,
 }
@@ -202,6 +211,19 @@ impl Config {
                 0,
                 limits::GC_GRACE_MAX_SECONDS,
             )),
+            scrub_interval: Some(Duration::from_secs(check.number(
+                "scrub_interval_seconds",
+                self.scrub_interval_seconds.unwrap_or(limits::SCRUB_INTERVAL_DEFAULT_SECONDS),
+                0,
+                limits::SCRUB_INTERVAL_MAX_SECONDS,
+            )))
+            .filter(|interval| !interval.is_zero()),
+            scrub_bytes_per_second: check.number(
+                "scrub_bytes_per_second",
+                self.scrub_bytes_per_second.unwrap_or(limits::SCRUB_BYTES_PER_SECOND_DEFAULT),
+                limits::SCRUB_BYTES_PER_SECOND_MIN,
+                limits::SCRUB_BYTES_PER_SECOND_MAX,
+            ),
             accept_damaged_log: self.accept_damaged_log,
         };
         check.unadvertised(&settings);

@@ -27,7 +27,7 @@ use crate::{
         listener,
         mailbox::Mailbox,
         shard_loop::{self, Directory, ShardLoop, WAKE},
-        syncer::{self, SyncOrder},
+        syncer::{self, ScrubRequest, SyncOrder},
     },
     node::Sizes,
     shard::{Mail, Shard},
@@ -156,6 +156,7 @@ pub struct Engine {
     directory: Directory,
     threads: Vec<JoinHandle<io::Result<()>>>,
     syncer: (Sender<SyncOrder>, JoinHandle<()>),
+    scrubber: (Sender<ScrubRequest>, JoinHandle<()>),
     client_address: SocketAddr,
     peer_address: SocketAddr,
     name: String,
@@ -229,7 +230,7 @@ impl Engine {
         let control = Mailbox::new(Waker::new(control_poll.registry(), WAKE)?);
         let directory = Directory { shards: Arc::new(mailboxes), control: Arc::new(control) };
 
-        let syncer = syncer::start()?;
+        let (syncer, scrubber) = (syncer::start()?, syncer::start_scrubber()?);
         let mut threads = Vec::new();
         let loops = storages.into_iter().zip(polls).zip(clients.into_iter().zip(peers)).zip(0..);
         for (((storage, poll), (clients, peers)), id) in loops {
@@ -242,6 +243,7 @@ impl Engine {
                 peers,
                 directory: directory.clone(),
                 syncer: syncer.0.clone(),
+                scrubber: scrubber.0.clone(),
             };
             let shard_loop = ShardLoop::new(parts)?;
             threads.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
@@ -253,6 +255,7 @@ impl Engine {
             directory,
             threads,
             syncer,
+            scrubber,
             client_address,
             peer_address,
             name,
@@ -303,9 +306,9 @@ impl Engine {
                 thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
             outcome = outcome.and(ended);
         }
-        let (sender, thread) = self.syncer;
-        drop(sender);
-        let _ = thread.join();
+        let ((syncs, syncer), (scrubs, scrubber)) = (self.syncer, self.scrubber);
+        drop((syncs, scrubs));
+        let _ = (syncer.join(), scrubber.join());
         outcome?;
         match self.data_dir {
             Some(directory) => Identity::record_clean_stop(Arc::new(RealDisk), &directory),

@@ -1,5 +1,7 @@
 //! Every bound of the engine, with its reason.
 
+use std::time::Duration;
+
 use quorate_proto::slot::GROUPS;
 
 /// Shards of a node: there must be a slot group for each.
@@ -34,6 +36,41 @@ pub(crate) const GC_GRACE_DEFAULT_SECONDS: u64 = 900;
 
 /// A year, beyond which a grace period is no period.
 pub(crate) const GC_GRACE_MAX_SECONDS: u64 = 365 * 24 * 3_600;
+
+/// How often a shard is scrubbed unless configured otherwise: a restart reads the whole log as well.
+pub(crate) const SCRUB_INTERVAL_DEFAULT_SECONDS: u64 = 7 * 24 * 3_600;
+
+/// A year, beyond which rot is not found in time.
+pub(crate) const SCRUB_INTERVAL_MAX_SECONDS: u64 = 365 * 24 * 3_600;
+
+/// Bytes a second that a scrub reads unless configured otherwise: a few hundredths of a disk's, and
+/// three quarters of a terabyte a day.
+pub(crate) const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 << 20;
+
+/// Less than this would not read a log of the usual size in a day.
+pub(crate) const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+
+/// No disk is faster.
+pub(crate) const SCRUB_BYTES_PER_SECOND_MAX: u64 = 1 << 40;
+
+/// Bytes that one job of a scrub reads: some milliseconds of a slow disk, and what is in memory.
+pub(crate) const SCRUB_JOB_BYTES: u64 = 256 << 10;
+
+/// Elements whose digests are computed again in one turn: a fifth of a millisecond. A slot is never
+/// cut, so a larger one takes longer.
+pub(crate) const SCRUB_ELEMENTS_PER_TURN: u64 = 256;
+
+/// Elements whose digests a shard computes again in a second: two or three hundredths of a processor.
+pub(crate) const SCRUB_ELEMENTS_PER_SECOND: u64 = 50_000;
+
+/// Findings of a pass that are kept in words; the others are only counted and logged.
+pub(crate) const SCRUB_FINDINGS_MAX: usize = 16;
+
+/// How long a pass that has found damage waits for memory to be written again.
+pub(crate) const SCRUB_HEALING_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause after a checkpoint that damage asked for and that found no space.
+pub(crate) const REWRITE_PAUSE_MS: u64 = 10_000;
 
 /// Client connections of one shard. Further ones are told so and closed.
 pub(crate) const SESSIONS_MAX: usize = 10_000;

@@ -169,6 +169,12 @@ impl Node {
             let regained = figures.regained;
             total.regained = regained.filter(|_| index == 0 || total.regained == regained);
             total.failed |= figures.failed;
+            total.scrubbing |= figures.scrubbing;
+            total.scrub.add(figures.scrub);
+            total.scrubbed_ms = match index {
+                0 => figures.scrubbed_ms,
+                _ => total.scrubbed_ms.min(figures.scrubbed_ms),
+            };
             for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
                 // A peer is up for the node when it is for all of its shards.
                 sum.0 = peer.0 && (sum.0 || index == 0);

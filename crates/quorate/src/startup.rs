@@ -19,7 +19,7 @@ use quorate_store::{
     Store, StoreOptions,
     digest::secret_of,
     disk::{Disk, SimulatedDisk},
-    log::{Damage, HintLog, HintOptions, LogOptions, SegmentLog},
+    log::{Damage, HintLog, HintOptions, LogOptions, Quarantine, SegmentLog},
 };
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     net::control::CONTROL_SHARD,
     node::{self, Node, Sizes},
     shard::Now,
-    storage::{HintQueues, Parts, Record, Storage},
+    storage::{HintQueues, Parts, Record, Storage, report_set_aside},
 };
 
 /// What tells this boot of the machine from others; `None` where the system does not say.
@@ -207,6 +207,12 @@ fn log_options(node: &Node, identity: &Identity, shard: u16) -> LogOptions {
     LogOptions { log_id, segment_bytes: node.sizes.segment, new_salt: node.new_salt() }
 }
 
+/// Where damaged segments of a log go.
+fn quarantine(node: &Node, generation: u64, shard: u16) -> Quarantine {
+    let directory = node.directory.join("quarantine");
+    Quarantine { directory, prefix: format!("log-{generation}-{shard}") }
+}
+
 /// Brings back what a record of the log holds. Returns whether it holds anything.
 fn recover(stores: &mut [Store], record: &[u8]) -> bool {
     let shards = stores.len();
@@ -251,6 +257,7 @@ fn open_logs(
             unreadable += u64::from(!recover(stores, record));
         })
         .map_err(StartError::Io)?;
+        log.set_quarantine(quarantine(node, generation, shard));
         if recovery.records > 0 || recovery.torn_bytes > 0 {
             tracing::info!(
                 shard,
@@ -281,8 +288,7 @@ fn open_logs(
     if old_shards == shards {
         return Ok(logs);
     }
-    drop(logs);
-    reshard(node, identity, topology, stores).map_err(StartError::Io)
+    reshard(node, identity, topology, stores, logs).map_err(StartError::Io)
 }
 
 /// A damaged log is a lie for a node alone, and a repair for one with replicas.
@@ -308,6 +314,7 @@ fn reshard(
     identity: &mut Identity,
     topology: &Topology,
     stores: &[Store],
+    old_logs: Vec<Option<SegmentLog>>,
 ) -> io::Result<Vec<Option<SegmentLog>>> {
     let (old_shards, shards) = (identity.shards(), node.settings.shards);
     let (old, new) = (identity.generation(), identity.generation() + 1);
@@ -320,6 +327,7 @@ fn reshard(
         let disk = Arc::clone(&node.disk);
         let (mut log, _) =
             SegmentLog::open(disk, &directory, log_options(node, identity, shard), |_, _| {})?;
+        log.set_quarantine(quarantine(node, new, shard));
         let mut failed = None;
         for slot in quorate_proto::Slot::all() {
             store.export_slot(slot, |effect| {
@@ -347,6 +355,9 @@ fn reshard(
     }
     move_hints(node, topology, old_shards)?;
     identity.record_logs(shards, new)?;
+    old_logs.into_iter().flatten().flat_map(SegmentLog::abandon).for_each(|aside| {
+        report_set_aside(&aside);
+    });
     for shard in 0..old_shards {
         node.disk.remove_directory(&log_directory(node, old, shard))?;
     }

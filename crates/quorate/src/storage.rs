@@ -11,6 +11,7 @@ mod hints;
 mod record;
 #[cfg(test)]
 mod rounds;
+mod scrub;
 
 use std::{io, sync::Arc};
 
@@ -37,6 +38,9 @@ use forgetting::Forgetting;
 pub(crate) use hints::HintQueues;
 pub(crate) use record::Record;
 use record::{SLOT_BYTES, write_effect};
+pub(crate) use scrub::{
+    Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
+};
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 const STAMPED_BYTES: usize = 64;
@@ -56,6 +60,8 @@ pub(crate) struct Storage {
     /// Bytes that the last checkpoint wrote, together with what came meanwhile.
     checkpointed_bytes: u64,
     checkpoint_bytes_min: u64,
+    /// Wall clock when a checkpoint last found no space.
+    checkpoint_given_up_ms: u64,
     hints: HintQueues,
     forgetting: Forgetting,
     pub(crate) topology: Arc<Topology>,
@@ -109,6 +115,7 @@ impl Storage {
             executed: Vec::new(),
             checkpointed_bytes,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
+            checkpoint_given_up_ms: 0,
             hints: parts.hints,
             forgetting: Forgetting::default(),
             topology: parts.topology,
@@ -259,6 +266,7 @@ impl Storage {
         self.syncing = false;
         let Some(log) = &mut self.log else { return 0 };
         log.sync_ended(result);
+        log.take_set_aside().iter().for_each(report_set_aside);
         log.synced()
     }
 

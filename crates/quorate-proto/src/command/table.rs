@@ -157,6 +157,7 @@ const SPECS: &[Spec] = &[
         sub("status", 2, "The node, its members and their state"),
         sub("digest", 2, "Digest of all data that this node holds"),
         sub("locate", 3, "Slot and replicas of a key"),
+        sub("scrub", -2, "Digests and disk checked again: SCRUB [STATUS|START|STOP]"),
         sub("repair", -2, "Digest rounds with the peers: REPAIR [STATUS|START [DC name] [DRY]]"),
         sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),
         sub("export", -3, "State of the keys of a slot: EXPORT slot [position]"),

@@ -43,6 +43,7 @@ impl World<'_> {
             Fault::Cut { from, to } => self.network.cut(self.now, from, to, true),
             Fault::Partition { side } => self.partition(side, nodes, true),
             Fault::Reset { a, b } => self.network.reset(self.now, a, b),
+            Fault::Flip { node, seed } => self.flip(node, seed),
             Fault::Slow { from, to, extra_us } => self.network.slow(from, to, extra_us as i64),
             Fault::Lossy { from, to, percent } => self.network.lose(from, to, percent),
             Fault::Duplicate { from, to } => self.network.duplicate(from, to, true),
@@ -93,6 +94,7 @@ impl World<'_> {
             | Fault::Wipe { .. }
             | Fault::WipeAll { .. }
             | Fault::Pause { .. }
+            | Fault::Flip { .. }
             | Fault::Reset { .. } => {}
             Fault::Cut { from, to } => self.network.cut(self.now, from, to, false),
             Fault::Partition { side } => self.partition(side, nodes, false),

@@ -5,6 +5,7 @@ mod clients;
 mod ending;
 mod faults;
 mod nodes;
+mod scrub;
 mod tamper;
 
 use std::{
@@ -118,6 +119,8 @@ pub struct World<'a> {
     down_by: Vec<Option<usize>>,
     /// By node: until when it was paused or down, which excuses late answers.
     disturbed: Vec<Time>,
+    /// By node: what bits that flip and scrubs are up to.
+    rot: Vec<scrub::Rot>,
     /// Why a node did not start the last time.
     start_errors: BTreeMap<usize, String>,
     history: History,
@@ -180,6 +183,7 @@ impl<'a> World<'a> {
             script,
             down_by: vec![None; nodes],
             disturbed: vec![0; nodes],
+            rot: vec![scrub::Rot::default(); nodes],
             start_errors: BTreeMap::new(),
             history: History::default(),
             violations: Vec::new(),
@@ -209,6 +213,7 @@ impl<'a> World<'a> {
         while self.now < self.scenario.period {
             self.run_until((self.now + BOUNDS_EVERY).min(self.scenario.period));
             self.check_bounds();
+            self.check_scrubs();
             self.write_back();
         }
         self.heal();
@@ -220,6 +225,7 @@ impl<'a> World<'a> {
                 self.audit(seed);
             }
         }
+        self.check_scrubs();
         Outcomes {
             history: self.history,
             violations: self.violations,

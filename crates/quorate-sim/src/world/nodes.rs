@@ -21,6 +21,7 @@ impl World<'_> {
                 self.start_errors.remove(&node);
                 self.disturbed[node] = self.now;
                 self.turn_by(node, self.now + 1);
+                self.check_recovered(node);
             }
             Err(error) => {
                 self.observer.note(|| format!("does not start: {error}"));
@@ -171,6 +172,7 @@ impl World<'_> {
 
     /// The process of a node is gone.
     pub(super) fn take_down(&mut self, node: usize, state: State) {
+        self.note_rot_left(node);
         let machine = &mut self.machines[node];
         machine.process = None;
         machine.state = state;

@@ -24,6 +24,9 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Removes a file. Removing a missing file is fine.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Moves a file to another directory of the same file system, replacing what is there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Makes the creation and removal of files in a directory durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
@@ -61,4 +64,8 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
 
     /// Length in bytes.
     fn length(&self) -> io::Result<u64>;
+
+    /// Drops what is held in memory of a durable part of the file, so that the next read of it asks
+    /// the disk itself. A disk that holds nothing in memory has nothing to do.
+    fn forget_cached(&self, _offset: u64, _length: u64) {}
 }

@@ -32,6 +32,7 @@ struct Inner {
     used: u64,
     syncs_fail: bool,
     writes_fail: bool,
+    reads_fail: bool,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +122,11 @@ impl SimulatedDisk {
     /// Makes every write fail, or none.
     pub fn fail_writes(&self, fail: bool) {
         self.lock().writes_fail = fail;
+    }
+
+    /// Makes every read of an open file fail, or none.
+    pub fn fail_reads(&self, fail: bool) {
+        self.lock().reads_fail = fail;
     }
 
     /// Forgets everything that was not synced. Of the last write to each file, `torn_bytes`
@@ -236,6 +242,15 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.lock();
+        let moved = inner.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(old) = inner.files.insert(to.to_owned(), moved) {
+            inner.used -= lock(&old).now.len() as u64;
+        }
+        Ok(())
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut inner = self.lock();
         if inner.syncs_fail {
@@ -328,6 +343,9 @@ impl DiskFile for SimulatedFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.disk.lock().reads_fail {
+            return Err(io::Error::other("simulated failure of read"));
+        }
         let contents = lock(&self.contents);
         let rest = contents.now.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());

@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use super::{
-    LogError, LogOptions, SegmentLog, Sequence, SyncJob,
+    Damage, LogError, LogOptions, ScrubJob, ScrubPosition, Scrubbed, SegmentLog, Sequence, SyncJob,
     read::Window,
     segment::{Found, SEGMENT_HEADER},
 };
@@ -111,6 +111,29 @@ impl HintLog {
     /// Notes how a sync job ended.
     pub fn sync_ended(&mut self, result: &io::Result<Sequence>) {
         self.log.sync_ended(result);
+    }
+
+    /// Where it is on disk.
+    pub fn directory(&self) -> &Path {
+        self.log.directory()
+    }
+
+    /// Where a pass over the queue begins that reads the disk again.
+    pub fn begin_scrub(&self) -> ScrubPosition {
+        self.log.begin_scrub()
+    }
+
+    /// The next part of a pass, as [`SegmentLog::scrub_job`].
+    pub fn scrub_job(&self, position: ScrubPosition, bytes_max: u64) -> Option<ScrubJob> {
+        self.log.scrub_job(position, bytes_max)
+    }
+
+    /// Notes what a part of a pass has found. Hints that are damaged count as lost; the others stay.
+    pub fn scrub_ended(&mut self, scrubbed: Scrubbed) -> (ScrubPosition, Option<Damage>) {
+        let (position, damage) = self.log.scrub_ended(scrubbed);
+        let loses = |damage: &Damage| damage.next.is_none_or(|next| next > damage.first);
+        self.lost |= damage.as_ref().is_some_and(loses);
+        (position, damage)
     }
 
     /// Whether a write or sync failed.

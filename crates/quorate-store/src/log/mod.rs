@@ -38,15 +38,19 @@
 //! read.
 
 mod hints;
+mod quarantine;
 mod read;
 mod recovery;
+mod scrub;
 mod segment;
 mod superblock;
 mod sync;
 mod write;
 
 pub use hints::{HintLog, HintOptions, HintsFull};
+pub use quarantine::{Quarantine, SetAside};
 pub use recovery::{Damage, Recovery};
+pub use scrub::{ScrubJob, ScrubPosition, Scrubbed};
 pub use sync::SyncJob;
 pub use write::{Checkpoint, LogError, LogOptions, SegmentLog};
 

@@ -77,6 +77,34 @@ impl Window {
         Ok(read_record(&self.buffer[self.start..], seed))
     }
 
+    /// The header of a record that stands next, if one does.
+    pub(super) fn header(&mut self) -> io::Result<Option<RecordHeader>> {
+        let seed = self.seed;
+        let first = self.ahead(RECORD_HEADER)?.first_chunk();
+        Ok(first.and_then(|bytes| RecordHeader::decode(bytes, seed)))
+    }
+
+    /// Moves on over the record with this header, which stands next, and returns whether it is
+    /// whole. However large it is, only a chunk of it is in memory at a time.
+    pub(super) fn skim(&mut self, header: RecordHeader) -> io::Result<bool> {
+        if self.ahead(RECORD_HEADER)?.len() < RECORD_HEADER {
+            return Ok(false);
+        }
+        self.advance(RECORD_HEADER);
+        let (mut left, mut sum) = (header.length - RECORD_HEADER, header.of_header);
+        while left > 0 {
+            let bytes = self.ahead(1)?;
+            let taken = bytes.len().min(left);
+            if taken == 0 {
+                return Ok(false);
+            }
+            sum = crc32c::crc32c_append(sum, &bytes[..taken]);
+            left -= taken;
+            self.advance(taken);
+        }
+        Ok(sum == header.of_record)
+    }
+
     /// Moves on to the next byte at which a record with this or a later sequence begins, or to the
     /// end.
     pub(super) fn seek_record(&mut self, expected: Sequence) -> io::Result<Option<Sequence>> {

@@ -337,6 +337,7 @@ impl<F: FnMut(Sequence, &[u8])> Reader<F> {
                     seed: entry.seed,
                     end: at,
                     allocated: at,
+                    damaged: false,
                 });
             }
             if is_torn {

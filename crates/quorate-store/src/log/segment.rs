@@ -120,8 +120,8 @@ pub(super) struct RecordHeader {
     pub(super) synced: Sequence,
     /// Length of the whole record.
     pub(super) length: usize,
-    of_header: u32,
-    of_record: u32,
+    pub(super) of_header: u32,
+    pub(super) of_record: u32,
 }
 
 impl RecordHeader {

@@ -15,6 +15,9 @@ const SLOT_LENGTH: u64 = 4096;
 const SLOTS: u64 = 2;
 const CONTENT_LENGTH: usize = 56;
 
+/// Bytes of the file.
+pub(super) const LENGTH: u64 = SLOTS * SLOT_LENGTH;
+
 /// Where a log begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Begin {
@@ -32,6 +35,13 @@ pub(super) struct Superblock {
     pub(super) begin: Begin,
     pub(super) synced: Sequence,
     pub(super) salt: u32,
+}
+
+/// Slots that do not hold what was written to them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unsound {
+    newest: bool,
+    older: bool,
 }
 
 /// What the superblock's file holds.
@@ -79,13 +89,44 @@ impl Stored {
 impl Superblock {
     /// Takes the space of both slots, so that no later write lacks it.
     pub(super) fn allocate(file: &dyn DiskFile) -> io::Result<()> {
-        file.allocate(SLOTS * SLOT_LENGTH)
+        file.allocate(LENGTH)
     }
 
     /// Writes the slot that the generation before did not use, and syncs it.
     pub(super) fn write(self, file: &dyn DiskFile) -> io::Result<()> {
         file.write_at(&self.encode(), (self.generation % SLOTS) * SLOT_LENGTH)?;
         file.sync()
+    }
+
+    /// Which slots do not hold what they should if this is the newest one. A slot that cannot be
+    /// read does not.
+    pub(super) fn unsound(self, file: &dyn DiskFile) -> Unsound {
+        file.forget_cached(0, LENGTH);
+        let slot = |generation: u64| {
+            let mut bytes = [0; CONTENT_LENGTH];
+            let read = file.read_at(&mut bytes, (generation % SLOTS) * SLOT_LENGTH);
+            Self::decode(&bytes).filter(|_| read.is_ok())
+        };
+        let is_older =
+            |found: Self| found.log_id == self.log_id && found.generation + 1 == self.generation;
+        Unsound {
+            newest: slot(self.generation) != Some(self),
+            older: self.generation > 0 && !slot(self.generation + 1).is_some_and(is_older),
+        }
+    }
+
+    /// Writes the slots that are unsound once more, and no other: a crash may spoil what is being
+    /// written. Returns what is the newest one then.
+    pub(super) fn restore(self, file: &dyn DiskFile, unsound: Unsound) -> io::Result<Self> {
+        if unsound.newest {
+            self.write(file)?;
+        }
+        if !unsound.older {
+            return Ok(self);
+        }
+        let next = Self { generation: self.generation + 1, ..self };
+        next.write(file)?;
+        Ok(next)
     }
 
     fn encode(self) -> [u8; CONTENT_LENGTH] {
@@ -142,6 +183,22 @@ mod tests {
         );
         // Computed bit by bit elsewhere.
         assert_eq!(u32_at(&bytes, 52), 0xedb6_ff2b);
+    }
+
+    #[test]
+    fn a_slot_that_rots_is_found_and_written_again() {
+        for spoilt in 0..SLOTS as usize {
+            let (disk, path) = (SimulatedDisk::new(), Path::new("/log/superblock"));
+            let file = disk.open(path).expect("opens");
+            (0..3).for_each(|generation| at(generation).write(&*file).expect("writes"));
+            assert_eq!(at(2).unsound(&*file), Unsound::default());
+            disk.flip_bit(path, 8 * (SLOT_LENGTH as usize * spoilt + 24));
+            let unsound = at(2).unsound(&*file);
+            assert_eq!(unsound, Unsound { newest: spoilt == 0, older: spoilt == 1 });
+            let newest = at(2).restore(&*file, unsound).expect("writes");
+            assert_eq!(newest.unsound(&*file), Unsound::default());
+            assert_eq!(Stored::read(&*file).expect("reads"), Stored::Superblock(newest));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use quorate_proto::mutant::Mutant;
 
 use super::{
     Sequence,
-    superblock::{self, Begin, Superblock},
+    superblock::{self, Begin, Superblock, Unsound},
     write::unless_full,
 };
 use crate::disk::{Disk, DiskFile};
@@ -99,6 +99,24 @@ impl SyncJob {
             Err(_) => durable.failed = true,
         }
         result.map(|_| self.up_to)
+    }
+
+    /// Checks the superblock on disk, and writes what is not as it was written once more. Returns
+    /// whether anything was not. Of the job only what it knows to be durable counts.
+    pub(super) fn scrub_superblock(self) -> io::Result<bool> {
+        let file = lock(&self.shared.superblock);
+        let Durable { superblock, failed, .. } = *lock(&self.shared.durable);
+        let (Some(file), Some(known), false) = (file.as_deref(), superblock, failed) else {
+            return Ok(false);
+        };
+        let unsound = known.unsound(file);
+        let result = known.restore(file, unsound);
+        let mut durable = lock(&self.shared.durable);
+        match &result {
+            Ok(newest) => durable.superblock = Some(*newest),
+            Err(_) => durable.failed = true,
+        }
+        result.map(|_| unsound != Unsound::default())
     }
 
     fn sync(

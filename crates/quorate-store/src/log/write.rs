@@ -4,6 +4,7 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use super::{
     Sequence,
+    quarantine::{Quarantine, SetAside},
     recovery::{self, Recovery},
     segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name},
     superblock::{self, Begin, Stored},
@@ -52,7 +53,7 @@ pub(super) fn unless_full<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 #[derive(Debug)]
 pub struct SegmentLog {
     options: LogOptions,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     seed: Seed,
     /// Older first; the last one is written to. Those before the beginning only wait to be removed.
     pub(super) segments: VecDeque<Segment>,
@@ -71,9 +72,14 @@ pub struct SegmentLog {
     /// Files that came into the directory, counted.
     directory_changes: u64,
     /// What comes before is not needed, and goes once the superblock says so.
-    begin: Begin,
+    pub(super) begin: Begin,
     bytes_since_checkpoint: u64,
-    failed: bool,
+    pub(super) failed: bool,
+    /// The newest segment of which, or before which, something was found to be unreadable.
+    pub(super) damaged_up_to: Option<u64>,
+    pub(super) quarantine: Option<Quarantine>,
+    /// What became of damaged segments, for the caller to report.
+    pub(super) set_aside: Vec<SetAside>,
 }
 
 #[derive(Debug)]
@@ -86,6 +92,8 @@ pub(super) struct Segment {
     pub(super) end: u64,
     /// Space taken.
     pub(super) allocated: u64,
+    /// Whether records of it are unreadable: it is kept for the operator when it is dropped.
+    pub(super) damaged: bool,
 }
 
 #[derive(Debug)]
@@ -144,8 +152,12 @@ impl SegmentLog {
             directory_changes: 1,
             bytes_since_checkpoint: 0,
             failed: false,
+            damaged_up_to: None,
+            quarantine: None,
+            set_aside: Vec::new(),
         };
         log.bytes_since_checkpoint = log.bytes();
+        log.note_recovered_damage(&found.recovery);
         let recorded = stored.superblock().map_or(0, |block| block.synced);
         if !found.leftovers.is_empty() && found.proven > recorded {
             log.job(found.proven, true).run()?;
@@ -243,7 +255,7 @@ impl SegmentLog {
     }
 
     /// A job without files.
-    fn job(&self, up_to: Sequence, record: bool) -> SyncJob {
+    pub(super) fn job(&self, up_to: Sequence, record: bool) -> SyncJob {
         SyncJob {
             shared: Arc::clone(&self.shared),
             files: Vec::new(),
@@ -332,9 +344,7 @@ impl SegmentLog {
                 self.segments.pop_front_if(|oldest| oldest.number < begin.segment)
         {
             self.unsynced.retain(|unsynced| unsynced.segment != segment.number);
-            // One that stays is passed over at the next start, and removed then.
-            let path = self.shared.directory.join(file_name(segment.number));
-            let _ = self.shared.disk.remove(&path);
+            self.discard(&segment);
         }
     }
 
@@ -364,7 +374,8 @@ impl SegmentLog {
         }
         self.retire_active();
         let end = SEGMENT_HEADER as u64;
-        self.segments.push_back(Segment { number, first, file, seed: self.seed, end, allocated });
+        let (seed, damaged) = (self.seed, false);
+        self.segments.push_back(Segment { number, first, file, seed, end, allocated, damaged });
         self.newest = number;
         self.directory_changes += 1;
         Ok(())

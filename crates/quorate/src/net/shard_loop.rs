@@ -30,7 +30,7 @@ use super::{
     connection::{Connection, ReadEnd},
     control::{CONTROL_SHARD, ControlMail},
     mailbox::Mailbox,
-    syncer::SyncOrder,
+    syncer::{ScrubRequest, SyncOrder},
 };
 use crate::{
     limits,
@@ -96,6 +96,7 @@ pub(crate) struct ShardLoop {
     mailbox: Arc<Mailbox<Mail>>,
     directory: Directory,
     syncer: Sender<SyncOrder>,
+    scrubber: Sender<ScrubRequest>,
     /// Connections with more to read than one turn allows.
     unread: Vec<usize>,
     scratch: Vec<u8>,
@@ -111,11 +112,13 @@ pub(crate) struct Parts {
     pub(crate) peers: TcpListener,
     pub(crate) directory: Directory,
     pub(crate) syncer: Sender<SyncOrder>,
+    pub(crate) scrubber: Sender<ScrubRequest>,
 }
 
 impl ShardLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { shard, poll, clock, mut clients, mut peers, directory, syncer } = parts;
+        let Parts { shard, poll, clock, mut clients, mut peers, directory, syncer, scrubber } =
+            parts;
         poll.registry().register(&mut clients, CLIENTS, Interest::READABLE)?;
         poll.registry().register(&mut peers, PEERS, Interest::READABLE)?;
         let mailbox = Arc::clone(&directory.shards[usize::from(shard.id)]);
@@ -134,6 +137,7 @@ impl ShardLoop {
             mailbox,
             directory,
             syncer,
+            scrubber,
             unread: Vec::new(),
             scratch: vec![0; limits::READ_BUFFER_LENGTH],
             stopping: None,
@@ -447,6 +451,9 @@ impl ShardLoop {
                 let mailbox = Arc::clone(&self.mailbox);
                 let _ = self.syncer.send(SyncOrder { job, hints_for: Some(target), mailbox });
             }
+        }
+        if let Some(order) = self.shard.take_scrub_order() {
+            let _ = self.scrubber.send((order, Arc::clone(&self.mailbox)));
         }
         for (shard, mail) in self.shard.outbox.iter_mut().enumerate() {
             self.directory.shards[shard].send_all(mail);

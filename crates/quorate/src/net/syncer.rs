@@ -1,4 +1,5 @@
-//! The thread that makes logs durable, so that no shard waits for the disk.
+//! The threads that work with the disk, so that no shard waits for it: one makes logs durable, and
+//! one reads them again. They are two, so that no sync waits for a scrub.
 
 use std::{
     io,
@@ -13,7 +14,7 @@ use quorate_proto::NodeIndex;
 use quorate_store::log::SyncJob;
 
 use super::mailbox::Mailbox;
-use crate::shard::Mail;
+use crate::{shard::Mail, storage::ScrubOrder};
 
 /// A sync to run, and who hears of it.
 pub(crate) struct SyncOrder {
@@ -38,4 +39,18 @@ fn run(orders: &Receiver<SyncOrder>) {
         }
         mailbox.send(Mail::Synced { hints_for, result });
     }
+}
+
+/// A part of a scrub to read, and who hears of it.
+pub(crate) type ScrubRequest = (ScrubOrder, Arc<Mailbox<Mail>>);
+
+/// Starts the thread that scrubs. It ends when every sender is gone.
+pub(crate) fn start_scrubber() -> io::Result<(Sender<ScrubRequest>, JoinHandle<()>)> {
+    let (sender, orders) = channel::<ScrubRequest>();
+    let thread = Builder::new().name("quorate-scrub".into()).spawn(move || {
+        while let Ok((order, mailbox)) = orders.recv() {
+            mailbox.send(Mail::Scrubbed(order.run()));
+        }
+    })?;
+    Ok((sender, thread))
 }

@@ -78,6 +78,12 @@ impl Shard {
                     ("aof_current_size", number(total.log_bytes)),
                     ("sync_policy", settings.sync.name().into()),
                     ("log_failed", u64::from(total.failed).to_string()),
+                    ("scrub_running", u64::from(total.scrubbing).to_string()),
+                    ("scrub_last_done_ms", number(total.scrubbed_ms)),
+                    ("scrub_keys_checked", number(total.scrub.keys)),
+                    ("scrub_bytes_checked", number(total.scrub.bytes)),
+                    ("scrub_mismatches", number(total.scrub.mismatches)),
+                    ("scrub_damages", number(total.scrub.damages)),
                 ],
             ),
             (

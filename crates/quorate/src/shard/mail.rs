@@ -9,6 +9,7 @@ use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
 use super::Errand;
+use crate::storage::{ScrubEnded, ScrubTally};
 
 /// One message to a shard.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) enum Mail {
     Describe { from: u16, ticket: u64, question: Question },
     /// A sync of your log has ended, or one of your hints for another node.
     Synced { hints_for: Option<NodeIndex>, result: io::Result<Sequence> },
+    /// A part of a scrub has been read.
+    Scrubbed(ScrubEnded),
     /// An accepted socket that belongs to you, with what was read from it already.
     Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
     /// A command of an in-process client.
@@ -63,6 +66,17 @@ pub(crate) enum Question {
     Digest,
     /// How far digest rounds have come, after starting some.
     Repair(Option<RepairOrder>),
+    /// How far the scrub has come, after starting or stopping it.
+    Scrub(Option<ScrubCommand>),
+}
+
+/// What is to become of a scrub.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ScrubCommand {
+    /// A pass begins now; one that is under way begins anew.
+    Start,
+    /// The pass ends.
+    Stop,
 }
 
 /// Digest rounds to start at once.
@@ -95,6 +109,11 @@ pub(crate) struct Figures {
     /// The incarnation as which nothing is missing, on disk neither.
     pub(crate) regained: Option<u16>,
     pub(crate) failed: bool,
+    pub(crate) scrubbing: bool,
+    /// When the last scrub ended, in milliseconds since the Unix epoch; zero before the first.
+    pub(crate) scrubbed_ms: u64,
+    /// What scrubs have come to since the start.
+    pub(crate) scrub: ScrubTally,
     /// By node index: whether the peer is up, and the hints kept for it.
     pub(crate) peers: [(bool, u64); PEERS_SHOWN],
 }

@@ -13,6 +13,7 @@ mod job;
 mod mail;
 mod peers;
 mod repair;
+mod scrub;
 mod session;
 mod session_commands;
 mod split;
@@ -39,7 +40,7 @@ use crate::{
     config::Settings,
     limits,
     node::Node,
-    storage::{HintQueues, Storage},
+    storage::{HintQueues, Scrub, Storage},
 };
 use job::{Job, Piece};
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
@@ -103,6 +104,7 @@ pub(crate) struct Shard {
     coordinator: Coordinator,
     handoff: Handoff,
     sync: Sync,
+    scrub: Scrub,
     peers: peers::Peers,
     clock: WallClock,
     /// What the clocks of the machine showed when they were read last.
@@ -140,6 +142,7 @@ impl Shard {
             coordinator,
             handoff: Handoff::new(topology.len()),
             sync: new_sync(&topology, id, &node.settings),
+            scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
             peers: peers::Peers::new(now.monotonic, &topology, history),
             machine: now,
             clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
@@ -210,6 +213,7 @@ impl Shard {
             self.storage.advance_forgetting();
             self.publish_figures();
         }
+        self.advance_scrub(now);
         self.service(now);
     }
 
@@ -223,6 +227,7 @@ impl Shard {
             self.coordinator.poll_timeout(),
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),
+            self.scrub.poll_timeout(),
         ];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
@@ -414,6 +419,7 @@ impl Shard {
                 let reply = self.describe(now, question).into();
                 self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
             }
+            Mail::Scrubbed(ended) => self.handle_scrubbed(now, ended),
             Mail::Synced { .. } | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {
                 unreachable!("invariant: the event loop takes mail that is for it")
             }

@@ -34,6 +34,7 @@ impl Shard {
                 return self.gather(now, key, command, Question::Digest, plan);
             }
             ("quorate", b"repair") => return self.repair_command(now, key, command),
+            ("quorate", b"scrub") => return self.scrub_command(now, key, command),
             ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
                 return self.slot_command(now, key, command);
             }
@@ -360,6 +361,7 @@ impl Shard {
             }
             Question::Digest => format!("{:032x}", self.storage.digest()).into(),
             Question::Repair(order) => self.describe_repair(now, order.as_ref()).into(),
+            Question::Scrub(order) => self.describe_scrub(now, order).into(),
         }
     }
 }

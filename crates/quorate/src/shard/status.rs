@@ -9,6 +9,7 @@ use super::{
     job::{Plan, Step},
     mail::PEERS_SHOWN,
 };
+use crate::storage::ScrubOutcome;
 
 /// Joins the texts that all shards answer to one question.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ impl Shard {
             awaited: self.peers.awaited(self.machine.monotonic) as u64,
             regained: self.storage.has_regained().then(|| self.incarnation()),
             failed: self.storage.has_failed(),
+            scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
+            scrubbed_ms: self.scrub.done_ms(),
+            scrub: self.scrub.total(),
             ..Figures::default()
         };
         for peer in self.topology().peers().take(PEERS_SHOWN) {

@@ -61,6 +61,20 @@ impl Process {
         self.shards.iter().map(Shard::requests).sum()
     }
 
+    /// Whether the node knows that it may have less than it has acknowledged.
+    pub fn is_incomplete(&self) -> bool {
+        let shards = &self.shards;
+        self.identity.is_incomplete() || shards.iter().any(|shard| shard.storage.incomplete)
+    }
+
+    /// What scrubs have found since the start: digests that were wrong, and damage on disk.
+    pub fn scrub_findings(&self) -> (u64, u64) {
+        let totals = self.shards.iter().map(Shard::scrub_total);
+        totals.fold((0, 0), |(mismatches, damages), total| {
+            (mismatches + total.mismatches, damages + total.damages)
+        })
+    }
+
     /// Whether a log has failed, so that writes are refused until a restart.
     pub fn has_failed(&self) -> bool {
         self.shards.iter().any(|shard| shard.storage.has_failed())

@@ -68,7 +68,7 @@ pub enum Input {
     Bytes(Wire, Vec<u8>),
     /// A connection is closed, or could not be opened.
     Closed(Wire),
-    /// A sync that was asked for runs now, and ends.
+    /// What was asked of the disk happens now, and ends.
     Sync(u64),
 }
 
@@ -86,7 +86,8 @@ pub enum Output {
     Send(Wire, Vec<u8>),
     /// Closes a connection; what was sent on it before still goes out.
     Close(Wire),
-    /// Starts a sync of the disk that takes a while; it happens with [`Input::Sync`].
+    /// Asks the disk for something that takes a while, a sync or a read of a scrub; it happens with
+    /// [`Input::Sync`].
     Sync(u64),
 }
 

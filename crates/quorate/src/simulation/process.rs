@@ -26,6 +26,7 @@ use crate::{
     node::{Node, Sizes},
     shard::{About, Mail, Now, Shard},
     startup::{self, Seeds, Started},
+    storage::ScrubOrder,
 };
 
 /// What a connection is for.
@@ -45,10 +46,11 @@ pub(super) struct Connection {
     input: BytesMut,
 }
 
-/// Who hears of the end of a sync.
-enum OnSynced {
-    Log(usize),
-    Hints(usize, NodeIndex),
+/// Something that the disk is busy with, and the shard that hears of its end.
+enum DiskJob {
+    Log(usize, SyncJob),
+    Hints(usize, NodeIndex, SyncJob),
+    Scrub(usize, ScrubOrder),
 }
 
 /// A running process.
@@ -62,8 +64,8 @@ pub struct Process {
     pub(super) connections: BTreeMap<Wire, Connection>,
     next_wire: u64,
     next_control_link: u64,
-    syncs: BTreeMap<u64, (SyncJob, OnSynced)>,
-    next_sync: u64,
+    disk_jobs: BTreeMap<u64, DiskJob>,
+    next_disk_job: u64,
     mail: VecDeque<(usize, Mail)>,
     pub(super) outputs: Vec<Output>,
     pub(super) death: Option<String>,
@@ -110,8 +112,8 @@ impl Process {
             connections: BTreeMap::new(),
             next_wire: 0,
             next_control_link: 0,
-            syncs: BTreeMap::new(),
-            next_sync: 0,
+            disk_jobs: BTreeMap::new(),
+            next_disk_job: 0,
             mail: VecDeque::new(),
             outputs: Vec::new(),
             death: None,
@@ -189,7 +191,7 @@ impl Process {
             Input::Connected(wire) => self.connected(wire),
             Input::Bytes(wire, bytes) => self.bytes(now, wire, &bytes),
             Input::Closed(wire) => self.closed(now, wire),
-            Input::Sync(number) => self.run_sync(now, number),
+            Input::Sync(number) => self.run_disk_job(now, number),
         }
     }
 
@@ -317,17 +319,21 @@ impl Process {
         }
     }
 
-    fn run_sync(&mut self, now: Now, number: u64) {
-        let Some((job, on_synced)) = self.syncs.remove(&number) else { return };
-        let result = job.run();
-        match on_synced {
-            OnSynced::Log(shard) => {
+    fn run_disk_job(&mut self, now: Now, number: u64) {
+        match self.disk_jobs.remove(&number) {
+            None => {}
+            Some(DiskJob::Log(shard, job)) => {
+                let result = job.run();
                 let shard = &mut self.shards[shard];
                 let sequence = shard.storage.sync_ended(&result);
                 shard.handle_durable(now, sequence);
             }
-            OnSynced::Hints(shard, target) => {
+            Some(DiskJob::Hints(shard, target, job)) => {
+                let result = job.run();
                 self.shards[shard].storage.hint_sync_ended(target, &result);
+            }
+            Some(DiskJob::Scrub(shard, order)) => {
+                self.shards[shard].handle_mail(now, Mail::Scrubbed(order.run()));
             }
         }
     }
@@ -343,12 +349,15 @@ impl Process {
             let shard = &mut self.shards[index];
             let second_passed = shard.take_second();
             if let Some(job) = shard.storage.due_sync(second_passed) {
-                self.order_sync(job, OnSynced::Log(index));
+                self.order(DiskJob::Log(index, job));
             }
             if second_passed {
                 for (target, job) in self.shards[index].storage.hint_syncs() {
-                    self.order_sync(job, OnSynced::Hints(index, target));
+                    self.order(DiskJob::Hints(index, target, job));
                 }
+            }
+            if let Some(order) = self.shards[index].take_scrub_order() {
+                self.order(DiskJob::Scrub(index, order));
             }
             let shard = &mut self.shards[index];
             for (to, mail) in shard.outbox.iter_mut().enumerate() {
@@ -363,10 +372,10 @@ impl Process {
         }
     }
 
-    fn order_sync(&mut self, job: SyncJob, on_synced: OnSynced) {
-        let number = self.next_sync;
-        self.next_sync += 1;
-        self.syncs.insert(number, (job, on_synced));
+    fn order(&mut self, job: DiskJob) {
+        let number = self.next_disk_job;
+        self.next_disk_job += 1;
+        self.disk_jobs.insert(number, job);
         self.outputs.push(Output::Sync(number));
     }
 

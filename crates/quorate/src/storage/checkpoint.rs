@@ -17,7 +17,8 @@ pub(super) struct Progress {
 }
 
 impl Storage {
-    /// Goes on with a checkpoint, or begins one when the log has grown to twice its live size.
+    /// Goes on with a checkpoint, or begins one when the log has grown to twice its live size, or
+    /// holds something that is damaged.
     pub(crate) fn advance_checkpoint(&mut self) {
         let going_on = self.checkpoint.take().or_else(|| self.begin_checkpoint());
         let (Some(mut progress), Some(log)) = (going_on, &mut self.log) else { return };
@@ -36,6 +37,7 @@ impl Storage {
         }
         if failed {
             tracing::warn!("a checkpoint was given up because the log has no space");
+            self.checkpoint_given_up_ms = self.wall_ms;
             return;
         }
         if progress.next < SLOTS {
@@ -51,7 +53,10 @@ impl Storage {
         let log = self.log.as_mut()?;
         // What the last checkpoint wrote is live; as much again makes half of the log garbage.
         let growth = self.checkpointed_bytes.max(self.checkpoint_bytes_min);
-        if log.bytes_since_checkpoint() < self.checkpointed_bytes + growth {
+        let has_grown = log.bytes_since_checkpoint() >= self.checkpointed_bytes + growth;
+        let is_urgent = log.wants_checkpoint()
+            && self.wall_ms.abs_diff(self.checkpoint_given_up_ms) >= limits::REWRITE_PAUSE_MS;
+        if !has_grown && !is_urgent {
             return None;
         }
         log.reserve(limits::FLOORS_RECORD_BYTES).ok()?;

@@ -97,6 +97,15 @@ impl HintQueues {
         Ok(queues)
     }
 
+    /// The queue for `target`, if there is one.
+    pub(super) fn log(&self, target: NodeIndex) -> Option<&HintLog> {
+        self.logs.get(target.index())?.as_ref()
+    }
+
+    pub(super) fn log_mut(&mut self, target: NodeIndex) -> Option<&mut HintLog> {
+        self.logs.get_mut(target.index())?.as_mut()
+    }
+
     /// Whether anything waits for any target.
     pub(super) fn is_pending(&self) -> bool {
         self.logs.iter().flatten().any(|log| log.pending() > 0)
@@ -118,7 +127,7 @@ impl HintQueues {
     }
 
     /// What is lost of the hints for `target` only a digest round brings.
-    fn note_lost(&mut self, target: NodeIndex) {
+    pub(super) fn note_lost(&mut self, target: NodeIndex) {
         if let Some(log) = &mut self.logs[target.index()]
             && log.take_lost()
         {
