@@ -8,11 +8,12 @@ use std::{
 };
 
 use proptest::prelude::*;
+use quorate_proto::Groups;
 use quorate_store::{
     disk::{Disk, SimulatedDisk},
     log::{
-        Damage, HintLog, HintOptions, LogOptions, Quarantine, Recovery, ScrubJob, ScrubPosition,
-        SegmentLog, SetAside, SyncJob,
+        Damage, HintAbout, HintLog, HintOptions, LogOptions, Quarantine, Recovery, ScrubJob,
+        ScrubPosition, SegmentLog, SetAside, SyncJob,
     },
 };
 
@@ -261,11 +262,14 @@ fn a_quarantine_keeps_what_it_has_when_it_is_full() {
 #[test]
 fn damaged_hints_count_as_lost_and_the_others_stay() {
     let disk = SimulatedDisk::new();
-    let options = HintOptions { log_id: 1, bytes_max: 1 << 20, new_salt: 7 };
+    let options =
+        HintOptions { log_id: 1, bytes_max: 1 << 20, segment_bytes_max: 1 << 20, new_salt: 7 };
+    let about = HintAbout { group: 3, date_ms: 1, keys: 1 };
     let mut hints =
-        HintLog::open(Arc::new(disk.clone()), Path::new(DIRECTORY), options).expect("opens");
+        HintLog::open(Arc::new(disk.clone()), Path::new(DIRECTORY), options, |_| Some(about))
+            .expect("opens");
     for number in 0..20_u64 {
-        hints.append(|out| out.extend_from_slice(&number.to_le_bytes())).expect("room");
+        hints.append(about, &number.to_le_bytes());
     }
     hints.write().expect("writes");
     let pass = |hints: &mut HintLog| {
@@ -278,11 +282,11 @@ fn damaged_hints_count_as_lost_and_the_others_stay() {
         found
     };
     assert_eq!(pass(&mut hints), []);
-    assert!(!hints.take_lost());
+    assert!(hints.take_lost().is_empty());
     disk.flip_bit(&segment(1), 8 * (SEGMENT_HEADER + 5 * (RECORD_HEADER + 8) + 25));
     let found = pass(&mut hints);
     assert_eq!((found.len(), found[0].first, found[0].next), (1, 6, Some(7)));
-    assert!(hints.take_lost());
+    assert_eq!(hints.take_lost(), Groups::from_iter([3]));
     assert_eq!(pass(&mut hints), [], "is reported once");
     assert_eq!(hints.read(1 << 20).expect("reads").len(), 19);
 }
