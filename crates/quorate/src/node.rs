@@ -15,6 +15,7 @@ use quorate_store::{disk::Disk, log::HintOptions};
 
 use crate::{
     config::Settings,
+    entropy::Tally,
     limits,
     shard::Figures,
     storage::{HintBudget, HintTerms},
@@ -69,6 +70,8 @@ pub(crate) struct Node {
     /// Whether this node starts with data, or with a promise that data may rest on.
     pub(crate) data_may_exist: bool,
     hint_budget: Arc<HintBudget>,
+    /// What the reconciliation channel has done.
+    pub(crate) channel: Arc<Tally>,
     figures: Vec<Mutex<Figures>>,
     next_client_id: AtomicU64,
 }
@@ -87,6 +90,7 @@ impl Node {
             started_ms: parts.started_ms,
             data_may_exist: parts.data_may_exist,
             hint_budget,
+            channel: Arc::default(),
             figures,
             next_client_id: AtomicU64::new(1),
         }

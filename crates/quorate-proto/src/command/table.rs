@@ -162,7 +162,7 @@ const SPECS: &[Spec] = &[
         sub("obligations", 2, "What the peers may lack of what was acknowledged, and where it is"),
         sub("scrub", -2, "Digests and disk checked again: SCRUB [STATUS|START|STOP]"),
         sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),
-        sub("export", -3, "State of the keys of a slot: EXPORT slot [position]"),
+        sub("export", -3, "State of the keys of a slot: EXPORT slot [position [STATES]]"),
         sub("merge", 4, "Merges an exported state: MERGE slot effect"),
         sub("help", 2, "Lists the subcommands"),
     ]),
@@ -276,7 +276,7 @@ const SPECS: &[Spec] = &[
     internal("quorate.randomkey", 3, Read, "A random key in a run of slots"),
     internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
     internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
-    internal("quorate.exportslot", 3, Read, "State of some keys of a slot"),
+    internal("quorate.exportslot", -3, Read, "State of some keys of a slot"),
     internal("quorate.mergeslot", 3, Write, "Merges a state of keys of a slot"),
 ];
 
