@@ -39,6 +39,7 @@ impl Default for Data {
             limits: Limits::DEFAULT,
             padding: 0,
             private: BTreeSet::new(),
+            dirty: Groups::NONE,
             epoch: 0,
         }
     }
