@@ -513,7 +513,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 60 } else { 1_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 20 } else { 1_000 }))]
 
     /// Whatever happens, nobody claims what it does not hold; and then, without any further digest
     /// round, nodes that have had one become equal in what is written from then on.
