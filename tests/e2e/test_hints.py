@@ -236,6 +236,6 @@ def test_doubts_are_shown(cluster):
         log.unlink()
     cluster[2].start()
     assert cluster[2].status()["incomplete"] == 1
-    assert "INCOMPLETE" in quorate("status", "--address", address(cluster[2])).stdout
+    assert "data that was lost" in quorate("status", "--address", address(cluster[2])).stdout
     cluster[1].start()
     wait_until(lambda: cluster[2].status()["incomplete"] == 0, 60, "everything has come back")

@@ -188,7 +188,8 @@ fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
     );
     let named = parts.into_iter().map(|part| {
         let name = part.counts.keys().next().map_or(0, |node| u64::from(*node) * 9_001 + 1);
-        let version = part.digest(b"") as u64 >> 16;
+        // The upper bits: the lower ones hardly depend on the last byte.
+        let version = (part.digest(b"") >> 80) as u64;
         (name << 48 | version, part)
     });
     named.collect()
