@@ -226,7 +226,7 @@ def test_more_than_one_connection(tmp_path, receive, send):
 LONG = 200_000
 
 
-def fill(connection, seed=1, count=400):
+def fill(connection, seed=1, count=400, corners=True):
     generator = random.Random(seed)
     for number in range(count):
         key = f"key-{number}"
@@ -248,6 +248,40 @@ def fill(connection, seed=1, count=400):
     connection("SET", "long", b"x" * LONG)
     for number in range(3000):
         connection("HSET", "large", f"field-{number}", number)
+    if corners:
+        fill_corners(connection)
+
+
+def fill_corners(connection):
+    """One key of every kind that could be got wrong on the way."""
+    every = bytes(range(256))
+    connection("SET", "empty", "")
+    connection("SET", every, every)
+    connection("SET", b"*1\r\n$4\r\nPING\r\n", b"*1\r\n$7\r\nFLUSHDB\r\n")
+    connection("SET", "huge", b"\r\n" * 4_000_000)
+    connection("SET", "-inf", "-9223372036854775808")
+    connection("INCRBY", "count", "41")
+    connection("DECRBY", "count", "-1")
+    connection("INCRBYFLOAT", "float", "-3.25")
+    connection("HSET", "binary-hash", every, every, "", "empty name", "empty value", "")
+    connection("HINCRBY", "binary-hash", "count", "-7")
+    connection("SADD", "binary-set", every, "", "\r\n")
+    for start in range(0, 5000, 500):
+        connection("SADD", "large-set", *range(start, start + 500))
+    for kind, words in [("hash", ["HSET", "hash-expiring", "f", "v"]), ("set", ["SADD", "set-expiring", "m"])]:
+        connection(*words)
+        connection("PEXPIRE", f"{kind}-expiring", "50000000")
+    connection("SET", "past", "soon gone", "PX", "1")
+    connection("HSET", "emptied", "f", "v")
+    connection("HDEL", "emptied", "f")
+    connection("SADD", "retyped", "m")
+    connection("DEL", "retyped")
+    connection("HSET", "retyped", "now", "a hash")
+    wait_until(lambda: connection("EXISTS", "past") == (b":", b"0"), 10, "it has expired")
+
+
+# What `fill` leaves: four in six of 400, two large ones, and the corners.
+KEYS = 336 + 13
 
 
 def contents(connection):
@@ -287,7 +321,7 @@ def test_store_to_file_to_redis(tmp_path, node, redis, receive, send, protocol):
     fine(send(receiver, "--from-store", "--node", f"127.0.0.1:{node.port}", "--protocol", protocol))
     assert receiver.wait() == 0
     expected = contents(node.raw())
-    assert len(expected) == 336
+    assert len(expected) == KEYS, sorted(expected)
     # The stream as it is, replayed by somebody who knows nothing of states.
     connection = redis.raw()
     connection.send(stream.read_bytes())
@@ -295,6 +329,10 @@ def test_store_to_file_to_redis(tmp_path, node, redis, receive, send, protocol):
     while (reply := connection.read()) != (b"$", b"done"):
         assert reply[0] != b"-", reply
     assert contents(connection) == expected
+    # The types are those that were written, not only whatever both sides say.
+    assert connection("GET", "count") == (b"$", b"42") and connection("STRLEN", "huge") == (b":", b"8000000")
+    assert connection("SCARD", "large-set") == (b":", b"5000") and connection("EXISTS", "past") == (b":", b"0")
+    assert connection("HGET", "binary-hash", bytes(range(256))) == (b"$", bytes(range(256)))
     # Through our own sink, over whatever is there, twice.
     connection("SADD", "key-0", "another kind")
     connection("SET", "key-1", "another kind")
@@ -304,11 +342,71 @@ def test_store_to_file_to_redis(tmp_path, node, redis, receive, send, protocol):
     assert contents(connection) == expected
 
 
+@pytest.mark.parametrize("protocol", ["v2", "classic"])
+def test_an_empty_store_is_an_empty_stream(tmp_path, node, redis, receive, send, protocol):
+    connection = redis.raw()
+    connection("SET", "kept", "1")
+    receiver = receive("--redis", f"127.0.0.1:{redis.port}", "--once", "--protocol", protocol)
+    said = fine(send(receiver, "--from-store", "--node", f"127.0.0.1:{node.port}", "--protocol", protocol))
+    assert "sent 0 bytes" in said and receiver.wait() == 0
+    assert contents(connection).keys() == {b"kept"}
+
+
+@pytest.mark.parametrize("protocol", ["v2", "classic"])
+def test_a_redis_without_memory_is_heard_of(tmp_path, node, redis, receive, send, protocol):
+    connection = node.raw()
+    for number in range(64):
+        connection("SET", f"key-{number}", b"x" * 100_000)
+    redis.raw()("CONFIG", "SET", "maxmemory", "3mb")
+    receiver = receive("--redis", f"127.0.0.1:{redis.port}", "--once", "--protocol", protocol)
+    outcome = send(receiver, "--from-store", "--node", f"127.0.0.1:{node.port}", "--protocol", protocol)
+    assert outcome.returncode == 1 and b"sent" not in outcome.stderr.split(b"delivered")[0], outcome.stderr
+    assert receiver.wait() == 1
+    assert re.search(r"command \d+ \(SET\): OOM command not allowed", receiver.text()), receiver.text()
+    assert "no snapshot was applied" in receiver.text() and "a snapshot was applied" not in receiver.text()
+    if protocol == "v2":
+        assert b"the receiver refused: sink: command" in outcome.stderr
+    assert len(contents(redis.raw())) < 64
+
+
+@pytest.mark.parametrize("protocol", ["v2", "classic"])
+@pytest.mark.parametrize("how", ["absent", "killed", "read-only"])
+def test_a_redis_that_fails_is_heard_of(tmp_path, node, redis, receive, send, protocol, how):
+    connection = node.raw()
+    for number in range(64):
+        connection("SET", f"key-{number}", b"x" * 100_000)
+    receiver = receive("--redis", f"127.0.0.1:{redis.port}", "--once", "--protocol", protocol)
+    stream = ["--from-store", "--node", f"127.0.0.1:{node.port}", "--protocol", protocol]
+    if how == "absent":
+        redis.kill()
+        outcome = send(receiver, *stream)
+        text = "Connection refused"
+    elif how == "read-only":
+        redis.raw()("REPLICAOF", "127.0.0.1", free_port())
+        outcome = send(receiver, *stream)
+        text = "READONLY You can't write against a read only replica"
+    else:
+        # It stops answering in the middle, then it dies.
+        redis.process.send_signal(signal.SIGSTOP)
+        command = [QUORATE, "entropy", "send", "--peer", f"127.0.0.1:{receiver.port}",
+                   "--key-file", tmp_path / "key", "--iv-file", tmp_path / "iv", *stream]
+        sender = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            sender.wait(1)
+        redis.kill()
+        _, said = sender.communicate(timeout=SECONDS)
+        outcome = subprocess.CompletedProcess(command, sender.returncode, b"", said)
+        text = "sink: "
+    assert outcome.returncode == 1, outcome.stderr
+    assert receiver.wait() == 1
+    assert text in receiver.text() and "a snapshot was applied" not in receiver.text(), receiver.text()
+
+
 def test_parts_of_a_store_can_be_replayed_each(tmp_path, node, redis, receive, send):
-    fill(node.raw())
+    fill(node.raw(), corners=False)
     receiver = receive("--redis", f"127.0.0.1:{redis.port}", "--protocol", "classic")
     said = fine(send(receiver, "--from-store", "--node", f"127.0.0.1:{node.port}",
-                     "--protocol", "classic", "--part-size", "250000"))
+                     "--protocol", "classic", "--part-size", "450000"))
     assert int(re.search(r"in (\d+) connections", said)[1]) > 2
     wait_until(lambda: contents(redis.raw()) == contents(node.raw()), 20, "all parts are applied")
 
@@ -347,6 +445,31 @@ def test_store_to_store_is_a_merge(tmp_path, receive, send):
         servers[1].kill()
         servers[1].start()
         assert contents(servers[1].raw()) == before
+    finally:
+        for server in servers:
+            server.kill()
+
+
+def test_parts_of_a_store_are_merges_each(tmp_path, receive, send):
+    """Wherever the stream is cut into connections: what is newer at the receiver stays."""
+    servers = [Node(tmp_path / name, name=name).start() for name in ["a", "b"]]
+    try:
+        one, two = [server.raw() for server in servers]
+        for number in range(300):
+            one("SET", f"key-{number}", b"older" * 20)
+            one("HSET", f"hash-{number}", "field", "older")
+        for number in range(300):
+            two("SET", f"key-{number}", "newer")
+            two("HSET", f"hash-{number}", "field", "newer", "more", "1")
+        before = contents(two)
+        for part_size in ["700", "5000", "33333"]:
+            receiver = receive("--into-store", "--node", f"127.0.0.1:{servers[1].port}", "--protocol", "classic")
+            said = fine(send(receiver, "--from-store", "--node", f"127.0.0.1:{servers[0].port}",
+                             "--protocol", "classic", "--part-size", part_size))
+            parts = int(re.search(r"in (\d+) connections", said)[1])
+            wait_until(lambda: receiver.text().count("a snapshot was applied") == parts, 20, "all parts are applied")
+            assert contents(two) == before
+            receiver.stop()
     finally:
         for server in servers:
             server.kill()

@@ -42,6 +42,9 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         peers = %engine.peer_address(),
         "serving"
     );
+    if let Some(snapshots) = engine.entropy_address() {
+        tracing::info!(%snapshots, "receiving snapshots");
+    }
     loop {
         if let Some(signal) = signals.pending().next() {
             tracing::info!(signal, "stopping");

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use quorate::Config;
+use quorate::{
+    Config,
+    config::{EntropyPeer, EntropySection},
+};
 
 /// Settings of a node as flags. Each overrides the key of the same name in the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -75,6 +78,59 @@ pub(crate) struct Flags {
     /// Start although the log is damaged, with what can still be read
     #[arg(long)]
     accept_damaged_log: bool,
+    #[command(flatten)]
+    entropy: EntropyFlags,
+}
+
+/// The section `entropy` of the file as flags.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Reconciliation channel")]
+struct EntropyFlags {
+    /// Where snapshots are received and merged into this node [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT")]
+    entropy_listen: Option<String>,
+    /// File with the pre-shared key: 16 bytes, or PEM
+    #[arg(long, value_name = "FILE")]
+    entropy_key_file: Option<PathBuf>,
+    /// File with the pre-shared initialisation vector: 16 bytes, or PEM
+    #[arg(long, value_name = "FILE")]
+    entropy_iv_file: Option<PathBuf>,
+    /// What senders may speak: v2, classic, any [default: v2]
+    #[arg(long, value_name = "PROTOCOL")]
+    entropy_protocol: Option<String>,
+    /// A receiver to keep up to date, and the client address of its node when that is in this
+    /// cluster; may be given several times
+    #[arg(long, value_name = "HOST:PORT[,NODE]")]
+    entropy_peer: Vec<String>,
+    /// Time between two comparisons with the peers of the channel [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    recon_interval_seconds: Option<u64>,
+}
+
+impl EntropyFlags {
+    /// The file's section with the flags on top; `None` when neither says anything.
+    fn section(self, file: Option<EntropySection>) -> Option<EntropySection> {
+        let none = file.is_none();
+        let file = file.unwrap_or_default();
+        let peers = self.entropy_peer.iter().map(|text| match text.split_once(',') {
+            Some((endpoint, node)) => {
+                EntropyPeer { endpoint: endpoint.into(), node: Some(node.into()) }
+            }
+            None => EntropyPeer { endpoint: text.clone(), node: None },
+        });
+        let section = EntropySection {
+            listen: self.entropy_listen.or(file.listen),
+            key_file: self.entropy_key_file.or(file.key_file),
+            iv_file: self.entropy_iv_file.or(file.iv_file),
+            protocol: self.entropy_protocol.or(file.protocol),
+            peers: if self.entropy_peer.is_empty() { file.peers } else { peers.collect() },
+            recon_interval_seconds: self.recon_interval_seconds.or(file.recon_interval_seconds),
+            plain: file.plain,
+            connections: file.connections,
+            timeout_seconds: file.timeout_seconds,
+        };
+        (!none || section != EntropySection::default()).then_some(section)
+    }
 }
 
 /// Reads a configuration file.
@@ -113,6 +169,7 @@ impl Flags {
             scrub_interval_seconds: self.scrub_interval_seconds.or(file.scrub_interval_seconds),
             scrub_bytes_per_second: self.scrub_bytes_per_second.or(file.scrub_bytes_per_second),
             accept_damaged_log: self.accept_damaged_log || file.accept_damaged_log,
+            entropy: self.entropy.section(file.entropy),
         })
     }
 }

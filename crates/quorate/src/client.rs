@@ -1,7 +1,18 @@
 //! The in-process client.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use futures_channel::oneshot;
 use quorate_proto::resp::{Command, reply::Value};
 
@@ -29,16 +40,16 @@ struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The node has stopped. The command may or may not have taken effect.
-    #[error("the node has stopped; the command may or may not have taken effect")]
+    /// The node has stopped, or could not write its log. The command may or may not have taken
+    /// effect.
+    #[error(
+        "the node has stopped or could not write its log; the command may or may not have taken \
+         effect"
+    )]
     Stopped,
 }
 
 impl Client {
-    pub(crate) fn new(number: u64, mailbox: Arc<Mailbox<Mail>>) -> Self {
-        Self { session: Arc::new(Session { number, mailbox }) }
-    }
-
     /// Runs a command given as its words, the name first. Errors that a server would reply are
     /// values: [`Value::Error`].
     pub async fn run<I>(&self, words: I) -> Result<Value, ClientError>
@@ -46,16 +57,18 @@ impl Client {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
+        let Pending(receiver) = self.send(Command::from_args(words));
+        receiver.await.map(|reply| decode(&reply)).map_err(|_| ClientError::Stopped)
+    }
+
+    /// Sends a command whose reply is waited for later.
+    pub(crate) fn send(&self, command: Command) -> Pending {
         let (sender, receiver) = oneshot::channel();
-        let command = EmbeddedAction::Run(Command::from_args(words), sender);
+        let command = EmbeddedAction::Run(command, sender);
         self.session
             .mailbox
             .send(Mail::Embedded(EmbeddedCommand { client: self.session.number, command }));
-        let reply = receiver.await.map_err(|_| ClientError::Stopped)?;
-        match Value::decode(&reply) {
-            Ok(Some((value, _))) => Ok(value),
-            Ok(None) | Err(_) => unreachable!("invariant: the node encodes whole replies"),
-        }
+        Pending(receiver)
     }
 }
 
@@ -63,5 +76,66 @@ impl Drop for Session {
     fn drop(&mut self) {
         let command = EmbeddedAction::Close;
         self.mailbox.send(Mail::Embedded(EmbeddedCommand { client: self.number, command }));
+    }
+}
+
+fn decode(reply: &[u8]) -> Value {
+    match Value::decode(reply) {
+        Ok(Some((value, _))) => value,
+        Ok(None) | Err(_) => unreachable!("invariant: the node encodes whole replies"),
+    }
+}
+
+/// A reply on its way.
+#[derive(Debug)]
+pub(crate) struct Pending(oneshot::Receiver<Bytes>);
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl Pending {
+    /// Waits on this thread; `None` when `patience` has run out.
+    pub(crate) fn wait(mut self, patience: Duration) -> Result<Option<Value>, ClientError> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let deadline = Instant::now() + patience;
+        loop {
+            match Pin::new(&mut self.0).poll(&mut context) {
+                Poll::Ready(Ok(reply)) => return Ok(Some(decode(&reply))),
+                Poll::Ready(Err(oneshot::Canceled)) => return Err(ClientError::Stopped),
+                Poll::Pending => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            thread::park_timeout(left);
+        }
+    }
+}
+
+/// Opens clients of one node, each a session of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    shards: Arc<Vec<Arc<Mailbox<Mail>>>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Clients {
+    pub(crate) fn new(shards: Arc<Vec<Arc<Mailbox<Mail>>>>) -> Self {
+        Self { shards, next: Arc::default() }
+    }
+
+    /// A client whose session lives on one of the shards, in turns.
+    pub(crate) fn open(&self) -> Client {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let home = (number % self.shards.len() as u64) as usize;
+        let mailbox = Arc::clone(&self.shards[home]);
+        Client { session: Arc::new(Session { number, mailbox }) }
     }
 }

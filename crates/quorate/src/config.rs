@@ -11,6 +11,10 @@ use serde::Deserialize;
 
 use crate::limits;
 
+mod entropy;
+
+pub use entropy::{EntropyPeer, EntropySection, EntropySettings};
+
 /// Everything that can be configured, as written in a file or given by flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,6 +63,8 @@ pub struct Config {
     pub scrub_bytes_per_second: Option<u64>,
     /// Start although the log is damaged, with what can still be read. Default false.
     pub accept_damaged_log: bool,
+    /// The reconciliation channel of this node. Default: none.
+    pub entropy: Option<EntropySection>,
 }
 
 /// When a write counts as safe on disk.
@@ -138,6 +144,8 @@ pub struct Settings {
     pub scrub_bytes_per_second: u64,
     /// Start although the log is damaged.
     pub accept_damaged_log: bool,
+    /// The reconciliation channel; `None` when the node has none.
+    pub entropy: Option<EntropySettings>,
 }
 
 /// One wrong key.
@@ -225,6 +233,7 @@ impl Config {
                 limits::SCRUB_BYTES_PER_SECOND_MAX,
             ),
             accept_damaged_log: self.accept_damaged_log,
+            entropy: self.entropy.as_ref().map(|section| section.check(&mut check)),
         };
         check.unadvertised(&settings);
         if self.memory && self.data_dir.is_some() {

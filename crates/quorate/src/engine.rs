@@ -4,11 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::Sender,
-    },
+    sync::{Arc, mpsc::Sender},
     thread::{Builder as ThreadBuilder, JoinHandle},
 };
 
@@ -18,8 +14,10 @@ use quorate_cluster::{membership, topology::TopologyError};
 use quorate_store::disk::{Disk, RealDisk};
 
 use crate::{
-    client::Client,
-    config::{Config, ConfigErrors, Settings, SyncPolicy},
+    channel::{Channel, Prepared},
+    client::{Client, Clients},
+    config::{Config, ConfigErrors, EntropySection, Settings, SyncPolicy},
+    entropy::{EntropyError, NodeSink, NodeSource},
     identity::{Claim, DataDirectoryError, Identity},
     net::{
         clock::Clock,
@@ -66,6 +64,9 @@ pub enum StartError {
          accept_damaged_log: true starts with what can still be read"
     )]
     DamagedLog(String),
+    /// The reconciliation channel.
+    #[error("entropy: {0}")]
+    Entropy(#[from] EntropyError),
     /// Anything else that the operating system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -134,6 +135,13 @@ impl Builder {
         self
     }
 
+    /// Receives snapshots into the node, or keeps peers up to date with it, or both.
+    #[must_use]
+    pub fn entropy(mut self, section: EntropySection) -> Self {
+        self.config.entropy = Some(section);
+        self
+    }
+
     /// Starts the node: recovers its data, listens, and looks for its cluster.
     pub async fn start(self) -> Result<Engine, StartError> {
         let settings = self.config.validate()?;
@@ -162,7 +170,8 @@ pub struct Engine {
     name: String,
     /// `None` when everything is in memory.
     data_dir: Option<PathBuf>,
-    next_client: Arc<AtomicU64>,
+    clients: Clients,
+    channel: Channel,
 }
 
 impl Engine {
@@ -199,6 +208,7 @@ impl Engine {
         // First: a node that is started again and again because its address is taken uses up nothing.
         let clients = listen("listen", settings.listen)?;
         let peers = listen("peer_listen", settings.peer_listen)?;
+        let prepared = settings.entropy.as_ref().map(Prepared::new).transpose()?;
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
         let client_address = clients[0].local_addr()?;
         let peer_address = peers[0].local_addr()?;
@@ -248,6 +258,8 @@ impl Engine {
             let shard_loop = ShardLoop::new(parts)?;
             threads.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
         }
+        let clients = Clients::new(Arc::clone(&directory.shards));
+        let channel = Channel::start(&node, prepared, &clients, clock)?;
         let control =
             Control::new(membership, identity, node, control_poll, clock, directory.clone());
         threads.push(spawn("quorate-control".into(), move || control.run())?);
@@ -260,7 +272,8 @@ impl Engine {
             peer_address,
             name,
             data_dir,
-            next_client: Arc::new(AtomicU64::new(0)),
+            clients,
+            channel,
         })
     }
 
@@ -281,10 +294,22 @@ impl Engine {
 
     /// A client inside the process: the same commands with the same meaning, without a wire.
     pub fn client(&self) -> Client {
-        let number = self.next_client.fetch_add(1, Ordering::Relaxed);
-        let shards = &self.directory.shards;
-        let home = (number % shards.len() as u64) as usize;
-        Client::new(number, Arc::clone(&shards[home]))
+        self.clients.open()
+    }
+
+    /// Where snapshots are received, when they are.
+    pub fn entropy_address(&self) -> Option<SocketAddr> {
+        self.channel.address()
+    }
+
+    /// What the node holds, to be sent by an [`EntropySender`](crate::entropy::EntropySender).
+    pub fn snapshot_source(&self) -> NodeSource {
+        NodeSource::here(self.clients.clone())
+    }
+
+    /// Merges snapshots of an [`EntropyReceiver`](crate::entropy::EntropyReceiver) into the node.
+    pub fn snapshot_sink(&self) -> NodeSink {
+        NodeSink::here(self.clients.clone())
     }
 
     /// Stops the node: requests under way are finished, everything acknowledged is synced.
@@ -298,6 +323,8 @@ impl Engine {
 
     /// Stops the node, blocking until it has stopped; see [`Engine::shutdown`].
     pub fn stop(self) -> io::Result<()> {
+        // First, while the node still answers it.
+        drop(self.channel);
         self.directory.shards.iter().for_each(|shard| shard.send(Mail::Stop));
         self.directory.control.send(ControlMail::Stop);
         let mut outcome = Ok(());
@@ -319,7 +346,7 @@ impl Engine {
     /// Whether every thread of the node is still running. One that is not has hit an error that
     /// it could not serve with; the node should be stopped.
     pub fn is_running(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished())
+        self.threads.iter().all(|thread| !thread.is_finished()) && self.channel.is_running()
     }
 }
 

@@ -408,7 +408,7 @@ fn parse_id(text: &str) -> Option<NodeId> {
 
 #[cfg(test)]
 mod tests {
-    use quorate_store::disk::SimulatedDisk;
+    use quorate_store::disk::{RealDisk, SimulatedDisk};
 
     use super::*;
 
@@ -467,15 +467,27 @@ mod tests {
 
     #[test]
     fn a_failed_log_is_noted_as_soon_as_the_disk_takes_it() {
-        let disk = SimulatedDisk::new();
-        let mut identity = open(&disk, Some("a")).expect("opens");
-        disk.fail_writes(true);
+        let directory = std::env::temp_dir().join(format!("quorate-failed-{}", std::process::id()));
+        let open = || {
+            let claim = Claim {
+                name: None,
+                shards: 1,
+                new_id: 7,
+                boot: Some("first".into()),
+                unsynced: true,
+                lock: false,
+            };
+            Identity::open(Arc::new(RealDisk), &directory, claim).expect("opens")
+        };
+        let mut identity = open();
+        std::fs::remove_dir_all(&directory).expect("is gone");
         identity.record_failed_log();
         assert!(!identity.is_incomplete());
-        disk.fail_writes(false);
+        std::fs::create_dir_all(&directory).expect("is there");
         let figures = Figures { failed: true, ..Figures::default() };
         identity.settle(&figures).expect("noted");
-        assert!(open(&disk, None).expect("opens").is_incomplete());
+        assert!(open().is_incomplete());
+        std::fs::remove_dir_all(&directory).expect("is gone");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod channel;
 mod client;
 pub mod config;
 mod engine;

@@ -37,6 +37,21 @@ pub(crate) const GC_GRACE_DEFAULT_SECONDS: u64 = 900;
 /// A year, beyond which a grace period is no period.
 pub(crate) const GC_GRACE_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 
+/// Senders that the channel of a node serves at a time: each is a thread.
+pub(crate) const ENTROPY_CONNECTIONS_MAX: u32 = 1_024;
+
+/// A day, beyond which patience with the other side of the channel is none.
+pub(crate) const ENTROPY_TIMEOUT_MAX_SECONDS: u64 = 86_400;
+
+/// Peers of the channel: a cycle goes through them one after the other.
+pub(crate) const ENTROPY_PEERS_MAX: usize = 256;
+
+/// A day between comparisons with the peers of the channel. Rarer ones are for a scheduler.
+pub(crate) const RECON_INTERVAL_MAX_SECONDS: u64 = 86_400;
+
+/// How long the stop of a node waits for transfers that it has broken off.
+pub(crate) const ENTROPY_STOP_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How often a shard is scrubbed unless configured otherwise: a restart reads the whole log as well.
 pub(crate) const SCRUB_INTERVAL_DEFAULT_SECONDS: u64 = 7 * 24 * 3_600;
 

@@ -13,7 +13,7 @@ use quorate_cluster::topology::Topology;
 use quorate_proto::Origin;
 use quorate_store::{disk::Disk, log::HintOptions};
 
-use crate::{config::Settings, limits, shard::Figures};
+use crate::{config::Settings, entropy::Tally, limits, shard::Figures};
 
 /// Sizes on disk. They are no settings: only a simulation has a reason to change them.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) started_ms: u64,
     /// Whether this node starts with data, or with a promise that data may rest on.
     pub(crate) data_may_exist: bool,
+    /// What the reconciliation channel has done.
+    pub(crate) channel: Arc<Tally>,
     figures: Vec<Mutex<Figures>>,
     founded: AtomicBool,
     footing: Mutex<Footing>,
@@ -88,6 +90,7 @@ impl Node {
             table_seed: parts.table_seed,
             started_ms: parts.started_ms,
             data_may_exist: parts.data_may_exist,
+            channel: Arc::default(),
             figures,
             founded: AtomicBool::new(false),
             footing: Mutex::default(),

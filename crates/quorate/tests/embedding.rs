@@ -1,7 +1,13 @@
 //! The engine inside a program: the same commands as over the wire, and nothing lost by a stop.
 
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
 use futures_executor::block_on;
-use quorate::{Client, Engine, Value};
+use quorate::{
+    Client, Engine, Value,
+    config::{EntropyPeer, EntropySection},
+    entropy::{EntropyConfig, EntropySender},
+};
 
 fn bulk(text: &str) -> Value {
     Value::Bulk(text.to_owned().into())
@@ -76,5 +82,50 @@ fn a_taken_address_and_a_wrong_setting_are_named() {
         let error = error.expect_err("no address").to_string();
         assert!(error.starts_with("listen: 'nowhere' is not allowed"), "{error}");
         first.shutdown().await.expect("stops in order");
+    });
+}
+
+#[test]
+fn nodes_in_a_process_keep_each_other_up_to_date() {
+    let file = |name: &str| {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/entropy-vectors").join(name)
+    };
+    let section = || EntropySection {
+        key_file: Some(file("key")),
+        iv_file: Some(file("iv")),
+        recon_interval_seconds: Some(1),
+        ..EntropySection::default()
+    };
+    let builder =
+        || Engine::builder().memory().listen("127.0.0.1:0").peer_listen("127.0.0.1:0").shards(2);
+    block_on(async {
+        let listening = EntropySection { listen: Some("127.0.0.1:0".into()), ..section() };
+        let target = builder().entropy(listening).start().await.expect("starts");
+        let endpoint = target.entropy_address().expect("receives").to_string();
+        let peers = vec![EntropyPeer { endpoint: endpoint.clone(), node: None }];
+        let driving = EntropySection { peers, ..section() };
+        let source = builder().entropy(driving).start().await.expect("starts");
+        let (one, two) = (source.client(), target.client());
+        for number in 0..100 {
+            one.run(["SET", &format!("key-{number}"), "value"]).await.expect("answers");
+        }
+        while two.run(["DBSIZE"]).await != Ok(Value::Integer(100)) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+
+        // By hand, out of the node itself.
+        one.run(["SET", "by hand", "1"]).await.expect("answers");
+        let config = EntropyConfig {
+            key_file: file("key"),
+            iv_file: file("iv"),
+            peer_endpoint: endpoint,
+            ..EntropyConfig::default()
+        };
+        let sender = EntropySender::streaming(config, Arc::new(source.snapshot_source()));
+        assert!(sender.expect("valid").run().expect("sends").acknowledged);
+        assert_eq!(two.run(["GET", "by hand"]).await, Ok(bulk("1")));
+        assert!(source.is_running() && target.is_running());
+        target.shutdown().await.expect("stops in order");
+        source.shutdown().await.expect("stops in order");
     });
 }

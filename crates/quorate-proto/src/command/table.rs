@@ -160,7 +160,7 @@ const SPECS: &[Spec] = &[
         sub("scrub", -2, "Digests and disk checked again: SCRUB [STATUS|START|STOP]"),
         sub("repair", -2, "Digest rounds with the peers: REPAIR [STATUS|START [DC name] [DRY]]"),
         sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),
-        sub("export", -3, "State of the keys of a slot: EXPORT slot [position]"),
+        sub("export", -3, "State of the keys of a slot: EXPORT slot [position [STATES]]"),
         sub("merge", 4, "Merges an exported state: MERGE slot effect"),
         sub("help", 2, "Lists the subcommands"),
     ]),
@@ -274,7 +274,7 @@ const SPECS: &[Spec] = &[
     internal("quorate.randomkey", 3, Read, "A random key in a run of slots"),
     internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
     internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
-    internal("quorate.exportslot", 3, Read, "State of some keys of a slot"),
+    internal("quorate.exportslot", -3, Read, "State of some keys of a slot"),
     internal("quorate.mergeslot", 3, Write, "Merges a state of keys of a slot"),
 ];
 

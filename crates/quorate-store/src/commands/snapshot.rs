@@ -33,13 +33,15 @@ fn slot_digest(execution: &mut Execution<'_>, _command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.exportslot slot position`: goes on behind `position`. Answers the next position (0 at
-/// the end), then for each key the effect that is its whole state, marks of removals included, and
-/// the Redis commands that make an empty or older key what it shows: none when it shows nothing.
+/// `quorate.exportslot slot position [STATES]`: goes on behind `position`. Answers the next position
+/// (0 at the end), then for each key the effect that is its whole state, marks of removals included,
+/// and the Redis commands that make an empty or older key what it shows: none when it shows nothing,
+/// or when only states are asked for.
 fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
     let after = after.ok_or(CommandError::Text("invalid position"))?;
+    let plain = command.get(3).is_none();
     let entries = keys.store.slots[keys.slot.index()].iter();
     let placed = entries.map(|entry| (position(&entry.key), entry));
     let (mut chunk, mut next) = next_chunk(placed, after, KEYS_MAX);
@@ -63,9 +65,10 @@ fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         if effect.is_empty() {
             continue;
         }
-        let commands = match entry.state.is_expired(keys.wall_ms) {
-            true => Vec::new(),
-            false => recreating_commands(&entry.key, &entry.state),
+        let shows = plain && !entry.state.is_expired(keys.wall_ms);
+        let commands = match shows {
+            true => recreating_commands(&entry.key, &entry.state),
+            false => Vec::new(),
         };
         bytes += effect.len() + commands.len();
         states.push((effect, commands));

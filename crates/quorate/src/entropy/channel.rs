@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::connections::{Connections, Entered};
+
 /// What must move within the patience.
 const PROGRESS_BYTES: usize = 64 << 10;
 
@@ -25,13 +27,16 @@ pub(super) struct Channel {
     moved: usize,
     /// What the peer is waited for, for the error.
     stage: &'static str,
+    _entered: Entered,
 }
 
 impl Channel {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    /// A channel over `stream`, which is one of `connections` as long as the channel exists.
+    pub(super) fn new(stream: TcpStream, connections: &Connections) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let patience = Duration::MAX;
-        Ok(Self { stream, patience, waited: Duration::ZERO, moved: 0, stage: "" })
+        let (patience, waited) = (Duration::MAX, Duration::ZERO);
+        let _entered = connections.enter(&stream)?;
+        Ok(Self { stream, patience, waited, moved: 0, stage: "", _entered })
     }
 
     /// Nothing more will be sent.

@@ -14,15 +14,19 @@ use std::{
         mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
-    EntropyConfig, EntropyMaterial, EntropyResult, EntropySender, NodeSource, Sent, error::config,
+    EntropyConfig, EntropyMaterial, EntropyResult, EntropySender, NodeSource, Sent,
+    connections::Connections, error::config,
 };
 
 /// Time between two cycles by default (`recon_interval_seconds: 300`).
 pub const DEFAULT_RECON_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How often a driver that waits for its node looks whether it is ready.
+const READY_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A receiver that is kept up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub struct ReconPeer {
 }
 
 /// What one cycle did for one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
     /// Slots whose digests were equal or had not changed.
     pub slots_equal: usize,
@@ -66,12 +70,14 @@ pub struct EntropyDriver {
     source: NodeSource,
     peers: Vec<(ReconPeer, Option<Vec<u128>>)>,
     interval: Duration,
+    connections: Connections,
 }
 
-/// Ends a running driver when it is dropped.
+/// Ends a running driver when it is dropped: a transfer under way is broken off.
 #[derive(Debug)]
 pub struct DriverHandle {
     running: Option<(Sender<()>, JoinHandle<()>)>,
+    connections: Connections,
 }
 
 impl EntropyDriver {
@@ -86,12 +92,27 @@ impl EntropyDriver {
         source: NodeSource,
         peers: Vec<ReconPeer>,
     ) -> EntropyResult<Self> {
+        let material = config.load_material()?;
+        Self::with_material(config, material, source, peers)
+    }
+
+    /// A driver with a secret that does not come from files.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub fn with_material(
+        config: EntropyConfig,
+        material: EntropyMaterial,
+        source: NodeSource,
+        peers: Vec<ReconPeer>,
+    ) -> EntropyResult<Self> {
+        config.validate()?;
         if !config.protocol.v2() {
             return Err(super::error::config("protocol classic; allowed for a driver: version 2"));
         }
-        let material = config.load_material()?;
         let peers = peers.into_iter().map(|peer| (peer, None)).collect();
-        Ok(Self { config, material, source, peers, interval: DEFAULT_RECON_INTERVAL })
+        let (interval, connections) = (DEFAULT_RECON_INTERVAL, Connections::default());
+        Ok(Self { config, material, source, peers, interval, connections })
     }
 
     /// Another time between two cycles.
@@ -108,11 +129,16 @@ impl EntropyDriver {
 
     /// Goes through all peers once.
     pub fn cycle(&mut self) -> ReconCycle {
-        let Self { config, material, source, peers, .. } = self;
+        let Self { config, material, source, peers, connections, .. } = self;
         let outcomes = peers.iter_mut().map(|(peer, acknowledged)| {
-            reconcile_with_peer(config, material, source, peer, acknowledged)
+            reconcile(config, material, source, peer, acknowledged, connections)
         });
         ReconCycle { outcomes: outcomes.collect() }
+    }
+
+    /// The peers, in the order of the outcomes.
+    pub fn peers(&self) -> impl ExactSizeIterator<Item = &ReconPeer> {
+        self.peers.iter().map(|(peer, _)| peer)
     }
 
     /// Runs cycles on this thread until the process ends, and reports each.
@@ -127,31 +153,62 @@ impl EntropyDriver {
     ///
     /// # Errors
     /// `Io` when there is no thread for it.
-    pub fn start(mut self) -> EntropyResult<DriverHandle> {
+    pub fn start(self) -> EntropyResult<DriverHandle> {
+        self.start_when(|| true, |_, _| {})
+    }
+
+    /// As [`EntropyDriver::start`], from when `ready` says so on, and reports each cycle.
+    pub(crate) fn start_when(
+        mut self,
+        ready: impl Fn() -> bool + Send + 'static,
+        mut report: impl FnMut(&ReconCycle, Duration) + Send + 'static,
+    ) -> EntropyResult<DriverHandle> {
         let (sender, stop) = mpsc::channel::<()>();
+        let connections = self.connections.clone();
         let name = "quorate-recon".to_owned();
         let thread = thread::Builder::new().name(name).spawn(move || {
+            let stopped = |pause| stop.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+            while !ready() {
+                if stopped(READY_INTERVAL) {
+                    return;
+                }
+            }
             loop {
+                let began = Instant::now();
                 let cycle = self.cycle();
-                for ((peer, _), outcome) in self.peers.iter().zip(&cycle.outcomes) {
+                if self.connections.is_closed() {
+                    return;
+                }
+                for (peer, outcome) in self.peers().zip(&cycle.outcomes) {
                     let peer = &peer.endpoint;
                     match outcome {
-                        Ok(done) => tracing::info!(peer, ?done, "reconciled"),
+                        Ok(Reconciled { slots_equal, slots_shipped, bytes }) => {
+                            tracing::info!(peer, slots_equal, slots_shipped, bytes, "reconciled");
+                        }
                         Err(error) => tracing::warn!(peer, %error, "not reconciled"),
                     }
                 }
-                if stop.recv_timeout(self.interval) != Err(RecvTimeoutError::Timeout) {
+                report(&cycle, began.elapsed());
+                if stopped(self.interval) {
                     return;
                 }
             }
         })?;
-        Ok(DriverHandle { running: Some((sender, thread)) })
+        Ok(DriverHandle { running: Some((sender, thread)), connections })
+    }
+}
+
+impl DriverHandle {
+    /// Whether the driver is still running. It ends by itself only by a bug.
+    pub fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(|(_, thread)| !thread.is_finished())
     }
 }
 
 impl Drop for DriverHandle {
     fn drop(&mut self) {
         if let Some((sender, thread)) = self.running.take() {
+            self.connections.break_off();
             drop(sender);
             let _ = thread.join();
         }
@@ -170,10 +227,21 @@ pub fn reconcile_with_peer(
     peer: &ReconPeer,
     acknowledged: &mut Option<Vec<u128>>,
 ) -> EntropyResult<Reconciled> {
+    reconcile(config, material, source, peer, acknowledged, &Connections::default())
+}
+
+fn reconcile(
+    config: &EntropyConfig,
+    material: &EntropyMaterial,
+    source: &NodeSource,
+    peer: &ReconPeer,
+    acknowledged: &mut Option<Vec<u128>>,
+    connections: &Connections,
+) -> EntropyResult<Reconciled> {
     // Taken before the states are: what changes in between differs again the next time.
     let ours = source.digests()?;
     let theirs = match &peer.node {
-        Some(node) => Some(NodeSource::new(node).digests()?),
+        Some(node) => Some(NodeSource::new(node).among(connections).digests()?),
         None => acknowledged.clone(),
     };
     // An empty slot has digest 0, and nothing to ship.
@@ -186,7 +254,7 @@ pub fn reconcile_with_peer(
         let some = Arc::new(source.only(|slot| differs(slot.index())));
         let config = EntropyConfig { peer_endpoint: peer.endpoint.clone(), ..config.clone() };
         let sender = EntropySender::with_material(config, material.clone(), some)?;
-        let Sent { bytes, .. } = sender.run()?;
+        let Sent { bytes, .. } = sender.among(connections).run()?;
         outcome.bytes = bytes;
     }
     *acknowledged = Some(ours);

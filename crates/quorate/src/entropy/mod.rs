@@ -32,6 +32,7 @@ pub mod backup;
 mod channel;
 mod cipher;
 mod classic;
+mod connections;
 mod driver;
 mod error;
 mod frames;
@@ -49,6 +50,7 @@ mod settings;
 mod sink;
 mod source;
 mod spool;
+mod tally;
 mod wire;
 
 pub use cipher::{decrypt_chunk, encrypt_chunk};
@@ -72,6 +74,7 @@ pub use source::{
     BoxedSnapshotSource, BoxedStreamingSource, FileSource, ReaderSource, Snapshot, SnapshotSource,
     StaticSnapshot, StreamingSource, boxed_source,
 };
+pub(crate) use tally::{PeerTally, Tally};
 pub use wire::{
     DEFAULT_BUFFER_SIZE, DEFAULT_CIPHER_SIZE, DEFAULT_ENTROPY_PORT, DEFAULT_HEADER_SIZE,
     ENTROPY_COMMAND_SEND, ENTROPY_IV_LEN, ENTROPY_KEY_LEN, ENTROPY_MAGIC, ENTROPY_MAGIC_V2,

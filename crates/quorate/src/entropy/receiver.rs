@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -16,10 +16,12 @@ use super::{
     EntropyResult, Protocol,
     channel::{Channel, Link as _},
     classic,
+    connections::Connections,
     error::{protocol, reading},
     meter::Meter,
     sealed,
     sink::Whole,
+    tally::Tally,
     wire::{ENTROPY_MAGIC, ENTROPY_MAGIC_V2, wrong_magic},
 };
 
@@ -51,7 +53,9 @@ struct Shared {
     material: EntropyMaterial,
     sink: BoxedStreamingSink,
     meter: Meter,
+    tally: Arc<Tally>,
     active: AtomicUsize,
+    connections: Connections,
     stopping: AtomicBool,
 }
 
@@ -90,6 +94,25 @@ impl ReceiverStop {
         }
         let _ = TcpStream::connect_timeout(&address, FAREWELL);
     }
+
+    /// Stops, and breaks transfers under way off: their senders may send again.
+    pub fn abort(&self) {
+        self.shared.connections.break_off();
+        self.stop();
+    }
+
+    /// Waits until no transfer is under way any more, but not longer than `patience`. Returns
+    /// whether that is so.
+    pub(crate) fn wait_idle(&self, patience: Duration) -> bool {
+        let start = Instant::now();
+        while self.shared.active.load(Ordering::SeqCst) > 0 {
+            if start.elapsed() > patience {
+                return false;
+            }
+            thread::sleep(ACCEPT_PAUSE);
+        }
+        true
+    }
 }
 
 impl EntropyReceiver {
@@ -124,15 +147,28 @@ impl EntropyReceiver {
         let listener = TcpListener::bind(address).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         })?;
+        Ok(Self::listening(listener, config, material, sink, Arc::default()))
+    }
+
+    /// Serves on a socket that listens already; `config` has been validated.
+    pub(crate) fn listening(
+        listener: TcpListener,
+        config: EntropyConfig,
+        material: EntropyMaterial,
+        sink: BoxedStreamingSink,
+        tally: Arc<Tally>,
+    ) -> Self {
         let shared = Shared {
             config,
             material,
             sink,
             meter: Meter::new(),
+            tally,
             active: AtomicUsize::new(0),
+            connections: Connections::default(),
             stopping: AtomicBool::new(false),
         };
-        Ok(Self { listener, shared: Arc::new(shared) })
+        Self { listener, shared: Arc::new(shared) }
     }
 
     /// Listens and serves until the process ends.
@@ -234,16 +270,20 @@ impl Shared {
         let outcome = self.receive(stream, peer);
         match &outcome {
             Ok(Received { bytes, protocol, .. }) => {
+                self.tally.applied(*bytes);
                 tracing::info!(%peer, bytes, ?protocol, "a snapshot was applied");
             }
-            Err(error) => tracing::warn!(%peer, %error, "a snapshot was refused"),
+            Err(error) => {
+                self.tally.refused();
+                tracing::warn!(%peer, %error, "a snapshot was refused");
+            }
         }
         outcome
     }
 
     fn receive(&self, stream: TcpStream, peer: SocketAddr) -> EntropyResult<Received> {
         let Self { config, material, sink, meter, .. } = self;
-        let mut channel = Channel::new(stream)?;
+        let mut channel = Channel::new(stream, &self.connections)?;
         channel.stage("the handshake", config.patience.handshake)?;
         let mut magic = [0; 4];
         let introduced = channel.read_exact(&mut magic).map_err(reading("the magic"));

@@ -1,9 +1,9 @@
 //! Version 2: authenticated encryption under fresh keys. All integers are big-endian.
 //!
 //! ```text
-//! sender -> receiver   hello     magic:u32 0x64640002  suite:u16  reserved:u16 0
+//! sender -> receiver   hello     magic:u32 0x64640002  suite:u16  wants:u16 0
 //!                                record_max:u32  nonce:32 bytes
-//! receiver -> sender   hello     the same
+//! receiver -> sender   hello     the same, but wants:u16 0 or 1
 //! sender -> receiver   proof     32 bytes
 //! receiver -> sender   proof     32 bytes
 //! sender -> receiver   records   begin, data*, end; then the end of the stream
@@ -26,7 +26,9 @@
 //!   "sender nonce", "receiver nonce"    12 bytes; record n uses it XOR n
 //! ```
 //!
-//! `record_max` is the smaller of the two. The one suite is 1: the above.
+//! `record_max` is the smaller of the two. The one suite is 1: the above. A receiver that `wants` 1
+//! merges states with stamps: a snapshot out of a node may leave out the commands that they stand
+//! for.
 //!
 //! Both nonces are in the transcript, so neither side can be made to repeat keys, and everything
 //! either side said in the clear is confirmed by the proofs. The sender proves first: whoever only
@@ -34,6 +36,7 @@
 
 use std::{
     io::{self, Read, Write as _},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -59,6 +62,8 @@ use super::{
 };
 
 const SUITE: u16 = 1;
+const WANTS_EVERYTHING: u16 = 0;
+const WANTS_STATES: u16 = 1;
 const HELLO: usize = 44;
 const PROOF: usize = 32;
 const TAG: usize = 16;
@@ -98,11 +103,15 @@ pub(super) fn send(
     meter: &Meter,
 ) -> EntropyResult<u64> {
     channel.stage("the handshake", config.patience.handshake)?;
-    let own = hello(RECORD_BYTES.max(config.buffer_size))?;
+    let own = hello(RECORD_BYTES.max(config.buffer_size), WANTS_EVERYTHING)?;
     channel.write_all(&own)?;
     let mut theirs = [0; HELLO];
     channel.read_exact(&mut theirs).map_err(handshake("hello"))?;
-    let record_max = read_hello(&theirs)?.min(record_max(&own));
+    let offered = read_hello(&theirs, WANTS_STATES)?;
+    let record_max = offered.record_max.min(read_hello(&own, WANTS_EVERYTHING)?.record_max);
+    if let Some(states_only) = &snapshot.states_only {
+        states_only.store(offered.wants == WANTS_STATES, Ordering::Relaxed);
+    }
     let session = Session::new(material, &own, &theirs);
     channel.write_all(&session.proof(Side::Sender)?)?;
     let mut proof = [0; PROOF];
@@ -139,7 +148,7 @@ fn send_records(
     record_max: usize,
     meter: &Meter,
 ) -> EntropyResult<u64> {
-    let Snapshot { reader, length } = snapshot;
+    let Snapshot { reader, length, .. } = snapshot;
     let mut record = vec![0; HEAD];
     cipher.seal(BEGIN, &mut record, &length.unwrap_or(UNKNOWN_TOTAL).to_be_bytes())?;
     channel.write_all(&record)?;
@@ -206,8 +215,9 @@ pub(super) fn receive(
     let mut theirs = [0; HELLO];
     theirs[..magic.len()].copy_from_slice(&magic);
     channel.read_exact(&mut theirs[magic.len()..]).map_err(handshake("hello"))?;
-    let offered = read_hello(&theirs)?;
-    let own = hello(RECORD_BYTES.max(config.buffer_size))?;
+    let offered = read_hello(&theirs, WANTS_EVERYTHING)?.record_max;
+    let wants = if sink.merges_states() { WANTS_STATES } else { WANTS_EVERYTHING };
+    let own = hello(RECORD_BYTES.max(config.buffer_size), wants)?;
     channel.write_all(&own)?;
     let session = Session::new(material, &theirs, &own);
     let mut proof = [0; PROOF];
@@ -218,7 +228,7 @@ pub(super) fn receive(
     channel.stage("the snapshot", config.patience.idle)?;
     let mut incoming = session.cipher(Side::Sender)?;
     let mut outgoing = session.cipher(Side::Receiver)?;
-    let record_max = offered.min(record_max(&own));
+    let record_max = offered.min(read_hello(&own, wants)?.record_max);
     let outcome = receive_records(channel, &mut incoming, record_max, sink, meter);
     let mut record = vec![0; HEAD];
     match &outcome {
@@ -314,18 +324,26 @@ fn handshake(what: &'static str) -> impl Fn(io::Error) -> EntropyError {
 }
 
 /// A hello with a fresh nonce.
-fn hello(record_max: usize) -> EntropyResult<[u8; HELLO]> {
+fn hello(record_max: usize, wants: u16) -> EntropyResult<[u8; HELLO]> {
     let mut bytes = [0; HELLO];
     bytes[..4].copy_from_slice(&ENTROPY_MAGIC_V2.to_be_bytes());
     bytes[4..6].copy_from_slice(&SUITE.to_be_bytes());
+    bytes[6..8].copy_from_slice(&wants.to_be_bytes());
     bytes[8..12].copy_from_slice(&(record_max as u32).to_be_bytes());
     getrandom::fill(&mut bytes[12..]).map_err(|error| crypto(format!("no randomness: {error}")))?;
     Ok(bytes)
 }
 
-/// Checks a hello and returns its `record_max`.
-fn read_hello(bytes: &[u8; HELLO]) -> EntropyResult<usize> {
-    let [a, b, c, d, e, f, g, h, ..] = *bytes;
+/// What a side says of itself.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    wants: u16,
+    record_max: usize,
+}
+
+/// Reads and checks a hello; `wants_max` is the most that its side may want.
+fn read_hello(bytes: &[u8; HELLO], wants_max: u16) -> EntropyResult<Offer> {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = *bytes;
     let magic = u32::from_be_bytes([a, b, c, d]);
     if magic != ENTROPY_MAGIC_V2 {
         return Err(wrong_magic(magic));
@@ -334,21 +352,16 @@ fn read_hello(bytes: &[u8; HELLO]) -> EntropyResult<usize> {
     if suite != SUITE {
         return Err(protocol(format!("suite {suite}; allowed: 1")));
     }
-    let reserved = u16::from_be_bytes([g, h]);
-    if reserved != 0 {
-        return Err(protocol(format!("reserved {reserved}; allowed: 0")));
+    let wants = u16::from_be_bytes([g, h]);
+    if wants > wants_max {
+        return Err(protocol(format!("wants {wants}; allowed: 0 to {wants_max}")));
     }
-    let record_max = record_max(bytes);
+    let record_max = u32::from_be_bytes([i, j, k, l]) as usize;
     if !(REASON_MAX..=MAX_BUFFER_SIZE).contains(&record_max) {
         let text = format!("record_max {record_max}; allowed: {REASON_MAX} to {MAX_BUFFER_SIZE}");
         return Err(protocol(text));
     }
-    Ok(record_max)
-}
-
-fn record_max(hello: &[u8; HELLO]) -> usize {
-    let [_, _, _, _, _, _, _, _, i, j, k, l, ..] = *hello;
-    u32::from_be_bytes([i, j, k, l]) as usize
+    Ok(Offer { wants, record_max })
 }
 
 #[derive(Clone, Copy)]
@@ -484,23 +497,33 @@ impl RecordCipher {
     }
 }
 
-/// For fuzzing: receives records, sealed as by a sender with the secret, and then bytes as they are.
-pub(super) fn receive_sealed(
+/// For fuzzing: a session whose hellos are known.
+fn fixed_session(material: &EntropyMaterial) -> Session {
+    Session::new(material, &[0; HELLO], &[1; HELLO])
+}
+
+/// For fuzzing: records as a sender with the secret seals them.
+pub(super) fn seal_all(
     material: &EntropyMaterial,
     records: &[(u8, &[u8])],
-    tail: &[u8],
-    sink: &dyn StreamingSink,
-) -> EntropyResult<u64> {
-    let session = Session::new(material, &[0; HELLO], &[1; HELLO]);
-    let mut outgoing = session.cipher(Side::Sender)?;
+) -> EntropyResult<Vec<u8>> {
+    let mut outgoing = fixed_session(material).cipher(Side::Sender)?;
     let (mut stream, mut record) = (Vec::new(), vec![0; HEAD]);
     for (kind, body) in records {
         outgoing.seal(*kind, &mut record, body)?;
         stream.extend_from_slice(&record);
     }
-    stream.extend_from_slice(tail);
-    let mut incoming = session.cipher(Side::Sender)?;
-    receive_records(&mut stream.as_slice(), &mut incoming, REASON_MAX, sink, &Meter::new())
+    Ok(stream)
+}
+
+/// For fuzzing: receives what [`seal_all`] has made.
+pub(super) fn receive_sealed(
+    material: &EntropyMaterial,
+    mut stream: &[u8],
+    sink: &dyn StreamingSink,
+) -> EntropyResult<u64> {
+    let mut incoming = fixed_session(material).cipher(Side::Sender)?;
+    receive_records(&mut stream, &mut incoming, REASON_MAX, sink, &Meter::new())
 }
 
 #[cfg(test)]
@@ -578,19 +601,22 @@ mod tests {
 
     #[test]
     fn hellos_are_refused_by_field_and_value() {
-        let good = hello(65536).expect("fine");
-        assert_ne!(good, hello(65536).expect("fine"), "nonces are fresh");
+        let good = hello(65536, WANTS_EVERYTHING).expect("fine");
+        let other = hello(65536, WANTS_EVERYTHING).expect("fine");
+        assert_ne!(good, other, "nonces are fresh");
         for (at, value, text) in [
             (3, 3, "magic 0x64640003; known: 0x64640001, 0x64640002"),
             (5, 2, "suite 2; allowed: 1"),
-            (7, 1, "reserved 1; allowed: 0"),
+            (7, 1, "wants 1; allowed: 0 to 0"),
             (8, 1, "record_max 16842752; allowed: 1024 to 5242880"),
             (9, 0, "record_max 0; allowed: 1024 to 5242880"),
         ] {
             let mut hello = good;
             hello[at] = value;
-            let error = read_hello(&hello).expect_err(text);
+            let error = read_hello(&hello, WANTS_EVERYTHING).expect_err(text);
             assert_eq!(error.to_string(), format!("protocol: {text}"));
         }
+        let merging = hello(65536, WANTS_STATES).expect("fine");
+        assert_eq!(read_hello(&merging, WANTS_STATES).expect("allowed").wants, WANTS_STATES);
     }
 }

@@ -13,6 +13,7 @@ use super::{
     EntropyResult, Snapshot, StaticSnapshot, boxed_source,
     channel::{Channel, Link as _},
     classic,
+    connections::Connections,
     error::config,
     meter::Meter,
     sealed,
@@ -40,6 +41,7 @@ pub struct EntropySender {
     source: BoxedStreamingSource,
     meter: Meter,
     part_max: u32,
+    connections: Connections,
 }
 
 impl std::fmt::Debug for EntropySender {
@@ -77,7 +79,14 @@ impl EntropySender {
     ) -> EntropyResult<Self> {
         config.validate()?;
         let (meter, part_max) = (Meter::new(), MAX_SNAPSHOT_SIZE);
-        Ok(Self { config, material, source, meter, part_max })
+        let connections = Connections::default();
+        Ok(Self { config, material, source, meter, part_max, connections })
+    }
+
+    /// Makes its connections part of these.
+    pub(super) fn among(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
+        self
     }
 
     /// Cuts what the classic protocol sends after this many bytes at the latest, instead of after
@@ -123,7 +132,7 @@ impl EntropySender {
                 sealed::send(&mut channel, &self.config, &self.material, snapshot, &self.meter);
             return Ok(Sent { bytes: sent?, connections: 1, acknowledged: true });
         }
-        let Snapshot { reader, length } = snapshot;
+        let Snapshot { reader, length, .. } = snapshot;
         if let Some(length) = length.filter(|length| *length <= u64::from(self.part_max)) {
             self.part(reader, length)?;
             return Ok(Sent { bytes: length, connections: 1, acknowledged: false });
@@ -166,7 +175,7 @@ impl EntropySender {
         let mut last = named("no address".into());
         for address in addresses {
             match connect(address, *send_addr, patience.connect) {
-                Ok(stream) => return Ok(Channel::new(stream)?),
+                Ok(stream) => return Ok(Channel::new(stream, &self.connections)?),
                 Err(error) => {
                     let text = format!("cannot connect to {address}: {error}");
                     last = std::io::Error::new(error.kind(), text).into();

@@ -1,6 +1,6 @@
 //! What can be chosen about the channel.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use super::{
     EntropyMaterial, EntropyResult,
@@ -25,6 +25,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The name used in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V2 => "v2",
+            Self::Classic => "classic",
+            Self::Any => "any",
+        }
+    }
+
     /// Whether a receiver takes the classic protocol.
     pub const fn classic(self) -> bool {
         matches!(self, Self::Classic | Self::Any)
@@ -33,6 +42,15 @@ impl Protocol {
     /// Whether version 2 is spoken.
     pub const fn v2(self) -> bool {
         matches!(self, Self::V2 | Self::Any)
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::V2, Self::Classic, Self::Any];
+        all.into_iter().find(|protocol| protocol.name() == text).ok_or(())
     }
 }
 

@@ -37,6 +37,12 @@ pub trait StreamingSink: Send + Sync {
     /// # Errors
     /// `Sink` when it cannot be taken.
     fn begin(&self, length: Option<u64>) -> EntropyResult<Box<dyn SinkStream>>;
+
+    /// Whether it merges the states with stamps that a node sends, so that the plain commands that
+    /// those stand for need not be sent: half of the bytes. Senders of version 2 are told.
+    fn merges_states(&self) -> bool {
+        false
+    }
 }
 
 /// A shared streaming sink.

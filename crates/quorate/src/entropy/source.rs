@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek as _, SeekFrom},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use super::{EntropyResult, error::source};
@@ -46,6 +46,16 @@ pub struct Snapshot {
     /// Their number, when it is known. The classic protocol announces it and so copies a snapshot
     /// of unknown length to a temporary file first.
     pub length: Option<u64>,
+    /// Set before the first byte is read when the receiver needs only states with stamps; `None` of
+    /// a snapshot that is the same for everybody.
+    pub(super) states_only: Option<Arc<AtomicBool>>,
+}
+
+impl Snapshot {
+    /// A snapshot of the bytes of `reader`; `length` is their number, when it is known.
+    pub fn new(reader: impl Read + Send + 'static, length: Option<u64>) -> Self {
+        Self { reader: Box::new(reader), length, states_only: None }
+    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -61,7 +71,7 @@ impl StreamingSource for Whole {
     fn open(&self) -> EntropyResult<Snapshot> {
         let bytes = self.0.snapshot()?;
         let length = Some(bytes.len() as u64);
-        Ok(Snapshot { reader: Box::new(io::Cursor::new(bytes)), length })
+        Ok(Snapshot::new(io::Cursor::new(bytes), length))
     }
 }
 
@@ -117,12 +127,12 @@ impl StreamingSource for FileSource {
         }
         if !about.is_file() {
             // A pipe or a device has no length and no ranges.
-            return Ok(Snapshot { reader: Box::new(file), length: None });
+            return Ok(Snapshot::new(file, None));
         }
         let there = about.len().saturating_sub(self.start);
         let length = self.length.map_or(there, |length| length.min(there));
         file.seek(SeekFrom::Start(self.start)).map_err(failed)?;
-        Ok(Snapshot { reader: Box::new(file.take(length)), length: Some(length) })
+        Ok(Snapshot::new(file.take(length), Some(length)))
     }
 }
 
@@ -134,7 +144,7 @@ pub struct ReaderSource {
 impl ReaderSource {
     /// A source that gives what `reader` gives until its end; `length` when that is known.
     pub fn new(reader: impl Read + Send + 'static, length: Option<u64>) -> Self {
-        Self { reader: Mutex::new(Some(Snapshot { reader: Box::new(reader), length })) }
+        Self { reader: Mutex::new(Some(Snapshot::new(reader, length))) }
     }
 }
 

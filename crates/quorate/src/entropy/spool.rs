@@ -2,15 +2,16 @@
 //!
 //! That protocol announces the length first, in 32 bits. So a stream is copied, part by part, to
 //! memory while it is small and to an unnamed temporary file when it is not. A stream of Redis
-//! commands is cut between commands, so that each part can be replayed by itself; any other
-//! stream is cut at the limit.
+//! commands is cut between commands, so that each part can be replayed by itself, and never between
+//! a state out of a node and the commands that it stands for: a node would execute those. Any
+//! other stream is cut at the limit.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Cursor, Read, Seek as _, SeekFrom, Write as _},
 };
 
-use super::{EntropyResult, error::source, source::read_full};
+use super::{EntropyResult, error::source, node::Stamped, source::read_full};
 
 /// Parts up to this size stay in memory.
 const MEMORY_MAX: usize = 4 << 20;
@@ -130,12 +131,20 @@ fn temporary_file() -> io::Result<File> {
     Ok(file)
 }
 
-/// Follows a stream of Redis commands and knows where the last whole one ended.
+/// Follows a stream of Redis commands and knows where it can be cut.
 #[derive(Debug)]
 struct CommandScanner {
     expects: Expects,
-    /// Arguments of the current command still to come.
+    /// Arguments of the current command, and those of them still to come.
+    count: u64,
     arguments: u64,
+    /// The beginning of the current argument.
+    head: Vec<u8>,
+    is_ping: bool,
+    /// Commands that the state in the current command stands for.
+    state: Option<u32>,
+    /// Commands to come that belong to the state in front of them.
+    bound: u32,
     line: Vec<u8>,
     at: u64,
     boundary: u64,
@@ -158,12 +167,23 @@ const LINE_MAX: usize = 32;
 
 impl Default for CommandScanner {
     fn default() -> Self {
-        Self { expects: Expects::Command, arguments: 0, line: Vec::new(), at: 0, boundary: 0 }
+        Self {
+            expects: Expects::Command,
+            count: 0,
+            arguments: 0,
+            head: Vec::new(),
+            is_ping: false,
+            state: None,
+            bound: 0,
+            line: Vec::new(),
+            at: 0,
+            boundary: 0,
+        }
     }
 }
 
 impl CommandScanner {
-    /// Where the last whole command ended; `None` when this is no stream of commands.
+    /// Where the stream can be cut last; `None` when it is no stream of commands.
     fn boundary(&self) -> Option<u64> {
         (self.expects != Expects::Nothing).then_some(self.boundary)
     }
@@ -174,6 +194,8 @@ impl CommandScanner {
                 Expects::Bytes(left) => {
                     let used = left.min(bytes.len() as u64);
                     self.expects = Expects::Bytes(left - used);
+                    let room = (Stamped::HEAD - self.head.len()).min(used as usize);
+                    self.head.extend_from_slice(&bytes[..room]);
                     if left == used {
                         self.argument_ended(used);
                     }
@@ -195,11 +217,21 @@ impl CommandScanner {
     }
 
     fn argument_ended(&mut self, used: u64) {
+        match self.count - self.arguments {
+            // With the line end behind it.
+            0 => self.is_ping = self.count == 2 && self.head.eq_ignore_ascii_case(b"PING\r\n"),
+            1 if self.is_ping => self.state = Stamped::commands_behind(&self.head),
+            _ => {}
+        }
+        self.head.clear();
         self.arguments -= 1;
         self.expects = Expects::Argument;
         if self.arguments == 0 {
             self.expects = Expects::Command;
-            self.boundary = self.at + used;
+            self.bound = self.state.take().unwrap_or_else(|| self.bound.saturating_sub(1));
+            if self.bound == 0 {
+                self.boundary = self.at + used;
+            }
         }
     }
 
@@ -211,7 +243,7 @@ impl CommandScanner {
         };
         let next = match self.expects {
             Expects::Command => number("*").filter(|count| *count > 0).map(|count| {
-                self.arguments = count;
+                (self.count, self.arguments) = (count, count);
                 Expects::Argument
             }),
             Expects::Argument => {
@@ -258,6 +290,33 @@ mod tests {
             assert!(parts.iter().all(|part| part.starts_with(b"*3\r\n$3\r\nSET")), "{part_max}");
             assert_eq!(parts.concat(), stream);
         }
+    }
+
+    #[test]
+    fn a_state_and_its_commands_stay_together() {
+        let mut stream = Vec::new();
+        for number in 0..300_u32 {
+            let commands = number % 4;
+            let mut state = b"QUORATE1................\0\x01\0\0".to_vec();
+            state.extend(commands.to_be_bytes());
+            state.extend(vec![b'e'; number as usize % 70]);
+            let ping = if number % 2 == 0 { b"PING".as_slice() } else { b"ping" };
+            stream.extend_from_slice(Command::from_args([ping, &state]).frame());
+            for _ in 0..commands {
+                stream.extend_from_slice(Command::from_args(["SET", "key", "value"]).frame());
+            }
+        }
+        for part_max in [300, 333, 1000, 4096, stream.len() as u64] {
+            let parts = parts(&stream, part_max);
+            assert!(parts.len() as u64 >= stream.len() as u64 / part_max);
+            let begins_with_a_state =
+                |part: &Vec<u8>| part[..14].eq_ignore_ascii_case(b"*2\r\n$4\r\nPING\r\n");
+            assert!(parts.iter().all(begins_with_a_state), "{part_max}");
+            assert_eq!(parts.concat(), stream);
+        }
+        // A ping that is none of ours binds nothing.
+        let pings = b"*2\r\n$4\r\nPING\r\n$2\r\nhi\r\n".repeat(40);
+        assert!(parts(&pings, 100).iter().all(|part| part.len() % 22 == 0));
     }
 
     #[test]

@@ -422,12 +422,15 @@ impl ShardLoop {
                 session.input.extend_from_slice(command.frame());
                 shard.session_input(now, embedded.session);
             }
-            EmbeddedAction::Close => {
-                if let Some(embedded) = self.embedded.remove(&client) {
-                    self.embedded_by_session.remove(&embedded.session);
-                    self.shard.sessions.try_remove(embedded.session);
-                }
-            }
+            EmbeddedAction::Close => self.close_embedded(client),
+        }
+    }
+
+    /// Whoever waits for a reply hears that there is none.
+    fn close_embedded(&mut self, client: u64) {
+        if let Some(embedded) = self.embedded.remove(&client) {
+            self.embedded_by_session.remove(&embedded.session);
+            self.shard.sessions.try_remove(embedded.session);
         }
     }
 
@@ -501,6 +504,8 @@ impl ShardLoop {
             }
             if let Some(key) = self.by_session.get(&session) {
                 self.close(now, *key);
+            } else if let Some(&client) = self.embedded_by_session.get(&session) {
+                self.close_embedded(client);
             }
         }
         let links: Vec<usize> =
@@ -553,6 +558,10 @@ impl ShardLoop {
             }
         }
         ready.drain(..start);
+        // A command that cannot be read, as one with a value that is too large, ends the session.
+        if state.closing && state.replies.waiting() == 0 {
+            self.close_embedded(client);
+        }
     }
 
     fn flush_links(&mut self, now: Now) {

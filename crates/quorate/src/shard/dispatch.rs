@@ -271,7 +271,7 @@ impl Shard {
         self.exclusive(now, key, command, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
-    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position]`, `QUORATE MERGE slot effect`
+    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position [STATES]]`, `QUORATE MERGE slot effect`
     pub(super) fn snapshot_command(&mut self, now: Now, key: usize, command: &Command) {
         let slot = match parse_slot(command.arg(2)) {
             Ok(slot) => slot,
@@ -279,10 +279,17 @@ impl Shard {
         };
         let number = command.arg(2);
         let (class, words) = match command.arg(1).to_ascii_lowercase().as_slice() {
-            b"export" if command.len() > 4 => return self.refuse(key, "ERR syntax error"),
             b"export" => {
                 let position = command.get(3).unwrap_or(b"0");
-                (Class::Read, vec![b"quorate.exportslot".as_slice(), number, position])
+                let mut words = vec![b"quorate.exportslot".as_slice(), number, position];
+                match command.get(4) {
+                    None => {}
+                    Some(word) if word.eq_ignore_ascii_case(b"STATES") && command.len() == 5 => {
+                        words.push(b"STATES");
+                    }
+                    Some(_) => return self.refuse(key, "ERR syntax error"),
+                }
+                (Class::Read, words)
             }
             b"merge" => {
                 (Class::Write, vec![b"quorate.mergeslot".as_slice(), number, command.arg(3)])

@@ -1,7 +1,11 @@
 //! `INFO`: figures about the node, in the format of Redis.
 
 use super::{Now, Shard};
-use crate::limits;
+use crate::{
+    config::EntropySettings,
+    entropy::{PeerTally, Tally},
+    limits,
+};
 
 type Line = (&'static str, String);
 
@@ -19,7 +23,7 @@ impl Shard {
                 })
         };
         let sections = self.sections(now);
-        let texts: Vec<String> = sections
+        let mut texts: Vec<String> = sections
             .into_iter()
             .filter(|(name, _)| is_wanted(name))
             .map(|(name, lines)| {
@@ -27,6 +31,11 @@ impl Shard {
                 format!("# {name}\r\n{}", lines.collect::<String>())
             })
             .collect();
+        if let Some(settings) = &self.node.settings.entropy
+            && is_wanted("Entropy")
+        {
+            texts.push(channel_section(settings, &self.node.channel));
+        }
         texts.join("\r\n")
     }
 
@@ -119,6 +128,43 @@ impl Shard {
             ),
         ]
     }
+}
+
+/// What the reconciliation channel of the node has done.
+fn channel_section(settings: &EntropySettings, tally: &Tally) -> String {
+    let [applied, refused, bytes] = tally.received();
+    let cycles = tally.cycles();
+    let last = |sum: fn(&PeerTally) -> u64| cycles.peers.iter().map(sum).sum::<u64>();
+    let listening = settings.listen.map_or_else(|| "no".into(), |address| address.to_string());
+    let mut text = format!("# Entropy\r\nentropy_listen:{listening}\r\n");
+    for (key, value) in [
+        ("entropy_snapshots_applied", applied),
+        ("entropy_snapshots_refused", refused),
+        ("entropy_bytes_applied", bytes),
+        ("recon_interval_seconds", settings.recon_interval.as_secs()),
+        ("recon_cycles", cycles.count),
+        ("recon_slots_shipped", cycles.slots_shipped),
+        ("recon_bytes", cycles.bytes),
+        ("recon_failures", cycles.failures),
+        ("recon_last_ended_ms", cycles.last_ended_ms),
+        ("recon_last_took_ms", u64::try_from(cycles.last_took.as_millis()).unwrap_or(u64::MAX)),
+        ("recon_last_slots_equal", last(|peer| peer.last.slots_equal as u64)),
+        ("recon_last_slots_shipped", last(|peer| peer.last.slots_shipped as u64)),
+        ("recon_last_bytes", last(|peer| peer.last.bytes)),
+        ("recon_last_failures", last(|peer| u64::from(!peer.last_error.is_empty()))),
+    ] {
+        text += &format!("{key}:{value}\r\n");
+    }
+    for (number, (peer, done)) in settings.peers.iter().zip(&cycles.peers).enumerate() {
+        let PeerTally { last, failures, last_error } = done;
+        let error: String = last_error.chars().filter(|each| !each.is_control()).collect();
+        text += &format!(
+            "recon_peer{number}:endpoint={},slots_equal={},slots_shipped={},bytes={},failures={failures},\
+             error={error}\r\n",
+            peer.endpoint, last.slots_equal, last.slots_shipped, last.bytes,
+        );
+    }
+    text
 }
 
 /// Memory of this process that is in RAM.

@@ -57,26 +57,36 @@ def gcm(key, nonce, head, plain):
     return sealed + bytes(a ^ b for a, b in zip(tag.to_bytes(16, "big"), stream))
 
 
+def sha256_mac(key, data):
+    return hmac.new(key, data, hashlib.sha256).digest()
+
+
+def session_keys(secret, sender, receiver):
+    """What both sides of version 2 derive from the secret and their hellos."""
+    transcript = hashlib.sha256(sender + receiver).digest()
+    extracted = sha256_mac(b"quorate entropy 2", secret)
+
+    def derive(label, length):
+        return sha256_mac(extracted, label.encode() + transcript + b"\x01")[:length]
+
+    keys = {}
+    for side in ["sender", "receiver"]:
+        keys[f"{side} proof"] = sha256_mac(derive(f"{side} proof", 32), transcript)
+        keys[f"{side} key"] = derive(f"{side} key", 32)
+        keys[f"{side} nonce"] = derive(f"{side} nonce", 12)
+    return keys
+
+
 def sealed_session(plain):
     """Everything that both sides of version 2 say, with nonces that are fixed here."""
-    def sha256_mac(key, data):
-        return hmac.new(key, data, hashlib.sha256).digest()
-
     def hello(nonce):
         return struct.pack(">IHHI", 0x64640002, 1, 0, 65536) + nonce
 
     sender, receiver = hello(bytes(range(32))), hello(bytes(range(100, 132)))
-    transcript = hashlib.sha256(sender + receiver).digest()
-    secret = sha256_mac(b"quorate entropy 2", KEY[:16] + IV[:16])
-
-    def derive(label, length):
-        return sha256_mac(secret, label.encode() + transcript + b"\x01")[:length]
-
-    def proof(side):
-        return sha256_mac(derive(f"{side} proof", 32), transcript)
+    keys = session_keys(KEY[:16] + IV[:16], sender, receiver)
 
     def records(side, bodies):
-        key, nonce = derive(f"{side} key", 32), derive(f"{side} nonce", 12)
+        key, nonce = keys[f"{side} key"], keys[f"{side} nonce"]
         out = b""
         for number, (kind, body) in enumerate(bodies):
             head = struct.pack(">BI", kind, len(body) + 16)
@@ -86,8 +96,8 @@ def sealed_session(plain):
 
     total = struct.pack(">Q", len(plain))
     data = [(1, total), (2, plain[:1000]), (2, plain[1000:]), (3, total)]
-    forward = sender + proof("sender") + records("sender", data)
-    return forward, receiver + proof("receiver") + records("receiver", [(4, total)])
+    forward = sender + keys["sender proof"] + records("sender", data)
+    return forward, receiver + keys["receiver proof"] + records("receiver", [(4, total)])
 
 
 def main():
@@ -108,4 +118,5 @@ def main():
     (HERE / "sealed-backward.bin").write_bytes(backward)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
-//! The store of a running node as a source and a sink, through its client port.
+//! The store of a running node as a source and a sink, through its client port or, in the node's
+//! own process, without.
 //!
 //! The stream is one of plain Redis commands that any Redis-compatible server can replay, and in
 //! front of the commands of each key stands the key's state with its stamps:
@@ -11,6 +12,7 @@
 //!
 //! A sink that knows states merges them and skips the commands that they stand for, so replaying
 //! into Quorate is a merge: it loses no newer write, brings deletions along, and may be repeated.
+//! To a receiver that says so in version 2, only states are sent.
 
 mod origins;
 mod sink;
@@ -52,8 +54,8 @@ pub(super) fn adopt(command: &quorate_proto::resp::Command) -> super::EntropyRes
     match Stamped::read(command) {
         None => Ok(()),
         Some(state) => {
-            let adopted = here.adopt_effect(&state.space, state.effect);
-            adopted.map(drop).map_err(super::error::sink)
+            let adopted = here.adopt_effect(&state.space, state.effect, &mut Vec::new());
+            adopted.map_err(super::error::sink)
         }
     }
 }

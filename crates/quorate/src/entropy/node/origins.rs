@@ -49,18 +49,23 @@ impl OriginSpace {
         Origin::new(adopted, origin.incarnation())
     }
 
-    /// An effect out of cluster `from` as one for this cluster.
-    pub(super) fn adopt_effect(&self, from: &Self, effect: &[u8]) -> Result<Vec<u8>, Malformed> {
+    /// Appends an effect out of cluster `from` as one for this cluster.
+    pub(super) fn adopt_effect(
+        &self,
+        from: &Self,
+        effect: &[u8],
+        adopted: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
         let stamp = |stamp: Stamp| Stamp::new(stamp.clock(), self.adopt(from, stamp.origin()));
         let contribution = |part: Contribution| Contribution {
             since: stamp(part.since),
             last: stamp(part.last),
             sum: part.sum,
         };
-        let mut adopted = Vec::with_capacity(effect.len());
+        adopted.reserve(effect.len());
         for delta in deltas(effect) {
             let delta = delta?;
-            let mut writer = DeltaWriter::new(&mut adopted, delta.key);
+            let mut writer = DeltaWriter::new(adopted, delta.key);
             for part in delta.parts() {
                 writer.part(match part? {
                     Part::Horizon(at) => Part::Horizon(stamp(at)),
@@ -76,7 +81,7 @@ impl OriginSpace {
             }
             writer.finish();
         }
-        Ok(adopted)
+        Ok(())
     }
 }
 
@@ -136,7 +141,8 @@ mod tests {
         let slot = Slot::of_key(b"n");
         let mut effect = Vec::new();
         from.export(slot, b"n", &mut effect);
-        let adopted = into_space.adopt_effect(&from_space, &effect).expect("well-formed");
+        let mut adopted = Vec::new();
+        into_space.adopt_effect(&from_space, &effect, &mut adopted).expect("well-formed");
         into.merge(slot, &adopted, WALL_MS).expect("merges");
     }
 

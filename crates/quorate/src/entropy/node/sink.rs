@@ -3,10 +3,13 @@
 use quorate_proto::{Slot, resp::Command};
 
 use super::{OriginSpace, Stamped, origin_space};
-use crate::entropy::{
-    EntropyResult, SinkStream, StreamingSink,
-    error::sink,
-    redis::{CommandStream, Pipeline},
+use crate::{
+    client::Clients,
+    entropy::{
+        EntropyResult, SinkStream, StreamingSink,
+        error::sink,
+        redis::{CommandStream, Pipeline, Server},
+    },
 };
 
 /// States of one slot that are merged by one command.
@@ -19,21 +22,26 @@ const MERGE_BYTES: usize = 64 << 10;
 /// cut off has been merged up to there, and may be sent again.
 #[derive(Clone, Debug)]
 pub struct NodeSink {
-    address: String,
+    server: Server,
 }
 
 impl NodeSink {
     /// Merges into the node at `host:port`.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into() }
+        Self { server: Server::At(address.into()) }
+    }
+
+    /// Merges into the node of this process.
+    pub(crate) fn here(clients: Clients) -> Self {
+        Self { server: Server::Here(clients) }
     }
 }
 
 impl StreamingSink for NodeSink {
     fn begin(&self, _length: Option<u64>) -> EntropyResult<Box<dyn SinkStream>> {
-        let mut pipeline = Pipeline::open(&self.address)?;
+        let mut pipeline = Pipeline::open(&self.server)?;
         let space = origin_space(pipeline.connection()?);
-        let space = space.map_err(|error| sink(format_args!("{}: {error}", self.address)))?;
+        let space = space.map_err(|error| sink(format_args!("{}: {error}", self.server)))?;
         Ok(Box::new(Merge {
             pipeline,
             commands: CommandStream::default(),
@@ -42,6 +50,10 @@ impl StreamingSink for NodeSink {
             slot: Slot::default(),
             effect: Vec::new(),
         }))
+    }
+
+    fn merges_states(&self) -> bool {
+        true
     }
 }
 
@@ -74,10 +86,8 @@ impl Merge {
         if state.slot != self.slot || self.effect.len() + state.effect.len() > MERGE_BYTES {
             self.flush()?;
         }
-        let effect = self.space.adopt_effect(&state.space, state.effect).map_err(sink)?;
         self.slot = state.slot;
-        self.effect.extend_from_slice(&effect);
-        Ok(())
+        self.space.adopt_effect(&state.space, state.effect, &mut self.effect).map_err(sink)
     }
 
     fn flush(&mut self) -> EntropyResult<()> {

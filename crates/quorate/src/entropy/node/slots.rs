@@ -13,7 +13,7 @@ use quorate_proto::{
 
 use super::{
     OriginSpace, origin_space,
-    source::{append, digest, digests_of, question},
+    source::{append, digest, digest_question, digests_of, question},
 };
 use crate::entropy::redis::Connection;
 
@@ -61,7 +61,7 @@ pub(in crate::entropy) struct SlotReader {
 
 impl SlotReader {
     pub(in crate::entropy) fn open(address: &str) -> io::Result<Self> {
-        let mut connection = Connection::open(address)?;
+        let mut connection = Connection::dial(address)?;
         connection.run(&["QUORATE", "LEVEL", "READ", "ONE"])?;
         let space = origin_space(&mut connection)?;
         Ok(Self {
@@ -96,12 +96,11 @@ impl SlotReader {
     pub(in crate::entropy) fn places(&mut self) -> io::Result<Vec<Vec<String>>> {
         let mut places = Vec::with_capacity(usize::from(SLOTS));
         for keys in key_of_each_slot().chunks(PLACES_ASKED_MAX) {
-            let mut frames = Vec::new();
             for key in keys {
                 let command = Command::from_args(["QUORATE", "LOCATE", &key.to_string()]);
-                frames.extend_from_slice(command.frame());
+                self.connection.push(&command);
             }
-            self.connection.send(&frames)?;
+            self.connection.flush()?;
             for _ in keys {
                 let reply = self.connection.reply()?;
                 let replicas = pairs(&reply).find(|(name, _)| name == "replicas");
@@ -127,15 +126,14 @@ impl SlotReader {
     }
 
     fn ask(&mut self) -> io::Result<()> {
-        let mut frames = Vec::new();
         while self.asked.len() < SLOTS_ASKED_MAX {
             let Some(slot) = self.slots.pop_front() else { break };
-            frames.extend_from_slice(digest_question(slot).frame());
-            frames.extend_from_slice(question(slot, "0").frame());
-            frames.extend_from_slice(digest_question(slot).frame());
+            self.connection.push(&digest_question(slot));
+            self.connection.push(&question(slot, "0", true));
+            self.connection.push(&digest_question(slot));
             self.asked.push_back(slot);
         }
-        if frames.is_empty() { Ok(()) } else { self.connection.send(&frames) }
+        self.connection.flush()
     }
 
     fn answer(&mut self) -> io::Result<Value> {
@@ -174,16 +172,12 @@ impl SlotReader {
             let answer = self.connection.reply()?;
             self.early.push_back(answer);
         }
-        let mut frames = question(slot, position).frame().to_vec();
-        frames.extend_from_slice(digest_question(slot).frame());
-        self.connection.send(&frames)?;
+        self.connection.push(&question(slot, position, true));
+        self.connection.push(&digest_question(slot));
+        self.connection.flush()?;
         let part = self.connection.reply()?;
         Ok((part, digest(&self.connection.reply()?)?))
     }
-}
-
-fn digest_question(slot: Slot) -> Command {
-    Command::from_args(["QUORATE", "SLOTDIGEST", &slot.number().to_string()])
 }
 
 /// The names and values of a map, which is an array of both in RESP2.

@@ -3,18 +3,29 @@
 use std::{
     collections::VecDeque,
     io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use quorate_proto::{
     Slot,
-    resp::{Command, CommandReader, reply::Value},
+    resp::{
+        Command,
+        reply::{Value, skip},
+    },
 };
 
 use super::{OriginSpace, Stamped, origin_space};
-use crate::entropy::{
-    EntropyResult, Snapshot, StreamingSource,
-    error::source,
-    redis::{Connection, bulk},
+use crate::{
+    client::Clients,
+    entropy::{
+        EntropyResult, Snapshot, StreamingSource,
+        connections::Connections,
+        error::source,
+        redis::{Connection, Server, bulk},
+    },
 };
 
 /// Questions on their way: enough to keep the node busy, few enough that its answers are small.
@@ -24,52 +35,68 @@ const QUESTIONS_MAX: usize = 16;
 /// can reach, each as one replica has it at that moment.
 #[derive(Clone, Debug)]
 pub struct NodeSource {
-    address: String,
+    server: Server,
     slots: Vec<Slot>,
+    connections: Connections,
 }
 
 impl NodeSource {
     /// Snapshots of all slots.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { address: address.into(), slots: Slot::all().collect() }
+        Self::of(Server::At(address.into()))
+    }
+
+    /// Snapshots of the node of this process.
+    pub(crate) fn here(clients: Clients) -> Self {
+        Self::of(Server::Here(clients))
+    }
+
+    fn of(server: Server) -> Self {
+        Self { server, slots: Slot::all().collect(), connections: Connections::default() }
+    }
+
+    /// Makes its connections part of these.
+    pub(in crate::entropy) fn among(mut self, connections: &Connections) -> Self {
+        self.connections = connections.clone();
+        self
     }
 
     /// Only these of the slots.
     pub(in crate::entropy) fn only(&self, wanted: impl Fn(Slot) -> bool) -> Self {
         let slots = self.slots.iter().copied().filter(|slot| wanted(*slot)).collect();
-        Self { address: self.address.clone(), slots }
+        Self { slots, ..self.clone() }
     }
 
     /// The digests of all slots, in order.
     pub(in crate::entropy) fn digests(&self) -> EntropyResult<Vec<u128>> {
-        slot_digests(&self.address)
-            .map_err(|error| source(format_args!("{}: {error}", self.address)))
+        let connection = Connection::open(&self.server, &self.connections);
+        let digests = connection.and_then(|mut connection| {
+            digests_of(&mut connection, &Slot::all().collect::<Vec<_>>())
+        });
+        digests.map_err(|error| source(format_args!("{}: {error}", self.server)))
     }
 }
 
 /// Questions about digests on their way: the answers are short.
 const DIGESTS_MAX: usize = 1024;
 
-fn slot_digests(address: &str) -> io::Result<Vec<u128>> {
-    let slots: Vec<Slot> = Slot::all().collect();
-    digests_of(&mut Connection::open(address)?, &slots)
-}
-
 /// The digests of some slots, in their order.
 pub(super) fn digests_of(connection: &mut Connection, slots: &[Slot]) -> io::Result<Vec<u128>> {
     let mut digests = Vec::with_capacity(slots.len());
     for some in slots.chunks(DIGESTS_MAX) {
-        let mut frames = Vec::new();
         for slot in some {
-            let words = ["QUORATE", "SLOTDIGEST", &slot.number().to_string()];
-            frames.extend_from_slice(Command::from_args(words).frame());
+            connection.push(&digest_question(*slot));
         }
-        connection.send(&frames)?;
+        connection.flush()?;
         for _ in some {
             digests.push(digest(&connection.reply()?)?);
         }
     }
     Ok(digests)
+}
+
+pub(super) fn digest_question(slot: Slot) -> Command {
+    Command::from_args(["QUORATE", "SLOTDIGEST", &slot.number().to_string()])
 }
 
 /// The answer to `QUORATE SLOTDIGEST`.
@@ -81,25 +108,28 @@ pub(super) fn digest(reply: &Value) -> io::Result<u128> {
 
 impl StreamingSource for NodeSource {
     fn open(&self) -> EntropyResult<Snapshot> {
-        let named = |error: io::Error| source(format_args!("{}: {error}", self.address));
-        let mut connection = Connection::open(&self.address).map_err(named)?;
+        let named = |error: io::Error| source(format_args!("{}: {error}", self.server));
+        let mut connection = Connection::open(&self.server, &self.connections).map_err(named)?;
         let space = origin_space(&mut connection).map_err(named)?;
-        let mut reader = NodeReader {
+        let states_only = Arc::new(AtomicBool::new(false));
+        let reader = NodeReader {
             connection,
             space,
+            states_only: Arc::clone(&states_only),
             slots: self.slots.clone().into_iter(),
             asked: VecDeque::new(),
             output: Vec::new(),
             given: 0,
         };
-        reader.ask().map_err(named)?;
-        Ok(Snapshot { reader: Box::new(reader), length: None })
+        Ok(Snapshot { states_only: Some(states_only), ..Snapshot::new(reader, None) })
     }
 }
 
 struct NodeReader {
     connection: Connection,
     space: OriginSpace,
+    /// Whether the receiver can do without plain commands.
+    states_only: Arc<AtomicBool>,
     /// Slots not asked for yet.
     slots: std::vec::IntoIter<Slot>,
     /// Slots whose answers are on their way, in order.
@@ -111,22 +141,30 @@ struct NodeReader {
 impl NodeReader {
     /// Asks for further slots.
     fn ask(&mut self) -> io::Result<()> {
-        let mut frames = Vec::new();
+        let plain = self.plain();
         while self.asked.len() < QUESTIONS_MAX {
             let Some(slot) = self.slots.next() else { break };
-            frames.extend_from_slice(question(slot, "0").frame());
+            self.connection.push(&question(slot, "0", plain));
             self.asked.push_back(slot);
         }
-        if frames.is_empty() { Ok(()) } else { self.connection.send(&frames) }
+        self.connection.flush()
+    }
+
+    fn plain(&self) -> bool {
+        !self.states_only.load(Ordering::Relaxed)
     }
 
     /// Turns the next answer into output. Returns false at the end.
     fn advance(&mut self) -> io::Result<bool> {
+        if self.asked.is_empty() {
+            self.ask()?;
+        }
         let Some(slot) = self.asked.pop_front() else { return Ok(false) };
         let answer = self.connection.reply()?;
-        let (next, _) = append(&mut self.output, self.space, slot, &answer, true)?;
+        let plain = self.plain();
+        let (next, _) = append(&mut self.output, self.space, slot, &answer, plain)?;
         if let Some(position) = next {
-            self.connection.send(question(slot, &position).frame())?;
+            self.connection.push(&question(slot, &position, plain));
             self.asked.push_back(slot);
         }
         self.ask()?;
@@ -164,17 +202,22 @@ pub(super) fn append(
     Ok((next, keys))
 }
 
-pub(super) fn question(slot: Slot, position: &str) -> Command {
-    Command::from_args(["QUORATE", "EXPORT", &slot.number().to_string(), position])
+/// Asks for a slot from `position` on; without `plain`, for its states alone.
+pub(super) fn question(slot: Slot, position: &str, plain: bool) -> Command {
+    let number = slot.number().to_string();
+    let words = ["QUORATE", "EXPORT", &number, position, "STATES"];
+    Command::from_args(&words[..if plain { 4 } else { 5 }])
 }
 
 /// Number of encoded commands.
 fn count(commands: &[u8]) -> io::Result<u32> {
-    let mut input = bytes::BytesMut::from(commands);
-    let mut reader = CommandReader::new();
-    let mut count = 0;
-    while reader.next(&mut input).map_err(io::Error::other)?.is_some() {
+    let (mut count, mut at) = (0, 0);
+    while let Some(length) = skip(&commands[at..]).map_err(io::Error::other)? {
+        at += length;
         count += 1;
+    }
+    if at < commands.len() {
+        return Err(io::Error::other("QUORATE EXPORT: commands that are cut off"));
     }
     Ok(count)
 }

@@ -14,6 +14,7 @@ use quorate_proto::{Slot, resp::Command};
 use super::origins::OriginSpace;
 
 const MAGIC: &[u8; 8] = b"QUORATE1";
+const HEAD: usize = MAGIC.len() + 16 + 2 + 2 + 4;
 
 /// A state on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +46,28 @@ impl<'a> Stamped<'a> {
 
     /// Appends the encoded command.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let payload = [
-            MAGIC.as_slice(),
-            &self.space.identity,
-            &self.space.nodes.to_be_bytes(),
-            &self.slot.number().to_be_bytes(),
-            &self.commands.to_be_bytes(),
-            self.effect,
-        ]
-        .concat();
-        out.extend_from_slice(Command::from_args([b"PING".as_slice(), &payload]).frame());
+        let length = Self::HEAD + self.effect.len();
+        out.reserve(length + 64);
+        out.extend_from_slice(format!("*2\r\n$4\r\nPING\r\n${length}\r\n").as_bytes());
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&self.space.identity);
+        out.extend_from_slice(&self.space.nodes.to_be_bytes());
+        out.extend_from_slice(&self.slot.number().to_be_bytes());
+        out.extend_from_slice(&self.commands.to_be_bytes());
+        out.extend_from_slice(self.effect);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Stamped<'_> {
+    /// Bytes in front of the effect.
+    pub(in crate::entropy) const HEAD: usize = HEAD;
+
+    /// How many commands a state stands for, when `head`, the beginning of the argument of a
+    /// `PING`, is that of a state.
+    pub(in crate::entropy) fn commands_behind(head: &[u8]) -> Option<u32> {
+        let head = head.first_chunk::<HEAD>().filter(|head| head.starts_with(MAGIC))?;
+        head.last_chunk().map(|count| u32::from_be_bytes(*count))
     }
 }
 
@@ -73,6 +86,9 @@ mod tests {
         assert_eq!(out, expected);
         let command = Command::decode(out.into()).expect("a command");
         assert_eq!(Stamped::read(&command), Some(state));
+        assert_eq!(Stamped::commands_behind(command.arg(1)), Some(2));
+        assert_eq!(Stamped::commands_behind(&command.arg(1)[..31]), None);
+        assert_eq!(Stamped::commands_behind(&[0; 40]), None);
     }
 
     #[test]

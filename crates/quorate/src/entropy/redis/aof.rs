@@ -45,12 +45,12 @@ impl StreamingSource for RedisLocalSnapshot {
         let file = open(&self.address);
         let file = file.map_err(|error| source(format_args!("{}: {error}", self.address)))?;
         let length = file.metadata().map_err(source)?.len();
-        Ok(Snapshot { reader: Box::new(file.take(length)), length: Some(length) })
+        Ok(Snapshot::new(file.take(length), Some(length)))
     }
 }
 
 fn open(address: &str) -> io::Result<File> {
-    let mut server = Connection::open(address)?;
+    let mut server = Connection::dial(address)?;
     let preamble = parameter(&mut server, PREAMBLE)?.filter(|value| value == "yes");
     if preamble.is_some() {
         server.run(&["CONFIG", "SET", PREAMBLE, "no"])?;

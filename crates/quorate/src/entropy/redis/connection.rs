@@ -1,6 +1,9 @@
-//! A blocking connection to a server that speaks the Redis protocol.
+//! A blocking connection to a server that speaks the Redis protocol, or to the node of this
+//! process, which is reached without a socket.
 
 use std::{
+    collections::VecDeque,
+    fmt,
     io::{self, Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
     time::Duration,
@@ -10,6 +13,11 @@ use bytes::{Buf as _, BytesMut};
 use quorate_proto::resp::{
     Command,
     reply::{Value, skip},
+};
+
+use crate::{
+    client::{Client, ClientError, Clients, Pending},
+    entropy::connections::{Connections, Entered},
 };
 
 /// Patience with a server that does not answer. It may be loading or saving.
@@ -24,39 +32,125 @@ const REPLY_MAX: usize = 1 << 30;
 /// What is read at a time.
 const READ_BYTES: usize = 256 << 10;
 
-pub(in crate::entropy) struct Connection {
-    stream: TcpStream,
-    input: BytesMut,
+/// Which server.
+#[derive(Clone, Debug)]
+pub(in crate::entropy) enum Server {
+    /// The one at `host:port`.
+    At(String),
+    /// The node of this process.
+    Here(Clients),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(address) => f.write_str(address),
+            Self::Here(_) => f.write_str("this node"),
+        }
+    }
+}
+
+/// Commands go out in the order in which they were pushed; so do the replies come.
+pub(in crate::entropy) enum Connection {
+    Remote(Remote),
+    Local(Local),
 }
 
 impl Connection {
-    pub(in crate::entropy) fn open(address: &str) -> io::Result<Self> {
-        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address");
-        for resolved in address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&resolved, CONNECT_PATIENCE) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(PATIENCE))?;
-                    stream.set_write_timeout(Some(PATIENCE))?;
-                    return Ok(Self { stream, input: BytesMut::new() });
-                }
-                Err(error) => last = error,
+    /// Connects to a server; a socket is one of `connections` as long as it is open.
+    pub(in crate::entropy) fn open(server: &Server, connections: &Connections) -> io::Result<Self> {
+        match server {
+            Server::At(address) => {
+                let stream = dial(address)?;
+                let entered = connections.enter(&stream)?;
+                let (output, input) = (Vec::new(), BytesMut::new());
+                Ok(Self::Remote(Remote { stream, output, input, _entered: entered }))
+            }
+            Server::Here(clients) => {
+                Ok(Self::Local(Local { client: clients.open(), waiting: VecDeque::new() }))
             }
         }
-        Err(last)
     }
 
-    /// Sends encoded commands.
-    pub(in crate::entropy) fn send(&mut self, frames: &[u8]) -> io::Result<()> {
-        self.stream.write_all(frames)
+    /// Connects to the server at `host:port`.
+    pub(in crate::entropy) fn dial(address: &str) -> io::Result<Self> {
+        Self::open(&Server::At(address.into()), &Connections::default())
+    }
+
+    /// Adds a command to those that [`Connection::flush`] sends.
+    pub(in crate::entropy) fn push(&mut self, command: &Command) {
+        match self {
+            Self::Remote(remote) => remote.output.extend_from_slice(command.frame()),
+            Self::Local(local) => local.waiting.push_back(local.client.send(command.clone())),
+        }
+    }
+
+    /// Bytes that a flush would send.
+    pub(in crate::entropy) fn unsent(&self) -> usize {
+        match self {
+            Self::Remote(remote) => remote.output.len(),
+            Self::Local(_) => 0,
+        }
+    }
+
+    /// Sends what was pushed.
+    pub(in crate::entropy) fn flush(&mut self) -> io::Result<()> {
+        if let Self::Remote(remote) = self {
+            remote.stream.write_all(&remote.output)?;
+            remote.output.clear();
+        }
+        Ok(())
     }
 
     /// Waits for the next reply.
     pub(in crate::entropy) fn reply(&mut self) -> io::Result<Value> {
+        match self {
+            Self::Remote(remote) => remote.reply(),
+            Self::Local(local) => local.reply(),
+        }
+    }
+
+    /// Runs one command; an error reply is an error.
+    pub(in crate::entropy) fn run(&mut self, words: &[&str]) -> io::Result<Value> {
+        self.push(&Command::from_args(words));
+        self.flush()?;
+        match self.reply()? {
+            Value::Error(text) => Err(io::Error::other(format!("{}: {text}", words.join(" ")))),
+            value => Ok(value),
+        }
+    }
+}
+
+/// Through a socket.
+pub(in crate::entropy) struct Remote {
+    stream: TcpStream,
+    output: Vec<u8>,
+    input: BytesMut,
+    _entered: Entered,
+}
+
+fn dial(address: &str) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address");
+    for resolved in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&resolved, CONNECT_PATIENCE) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+impl Remote {
+    fn reply(&mut self) -> io::Result<Value> {
         loop {
             let whole = skip(&self.input).map_err(io::Error::other)?;
             if let Some(length) = whole {
-                let value = Value::decode(&self.input).map_err(io::Error::other)?;
+                let value = Value::decode(&self.input[..length]).map_err(io::Error::other)?;
                 self.input.advance(length);
                 return value.map(|(value, _)| value).ok_or(io::ErrorKind::InvalidData.into());
             }
@@ -71,21 +165,32 @@ impl Connection {
                 Ok(0) => return Err(io::Error::other("the server closed the connection")),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let text = format!("no answer within {} s", PATIENCE.as_secs());
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(silent()),
                 Err(error) => return Err(error),
             }
         }
     }
+}
 
-    /// Runs one command; an error reply is an error.
-    pub(in crate::entropy) fn run(&mut self, words: &[&str]) -> io::Result<Value> {
-        self.send(Command::from_args(words).frame())?;
-        match self.reply()? {
-            Value::Error(text) => Err(io::Error::other(format!("{}: {text}", words.join(" ")))),
-            value => Ok(value),
+fn silent() -> io::Error {
+    let text = format!("no answer within {} s", PATIENCE.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+/// Inside this process.
+pub(in crate::entropy) struct Local {
+    client: Client,
+    waiting: VecDeque<Pending>,
+}
+
+impl Local {
+    fn reply(&mut self) -> io::Result<Value> {
+        let pending = self.waiting.pop_front();
+        let pending = pending.ok_or_else(|| io::Error::other("no reply is on its way"))?;
+        match pending.wait(PATIENCE) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(silent()),
+            Err(error @ ClientError::Stopped) => Err(io::Error::other(error)),
         }
     }
 }

@@ -7,6 +7,6 @@ mod replay;
 
 pub use aof::RedisLocalSnapshot;
 pub(super) use commands::CommandStream;
-pub(super) use connection::{Connection, bulk};
+pub(super) use connection::{Connection, Server, bulk};
 pub(super) use replay::Pipeline;
 pub use replay::RedisReplaySink;

@@ -4,26 +4,40 @@ use std::collections::VecDeque;
 
 use quorate_proto::resp::{Command, reply::Value};
 
-use super::{CommandStream, Connection};
-use crate::entropy::{EntropyResult, SinkStream, StreamingSink, error::sink, node::Stamped};
+use super::{CommandStream, Connection, Server};
+use crate::entropy::{
+    EntropyResult, SinkStream, StreamingSink, connections::Connections, error::sink, node::Stamped,
+};
 
-/// Bytes and commands sent before their replies are read.
-const WINDOW_BYTES: usize = 256 << 10;
+/// Bytes and commands on their way whose replies have not been looked at: enough to keep the
+/// server busy while the next ones are made.
+const WINDOW_BYTES: usize = 1 << 20;
 const WINDOW_COMMANDS: usize = 1024;
+
+/// Bytes that are collected before they are sent.
+const SEND_BYTES: usize = 64 << 10;
 
 /// A connection with commands on their way.
 pub(in crate::entropy) struct Pipeline {
     connection: Connection,
-    output: Vec<u8>,
-    /// Number and name of every command in `output`.
-    waiting: VecDeque<(u64, String)>,
+    /// Those commands, in order.
+    waiting: VecDeque<Waiting>,
+    /// Their bytes.
+    bytes: usize,
+}
+
+struct Waiting {
+    /// Of the command in the stream.
+    number: u64,
+    name: String,
+    bytes: usize,
 }
 
 impl Pipeline {
-    pub(in crate::entropy) fn open(address: &str) -> EntropyResult<Self> {
-        let connection = Connection::open(address);
-        let connection = connection.map_err(|error| sink(format_args!("{address}: {error}")))?;
-        Ok(Self { connection, output: Vec::new(), waiting: VecDeque::new() })
+    pub(in crate::entropy) fn open(server: &Server) -> EntropyResult<Self> {
+        let connection = Connection::open(server, &Connections::default());
+        let connection = connection.map_err(|error| sink(format_args!("{server}: {error}")))?;
+        Ok(Self { connection, waiting: VecDeque::new(), bytes: 0 })
     }
 
     /// The connection, with nothing on its way.
@@ -34,13 +48,15 @@ impl Pipeline {
 
     /// Adds a command, which stands for command `number` of the stream.
     pub(in crate::entropy) fn push(&mut self, number: u64, command: &Command) -> EntropyResult<()> {
-        self.output.extend_from_slice(command.frame());
+        self.connection.push(command);
         let name = String::from_utf8_lossy(command.name()).into_owned();
-        self.waiting.push_back((number, name));
-        if self.output.len() >= WINDOW_BYTES || self.waiting.len() >= WINDOW_COMMANDS {
-            self.settle()?;
+        let bytes = command.frame().len();
+        self.waiting.push_back(Waiting { number, name, bytes });
+        self.bytes += bytes;
+        if self.connection.unsent() >= SEND_BYTES {
+            self.connection.flush().map_err(sink)?;
         }
-        Ok(())
+        self.settle_to(WINDOW_BYTES, WINDOW_COMMANDS)
     }
 
     /// Sends what is left and waits for all replies.
@@ -48,19 +64,24 @@ impl Pipeline {
     /// # Errors
     /// `Sink`, naming the first command that was not executed.
     pub(in crate::entropy) fn settle(&mut self) -> EntropyResult<()> {
-        if self.waiting.is_empty() {
+        self.settle_to(0, 0)
+    }
+
+    /// Waits for replies until no more than this is on its way.
+    fn settle_to(&mut self, bytes_max: usize, commands_max: usize) -> EntropyResult<()> {
+        if self.bytes <= bytes_max && self.waiting.len() <= commands_max {
             return Ok(());
         }
-        self.connection.send(&self.output).map_err(sink)?;
-        self.output.clear();
-        while let Some((number, name)) = self.waiting.pop_front() {
-            let reply = self.connection.reply();
+        self.connection.flush().map_err(sink)?;
+        while self.bytes > bytes_max || self.waiting.len() > commands_max {
+            let Some(Waiting { number, name, bytes }) = self.waiting.pop_front() else { break };
+            self.bytes -= bytes;
             let failed = |why: &str| {
                 Err(sink(format_args!(
                     "command {number} ({name}): {why}; the commands before it have been applied"
                 )))
             };
-            match reply {
+            match self.connection.reply() {
                 Err(error) => return failed(&error.to_string()),
                 Ok(reply) => {
                     if let Some(why) = first_error(&reply) {
@@ -108,7 +129,7 @@ struct Replay {
 
 impl StreamingSink for RedisReplaySink {
     fn begin(&self, _length: Option<u64>) -> EntropyResult<Box<dyn SinkStream>> {
-        let pipeline = Pipeline::open(&self.address)?;
+        let pipeline = Pipeline::open(&Server::At(self.address.clone()))?;
         Ok(Box::new(Replay { pipeline, commands: CommandStream::default() }))
     }
 }
