@@ -176,6 +176,14 @@ fn number(value: u64) -> Bytes {
     format!(":{value}\r\n").into()
 }
 
+/// Changes of FNV-1a that are close together cancel out when they are summed: the finaliser of
+/// SplitMix64 parts them.
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
 /// The elements of an entry: the register, and the count of each node.
 fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
     let mut parts = Vec::new();
@@ -188,8 +196,8 @@ fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
     );
     let named = parts.into_iter().map(|part| {
         let name = part.counts.keys().next().map_or(0, |node| u64::from(*node) * 9_001 + 1);
-        // The upper bits: the lower ones hardly depend on the last byte.
-        let version = (part.digest(b"") >> 80) as u64;
+        let digest = part.digest(b"");
+        let version = mix(digest as u64 ^ (digest >> 64) as u64) >> 16;
         (name << 48 | version, part)
     });
     named.collect()
