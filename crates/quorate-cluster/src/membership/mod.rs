@@ -33,7 +33,7 @@
 //! **Addresses.** A node is its id. Where it is, and what it is called, is what it says itself in
 //! its `Hello`; what others say of it only gives further addresses to try.
 //!
-//! **Rejoining.** A member that lost its identity with its data takes its seat again: [`rejoining`].
+//! **Rejoining.** A member that lost its identity with its data takes its seat again: see `rejoining`.
 //!
 //! Left to others: sockets and persistence (the shell), whether a member is alive
 //! ([`crate::liveness`]), links for data ([`Dialer`], one for each shard, and
