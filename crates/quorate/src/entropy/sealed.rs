@@ -40,12 +40,9 @@ use std::{
     time::Duration,
 };
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit as _, Tag,
-    aead::{AeadInOut as _, inout::InOutBuf},
-};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use hkdf::Hkdf;
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -421,21 +418,23 @@ impl Session {
         let key: Zeroizing<[u8; 32]> = self.derive(side, ["sender key", "receiver key"])?;
         let nonce: Zeroizing<[u8; NONCE]> =
             self.derive(side, ["sender nonce", "receiver nonce"])?;
-        let cipher = Aes256Gcm::new(&(*key).into());
-        Ok(RecordCipher { cipher, nonce: *nonce, number: 0 })
+        let key = UnboundKey::new(&AES_256_GCM, &*key);
+        let key = key.map_err(|_| crypto("a record key of impossible length"))?;
+        Ok(RecordCipher { key: LessSafeKey::new(key), nonce: *nonce, number: 0 })
     }
 }
 
 /// Seals or opens the records of one direction, in order.
 struct RecordCipher {
-    cipher: Aes256Gcm,
+    /// Nonces are this type's own: no number is used twice.
+    key: LessSafeKey,
     nonce: [u8; NONCE],
     /// Of the next record. Records that are lost, repeated or swapped do not open.
     number: u64,
 }
 
 impl RecordCipher {
-    fn next_nonce(&mut self) -> EntropyResult<[u8; NONCE]> {
+    fn next_nonce(&mut self) -> EntropyResult<Nonce> {
         if self.number == RECORDS_MAX {
             return Err(crypto(format!("{RECORDS_MAX} records on one connection")));
         }
@@ -444,7 +443,7 @@ impl RecordCipher {
             *byte ^= number;
         }
         self.number += 1;
-        Ok(nonce)
+        Ok(Nonce::assume_unique_for_key(nonce))
     }
 
     /// Makes `record` the record with this body.
@@ -463,8 +462,9 @@ impl RecordCipher {
         let (body, tag) = rest.split_at_mut(length - HEAD - TAG);
         head[0] = kind;
         head[1..].copy_from_slice(&((length - HEAD) as u32).to_be_bytes());
-        let sealed = self.cipher.encrypt_inout_detached(&nonce.into(), head, body.into());
-        tag.copy_from_slice(&sealed.map_err(|_| crypto("a record of impossible length"))?);
+        let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from(&*head), body);
+        let sealed = sealed.map_err(|_| crypto("a record of impossible length"))?;
+        tag.copy_from_slice(sealed.as_ref());
         Ok(length)
     }
 
@@ -484,15 +484,9 @@ impl RecordCipher {
         }
         let record = frames.take(length).map_err(reading("a record"))?;
         let nonce = self.next_nonce()?;
-        let (body, tag) = record.split_at_mut(length - TAG);
-        let tag = Tag::try_from(&*tag).map_err(|_| crypto("a tag of impossible length"))?;
-        let opened = self.cipher.decrypt_inout_detached(
-            &nonce.into(),
-            &head,
-            InOutBuf::from(&mut *body),
-            &tag,
-        );
-        opened.map_err(|_| crypto("a record does not open: it was changed on the way"))?;
+        let opened = self.key.open_in_place(nonce, Aad::from(&head), record);
+        let body =
+            opened.map_err(|_| crypto("a record does not open: it was changed on the way"))?;
         Ok((kind, body))
     }
 }
