@@ -480,9 +480,12 @@ mod tests {
             Identity::open(Arc::new(RealDisk), &directory, claim).expect("opens")
         };
         let mut identity = open();
+        // Where a file is, there is no directory.
         std::fs::remove_dir_all(&directory).expect("is gone");
+        std::fs::write(&directory, "").expect("is written");
         identity.record_failed_log();
         assert!(!identity.is_incomplete());
+        std::fs::remove_file(&directory).expect("is gone");
         std::fs::create_dir_all(&directory).expect("is there");
         let figures = Figures { failed: true, ..Figures::default() };
         identity.settle(&figures).expect("noted");
