@@ -75,7 +75,8 @@ def assert_found_and_healed(node, file, spoilt):
     # Kept as it was found, under the name that the documentation gives.
     kept = node.directory / "data" / "quarantine" / f"{file.parent.name}-{file.name}"
     assert quarantined(node) == [kept]
-    assert spoilt.startswith(kept.read_bytes().rstrip(b"\0"))
+    # The node may have written on before it found the damage.
+    assert kept.read_bytes().startswith(spoilt.rstrip(b"\0"))
     assert not file.exists()
     again = scrub(node)
     assert again.returncode == 0, again

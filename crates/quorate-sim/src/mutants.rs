@@ -58,11 +58,11 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(
         Mutant::SeatReusesIncarnation,
-        "counters",
+        "lost-counters",
         800,
         &["lost", "stale", "counter", "backwards"],
     ),
-    trap(Mutant::FoundedAtOnce, "wipe", 200, &["stale"]),
+    trap(Mutant::FoundedAtOnce, "lost", 200, &["stale"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
     trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),

@@ -323,17 +323,11 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "counters",
-        about: "counters at every level while one machine loses power, or all it had, and links fail",
+        about: "counters at every level while one machine loses power and links fail",
         nodes: THREE,
         families: &[(Family::Counter, 1)],
         keys: 2,
-        faults: &[
-            (Kind::PowerOff, 3),
-            (Kind::WipeAll, 2),
-            (Kind::Partition, 3),
-            (Kind::Cut, 2),
-            (Kind::Slow, 1),
-        ],
+        faults: &[(Kind::PowerOff, 3), (Kind::Partition, 3), (Kind::Cut, 2), (Kind::Slow, 1)],
         excused: Excused { writes_at_one: true, ..Excused::NOTHING },
         ..Scenario::BASE
     },
@@ -374,18 +368,39 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "wipe",
-        about: "one node loses all of its data, or its identity too, and is filled again by the others",
+        about: "one node loses all of its data and is filled again by the others",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[(Kind::Wipe, 2), (Kind::Partition, 2), (Kind::Cut, 1), (Kind::Slow, 1)],
+        faults_max: 6,
+        keys: 3,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "lost",
+        about: "one node loses everything, its identity too: it takes its seat again and is filled",
         nodes: THREE,
         levels: QUORUMS,
         faults: &[
-            (Kind::Wipe, 2),
             (Kind::WipeAll, 3),
             (Kind::Partition, 2),
             (Kind::Cut, 1),
             (Kind::Slow, 1),
+            (Kind::Kill, 1),
         ],
         faults_max: 6,
         keys: 3,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "lost-counters",
+        about: "counters at every level, and one node loses everything: no incarnation counts twice",
+        nodes: THREE,
+        families: &[(Family::Counter, 1)],
+        keys: 2,
+        faults: &[(Kind::WipeAll, 4), (Kind::Kill, 1), (Kind::Partition, 1), (Kind::Slow, 1)],
+        faults_max: 6,
+        excused: Excused { writes_at_one: true, ..Excused::NOTHING },
         ..Scenario::BASE
     },
     Scenario {

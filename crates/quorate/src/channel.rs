@@ -79,7 +79,7 @@ impl Channel {
             let driver = driver.interval(settings.recon_interval)?;
             let (watched, counted) = (Arc::clone(node), Arc::clone(node));
             let started = driver.start_when(
-                move || watched.figures().ready,
+                move || watched.figures().ready && watched.is_founded(),
                 move |cycle, took| counted.channel.add(cycle, took, clock.now().wall_ms),
             );
             channel.driver = Some(started?);

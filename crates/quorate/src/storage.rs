@@ -368,7 +368,8 @@ impl Replica for Storage {
         let effect = Bytes::copy_from_slice(&self.effect);
         let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
         let origin = self.store.origin();
-        let dot = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
+        let issued = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
+        let dot = issued.flatten();
         Ok(Executed { reply: encoded, effect, dot, durability })
     }
 
@@ -396,10 +397,18 @@ impl Replica for Storage {
     fn merge(
         &mut self,
         slot: Slot,
-        dots: Vec<Dot>,
+        mut dots: Vec<Dot>,
         effect: &Bytes,
     ) -> Result<Durability, Rejection> {
         let (durability, _) = self.merge_effect(slot, effect)?;
+        // Only replicas name writes, and nobody but this process those that it makes.
+        let own = self.store.origin();
+        dots.retain(|dot| {
+            let node = NodeIndex(dot.origin.node());
+            let is_own = dot.origin.node() == own.node();
+            self.topology.is_replica(slot, node)
+                && !(is_own && dot.origin.incarnation() >= own.incarnation())
+        });
         if !dots.is_empty() {
             self.knowledge.note(slot, dots, effect);
         }

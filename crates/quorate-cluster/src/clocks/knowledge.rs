@@ -35,15 +35,16 @@ struct SlotClock {
 }
 
 impl Knowledge {
-    /// Names the effect that this node, which goes by `origin`, has made just now.
-    pub fn issue(&mut self, slot: Slot, origin: Origin, effect: &Bytes) -> Dot {
+    /// Names the effect that this node, which goes by `origin`, has made just now; `None` when peers
+    /// have named so much that there is no room. Digest rounds bring what has no name.
+    pub fn issue(&mut self, slot: Slot, origin: Origin, effect: &Bytes) -> Option<Dot> {
         let (clock, recent) = self.changed(slot);
-        let counters =
-            clock.counters(origin).expect("invariant: no incarnation is newer than ours");
-        let dot = Dot { origin, counter: counters.prefix() + 1 };
+        let counters = clock.counters(origin)?;
+        let counter = counters.prefix().checked_add(1).filter(|next| *next < u64::MAX)?;
+        let dot = Dot { origin, counter };
         counters.insert(dot.counter);
         recent.push(&mut clock.newest, alloc::vec![dot], effect.clone());
-        dot
+        Some(dot)
     }
 
     /// An effect that holds all of these writes has been merged.
@@ -207,7 +208,7 @@ mod tests {
     fn own_writes_are_counted_and_known_at_once() {
         let (mut knowledge, slot, me) = (Knowledge::default(), Slot::default(), Origin::new(3, 1));
         for counter in 1..=3 {
-            let dot = knowledge.issue(slot, me, &Bytes::from_static(b"e"));
+            let dot = knowledge.issue(slot, me, &Bytes::from_static(b"e")).expect("room");
             assert_eq!(dot, Dot { origin: me, counter });
         }
         let lacking = knowledge.lacking(slot, me, &counters(2..=5)).expect("its time is not over");

@@ -4,6 +4,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 use quorate_proto::{
     Dot, DotRange, NodeIndex, Origin, Slot,
+    limits::DOT_RANGES_MAX,
     message::{DottedEffect, Message, SlotDots},
 };
 
@@ -107,6 +108,8 @@ fn effects(holdings: &impl Holdings, from: NodeIndex, wanted: &[SlotDots]) -> Me
                 let missing = wanted.without(present.get(origin).unwrap_or(&nothing));
                 ranges((*origin, &missing)).collect::<Vec<_>>()
             })
+            // What is left out is asked for again.
+            .take(DOT_RANGES_MAX)
             .collect();
         if !ranges.is_empty() {
             absent.push(SlotDots { slot, ranges });

@@ -293,7 +293,8 @@ impl Replica for Store {
         }
         let (effect, durability) = (Bytes::from(effect), self.changed());
         let origin = Origin::new(me, self.incarnation);
-        let dot = (!effect.is_empty()).then(|| self.knowledge.issue(slot, origin, &effect));
+        let issued = (!effect.is_empty()).then(|| self.knowledge.issue(slot, origin, &effect));
+        let dot = issued.flatten();
         Ok(Executed { reply: number(reply), effect, dot, durability })
     }
 

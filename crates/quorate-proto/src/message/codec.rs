@@ -21,7 +21,7 @@ use super::{
     View,
     dots::{put_effect, put_slots},
 };
-use crate::{Dot, Incarnation, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX};
+use crate::{Dot, Incarnation, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX, slot::GROUPS};
 
 /// Codes of the kinds. A code once used is never used for anything else.
 mod kind {
@@ -430,7 +430,7 @@ impl Input {
             }
             kind::STATES => Message::States(self.remainder()),
             kind::COMPARE_GROUP => Message::CompareGroup {
-                group: self.u16()?,
+                group: self.group()?,
                 digest: u128::from_le_bytes(self.array()?),
                 scope: self.scope()?,
             },
@@ -464,7 +464,7 @@ impl Input {
                 fingerprints: self.list(Self::u64)?,
             },
             kind::ASK_CLOCKS => Message::AskClocks {
-                group: self.u16()?,
+                group: self.group()?,
                 shards: self.u16()?,
                 since: self.u64()?,
                 from: self.slot()?,
@@ -476,7 +476,7 @@ impl Input {
                 slots: self.slots_of_dots()?,
             },
             kind::ASK_DOTS => {
-                Message::AskDots { group: self.u16()?, wanted: self.slots_of_dots()? }
+                Message::AskDots { group: self.group()?, wanted: self.slots_of_dots()? }
             }
             kind::DOTS => {
                 Message::Dots { effects: self.list(Self::effect)?, absent: self.slots_of_dots()? }
@@ -617,6 +617,11 @@ impl Input {
             NO_SLOT => Ok(None),
             number => Slot::new(number).map(Some).ok_or(self.field("slot")),
         }
+    }
+
+    fn group(&mut self) -> Result<u16, MessageError> {
+        let group = self.u16()?;
+        if group < GROUPS { Ok(group) } else { Err(self.field("group")) }
     }
 
     pub(super) fn slot(&mut self) -> Result<Slot, MessageError> {
@@ -969,6 +974,10 @@ mod tests {
         assert_eq!(error(19, b"x"), Err(MessageError::TrailingBytes(19)));
         assert_eq!(error(35, &[0xff, 0xff]), Err(MessageError::Field { kind: 35, field: "slot" }));
         assert_eq!(error(36, &[0xff; 4]), Err(MessageError::CutShort(36)));
+        for kind in [32, 56, 58] {
+            let outside = Err(MessageError::Field { kind, field: "group" });
+            assert_eq!(error(kind, &[64, 0, 0, 0, 0, 0]), outside);
+        }
         let wrong = |field| Err(MessageError::Field { kind: 25, field });
         assert_eq!(error(25, &[0, 0, 0, 0]), wrong("count of dots"));
         assert_eq!(error(25, &[0, 0, 0xff, 0xff]), wrong("count of dots"));

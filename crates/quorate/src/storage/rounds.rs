@@ -53,7 +53,7 @@ pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Stora
     let hints = HintQueues::open(disk, "hints".into(), terms, &topology, Groups::ALL);
     let hints = hints.expect("queues");
     let store = Store::new(StoreOptions {
-        origin: Origin(number.into()),
+        origin: Origin::new(number, 1),
         digest_secret: [7; 16],
         seed: u64::from(number),
         keep_removed: true,
