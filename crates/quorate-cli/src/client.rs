@@ -9,6 +9,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use quorate_proto::resp::{Command, reply::Value};
 
+/// Pause between two looks at what a node is doing.
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
+
+/// Looks after which progress is shown again.
+pub(crate) const LOOKS_PER_REPORT: u32 = 25;
+
 /// Patience with a node that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 

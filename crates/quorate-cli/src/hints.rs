@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use quorate_proto::resp::reply::Value;
 
-use crate::client::{Client, list, number, text};
-
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
+use crate::client::{Client, PAUSE, list, number, text};
 
 /// Pause between two lines that tell how far it is.
 const REPORT_PAUSE: Duration = Duration::from_secs(2);

@@ -3,19 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Result, bail};
 use quorate_proto::{resp::reply::Value, slot::SLOTS};
 
-use crate::client::{Client, list, number, text};
-
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// Looks after which a round that goes on is mentioned again.
-const LOOKS_PER_REPORT: u32 = 25;
+use crate::client::{Client, LOOKS_PER_REPORT, PAUSE, list, number, text};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

@@ -1,17 +1,11 @@
 //! `quorate scrub`: checks the digests and the disk of a node now, and waits for the end.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use anyhow::{Result, bail};
 use quorate_proto::resp::reply::Value;
 
-use crate::client::{Client, field, text};
-
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
-
-/// Looks after which progress is shown again.
-const LOOKS_PER_REPORT: u32 = 25;
+use crate::client::{Client, LOOKS_PER_REPORT, PAUSE, field, text};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

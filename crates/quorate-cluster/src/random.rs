@@ -39,7 +39,8 @@ pub(crate) const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-const INCREMENT: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What SplitMix64 adds before each number: the golden ratio, as an odd number of 64 bits.
+pub(crate) const INCREMENT: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

@@ -234,6 +234,11 @@ impl Topology {
         self.replicas(slot).contains(&node)
     }
 
+    /// Whether this node and `peer` both hold `slot`.
+    pub fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
+        self.is_replica(slot, self.me()) && self.is_replica(slot, peer)
+    }
+
     /// The place of `node` in [`Topology::replicas`] of `slot`.
     pub fn position(&self, slot: Slot, node: NodeIndex) -> Option<usize> {
         self.replicas(slot).iter().position(|&replica| replica == node)

@@ -1,6 +1,6 @@
 //! Sets of slot groups.
 
-use crate::slot::{GROUPS, SLOTS, SLOTS_PER_GROUP, Slot};
+use crate::slot::{GROUPS, Slot};
 
 /// A set of the [`GROUPS`] groups of slots, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,13 +33,6 @@ impl Groups {
     /// The groups that hold any of the slots `first..=last`; none when there is no such slot.
     pub fn of_slots(first: Slot, last: Slot) -> Self {
         (first.group()..=last.group()).filter(|_| first <= last).collect()
-    }
-
-    /// The first and last slot of a group.
-    pub fn slots_of(group: u16) -> (Slot, Slot) {
-        let first = group.min(GROUPS - 1) * SLOTS_PER_GROUP;
-        let slot = |number| Slot::new(number).expect("invariant: groups lie within the slots");
-        (slot(first), slot((first + SLOTS_PER_GROUP - 1).min(SLOTS - 1)))
     }
 
     /// Whether the set has no group.
@@ -99,6 +92,7 @@ impl FromIterator<u16> for Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slot::SLOTS;
 
     fn slot(number: u16) -> Slot {
         Slot::new(number).expect("a slot")
@@ -110,7 +104,9 @@ mod tests {
         assert_eq!(Groups::of_slots(slot(255), slot(256)).bits(), 3);
         assert_eq!(Groups::of_slots(slot(0), slot(SLOTS - 1)), Groups::ALL);
         assert_eq!(Groups::of_slots(slot(9), slot(8)), Groups::NONE);
-        assert_eq!(Groups::slots_of(1), (slot(256), slot(511)));
+        assert_eq!(Slot::of_group(1).next(), Some(slot(256)));
+        assert_eq!(Slot::of_group(1).last(), Some(slot(511)));
+        assert_eq!(Slot::of_group(GROUPS).next(), None);
     }
 
     #[test]

@@ -48,6 +48,13 @@ impl Slot {
     pub fn all() -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
         (0..SLOTS).map(Self)
     }
+
+    /// The slots of a group, in order; none when there is no such group.
+    pub fn of_group(group: u16) -> impl DoubleEndedIterator<Item = Self> {
+        let first = u32::from(group) * u32::from(SLOTS_PER_GROUP);
+        let slots = first..first + u32::from(SLOTS_PER_GROUP);
+        slots.filter_map(|number| Self::new(u16::try_from(number).ok()?))
+    }
 }
 
 /// The part of `key` that decides its slot: what stands between the first `{` and the next `}`

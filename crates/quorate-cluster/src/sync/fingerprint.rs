@@ -21,6 +21,7 @@ use super::Digests;
 use crate::{
     chunk::{Chunk, Smallest},
     limits::{SYNC_FINGERPRINTS_MAX, SYNC_STATES_BYTES},
+    random,
 };
 
 /// Bits of a fingerprint that depend on the digest.
@@ -44,12 +45,9 @@ fn key_part(key: &[u8]) -> u32 {
     (mix(hash ^ u64::from_le_bytes(last)) >> DIGEST_BITS) as u32
 }
 
-/// Lets every bit of `value` depend on every other one: the finaliser of SplitMix64.
+/// Lets every bit of `value` depend on every other one: a step of SplitMix64.
 pub(super) fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
+    random::mix(value.wrapping_add(random::INCREMENT))
 }
 
 /// The part of a fingerprint that depends on the key.

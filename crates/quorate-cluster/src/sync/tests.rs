@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use quorate_proto::slot::{GROUPS, SLOTS_PER_GROUP};
+use quorate_proto::slot::GROUPS;
 
 use super::*;
 use crate::{
@@ -187,8 +187,9 @@ impl Digests for Data {
     }
 
     fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
-        let slots = (group * SLOTS_PER_GROUP..(group + 1) * SLOTS_PER_GROUP).filter_map(Slot::new);
-        slots.filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?))).collect()
+        Slot::of_group(group)
+            .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
+            .collect()
     }
 
     fn slot_digest(&self, slot: Slot, _: NodeIndex, _: Scope) -> Option<u128> {

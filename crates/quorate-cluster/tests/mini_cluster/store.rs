@@ -12,6 +12,7 @@ use quorate_cluster::{
     coordinator::{Durability, Executed, Rejection, Replica},
     elements::{Elements, Limits},
     handoff::{Hint, Hints},
+    random::Random,
     sync::Digests,
     topology::Topology,
 };
@@ -176,14 +177,6 @@ fn number(value: u64) -> Bytes {
     format!(":{value}\r\n").into()
 }
 
-/// Changes of FNV-1a that are close together cancel out when they are summed: the finaliser of
-/// SplitMix64 parts them.
-fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
 /// The elements of an entry: the register, and the count of each node.
 fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
     let mut parts = Vec::new();
@@ -197,7 +190,8 @@ fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
     let named = parts.into_iter().map(|part| {
         let name = part.counts.keys().next().map_or(0, |node| u64::from(*node) * 9_001 + 1);
         let digest = part.digest(b"");
-        let version = mix(digest as u64 ^ (digest >> 64) as u64) >> 16;
+        // Changes of FNV-1a that are close together would cancel out when they are summed.
+        let version = Random::new(digest as u64 ^ (digest >> 64) as u64).next_u64() >> 16;
         (name << 48 | version, part)
     });
     named.collect()
@@ -386,7 +380,7 @@ impl Holdings for Store {
     }
 
     fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
-        [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node))
+        self.topology.is_shared(slot, peer)
     }
 
     fn is_complete(&self) -> bool {
@@ -413,10 +407,8 @@ impl Digests for Store {
 
     fn slot_digests(&self, group: u16, peer: NodeIndex, _: Scope) -> Vec<(Slot, u128)> {
         let mut slots: BTreeMap<Slot, u128> = BTreeMap::new();
-        let first = group * quorate_proto::slot::SLOTS_PER_GROUP;
-        for slot in (first..first + quorate_proto::slot::SLOTS_PER_GROUP).filter_map(Slot::new) {
-            let shared = [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node));
-            if shared {
+        for slot in Slot::of_group(group) {
+            if self.topology.is_shared(slot, peer) {
                 slots.insert(slot, 0);
             }
         }
@@ -429,8 +421,8 @@ impl Digests for Store {
     }
 
     fn slot_digest(&self, slot: Slot, peer: NodeIndex, _: Scope) -> Option<u128> {
-        let shared = [self.me, peer].iter().all(|node| self.topology.is_replica(slot, *node));
         let keys = self.in_slot(slot);
+        let shared = self.topology.is_shared(slot, peer);
         shared.then(|| keys.fold(0, |sum: u128, (key, entry)| sum.wrapping_add(entry.digest(key))))
     }
 

@@ -366,10 +366,8 @@ fn weigh(
     let (mut keys, mut bytes) = (0, 0);
     let topology = &storage.topology;
     for group in storage.dirty_groups(peer).iter() {
-        let (first, last) = Groups::slots_of(group);
-        for slot in (first.number()..=last.number()).filter_map(Slot::new) {
-            let shared = [topology.me(), peer].iter().all(|node| topology.is_replica(slot, *node));
-            if !shared {
+        for slot in Slot::of_group(group) {
+            if !topology.is_shared(slot, peer) {
                 continue;
             }
             let weight = weights.entry(slot).or_insert_with(|| {

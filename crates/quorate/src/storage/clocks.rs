@@ -19,8 +19,7 @@ impl Holdings for Storage {
     }
 
     fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
-        self.owner(slot) == self.shard
-            && [self.topology.me(), peer].iter().all(|node| self.topology.is_replica(slot, *node))
+        self.owner(slot) == self.shard && self.topology.is_shared(slot, peer)
     }
 
     fn is_complete(&self) -> bool {

@@ -7,14 +7,9 @@ use quorate_cluster::{
     elements::{self, Elements},
     sync::Digests,
 };
-use quorate_proto::{Groups, NodeIndex, Slot, message::Scope, slot::SLOTS_PER_GROUP};
+use quorate_proto::{Groups, NodeIndex, Slot, message::Scope};
 
 use super::Storage;
-
-fn slots_of(group: u16) -> impl Iterator<Item = Slot> {
-    let first = group * SLOTS_PER_GROUP;
-    (first..first + SLOTS_PER_GROUP).filter_map(Slot::new)
-}
 
 const _: () = assert!(elements::NAME_BITS == quorate_store::NAME_BITS);
 const _: () = assert!(elements::HORIZONS_END == quorate_store::HORIZONS_END);
@@ -82,15 +77,13 @@ impl Digests for Storage {
     }
 
     fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
-        slots_of(group)
+        Slot::of_group(group)
             .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
             .collect()
     }
 
     fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128> {
-        let shared =
-            [self.topology.me(), peer].iter().all(|node| self.topology.is_replica(slot, *node));
-        shared.then(|| match scope {
+        self.topology.is_shared(slot, peer).then(|| match scope {
             Scope::Alive => self.store.slot_digest(slot),
             Scope::Everything => self.store.slot_version(slot),
         })
@@ -134,7 +127,7 @@ impl Digests for Storage {
 
     fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {
         let me = self.topology.me();
-        let replicas = slots_of(group).flat_map(|slot| self.topology.replicas(slot).iter());
+        let replicas = Slot::of_group(group).flat_map(|slot| self.topology.replicas(slot).iter());
         let others: BTreeSet<NodeIndex> = replicas.copied().filter(|node| *node != me).collect();
         others.into_iter().collect()
     }

@@ -9,7 +9,7 @@ use std::{
 
 use quorate_proto::{
     Slot,
-    slot::{GROUPS, SLOTS, SLOTS_PER_GROUP},
+    slot::{GROUPS, SLOTS},
 };
 
 use super::{
@@ -207,8 +207,7 @@ impl Taking<'_> {
 
     /// Backs up one group of slots, whose new parts go into one file.
     fn group(&mut self, group: u16) -> BackupResult<()> {
-        let first = group * SLOTS_PER_GROUP;
-        let slots: Vec<Slot> = (first..first + SLOTS_PER_GROUP).filter_map(Slot::new).collect();
+        let slots: Vec<Slot> = Slot::of_group(group).collect();
         let wasteful = self.wasteful_files(&slots);
         let kept: Vec<SlotRecord> =
             slots.iter().filter_map(|slot| self.kept[slot.index()].clone()).collect();
