@@ -172,7 +172,7 @@ impl Peer {
             }
             lacking.exchange = self.exchange;
             let ranges = lacking.counters.ranges().map_while(|(first, last)| {
-                let last = last.min(first + left.checked_sub(1)?);
+                let last = last.min(first.saturating_add(left.checked_sub(1)?));
                 left -= last - first + 1;
                 Some(DotRange { origin, first, last })
             });
@@ -267,6 +267,7 @@ impl Peer {
         absent: &[SlotDots],
     ) -> (u64, u64) {
         let asked = |slot: Slot| wanted.binary_search_by_key(&slot, |wanted| wanted.slot).ok();
+        let before = self.still_lacking(holdings.knowledge(), &wanted);
         let mut pulled = 0;
         let mut refused = false;
         for DottedEffect { slot, dots, effect } in effects {
@@ -294,10 +295,19 @@ impl Peer {
             }
         }
         // What did not fit into the answer is asked for at once, as long as this leads somewhere.
-        if !refused && pulled + forgotten > 0 {
+        if !refused && self.still_lacking(holdings.knowledge(), &wanted) < before {
             self.ask_again(holdings.knowledge(), &wanted);
         }
         (pulled, forgotten)
+    }
+
+    /// How many dots of the slots and origins asked for are lacking.
+    fn still_lacking(&self, knowledge: &Knowledge, wanted: &[SlotDots]) -> u64 {
+        let lacking = keys_of(wanted).filter_map(|key| {
+            let lacking = self.lacking.get(&key)?;
+            Some(knowledge.lacking(key.0, key.1, &lacking.counters)?.len())
+        });
+        lacking.sum()
     }
 
     fn pend(&mut self, key: (Slot, Origin), counters: &Counters) {
@@ -314,11 +324,8 @@ impl Peer {
     }
 
     fn ask_again(&mut self, knowledge: &Knowledge, wanted: &[SlotDots]) {
-        let origins = wanted.iter().flat_map(|slot| {
-            slot.ranges.chunk_by(|a, b| a.origin == b.origin).map(|of| (slot.slot, of[0].origin))
-        });
         let mut first = None;
-        for key in origins {
+        for key in keys_of(wanted) {
             let Some(lacking) = self.lacking.get_mut(&key) else { continue };
             match knowledge.lacking(key.0, key.1, &lacking.counters) {
                 Some(rest) if !rest.is_empty() => {
@@ -366,4 +373,11 @@ impl Peer {
     pub(super) fn pended(&self) -> usize {
         self.reported.len() + self.riding.len()
     }
+}
+
+/// The slots and origins of some dots, each once.
+fn keys_of(dots: &[SlotDots]) -> impl Iterator<Item = (Slot, Origin)> {
+    dots.iter().flat_map(|slot| {
+        slot.ranges.chunk_by(|a, b| a.origin == b.origin).map(|of| (slot.slot, of[0].origin))
+    })
 }

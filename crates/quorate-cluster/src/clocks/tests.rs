@@ -4,7 +4,7 @@ use alloc::{collections::BTreeSet, vec};
 use core::time::Duration;
 
 use proptest::prelude::*;
-use quorate_proto::{Origin, slot::GROUPS};
+use quorate_proto::{DotRange, Origin, message::DottedEffect, slot::GROUPS};
 
 use super::*;
 use crate::limits::{
@@ -117,6 +117,8 @@ struct Pair {
     /// Kinds of what was asked.
     asked: Vec<Message>,
     suspects: usize,
+    /// What the peer answers whatever it is asked to send.
+    repeats: Option<Message>,
 }
 
 impl Pair {
@@ -124,7 +126,8 @@ impl Pair {
         let mut clocks = Clocks::new(2, 7);
         clocks.handle_peer_up(Instant::ZERO, PEER);
         let (ours, theirs) = (Data::new(0, 1), vec![Data::new(1, 1)]);
-        Self { now: Instant::ZERO, clocks, ours, theirs, asked: Vec::new(), suspects: 0 }
+        let (now, asked) = (Instant::ZERO, Vec::new());
+        Self { now, clocks, ours, theirs, asked, suspects: 0, repeats: None }
     }
 
     fn level() -> Self {
@@ -155,7 +158,9 @@ impl Pair {
                 other => panic!("unexpected {other:?}"),
             };
             let theirs = &self.theirs[usize::from(group) % self.theirs.len()];
-            let answer = answer(theirs, ME, &message).expect("a question");
+            let honest = answer(theirs, ME, &message).expect("a question");
+            let pulls = matches!(message, Message::AskDots { .. });
+            let answer = self.repeats.clone().filter(|_| pulls).unwrap_or(honest);
             self.asked.push(message);
             let (now, ours) = (self.now, &mut self.ours);
             self.clocks.handle_response(now, ours, PEER, correlation, answer);
@@ -299,6 +304,36 @@ fn a_refused_effect_is_not_known_and_is_asked_for_the_next_time() {
     pair.ours.refuses = false;
     pair.exchange();
     assert!(pair.holds(7, dot));
+}
+
+#[test]
+fn a_peer_that_repeats_itself_is_asked_once_in_each_exchange() {
+    let mut pair = Pair::level();
+    let old = pair.write(7);
+    (0..2).for_each(|_| pair.exchange());
+    assert_eq!((pair.holds(7, old), pair.pulls()), (true, 1));
+    let new = pair.write(7);
+    let effect = Bytes::copy_from_slice(&old.to_bytes());
+    let effects = vec![DottedEffect { slot: slot(7), dots: vec![old], effect }];
+    pair.repeats = Some(Message::Dots { effects, absent: Vec::new() });
+    (0..4).for_each(|_| pair.exchange());
+    assert_eq!((pair.holds(7, new), pair.pulls()), (false, 1 + 3));
+    pair.repeats = None;
+    pair.exchange();
+    assert!(pair.holds(7, new));
+}
+
+#[test]
+fn the_last_dots_that_there_can_be_are_asked_for() {
+    let mut pair = Pair::level();
+    let origin = Origin::new(1, 1);
+    let claim = DotRange { origin, first: u64::MAX - 2, last: u64::MAX - 1 };
+    let mut claimed = Counters::default();
+    claimed.insert_range(claim.first, claim.last);
+    pair.theirs[0].knowledge.note_all(slot(7), origin, &claimed);
+    (0..2).for_each(|_| pair.exchange());
+    let wanted = vec![SlotDots { slot: slot(7), ranges: vec![claim] }];
+    assert!(pair.asked.contains(&Message::AskDots { group: 0, wanted }));
 }
 
 #[test]
