@@ -226,6 +226,16 @@ impl Store {
         }
     }
 
+    /// Calls `each` with about as many bytes as [`Store::export_slot`] would give for each key of
+    /// `slot`, and not fewer.
+    pub fn for_each_size(&self, slot: Slot, mut each: impl FnMut(usize)) {
+        for Entry { key, state } in self.slots[slot.index()].iter() {
+            let mut size = DeltaWriter::HEAD_MAX + key.len();
+            state.export(|part| size += part.size());
+            each(size);
+        }
+    }
+
     /// Merges an effect that came from another node, after checking all of it.
     pub fn merge(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) -> Result<Merged, MergeError> {
         let Checked { newest, below_floor } = self.check(slot, effect)?;

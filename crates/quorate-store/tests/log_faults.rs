@@ -1044,7 +1044,8 @@ fn open_salted(disk: &FaultDisk, salt: u32) -> Opened {
 }
 
 fn open_with(disk: &FaultDisk, log_id: u64, new_salt: u32) -> io::Result<Opened> {
-    let options = LogOptions { log_id, segment_bytes: SEGMENT_BYTES as u64, new_salt };
+    let segment_bytes = SEGMENT_BYTES as u64;
+    let options = LogOptions { log_id, segment_bytes, new_salt, reads_back: false };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut records = Vec::new();
     let (log, recovery) =

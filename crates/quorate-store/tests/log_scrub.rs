@@ -28,7 +28,7 @@ const RECORD: usize = RECORD_HEADER + VALUE;
 type Values = BTreeMap<u8, u64>;
 
 fn open(disk: &SimulatedDisk) -> (SegmentLog, Recovery, Values) {
-    let options = LogOptions { log_id: 7, segment_bytes: 4096, new_salt: 9 };
+    let options = LogOptions { log_id: 7, segment_bytes: 4096, new_salt: 9, reads_back: false };
     let mut values = Values::new();
     let (mut log, recovery) =
         SegmentLog::open(Arc::new(disk.clone()), Path::new(DIRECTORY), options, |_, record| {

@@ -54,7 +54,7 @@ impl Client {
     /// values: [`Value::Error`].
     pub async fn run<I>(&self, words: I) -> Result<Value, ClientError>
     where
-        I: IntoIterator,
+        I: IntoIterator<IntoIter: Clone>,
         I::Item: AsRef<[u8]>,
     {
         let Pending(receiver) = self.send(Command::from_args(words));

@@ -105,14 +105,21 @@ pub(crate) const READ_PER_TURN_MAX: usize = 1 << 20;
 /// Size of the buffer that sockets are read into.
 pub(crate) const READ_BUFFER_LENGTH: usize = 64 << 10;
 
+/// A scratch buffer of commands that is larger than this is given away instead of copied.
+pub(crate) const SCRATCH_KEPT_MAX: usize = 4 << 10;
+
 /// An output buffer that was larger than this is given back once it is empty.
 pub(crate) const OUTPUT_KEPT_MAX: usize = 256 << 10;
 
 /// Keys expired in one turn, so that a mass expiry does not hold up clients.
 pub(crate) const EXPIRED_PER_TURN_MAX: usize = 256;
 
-/// Live keys that a checkpoint writes in one turn.
+/// Live keys that a checkpoint counts or writes in one turn. A slot is not cut.
 pub(crate) const CHECKPOINT_KEYS_PER_TURN: usize = 1_024;
+
+/// Bytes that a checkpoint writes in one turn, so that large values neither hold up clients nor pile
+/// up in memory.
+pub(crate) const CHECKPOINT_BYTES_PER_TURN: usize = 4 << 20;
 
 /// Bytes of a log segment.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;

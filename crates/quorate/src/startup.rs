@@ -205,7 +205,8 @@ fn log_directory(node: &Node, generation: u64, shard: u16) -> PathBuf {
 
 fn log_options(node: &Node, identity: &Identity, shard: u16) -> LogOptions {
     let log_id = (identity.log_id().0 as u64) ^ u64::from(shard);
-    LogOptions { log_id, segment_bytes: node.sizes.segment, new_salt: node.new_salt() }
+    let (segment_bytes, new_salt) = (node.sizes.segment, node.new_salt());
+    LogOptions { log_id, segment_bytes, new_salt, reads_back: false }
 }
 
 /// Where damaged segments of a log go.

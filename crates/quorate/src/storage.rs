@@ -41,7 +41,7 @@ use quorate_store::{
     log::{LogError, SegmentLog, Sequence, SyncJob},
 };
 
-use crate::config::SyncPolicy;
+use crate::{config::SyncPolicy, limits};
 use checkpoint::Progress;
 use forgetting::Forgetting;
 pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
@@ -69,8 +69,8 @@ pub(crate) struct Storage {
     /// By slot: the newest record, when every answer waits for its sync; empty when none does.
     newest: Vec<Sequence>,
     checkpoint: Option<Progress>,
-    /// Bytes that the last checkpoint wrote, together with what came meanwhile.
-    checkpointed_bytes: u64,
+    /// Bytes that the live data takes in the log, as last counted or written.
+    live_bytes: u64,
     checkpoint_bytes_min: u64,
     /// Wall clock when a checkpoint last found no space.
     checkpoint_given_up_ms: u64,
@@ -120,7 +120,6 @@ impl Storage {
     pub(crate) fn new(parts: Parts) -> Self {
         let synced_answers = parts.log.is_some() && parts.policy == SyncPolicy::Always;
         let recovered = parts.log.as_ref().map_or(0, SegmentLog::written);
-        let checkpointed_bytes = parts.log.as_ref().map_or(0, SegmentLog::bytes);
         Self {
             store: parts.store,
             log: parts.log,
@@ -128,7 +127,7 @@ impl Storage {
             // Any slot may hold what a process wrote before it was killed, and nobody has synced.
             newest: vec![recovered; if synced_answers { usize::from(SLOTS) } else { 0 }],
             checkpoint: None,
-            checkpointed_bytes,
+            live_bytes: 0,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             checkpoint_given_up_ms: 0,
             hints: parts.hints,
@@ -362,10 +361,10 @@ impl Replica for Storage {
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         let durability = self.execute_into(slot, command, resp3, true, &mut reply);
-        let encoded = Bytes::copy_from_slice(&reply);
+        let encoded = taken_or_copied(&mut reply);
         self.reply = reply;
         let durability = durability?;
-        let effect = Bytes::copy_from_slice(&self.effect);
+        let effect = taken_or_copied(&mut self.effect);
         let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
         let origin = self.store.origin();
         let issued = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
@@ -431,6 +430,15 @@ impl Replica for Storage {
         }
         let now = (self.store.epoch(), self.wall_ms);
         self.hints.append(&self.topology, target, (slot, dot.as_slice(), effect), now);
+    }
+}
+
+/// What a scratch buffer holds. A small one is kept for the next command, a large one is not copied.
+fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
+    if scratch.len() > limits::SCRATCH_KEPT_MAX {
+        std::mem::take(scratch).into()
+    } else {
+        Bytes::copy_from_slice(scratch)
     }
 }
 

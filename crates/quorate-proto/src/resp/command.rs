@@ -30,26 +30,27 @@ impl Command {
     /// a command with an empty name.
     pub fn from_args<I>(arguments: I) -> Self
     where
-        I: IntoIterator,
+        I: IntoIterator<IntoIter: Clone>,
         I::Item: AsRef<[u8]>,
     {
-        let mut body = Vec::new();
+        /// Of a dollar sign or an asterisk, a number and an end of line.
+        const HEAD_MAX: usize = 1 + 20 + 2;
+        let arguments = arguments.into_iter();
+        let (mut count, mut capacity) = (0, HEAD_MAX);
+        for argument in arguments.clone() {
+            count += 1;
+            capacity += HEAD_MAX + argument.as_ref().len() + 2;
+        }
+        let mut frame = Vec::with_capacity(capacity);
         let mut ranges = ArgumentRanges::new();
+        frame.push(b'*');
+        write_decimal(&mut frame, u64::max(count, 1));
+        frame.extend_from_slice(b"\r\n");
         for argument in arguments {
-            push_argument(&mut body, &mut ranges, argument.as_ref());
+            push_argument(&mut frame, &mut ranges, argument.as_ref());
         }
         if ranges.is_empty() {
-            push_argument(&mut body, &mut ranges, b"");
-        }
-        let mut frame = Vec::with_capacity(body.len() + 8);
-        frame.push(b'*');
-        write_decimal(&mut frame, ranges.len() as u64);
-        frame.extend_from_slice(b"\r\n");
-        let shift = frame.len() as u32;
-        frame.extend_from_slice(&body);
-        for (start, end) in &mut ranges {
-            *start += shift;
-            *end += shift;
+            push_argument(&mut frame, &mut ranges, b"");
         }
         Self { frame: frame.into(), arguments: ranges }
     }
@@ -109,14 +110,14 @@ impl fmt::Debug for Command {
     }
 }
 
-fn push_argument(body: &mut Vec<u8>, ranges: &mut ArgumentRanges, argument: &[u8]) {
-    body.push(b'$');
-    write_decimal(body, argument.len() as u64);
-    body.extend_from_slice(b"\r\n");
-    let start = body.len() as u32;
-    body.extend_from_slice(argument);
+fn push_argument(frame: &mut Vec<u8>, ranges: &mut ArgumentRanges, argument: &[u8]) {
+    frame.push(b'$');
+    write_decimal(frame, argument.len() as u64);
+    frame.extend_from_slice(b"\r\n");
+    let start = frame.len() as u32;
+    frame.extend_from_slice(argument);
     ranges.push((start, start + argument.len() as u32));
-    body.extend_from_slice(b"\r\n");
+    frame.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

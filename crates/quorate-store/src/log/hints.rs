@@ -139,7 +139,7 @@ impl HintLog {
     ) -> io::Result<Self> {
         let HintOptions { log_id, bytes_max, segment_bytes_max, new_salt } = options;
         let segment_bytes = SEGMENT_BYTES.min(bytes_max / SEGMENTS_MIN).min(segment_bytes_max);
-        let options = LogOptions { log_id, segment_bytes, new_salt };
+        let options = LogOptions { log_id, segment_bytes, new_salt, reads_back: true };
         let mut parts: VecDeque<Part> = VecDeque::new();
         let mut first = None;
         let each = |segment, last, payload: &[u8]| {

@@ -22,13 +22,24 @@ use crate::disk::{Disk, DiskFile};
 #[derive(Debug)]
 pub struct SyncJob {
     pub(super) shared: Arc<Shared>,
-    /// Files with writes, and the numbers of their segments.
-    pub(super) files: Vec<(u64, Arc<dyn DiskFile>)>,
+    pub(super) files: Vec<Written>,
+    /// Whether the system's cache should keep what is durable.
+    pub(super) keeps_cached: bool,
     pub(super) directory_changes: u64,
     pub(super) begin: Begin,
     pub(super) up_to: Sequence,
     /// Whether to bring the superblock up to date in any case.
     pub(super) record: bool,
+}
+
+/// A file with writes.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// Number of its segment.
+    pub(super) segment: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+    /// Where the writes end.
+    pub(super) end: u64,
 }
 
 /// What a log and its sync jobs share.
@@ -126,10 +137,13 @@ impl SyncJob {
     ) -> io::Result<Durable> {
         let Shared { disk, directory, .. } = &*self.shared;
         let begin = durable.superblock.map_or(0, |block| block.begin.segment);
-        for (number, file) in &self.files {
+        for Written { segment, file, end } in &self.files {
             // What comes before is not needed, and may be removed already.
-            if *number >= begin {
+            if *segment >= begin {
                 file.sync()?;
+                if !self.keeps_cached {
+                    file.forget_cached(0, *end);
+                }
             }
         }
         let is_stale = durable.superblock.is_none_or(|block| block.begin < self.begin);

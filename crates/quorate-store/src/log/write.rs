@@ -8,7 +8,7 @@ use super::{
     recovery::{self, Recovery},
     segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name},
     superblock::{self, Begin, Stored},
-    sync::{Shared, SyncJob},
+    sync::{Shared, SyncJob, Written},
 };
 use crate::disk::{Disk, DiskFile};
 
@@ -25,6 +25,9 @@ pub struct LogOptions {
     /// The salt of a log that has none yet. It should be hard to guess, so that nobody can write a
     /// value in which there are bytes that pass for records of the log.
     pub new_salt: u32,
+    /// Whether records are read again soon. Where not, the system is asked to forget what is
+    /// durable, which would push what others need out of its cache.
+    pub reads_back: bool,
 }
 
 /// Why nothing more can be written.
@@ -102,6 +105,8 @@ struct Unsynced {
     file: Arc<dyn DiskFile>,
     /// The newest record in it.
     last: Sequence,
+    /// Where it ends.
+    end: u64,
 }
 
 /// A checkpoint in progress.
@@ -111,6 +116,9 @@ pub struct Checkpoint {
 }
 
 impl SegmentLog {
+    /// Bytes that a record takes besides its payload.
+    pub const RECORD_BYTES: usize = RECORD_HEADER;
+
     /// Opens the log in `directory`, handing every record that it holds to `each`, in order.
     ///
     /// A torn tail is cut off. Damage elsewhere is skipped and reported; what to do about it is the
@@ -221,11 +229,12 @@ impl SegmentLog {
         active.end += length;
         self.written = self.next - 1;
         match self.unsynced.last_mut().filter(|newest| newest.segment == active.number) {
-            Some(newest) => newest.last = self.written,
+            Some(newest) => (newest.last, newest.end) = (self.written, active.end),
             None => self.unsynced.push(Unsynced {
                 segment: active.number,
                 file: Arc::clone(&active.file),
                 last: self.written,
+                end: active.end,
             }),
         }
         self.bytes_since_checkpoint += length;
@@ -259,8 +268,12 @@ impl SegmentLog {
         if self.failed || (is_durable && !self.awaits_sync()) {
             return None;
         }
-        let file = |unsynced: &Unsynced| (unsynced.segment, Arc::clone(&unsynced.file));
-        let files = self.unsynced.iter().map(file).collect();
+        let written = |unsynced: &Unsynced| Written {
+            segment: unsynced.segment,
+            file: Arc::clone(&unsynced.file),
+            end: unsynced.end,
+        };
+        let files = self.unsynced.iter().map(written).collect();
         Some(SyncJob { files, ..self.job(self.written, record) })
     }
 
@@ -269,6 +282,7 @@ impl SegmentLog {
         SyncJob {
             shared: Arc::clone(&self.shared),
             files: Vec::new(),
+            keeps_cached: self.options.reads_back,
             directory_changes: self.directory_changes,
             begin: self.begin,
             up_to,
@@ -426,6 +440,7 @@ fn unsynced(segments: &VecDeque<Segment>, proven: Sequence, last: Sequence) -> V
             segment: segment.number,
             file: Arc::clone(&segment.file),
             last,
+            end: segment.end,
         })
         .collect()
 }
