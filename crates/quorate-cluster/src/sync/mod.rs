@@ -10,7 +10,9 @@
 //!   for each slot, again:          my digest             ->  same, or fingerprints as above
 //! ```
 //! A round runs with one peer at a time, a bounded number of requests in flight, at a bounded
-//! pace. Writes that are on their way make slots differ for a moment, so a slot that differs is
+//! pace. What peers' rounds ask of this node goes by the same pace, in turns with its own
+//! questions: a node that is filled again by all its peers takes no more than one that fills itself.
+//! Writes that are on their way make slots differ for a moment, so a slot that differs is
 //! compared once more after all groups, and only what differs both times counts.
 //! A round starts when a peer comes up, once the hints for it are delivered, and then from time
 //! to time. It settles whatever hints, crashes and lost messages have left behind.
@@ -43,6 +45,7 @@
 mod cost;
 mod fingerprint;
 mod leaf;
+mod questions;
 mod round;
 mod settling;
 mod sketch;
@@ -55,6 +58,7 @@ use core::time::Duration;
 use bytes::Bytes;
 pub use cost::wire_bytes;
 pub use fingerprint::fingerprint;
+pub use questions::PeerRequest;
 use quorate_proto::{
     Groups, NodeIndex, Slot,
     message::{Cause, Message, Scope, Settlement},
@@ -70,6 +74,7 @@ use crate::{
     time::Instant,
 };
 use cost::Pace;
+use questions::Questions;
 use round::Round;
 use settling::Settling;
 
@@ -140,6 +145,8 @@ pub enum Output {
         /// The request.
         message: Message,
     },
+    /// Answer a question of a peer's round, and then call [`Sync::handle_answered`].
+    Answer(PeerRequest),
     /// A round with a peer begins that compares everything.
     Begun {
         /// The peer.
@@ -231,6 +238,7 @@ pub struct Sync {
     /// When to start over, should the round not succeed.
     again_at: Instant,
     pace: Pace,
+    questions: Questions,
     random: Random,
     settling: Settling,
     outputs: VecDeque<Output>,
@@ -248,6 +256,7 @@ impl Sync {
             serial: 0,
             again_at: Instant::ZERO,
             pace: Pace::default(),
+            questions: Questions::default(),
             random: Random::new(0),
             settling: Settling::new(
                 nodes,
@@ -278,6 +287,7 @@ impl Sync {
     /// is.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.round {
+            _ if self.questions.is_next() => Some(self.pace.free_at()),
             Some(round) if round.has_question() && round.asked.len() < SYNC_WINDOW => {
                 Some(self.pace.free_at())
             }
@@ -398,10 +408,12 @@ impl Sync {
         }
     }
 
-    /// Starts the round that is due longest, or goes on with one that kept to its pace.
+    /// Goes on with what kept to its pace, and without a round starts the one that is due longest.
     pub fn handle_timeout(&mut self, now: Instant, digests: &mut impl Digests) {
-        if self.round.is_some() {
-            return self.advance(now, digests);
+        let had_round = self.round.is_some();
+        self.advance(now, digests);
+        if had_round {
+            return;
         }
         let ordered = self.order_waiting();
         let dirty = || self.dirty_waiting(now, digests);
@@ -434,6 +446,34 @@ impl Sync {
         due.min().filter(|(at, _)| *at <= now).map(|(_, index)| (index, Order::WHOLE))
     }
 
+    /// The round of a peer asks something. It is given back when the peer may not ask more yet.
+    pub fn handle_question(
+        &mut self,
+        now: Instant,
+        digests: &impl Digests,
+        question: PeerRequest,
+    ) -> Result<(), PeerRequest> {
+        self.questions.push(question)?;
+        self.advance(now, digests);
+        Ok(())
+    }
+
+    /// The question that was given out last is answered, or its answer is on its way.
+    pub fn handle_answered(&mut self, now: Instant, digests: &impl Digests) {
+        self.questions.answered();
+        self.advance(now, digests);
+    }
+
+    /// An answer to a peer's question leaves.
+    pub fn charge_answer(&mut self, now: Instant, answer: &Message) {
+        self.charge_other(now, answer);
+    }
+
+    /// The questions of peers that wait, which are then forgotten.
+    pub fn take_questions(&mut self) -> impl Iterator<Item = PeerRequest> {
+        self.questions.take()
+    }
+
     /// A response to something that synchronisation sent.
     pub fn handle_response(
         &mut self,
@@ -451,27 +491,56 @@ impl Sync {
         let bytes = wire_bytes(&message);
         round.bytes += bytes;
         self.pace.charge(now, bytes);
+        self.questions.note_own(bytes);
         let question = round.asked.remove(index);
         round.take_answer(digests, question, message);
         self.advance(now, digests);
     }
 
-    /// Asks the next questions, or ends the round.
+    /// Answers and asks what the pace allows, or ends the round.
     fn advance(&mut self, now: Instant, digests: &impl Digests) {
-        let Some(round) = &mut self.round else { return };
-        while round.asked.len() < SYNC_WINDOW && self.pace.free_at() <= now {
-            let Some((index, message)) = round.next_request(digests) else {
-                break;
+        while self.pace.free_at() <= now {
+            // While an answer is on its way, what it takes does not show yet.
+            let goes_on = if self.questions.come_first() {
+                self.answer_next(now)
+            } else {
+                self.ask_next(now, digests) || self.answer_next(now)
             };
-            let bytes = wire_bytes(&message);
-            round.bytes += bytes;
-            self.pace.charge(now, bytes);
-            let correlation = u64::from(self.serial) << 32 | index as u64;
-            self.outputs.push_back(Output::Send { to: round.peer, correlation, message });
+            if !goes_on {
+                break;
+            }
         }
-        if round.is_over() {
+        if self.round.as_ref().is_some_and(Round::is_over) {
             self.end(now, digests);
         }
+    }
+
+    fn answer_next(&mut self, now: Instant) -> bool {
+        let Some(question) = self.questions.next() else { return false };
+        self.charge_other(now, &question.message);
+        self.outputs.push_back(Output::Answer(question));
+        true
+    }
+
+    fn charge_other(&mut self, now: Instant, message: &Message) {
+        let bytes = wire_bytes(message);
+        self.pace.charge(now, bytes);
+        self.questions.note_others(bytes);
+    }
+
+    fn ask_next(&mut self, now: Instant, digests: &impl Digests) -> bool {
+        let Some(round) = self.round.as_mut().filter(|round| round.asked.len() < SYNC_WINDOW)
+        else {
+            return false;
+        };
+        let Some((index, message)) = round.next_request(digests) else { return false };
+        let bytes = wire_bytes(&message);
+        round.bytes += bytes;
+        self.pace.charge(now, bytes);
+        self.questions.note_own(bytes);
+        let correlation = u64::from(self.serial) << 32 | index as u64;
+        self.outputs.push_back(Output::Send { to: round.peer, correlation, message });
+        true
     }
 
     /// The round has nothing left to do.

@@ -46,6 +46,11 @@ impl Default for Data {
 }
 
 impl Data {
+    /// The same with states that take so many bytes more each.
+    pub(super) fn padded(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+
     fn of(keys: &[(&'static str, u64)]) -> Self {
         let mut data = Self::default();
         keys.iter().for_each(|(key, version)| data.set(Bytes::from(*key), *version));
@@ -100,7 +105,7 @@ impl Data {
         *sum = sum.wrapping_sub(change);
     }
 
-    fn all(&self) -> BTreeMap<&Bytes, u64> {
+    pub(super) fn all(&self) -> BTreeMap<&Bytes, u64> {
         self.slots.values().flatten().map(|(key, version)| (key, *version)).collect()
     }
 
@@ -303,7 +308,7 @@ const PEER: NodeIndex = NodeIndex(1);
 const DRY: Order = Order { groups: Groups::ALL, dry: true };
 
 /// What `theirs` responds to a request.
-fn respond(theirs: &mut Data, message: &Message) -> Message {
+pub(super) fn respond(theirs: &mut Data, message: &Message) -> Message {
     let answer = answer(theirs, ME, message).or_else(|| elements::answer(theirs, message));
     answer.unwrap_or_else(|| {
         let Message::Replicate { slot, effect, .. } = message else {
@@ -324,7 +329,7 @@ fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
         while let Some(output) = sync.poll_output() {
             match output {
                 Output::Synced { keys, .. } => tally.keys = keys,
-                Output::Begun { .. } | Output::Settled(_) => {}
+                Output::Begun { .. } | Output::Settled(_) | Output::Answer(_) => {}
                 Output::Send { correlation, message, .. } => {
                     tally.requests += 1;
                     tally.count(&message);
@@ -396,7 +401,7 @@ fn a_difference_that_passes_is_not_exchanged() {
     loop {
         match sync.poll_output().expect("the round goes on") {
             Output::Synced { keys, .. } => break assert_eq!(keys, 0),
-            Output::Begun { .. } | Output::Settled(_) => {}
+            Output::Begun { .. } | Output::Settled(_) | Output::Answer(_) => {}
             Output::Send { correlation, message, .. } => {
                 let question =
                     matches!(message, Message::CompareGroup { .. } | Message::CompareSlot { .. });

@@ -14,7 +14,7 @@ use quorate_cluster::{
     limits::{READINESS_PATIENCE, SCAN_INTERVAL, SILENCE_MAX},
     membership::LinkId,
     random::Random,
-    sync::{self, Sync},
+    sync::{self, PeerRequest, Sync},
     time::Instant,
     topology::Topology,
 };
@@ -447,16 +447,27 @@ impl World {
             return self.pump(from);
         }
         let link = LinkId(self.links[from][to].generation << 8 | from as u64);
-        let asker = NodeIndex(from as u16);
+        let from = NodeIndex(from as u16);
+        let request = PeerRequest { link, correlation: tagged, epoch: EPOCH, from, message };
         let (machines, store) = self.machines(to);
         store.now = now.as_micros();
-        let answer = sync::answer(store, asker, &message);
-        if let Some(answer) = answer.or_else(|| clocks::answer(store, asker, &message)) {
-            return self.send(from, to, true, (tagged, answer));
+        if tagged >> MACHINE_SHIFT == 2 {
+            machines.sync.handle_question(now, store, request).expect("no more than a round asks");
+        } else {
+            self.serve(to, request);
         }
-        let epoch = EPOCH;
-        machines.coordinator.handle_message(now, store, link, epoch, tagged, message);
         self.pump(to);
+    }
+
+    fn serve(&mut self, node: usize, request: PeerRequest) {
+        let PeerRequest { link, correlation, epoch, from, message } = request;
+        let now = self.instant();
+        let (machines, store) = self.machines(node);
+        let answer = sync::answer(store, from, &message);
+        if let Some(answer) = answer.or_else(|| clocks::answer(store, from, &message)) {
+            return self.send(from.index(), node, true, (correlation, answer));
+        }
+        machines.coordinator.handle_message(now, store, link, epoch, correlation, message);
     }
 
     /// Does what the machines of a node ask for, until they ask for nothing more.
@@ -505,9 +516,16 @@ impl World {
                     machines.clocks.handle_synced(peer, store);
                 }
                 // Nothing is ever removed here.
+                sync::Output::Answer(request) => {
+                    self.serve(node, request);
+                    let now = self.instant();
+                    let (machines, store) = self.machines(node);
+                    machines.sync.handle_answered(now, store);
+                }
                 sync::Output::Begun { peer } => {
                     self.machines(node).0.clocks.handle_round_begun(peer);
                 }
+                // Nothing is ever removed here.
                 sync::Output::Settled(_) => {}
             }
         }

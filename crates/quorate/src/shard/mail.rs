@@ -4,7 +4,11 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_channel::oneshot;
-use quorate_cluster::{membership::LinkId, sync::Order, topology::Topology};
+use quorate_cluster::{
+    membership::LinkId,
+    sync::{Order, PeerRequest},
+    topology::Topology,
+};
 use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
@@ -19,7 +23,7 @@ pub(crate) enum Mail {
     /// The reply to an errand or a question.
     Reply { ticket: u64, reply: Bytes },
     /// A peer's request about a slot that you own came on a link of mine.
-    PeerRequest { link: LinkId, epoch: u64, from: NodeIndex, correlation: u64, message: Message },
+    PeerRequest(PeerRequest),
     /// The response to a request that came on a link of yours.
     PeerResponse { link: LinkId, correlation: u64, message: Message },
     /// The topology has changed.

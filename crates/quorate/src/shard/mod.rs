@@ -296,7 +296,7 @@ impl Shard {
                         self.send(to, peers::Machine::Coordinator, correlation, &message);
                     }
                     coordinator::Output::Respond { link, correlation, message } => {
-                        self.respond(link, correlation, message);
+                        self.respond(now, link, correlation, message);
                     }
                 }
             }
@@ -315,6 +315,10 @@ impl Shard {
                 match output {
                     sync::Output::Send { to, correlation, message } => {
                         self.send(to, peers::Machine::Sync, correlation, &message);
+                    }
+                    sync::Output::Answer(request) => {
+                        self.serve(now, request);
+                        self.sync.handle_answered(now.monotonic, &self.storage);
                     }
                     sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
                     sync::Output::Synced { peer, keys, groups, epoch } => {
@@ -435,11 +439,9 @@ impl Shard {
                 let waiter = self.waiters.remove(ticket as usize);
                 self.deliver(now, waiter, reply);
             }
-            Mail::PeerRequest { link, epoch, from, correlation, message } => {
-                self.serve(now, link, epoch, from, correlation, message);
-            }
+            Mail::PeerRequest(request) => self.receive(now, request),
             Mail::PeerResponse { link, correlation, message } => {
-                self.respond(link, correlation, message);
+                self.pass_response(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
             Mail::Founded => self.run_unsealed(now),
@@ -506,6 +508,10 @@ impl Shard {
         self.coordinator = new_coordinator(&topology, &self.node.settings);
         self.handoff = Handoff::new(topology.len());
         self.clocks = new_clocks(&topology, self.id);
+        let unanswered: Vec<_> = self.sync.take_questions().collect();
+        for request in unanswered {
+            self.refuse_question(now, request, "the members of the cluster have just changed");
+        }
         self.sync = new_sync(&topology, self.id, &self.node.settings);
         let history =
             peers::History { data_may_exist: has_lost_everything, incomplete: has_lost_everything };
@@ -558,6 +564,20 @@ impl Shard {
     }
 
     fn respond(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        correlation: u64,
+        message: quorate_proto::message::Message,
+    ) {
+        if peers::is_of_round(correlation) {
+            self.sync.charge_answer(now.monotonic, &message);
+        }
+        self.pass_response(link, correlation, message);
+    }
+
+    /// Sends a response on the link of whichever shard has it.
+    fn pass_response(
         &mut self,
         link: LinkId,
         correlation: u64,

@@ -10,7 +10,7 @@ use quorate_cluster::{
     membership::{
         Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation, is_transient,
     },
-    sync,
+    sync::{self, PeerRequest},
     time::{Instant, Wall},
     topology::Topology,
     wall_clock::PeerClock,
@@ -18,7 +18,7 @@ use quorate_cluster::{
 use quorate_proto::{
     Incarnation, NodeId, NodeIndex, Slot,
     frame::{self, Frame},
-    message::{Heartbeat, Hello, Message},
+    message::{Cause, Heartbeat, Hello, Message},
 };
 
 use super::{Mail, Now, Shard};
@@ -43,6 +43,11 @@ const SHARD_SHIFT: u32 = 48;
 /// The shard that an incoming link belongs to.
 pub(super) fn shard_of(link: LinkId) -> u16 {
     (link.0 >> SHARD_SHIFT) as u16
+}
+
+/// Whether a request or response belongs to a digest round.
+pub(super) fn is_of_round(correlation: u64) -> bool {
+    correlation >> MACHINE_SHIFT == Machine::Sync as u64
 }
 
 /// What one shard knows of the other nodes.
@@ -386,15 +391,15 @@ impl Shard {
         match message {
             Message::Heartbeat(_) => {
                 let beat = self.heartbeat(from);
-                self.respond(link, correlation, Message::HeartbeatReply(beat));
+                self.pass_response(link, correlation, Message::HeartbeatReply(beat));
             }
             message => {
                 let owner = message_owner(&message, self.node.settings.shards);
+                let request = PeerRequest { link, correlation, epoch, from, message };
                 if owner == self.id {
-                    self.serve(now, link, epoch, from, correlation, message);
+                    self.receive(now, request);
                 } else {
-                    let mail = Mail::PeerRequest { link, epoch, from, correlation, message };
-                    self.outbox[usize::from(owner)].push(mail);
+                    self.outbox[usize::from(owner)].push(Mail::PeerRequest(request));
                 }
             }
         }
@@ -423,20 +428,30 @@ impl Shard {
         frame::encode(&mut incoming.output, topology.epoch(), correlation, &answer);
     }
 
+    /// Takes a peer's request about slots that this shard owns.
+    pub(super) fn receive(&mut self, now: Now, request: PeerRequest) {
+        if !is_of_round(request.correlation) {
+            return self.serve(now, request);
+        }
+        let taken = self.sync.handle_question(now.monotonic, &self.storage, request);
+        if let Err(request) = taken {
+            self.refuse_question(now, request, "too many questions of digest rounds wait here");
+        }
+    }
+
+    /// The peer's round ends, and begins again after a pause.
+    pub(super) fn refuse_question(&mut self, now: Now, request: PeerRequest, reason: &str) {
+        let message = Message::Rejected { cause: Cause::Overloaded, text: reason.into() };
+        self.respond(now, request.link, request.correlation, message);
+    }
+
     /// Answers a peer's request about slots that this shard owns.
-    pub(super) fn serve(
-        &mut self,
-        now: Now,
-        link: LinkId,
-        epoch: u64,
-        from: NodeIndex,
-        correlation: u64,
-        message: Message,
-    ) {
+    pub(super) fn serve(&mut self, now: Now, request: PeerRequest) {
+        let PeerRequest { link, correlation, epoch, from, message } = request;
         let answer = sync::answer(&self.storage, from, &message)
             .or_else(|| clocks::answer(&self.storage, from, &message));
         if let Some(answer) = answer {
-            return self.respond(link, correlation, answer);
+            return self.respond(now, link, correlation, answer);
         }
         if matches!(message, Message::Replicate { .. }) && !self.peers.is_up(from) {
             self.sync.handle_orphan();
