@@ -126,17 +126,22 @@ impl KeyState {
 
     /// The kind that shows: the only one, or the one written last. `None` when nothing is live.
     pub fn kind(&self) -> Option<Kind> {
-        if self.rest.is_none() {
-            return self.text.is_live().then_some(Kind::Text);
+        match (self.text.is_live(), self.hash(), self.set()) {
+            // Which of several was written last is seen by looking through all that they hold.
+            (true, None, None) => Some(Kind::Text),
+            (false, Some(_), None) => Some(Kind::Hash),
+            (false, None, Some(_)) => Some(Kind::Set),
+            (has_text, hash, set) => {
+                let text = has_text.then(|| (self.text.newest(), Kind::Text));
+                let hash = hash.map(|hash| (hash.newest_live(), Kind::Hash));
+                let set = set.map(|set| (set.newest_live(), Kind::Set));
+                let candidates = [text, hash, set].into_iter().flatten();
+                candidates.max_by_key(|(stamp, _)| *stamp).map(|(_, kind)| kind)
+            }
         }
-        let text = self.text.is_live().then(|| (self.text.newest(), Kind::Text));
-        let hash = self.hash().map(|hash| (hash.newest_live(), Kind::Hash));
-        let set = self.set().map(|set| (set.newest_live(), Kind::Set));
-        let candidates = [text, hash, set].into_iter().flatten();
-        candidates.max_by_key(|(stamp, _)| *stamp).map(|(_, kind)| kind)
     }
 
-    /// The kind that shows when there is only one, without looking at stamps; else like `kind`.
+    /// Whether anything shows.
     pub fn is_live(&self) -> bool {
         self.text.is_live() || self.hash().is_some() || self.set().is_some()
     }
