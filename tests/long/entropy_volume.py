@@ -170,8 +170,9 @@ def transfer(arguments, directory, source, protocol, loaded, count):
     before = {p.name: p.resident() for p in [source, target, receiver]}
     cpu = {p.name: p.cpu() for p in [source, target, receiver]}
     began = time.monotonic()
+    parts = ["--part-size", 8 * MIB] if protocol == "classic" else []
     sender = channel(arguments, directory, "send", protocol, "--peer", f"127.0.0.1:{port}", "--from-store",
-                     "--node", f"127.0.0.1:{source.port}")
+                     "--node", f"127.0.0.1:{source.port}", *parts)
     before["send"], cpu["send"] = 0, 0
     sampler = Sampler([source, target, receiver, sender])
     assert sender.popen.wait() == 0, sender.log.read_text()

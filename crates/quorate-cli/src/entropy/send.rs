@@ -53,8 +53,10 @@ pub(super) struct Arguments {
     /// only the slots whose digests differ
     #[arg(long, value_name = "HOST:PORT", requires = "every")]
     peer_node: Option<String>,
-    /// Begin a new connection after this many bytes; only with --protocol classic
-    #[arg(long, value_name = "BYTES", hide = true)]
+    /// Send a snapshot after every so many bytes, cut between commands, instead of one of up to
+    /// 4 GiB; only with --protocol classic. Up to 8 MiB each, a stream needs no temporary copy;
+    /// a receiver with --file keeps the last one only
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     part_size: Option<u32>,
 }
 

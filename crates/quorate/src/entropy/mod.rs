@@ -29,6 +29,7 @@
 //! ```
 
 pub mod backup;
+mod boundaries;
 mod channel;
 mod cipher;
 mod classic;
@@ -41,6 +42,7 @@ pub mod fuzzing;
 mod material;
 mod meter;
 mod node;
+mod parts;
 mod prefetch;
 mod receiver;
 mod redis;

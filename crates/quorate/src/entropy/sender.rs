@@ -16,9 +16,9 @@ use super::{
     connections::Connections,
     error::config,
     meter::Meter,
+    parts::{Part, Parts},
     sealed,
     source::Whole,
-    spool,
     wire::MAX_SNAPSHOT_SIZE,
 };
 
@@ -132,19 +132,17 @@ impl EntropySender {
                 sealed::send(&mut channel, &self.config, &self.material, snapshot, &self.meter);
             return Ok(Sent { bytes: sent?, connections: 1, acknowledged: true });
         }
-        let Snapshot { reader, length, .. } = snapshot;
-        if let Some(length) = length.filter(|length| *length <= u64::from(self.part_max)) {
-            self.part(reader, length)?;
+        let part_max = u64::from(self.part_max);
+        if let Some(length) = snapshot.length.filter(|length| *length <= part_max) {
+            self.part(snapshot.reader, length)?;
             return Ok(Sent { bytes: length, connections: 1, acknowledged: false });
         }
         let mut sent = Sent { bytes: 0, connections: 0, acknowledged: false };
-        let mut rest = Some(reader);
-        while let Some(stream) = rest.take() {
-            let part = spool::next_part(stream, u64::from(self.part_max))?;
-            self.part(part.reader, part.length)?;
-            sent.bytes += part.length;
+        for part in Parts::of(snapshot, part_max)? {
+            let Part { reader, length } = part?;
+            self.part(reader, length)?;
+            sent.bytes += length;
             sent.connections += 1;
-            rest = part.rest;
         }
         Ok(sent)
     }

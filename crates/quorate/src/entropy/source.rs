@@ -2,12 +2,12 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek as _, SeekFrom},
+    io::{self, Read},
     path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
-use super::{EntropyResult, error::source};
+use super::{EntropyResult, error::source, spool::FileRange};
 
 /// A snapshot taken as a whole: for small data.
 pub trait SnapshotSource: Send + Sync {
@@ -44,17 +44,25 @@ pub struct Snapshot {
     /// Its bytes, to the end of the reader.
     pub reader: Box<dyn Read + Send>,
     /// Their number, when it is known. The classic protocol announces it and so copies a snapshot
-    /// of unknown length to a temporary file first.
+    /// of unknown length first, to a temporary file when it is large.
     pub length: Option<u64>,
     /// Set before the first byte is read when the receiver needs only states with stamps; `None` of
     /// a snapshot that is the same for everybody.
     pub(super) states_only: Option<Arc<AtomicBool>>,
+    /// The same bytes, when they are those of a file.
+    pub(super) range: Option<FileRange>,
 }
 
 impl Snapshot {
     /// A snapshot of the bytes of `reader`; `length` is their number, when it is known.
     pub fn new(reader: impl Read + Send + 'static, length: Option<u64>) -> Self {
-        Self { reader: Box::new(reader), length, states_only: None }
+        Self { reader: Box::new(reader), length, states_only: None, range: None }
+    }
+
+    /// A snapshot of a range of a file.
+    pub(super) fn of_file(range: FileRange) -> Self {
+        let length = Some(range.length());
+        Self { range: Some(range.clone()), ..Self::new(range, length) }
     }
 }
 
@@ -120,7 +128,7 @@ impl StreamingSource for FileSource {
     fn open(&self) -> EntropyResult<Snapshot> {
         let path = self.path.display();
         let failed = |error: io::Error| source(format_args!("{path}: {error}"));
-        let mut file = File::open(&self.path).map_err(failed)?;
+        let file = File::open(&self.path).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         if about.is_dir() {
             return Err(source(format_args!("{path} is a directory")));
@@ -129,10 +137,10 @@ impl StreamingSource for FileSource {
             // A pipe or a device has no length and no ranges.
             return Ok(Snapshot::new(file, None));
         }
-        let there = about.len().saturating_sub(self.start);
-        let length = self.length.map_or(there, |length| length.min(there));
-        file.seek(SeekFrom::Start(self.start)).map_err(failed)?;
-        Ok(Snapshot::new(file.take(length), Some(length)))
+        let start = self.start.min(about.len());
+        let end =
+            self.length.map_or(about.len(), |length| about.len().min(start.saturating_add(length)));
+        Ok(Snapshot::of_file(FileRange::new(file, start, end)))
     }
 }
 
