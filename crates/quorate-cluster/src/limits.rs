@@ -231,6 +231,10 @@ pub const CLOCKS_PULLED_MAX: u64 = 1_024;
 /// Slots and origins of which something is lacking, for one peer. What is beyond waits for a round.
 pub const CLOCKS_LACKING_MAX: usize = 1 << 14;
 
+/// Slots and origins that wait for a round with one peer: sixteen origins in each slot. What is
+/// beyond is not known after it, and costs an exchange more.
+pub const CLOCKS_PENDED_MAX: usize = 1 << 18;
+
 /// Pause between two digest rounds that are asked for because clocks cannot tell.
 pub const CLOCKS_SUSPICION_PAUSE: Duration = Duration::from_secs(5);
 

@@ -11,7 +11,8 @@ use quorate_proto::{
 use super::{Counters, Holdings, Knowledge, by_origin};
 use crate::{
     limits::{
-        CLOCKS_DOTS_PER_REQUEST, CLOCKS_LACKING_MAX, CLOCKS_PULLED_MAX, CLOCKS_SUSPICION_PAUSE,
+        CLOCKS_DOTS_PER_REQUEST, CLOCKS_LACKING_MAX, CLOCKS_PENDED_MAX, CLOCKS_PULLED_MAX,
+        CLOCKS_RANGES_MAX, CLOCKS_SUSPICION_PAUSE,
     },
     time::Instant,
 };
@@ -226,7 +227,7 @@ impl Peer {
         let is_full = self.lacking.len() >= CLOCKS_LACKING_MAX && !self.lacking.contains_key(&key);
         if self.level != Level::Reached || is_full || counters.len() > CLOCKS_PULLED_MAX {
             self.lacking.remove(&key);
-            self.reported.entry(key).or_default().insert_all(&counters);
+            self.report(key, &counters);
             return;
         }
         let exchange = self.exchange;
@@ -310,11 +311,19 @@ impl Peer {
         lacking.sum()
     }
 
+    /// Notes what the next round settles. What there is no room for stays unknown, and is asked for
+    /// when it is reported again.
+    fn report(&mut self, key: (Slot, Origin), counters: &Counters) {
+        if self.pended() < CLOCKS_PENDED_MAX || self.reported.contains_key(&key) {
+            add(self.reported.entry(key).or_default(), counters);
+        }
+    }
+
     fn pend(&mut self, key: (Slot, Origin), counters: &Counters) {
         if counters.is_empty() {
             return;
         }
-        self.reported.entry(key).or_default().insert_all(counters);
+        self.report(key, counters);
         if let Some(lacking) = self.lacking.get_mut(&key) {
             lacking.counters = lacking.counters.without(counters);
             if lacking.counters.is_empty() {
@@ -344,7 +353,7 @@ impl Peer {
             self.level = Level::Riding;
         }
         for (key, counters) in core::mem::take(&mut self.reported) {
-            self.riding.entry(key).or_default().insert_all(&counters);
+            add(self.riding.entry(key).or_default(), &counters);
         }
     }
 
@@ -375,9 +384,42 @@ impl Peer {
     }
 }
 
+/// Notes more counters, within the bound of what is remembered of one origin in one slot.
+fn add(counters: &mut Counters, more: &Counters) {
+    counters.insert_all(more);
+    counters.keep_lowest(CLOCKS_RANGES_MAX);
+}
+
 /// The slots and origins of some dots, each once.
 fn keys_of(dots: &[SlotDots]) -> impl Iterator<Item = (Slot, Origin)> {
     dots.iter().flat_map(|slot| {
         slot.ranges.chunk_by(|a, b| a.origin == b.origin).map(|of| (slot.slot, of[0].origin))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_round_is_bounded_whatever_a_peer_reports() {
+        let mut peer = Peer::new(Instant::ZERO);
+        let key = |number: usize| (Slot::default(), Origin(number as u32));
+        let of = |counter| {
+            let mut counters = Counters::default();
+            counters.insert(counter);
+            counters
+        };
+        (0..100).for_each(|number| peer.report(key(0), &of(2 * number + 1)));
+        assert_eq!(peer.reported[&key(0)].ranges().count(), 1 + CLOCKS_RANGES_MAX);
+        (0..CLOCKS_PENDED_MAX / 2).for_each(|number| peer.report(key(number), &of(1)));
+        peer.round_begun();
+        (0..CLOCKS_PENDED_MAX).for_each(|number| peer.report(key(number), &of(1)));
+        assert_eq!(
+            (peer.pended(), peer.reported.len()),
+            (CLOCKS_PENDED_MAX, CLOCKS_PENDED_MAX / 2)
+        );
+        peer.report(key(7), &of(2));
+        assert_eq!(peer.reported[&key(7)].len(), 2, "what waits already goes on");
+    }
 }

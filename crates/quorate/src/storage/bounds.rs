@@ -119,6 +119,27 @@ fn nothing_goes_from_disk_before_the_marks_are_there() {
 }
 
 #[test]
+fn delivered_hints_leave_the_disk_although_marks_cannot_be_saved() {
+    let mut storage = storage_with(0, 4_096, u64::MAX);
+    fill(&mut storage, 300);
+    assert!(!storage.dirty_groups(PEER).is_empty(), "not all of them fit");
+    let save_in_vain = |storage: &mut Storage| {
+        for (sync, task) in storage.hint_syncs() {
+            let full = || Err(io::ErrorKind::StorageFull.into());
+            let result = if matches!(sync, HintSync::Log { .. }) { task.run() } else { full() };
+            storage.hint_sync_ended(sync, &result);
+        }
+    };
+    save_in_vain(&mut storage);
+    let allocated = |storage: &Storage| storage.hints.log(PEER).expect("a log").allocated();
+    let before = allocated(&storage);
+    let all = storage.pending(PEER);
+    storage.acknowledge(PEER, all);
+    save_in_vain(&mut storage);
+    assert!(allocated(&storage) < before, "{} bytes of {before}", allocated(&storage));
+}
+
+#[test]
 fn a_late_result_of_a_log_that_was_given_up_is_not_the_next_ones() {
     let mut storage = storage_with(0, 1 << 20, u64::MAX);
     let group = hint(&mut storage, "key");

@@ -69,6 +69,8 @@ struct Queue {
     log: Option<HintLog>,
     /// How often the log was opened.
     openings: u32,
+    /// The version of the dirty ranges that stand for hints given up last.
+    given_up: u64,
 }
 
 /// What of the hints is brought to disk.
@@ -122,22 +124,19 @@ fn about(record: &[u8]) -> Option<HintAbout> {
 }
 
 impl Storage {
-    /// Syncs of what is kept for others, once a second. The dirty ranges come first: only when they
-    /// are on disk may what they stand for go.
+    /// Syncs of what is kept for others, once a second. Hints that were given up go only once the
+    /// dirty ranges that stand for them are on disk; delivered ones need not wait for that, which may
+    /// take the space that they leave.
     pub(crate) fn hint_syncs(&mut self) -> Vec<(HintSync, SyncTask)> {
         let HintQueues { queues, dirty, .. } = &mut self.hints;
-        if let Some((version, job)) = dirty.save_job(&self.topology) {
-            return vec![(HintSync::Dirty { version }, SyncTask::Dirty(job))];
-        }
-        if !dirty.is_saved() {
-            return Vec::new();
-        }
+        let save = dirty.save_job(&self.topology);
+        let save = save.map(|(version, job)| (HintSync::Dirty { version }, SyncTask::Dirty(job)));
         let syncs = self.topology.peers().filter_map(|target| {
-            let Queue { log, openings } = &mut queues[target.index()];
-            let job = log.as_mut()?.sync_job()?;
+            let Queue { log, openings, given_up } = &mut queues[target.index()];
+            let job = log.as_mut().filter(|_| *given_up <= dirty.saved())?.sync_job()?;
             Some((HintSync::Log { target, opening: *openings }, SyncTask::Log(job)))
         });
-        syncs.collect()
+        save.into_iter().chain(syncs).collect()
     }
 
     /// A sync of what is kept for others has ended.
@@ -168,7 +167,7 @@ impl Storage {
             if !groups.is_empty() {
                 self.hints.resized = true;
                 if !Mutant::ExpiryUnmarked.is_planted() {
-                    self.hints.collapse(target, groups, epoch, "hints are too old");
+                    self.hints.give_up(target, groups, epoch, "hints are too old");
                 }
             }
         }
@@ -181,7 +180,7 @@ impl Storage {
         if let Some(log) = self.hints.log_mut(target) {
             let groups = log.clear();
             self.hints.resized = true;
-            self.hints.collapse(target, groups, epoch, "hints are dropped");
+            self.hints.give_up(target, groups, epoch, "hints are dropped");
             self.hints.give_up_failed(target, epoch);
         }
         (dropped, self.dirty_groups(target).len())
@@ -300,7 +299,13 @@ impl HintQueues {
     /// What is lost of the hints for `target` only a digest round brings.
     pub(super) fn note_lost(&mut self, target: NodeIndex, epoch: u32) {
         let lost = self.log_mut(target).map_or(Groups::NONE, HintLog::take_lost);
-        self.collapse(target, lost, epoch, "hints were lost");
+        self.give_up(target, lost, epoch, "hints were lost");
+    }
+
+    /// The log for `target` gets rid of hints in these groups at its next sync.
+    fn give_up(&mut self, target: NodeIndex, groups: Groups, epoch: u32, why: &str) {
+        self.collapse(target, groups, epoch, why);
+        self.queues[target.index()].given_up = self.dirty.version();
     }
 
     /// What `target` lacks in these groups no hint brings it.
