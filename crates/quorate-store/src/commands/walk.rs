@@ -26,6 +26,10 @@ pub(super) const HANDLERS: Family = &[
 /// Collections up to this size are given whole by one call, as Redis does for compact ones.
 const WHOLE_SCAN_MAX: usize = 128;
 
+/// A walk over a collection takes no more steps than this. Each looks through all of it, so that one
+/// of a few elements at a time would take the square of its size.
+const STEPS_MAX: usize = 128;
+
 /// Cursor and options of `HSCAN` and `SSCAN`.
 pub(super) struct MemberScan<'a> {
     after: u64,
@@ -61,7 +65,8 @@ impl<'a> MemberScan<'a> {
         items: impl Iterator<Item = T>,
         name: impl for<'t> Fn(&'t T) -> &'t [u8],
     ) -> (Vec<T>, u64) {
-        let limit = if length <= WHOLE_SCAN_MAX { length } else { self.count };
+        let limit =
+            if length <= WHOLE_SCAN_MAX { length } else { self.count.max(length / STEPS_MAX) };
         let placed = items.map(|item| (position(name(&item)), item));
         let (mut chunk, next) = next_chunk(placed, self.after, limit);
         if let Some(pattern) = self.pattern {
@@ -181,4 +186,31 @@ fn visible_keys<'a>(keys: &'a Keys<'_>, slot: Slot) -> impl Iterator<Item = &'a 
     entries
         .filter(|entry| entry.state.is_live() && !entry.state.is_expired(keys.wall_ms))
         .map(|entry| &*entry.key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_collection_is_walked_in_a_bounded_number_of_steps() {
+        let members: Vec<Vec<u8>> =
+            (0..20_000).map(|number| format!("member-{number}").into()).collect();
+        let (mut met, mut after, mut steps) = (Vec::new(), 0, 0);
+        loop {
+            let scan = MemberScan { after, count: 10, pattern: None };
+            let (chunk, next) = scan.chunk(members.len(), members.iter(), |member| member);
+            met.extend(chunk);
+            steps += 1;
+            if next == 0 {
+                break;
+            }
+            after = next;
+        }
+        assert!(steps <= STEPS_MAX + 1, "{steps} steps");
+        met.sort_unstable();
+        let mut expected: Vec<_> = members.iter().collect();
+        expected.sort_unstable();
+        assert!(met == expected);
+    }
 }
