@@ -232,7 +232,7 @@ pub const CLOCKS_PULLED_MAX: u64 = 1_024;
 pub const CLOCKS_LACKING_MAX: usize = 1 << 14;
 
 /// Slots and origins that wait for a round with one peer: sixteen origins in each slot. What is
-/// beyond is not known after it, and costs an exchange more.
+/// beyond is not known after it, until it is reported again.
 pub const CLOCKS_PENDED_MAX: usize = 1 << 18;
 
 /// Pause between two digest rounds that are asked for because clocks cannot tell.

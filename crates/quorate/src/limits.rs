@@ -119,7 +119,10 @@ pub(crate) const CHECKPOINT_KEYS_PER_TURN: usize = 1_024;
 
 /// Bytes that a checkpoint writes in one turn, so that large values neither hold up clients nor pile
 /// up in memory.
-pub(crate) const CHECKPOINT_BYTES_PER_TURN: usize = 4 << 20;
+pub(crate) const CHECKPOINT_BYTES_PER_TURN: u64 = 4 << 20;
+
+/// Bytes that a checkpoint counts in one turn: each field and member of a large key is looked at.
+pub(crate) const CHECKPOINT_COUNTED_PER_TURN: u64 = 16 << 20;
 
 /// Bytes of a log segment.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;

@@ -71,6 +71,8 @@ pub(crate) struct Storage {
     checkpoint: Option<Progress>,
     /// Bytes that the live data takes in the log, as last counted or written.
     live_bytes: u64,
+    /// Bytes of the log since the last checkpoint when that was last counted.
+    counted_at: u64,
     checkpoint_bytes_min: u64,
     /// Wall clock when a checkpoint last found no space.
     checkpoint_given_up_ms: u64,
@@ -128,6 +130,7 @@ impl Storage {
             newest: vec![recovered; if synced_answers { usize::from(SLOTS) } else { 0 }],
             checkpoint: None,
             live_bytes: 0,
+            counted_at: 0,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             checkpoint_given_up_ms: 0,
             hints: parts.hints,
@@ -433,13 +436,17 @@ impl Replica for Storage {
     }
 }
 
-/// What a scratch buffer holds. A small one is kept for the next command, a large one is not copied.
+/// What a scratch buffer holds. A small one is kept for the next command; one that is large, and mostly
+/// filled, is not copied.
 fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
-    if scratch.len() > limits::SCRATCH_KEPT_MAX {
-        std::mem::take(scratch).into()
-    } else {
-        Bytes::copy_from_slice(scratch)
+    if scratch.len() > limits::SCRATCH_KEPT_MAX && scratch.capacity() <= 2 * scratch.len() {
+        return std::mem::take(scratch).into();
     }
+    let copy = Bytes::copy_from_slice(scratch);
+    if scratch.capacity() > limits::OUTPUT_KEPT_MAX {
+        *scratch = Vec::new();
+    }
+    copy
 }
 
 fn for_each_key(command: &Command, mut each: impl FnMut(&[u8])) {

@@ -311,8 +311,8 @@ impl Peer {
         lacking.sum()
     }
 
-    /// Notes what the next round settles. What there is no room for stays unknown, and is asked for
-    /// when it is reported again.
+    /// Notes what the next round settles. What there is no room for stays unknown until its slot
+    /// changes or the peer comes up anew, and is reported again: fewer claims are always sound.
     fn report(&mut self, key: (Slot, Origin), counters: &Counters) {
         if self.pended() < CLOCKS_PENDED_MAX || self.reported.contains_key(&key) {
             add(self.reported.entry(key).or_default(), counters);

@@ -37,11 +37,11 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Puts a question behind the others; gives it back when its peer has asked more than a round
-    /// asks at a time.
+    /// Puts a question behind the others; gives it back when more came on its link, which is that of
+    /// one shard of a peer, than a round asks at a time.
     pub(super) fn push(&mut self, question: PeerRequest) -> Result<(), PeerRequest> {
         // A round that was broken off may have left as many behind as the next one asks.
-        let asked = self.waiting.iter().filter(|waiting| waiting.from == question.from).count();
+        let asked = self.waiting.iter().filter(|waiting| waiting.link == question.link).count();
         if asked >= 2 * SYNC_WINDOW {
             return Err(question);
         }
@@ -208,18 +208,18 @@ mod tests {
     #[test]
     fn a_peer_that_asks_more_than_a_round_does_is_refused() {
         let mut questions = Questions::default();
-        let request = |from| PeerRequest {
-            link: LinkId(1),
+        let request = |link| PeerRequest {
+            link: LinkId(link),
             correlation: 0,
             epoch: 0,
-            from: NodeIndex(from),
+            from: NodeIndex(1),
             message: Message::SlotSame,
         };
         for _ in 0..2 * SYNC_WINDOW {
             questions.push(request(1)).expect("so much may wait");
         }
         assert_eq!(questions.push(request(1)), Err(request(1)));
-        questions.push(request(2)).expect("others are not to blame");
+        questions.push(request(2)).expect("its other shards are not to blame");
         assert!(questions.next().is_some() && questions.next().is_none());
         assert!(!questions.is_next());
         questions.answered();

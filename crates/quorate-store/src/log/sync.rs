@@ -23,8 +23,6 @@ use crate::disk::{Disk, DiskFile};
 pub struct SyncJob {
     pub(super) shared: Arc<Shared>,
     pub(super) files: Vec<Written>,
-    /// Whether the system's cache should keep what is durable.
-    pub(super) keeps_cached: bool,
     pub(super) directory_changes: u64,
     pub(super) begin: Begin,
     pub(super) up_to: Sequence,
@@ -38,8 +36,8 @@ pub(super) struct Written {
     /// Number of its segment.
     pub(super) segment: u64,
     pub(super) file: Arc<dyn DiskFile>,
-    /// Where the writes end.
-    pub(super) end: u64,
+    /// Up to where the system's cache need not keep it once it is durable.
+    pub(super) forget_up_to: Option<u64>,
 }
 
 /// What a log and its sync jobs share.
@@ -137,12 +135,12 @@ impl SyncJob {
     ) -> io::Result<Durable> {
         let Shared { disk, directory, .. } = &*self.shared;
         let begin = durable.superblock.map_or(0, |block| block.begin.segment);
-        for Written { segment, file, end } in &self.files {
+        for Written { segment, file, forget_up_to } in &self.files {
             // What comes before is not needed, and may be removed already.
             if *segment >= begin {
                 file.sync()?;
-                if !self.keeps_cached {
-                    file.forget_cached(0, *end);
+                if let Some(end) = *forget_up_to {
+                    file.forget_cached(0, end);
                 }
             }
         }

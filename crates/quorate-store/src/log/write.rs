@@ -12,6 +12,9 @@ use super::{
 };
 use crate::disk::{Disk, DiskFile};
 
+/// Bytes of the current segment that are worth asking the system's cache to forget.
+const FORGOTTEN_MIN: u64 = 1 << 20;
+
 /// A turn's buffer that grew beyond this is given back.
 const BUFFER_KEPT_MAX: usize = 1 << 20;
 
@@ -77,6 +80,8 @@ pub struct SegmentLog {
     /// What comes before is not needed, and goes once the superblock says so.
     pub(super) begin: Begin,
     bytes_since_checkpoint: u64,
+    /// Up to where the system's cache was asked to forget the current segment.
+    forgotten: u64,
     pub(super) failed: bool,
     /// The newest segment of which, or before which, something was found to be unreadable.
     pub(super) damaged_up_to: Option<u64>,
@@ -169,6 +174,7 @@ impl SegmentLog {
             synced: found.proven,
             directory_changes: 1,
             bytes_since_checkpoint: 0,
+            forgotten: 0,
             failed: false,
             damaged_up_to: None,
             quarantine: None,
@@ -268,12 +274,17 @@ impl SegmentLog {
         if self.failed || (is_durable && !self.awaits_sync()) {
             return None;
         }
-        let written = |unsynced: &Unsynced| Written {
-            segment: unsynced.segment,
-            file: Arc::clone(&unsynced.file),
-            end: unsynced.end,
+        let (newest, forgotten) = (self.newest, self.forgotten);
+        let written = |unsynced: &Unsynced| {
+            let Unsynced { segment, ref file, end, .. } = *unsynced;
+            // To forget little at a time costs more than it brings.
+            let is_worth_it = segment != newest || end >= forgotten + FORGOTTEN_MIN;
+            let forget_up_to = (is_worth_it && !self.options.reads_back).then_some(end);
+            Written { segment, file: Arc::clone(file), forget_up_to }
         };
-        let files = self.unsynced.iter().map(written).collect();
+        let files: Vec<Written> = self.unsynced.iter().map(written).collect();
+        let active = files.last().filter(|written| written.segment == newest);
+        self.forgotten = active.and_then(|active| active.forget_up_to).unwrap_or(forgotten);
         Some(SyncJob { files, ..self.job(self.written, record) })
     }
 
@@ -282,7 +293,6 @@ impl SegmentLog {
         SyncJob {
             shared: Arc::clone(&self.shared),
             files: Vec::new(),
-            keeps_cached: self.options.reads_back,
             directory_changes: self.directory_changes,
             begin: self.begin,
             up_to,
@@ -414,6 +424,7 @@ impl SegmentLog {
         let (seed, damaged) = (self.seed, false);
         self.segments.push_back(Segment { number, first, file, seed, end, allocated, damaged });
         self.newest = number;
+        self.forgotten = 0;
         self.directory_changes += 1;
         Ok(())
     }

@@ -2,12 +2,17 @@
 //!
 //! That protocol announces the length first, in 32 bits. So a stream is copied part by part, and of
 //! a file the end of each part is looked for before it is sent. A stream of Redis commands is cut
-//! [where it can be replayed from](CommandScanner), any other one at the limit. All of that happens
-//! on a thread of its own, while the part before is on its way.
+//! [where it can be replayed from](CommandScanner), so a part is longer than wanted where a command
+//! is; any other stream is cut at the limit, or where it is seen to be another one. All of that
+//! happens on a thread of its own, while the part before is on its way.
 
 use std::{
     io::{self, Read},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
 };
 
@@ -27,28 +32,40 @@ pub(super) struct Part {
     pub(super) length: u64,
 }
 
+/// How many bytes a part may have; at least 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths {
+    /// A part that can end before ends here at the latest.
+    pub(super) wanted: u64,
+    /// Any part does.
+    pub(super) most: u64,
+}
+
 /// The parts of a snapshot, in order. After an error there are no more.
 pub(super) struct Parts {
     cut: Receiver<EntropyResult<Part>>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Parts {
-    /// Begins to cut a snapshot into parts of at most `part_max` bytes, at least 1.
-    pub(super) fn of(snapshot: Snapshot, part_max: u64) -> io::Result<Self> {
+    /// Begins to cut a snapshot.
+    pub(super) fn of(snapshot: Snapshot, lengths: Lengths) -> io::Result<Self> {
         // Without room in it: one part is sent while the next one is prepared.
         let (parts, cut) = sync_channel(0);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let cutter = Cutter { lengths, parts, is_over: Arc::clone(&is_over) };
         let work = move || {
             let result = match snapshot.range {
-                Some(range) => cut_file(range, part_max, &parts),
-                None => cut_stream(snapshot.reader, part_max, &parts),
+                Some(range) => cutter.cut_file(range),
+                None => cutter.cut_stream(snapshot.reader),
             };
             if let Err(error) = result {
                 // Nobody listens when the transfer has failed before.
-                let _ = parts.send(Err(error));
+                let _ = cutter.parts.send(Err(error));
             }
         };
         thread::Builder::new().name("quorate-parts".into()).spawn(work)?;
-        Ok(Self { cut })
+        Ok(Self { cut, is_over })
     }
 }
 
@@ -60,16 +77,25 @@ impl Iterator for Parts {
     }
 }
 
-type Outlet = SyncSender<EntropyResult<Part>>;
-
-fn cut_stream(stream: Box<dyn Read + Send>, part_max: u64, parts: &Outlet) -> EntropyResult<()> {
-    let mut stream = Cut { read: Box::new(io::empty()), unread: stream };
-    loop {
-        let (part, is_last) = next_part(&mut stream, part_max)?;
-        if parts.send(Ok(part)).is_err() || is_last {
-            return Ok(());
-        }
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
     }
+}
+
+/// The side that cuts.
+struct Cutter {
+    lengths: Lengths,
+    parts: SyncSender<EntropyResult<Part>>,
+    /// Nobody waits for parts any more.
+    is_over: Arc<AtomicBool>,
+}
+
+/// How far a part has been read.
+#[derive(Default)]
+struct Scanned {
+    scanner: CommandScanner,
+    length: u64,
 }
 
 /// A stream of which too much was read.
@@ -77,6 +103,113 @@ struct Cut {
     /// What was read and belongs behind the part before.
     read: Box<dyn Read + Send>,
     unread: Box<dyn Read + Send>,
+}
+
+impl Cutter {
+    fn cut_stream(&self, stream: Box<dyn Read + Send>) -> EntropyResult<()> {
+        let mut stream = Cut { read: Box::new(io::empty()), unread: stream };
+        loop {
+            let (part, is_last) = self.next_part(&mut stream)?;
+            if self.parts.send(Ok(part)).is_err() || is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the next part from a stream, and tells whether it is the last one.
+    fn next_part(&self, stream: &mut Cut) -> EntropyResult<(Part, bool)> {
+        let mut spool = Spool::new(self.lengths.wanted);
+        let mut scanned = Scanned::default();
+        let mut piece = vec![0; PIECE];
+        while let Some(wanted) = self.wants(&scanned)? {
+            let got = read_full(stream, &mut piece[..wanted]).map_err(source)?;
+            spool.write(&piece[..got])?;
+            scanned.add(&piece[..got]);
+            if got < wanted {
+                let length = scanned.length;
+                let (all, _) = spool.split(length, length);
+                return Ok((Part { reader: all.reader(), length }, true));
+            }
+        }
+        // Whether more follows is not known before it is read.
+        let mut next = [0];
+        let is_last = read_full(stream, &mut next).map_err(source)? == 0;
+        let length = if is_last { scanned.length } else { scanned.cut()? };
+        let (first, behind) = spool.split(length, scanned.length);
+        // What was read too much of the part before is in this one.
+        stream.read = Box::new(behind.reader().chain(io::Cursor::new(next)));
+        Ok((Part { reader: first.reader(), length }, is_last))
+    }
+
+    /// Cuts a file, of which nothing has to be copied.
+    fn cut_file(&self, mut rest: FileRange) -> EntropyResult<()> {
+        loop {
+            let is_short = rest.length() <= self.lengths.wanted;
+            let cut = if is_short { rest.length() } else { self.file_cut(&rest)? };
+            let is_last = cut == rest.length();
+            let (part, behind) = rest.split(cut);
+            let part = Part { length: part.length(), reader: Box::new(part) };
+            if self.parts.send(Ok(part)).is_err() || is_last {
+                return Ok(());
+            }
+            rest = behind;
+        }
+    }
+
+    /// Where the next part of a file ends.
+    fn file_cut(&self, range: &FileRange) -> EntropyResult<u64> {
+        let mut unread = range.clone();
+        let mut scanned = Scanned::default();
+        let mut piece = vec![0; PIECE];
+        while let Some(wanted) = self.wants(&scanned)? {
+            let got = read_full(&mut unread, &mut piece[..wanted]).map_err(source)?;
+            scanned.add(&piece[..got]);
+            if got < wanted {
+                return Ok(range.length());
+            }
+            // What is no stream of commands need not be read.
+            if scanned.scanner.boundary().is_none() {
+                scanned.length = scanned.length.max(self.lengths.wanted);
+            }
+        }
+        scanned.cut()
+    }
+
+    /// How many bytes to read next; `None` when the part can be cut. A stream of commands goes on
+    /// until it can be, in steps that leave less behind the cut than the next part takes.
+    ///
+    /// # Errors
+    /// When the transfer is over: nobody waits for what would be read.
+    fn wants(&self, scanned: &Scanned) -> EntropyResult<Option<usize>> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return Err(source("the transfer is over"));
+        }
+        let Lengths { wanted, most } = self.lengths;
+        let needs_more = scanned.length >= wanted && scanned.scanner.boundary() == Some(0);
+        let left = if needs_more { most } else { wanted }.saturating_sub(scanned.length);
+        let step = left.min(PIECE as u64).min(wanted);
+        Ok((step > 0).then_some(step as usize))
+    }
+}
+
+impl Scanned {
+    fn add(&mut self, piece: &[u8]) {
+        self.scanner.scan(piece);
+        self.length += piece.len() as u64;
+    }
+
+    /// Where it is cut.
+    fn cut(&self) -> EntropyResult<u64> {
+        match self.scanner.boundary() {
+            None => Ok(self.length),
+            Some(0) => Err(source(format_args!(
+                "a command, with the state that it belongs to, is longer than the {} bytes that the \
+                 classic protocol can send",
+                self.length
+            ))),
+            Some(boundary) => Ok(boundary),
+        }
+    }
 }
 
 impl Read for Cut {
@@ -88,68 +221,6 @@ impl Read for Cut {
     }
 }
 
-/// Takes the next part from a stream, and tells whether it is the last one.
-fn next_part(stream: &mut Cut, part_max: u64) -> EntropyResult<(Part, bool)> {
-    let mut spool = Spool::new(part_max);
-    let mut scanner = CommandScanner::default();
-    let mut piece = vec![0; PIECE];
-    let mut length = 0;
-    while length < part_max {
-        let wanted = (part_max - length).min(PIECE as u64) as usize;
-        let got = read_full(stream, &mut piece[..wanted]).map_err(source)?;
-        spool.write(&piece[..got])?;
-        scanner.scan(&piece[..got]);
-        length += got as u64;
-        if got < wanted {
-            let (all, _) = spool.split(length, length);
-            return Ok((Part { reader: all.reader(), length }, true));
-        }
-    }
-    // Whether more follows is not known before it is read.
-    let mut next = [0];
-    let is_last = read_full(stream, &mut next).map_err(source)? == 0;
-    let cut = if is_last { length } else { cut_at(&scanner).unwrap_or(length) };
-    let (first, behind) = spool.split(cut, length);
-    // All that was read before is in the spool.
-    stream.read = Box::new(behind.reader().chain(io::Cursor::new(next)));
-    Ok((Part { reader: first.reader(), length: cut }, is_last))
-}
-
-/// Cuts a file, of which nothing has to be copied.
-fn cut_file(mut rest: FileRange, part_max: u64, parts: &Outlet) -> EntropyResult<()> {
-    loop {
-        let is_last = rest.length() <= part_max;
-        let cut = if is_last { rest.length() } else { file_cut(&rest, part_max)? };
-        let (part, behind) = rest.split(cut);
-        let part = Part { length: part.length(), reader: Box::new(part) };
-        if parts.send(Ok(part)).is_err() || is_last {
-            return Ok(());
-        }
-        rest = behind;
-    }
-}
-
-/// Where the first `part_max` bytes of a longer file can be cut.
-fn file_cut(range: &FileRange, part_max: u64) -> EntropyResult<u64> {
-    let (mut first, _) = range.clone().split(part_max);
-    let mut scanner = CommandScanner::default();
-    let mut piece = vec![0; PIECE];
-    // What is no stream of commands need not be read to its end.
-    while scanner.boundary().is_some() {
-        let got = read_full(&mut first, &mut piece).map_err(source)?;
-        if got == 0 {
-            break;
-        }
-        scanner.scan(&piece[..got]);
-    }
-    Ok(cut_at(&scanner).unwrap_or(part_max))
-}
-
-/// The last place where a stream can be cut; `None` when there is none.
-fn cut_at(scanner: &CommandScanner) -> Option<u64> {
-    scanner.boundary().filter(|boundary| *boundary > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -159,6 +230,8 @@ mod tests {
     use super::*;
     use crate::entropy::spool::{MEMORY_MAX, temporary_file};
 
+    const MOST: u64 = 1 << 30;
+
     /// The parts of a stream, which are those of a file of the same bytes.
     fn parts(bytes: &[u8], part_max: u64) -> Vec<Vec<u8>> {
         let contents = |snapshot| {
@@ -167,10 +240,10 @@ mod tests {
                 let mut contents = Vec::new();
                 reader.read_to_end(&mut contents).expect("reads");
                 assert_eq!(contents.len() as u64, length);
-                assert!(length <= part_max);
                 contents
             };
-            Parts::of(snapshot, part_max).expect("a thread").map(part).collect::<Vec<_>>()
+            let lengths = Lengths { wanted: part_max, most: MOST };
+            Parts::of(snapshot, lengths).expect("a thread").map(part).collect::<Vec<_>>()
         };
         let stream = contents(Snapshot::new(io::Cursor::new(bytes.to_vec()), None));
         let mut file = temporary_file().expect("a file");
@@ -226,8 +299,65 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_is_longer_than_a_part_is_not_cut() {
+        let set = |key: &str, length| {
+            Command::from_args(["SET", key, &"v".repeat(length)]).frame().to_vec()
+        };
+        // Behind the long one, and in its value, nothing must look like the beginning of a part.
+        for (before, behind) in [(0, 0), (0, 3), (5, 0), (5, 3)] {
+            let mut stream = set("a", 10).repeat(before);
+            let long =
+                Command::from_args(["SET", "long", &"\r\n*1\r\n$8\r\nFLUSHALL".repeat(40_000)]);
+            stream.extend_from_slice(long.frame());
+            stream.extend(set("b", 10).repeat(behind));
+            for part_max in [1, 50, 700, 4096, 300_000] {
+                let parts = parts(&stream, part_max);
+                assert!(
+                    parts.iter().all(|part| part.starts_with(b"*3\r\n$3\r\nSET")),
+                    "{part_max}"
+                );
+                assert_eq!(parts.concat(), stream);
+                let rest = stream.len() - long.frame().len();
+                assert!(
+                    parts.iter().filter(|part| part.len() > long.frame().len() + rest).count() == 0
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_no_part_can_hold_is_an_error() {
+        let stream = Command::from_args(["SET", "key", &"v".repeat(5000)]).frame().repeat(2);
+        let lengths = Lengths { wanted: 100, most: 1000 };
+        let snapshot = Snapshot::new(io::Cursor::new(stream), None);
+        let parts: Vec<_> = Parts::of(snapshot, lengths).expect("a thread").collect();
+        assert!(matches!(parts.as_slice(), [Err(_)]), "it is not sent in pieces");
+    }
+
+    #[test]
+    fn nothing_more_is_copied_once_the_transfer_is_over() {
+        struct Endless {
+            _alive: std::sync::mpsc::Sender<()>,
+        }
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer.fill(b'x');
+                Ok(buffer.len())
+            }
+        }
+        let (alive, ended) = std::sync::mpsc::channel();
+        let lengths = Lengths { wanted: 1000, most: MOST };
+        let snapshot = Snapshot::new(Endless { _alive: alive }, None);
+        let mut parts = Parts::of(snapshot, lengths).expect("a thread");
+        assert!(parts.next().is_some_and(|part| part.is_ok()));
+        drop(parts);
+        // The reader goes when the thread does.
+        assert!(ended.recv().is_err());
+    }
+
+    #[test]
     fn other_data_is_cut_at_the_limit() {
-        for bytes in [&b"0123456789"[..], b"*1\r\n$x\r\nabcdefg", b"*****", b""] {
+        for bytes in [&b"0123456789"[..], b"*x\r\n$x\r\nabcdefg", b"--***", b""] {
             let parts = parts(bytes, 4);
             assert!(parts.iter().rev().skip(1).all(|part| part.len() == 4));
             assert_eq!(parts.concat(), bytes);

@@ -16,7 +16,7 @@ use super::{
     connections::Connections,
     error::config,
     meter::Meter,
-    parts::{Part, Parts},
+    parts::{Lengths, Part, Parts},
     sealed,
     source::Whole,
     wire::MAX_SNAPSHOT_SIZE,
@@ -89,8 +89,9 @@ impl EntropySender {
         self
     }
 
-    /// Cuts what the classic protocol sends after this many bytes at the latest, instead of after
-    /// [`MAX_SNAPSHOT_SIZE`]. A stream of Redis commands is cut between commands.
+    /// Cuts what the classic protocol sends after this many bytes, instead of after
+    /// [`MAX_SNAPSHOT_SIZE`]. A stream of Redis commands is cut between commands, before that if it
+    /// can be.
     #[must_use]
     pub fn part_size(mut self, bytes: u32) -> Self {
         self.part_max = bytes.clamp(1, MAX_SNAPSHOT_SIZE);
@@ -138,7 +139,8 @@ impl EntropySender {
             return Ok(Sent { bytes: length, connections: 1, acknowledged: false });
         }
         let mut sent = Sent { bytes: 0, connections: 0, acknowledged: false };
-        for part in Parts::of(snapshot, part_max)? {
+        let lengths = Lengths { wanted: part_max, most: u64::from(MAX_SNAPSHOT_SIZE) };
+        for part in Parts::of(snapshot, lengths)? {
             let Part { reader, length } = part?;
             self.part(reader, length)?;
             sent.bytes += length;

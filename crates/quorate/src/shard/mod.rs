@@ -286,6 +286,24 @@ impl Shard {
     /// Does what the machines ask for, until they ask for nothing more.
     pub(crate) fn service(&mut self, now: Now) {
         loop {
+            // What it serves, the coordinator may answer.
+            while let Some(output) = self.sync.poll_output() {
+                match output {
+                    sync::Output::Send { to, correlation, message } => {
+                        self.send(to, peers::Machine::Sync, correlation, &message);
+                    }
+                    sync::Output::Answer(request) => {
+                        self.serve(now, request);
+                        self.sync.handle_answered(now.monotonic, &self.storage);
+                    }
+                    sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
+                    sync::Output::Synced { peer, keys, groups, epoch } => {
+                        self.storage.clear_dirty(peer, groups, epoch);
+                        self.synced(now, peer, keys, groups == Groups::ALL);
+                    }
+                    sync::Output::Settled(settled) => self.storage.settle(settled),
+                }
+            }
             while let Some(output) = self.coordinator.poll_output() {
                 match output {
                     coordinator::Output::Reply { request, reply } => {
@@ -309,23 +327,6 @@ impl Shard {
                         self.send(to, peers::Machine::Clocks, correlation, &message);
                     }
                     clocks::Output::Suspect(peer) => self.suspected(now, peer),
-                }
-            }
-            while let Some(output) = self.sync.poll_output() {
-                match output {
-                    sync::Output::Send { to, correlation, message } => {
-                        self.send(to, peers::Machine::Sync, correlation, &message);
-                    }
-                    sync::Output::Answer(request) => {
-                        self.serve(now, request);
-                        self.sync.handle_answered(now.monotonic, &self.storage);
-                    }
-                    sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
-                    sync::Output::Synced { peer, keys, groups, epoch } => {
-                        self.storage.clear_dirty(peer, groups, epoch);
-                        self.synced(now, peer, keys, groups == Groups::ALL);
-                    }
-                    sync::Output::Settled(settled) => self.storage.settle(settled),
                 }
             }
             let Some(key) = self.resumable.pop() else { return };

@@ -134,6 +134,7 @@ fn delivered_hints_leave_the_disk_although_marks_cannot_be_saved() {
     let allocated = |storage: &Storage| storage.hints.log(PEER).expect("a log").allocated();
     let before = allocated(&storage);
     let all = storage.pending(PEER);
+    assert!(!quorate_cluster::handoff::Hints::read(&mut storage, PEER, 1 << 20).is_empty());
     storage.acknowledge(PEER, all);
     save_in_vain(&mut storage);
     assert!(allocated(&storage) < before, "{} bytes of {before}", allocated(&storage));

@@ -23,7 +23,16 @@ pub(super) struct Progress {
 enum Pass {
     /// The bytes that the slots so far would take in a log.
     Counting(u64),
-    Writing(Checkpoint),
+    Writing(Writing),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Writing {
+    checkpoint: Checkpoint,
+    /// Bytes of the slots so far.
+    live: u64,
+    /// Bytes of the log since it began, at the end of the last turn.
+    seen: u64,
 }
 
 impl Storage {
@@ -39,18 +48,19 @@ impl Storage {
                     Some(Progress { next, pass: Pass::Counting(live) })
                 } else {
                     self.live_bytes = live;
-                    if self.log_has_grown() { self.begin_writing() } else { None }
+                    self.counted_at = self.log_bytes_since_checkpoint();
+                    if self.log_is_half_dead() { self.begin_writing() } else { None }
                 }
             }
-            Pass::Writing(checkpoint) => {
-                if !self.write_live(&mut next) {
+            Pass::Writing(mut writing) => {
+                if !self.write_live(&mut next, &mut writing) {
                     tracing::warn!("a checkpoint was given up because the log has no space");
                     self.checkpoint_given_up_ms = self.wall_ms;
                     None
                 } else if next < SLOTS {
-                    Some(Progress { next, pass })
+                    Some(Progress { next, pass: Pass::Writing(writing) })
                 } else {
-                    self.finish_writing(checkpoint);
+                    self.finish_writing(writing);
                     None
                 }
             }
@@ -58,26 +68,34 @@ impl Storage {
     }
 
     fn begin_checkpoint(&mut self) -> Option<Progress> {
-        let log = self.log.as_ref()?;
-        let is_urgent = log.wants_checkpoint()
-            && self.wall_ms.abs_diff(self.checkpoint_given_up_ms) >= limits::REWRITE_PAUSE_MS;
-        if is_urgent {
+        let log = self.log.as_ref().filter(|log| !log.has_failed())?;
+        if self.wall_ms.abs_diff(self.checkpoint_given_up_ms) < limits::REWRITE_PAUSE_MS {
+            return None;
+        }
+        if log.wants_checkpoint() {
             return self.begin_writing();
         }
-        self.log_has_grown().then_some(Progress { next: 0, pass: Pass::Counting(0) })
+        // Where about half of what comes is new, the next count would follow at once.
+        let has_grown = log.bytes_since_checkpoint() >= self.counted_at + self.live_bytes / 8;
+        let is_due = has_grown && self.log_is_half_dead();
+        is_due.then_some(Progress { next: 0, pass: Pass::Counting(0) })
     }
 
     /// Whether the log holds twice what was live when that was last known.
-    fn log_has_grown(&self) -> bool {
-        let growth = self.live_bytes.max(self.checkpoint_bytes_min);
-        let log_bytes = self.log.as_ref().map_or(0, SegmentLog::bytes_since_checkpoint);
-        log_bytes >= self.live_bytes + growth
+    fn log_is_half_dead(&self) -> bool {
+        let dead_min = self.live_bytes.max(self.checkpoint_bytes_min);
+        self.log_bytes_since_checkpoint() >= self.live_bytes + dead_min
+    }
+
+    fn log_bytes_since_checkpoint(&self) -> u64 {
+        self.log.as_ref().map_or(0, SegmentLog::bytes_since_checkpoint)
     }
 
     /// Adds up what some more slots would take.
     fn count_live(&self, next: &mut u16, mut live: u64) -> u64 {
-        let mut keys = 0;
+        let (mut keys, until) = (0, live + limits::CHECKPOINT_COUNTED_PER_TURN);
         while keys < limits::CHECKPOINT_KEYS_PER_TURN
+            && live < until
             && let Some(slot) = Slot::new(*next)
         {
             self.store.for_each_size(slot, |size| {
@@ -90,25 +108,33 @@ impl Storage {
     }
 
     fn begin_writing(&mut self) -> Option<Progress> {
+        self.counted_at = 0;
         let log = self.log.as_mut()?;
-        log.reserve(limits::FLOORS_RECORD_BYTES).ok()?;
-        let checkpoint = log.begin_checkpoint().ok()?;
+        let reserved = log.reserve(limits::FLOORS_RECORD_BYTES);
+        let Ok(checkpoint) = reserved.and_then(|()| log.begin_checkpoint()) else {
+            self.checkpoint_given_up_ms = self.wall_ms;
+            return None;
+        };
         self.append_floors(&self.floors());
-        Some(Progress { next: 0, pass: Pass::Writing(checkpoint) })
+        let writing = Writing { checkpoint, live: 0, seen: 0 };
+        Some(Progress { next: 0, pass: Pass::Writing(writing) })
     }
 
     /// Writes some more slots; whether there was space.
-    fn write_live(&mut self, next: &mut u16) -> bool {
+    fn write_live(&mut self, next: &mut u16, writing: &mut Writing) -> bool {
         let Some(log) = &mut self.log else { return false };
+        // More than clients write meanwhile, or the log would grow without end.
+        let came = log.bytes_since_checkpoint().saturating_sub(writing.seen);
+        let budget = limits::CHECKPOINT_BYTES_PER_TURN.max(came.saturating_mul(2));
         let (mut keys, mut bytes, mut fits) = (0, 0, true);
-        while keys < limits::CHECKPOINT_KEYS_PER_TURN
-            && bytes < limits::CHECKPOINT_BYTES_PER_TURN
+        while (keys < limits::CHECKPOINT_KEYS_PER_TURN || bytes < came)
+            && bytes < budget
             && fits
             && let Some(slot) = Slot::new(*next)
         {
             self.store.export_slot(slot, |effect| {
                 keys += 1;
-                bytes += effect.len();
+                bytes += (SegmentLog::RECORD_BYTES + SLOT_BYTES + effect.len()) as u64;
                 fits = fits && log.reserve(effect.len() + SLOT_BYTES).is_ok();
                 if fits {
                     log.append(|out| write_effect(out, slot, effect));
@@ -116,31 +142,38 @@ impl Storage {
             });
             *next += 1;
         }
+        writing.live += bytes;
+        writing.seen = log.bytes_since_checkpoint() + bytes;
         fits
     }
 
-    fn finish_writing(&mut self, checkpoint: Checkpoint) {
+    fn finish_writing(&mut self, writing: Writing) {
         let Some(log) = &mut self.log else { return };
-        if log.finish_checkpoint(checkpoint).is_ok() {
-            self.live_bytes = log.bytes_since_checkpoint();
+        if log.finish_checkpoint(writing.checkpoint).is_ok() {
+            self.live_bytes = writing.live;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use quorate_cluster::coordinator::Replica as _;
     use quorate_proto::{Slot, resp::Command};
-    use quorate_store::log::LogOptions;
+    use quorate_store::{disk::SimulatedDisk, log::LogOptions};
 
     use super::*;
     use crate::storage::rounds::storage;
 
     /// A storage with a log, which is looked at from a megabyte on.
     fn with_log() -> Storage {
+        with_log_on(Arc::new(SimulatedDisk::new()))
+    }
+
+    fn with_log_on(disk: Arc<SimulatedDisk>) -> Storage {
         let options =
             LogOptions { log_id: 1, segment_bytes: 64 << 10, new_salt: 1, reads_back: false };
-        let disk = crate::startup::memory_disk();
         let (log, _) =
             SegmentLog::open(disk, "log".as_ref(), options, |_, _| {}).expect("a new log");
         Storage { log: Some(log), ..storage(0) }
@@ -183,6 +216,44 @@ mod tests {
         assert!(records(&storage) > 20 * 2_000, "checkpoints were written");
         // Twice what lives, and what a checkpoint took while it went on.
         assert!(storage.log_bytes() < 5 * 2_000 * 1_050, "{} bytes", storage.log_bytes());
+    }
+
+    #[test]
+    fn what_comes_while_a_checkpoint_is_written_is_not_taken_for_live() {
+        let mut storage = with_log();
+        write(&mut storage, 0..4_000);
+        write(&mut storage, 0..4_000);
+        // As many writes between two turns as make the log grow faster than a turn at its least.
+        for round in 0..8 {
+            for number in (0..8_000).map(|number| number % 4_000) {
+                let key = format!("key:{number:08}");
+                let slot = Slot::of_key(key.as_bytes());
+                let command = Command::from_args(["SET", &key, &"v".repeat(1_000 + round)]);
+                storage.execute(slot, &command, false).expect("is carried out");
+            }
+            turn(&mut storage);
+        }
+        while storage.is_busy() {
+            turn(&mut storage);
+        }
+        assert!(storage.live_bytes < 4_000 * 1_100, "{} bytes", storage.live_bytes);
+        assert!(storage.log_bytes() < 6 * 8_000 * 1_100, "{} bytes", storage.log_bytes());
+    }
+
+    #[test]
+    fn without_space_a_checkpoint_waits_for_a_while() {
+        let disk = Arc::new(SimulatedDisk::new());
+        let mut storage = with_log_on(Arc::clone(&disk));
+        storage.checkpoint_bytes_min = u64::MAX / 2;
+        write(&mut storage, (0..4).flat_map(|_| 0..2_000));
+        storage.checkpoint_bytes_min = 1 << 20;
+        disk.limit_capacity(Some(disk.used()));
+        (0..1_000).for_each(|_| storage.advance_checkpoint());
+        assert!(!storage.is_busy(), "nor is anything counted again and again");
+        disk.limit_capacity(None);
+        storage.wall_ms += limits::REWRITE_PAUSE_MS;
+        write(&mut storage, 0..1);
+        assert!(storage.log_bytes() < 2 * 2_000 * 1_050, "{} bytes", storage.log_bytes());
     }
 
     #[test]

@@ -304,6 +304,9 @@ impl HintQueues {
 
     /// The log for `target` gets rid of hints in these groups at its next sync.
     fn give_up(&mut self, target: NodeIndex, groups: Groups, epoch: u32, why: &str) {
+        if groups.is_empty() {
+            return;
+        }
         self.collapse(target, groups, epoch, why);
         self.queues[target.index()].given_up = self.dirty.version();
     }

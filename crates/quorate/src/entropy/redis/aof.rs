@@ -11,7 +11,7 @@ use std::{
 use quorate_proto::resp::reply::Value;
 
 use super::{Connection, bulk};
-use crate::entropy::{EntropyResult, Snapshot, StreamingSource, error::source};
+use crate::entropy::{EntropyResult, Snapshot, StreamingSource, error::source, spool::FileRange};
 
 /// How long a rewrite may take.
 const REWRITE_PATIENCE: Duration = Duration::from_secs(3600);
@@ -45,7 +45,7 @@ impl StreamingSource for RedisLocalSnapshot {
         let file = open(&self.address);
         let file = file.map_err(|error| source(format_args!("{}: {error}", self.address)))?;
         let length = file.metadata().map_err(source)?.len();
-        Ok(Snapshot::new(file.take(length), Some(length)))
+        Ok(Snapshot::of_file(FileRange::new(file, 0, length)))
     }
 }
 
