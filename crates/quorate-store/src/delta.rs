@@ -128,12 +128,10 @@ pub struct DeltaWriter<'a> {
     parts: usize,
 }
 
-impl DeltaWriter<'_> {
+impl<'a> DeltaWriter<'a> {
     /// Bytes that a delta takes besides its key and parts, at most.
     pub(crate) const HEAD_MAX: usize = 5 + 4;
-}
 
-impl<'a> DeltaWriter<'a> {
     /// Begins the delta of `key`.
     pub fn new(effect: &'a mut Vec<u8>, key: &[u8]) -> Self {
         let start = effect.len();

@@ -464,9 +464,11 @@ impl Sync {
         self.advance(now, digests);
     }
 
-    /// An answer to a peer's question leaves.
-    pub fn charge_answer(&mut self, now: Instant, answer: &Message) {
-        self.charge_other(now, answer);
+    /// A question of a peer's round is taken, or the answer to it leaves.
+    pub fn charge_others(&mut self, now: Instant, message: &Message) {
+        let bytes = wire_bytes(message);
+        self.pace.charge(now, bytes);
+        self.questions.note_others(bytes);
     }
 
     /// The questions of peers that wait, which are then forgotten.
@@ -489,12 +491,19 @@ impl Sync {
             return;
         }
         let bytes = wire_bytes(&message);
-        round.bytes += bytes;
-        self.pace.charge(now, bytes);
-        self.questions.note_own(bytes);
         let question = round.asked.remove(index);
         round.take_answer(digests, question, message);
+        self.charge_own(now, bytes);
         self.advance(now, digests);
+    }
+
+    /// So many bytes of the own round were or will be moved.
+    fn charge_own(&mut self, now: Instant, bytes: u64) {
+        if let Some(round) = &mut self.round {
+            round.bytes += bytes;
+        }
+        self.pace.charge(now, bytes);
+        self.questions.note_own(bytes);
     }
 
     /// Answers and asks what the pace allows, or ends the round.
@@ -517,15 +526,9 @@ impl Sync {
 
     fn answer_next(&mut self, now: Instant) -> bool {
         let Some(question) = self.questions.next() else { return false };
-        self.charge_other(now, &question.message);
+        self.charge_others(now, &question.message);
         self.outputs.push_back(Output::Answer(question));
         true
-    }
-
-    fn charge_other(&mut self, now: Instant, message: &Message) {
-        let bytes = wire_bytes(message);
-        self.pace.charge(now, bytes);
-        self.questions.note_others(bytes);
     }
 
     fn ask_next(&mut self, now: Instant, digests: &impl Digests) -> bool {
@@ -534,12 +537,9 @@ impl Sync {
             return false;
         };
         let Some((index, message)) = round.next_request(digests) else { return false };
-        let bytes = wire_bytes(&message);
-        round.bytes += bytes;
-        self.pace.charge(now, bytes);
-        self.questions.note_own(bytes);
-        let correlation = u64::from(self.serial) << 32 | index as u64;
-        self.outputs.push_back(Output::Send { to: round.peer, correlation, message });
+        let (to, correlation) = (round.peer, u64::from(self.serial) << 32 | index as u64);
+        self.charge_own(now, wire_bytes(&message));
+        self.outputs.push_back(Output::Send { to, correlation, message });
         true
     }
 

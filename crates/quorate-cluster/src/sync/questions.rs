@@ -144,7 +144,7 @@ mod tests {
                 Output::Answer(PeerRequest { correlation, from: asker, message, .. }) => {
                     let (sync, data) = &mut self.nodes[node];
                     let answer = respond(data, &message);
-                    sync.charge_answer(now, &answer);
+                    sync.charge_others(now, &answer);
                     sync.handle_answered(now, data);
                     self.count(asker.index(), node, &answer);
                     let (sync, data) = &mut self.nodes[asker.index()];

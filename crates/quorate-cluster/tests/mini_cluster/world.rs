@@ -472,6 +472,31 @@ impl World {
 
     /// Does what the machines of a node ask for, until they ask for nothing more.
     fn pump(&mut self, node: usize) {
+        // What it serves, the coordinator may answer.
+        while let Some(output) = self.machines(node).0.sync.poll_output() {
+            match output {
+                sync::Output::Send { to, correlation, message } => {
+                    self.send_tagged(node, to, 2, correlation, message);
+                }
+                sync::Output::Synced { groups, .. } if groups != Groups::ALL => {}
+                sync::Output::Synced { peer, .. } => {
+                    self.nodes[node].synced.insert(peer);
+                    let (machines, store) = self.machines(node);
+                    machines.clocks.handle_synced(peer, store);
+                }
+                sync::Output::Answer(request) => {
+                    self.serve(node, request);
+                    let now = self.instant();
+                    let (machines, store) = self.machines(node);
+                    machines.sync.handle_answered(now, store);
+                }
+                sync::Output::Begun { peer } => {
+                    self.machines(node).0.clocks.handle_round_begun(peer);
+                }
+                // Nothing is ever removed here.
+                sync::Output::Settled(_) => {}
+            }
+        }
         while let Some(output) = self.machines(node).0.coordinator.poll_output() {
             match output {
                 coordinator::Output::Reply { request, reply } => self.answer(request, reply),
@@ -502,31 +527,6 @@ impl World {
                         machines.sync.request(now, peer);
                     }
                 }
-            }
-        }
-        while let Some(output) = self.machines(node).0.sync.poll_output() {
-            match output {
-                sync::Output::Send { to, correlation, message } => {
-                    self.send_tagged(node, to, 2, correlation, message);
-                }
-                sync::Output::Synced { groups, .. } if groups != Groups::ALL => {}
-                sync::Output::Synced { peer, .. } => {
-                    self.nodes[node].synced.insert(peer);
-                    let (machines, store) = self.machines(node);
-                    machines.clocks.handle_synced(peer, store);
-                }
-                // Nothing is ever removed here.
-                sync::Output::Answer(request) => {
-                    self.serve(node, request);
-                    let now = self.instant();
-                    let (machines, store) = self.machines(node);
-                    machines.sync.handle_answered(now, store);
-                }
-                sync::Output::Begun { peer } => {
-                    self.machines(node).0.clocks.handle_round_begun(peer);
-                }
-                // Nothing is ever removed here.
-                sync::Output::Settled(_) => {}
             }
         }
         let found = &mut self.nodes[node];

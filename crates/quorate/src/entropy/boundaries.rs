@@ -80,11 +80,13 @@ impl CommandScanner {
                     1
                 }
             };
+            let kind = if self.expects == Expects::Command { b'*' } else { b'$' };
+            let is_other = self.line.first().is_some_and(|first| *first != kind);
             self.at += used as u64;
             bytes = &bytes[used..];
             if self.line.ends_with(b"\n") {
                 self.line_ended();
-            } else if self.line.len() > LINE_MAX {
+            } else if is_other || self.line.len() > LINE_MAX {
                 self.expects = Expects::Nothing;
             }
         }

@@ -266,6 +266,7 @@ mod tests {
         for part_max in [300, 1000, 4096, 70_000, stream.len() as u64] {
             let parts = parts(&stream, part_max);
             assert!(parts.len() as u64 >= stream.len() as u64 / part_max);
+            assert!(parts.iter().all(|part| part.len() as u64 <= part_max));
             assert!(parts.iter().all(|part| part.starts_with(b"*3\r\n$3\r\nSET")), "{part_max}");
             assert_eq!(parts.concat(), stream);
         }
@@ -288,6 +289,7 @@ mod tests {
         for part_max in [300, 333, 1000, 4096, stream.len() as u64] {
             let parts = parts(&stream, part_max);
             assert!(parts.len() as u64 >= stream.len() as u64 / part_max);
+            assert!(parts.iter().all(|part| part.len() as u64 <= part_max));
             let begins_with_a_state =
                 |part: &Vec<u8>| part[..14].eq_ignore_ascii_case(b"*2\r\n$4\r\nPING\r\n");
             assert!(parts.iter().all(begins_with_a_state), "{part_max}");
@@ -317,10 +319,8 @@ mod tests {
                     "{part_max}"
                 );
                 assert_eq!(parts.concat(), stream);
-                let rest = stream.len() - long.frame().len();
-                assert!(
-                    parts.iter().filter(|part| part.len() > long.frame().len() + rest).count() == 0
-                );
+                let most = long.frame().len() + part_max as usize;
+                assert!(parts.iter().all(|part| part.len() <= most), "nothing more than it needs");
             }
         }
     }
@@ -360,8 +360,12 @@ mod tests {
         for bytes in [&b"0123456789"[..], b"*x\r\n$x\r\nabcdefg", b"--***", b""] {
             let parts = parts(bytes, 4);
             assert!(parts.iter().rev().skip(1).all(|part| part.len() == 4));
+            assert!(parts.iter().all(|part| part.len() <= 4));
             assert_eq!(parts.concat(), bytes);
         }
+        // What looks like a command at the limit is cut where it is seen to be none.
+        assert_eq!(parts(b"*1\r\n$x\r\nabcdefg", 4), [&b"*1\r\n$x\r\n"[..], b"abcd", b"efg"]);
+        assert_eq!(parts(b"*****", 4), [b"*****"]);
     }
 
     #[test]
@@ -369,6 +373,7 @@ mod tests {
         let bytes: Vec<u8> = (0..MEMORY_MAX * 3 + 17).map(|at| (at % 251) as u8).collect();
         let parts = parts(&bytes, 2 * MEMORY_MAX as u64);
         assert_eq!(parts.len(), 2);
+        assert!(parts.iter().all(|part| part.len() <= 2 * MEMORY_MAX));
         assert_eq!(parts.concat(), bytes);
     }
 }

@@ -22,7 +22,6 @@ pub(super) enum Spool {
 }
 
 /// A part that is filled.
-#[derive(Clone, Debug)]
 pub(super) enum Spooled {
     Memory(Bytes),
     File(FileRange),

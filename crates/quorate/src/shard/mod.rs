@@ -572,7 +572,7 @@ impl Shard {
         message: quorate_proto::message::Message,
     ) {
         if peers::is_of_round(correlation) {
-            self.sync.charge_answer(now.monotonic, &message);
+            self.sync.charge_others(now.monotonic, &message);
         }
         self.pass_response(link, correlation, message);
     }

@@ -1,6 +1,6 @@
 //! Tests of what is kept for others: what goes beyond a bound leaves a mark, and nothing else does.
 
-use quorate_cluster::{handoff::Hints as _, sync::Digests as _};
+use quorate_cluster::{handoff::Hints, sync::Digests as _};
 use quorate_proto::resp::Command;
 
 use super::{
@@ -134,7 +134,7 @@ fn delivered_hints_leave_the_disk_although_marks_cannot_be_saved() {
     let allocated = |storage: &Storage| storage.hints.log(PEER).expect("a log").allocated();
     let before = allocated(&storage);
     let all = storage.pending(PEER);
-    assert!(!quorate_cluster::handoff::Hints::read(&mut storage, PEER, 1 << 20).is_empty());
+    assert!(!Hints::read(&mut storage, PEER, 1 << 20).is_empty());
     storage.acknowledge(PEER, all);
     save_in_vain(&mut storage);
     assert!(allocated(&storage) < before, "{} bytes of {before}", allocated(&storage));
