@@ -95,7 +95,7 @@ class Writer(threading.Thread):
     def note(self, key, new, reply):
         failed = isinstance(reply, Exception)
         nothing_done = failed and any(
-            word in str(reply) for word in ("UNAVAILABLE", "BUSY", "MISCONF", "nothing was done"))
+            word in str(reply) for word in ("UNAVAILABLE", "OVERLOADED", "MISCONF", "nothing was done"))
         if nothing_done:
             return
         before = [self.sure.get(key), *self.maybe.get(key, [])]

@@ -185,6 +185,8 @@ impl Storage {
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
+        let owner = self.owner(slot);
+        assert_eq!(owner, self.shard, "invariant: a shard writes only to slots that it owns");
         let Some(log) = &mut self.log else { return Durability::Now };
         let sequence = log.append(|out| write_effect(out, slot, effect));
         self.appended = sequence;

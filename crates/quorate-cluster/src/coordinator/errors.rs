@@ -26,8 +26,8 @@ pub(super) const CLOCK_IN_DOUBT: &str =
     "the clock of this node is not confirmed by the other nodes, so it must not date a write";
 
 /// Too much is in flight. Nothing was done.
-pub(super) fn busy() -> Bytes {
-    encoded("BUSY too many requests in flight; nothing was done, try again later")
+pub(super) fn overloaded() -> Bytes {
+    encoded("OVERLOADED too many requests in flight; nothing was done, try again later")
 }
 
 /// The local store refused. Nothing was done.

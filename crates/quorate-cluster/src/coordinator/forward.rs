@@ -153,7 +153,7 @@ impl Coordinator {
             return self.read_elsewhere(now, replica, index);
         }
         let error = if cause == Cause::Overloaded {
-            errors::busy()
+            errors::overloaded()
         } else {
             let name = &self.topology.member(to).name;
             errors::unavailable(&alloc::format!("{name} refused: {text}"))

@@ -19,7 +19,7 @@
 //! commands on a slot in order waits before it goes from reading to writing and back.
 //!
 //! Every request gets exactly one reply, by its deadline. An error says whether nothing happened
-//! (`UNAVAILABLE`, `BUSY`: nothing was done) or nobody knows (`TIMEOUT`, `UNKNOWN`: it may still
+//! (`UNAVAILABLE`, `OVERLOADED`: nothing was done) or nobody knows (`TIMEOUT`, `UNKNOWN`: it may still
 //! take effect). An effect, once made, is never forgotten: whoever did not acknowledge it gets a
 //! hint.
 
@@ -503,7 +503,7 @@ impl Coordinator {
         request: Request,
     ) {
         if self.is_full() {
-            return self.reply(requester, errors::busy());
+            return self.reply(requester, errors::overloaded());
         }
         if request.class.writes() {
             self.start_write(now, replica, requester, request);

@@ -62,8 +62,22 @@ pub fn wire_bytes(message: &Message) -> u64 {
             4 + effects.iter().map(bytes).sum::<usize>() + slots_bytes(absent)
         }
         Message::Rejected { text, .. } => 1 + 2 + text.len(),
-        // `Ack`, `SlotSame`; nothing else belongs to a round.
-        _ => 0,
+        Message::Ack | Message::SlotSame => 0,
+        // No part of a round, of clocks or of a repair: nobody charges them.
+        Message::Hello(_)
+        | Message::Welcome(_)
+        | Message::Refused(_)
+        | Message::Members(_)
+        | Message::Seal(_)
+        | Message::SealVote { .. }
+        | Message::Claim(_)
+        | Message::SeatVote { .. }
+        | Message::Heartbeat(_)
+        | Message::HeartbeatReply(_)
+        | Message::Forward(_)
+        | Message::Reply(_)
+        | Message::AskDigest { .. }
+        | Message::KeysDigest { .. } => 0,
     };
     (HEADER_LENGTH + body) as u64
 }

@@ -6,12 +6,14 @@
 
 mod codec;
 mod dots;
+mod reach;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 
 use bytes::Bytes;
 
 pub use codec::MessageError;
+pub use reach::Reach;
 
 use crate::{Dot, DotRange, Incarnation, Level, NodeId, Slot};
 

@@ -228,7 +228,7 @@ pub(crate) fn judge(action: Action, key: Key, reply: &Value) -> Result<Outcome, 
     };
     let word = text.split(' ').next().unwrap_or_default();
     Ok(match word {
-        "UNAVAILABLE" | "BUSY" | "MISCONF" => Outcome::Failed(text.clone()),
+        "UNAVAILABLE" | "OVERLOADED" | "MISCONF" => Outcome::Failed(text.clone()),
         "TIMEOUT" if text.ends_with("nothing was changed") => Outcome::Failed(text.clone()),
         "TIMEOUT" | "UNKNOWN" => Outcome::Unknown(text.clone()),
         _ => return Err(format!("{action:?} of {key} was answered with {text}")),

@@ -7,6 +7,7 @@
 
 mod cluster_commands;
 mod composite;
+mod correlation;
 mod dispatch;
 mod hints;
 mod info;
@@ -45,6 +46,7 @@ use crate::{
     node::Node,
     storage::{HintQueues, Scrub, Storage},
 };
+use correlation::Machine;
 use job::{Job, Piece};
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
 pub(crate) use session::About;
@@ -290,7 +292,7 @@ impl Shard {
             while let Some(output) = self.sync.poll_output() {
                 match output {
                     sync::Output::Send { to, correlation, message } => {
-                        self.send(to, peers::Machine::Sync, correlation, &message);
+                        self.send(to, Machine::Sync, correlation, &message);
                     }
                     sync::Output::Answer(request) => {
                         self.serve(now, request);
@@ -311,7 +313,7 @@ impl Shard {
                         self.deliver(now, waiter, reply);
                     }
                     coordinator::Output::Send { to, correlation, message } => {
-                        self.send(to, peers::Machine::Coordinator, correlation, &message);
+                        self.send(to, Machine::Coordinator, correlation, &message);
                     }
                     coordinator::Output::Respond { link, correlation, message } => {
                         self.respond(now, link, correlation, message);
@@ -319,12 +321,12 @@ impl Shard {
                 }
             }
             for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
-                self.send(to, peers::Machine::Handoff, correlation, &message);
+                self.send(to, Machine::Handoff, correlation, &message);
             }
             while let Some(output) = self.clocks.poll_output() {
                 match output {
                     clocks::Output::Send { to, correlation, message } => {
-                        self.send(to, peers::Machine::Clocks, correlation, &message);
+                        self.send(to, Machine::Clocks, correlation, &message);
                     }
                     clocks::Output::Suspect(peer) => self.suspected(now, peer),
                 }
@@ -556,7 +558,7 @@ impl Shard {
     fn send(
         &mut self,
         to: NodeIndex,
-        machine: peers::Machine,
+        machine: Machine,
         correlation: u64,
         message: &quorate_proto::message::Message,
     ) {

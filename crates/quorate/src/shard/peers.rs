@@ -16,26 +16,13 @@ use quorate_cluster::{
     wall_clock::PeerClock,
 };
 use quorate_proto::{
-    Incarnation, NodeId, NodeIndex, Slot,
+    Incarnation, NodeId, NodeIndex,
     frame::{self, Frame},
     message::{Cause, Heartbeat, Hello, Message},
 };
 
-use super::{Mail, Now, Shard};
+use super::{Mail, Now, Shard, correlation::Machine};
 use crate::limits;
-
-/// The machines that send requests; the upper four bits of a correlation id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
-    Coordinator = 0,
-    Handoff = 1,
-    Sync = 2,
-    Link = 3,
-    Clocks = 4,
-}
-
-const MACHINE_SHIFT: u32 = 60;
-const CORRELATION_MASK: u64 = (1 << MACHINE_SHIFT) - 1;
 
 /// Shards put their number into the ids of their incoming links.
 const SHARD_SHIFT: u32 = 48;
@@ -47,7 +34,7 @@ pub(super) fn shard_of(link: LinkId) -> u16 {
 
 /// Whether a request or response belongs to a digest round.
 pub(super) fn is_of_round(correlation: u64) -> bool {
-    correlation >> MACHINE_SHIFT == Machine::Sync as u64
+    matches!(Machine::of(correlation), Some((Machine::Sync, _)))
 }
 
 /// What one shard knows of the other nodes.
@@ -149,8 +136,7 @@ impl Peers {
         message: &Message,
     ) {
         let Some(Some(link)) = self.outgoing.get_mut(to.index()) else { return };
-        let correlation = (machine as u64) << MACHINE_SHIFT | correlation & CORRELATION_MASK;
-        frame::encode(&mut link.output, epoch, correlation, message);
+        frame::encode(&mut link.output, epoch, machine.tag(correlation), message);
     }
 
     pub(super) fn respond(
@@ -252,7 +238,7 @@ impl Shard {
             view: topology.view(),
         };
         let message = Message::Hello(Box::new(hello));
-        let correlation = (Machine::Link as u64) << MACHINE_SHIFT;
+        let correlation = Machine::Link.tag(0);
         frame::encode(&mut output, topology.epoch(), correlation, &message);
         output
     }
@@ -298,31 +284,31 @@ impl Shard {
             return Err(LinkError::Replaced);
         }
         self.peers.liveness.handle_heard(now.monotonic, from);
-        let correlation = frame.correlation & CORRELATION_MASK;
+        let (machine, correlation) = Machine::of(frame.correlation).ok_or(LinkError::Unasked)?;
         let storage = &mut self.storage;
-        match (frame.correlation >> MACHINE_SHIFT, frame.message) {
-            (0, message) => {
+        match (machine, frame.message) {
+            (Machine::Coordinator, message) => {
                 self.coordinator.handle_response(now.monotonic, storage, correlation, message);
             }
-            (1, message) => {
+            (Machine::Handoff, message) => {
                 let handoff = &mut self.handoff;
                 handoff.handle_response(now.monotonic, storage, from, correlation, &message);
                 self.sync_once_drained(now, from);
             }
-            (2, message) => {
+            (Machine::Sync, message) => {
                 self.sync.handle_response(now.monotonic, storage, from, correlation, message);
             }
-            (4, message) => {
+            (Machine::Clocks, message) => {
                 self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
             }
-            (3, Message::HeartbeatReply(beat)) => {
+            (Machine::Link, Message::HeartbeatReply(beat)) => {
                 let (monotonic, wall) = self.moment(now);
                 let Peers { liveness, readiness, .. } = &mut self.peers;
                 liveness.handle_heartbeat_reply(monotonic, wall, from, &beat);
                 let ready = readiness.handle_hints_pending(monotonic, from, beat.hints_pending);
                 self.note_ready(ready);
             }
-            _ => return Err(LinkError::Unasked),
+            (Machine::Link, _) => return Err(LinkError::Unasked),
         }
         Ok(())
     }
@@ -394,7 +380,7 @@ impl Shard {
                 self.pass_response(link, correlation, Message::HeartbeatReply(beat));
             }
             message => {
-                let owner = message_owner(&message, self.node.settings.shards);
+                let owner = message.reach().shard(self.node.settings.shards);
                 let request = PeerRequest { link, correlation, epoch, from, message };
                 if owner == self.id {
                     self.receive(now, request);
@@ -603,26 +589,5 @@ impl Shard {
 
     pub(crate) fn check_clogged(bytes: usize) -> Result<(), LinkError> {
         if bytes > limits::LINK_OUTPUT_MAX { Err(LinkError::Clogged(bytes)) } else { Ok(()) }
-    }
-}
-
-/// The shard that owns what a request is about.
-fn message_owner(message: &Message, shards: u16) -> u16 {
-    let of_slot = |slot: &Slot| slot.group() % shards;
-    match message {
-        Message::Forward(forward) => of_slot(&forward.slot),
-        Message::Replicate { slot, .. }
-        | Message::AskDigest { slot, .. }
-        | Message::AskStates { slot, .. }
-        | Message::CompareSlot { slot, .. }
-        | Message::AskFingerprintStates { slot, .. }
-        | Message::CompareElements { slot, .. }
-        | Message::AskElements { slot, .. }
-        | Message::AskKeyDigests { slot }
-        | Message::AskKeyStates { slot, .. } => of_slot(slot),
-        Message::CompareGroup { group, .. }
-        | Message::AskClocks { group, .. }
-        | Message::AskDots { group, .. } => group % shards,
-        _ => 0,
     }
 }
