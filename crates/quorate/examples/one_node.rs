@@ -3,7 +3,7 @@
 //! `cargo run -p quorate --example one_node`
 #![allow(clippy::print_stdout, reason = "an example shows something")]
 
-use quorate::{Engine, Value};
+use quorate::{CallError, Engine, Value};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     futures_executor::block_on(async {
@@ -18,10 +18,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         assert_eq!(client.run(["GET", "visits"]).await?, Value::Bulk("3".into()));
 
-        // Errors are values, exactly those that a Redis client would get.
-        let refused = client.run(["INCR", "greeting"]).await?;
-        println!("INCR greeting: {}", refused.to_text());
-        assert!(matches!(refused, Value::Error(_)));
+        // Errors carry the text that a Redis client would get, and say what became of the command.
+        let error = client.run(["INCR", "greeting"]).await.expect_err("is no number");
+        println!("INCR greeting: {error}");
+        assert!(matches!(error, CallError::Invalid(_)) && error.is_nothing_done());
 
         println!("redis clients may connect to {}", engine.client_address());
         engine.shutdown().await?;

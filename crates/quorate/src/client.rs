@@ -17,6 +17,7 @@ use futures_channel::oneshot;
 use quorate_proto::resp::{Command, reply::Value};
 
 use crate::{
+    call_error::CallError,
     net::mailbox::Mailbox,
     shard::{EmbeddedAction, EmbeddedCommand, Mail},
 };
@@ -36,29 +37,20 @@ struct Session {
     mailbox: Arc<Mailbox<Mail>>,
 }
 
-/// Why a command has no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// The node has stopped, or could not write its log. The command may or may not have taken
-    /// effect.
-    #[error(
-        "the node has stopped or could not write its log; the command may or may not have taken \
-         effect"
-    )]
-    Stopped,
-}
-
 impl Client {
-    /// Runs a command given as its words, the name first. Errors that a server would reply are
-    /// values: [`Value::Error`].
-    pub async fn run<I>(&self, words: I) -> Result<Value, ClientError>
+    /// Runs a command given as its words, the name first, at the level and with the deadline of the
+    /// session. Whatever a server would reply as an error is a [`CallError`], which says what is known
+    /// of the effect; errors inside of arrays stay values.
+    ///
+    /// Dropping the future does not undo the command: it is carried out all the same.
+    pub async fn run<I>(&self, words: I) -> Result<Value, CallError>
     where
         I: IntoIterator<IntoIter: Clone>,
         I::Item: AsRef<[u8]>,
     {
         let Pending(receiver) = self.send(Command::from_args(words));
-        receiver.await.map(|reply| decode(&reply)).map_err(|_| ClientError::Stopped)
+        let reply = receiver.await.map_err(|_| CallError::Stopped)?;
+        CallError::sift(decode(&reply))
     }
 
     /// Sends a command whose reply is waited for later.
@@ -100,14 +92,14 @@ impl Wake for Unpark {
 
 impl Pending {
     /// Waits on this thread; `None` when `patience` has run out.
-    pub(crate) fn wait(mut self, patience: Duration) -> Result<Option<Value>, ClientError> {
+    pub(crate) fn wait(mut self, patience: Duration) -> Result<Option<Value>, CallError> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         let deadline = Instant::now() + patience;
         loop {
             match Pin::new(&mut self.0).poll(&mut context) {
                 Poll::Ready(Ok(reply)) => return Ok(Some(decode(&reply))),
-                Poll::Ready(Err(oneshot::Canceled)) => return Err(ClientError::Stopped),
+                Poll::Ready(Err(oneshot::Canceled)) => return Err(CallError::Stopped),
                 Poll::Pending => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());

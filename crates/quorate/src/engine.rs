@@ -158,19 +158,26 @@ impl Builder {
 
 /// A running node.
 ///
-/// Dropping it leaves the node running until the process ends; [`Engine::shutdown`] stops it.
+/// Dropping it stops the node and waits for that, as [`Engine::stop`] does; an error is logged then.
 #[derive(Debug)]
 pub struct Engine {
+    client_address: SocketAddr,
+    peer_address: SocketAddr,
+    name: String,
+    clients: Clients,
+    /// `None` once it is being stopped.
+    running: Option<Running>,
+}
+
+/// The threads of a running node, and what ends them.
+#[derive(Debug)]
+struct Running {
     directory: Directory,
     threads: Vec<JoinHandle<io::Result<()>>>,
     syncer: (Sender<SyncOrder>, JoinHandle<()>),
     scrubber: (Sender<ScrubRequest>, JoinHandle<()>),
-    client_address: SocketAddr,
-    peer_address: SocketAddr,
-    name: String,
     /// `None` when everything is in memory.
     data_dir: Option<PathBuf>,
-    clients: Clients,
     channel: Channel,
 }
 
@@ -263,18 +270,8 @@ impl Engine {
         let control =
             Control::new(membership, identity, node, control_poll, clock, directory.clone());
         threads.push(spawn("quorate-control".into(), move || control.run())?);
-        Ok(Self {
-            directory,
-            threads,
-            syncer,
-            scrubber,
-            client_address,
-            peer_address,
-            name,
-            data_dir,
-            clients,
-            channel,
-        })
+        let running = Running { directory, threads, syncer, scrubber, data_dir, channel };
+        Ok(Self { client_address, peer_address, name, clients, running: Some(running) })
     }
 
     /// Where clients connect.
@@ -299,7 +296,7 @@ impl Engine {
 
     /// Where snapshots are received, when they are.
     pub fn entropy_address(&self) -> Option<SocketAddr> {
-        self.channel.address()
+        self.running.as_ref()?.channel.address()
     }
 
     /// What the node holds, to be sent by an [`EntropySender`](crate::entropy::EntropySender).
@@ -322,7 +319,27 @@ impl Engine {
     }
 
     /// Stops the node, blocking until it has stopped; see [`Engine::shutdown`].
-    pub fn stop(self) -> io::Result<()> {
+    pub fn stop(mut self) -> io::Result<()> {
+        self.running.take().map_or(Ok(()), Running::stop)
+    }
+
+    /// Whether every thread of the node is still running. One that is not has hit an error that
+    /// it could not serve with; the node should be stopped.
+    pub fn is_running(&self) -> bool {
+        self.running.as_ref().is_some_and(Running::is_running)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.running.take().map(Running::stop) {
+            tracing::error!(name = %self.name, %error, "a node that was dropped did not stop in order");
+        }
+    }
+}
+
+impl Running {
+    fn stop(self) -> io::Result<()> {
         // First, while the node still answers it.
         drop(self.channel);
         self.directory.shards.iter().for_each(|shard| shard.send(Mail::Stop));
@@ -343,9 +360,7 @@ impl Engine {
         }
     }
 
-    /// Whether every thread of the node is still running. One that is not has hit an error that
-    /// it could not serve with; the node should be stopped.
-    pub fn is_running(&self) -> bool {
+    fn is_running(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished()) && self.channel.is_running()
     }
 }

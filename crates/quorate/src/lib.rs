@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod call_error;
 mod channel;
 mod client;
 pub mod config;
@@ -30,7 +31,8 @@ pub mod simulation;
 mod startup;
 mod storage;
 
-pub use client::{Client, ClientError};
+pub use call_error::CallError;
+pub use client::Client;
 pub use config::{Config, Settings};
 pub use engine::{Builder, Engine, StartError};
 pub use identity::DataDirectoryError;

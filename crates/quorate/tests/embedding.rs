@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_executor::block_on;
 use quorate::{
-    Client, Engine, Value,
+    CallError, Client, Engine, Value,
     config::{EntropyPeer, EntropySection},
     entropy::{EntropyConfig, EntropySender},
 };
@@ -61,11 +61,26 @@ fn commands_of_one_client_are_executed_in_order() {
             }
         }
         assert_eq!(sum, 200);
-        let wrong = client.run(["HGET", "counter-0", "field"]).await.expect("answers");
-        assert!(matches!(wrong, Value::Error(text) if text.starts_with("WRONGTYPE")));
-        let unknown = client.run(["NOSUCH"]).await.expect("answers");
-        assert!(matches!(unknown, Value::Error(text) if text.starts_with("ERR unknown command")));
+        let wrong = client.run(["HGET", "counter-0", "field"]).await;
+        assert!(matches!(wrong, Err(CallError::Invalid(text)) if text.starts_with("WRONGTYPE")));
+        let unknown = client.run(["NOSUCH"]).await;
+        assert!(
+            matches!(unknown, Err(CallError::Invalid(text)) if text.starts_with("ERR unknown command"))
+        );
         engine.shutdown().await.expect("stops in order");
+    });
+}
+
+#[test]
+fn a_dropped_node_has_stopped_and_its_clients_are_told() {
+    block_on(async {
+        let builder = Engine::builder().memory().listen("127.0.0.1:0").peer_listen("127.0.0.1:0");
+        let engine = builder.start().await.expect("starts");
+        let (client, address) = (engine.client(), engine.client_address());
+        client.run(["SET", "key", "value"]).await.expect("is written");
+        drop(engine);
+        assert_eq!(client.run(["GET", "key"]).await, Err(CallError::Stopped));
+        assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens any more");
     });
 }
 
@@ -109,9 +124,13 @@ fn nodes_in_a_process_keep_each_other_up_to_date() {
         for number in 0..100 {
             one.run(["SET", &format!("key-{number}"), "value"]).await.expect("answers");
         }
-        while two.run(["DBSIZE"]).await != Ok(Value::Integer(100)) {
+        for _ in 0..1_200 {
+            if two.run(["DBSIZE"]).await == Ok(Value::Integer(100)) {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
+        assert_eq!(two.run(["DBSIZE"]).await, Ok(Value::Integer(100)), "a snapshot arrives");
 
         // By hand, out of the node itself.
         one.run(["SET", "by hand", "1"]).await.expect("answers");

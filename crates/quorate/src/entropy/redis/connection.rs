@@ -16,7 +16,7 @@ use quorate_proto::resp::{
 };
 
 use crate::{
-    client::{Client, ClientError, Clients, Pending},
+    client::{Client, Clients, Pending},
     entropy::connections::{Connections, Entered},
 };
 
@@ -190,7 +190,7 @@ impl Local {
         match pending.wait(PATIENCE) {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(silent()),
-            Err(error @ ClientError::Stopped) => Err(io::Error::other(error)),
+            Err(error) => Err(io::Error::other(error)),
         }
     }
 }
