@@ -177,7 +177,7 @@ impl Node {
     pub(crate) fn figures(&self) -> Figures {
         let mut total = Figures { ready: true, ..Figures::default() };
         for (index, figures) in self.figures.iter().enumerate() {
-            let figures = *figures.lock().unwrap_or_else(PoisonError::into_inner);
+            let figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
             total.keys += figures.keys;
             total.expiring += figures.expiring;
             total.expired += figures.expired;
@@ -208,16 +208,7 @@ impl Node {
                 0 => figures.scrubbed_ms,
                 _ => total.scrubbed_ms.min(figures.scrubbed_ms),
             };
-            for (sum, peer) in total.peers.iter_mut().zip(&figures.peers) {
-                // A peer is up for the node when it is for all of its shards.
-                sum.up = peer.up && (sum.up || index == 0);
-                sum.hints += peer.hints;
-                sum.hint_bytes += peer.hint_bytes;
-                // Shards own different groups.
-                sum.dirty_groups += peer.dirty_groups;
-                sum.unverified |= peer.unverified;
-                sum.unacknowledged += peer.unacknowledged;
-            }
+            total.add_peers(&figures.peers, index == 0);
         }
         total
     }

@@ -104,7 +104,7 @@ pub(crate) struct RepairOrder {
 }
 
 /// Figures that a shard publishes for the whole node.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) keys: u64,
     pub(crate) expiring: u64,
@@ -138,8 +138,27 @@ pub(crate) struct Figures {
     /// The clock is contradicted by those of the peers.
     pub(crate) clock_in_doubt: bool,
     pub(crate) failed: bool,
-    /// By node index.
-    pub(crate) peers: [PeerFigures; PEERS_SHOWN],
+    /// By node index; members behind the end have nothing to show.
+    pub(crate) peers: Vec<PeerFigures>,
+}
+
+impl Figures {
+    /// Adds what a shard says of the peers. The first shard decides whether a peer is up unless a later
+    /// one contradicts it: a peer is up for the node when it is for all of its shards.
+    pub(crate) fn add_peers(&mut self, shard: &[PeerFigures], is_first: bool) {
+        if self.peers.len() < shard.len() {
+            self.peers.resize_with(shard.len(), PeerFigures::default);
+        }
+        for (sum, peer) in self.peers.iter_mut().zip(shard) {
+            sum.up = peer.up && (sum.up || is_first);
+            sum.hints += peer.hints;
+            sum.hint_bytes += peer.hint_bytes;
+            // Shards own different groups.
+            sum.dirty_groups += peer.dirty_groups;
+            sum.unverified |= peer.unverified;
+            sum.unacknowledged += peer.unacknowledged;
+        }
+    }
 }
 
 /// What is published of one peer.
@@ -153,5 +172,20 @@ pub(crate) struct PeerFigures {
     pub(crate) unacknowledged: u64,
 }
 
-/// Members whose state is published.
-pub(crate) const PEERS_SHOWN: usize = 32;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_peer_of_a_large_cluster_is_counted() {
+        let members = quorate_cluster::limits::MEMBERS_MAX;
+        let owed = |up| PeerFigures { up, hints: 1, dirty_groups: 2, ..PeerFigures::default() };
+        let mut total = Figures::default();
+        total.add_peers(&vec![owed(true); members], true);
+        total.add_peers(&vec![owed(false); members], false);
+        assert_eq!(total.peers.len(), members);
+        assert!(total.peers.iter().all(|peer| !peer.up && peer.hints == 2));
+        let dirty: u64 = total.peers.iter().map(|peer| peer.dirty_groups).sum();
+        assert_eq!(dirty, 4 * members as u64);
+    }
+}

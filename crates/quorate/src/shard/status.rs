@@ -66,9 +66,9 @@ impl Shard {
             scrub: self.scrub.total(),
             ..Figures::default()
         };
+        figures.peers = vec![PeerFigures::default(); self.topology().len()];
         for (peer, debt) in self.debts(now) {
-            let Some(shown) = figures.peers.get_mut(peer.index()) else { break };
-            *shown = PeerFigures {
+            figures.peers[peer.index()] = PeerFigures {
                 up: debt.down == 0,
                 hints: debt.hints,
                 hint_bytes: debt.hint_bytes,
