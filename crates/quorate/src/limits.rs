@@ -92,6 +92,19 @@ pub(crate) const SESSIONS_MAX: usize = 10_000;
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 
+/// Commands of one connection in one turn. Others are served before it goes on: a turn stays within
+/// about a millisecond of small commands.
+pub(crate) const COMMANDS_PER_TURN_MAX: u32 = 1_024;
+
+/// Bytes of replies that wait for a client, or are expected for it. Beyond them nothing more of what it
+/// has sent is executed or read until it has taken some: a client that does not read costs no more
+/// than this and one reply.
+pub(crate) const SESSION_OUTPUT_PAUSE: usize = 1 << 20;
+
+/// What the replies of a connection are taken to have before any is known: a few small ones show that
+/// it asks for small ones.
+pub(crate) const REPLY_BYTES_EXPECTED: usize = 256 << 10;
+
 /// Replies waiting for a client that does not read. Beyond it the client is disconnected.
 pub(crate) const SESSION_OUTPUT_MAX: usize = 1 << 30;
 
@@ -153,4 +166,6 @@ pub(crate) const HINT_WINDOW_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 pub(crate) const HINTS_READ_MAX: usize = 8 << 20;
 
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
+const _: () = assert!(SESSION_OUTPUT_PAUSE < SESSION_OUTPUT_MAX);
+const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);
 const _: () = assert!(VALUE_SIZE_DEFAULT < LINK_OUTPUT_MAX as u64 * 4);

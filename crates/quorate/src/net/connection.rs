@@ -1,7 +1,8 @@
 //! A socket with its buffers.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    collections::VecDeque,
+    io::{self, IoSlice, Read as _, Write as _},
     net::Shutdown,
 };
 
@@ -25,15 +26,24 @@ pub(crate) enum ReadEnd {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: TcpStream,
-    output: Vec<u8>,
+    /// Buffers that wait to be sent, none empty.
+    output: VecDeque<Vec<u8>>,
+    /// Bytes of the first one that are sent already.
     sent: usize,
+    /// Bytes of all that are not.
+    waiting: usize,
+    /// An empty buffer to hand out again.
+    spare: Vec<u8>,
 }
+
+/// Buffers that one call to the system sends.
+const PIECES_PER_WRITE: usize = 16;
 
 impl Connection {
     pub(crate) fn new(socket: TcpStream) -> Self {
         // Replies leave as soon as they are written: waiting for more costs 40 ms a reply.
         let _ = socket.set_nodelay(true);
-        Self { socket, output: Vec::new(), sent: 0 }
+        Self { socket, output: VecDeque::new(), sent: 0, waiting: 0, spare: Vec::new() }
     }
 
     /// Reads what has arrived into `input`.
@@ -62,12 +72,18 @@ impl Connection {
         }
     }
 
-    /// Adds bytes to send, leaving `bytes` empty. An empty buffer is swapped, not copied.
+    /// Adds bytes to send, leaving `bytes` empty. Many bytes are taken over, not copied.
     pub(crate) fn push(&mut self, bytes: &mut Vec<u8>) {
-        if self.output.is_empty() {
-            std::mem::swap(&mut self.output, bytes);
-        } else {
-            self.output.append(bytes);
+        if bytes.is_empty() {
+            return;
+        }
+        self.waiting += bytes.len();
+        match self.output.back_mut() {
+            Some(last) if last.len() + bytes.len() <= OUTPUT_KEPT_MAX => last.append(bytes),
+            _ => {
+                let spare = std::mem::take(&mut self.spare);
+                self.output.push_back(std::mem::replace(bytes, spare));
+            }
         }
         if bytes.capacity() > OUTPUT_KEPT_MAX {
             *bytes = Vec::new();
@@ -76,31 +92,44 @@ impl Connection {
 
     /// Bytes that wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
-        self.output.len() - self.sent
+        self.waiting
     }
 
     /// Sends as much as the socket takes. What it does not take it asks for later.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while self.sent < self.output.len() {
-            match self.socket.write(&self.output[self.sent..]) {
+        while let Some(first) = self.output.front() {
+            let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
+            pieces[0] = IoSlice::new(&first[self.sent..]);
+            let count = self.output.len().min(PIECES_PER_WRITE);
+            for (piece, buffer) in pieces.iter_mut().zip(&self.output).skip(1) {
+                *piece = IoSlice::new(buffer);
+            }
+            match self.socket.write_vectored(&pieces[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.sent += count,
+                Ok(count) => self.advance(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.sent == self.output.len() {
-            self.sent = 0;
-            self.output.clear();
-            if self.output.capacity() > OUTPUT_KEPT_MAX {
-                self.output = Vec::new();
-            }
-        } else if self.sent > OUTPUT_KEPT_MAX {
-            self.output.drain(..self.sent);
-            self.sent = 0;
-        }
         Ok(())
+    }
+
+    /// The socket took `count` bytes.
+    fn advance(&mut self, count: usize) {
+        self.waiting -= count;
+        self.sent += count;
+        while let Some(first) = self.output.front()
+            && self.sent >= first.len()
+        {
+            self.sent -= first.len();
+            if let Some(mut sent) = self.output.pop_front()
+                && sent.capacity() <= OUTPUT_KEPT_MAX
+            {
+                sent.clear();
+                self.spare = sent;
+            }
+        }
     }
 
     /// Closes the connection in both directions.

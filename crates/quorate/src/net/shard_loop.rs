@@ -72,6 +72,8 @@ struct Peer {
     role: Role,
     /// Bytes read and not parsed, except for clients, whose session has them.
     input: BytesMut,
+    /// Whether it has more to read that would only wait, so that it is not read.
+    paused: bool,
 }
 
 /// An in-process client: its session, and who waits for its replies, in order.
@@ -255,7 +257,7 @@ impl ShardLoop {
             tracing::warn!(%error, "a connection could not be registered");
             return None;
         }
-        entry.insert(Peer { connection, role, input });
+        entry.insert(Peer { connection, role, input, paused: false });
         Some(key)
     }
 
@@ -264,6 +266,10 @@ impl ShardLoop {
         let Some(peer) = self.connections.get_mut(key) else { return };
         let input = match peer.role {
             Role::Client { session } => match self.shard.sessions.get_mut(session) {
+                Some(session) if session.is_sated() => {
+                    peer.paused = true;
+                    return;
+                }
                 Some(session) => &mut session.input,
                 None => return,
             },
@@ -356,8 +362,13 @@ impl ShardLoop {
             let mut hello = self.shard.link_opened(*link);
             peer.connection.push(&mut hello);
         }
-        if self.connections[key].connection.flush().is_err() {
-            self.close(now, key);
+        let peer = &mut self.connections[key];
+        if peer.connection.flush().is_err() {
+            return self.close(now, key);
+        }
+        if let Role::Client { session } = peer.role {
+            self.shard.session_drained(session, peer.connection.waiting());
+            self.shard.dirty_sessions.push(session);
         }
     }
 
@@ -532,7 +543,12 @@ impl ShardLoop {
 
     fn flush_session(&mut self, now: Now, session: usize, key: usize) {
         let Some(state) = self.shard.sessions.get_mut(session) else { return };
-        let connection = &mut self.connections[key].connection;
+        let peer = &mut self.connections[key];
+        if peer.paused && !state.is_sated() {
+            peer.paused = false;
+            self.unread.push(key);
+        }
+        let connection = &mut peer.connection;
         connection.push(&mut state.replies.ready);
         let closing = state.closing && state.replies.waiting() == 0;
         let failed = connection.flush().is_err();
@@ -540,9 +556,11 @@ impl ShardLoop {
         if clogged {
             tracing::warn!(client = %state.about.address, "a client does not read; disconnected");
         }
-        if failed || clogged || (closing && connection.waiting() == 0) {
-            self.close(now, key);
+        let unsent = connection.waiting();
+        if failed || clogged || (closing && unsent == 0) {
+            return self.close(now, key);
         }
+        self.shard.session_drained(session, unsent);
     }
 
     /// Hands complete replies to those who wait for them.
@@ -562,8 +580,9 @@ impl ShardLoop {
         ready.drain(..start);
         // A command that cannot be read, as one with a value that is too large, ends the session.
         if state.closing && state.replies.waiting() == 0 {
-            self.close_embedded(client);
+            return self.close_embedded(client);
         }
+        self.shard.session_drained(session, 0);
     }
 
     fn flush_links(&mut self, now: Now) {

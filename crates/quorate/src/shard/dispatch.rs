@@ -15,10 +15,11 @@ use super::{
     cluster_commands::parse_slot,
     composite,
     job::{Plan, Terms},
+    session::Admission,
     split::Split,
     walk,
 };
-use crate::{config::SyncPolicy, limits};
+use crate::config::SyncPolicy;
 
 impl Shard {
     /// A client has connected.
@@ -36,6 +37,25 @@ impl Shard {
         self.dirty_sessions.push(key);
     }
 
+    /// A client has taken replies; `unsent` bytes of what has left its session have not left the node.
+    pub(crate) fn session_drained(&mut self, key: usize, unsent: usize) {
+        if self.sessions.get_mut(key).is_some_and(|session| session.drained(unsent)) {
+            self.unfinished.push(key);
+        }
+    }
+
+    /// Goes on with connections that had to let others go first.
+    pub(super) fn resume_unfinished(&mut self, now: Now) {
+        let mut unfinished = std::mem::take(&mut self.unfinished);
+        unfinished.sort_unstable();
+        unfinished.dedup();
+        for key in unfinished {
+            if self.sessions.contains(key) {
+                self.session_input(now, key);
+            }
+        }
+    }
+
     pub(super) fn resume(&mut self, now: Now, key: usize) {
         if let Some(session) = self.sessions.get_mut(key)
             && let Some(command) = session.held.take()
@@ -44,14 +64,12 @@ impl Shard {
         }
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return };
-            let waits = session.held.is_some()
-                || session.exclusive
-                || session.closing
-                || session.replies.waiting() >= limits::IN_FLIGHT_PER_SESSION_MAX;
-            if waits {
-                return;
+            match session.admits(self.turn) {
+                Admission::Now => {}
+                Admission::NextTurn => return self.unfinished.push(key),
+                Admission::Waits => return,
             }
-            match session.reader.next(&mut session.input) {
+            match session.next_command() {
                 Ok(Some(command)) => self.command(now, key, command),
                 Ok(None) => return,
                 Err(error) => {

@@ -130,6 +130,10 @@ pub(crate) struct Shard {
     pub(crate) dirty_sessions: Vec<usize>,
     /// Connections that may go on with what they have sent.
     resumable: Vec<usize>,
+    /// Connections with commands left for the next turn.
+    unfinished: Vec<usize>,
+    /// Number of this turn.
+    turn: u64,
     jobs: Slab<Job<Waiter>>,
     waiters: Slab<Waiter>,
     /// Writes that wait for the member list to be sealed.
@@ -168,6 +172,8 @@ impl Shard {
             sessions: Slab::new(),
             dirty_sessions: Vec::new(),
             resumable: Vec::new(),
+            unfinished: Vec::new(),
+            turn: 0,
             jobs: Slab::new(),
             waiters: Slab::new(),
             unsealed: Vec::new(),
@@ -203,7 +209,10 @@ impl Shard {
         self.coordinator.handle_clock(in_doubt);
         self.storage.clock_in_doubt = in_doubt;
         self.storage.wall_ms = wall.as_millis();
-        Now { monotonic, wall_ms: wall.as_millis() }
+        let now = Now { monotonic, wall_ms: wall.as_millis() };
+        self.turn += 1;
+        self.resume_unfinished(now);
+        now
     }
 
     /// The clocks show this in the middle of a turn. A long one must not answer for others' clocks with
@@ -237,7 +246,7 @@ impl Shard {
 
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        if self.storage.is_busy() {
+        if self.storage.is_busy() || !self.unfinished.is_empty() {
             return Instant::ZERO;
         }
         let timeouts = [

@@ -12,11 +12,13 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use quorate_proto::{
     Level, Slot,
-    resp::{Command, CommandReader},
+    resp::{Command, CommandReader, ProtocolError},
 };
 
+use crate::limits;
+
 /// The replies of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Replies {
     /// Encoded replies that may leave.
     pub(crate) ready: Vec<u8>,
@@ -24,6 +26,24 @@ pub(crate) struct Replies {
     waiting: VecDeque<Option<Bytes>>,
     /// Number of the first entry of `waiting`.
     first: u64,
+    /// Entries of `waiting` that are not known yet, and the bytes of those that are.
+    expected: usize,
+    held_bytes: usize,
+    /// What an expected reply is taken to have, in bytes: the longest of late, forgotten gradually.
+    likely_bytes: usize,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self {
+            ready: Vec::new(),
+            waiting: VecDeque::new(),
+            first: 0,
+            expected: 0,
+            held_bytes: 0,
+            likely_bytes: limits::REPLY_BYTES_EXPECTED,
+        }
+    }
 }
 
 /// Position of a reply in its connection's order.
@@ -38,6 +58,7 @@ impl Replies {
     /// Takes the next place in the order for a reply that comes later.
     pub(crate) fn expect(&mut self) -> ReplyNumber {
         self.waiting.push_back(None);
+        self.expected += 1;
         self.first + self.waiting.len() as u64 - 1
     }
 
@@ -48,12 +69,16 @@ impl Replies {
         } else {
             let mut reply = Vec::new();
             write(&mut reply);
+            self.held_bytes += reply.len();
             self.waiting.push_back(Some(reply.into()));
         }
     }
 
     /// Fills in an expected reply.
     pub(crate) fn fill(&mut self, number: ReplyNumber, reply: &Bytes) {
+        assert!(self.expected > 0, "invariant: each expected reply is filled in once");
+        self.expected -= 1;
+        self.likely_bytes = reply.len().max(self.likely_bytes - self.likely_bytes / 4);
         if number == self.first {
             self.ready.extend_from_slice(reply);
             self.waiting.pop_front();
@@ -61,6 +86,7 @@ impl Replies {
             self.release();
         } else {
             let index = (number - self.first) as usize;
+            self.held_bytes += reply.len();
             self.waiting[index] = Some(reply.clone());
         }
     }
@@ -68,9 +94,15 @@ impl Replies {
     fn release(&mut self) {
         while let Some(Some(reply)) = self.waiting.front() {
             self.ready.extend_from_slice(reply);
+            self.held_bytes -= reply.len();
             self.waiting.pop_front();
             self.first += 1;
         }
+    }
+
+    /// Bytes that wait to leave, and those that are likely to come.
+    fn bytes(&self) -> usize {
+        self.ready.len() + self.held_bytes + self.expected * self.likely_bytes
     }
 }
 
@@ -101,6 +133,25 @@ pub(crate) struct Session {
     pub(crate) about: About,
     /// Close once everything ready has been sent.
     pub(crate) closing: bool,
+    /// Bytes that have left the session and not the node.
+    unsent: usize,
+    /// Nothing is executed until the client has taken more of its replies.
+    stalled: bool,
+    /// Whether what was read holds no further whole command.
+    needs_input: bool,
+    /// The turn in which commands were executed last, and how many.
+    turn: u64,
+    executed: u32,
+}
+
+/// Whether a command of a connection may be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Now,
+    /// Others come first.
+    NextTurn,
+    /// Something else must happen before.
+    Waits,
 }
 
 /// What `CLIENT LIST` tells of a connection.
@@ -132,7 +183,60 @@ impl Session {
             write_level,
             about,
             closing: false,
+            unsent: 0,
+            stalled: false,
+            needs_input: true,
+            turn: 0,
+            executed: 0,
         }
+    }
+
+    /// Whether a further command may be executed in this turn.
+    pub(super) fn admits(&mut self, turn: u64) -> Admission {
+        if self.turn != turn {
+            (self.turn, self.executed) = (turn, 0);
+        }
+        if self.held.is_some()
+            || self.exclusive
+            || self.closing
+            || self.replies.waiting() >= limits::IN_FLIGHT_PER_SESSION_MAX
+        {
+            return Admission::Waits;
+        }
+        if self.is_clogged() {
+            self.stalled = true;
+            return Admission::Waits;
+        }
+        if self.executed >= limits::COMMANDS_PER_TURN_MAX {
+            return Admission::NextTurn;
+        }
+        self.executed += 1;
+        Admission::Now
+    }
+
+    /// The next whole command of what was read.
+    pub(super) fn next_command(&mut self) -> Result<Option<Command>, ProtocolError> {
+        let next = self.reader.next(&mut self.input);
+        self.needs_input = matches!(next, Ok(None));
+        next
+    }
+
+    /// Whether more input would only wait.
+    pub(crate) fn is_sated(&self) -> bool {
+        !self.needs_input && self.input.len() >= limits::READ_PER_TURN_MAX
+    }
+
+    fn is_clogged(&self) -> bool {
+        self.replies.bytes() + self.unsent >= limits::SESSION_OUTPUT_PAUSE
+    }
+
+    /// The client has taken replies, all but `unsent` bytes of what has left the session. Returns
+    /// whether the session was stalled and may go on.
+    pub(super) fn drained(&mut self, unsent: usize) -> bool {
+        self.unsent = unsent;
+        let goes_on = self.stalled && !self.is_clogged();
+        self.stalled &= !goes_on;
+        goes_on
     }
 
     /// Whether a command on `slot` would overtake one that is on its way.
@@ -206,5 +310,61 @@ mod tests {
         session.finished(slot, true);
         session.finished(slot, false);
         assert!(!session.conflicts(slot, true) && !session.conflicts(slot, false));
+    }
+
+    fn session() -> Session {
+        Session::new(1, (Level::Quorum, Level::Quorum), 1024, About::default())
+    }
+
+    #[test]
+    fn who_does_not_take_replies_gets_no_more_of_them() {
+        let mut session = session();
+        assert_eq!(session.admits(1), Admission::Now);
+        session.replies.push(|out| out.resize(limits::SESSION_OUTPUT_PAUSE, b'x'));
+        assert_eq!(session.admits(1), Admission::Waits);
+        let sent = std::mem::take(&mut session.replies.ready).len();
+        assert!(!session.drained(sent), "all of it waits in the node");
+        assert_eq!(session.admits(2), Admission::Waits);
+        assert!(session.drained(sent / 2), "the client reads again");
+        assert!(!session.drained(0), "it goes on once");
+        assert_eq!(session.admits(3), Admission::Now);
+    }
+
+    #[test]
+    fn long_replies_on_their_way_count_before_they_come() {
+        let mut session = session();
+        let mut expected = VecDeque::new();
+        let mut admitted = |session: &mut Session, turn| {
+            let mut count = 0;
+            while session.admits(turn) == Admission::Now {
+                expected.push_back(session.replies.expect());
+                count += 1;
+            }
+            let length = expected.len();
+            for number in expected.drain(..) {
+                session.replies.fill(number, &Bytes::from(vec![b'x'; 300 << 10]));
+            }
+            let bytes = std::mem::take(&mut session.replies.ready).len();
+            assert_eq!(bytes, length * (300 << 10));
+            count
+        };
+        assert_eq!(admitted(&mut session, 1), 4, "as many as nothing is known of them");
+        assert_eq!(admitted(&mut session, 2), 4, "as many as fit when they are long");
+        for _ in 0..64 {
+            let number = session.replies.expect();
+            session.replies.fill(number, &Bytes::from_static(b"+OK"));
+        }
+        session.replies.ready.clear();
+        assert!(session.replies.likely_bytes < 1 << 10, "long ones are forgotten");
+    }
+
+    #[test]
+    fn one_turn_executes_so_many_commands_of_a_connection_and_no_more() {
+        let mut session = session();
+        for _ in 0..limits::COMMANDS_PER_TURN_MAX {
+            assert_eq!(session.admits(7), Admission::Now);
+        }
+        assert_eq!(session.admits(7), Admission::NextTurn);
+        assert_eq!(session.admits(8), Admission::Now);
     }
 }

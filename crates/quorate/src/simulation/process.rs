@@ -449,6 +449,7 @@ impl Process {
             let Some(wire) = wire else { continue };
             if !bytes.is_empty() {
                 self.outputs.push(Output::Send(wire, bytes));
+                self.shards[index].session_drained(session, 0);
             }
             if closing {
                 self.close(now, wire);
