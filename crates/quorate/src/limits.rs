@@ -89,6 +89,9 @@ pub(crate) const ENTROPY_STOP_PATIENCE: Duration = Duration::from_secs(2);
 /// Client connections of one shard. Further ones are told so and closed.
 pub(crate) const SESSIONS_MAX: usize = 10_000;
 
+/// A shard tells of clients that speak HTTP once in this time, as Redis does: they come in masses.
+pub(crate) const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 
