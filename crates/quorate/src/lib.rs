@@ -18,6 +18,7 @@
 mod channel;
 mod client;
 pub mod config;
+mod descriptors;
 mod engine;
 pub mod entropy;
 mod identity;
