@@ -156,3 +156,33 @@ def test_hostile_peers_harm_nobody(node):
             pass
         stranger.close()
     assert Raw(node.port)("PING") == (b"+", b"PONG")
+
+
+HTTP = [
+    b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nSET smuggled 1\r\n",
+    b"post / HTTP/1.1\r\n\r\nSET smuggled 1\r\n",
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nSET smuggled 1\r\n",
+    b"PUT / HTTP/1.1\r\nhOST: 127.0.0.1\r\nContent-Length: 16\r\n\r\nSET smuggled 1\r\n",
+    encode("POST", "x") + encode("SET", "smuggled", "1"),
+]
+
+
+@pytest.mark.parametrize("request_bytes", HTTP)
+@pytest.mark.parametrize("whole", [True, False])
+def test_http_is_not_executed(node, redis_server, request_bytes, whole):
+    for server in (redis_server, node):
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        try:
+            if whole:
+                connection.sendall(request_bytes)
+            else:
+                for line in request_bytes.splitlines(keepends=True):
+                    connection.sendall(line)
+                    time.sleep(0.02)
+            while connection.recv(4096):
+                pass
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        connection.close()
+        assert server.raw()("EXISTS", "smuggled") == (b":", b"0"), server
+    wait_until(lambda: "possible attack" in node.log(), 10, "the log tells of it")

@@ -67,6 +67,10 @@ pub(crate) struct Flags {
     /// Largest value accepted, in bytes [default: 536870912]
     #[arg(long, value_name = "BYTES")]
     max_value_size: Option<u64>,
+    /// Clients that may be connected at a time [default: 10000, or what the limit on open files
+    /// leaves]
+    #[arg(long, value_name = "N")]
+    maxclients: Option<u32>,
     /// Time within which every request is answered [default: 5000]
     #[arg(long, value_name = "MS")]
     request_timeout_ms: Option<u64>,
@@ -175,6 +179,7 @@ impl Flags {
             write_level: self.write_level.or(file.write_level),
             read_repair: self.read_repair.or(file.read_repair),
             max_value_size: self.max_value_size.or(file.max_value_size),
+            maxclients: self.maxclients.or(file.maxclients),
             request_timeout_ms: self.request_timeout_ms.or(file.request_timeout_ms),
             gc_grace_seconds: self.gc_grace_seconds.or(file.gc_grace_seconds),
             scrub_interval_seconds: self.scrub_interval_seconds.or(file.scrub_interval_seconds),

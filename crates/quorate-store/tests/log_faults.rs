@@ -337,6 +337,31 @@ fn a_sync_after_a_failed_one_proves_nothing() {
     assert_eq!(open(&disk).records, expected(1..=5), "the old segments are still needed");
 }
 
+/// As when clients have taken all descriptors: nothing was asked of the disk, so nothing is lost.
+#[test]
+fn a_log_without_descriptors_heals_when_there_are_some_again() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=5);
+    disk.faults().no_descriptors = true;
+    for _ in 0..3 {
+        assert!(sync(&mut log, true).is_err());
+        assert_eq!((log.synced(), log.has_failed()), (0, false));
+    }
+    append(&mut log, 6..=PER_SEGMENT);
+    assert!(
+        matches!(log.reserve(SEGMENT_BYTES), Err(LogError::Full(_))),
+        "a new segment is refused, and may be tried again"
+    );
+    disk.faults().no_descriptors = false;
+    sync(&mut log, true).expect("syncs");
+    assert_eq!(log.synced(), PER_SEGMENT);
+    append(&mut log, PER_SEGMENT + 1..=2 * PER_SEGMENT);
+    sync(&mut log, true).expect("syncs");
+    disk.crash(|| false);
+    assert_eq!(open(&disk).records, expected(1..=2 * PER_SEGMENT));
+}
+
 #[test]
 fn sync_jobs_may_end_in_any_order() {
     let disk = FaultDisk::default();
@@ -1143,9 +1168,18 @@ struct Faults {
     /// Bytes that all files may take together.
     capacity: Option<u64>,
     failing_syncs: bool,
+    /// No file or directory can be opened.
+    no_descriptors: bool,
     /// Reads that succeed before the one that fails.
     failing_read: Option<usize>,
     unremovable: Option<PathBuf>,
+}
+
+impl Faults {
+    fn check_descriptors(&self) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        if self.no_descriptors { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
+    }
 }
 
 impl FaultDisk {
@@ -1255,6 +1289,7 @@ impl Inode {
 impl Disk for FaultDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.lock();
+        world.faults.check_descriptors()?;
         let fresh = world.inodes.len();
         let number = *world.names.entry(path.to_owned()).or_insert(fresh);
         if number == fresh {
@@ -1287,6 +1322,7 @@ impl Disk for FaultDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         let mut world = self.lock();
+        world.faults.check_descriptors()?;
         world.synced_directories.insert(directory.to_owned());
         let World { names, durable_names, .. } = &mut *world;
         durable_names.retain(|path, _| path.parent() != Some(directory));

@@ -55,6 +55,8 @@ pub struct Config {
     pub read_repair: Option<String>,
     /// Largest value accepted, in bytes. Default 536870912 (512 MiB).
     pub max_value_size: Option<u64>,
+    /// Clients that may be connected at a time. Default 10000, or what the limit on open files leaves.
+    pub maxclients: Option<u32>,
     /// Time within which every request is answered, in milliseconds. Default 5000.
     pub request_timeout_ms: Option<u64>,
     /// How long marks of removals are kept at least, in seconds. They also stay until every replica
@@ -144,6 +146,8 @@ pub struct Settings {
     pub read_repair: ReadRepair,
     /// Largest value accepted, in bytes.
     pub max_value_size: usize,
+    /// Clients that may be connected at a time.
+    pub maxclients: u32,
     /// Time within which every request is answered.
     pub request_timeout: Duration,
     /// How long marks of removals are kept at least.
@@ -226,6 +230,12 @@ impl Config {
                 1024,
                 limits::VALUE_SIZE_DEFAULT,
             ) as usize,
+            maxclients: check.number(
+                "maxclients",
+                self.maxclients.unwrap_or(limits::CLIENTS_DEFAULT),
+                1,
+                limits::CLIENTS_MAX,
+            ),
             request_timeout: Duration::from_millis(check.number(
                 "request_timeout_ms",
                 self.request_timeout_ms.unwrap_or(limits::REQUEST_TIMEOUT_DEFAULT_MS),

@@ -17,6 +17,7 @@ use crate::{
     channel::{Channel, Prepared},
     client::{Client, Clients},
     config::{Config, ConfigErrors, EntropySection, Settings, SyncPolicy},
+    descriptors,
     entropy::{EntropyError, NodeSink, NodeSource},
     identity::{Claim, DataDirectoryError, Identity},
     net::{
@@ -67,6 +68,9 @@ pub enum StartError {
     /// The reconciliation channel.
     #[error("entropy: {0}")]
     Entropy(#[from] EntropyError),
+    /// There are too few descriptors for the node and one client.
+    #[error(transparent)]
+    Descriptors(#[from] descriptors::TooFew),
     /// Anything else that the operating system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -188,7 +192,11 @@ impl Engine {
     }
 
     /// Starts a node, blocking until it serves.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    ///
+    /// It raises the process's soft limit on open files to the hard one, and serves fewer clients
+    /// than `maxclients` when that is still too low.
+    pub fn start(mut settings: Settings) -> Result<Self, StartError> {
+        descriptors::fit_clients(&mut settings, descriptors::raise_limit())?;
         let disk: Arc<dyn Disk> = match settings.data_dir {
             Some(_) => Arc::new(RealDisk),
             None => startup::memory_disk(),

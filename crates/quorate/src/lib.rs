@@ -19,6 +19,7 @@ mod call_error;
 mod channel;
 mod client;
 pub mod config;
+mod descriptors;
 mod engine;
 pub mod entropy;
 mod identity;

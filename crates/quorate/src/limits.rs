@@ -86,8 +86,35 @@ pub(crate) const RECON_INTERVAL_MAX_SECONDS: u64 = 86_400;
 /// How long the stop of a node waits for transfers that it has broken off.
 pub(crate) const ENTROPY_STOP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Client connections of one shard. Further ones are told so and closed.
-pub(crate) const SESSIONS_MAX: usize = 10_000;
+/// Client connections of a node unless configured otherwise, as in Redis. Further ones are told so
+/// and closed.
+pub(crate) const CLIENTS_DEFAULT: u32 = 10_000;
+
+/// More client connections than this no address has ports for.
+pub(crate) const CLIENTS_MAX: u32 = 1 << 20;
+
+/// Descriptors that a node needs beside those of its shards: standard streams, locks, the threads'
+/// polls, links of the membership, and the channel's own connections to others.
+pub(crate) const DESCRIPTORS_OF_NODE: u64 = 64;
+
+/// Descriptors that a shard needs: listeners, segments of its log and of hints, links to other nodes,
+/// and peers that have not introduced themselves.
+pub(crate) const DESCRIPTORS_OF_SHARD: u64 = 128;
+
+/// Peer connections of one shard that have not introduced themselves. The oldest makes room.
+pub(crate) const ARRIVING_MAX: usize = 32;
+
+/// Links of other nodes that one shard serves: each shard of each member has one.
+pub(crate) const INCOMING_MAX: usize = 16_384;
+
+/// How often a shard tries again to accept what it could not, and looks for silent strangers.
+pub(crate) const LISTENERS_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a peer may take to introduce itself: its first frame follows the connection at once.
+pub(crate) const ARRIVING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A shard tells of clients that speak HTTP once in this time, as Redis does: they come in masses.
+pub(crate) const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
@@ -165,6 +192,7 @@ pub(crate) const HINT_WINDOW_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 /// Bytes of hints that are read from disk at once, when most of them coalesce.
 pub(crate) const HINTS_READ_MAX: usize = 8 << 20;
 
+const _: () = assert!((ARRIVING_MAX as u64) < DESCRIPTORS_OF_SHARD);
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < SESSION_OUTPUT_MAX);
 const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);

@@ -87,6 +87,8 @@ pub(crate) struct Node {
     founded: AtomicBool,
     footing: Mutex<Footing>,
     next_client_id: AtomicU64,
+    /// Clients that are connected from outside.
+    clients: AtomicU64,
 }
 
 impl Node {
@@ -107,12 +109,26 @@ impl Node {
             founded: AtomicBool::new(false),
             footing: Mutex::default(),
             next_client_id: AtomicU64::new(1),
+            clients: AtomicU64::new(0),
         }
     }
 
     /// A number that no other client of this process has or had.
     pub(crate) fn next_client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes one of the places of clients. Returns whether there was one left.
+    pub(crate) fn admit_client(&self) -> bool {
+        let most = u64::from(self.settings.maxclients);
+        let one_more = |clients: u64| (clients < most).then_some(clients + 1);
+        self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// Gives back the place of a client that was admitted.
+    pub(crate) fn release_client(&self) {
+        let before = self.clients.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "a client left that was never admitted");
     }
 
     /// The origin of the stamps that this process issues as a member of `topology`.

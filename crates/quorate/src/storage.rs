@@ -38,7 +38,7 @@ use quorate_proto::{
 };
 use quorate_store::{
     MergeError, Merged, Request, Store,
-    log::{LogError, SegmentLog, Sequence, SyncJob},
+    log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors},
 };
 
 use crate::{config::SyncPolicy, limits};
@@ -90,6 +90,8 @@ pub(crate) struct Storage {
     effect: Vec<u8>,
     /// Whether a sync is under way.
     syncing: bool,
+    /// The last sync found no descriptor: the next one waits for the second to pass.
+    sync_paused: bool,
     /// When the superblock was last brought up to date.
     recorded_ms: u64,
     /// Whether acknowledged data may have been lost before the start.
@@ -144,6 +146,7 @@ impl Storage {
             reply: Vec::new(),
             effect: Vec::new(),
             syncing: false,
+            sync_paused: false,
             recorded_ms: 0,
             incomplete: parts.incomplete,
             regained: 0,
@@ -259,7 +262,8 @@ impl Storage {
             // So must be what came back before it counts.
             SyncPolicy::No => second_passed && (log.awaits_sync() || self.regained > log.synced()),
         };
-        if !due || self.syncing || log.has_failed() {
+        self.sync_paused &= !second_passed;
+        if !due || self.syncing || self.sync_paused || log.has_failed() {
             return None;
         }
         let record = self.wall_ms.saturating_sub(self.recorded_ms) >= 1000;
@@ -275,6 +279,12 @@ impl Storage {
     pub(crate) fn sync_ended(&mut self, result: &io::Result<Sequence>) -> Sequence {
         self.syncing = false;
         let Some(log) = &mut self.log else { return 0 };
+        if let Err(error) = result
+            && is_out_of_descriptors(error)
+        {
+            tracing::warn!(%error, "the log cannot be synced now; it is tried again in a second");
+            self.sync_paused = true;
+        }
         log.sync_ended(result);
         log.take_set_aside().iter().for_each(report_set_aside);
         log.synced()

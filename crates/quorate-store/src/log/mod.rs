@@ -53,7 +53,7 @@ pub use hints::{HintAbout, HintLog, HintOptions, HintsFull, HintsUnwritten};
 pub use quarantine::{Quarantine, SetAside};
 pub use recovery::{Damage, Recovery};
 pub use scrub::{ScrubJob, ScrubPosition, Scrubbed};
-pub use sync::SyncJob;
+pub use sync::{SyncJob, is_out_of_descriptors};
 pub use write::{Checkpoint, LogError, LogOptions, SegmentLog};
 
 /// Number of a record. The first is 1.

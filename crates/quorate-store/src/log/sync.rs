@@ -105,6 +105,7 @@ impl SyncJob {
         let mut durable = lock(&self.shared.durable);
         match result {
             Ok(now) => *durable = now,
+            Err(ref error) if is_out_of_descriptors(error) => {}
             Err(_) => durable.failed = true,
         }
         result.map(|_| self.up_to)
@@ -151,7 +152,13 @@ impl SyncJob {
             *superblock = unless_full(disk.open(&directory.join(superblock::FILE_NAME)))?;
         }
         if is_new || self.directory_changes > durable.directory_changes {
-            disk.sync_directory(directory)?;
+            if let Err(error) = disk.sync_directory(directory) {
+                // The next job must find the file new again, or it would not sync the directory.
+                if is_new {
+                    *superblock = None;
+                }
+                return Err(error);
+            }
             durable.directory_changes = self.directory_changes.max(durable.directory_changes);
         }
         if durable.superblock.is_none()
@@ -190,6 +197,14 @@ impl SyncJob {
         }
         Ok(())
     }
+}
+
+/// Whether a file or directory could not be opened because the process, or the machine, has too many
+/// open. Nothing was asked of the disk then, so that nothing is lost and the next try proves as much
+/// as this one would have: no system reports it of a write or a sync.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// What the locks guard is whole at any moment, also when a thread has died.

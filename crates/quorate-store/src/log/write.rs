@@ -8,7 +8,7 @@ use super::{
     recovery::{self, Recovery},
     segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name},
     superblock::{self, Begin, Stored},
-    sync::{Shared, SyncJob, Written},
+    sync::{Shared, SyncJob, Written, is_out_of_descriptors},
 };
 use crate::disk::{Disk, DiskFile};
 
@@ -301,7 +301,8 @@ impl SegmentLog {
     }
 
     /// Notes how a sync job ended. A failed sync is never tried again: what the operating system
-    /// has dropped it would report as synced.
+    /// has dropped it would report as synced. A job that found no descriptor for a file has not
+    /// come to its sync, and the next one does its work.
     pub fn sync_ended(&mut self, result: &io::Result<Sequence>) {
         match result {
             Ok(up_to) => {
@@ -309,6 +310,7 @@ impl SegmentLog {
                 self.unsynced.retain(|unsynced| unsynced.last > *up_to);
                 self.remove_dropped();
             }
+            Err(error) if is_out_of_descriptors(error) => {}
             Err(_) => self.failed = true,
         }
     }

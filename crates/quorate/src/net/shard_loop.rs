@@ -5,7 +5,7 @@
 //! turn share one system call, whoever they came from.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io,
     net::SocketAddr,
     sync::{Arc, mpsc::Sender},
@@ -38,6 +38,8 @@ use crate::{
     storage::SyncTask,
 };
 
+mod accepting;
+
 /// How long a shard that stops waits for requests under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -58,8 +60,8 @@ pub(crate) struct Directory {
 enum Role {
     /// A client.
     Client { session: usize },
-    /// A peer that has not introduced itself yet.
-    Arriving { address: SocketAddr },
+    /// A peer that has not introduced itself yet, and until when it may.
+    Arriving { address: SocketAddr, deadline: Instant },
     /// A peer's requests.
     Incoming { link: LinkId },
     /// This shard's requests to a peer; until it stands, the socket is still connecting.
@@ -80,7 +82,7 @@ struct Peer {
 #[derive(Debug)]
 struct Embedded {
     session: usize,
-    waiting: std::collections::VecDeque<oneshot::Sender<bytes::Bytes>>,
+    waiting: VecDeque<oneshot::Sender<bytes::Bytes>>,
 }
 
 pub(crate) struct ShardLoop {
@@ -100,6 +102,13 @@ pub(crate) struct ShardLoop {
     directory: Directory,
     syncer: Sender<SyncOrder>,
     scrubber: Sender<ScrubRequest>,
+    /// Connections of peers in the order in which they came, with the ends of their patience. Some
+    /// have introduced themselves or are closed since.
+    arriving: VecDeque<(usize, Instant)>,
+    /// Connections may wait that could not be accepted for want of a descriptor: a listener tells of
+    /// new ones only.
+    accept_again: bool,
+    listeners_at: Instant,
     /// Connections with more to read than one turn allows.
     unread: Vec<usize>,
     scratch: Vec<u8>,
@@ -141,6 +150,9 @@ impl ShardLoop {
             directory,
             syncer,
             scrubber,
+            arriving: VecDeque::new(),
+            accept_again: false,
+            listeners_at: Instant::ZERO,
             unread: Vec::new(),
             scratch: vec![0; limits::READ_BUFFER_LENGTH],
             stopping: None,
@@ -180,6 +192,7 @@ impl ShardLoop {
             if self.shard.poll_timeout() <= now.monotonic {
                 self.shard.handle_timeout(now);
             }
+            self.look_after_listeners(now);
             self.finish_turn(now);
             if self.has_stopped(now) {
                 return self.shard.storage.close().map_err(io::Error::other);
@@ -190,7 +203,7 @@ impl ShardLoop {
     fn handle_event(&mut self, now: Now, event: &mio::event::Event) {
         match event.token() {
             CLIENTS => self.accept_clients(now),
-            PEERS => self.accept_peers(),
+            PEERS => self.accept_peers(now),
             WAKE => {}
             Token(token) => {
                 let key = token - FIRST_CONNECTION;
@@ -200,45 +213,6 @@ impl ShardLoop {
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
                     self.readable(now, key);
                 }
-            }
-        }
-    }
-
-    fn accept_clients(&mut self, now: Now) {
-        while let Ok((socket, address)) = self.clients.accept() {
-            if self.stopping.is_some() {
-                continue;
-            }
-            let mut connection = Connection::new(socket);
-            if self.shard.sessions.len() >= limits::SESSIONS_MAX {
-                connection.push(&mut b"-ERR max number of clients reached\r\n".to_vec());
-                let _ = connection.flush();
-                continue;
-            }
-            let local = connection.socket.local_addr();
-            let session = self.shard.open_session(About {
-                address: address.to_string(),
-                local_address: local.map(|local| local.to_string()).unwrap_or_default(),
-                connected_ms: now.wall_ms,
-                active_ms: now.wall_ms,
-                ..About::default()
-            });
-            match self.register(connection, Role::Client { session }, BytesMut::new()) {
-                Some(key) => {
-                    self.by_session.insert(session, key);
-                    self.readable(now, key);
-                }
-                None => {
-                    self.shard.sessions.remove(session);
-                }
-            }
-        }
-    }
-
-    fn accept_peers(&mut self) {
-        while let Ok((socket, address)) = self.peers.accept() {
-            if self.stopping.is_none() && self.connections.len() < limits::SESSIONS_MAX * 2 {
-                self.register(Connection::new(socket), Role::Arriving { address }, BytesMut::new());
             }
         }
     }
@@ -304,7 +278,7 @@ impl ShardLoop {
                 }
                 Ok(())
             }
-            Role::Arriving { address } => return self.introduce(now, key, address),
+            Role::Arriving { address, .. } => return self.introduce(now, key, address),
             Role::Incoming { link } => self.shard.incoming_input(now, link, &mut peer.input),
             Role::Outgoing { link, .. } => self.shard.link_input(now, link, &mut peer.input),
         };
@@ -379,6 +353,7 @@ impl ShardLoop {
             Role::Client { session } => {
                 self.by_session.remove(&session);
                 self.shard.sessions.try_remove(session);
+                self.shard.node.release_client();
             }
             Role::Arriving { .. } => {}
             Role::Incoming { link } => {
@@ -402,7 +377,7 @@ impl ShardLoop {
                 self.shard.handle_durable(now, sequence);
             }
             Mail::Socket { socket, address, input } => {
-                let role = Role::Arriving { address };
+                let role = Role::Arriving { address, deadline: now.monotonic };
                 let input = BytesMut::from(&input[..]);
                 if let Some(key) = self.register(Connection::new(socket), role, input) {
                     self.introduce(now, key, address);

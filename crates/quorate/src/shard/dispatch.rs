@@ -87,6 +87,9 @@ impl Shard {
     /// Executes one command of a client, or sends it on its way.
     pub(crate) fn command(&mut self, now: Now, key: usize, command: Command) {
         self.commands += 1;
+        if is_http(command.name()) {
+            return self.close_stranger(now, key);
+        }
         let spec = command::lookup(command.name()).filter(|spec| !spec.is_internal());
         let Some(spec) = spec else {
             return self.refuse(key, UnknownCommand(&command));
@@ -112,6 +115,22 @@ impl Shard {
             Routing::Key | Routing::Split(_) | Routing::Composite => {
                 self.keyed_command(now, key, spec, command);
             }
+        }
+    }
+
+    /// Ends a connection that speaks HTTP: what follows is the body of a request, which whoever wrote
+    /// a web page may have chosen.
+    fn close_stranger(&mut self, now: Now, key: usize) {
+        let session = &mut self.sessions[key];
+        session.closing = true;
+        session.input.clear();
+        if self.stranger_told_at <= now.monotonic {
+            self.stranger_told_at = now.monotonic + limits::STRANGER_TOLD_EVERY;
+            tracing::warn!(
+                client = %session.about.address,
+                "possible attack: a client sends HTTP (POST or Host:) to the port for commands, as \
+                 a web page can make a browser do; its connection is closed"
+            );
         }
     }
 
@@ -354,6 +373,11 @@ impl Shard {
     pub(super) fn milliseconds(duration: Duration) -> u64 {
         u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Whether this is no command, but a line of HTTP that every request with a body has.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
 }
 
 struct ScanArguments {

@@ -6,7 +6,6 @@ use super::{Now, Shard, mail::PeerFigures};
 use crate::{
     config::EntropySettings,
     entropy::{PeerTally, Tally},
-    limits,
 };
 
 type Line = (&'static str, String);
@@ -117,7 +116,7 @@ impl Shard {
                 "Clients",
                 vec![
                     ("connected_clients", number(total.clients)),
-                    ("maxclients", limits::SESSIONS_MAX.to_string()),
+                    ("maxclients", settings.maxclients.to_string()),
                 ],
             ),
             (

@@ -145,6 +145,8 @@ pub(crate) struct Shard {
     second_passed: bool,
     seal_wanted: bool,
     commands: u64,
+    /// When the operator may be told again of a client that speaks HTTP.
+    stranger_told_at: Instant,
 }
 
 impl Shard {
@@ -183,6 +185,7 @@ impl Shard {
             second_passed: true,
             seal_wanted: false,
             commands: 0,
+            stranger_told_at: Instant::ZERO,
         }
     }
 

@@ -7,7 +7,6 @@ use quorate_proto::{
 };
 
 use super::{Now, Session, Shard, Waiter, mail::Question, status};
-use crate::limits;
 
 /// The version of Redis whose behaviour clients find.
 const REDIS_VERSION: &str = "7.0.15";
@@ -233,7 +232,7 @@ impl Shard {
             ("cluster-enabled", yes_no(true)),
             ("databases", "1".into()),
             ("dir", directory.unwrap_or_default()),
-            ("maxclients", limits::SESSIONS_MAX.to_string()),
+            ("maxclients", settings.maxclients.to_string()),
             ("maxmemory", "0".into()),
             ("maxmemory-policy", "noeviction".into()),
             ("port", settings.listen.port().to_string()),

@@ -1,0 +1,128 @@
+"""More connections than descriptors: the log and the other nodes keep theirs."""
+
+import resource
+import socket
+import time
+
+import pytest
+from nodes import Node, Raw, Redis, free_port, wait_until
+
+REFUSED = b"-ERR max number of clients reached\r\n"
+
+
+class Limited(Node):
+    """A node whose limits on open files are given."""
+
+    limits = (300, 300)
+
+    def command(self):
+        soft, hard = self.limits
+        return ["prlimit", f"--nofile={soft}:{hard}", *super().command()]
+
+
+def connect(port, count):
+    sockets = []
+    for _ in range(count):
+        client = socket.create_connection(("127.0.0.1", port), timeout=10)
+        sockets.append(client)
+    return sockets
+
+
+def answer(client):
+    """What the server says to a PING, as far as it lets it come to that."""
+    try:
+        client.sendall(b"PING\r\n")
+    except OSError:
+        pass
+    try:
+        return client.recv(100)
+    except ConnectionResetError:
+        return REFUSED
+
+
+def info(connection, field):
+    text = connection("INFO", "clients")[1].decode()
+    return dict(line.split(":") for line in text.splitlines() if ":" in line)[field]
+
+
+def test_clients_beyond_the_limit_are_refused_as_redis_does(tmp_path):
+    class Small(Redis):
+        def command(self):
+            return super().command() + ["--maxclients", "20"]
+
+    redis = Small(tmp_path / "redis", free_port()).start()
+    node = Node(tmp_path / "node", arguments=["--maxclients", "20", "--shards", "2"]).start()
+    try:
+        for server in (redis, node):
+            first = server.raw()
+            assert first("CONFIG", "GET", "maxclients")[1] == [(b"$", b"maxclients"), (b"$", b"20")]
+            assert info(first, "maxclients") == "20"
+            wait_until(lambda: info(first, "connected_clients") == "1", 10, "the probes are gone")
+            clients = connect(server.port, 40)
+            answers = [answer(client) for client in clients]
+            assert answers.count(b"+PONG\r\n") == 19, server
+            assert answers.count(REFUSED) == 21, server
+            for client in clients:
+                client.close()
+            wait_until(lambda: info(first, "connected_clients") == "1", 10, "places are free again")
+            again = connect(server.port, 19)
+            assert all(answer(client) == b"+PONG\r\n" for client in again), server
+    finally:
+        redis.kill()
+        node.kill()
+
+
+def test_the_soft_limit_is_raised(tmp_path):
+    class Soft(Limited):
+        limits = (64, 4096)
+
+    node = Soft(tmp_path / "node", arguments=["--shards", "1"]).start()
+    try:
+        limits = resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE)
+        assert limits == (4096, 4096)
+        assert info(node.raw(), "maxclients") == str(4096 - 64 - 128)
+        assert "fewer clients than configured" in node.log()
+    finally:
+        node.kill()
+
+
+def test_too_few_descriptors_are_told_at_the_start(tmp_path):
+    class Few(Limited):
+        limits = (100, 100)
+
+    node = Few(tmp_path / "node", arguments=["--shards", "1"]).launch()
+    assert node.process.wait(10) != 0
+    assert "the limit on open files is 100, and the node itself needs 192" in node.log()
+
+
+@pytest.mark.parametrize("policy", ["everysec", "always"])
+def test_idle_clients_do_not_take_what_the_log_needs(tmp_path, policy):
+    node = Limited(tmp_path / "node", arguments=["--shards", "1", "--sync", policy]).start()
+    try:
+        client = node.raw()
+        idle = connect(node.port, 400) + connect(node.peer_port, 200)
+        # Enough for new segments, each of 64 MiB.
+        for number in range(20):
+            assert client("SET", f"k{number}", b"x" * (8 << 20)) == (b"+", b"OK")
+        time.sleep(2.5)
+        assert client("SET", "k", "v") == (b"+", b"OK")
+        assert "log_failed:0" in client("INFO", "persistence")[1].decode()
+        for connection in idle:
+            connection.close()
+        wait_until(lambda: info(client, "connected_clients") == "1", 10, "the idle ones are gone")
+        assert node.raw()("GET", "k") == (b"$", b"v")
+    finally:
+        node.kill()
+
+
+def test_peers_that_do_not_introduce_themselves_are_closed(tmp_path):
+    node = Node(tmp_path / "node").start()
+    try:
+        stranger = socket.create_connection(("127.0.0.1", node.peer_port), timeout=15)
+        stranger.sendall(b"QR")
+        began = time.monotonic()
+        assert stranger.recv(100) == b""
+        assert 3 < time.monotonic() - began < 12
+        assert Raw(node.port)("SET", "k", "v") == (b"+", b"OK")
+    finally:
+        node.kill()
