@@ -51,15 +51,20 @@ struct SetOptions {
 }
 
 impl SetOptions {
+    /// Options that are given again count as they stand last; those that contradict each other are
+    /// refused. A time is looked at once all words are known to be options, as Redis does.
     fn parse(command: &Command, first: usize, wall_ms: u64) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let getex = first == 2;
+        let mut given: Option<(Time, &[u8])> = None;
         let mut at = first;
         while let Some(word) = command.get(at) {
-            let timed = options.keep_expiry || options.persist || options.expires_at.is_some();
             if let Some(time) = Time::of_option(word) {
-                let value = command.get(at + 1).filter(|_| !timed).ok_or(CommandError::Syntax)?;
-                options.expires_at = Some(expiry(time, value, wall_ms, command)?);
+                let fits = !options.keep_expiry
+                    && !options.persist
+                    && given.is_none_or(|(before, _)| before == time);
+                let value = command.get(at + 1).filter(|_| fits).ok_or(CommandError::Syntax)?;
+                given = Some((time, value));
                 at += 1;
             } else if is_word(word, "NX") && !getex && !options.only_existing {
                 options.only_new = true;
@@ -67,14 +72,17 @@ impl SetOptions {
                 options.only_existing = true;
             } else if is_word(word, "GET") && !getex {
                 options.answer_old = true;
-            } else if is_word(word, "KEEPTTL") && !getex && !timed {
+            } else if is_word(word, "KEEPTTL") && !getex && given.is_none() {
                 options.keep_expiry = true;
-            } else if is_word(word, "PERSIST") && getex && !timed {
+            } else if is_word(word, "PERSIST") && getex && given.is_none() {
                 options.persist = true;
             } else {
                 return Err(CommandError::Syntax);
             }
             at += 1;
+        }
+        if let Some((time, value)) = given {
+            options.expires_at = Some(expiry(time, value, wall_ms, command)?);
         }
         Ok(options)
     }

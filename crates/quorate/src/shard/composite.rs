@@ -74,11 +74,13 @@ impl Combine {
     fn counted(arguments: &[Bytes]) -> Option<Box<dyn Plan>> {
         let number = |text: &Bytes| std::str::from_utf8(text).ok()?.parse::<usize>().ok();
         let keys = number(arguments.first()?)?;
-        let limit = match arguments.get(1 + keys..)? {
-            [] => 0,
-            [word, limit] if word.eq_ignore_ascii_case(b"LIMIT") => number(limit)?,
-            _ => return None,
-        };
+        // Of options that are given again the last one counts. What is wrong the store explains.
+        let mut limit = 0;
+        for option in arguments.get(1 + keys..)?.chunks(2) {
+            let [word, value] = option else { return None };
+            word.eq_ignore_ascii_case(b"LIMIT").then_some(())?;
+            limit = number(value)?;
+        }
         let sources = &arguments[1..1 + keys];
         Some(Self::boxed(Operation::Intersection, Target::Count { limit }, sources))
     }

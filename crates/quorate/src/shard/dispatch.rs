@@ -19,7 +19,7 @@ use super::{
     split::Split,
     walk,
 };
-use crate::config::SyncPolicy;
+use crate::{config::SyncPolicy, limits};
 
 impl Shard {
     /// A client has connected.

@@ -71,7 +71,7 @@ impl Shard {
             }
             "select" => return select(&mut writer, command),
             "readonly" | "readwrite" | "asking" => writer.ok(),
-            "auth" => return Err(NO_PASSWORD.into()),
+            "auth" => return auth(&mut writer, command),
             "hello" => return self.hello(key, command, reply),
             "reset" => {
                 self.reset(key);
@@ -114,7 +114,8 @@ impl Shard {
             let mut at = 2;
             while let Some(option) = command.get(at) {
                 if option.eq_ignore_ascii_case(b"AUTH") && at + 2 < command.len() {
-                    return Err(NO_PASSWORD_SET.into());
+                    check_user(command.arg(at + 1))?;
+                    at += 3;
                 } else if option.eq_ignore_ascii_case(b"SETNAME") && at + 1 < command.len() {
                     name = Some(client_name(command.arg(at + 1))?);
                     at += 2;
@@ -376,9 +377,25 @@ impl Shard {
     }
 }
 
+/// `AUTH [user] password`. There are no passwords yet: as in a Redis without any, the user `default`
+/// may give whichever it likes, so that URLs with credentials work.
+fn auth(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
+    match command.len() {
+        2 => return Err(NO_PASSWORD.into()),
+        3 => check_user(command.arg(1))?,
+        _ => return Err("ERR syntax error".into()),
+    }
+    writer.ok();
+    Ok(())
+}
+
+fn check_user(user: &[u8]) -> Result<(), String> {
+    if user == b"default" { Ok(()) } else { Err(WRONG_PASSWORD.into()) }
+}
+
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
                            default user. Are you sure your configuration is correct?";
-const NO_PASSWORD_SET: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 fn ping(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
     match command.len() {
