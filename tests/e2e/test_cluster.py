@@ -202,3 +202,18 @@ def test_what_is_deleted_leaves_nothing_behind_and_stays_deleted(tmp_path):
             assert client.smembers("members") == {f"kept{n}".encode() for n in range(300)}
     finally:
         cluster.stop()
+
+
+@pytest.mark.parametrize("ending", ["SPOP z", "SREM z a", "SMOVE z {z}other a"])
+def test_a_set_made_again_does_not_inherit_a_time_to_live(shared_cluster, ending):
+    connections = [server.raw() for server in shared_cluster.nodes]
+    one, two = connections[0], connections[1]
+    one("DEL", "z", "{z}other")
+    assert one("SADD", "z", "a") == (b":", b"1")
+    assert one("PEXPIRE", "z", "800") == (b":", b"1")
+    two(*ending.split())
+    assert one("SADD", "z", "precious") == (b":", b"1")
+    time.sleep(1.2)
+    for connection in connections:
+        assert connection("SMEMBERS", "z") == (b"*", [(b"$", b"precious")])
+        assert connection("TTL", "z") == (b":", b"-1")

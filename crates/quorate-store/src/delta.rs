@@ -87,7 +87,13 @@ impl<'a> Part<'a> {
 
     /// Whether the part only says what is removed.
     pub(crate) fn is_mark(&self) -> bool {
-        matches!(self, Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..))
+        matches!(
+            self,
+            Part::Horizon(_)
+                | Part::Expiry(_, None)
+                | Part::FieldRemoved(..)
+                | Part::MemberRemoved(..)
+        )
     }
 
     /// About how many bytes the encoded part takes, and not fewer.
@@ -190,14 +196,20 @@ impl<'a> DeltaWriter<'a> {
 
     /// Ends the delta and returns its bytes; a delta without parts leaves no trace.
     pub fn finish(self) -> &'a [u8] {
+        let (effect, start) = self.finish_within();
+        &effect[start..]
+    }
+
+    /// Ends the delta like [`DeltaWriter::finish`]; returns the effect and where the delta begins in it.
+    pub(crate) fn finish_within(self) -> (&'a mut Vec<u8>, usize) {
         let length = self.length();
         if length == 0 {
             self.effect.truncate(self.start);
-            return &[];
+            return (self.effect, self.start);
         }
         let length = u32::try_from(length).expect("invariant: effects stay below 4 GiB");
         self.effect[self.parts - 4..self.parts].copy_from_slice(&length.to_le_bytes());
-        &self.effect[self.start..]
+        (self.effect, self.start)
     }
 }
 

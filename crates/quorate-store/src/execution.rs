@@ -118,13 +118,19 @@ impl Keys<'_> {
     /// Begins a change of `key`. Nothing happens until [`Change::apply`].
     pub(crate) fn change<'e>(&'e mut self, key: &'e [u8]) -> Change<'e> {
         let mut writer = DeltaWriter::new(self.effect, key);
-        if let Some(state) = self.store.raw_state(self.slot, key)
+        let known = self.store.raw_state(self.slot, key);
+        let mut before = known.map_or(Before::Unknown, |state| {
+            if state.is_live() { Before::Live } else { Before::Dead }
+        });
+        if let Some(state) = known
             && state.is_expired(self.wall_ms)
         {
             // What has expired must not show through the new value.
             writer.part(Part::Horizon(state.newest()));
+            before = Before::Dead;
         }
-        Change { key, slot: self.slot, wall_ms: self.wall_ms, store: self.store, writer }
+        let (slot, wall_ms) = (self.slot, self.wall_ms);
+        Change { key, slot, wall_ms, store: self.store, writer, before, expires: false }
     }
 
     /// Changes `key` in one go.
@@ -224,13 +230,51 @@ pub(crate) struct Change<'e> {
     wall_ms: u64,
     store: &'e mut Store,
     writer: DeltaWriter<'e>,
+    before: Before,
+    /// Whether the change itself sets an expiry.
+    expires: bool,
+}
+
+/// What a change found of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// Not even a mark.
+    Unknown,
+    /// Marks of an object that is gone, or one past its expiry.
+    Dead,
+    /// An object that shows.
+    Live,
+    /// An object that the change itself has deleted.
+    Deleted,
 }
 
 impl Change<'_> {
-    /// Merges the change into the state.
+    /// Merges the change into the state. When that ends an object, or begins one where another had
+    /// been, it ends the time to live too: an expiry never applies to an object that began after it
+    /// was set, also when it arrives after the beginning.
     pub(crate) fn apply(self) {
-        let delta = self.writer.finish();
-        self.store.apply(self.slot, delta);
+        let Self { key, slot, wall_ms, store, writer, before, expires } = self;
+        let (effect, start) = writer.finish_within();
+        store.apply(slot, &effect[start..]);
+        if expires {
+            return;
+        }
+        let Some(state) = store.raw_state(slot, key) else { return };
+        // Where nobody else writes, only an expiry that is known here can outlive its object.
+        if !store.keeps_removed() && state.expires_at().is_none() {
+            return;
+        }
+        let ended = before == Before::Live && !state.is_live();
+        // The register of a string ends every older expiry by itself.
+        let began = matches!(before, Before::Dead | Before::Deleted)
+            && state.is_live()
+            && state.text().register().is_none();
+        if ended || began {
+            let stamp = store.clock.tick(wall_ms);
+            let mut writer = DeltaWriter::new(effect, key);
+            writer.part(Part::Expiry(stamp, None));
+            store.apply(slot, writer.finish());
+        }
     }
 
     /// A stamp newer than everything this store has seen.
@@ -247,6 +291,7 @@ impl Change<'_> {
     pub(crate) fn clear(&mut self) {
         if let Some(newest) = self.before().map(KeyState::newest) {
             self.writer.part(Part::Horizon(newest));
+            self.before = Before::Deleted;
         }
     }
 
@@ -263,9 +308,8 @@ impl Change<'_> {
 
     /// Changes the string to `value` and keeps its time to live.
     pub(crate) fn edit_text(&mut self, value: &[u8]) {
-        let wall_ms = self.wall_ms;
-        let expiry =
-            self.before().filter(|state| !state.is_expired(wall_ms)).and_then(KeyState::expires_at);
+        let live = self.before == Before::Live;
+        let expiry = self.before().filter(|_| live).and_then(KeyState::expires_at);
         self.replace_text(value);
         if expiry.is_some() {
             self.expiry(expiry);
@@ -280,6 +324,7 @@ impl Change<'_> {
     /// Sets when the key expires; `None` for never.
     pub(crate) fn expiry(&mut self, at_ms: Option<u64>) {
         let stamp = self.stamp();
+        self.expires |= at_ms.is_some();
         self.writer.part(Part::Expiry(stamp, at_ms));
     }
 

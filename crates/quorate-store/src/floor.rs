@@ -104,7 +104,12 @@ fn judge(state: &KeyState, part: &Part<'_>) -> Standing {
         Part::TextAdd(contribution) => {
             judge_contribution(Some(state.text()), contribution, horizon)
         }
-        Part::Expiry(stamp, _) => {
+        Part::Expiry(stamp, None) => {
+            // A mark: there is something to end, or it has been forgotten here.
+            let older = state.expiry_stamp().is_some_and(|ours| ours < stamp);
+            removes(older && state.expires_at().is_some())
+        }
+        Part::Expiry(stamp, Some(_)) => {
             let newer = state.expiry_stamp().is_some_and(|ours| ours >= stamp);
             known(newer || state.text().stamp() > stamp || stamp <= horizon)
         }

@@ -48,7 +48,8 @@ impl SlotScrub {
 struct Sums {
     kept: KeptDigests,
     text: Digest,
-    horizon: Digest,
+    /// Marks of the whole key, whose digest is not kept.
+    unkept_marks: Digest,
     elements: u64,
 }
 
@@ -64,7 +65,7 @@ impl Store {
             let sums = sums(self.context(&entry.key), &entry.state);
             let KeptDigests { alive, hash_marks, set_marks } = sums.kept;
             digest = digest.wrapping_add(sums.text).wrapping_add(alive);
-            marks = marks.wrapping_add(sums.horizon);
+            marks = marks.wrapping_add(sums.unkept_marks);
             marks = marks.wrapping_add(hash_marks).wrapping_add(set_marks);
             live += usize::from(entry.state.is_live());
             found.keys += 1;
@@ -98,12 +99,17 @@ fn sums(context: Context<'_>, state: &KeyState) -> Sums {
     state.export(|part| {
         sums.elements += 1;
         let (sum, hash) = match part {
-            Part::Horizon(stamp) => (&mut sums.horizon, element(Element::Horizon, &[], stamp)),
+            Part::Horizon(stamp) => (&mut sums.unkept_marks, element(Element::Horizon, &[], stamp)),
             Part::Text(stamp, _) => (&mut sums.text, element(Element::Text, &[], stamp)),
             Part::TextAdd(added) => {
                 (&mut sums.text, element(Element::TextContribution, &[], added.last))
             }
-            Part::Expiry(stamp, _) => (&mut sums.kept.alive, element(Element::Expiry, &[], stamp)),
+            Part::Expiry(stamp, Some(_)) => {
+                (&mut sums.kept.alive, element(Element::Expiry, &[], stamp))
+            }
+            Part::Expiry(stamp, None) => {
+                (&mut sums.unkept_marks, element(Element::Expiry, &[], stamp))
+            }
             Part::Field(stamp, name, _) => {
                 (&mut sums.kept.alive, element(Element::Field, name, stamp))
             }

@@ -10,8 +10,13 @@
 //! * an element with a stamp up to the horizon is gone (a contribution, when it *began* by then);
 //! * an expiry older than the string's register is gone: writing a string ends its time to live.
 //!
+//! An expiry belongs to the object that it was set for. A write that empties a key, and one that
+//! makes it anew, sets the register to *never* (see [`crate::execution`]): an older expiry that
+//! arrives later applies to nothing, and an addition that the emptying did not see stays.
+//!
 //! The digest of a key covers what is alive. Marks of removals are left out, so that replicas which
-//! have forgotten some agree with those that have not; the marks have a digest of their own.
+//! have forgotten some agree with those that have not; the marks have a digest of their own. An
+//! expiry of *never* is such a mark: it goes when it has served its time and the key is dead.
 
 use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
@@ -69,7 +74,22 @@ struct Rest {
 #[derive(Clone, Copy, Debug)]
 struct Expiry {
     stamp: Stamp,
+    /// When the key expires; `None` for never, which is a mark.
     at: Option<u64>,
+    /// The epoch of this store in which the expiry arrived.
+    epoch: u32,
+}
+
+impl Expiry {
+    /// What the expiry adds to the digest of what is alive.
+    fn alive_digest(self, context: Context<'_>) -> Digest {
+        if self.at.is_some() { expiry_digest(context, self.stamp) } else { 0 }
+    }
+
+    /// What the expiry adds to the digest of marks.
+    fn marks_digest(self, context: Context<'_>) -> Digest {
+        if self.at.is_none() { expiry_digest(context, self.stamp) } else { 0 }
+    }
 }
 
 /// The digests that a state keeps.
@@ -213,7 +233,9 @@ impl KeyState {
         let Some(rest) = &self.rest else { return 0 };
         let hash = rest.hash.as_ref().map_or(0, |hash| hash.marks_digest());
         let set = rest.set.as_ref().map_or(0, |set| set.marks_digest());
-        horizon_digest(context, rest.horizon.stamp).wrapping_add(hash).wrapping_add(set)
+        let expiry = rest.expiry.map_or(0, |expiry| expiry.marks_digest(context));
+        let horizon = horizon_digest(context, rest.horizon.stamp);
+        horizon.wrapping_add(expiry).wrapping_add(hash).wrapping_add(set)
     }
 
     /// Merges one part and returns the change of the digest.
@@ -259,7 +281,7 @@ impl KeyState {
         let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp < self.text.stamp()) else {
             return 0;
         };
-        let change = expiry_digest(context, expiry.stamp).wrapping_neg();
+        let change = expiry.alive_digest(context).wrapping_neg();
         rest.digest = rest.digest.wrapping_add(change);
         self.drop_blank_rest();
         change
@@ -272,11 +294,12 @@ impl KeyState {
         let rest = self.rest.get_or_insert_default();
         let before = match rest.expiry {
             Some(old) if old.stamp >= stamp => return 0,
-            Some(old) => expiry_digest(context, old.stamp),
+            Some(old) => old.alive_digest(context),
             None => 0,
         };
-        rest.expiry = Some(Expiry { stamp, at });
-        let change = expiry_digest(context, stamp).wrapping_sub(before);
+        let expiry = Expiry { stamp, at, epoch: context.epoch };
+        rest.expiry = Some(expiry);
+        let change = expiry.alive_digest(context).wrapping_sub(before);
         rest.digest = rest.digest.wrapping_add(change);
         change
     }
@@ -307,7 +330,7 @@ impl KeyState {
         let mut change: Digest = 0;
         rest.horizon = Mark { stamp: horizon, epoch };
         if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
-            change = change.wrapping_sub(expiry_digest(context, expiry.stamp));
+            change = change.wrapping_sub(expiry.alive_digest(context));
         }
         if let Some(hash) = &mut rest.hash {
             change = change.wrapping_add(hash.cut(context, horizon));
@@ -330,11 +353,21 @@ impl KeyState {
     /// Drops the marks of removals that have served their time. Returns whether others wait for
     /// theirs.
     pub(crate) fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {
+        let is_live = self.is_live();
         let Some(rest) = &mut self.rest else { return false };
         if forgettable.covers(rest.horizon) {
             rest.horizon = Mark::default();
         }
         let mut left = rest.horizon.is_temporary();
+        // While the key lives, the mark holds back an older expiry, which could not be refuted
+        // without reaching what is alive.
+        if let Some(Expiry { stamp, at: None, epoch }) = rest.expiry
+            && !is_live
+        {
+            let mark = Mark { stamp, epoch };
+            rest.expiry.take_if(|_| forgettable.covers(mark));
+            left |= rest.expiry.is_some() && mark.is_temporary();
+        }
         if let Some(hash) = &mut rest.hash {
             left |= hash.forget(context, forgettable);
             rest.hash.take_if(|hash| hash.is_blank());
@@ -375,7 +408,7 @@ impl KeyState {
     pub(crate) fn is_reached_by(&self, horizon: Stamp) -> bool {
         self.text.is_reached_by(horizon)
             || self.rest.as_ref().is_some_and(|rest| {
-                rest.expiry.is_some_and(|expiry| expiry.stamp <= horizon)
+                rest.expiry.is_some_and(|expiry| expiry.at.is_some() && expiry.stamp <= horizon)
                     || rest.hash.as_ref().is_some_and(|hash| hash.is_reached_by(horizon))
                     || rest.set.as_ref().is_some_and(|set| set.is_reached_by(horizon))
             })

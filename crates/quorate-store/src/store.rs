@@ -368,6 +368,11 @@ impl Store {
         self.slots[slot.index()].find(self.hasher.hash_one(key), key)
     }
 
+    /// Whether marks of removals are kept, because other replicas hold the same keys.
+    pub(crate) fn keeps_removed(&self) -> bool {
+        self.keep_removed
+    }
+
     pub(crate) fn digester(&self) -> &Digester {
         &self.digester
     }
@@ -421,8 +426,7 @@ impl Store {
             if let Part::Expiry(_, Some(at)) = part {
                 self.expiry.push(at, slot, key);
             }
-            removed |=
-                matches!(part, Part::Horizon(_) | Part::FieldRemoved(..) | Part::MemberRemoved(..));
+            removed |= part.is_mark();
             change = change.wrapping_add(state.merge(context, part));
         }
         if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {

@@ -172,11 +172,16 @@ fn marks_wait_for_their_epoch_and_for_the_floor() {
     let before_epoch = store.begin_epoch();
     execute(&mut store, &words("SREM {k}a n"), 3_000);
     store.forget(group, Forgettable { before_epoch, floor_ms: 999 }, usize::MAX);
-    assert_eq!(marks(&store), 2, "others may still take it in");
+    // The second removal has emptied the key, which ends its time to live.
+    assert_eq!(marks(&store), 2, "others may still take them in");
     assert_eq!(store.marked(), 1, "one reminder for the epoch");
 
     let before_epoch = store.begin_epoch();
     store.forget(group, Forgettable { before_epoch, floor_ms: 1_000 }, usize::MAX);
+    assert_eq!((marks(&store), store.marked()), (0, 1), "the end of the time to live is newer");
+
+    let before_epoch = store.begin_epoch();
+    store.forget(group, Forgettable { before_epoch, floor_ms: 3_000 }, usize::MAX);
     assert_eq!((marks(&store), store.marked()), (0, 0));
 }
 
