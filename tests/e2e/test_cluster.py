@@ -1,6 +1,7 @@
 """Several nodes: finding each other, serving every key everywhere, losing one."""
 
 import random
+import signal
 import subprocess
 import time
 
@@ -217,3 +218,16 @@ def test_a_set_made_again_does_not_inherit_a_time_to_live(shared_cluster, ending
     for connection in connections:
         assert connection("SMEMBERS", "z") == (b"*", [(b"$", b"precious")])
         assert connection("TTL", "z") == (b":", b"-1")
+
+
+def test_the_end_of_a_terminal_stops_a_node_in_order(tmp_path):
+    node = Node(tmp_path / "node").start()
+    try:
+        assert node.raw()("SET", "key", "value") == (b"+", b"OK")
+        node.process.send_signal(signal.SIGHUP)
+        assert node.process.wait(15) == 0, node.log()
+        assert "stopped" in node.log()
+        node.start()
+        assert node.raw()("GET", "key") == (b"$", b"value")
+    finally:
+        node.kill()

@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
+use signal_hook::iterator::Signals;
 
 use crate::client::{Client, field};
 
@@ -35,7 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.port,
         u16::MAX - PEER_PORT_OFFSET - NODES
     );
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new(crate::signals::that_stop())?;
     let mut nodes = Nodes(Vec::new());
     for number in 0..NODES {
         nodes.0.push(start(arguments, number).context("a node could not be started")?);

@@ -14,6 +14,7 @@ mod repair;
 mod scrub;
 mod serve;
 mod settings;
+mod signals;
 mod status;
 
 use std::process::ExitCode;

@@ -4,10 +4,7 @@ use std::{io::IsTerminal as _, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use quorate::Engine;
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    iterator::Signals,
-};
+use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::Flags;
@@ -34,7 +31,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         .init();
 
     let settings = arguments.flags.config()?.validate().context("the settings are wrong")?;
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new(crate::signals::that_stop())?;
     let engine = Engine::start(settings)?;
     tracing::info!(
         name = engine.name(),

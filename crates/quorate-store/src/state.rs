@@ -11,7 +11,7 @@
 //! * an expiry older than the string's register is gone: writing a string ends its time to live.
 //!
 //! An expiry belongs to the object that it was set for. A write that empties a key, and one that
-//! makes it anew, sets the register to *never* (see [`crate::execution`]): an older expiry that
+//! makes it anew, sets the register to *never* (see `execution`): an older expiry that
 //! arrives later applies to nothing, and an addition that the emptying did not see stays.
 //!
 //! The digest of a key covers what is alive. Marks of removals are left out, so that replicas which
