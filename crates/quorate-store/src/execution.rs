@@ -130,7 +130,16 @@ impl Keys<'_> {
             before = Before::Dead;
         }
         let (slot, wall_ms) = (self.slot, self.wall_ms);
-        Change { key, slot, wall_ms, store: self.store, writer, before, expires: false }
+        Change {
+            key,
+            slot,
+            wall_ms,
+            store: self.store,
+            writer,
+            before,
+            removes: false,
+            expires: false,
+        }
     }
 
     /// Changes `key` in one go.
@@ -231,6 +240,8 @@ pub(crate) struct Change<'e> {
     store: &'e mut Store,
     writer: DeltaWriter<'e>,
     before: Before,
+    /// Whether the change removes elements, so that it may empty the key.
+    removes: bool,
     /// Whether the change itself sets an expiry.
     expires: bool,
 }
@@ -253,10 +264,13 @@ impl Change<'_> {
     /// been, it ends the time to live too: an expiry never applies to an object that began after it
     /// was set, also when it arrives after the beginning.
     pub(crate) fn apply(self) {
-        let Self { key, slot, wall_ms, store, writer, before, expires } = self;
+        let Self { key, slot, wall_ms, store, writer, before, removes, expires } = self;
         let (effect, start) = writer.finish_within();
         store.apply(slot, &effect[start..]);
-        if expires {
+        let may_end = before == Before::Live && removes;
+        let may_begin = matches!(before, Before::Dead | Before::Deleted);
+        // Most writes do neither, and need not look at the key again.
+        if expires || !(may_end || may_begin) {
             return;
         }
         let Some(state) = store.raw_state(slot, key) else { return };
@@ -264,11 +278,9 @@ impl Change<'_> {
         if !store.keeps_removed() && state.expires_at().is_none() {
             return;
         }
-        let ended = before == Before::Live && !state.is_live();
+        let ended = may_end && !state.is_live();
         // The register of a string ends every older expiry by itself.
-        let began = matches!(before, Before::Dead | Before::Deleted)
-            && state.is_live()
-            && state.text().register().is_none();
+        let began = may_begin && state.is_live() && state.text().register().is_none();
         if ended || began {
             let stamp = store.clock.tick(wall_ms);
             let mut writer = DeltaWriter::new(effect, key);
@@ -343,6 +355,7 @@ impl Change<'_> {
     pub(crate) fn remove_field(&mut self, name: &[u8]) {
         let seen = self.before().and_then(KeyState::hash).and_then(|hash| hash.field(name));
         if let Some(newest) = seen.map(Cell::newest) {
+            self.removes = true;
             self.writer.part(Part::FieldRemoved(newest, name));
         }
     }
@@ -357,6 +370,7 @@ impl Change<'_> {
     pub(crate) fn remove_member(&mut self, name: &[u8]) {
         let seen = self.before().and_then(KeyState::set).and_then(|set| set.stamp_of(name));
         if let Some(newest) = seen {
+            self.removes = true;
             self.writer.part(Part::MemberRemoved(newest, name));
         }
     }
