@@ -67,6 +67,15 @@ def send_quietly(connection, data):
         pass
 
 
+def with_a_large_value(node):
+    """Sets it, and starts a probe. Returns the memory of the node before the attack, and the probe."""
+    assert node.raw()("SET", "big", b"x" * MEGABYTE) == (b"+", b"OK")
+    before = resident(node)
+    probe = Probe(node)
+    probe.start()
+    return before, probe
+
+
 def no_peer_was_suspected(nodes):
     for node in nodes:
         assert "peer is down" not in node.log(), node.log()
@@ -74,10 +83,7 @@ def no_peer_was_suspected(nodes):
 
 def test_clients_that_do_not_read_cost_little_memory_and_nobody_else(serving):
     node, nodes = serving
-    assert node.raw()("SET", "big", b"x" * MEGABYTE) == (b"+", b"OK")
-    before = resident(node)
-    probe = Probe(node)
-    probe.start()
+    before, probe = with_a_large_value(node)
     clients = [greedy(node, encode("GET", "big") * 1_000) for _ in range(24)]
     peak = 0
     for _ in range(40):
@@ -92,10 +98,7 @@ def test_clients_that_do_not_read_cost_little_memory_and_nobody_else(serving):
 
 def test_a_client_that_reads_much_gets_all_of_it_and_stalls_nobody(serving):
     node, nodes = serving
-    assert node.raw()("SET", "big", b"x" * MEGABYTE) == (b"+", b"OK")
-    before = resident(node)
-    probe = Probe(node)
-    probe.start()
+    before, probe = with_a_large_value(node)
     time.sleep(0.2)
     count, reply = 500, b"$%d\r\n" % MEGABYTE + b"x" * MEGABYTE + b"\r\n"
     client = greedy(node, encode("GET", "big") * count)

@@ -125,7 +125,7 @@ pub(crate) const COMMANDS_PER_TURN_MAX: u32 = 1_024;
 
 /// Bytes of replies that wait for a client, or are expected for it. Beyond them nothing more of what it
 /// has sent is executed or read until it has taken some: a client that does not read costs no more
-/// than this and one reply.
+/// than this and the replies that were under way.
 pub(crate) const SESSION_OUTPUT_PAUSE: usize = 1 << 20;
 
 /// What the replies of a connection are taken to have before any is known: a few small ones show that

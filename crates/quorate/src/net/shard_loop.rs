@@ -337,12 +337,12 @@ impl ShardLoop {
             peer.connection.push(&mut hello);
         }
         let peer = &mut self.connections[key];
-        if peer.connection.flush().is_err() {
-            return self.close(now, key);
-        }
         if let Role::Client { session } = peer.role {
-            self.shard.session_drained(session, peer.connection.waiting());
-            self.shard.dirty_sessions.push(session);
+            // Sent with what else the turn has for it.
+            return self.shard.dirty_sessions.push(session);
+        }
+        if peer.connection.flush().is_err() {
+            self.close(now, key);
         }
     }
 
