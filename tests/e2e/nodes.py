@@ -7,14 +7,10 @@ import socket
 import subprocess
 import time
 
+from ports import free_port
+
 QUORATE = os.environ["QUORATE_BINARY"]
 START_SECONDS = 20
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def encode(*words):
@@ -83,8 +79,7 @@ class Process:
         self.launch()
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"ended with {self.process.returncode}:\n{self.log()}")
+            self.check_running()
             try:
                 probe = Raw(self.port, timeout=5)
                 if probe("PING") == (b"+", b"PONG"):
@@ -93,6 +88,10 @@ class Process:
             except OSError:
                 time.sleep(0.05)
         raise AssertionError(f"did not start in time:\n{self.log()}")
+
+    def check_running(self):
+        code = self.process.poll()
+        assert code is None, f"{self.command()} ended with {code}:\n{self.log()}"
 
     def kill(self):
         if self.process and self.process.poll() is None:
@@ -186,9 +185,21 @@ class Cluster:
     def start(self):
         for node in self.nodes:
             node.launch()
-        for node in self.nodes:
-            wait_until(lambda node=node: self.sees_all(node), START_SECONDS, "the nodes find each other")
+        self.meet()
         return self
+
+    def meet(self, seconds=START_SECONDS):
+        """Waits until everybody sees everybody. A node that ends meanwhile is a failure at once."""
+        def all_see_all():
+            for node in self.nodes:
+                node.check_running()
+            return all(self.sees_all(node) for node in self.nodes)
+
+        try:
+            wait_until(all_see_all, seconds, "the nodes find each other")
+        except AssertionError as error:
+            logs = [f"--- {node.name}\n{node.log()}" for node in self.nodes]
+            raise AssertionError("\n".join([str(error), *logs])) from None
 
     def sees_all(self, node):
         try:

@@ -1,13 +1,15 @@
 """Several nodes: finding each other, serving every key everywhere, losing one."""
 
+import pathlib
 import random
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
 import redis
-from nodes import QUORATE, START_SECONDS, Cluster, Node, fields, wait_until
+from nodes import QUORATE, Cluster, Node, fields, free_port, wait_until
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -21,13 +23,28 @@ def test_nodes_find_each_other_from_any_seed_in_any_order(tmp_path, seed):
         for node in generator.sample(cluster.nodes, 3):
             node.launch()
             time.sleep(generator.random() * 0.3)
-        for node in cluster.nodes:
-            wait_until(lambda node=node: cluster.sees_all(node), START_SECONDS, "all are seen")
+        cluster.meet()
         assert cluster[0].raw()("SET", "k", "v") == (b"+", b"OK")
         for node in cluster.nodes:
             assert node.raw()("GET", "k") == (b"$", b"v")
     finally:
         cluster.stop()
+
+
+def test_a_cluster_that_does_not_start_says_why_at_once(tmp_path):
+    cluster = Cluster(tmp_path)
+    with socket.create_server(("127.0.0.1", cluster[1].peer_port)):
+        try:
+            with pytest.raises(AssertionError, match="peer_listen: cannot listen on .*Address already in use"):
+                cluster.start()
+        finally:
+            cluster.stop()
+
+
+def test_no_connection_is_given_the_port_of_a_server():
+    given = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    assert len({free_port() for _ in range(100)}) == 100
+    assert all(free_port() < int(given[0]) for _ in range(100))
 
 
 def test_commands_over_many_slots_work_on_every_node(shared_cluster):

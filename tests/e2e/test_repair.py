@@ -48,8 +48,7 @@ def test_a_replica_that_misses_one_member_of_many_gets_that_one(cluster):
             shutil.rmtree(hints)
     for node in cluster.nodes:
         node.launch()
-    for node in cluster.nodes:
-        wait_until(lambda node=node: cluster.sees_all(node), 30, "the nodes find each other")
+    cluster.meet()
     for node in cluster.nodes:
         connection = node.raw()
         connection("QUORATE", "LEVEL", "READ", "QUORUM")

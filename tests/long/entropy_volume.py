@@ -20,9 +20,14 @@ import shutil
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
+
+from ports import free_port  # noqa: E402
 
 MIB = 1 << 20
 POOL = random.Random(1).randbytes(8 * MIB)
@@ -36,12 +41,6 @@ def value(number, size):
 
 def key(number):
     return b"key-%d" % number
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Process:

@@ -5,11 +5,12 @@
 //! show is shown here: the event loops, the operating system, and the program itself.
 
 mod connection;
+mod ports;
 mod proxy;
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -36,6 +37,7 @@ use crate::{
     world::{Violation, judge},
 };
 use connection::Connection;
+use ports::Ports;
 use proxy::Links;
 
 /// How long the replicas may take to become equal once nothing fails any more.
@@ -114,6 +116,14 @@ impl Node {
         Ok(())
     }
 
+    /// Fails when the process has ended by itself, with what it logged.
+    fn check_running(&mut self) -> io::Result<()> {
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        let Some(status) = ended else { return Ok(()) };
+        let log = fs::read_to_string(&self.log)?;
+        Err(io::Error::other(format!("a process ended with {status}:\n{log}")))
+    }
+
     fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself, which shows in its log.
@@ -136,6 +146,8 @@ struct Cluster<'a> {
     binary: &'a Path,
     nodes: Vec<Node>,
     links: Arc<Links>,
+    /// Held so that the ports of killed nodes stay theirs.
+    ports: Ports,
 }
 
 impl Drop for Cluster<'_> {
@@ -145,18 +157,15 @@ impl Drop for Cluster<'_> {
     }
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
 impl<'a> Cluster<'a> {
     fn start(scenario: &Scenario, binary: &'a Path, directory: &Path) -> io::Result<Self> {
         let links = Arc::new(Links::new(scenario.nodes.len()));
-        let mut cluster = Self { binary, nodes: Vec::new(), links };
+        let mut cluster = Self { binary, nodes: Vec::new(), links, ports: Ports::reserve()? };
         let mut first = None;
         for (node, (datacentre, rack)) in scenario.nodes.iter().enumerate() {
-            let known = proxy::start(node, &cluster.links)?;
-            let client_address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
+            let client_address = cluster.ports.take(Ipv4Addr::LOCALHOST)?;
+            let peer_address = cluster.ports.take(Ipv4Addr::LOCALHOST)?;
+            let known = proxy::start(node, peer_address, &cluster.links)?;
             let data = directory.join(machine::name(node));
             fs::create_dir_all(&data)?;
             let mut arguments = vec!["serve".to_owned()];
@@ -165,7 +174,7 @@ impl<'a> Cluster<'a> {
             };
             option("name", machine::name(node));
             option("listen", client_address.to_string());
-            option("peer-listen", format!("127.0.0.1:{}", known.port()));
+            option("peer-listen", peer_address.to_string());
             option("advertise", known.ip().to_string());
             option("dc", (*datacentre).into());
             option("rack", (*rack).into());
@@ -188,7 +197,7 @@ impl<'a> Cluster<'a> {
 
     /// Waits until every node knows and reaches every other one, then writes once, which seals the
     /// list.
-    fn form(&self) -> io::Result<()> {
+    fn form(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let all = self.nodes.len();
         let formed = |node: &Node| {
@@ -201,6 +210,7 @@ impl<'a> Cluster<'a> {
             })
         };
         while !self.nodes.iter().all(formed) {
+            self.nodes.iter_mut().try_for_each(Node::check_running)?;
             if Instant::now() > deadline {
                 return Err(io::Error::other(
                     "the processes did not form a cluster; see their logs",

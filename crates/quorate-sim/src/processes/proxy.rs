@@ -80,12 +80,11 @@ impl Links {
     }
 }
 
-/// Starts the proxy of a node: returns the address that its peers are told, and whose port the
-/// node itself has to listen on at 127.0.0.1.
-pub(super) fn start(node: usize, links: &Arc<Links>) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 1, node as u8 + 1), 0))?;
-    let address = listener.local_addr()?;
-    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+/// Starts the proxy of a node that listens for its peers on `target`: returns the address that its
+/// peers are told, which has the same port.
+pub(super) fn start(node: usize, target: SocketAddr, links: &Arc<Links>) -> io::Result<SocketAddr> {
+    let address = SocketAddr::from((Ipv4Addr::new(127, 0, 1, node as u8 + 1), target.port()));
+    let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let links = Arc::clone(links);
     thread::Builder::new().name(format!("proxy-{node}")).spawn(move || {
