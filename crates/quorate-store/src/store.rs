@@ -31,9 +31,6 @@ use crate::{
     table::{Entry, SlotTable},
 };
 
-/// Stale reminders tolerated before the expiry queue is cleaned.
-const EXPIRY_SLACK: usize = 1024;
-
 /// Keys looked at to estimate the size of a slot.
 const SAMPLED_KEYS: usize = 4;
 
@@ -167,7 +164,7 @@ impl Store {
         bytes * table.live as u64 / u64::max(keys, 1)
     }
 
-    /// Number of keys with a time to live, stale reminders included.
+    /// Number of keys with a time to live.
     pub fn expiring(&self) -> usize {
         self.expiry.len()
     }
@@ -268,36 +265,33 @@ impl Store {
         Ok(())
     }
 
-    /// Removes keys that are past their expiry, at most `limit` of them, and returns how many
-    /// reminders were looked at. Every replica removes an expired key by itself and in the same
-    /// way, so nothing is replicated.
+    /// Removes keys that are past their expiry, at most `limit` of them, and returns how many.
+    /// Every replica removes an expired key by itself and in the same way, so nothing is replicated.
     pub fn sweep_expired(&mut self, wall_ms: u64, limit: usize) -> usize {
-        let mut looked_at = 0;
+        let mut removed = 0;
         let mut effect = Vec::new();
-        while looked_at < limit {
-            let Some((slot, key)) = self.expiry.pop_due(wall_ms) else {
-                break;
+        while removed < limit
+            && let Some((at_ms, slot, hash)) = self.expiry.first_due(wall_ms)
+        {
+            let is_it = |entry: &Entry| {
+                entry.state.expires_at() == Some(at_ms) && self.hasher.hash_one(&*entry.key) == hash
             };
-            looked_at += 1;
-            let Some(state) = self.raw_state(slot, &key) else {
-                continue;
-            };
-            if state.is_expired(wall_ms) {
-                effect.clear();
-                let mut delta = DeltaWriter::new(&mut effect, &key);
-                delta.part(Part::Horizon(state.newest()));
-                delta.finish();
-                self.apply(slot, &effect);
-                self.expired += 1;
-            }
+            let found = self.slots[slot.index()].find_entry(hash, is_it);
+            let Entry { key, state } = found.expect("invariant: every reminder has a key");
+            effect.clear();
+            let mut delta = DeltaWriter::new(&mut effect, key);
+            delta.part(Part::Horizon(state.newest()));
+            delta.finish();
+            self.apply(slot, &effect);
+            removed += 1;
         }
-        if self.expiry.len() > 2 * self.live + EXPIRY_SLACK {
-            let (slots, hasher) = (&self.slots, &self.hasher);
-            self.expiry.compact(|slot, key| {
-                slots[slot.index()].find(hasher.hash_one(key), key)?.expires_at()
-            });
-        }
-        looked_at
+        self.expired += removed as u64;
+        removed
+    }
+
+    /// How often an expiry was set since the start.
+    pub fn scheduled(&self) -> u64 {
+        self.expiry.scheduled()
     }
 
     /// Begins a new epoch and returns it. Marks made before belong to older ones.
@@ -415,16 +409,13 @@ impl Store {
         let hash = self.hasher.hash_one(key);
         let table = &mut self.slots[slot.index()];
         let state = &mut table.find_or_insert(&self.hasher, hash, key).state;
-        let was_live = state.is_live();
+        let (was_live, expired_at) = (state.is_live(), state.expires_at());
         let marks_before = state.marks_digest(context);
         let mut change: Digest = 0;
         let mut removed = false;
         for part in delta.parts().map_while(Result::ok) {
             if Mutant::ExpiryLost.is_planted() && matches!(part, Part::Expiry(..)) {
                 continue;
-            }
-            if let Part::Expiry(_, Some(at)) = part {
-                self.expiry.push(at, slot, key);
             }
             removed |= part.is_mark();
             change = change.wrapping_add(state.merge(context, part));
@@ -437,11 +428,12 @@ impl Store {
         if Mutant::DigestDrifts.is_planted() && (hash ^ change as u64).is_multiple_of(16) {
             change = 0;
         }
-        let is_live = state.is_live();
+        let (is_live, expires_at) = (state.is_live(), state.expires_at());
         let marks_change = state.marks_digest(context).wrapping_sub(marks_before);
         if state.is_blank() {
             table.remove(hash, key);
         }
+        self.expiry.reschedule((slot, hash), expired_at, expires_at);
         table.digest = table.digest.wrapping_add(change);
         table.marks = table.marks.wrapping_add(marks_change);
         table.live = table.live + usize::from(is_live) - usize::from(was_live);

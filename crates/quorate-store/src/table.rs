@@ -37,6 +37,11 @@ impl SlotTable {
         found.map(|entry| &mut entry.state)
     }
 
+    /// The first key with this hash that `is_it`.
+    pub(crate) fn find_entry(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        self.entries.find(hash, |entry| is_it(entry)).map(|entry| &**entry)
+    }
+
     pub(crate) fn find_or_insert(
         &mut self,
         hasher: &FixedState,

@@ -11,6 +11,7 @@ mod clocks;
 mod delivery;
 mod digests;
 mod dirty;
+mod expiring;
 mod forgetting;
 mod hints;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use quorate_store::{
 
 use crate::{config::SyncPolicy, limits};
 use checkpoint::Progress;
+use expiring::Expiring;
 use forgetting::Forgetting;
 pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
 pub(crate) use record::Record;
@@ -77,6 +79,7 @@ pub(crate) struct Storage {
     /// Wall clock when a checkpoint last found no space.
     checkpoint_given_up_ms: u64,
     hints: HintQueues,
+    expiring: Expiring,
     forgetting: Forgetting,
     /// Which writes are here, by their dots.
     knowledge: Knowledge,
@@ -136,6 +139,7 @@ impl Storage {
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             checkpoint_given_up_ms: 0,
             hints: parts.hints,
+            expiring: Expiring::default(),
             forgetting: Forgetting::default(),
             knowledge: Knowledge::default(),
             element_limits: parts.element_limits,
@@ -328,7 +332,7 @@ impl Storage {
 
     /// Whether there is work to go on with in the next turn.
     pub(crate) fn is_busy(&self) -> bool {
-        self.checkpoint.is_some() || self.is_forgetting()
+        self.checkpoint.is_some() || self.is_forgetting() || self.is_expiring()
     }
 
     /// Bytes of the log on disk.

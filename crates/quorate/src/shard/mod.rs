@@ -42,7 +42,6 @@ use slab::Slab;
 
 use crate::{
     config::Settings,
-    limits,
     node::Node,
     storage::{HintQueues, Scrub, Storage},
 };
@@ -210,8 +209,7 @@ impl Shard {
             tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
         }
         self.coordinator.handle_clock(in_doubt);
-        self.storage.clock_in_doubt = in_doubt;
-        self.storage.wall_ms = wall.as_millis();
+        self.storage.begin_turn(wall.as_millis(), in_doubt);
         let now = Now { monotonic, wall_ms: wall.as_millis() };
         self.turn += 1;
         self.resume_unfinished(now);
@@ -233,14 +231,15 @@ impl Shard {
             self.next_second = now.monotonic + Duration::from_secs(1);
             self.storage.expire_hints();
         }
-        if now.monotonic >= self.next_tick || self.storage.is_busy() {
-            self.next_tick = now.monotonic + TICK;
-            self.expire_unsealed(now);
-            if !self.clock.is_in_doubt() {
-                self.storage.store.sweep_expired(now.wall_ms, limits::EXPIRED_PER_TURN_MAX);
-            }
+        let ticks = now.monotonic >= self.next_tick;
+        if ticks || self.storage.is_busy() {
+            self.storage.advance_expiring();
             self.storage.advance_checkpoint();
             self.storage.advance_forgetting();
+        }
+        if ticks {
+            self.next_tick = now.monotonic + TICK;
+            self.expire_unsealed(now);
             self.publish_figures(now);
         }
         self.advance_scrub(now);

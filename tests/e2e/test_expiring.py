@@ -1,0 +1,65 @@
+"""Keys whose time to live is over go at the pace at which they come, beside a real Redis."""
+
+import time
+
+from nodes import encode, wait_until
+
+
+def keyspace(connection):
+    """Keys, and how many of them have a time to live, as INFO tells."""
+    lines = connection("INFO", "keyspace")[1].decode().splitlines()
+    line = next((line for line in lines if line.startswith("db0:")), "db0:keys=0,expires=0")
+    told = dict(field.split("=") for field in line.removeprefix("db0:").split(","))
+    return int(told["keys"]), int(told["expires"])
+
+
+def load(connection, name, count, *expiry):
+    batch = 1_000
+    for start in range(0, count, batch):
+        connection.send(b"".join(encode("SET", f"{name}:{number}", "v", *expiry)
+                                 for number in range(start, start + batch)))
+        for _ in range(batch):
+            assert connection.read() == (b"+", b"OK")
+
+
+def test_many_keys_that_are_due_at_once_are_gone_soon(node, redis_server):
+    count = 300_000
+    for server in (redis_server, node):
+        client, other = server.raw(), server.raw()
+        client("FLUSHALL")
+        load(client, "kept", 1_000)
+        due_ms = int(time.time() * 1000) + 2_000
+        load(client, "due", count, "PXAT", due_ms)
+        wait_until(lambda: time.time() * 1000 > due_ms, 10, "they are due")
+        # What 100 ms a batch of 256 would take is two minutes.
+        wait_until(lambda client=client: keyspace(client) == (1_000, 0), 30, "they are gone")
+        assert other("GET", "kept:1") == (b"$", b"v")
+
+
+def test_as_many_keys_expire_as_are_written(node, redis_server):
+    """At any rate that a client reaches: it writes as fast as it can, and keys live for a second."""
+    for server in (redis_server, node):
+        client = server.raw()
+        client("FLUSHALL")
+        began, written, counts = time.monotonic(), 0, []
+        while time.monotonic() - began < 6:
+            load(client, f"short:{written}", 5_000, "PX", 1_000)
+            written += 5_000
+            counts.append(int(client("DBSIZE")[1]))
+        # As many live as a second has brought, twice that at the most, and no more with every second.
+        assert counts[-1] < 0.5 * written, (server, counts[::10])
+        wait_until(lambda client=client: client("DBSIZE") == (b":", b"0") or keyspace(client)[1] == 0, 30,
+                   "all of them are gone")
+
+
+def test_each_key_is_counted_once_however_often_it_gets_a_time_to_live(node, redis_server):
+    for server in (redis_server, node):
+        client = server.raw()
+        client("FLUSHALL")
+        for _ in range(50):
+            load(client, "often", 1_000, "EX", 1_000)
+        load(client, "often", 1_000, "KEEPTTL")
+        client("DEL", "often:1")
+        client("PERSIST", "often:2")
+        client("SET", "often:3", "w")
+        wait_until(lambda client=client: keyspace(client) == (999, 997), 5, "INFO tells of each once")
