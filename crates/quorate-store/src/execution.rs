@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use quorate_proto::{
-    Slot, Stamp,
+    Slot, Stamp, command,
     resp::{Command, ReplyWriter},
 };
 
@@ -41,11 +41,19 @@ impl Store {
     /// replicates it.
     pub fn execute(&mut self, request: Request<'_>, reply: &mut Vec<u8>, effect: &mut Vec<u8>) {
         let start = reply.len();
+        let row = command::lookup_row(request.command.name());
+        if let Some(spec) = row.map(|row| &command::all()[row])
+            && !spec.class_of(request.command).writes()
+            && !spec.is_internal()
+            && let Ok(keys) = command::keys(spec, request.command)
+        {
+            self.note_lookups(request.slot, keys, request.wall_ms);
+        }
         let mut execution = Execution {
             keys: Keys { slot: request.slot, wall_ms: request.wall_ms, store: self, effect },
             reply: ReplyWriter::new(reply, request.resp3),
         };
-        let result = match commands::handler(request.command.name()) {
+        let result = match row.and_then(commands::handler) {
             Some(handler) => handler(&mut execution, request.command),
             None => Err(CommandError::NotExecutable),
         };

@@ -37,4 +37,4 @@ pub use elements::{HORIZONS_END, NAME_BITS};
 pub use execution::Request;
 pub use mark::Forgettable;
 pub use scrub::SlotScrub;
-pub use store::{MergeError, Merged, Store, StoreOptions};
+pub use store::{Lookups, MergeError, Merged, Store, StoreOptions};

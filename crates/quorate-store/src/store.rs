@@ -103,7 +103,26 @@ pub struct Store {
     floors: Vec<u64>,
     keep_removed: bool,
     pub(crate) live: usize,
+    timed: Timed,
+    lookups: Lookups,
     expired: u64,
+}
+
+/// Keys with a time to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Timed {
+    keys: usize,
+    /// Sum of the moments at which they expire, in milliseconds since the Unix epoch.
+    moments_ms: u128,
+}
+
+/// What commands that only read have found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lookups {
+    /// Keys that were there.
+    pub hits: u64,
+    /// Keys that were not.
+    pub misses: u64,
 }
 
 impl Store {
@@ -123,6 +142,8 @@ impl Store {
             floors: vec![0; usize::from(GROUPS)],
             keep_removed: options.keep_removed,
             live: 0,
+            timed: Timed::default(),
+            lookups: Lookups::default(),
             expired: 0,
         }
     }
@@ -164,12 +185,46 @@ impl Store {
         bytes * table.live as u64 / u64::max(keys, 1)
     }
 
-    /// Number of keys with a time to live.
+    /// Number of keys with a visible value and a time to live; as in [`Store::len`], those past it
+    /// count until they are swept.
     pub fn expiring(&self) -> usize {
-        self.expiry.len()
+        self.timed.keys
     }
 
-    /// Keys that have expired since the start.
+    /// Sum of the moments at which the keys of [`Store::expiring`] expire, in milliseconds since the
+    /// Unix epoch.
+    pub fn expiry_moments_ms(&self) -> u128 {
+        self.timed.moments_ms
+    }
+
+    /// What commands that only read have found since the start, or since they were counted anew.
+    pub fn lookups(&self) -> Lookups {
+        self.lookups
+    }
+
+    /// Counts lookups and expired keys anew.
+    pub fn reset_counters(&mut self) {
+        self.lookups = Lookups::default();
+        self.expired = 0;
+    }
+
+    /// Notes which of the keys that a reading command names are there.
+    pub(crate) fn note_lookups<'a>(
+        &mut self,
+        slot: Slot,
+        keys: impl Iterator<Item = &'a [u8]>,
+        wall_ms: u64,
+    ) {
+        for key in keys {
+            let state = self.raw_state(slot, key).filter(|state| !state.is_expired(wall_ms));
+            match state.is_some_and(KeyState::is_live) {
+                true => self.lookups.hits += 1,
+                false => self.lookups.misses += 1,
+            }
+        }
+    }
+
+    /// Keys that have expired since the start, or since they were counted anew.
     pub fn expired(&self) -> u64 {
         self.expired
     }
@@ -410,6 +465,7 @@ impl Store {
         let table = &mut self.slots[slot.index()];
         let state = &mut table.find_or_insert(&self.hasher, hash, key).state;
         let (was_live, expired_at) = (state.is_live(), state.expires_at());
+        let timed_before = expired_at.filter(|_| was_live);
         let marks_before = state.marks_digest(context);
         let mut change: Digest = 0;
         let mut removed = false;
@@ -429,6 +485,7 @@ impl Store {
             change = 0;
         }
         let (is_live, expires_at) = (state.is_live(), state.expires_at());
+        let timed_after = expires_at.filter(|_| is_live);
         let marks_change = state.marks_digest(context).wrapping_sub(marks_before);
         if state.is_blank() {
             table.remove(hash, key);
@@ -438,6 +495,23 @@ impl Store {
         table.marks = table.marks.wrapping_add(marks_change);
         table.live = table.live + usize::from(is_live) - usize::from(was_live);
         self.live = self.live + usize::from(is_live) - usize::from(was_live);
+        if timed_before != timed_after {
+            self.timed.change(timed_before, timed_after);
+        }
+    }
+}
+
+impl Timed {
+    /// A key has got another time to live, or lost its own.
+    fn change(&mut self, before: Option<u64>, after: Option<u64>) {
+        if let Some(at_ms) = before {
+            self.keys -= 1;
+            self.moments_ms -= u128::from(at_ms);
+        }
+        if let Some(at_ms) = after {
+            self.keys += 1;
+            self.moments_ms += u128::from(at_ms);
+        }
     }
 }
 

@@ -16,13 +16,22 @@ pub(crate) fn raise_limit() -> Option<u64> {
     if setrlimit(Resource::Nofile, limit).is_ok() { limit.current } else { before }
 }
 
+/// How many clients there is a descriptor for, `None` without a limit.
+pub(crate) fn clients_max(settings: &Settings) -> Option<u64> {
+    Some(raise_limit()?.saturating_sub(reserved(settings)))
+}
+
+fn reserved(settings: &Settings) -> u64 {
+    let channel = settings.entropy.as_ref().map_or(0, |entropy| entropy.connections_max);
+    limits::DESCRIPTORS_OF_NODE
+        + limits::DESCRIPTORS_OF_SHARD * u64::from(settings.shards)
+        + channel as u64
+}
+
 /// Lowers `maxclients` to what `limit` leaves beside what the node needs itself.
 pub(crate) fn fit_clients(settings: &mut Settings, limit: Option<u64>) -> Result<(), TooFew> {
     let Some(limit) = limit else { return Ok(()) };
-    let channel = settings.entropy.as_ref().map_or(0, |entropy| entropy.connections_max);
-    let reserved = limits::DESCRIPTORS_OF_NODE
-        + limits::DESCRIPTORS_OF_SHARD * u64::from(settings.shards)
-        + channel as u64;
+    let reserved = reserved(settings);
     let left = limit.saturating_sub(reserved);
     if left == 0 {
         return Err(TooFew { limit, reserved });

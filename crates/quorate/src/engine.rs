@@ -259,7 +259,8 @@ impl Engine {
         let mut threads = Vec::new();
         let loops = storages.into_iter().zip(polls).zip(clients.into_iter().zip(peers)).zip(0..);
         for (((storage, poll), (clients, peers)), id) in loops {
-            let shard = Shard::new(clock.now(), id, Arc::clone(&node), storage);
+            let mut shard = Shard::new(clock.now(), id, Arc::clone(&node), storage);
+            shard.stats.use_stopwatch(Box::new(move || clock.monotonic()));
             let parts = shard_loop::Parts {
                 shard,
                 poll,

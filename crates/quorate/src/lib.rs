@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod adjustable;
 mod call_error;
 mod channel;
 mod client;

@@ -116,6 +116,22 @@ pub(crate) const ARRIVING_PATIENCE: Duration = Duration::from_secs(5);
 /// A shard tells of clients that speak HTTP once in this time, as Redis does: they come in masses.
 pub(crate) const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
 
+/// Microseconds beyond which a command is slow, as in Redis.
+pub(crate) const SLOW_MICROS_DEFAULT: i64 = 10_000;
+
+/// Slow commands that are kept, as in Redis.
+pub(crate) const SLOW_LOG_LENGTH_DEFAULT: u64 = 128;
+
+/// More slow commands than this nobody reads; each may take some kilobytes.
+pub(crate) const SLOW_LOG_LENGTH_MAX: u64 = 1 << 20;
+
+/// Words of a slow command that are kept, and bytes of each, as in Redis.
+pub(crate) const SLOW_WORDS_MAX: usize = 32;
+pub(crate) const SLOW_WORD_LENGTH_MAX: usize = 128;
+
+/// Kinds of error replies that are counted apart: the node has a few dozen.
+pub(crate) const ERROR_CODES_MAX: usize = 128;
+
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 

@@ -14,10 +14,11 @@ use quorate_proto::Origin;
 use quorate_store::{disk::Disk, log::HintOptions};
 
 use crate::{
+    adjustable::Adjustable,
     config::Settings,
     entropy::Tally,
     limits,
-    shard::Figures,
+    shard::{Breakdown, Figures},
     storage::{HintBudget, HintTerms},
 };
 
@@ -71,6 +72,8 @@ pub(crate) struct Footing {
 /// One node: its settings and identity, and the figures that its shards publish.
 pub(crate) struct Node {
     pub(crate) settings: Settings,
+    /// What may have been changed since the start.
+    pub(crate) adjustable: Adjustable,
     pub(crate) disk: Arc<dyn Disk>,
     /// Where everything durable is.
     pub(crate) directory: PathBuf,
@@ -84,9 +87,11 @@ pub(crate) struct Node {
     pub(crate) channel: Arc<Tally>,
     hint_budget: Arc<HintBudget>,
     figures: Vec<Mutex<Figures>>,
+    breakdowns: Vec<Mutex<Breakdown>>,
     founded: AtomicBool,
     footing: Mutex<Footing>,
     next_client_id: AtomicU64,
+    next_slow_id: AtomicU64,
     /// Clients that are connected from outside.
     clients: AtomicU64,
 }
@@ -94,8 +99,10 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         let figures = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
+        let breakdowns = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
         let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
         Self {
+            adjustable: Adjustable::new(&parts.settings),
             settings: parts.settings,
             disk: parts.disk,
             directory: parts.directory,
@@ -106,9 +113,11 @@ impl Node {
             channel: Arc::default(),
             hint_budget,
             figures,
+            breakdowns,
             founded: AtomicBool::new(false),
             footing: Mutex::default(),
             next_client_id: AtomicU64::new(1),
+            next_slow_id: AtomicU64::new(0),
             clients: AtomicU64::new(0),
         }
     }
@@ -118,9 +127,14 @@ impl Node {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The next number of the log of slow commands.
+    pub(crate) fn next_slow_id(&self) -> u64 {
+        self.next_slow_id.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Takes one of the places of clients. Returns whether there was one left.
     pub(crate) fn admit_client(&self) -> bool {
-        let most = u64::from(self.settings.maxclients);
+        let most = u64::from(self.adjustable.maxclients());
         let one_more = |clients: u64| (clients < most).then_some(clients + 1);
         self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
@@ -189,6 +203,21 @@ impl Node {
         *published = figures;
     }
 
+    /// Publishes what a shard counts by kind.
+    pub(crate) fn publish_breakdown(&self, shard: u16, breakdown: Breakdown) {
+        let published = &self.breakdowns[usize::from(shard)];
+        *published.lock().unwrap_or_else(PoisonError::into_inner) = breakdown;
+    }
+
+    /// What all shards count by kind, as they published it last.
+    pub(crate) fn breakdown(&self) -> Breakdown {
+        let mut total = Breakdown::default();
+        for breakdown in &self.breakdowns {
+            total.add(&breakdown.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        total
+    }
+
     /// The figures of all shards together, each at most a moment old.
     pub(crate) fn figures(&self) -> Figures {
         let mut total = Figures { ready: true, ..Figures::default() };
@@ -196,14 +225,22 @@ impl Node {
             let figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
             total.keys += figures.keys;
             total.expiring += figures.expiring;
+            total.expiry_moments_ms += figures.expiry_moments_ms;
             total.expired += figures.expired;
             total.marked += figures.marked;
             total.clients += figures.clients;
-            total.commands += figures.commands;
+            total.counters.add(&figures.counters);
             total.in_flight += figures.in_flight;
             total.read_repairs += figures.read_repairs;
             total.read_repair_bytes += figures.read_repair_bytes;
             total.log_bytes += figures.log_bytes;
+            total.rewriting |= figures.rewriting;
+            total.saving |= figures.saving;
+            total.unsynced += figures.unsynced;
+            total.saved_ms = match index {
+                0 => figures.saved_ms,
+                _ => total.saved_ms.min(figures.saved_ms),
+            };
             total.hint_bytes += figures.hint_bytes;
             total.clocks.pulled += figures.clocks.pulled;
             total.clocks.absent += figures.clocks.absent;

@@ -93,6 +93,9 @@ pub(crate) struct Storage {
     effect: Vec<u8>,
     /// Whether a sync is under way.
     syncing: bool,
+    /// Everything that was written up to these moments is in the sync under way, and in the last one.
+    syncing_ms: u64,
+    saved_ms: u64,
     /// The last sync found no descriptor: the next one waits for the second to pass.
     sync_paused: bool,
     /// When the superblock was last brought up to date.
@@ -150,6 +153,8 @@ impl Storage {
             reply: Vec::new(),
             effect: Vec::new(),
             syncing: false,
+            syncing_ms: 0,
+            saved_ms: 0,
             sync_paused: false,
             recorded_ms: 0,
             incomplete: parts.incomplete,
@@ -276,6 +281,7 @@ impl Storage {
             self.recorded_ms = self.wall_ms;
         }
         self.syncing = true;
+        self.syncing_ms = self.wall_ms;
         Some(job)
     }
 
@@ -290,8 +296,29 @@ impl Storage {
             self.sync_paused = true;
         }
         log.sync_ended(result);
+        if result.is_ok() {
+            self.saved_ms = self.syncing_ms;
+        }
         log.take_set_aside().iter().for_each(report_set_aside);
         log.synced()
+    }
+
+    /// Whether a sync is under way.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.syncing
+    }
+
+    /// The last moment whose state is known to be on disk, in milliseconds since the Unix epoch; zero
+    /// when none is.
+    pub(crate) fn saved_ms(&self) -> u64 {
+        let is_level = self.log.is_some() && self.unsynced() == 0 && !self.has_failed();
+        if is_level { self.wall_ms } else { self.saved_ms }
+    }
+
+    /// Records that no sync has covered yet.
+    pub(crate) fn unsynced(&self) -> u64 {
+        let synced = self.log.as_ref().map_or(self.appended, SegmentLog::synced);
+        self.appended.saturating_sub(synced)
     }
 
     /// All that was missing has come back from the other nodes.

@@ -200,19 +200,20 @@ impl Spec {
         self.flags.has(Flags::INTERNAL)
     }
 
-    /// Finds and checks the subcommand of a container command.
-    pub fn subcommand(&self, command: &Command) -> Result<&'static Subcommand, SubcommandError> {
+    /// Finds and checks the subcommand of a container command. Returns its number in
+    /// [`Spec::subcommands`].
+    pub fn subcommand(&self, command: &Command) -> Result<usize, SubcommandError> {
         let name = command.get(1).unwrap_or_default();
         let found =
-            self.subcommands.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
-        let Some(row) = found else {
-            return Err(SubcommandError::Unknown);
-        };
+            self.subcommands.iter().position(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
+        let number = found.ok_or(SubcommandError::Unknown)?;
+        let row = &self.subcommands[number];
         if arity_fits(row.arity, command.len()) {
-            Ok(row)
+            Ok(number)
         } else {
             let subcommand = Some(row.name);
-            Err(SubcommandError::Arity(WrongArity { command: self.name, subcommand }))
+            let error = WrongArity { command: self.name, subcommand };
+            Err(SubcommandError::Arity { number, error })
         }
     }
 }
@@ -223,7 +224,12 @@ pub enum SubcommandError {
     /// There is no such subcommand.
     Unknown,
     /// It has the wrong number of arguments.
-    Arity(WrongArity),
+    Arity {
+        /// Its number in [`Spec::subcommands`].
+        number: usize,
+        /// What is answered.
+        error: WrongArity,
+    },
 }
 
 fn arity_fits(arity: i8, length: usize) -> bool {

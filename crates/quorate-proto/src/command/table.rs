@@ -143,8 +143,25 @@ const SPECS: &[Spec] = &[
         sub("getkeys", -4, "The keys of a command"),
         sub("help", 2, "Lists the subcommands"),
     ]) },
-    container("config", Server, "2.0.0", "Shows the configuration", &[
+    container("config", Server, "2.0.0", "Shows and changes the configuration", &[
         sub("get", -3, "Values of parameters that match patterns"),
+        sub("set", -4, "Changes parameters: SET name value..."),
+        sub("resetstat", 2, "Begins to count anew what INFO shows"),
+        sub("rewrite", 2, "An error: the configuration file is never written"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("slowlog", Server, "2.2.12", "Commands that took long", &[
+        sub("get", -2, "The newest of them: GET [count]"),
+        sub("len", 2, "Their number"),
+        sub("reset", 2, "Forgets them"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("latency", Server, "2.8.13", "How long commands take", &[
+        sub("histogram", -2, "Calls of each command by powers of two of microseconds"),
+        sub("latest", 2, "Always empty: events are not watched"),
+        sub("history", 3, "Always empty: events are not watched"),
+        sub("reset", -2, "Always 0: events are not watched"),
+        sub("doctor", 2, "Where to look instead"),
         sub("help", 2, "Lists the subcommands"),
     ]),
     session("info", -1, STATUS.with(Flags::DANGEROUS), Server, "1.0.0", "Figures about the node"),

@@ -22,7 +22,7 @@ pub(super) const HANDLERS: Family = &[
 ];
 
 /// Redis's limits for its compact encodings, in elements and in bytes of the largest one.
-const LISTPACK_ENTRIES_MAX: usize = 128;
+const LISTPACK_ENTRIES_MAX: usize = 512;
 const LISTPACK_VALUE_MAX: usize = 64;
 const INTSET_ENTRIES_MAX: usize = 512;
 const EMBEDDED_STRING_MAX: usize = 44;

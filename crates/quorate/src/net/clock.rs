@@ -19,8 +19,13 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
+        Now { monotonic: self.monotonic(), wall_ms: wall_ms() }
+    }
+
+    /// The monotonic side alone.
+    pub(crate) fn monotonic(&self) -> Instant {
         let micros = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Now { monotonic: Instant::from_micros(micros), wall_ms: wall_ms() }
+        Instant::from_micros(micros)
     }
 }
 

@@ -22,7 +22,7 @@ use quorate_cluster::{
     membership::{DialerOutput, LinkId},
     time::Instant,
 };
-use quorate_proto::{frame, message::Message, resp::reply};
+use quorate_proto::{frame, message::Message};
 use slab::Slab;
 
 use super::{
@@ -39,6 +39,7 @@ use crate::{
 };
 
 mod accepting;
+mod sending;
 
 /// How long a shard that stops waits for requests under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -250,10 +251,16 @@ impl ShardLoop {
             Role::Outgoing { connecting: true, .. } => return,
             _ => &mut peer.input,
         };
+        let before = input.len();
         let end = match peer.connection.read(&mut self.scratch, input) {
             Ok(end) => end,
             Err(_) => ReadEnd::Closed,
         };
+        if matches!(peer.role, Role::Client { .. }) {
+            let counters = &mut self.shard.stats.counters;
+            counters.reads += 1;
+            counters.input_bytes += (input.len() - before) as u64;
+        }
         if end == ReadEnd::More {
             self.unread.push(key);
         }
@@ -397,6 +404,7 @@ impl ShardLoop {
                 let embedded = self.embedded.entry(client).or_insert_with(|| {
                     let about = About {
                         address: "in-process".into(),
+                        is_embedded: true,
                         connected_ms: now.wall_ms,
                         ..About::default()
                     };
@@ -499,88 +507,6 @@ impl ShardLoop {
         let links: Vec<usize> =
             self.by_incoming.values().chain(self.by_outgoing.values()).copied().collect();
         links.into_iter().for_each(|key| self.close(now, key));
-    }
-
-    fn flush_sessions(&mut self, now: Now) {
-        let mut dirty = std::mem::take(&mut self.shard.dirty_sessions);
-        dirty.sort_unstable();
-        dirty.dedup();
-        for &session in &dirty {
-            if let Some(&key) = self.by_session.get(&session) {
-                self.flush_session(now, session, key);
-            } else if let Some(&client) = self.embedded_by_session.get(&session) {
-                self.flush_embedded(session, client);
-            }
-        }
-        dirty.clear();
-        self.shard.dirty_sessions = dirty;
-    }
-
-    fn flush_session(&mut self, now: Now, session: usize, key: usize) {
-        let Some(state) = self.shard.sessions.get_mut(session) else { return };
-        let peer = &mut self.connections[key];
-        if peer.paused && !state.is_sated() {
-            peer.paused = false;
-            self.unread.push(key);
-        }
-        let connection = &mut peer.connection;
-        connection.push(&mut state.replies.ready);
-        let closing = state.closing && state.replies.waiting() == 0;
-        let failed = connection.flush().is_err();
-        let clogged = connection.waiting() > limits::SESSION_OUTPUT_MAX;
-        if clogged {
-            tracing::warn!(client = %state.about.address, "a client does not read; disconnected");
-        }
-        let unsent = connection.waiting();
-        if failed || clogged || (closing && unsent == 0) {
-            return self.close(now, key);
-        }
-        self.shard.session_drained(session, unsent);
-    }
-
-    /// Hands complete replies to those who wait for them.
-    fn flush_embedded(&mut self, session: usize, client: u64) {
-        let Some(state) = self.shard.sessions.get_mut(session) else { return };
-        let Some(embedded) = self.embedded.get_mut(&client) else { return };
-        let ready = &mut state.replies.ready;
-        let mut start = 0;
-        while let Ok(Some(length)) = reply::skip(&ready[start..]) {
-            let reply = bytes::Bytes::copy_from_slice(&ready[start..start + length]);
-            start += length;
-            if let Some(waiter) = embedded.waiting.pop_front() {
-                // A caller that has gone away does not want its reply.
-                let _ = waiter.send(reply);
-            }
-        }
-        ready.drain(..start);
-        // A command that cannot be read, as one with a value that is too large, ends the session.
-        if state.closing && state.replies.waiting() == 0 {
-            return self.close_embedded(client);
-        }
-        self.shard.session_drained(session, 0);
-    }
-
-    fn flush_links(&mut self, now: Now) {
-        let mut broken = Vec::new();
-        for link in self.shard.outgoing_output() {
-            let Some(&key) = self.by_outgoing.get(&link.link.0) else { continue };
-            let connection = &mut self.connections[key].connection;
-            connection.push(&mut link.output);
-            if connection.flush().is_err() || Shard::check_clogged(connection.waiting()).is_err() {
-                broken.push(key);
-            }
-        }
-        for link in self.shard.incoming_with_output() {
-            let Some(&key) = self.by_incoming.get(&link.0) else { continue };
-            let (mut output, closing) = self.shard.incoming_output(link);
-            let connection = &mut self.connections[key].connection;
-            connection.push(&mut output);
-            let failed = connection.flush().is_err();
-            if failed || closing || Shard::check_clogged(connection.waiting()).is_err() {
-                broken.push(key);
-            }
-        }
-        broken.into_iter().for_each(|key| self.close(now, key));
     }
 
     /// Whether the shard was told to stop and nothing is under way any more.

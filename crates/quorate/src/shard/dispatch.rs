@@ -17,6 +17,7 @@ use super::{
     job::{Plan, Terms},
     session::Admission,
     split::Split,
+    stats::{CommandId, Run, Sender},
     walk,
 };
 use crate::{config::SyncPolicy, limits};
@@ -24,10 +25,9 @@ use crate::{config::SyncPolicy, limits};
 impl Shard {
     /// A client has connected.
     pub(crate) fn open_session(&mut self, about: About) -> usize {
-        let settings = &self.node.settings;
-        let levels = (settings.read_level, settings.write_level);
+        let (levels, bulk_max) = (self.node.adjustable.levels(), self.node.settings.max_value_size);
         let id = self.node.next_client_id();
-        self.sessions.insert(Session::new(id, levels, settings.max_value_size, about))
+        self.sessions.insert(Session::new(id, levels, bulk_max, about))
     }
 
     /// Goes on with what a client has sent.
@@ -56,7 +56,24 @@ impl Shard {
         }
     }
 
+    /// Disconnects clients that have sent nothing for longer than `timeout`.
+    pub(super) fn close_silent_clients(&mut self, now: Now) {
+        let timeout_ms = self.node.adjustable.timeout_seconds().saturating_mul(1000);
+        if timeout_ms == 0 {
+            return;
+        }
+        for (key, session) in &mut self.sessions {
+            let silent_ms = now.wall_ms.saturating_sub(session.about.active_ms);
+            let is_idle = session.replies.waiting() == 0 && session.held.is_none();
+            if silent_ms > timeout_ms && is_idle && !session.about.is_embedded {
+                session.closing = true;
+                self.dirty_sessions.push(key);
+            }
+        }
+    }
+
     pub(super) fn resume(&mut self, now: Now, key: usize) {
+        self.stats.read_stopwatch();
         if let Some(session) = self.sessions.get_mut(key)
             && let Some(command) = session.held.take()
         {
@@ -86,26 +103,31 @@ impl Shard {
 
     /// Executes one command of a client, or sends it on its way.
     pub(crate) fn command(&mut self, now: Now, key: usize, command: Command) {
-        self.commands += 1;
         if is_http(command.name()) {
             return self.close_stranger(now, key);
         }
-        let spec = command::lookup(command.name()).filter(|spec| !spec.is_internal());
-        let Some(spec) = spec else {
-            return self.refuse(key, UnknownCommand(&command));
+        let row = command::lookup_row(command.name());
+        let row = row.filter(|row| !command::all()[*row].is_internal());
+        let Some(row) = row else {
+            return self.reject(key, None, UnknownCommand(&command));
         };
+        let spec = &command::all()[row];
         if let Err(error) = spec.check_arity(command.len()) {
-            return self.refuse(key, error);
+            return self.reject(key, Some(CommandId::new(row, None)), error);
         }
+        let mut subcommand = None;
         if !spec.subcommands.is_empty() && command.len() > 1 {
             match spec.subcommand(&command) {
-                Ok(_) => {}
+                Ok(number) => subcommand = Some(number),
                 Err(SubcommandError::Unknown) => {
-                    return self.refuse(key, command::unknown_subcommand(&command));
+                    return self.reject(key, None, command::unknown_subcommand(&command));
                 }
-                Err(SubcommandError::Arity(error)) => return self.refuse(key, error),
+                Err(SubcommandError::Arity { number, error }) => {
+                    return self.reject(key, Some(CommandId::new(row, Some(number))), error);
+                }
             }
         }
+        self.stats.begin(CommandId::new(row, subcommand));
         let session = &mut self.sessions[key];
         session.about.last_command = spec.name;
         session.about.active_ms = now.wall_ms;
@@ -134,9 +156,48 @@ impl Shard {
         }
     }
 
+    /// Refuses a command before it has begun.
+    fn reject(&mut self, key: usize, id: Option<CommandId>, error: impl std::fmt::Display) {
+        let mut reply = Vec::new();
+        ReplyWriter::new(&mut reply, false).error(error);
+        self.stats.rejected(id, &reply);
+        self.sessions[key].replies.push(|out| out.extend_from_slice(&reply));
+    }
+
+    /// Answers the command that has just begun with an error.
     pub(super) fn refuse(&mut self, key: usize, error: impl std::fmt::Display) {
-        let replies = &mut self.sessions[key].replies;
-        replies.push(|out| ReplyWriter::new(out, false).error(error));
+        let mut reply = Vec::new();
+        ReplyWriter::new(&mut reply, false).error(error);
+        let _ = self.reply(key, &reply);
+    }
+
+    /// Answers the command that has just begun. Returns how long it took, if it was slow.
+    pub(super) fn reply(&mut self, key: usize, reply: &[u8]) -> Option<Duration> {
+        self.sessions[key].replies.push(|out| out.extend_from_slice(reply));
+        self.stats.end(reply)
+    }
+
+    /// A command that has waited for others has its reply.
+    pub(super) fn finish(&mut self, key: usize, run: &Run, reply: &[u8]) {
+        if let Some(took) = self.stats.finish(run, reply) {
+            self.note_slow(key, took, &run.command);
+        }
+    }
+
+    /// A command of a client, if it is still there, was slow.
+    pub(super) fn note_slow(&mut self, key: usize, took: Duration, command: &Command) {
+        let spec = command::lookup(command.name());
+        if spec.is_some_and(|spec| matches!(spec.name, "auth" | "hello")) {
+            return;
+        }
+        let about = self.sessions.get(key).map(|session| &session.about);
+        let sender = about.map_or(Sender::default(), |about| Sender {
+            address: &about.address,
+            name: &about.name,
+        });
+        let when = (self.node.next_slow_id(), self.storage.wall_ms);
+        let len_max = self.node.adjustable.slow_log_len();
+        self.stats.slow_log.push(when, took, command, sender, len_max);
     }
 
     fn keyed_command(&mut self, now: Now, key: usize, spec: &'static Spec, command: Command) {
@@ -191,10 +252,11 @@ impl Shard {
         if self.is_alone(slot, writes) {
             return self.execute_alone(key, slot, writes, &command);
         }
+        let run = self.stats.run(&command);
         let session = &mut self.sessions[key];
         session.started(slot, writes);
         let number = session.replies.expect();
-        let waiter = Waiter::Session { key, id: session.id, number, slot, writes };
+        let waiter = Waiter::Session { key, id: session.id, number, slot, writes, run };
         let errand = self.terms(now, key).errand(slot, class, command);
         self.submit(now, waiter, errand);
     }
@@ -213,14 +275,20 @@ impl Shard {
     fn execute_alone(&mut self, key: usize, slot: Slot, writes: bool, command: &Command) {
         let session = &mut self.sessions[key];
         let resp3 = session.resp3;
-        let storage = &mut self.storage;
-        let execute =
-            |out: &mut Vec<u8>| match storage.execute_into(slot, command, resp3, writes, out) {
+        let (stats, storage) = (&mut self.stats, &mut self.storage);
+        let mut slow = None;
+        session.replies.push(|out: &mut Vec<u8>| {
+            let start = out.len();
+            match storage.execute_into(slot, command, resp3, writes, out) {
                 Ok(_) => {}
                 Err(rejection) => ReplyWriter::new(out, resp3)
                     .error(format_args!("MISCONF {}; nothing was done", rejection.text)),
-            };
-        session.replies.push(execute);
+            }
+            slow = stats.end(&out[start..]);
+        });
+        if let Some(took) = slow {
+            self.note_slow(key, took, command);
+        }
     }
 
     fn terms(&self, now: Now, key: usize) -> Terms {
@@ -247,11 +315,17 @@ impl Shard {
         }
         let plan = plan(self, &command);
         let terms = self.terms(now, key);
+        let waiter = self.expect_alone(key, &command);
+        self.start_job(now, waiter, plan, terms);
+    }
+
+    /// Expects the reply to a command that must be alone.
+    pub(super) fn expect_alone(&mut self, key: usize, command: &Command) -> Waiter {
+        let run = self.stats.run(command);
         let session = &mut self.sessions[key];
         session.exclusive = true;
         let number = session.replies.expect();
-        let waiter = Waiter::Exclusive { key, id: session.id, number };
-        self.start_job(now, waiter, plan, terms);
+        Waiter::Exclusive { key, id: session.id, number, run }
     }
 
     fn first_owned_slot(&self) -> Slot {
@@ -271,7 +345,8 @@ impl Shard {
             "randomkey" => self.exclusive(now, key, command, |shard, _| {
                 let mut runs = shard.runs();
                 // Any starting point will do that differs from call to call.
-                let start = (shard.commands as usize).wrapping_mul(0x9e37_79b1) % runs.len();
+                let start =
+                    (shard.stats.counters.commands as usize).wrapping_mul(0x9e37_79b1) % runs.len();
                 runs.rotate_left(start);
                 Box::new(walk::RandomKey { runs: runs.into_iter() })
             }),
@@ -367,11 +442,6 @@ impl Shard {
             current: None,
             keys: Vec::new(),
         })
-    }
-
-    /// Milliseconds in a duration, for replies.
-    pub(super) fn milliseconds(duration: Duration) -> u64 {
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
     }
 }
 

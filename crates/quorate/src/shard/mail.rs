@@ -12,7 +12,7 @@ use quorate_cluster::{
 use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
-use super::Errand;
+use super::{Counters, Errand};
 use crate::storage::{HintSync, ScrubEnded, ScrubTally};
 
 /// One message to a shard.
@@ -64,6 +64,12 @@ pub(crate) enum EmbeddedAction {
 /// What a shard can be asked about.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
+    /// Its figures, to be published; with what it counts by kind, when that is wanted.
+    Figures { breakdown: bool },
+    /// It is to count anew.
+    ResetStats,
+    /// The log of slow commands.
+    SlowLog(SlowLogOrder),
     /// The lines of `CLIENT LIST`.
     Clients,
     /// The digest of all its data, in hexadecimal.
@@ -74,6 +80,14 @@ pub(crate) enum Question {
     Ledger(Option<HintOrder>),
     /// How far the scrub has come, after starting or stopping it.
     Scrub(Option<ScrubCommand>),
+}
+
+/// What to do with the log of slow commands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SlowLogOrder {
+    Show,
+    Count,
+    Reset,
 }
 
 /// What is to become of a scrub.
@@ -107,17 +121,26 @@ pub(crate) struct RepairOrder {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) keys: u64,
+    /// Keys with a time to live, and the sum of the moments at which they expire, in milliseconds since
+    /// the Unix epoch.
     pub(crate) expiring: u64,
+    pub(crate) expiry_moments_ms: u128,
     pub(crate) expired: u64,
     /// Keys with marks of removals that wait to be forgotten.
     pub(crate) marked: u64,
     pub(crate) clients: u64,
-    pub(crate) commands: u64,
+    pub(crate) counters: Counters,
     pub(crate) in_flight: u64,
     /// Reads that found replicas different, and the bytes that made them equal.
     pub(crate) read_repairs: u64,
     pub(crate) read_repair_bytes: u64,
     pub(crate) log_bytes: u64,
+    /// Whether the log is being written anew.
+    pub(crate) rewriting: bool,
+    /// Whether the log is being synced, as of when it was synced last, and records since then.
+    pub(crate) saving: bool,
+    pub(crate) saved_ms: u64,
+    pub(crate) unsynced: u64,
     pub(crate) hint_bytes: u64,
     /// Of anti-entropy by clocks.
     pub(crate) clocks: quorate_cluster::clocks::Figures,

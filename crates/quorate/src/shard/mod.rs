@@ -7,6 +7,7 @@
 
 mod cluster_commands;
 mod composite;
+mod config_commands;
 mod correlation;
 mod dispatch;
 mod hints;
@@ -14,12 +15,15 @@ mod info;
 mod job;
 mod mail;
 mod obligations;
+mod parameters;
 mod peers;
 mod repair;
 mod scrub;
 mod session;
 mod session_commands;
+mod slow_commands;
 mod split;
+mod stats;
 mod status;
 mod walk;
 
@@ -50,6 +54,11 @@ use job::{Job, Piece};
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
 pub(crate) use session::About;
 use session::Session;
+pub(crate) use stats::{Breakdown, Counters};
+use stats::{Run, Stats};
+
+/// The version of Redis whose behaviour clients find.
+const REDIS_VERSION: &str = "7.0.15";
 
 /// How long a first write waits for the member list to be sealed.
 const SEAL_PATIENCE: Duration = Duration::from_secs(15);
@@ -68,9 +77,9 @@ pub(crate) struct Now {
 #[derive(Clone, Debug)]
 enum Waiter {
     /// A client of this shard.
-    Session { key: usize, id: u64, number: u64, slot: Slot, writes: bool },
+    Session { key: usize, id: u64, number: u64, slot: Slot, writes: bool, run: Run },
     /// A client of this shard whose command must be alone.
-    Exclusive { key: usize, id: u64, number: u64 },
+    Exclusive { key: usize, id: u64, number: u64, run: Run },
     /// A part of a job.
     Job { key: usize, piece: usize },
     /// Another shard of this node.
@@ -143,7 +152,7 @@ pub(crate) struct Shard {
     next_second: Instant,
     second_passed: bool,
     seal_wanted: bool,
-    commands: u64,
+    pub(crate) stats: Stats,
     /// When the operator may be told again of a client that speaks HTTP.
     stranger_told_at: Instant,
 }
@@ -183,7 +192,7 @@ impl Shard {
             next_second: Instant::ZERO,
             second_passed: true,
             seal_wanted: false,
-            commands: 0,
+            stats: Stats::default(),
             stranger_told_at: Instant::ZERO,
         }
     }
@@ -212,6 +221,7 @@ impl Shard {
         self.storage.begin_turn(wall.as_millis(), in_doubt);
         let now = Now { monotonic, wall_ms: wall.as_millis() };
         self.turn += 1;
+        self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
         self.resume_unfinished(now);
         now
     }
@@ -228,6 +238,7 @@ impl Shard {
         self.tick_peers(now);
         if now.monotonic >= self.next_second {
             self.second_passed = true;
+            self.close_silent_clients(now);
             self.next_second = now.monotonic + Duration::from_secs(1);
             self.storage.expire_hints();
         }
@@ -240,6 +251,7 @@ impl Shard {
         if ticks {
             self.next_tick = now.monotonic + TICK;
             self.expire_unsealed(now);
+            self.stats.sample(now.monotonic);
             self.publish_figures(now);
         }
         self.advance_scrub(now);
@@ -383,13 +395,15 @@ impl Shard {
     /// Brings a reply to whoever waits for it.
     fn deliver(&mut self, now: Now, waiter: Waiter, reply: Bytes) {
         match waiter {
-            Waiter::Session { key, id, number, slot, writes } => {
+            Waiter::Session { key, id, number, slot, writes, run } => {
+                self.finish(key, &run, &reply);
                 let Some(session) = self.session(key, id) else { return };
                 session.replies.fill(number, &reply);
                 session.finished(slot, writes);
                 self.touch(key);
             }
-            Waiter::Exclusive { key, id, number } => {
+            Waiter::Exclusive { key, id, number, run } => {
+                self.finish(key, &run, &reply);
                 let Some(session) = self.session(key, id) else { return };
                 session.replies.fill(number, &reply);
                 session.exclusive = false;

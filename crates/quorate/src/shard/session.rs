@@ -165,6 +165,8 @@ pub(crate) struct About {
     pub(crate) connected_ms: u64,
     pub(crate) active_ms: u64,
     pub(crate) last_command: &'static str,
+    /// Whether it is in this process.
+    pub(crate) is_embedded: bool,
 }
 
 impl Session {
@@ -224,6 +226,11 @@ impl Session {
     /// Whether more input would only wait.
     pub(crate) fn is_sated(&self) -> bool {
         !self.needs_input && self.input.len() >= limits::READ_PER_TURN_MAX
+    }
+
+    /// Bytes of replies that the client has not taken.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.replies.ready.len() + self.replies.held_bytes + self.unsent
     }
 
     fn is_clogged(&self) -> bool {

@@ -6,10 +6,7 @@ use quorate_proto::{
     resp::{Command, ReplyWriter},
 };
 
-use super::{Now, Session, Shard, Waiter, mail::Question, status};
-
-/// The version of Redis whose behaviour clients find.
-const REDIS_VERSION: &str = "7.0.15";
+use super::{Now, REDIS_VERSION, Session, Shard, Waiter, mail::Question, status};
 
 impl Shard {
     pub(super) fn session_command(
@@ -21,6 +18,10 @@ impl Shard {
     ) {
         let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
         match (spec.name, subcommand.as_slice()) {
+            ("config", b"resetstat") => return self.config_resetstat(now, key, command),
+            ("slowlog", _) => return self.slow_log(now, key, command),
+            ("latency", b"histogram") => return self.latency_histogram(now, key, command),
+            ("info", _) => return self.info(now, key, command),
             ("client", b"list") => {
                 let plan = Box::new(status::Gathered::Lines);
                 return self.gather(now, key, command, Question::Clients, plan);
@@ -46,7 +47,11 @@ impl Shard {
         let mut reply = Vec::new();
         let outcome = self.answer(now, key, spec, &subcommand, &command, &mut reply);
         match outcome {
-            Ok(()) => self.sessions[key].replies.push(|out| out.extend_from_slice(&reply)),
+            Ok(()) => {
+                if let Some(took) = self.reply(key, &reply) {
+                    self.note_slow(key, took, &command);
+                }
+            }
             Err(error) => self.refuse(key, error),
         }
     }
@@ -82,13 +87,10 @@ impl Shard {
                 writer.text(&(now.wall_ms / 1000).to_string());
                 writer.text(&(now.wall_ms % 1000 * 1000).to_string());
             }
-            "info" => {
-                let sections: Vec<&[u8]> = command.args().skip(1).collect();
-                writer.verbatim(&self.info(now, &sections));
-            }
             "client" => return self.client(now, key, subcommand, command, &mut writer),
             "command" => return describe_commands(&mut writer, subcommand, command),
-            "config" => self.config(&mut writer, subcommand, command),
+            "config" => return self.config(&mut writer, subcommand, command),
+            "latency" => return self.latency(&mut writer, subcommand),
             "cluster" => return self.cluster(&mut writer, subcommand, command),
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
             _ => return Err("ERR this command cannot be executed here".into()),
@@ -150,7 +152,7 @@ impl Shard {
     }
 
     fn reset(&mut self, key: usize) {
-        let levels = (self.node.settings.read_level, self.node.settings.write_level);
+        let levels = self.node.adjustable.levels();
         let session = &mut self.sessions[key];
         session.resp3 = false;
         (session.read_level, session.write_level) = levels;
@@ -199,68 +201,6 @@ impl Shard {
             _ => write_help(writer, "client"),
         }
         Ok(())
-    }
-
-    fn config(&self, writer: &mut ReplyWriter<'_>, subcommand: &[u8], command: &Command) {
-        if subcommand != b"get" {
-            return write_help(writer, "config");
-        }
-        let patterns: Vec<Vec<u8>> =
-            command.args().skip(2).map(<[u8]>::to_ascii_lowercase).collect();
-        let wanted = |name: &str| {
-            patterns.iter().any(|pattern| quorate_store::glob::matches(pattern, name.as_bytes()))
-        };
-        let all = self.parameters();
-        let found: Vec<_> = all.iter().filter(|(name, _)| wanted(name)).collect();
-        writer.map(found.len());
-        for (name, value) in found {
-            writer.text(name);
-            writer.text(value);
-        }
-    }
-
-    /// Parameters that `CONFIG GET` shows: those of Redis that clients ask for, and our own.
-    fn parameters(&self) -> Vec<(&'static str, String)> {
-        use crate::config::SyncPolicy;
-        let settings = &self.node.settings;
-        let durable = settings.data_dir.is_some();
-        let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        let directory = settings.data_dir.as_ref().map(|path| path.display().to_string());
-        vec![
-            ("appendonly", yes_no(durable)),
-            ("appendfsync", settings.sync.name().to_owned()),
-            ("bind", settings.listen.ip().to_string()),
-            ("cluster-enabled", yes_no(true)),
-            ("databases", "1".into()),
-            ("dir", directory.unwrap_or_default()),
-            ("maxclients", settings.maxclients.to_string()),
-            ("maxmemory", "0".into()),
-            ("maxmemory-policy", "noeviction".into()),
-            ("port", settings.listen.port().to_string()),
-            ("proto-max-bulk-len", settings.max_value_size.to_string()),
-            ("save", String::new()),
-            ("timeout", "0".into()),
-            ("quorate-cluster", settings.cluster.clone()),
-            ("quorate-dc", settings.datacentre.clone()),
-            ("quorate-rack", settings.rack.clone()),
-            ("quorate-read-level", settings.read_level.to_string()),
-            (
-                "quorate-request-timeout-ms",
-                Self::milliseconds(settings.request_timeout).to_string(),
-            ),
-            ("quorate-rf", settings.replication_factor.to_string()),
-            ("quorate-shards", settings.shards.to_string()),
-            (
-                "quorate-sync",
-                match settings.sync {
-                    SyncPolicy::Always => "always",
-                    SyncPolicy::EverySecond => "everysec",
-                    SyncPolicy::No => "no",
-                }
-                .to_owned(),
-            ),
-            ("quorate-write-level", settings.write_level.to_string()),
-        ]
     }
 
     fn quorate(
@@ -326,14 +266,11 @@ impl Shard {
             self.sessions[key].held = Some(command);
             return;
         }
-        let session = &mut self.sessions[key];
-        session.exclusive = true;
-        let number = session.replies.expect();
-        let waiter = Waiter::Exclusive { key, id: session.id, number };
+        let waiter = self.expect_alone(key, &command);
         let terms = super::job::Terms {
             read_level: Level::One,
             write_level: Level::One,
-            resp3: session.resp3,
+            resp3: self.sessions[key].resp3,
             deadline: self.deadline(now),
         };
         let job = self.jobs.insert(super::job::Job::new(plan, waiter, terms));
@@ -356,6 +293,13 @@ impl Shard {
     /// Answers a question about this shard.
     pub(super) fn describe(&mut self, now: Now, question: Question) -> Vec<u8> {
         match question {
+            Question::Figures { breakdown } => self.describe_figures(now, breakdown).into(),
+            Question::ResetStats => {
+                self.stats.reset();
+                self.storage.store.reset_counters();
+                Vec::new()
+            }
+            Question::SlowLog(order) => self.describe_slow_log(order),
             Question::Clients => {
                 let wall_ms = self.storage.wall_ms;
                 let sessions = self.sessions.iter();

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use quorate_cluster::clocks::Holdings as _;
 use quorate_proto::{Slot, resp::ReplyWriter};
+use quorate_store::Lookups;
 
 use super::{
-    Figures, Now, Shard,
-    job::{Plan, Step},
+    Counters, Figures, Now, Shard,
+    job::{Plan, Step, integer},
     mail::PeerFigures,
 };
 use crate::storage::ScrubOutcome;
@@ -18,11 +19,21 @@ pub(super) enum Gathered {
     Lines,
     /// Numbers in hexadecimal, summed.
     Digest,
+    /// Nothing: they have done what they were asked to.
+    Done,
+    /// Integers, summed, up to this.
+    Count { most: usize },
 }
 
 impl Plan for Gathered {
     fn next(&mut self, replies: &[Bytes]) -> Step {
         let joined = match self {
+            Self::Done => return Step::Done(b"+OK\r\n".to_vec()),
+            Self::Count { most } => {
+                let sum: i64 = replies.iter().filter_map(|reply| integer(reply)).sum();
+                let most = i64::try_from(*most).unwrap_or(i64::MAX);
+                return Step::Done(format!(":{}\r\n", sum.min(most)).into_bytes());
+            }
             Self::Lines => replies.concat(),
             Self::Digest => {
                 let digests = replies.iter().filter_map(|reply| {
@@ -44,14 +55,19 @@ impl Shard {
         let mut figures = Figures {
             keys: self.storage.store.len() as u64,
             expiring: self.storage.store.expiring() as u64,
+            expiry_moments_ms: self.storage.store.expiry_moments_ms(),
             expired: self.storage.store.expired(),
             marked: self.storage.store.marked() as u64,
             clients: self.sessions.len() as u64,
-            commands: self.commands,
+            counters: self.counters(),
             in_flight: self.coordinator.in_flight() as u64,
             read_repairs: self.coordinator.read_repairs().reads,
             read_repair_bytes: self.coordinator.read_repairs().bytes,
             log_bytes: self.storage.log_bytes(),
+            rewriting: self.storage.is_rewriting(),
+            saving: self.storage.is_syncing(),
+            saved_ms: self.storage.saved_ms(),
+            unsynced: self.storage.unsynced(),
             hint_bytes: self.storage.hint_bytes(),
             clocks: self.clocks.figures(),
             recent_bytes: self.storage.knowledge().recent_bytes() as u64,
@@ -78,6 +94,11 @@ impl Shard {
             };
         }
         self.node.publish(self.id, figures);
+    }
+
+    fn counters(&self) -> Counters {
+        let Lookups { hits, misses } = self.storage.store.lookups();
+        Counters { keyspace_hits: hits, keyspace_misses: misses, ..self.stats.counters }
     }
 
     /// `QUORATE STATUS`

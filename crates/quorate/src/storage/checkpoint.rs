@@ -67,6 +67,11 @@ impl Storage {
         };
     }
 
+    /// Whether the whole state is being written again.
+    pub(crate) fn is_rewriting(&self) -> bool {
+        matches!(self.checkpoint, Some(Progress { pass: Pass::Writing(_), .. }))
+    }
+
     fn begin_checkpoint(&mut self) -> Option<Progress> {
         let log = self.log.as_ref().filter(|log| !log.has_failed())?;
         if self.wall_ms.abs_diff(self.checkpoint_given_up_ms) < limits::REWRITE_PAUSE_MS {

@@ -32,7 +32,9 @@ impl ShardLoop {
                 continue;
             }
             let mut connection = Connection::new(socket);
+            self.shard.stats.counters.connections += 1;
             if !self.shard.node.admit_client() {
+                self.shard.stats.counters.rejected_connections += 1;
                 connection.push(&mut b"-ERR max number of clients reached\r\n".to_vec());
                 let _ = connection.flush();
                 continue;

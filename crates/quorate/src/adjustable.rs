@@ -1,0 +1,87 @@
+//! What an operator may change while the node runs. It begins as configured, and a restart forgets
+//! the change.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use quorate_proto::Level;
+
+use crate::{config::Settings, limits};
+
+/// The values that hold now. Shards read them as they go.
+#[derive(Debug)]
+pub(crate) struct Adjustable {
+    maxclients: AtomicU32,
+    /// Seconds after which a silent client is disconnected; zero for never.
+    timeout_seconds: AtomicU64,
+    read_level: AtomicU8,
+    write_level: AtomicU8,
+    /// Negative for no log of slow commands.
+    slow_micros: AtomicI64,
+    slow_log_len: AtomicU64,
+}
+
+impl Adjustable {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            maxclients: AtomicU32::new(settings.maxclients),
+            timeout_seconds: AtomicU64::new(0),
+            read_level: AtomicU8::new(settings.read_level as u8),
+            write_level: AtomicU8::new(settings.write_level as u8),
+            slow_micros: AtomicI64::new(limits::SLOW_MICROS_DEFAULT),
+            slow_log_len: AtomicU64::new(limits::SLOW_LOG_LENGTH_DEFAULT),
+        }
+    }
+
+    /// Clients that may be connected at a time.
+    pub(crate) fn maxclients(&self) -> u32 {
+        self.maxclients.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_maxclients(&self, count: u32) {
+        self.maxclients.store(count, Ordering::Relaxed);
+    }
+
+    /// Seconds after which a silent client is disconnected; zero for never.
+    pub(crate) fn timeout_seconds(&self) -> u64 {
+        self.timeout_seconds.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_timeout_seconds(&self, seconds: u64) {
+        self.timeout_seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// The levels of reads and writes of new connections.
+    pub(crate) fn levels(&self) -> (Level, Level) {
+        let level = |code: &AtomicU8| {
+            let level = Level::from_code(code.load(Ordering::Relaxed));
+            level.expect("invariant: only codes of levels are stored")
+        };
+        (level(&self.read_level), level(&self.write_level))
+    }
+
+    pub(crate) fn set_read_level(&self, level: Level) {
+        self.read_level.store(level as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_write_level(&self, level: Level) {
+        self.write_level.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// Microseconds beyond which a command goes to the log of slow ones; negative for never.
+    pub(crate) fn slow_micros(&self) -> i64 {
+        self.slow_micros.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_slow_micros(&self, micros: i64) {
+        self.slow_micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// Commands that the log of slow ones keeps.
+    pub(crate) fn slow_log_len(&self) -> usize {
+        usize::try_from(self.slow_log_len.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn set_slow_log_len(&self, len: u64) {
+        self.slow_log_len.store(len, Ordering::Relaxed);
+    }
+}

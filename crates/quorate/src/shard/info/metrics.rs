@@ -1,0 +1,377 @@
+//! The rows of `INFO`.
+//!
+//! Names are those of Redis where the meaning is; the constants are figures of Redis that tools read
+//! and that never change here.
+
+use super::{Line, Report, channel, owed};
+use crate::shard::REDIS_VERSION;
+
+/// A part of `INFO`.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    /// Whether it is shown when nothing else is asked for.
+    pub(super) is_usual: bool,
+    /// Whether it shows what is counted by kind.
+    pub(super) needs_breakdown: bool,
+    pub(super) metrics: &'static [Metric],
+    /// Lines whose names are not known before; `None`: there is no such section on this node.
+    listed: fn(&Report<'_>) -> Option<Vec<Line>>,
+}
+
+impl Section {
+    /// What it shows.
+    pub(super) fn lines(&self, report: &Report<'_>) -> Option<Vec<Line>> {
+        let listed = (self.listed)(report)?;
+        let metrics = self.metrics.iter();
+        let named = metrics.filter_map(|metric| {
+            let value = metric.value.text(report)?;
+            Some((metric.name.to_owned(), value))
+        });
+        Some(named.chain(listed).collect())
+    }
+}
+
+/// One figure.
+#[derive(Debug)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    value: Value,
+}
+
+/// How a figure is made.
+#[derive(Debug)]
+enum Value {
+    Number(fn(&Report<'_>) -> u64),
+    Text(fn(&Report<'_>) -> String),
+    Constant(&'static str),
+    /// It is left out where it means nothing.
+    Optional(fn(&Report<'_>) -> Option<u64>),
+}
+
+impl Value {
+    fn text(&self, report: &Report<'_>) -> Option<String> {
+        Some(match self {
+            Self::Number(number) => number(report).to_string(),
+            Self::Text(text) => text(report),
+            Self::Constant(text) => (*text).to_owned(),
+            Self::Optional(number) => number(report)?.to_string(),
+        })
+    }
+}
+
+use Value::{Constant, Number, Optional, Text};
+
+const fn row(name: &'static str, value: Value) -> Metric {
+    Metric { name, value }
+}
+
+const fn section(name: &'static str, metrics: &'static [Metric]) -> Section {
+    Section { name, is_usual: true, needs_breakdown: false, metrics, listed: |_| Some(Vec::new()) }
+}
+
+const fn listed(name: &'static str, lines: fn(&Report<'_>) -> Option<Vec<Line>>) -> Section {
+    Section { listed: lines, ..section(name, &[]) }
+}
+
+const fn counted(
+    name: &'static str,
+    is_usual: bool,
+    lines: fn(&Report<'_>) -> Option<Vec<Line>>,
+) -> Section {
+    Section { is_usual, needs_breakdown: true, ..listed(name, lines) }
+}
+
+/// Every section, in the order in which they are shown.
+pub(super) const SECTIONS: &[Section] = &[
+    section("Server", SERVER),
+    section("Clients", CLIENTS),
+    section("Memory", MEMORY),
+    section("Persistence", PERSISTENCE),
+    section("Stats", STATS),
+    section("Replication", REPLICATION),
+    section("CPU", CPU),
+    section("Modules", &[]),
+    counted("Commandstats", false, command_lines),
+    counted("Errorstats", true, error_lines),
+    counted("Latencystats", false, latency_lines),
+    section("Cluster", CLUSTER),
+    section("Quorate", QUORATE),
+    listed("Keyspace", keyspace_lines),
+    listed("Obligations", |report| Some(owed::lines(report))),
+    listed("Entropy", |report| {
+        let settings = report.node.settings.entropy.as_ref()?;
+        Some(channel::lines(settings, &report.node.channel))
+    }),
+];
+
+#[rustfmt::skip]
+const SERVER: &[Metric] = &[
+    row("redis_version", Constant(REDIS_VERSION)),
+    row("redis_git_sha1", Constant("00000000")),
+    row("redis_git_dirty", Constant("0")),
+    row("redis_build_id", Constant(concat!("quorate-", env!("CARGO_PKG_VERSION")))),
+    row("quorate_version", Constant(env!("CARGO_PKG_VERSION"))),
+    row("redis_mode", Constant("standalone")),
+    row("os", Text(|_| operating_system())),
+    row("arch_bits", Text(|_| usize::BITS.to_string())),
+    row("monotonic_clock", Constant("POSIX clock_gettime")),
+    row("multiplexing_api", Constant(if cfg!(target_os = "linux") { "epoll" } else { "kqueue" })),
+    row("process_id", Text(|_| std::process::id().to_string())),
+    row("process_supervised", Constant("no")),
+    row("run_id", Text(|r| r.topology.member(r.topology.me()).id.to_cluster_id())),
+    row("tcp_port", Text(|r| r.node.settings.listen.port().to_string())),
+    row("server_time_usec", Text(|r| (u128::from(r.wall_ms) * 1000).to_string())),
+    row("uptime_in_seconds", Number(uptime_seconds)),
+    row("uptime_in_days", Number(|r| uptime_seconds(r) / 86_400)),
+    row("hz", Constant("10")),
+    row("configured_hz", Constant("10")),
+    row("executable", Text(|_| executable())),
+    row("config_file", Constant("")),
+    row("io_threads_active", Constant("0")),
+    row("shards", Text(|r| r.node.settings.shards.to_string())),
+];
+
+#[rustfmt::skip]
+const CLIENTS: &[Metric] = &[
+    row("connected_clients", Number(|r| r.figures.clients)),
+    row("cluster_connections", Number(|r| r.figures.peers.iter().filter(|peer| peer.up).count() as u64)),
+    row("maxclients", Text(|r| r.node.adjustable.maxclients().to_string())),
+    row("client_recent_max_input_buffer", Number(|r| r.buffers.input_max)),
+    row("client_recent_max_output_buffer", Number(|r| r.buffers.output_max)),
+    row("blocked_clients", Constant("0")),
+    row("tracking_clients", Constant("0")),
+    row("clients_in_timeout_table", Constant("0")),
+    row("total_blocking_keys", Constant("0")),
+    row("total_blocking_keys_on_nokey", Constant("0")),
+];
+
+#[rustfmt::skip]
+const MEMORY: &[Metric] = &[
+    row("used_memory", Number(|r| r.process.resident_bytes)),
+    row("used_memory_human", Text(|r| human(r.process.resident_bytes))),
+    row("used_memory_rss", Number(|r| r.process.resident_bytes)),
+    row("used_memory_rss_human", Text(|r| human(r.process.resident_bytes))),
+    row("used_memory_peak", Number(|r| r.process.resident_bytes_max)),
+    row("used_memory_peak_human", Text(|r| human(r.process.resident_bytes_max))),
+    row("used_memory_peak_perc", Text(|r| percent(r.process.resident_bytes, r.process.resident_bytes_max))),
+    row("total_system_memory", Number(|r| r.process.machine_bytes)),
+    row("total_system_memory_human", Text(|r| human(r.process.machine_bytes))),
+    row("used_memory_lua", Constant("0")),
+    row("used_memory_vm_eval", Constant("0")),
+    row("used_memory_scripts", Constant("0")),
+    row("number_of_cached_scripts", Constant("0")),
+    row("number_of_functions", Constant("0")),
+    row("number_of_libraries", Constant("0")),
+    row("maxmemory", Constant("0")),
+    row("maxmemory_human", Constant("0B")),
+    row("maxmemory_policy", Constant("noeviction")),
+    row("mem_fragmentation_ratio", Constant("1.00")),
+    row("mem_fragmentation_bytes", Constant("0")),
+    row("mem_clients_normal", Number(|r| r.buffers.input + r.buffers.output)),
+    row("mem_clients_slaves", Constant("0")),
+    row("mem_replication_backlog", Constant("0")),
+    row("active_defrag_running", Constant("0")),
+    row("lazyfree_pending_objects", Constant("0")),
+];
+
+#[rustfmt::skip]
+const PERSISTENCE: &[Metric] = &[
+    row("loading", Constant("0")),
+    row("async_loading", Constant("0")),
+    row("current_cow_size", Constant("0")),
+    row("rdb_changes_since_last_save", Optional(|r| r.node.settings.data_dir.is_some().then_some(r.figures.unsynced))),
+    row("rdb_bgsave_in_progress", Number(|r| r.figures.saving.into())),
+    row("rdb_last_save_time", Number(|r| u64::max(r.figures.saved_ms, r.node.started_ms) / 1000)),
+    row("rdb_last_bgsave_status", Text(|r| outcome(!r.figures.failed))),
+    row("rdb_last_cow_size", Constant("0")),
+    row("aof_enabled", Number(|r| r.node.settings.data_dir.is_some().into())),
+    row("aof_rewrite_in_progress", Number(|r| r.figures.rewriting.into())),
+    row("aof_rewrite_scheduled", Constant("0")),
+    row("aof_last_write_status", Text(|r| outcome(!r.figures.failed))),
+    row("aof_last_bgrewrite_status", Text(|r| outcome(!r.figures.failed))),
+    row("aof_current_size", Optional(|r| r.node.settings.data_dir.is_some().then_some(r.figures.log_bytes))),
+    row("sync_policy", Text(|r| r.node.settings.sync.name().into())),
+    row("log_failed", Number(|r| r.figures.failed.into())),
+    row("scrub_running", Number(|r| r.figures.scrubbing.into())),
+    row("scrub_last_done_ms", Number(|r| r.figures.scrubbed_ms)),
+    row("scrub_keys_checked", Number(|r| r.figures.scrub.keys)),
+    row("scrub_bytes_checked", Number(|r| r.figures.scrub.bytes)),
+    row("scrub_mismatches", Number(|r| r.figures.scrub.mismatches)),
+    row("scrub_damages", Number(|r| r.figures.scrub.damages)),
+];
+
+#[rustfmt::skip]
+const STATS: &[Metric] = &[
+    row("total_connections_received", Number(|r| r.figures.counters.connections)),
+    row("total_commands_processed", Number(|r| r.figures.counters.commands)),
+    row("instantaneous_ops_per_sec", Number(|r| r.figures.counters.commands_per_second)),
+    row("total_net_input_bytes", Number(|r| r.figures.counters.input_bytes)),
+    row("total_net_output_bytes", Number(|r| r.figures.counters.output_bytes)),
+    row("total_net_repl_input_bytes", Constant("0")),
+    row("total_net_repl_output_bytes", Constant("0")),
+    row("instantaneous_input_kbps", Text(|r| kilobytes(r.figures.counters.input_bytes_per_second))),
+    row("instantaneous_output_kbps", Text(|r| kilobytes(r.figures.counters.output_bytes_per_second))),
+    row("instantaneous_input_repl_kbps", Constant("0.00")),
+    row("instantaneous_output_repl_kbps", Constant("0.00")),
+    row("rejected_connections", Number(|r| r.figures.counters.rejected_connections)),
+    row("sync_full", Constant("0")),
+    row("sync_partial_ok", Constant("0")),
+    row("sync_partial_err", Constant("0")),
+    row("expired_keys", Number(|r| r.figures.expired)),
+    row("evicted_keys", Constant("0")),
+    row("evicted_clients", Constant("0")),
+    row("total_eviction_exceeded_time", Constant("0")),
+    row("current_eviction_exceeded_time", Constant("0")),
+    row("keyspace_hits", Number(|r| r.figures.counters.keyspace_hits)),
+    row("keyspace_misses", Number(|r| r.figures.counters.keyspace_misses)),
+    row("pubsub_channels", Constant("0")),
+    row("pubsub_patterns", Constant("0")),
+    row("pubsubshard_channels", Constant("0")),
+    row("latest_fork_usec", Constant("0")),
+    row("total_forks", Constant("0")),
+    row("migrate_cached_sockets", Constant("0")),
+    row("slave_expires_tracked_keys", Constant("0")),
+    row("tracking_total_keys", Constant("0")),
+    row("tracking_total_items", Constant("0")),
+    row("tracking_total_prefixes", Constant("0")),
+    row("unexpected_error_replies", Constant("0")),
+    row("total_error_replies", Number(|r| r.figures.counters.error_replies)),
+    row("total_reads_processed", Number(|r| r.figures.counters.reads)),
+    row("total_writes_processed", Number(|r| r.figures.counters.writes)),
+    row("acl_access_denied_auth", Constant("0")),
+    row("acl_access_denied_cmd", Constant("0")),
+    row("acl_access_denied_key", Constant("0")),
+    row("acl_access_denied_channel", Constant("0")),
+    row("marked_keys", Number(|r| r.figures.marked)),
+    row("operations_in_flight", Number(|r| r.figures.in_flight)),
+    row("read_repairs", Number(|r| r.figures.read_repairs)),
+    row("read_repair_bytes", Number(|r| r.figures.read_repair_bytes)),
+];
+
+#[rustfmt::skip]
+const REPLICATION: &[Metric] = &[
+    row("role", Constant("master")),
+    row("connected_slaves", Constant("0")),
+    row("master_failover_state", Constant("no-failover")),
+    row("master_repl_offset", Constant("0")),
+    row("second_repl_offset", Constant("-1")),
+    row("repl_backlog_active", Constant("0")),
+    row("repl_backlog_size", Constant("0")),
+    row("repl_backlog_first_byte_offset", Constant("0")),
+    row("repl_backlog_histlen", Constant("0")),
+];
+
+#[rustfmt::skip]
+const CPU: &[Metric] = &[
+    row("used_cpu_sys", Text(|r| format!("{:.6}", r.process.system_seconds))),
+    row("used_cpu_user", Text(|r| format!("{:.6}", r.process.user_seconds))),
+    row("used_cpu_sys_children", Text(|r| format!("{:.6}", r.process.children_system_seconds))),
+    row("used_cpu_user_children", Text(|r| format!("{:.6}", r.process.children_user_seconds))),
+];
+
+#[rustfmt::skip]
+const CLUSTER: &[Metric] = &[
+    row("cluster_enabled", Number(|r| (r.topology.len() > 1).into())),
+];
+
+#[rustfmt::skip]
+const QUORATE: &[Metric] = &[
+    row("node_name", Text(|r| r.topology.member(r.topology.me()).name.clone())),
+    row("cluster_name", Text(|r| r.node.settings.cluster.clone())),
+    row("datacentre", Text(|r| r.topology.member(r.topology.me()).datacentre.clone())),
+    row("rack", Text(|r| r.topology.member(r.topology.me()).rack.clone())),
+    row("epoch", Number(|r| r.topology.epoch())),
+    row("sealed", Number(|r| r.topology.sealed().into())),
+    row("ready", Number(|r| r.figures.ready.into())),
+    row("incomplete", Number(|r| r.figures.incomplete.into())),
+    row("clock_in_doubt", Number(|r| r.figures.clock_in_doubt.into())),
+    row("members", Number(|r| r.topology.len() as u64)),
+    row("peers_up", Number(|r| r.figures.peers.iter().filter(|peer| peer.up).count() as u64)),
+    row("hints_pending", Number(|r| r.figures.peers.iter().map(|peer| peer.hints).sum())),
+    row("hint_bytes", Number(|r| r.figures.hint_bytes)),
+    row("clock_dots_pulled", Number(|r| r.figures.clocks.pulled)),
+    row("clock_dots_absent", Number(|r| r.figures.clocks.absent)),
+    row("clock_dots_pended", Number(|r| r.figures.clocks.pended)),
+    row("clock_bytes", Number(|r| r.figures.clocks.bytes)),
+    row("clock_recent_bytes", Number(|r| r.figures.recent_bytes)),
+];
+
+/// An empty database has no line.
+fn keyspace_lines(report: &Report<'_>) -> Option<Vec<Line>> {
+    let figures = &report.figures;
+    let Some(moment) = figures.expiry_moments_ms.checked_div(u128::from(figures.expiring)) else {
+        let line = format!("keys={},expires=0,avg_ttl=0", figures.keys);
+        return Some((figures.keys > 0).then(|| ("db0".to_owned(), line)).into_iter().collect());
+    };
+    let ttl_ms = moment.saturating_sub(u128::from(report.wall_ms));
+    let line = format!("keys={},expires={},avg_ttl={ttl_ms}", figures.keys, figures.expiring);
+    Some(vec![("db0".to_owned(), line)])
+}
+
+fn command_lines(report: &Report<'_>) -> Option<Vec<Line>> {
+    let lines = report.breakdown.commands.iter().map(|(id, tally)| {
+        let each = tally.micros as f64 / u64::max(tally.calls, 1) as f64;
+        let text = format!(
+            "calls={},usec={},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+            tally.calls, tally.micros, tally.rejected, tally.failed
+        );
+        (format!("cmdstat_{}", id.name()), text)
+    });
+    Some(lines.collect())
+}
+
+fn error_lines(report: &Report<'_>) -> Option<Vec<Line>> {
+    let lines = report.breakdown.errors.iter();
+    Some(
+        lines
+            .map(|(code, count)| (format!("errorstat_{code}"), format!("count={count}")))
+            .collect(),
+    )
+}
+
+fn latency_lines(report: &Report<'_>) -> Option<Vec<Line>> {
+    let called = report.breakdown.commands.iter().filter(|(_, tally)| tally.calls > 0);
+    let lines = called.map(|(id, tally)| {
+        let [half, most, all] = [50.0, 99.0, 99.9].map(|percent| tally.latency.percentile(percent));
+        let text = format!("p50={half}.000,p99={most}.000,p99.9={all}.000");
+        (format!("latency_percentiles_usec_{}", id.name()), text)
+    });
+    Some(lines.collect())
+}
+
+fn uptime_seconds(report: &Report<'_>) -> u64 {
+    report.wall_ms.saturating_sub(report.node.started_ms) / 1000
+}
+
+fn operating_system() -> String {
+    let name = rustix::system::uname();
+    let part = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    format!("{} {} {}", part(name.sysname()), part(name.release()), part(name.machine()))
+}
+
+fn executable() -> String {
+    std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
+fn outcome(is_fine: bool) -> String {
+    if is_fine { "ok" } else { "err" }.to_owned()
+}
+
+fn kilobytes(bytes: u64) -> String {
+    format!("{:.2}", bytes as f64 / 1024.0)
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", 100.0 * part as f64 / u64::max(whole, 1) as f64)
+}
+
+/// Bytes for people, as Redis writes them.
+fn human(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] =
+        [(1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    let unit = UNITS.into_iter().find(|(size, _)| bytes >= *size);
+    unit.map_or(format!("{bytes}B"), |(size, name)| {
+        format!("{:.2}{name}", bytes as f64 / size as f64)
+    })
+}

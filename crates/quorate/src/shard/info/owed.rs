@@ -1,0 +1,59 @@
+//! `INFO obligations`: what is owed to the peers, to each of them, and to each datacentre.
+
+use std::collections::BTreeMap;
+
+use super::{Line, Report};
+use crate::shard::mail::PeerFigures;
+
+/// The lines of the section.
+pub(super) fn lines(report: &Report<'_>) -> Vec<Line> {
+    let (topology, figures_of_peers) = (report.topology, &report.figures.peers);
+    let mut sum = PeerFigures::default();
+    let mut unverified = 0;
+    let mut peers = Vec::new();
+    let mut datacentres: BTreeMap<&str, (PeerFigures, u64)> = BTreeMap::new();
+    for peer in topology.peers() {
+        let member = topology.member(peer);
+        let figures = figures_of_peers.get(peer.index()).copied().unwrap_or_default();
+        let (of_datacentre, doubted) = datacentres.entry(&member.datacentre).or_default();
+        for sum in [&mut sum, of_datacentre] {
+            sum.hints += figures.hints;
+            sum.hint_bytes += figures.hint_bytes;
+            sum.dirty_groups += figures.dirty_groups;
+            sum.unacknowledged += figures.unacknowledged;
+        }
+        unverified += u64::from(figures.unverified);
+        *doubted += u64::from(figures.unverified);
+        let state = if figures.up { "up" } else { "down" };
+        let text = owed(&figures, figures.unverified.into());
+        peers.push((
+            format!("peer_{}", member.name),
+            format!("dc={},state={state},{text}", member.datacentre),
+        ));
+    }
+    let datacentres = datacentres.into_iter().map(|(name, (figures, unverified))| {
+        (format!("datacentre_{name}"), owed(&figures, unverified))
+    });
+    let mut lines: Vec<Line> = [
+        ("owed_hints", sum.hints),
+        ("owed_hint_bytes", sum.hint_bytes),
+        ("owed_dirty_groups", sum.dirty_groups),
+        ("owed_unacknowledged", sum.unacknowledged),
+        ("peers_unverified", unverified),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_string()))
+    .collect();
+    lines.extend(peers);
+    lines.extend(datacentres);
+    lines
+}
+
+/// What is owed, in the format of the lines of databases.
+fn owed(figures: &PeerFigures, unverified: u64) -> String {
+    let PeerFigures { hints, hint_bytes, dirty_groups, unacknowledged, .. } = figures;
+    format!(
+        "hints={hints},hint_bytes={hint_bytes},dirty_groups={dirty_groups},\
+         unverified={unverified},unacknowledged={unacknowledged}"
+    )
+}

@@ -1,0 +1,177 @@
+//! The parameters of `CONFIG GET` and `CONFIG SET`, one row each.
+//!
+//! Those of Redis that clients and tools ask for show what holds here; most are fixed. One that is
+//! fixed may be set to what it is.
+
+use quorate_cluster::topology::Topology;
+use quorate_proto::{Level, resp::parse_integer};
+
+use crate::{descriptors, limits, node::Node};
+
+/// One parameter.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    value: Value,
+    change: Change,
+}
+
+/// What a value comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) node: &'a Node,
+    pub(super) topology: &'a Topology,
+}
+
+#[derive(Debug)]
+enum Value {
+    Constant(&'static str),
+    Of(fn(Source<'_>) -> String),
+}
+
+/// Whether and how a parameter can be changed.
+#[derive(Debug)]
+enum Change {
+    Never,
+    /// A whole number within bounds, and what accepts it.
+    Number(i64, i64, fn(&Node, i64) -> Result<Accepted, String>),
+    Level(fn(&Node, Level)),
+}
+
+/// A change that has been checked and is still to be made.
+pub(super) type Accepted = Box<dyn FnOnce(&Node)>;
+
+impl Parameter {
+    pub(super) fn find(name: &[u8]) -> Option<&'static Self> {
+        PARAMETERS.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()))
+    }
+
+    pub(super) fn value(&self, source: Source<'_>) -> String {
+        match self.value {
+            Value::Constant(text) => text.to_owned(),
+            Value::Of(value) => value(source),
+        }
+    }
+
+    /// Checks a new value. Returns what puts it into force, or why it cannot be.
+    pub(super) fn check(&self, source: Source<'_>, value: &[u8]) -> Result<Accepted, String> {
+        match self.change {
+            Change::Never if value.eq_ignore_ascii_case(self.value(source).as_bytes()) => {
+                Ok(Box::new(|_| {}))
+            }
+            Change::Never => Err("can't set immutable config".into()),
+            Change::Number(least, most, accept) => {
+                let number =
+                    parse_integer(value).ok_or("argument couldn't be parsed into an integer")?;
+                if number < least || number > most {
+                    return Err(format!("argument must be between {least} and {most} inclusive"));
+                }
+                accept(source.node, number)
+            }
+            Change::Level(set) => {
+                let text = String::from_utf8_lossy(value);
+                let level: Level = text.parse().map_err(|error| format!("'{text}': {error}"))?;
+                Ok(Box::new(move |node| set(node, level)))
+            }
+        }
+    }
+}
+
+const fn fixed(name: &'static str, value: &'static str) -> Parameter {
+    Parameter { name, value: Value::Constant(value), change: Change::Never }
+}
+
+const fn of(name: &'static str, value: fn(Source<'_>) -> String) -> Parameter {
+    Parameter { name, value: Value::Of(value), change: Change::Never }
+}
+
+const fn changed(parameter: Parameter, change: Change) -> Parameter {
+    Parameter { name: parameter.name, value: parameter.value, change }
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn accepted(change: impl FnOnce(&Node) + 'static) -> Result<Accepted, String> {
+    Ok(Box::new(change))
+}
+
+/// Every parameter.
+#[rustfmt::skip]
+pub(super) const PARAMETERS: &[Parameter] = &[
+    of("appendonly", |s| yes_no(s.node.settings.data_dir.is_some())),
+    of("appendfsync", |s| s.node.settings.sync.name().to_owned()),
+    fixed("aclfile", ""),
+    fixed("activedefrag", "no"),
+    of("bind", |s| s.node.settings.listen.ip().to_string()),
+    of("cluster-enabled", |s| yes_no(s.topology.len() > 1)),
+    fixed("daemonize", "no"),
+    fixed("databases", "1"),
+    of("dir", |s| s.node.settings.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default()),
+    fixed("enable-debug-command", "yes"),
+    fixed("hash-max-listpack-entries", "512"),
+    fixed("hash-max-listpack-value", "64"),
+    fixed("hash-max-ziplist-entries", "512"),
+    fixed("hash-max-ziplist-value", "64"),
+    fixed("hz", "10"),
+    fixed("io-threads", "1"),
+    fixed("latency-monitor-threshold", "0"),
+    fixed("latency-tracking", "yes"),
+    fixed("latency-tracking-info-percentiles", "50 99 99.9"),
+    fixed("logfile", ""),
+    changed(of("maxclients", |s| s.node.adjustable.maxclients().to_string()), Change::Number(1, limits::CLIENTS_MAX as i64, check_maxclients)),
+    fixed("maxmemory", "0"),
+    fixed("maxmemory-clients", "0"),
+    fixed("maxmemory-policy", "noeviction"),
+    fixed("notify-keyspace-events", ""),
+    of("port", |s| s.node.settings.listen.port().to_string()),
+    of("proto-max-bulk-len", |s| s.node.settings.max_value_size.to_string()),
+    fixed("protected-mode", "no"),
+    fixed("requirepass", ""),
+    fixed("save", ""),
+    fixed("set-max-intset-entries", "512"),
+    changed(of("slowlog-log-slower-than", |s| s.node.adjustable.slow_micros().to_string()), Change::Number(-1, i64::MAX, |_, micros| accepted(move |node| node.adjustable.set_slow_micros(micros)))),
+    changed(of("slowlog-max-len", |s| s.node.adjustable.slow_log_len().to_string()), Change::Number(0, limits::SLOW_LOG_LENGTH_MAX as i64, |_, len| accepted(move |node| node.adjustable.set_slow_log_len(len.unsigned_abs())))),
+    fixed("supervised", "no"),
+    fixed("tcp-backlog", "1024"),
+    fixed("tcp-keepalive", "0"),
+    changed(of("timeout", |s| s.node.adjustable.timeout_seconds().to_string()), Change::Number(0, i32::MAX as i64, |_, seconds| accepted(move |node| node.adjustable.set_timeout_seconds(seconds.unsigned_abs())))),
+    fixed("tls-port", "0"),
+    fixed("unixsocket", ""),
+    of("quorate-cluster", |s| s.node.settings.cluster.clone()),
+    of("quorate-dc", |s| s.node.settings.datacentre.clone()),
+    of("quorate-rack", |s| s.node.settings.rack.clone()),
+    changed(of("quorate-read-level", |s| s.node.adjustable.levels().0.to_string()), Change::Level(|node, level| node.adjustable.set_read_level(level))),
+    of("quorate-request-timeout-ms", |s| s.node.settings.request_timeout.as_millis().to_string()),
+    of("quorate-rf", |s| s.node.settings.replication_factor.to_string()),
+    of("quorate-shards", |s| s.node.settings.shards.to_string()),
+    of("quorate-sync", |s| s.node.settings.sync.name().to_owned()),
+    changed(of("quorate-write-level", |s| s.node.adjustable.levels().1.to_string()), Change::Level(|node, level| node.adjustable.set_write_level(level))),
+];
+
+/// Clients must never take the last descriptor.
+fn check_maxclients(node: &Node, count: i64) -> Result<Accepted, String> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    match descriptors::clients_max(&node.settings) {
+        Some(most) if u64::from(count) > most => Err(format!(
+            "The operating system is not able to handle the specified number of clients, try with \
+             {most}"
+        )),
+        _ => accepted(move |node| node.adjustable.set_maxclients(count)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_parameter_has_two_rows() {
+        let mut names: Vec<_> = PARAMETERS.iter().map(|row| row.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,187 @@
+//! What a shard counts of its clients and their commands, and what of it is gathered for the node.
+
+mod errors;
+mod latency;
+mod rate;
+mod slow_log;
+mod tallies;
+
+use std::time::Duration;
+
+use quorate_cluster::time::Instant;
+use quorate_proto::resp::Command;
+
+use errors::Errors;
+pub(crate) use latency::Latency;
+use rate::Rate;
+pub(crate) use slow_log::{Sender, SlowLog};
+pub(crate) use tallies::{CommandId, Tallies};
+
+/// A command under way: what it counts as, since when, and its words, should it turn out to be slow.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    begun: Begun,
+    pub(super) command: Command,
+}
+
+/// When which kind of command began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    id: CommandId,
+    at: Instant,
+}
+
+/// Shows the monotonic clock in the middle of a turn. It decides nothing: it only times commands.
+pub(crate) type Stopwatch = Box<dyn Fn() -> Instant + Send>;
+
+/// What a shard counts.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) counters: Counters,
+    pub(crate) breakdown: Breakdown,
+    pub(crate) slow_log: SlowLog,
+    /// Microseconds beyond which a command is slow; negative: none is.
+    slow_micros: i64,
+    rates: [Rate; 3],
+    /// Without it a turn takes no time.
+    stopwatch: Option<Stopwatch>,
+    /// What it showed when it was read last: where one command ends, the next one begins.
+    shown: Instant,
+    /// The command that a client has just begun.
+    begun: Begun,
+}
+
+/// Sums since the start, or since they were reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Clients that have connected, those that were turned away included.
+    pub(crate) connections: u64,
+    /// Clients that were turned away, because there were `maxclients` already.
+    pub(crate) rejected_connections: u64,
+    pub(crate) commands: u64,
+    pub(crate) error_replies: u64,
+    /// Reads from, and writes to, the sockets of clients.
+    pub(crate) reads: u64,
+    pub(crate) writes: u64,
+    pub(crate) input_bytes: u64,
+    pub(crate) output_bytes: u64,
+    pub(crate) keyspace_hits: u64,
+    pub(crate) keyspace_misses: u64,
+    /// By the last 1.6 seconds: commands, bytes read and bytes sent a second.
+    pub(crate) commands_per_second: u64,
+    pub(crate) input_bytes_per_second: u64,
+    pub(crate) output_bytes_per_second: u64,
+}
+
+/// What is counted by kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Breakdown {
+    pub(crate) commands: Tallies,
+    pub(crate) errors: Errors,
+}
+
+impl Breakdown {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.commands.add(&other.commands);
+        self.errors.add(&other.errors);
+    }
+}
+
+impl Stats {
+    /// Times commands inside of turns.
+    pub(crate) fn use_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.stopwatch = Some(stopwatch);
+    }
+
+    pub(super) fn begin_turn(&mut self, now: Instant, slow_micros: i64) {
+        self.shown = now;
+        self.slow_micros = slow_micros;
+    }
+
+    pub(super) fn read_stopwatch(&mut self) {
+        if let Some(stopwatch) = &self.stopwatch {
+            self.shown = stopwatch();
+        }
+    }
+
+    /// A command begins, where the last one has ended.
+    pub(super) fn begin(&mut self, id: CommandId) {
+        self.begun = Begun { id, at: self.shown };
+    }
+
+    /// The command that has just begun has ended with this reply. Returns how long it took, if it was
+    /// slow.
+    pub(super) fn end(&mut self, reply: &[u8]) -> Option<Duration> {
+        self.note(self.begun, reply)
+    }
+
+    /// The command that has just begun, which is to end later.
+    pub(super) fn run(&self, command: &Command) -> Run {
+        Run { begun: self.begun, command: command.clone() }
+    }
+
+    /// A command that has waited for others has ended with this reply. Returns how long it took, if it
+    /// was slow.
+    pub(super) fn finish(&mut self, run: &Run, reply: &[u8]) -> Option<Duration> {
+        self.note(run.begun, reply)
+    }
+
+    /// A command of this kind was refused before it began.
+    pub(super) fn rejected(&mut self, id: Option<CommandId>, reply: &[u8]) {
+        self.note_error(reply);
+        if let Some(id) = id {
+            self.breakdown.commands.tally(id).rejected += 1;
+        }
+    }
+
+    fn note(&mut self, Begun { id, at }: Begun, reply: &[u8]) -> Option<Duration> {
+        self.read_stopwatch();
+        let took = self.shown.since(at);
+        self.counters.commands += 1;
+        let failed = reply.first() == Some(&b'-');
+        if failed {
+            self.note_error(reply);
+        }
+        self.breakdown.commands.tally(id).note(took, failed);
+        let slow_micros = u128::try_from(self.slow_micros).ok()?;
+        (took.as_micros() >= slow_micros).then_some(took)
+    }
+
+    fn note_error(&mut self, reply: &[u8]) {
+        self.counters.error_replies += 1;
+        self.breakdown.errors.note(reply);
+    }
+
+    /// Brings the figures a second up to date, at most ten times a second.
+    pub(super) fn sample(&mut self, now: Instant) {
+        let Self { counters, rates: [commands, input, output], .. } = self;
+        counters.commands_per_second = commands.sample(now, counters.commands);
+        counters.input_bytes_per_second = input.sample(now, counters.input_bytes);
+        counters.output_bytes_per_second = output.sample(now, counters.output_bytes);
+    }
+
+    /// Begins to count anew.
+    pub(super) fn reset(&mut self) {
+        self.counters = Counters::default();
+        self.breakdown = Breakdown::default();
+        self.rates = Default::default();
+    }
+}
+
+impl Counters {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.connections += other.connections;
+        self.rejected_connections += other.rejected_connections;
+        self.commands += other.commands;
+        self.error_replies += other.error_replies;
+        self.reads += other.reads;
+        self.writes += other.writes;
+        self.input_bytes += other.input_bytes;
+        self.output_bytes += other.output_bytes;
+        self.keyspace_hits += other.keyspace_hits;
+        self.keyspace_misses += other.keyspace_misses;
+        self.commands_per_second += other.commands_per_second;
+        self.input_bytes_per_second += other.input_bytes_per_second;
+        self.output_bytes_per_second += other.output_bytes_per_second;
+    }
+}
