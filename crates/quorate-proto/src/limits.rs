@@ -3,6 +3,10 @@
 /// Longest bulk string by default: what Redis allows.
 pub const BULK_LENGTH_MAX: usize = 512 << 20;
 
+/// Longest reply that a command makes of a count that it is given: as long as the longest value. A reply
+/// to other commands is bounded by what the keys hold.
+pub const COUNTED_REPLY_LENGTH_MAX: usize = BULK_LENGTH_MAX;
+
 /// Most arguments of one command: what Redis allows.
 pub const ARGUMENTS_MAX: usize = 1 << 20;
 
@@ -27,5 +31,6 @@ pub const DOT_RANGES_MAX: usize = 4_096;
 
 const _: () = assert!(DOT_SLOTS_MAX <= u16::MAX as usize);
 const _: () = assert!(DOT_RANGES_MAX <= u16::MAX as usize);
+const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < FRAME_PAYLOAD_MAX);
 const _: () = assert!(BULK_LENGTH_MAX * 2 <= FRAME_PAYLOAD_MAX);
 const _: () = assert!(FRAME_PAYLOAD_MAX <= u32::MAX as usize);

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 
 use quorate_proto::{Origin, Stamp, mutant::Mutant};
 
-use crate::decimal::Decimal;
+use crate::{decimal::Decimal, number::Number};
 
 /// What one origin has added to a cell since its contribution began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +101,21 @@ impl Cell {
         }
     }
 
-    /// Register plus contributions, when the register is absent or a number.
-    pub fn number(&self) -> Option<Decimal> {
+    /// Register plus contributions, when the register is absent or a number and the sum is finite.
+    pub fn number(&self) -> Option<Number> {
         let base = match self.register() {
-            Some(text) => Decimal::parse(text)?,
-            None => Decimal::ZERO,
+            Some(text) => Number::parse(text)?,
+            None => Number::ZERO,
         };
-        Some(self.contributions().iter().fold(base, |sum, part| sum.saturating_add(part.sum)))
+        let parts = self.contributions();
+        if parts.is_empty() {
+            return Some(base);
+        }
+        // Among themselves first: what is added to a large number one by one would be rounded away.
+        let sum = parts
+            .iter()
+            .try_fold(Number::ZERO, |sum, part| sum.checked_add(Number::Exact(part.sum)))?;
+        base.checked_add(sum)
     }
 
     /// The contribution that `origin` has after adding `amount` at `stamp`. `None` when the sum
@@ -159,7 +167,8 @@ impl Cell {
         match parts.binary_search_by_key(&new.origin(), Contribution::origin) {
             Ok(at) if parts[at].last < new.last => parts[at] = new,
             Ok(at) if Mutant::CountedTwice.is_planted() && parts[at] == new => {
-                parts[at].sum = parts[at].sum.saturating_add(new.sum);
+                let twice = parts[at].sum.checked_add(new.sum);
+                parts[at].sum = twice.unwrap_or(new.sum);
             }
             Ok(_) => return false,
             Err(at) => parts.insert(at, new),

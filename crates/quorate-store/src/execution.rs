@@ -10,17 +10,14 @@ use quorate_proto::{
 use crate::{
     Store,
     cell::{Cell, Contribution},
+    choice::Choice,
     commands::{self, CommandError},
-    decimal::Decimal,
     delta::{DeltaWriter, Part},
     hash::Hash,
+    number::Number,
     set::Set,
     state::{KeyState, Kind},
 };
-
-/// Most random elements with repetitions that one command gives: beyond it the reply would be
-/// larger than any client reads.
-const REPEATED_CHOICES_MAX: usize = 1 << 24;
 
 /// A command to execute.
 #[derive(Clone, Copy, Debug)]
@@ -157,28 +154,40 @@ impl Keys<'_> {
         change.apply();
     }
 
-    /// Adds to the string at `key` as this origin's contribution.
-    pub(crate) fn increment(&mut self, key: &[u8], amount: Decimal) -> Result<(), CommandError> {
+    /// Adds to the string at `key`, whose sum then is `sum`.
+    pub(crate) fn increment(
+        &mut self,
+        key: &[u8],
+        amount: Number,
+        sum: Number,
+    ) -> Result<(), CommandError> {
         let stamp = self.stamp();
         let none = Cell::default();
         let cell = self.cell(key)?.unwrap_or(&none);
-        let contribution = cell.increment(amount, stamp).ok_or(CommandError::Overflow)?;
-        self.apply(key, |change| change.text_add(contribution));
+        let contribution = contribution(cell, amount, sum, stamp);
+        self.apply(key, |change| match contribution {
+            Some(contribution) => change.text_add(contribution),
+            None => change.edit_text(sum.to_string().as_bytes()),
+        });
         Ok(())
     }
 
-    /// Adds to a hash field as this origin's contribution.
+    /// Adds to a hash field, whose sum then is `sum`.
     pub(crate) fn increment_field(
         &mut self,
         key: &[u8],
         name: &[u8],
-        amount: Decimal,
+        amount: Number,
+        sum: Number,
     ) -> Result<(), CommandError> {
         let stamp = self.stamp();
         let none = Cell::default();
         let cell = self.hash(key)?.and_then(|hash| hash.field(name)).unwrap_or(&none);
-        let contribution = cell.increment(amount, stamp).ok_or(CommandError::Overflow)?;
-        self.apply(key, |change| change.field_add(name, contribution));
+        let contribution = contribution(cell, amount, sum, stamp);
+        self.apply(key, |change| match contribution {
+            Some(contribution) => change.field_add(name, contribution),
+            None => change.field(name, sum.to_string().as_bytes()),
+        });
         Ok(())
     }
 
@@ -193,31 +202,8 @@ impl Keys<'_> {
 
     /// Random positions out of `length`: `count` different ones (all when there are fewer), or,
     /// when `count` is negative, that many with repetitions.
-    pub(crate) fn choose(&mut self, length: usize, count: i64) -> Vec<usize> {
-        let random = &mut self.store.random;
-        let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-        if length == 0 || count == 0 {
-            return Vec::new();
-        }
-        if count < 0 {
-            let wanted = wanted.min(REPEATED_CHOICES_MAX);
-            return (0..wanted).map(|_| random.below(length)).collect();
-        }
-        if wanted >= length {
-            return (0..length).collect();
-        }
-        // Floyd's algorithm: `wanted` draws, no table of all positions.
-        let mut chosen = hashbrown::HashSet::with_hasher(foldhash::fast::FixedState::default());
-        let mut order = Vec::with_capacity(wanted);
-        for bound in length - wanted..length {
-            let draw = random.below(bound + 1);
-            let pick = if chosen.insert(draw) { draw } else { bound };
-            if pick == bound {
-                chosen.insert(bound);
-            }
-            order.push(pick);
-        }
-        order
+    pub(crate) fn choose(&mut self, length: usize, count: i64) -> Choice {
+        Choice::new(&mut self.store.random, length, count)
     }
 
     /// Makes what has been merged from elsewhere part of the effect.
@@ -237,6 +223,15 @@ impl Keys<'_> {
             self.apply(key, |change| change.clear());
         }
         existed
+    }
+}
+
+/// The contribution that adds `amount` to a cell. `None` where it or the sum is beyond exact decimals:
+/// then the sum is written as a value, because binary sums depend on their order, and a merge must not.
+fn contribution(cell: &Cell, amount: Number, sum: Number, stamp: Stamp) -> Option<Contribution> {
+    match (amount, sum) {
+        (Number::Exact(amount), Number::Exact(_)) => cell.increment(amount, stamp),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_proto::slot::GROUPS;
+use quorate_proto::{limits::COUNTED_REPLY_LENGTH_MAX, slot::GROUPS};
 
 /// Shards of a node: there must be a slot group for each.
 pub(crate) const SHARDS_MAX: u16 = GROUPS;
@@ -212,5 +212,6 @@ pub(crate) const HINTS_READ_MAX: usize = 8 << 20;
 const _: () = assert!((ARRIVING_MAX as u64) < DESCRIPTORS_OF_SHARD);
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < SESSION_OUTPUT_MAX);
+const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < SESSION_OUTPUT_MAX);
 const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);
 const _: () = assert!(VALUE_SIZE_DEFAULT < LINK_OUTPUT_MAX as u64 * 4);

@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use core::fmt;
 
-use crate::resp::Command;
+use crate::resp::{Command, parse_integer};
 
 /// Longest part of a client's words that an error repeats.
 const ECHO_LENGTH_MAX: usize = 128;
@@ -22,6 +22,17 @@ impl fmt::Display for WrongArity {
             write!(f, "|{subcommand}")?;
         }
         f.write_str("' command")
+    }
+}
+
+/// Whether a text is the number of the only database. Errors are those of `SELECT` and `COPY`, without
+/// their code word.
+pub fn check_database(text: &[u8]) -> Result<(), &'static str> {
+    match parse_integer(text).map(i32::try_from) {
+        None => Err("value is not an integer or out of range"),
+        Some(Err(_)) => Err("value is out of range, value must between -2147483648 and 2147483647"),
+        Some(Ok(0)) => Ok(()),
+        Some(Ok(_)) => Err("DB index is out of range"),
     }
 }
 

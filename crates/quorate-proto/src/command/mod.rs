@@ -9,7 +9,7 @@ mod keys;
 mod reply;
 mod table;
 
-pub use errors::{UnknownCommand, WrongArity, unknown_subcommand};
+pub use errors::{UnknownCommand, WrongArity, check_database, unknown_subcommand};
 pub use keys::{KeysError, keys};
 pub use reply::{write_count, write_docs, write_info, write_list};
 pub use table::{all, lookup, lookup_row};

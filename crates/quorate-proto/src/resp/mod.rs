@@ -32,6 +32,26 @@ pub(crate) fn write_decimal(out: &mut alloc::vec::Vec<u8>, value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
+/// Parses the cursor of a walk as Redis does, which leaves it to the C function `strtoul`: signs are
+/// allowed, a negative number counts from the end of 64 bits, and no text at all is zero.
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let (negative, digits) = match text {
+        [] => return Some(0),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut number: u64 = 0;
+    for digit in digits {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number = number.checked_mul(10)?.checked_add(digit)?;
+    }
+    Some(if negative { number.wrapping_neg() } else { number })
+}
+
 /// Parses a signed decimal as Redis does: no plus sign, no leading zeros, no spaces.
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {

@@ -1,16 +1,18 @@
 //! Counters: strings that are incremented.
 //!
 //! An increment becomes a contribution of this origin, so increments that do not see each other
-//! add up when they merge.
+//! add up when they merge. A sum beyond exact decimals becomes a value instead, which replaces what
+//! it has seen: binary sums of such sizes would depend on their order.
 
 use quorate_proto::resp::{Command, parse_integer};
 
 use super::{CommandError, Family, Outcome};
 use crate::{
-    arguments::{decimal, integer},
+    arguments::{integer, number},
     cell::Cell,
     decimal::Decimal,
     execution::Execution,
+    number::Number,
 };
 
 pub(super) const HANDLERS: Family = &[
@@ -49,7 +51,8 @@ fn add(execution: &mut Execution<'_>, command: &Command, amount: i64) -> Outcome
     let key = command.arg(1);
     let old = keys.cell(key)?.map_or(Some(0), integer_of).ok_or(CommandError::NotInteger)?;
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
-    keys.increment(key, Decimal::from_integer(amount))?;
+    let exact = |integer| Number::Exact(Decimal::from_integer(integer));
+    keys.increment(key, exact(amount), exact(sum))?;
     reply.integer(sum);
     Ok(())
 }
@@ -60,17 +63,17 @@ fn incrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let key = command.arg(1);
     let old = match keys.cell(key)? {
         Some(cell) => cell.number().ok_or(CommandError::NotFloat)?,
-        None => Decimal::ZERO,
+        None => Number::ZERO,
     };
-    let amount = decimal(command.arg(2))?;
-    let sum = old.checked_add(amount).ok_or(OUT_OF_RANGE)?;
-    keys.increment(key, amount)?;
+    let amount = number(command.arg(2))?;
+    let sum = old.checked_add(amount).ok_or(INFINITE)?;
+    keys.increment(key, amount, sum)?;
     reply.text(&sum.to_string());
     Ok(())
 }
 
-/// A sum that leaves the range of exact decimals.
-pub(super) const OUT_OF_RANGE: CommandError =
+/// A sum beyond all numbers.
+pub(super) const INFINITE: CommandError =
     CommandError::Text("increment would produce NaN or Infinity");
 
 /// The integer that a cell shows, read as strictly as Redis reads one.

@@ -1,6 +1,6 @@
 //! Errors that commands answer with, in the words of Redis 7.
 
-use quorate_proto::resp::Command;
+use quorate_proto::{limits::COUNTED_REPLY_LENGTH_MAX, resp::Command};
 
 /// Why a command was refused. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +15,11 @@ pub(crate) enum CommandError {
     NotFloat,
     #[error("ERR increment or decrement would overflow")]
     Overflow,
+    #[error(
+        "ERR the reply would be longer than {COUNTED_REPLY_LENGTH_MAX} bytes, which is the most that a \
+         count may ask for; ask for fewer elements at a time"
+    )]
+    ReplyTooLong,
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(String),
     #[error("ERR invalid expire time in '{0}' command")]

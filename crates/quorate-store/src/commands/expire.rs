@@ -75,8 +75,8 @@ impl Conditions {
 fn expire(execution: &mut Execution<'_>, command: &Command, time: Time) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let value = integer(command.arg(2))?;
     let conditions = Conditions::parse(command)?;
+    let value = integer(command.arg(2))?;
     let at = time.moment(value, keys.wall_ms);
     let at = at.ok_or_else(|| CommandError::invalid_expiry(command))?;
     let Some(state) = keys.state(key).filter(|state| state.is_live()) else {

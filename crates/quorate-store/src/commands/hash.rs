@@ -2,14 +2,15 @@
 
 use quorate_proto::resp::Command;
 
-use super::{CommandError, Family, Outcome, counter::OUT_OF_RANGE, counter::integer_of};
+use super::{CommandError, Family, Outcome, counter::INFINITE, counter::integer_of};
 use crate::{
-    arguments::{decimal, integer, is_word},
+    arguments::{ReplyRoom, integer, is_word, number, random_count},
     cell::Cell,
-    commands::walk::MemberScan,
+    commands::walk::{MemberScan, cursor, reply_empty},
     decimal::Decimal,
     execution::Execution,
     hash::Hash,
+    number::Number,
 };
 
 pub(super) const HANDLERS: Family = &[
@@ -174,7 +175,8 @@ fn hincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         .map_or(Some(0), integer_of)
         .ok_or(CommandError::Text("hash value is not an integer"))?;
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
-    keys.increment_field(key, name, Decimal::from_integer(amount))?;
+    let exact = |integer| Number::Exact(Decimal::from_integer(integer));
+    keys.increment_field(key, name, exact(amount), exact(sum))?;
     reply.integer(sum);
     Ok(())
 }
@@ -183,13 +185,16 @@ fn hincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn hincrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (key, name) = (command.arg(1), command.arg(2));
-    let amount = decimal(command.arg(3))?;
+    let amount = number(command.arg(3))?;
+    if amount == Number::Infinite {
+        return Err(CommandError::Text("value is NaN or Infinity"));
+    }
     let old = match keys.hash(key)?.and_then(|hash| hash.field(name)) {
         Some(cell) => cell.number().ok_or(CommandError::Text("hash value is not a float"))?,
-        None => Decimal::ZERO,
+        None => Number::ZERO,
     };
-    let sum = old.checked_add(amount).ok_or(OUT_OF_RANGE)?;
-    keys.increment_field(key, name, amount)?;
+    let sum = old.checked_add(amount).ok_or(INFINITE)?;
+    keys.increment_field(key, name, amount, sum)?;
     reply.text(&sum.to_string());
     Ok(())
 }
@@ -197,34 +202,37 @@ fn hincrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HRANDFIELD key [count [WITHVALUES]]`
 fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
+    let count = command.get(2).map(random_count).transpose()?;
     let with_values = match command.get(3) {
         None => false,
         Some(word) if is_word(word, "WITHVALUES") && command.len() == 4 => true,
         Some(_) => return Err(CommandError::Syntax),
     };
-    let count = command.get(2).map(integer).transpose()?;
-    let limit = if with_values { i64::MAX / 2 } else { i64::MAX };
-    if count.is_some_and(|count| count < -limit || count > limit) {
+    if with_values && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
         return Err(CommandError::Text("value is out of range"));
     }
     let length = keys.hash(command.arg(1))?.map_or(0, Hash::len);
     let chosen = keys.choose(length, count.unwrap_or(1));
     let hash = keys.hash(command.arg(1))?;
-    let fields = chosen.iter().filter_map(|index| hash?.field_at(*index));
-    if count.is_none() {
-        let name = fields.map(|(name, _)| name).next();
-        reply.optional(name);
+    let number = chosen.len();
+    let mut fields = chosen.filter_map(|index| hash?.field_at(index));
+    let Some(count) = count else {
+        reply.optional(fields.next().map(|(name, _)| name));
         return Ok(());
-    }
+    };
+    let mut room = ReplyRoom::new(count, number)?;
     let nested = with_values && reply.is_resp3();
-    reply.array(if with_values && !nested { 2 * chosen.len() } else { chosen.len() });
+    reply.array(if with_values && !nested { 2 * number } else { number });
     for (name, cell) in fields {
         if nested {
             reply.array(2);
         }
+        room.take(name)?;
         reply.bulk(name);
         if with_values {
-            reply.optional(cell.visible().as_deref());
+            let value = cell.visible().unwrap_or_default();
+            room.take(&value)?;
+            reply.bulk(&value);
         }
     }
     Ok(())
@@ -233,10 +241,13 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HSCAN key cursor [MATCH pattern] [COUNT count]`
 fn hscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let scan = MemberScan::parse(command)?;
-    let hash = keys.hash(command.arg(1))?;
-    let fields = hash.into_iter().flat_map(Hash::fields);
-    let (chunk, next) = scan.chunk(hash.map_or(0, Hash::len), fields, |(name, _)| name);
+    let cursor = cursor(command)?;
+    let Some(hash) = keys.hash(command.arg(1))? else {
+        reply_empty(reply);
+        return Ok(());
+    };
+    let scan = MemberScan::parse(cursor, command)?;
+    let (chunk, next) = scan.chunk(hash.len(), hash.fields(), |(name, _)| name);
     reply.array(2);
     reply.text(&next.to_string());
     reply.array(2 * chunk.len());

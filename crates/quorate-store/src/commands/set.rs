@@ -5,8 +5,8 @@ use quorate_proto::resp::Command;
 use super::{CommandError, Family, Outcome};
 use crate::{
     algebra,
-    arguments::{integer, is_word},
-    commands::walk::MemberScan,
+    arguments::{ReplyRoom, integer, is_word, random_count},
+    commands::walk::{MemberScan, cursor, reply_empty},
     execution::{Execution, Keys},
     set::Set,
 };
@@ -110,7 +110,7 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let chosen = keys.choose(length, count.unwrap_or(1));
     let set = keys.set(key)?;
     let members: Vec<Vec<u8>> =
-        chosen.iter().filter_map(|index| set?.member_at(*index)).map(<[u8]>::to_vec).collect();
+        chosen.filter_map(|index| set?.member_at(index)).map(<[u8]>::to_vec).collect();
     if count.is_some() {
         reply.set(members.len());
         members.iter().for_each(|member| reply.bulk(member));
@@ -129,23 +129,22 @@ fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if command.len() > 3 {
         return Err(CommandError::Syntax);
     }
-    let count = command.get(2).map(integer).transpose()?;
-    if count == Some(i64::MIN) {
-        return Err(CommandError::Text(
-            "value is out of range, value must between -9223372036854775807 and \
-             9223372036854775807",
-        ));
-    }
+    let count = command.get(2).map(random_count).transpose()?;
     let key = command.arg(1);
     let length = keys.set(key)?.map_or(0, Set::len);
     let chosen = keys.choose(length, count.unwrap_or(1));
     let set = keys.set(key)?;
-    let mut members = chosen.iter().filter_map(|index| set?.member_at(*index));
-    if count.is_some() {
-        reply.array(chosen.len());
-        members.for_each(|member| reply.bulk(member));
-    } else {
+    let number = chosen.len();
+    let mut members = chosen.filter_map(|index| set?.member_at(index));
+    let Some(count) = count else {
         reply.optional(members.next());
+        return Ok(());
+    };
+    let mut room = ReplyRoom::new(count, number)?;
+    reply.array(number);
+    for member in members {
+        room.take(member)?;
+        reply.bulk(member);
     }
     Ok(())
 }
@@ -250,10 +249,13 @@ fn sintercard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `SSCAN key cursor [MATCH pattern] [COUNT count]`
 fn sscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let scan = MemberScan::parse(command)?;
-    let set = keys.set(command.arg(1))?;
-    let members = set.into_iter().flat_map(Set::members);
-    let (chunk, next) = scan.chunk(set.map_or(0, Set::len), members, |member| member);
+    let cursor = cursor(command)?;
+    let Some(set) = keys.set(command.arg(1))? else {
+        reply_empty(reply);
+        return Ok(());
+    };
+    let scan = MemberScan::parse(cursor, command)?;
+    let (chunk, next) = scan.chunk(set.len(), set.members(), |member| member);
     reply.array(2);
     reply.text(&next.to_string());
     reply.array(chunk.len());

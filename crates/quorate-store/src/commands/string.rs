@@ -41,30 +41,30 @@ fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// Options of `SET` and `GETEX`.
 #[derive(Default)]
-struct SetOptions {
+struct SetOptions<'a> {
     only_new: bool,
     only_existing: bool,
     answer_old: bool,
     keep_expiry: bool,
     persist: bool,
-    expires_at: Option<u64>,
+    /// The time given, as its unit and its text.
+    time: Option<(Time, &'a [u8])>,
 }
 
-impl SetOptions {
+impl<'a> SetOptions<'a> {
     /// Options that are given again count as they stand last; those that contradict each other are
-    /// refused. A time is looked at once all words are known to be options, as Redis does.
-    fn parse(command: &Command, first: usize, wall_ms: u64) -> Result<Self, CommandError> {
+    /// refused.
+    fn parse(command: &'a Command, first: usize) -> Result<Self, CommandError> {
         let mut options = Self::default();
         let getex = first == 2;
-        let mut given: Option<(Time, &[u8])> = None;
         let mut at = first;
         while let Some(word) = command.get(at) {
             if let Some(time) = Time::of_option(word) {
                 let fits = !options.keep_expiry
                     && !options.persist
-                    && given.is_none_or(|(before, _)| before == time);
+                    && options.time.is_none_or(|(before, _)| before == time);
                 let value = command.get(at + 1).filter(|_| fits).ok_or(CommandError::Syntax)?;
-                given = Some((time, value));
+                options.time = Some((time, value));
                 at += 1;
             } else if is_word(word, "NX") && !getex && !options.only_existing {
                 options.only_new = true;
@@ -72,19 +72,21 @@ impl SetOptions {
                 options.only_existing = true;
             } else if is_word(word, "GET") && !getex {
                 options.answer_old = true;
-            } else if is_word(word, "KEEPTTL") && !getex && given.is_none() {
+            } else if is_word(word, "KEEPTTL") && !getex && options.time.is_none() {
                 options.keep_expiry = true;
-            } else if is_word(word, "PERSIST") && getex && given.is_none() {
+            } else if is_word(word, "PERSIST") && getex && options.time.is_none() {
                 options.persist = true;
             } else {
                 return Err(CommandError::Syntax);
             }
             at += 1;
         }
-        if let Some((time, value)) = given {
-            options.expires_at = Some(expiry(time, value, wall_ms, command)?);
-        }
         Ok(options)
+    }
+
+    /// When the key is to expire.
+    fn expires_at(&self, wall_ms: u64, command: &Command) -> Result<Option<u64>, CommandError> {
+        self.time.map(|(time, value)| expiry(time, value, wall_ms, command)).transpose()
     }
 }
 
@@ -97,7 +99,8 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.ok();
         return Ok(());
     }
-    let options = SetOptions::parse(command, 3, keys.wall_ms)?;
+    let options = SetOptions::parse(command, 3)?;
+    let expires_at = options.expires_at(keys.wall_ms, command)?;
     let exists = keys.kind(key).is_some();
     if options.answer_old {
         reply.optional(keys.text(key)?.as_deref());
@@ -114,8 +117,8 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         } else {
             change.replace_text(value);
         }
-        if options.expires_at.is_some() {
-            change.expiry(options.expires_at);
+        if expires_at.is_some() {
+            change.expiry(expires_at);
         }
     });
     if !options.answer_old {
@@ -171,13 +174,15 @@ fn getdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let options = SetOptions::parse(command, 2, keys.wall_ms)?;
-    let value = keys.text(key)?;
-    reply.optional(value.as_deref());
-    if value.is_none() {
+    let options = SetOptions::parse(command, 2)?;
+    let Some(value) = keys.text(key)? else {
+        reply.null();
         return Ok(());
-    }
-    if let Some(at) = options.expires_at {
+    };
+    // Redis looks at the time only once there is something to expire.
+    let expires_at = options.expires_at(keys.wall_ms, command)?;
+    reply.bulk(&value);
+    if let Some(at) = expires_at {
         keys.expire_at(key, at);
     } else if options.persist && keys.state(key).is_some_and(|state| state.expires_at().is_some()) {
         keys.apply(key, |change| change.expiry(None));

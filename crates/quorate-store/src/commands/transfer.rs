@@ -4,11 +4,11 @@
 //! gives every element a new stamp under its new key. The same two steps serve keys in one slot
 //! (here) and in different ones (the router).
 
-use quorate_proto::{Stamp, resp::Command};
+use quorate_proto::{Stamp, command::check_database, resp::Command};
 
 use super::{CommandError, Family, Outcome};
 use crate::{
-    arguments::{integer, is_word},
+    arguments::is_word,
     delta::{DeltaWriter, Part, deltas},
     execution::{Execution, Keys},
     state::Kind,
@@ -79,9 +79,7 @@ fn copy_replaces(command: &Command) -> Result<bool, CommandError> {
             replace = true;
         } else if is_word(word, "DB") && at + 1 < command.len() {
             at += 1;
-            if integer(command.arg(at))? != 0 {
-                return Err(CommandError::Text("DB index is out of range"));
-            }
+            check_database(command.arg(at)).map_err(CommandError::Text)?;
         } else {
             return Err(CommandError::Syntax);
         }

@@ -3,7 +3,7 @@
 
 use quorate_proto::{
     Slot,
-    resp::{Command, parse_integer},
+    resp::{Command, ReplyWriter, parse_cursor, parse_integer},
     slot::SLOTS,
 };
 
@@ -38,9 +38,8 @@ pub(super) struct MemberScan<'a> {
 }
 
 impl<'a> MemberScan<'a> {
-    pub(super) fn parse(command: &'a Command) -> Result<Self, CommandError> {
-        let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
-        let after = after.ok_or(CommandError::Text("invalid cursor"))?;
+    /// The options behind the cursor.
+    pub(super) fn parse(after: u64, command: &'a Command) -> Result<Self, CommandError> {
         let mut scan = Self { after, count: 10, pattern: None };
         let mut at = 3;
         while let Some(word) = command.get(at) {
@@ -74,6 +73,18 @@ impl<'a> MemberScan<'a> {
         }
         (chunk, next)
     }
+}
+
+/// The cursor of `HSCAN` and `SSCAN`. Redis looks at it before the key, and at the options after it.
+pub(super) fn cursor(command: &Command) -> Result<u64, CommandError> {
+    parse_cursor(command.arg(2)).ok_or(CommandError::Text("invalid cursor"))
+}
+
+/// The reply to a walk over nothing.
+pub(super) fn reply_empty(reply: &mut ReplyWriter<'_>) {
+    reply.array(2);
+    reply.text("0");
+    reply.array(0);
 }
 
 /// The slots of a run, named by the first two arguments.

@@ -7,7 +7,7 @@ use quorate_cluster::coordinator::{Durability, Replica as _};
 use quorate_proto::{
     Slot,
     command::{self, Class, Routing, Spec, SubcommandError, UnknownCommand},
-    resp::{Command, ReplyWriter, parse_integer},
+    resp::{Command, ReplyWriter, parse_cursor, parse_integer},
 };
 
 use super::{
@@ -459,7 +459,7 @@ struct ScanArguments {
 
 /// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]`
 fn parse_scan(command: &Command) -> Result<ScanArguments, &'static str> {
-    let cursor = std::str::from_utf8(command.arg(1)).ok().and_then(|text| text.parse().ok());
+    let cursor = parse_cursor(command.arg(1));
     let cursor = walk::Cursor::from_number(cursor.ok_or("ERR invalid cursor")?);
     let mut scan = ScanArguments { cursor, count: 10, pattern: Bytes::new(), kind: Bytes::new() };
     let mut at = 2;

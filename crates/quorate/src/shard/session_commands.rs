@@ -351,14 +351,9 @@ fn ping(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
 }
 
 fn select(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
-    match quorate_proto::resp::parse_integer(command.arg(1)) {
-        Some(0) => {
-            writer.ok();
-            Ok(())
-        }
-        Some(_) => Err("ERR DB index is out of range".into()),
-        None => Err("ERR value is not an integer or out of range".into()),
-    }
+    command::check_database(command.arg(1)).map_err(|error| format!("ERR {error}"))?;
+    writer.ok();
+    Ok(())
 }
 
 fn describe_commands(
@@ -377,10 +372,10 @@ fn describe_commands(
             let inner = Command::from_args(&names);
             let spec = command::lookup(inner.name()).filter(|spec| !spec.is_internal());
             let spec = spec.ok_or("ERR Invalid command specified")?;
-            let fits = spec.check_arity(inner.len()).is_ok();
-            let keys = fits.then(|| command::keys(spec, &inner)).transpose();
-            let keys = keys.ok().flatten();
-            let keys = keys.ok_or("ERR Invalid number of arguments specified for command")?;
+            spec.check_arity(inner.len())
+                .map_err(|_| "ERR Invalid number of arguments specified for command")?;
+            let keys = command::keys(spec, &inner)
+                .map_err(|_| "ERR Invalid arguments specified for command")?;
             let keys: Vec<&[u8]> = keys.collect();
             if keys.is_empty() {
                 return Err("ERR The command has no key arguments".into());
