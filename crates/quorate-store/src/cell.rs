@@ -1,4 +1,4 @@
-//! A cell: one value that converges. The value of a string key and of a hash field.
+//! A cell: one value that converges, such as that of a string key or of a hash field.
 //!
 //! A cell is a *register* (the newest write wins) and one *contribution* per origin that has
 //! incremented it. The visible value is the register plus all live contributions, so concurrent
@@ -14,12 +14,14 @@
 //! A contribution has a single writer, its origin, so the version with the newer `last` contains
 //! the older one, and merging takes it. It is live while it began (`since`) after the register was
 //! written. Merging two cells is therefore commutative, associative and idempotent.
+//!
+//! Readers see a cell, or any other element of a collection, as an [`Element`].
 
 use std::borrow::Cow;
 
 use quorate_proto::{Origin, Stamp, mutant::Mutant};
 
-use crate::{decimal::Decimal, number::Number};
+use crate::{decimal::Decimal, number::Number, part::Body};
 
 /// What one origin has added to a cell since its contribution began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub struct Contribution {
     /// Stamp of the newest increment in `sum`; same origin as `since`.
     pub last: Stamp,
     /// Sum of the increments.
-    pub sum: Decimal,
+    pub sum: Sum,
 }
 
 impl Contribution {
@@ -39,22 +41,80 @@ impl Contribution {
     }
 }
 
-/// One convergent value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cell {
-    /// The newest value written; `None` when nothing was, or when it is removed.
-    value: Option<Box<[u8]>>,
-    /// The stamp of `value`; of a removed cell, the newest stamp that the removal saw.
-    stamp: Stamp,
-    /// Live contributions, ordered by origin.
-    #[expect(clippy::box_collection, reason = "one word instead of three in the many without")]
-    contributions: Option<Box<Vec<Contribution>>>,
+/// A sum of increments. What its bytes mean depends on what is incremented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum([u8; Self::LENGTH]);
+
+impl Sum {
+    /// Encoded length in bytes.
+    pub const LENGTH: usize = 16;
+
+    /// The encoded sum.
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
+        self.0
+    }
+
+    /// The inverse of [`Sum::to_bytes`].
+    pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// The sum of increments of a string or a hash field.
+    pub fn decimal(self) -> Decimal {
+        Decimal::from_bytes(self.0)
+    }
 }
 
-impl Cell {
-    /// Whether the cell has a visible value.
+impl From<Decimal> for Sum {
+    fn from(sum: Decimal) -> Self {
+        Self(sum.to_bytes())
+    }
+}
+
+/// What a cell shows of its value.
+pub trait Value<'a>: Copy {
+    /// The part body of a value that was written at `stamp`.
+    fn body(self, stamp: Stamp) -> Body<'a>;
+}
+
+/// The value of a string or of a hash field.
+impl<'a> Value<'a> for &'a [u8] {
+    fn body(self, stamp: Stamp) -> Body<'a> {
+        Body::Bytes(stamp, self)
+    }
+}
+
+/// What a cell holds, or another element that converges: a value with its stamp, and live
+/// contributions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Element<'a, V> {
+    value: Option<V>,
+    stamp: Stamp,
+    contributions: &'a [Contribution],
+}
+
+impl<'a, V: Copy> Element<'a, V> {
+    /// Nothing at all.
+    pub const NONE: Self = Self { value: None, stamp: Stamp::ZERO, contributions: &[] };
+
+    /// An element that is there, with a value that was written at `stamp`.
+    pub(crate) fn written(value: V, stamp: Stamp) -> Self {
+        Self { value: Some(value), stamp, contributions: &[] }
+    }
+
+    /// An element without a value that was removed at `stamp`.
+    pub(crate) fn removed(stamp: Stamp) -> Self {
+        Self { value: None, stamp, contributions: &[] }
+    }
+
+    /// Whether the element shows.
     pub fn is_live(&self) -> bool {
-        self.value.is_some() || self.contributions.is_some()
+        self.value.is_some() || !self.contributions.is_empty()
+    }
+
+    /// The value of the register without contributions.
+    pub fn register(&self) -> Option<V> {
+        self.value
     }
 
     /// Stamp of the register: of the value, or of the removal.
@@ -62,104 +122,227 @@ impl Cell {
         self.stamp
     }
 
-    /// The newest stamp of anything in the cell.
+    /// The newest stamp of anything in the element.
     pub fn newest(&self) -> Stamp {
-        self.contributions().iter().map(|part| part.last).fold(self.stamp, Stamp::max)
-    }
-
-    /// The value of the register without contributions.
-    pub fn register(&self) -> Option<&[u8]> {
-        self.value.as_deref()
+        self.contributions.iter().map(|part| part.last).fold(self.stamp, Stamp::max)
     }
 
     /// Live contributions, ordered by origin.
-    pub fn contributions(&self) -> &[Contribution] {
-        self.contributions.as_deref().map_or(&[], Vec::as_slice)
+    pub fn contributions(&self) -> &'a [Contribution] {
+        self.contributions
     }
 
     /// The live contribution of `origin`.
-    pub fn contribution_of(&self, origin: Origin) -> Option<&Contribution> {
-        self.contributions().iter().find(|part| part.origin() == origin)
+    pub fn contribution_of(&self, origin: Origin) -> Option<&'a Contribution> {
+        self.contributions.iter().find(|part| part.origin() == origin)
     }
 
     /// Whether a removal up to `stamp` would remove anything.
     pub(crate) fn is_reached_by(&self, stamp: Stamp) -> bool {
         self.value.is_some() && self.stamp <= stamp
-            || self.contributions().iter().any(|part| part.since <= stamp)
+            || self.contributions.iter().any(|part| part.since <= stamp)
     }
 
+    /// The element without what its value is.
+    pub(crate) fn outline(self) -> Element<'a, ()> {
+        let Self { value, stamp, contributions } = self;
+        Element { value: value.map(|_| ()), stamp, contributions }
+    }
+
+    /// The contribution that the origin of `stamp` has after its newest increment at `stamp` made
+    /// it `sum`.
+    pub(crate) fn contribution(&self, sum: Sum, stamp: Stamp) -> Contribution {
+        let since = self.contribution_of(stamp.origin()).map_or(stamp, |part| part.since);
+        Contribution { since, last: stamp, sum }
+    }
+}
+
+impl<'a, V: Value<'a>> Element<'a, V> {
+    /// Hands the body of every part of the element to `emit`. Merging them into nothing gives the
+    /// element.
+    #[inline]
+    pub(crate) fn export(&self, mut emit: impl FnMut(Body<'a>)) {
+        match self.value {
+            Some(value) => emit(value.body(self.stamp)),
+            None if !self.stamp.is_zero() => emit(Body::Removed(self.stamp)),
+            None => {}
+        }
+        for contribution in self.contributions {
+            emit(Body::Added(*contribution));
+        }
+    }
+}
+
+/// A string, or a field of a hash.
+impl<'a> Element<'a, &'a [u8]> {
     /// The visible value.
     ///
-    /// Contributions to a value that is no number (a concurrent SET of a text) do not show.
-    pub fn visible(&self) -> Option<Cow<'_, [u8]>> {
-        if self.contributions().is_empty() {
-            return self.register().map(Cow::Borrowed);
+    /// Contributions to a value that is not a number (a concurrent SET of a text) do not show.
+    pub fn visible(&self) -> Option<Cow<'a, [u8]>> {
+        if self.contributions.is_empty() {
+            return self.value.map(Cow::Borrowed);
         }
         match self.number() {
             Some(sum) => Some(Cow::Owned(sum.to_string().into_bytes())),
-            None => self.register().map(Cow::Borrowed),
+            None => self.value.map(Cow::Borrowed),
         }
     }
 
     /// Register plus contributions, when the register is absent or a number and the sum is finite.
     pub fn number(&self) -> Option<Number> {
-        let base = match self.register() {
+        let base = match self.value {
             Some(text) => Number::parse(text)?,
             None => Number::ZERO,
         };
-        let parts = self.contributions();
+        let parts = self.contributions;
         if parts.is_empty() {
             return Some(base);
         }
         // Among themselves first: what is added to a large number one by one would be rounded away.
-        let sum = parts
-            .iter()
-            .try_fold(Number::ZERO, |sum, part| sum.checked_add(Number::Exact(part.sum)))?;
+        let sum = parts.iter().try_fold(Number::ZERO, |sum, part| {
+            sum.checked_add(Number::Exact(part.sum.decimal()))
+        })?;
         base.checked_add(sum)
     }
 
-    /// The contribution that `origin` has after adding `amount` at `stamp`. `None` when the sum
-    /// leaves the range.
-    pub fn increment(&self, amount: Decimal, stamp: Stamp) -> Option<Contribution> {
-        match self.contribution_of(stamp.origin()) {
-            Some(part) => {
-                let sum = part.sum.checked_add(amount)?;
-                Some(Contribution { sum, last: stamp, ..*part })
-            }
-            None => Some(Contribution { since: stamp, last: stamp, sum: amount }),
+    /// The contribution of the origin of `stamp` after it has added `amount`, which makes `sum` of
+    /// the visible value. `None` where one of them is beyond exact decimals: then the sum is written
+    /// as a value, because binary sums depend on their order, and a merge must not.
+    pub(crate) fn increment(
+        &self,
+        amount: Number,
+        sum: Number,
+        stamp: Stamp,
+    ) -> Option<Contribution> {
+        let (Number::Exact(amount), Number::Exact(_)) = (amount, sum) else {
+            return None;
+        };
+        let added = match self.contribution_of(stamp.origin()) {
+            Some(part) => part.sum.decimal().checked_add(amount)?,
+            None => amount,
+        };
+        Some(self.contribution(added.into(), stamp))
+    }
+}
+
+/// What a cell keeps as its value.
+pub trait Stored: Sized + 'static {
+    /// How readers see it.
+    type View<'a>: Value<'a>;
+
+    /// Shows the value.
+    fn view(&self) -> Self::View<'_>;
+
+    /// The value in the body of a part; `None` when the body holds another kind of value.
+    fn of<'a>(body: &Body<'a>) -> Option<Self::View<'a>>;
+
+    /// Whether `other` wins if two values share a stamp.
+    fn is_below(&self, other: Self::View<'_>) -> bool;
+
+    /// Puts a value in the place of another.
+    fn replace(place: &mut Option<Self>, new: Self::View<'_>);
+}
+
+impl Stored for Box<[u8]> {
+    type View<'a> = &'a [u8];
+
+    fn view(&self) -> &[u8] {
+        self
+    }
+
+    fn of<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
+        if let Body::Bytes(_, value) = body { Some(value) } else { None }
+    }
+
+    fn is_below(&self, other: &[u8]) -> bool {
+        **self < *other
+    }
+
+    fn replace(place: &mut Option<Self>, new: &[u8]) {
+        match place {
+            // Overwriting in place spares an allocation on the commonest write of all.
+            Some(old) if old.len() == new.len() => old.copy_from_slice(new),
+            place => *place = Some(new.into()),
+        }
+    }
+}
+
+/// One convergent value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell<V = Box<[u8]>> {
+    /// The newest value written; `None` when nothing was, or when it is removed.
+    value: Option<V>,
+    /// The stamp of `value`; of a removed cell, the newest stamp that the removal saw.
+    stamp: Stamp,
+    /// Live contributions, ordered by origin.
+    #[expect(clippy::box_collection, reason = "one word instead of three in the many without")]
+    contributions: Option<Box<Vec<Contribution>>>,
+}
+
+impl<V> Default for Cell<V> {
+    fn default() -> Self {
+        Self { value: None, stamp: Stamp::ZERO, contributions: None }
+    }
+}
+
+impl<V: Stored> Cell<V> {
+    /// A cell that is removed up to `stamp`.
+    pub(crate) fn removed(stamp: Stamp) -> Self {
+        Self { stamp, ..Self::default() }
+    }
+
+    /// Whether the cell has a visible value.
+    #[inline]
+    pub fn is_live(&self) -> bool {
+        self.value.is_some() || self.contributions.is_some()
+    }
+
+    /// What the cell holds.
+    #[inline]
+    pub fn element(&self) -> Element<'_, V::View<'_>> {
+        Element {
+            value: self.value.as_ref().map(V::view),
+            stamp: self.stamp,
+            contributions: self.contributions.as_deref().map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// Merges the body of a part. Returns whether the cell changed.
+    #[inline]
+    pub(crate) fn merge(&mut self, body: &Body<'_>) -> bool {
+        match body {
+            Body::Added(contribution) => self.merge_contribution(*contribution),
+            Body::Removed(stamp) => self.merge_register(None, *stamp),
+            value => self.merge_register(V::of(value), value.stamp()),
         }
     }
 
     /// Merges a register: a value, or `None` for a removal that saw everything up to `stamp`.
-    ///
-    /// Returns whether the cell changed.
-    pub(crate) fn merge_register(&mut self, value: Option<&[u8]>, stamp: Stamp) -> bool {
+    fn merge_register(&mut self, value: Option<V::View<'_>>, stamp: Stamp) -> bool {
         // At equal stamps the removal wins, because it saw the value. Two values never share a
         // stamp; comparing them keeps the merge commutative even then.
         let newer = match stamp.cmp(&self.stamp) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => Mutant::ArrivalOrder.is_planted(),
-            std::cmp::Ordering::Equal => match (value, self.value.as_deref()) {
+            std::cmp::Ordering::Equal => match (&value, &self.value) {
                 (None, Some(_)) => true,
-                (Some(new), Some(old)) => new > old,
+                (Some(new), Some(old)) => old.is_below(*new),
                 (None | Some(_), None) => false,
             },
         };
         if !newer {
             return false;
         }
-        match (&mut self.value, value) {
-            // Overwriting in place spares an allocation on the commonest write of all.
-            (Some(old), Some(new)) if old.len() == new.len() => old.copy_from_slice(new),
-            (slot, new) => *slot = new.map(Box::from),
+        match value {
+            Some(new) => V::replace(&mut self.value, new),
+            None => self.value = None,
         }
         self.stamp = stamp;
         self.drop_contributions_up_to(stamp);
         true
     }
 
-    /// Merges a contribution. Returns whether the cell changed.
-    pub(crate) fn merge_contribution(&mut self, new: Contribution) -> bool {
+    fn merge_contribution(&mut self, new: Contribution) -> bool {
         if new.since <= self.stamp {
             return false;
         }
@@ -167,8 +350,8 @@ impl Cell {
         match parts.binary_search_by_key(&new.origin(), Contribution::origin) {
             Ok(at) if parts[at].last < new.last => parts[at] = new,
             Ok(at) if Mutant::CountedTwice.is_planted() && parts[at] == new => {
-                let twice = parts[at].sum.checked_add(new.sum);
-                parts[at].sum = twice.unwrap_or(new.sum);
+                let (old, new) = (parts[at].sum.decimal(), new.sum.decimal());
+                parts[at].sum = old.checked_add(new).unwrap_or(new).into();
             }
             Ok(_) => return false,
             Err(at) => parts.insert(at, new),
@@ -184,9 +367,10 @@ impl Cell {
             self.value = None;
             self.stamp = Stamp::ZERO;
         }
-        let before = self.contributions().len();
+        let count = |cell: &Self| cell.contributions.as_ref().map_or(0, |parts| parts.len());
+        let before = count(self);
         self.drop_contributions_up_to(horizon);
-        register_cut || self.contributions().len() != before
+        register_cut || count(self) != before
     }
 
     fn drop_contributions_up_to(&mut self, stamp: Stamp) {

@@ -30,7 +30,7 @@ pub fn coalesce(effects: &[&[u8]]) -> Result<Vec<u8>, Malformed> {
                 Context { key: delta.key, digester: &digester, hasher: &hasher, epoch: 0 };
             let state = states.entry(delta.key).or_default();
             for part in delta.parts() {
-                state.merge(context, part?);
+                state.merge(context, &part?);
             }
         }
     }

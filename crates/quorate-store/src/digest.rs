@@ -5,13 +5,15 @@
 //! sums of keys, slots and ranges add up. The hash is SipHash-1-3 with 128-bit output, keyed with a
 //! secret of the cluster: clients choose keys, so an unkeyed sum could be made to collide.
 //!
-//! An element is hashed by key, name and stamp, not by value: a stamp belongs to exactly one write,
+//! A part is hashed by tag, key, name and stamp, not by value: a stamp belongs to exactly one write,
 //! so it stands for the value that the write stored.
 
 use core::hash::Hasher as _;
 
 use quorate_proto::Stamp;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use crate::part::Part;
 
 /// Sum of element hashes. Equal digests mean equal states.
 pub type Digest = u128;
@@ -21,21 +23,6 @@ pub fn secret_of(cluster: &str) -> [u8; 16] {
     let mut hasher = SipHasher13::new();
     hasher.write(cluster.as_bytes());
     hasher.finish128().as_bytes()
-}
-
-/// What an element is, so that equal names in different places hash differently.
-#[derive(Clone, Copy, Debug)]
-#[repr(u8)]
-pub(crate) enum Element {
-    Horizon = 1,
-    Expiry = 2,
-    Text = 3,
-    TextContribution = 4,
-    Field = 5,
-    FieldContribution = 6,
-    FieldRemoved = 7,
-    Member = 8,
-    MemberRemoved = 9,
 }
 
 /// Hashes elements of state with the secret of one cluster.
@@ -48,21 +35,6 @@ impl Digester {
     /// A digester keyed with `secret`; replicas must share it to compare digests.
     pub fn new(secret: [u8; 16]) -> Self {
         Self { template: SipHasher13::new_with_key(&secret) }
-    }
-
-    /// The hash of one element of `key`.
-    pub(crate) fn element(
-        &self,
-        key: &[u8],
-        element: Element,
-        name: &[u8],
-        stamp: Stamp,
-    ) -> Digest {
-        #[cfg(test)]
-        if cost::is_off() {
-            return 0;
-        }
-        self.of_key(key).element(element, name, stamp)
     }
 
     /// A digester for many elements of one key.
@@ -81,18 +53,22 @@ pub(crate) struct KeyDigester {
 }
 
 impl KeyDigester {
-    /// The hash of one element.
-    pub(crate) fn element(&self, element: Element, name: &[u8], stamp: Stamp) -> Digest {
+    /// The hash of one part.
+    pub(crate) fn part(&self, part: &Part<'_>) -> Digest {
+        #[cfg(test)]
+        if cost::is_off() {
+            return 0;
+        }
         let mut head = [0; 1 + Stamp::LENGTH];
-        head[0] = element as u8;
-        head[1..].copy_from_slice(&stamp.to_bytes());
+        head[0] = part.tag();
+        head[1..].copy_from_slice(&part.stamp().to_bytes());
         let mut hasher = self.template;
         hasher.write(&head);
-        hasher.write(name);
+        hasher.write(part.name_bytes());
         hasher.finish128().as_u128()
     }
 
-    /// The hash of a name, whatever it stands for. No element has the code zero.
+    /// The hash of a name, whatever it stands for. No part has the tag zero.
     pub(crate) fn name(&self, name: &[u8]) -> u64 {
         let mut hasher = self.template;
         hasher.write(&[0]);

@@ -1,323 +1,381 @@
-//! Elements of a key, as two replicas compare them when its state is too large to travel whole.
+//! A collection of elements with names: what hashes and sets are.
 //!
-//! ```text
-//!  63            48 47                                           0
-//!  +---------------+---------------------------------------------+
-//!  | of the name   | end of the element's digest                 |
-//!  +---------------+---------------------------------------------+
-//!  | 0             |0| end of the horizon's digest               |
-//!  | 0             |1| the same of the string and the expiry     |
-//!  +---------------+-+-------------------------------------------+
-//! ```
-//! Eight bytes stand for a part of the state: a register, a contribution, a field, a member, a mark
-//! of a removal, the horizon, the expiry. Everything about one field or member shares the upper
-//! part, so that a live one and the mark of its removal are met together; what belongs to the key as
-//! a whole has zero there, and horizons, which decide about all the rest, come first. The upper part
-//! is a keyed hash of the key and the name (zero made one), the lower one is of the element's
-//! [digest](crate::digest).
+//! Live elements are in a [`Table`], which may keep an order among them; what was removed leaves a
+//! mark with the newest stamp that the removal saw. An addition that a removal did not see beats it.
+//! How elements of one kind converge is the business of their [`Payload`]; merging, marks, digests,
+//! export, cutting and forgetting are written here, once for all kinds.
 //!
-//! Fingerprints travel between nodes that share the secret of the digests, so they never change.
-//! Two may collide, with a chance of 2^-48 for two versions of one name; the digest of the key tells.
+//! The digest covers what is alive, the marks have one of their own. An element that lives only by
+//! increments of a removed one carries the mark of that removal in itself.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
-use quorate_proto::Slot;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use indexmap::IndexMap;
+use quorate_proto::{Stamp, mutant::Mutant};
 
 use crate::{
-    Store,
-    delta::{DeltaWriter, Part},
+    cell::{Element, Value},
     digest::{Digest, KeyDigester},
+    mark::{Forgettable, Mark},
+    object::{Collection, Kind},
+    part::{Body, Part},
+    state::Context,
 };
 
-/// Bits of a fingerprint that depend on the name.
-pub const NAME_BITS: u32 = 16;
+/// The state of one element.
+pub trait Payload: Clone + fmt::Debug + 'static {
+    /// The kind of the collection.
+    const KIND: Kind;
 
-/// The fingerprints of horizons are below this.
-pub const HORIZONS_END: u64 = 1 << (VERSION_BITS - 1);
+    /// What readers see of its value.
+    type Value<'a>: Value<'a>;
 
-const VERSION_BITS: u32 = u64::BITS - NAME_BITS;
+    /// An element that is removed up to a stamp; zero for one of which nothing is known.
+    fn removed(stamp: Stamp) -> Self;
 
-/// The upper part of a fingerprint.
-fn name_part(digester: &KeyDigester, part: &Part<'_>) -> u16 {
-    match part.place().1 {
-        Some(name) => ((digester.name(name) >> VERSION_BITS) as u16).max(1),
-        None => 0,
+    /// Whether the element shows.
+    fn is_live(&self) -> bool {
+        self.element().is_live()
     }
-}
 
-fn element_digest(digester: &KeyDigester, part: &Part<'_>) -> Digest {
-    let (element, name) = part.place();
-    digester.element(element, name.unwrap_or_default(), part.stamp())
-}
+    /// What the element holds.
+    fn element(&self) -> Element<'_, Self::Value<'_>>;
 
-/// The fingerprint of an element whose name has this upper part.
-fn fingerprint(digester: &KeyDigester, name: u16, part: &Part<'_>) -> u64 {
-    let version = element_digest(digester, part) as u64;
-    match (name, part) {
-        (0, Part::Horizon(_)) => version & (HORIZONS_END - 1),
-        (0, _) => version & (HORIZONS_END - 1) | HORIZONS_END,
-        _ => u64::from(name) << VERSION_BITS | version & ((1 << VERSION_BITS) - 1),
-    }
-}
+    /// Merges the body of a part. Returns whether the element changed.
+    fn merge(&mut self, body: &Body<'_>) -> bool;
 
-impl Store {
-    /// Whether the state of `key` has several fields or members and takes more than `bytes`.
-    pub fn is_larger(&self, slot: Slot, key: &[u8], bytes: usize) -> bool {
-        let Some(state) = self.raw_state(slot, key) else { return false };
-        let count = state.named_elements();
-        if count < 2 {
-            return false;
+    /// Drops everything up to `horizon`.
+    fn cut(&mut self, horizon: Stamp);
+
+    /// About how many bytes a value takes.
+    fn size(value: Self::Value<'_>) -> usize;
+
+    /// Hands the body of what shows to `emit`, with a stamp that means nothing.
+    fn show(element: Element<'_, Self::Value<'_>>, emit: &mut dyn FnMut(Body<'_>)) {
+        if let Some(value) = element.register() {
+            emit(value.body(Stamp::ZERO));
         }
-        // None takes less than its stamp.
-        if count > bytes / size_of::<quorate_proto::Stamp>() {
-            return true;
-        }
-        let mut size = 0;
-        state.export(|part| size += part.size());
-        size > bytes
+    }
+}
+
+/// What readers see of an element with a payload.
+pub type ElementOf<'a, P> = Element<'a, <P as Payload>::Value<'a>>;
+
+/// The live elements of a collection, by name.
+pub trait Table<P: Payload>: Clone + fmt::Debug {
+    /// A table without elements.
+    fn new(hasher: &FixedState) -> Self;
+
+    /// Number of elements.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// Fields and members of `key`, with those that are removed.
-    pub fn element_count(&self, slot: Slot, key: &[u8]) -> usize {
-        self.raw_state(slot, key).map_or(0, |state| state.named_elements())
+    /// The element `name`.
+    fn get(&self, name: &[u8]) -> Option<ElementOf<'_, P>>;
+
+    /// The element at `index`, `0..len()`.
+    fn at(&self, index: usize) -> Option<(&[u8], ElementOf<'_, P>)>;
+
+    /// All elements.
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], ElementOf<'_, P>)>;
+
+    /// Lets `change` work on the element `name`, or on what `absent` gives if there is none, and
+    /// keeps it while it is live. Returns what `change` does, and whether there was an element.
+    fn update<R>(
+        &mut self,
+        name: &[u8],
+        absent: impl FnOnce() -> P,
+        change: impl FnOnce(&mut P) -> R,
+    ) -> (R, bool);
+
+    /// Lets `change` work on every element and keeps those that are live.
+    fn update_all(&mut self, change: impl FnMut(&[u8], &mut P));
+}
+
+/// A table whose elements have no order that means anything. Indexed, so that a random one is found
+/// at once.
+#[derive(Clone, Debug)]
+pub struct Unordered<P>(IndexMap<Box<[u8]>, P, FixedState>);
+
+impl<P: Payload> Table<P> for Unordered<P> {
+    fn new(hasher: &FixedState) -> Self {
+        Self(IndexMap::with_hasher(hasher.clone()))
     }
 
-    /// Digest of all of `key`, marks of removals included; zero when there is nothing.
-    pub fn key_version(&self, slot: Slot, key: &[u8]) -> Digest {
-        let context = self.context(key);
-        self.raw_state(slot, key)
-            .map_or(0, |state| state.digest(context).wrapping_add(state.marks_digest(context)))
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// Calls `each` with the digest of every element of `key`, and the upper part of its
-    /// fingerprint. Marks of removals are left out unless they are wanted. The digests sum up to
-    /// that of the key.
-    pub fn for_each_digest(
-        &self,
-        slot: Slot,
-        key: &[u8],
-        marks: bool,
-        mut each: impl FnMut(u16, Digest),
-    ) {
-        let Some(state) = self.raw_state(slot, key) else { return };
-        let digester = self.digester().of_key(key);
-        state.export(|part| {
-            if marks || !part.is_mark() {
-                each(name_part(&digester, &part), element_digest(&digester, &part));
+    fn get(&self, name: &[u8]) -> Option<ElementOf<'_, P>> {
+        self.0.get(name).map(P::element)
+    }
+
+    fn at(&self, index: usize) -> Option<(&[u8], ElementOf<'_, P>)> {
+        self.0.get_index(index).map(|(name, payload)| (&**name, payload.element()))
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], ElementOf<'_, P>)> {
+        self.0.iter().map(|(name, payload)| (&**name, payload.element()))
+    }
+
+    #[inline]
+    fn update<R>(
+        &mut self,
+        name: &[u8],
+        absent: impl FnOnce() -> P,
+        change: impl FnOnce(&mut P) -> R,
+    ) -> (R, bool) {
+        if let Some((index, _, payload)) = self.0.get_full_mut(name) {
+            let result = change(payload);
+            if !payload.is_live() {
+                self.0.swap_remove_index(index);
             }
+            return (result, true);
+        }
+        let mut payload = absent();
+        let result = change(&mut payload);
+        if payload.is_live() {
+            self.0.insert(name.into(), payload);
+        }
+        (result, false)
+    }
+
+    fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut P)) {
+        self.0.retain(|name, payload| {
+            change(name, payload);
+            payload.is_live()
         });
     }
+}
 
-    /// Calls `each` with the fingerprint of every element of `key`, marks included, of which
-    /// `wanted` picks the upper part.
-    pub fn for_each_fingerprint(
-        &self,
-        slot: Slot,
-        key: &[u8],
-        wanted: impl Fn(u16) -> bool,
-        mut each: impl FnMut(u64),
-    ) {
-        let Some(state) = self.raw_state(slot, key) else { return };
-        let digester = self.digester().of_key(key);
-        state.export(|part| {
-            let name = name_part(&digester, &part);
-            if wanted(name) {
-                each(fingerprint(&digester, name, &part));
-            }
-        });
+/// The state of a collection.
+#[derive(Clone, Debug)]
+pub struct Elements<P, T = Unordered<P>> {
+    live: T,
+    /// Removed elements: the newest stamp that the removal saw.
+    removed: HashMap<Box<[u8]>, Mark, FixedState>,
+    /// Digest of the marks, those below live increments included.
+    marks: Digest,
+    payload: std::marker::PhantomData<P>,
+}
+
+impl<P: Payload, T: Table<P>> Elements<P, T> {
+    pub(crate) fn new(hasher: &FixedState) -> Self {
+        let removed = HashMap::with_hasher(hasher.clone());
+        Self { live: T::new(hasher), removed, marks: 0, payload: std::marker::PhantomData }
     }
 
-    /// The elements of some keys that have one of some ascending fingerprints, as an effect, and
-    /// how many of the fingerprints that settles: the first at least, and further ones until about
-    /// `bytes_max` bytes are reached. For an element that is no longer there stands what may have
-    /// superseded it: everything of its name, and the horizon.
-    pub fn export_elements(
-        &self,
-        slot: Slot,
-        keys: &[impl AsRef<[u8]>],
-        fingerprints: &[u64],
-        bytes_max: usize,
-    ) -> (usize, Vec<u8>) {
-        let mut found: Vec<(u64, usize, Part<'_>)> = Vec::new();
-        let mut of_names: Vec<(u64, usize, Part<'_>)> = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            let key = key.as_ref();
-            let Some(state) = self.raw_state(slot, key) else { continue };
-            let digester = self.digester().of_key(key);
-            state.export(|part| {
-                let name = name_part(&digester, &part);
-                let at = fingerprints.partition_point(|one| ((one >> VERSION_BITS) as u16) < name);
-                let named = |one: &u64| one >> VERSION_BITS == u64::from(name);
-                if !fingerprints.get(at).is_some_and(named) && !part.is_horizon() {
-                    return;
+    /// Number of live elements.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether no element is live.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// The live element `name`.
+    pub fn get(&self, name: &[u8]) -> Option<ElementOf<'_, P>> {
+        self.live.get(name)
+    }
+
+    /// The live element at `index`, `0..len()`. Indices change with every write.
+    pub fn at(&self, index: usize) -> Option<(&[u8], ElementOf<'_, P>)> {
+        self.live.at(index)
+    }
+
+    /// Live elements.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], ElementOf<'_, P>)> {
+        self.live.iter()
+    }
+
+    /// Where the live elements are.
+    pub fn table(&self) -> &T {
+        &self.live
+    }
+
+    fn retain_marks(&mut self, context: Context<'_>, mut wanted: impl FnMut(Mark) -> bool) {
+        if self.removed.is_empty() {
+            return;
+        }
+        let digester = context.digester.of_key(context.key);
+        self.removed.retain(|name, mark| {
+            let wanted = wanted(*mark);
+            if !wanted {
+                let gone = digester.part(&removed::<P>(name, mark.stamp));
+                self.marks = self.marks.wrapping_sub(gone);
+            }
+            wanted
+        });
+    }
+}
+
+impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
+    fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    fn len_with_marks(&self) -> usize {
+        self.live.len() + self.removed.len()
+    }
+
+    fn is_reached_by(&self, horizon: Stamp) -> bool {
+        self.iter().any(|(_, element)| element.is_reached_by(horizon))
+    }
+
+    fn newest(&self) -> Stamp {
+        let removed = self.removed.values().map(|mark| mark.stamp);
+        removed.fold(self.newest_live(), Stamp::max)
+    }
+
+    fn newest_live(&self) -> Stamp {
+        self.iter().map(|(_, element)| element.newest()).max().unwrap_or_default()
+    }
+
+    fn outline(&self, name: &[u8]) -> Option<Element<'_, ()>> {
+        self.get(name).map(Element::outline)
+    }
+
+    fn mark(&self, name: &[u8]) -> Stamp {
+        self.removed.get(name).map_or(Stamp::ZERO, |mark| mark.stamp)
+    }
+
+    fn estimated_bytes(&self) -> usize {
+        const SAMPLED_ELEMENTS: usize = 16;
+        let size = |(name, element): (&[u8], ElementOf<'_, P>)| {
+            name.len() + element.register().map_or(0, P::size)
+        };
+        let sampled = self.len().clamp(1, SAMPLED_ELEMENTS);
+        self.iter().take(sampled).map(size).sum::<usize>() * self.len() / sampled
+    }
+
+    fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest {
+        let digester = context.digester.of_key(context.key);
+        let (name, body) = (part.name_bytes(), part.body());
+        let Self { live, removed, marks, .. } = self;
+        let absent = || {
+            let mark = removed.get(name).map_or(Stamp::ZERO, |mark| mark.stamp);
+            P::removed(mark)
+        };
+        let (merged, was_live) = live.update(name, absent, |payload| {
+            let before = Sums::of::<P>(&digester, name, payload.element());
+            if !payload.merge(&body) {
+                return None;
+            }
+            let element = payload.element();
+            let after = Sums::of::<P>(&digester, name, element);
+            let dead = (!element.is_live()).then(|| element.stamp());
+            Some((
+                after.alive.wrapping_sub(before.alive),
+                after.marks.wrapping_sub(before.marks),
+                dead,
+            ))
+        });
+        let Some((change, marks_change, dead)) = merged else { return 0 };
+        *marks = marks.wrapping_add(marks_change);
+        match dead {
+            Some(stamp) => {
+                removed.insert(name.into(), Mark { stamp, epoch: context.epoch });
+                if Mutant::DigestBlind.is_planted() { 0 } else { change }
+            }
+            None => {
+                if !was_live {
+                    removed.remove(name);
                 }
-                let fingerprint = fingerprint(&digester, name, &part);
-                let wanted = fingerprints.binary_search(&fingerprint).is_ok();
-                let group = if wanted { &mut found } else { &mut of_names };
-                group.push((fingerprint, index, part));
-            });
-        }
-        let mut gone: Vec<u64> = fingerprints.to_vec();
-        let mut there: Vec<u64> = found.iter().map(|(one, ..)| *one).collect();
-        there.sort_unstable();
-        gone.retain(|one| there.binary_search(one).is_err());
-        for (fingerprint, index, part) in of_names {
-            // What stands for an element comes in its turn.
-            let name = fingerprint >> VERSION_BITS;
-            let at = gone.partition_point(|one| one >> VERSION_BITS < name);
-            let first = if part.is_horizon() { gone.first() } else { gone.get(at) };
-            let first = first.filter(|one| part.is_horizon() || *one >> VERSION_BITS == name);
-            found.extend(first.map(|first| (*first, index, part)));
-        }
-        found.sort_unstable_by_key(|(fingerprint, index, _)| (*fingerprint, *index));
-        let (mut bytes, mut taken, mut covered) = (0, 0, fingerprints.len());
-        for (fingerprint, _, part) in &found {
-            // Elements that share a fingerprint are not parted.
-            if bytes >= bytes_max && found[taken - 1].0 < *fingerprint {
-                covered = fingerprints.partition_point(|other| other < fingerprint);
-                break;
+                change
             }
-            bytes += part.size();
-            taken += 1;
         }
-        let mut of_keys: BTreeMap<usize, Vec<Part<'_>>> = BTreeMap::new();
-        for (_, index, part) in found.drain(..taken) {
-            of_keys.entry(index).or_default().push(part);
+    }
+
+    fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
+        let digester = context.digester.of_key(context.key);
+        let mut change = Sums::default();
+        self.live.update_all(|name, payload| {
+            change.subtract(Sums::of::<P>(&digester, name, payload.element()));
+            // One whose removal outlives the cut is never live without increments that do too.
+            payload.cut(horizon);
+            if payload.is_live() {
+                change.add(Sums::of::<P>(&digester, name, payload.element()));
+            }
+        });
+        self.marks = self.marks.wrapping_add(change.marks);
+        self.retain_marks(context, |mark| mark.stamp > horizon);
+        change.alive
+    }
+
+    fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {
+        let mut left = false;
+        // A mark below live increments stays: it takes no space of its own.
+        self.retain_marks(context, |mark| {
+            let kept = !forgettable.covers(mark);
+            left |= kept && mark.is_temporary();
+            kept
+        });
+        self.removed.shrink_to_fit();
+        left
+    }
+
+    fn marks_digest(&self) -> Digest {
+        self.marks
+    }
+
+    fn correct_marks_digest(&mut self, marks: Digest) {
+        self.marks = marks;
+    }
+
+    fn export<'a>(&'a self, emit: &mut dyn FnMut(Part<'a>)) {
+        for (name, element) in self.live.iter() {
+            element.export(|body| emit(Part::element(P::KIND, name, body)));
         }
-        let mut effect = Vec::new();
-        for (index, parts) in of_keys {
-            let mut delta = DeltaWriter::new(&mut effect, keys[index].as_ref());
-            parts.into_iter().for_each(|part| delta.part(part));
-            delta.finish();
+        for (name, mark) in &self.removed {
+            emit(removed::<P>(name, mark.stamp));
         }
-        (covered, effect)
+    }
+
+    fn show(&self, emit: &mut dyn FnMut(Part<'_>)) {
+        for (name, element) in self.live.iter() {
+            P::show(element, &mut |body| emit(Part::element(P::KIND, name, body)));
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use quorate_proto::{Origin, Stamp};
+/// What the parts of one element add to the digests.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    alive: Digest,
+    marks: Digest,
+}
 
-    use super::*;
-    use crate::{StoreOptions, cell::Contribution, decimal::Decimal, delta::deltas};
-
-    const KEY: &[u8] = b"key";
-
-    fn store() -> Store {
-        Store::new(StoreOptions {
-            origin: Origin::new(0, 1),
-            digest_secret: *b"0123456789abcdef",
-            seed: 1,
-            keep_removed: true,
-        })
+impl Sums {
+    #[inline]
+    fn of<P: Payload>(digester: &KeyDigester, name: &[u8], element: ElementOf<'_, P>) -> Self {
+        let mut sums = Self::default();
+        element.export(|body| {
+            let part = Part::element(P::KIND, name, body);
+            let sum = if part.is_mark() { &mut sums.marks } else { &mut sums.alive };
+            *sum = sum.wrapping_add(digester.part(&part));
+        });
+        sums
     }
 
-    fn stamp(milliseconds: u64) -> Stamp {
-        Stamp::new(milliseconds << 16, Origin::new(1, 1))
+    fn add(&mut self, other: Self) {
+        self.alive = self.alive.wrapping_add(other.alive);
+        self.marks = self.marks.wrapping_add(other.marks);
     }
 
-    fn merge(store: &mut Store, parts: &[Part<'_>]) {
-        let mut effect = Vec::new();
-        let mut delta = DeltaWriter::new(&mut effect, KEY);
-        parts.iter().for_each(|part| delta.part(*part));
-        delta.finish();
-        store.merge(Slot::of_key(KEY), &effect, 1_000).expect("is merged");
+    fn subtract(&mut self, other: Self) {
+        self.alive = self.alive.wrapping_sub(other.alive);
+        self.marks = self.marks.wrapping_sub(other.marks);
     }
+}
 
-    fn fingerprints(store: &Store) -> Vec<u64> {
-        let mut found = Vec::new();
-        store.for_each_fingerprint(Slot::of_key(KEY), KEY, |_| true, |one| found.push(one));
-        found.sort_unstable();
-        found
-    }
-
-    #[test]
-    fn fingerprints_never_change() {
-        let sum = Decimal::from_integer(3);
-        let contribution = Contribution { since: stamp(9), last: stamp(10), sum };
-        for (part, golden) in [
-            (Part::Horizon(stamp(1)), GOLDEN[0]),
-            (Part::Expiry(stamp(2), Some(90_000)), GOLDEN[1]),
-            (Part::Text(stamp(3), b"value"), GOLDEN[2]),
-            (Part::TextAdd(contribution), GOLDEN[3]),
-            (Part::Field(stamp(4), b"name", b"value"), GOLDEN[4]),
-            (Part::FieldAdd(b"name", contribution), GOLDEN[5]),
-            (Part::FieldRemoved(stamp(5), b"name"), GOLDEN[6]),
-            (Part::Member(stamp(6), b"name"), GOLDEN[7]),
-            (Part::MemberRemoved(stamp(7), b"name"), GOLDEN[8]),
-        ] {
-            let mut store = store();
-            merge(&mut store, &[part]);
-            assert_eq!(fingerprints(&store), [golden], "{part:?} {:#x}", fingerprints(&store)[0]);
-        }
-    }
-
-    /// By another implementation of SipHash-1-3.
-    const GOLDEN: [u64; 9] = [
-        0x4868_a730_3300,
-        0x988e_7f1c_9f64,
-        0xe3b1_5d0d_3799,
-        0xf919_15e5_1c59,
-        0x2ca7_2ee8_9d37_0ab3,
-        0x2ca7_0410_a541_2979,
-        0x2ca7_51d0_d9bc_6f85,
-        0x2ca7_0dca_ed92_9b84,
-        0x2ca7_aaa5_4751_d1ea,
-    ];
-
-    #[test]
-    fn everything_about_a_name_shares_the_upper_part() {
-        let mut store = store();
-        merge(&mut store, &[Part::Text(stamp(1), b"v"), Part::Member(stamp(2), b"m")]);
-        let before = fingerprints(&store);
-        merge(&mut store, &[Part::MemberRemoved(stamp(2), b"m")]);
-        let after = fingerprints(&store);
-        assert_eq!(before[0] >> VERSION_BITS, 0, "the text belongs to the key");
-        assert_eq!(before[0], after[0]);
-        assert_eq!(before[1] >> VERSION_BITS, after[1] >> VERSION_BITS);
-        assert_ne!(before[1], after[1]);
-    }
-
-    #[test]
-    fn exports_stop_at_their_bound_and_go_on() {
-        let mut store = store();
-        let names: Vec<String> = (0..100).map(|number| format!("member {number}")).collect();
-        let members = names.iter().map(|name| Part::Member(stamp(1), name.as_bytes()));
-        merge(&mut store, &members.collect::<Vec<_>>());
-        let (slot, all) = (Slot::of_key(KEY), fingerprints(&store));
-        assert!(store.is_larger(slot, KEY, 2_000) && !store.is_larger(slot, KEY, 4_000));
-        let mut other = self::store();
-        let (mut rest, mut messages) = (&all[..], 0);
-        while !rest.is_empty() {
-            let (covered, effect) = store.export_elements(slot, &[KEY], rest, 200);
-            assert!(covered > 0 && effect.len() < 250, "{covered} {}", effect.len());
-            other.merge(slot, &effect, 1_000).expect("is merged");
-            rest = &rest[covered..];
-            messages += 1;
-        }
-        assert!((10..20).contains(&messages), "{messages}");
-        assert_eq!(other.slot_version(slot), store.slot_version(slot));
-    }
-
-    #[test]
-    fn for_what_is_gone_stands_what_has_superseded_it() {
-        let slot = Slot::of_key(KEY);
-        let (mut store, mut other) = (store(), store());
-        let old = [Part::Member(stamp(1), b"m"), Part::Member(stamp(2), b"n")];
-        merge(&mut store, &old);
-        merge(&mut other, &old);
-        let all = fingerprints(&store);
-        merge(&mut store, &[Part::MemberRemoved(stamp(1), b"m")]);
-        let (covered, effect) = store.export_elements(slot, &[KEY], &all, 1_000);
-        assert_eq!(covered, 2);
-        other.merge(slot, &effect, 1_000).expect("is merged");
-        assert_eq!(other.slot_version(slot), store.slot_version(slot));
-        merge(&mut store, &[Part::Horizon(stamp(3))]);
-        let (_, effect) = store.export_elements(slot, &[KEY], &all, 1_000);
-        other.merge(slot, &effect, 1_000).expect("is merged");
-        assert_eq!(other.slot_version(slot), store.slot_version(slot));
-        let never = [all[0] ^ 1 << 60];
-        let (_, effect) = store.export_elements(slot, &[KEY], &never, 1_000);
-        assert_eq!(deltas(&effect).count(), 1, "the horizon");
-    }
+fn removed<P: Payload>(name: &[u8], stamp: Stamp) -> Part<'_> {
+    Part::element(P::KIND, name, Body::Removed(stamp))
 }

@@ -9,12 +9,13 @@ use quorate_proto::{
 
 use crate::{
     Store,
-    cell::{Cell, Contribution},
+    cell::{Contribution, Element},
     choice::Choice,
     commands::{self, CommandError},
-    delta::{DeltaWriter, Part},
+    delta::DeltaWriter,
     hash::Hash,
     number::Number,
+    part::{Body, Owner, Part},
     set::Set,
     state::{KeyState, Kind},
 };
@@ -89,14 +90,14 @@ impl Keys<'_> {
         self.state(key)?.kind()
     }
 
-    /// The string cell of `key`; `None` when the key does not exist.
-    pub(crate) fn cell(&self, key: &[u8]) -> Result<Option<&Cell>, CommandError> {
+    /// The string of `key` as a cell; `None` when the key does not exist.
+    pub(crate) fn cell(&self, key: &[u8]) -> Result<Option<Element<'_, &[u8]>>, CommandError> {
         Ok(self.state_of_kind(key, Kind::Text)?.map(KeyState::text))
     }
 
     /// The string that `key` shows; `None` when it does not exist.
     pub(crate) fn text(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
-        Ok(self.cell(key)?.and_then(Cell::visible))
+        Ok(self.cell(key)?.and_then(|cell| cell.visible()))
     }
 
     /// The hash at `key`; `None` when it does not exist.
@@ -109,7 +110,12 @@ impl Keys<'_> {
         Ok(self.state_of_kind(key, Kind::Set)?.and_then(KeyState::set))
     }
 
-    fn state_of_kind(&self, key: &[u8], kind: Kind) -> Result<Option<&KeyState>, CommandError> {
+    /// The state of a key that shows a value of this kind; `None` when the key does not exist.
+    pub(crate) fn state_of_kind(
+        &self,
+        key: &[u8],
+        kind: Kind,
+    ) -> Result<Option<&KeyState>, CommandError> {
         let Some(state) = self.state(key) else {
             return Ok(None);
         };
@@ -131,7 +137,7 @@ impl Keys<'_> {
             && state.is_expired(self.wall_ms)
         {
             // What has expired must not show through the new value.
-            writer.part(Part::Horizon(state.newest()));
+            writer.part(Part::horizon(state.newest()));
             before = Before::Dead;
         }
         let (slot, wall_ms) = (self.slot, self.wall_ms);
@@ -162,31 +168,11 @@ impl Keys<'_> {
         sum: Number,
     ) -> Result<(), CommandError> {
         let stamp = self.stamp();
-        let none = Cell::default();
-        let cell = self.cell(key)?.unwrap_or(&none);
-        let contribution = contribution(cell, amount, sum, stamp);
+        let cell = self.cell(key)?.unwrap_or(Element::NONE);
+        let contribution = cell.increment(amount, sum, stamp);
         self.apply(key, |change| match contribution {
-            Some(contribution) => change.text_add(contribution),
+            Some(contribution) => change.add(Kind::Text, &[], contribution),
             None => change.edit_text(sum.to_string().as_bytes()),
-        });
-        Ok(())
-    }
-
-    /// Adds to a hash field, whose sum then is `sum`.
-    pub(crate) fn increment_field(
-        &mut self,
-        key: &[u8],
-        name: &[u8],
-        amount: Number,
-        sum: Number,
-    ) -> Result<(), CommandError> {
-        let stamp = self.stamp();
-        let none = Cell::default();
-        let cell = self.hash(key)?.and_then(|hash| hash.field(name)).unwrap_or(&none);
-        let contribution = contribution(cell, amount, sum, stamp);
-        self.apply(key, |change| match contribution {
-            Some(contribution) => change.field_add(name, contribution),
-            None => change.field(name, sum.to_string().as_bytes()),
         });
         Ok(())
     }
@@ -211,7 +197,8 @@ impl Keys<'_> {
         self.effect.extend_from_slice(effect);
     }
 
-    fn stamp(&mut self) -> Stamp {
+    /// A stamp newer than everything this store has seen.
+    pub(crate) fn stamp(&mut self) -> Stamp {
         self.store.clock.tick(self.wall_ms)
     }
 
@@ -223,15 +210,6 @@ impl Keys<'_> {
             self.apply(key, |change| change.clear());
         }
         existed
-    }
-}
-
-/// The contribution that adds `amount` to a cell. `None` where it or the sum is beyond exact decimals:
-/// then the sum is written as a value, because binary sums depend on their order, and a merge must not.
-fn contribution(cell: &Cell, amount: Number, sum: Number, stamp: Stamp) -> Option<Contribution> {
-    match (amount, sum) {
-        (Number::Exact(amount), Number::Exact(_)) => cell.increment(amount, stamp),
-        _ => None,
     }
 }
 
@@ -287,7 +265,7 @@ impl Change<'_> {
         if ended || began {
             let stamp = store.clock.tick(wall_ms);
             let mut writer = DeltaWriter::new(effect, key);
-            writer.part(Part::Expiry(stamp, None));
+            writer.part(Part::expiry(stamp, None));
             store.apply(slot, writer.finish());
         }
     }
@@ -305,20 +283,18 @@ impl Change<'_> {
     /// Deletes everything that the key holds: value, expiry and all.
     pub(crate) fn clear(&mut self) {
         if let Some(newest) = self.before().map(KeyState::newest) {
-            self.writer.part(Part::Horizon(newest));
+            self.writer.part(Part::horizon(newest));
             self.before = Before::Deleted;
         }
     }
 
     /// Makes the key the string `value`, whatever it was; ends its time to live.
     pub(crate) fn replace_text(&mut self, value: &[u8]) {
-        let other_kind =
-            self.before().is_some_and(|state| state.hash().is_some() || state.set().is_some());
-        if other_kind {
+        if self.before().is_some_and(KeyState::has_collection) {
             self.clear();
         }
         let stamp = self.stamp();
-        self.writer.part(Part::Text(stamp, value));
+        self.writer.part(Part::string(stamp, value));
     }
 
     /// Changes the string to `value` and keeps its time to live.
@@ -331,50 +307,42 @@ impl Change<'_> {
         }
     }
 
-    /// Sets this origin's increments of the string.
-    pub(crate) fn text_add(&mut self, contribution: Contribution) {
-        self.writer.part(Part::TextAdd(contribution));
-    }
-
     /// Sets when the key expires; `None` for never.
     pub(crate) fn expiry(&mut self, at_ms: Option<u64>) {
         let stamp = self.stamp();
         self.expires |= at_ms.is_some();
-        self.writer.part(Part::Expiry(stamp, at_ms));
+        self.writer.part(Part::expiry(stamp, at_ms));
     }
 
-    /// Sets a hash field.
-    pub(crate) fn field(&mut self, name: &[u8], value: &[u8]) {
+    /// Puts an element into a collection, or a new value in its place: what `body` gives for the
+    /// stamp of the change.
+    pub(crate) fn put<'v>(
+        &mut self,
+        kind: Kind,
+        name: &[u8],
+        body: impl FnOnce(Stamp) -> Body<'v>,
+    ) {
         let stamp = self.stamp();
-        self.writer.part(Part::Field(stamp, name, value));
+        self.writer.part(Part::element(kind, name, body(stamp)));
     }
 
-    /// Sets this origin's increments of a hash field.
-    pub(crate) fn field_add(&mut self, name: &[u8], contribution: Contribution) {
-        self.writer.part(Part::FieldAdd(name, contribution));
-    }
-
-    /// Removes a hash field, up to the newest stamp that this store has seen of it.
-    pub(crate) fn remove_field(&mut self, name: &[u8]) {
-        let seen = self.before().and_then(KeyState::hash).and_then(|hash| hash.field(name));
-        if let Some(newest) = seen.map(Cell::newest) {
-            self.removes = true;
-            self.writer.part(Part::FieldRemoved(newest, name));
-        }
-    }
-
-    /// Adds a set member.
-    pub(crate) fn member(&mut self, name: &[u8]) {
+    /// Puts an element into a collection again, as a part says that was read elsewhere.
+    pub(crate) fn put_again(&mut self, part: Part<'_>) {
         let stamp = self.stamp();
-        self.writer.part(Part::Member(stamp, name));
+        self.writer.part(part.with_stamps(|_| stamp));
     }
 
-    /// Removes a set member, up to the newest add that this store has seen of it.
-    pub(crate) fn remove_member(&mut self, name: &[u8]) {
-        let seen = self.before().and_then(KeyState::set).and_then(|set| set.stamp_of(name));
-        if let Some(newest) = seen {
+    /// Sets this origin's increments of the string, or of an element of a collection.
+    pub(crate) fn add(&mut self, kind: Kind, name: &[u8], contribution: Contribution) {
+        self.writer.part(Part::new(Owner::Object(kind), name, Body::Added(contribution)));
+    }
+
+    /// Removes an element of a collection, up to the newest stamp that this store has seen of it.
+    pub(crate) fn remove(&mut self, kind: Kind, name: &[u8]) {
+        let seen = self.before().and_then(|state| state.outline(kind, name).0);
+        if let Some(newest) = seen.map(|element| element.newest()) {
             self.removes = true;
-            self.writer.part(Part::MemberRemoved(newest, name));
+            self.writer.part(Part::element(kind, name, Body::Removed(newest)));
         }
     }
 }

@@ -17,8 +17,10 @@
 use quorate_proto::Stamp;
 
 use crate::{
-    cell::{Cell, Contribution},
-    delta::{Delta, DeltaWriter, Part},
+    cell::{Contribution, Element},
+    delta::{Delta, DeltaWriter},
+    object::Kind,
+    part::{Body, Owner, Part},
     state::KeyState,
 };
 
@@ -33,14 +35,10 @@ enum Standing {
     Removed,
 }
 
-/// Whether the date of `part` puts it below a floor at `floor_ms`. Increments count from the first
-/// one of their contribution.
+/// Whether the date of `part` puts it below a floor at `floor_ms`.
 pub(crate) fn is_below(part: &Part<'_>, floor_ms: u64) -> bool {
-    let stamp = match part {
-        Part::TextAdd(contribution) | Part::FieldAdd(_, contribution) => contribution.since,
-        other => other.stamp(),
-    };
-    stamp.milliseconds() <= floor_ms && !stamp.origin().is_foreign()
+    let since = part.since();
+    since.milliseconds() <= floor_ms && !since.origin().is_foreign()
 }
 
 /// Appends to `kept` what of `delta` is to be merged into `state`, and to `refutation` what removes
@@ -59,80 +57,70 @@ pub(crate) fn sift(
     let mut horizon = Stamp::ZERO;
     for part in delta.parts().map_while(Result::ok) {
         let standing = if is_below(&part, floor_ms) { judge(state, &part) } else { Standing::New };
-        match (standing, part) {
-            (Standing::New, part) => keep.part(part),
-            (Standing::Known, _) => {}
-            (Standing::Removed, Part::Field(stamp, name, _)) => {
-                refute.part(Part::FieldRemoved(stamp, name));
+        match (standing, part.owner(), part.name()) {
+            (Standing::New, ..) => keep.part(part),
+            (Standing::Known, ..) => {}
+            (Standing::Removed, Owner::Object(kind), Some(name)) => {
+                refute.part(Part::element(kind, name, Body::Removed(part.since())));
             }
-            (Standing::Removed, Part::FieldAdd(name, contribution)) => {
-                refute.part(Part::FieldRemoved(contribution.since, name));
-            }
-            (Standing::Removed, Part::Member(stamp, name)) => {
-                refute.part(Part::MemberRemoved(stamp, name));
-            }
-            (Standing::Removed, Part::TextAdd(contribution)) => {
-                horizon = horizon.max(contribution.since);
-            }
-            (Standing::Removed, other) => horizon = horizon.max(other.stamp()),
+            (Standing::Removed, ..) => horizon = horizon.max(part.since()),
         }
     }
     // A horizon removes everything up to it, so it must not reach what is alive here.
     if !horizon.is_zero() && !state.is_reached_by(horizon) {
-        refute.part(Part::Horizon(horizon));
+        refute.part(Part::horizon(horizon));
     }
     keep.finish();
     refute.finish();
 }
 
+fn known(known: bool) -> Standing {
+    if known { Standing::Known } else { Standing::Removed }
+}
+
+fn removes(something: bool) -> Standing {
+    if something { Standing::New } else { Standing::Known }
+}
+
 fn judge(state: &KeyState, part: &Part<'_>) -> Standing {
     let horizon = state.horizon();
-    let known = |known| if known { Standing::Known } else { Standing::Removed };
-    let removes = |something| if something { Standing::New } else { Standing::Known };
-    match *part {
-        Part::Horizon(stamp) => removes(state.is_reached_by(stamp)),
-        Part::FieldRemoved(stamp, name) => {
-            let field = state.hash().and_then(|hash| hash.field(name));
-            removes(field.is_some_and(|cell| cell.is_reached_by(stamp)))
-        }
-        Part::MemberRemoved(stamp, name) => {
-            let added = state.set().and_then(|set| set.stamp_of(name));
-            removes(added.is_some_and(|added| added <= stamp))
-        }
-        Part::Text(_, _) if state.text().register().is_some() => Standing::New,
-        Part::Text(stamp, _) => known(stamp <= horizon),
-        Part::TextAdd(contribution) => {
-            judge_contribution(Some(state.text()), contribution, horizon)
-        }
-        Part::Expiry(stamp, None) => {
+    match (part.owner(), part.body()) {
+        (Owner::Key, Body::Until(stamp, None)) => {
             // A mark: there is something to end, or it has been forgotten here.
             let older = state.expiry_stamp().is_some_and(|ours| ours < stamp);
             removes(older && state.expires_at().is_some())
         }
-        Part::Expiry(stamp, Some(_)) => {
+        (Owner::Key, Body::Until(stamp, Some(_))) => {
             let newer = state.expiry_stamp().is_some_and(|ours| ours >= stamp);
             known(newer || state.text().stamp() > stamp || stamp <= horizon)
         }
-        Part::Field(stamp, name, _) => match state.hash().and_then(|hash| hash.field(name)) {
-            Some(cell) if cell.register().is_some() => Standing::New,
-            Some(cell) => known(stamp <= cell.stamp().max(horizon)),
-            None => known(stamp <= state.field_mark(name).max(horizon)),
-        },
-        Part::FieldAdd(name, contribution) => {
-            let cell = state.hash().and_then(|hash| hash.field(name));
-            let removed_to = horizon.max(state.field_mark(name));
-            judge_contribution(cell, contribution, removed_to)
-        }
-        Part::Member(stamp, name) => match state.set().and_then(|set| set.stamp_of(name)) {
-            Some(_) => Standing::New,
-            None => known(stamp <= state.member_mark(name).max(horizon)),
+        (Owner::Key, _) => removes(state.is_reached_by(part.stamp())),
+        (Owner::Object(kind), body) => judge_element(state, kind, part.name_bytes(), &body),
+    }
+}
+
+/// Judges a part of the string, or of an element of a collection.
+fn judge_element(state: &KeyState, kind: Kind, name: &[u8], body: &Body<'_>) -> Standing {
+    let (element, mark) = state.outline(kind, name);
+    let removed_to = state.horizon().max(mark);
+    match *body {
+        Body::Removed(stamp) => removes(element.is_some_and(|found| found.is_reached_by(stamp))),
+        Body::Added(contribution) => judge_contribution(element, contribution, removed_to),
+        _ => match element {
+            Some(found) if found.register().is_some() => Standing::New,
+            Some(found) => known(body.stamp() <= found.stamp().max(removed_to)),
+            None => known(body.stamp() <= removed_to),
         },
     }
 }
 
-fn judge_contribution(cell: Option<&Cell>, new: Contribution, removed_to: Stamp) -> Standing {
-    let ours = cell.and_then(|cell| cell.contribution_of(new.origin()));
-    let replaced_by = cell.map_or(Stamp::ZERO, Cell::stamp).max(removed_to);
+fn judge_contribution(
+    element: Option<Element<'_, ()>>,
+    new: Contribution,
+    removed_to: Stamp,
+) -> Standing {
+    let ours = element.and_then(|element| element.contribution_of(new.origin()));
+    let replaced_by = element.map_or(Stamp::ZERO, |element| element.stamp()).max(removed_to);
     match ours {
         Some(ours) if ours.since == new.since => Standing::New,
         Some(ours) if ours.since > new.since => Standing::Known,

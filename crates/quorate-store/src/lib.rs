@@ -1,7 +1,7 @@
 //! Convergent data types, the commands over them, and their durable log.
 //!
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
-//! * [`state`], [`cell`], [`hash`], [`set`] are the convergent types;
+//! * [`state`] is what a key holds: a [`cell`], or [`elements`] of a [`hash`] or a [`set`];
 //! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash, [`coalesce`]
 //!   makes one effect of many;
 //! * large keys are compared and exported by their elements;
@@ -18,16 +18,19 @@ pub mod decimal;
 pub mod delta;
 pub mod digest;
 pub mod disk;
-mod elements;
+pub mod elements;
 mod execution;
 mod expiry;
 mod extended;
+mod fingerprints;
 mod floor;
 pub mod glob;
 pub mod hash;
 pub mod log;
 mod mark;
 pub mod number;
+mod object;
+mod part;
 mod random;
 mod scrub;
 pub mod set;
@@ -36,8 +39,8 @@ mod store;
 mod table;
 mod walk;
 
-pub use elements::{HORIZONS_END, NAME_BITS};
 pub use execution::Request;
+pub use fingerprints::{HORIZONS_END, NAME_BITS};
 pub use mark::Forgettable;
 pub use scrub::SlotScrub;
 pub use store::{Lookups, MergeError, Merged, Store, StoreOptions};

@@ -13,8 +13,9 @@ use quorate_proto::Slot;
 
 use crate::{
     Store,
-    delta::Part,
-    digest::{Digest, Element},
+    digest::Digest,
+    object::Kind,
+    part::Owner,
     state::{Context, KeptDigests, KeyState},
 };
 
@@ -63,10 +64,9 @@ impl Store {
         let table = &self.slots[slot.index()];
         for entry in table.iter() {
             let sums = sums(self.context(&entry.key), &entry.state);
-            let KeptDigests { alive, hash_marks, set_marks } = sums.kept;
-            digest = digest.wrapping_add(sums.text).wrapping_add(alive);
+            digest = digest.wrapping_add(sums.text).wrapping_add(sums.kept.alive);
+            marks = sums.kept.marks.into_iter().fold(marks, Digest::wrapping_add);
             marks = marks.wrapping_add(sums.unkept_marks);
-            marks = marks.wrapping_add(hash_marks).wrapping_add(set_marks);
             live += usize::from(entry.state.is_live());
             found.keys += 1;
             // A key costs something even if nothing of it is left but the key.
@@ -94,39 +94,16 @@ impl Store {
 
 fn sums(context: Context<'_>, state: &KeyState) -> Sums {
     let mut sums = Sums::default();
-    let element =
-        |element, name: &[u8], stamp| context.digester.element(context.key, element, name, stamp);
+    let digester = context.digester.of_key(context.key);
     state.export(|part| {
         sums.elements += 1;
-        let (sum, hash) = match part {
-            Part::Horizon(stamp) => (&mut sums.unkept_marks, element(Element::Horizon, &[], stamp)),
-            Part::Text(stamp, _) => (&mut sums.text, element(Element::Text, &[], stamp)),
-            Part::TextAdd(added) => {
-                (&mut sums.text, element(Element::TextContribution, &[], added.last))
-            }
-            Part::Expiry(stamp, Some(_)) => {
-                (&mut sums.kept.alive, element(Element::Expiry, &[], stamp))
-            }
-            Part::Expiry(stamp, None) => {
-                (&mut sums.unkept_marks, element(Element::Expiry, &[], stamp))
-            }
-            Part::Field(stamp, name, _) => {
-                (&mut sums.kept.alive, element(Element::Field, name, stamp))
-            }
-            Part::FieldAdd(name, added) => {
-                (&mut sums.kept.alive, element(Element::FieldContribution, name, added.last))
-            }
-            Part::FieldRemoved(stamp, name) => {
-                (&mut sums.kept.hash_marks, element(Element::FieldRemoved, name, stamp))
-            }
-            Part::Member(stamp, name) => {
-                (&mut sums.kept.alive, element(Element::Member, name, stamp))
-            }
-            Part::MemberRemoved(stamp, name) => {
-                (&mut sums.kept.set_marks, element(Element::MemberRemoved, name, stamp))
-            }
+        let sum = match (part.owner(), part.is_mark()) {
+            (Owner::Key, true) => &mut sums.unkept_marks,
+            (Owner::Object(Kind::Text), _) => &mut sums.text,
+            (_, false) => &mut sums.kept.alive,
+            (Owner::Object(kind), true) => &mut sums.kept.marks[kind as usize],
         };
-        *sum = sum.wrapping_add(hash);
+        *sum = sum.wrapping_add(digester.part(&part));
     });
     sums
 }
@@ -137,7 +114,7 @@ mod tests {
     use quorate_proto::{Origin, resp::Command};
 
     use super::*;
-    use crate::{Request, StoreOptions};
+    use crate::{Request, StoreOptions, object::KINDS};
 
     const WALL_MS: u64 = 1_700_000_000_000;
 
@@ -229,7 +206,7 @@ mod tests {
         let hash = store.hasher.hash_one(&b"h"[..]);
         let state = store.slots[slot.index()].find_mut(hash, b"h").expect("there");
         let right = state.kept_digests().expect("a hash keeps digests");
-        state.correct_digests(KeptDigests { alive: 5, hash_marks: 6, ..right });
+        state.correct_digests(KeptDigests { alive: 5, marks: [6; KINDS] });
         let found = store.scrub_slot(slot);
         assert!(!found.slot_was_wrong, "its sums are kept apart");
         assert_eq!(found.named, [b"h"[..].into()]);

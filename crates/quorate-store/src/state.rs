@@ -1,7 +1,7 @@
 //! The convergent state of one key.
 //!
-//! A key is the product of independent lattices: a string cell, a hash, a set, an expiry register
-//! and a *horizon*, the stamp up to which everything was deleted. Merging merges each of them, so
+//! A key is the product of independent lattices: a string cell, a collection of each kind, an expiry
+//! register and a *horizon*, the stamp up to which everything was deleted. Merging merges each of them, so
 //! it is commutative, associative and idempotent because they are. Commands keep a key to one kind;
 //! only writes of different kinds that did not see each other leave two kinds side by side, and
 //! then the one written last shows.
@@ -22,35 +22,16 @@ use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
 
 use crate::{
-    cell::Cell,
-    delta::Part,
-    digest::{Digest, Digester, Element},
+    cell::{Cell, Element},
+    digest::{Digest, Digester, KeyDigester},
     hash::Hash,
     mark::{Forgettable, Mark},
+    object::{Collection, KINDS, Object, Objects},
+    part::{Body, Owner, Part},
     set::Set,
 };
 
-/// The kinds of value a key can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A string or counter.
-    Text,
-    /// A hash.
-    Hash,
-    /// A set.
-    Set,
-}
-
-impl Kind {
-    /// The name that `TYPE` reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Text => "string",
-            Self::Hash => "hash",
-            Self::Set => "set",
-        }
-    }
-}
+pub use crate::object::Kind;
 
 /// The state of one key. Most keys are plain strings, so everything else is behind one pointer.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +44,7 @@ pub struct KeyState {
 struct Rest {
     horizon: Mark,
     expiry: Option<Expiry>,
-    hash: Option<Box<Hash>>,
-    set: Option<Box<Set>>,
+    objects: Objects,
     /// Digest of what is alive of the above.
     digest: Digest,
     /// The epoch after the one in which the queue of marks last got the key.
@@ -83,12 +63,16 @@ struct Expiry {
 impl Expiry {
     /// What the expiry adds to the digest of what is alive.
     fn alive_digest(self, context: Context<'_>) -> Digest {
-        if self.at.is_some() { expiry_digest(context, self.stamp) } else { 0 }
+        if self.at.is_some() { self.digest(context) } else { 0 }
     }
 
     /// What the expiry adds to the digest of marks.
     fn marks_digest(self, context: Context<'_>) -> Digest {
-        if self.at.is_none() { expiry_digest(context, self.stamp) } else { 0 }
+        if self.at.is_none() { self.digest(context) } else { 0 }
+    }
+
+    fn digest(self, context: Context<'_>) -> Digest {
+        context.digester.of_key(context.key).part(&Part::expiry(self.stamp, self.at))
     }
 }
 
@@ -97,10 +81,8 @@ impl Expiry {
 pub(crate) struct KeptDigests {
     /// Of what is alive, but for the string.
     pub(crate) alive: Digest,
-    /// Of the marks of removed fields.
-    pub(crate) hash_marks: Digest,
-    /// Of the marks of removed members.
-    pub(crate) set_marks: Digest,
+    /// Of the marks of removed elements, by the kind of collection.
+    pub(crate) marks: [Digest; KINDS],
 }
 
 /// What a merge needs besides the state: the key, the digester, and the hasher of new maps.
@@ -114,19 +96,43 @@ pub(crate) struct Context<'a> {
 }
 
 impl KeyState {
-    /// The string cell.
-    pub fn text(&self) -> &Cell {
-        &self.text
+    /// The string.
+    pub fn text(&self) -> Element<'_, &[u8]> {
+        self.text.element()
     }
 
     /// The hash, when the key has live fields.
     pub fn hash(&self) -> Option<&Hash> {
-        self.rest.as_ref()?.hash.as_deref().filter(|hash| !hash.is_empty())
+        match self.live_object(Kind::Hash)? {
+            Object::Hash(hash) => Some(hash),
+            _ => None,
+        }
     }
 
     /// The set, when the key has live members.
     pub fn set(&self) -> Option<&Set> {
-        self.rest.as_ref()?.set.as_deref().filter(|set| !set.is_empty())
+        match self.live_object(Kind::Set)? {
+            Object::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The collections of the key, also those of which only marks are left.
+    fn objects(&self) -> &[Object] {
+        self.rest.as_ref().map_or(&[], |rest| rest.objects.as_slice())
+    }
+
+    fn collections(&self) -> impl Iterator<Item = &dyn Collection> {
+        self.objects().iter().map(Object::collection)
+    }
+
+    fn live_object(&self, kind: Kind) -> Option<&Object> {
+        self.rest.as_ref()?.objects.of_kind(kind).filter(|object| object.collection().len() > 0)
+    }
+
+    /// Whether the key has live elements of a collection.
+    pub(crate) fn has_collection(&self) -> bool {
+        self.collections().any(|collection| collection.len() > 0)
     }
 
     /// The stamp up to which everything is deleted.
@@ -146,24 +152,24 @@ impl KeyState {
 
     /// The kind that shows: the only one, or the one written last. `None` when nothing is live.
     pub fn kind(&self) -> Option<Kind> {
-        match (self.text.is_live(), self.hash(), self.set()) {
-            // Which of several was written last is seen by looking through all that they hold.
-            (true, None, None) => Some(Kind::Text),
-            (false, Some(_), None) => Some(Kind::Hash),
-            (false, None, Some(_)) => Some(Kind::Set),
-            (has_text, hash, set) => {
-                let text = has_text.then(|| (self.text.newest(), Kind::Text));
-                let hash = hash.map(|hash| (hash.newest_live(), Kind::Hash));
-                let set = set.map(|set| (set.newest_live(), Kind::Set));
-                let candidates = [text, hash, set].into_iter().flatten();
-                candidates.max_by_key(|(stamp, _)| *stamp).map(|(_, kind)| kind)
-            }
+        let has_text = self.text.is_live();
+        let live = |object: &&Object| object.collection().len() > 0;
+        match self.objects() {
+            [] => return has_text.then_some(Kind::Text),
+            [object] if !has_text => return live(&object).then(|| object.kind()),
+            _ => {}
         }
+        // Which of several was written last is seen by looking through all that they hold.
+        let text = has_text.then(|| (self.text().newest(), Kind::Text));
+        let objects = self.objects().iter().filter(live);
+        let objects = objects.map(|object| (object.collection().newest_live(), object.kind()));
+        let last = text.into_iter().chain(objects).max_by_key(|(newest, _)| *newest);
+        last.map(|(_, kind)| kind)
     }
 
     /// Whether anything shows.
     pub fn is_live(&self) -> bool {
-        self.text.is_live() || self.hash().is_some() || self.set().is_some()
+        self.text.is_live() || self.has_collection()
     }
 
     /// Whether nothing is left, not even a mark.
@@ -173,112 +179,89 @@ impl KeyState {
 
     /// The newest stamp of anything in the state: what a deletion of the whole key has seen.
     pub fn newest(&self) -> Stamp {
+        let text = self.text().newest();
         let Some(rest) = &self.rest else {
-            return self.text.newest();
+            return text;
         };
-        [
-            self.text.newest(),
-            rest.horizon.stamp,
-            rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp),
-            rest.hash.as_ref().map_or(Stamp::ZERO, |hash| hash.newest()),
-            rest.set.as_ref().map_or(Stamp::ZERO, |set| set.newest()),
-        ]
-        .into_iter()
-        .max()
-        .unwrap_or_default()
+        let expiry = rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp);
+        let key = text.max(rest.horizon.stamp).max(expiry);
+        self.collections().map(|collection| collection.newest()).fold(key, Stamp::max)
     }
 
-    /// Bytes of what is alive, those of fields and members from the size of a few of them.
+    /// Bytes of what is alive, those of elements from the size of a few of them.
     pub(crate) fn estimated_bytes(&self) -> usize {
-        let text = self.text.register().map_or(0, <[u8]>::len);
-        let hash = self.hash().map_or(0, |hash| {
-            let field =
-                |(name, cell): (&[u8], &Cell)| name.len() + cell.register().map_or(0, <[u8]>::len);
-            estimate(hash.len(), hash.fields().map(field))
-        });
-        let set = self.set().map_or(0, |set| estimate(set.len(), set.members().map(<[u8]>::len)));
-        text + hash + set
+        let text = self.text().register().map_or(0, <[u8]>::len);
+        text + self.collections().map(|collection| collection.estimated_bytes()).sum::<usize>()
     }
 
     /// Digest of what is alive.
     pub(crate) fn digest(&self, context: Context<'_>) -> Digest {
         let rest = self.rest.as_ref().map_or(0, |rest| rest.digest);
-        text_digest(context, &self.text).wrapping_add(rest)
+        text_digest(&context.digester.of_key(context.key), &self.text).wrapping_add(rest)
     }
 
     /// The digests that are kept up to date with every change, if the state is one that keeps any.
     pub(crate) fn kept_digests(&self) -> Option<KeptDigests> {
         let rest = self.rest.as_ref()?;
-        Some(KeptDigests {
-            alive: rest.digest,
-            hash_marks: rest.hash.as_ref().map_or(0, |hash| hash.marks_digest()),
-            set_marks: rest.set.as_ref().map_or(0, |set| set.marks_digest()),
-        })
+        let mut kept = KeptDigests { alive: rest.digest, marks: [0; KINDS] };
+        for object in rest.objects.as_slice() {
+            kept.marks[object.kind() as usize] = object.collection().marks_digest();
+        }
+        Some(kept)
     }
 
     /// Sets the digests that are kept to what they should be.
     pub(crate) fn correct_digests(&mut self, right: KeptDigests) {
         let Some(rest) = &mut self.rest else { return };
         rest.digest = right.alive;
-        if let Some(hash) = &mut rest.hash {
-            hash.correct_marks_digest(right.hash_marks);
-        }
-        if let Some(set) = &mut rest.set {
-            set.correct_marks_digest(right.set_marks);
+        for object in rest.objects.as_mut_slice() {
+            let marks = right.marks[object.kind() as usize];
+            object.collection_mut().correct_marks_digest(marks);
         }
     }
 
     /// Digest of the marks of removals.
     pub(crate) fn marks_digest(&self, context: Context<'_>) -> Digest {
         let Some(rest) = &self.rest else { return 0 };
-        let hash = rest.hash.as_ref().map_or(0, |hash| hash.marks_digest());
-        let set = rest.set.as_ref().map_or(0, |set| set.marks_digest());
         let expiry = rest.expiry.map_or(0, |expiry| expiry.marks_digest(context));
-        let horizon = horizon_digest(context, rest.horizon.stamp);
-        horizon.wrapping_add(expiry).wrapping_add(hash).wrapping_add(set)
+        let key = horizon_digest(context, rest.horizon.stamp).wrapping_add(expiry);
+        let marks = self.collections().map(|collection| collection.marks_digest());
+        marks.fold(key, Digest::wrapping_add)
     }
 
     /// Merges one part and returns the change of the digest.
-    pub(crate) fn merge(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
-        let horizon = self.horizon();
-        match part {
-            Part::Horizon(stamp) if stamp > horizon => self.raise_horizon(context, stamp),
-            Part::Expiry(stamp, at) if stamp > horizon => self.merge_expiry(context, stamp, at),
-            Part::Text(stamp, value) if stamp > horizon => {
-                self.merge_text(context, |text| text.merge_register(Some(value), stamp))
+    pub(crate) fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest {
+        if part.since() <= self.horizon() {
+            return 0;
+        }
+        match (part.owner(), part.body()) {
+            (Owner::Key, Body::Until(stamp, at)) => self.merge_expiry(context, stamp, at),
+            (Owner::Key, _) => self.raise_horizon(context, part.stamp()),
+            (Owner::Object(Kind::Text), body) => self.merge_text(context, &body),
+            (Owner::Object(kind), _) => {
+                let rest = self.rest.get_or_insert_default();
+                let object = rest.objects.of_kind_or_new(kind, context.hasher);
+                let change = object.collection_mut().merge(context, part);
+                rest.digest = rest.digest.wrapping_add(change);
+                change
             }
-            Part::TextAdd(contribution) if contribution.since > horizon => {
-                self.merge_text(context, |text| text.merge_contribution(contribution))
-            }
-            Part::FieldAdd(_, contribution) if contribution.since > horizon => {
-                self.merge_hash(context, part)
-            }
-            Part::Field(stamp, ..) | Part::FieldRemoved(stamp, _) if stamp > horizon => {
-                self.merge_hash(context, part)
-            }
-            Part::Member(stamp, _) | Part::MemberRemoved(stamp, _) if stamp > horizon => {
-                self.merge_set(context, part)
-            }
-            _ => 0,
         }
     }
 
-    fn merge_text(
-        &mut self,
-        context: Context<'_>,
-        merge: impl FnOnce(&mut Cell) -> bool,
-    ) -> Digest {
-        let before = text_digest(context, &self.text);
-        if !merge(&mut self.text) {
+    fn merge_text(&mut self, context: Context<'_>, body: &Body<'_>) -> Digest {
+        let digester = context.digester.of_key(context.key);
+        let before = text_digest(&digester, &self.text);
+        if !self.text.merge(body) {
             return 0;
         }
-        let change = text_digest(context, &self.text).wrapping_sub(before);
+        let change = text_digest(&digester, &self.text).wrapping_sub(before);
         change.wrapping_add(self.drop_outlived_expiry(context))
     }
 
     fn drop_outlived_expiry(&mut self, context: Context<'_>) -> Digest {
         let Some(rest) = &mut self.rest else { return 0 };
-        let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp < self.text.stamp()) else {
+        let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp < self.text.element().stamp())
+        else {
             return 0;
         };
         let change = expiry.alive_digest(context).wrapping_neg();
@@ -288,7 +271,7 @@ impl KeyState {
     }
 
     fn merge_expiry(&mut self, context: Context<'_>, stamp: Stamp, at: Option<u64>) -> Digest {
-        if stamp < self.text.stamp() {
+        if stamp < self.text().stamp() {
             return 0;
         }
         let rest = self.rest.get_or_insert_default();
@@ -304,42 +287,22 @@ impl KeyState {
         change
     }
 
-    fn merge_hash(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
-        let rest = self.rest.get_or_insert_default();
-        let hash = rest.hash.get_or_insert_with(|| Box::new(Hash::new(context.hasher.clone())));
-        let change = hash.merge(context, part);
-        rest.digest = rest.digest.wrapping_add(change);
-        change
-    }
-
-    fn merge_set(&mut self, context: Context<'_>, part: Part<'_>) -> Digest {
-        let rest = self.rest.get_or_insert_default();
-        let set = rest.set.get_or_insert_with(|| Box::new(Set::new(context.hasher.clone())));
-        let change = set.merge(context, part);
-        rest.digest = rest.digest.wrapping_add(change);
-        change
-    }
-
     fn raise_horizon(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
-        let epoch = context.epoch;
-        let before = text_digest(context, &self.text);
+        let digester = context.digester.of_key(context.key);
+        let before = text_digest(&digester, &self.text);
         self.text.cut(horizon);
-        let text_change = text_digest(context, &self.text).wrapping_sub(before);
+        let text_change = text_digest(&digester, &self.text).wrapping_sub(before);
 
         let rest = self.rest.get_or_insert_default();
         let mut change: Digest = 0;
-        rest.horizon = Mark { stamp: horizon, epoch };
+        rest.horizon = Mark { stamp: horizon, epoch: context.epoch };
         if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
             change = change.wrapping_sub(expiry.alive_digest(context));
         }
-        if let Some(hash) = &mut rest.hash {
-            change = change.wrapping_add(hash.cut(context, horizon));
-            rest.hash.take_if(|hash| hash.is_blank());
+        for object in rest.objects.as_mut_slice() {
+            change = change.wrapping_add(object.collection_mut().cut(context, horizon));
         }
-        if let Some(set) = &mut rest.set {
-            change = change.wrapping_add(set.cut(context, horizon));
-            rest.set.take_if(|set| set.is_blank());
-        }
+        rest.objects.drop_blank();
         rest.digest = rest.digest.wrapping_add(change);
         change.wrapping_add(text_change)
     }
@@ -368,28 +331,25 @@ impl KeyState {
             rest.expiry.take_if(|_| forgettable.covers(mark));
             left |= rest.expiry.is_some() && mark.is_temporary();
         }
-        if let Some(hash) = &mut rest.hash {
-            left |= hash.forget(context, forgettable);
-            rest.hash.take_if(|hash| hash.is_blank());
+        for object in rest.objects.as_mut_slice() {
+            left |= object.collection_mut().forget(context, forgettable);
         }
-        if let Some(set) = &mut rest.set {
-            left |= set.forget(context, forgettable);
-            rest.set.take_if(|set| set.is_blank());
-        }
+        rest.objects.drop_blank();
         self.drop_blank_rest();
         left
     }
 
-    /// Up to where a hash field is removed by a mark of its own.
-    pub(crate) fn field_mark(&self, name: &[u8]) -> Stamp {
-        let hash = self.rest.as_ref().and_then(|rest| rest.hash.as_ref());
-        hash.map_or(Stamp::ZERO, |hash| hash.mark(name))
-    }
-
-    /// Up to where a set member is removed by a mark of its own.
-    pub(crate) fn member_mark(&self, name: &[u8]) -> Stamp {
-        let set = self.rest.as_ref().and_then(|rest| rest.set.as_ref());
-        set.map_or(Stamp::ZERO, |set| set.mark(name))
+    /// What is known of the string, or of one element of a collection, and up to where it is removed
+    /// by a mark of its own.
+    pub(crate) fn outline(&self, kind: Kind, name: &[u8]) -> (Option<Element<'_, ()>>, Stamp) {
+        if kind == Kind::Text {
+            return (Some(self.text().outline()), Stamp::ZERO);
+        }
+        let object = self.rest.as_ref().and_then(|rest| rest.objects.of_kind(kind));
+        object.map_or((None, Stamp::ZERO), |object| {
+            let collection = object.collection();
+            (collection.outline(name), collection.mark(name))
+        })
     }
 
     /// When the expiry was set.
@@ -397,21 +357,17 @@ impl KeyState {
         self.rest.as_ref()?.expiry.map(|expiry| expiry.stamp)
     }
 
-    /// Fields and members, with those that are removed.
+    /// Elements of collections, with those that are removed.
     pub(crate) fn named_elements(&self) -> usize {
-        let Some(rest) = &self.rest else { return 0 };
-        let fields = rest.hash.as_ref().map_or(0, |hash| hash.elements());
-        fields + rest.set.as_ref().map_or(0, |set| set.elements())
+        self.collections().map(|collection| collection.len_with_marks()).sum()
     }
 
     /// Whether a deletion up to `horizon` would remove anything.
     pub(crate) fn is_reached_by(&self, horizon: Stamp) -> bool {
-        self.text.is_reached_by(horizon)
-            || self.rest.as_ref().is_some_and(|rest| {
-                rest.expiry.is_some_and(|expiry| expiry.at.is_some() && expiry.stamp <= horizon)
-                    || rest.hash.as_ref().is_some_and(|hash| hash.is_reached_by(horizon))
-                    || rest.set.as_ref().is_some_and(|set| set.is_reached_by(horizon))
-            })
+        let expiry = self.rest.as_ref().and_then(|rest| rest.expiry);
+        self.text().is_reached_by(horizon)
+            || expiry.is_some_and(|expiry| expiry.at.is_some() && expiry.stamp <= horizon)
+            || self.collections().any(|collection| collection.is_reached_by(horizon))
     }
 
     fn drop_blank_rest(&mut self) {
@@ -421,61 +377,54 @@ impl KeyState {
     /// Hands every part of the state to `emit`; merging them into nothing gives this state.
     pub(crate) fn export<'a>(&'a self, mut emit: impl FnMut(Part<'a>)) {
         if !self.horizon().is_zero() {
-            emit(Part::Horizon(self.horizon()));
+            emit(Part::horizon(self.horizon()));
         }
-        if let Some(value) = self.text.register() {
-            emit(Part::Text(self.text.stamp(), value));
-        }
-        for contribution in self.text.contributions() {
-            emit(Part::TextAdd(*contribution));
-        }
+        self.text().export(|body| emit(Part::new(Owner::Object(Kind::Text), &[], body)));
         let Some(rest) = &self.rest else { return };
         if let Some(expiry) = rest.expiry {
-            emit(Part::Expiry(expiry.stamp, expiry.at));
+            emit(Part::expiry(expiry.stamp, expiry.at));
         }
-        if let Some(hash) = &rest.hash {
-            hash.export(&mut emit);
+        for object in rest.objects.as_slice() {
+            object.collection().export(&mut emit);
         }
-        if let Some(set) = &rest.set {
-            set.export(&mut emit);
+    }
+
+    /// Hands what the key shows to `emit`, as parts with stamps that mean nothing.
+    pub(crate) fn show(&self, emit: &mut dyn FnMut(Part<'_>)) {
+        match self.kind() {
+            None => {}
+            Some(Kind::Text) => {
+                if let Some(value) = self.text().visible() {
+                    emit(Part::string(Stamp::ZERO, &value));
+                }
+            }
+            Some(kind) => {
+                if let Some(object) = self.live_object(kind) {
+                    object.collection().show(emit);
+                }
+            }
         }
     }
 }
 
 impl Rest {
     fn is_blank(&self) -> bool {
-        self.horizon.stamp.is_zero()
-            && self.expiry.is_none()
-            && self.hash.is_none()
-            && self.set.is_none()
+        self.horizon.stamp.is_zero() && self.expiry.is_none() && self.objects.is_empty()
     }
-}
-
-/// The size of `count` elements, from that of the first ones.
-fn estimate(count: usize, sizes: impl Iterator<Item = usize>) -> usize {
-    const SAMPLED_ELEMENTS: usize = 16;
-    let sampled = count.clamp(1, SAMPLED_ELEMENTS);
-    sizes.take(sampled).sum::<usize>() * count / sampled
 }
 
 fn horizon_digest(context: Context<'_>, horizon: Stamp) -> Digest {
     if horizon.is_zero() {
         return 0;
     }
-    context.digester.element(context.key, Element::Horizon, &[], horizon)
+    context.digester.of_key(context.key).part(&Part::horizon(horizon))
 }
 
-fn expiry_digest(context: Context<'_>, stamp: Stamp) -> Digest {
-    context.digester.element(context.key, Element::Expiry, &[], stamp)
-}
-
-fn text_digest(context: Context<'_>, text: &Cell) -> Digest {
-    let Context { key, digester, .. } = context;
-    let register = match text.register() {
-        Some(_) => digester.element(key, Element::Text, &[], text.stamp()),
-        None => 0,
-    };
-    text.contributions().iter().fold(register, |sum, part| {
-        sum.wrapping_add(digester.element(key, Element::TextContribution, &[], part.last))
-    })
+fn text_digest(digester: &KeyDigester, text: &Cell) -> Digest {
+    let mut sum: Digest = 0;
+    text.element().export(|body| {
+        let part = Part::new(Owner::Object(Kind::Text), &[], body);
+        sum = sum.wrapping_add(digester.part(&part));
+    });
+    sum
 }

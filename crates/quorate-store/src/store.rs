@@ -21,11 +21,12 @@ use quorate_proto::{
 
 use crate::{
     clock::HybridClock,
-    delta::{Delta, DeltaWriter, Malformed, Part, deltas},
+    delta::{Delta, DeltaWriter, Malformed, deltas},
     digest::{Digest, Digester},
     expiry::ExpiryQueue,
     floor,
     mark::{Forgettable, MarkQueue, Reminder},
+    part::{Body, Part},
     random::Random,
     state::{Context, KeyState},
     table::{Entry, SlotTable},
@@ -335,7 +336,7 @@ impl Store {
             let Entry { key, state } = found.expect("invariant: every reminder has a key");
             effect.clear();
             let mut delta = DeltaWriter::new(&mut effect, key);
-            delta.part(Part::Horizon(state.newest()));
+            delta.part(Part::horizon(state.newest()));
             delta.finish();
             self.apply(slot, &effect);
             removed += 1;
@@ -470,11 +471,11 @@ impl Store {
         let mut change: Digest = 0;
         let mut removed = false;
         for part in delta.parts().map_while(Result::ok) {
-            if Mutant::ExpiryLost.is_planted() && matches!(part, Part::Expiry(..)) {
+            if Mutant::ExpiryLost.is_planted() && matches!(part.body(), Body::Until(..)) {
                 continue;
             }
             removed |= part.is_mark();
-            change = change.wrapping_add(state.merge(context, part));
+            change = change.wrapping_add(state.merge(context, &part));
         }
         if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {
             state.forget(context, Forgettable::EVERYTHING);

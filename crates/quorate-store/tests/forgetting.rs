@@ -6,7 +6,7 @@ mod common;
 use proptest::prelude::*;
 use quorate_store::{
     Forgettable, Merged, Store,
-    delta::{Part, deltas},
+    delta::{Body, Part, deltas},
 };
 
 use common::{KEYS, command, execute, slot, store, visible};
@@ -58,12 +58,12 @@ fn marks(store: &Store) -> usize {
     let state = state(store);
     let parts = deltas(&state).flat_map(|delta| delta.expect("a delta").parts());
     let parts: Vec<Part<'_>> = parts.map(|part| part.expect("a part")).collect();
-    let counted = |part: &&Part<'_>| match part {
-        Part::Horizon(_) | Part::MemberRemoved(..) => true,
-        Part::FieldRemoved(_, name) => {
-            !parts.iter().any(|other| matches!(other, Part::FieldAdd(field, _) if field == name))
-        }
-        _ => false,
+    let is_added = |part: &Part<'_>| matches!(part.body(), Body::Added(_));
+    let counted = |part: &&Part<'_>| {
+        let same = |other: &&Part<'_>| {
+            part.name().is_some() && (other.owner(), other.name()) == (part.owner(), part.name())
+        };
+        matches!(part.body(), Body::Removed(_)) && !parts.iter().filter(same).any(is_added)
     };
     parts.iter().filter(counted).count()
 }

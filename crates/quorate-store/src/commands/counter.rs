@@ -6,16 +6,16 @@
 
 use quorate_proto::resp::{Command, parse_integer};
 
-use super::{CommandError, Family, Outcome};
+use super::{CommandError, Handlers, Outcome};
 use crate::{
     arguments::{integer, number},
-    cell::Cell,
+    cell::Element,
     decimal::Decimal,
     execution::Execution,
     number::Number,
 };
 
-pub(super) const HANDLERS: Family = &[
+pub(super) const HANDLERS: Handlers = &[
     ("incr", incr),
     ("decr", decr),
     ("incrby", incrby),
@@ -77,7 +77,7 @@ pub(super) const INFINITE: CommandError =
     CommandError::Text("increment would produce NaN or Infinity");
 
 /// The integer that a cell shows, read as strictly as Redis reads one.
-pub(super) fn integer_of(cell: &Cell) -> Option<i64> {
+pub(super) fn integer_of(cell: Element<'_, &[u8]>) -> Option<i64> {
     match cell.register() {
         Some(text) if cell.contributions().is_empty() => parse_integer(text),
         _ => cell.number()?.to_integer(),

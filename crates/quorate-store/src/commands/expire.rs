@@ -2,13 +2,13 @@
 
 use quorate_proto::resp::Command;
 
-use super::{CommandError, Family, Outcome};
+use super::{CommandError, Handlers, Outcome};
 use crate::{
     arguments::{Time, integer, is_word},
     execution::Execution,
 };
 
-pub(super) const HANDLERS: Family = &[
+pub(super) const HANDLERS: Handlers = &[
     ("expire", |execution, command| expire(execution, command, Time::Seconds)),
     ("pexpire", |execution, command| expire(execution, command, Time::Milliseconds)),
     ("expireat", |execution, command| expire(execution, command, Time::SecondsAt)),

@@ -2,18 +2,31 @@
 
 use quorate_proto::resp::Command;
 
-use super::{CommandError, Family, Outcome, counter::INFINITE, counter::integer_of};
+use super::{
+    CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome,
+    counter::{INFINITE, integer_of},
+    walk::{MemberScan, cursor, reply_empty},
+};
 use crate::{
     arguments::{ReplyRoom, integer, is_word, number, random_count},
-    cell::Cell,
-    commands::walk::{MemberScan, cursor, reply_empty},
+    cell::Element,
     decimal::Decimal,
-    execution::Execution,
+    execution::{Change, Execution, Keys},
     hash::Hash,
     number::Number,
+    part::Body,
+    state::{KeyState, Kind},
 };
 
-pub(super) const HANDLERS: Family = &[
+/// Redis's limit for hashes in their compact encoding.
+const LISTPACK_ENTRIES_MAX: usize = 512;
+
+pub(super) const FAMILY: Family = Family {
+    handlers: HANDLERS,
+    object: Some(ObjectFamily { kind: Kind::Hash, encoding, recreate: "HSET" }),
+};
+
+const HANDLERS: super::Handlers = &[
     ("hset", hset),
     ("hmset", hmset),
     ("hsetnx", hsetnx),
@@ -46,6 +59,10 @@ fn hmset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
+fn put(change: &mut Change<'_>, name: &[u8], value: &[u8]) {
+    change.put(Kind::Hash, name, |stamp| Body::Bytes(stamp, value));
+}
+
 fn set_fields(execution: &mut Execution<'_>, command: &Command) -> Result<usize, CommandError> {
     let keys = &mut execution.keys;
     if !command.len().is_multiple_of(2) {
@@ -55,7 +72,7 @@ fn set_fields(execution: &mut Execution<'_>, command: &Command) -> Result<usize,
     let before = keys.hash(key)?.map_or(0, Hash::len);
     keys.apply(key, |change| {
         for at in (2..command.len()).step_by(2) {
-            change.field(command.arg(at), command.arg(at + 1));
+            put(change, command.arg(at), command.arg(at + 1));
         }
     });
     let after = keys.hash(key)?.map_or(0, Hash::len);
@@ -66,9 +83,9 @@ fn set_fields(execution: &mut Execution<'_>, command: &Command) -> Result<usize,
 fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (key, name) = (command.arg(1), command.arg(2));
-    let absent = keys.hash(key)?.is_none_or(|hash| hash.field(name).is_none());
+    let absent = keys.hash(key)?.is_none_or(|hash| hash.get(name).is_none());
     if absent {
-        keys.apply(key, |change| change.field(name, command.arg(3)));
+        keys.apply(key, |change| put(change, name, command.arg(3)));
     }
     reply.integer(i64::from(absent));
     Ok(())
@@ -78,7 +95,7 @@ fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn hget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.hash(command.arg(1))?;
-    let value = hash.and_then(|hash| hash.field(command.arg(2))).and_then(Cell::visible);
+    let value = hash.and_then(|hash| hash.get(command.arg(2))).and_then(|field| field.visible());
     reply.optional(value.as_deref());
     Ok(())
 }
@@ -89,7 +106,7 @@ fn hmget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let hash = keys.hash(command.arg(1))?;
     reply.array(command.len() - 2);
     for name in command.args().skip(2) {
-        let value = hash.and_then(|hash| hash.field(name)).and_then(Cell::visible);
+        let value = hash.and_then(|hash| hash.get(name)).and_then(|field| field.visible());
         reply.optional(value.as_deref());
     }
     Ok(())
@@ -100,9 +117,9 @@ fn hgetall(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.hash(command.arg(1))?;
     reply.map(hash.map_or(0, Hash::len));
-    for (name, cell) in hash.into_iter().flat_map(Hash::fields) {
+    for (name, field) in hash.into_iter().flat_map(Hash::iter) {
         reply.bulk(name);
-        reply.optional(cell.visible().as_deref());
+        reply.optional(field.visible().as_deref());
     }
     Ok(())
 }
@@ -112,7 +129,7 @@ fn hkeys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.hash(command.arg(1))?;
     reply.array(hash.map_or(0, Hash::len));
-    hash.into_iter().flat_map(Hash::fields).for_each(|(name, _)| reply.bulk(name));
+    hash.into_iter().flat_map(Hash::iter).for_each(|(name, _)| reply.bulk(name));
     Ok(())
 }
 
@@ -121,8 +138,8 @@ fn hvals(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.hash(command.arg(1))?;
     reply.array(hash.map_or(0, Hash::len));
-    let fields = hash.into_iter().flat_map(Hash::fields);
-    fields.for_each(|(_, cell)| reply.optional(cell.visible().as_deref()));
+    let fields = hash.into_iter().flat_map(Hash::iter);
+    fields.for_each(|(_, field)| reply.optional(field.visible().as_deref()));
     Ok(())
 }
 
@@ -133,7 +150,7 @@ fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let before = keys.hash(key)?.map_or(0, Hash::len);
     if before > 0 {
         keys.apply(key, |change| {
-            command.args().skip(2).for_each(|name| change.remove_field(name));
+            command.args().skip(2).for_each(|name| change.remove(Kind::Hash, name));
         });
     }
     let after = keys.hash(key)?.map_or(0, Hash::len);
@@ -144,7 +161,7 @@ fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HEXISTS key field`
 fn hexists(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let hash = execution.keys.hash(command.arg(1))?;
-    let exists = hash.is_some_and(|hash| hash.field(command.arg(2)).is_some());
+    let exists = hash.is_some_and(|hash| hash.get(command.arg(2)).is_some());
     execution.reply.integer(i64::from(exists));
     Ok(())
 }
@@ -159,7 +176,7 @@ fn hlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HSTRLEN key field`
 fn hstrlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let hash = execution.keys.hash(command.arg(1))?;
-    let value = hash.and_then(|hash| hash.field(command.arg(2))).and_then(Cell::visible);
+    let value = hash.and_then(|hash| hash.get(command.arg(2))).and_then(|field| field.visible());
     let length = value.map_or(0, |value| value.len());
     execution.reply.integer(length as i64);
     Ok(())
@@ -170,13 +187,13 @@ fn hincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (key, name) = (command.arg(1), command.arg(2));
     let amount = integer(command.arg(3))?;
-    let cell = keys.hash(key)?.and_then(|hash| hash.field(name));
+    let cell = keys.hash(key)?.and_then(|hash| hash.get(name));
     let old = cell
         .map_or(Some(0), integer_of)
         .ok_or(CommandError::Text("hash value is not an integer"))?;
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
     let exact = |integer| Number::Exact(Decimal::from_integer(integer));
-    keys.increment_field(key, name, exact(amount), exact(sum))?;
+    increment(keys, key, name, exact(amount), exact(sum))?;
     reply.integer(sum);
     Ok(())
 }
@@ -189,13 +206,25 @@ fn hincrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if amount == Number::Infinite {
         return Err(CommandError::Text("value is NaN or Infinity"));
     }
-    let old = match keys.hash(key)?.and_then(|hash| hash.field(name)) {
+    let old = match keys.hash(key)?.and_then(|hash| hash.get(name)) {
         Some(cell) => cell.number().ok_or(CommandError::Text("hash value is not a float"))?,
         None => Number::ZERO,
     };
     let sum = old.checked_add(amount).ok_or(INFINITE)?;
-    keys.increment_field(key, name, amount, sum)?;
+    increment(keys, key, name, amount, sum)?;
     reply.text(&sum.to_string());
+    Ok(())
+}
+
+/// Adds to a field, whose sum then is `sum`.
+fn increment(keys: &mut Keys<'_>, key: &[u8], name: &[u8], amount: Number, sum: Number) -> Outcome {
+    let stamp = keys.stamp();
+    let field = keys.hash(key)?.and_then(|hash| hash.get(name)).unwrap_or(Element::NONE);
+    let contribution = field.increment(amount, sum, stamp);
+    keys.apply(key, |change| match contribution {
+        Some(contribution) => change.add(Kind::Hash, name, contribution),
+        None => put(change, name, sum.to_string().as_bytes()),
+    });
     Ok(())
 }
 
@@ -215,7 +244,7 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let chosen = keys.choose(length, count.unwrap_or(1));
     let hash = keys.hash(command.arg(1))?;
     let number = chosen.len();
-    let mut fields = chosen.filter_map(|index| hash?.field_at(index));
+    let mut fields = chosen.filter_map(|index| hash?.at(index));
     let Some(count) = count else {
         reply.optional(fields.next().map(|(name, _)| name));
         return Ok(());
@@ -223,14 +252,14 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let mut room = ReplyRoom::new(count, number)?;
     let nested = with_values && reply.is_resp3();
     reply.array(if with_values && !nested { 2 * number } else { number });
-    for (name, cell) in fields {
+    for (name, field) in fields {
         if nested {
             reply.array(2);
         }
         room.take(name)?;
         reply.bulk(name);
         if with_values {
-            let value = cell.visible().unwrap_or_default();
+            let value = field.visible().unwrap_or_default();
             room.take(&value)?;
             reply.bulk(&value);
         }
@@ -247,13 +276,24 @@ fn hscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Ok(());
     };
     let scan = MemberScan::parse(cursor, command)?;
-    let (chunk, next) = scan.chunk(hash.len(), hash.fields(), |(name, _)| name);
+    let (chunk, next) = scan.chunk(hash.len(), hash.iter(), |(name, _)| name);
     reply.array(2);
     reply.text(&next.to_string());
     reply.array(2 * chunk.len());
-    for (name, cell) in chunk {
+    for (name, field) in chunk {
         reply.bulk(name);
-        reply.optional(cell.visible().as_deref());
+        reply.optional(field.visible().as_deref());
     }
     Ok(())
+}
+
+/// The encoding that Redis 7.0 would choose with its default settings.
+fn encoding(state: &KeyState) -> &'static str {
+    let fits = |(name, field): (&[u8], Element<'_, &[u8]>)| {
+        let length = field.visible().map_or(0, |value| value.len());
+        name.len().max(length) <= LISTPACK_VALUE_MAX
+    };
+    let small =
+        state.hash().is_none_or(|hash| hash.len() <= LISTPACK_ENTRIES_MAX && hash.iter().all(fits));
+    if small { "listpack" } else { "hashtable" }
 }

@@ -1,18 +1,11 @@
 //! Keys of any kind.
 
-use quorate_proto::{
-    command,
-    resp::{Command, parse_integer},
-};
+use quorate_proto::{command, resp::Command};
 
-use super::{CommandError, Family, Outcome};
-use crate::{
-    arguments::is_word,
-    execution::{Execution, Keys},
-    state::Kind,
-};
+use super::{CommandError, Handlers, Outcome, object_family};
+use crate::{arguments::is_word, execution::Execution, state::Kind};
 
-pub(super) const HANDLERS: Family = &[
+pub(super) const HANDLERS: Handlers = &[
     ("del", delete),
     ("unlink", delete),
     ("exists", exists),
@@ -20,12 +13,6 @@ pub(super) const HANDLERS: Family = &[
     ("type", kind),
     ("object", object),
 ];
-
-/// Redis's limits for its compact encodings, in elements and in bytes of the largest one.
-const LISTPACK_ENTRIES_MAX: usize = 512;
-const LISTPACK_VALUE_MAX: usize = 64;
-const INTSET_ENTRIES_MAX: usize = 512;
-const EMBEDDED_STRING_MAX: usize = 44;
 
 const OBJECT_HELP: [&str; 11] = [
     "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -76,12 +63,13 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Some(key) = command.get(2) else {
         return Err(CommandError::UnknownSubcommand(command::unknown_subcommand(command)));
     };
-    let Some(kind) = keys.kind(key) else {
+    let shown = keys.state(key).and_then(|state| Some((state, state.kind()?)));
+    let Some((state, kind)) = shown else {
         reply.null();
         return Ok(());
     };
     if is_word(subcommand, "ENCODING") {
-        reply.text(encoding(keys, key, kind)?);
+        reply.text((object_family(kind).encoding)(state));
     } else if is_word(subcommand, "REFCOUNT") {
         reply.integer(1);
     } else if is_word(subcommand, "IDLETIME") {
@@ -96,37 +84,4 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Err(CommandError::UnknownSubcommand(command::unknown_subcommand(command)));
     }
     Ok(())
-}
-
-/// The encoding that Redis 7.0 would choose with its default settings.
-fn encoding(keys: &Keys<'_>, key: &[u8], kind: Kind) -> Result<&'static str, CommandError> {
-    Ok(match kind {
-        Kind::Text => {
-            let value = keys.text(key)?.unwrap_or_default();
-            if parse_integer(&value).is_some() {
-                "int"
-            } else if value.len() <= EMBEDDED_STRING_MAX {
-                "embstr"
-            } else {
-                "raw"
-            }
-        }
-        Kind::Hash => {
-            let small = keys.hash(key)?.is_none_or(|hash| {
-                hash.len() <= LISTPACK_ENTRIES_MAX
-                    && hash.fields().all(|(name, cell)| {
-                        let length = cell.visible().map_or(0, |value| value.len());
-                        name.len().max(length) <= LISTPACK_VALUE_MAX
-                    })
-            });
-            if small { "listpack" } else { "hashtable" }
-        }
-        Kind::Set => {
-            let integers = keys.set(key)?.is_none_or(|set| {
-                set.len() <= INTSET_ENTRIES_MAX
-                    && set.members().all(|member| parse_integer(member).is_some())
-            });
-            if integers { "intset" } else { "hashtable" }
-        }
-    })
 }

@@ -17,7 +17,10 @@ pub(crate) use error::CommandError;
 
 use quorate_proto::{command, resp::Command};
 
-use crate::execution::Execution;
+use crate::{
+    execution::Execution,
+    state::{KeyState, Kind},
+};
 
 type Outcome = Result<(), CommandError>;
 
@@ -25,27 +28,54 @@ type Outcome = Result<(), CommandError>;
 /// is discarded; handlers check everything before they change anything.
 pub(crate) type Handler = fn(&mut Execution<'_>, &Command) -> Outcome;
 
-/// Handlers of a family by the name of the command in lower case.
-type Family = &'static [(&'static str, Handler)];
+/// Handlers by the name of the command in lower case.
+type Handlers = &'static [(&'static str, Handler)];
+
+/// Commands that belong together, in a file of their own.
+struct Family {
+    handlers: Handlers,
+    /// The kind of value that they are about, if it is one.
+    object: Option<ObjectFamily>,
+}
+
+/// What commands on any key must know of a kind of value.
+struct ObjectFamily {
+    kind: Kind,
+    /// The encoding that Redis 7.0 would choose with its default settings.
+    encoding: fn(&KeyState) -> &'static str,
+    /// The command that creates such a value anew: a key, then what [`words`] gives for each element.
+    recreate: &'static str,
+}
 
 const FAMILIES: [Family; 9] = [
-    string::HANDLERS,
-    counter::HANDLERS,
-    keys::HANDLERS,
-    transfer::HANDLERS,
-    expire::HANDLERS,
-    hash::HANDLERS,
-    set::HANDLERS,
-    walk::HANDLERS,
-    snapshot::HANDLERS,
+    string::FAMILY,
+    Family { handlers: counter::HANDLERS, object: None },
+    Family { handlers: keys::HANDLERS, object: None },
+    Family { handlers: transfer::HANDLERS, object: None },
+    Family { handlers: expire::HANDLERS, object: None },
+    hash::FAMILY,
+    set::FAMILY,
+    Family { handlers: walk::HANDLERS, object: None },
+    Family { handlers: snapshot::HANDLERS, object: None },
 ];
+
+/// Redis's limit for its compact encodings of collections, in bytes of the largest element.
+const LISTPACK_VALUE_MAX: usize = 64;
 
 /// Handlers in the order of the command table.
 static HANDLERS: LazyLock<Vec<Option<Handler>>> = LazyLock::new(|| {
-    let find = |name| FAMILIES.iter().copied().flatten().find(|(known, _)| *known == name);
+    let handlers = || FAMILIES.iter().flat_map(|family| family.handlers);
+    let find = |name| handlers().find(|(known, _)| *known == name);
     let rows = command::all().iter();
     rows.map(|spec| find(spec.name).map(|(_, handler)| *handler)).collect()
 });
+
+/// What is known of a kind of value.
+fn object_family(kind: Kind) -> &'static ObjectFamily {
+    static FAMILIES_OF_KINDS: &[Family] = &FAMILIES;
+    let mut objects = FAMILIES_OF_KINDS.iter().filter_map(|family| family.object.as_ref());
+    objects.find(|object| object.kind == kind).expect("invariant: every kind has a family")
+}
 
 /// The handler of a row of the command table.
 pub(crate) fn handler(row: usize) -> Option<Handler> {

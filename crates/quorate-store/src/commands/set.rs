@@ -1,17 +1,29 @@
 //! Sets.
 
-use quorate_proto::resp::Command;
+use quorate_proto::resp::{Command, parse_integer};
 
-use super::{CommandError, Family, Outcome};
+use super::{
+    CommandError, Family, ObjectFamily, Outcome,
+    walk::{MemberScan, cursor, reply_empty},
+};
 use crate::{
     algebra,
     arguments::{ReplyRoom, integer, is_word, random_count},
-    commands::walk::{MemberScan, cursor, reply_empty},
-    execution::{Execution, Keys},
+    execution::{Change, Execution, Keys},
+    part::Body,
     set::Set,
+    state::{KeyState, Kind},
 };
 
-pub(super) const HANDLERS: Family = &[
+/// Redis's limit for sets of integers in their compact encoding.
+const INTSET_ENTRIES_MAX: usize = 512;
+
+pub(super) const FAMILY: Family = Family {
+    handlers: HANDLERS,
+    object: Some(ObjectFamily { kind: Kind::Set, encoding, recreate: "SADD" }),
+};
+
+const HANDLERS: super::Handlers = &[
     ("sadd", sadd),
     ("srem", srem),
     ("smembers", smembers),
@@ -32,12 +44,24 @@ pub(super) const HANDLERS: Family = &[
     ("quorate.setstore", setstore),
 ];
 
+fn put(change: &mut Change<'_>, member: &[u8]) {
+    change.put(Kind::Set, member, Body::Member);
+}
+
+fn contains(set: &Set, member: &[u8]) -> bool {
+    set.get(member).is_some()
+}
+
+fn members_of(set: &Set) -> impl Iterator<Item = &[u8]> {
+    set.iter().map(|(member, _)| member)
+}
+
 /// `SADD key member...`: number of new members.
 fn sadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
     let before = keys.set(key)?.map_or(0, Set::len);
-    keys.apply(key, |change| command.args().skip(2).for_each(|member| change.member(member)));
+    keys.apply(key, |change| command.args().skip(2).for_each(|member| put(change, member)));
     let after = keys.set(key)?.map_or(0, Set::len);
     reply.integer(after.saturating_sub(before) as i64);
     Ok(())
@@ -50,7 +74,7 @@ fn srem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let before = keys.set(key)?.map_or(0, Set::len);
     if before > 0 {
         let members = command.args().skip(2);
-        keys.apply(key, |change| members.for_each(|member| change.remove_member(member)));
+        keys.apply(key, |change| members.for_each(|member| change.remove(Kind::Set, member)));
     }
     let after = keys.set(key)?.map_or(0, Set::len);
     reply.integer((before - after) as i64);
@@ -62,14 +86,14 @@ fn smembers(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let set = keys.set(command.arg(1))?;
     reply.set(set.map_or(0, Set::len));
-    set.into_iter().flat_map(Set::members).for_each(|member| reply.bulk(member));
+    set.into_iter().flat_map(members_of).for_each(|member| reply.bulk(member));
     Ok(())
 }
 
 /// `SISMEMBER key member`
 fn sismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let set = execution.keys.set(command.arg(1))?;
-    let found = set.is_some_and(|set| set.contains(command.arg(2)));
+    let found = set.is_some_and(|set| contains(set, command.arg(2)));
     execution.reply.integer(i64::from(found));
     Ok(())
 }
@@ -80,7 +104,7 @@ fn smismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let set = keys.set(command.arg(1))?;
     reply.array(command.len() - 2);
     for member in command.args().skip(2) {
-        reply.integer(i64::from(set.is_some_and(|set| set.contains(member))));
+        reply.integer(i64::from(set.is_some_and(|set| contains(set, member))));
     }
     Ok(())
 }
@@ -109,8 +133,8 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let length = keys.set(key)?.map_or(0, Set::len);
     let chosen = keys.choose(length, count.unwrap_or(1));
     let set = keys.set(key)?;
-    let members: Vec<Vec<u8>> =
-        chosen.filter_map(|index| set?.member_at(index)).map(<[u8]>::to_vec).collect();
+    let members = chosen.filter_map(|index| set?.at(index));
+    let members: Vec<Vec<u8>> = members.map(|(member, _)| member.to_vec()).collect();
     if count.is_some() {
         reply.set(members.len());
         members.iter().for_each(|member| reply.bulk(member));
@@ -118,7 +142,9 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.optional(members.first().map(Vec::as_slice));
     }
     if !members.is_empty() {
-        keys.apply(key, |change| members.iter().for_each(|member| change.remove_member(member)));
+        keys.apply(key, |change| {
+            members.iter().for_each(|member| change.remove(Kind::Set, member))
+        });
     }
     Ok(())
 }
@@ -135,7 +161,7 @@ fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let chosen = keys.choose(length, count.unwrap_or(1));
     let set = keys.set(key)?;
     let number = chosen.len();
-    let mut members = chosen.filter_map(|index| set?.member_at(index));
+    let mut members = chosen.filter_map(|index| set?.at(index)).map(|(member, _)| member);
     let Some(count) = count else {
         reply.optional(members.next());
         return Ok(());
@@ -157,11 +183,11 @@ fn smove(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.integer(0);
         return Ok(());
     };
-    let found = set.contains(member);
+    let found = contains(set, member);
     keys.set(destination)?;
     if found && source != destination {
-        keys.apply(source, |change| change.remove_member(member));
-        keys.apply(destination, |change| change.member(member));
+        keys.apply(source, |change| change.remove(Kind::Set, member));
+        keys.apply(destination, |change| put(change, member));
     }
     reply.integer(i64::from(found));
     Ok(())
@@ -180,7 +206,7 @@ fn combined<'a>(
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     let mut sets = Vec::new();
     for key in sources {
-        let members = keys.set(key)?.into_iter().flat_map(Set::members);
+        let members = keys.set(key)?.into_iter().flat_map(members_of);
         sets.push(members.collect());
     }
     Ok(combine(&sets))
@@ -215,7 +241,7 @@ fn setstore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn replace_set<'a>(keys: &mut Keys<'_>, key: &[u8], members: impl Iterator<Item = &'a [u8]>) {
     keys.apply(key, |change| {
         change.clear();
-        members.for_each(|member| change.member(member));
+        members.for_each(|member| put(change, member));
     });
 }
 
@@ -240,7 +266,7 @@ fn sintercard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     let mut sets: Vec<Vec<&[u8]>> = Vec::new();
     for key in command.args().skip(2).take(count) {
-        sets.push(keys.set(key)?.into_iter().flat_map(Set::members).collect());
+        sets.push(keys.set(key)?.into_iter().flat_map(members_of).collect());
     }
     reply.integer(algebra::intersection(&sets, limit).len() as i64);
     Ok(())
@@ -255,10 +281,19 @@ fn sscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Ok(());
     };
     let scan = MemberScan::parse(cursor, command)?;
-    let (chunk, next) = scan.chunk(set.len(), set.members(), |member| member);
+    let (chunk, next) = scan.chunk(set.len(), members_of(set), |member| member);
     reply.array(2);
     reply.text(&next.to_string());
     reply.array(chunk.len());
     chunk.iter().for_each(|member| reply.bulk(member));
     Ok(())
+}
+
+/// The encoding that Redis 7.0 would choose with its default settings.
+fn encoding(state: &KeyState) -> &'static str {
+    let integers = state.set().is_none_or(|set| {
+        set.len() <= INTSET_ENTRIES_MAX
+            && members_of(set).all(|member| parse_integer(member).is_some())
+    });
+    if integers { "intset" } else { "hashtable" }
 }

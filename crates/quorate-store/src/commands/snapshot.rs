@@ -2,16 +2,17 @@
 
 use quorate_proto::resp::Command;
 
-use super::{CommandError, Family, Outcome};
+use super::{CommandError, Handlers, Outcome, object_family};
 use crate::{
     MergeError, Merged,
     delta::DeltaWriter,
     execution::{Execution, Keys},
+    part::{Body, Part},
     state::{KeyState, Kind},
     walk::{next_chunk, position},
 };
 
-pub(super) const HANDLERS: Family = &[
+pub(super) const HANDLERS: Handlers = &[
     ("quorate.slotdigest", slot_digest),
     ("quorate.exportslot", export_slot),
     ("quorate.mergeslot", merge_slot),
@@ -103,35 +104,27 @@ fn merge_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn recreating_commands(key: &[u8], state: &KeyState) -> Vec<u8> {
     let mut out = Vec::new();
     let mut emit = |words: &[&[u8]]| out.extend_from_slice(Command::from_args(words).frame());
-    match state.kind() {
-        None => return out,
-        Some(Kind::Text) => {
-            let value = state.text().visible().unwrap_or_default();
-            emit(&[b"SET", key, &value]);
-        }
-        Some(Kind::Hash) => {
-            emit(&[b"DEL", key]);
-            let fields = state.hash().into_iter().flat_map(|hash| hash.fields());
-            let fields = fields.map(|(name, cell)| (name, cell.visible().unwrap_or_default()));
-            let mut batch = Batch::new("HSET", key);
-            for (name, value) in fields {
-                batch.add(&[name, &value], &mut emit);
-            }
-            batch.finish(&mut emit);
-        }
-        Some(Kind::Set) => {
-            emit(&[b"DEL", key]);
-            let mut batch = Batch::new("SADD", key);
-            for member in state.set().into_iter().flat_map(|set| set.members()) {
-                batch.add(&[member], &mut emit);
-            }
-            batch.finish(&mut emit);
-        }
+    let Some(kind) = state.kind() else { return out };
+    if kind != Kind::Text {
+        emit(&[b"DEL", key]);
     }
+    let mut batch = Batch::new(object_family(kind).recreate, key);
+    state.show(&mut |part| with_words(&part, |words| batch.add(words, &mut emit)));
+    batch.finish(&mut emit);
     if let Some(at) = state.expires_at() {
         emit(&[b"PEXPIREAT", key, at.to_string().as_bytes()]);
     }
     out
+}
+
+/// Calls `add` with the arguments that create an element anew.
+fn with_words(part: &Part<'_>, add: impl FnOnce(&[&[u8]])) {
+    match (part.name(), part.body()) {
+        (Some(name), Body::Bytes(_, value)) => add(&[name, value]),
+        (None, Body::Bytes(_, value)) => add(&[value]),
+        (_, Body::Member(_)) => add(&[part.name_bytes()]),
+        (_, Body::Removed(_) | Body::Until(..) | Body::Added(_)) => {}
+    }
 }
 
 /// Elements that are added by one command.

@@ -2,15 +2,27 @@
 
 use std::borrow::Cow;
 
-use quorate_proto::{limits::BULK_LENGTH_MAX, resp::Command};
+use quorate_proto::{
+    limits::BULK_LENGTH_MAX,
+    resp::{Command, parse_integer},
+};
 
-use super::{CommandError, Family, Outcome};
+use super::{CommandError, Family, ObjectFamily, Outcome};
 use crate::{
     arguments::{Time, expiry, integer, is_word},
     execution::{Execution, Keys},
+    state::{KeyState, Kind},
 };
 
-pub(super) const HANDLERS: Family = &[
+/// Longest string that Redis embeds in its object.
+const EMBEDDED_STRING_MAX: usize = 44;
+
+pub(super) const FAMILY: Family = Family {
+    handlers: HANDLERS,
+    object: Some(ObjectFamily { kind: Kind::Text, encoding, recreate: "SET" }),
+};
+
+const HANDLERS: super::Handlers = &[
     ("get", get),
     ("set", set),
     ("setnx", setnx),
@@ -299,4 +311,16 @@ fn setrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     keys.apply(key, |change| change.edit_text(&value));
     reply.integer(value.len() as i64);
     Ok(())
+}
+
+/// The encoding that Redis 7.0 would choose with its default settings.
+fn encoding(state: &KeyState) -> &'static str {
+    let value = state.text().visible().unwrap_or_default();
+    if parse_integer(&value).is_some() {
+        "int"
+    } else if value.len() <= EMBEDDED_STRING_MAX {
+        "embstr"
+    } else {
+        "raw"
+    }
 }

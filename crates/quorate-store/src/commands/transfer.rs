@@ -6,15 +6,16 @@
 
 use quorate_proto::{Stamp, command::check_database, resp::Command};
 
-use super::{CommandError, Family, Outcome};
+use super::{CommandError, Handlers, Outcome};
 use crate::{
     arguments::is_word,
-    delta::{DeltaWriter, Part, deltas},
+    delta::{DeltaWriter, deltas},
     execution::{Execution, Keys},
+    part::{Body, Owner, Part},
     state::Kind,
 };
 
-pub(super) const HANDLERS: Family = &[
+pub(super) const HANDLERS: Handlers = &[
     ("rename", rename),
     ("renamenx", renamenx),
     ("copy", copy),
@@ -110,23 +111,12 @@ fn install(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// What `key` shows, as a delta without meaningful stamps; `None` when it does not exist.
 fn visible_value(keys: &Keys<'_>, key: &[u8]) -> Option<Vec<u8>> {
     let state = keys.state(key)?;
-    let kind = state.kind()?;
+    state.kind()?;
     let mut value = Vec::new();
     let mut delta = DeltaWriter::new(&mut value, b"");
-    match kind {
-        Kind::Text => delta.part(Part::Text(Stamp::ZERO, &state.text().visible()?)),
-        Kind::Hash => {
-            for (name, cell) in state.hash()?.fields() {
-                delta.part(Part::Field(Stamp::ZERO, name, &cell.visible()?));
-            }
-        }
-        Kind::Set => {
-            let members = state.set()?.members();
-            members.for_each(|member| delta.part(Part::Member(Stamp::ZERO, member)));
-        }
-    }
+    state.show(&mut |part| delta.part(part));
     if let Some(at) = state.expires_at() {
-        delta.part(Part::Expiry(Stamp::ZERO, Some(at)));
+        delta.part(Part::expiry(Stamp::ZERO, Some(at)));
     }
     delta.finish();
     Some(value)
@@ -144,12 +134,11 @@ fn install_value(keys: &mut Keys<'_>, key: &[u8], value: &[u8]) -> Outcome {
     keys.apply(key, |change| {
         change.clear();
         for part in parts {
-            match part {
-                Part::Text(_, text) => change.replace_text(text),
-                Part::Field(_, name, field) => change.field(name, field),
-                Part::Member(_, member) => change.member(member),
-                Part::Expiry(_, at) => change.expiry(at),
-                _ => {}
+            match (part.owner(), part.body()) {
+                (_, Body::Removed(_) | Body::Added(_)) => {}
+                (Owner::Object(Kind::Text), Body::Bytes(_, text)) => change.replace_text(text),
+                (_, Body::Until(_, at)) => change.expiry(at),
+                _ => change.put_again(part),
             }
         }
     });

@@ -7,7 +7,7 @@ use quorate_proto::{
     slot::SLOTS,
 };
 
-use super::{CommandError, Family, Outcome};
+use super::{CommandError, Handlers, Outcome};
 use crate::{
     arguments::{integer, is_word},
     execution::{Execution, Keys},
@@ -15,7 +15,7 @@ use crate::{
     walk::{next_chunk, position},
 };
 
-pub(super) const HANDLERS: Family = &[
+pub(super) const HANDLERS: Handlers = &[
     ("quorate.count", count),
     ("quorate.keys", matching_keys),
     ("quorate.scan", scan),

@@ -14,10 +14,7 @@
 //! share numbers only when their places are closer than their numbers of nodes.
 
 use quorate_proto::{Origin, Stamp};
-use quorate_store::{
-    cell::Contribution,
-    delta::{DeltaWriter, Malformed, Part, deltas},
-};
+use quorate_store::delta::{DeltaWriter, Malformed, deltas};
 
 const GLOBAL: u16 = Origin::FOREIGN;
 
@@ -57,27 +54,12 @@ impl OriginSpace {
         adopted: &mut Vec<u8>,
     ) -> Result<(), Malformed> {
         let stamp = |stamp: Stamp| Stamp::new(stamp.clock(), self.adopt(from, stamp.origin()));
-        let contribution = |part: Contribution| Contribution {
-            since: stamp(part.since),
-            last: stamp(part.last),
-            sum: part.sum,
-        };
         adopted.reserve(effect.len());
         for delta in deltas(effect) {
             let delta = delta?;
             let mut writer = DeltaWriter::new(adopted, delta.key);
             for part in delta.parts() {
-                writer.part(match part? {
-                    Part::Horizon(at) => Part::Horizon(stamp(at)),
-                    Part::Expiry(at, expiry) => Part::Expiry(stamp(at), expiry),
-                    Part::Text(at, value) => Part::Text(stamp(at), value),
-                    Part::TextAdd(part) => Part::TextAdd(contribution(part)),
-                    Part::Field(at, name, value) => Part::Field(stamp(at), name, value),
-                    Part::FieldAdd(name, part) => Part::FieldAdd(name, contribution(part)),
-                    Part::FieldRemoved(at, name) => Part::FieldRemoved(stamp(at), name),
-                    Part::Member(at, name) => Part::Member(stamp(at), name),
-                    Part::MemberRemoved(at, name) => Part::MemberRemoved(stamp(at), name),
-                });
+                writer.part(part?.with_stamps(stamp));
             }
             writer.finish();
         }
