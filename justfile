@@ -8,6 +8,10 @@ test:
 simulate *arguments:
     cargo run --profile sim -p quorate-sim -- {{arguments}}
 
+# Every fuzz target for a minute, or those named: just fuzz sync handoff
+fuzz *targets:
+    fuzz/run {{targets}}
+
 # Formatting, lints, dependencies, docs
 lint:
     cargo fmt --all --check

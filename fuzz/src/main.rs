@@ -1,0 +1,37 @@
+//! One target under libFuzzer: `QUORATE_FUZZ_TARGET` names it. With `QUORATE_FUZZ_CORPUS` its seeds
+//! are written to that folder first.
+#![no_main]
+
+use std::{env, fs, path::Path, sync::OnceLock};
+
+use libfuzzer_sys::fuzz_target;
+use quorate_fuzz::Target;
+
+static TARGET: OnceLock<&Target> = OnceLock::new();
+
+fn target() -> &'static Target {
+    TARGET.get_or_init(|| {
+        let name = env::var("QUORATE_FUZZ_TARGET").unwrap_or_default();
+        Target::named(&name).unwrap_or_else(|| {
+            let known: Vec<_> = quorate_fuzz::TARGETS.iter().map(|target| target.name).collect();
+            panic!("QUORATE_FUZZ_TARGET: '{name}' is not allowed; allowed: {}", known.join(", "))
+        })
+    })
+}
+
+fn write_seeds(folder: &Path) {
+    let failed = |error| panic!("{}: {error}", folder.display());
+    fs::create_dir_all(folder).unwrap_or_else(failed);
+    for (number, seed) in target().seeds().into_iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number:04}")), seed).unwrap_or_else(failed);
+    }
+}
+
+fuzz_target!(
+    init: {
+        if let Some(folder) = env::var_os("QUORATE_FUZZ_CORPUS") {
+            write_seeds(Path::new(&folder));
+        }
+    },
+    |bytes: &[u8]| target().run(bytes)
+);
