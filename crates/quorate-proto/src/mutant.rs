@@ -41,6 +41,8 @@ pub enum Mutant {
     DigestBlind,
     /// The expiry of a key is not merged.
     ExpiryLost,
+    /// What empties a key, or makes it anew, leaves its time to live.
+    ExpiryOutlives,
     /// A clock that jumps is believed, and stamps from far ahead are merged.
     ClockTrusted,
     /// A read shows what is not durable yet.
@@ -76,7 +78,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -95,6 +97,7 @@ impl Mutant {
         Self::SyncSkipsMissing,
         Self::DigestBlind,
         Self::ExpiryLost,
+        Self::ExpiryOutlives,
         Self::ClockTrusted,
         Self::ReadUnsynced,
         Self::FloorIgnored,

@@ -17,11 +17,17 @@ pub enum Family {
     Set,
     /// A hash.
     Hash,
+    /// A set that gets times to live, is emptied and made again. Members are added once.
+    TimedSet,
+    /// The same as a hash: fields are set once.
+    TimedHash,
+    /// The same as a counter.
+    TimedCounter,
 }
 
 impl Family {
-    /// Every family.
-    pub const ALL: [Self; 5] = [Self::Register, Self::List, Self::Counter, Self::Set, Self::Hash];
+    /// Those whose keys get times to live, are emptied and made again.
+    pub const TIMED: [Self; 3] = [Self::TimedSet, Self::TimedHash, Self::TimedCounter];
 
     /// First letter of its keys.
     pub const fn prefix(self) -> char {
@@ -31,15 +37,18 @@ impl Family {
             Self::Counter => 'c',
             Self::Set => 's',
             Self::Hash => 'h',
+            Self::TimedSet => 't',
+            Self::TimedHash => 'u',
+            Self::TimedCounter => 'v',
         }
     }
 
     /// The action that reads a whole key of this family.
     pub const fn read(self) -> Action {
         match self {
-            Self::Register | Self::List | Self::Counter => Action::Get,
-            Self::Set => Action::Members,
-            Self::Hash => Action::Fields,
+            Self::Register | Self::List | Self::Counter | Self::TimedCounter => Action::Get,
+            Self::Set | Self::TimedSet => Action::Members,
+            Self::Hash | Self::TimedHash => Action::Fields,
         }
     }
 }
@@ -87,7 +96,18 @@ pub enum Action {
     Drop(u64),
     /// `HGETALL`
     Fields,
+    /// `PEXPIRE milliseconds`
+    Expire(u64),
+    /// `SPOP` of all members
+    PopAll,
+    /// `HDEL` of all fields below a number
+    DropBelow(u64),
+    /// `GETDEL`
+    Take,
 }
+
+/// More than a set of a schedule has members.
+const ALL_MEMBERS: u64 = 1_000_000;
 
 /// What an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -125,6 +145,10 @@ impl Action {
                 | Self::Remove(_)
                 | Self::Put(..)
                 | Self::Drop(_)
+                | Self::Expire(_)
+                | Self::PopAll
+                | Self::DropBelow(_)
+                | Self::Take
         )
     }
 
@@ -148,6 +172,14 @@ impl Action {
             }
             Self::Drop(field) => words(&["HDEL", key, &field.to_string()]),
             Self::Fields => words(&["HGETALL", key]),
+            Self::Expire(ms) => words(&["PEXPIRE", key, &ms.to_string()]),
+            Self::PopAll => words(&["SPOP", key, &ALL_MEMBERS.to_string()]),
+            Self::DropBelow(end) => {
+                let mut all = words(&["HDEL", key]);
+                all.extend((0..*end).map(|field| field.to_string()));
+                all
+            }
+            Self::Take => words(&["GETDEL", key]),
         }
     }
 
@@ -158,8 +190,10 @@ impl Action {
     pub fn interpret(&self, family: Family, reply: &Value) -> Result<Returned, String> {
         let nonsense = || format!("{self:?} was answered with {reply:?}");
         if self.writes() {
-            return match reply {
-                Value::Simple(_) | Value::Integer(_) => Ok(Returned::Done),
+            return match (self, reply) {
+                (_, Value::Simple(_) | Value::Integer(_))
+                | (Self::PopAll, Value::Array(_) | Value::Set(_))
+                | (Self::Take, Value::Bulk(_) | Value::Nil) => Ok(Returned::Done),
                 _ => Err(nonsense()),
             };
         }

@@ -53,6 +53,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::SyncSkipsMissing, "wipe", 100, &["convergence", "stale"]),
     trap(Mutant::DigestBlind, "base", 100, &["convergence", "equal"]),
     trap(Mutant::ExpiryLost, "deletes", 100, &["resurrection"]),
+    trap(Mutant::ExpiryOutlives, "lifetimes", 100, &["lifetime"]),
     trap(Mutant::ClockTrusted, "wild-clocks", 400, &["lost", "stale", "resurrection"]),
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),

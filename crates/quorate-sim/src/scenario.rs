@@ -467,6 +467,18 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "lifetimes",
+        about: "sets, hashes and counters get times to live, are emptied and made again",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::TimedSet, 2), (Family::TimedHash, 1), (Family::TimedCounter, 1)],
+        keys: 3,
+        operations: 800,
+        delay: (150, 20_000),
+        faults: LINKS_AND_PROCESSES,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "forgetting",
         about: "minutes of deletions while nodes are away or lose data: marks go, nothing comes back",
         nodes: THREE,

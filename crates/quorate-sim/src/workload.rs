@@ -1,5 +1,7 @@
 //! What clients ask for, drawn from a seed.
 
+use std::collections::BTreeMap;
+
 use crate::{
     action::{Action, Family, Key},
     random::Stream,
@@ -15,6 +17,8 @@ pub struct Workload {
     /// Members of a set, and fields of a hash.
     members: u64,
     next_value: u64,
+    /// Fields that a timed hash has had.
+    fields: BTreeMap<Key, u64>,
 }
 
 impl Workload {
@@ -26,6 +30,7 @@ impl Workload {
             expiring_percent: scenario.expiring_percent,
             members: scenario.members,
             next_value: 0,
+            fields: BTreeMap::new(),
         }
     }
 
@@ -49,7 +54,35 @@ impl Workload {
         let family = if family == Family::List && !first { Family::Register } else { family };
         // A hot key: much happens at the same time only where everybody goes.
         let number = if random.percent(34) { 0 } else { random.below(self.keys.into()) as u32 };
-        (Key { family, number }, self.action(family, random))
+        let key = Key { family, number };
+        let action = match family {
+            Family::TimedSet | Family::TimedHash | Family::TimedCounter => self.timed(key, random),
+            family => self.action(family, random),
+        };
+        (key, action)
+    }
+
+    /// What begins an object, gives it a time to live, ends it, or looks at it.
+    fn timed(&mut self, key: Key, random: &mut Stream) -> Action {
+        match (random.below(100), key.family) {
+            (0..30, Family::TimedSet) => Action::Insert(self.value()),
+            (0..30, Family::TimedHash) => {
+                let next = self.fields.entry(key).or_default();
+                *next += 1;
+                let field = *next - 1;
+                Action::Put(field, self.value())
+            }
+            (0..30, _) => Action::Add(1),
+            (30..50, _) => Action::Expire(random.between(20, 2_500)),
+            (50..65, Family::TimedSet) => Action::PopAll,
+            (50..65, Family::TimedHash) => {
+                // At least one: a command must name something.
+                Action::DropBelow(self.fields.get(&key).copied().unwrap_or_default().max(1))
+            }
+            (50..65, _) => Action::Take,
+            (65..70, _) => Action::Delete,
+            (_, family) => family.read(),
+        }
     }
 
     /// A new value for a register.
@@ -83,6 +116,7 @@ impl Workload {
                 55..60 => Action::Delete,
                 _ => Action::Fields,
             },
+            Family::TimedSet | Family::TimedHash | Family::TimedCounter => family.read(),
         }
     }
 

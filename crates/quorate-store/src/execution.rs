@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use quorate_proto::{
     Slot, Stamp, command,
+    mutant::Mutant,
     resp::{Command, ReplyWriter},
 };
 
@@ -251,7 +252,7 @@ impl Change<'_> {
         let may_end = before == Before::Live && removes;
         let may_begin = matches!(before, Before::Dead | Before::Deleted);
         // Most writes do neither, and need not look at the key again.
-        if expires || !(may_end || may_begin) {
+        if expires || !(may_end || may_begin) || Mutant::ExpiryOutlives.is_planted() {
             return;
         }
         let Some(state) = store.raw_state(slot, key) else { return };

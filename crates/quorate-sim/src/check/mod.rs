@@ -8,6 +8,7 @@
 //! | `backwards` | what reads show never goes back in time, and has one order |
 //! | `resurrection` | what a delete or an expiry has ended does not come back |
 //! | `counter` | a counter is the sum of what was acknowledged, and at most of what is unknown |
+//! | `lifetime` | an expiry ends the object that it was set for, and none that began later |
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
 //! | `equal` | every node reads the same in the end |
 //!
@@ -16,6 +17,7 @@
 
 mod cell;
 mod counter;
+mod lifetime;
 mod linear;
 mod set;
 
@@ -165,6 +167,11 @@ pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
     }
     for (key, operations) in history.by_key(Family::Set) {
         set::check(terms, key, &operations, &mut violations);
+    }
+    for family in Family::TIMED {
+        for (key, operations) in history.by_key(family) {
+            lifetime::check(terms, key, &operations, &mut violations);
+        }
     }
     for family in [Family::Register, Family::List] {
         for (key, operations) in history.by_key(family) {
