@@ -124,6 +124,7 @@ class Node(Process):
     def __init__(self, directory, name=None, seeds=(), arguments=()):
         super().__init__(directory, free_port())
         self.peer_port = free_port()
+        self.cluster_port = free_port()
         self.name = name
         self.seeds = list(seeds)
         self.arguments = list(arguments)
@@ -131,6 +132,7 @@ class Node(Process):
     def command(self):
         command = [QUORATE, "serve", "--listen", f"127.0.0.1:{self.port}",
                    "--peer-listen", f"127.0.0.1:{self.peer_port}",
+                   "--cluster-listen", f"127.0.0.1:{self.cluster_port}",
                    "--data-dir", str(self.directory / "data")]
         if self.name:
             command += ["--name", self.name]

@@ -266,6 +266,7 @@ def test_a_node_in_memory_comes_back_after_a_restart(tmp_path):
         node.command = lambda node=node: [
             QUORATE, "serve", "--listen", f"127.0.0.1:{node.port}",
             "--peer-listen", f"127.0.0.1:{node.peer_port}", "--name", node.name,
+            "--cluster-listen", f"127.0.0.1:{node.cluster_port}",
             *[word for seed in node.seeds for word in ("--seed", f"127.0.0.1:{seed}")],
             *map(str, node.arguments)]
     cluster.start()

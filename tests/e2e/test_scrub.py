@@ -188,7 +188,7 @@ def test_wrong_settings_are_named(tmp_path, setting):
 def test_a_scrub_in_memory_checks_digests(tmp_path):
     node = Node(tmp_path / "node")
     command = [QUORATE, "serve", "--memory", "--listen", f"127.0.0.1:{node.port}",
-               "--peer-listen", f"127.0.0.1:{node.peer_port}"]
+               "--peer-listen", f"127.0.0.1:{node.peer_port}", "--cluster-listen", "none"]
     node.command = lambda: command
     node.start()
     try:

@@ -135,7 +135,7 @@ class Client:
 def node(arguments, directory, name):
     port = free_port()
     command = [arguments.quorate, "serve", "--listen", f"127.0.0.1:{port}", "--peer-listen",
-               f"127.0.0.1:{free_port()}", "--data-dir", directory / name, "--name", name]
+               f"127.0.0.1:{free_port()}", "--cluster-listen", "none", "--data-dir", directory / name, "--name", name]
     process = Process(name, command, directory / f"{name}.log")
     process.port, process.client = port, Client(port)
     return process

@@ -36,6 +36,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     tracing::info!(
         name = engine.name(),
         clients = %engine.client_address(),
+        cluster_clients = %engine.cluster_address(),
         peers = %engine.peer_address(),
         "serving"
     );

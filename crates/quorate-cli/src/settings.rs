@@ -21,6 +21,10 @@ pub(crate) struct Flags {
     /// Where other nodes connect [default: the host of --listen, its port + 10000]
     #[arg(long, value_name = "HOST:PORT")]
     peer_listen: Option<String>,
+    /// Where clients of Redis Cluster connect, who ask every node; or none
+    /// [default: the host of --listen, its port + 5000]
+    #[arg(long, value_name = "HOST:PORT")]
+    cluster_listen: Option<String>,
     /// Host that other nodes and cluster clients are told [default: the one listened on]
     #[arg(long, value_name = "HOST")]
     advertise: Option<String>,
@@ -164,6 +168,7 @@ impl Flags {
         Ok(Config {
             listen: self.listen.or(file.listen),
             peer_listen: self.peer_listen.or(file.peer_listen),
+            cluster_listen: self.cluster_listen.or(file.cluster_listen),
             advertise: self.advertise.or(file.advertise),
             seeds: if self.seed.is_empty() { file.seeds } else { self.seed },
             cluster: self.cluster.or(file.cluster),

@@ -24,6 +24,9 @@ pub struct Config {
     pub listen: Option<String>,
     /// `host:port` where other nodes connect. Default: the host of `listen`, its port + 10000.
     pub peer_listen: Option<String>,
+    /// `host:port` where clients connect that speak to Redis Cluster, or `none`. Default: the host of
+    /// `listen`, its port + 5000.
+    pub cluster_listen: Option<String>,
     /// Host that other nodes and cluster clients are told. Default: the host listened on.
     pub advertise: Option<String>,
     /// `host:port` of the peer address of other nodes of the cluster.
@@ -118,6 +121,9 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where other nodes connect.
     pub peer_listen: SocketAddr,
+    /// Where cluster clients connect: they are sent there, and see on each node what it is responsible
+    /// for. Without it they are sent to `listen`.
+    pub cluster_listen: Option<SocketAddr>,
     /// Host that others are told, when it is not the one listened on.
     pub advertise: Option<String>,
     /// Peer addresses of other nodes.
@@ -195,12 +201,24 @@ impl Config {
         let listen = check.address("listen", self.listen.as_deref().unwrap_or(DEFAULT_LISTEN));
         let peer_listen = match &self.peer_listen {
             Some(text) => check.address("peer_listen", text),
-            None => check.default_peer_address(listen),
+            None => {
+                let offset = limits::PEER_PORT_OFFSET;
+                check.derived("peer_listen", listen, offset, "an address")
+            }
+        };
+        let cluster_listen = match self.cluster_listen.as_deref() {
+            Some(NONE) => None,
+            Some(text) => Some(check.address("cluster_listen", text)),
+            None => {
+                let offset = limits::CLUSTER_PORT_OFFSET;
+                Some(check.derived("cluster_listen", listen, offset, "an address or none"))
+            }
         };
         let seeds = self.seeds.iter().map(|seed| check.address("seeds", seed)).collect();
         let settings = Settings {
             listen,
             peer_listen,
+            cluster_listen,
             advertise: self.advertise.as_ref().map(|host| check.word("advertise", host)),
             seeds,
             cluster: check.word("cluster", self.cluster.as_deref().unwrap_or("quorate")),
@@ -307,17 +325,21 @@ impl Check {
         }
     }
 
-    fn default_peer_address(&mut self, listen: SocketAddr) -> SocketAddr {
+    /// The default of an address whose port stands `offset` above that of `listen`.
+    fn derived(
+        &mut self,
+        key: &'static str,
+        listen: SocketAddr,
+        offset: u16,
+        allowed: &str,
+    ) -> SocketAddr {
         let port = match listen.port() {
             0 => Some(0),
-            port => port.checked_add(limits::PEER_PORT_OFFSET),
+            port => port.checked_add(offset),
         };
         let Some(port) = port else {
-            self.wrong(
-                "peer_listen",
-                "(none)",
-                "an address, because the port of listen + 10000 is above 65535",
-            );
+            let why = format!("{allowed}, because the port of listen + {offset} is above 65535");
+            self.wrong(key, "(none)", why);
             return listen;
         };
         SocketAddr::new(listen.ip(), port)
@@ -360,8 +382,8 @@ impl Check {
     }
 
     fn unadvertised(&mut self, settings: &Settings) {
-        let anywhere =
-            settings.listen.ip().is_unspecified() || settings.peer_listen.ip().is_unspecified();
+        let told = [Some(settings.listen), Some(settings.peer_listen), settings.cluster_listen];
+        let anywhere = told.iter().flatten().any(|address| address.ip().is_unspecified());
         if anywhere && settings.advertise.is_none() {
             self.wrong(
                 "advertise",
@@ -379,6 +401,7 @@ fn cores() -> u16 {
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:6379";
 const DEFAULT_DATA_DIR: &str = "./quorate-data";
+const NONE: &str = "none";
 const LEVELS: &str = "ONE, LOCAL_QUORUM, QUORUM, ALL";
 
 #[cfg(test)]
@@ -390,6 +413,7 @@ mod tests {
         let settings = Config::default().validate().expect("defaults are allowed");
         assert_eq!(settings.listen, "127.0.0.1:6379".parse().expect("address"));
         assert_eq!(settings.peer_listen.port(), 16_379);
+        assert_eq!(settings.cluster_listen.map(|address| address.port()), Some(11_379));
         assert_eq!(settings.data_dir, Some(PathBuf::from("./quorate-data")));
         assert_eq!(settings.sync, SyncPolicy::EverySecond);
         assert_eq!(settings.read_level, Level::LocalQuorum);
@@ -411,6 +435,29 @@ mod tests {
         assert_eq!(
             errors[3].to_string(),
             "sync: 'sometimes' is not allowed; allowed: always, everysec, no"
+        );
+    }
+
+    #[test]
+    fn ports_that_are_not_given_stand_above_that_of_listen() {
+        let config = |listen: &str, cluster_listen: Option<&str>| Config {
+            listen: Some(listen.into()),
+            peer_listen: Some("127.0.0.1:1".into()),
+            cluster_listen: cluster_listen.map(Into::into),
+            ..Config::default()
+        };
+        let port = |config: Config| {
+            config.validate().map(|settings| settings.cluster_listen.map(|address| address.port()))
+        };
+        assert_eq!(port(config("127.0.0.1:60535", None)), Ok(Some(65_535)));
+        assert_eq!(port(config("127.0.0.1:0", None)), Ok(Some(0)));
+        assert_eq!(port(config("127.0.0.1:60536", Some("none"))), Ok(None));
+        assert_eq!(port(config("127.0.0.1:60536", Some("127.0.0.1:9"))), Ok(Some(9)));
+        let error = port(config("127.0.0.1:60536", None)).expect_err("beyond what ports are");
+        assert_eq!(
+            error.to_string(),
+            "cluster_listen: '(none)' is not allowed; allowed: an address or none, because the \
+             port of listen + 5000 is above 65535"
         );
     }
 

@@ -25,12 +25,12 @@ use crate::{
         control::{Control, ControlMail},
         listener,
         mailbox::Mailbox,
-        shard_loop::{self, Directory, ShardLoop, WAKE},
+        shard_loop::{self, Directory, Listeners, ShardLoop, WAKE},
         syncer::{self, ScrubRequest, SyncOrder},
     },
     node::Sizes,
     shard::{Mail, Shard},
-    startup::{self, Seeds, Started},
+    startup::{self, Addresses, Seeds, Started},
 };
 
 /// Why a node did not start. Nothing is left running.
@@ -111,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// Listens for cluster clients on `host:port`, or not at all: `none`; port 0 takes a free one.
+    #[must_use]
+    pub fn cluster_listen(mut self, address: impl Into<String>) -> Self {
+        self.config.cluster_listen = Some(address.into());
+        self
+    }
+
     /// Listens for other nodes on `host:port`; port 0 takes a free one.
     #[must_use]
     pub fn peer_listen(mut self, address: impl Into<String>) -> Self {
@@ -166,6 +173,7 @@ impl Builder {
 #[derive(Debug)]
 pub struct Engine {
     client_address: SocketAddr,
+    cluster_address: SocketAddr,
     peer_address: SocketAddr,
     name: String,
     clients: Clients,
@@ -223,14 +231,25 @@ impl Engine {
         // First: a node that is started again and again because its address is taken uses up nothing.
         let clients = listen("listen", settings.listen)?;
         let peers = listen("peer_listen", settings.peer_listen)?;
+        let cluster_clients = match settings.cluster_listen {
+            Some(address) => listen("cluster_listen", address)?,
+            None => Vec::new(),
+        };
         let prepared = settings.entropy.as_ref().map(Prepared::new).transpose()?;
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
         let client_address = clients[0].local_addr()?;
         let peer_address = peers[0].local_addr()?;
+        let cluster_address = match cluster_clients.first() {
+            Some(listener) => listener.local_addr()?,
+            None => client_address,
+        };
 
         let clock = Clock::start();
-        let addresses =
-            (advertised(&settings, client_address), advertised(&settings, peer_address));
+        let addresses = Addresses {
+            clients: advertised(&settings, client_address),
+            cluster_clients: advertised(&settings, cluster_address),
+            peers: advertised(&settings, peer_address),
+        };
         let sizes = Sizes::default();
         let origin = startup::Origin {
             settings,
@@ -258,6 +277,7 @@ impl Engine {
         let (syncer, scrubber) = (syncer::start()?, syncer::start_scrubber()?);
         let mut threads = Vec::new();
         let loops = storages.into_iter().zip(polls).zip(clients.into_iter().zip(peers)).zip(0..);
+        let mut cluster_clients = cluster_clients.into_iter();
         for (((storage, poll), (clients, peers)), id) in loops {
             let mut shard = Shard::new(clock.now(), id, Arc::clone(&node), storage);
             shard.stats.use_stopwatch(Box::new(move || clock.monotonic()));
@@ -265,8 +285,7 @@ impl Engine {
                 shard,
                 poll,
                 clock,
-                clients,
-                peers,
+                listeners: Listeners { clients, cluster_clients: cluster_clients.next(), peers },
                 directory: directory.clone(),
                 syncer: syncer.0.clone(),
                 scrubber: scrubber.0.clone(),
@@ -280,12 +299,18 @@ impl Engine {
             Control::new(membership, identity, node, control_poll, clock, directory.clone());
         threads.push(spawn("quorate-control".into(), move || control.run())?);
         let running = Running { directory, threads, syncer, scrubber, data_dir, channel };
-        Ok(Self { client_address, peer_address, name, clients, running: Some(running) })
+        let running = Some(running);
+        Ok(Self { client_address, cluster_address, peer_address, name, clients, running })
     }
 
     /// Where clients connect.
     pub fn client_address(&self) -> SocketAddr {
         self.client_address
+    }
+
+    /// Where cluster clients connect; where others do, when there is no port for them.
+    pub fn cluster_address(&self) -> SocketAddr {
+        self.cluster_address
     }
 
     /// Where other nodes connect.

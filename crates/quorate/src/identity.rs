@@ -84,11 +84,20 @@ struct MemberRecord {
     rack: String,
     peer_address: String,
     client_address: String,
+    /// Empty in files from before it existed.
+    #[serde(default)]
+    cluster_address: String,
     /// The latest process that was met.
     #[serde(default)]
     life: u16,
     #[serde(default)]
     incarnation: u16,
+}
+
+impl MemberRecord {
+    fn cluster_address(&self) -> &str {
+        if self.cluster_address.is_empty() { &self.client_address } else { &self.cluster_address }
+    }
 }
 
 /// What a file says that does not say whether anything may be unsynced.
@@ -310,6 +319,7 @@ impl Identity {
                 rack: member.rack.clone(),
                 peer_address: member.peer_address.clone(),
                 client_address: member.client_address.clone(),
+                cluster_address: member.cluster_address().to_owned(),
                 incarnation: Incarnation { life: member.life, number: member.incarnation },
             })
         });
@@ -334,6 +344,7 @@ impl Identity {
             rack: member.rack,
             peer_address: member.peer_address,
             client_address: member.client_address,
+            cluster_address: member.cluster_address,
             life: member.incarnation.life,
             incarnation: member.incarnation.number,
         });
@@ -504,6 +515,7 @@ mod tests {
             rack: "r1".into(),
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
+            cluster_address: "h:3".into(),
             incarnation: Incarnation { life: 3, number: 40 },
         };
         let members = vec![member.clone()];
@@ -537,6 +549,7 @@ mod tests {
             rack: "r1".into(),
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
+            cluster_address: "h:3".into(),
             incarnation: Incarnation { life: 1, number: 7 },
         };
         let view = View { epoch: 1, sealed: true, replication_factor: 3, members: vec![member] };

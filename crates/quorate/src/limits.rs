@@ -16,6 +16,9 @@ pub(crate) const NAME_LENGTH_MAX: usize = 128;
 /// The peer port stands this far above the client port, as in Redis Cluster.
 pub(crate) const PEER_PORT_OFFSET: u16 = 10_000;
 
+/// The port for cluster clients stands this far above the one for other clients.
+pub(crate) const CLUSTER_PORT_OFFSET: u16 = 5_000;
+
 /// Largest value accepted by default: Redis's `proto-max-bulk-len`.
 pub(crate) const VALUE_SIZE_DEFAULT: u64 = 512 << 20;
 

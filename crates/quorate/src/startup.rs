@@ -88,12 +88,18 @@ pub(crate) struct Started {
     pub(crate) storages: Vec<Storage>,
 }
 
-/// Brings a node back, or founds it. `addresses` are those that others are told: for clients and
-/// for peers.
+/// The addresses of a node that others are told.
+pub(crate) struct Addresses {
+    pub(crate) clients: String,
+    pub(crate) cluster_clients: String,
+    pub(crate) peers: String,
+}
+
+/// Brings a node back, or founds it.
 pub(crate) fn start(
     origin: Origin,
     mut identity: Identity,
-    addresses: (String, String),
+    addresses: Addresses,
 ) -> Result<Started, StartError> {
     let Origin { settings, disk, directory, sizes, seeds, now, make_topology } = origin;
     let member = Member {
@@ -101,9 +107,10 @@ pub(crate) fn start(
         name: identity.name().to_owned(),
         datacentre: settings.datacentre.clone(),
         rack: settings.rack.clone(),
-        client_address: addresses.0,
+        client_address: addresses.clients,
+        cluster_address: addresses.cluster_clients,
         incarnation: identity.incarnation(),
-        peer_address: addresses.1,
+        peer_address: addresses.peers,
     };
     let membership = Membership::new(
         membership::Config {

@@ -80,7 +80,8 @@ impl Servers {
         let (port, directory) = (free_port()?, self.directory("quorate")?);
         let mut command = pinned(&own_path()?);
         command.args(["serve", "--sync", "everysec", "--listen", &format!("127.0.0.1:{port}")]);
-        command.args(["--peer-listen", "127.0.0.1:0", "--data-dir"]).arg(directory);
+        command.args(["--peer-listen", "127.0.0.1:0", "--cluster-listen", "none"]);
+        command.arg("--data-dir").arg(directory);
         self.start("quorate", port, command)
     }
 
@@ -92,6 +93,7 @@ impl Servers {
             let directory = self.directory(&format!("node-{number}"))?;
             let mut command = Command::new(own_path()?);
             command.args(["serve", "--shards", "1", "--write-level", "QUORUM"]);
+            command.args(["--cluster-listen", "none"]);
             command.args(["--listen", &format!("127.0.0.1:{port}")]);
             command.args(["--peer-listen", &format!("127.0.0.1:{peer_port}")]);
             for (_, seed) in ports.iter().filter(|(other, _)| other != port) {

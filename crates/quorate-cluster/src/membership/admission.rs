@@ -343,7 +343,9 @@ pub(super) fn same_place(a: &Member, b: &Member) -> bool {
 }
 
 fn is_well_formed(member: &Member) -> bool {
-    [&member.name, &member.datacentre, &member.rack, &member.peer_address, &member.client_address]
+    let Member { name, datacentre, rack, peer_address, client_address, cluster_address, .. } =
+        member;
+    [name, datacentre, rack, peer_address, client_address, cluster_address]
         .iter()
         .all(|text| (1..=NAME_LENGTH_MAX).contains(&text.len()))
 }
@@ -417,6 +419,7 @@ pub(super) fn check_start(
         ("rack", &member.rack),
         ("peer-listen", &member.peer_address),
         ("listen", &member.client_address),
+        ("cluster-listen", &member.cluster_address),
     ];
     for (key, value) in texts {
         if !(1..=NAME_LENGTH_MAX).contains(&value.len()) {

@@ -74,6 +74,7 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
             rack: format!("r{}", index % 3),
             peer_address: format!("node-{index}:1"),
             client_address: format!("node-{index}:2"),
+            cluster_address: format!("node-{index}:3"),
             incarnation: Default::default(),
         },
         shard: 0,

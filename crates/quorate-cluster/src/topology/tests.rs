@@ -14,6 +14,7 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
         rack: format!("r{rack}"),
         peer_address: format!("10.0.0.{index}:16379"),
         client_address: format!("10.0.0.{index}:6379"),
+        cluster_address: format!("10.0.0.{index}:11379"),
         incarnation: Default::default(),
     }
 }

@@ -153,6 +153,7 @@ fn topologies(count: usize, datacentres: usize) -> Vec<Arc<Topology>> {
         rack: "r".into(),
         peer_address: String::new(),
         client_address: String::new(),
+        cluster_address: String::new(),
         incarnation: Default::default(),
     };
     let view = View {

@@ -4,7 +4,8 @@
 //! string  := length:u16 utf8          bytes := length:u32 bytes
 //! digest  := u128                     slot  := u16 below 16,384
 //! list    := count:u32 item*          bool  := u8, 0 or 1
-//! member  := id:u128 name dc rack peer_address client_address        (five strings)
+//! member  := id:u128 name dc rack                                    (three strings)
+//!            peer_address client_address cluster_address             (three strings)
 //!            life:u16 number:u16                                     (its incarnation)
 //! dot     := origin:u32 counter:u64
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
@@ -335,8 +336,9 @@ fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
 
 fn put_member(out: &mut Vec<u8>, member: &Member) {
     out.extend_from_slice(&member.id.0.to_le_bytes());
-    let Member { name, datacentre, rack, peer_address, client_address, .. } = member;
-    for text in [name, datacentre, rack, peer_address, client_address] {
+    let Member { name, datacentre, rack, peer_address, client_address, cluster_address, .. } =
+        member;
+    for text in [name, datacentre, rack, peer_address, client_address, cluster_address] {
         put_string(out, text);
     }
     put_incarnation(out, member.incarnation);
@@ -540,6 +542,7 @@ impl Input {
             rack: self.string()?,
             peer_address: self.string()?,
             client_address: self.string()?,
+            cluster_address: self.string()?,
             incarnation: self.incarnation()?,
         })
     }
@@ -726,6 +729,7 @@ mod tests {
             rack: "r".into(),
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
+            cluster_address: "h:3".into(),
             incarnation: Incarnation { life: 1, number: 2 },
         };
         let view =
@@ -838,6 +842,7 @@ mod tests {
             rack: "r".into(),
             peer_address: "p".into(),
             client_address: "c".into(),
+            cluster_address: "s".into(),
             incarnation: Incarnation { life: 0x0304, number: 0x0506 },
         };
         let view = View { epoch: 7, sealed: true, replication_factor: 8, members: vec![member] };
@@ -853,7 +858,7 @@ mod tests {
                 &[
                     1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0,
                     0, 0, 0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c',
-                    4, 3, 6, 5,
+                    1, 0, b's', 4, 3, 6, 5,
                 ],
             ),
             (

@@ -342,6 +342,9 @@ pub struct Member {
     pub peer_address: String,
     /// `host:port` where clients reach it.
     pub client_address: String,
+    /// `host:port` that clients are told which go straight to the owner of a slot. That of other
+    /// clients, if the node has no port for them.
+    pub cluster_address: String,
     /// Its latest process, as far as the speaker knows.
     pub incarnation: Incarnation,
 }

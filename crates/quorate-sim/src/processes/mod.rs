@@ -175,6 +175,7 @@ impl<'a> Cluster<'a> {
             option("name", machine::name(node));
             option("listen", client_address.to_string());
             option("peer-listen", peer_address.to_string());
+            option("cluster-listen", "none".into());
             option("advertise", known.ip().to_string());
             option("dc", (*datacentre).into());
             option("rack", (*rack).into());

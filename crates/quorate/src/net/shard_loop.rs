@@ -14,10 +14,7 @@ use std::{
 
 use bytes::BytesMut;
 use futures_channel::oneshot;
-use mio::{
-    Events, Interest, Poll, Token,
-    net::{TcpListener, TcpStream},
-};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use quorate_cluster::{
     membership::{DialerOutput, LinkId},
     time::Instant,
@@ -41,13 +38,16 @@ use crate::{
 mod accepting;
 mod sending;
 
+pub(crate) use accepting::Listeners;
+
 /// How long a shard that stops waits for requests under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 const CLIENTS: Token = Token(0);
 const PEERS: Token = Token(1);
 pub(crate) const WAKE: Token = Token(2);
-const FIRST_CONNECTION: usize = 3;
+const CLUSTER_CLIENTS: Token = Token(3);
+const FIRST_CONNECTION: usize = 4;
 
 /// How shards and the control thread are reached.
 #[derive(Clone, Debug)]
@@ -90,8 +90,7 @@ pub(crate) struct ShardLoop {
     shard: Shard,
     poll: Poll,
     clock: Clock,
-    clients: TcpListener,
-    peers: TcpListener,
+    listeners: Listeners,
     connections: Slab<Peer>,
     /// The connection of each session of a remote client.
     by_session: HashMap<usize, usize>,
@@ -121,8 +120,7 @@ pub(crate) struct Parts {
     pub(crate) shard: Shard,
     pub(crate) poll: Poll,
     pub(crate) clock: Clock,
-    pub(crate) clients: TcpListener,
-    pub(crate) peers: TcpListener,
+    pub(crate) listeners: Listeners,
     pub(crate) directory: Directory,
     pub(crate) syncer: Sender<SyncOrder>,
     pub(crate) scrubber: Sender<ScrubRequest>,
@@ -130,17 +128,14 @@ pub(crate) struct Parts {
 
 impl ShardLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { shard, poll, clock, mut clients, mut peers, directory, syncer, scrubber } =
-            parts;
-        poll.registry().register(&mut clients, CLIENTS, Interest::READABLE)?;
-        poll.registry().register(&mut peers, PEERS, Interest::READABLE)?;
+        let Parts { shard, poll, clock, mut listeners, directory, syncer, scrubber } = parts;
+        listeners.register(&poll)?;
         let mailbox = Arc::clone(&directory.shards[usize::from(shard.id)]);
         Ok(Self {
             shard,
             poll,
             clock,
-            clients,
-            peers,
+            listeners,
             connections: Slab::new(),
             by_session: HashMap::new(),
             by_outgoing: HashMap::new(),
@@ -203,7 +198,7 @@ impl ShardLoop {
 
     fn handle_event(&mut self, now: Now, event: &mio::event::Event) {
         match event.token() {
-            CLIENTS => self.accept_clients(now),
+            CLIENTS | CLUSTER_CLIENTS => self.accept_clients(now, event.token()),
             PEERS => self.accept_peers(now),
             WAKE => {}
             Token(token) => {

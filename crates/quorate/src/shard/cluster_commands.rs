@@ -70,12 +70,21 @@ impl Shard {
         ranges
     }
 
+    /// The slots that are shown as this node's.
+    pub(super) fn primary_slots(&self) -> Vec<Slot> {
+        let me = self.topology().me();
+        let own = self.ranges().into_iter().filter(|range| range.node == me);
+        own.flat_map(|range| range.first.number()..=range.last.number())
+            .filter_map(Slot::new)
+            .collect()
+    }
+
     fn cluster_slots(&self, writer: &mut ReplyWriter<'_>) {
         let ranges = self.ranges();
         writer.array(ranges.len());
         for range in ranges {
             let member = self.topology().member(range.node);
-            let (host, port) = split_address(&member.client_address);
+            let (host, port) = split_address(&member.cluster_address);
             writer.array(3);
             writer.integer(i64::from(range.first.number()));
             writer.integer(i64::from(range.last.number()));
@@ -113,7 +122,7 @@ impl Shard {
         let mut text = String::new();
         for node in topology.nodes() {
             let member = topology.member(node);
-            let (host, port) = split_address(&member.client_address);
+            let (host, port) = split_address(&member.cluster_address);
             let (_, bus) = split_address(&member.peer_address);
             let me = if node == topology.me() { "myself," } else { "" };
             let up = node == topology.me() || self.peers.is_up(node);
@@ -155,7 +164,7 @@ impl Shard {
 }
 
 fn write_shard_node(writer: &mut ReplyWriter<'_>, member: &Member, up: bool) {
-    let (host, port) = split_address(&member.client_address);
+    let (host, port) = split_address(&member.cluster_address);
     writer.map(7);
     writer.text("id");
     writer.text(&member.id.to_cluster_id());

@@ -15,7 +15,7 @@ use super::{
     cluster_commands::parse_slot,
     composite,
     job::{Plan, Terms},
-    session::Admission,
+    session::{Admission, Coverage},
     split::Split,
     stats::{CommandId, Run, Sender},
     walk,
@@ -334,24 +334,27 @@ impl Shard {
 
     /// A command over the whole keyspace.
     fn keyspace_command(&mut self, now: Now, key: usize, spec: &Spec, command: Command) {
+        let coverage = self.sessions[key].coverage;
         match spec.name {
             "dbsize" => self.exclusive(now, key, command, |shard, _| {
-                Box::new(walk::Count { runs: shard.runs() })
+                Box::new(walk::Count { runs: shard.runs(coverage) })
             }),
             "keys" => self.exclusive(now, key, command, |shard, command| {
                 let pattern = Bytes::copy_from_slice(command.arg(1));
-                Box::new(walk::Keys { runs: shard.runs(), pattern, limit: usize::MAX })
+                Box::new(walk::Keys { runs: shard.runs(coverage), pattern, limit: usize::MAX })
             }),
             "randomkey" => self.exclusive(now, key, command, |shard, _| {
-                let mut runs = shard.runs();
+                let mut runs = shard.runs(coverage);
                 // Any starting point will do that differs from call to call.
-                let start =
-                    (shard.stats.counters.commands as usize).wrapping_mul(0x9e37_79b1) % runs.len();
+                let start = (shard.stats.counters.commands as usize).wrapping_mul(0x9e37_79b1)
+                    % runs.len().max(1);
                 runs.rotate_left(start);
                 Box::new(walk::RandomKey { runs: runs.into_iter() })
             }),
             "scan" => match parse_scan(&command) {
-                Ok(scan) => self.exclusive(now, key, command, |shard, _| shard.scan(scan)),
+                Ok(scan) => {
+                    self.exclusive(now, key, command, |shard, _| shard.scan(scan, coverage));
+                }
                 Err(error) => self.refuse(key, error),
             },
             _ => {
@@ -411,14 +414,19 @@ impl Shard {
         self.single(now, key, slot, class, Command::from_args(words));
     }
 
-    /// All slots as runs: neighbours in one group with the same replicas.
-    fn runs(&self) -> Vec<walk::Run> {
+    /// The slots covered as runs: neighbours in one group with the same replicas.
+    fn runs(&self, coverage: Coverage) -> Vec<walk::Run> {
         let topology = self.topology();
+        let covered: Vec<Slot> = match coverage {
+            Coverage::Cluster => Slot::all().collect(),
+            Coverage::Primary => self.primary_slots(),
+        };
         let mut runs: Vec<walk::Run> = Vec::new();
-        for slot in Slot::all() {
+        for slot in covered {
             match runs.last_mut() {
                 Some((first, last))
-                    if first.group() == slot.group()
+                    if last.number() + 1 == slot.number()
+                        && first.group() == slot.group()
                         && topology.replicas(*first) == topology.replicas(slot) =>
                 {
                     *last = slot;
@@ -429,13 +437,20 @@ impl Shard {
         runs
     }
 
-    fn scan(&self, scan: ScanArguments) -> Box<dyn Plan> {
+    fn scan(&self, scan: ScanArguments, coverage: Coverage) -> Box<dyn Plan> {
         let start = scan.cursor.slot;
-        let runs: Vec<walk::Run> =
-            self.runs().into_iter().filter(|(_, last)| last.number() >= start).collect();
+        let mut runs = self.runs(coverage);
+        runs.retain(|(_, last)| last.number() >= start);
+        let cursor = match runs.first() {
+            // What stands between is not covered, or not any more.
+            Some((first, _)) if first.number() > start => {
+                walk::Cursor { slot: first.number(), position: 0 }
+            }
+            _ => scan.cursor,
+        };
         Box::new(walk::Scan {
             runs: runs.into_iter(),
-            cursor: scan.cursor,
+            cursor,
             count: scan.count,
             pattern: scan.pattern,
             kind: scan.kind,

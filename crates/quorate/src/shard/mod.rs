@@ -52,8 +52,8 @@ use crate::{
 use correlation::Machine;
 use job::{Job, Piece};
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
-pub(crate) use session::About;
 use session::Session;
+pub(crate) use session::{About, Coverage};
 pub(crate) use stats::{Breakdown, Counters};
 use stats::{Run, Stats};
 

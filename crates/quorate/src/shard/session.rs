@@ -130,6 +130,7 @@ pub(crate) struct Session {
     pub(crate) resp3: bool,
     pub(crate) read_level: Level,
     pub(crate) write_level: Level,
+    pub(crate) coverage: Coverage,
     pub(crate) about: About,
     /// Close once everything ready has been sent.
     pub(crate) closing: bool,
@@ -152,6 +153,16 @@ pub(super) enum Admission {
     NextTurn,
     /// Something else must happen before.
     Waits,
+}
+
+/// Which keys `DBSIZE`, `KEYS`, `RANDOMKEY` and `SCAN` of a connection cover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// Those of the whole cluster.
+    #[default]
+    Cluster,
+    /// Those whose slots are shown as this node's: cluster clients ask every node.
+    Primary,
 }
 
 /// What `CLIENT LIST` tells of a connection.
@@ -183,6 +194,7 @@ impl Session {
             resp3: false,
             read_level,
             write_level,
+            coverage: Coverage::default(),
             about,
             closing: false,
             unsent: 0,

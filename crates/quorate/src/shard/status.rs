@@ -147,10 +147,11 @@ impl Shard {
                 (false, true) => "up",
                 (false, false) => "down",
             };
-            writer.map(9);
+            writer.map(10);
             for (name, value) in [
                 ("name", &member.name),
                 ("client_address", &member.client_address),
+                ("cluster_address", &member.cluster_address),
                 ("peer_address", &member.peer_address),
                 ("dc", &member.datacentre),
                 ("rack", &member.rack),

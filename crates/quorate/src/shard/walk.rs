@@ -47,7 +47,7 @@ impl Plan for Count {
         if let Some(error) = first_error(replies) {
             return Step::Done(error.to_vec());
         }
-        if replies.is_empty() {
+        if replies.is_empty() && !self.runs.is_empty() {
             let pieces = self.runs.iter().map(|run| run_piece("quorate.count", *run, &[]));
             return Step::Run(pieces.collect());
         }
@@ -69,7 +69,7 @@ impl Plan for Keys {
         if let Some(error) = first_error(replies) {
             return Step::Done(error.to_vec());
         }
-        if replies.is_empty() {
+        if replies.is_empty() && !self.runs.is_empty() {
             let keys = |run: &Run| run_piece("quorate.keys", *run, &[&self.pattern]);
             return Step::Run(self.runs.iter().map(keys).collect());
         }
@@ -218,4 +218,34 @@ impl Plan for Scan {
 
 fn parse_number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_slots_there_are_no_keys() {
+        let (runs, pattern) = (Vec::new(), Bytes::from_static(b"*"));
+        let plans: [(Box<dyn Plan>, &[u8]); 4] = [
+            (Box::new(Count { runs: runs.clone() }), b":0\r\n"),
+            (Box::new(Keys { runs: runs.clone(), pattern, limit: 1 }), b"*0\r\n"),
+            (Box::new(RandomKey { runs: runs.clone().into_iter() }), b"$-1\r\n"),
+            (
+                Box::new(Scan {
+                    runs: runs.into_iter(),
+                    cursor: Cursor { slot: 7, position: 8 },
+                    count: 1,
+                    pattern: Bytes::new(),
+                    kind: Bytes::new(),
+                    current: None,
+                    keys: Vec::new(),
+                }),
+                b"*2\r\n$1\r\n0\r\n*0\r\n",
+            ),
+        ];
+        for (mut plan, expected) in plans {
+            assert!(matches!(plan.next(&[]), Step::Done(reply) if reply == expected), "{plan:?}");
+        }
+    }
 }

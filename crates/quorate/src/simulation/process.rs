@@ -24,7 +24,7 @@ use crate::{
     net::control::CONTROL_SHARD,
     node::{Node, Sizes},
     shard::{About, Mail, Now, Shard},
-    startup::{self, Seeds, Started},
+    startup::{self, Addresses, Seeds, Started},
     storage::{HintSync, ScrubOrder, SyncTask},
 };
 
@@ -85,7 +85,11 @@ impl Process {
             lock: false,
         };
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
-        let addresses = (settings.listen.to_string(), settings.peer_listen.to_string());
+        let addresses = Addresses {
+            clients: settings.listen.to_string(),
+            cluster_clients: settings.cluster_listen.unwrap_or(settings.listen).to_string(),
+            peers: settings.peer_listen.to_string(),
+        };
         let sizes = Sizes {
             segment: options.segment_bytes,
             checkpoint_min: options.checkpoint_bytes_min,

@@ -30,6 +30,7 @@ pub(super) fn topology(number: u16) -> Topology {
         rack: format!("r{number}"),
         peer_address: format!("h{number}:1"),
         client_address: format!("h{number}:2"),
+        cluster_address: format!("h{number}:3"),
         incarnation: Default::default(),
     };
     let members = vec![member(0), member(1)];

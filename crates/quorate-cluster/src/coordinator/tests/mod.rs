@@ -165,6 +165,7 @@ impl Stage {
             rack: "r".into(),
             peer_address: String::new(),
             client_address: String::new(),
+            cluster_address: String::new(),
             incarnation: Default::default(),
         };
         let view = View {

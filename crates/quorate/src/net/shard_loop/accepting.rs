@@ -3,13 +3,48 @@
 use std::{io, net::SocketAddr};
 
 use bytes::BytesMut;
-use mio::{Token, net::TcpStream};
+use mio::{
+    Interest, Poll, Token,
+    net::{TcpListener, TcpStream},
+};
 
-use super::{CLIENTS, Connection, PEERS, Peer, Role, ShardLoop};
+use super::{CLIENTS, CLUSTER_CLIENTS, Connection, PEERS, Peer, Role, ShardLoop};
 use crate::{
     limits,
-    shard::{About, Now},
+    shard::{About, Coverage, Now},
 };
+
+/// Where a shard lets connections in.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) clients: TcpListener,
+    pub(crate) cluster_clients: Option<TcpListener>,
+    pub(crate) peers: TcpListener,
+}
+
+impl Listeners {
+    pub(super) fn register(&mut self, poll: &Poll) -> io::Result<()> {
+        let all = [
+            (CLIENTS, Some(&mut self.clients)),
+            (CLUSTER_CLIENTS, self.cluster_clients.as_mut()),
+            (PEERS, Some(&mut self.peers)),
+        ];
+        for (token, listener) in all {
+            if let Some(listener) = listener {
+                poll.registry().register(listener, token, Interest::READABLE)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn of(&self, token: Token) -> Option<&TcpListener> {
+        match token {
+            CLIENTS => Some(&self.clients),
+            CLUSTER_CLIENTS => self.cluster_clients.as_ref(),
+            _ => Some(&self.peers),
+        }
+    }
+}
 
 impl ShardLoop {
     /// What is due for connections once in a while. It may execute what clients have sent, so it comes
@@ -21,13 +56,15 @@ impl ShardLoop {
         self.listeners_at = now.monotonic + limits::LISTENERS_EVERY;
         self.close_strangers(now);
         if std::mem::take(&mut self.accept_again) {
-            self.accept_clients(now);
+            self.accept_clients(now, CLIENTS);
+            self.accept_clients(now, CLUSTER_CLIENTS);
             self.accept_peers(now);
         }
     }
 
-    pub(super) fn accept_clients(&mut self, now: Now) {
-        while let Some((socket, address)) = self.accept(CLIENTS) {
+    /// Lets in who waits at the listener for clients, or at that for cluster clients.
+    pub(super) fn accept_clients(&mut self, now: Now, listener: Token) {
+        while let Some((socket, address)) = self.accept(listener) {
             if self.stopping.is_some() {
                 continue;
             }
@@ -47,6 +84,9 @@ impl ShardLoop {
                 active_ms: now.wall_ms,
                 ..About::default()
             });
+            if listener == CLUSTER_CLIENTS {
+                self.shard.sessions[session].coverage = Coverage::Primary;
+            }
             match self.register(connection, Role::Client { session }, BytesMut::new()) {
                 Some(key) => {
                     self.by_session.insert(session, key);
@@ -77,8 +117,7 @@ impl ShardLoop {
     /// The next connection that waits at a listener.
     fn accept(&mut self, listener: Token) -> Option<(TcpStream, SocketAddr)> {
         loop {
-            let listener = if listener == CLIENTS { &self.clients } else { &self.peers };
-            match listener.accept() {
+            match self.listeners.of(listener)?.accept() {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 // It was given up while it waited.
