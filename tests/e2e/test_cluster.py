@@ -78,7 +78,7 @@ def test_a_cluster_client_reads_and_writes_every_slot(shared_cluster):
     for slot, key in keys.items():
         client.set(key, slot)
     owners = {client.get_node_from_key(key).port for key in keys.values()}
-    assert owners == {node.port for node in shared_cluster.nodes}
+    assert owners == {node.cluster_port for node in shared_cluster.nodes}
     for slot, key in keys.items():
         assert client.get(key) == str(slot).encode()
     shards = redis.Redis(port=shared_cluster[0].port).execute_command("CLUSTER", "SHARDS")

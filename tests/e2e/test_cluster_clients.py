@@ -82,6 +82,22 @@ def test_shards_and_nodes_name_the_same_ports(filled):
     assert {shard[b"nodes"][0][b"port"] for shard in shards} == ports
 
 
+def test_it_says_that_it_is_a_cluster(filled, shared_node, redis_server):
+    def told(connection):
+        text = plain(connection("INFO", "everything")).splitlines()
+        hello = plain(connection("HELLO", "2"))
+        return {
+            "redis_mode": next(line for line in text if line.startswith("redis_mode")),
+            "cluster_enabled": next(line for line in text if line.startswith("cluster_enabled")),
+            "mode": hello[hello.index("mode") + 1],
+            "cluster-enabled": plain(connection("CONFIG", "GET", "cluster-enabled")),
+        }
+
+    assert told(shared_node.raw()) == told(redis_server.raw())
+    assert told(filled[0].raw()) == {"redis_mode": "redis_mode:cluster", "cluster_enabled": "cluster_enabled:1",
+                                     "mode": "cluster", "cluster-enabled": ["cluster-enabled", "yes"]}
+
+
 def test_a_cluster_client_flushes_everything(cluster):
     client = cluster_client(cluster[0])
     for key in KEYS:

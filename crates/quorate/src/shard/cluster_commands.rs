@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use quorate_cluster::topology::Topology;
 use quorate_proto::{
     NodeIndex, Slot,
     message::Member,
@@ -21,6 +22,16 @@ fn split_address(address: &str) -> (&str, i64) {
         Some((host, port)) => (host.trim_matches(['[', ']']), port.parse().unwrap_or_default()),
         None => (address, 0),
     }
+}
+
+/// Whether clients are told that they speak to a cluster: there is more than one node.
+pub(super) fn is_cluster(topology: &Topology) -> bool {
+    topology.len() > 1
+}
+
+/// Redis's word for what a node is part of.
+pub(super) fn mode(topology: &Topology) -> &'static str {
+    if is_cluster(topology) { "cluster" } else { "standalone" }
 }
 
 /// Neighbouring slots that are shown as belonging to one node.

@@ -6,6 +6,7 @@
 use quorate_cluster::topology::Topology;
 use quorate_proto::{Level, resp::parse_integer};
 
+use super::cluster_commands::is_cluster;
 use crate::{descriptors, limits, node::Node};
 
 /// One parameter.
@@ -105,7 +106,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     fixed("aclfile", ""),
     fixed("activedefrag", "no"),
     of("bind", |s| s.node.settings.listen.ip().to_string()),
-    of("cluster-enabled", |s| yes_no(s.topology.len() > 1)),
+    of("cluster-enabled", |s| yes_no(is_cluster(s.topology))),
     fixed("daemonize", "no"),
     fixed("databases", "1"),
     of("dir", |s| s.node.settings.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default()),

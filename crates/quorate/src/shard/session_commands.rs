@@ -6,7 +6,7 @@ use quorate_proto::{
     resp::{Command, ReplyWriter},
 };
 
-use super::{Now, REDIS_VERSION, Session, Shard, Waiter, mail::Question, status};
+use super::{Now, REDIS_VERSION, Session, Shard, Waiter, cluster_commands, mail::Question, status};
 
 impl Shard {
     pub(super) fn session_command(
@@ -132,6 +132,7 @@ impl Shard {
             session.about.name = name;
         }
         let id = session.id as i64;
+        let mode = cluster_commands::mode(self.topology());
         let mut writer = ReplyWriter::new(reply, resp3);
         writer.map(7);
         for (field, value) in [("server", "redis"), ("version", REDIS_VERSION)] {
@@ -142,7 +143,7 @@ impl Shard {
         writer.integer(if resp3 { 3 } else { 2 });
         writer.text("id");
         writer.integer(id);
-        for (field, value) in [("mode", "standalone"), ("role", "master")] {
+        for (field, value) in [("mode", mode), ("role", "master")] {
             writer.text(field);
             writer.text(value);
         }

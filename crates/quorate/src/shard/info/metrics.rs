@@ -4,7 +4,10 @@
 //! and that never change here.
 
 use super::{Line, Report, channel, owed};
-use crate::shard::REDIS_VERSION;
+use crate::shard::{
+    REDIS_VERSION,
+    cluster_commands::{is_cluster, mode},
+};
 
 /// A part of `INFO`.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ const SERVER: &[Metric] = &[
     row("redis_git_dirty", Constant("0")),
     row("redis_build_id", Constant(concat!("quorate-", env!("CARGO_PKG_VERSION")))),
     row("quorate_version", Constant(env!("CARGO_PKG_VERSION"))),
-    row("redis_mode", Constant("standalone")),
+    row("redis_mode", Text(|r| mode(r.topology).to_owned())),
     row("os", Text(|_| operating_system())),
     row("arch_bits", Text(|_| usize::BITS.to_string())),
     row("monotonic_clock", Constant("POSIX clock_gettime")),
@@ -272,7 +275,7 @@ const CPU: &[Metric] = &[
 
 #[rustfmt::skip]
 const CLUSTER: &[Metric] = &[
-    row("cluster_enabled", Number(|r| (r.topology.len() > 1).into())),
+    row("cluster_enabled", Number(|r| is_cluster(r.topology).into())),
 ];
 
 #[rustfmt::skip]
