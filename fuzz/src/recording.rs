@@ -80,10 +80,10 @@ pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, S
         seeds: (0..NODES).filter(|other| *other != node).map(|one| address(16_379, one)).collect(),
         cluster: Some(CLUSTER.into()),
         name: Some(format!("n{node}")),
-        rf: Some(2),
+        rf: Some(2_u16.into()),
         data_dir: Some("/data".into()),
-        shards: Some(SHARDS),
-        gc_grace_seconds: Some(0),
+        shards: Some(SHARDS.into()),
+        gc_grace_seconds: Some(0_u64.into()),
         ..Config::default()
     };
     let options = Options {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::settings::read_file;
+use crate::settings::File;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -13,9 +13,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let settings = read_file(&arguments.file)?
-        .validate()
-        .with_context(|| format!("{} is wrong", arguments.file.display()))?;
+    let wrong = || format!("{} is wrong", arguments.file.display());
+    let file = File::read(&arguments.file).with_context(wrong)?;
+    let settings = file.config.validate();
+    let settings =
+        settings.map_err(|errors| anyhow::anyhow!(file.explain(&errors))).with_context(wrong)?;
     println!("{} is fine:", arguments.file.display());
     println!("{settings:#?}");
     Ok(())

@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         .with_writer(std::io::stderr)
         .init();
 
-    let settings = arguments.flags.config()?.validate().context("the settings are wrong")?;
+    let settings = arguments.flags.settings().context("the settings are wrong")?;
     let mut signals = Signals::new(crate::signals::that_stop())?;
     let engine = Engine::start(settings)?;
     tracing::info!(

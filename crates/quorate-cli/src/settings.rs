@@ -1,13 +1,17 @@
 //! Where settings come from: a file, and flags that override it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use quorate::{
-    Config,
-    config::{EntropyPeer, EntropySection},
+    Config, Settings,
+    config::{Amount, EntropyPeer, EntropySection},
 };
+
+mod file;
+
+pub(crate) use file::File;
 
 /// Settings of a node as flags. Each overrides the key of the same name in the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -44,8 +48,8 @@ pub(crate) struct Flags {
     #[arg(long)]
     rack: Option<String>,
     /// Replicas of every key in each datacentre [default: 3, or the number of nodes if fewer]
-    #[arg(long, value_name = "N")]
-    rf: Option<u16>,
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    rf: Option<Amount>,
     /// Directory of the durable data [default: ./quorate-data]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -56,8 +60,8 @@ pub(crate) struct Flags {
     #[arg(long)]
     memory: bool,
     /// Threads that own data [default: one per processor]
-    #[arg(long, value_name = "N")]
-    shards: Option<u16>,
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    shards: Option<Amount>,
     /// Level of reads: ONE, LOCAL_QUORUM, QUORUM, ALL [default: LOCAL_QUORUM]
     #[arg(long, value_name = "LEVEL")]
     read_level: Option<String>,
@@ -68,31 +72,37 @@ pub(crate) struct Flags {
     /// [default: blocking]
     #[arg(long, value_name = "WHEN")]
     read_repair: Option<String>,
-    /// Largest value accepted, in bytes [default: 536870912]
-    #[arg(long, value_name = "BYTES")]
-    max_value_size: Option<u64>,
+    /// Largest value accepted, in bytes or with a unit such as 64mb [default: 512mb]
+    #[arg(long, allow_negative_numbers = true, value_name = "BYTES")]
+    max_value_size: Option<Amount>,
     /// Clients that may be connected at a time [default: 10000, or what the limit on open files
     /// leaves]
-    #[arg(long, value_name = "N")]
-    maxclients: Option<u32>,
-    /// Time within which every request is answered [default: 5000]
-    #[arg(long, value_name = "MS")]
-    request_timeout_ms: Option<u64>,
-    /// How long marks of removals are kept at least [default: 900]
-    #[arg(long, value_name = "SECONDS")]
-    gc_grace_seconds: Option<u64>,
-    /// How often digests and disk are checked again; 0 for never [default: 604800, 7 days]
-    #[arg(long, value_name = "SECONDS")]
-    scrub_interval_seconds: Option<u64>,
-    /// What reading the disk again may take of it a second [default: 8388608]
-    #[arg(long, value_name = "BYTES")]
-    scrub_bytes_per_second: Option<u64>,
-    /// Bytes of disk for hints for other nodes, all together [default: 4294967296]
-    #[arg(long, value_name = "BYTES")]
-    hints_bytes_max: Option<u64>,
-    /// How long hints are kept for a node that is down [default: 10800]
-    #[arg(long, value_name = "SECONDS")]
-    hint_window_seconds: Option<u64>,
+    #[arg(long, allow_negative_numbers = true, value_name = "N")]
+    maxclients: Option<Amount>,
+    /// Time within which every request is answered, in milliseconds or with a unit such as 5s
+    /// [default: 5000]
+    #[arg(long, allow_negative_numbers = true, value_name = "MS")]
+    request_timeout_ms: Option<Amount>,
+    /// How long marks of removals are kept at least, in seconds or with a unit such as 15m
+    /// [default: 900]
+    #[arg(long, allow_negative_numbers = true, value_name = "SECONDS")]
+    gc_grace_seconds: Option<Amount>,
+    /// How often digests and disk are checked again, in seconds or with a unit such as 7d; 0 for
+    /// never [default: 604800, 7 days]
+    #[arg(long, allow_negative_numbers = true, value_name = "SECONDS")]
+    scrub_interval_seconds: Option<Amount>,
+    /// What reading the disk again may take of it a second, in bytes or with a unit such as 8mb
+    /// [default: 8388608]
+    #[arg(long, allow_negative_numbers = true, value_name = "BYTES")]
+    scrub_bytes_per_second: Option<Amount>,
+    /// Disk for hints for other nodes, all together, in bytes or with a unit such as 4gb
+    /// [default: 4294967296]
+    #[arg(long, allow_negative_numbers = true, value_name = "BYTES")]
+    hints_bytes_max: Option<Amount>,
+    /// How long hints are kept for a node that is down, in seconds or with a unit such as 3h
+    /// [default: 10800]
+    #[arg(long, allow_negative_numbers = true, value_name = "SECONDS")]
+    hint_window_seconds: Option<Amount>,
     /// Start although the log is damaged, with what can still be read
     #[arg(long)]
     accept_damaged_log: bool,
@@ -120,9 +130,10 @@ struct EntropyFlags {
     /// cluster; may be given several times
     #[arg(long, value_name = "HOST:PORT[,NODE]")]
     entropy_peer: Vec<String>,
-    /// Time between two comparisons with the peers of the channel [default: 300]
-    #[arg(long, value_name = "SECONDS")]
-    recon_interval_seconds: Option<u64>,
+    /// Time between two comparisons with the peers of the channel, in seconds or with a unit such as
+    /// 5m [default: 300]
+    #[arg(long, allow_negative_numbers = true, value_name = "SECONDS")]
+    recon_interval_seconds: Option<Amount>,
 }
 
 impl EntropyFlags {
@@ -151,21 +162,16 @@ impl EntropyFlags {
     }
 }
 
-/// Reads a configuration file.
-pub(crate) fn read_file(path: &Path) -> Result<Config> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("config: cannot read {}", path.display()))?;
-    if text.trim().is_empty() {
-        return Ok(Config::default());
-    }
-    serde_saphyr::from_str(&text).with_context(|| format!("config: {} is wrong", path.display()))
-}
-
 impl Flags {
-    /// The file's settings with the flags on top.
-    pub(crate) fn config(self) -> Result<Config> {
-        let file = self.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-        Ok(Config {
+    /// The checked settings of the file with the flags on top.
+    pub(crate) fn settings(self) -> Result<Settings> {
+        let file = self.config.as_deref().map(File::read).transpose()?.unwrap_or_default();
+        let config = self.over(file.config.clone());
+        config.validate().map_err(|errors| anyhow::anyhow!(file.explain(&errors)))
+    }
+
+    fn over(self, file: Config) -> Config {
+        Config {
             listen: self.listen.or(file.listen),
             peer_listen: self.peer_listen.or(file.peer_listen),
             cluster_listen: self.cluster_listen.or(file.cluster_listen),
@@ -193,6 +199,6 @@ impl Flags {
             hint_window_seconds: self.hint_window_seconds.or(file.hint_window_seconds),
             accept_damaged_log: self.accept_damaged_log || file.accept_damaged_log,
             entropy: self.entropy.section(file.entropy),
-        })
+        }
     }
 }

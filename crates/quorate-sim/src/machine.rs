@@ -93,13 +93,13 @@ impl Machine {
             name: Some(name(node)),
             dc: Some(datacentre.into()),
             rack: Some(rack.into()),
-            rf: Some(scenario.replication_factor),
+            rf: Some(scenario.replication_factor.into()),
             data_dir: Some(DIRECTORY.into()),
             sync: Some(scenario.sync.name().into()),
-            shards: Some(scenario.shards),
-            request_timeout_ms: Some(REQUEST_TIMEOUT_MS),
-            gc_grace_seconds: Some(0),
-            scrub_interval_seconds: Some(scenario.scrub_seconds),
+            shards: Some(scenario.shards.into()),
+            request_timeout_ms: Some(REQUEST_TIMEOUT_MS.into()),
+            gc_grace_seconds: Some(0_u64.into()),
+            scrub_interval_seconds: Some(scenario.scrub_seconds.into()),
             read_repair: Some(scenario.read_repair.name().into()),
             ..Config::default()
         };

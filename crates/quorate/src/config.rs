@@ -4,7 +4,7 @@
 //! into [`Settings`], in which every value is present and allowed, or says for each wrong key what
 //! was given and what is allowed.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 
 pub use quorate_cluster::coordinator::ReadRepair;
 use quorate_proto::Level;
@@ -12,8 +12,10 @@ use serde::Deserialize;
 
 use crate::limits;
 
+mod amount;
 mod entropy;
 
+pub use amount::Amount;
 pub use entropy::{EntropyPeer, EntropySection, EntropySettings};
 
 /// Everything that can be configured, as written in a file or given by flags.
@@ -40,7 +42,7 @@ pub struct Config {
     /// Rack of this node. Default `rack1`.
     pub rack: Option<String>,
     /// Replicas of every key in each datacentre. Default 3, or the number of nodes if fewer.
-    pub rf: Option<u16>,
+    pub rf: Option<Amount>,
     /// Directory of the durable data. Default `./quorate-data`.
     pub data_dir: Option<PathBuf>,
     /// When a write is safe on disk: `always`, `everysec` (default) or `no`.
@@ -48,7 +50,7 @@ pub struct Config {
     /// Keep everything in memory only; nothing survives a restart. Default false.
     pub memory: bool,
     /// Threads that own data. Default: one per processor this process may use.
-    pub shards: Option<u16>,
+    pub shards: Option<Amount>,
     /// Level of reads. Default `LOCAL_QUORUM`.
     pub read_level: Option<String>,
     /// Level of writes. Default `LOCAL_QUORUM`.
@@ -56,24 +58,25 @@ pub struct Config {
     /// When a read brings replicas up to date that it found behind: `blocking` (default), before it
     /// answers, or `background`, afterwards.
     pub read_repair: Option<String>,
-    /// Largest value accepted, in bytes. Default 536870912 (512 MiB).
-    pub max_value_size: Option<u64>,
+    /// Largest value accepted, in bytes or with a unit (`64mb`). Default 512 MiB.
+    pub max_value_size: Option<Amount>,
     /// Clients that may be connected at a time. Default 10000, or what the limit on open files leaves.
-    pub maxclients: Option<u32>,
-    /// Time within which every request is answered, in milliseconds. Default 5000.
-    pub request_timeout_ms: Option<u64>,
+    pub maxclients: Option<Amount>,
+    /// Time within which every request is answered, in milliseconds or with a unit (`5s`).
+    /// Default 5000.
+    pub request_timeout_ms: Option<Amount>,
     /// How long marks of removals are kept at least, in seconds. They also stay until every replica
     /// has confirmed the removal. Default 900.
-    pub gc_grace_seconds: Option<u64>,
+    pub gc_grace_seconds: Option<Amount>,
     /// How often digests are computed again and the disk is read again, in seconds; 0 for never.
     /// Default 604800 (7 days).
-    pub scrub_interval_seconds: Option<u64>,
+    pub scrub_interval_seconds: Option<Amount>,
     /// What reading the disk again may take of it, in bytes a second. Default 8388608 (8 MiB).
-    pub scrub_bytes_per_second: Option<u64>,
+    pub scrub_bytes_per_second: Option<Amount>,
     /// Bytes of disk that hints for other nodes may take, all together. Default 4294967296 (4 GiB).
-    pub hints_bytes_max: Option<u64>,
+    pub hints_bytes_max: Option<Amount>,
     /// How long hints are kept for a node that is down, in seconds. Default 10800 (3 hours).
-    pub hint_window_seconds: Option<u64>,
+    pub hint_window_seconds: Option<Amount>,
     /// Start although the log is damaged, with what can still be read. Default false.
     pub accept_damaged_log: bool,
     /// The reconciliation channel of this node. Default: none.
@@ -225,16 +228,11 @@ impl Config {
             name: self.name.as_ref().map(|name| check.word("name", name)),
             datacentre: check.word("dc", self.dc.as_deref().unwrap_or("dc1")),
             rack: check.word("rack", self.rack.as_deref().unwrap_or("rack1")),
-            replication_factor: check.number("rf", self.rf.unwrap_or(3), 1, limits::RF_MAX),
+            replication_factor: check.count("rf", self.rf.as_ref(), 3, 1..=limits::RF_MAX),
             data_dir: (!self.memory)
                 .then(|| self.data_dir.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA_DIR))),
             sync: check.parsed("sync", self.sync.as_deref(), "always, everysec, no"),
-            shards: check.number(
-                "shards",
-                self.shards.unwrap_or_else(cores),
-                1,
-                limits::SHARDS_MAX,
-            ),
+            shards: check.count("shards", self.shards.as_ref(), cores(), 1..=limits::SHARDS_MAX),
             read_level: check.parsed("read_level", self.read_level.as_deref(), LEVELS),
             write_level: check.parsed("write_level", self.write_level.as_deref(), LEVELS),
             read_repair: check.parsed(
@@ -242,55 +240,55 @@ impl Config {
                 self.read_repair.as_deref(),
                 "blocking, background",
             ),
-            max_value_size: check.number(
+            max_value_size: check.size(
                 "max_value_size",
-                self.max_value_size.unwrap_or(limits::VALUE_SIZE_DEFAULT),
-                1024,
+                self.max_value_size.as_ref(),
                 limits::VALUE_SIZE_DEFAULT,
+                1024..=limits::VALUE_SIZE_DEFAULT,
             ) as usize,
-            maxclients: check.number(
+            maxclients: check.count(
                 "maxclients",
-                self.maxclients.unwrap_or(limits::CLIENTS_DEFAULT),
-                1,
-                limits::CLIENTS_MAX,
+                self.maxclients.as_ref(),
+                limits::CLIENTS_DEFAULT,
+                1..=limits::CLIENTS_MAX,
             ),
-            request_timeout: Duration::from_millis(check.number(
+            request_timeout: check.duration(
                 "request_timeout_ms",
-                self.request_timeout_ms.unwrap_or(limits::REQUEST_TIMEOUT_DEFAULT_MS),
-                10,
-                limits::REQUEST_TIMEOUT_MAX_MS,
-            )),
-            gc_grace: Duration::from_secs(check.number(
+                self.request_timeout_ms.as_ref(),
+                limits::REQUEST_TIMEOUT_DEFAULT_MS,
+                10..=limits::REQUEST_TIMEOUT_MAX_MS,
+            ),
+            gc_grace: check.duration(
                 "gc_grace_seconds",
-                self.gc_grace_seconds.unwrap_or(limits::GC_GRACE_DEFAULT_SECONDS),
-                0,
-                limits::GC_GRACE_MAX_SECONDS,
-            )),
-            scrub_interval: Some(Duration::from_secs(check.number(
+                self.gc_grace_seconds.as_ref(),
+                limits::GC_GRACE_DEFAULT_SECONDS,
+                0..=limits::GC_GRACE_MAX_SECONDS,
+            ),
+            scrub_interval: Some(check.duration(
                 "scrub_interval_seconds",
-                self.scrub_interval_seconds.unwrap_or(limits::SCRUB_INTERVAL_DEFAULT_SECONDS),
-                0,
-                limits::SCRUB_INTERVAL_MAX_SECONDS,
-            )))
+                self.scrub_interval_seconds.as_ref(),
+                limits::SCRUB_INTERVAL_DEFAULT_SECONDS,
+                0..=limits::SCRUB_INTERVAL_MAX_SECONDS,
+            ))
             .filter(|interval| !interval.is_zero()),
-            scrub_bytes_per_second: check.number(
+            scrub_bytes_per_second: check.size(
                 "scrub_bytes_per_second",
-                self.scrub_bytes_per_second.unwrap_or(limits::SCRUB_BYTES_PER_SECOND_DEFAULT),
-                limits::SCRUB_BYTES_PER_SECOND_MIN,
-                limits::SCRUB_BYTES_PER_SECOND_MAX,
+                self.scrub_bytes_per_second.as_ref(),
+                limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
+                limits::SCRUB_BYTES_PER_SECOND_MIN..=limits::SCRUB_BYTES_PER_SECOND_MAX,
             ),
-            hints_bytes_max: check.number(
+            hints_bytes_max: check.size(
                 "hints_bytes_max",
-                self.hints_bytes_max.unwrap_or(limits::HINTS_BYTES_DEFAULT),
-                limits::HINTS_BYTES_MIN,
-                limits::HINTS_BYTES_MAX,
+                self.hints_bytes_max.as_ref(),
+                limits::HINTS_BYTES_DEFAULT,
+                limits::HINTS_BYTES_MIN..=limits::HINTS_BYTES_MAX,
             ),
-            hint_window: Duration::from_secs(check.number(
+            hint_window: check.duration(
                 "hint_window_seconds",
-                self.hint_window_seconds.unwrap_or(limits::HINT_WINDOW_DEFAULT_SECONDS),
-                1,
-                limits::HINT_WINDOW_MAX_SECONDS,
-            )),
+                self.hint_window_seconds.as_ref(),
+                limits::HINT_WINDOW_DEFAULT_SECONDS,
+                1..=limits::HINT_WINDOW_MAX_SECONDS,
+            ),
             accept_damaged_log: self.accept_damaged_log,
             entropy: self.entropy.as_ref().map(|section| section.check(&mut check)),
         };
@@ -355,17 +353,62 @@ impl Check {
         text.to_owned()
     }
 
-    fn number<N: PartialOrd + fmt::Display + Copy>(
+    fn count<N: Copy + PartialOrd + fmt::Display + TryFrom<u64>>(
         &mut self,
         key: &'static str,
-        value: N,
-        least: N,
-        most: N,
+        given: Option<&Amount>,
+        default: N,
+        range: RangeInclusive<N>,
     ) -> N {
-        if value < least || value > most {
-            self.wrong(key, value, format!("{least} to {most}"));
-        }
-        value
+        let Some(amount) = given else { return default };
+        let value = amount.count().and_then(|count| N::try_from(count).ok());
+        value.filter(|value| range.contains(value)).unwrap_or_else(|| {
+            self.wrong(key, amount, format_args!("{} to {}", range.start(), range.end()));
+            default
+        })
+    }
+
+    fn size(
+        &mut self,
+        key: &'static str,
+        given: Option<&Amount>,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> u64 {
+        let Some(amount) = given else { return default };
+        amount.bytes().filter(|bytes| range.contains(bytes)).unwrap_or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            let allowed =
+                format!("{least} to {most} bytes, also with a unit such as 64kb, 512mb, 4gb");
+            self.wrong(key, amount, allowed);
+            default
+        })
+    }
+
+    /// A duration. The end of `key` names the unit of the default, of the range, and of a number
+    /// without a unit.
+    fn duration(
+        &mut self,
+        key: &'static str,
+        given: Option<&Amount>,
+        default: u64,
+        range: RangeInclusive<u64>,
+    ) -> Duration {
+        let (unit, of): (_, fn(u64) -> Duration) = if key.ends_with("_ms") {
+            ("milliseconds", Duration::from_millis)
+        } else {
+            ("seconds", Duration::from_secs)
+        };
+        let Some(amount) = given else { return of(default) };
+        let (least, most) = (*range.start(), *range.end());
+        let fits = |duration: &Duration| (of(least)..=of(most)).contains(duration);
+        amount.duration(of(1)).filter(fits).unwrap_or_else(|| {
+            let allowed = format!(
+                "{least} to {most} {unit}, also with a unit such as 100ms, 5s, 10m, 2h, 7d"
+            );
+            self.wrong(key, amount, allowed);
+            of(default)
+        })
     }
 
     fn parsed<T: FromStr + Default>(
@@ -424,7 +467,7 @@ mod tests {
         let config = Config {
             listen: Some("nowhere".into()),
             sync: Some("sometimes".into()),
-            rf: Some(0),
+            rf: Some(Amount::from(0_u16)),
             read_level: Some("most".into()),
             name: Some("two words".into()),
             ..Config::default()

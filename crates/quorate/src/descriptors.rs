@@ -68,7 +68,11 @@ mod tests {
     use crate::Config;
 
     fn fitted(maxclients: u32, limit: Option<u64>) -> Result<u32, TooFew> {
-        let config = Config { shards: Some(2), maxclients: Some(maxclients), ..Config::default() };
+        let config = Config {
+            shards: Some(2_u16.into()),
+            maxclients: Some(maxclients.into()),
+            ..Config::default()
+        };
         let mut settings = config.validate().expect("allowed");
         fit_clients(&mut settings, limit)?;
         Ok(settings.maxclients)

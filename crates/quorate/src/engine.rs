@@ -142,7 +142,7 @@ impl Builder {
     /// Number of shards, each a thread.
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
-        self.config.shards = Some(shards);
+        self.config.shards = Some(shards.into());
         self
     }
 

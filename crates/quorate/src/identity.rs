@@ -128,6 +128,20 @@ pub enum DataDirectoryError {
         /// What is wrong with it.
         why: String,
     },
+    /// It holds logs, but not the identity that they belong to.
+    #[error(
+        "data directory {} holds the log of a node ({log}), but not its {FILE_NAME}, without which the log \
+         cannot be read; nothing was changed. If {FILE_NAME} was moved, put it back. If it is lost, move \
+         the directory away and start with an empty one: in a cluster, with the same name, the node takes its \
+         seat again and gets its data from the others; alone, restore a backup (quorate restore)",
+        path.display()
+    )]
+    NoIdentity {
+        /// The directory.
+        path: PathBuf,
+        /// One of its logs.
+        log: String,
+    },
     /// The node cannot be started again.
     #[error(
         "{} has been used 65,535 times, which is as often as can be counted; restore a backup into a \
@@ -181,6 +195,9 @@ impl Identity {
         let path = directory.join(FILE_NAME);
         let contents = disk.read(&path).map_err(failed)?;
         let is_new = contents.is_none();
+        if is_new && let Some(log) = any_log(&*disk, directory).map_err(failed)? {
+            return Err(DataDirectoryError::NoIdentity { path: directory.to_owned(), log });
+        }
         let record = match contents {
             Some(contents) => {
                 let record = parse(&contents)
@@ -372,6 +389,13 @@ impl Identity {
     }
 }
 
+/// The name of a log in `directory`, if there is any.
+fn any_log(disk: &dyn Disk, directory: &Path) -> io::Result<Option<String>> {
+    let directories = disk.list_directories(directory)?;
+    let names = directories.iter().filter_map(|path| path.file_name()?.to_str());
+    Ok(names.filter(|name| name.starts_with("log-")).min().map(str::to_owned))
+}
+
 fn take_lock(directory: &Path) -> Result<File, DataDirectoryError> {
     let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
     let file = File::create(directory.join("LOCK")).map_err(failed)?;
@@ -447,6 +471,15 @@ mod tests {
         identity.save().expect("saved");
         assert_eq!(open(&disk, None).expect("opens").incarnation().number, u16::MAX);
         assert!(matches!(open(&disk, None), Err(DataDirectoryError::UsedUp(_))));
+    }
+
+    #[test]
+    fn logs_without_their_identity_are_left_alone() {
+        let disk = SimulatedDisk::new();
+        disk.open(Path::new("/data/log-1-0/00000001")).expect("opens");
+        let error = open(&disk, Some("a")).expect_err("no identity");
+        assert!(error.to_string().contains("put it back"), "{error}");
+        assert_eq!(disk.read(Path::new("/data/node.json")).expect("read"), None);
     }
 
     /// Starts with a policy, on some boot of the machine. Returns whether the node is incomplete.

@@ -108,7 +108,7 @@ fn nodes_in_a_process_keep_each_other_up_to_date() {
     let section = || EntropySection {
         key_file: Some(file("key")),
         iv_file: Some(file("iv")),
-        recon_interval_seconds: Some(1),
+        recon_interval_seconds: Some(1_u64.into()),
         ..EntropySection::default()
     };
     let builder =

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::Check;
+use super::{Amount, Check};
 use crate::{
     entropy::{
         DEFAULT_CONNECTIONS_MAX, DEFAULT_RECON_INTERVAL, EntropyConfig, EntropyIv, EntropyKey,
@@ -29,13 +29,13 @@ pub struct EntropySection {
     /// Take plaintext too, with `protocol: classic` or `any`. Default false.
     pub plain: bool,
     /// Senders served at a time. Default 32.
-    pub connections: Option<u32>,
+    pub connections: Option<Amount>,
     /// Seconds that the other side may take for its next 64 KiB. Default 30.
-    pub timeout_seconds: Option<u64>,
+    pub timeout_seconds: Option<Amount>,
     /// Receivers that are kept up to date with what this node has. Default: none.
     pub peers: Vec<EntropyPeer>,
     /// Seconds between two comparisons with the peers. Default 300.
-    pub recon_interval_seconds: Option<u64>,
+    pub recon_interval_seconds: Option<Amount>,
 }
 
 /// One receiver that is kept up to date.
@@ -120,25 +120,25 @@ impl EntropySection {
             }),
             protocol,
             plain: self.plain,
-            connections_max: check.number(
+            connections_max: check.count(
                 "entropy.connections",
-                self.connections.unwrap_or(DEFAULT_CONNECTIONS_MAX as u32),
-                1,
-                limits::ENTROPY_CONNECTIONS_MAX,
+                self.connections.as_ref(),
+                DEFAULT_CONNECTIONS_MAX as u32,
+                1..=limits::ENTROPY_CONNECTIONS_MAX,
             ) as usize,
-            timeout: Duration::from_secs(check.number(
+            timeout: check.duration(
                 "entropy.timeout_seconds",
-                self.timeout_seconds.unwrap_or(Patience::default().idle.as_secs()),
-                1,
-                limits::ENTROPY_TIMEOUT_MAX_SECONDS,
-            )),
+                self.timeout_seconds.as_ref(),
+                Patience::default().idle.as_secs(),
+                1..=limits::ENTROPY_TIMEOUT_MAX_SECONDS,
+            ),
             peers: self.check_peers(check),
-            recon_interval: Duration::from_secs(check.number(
+            recon_interval: check.duration(
                 "entropy.recon_interval_seconds",
-                self.recon_interval_seconds.unwrap_or(DEFAULT_RECON_INTERVAL.as_secs()),
-                1,
-                limits::RECON_INTERVAL_MAX_SECONDS,
-            )),
+                self.recon_interval_seconds.as_ref(),
+                DEFAULT_RECON_INTERVAL.as_secs(),
+                1..=limits::RECON_INTERVAL_MAX_SECONDS,
+            ),
         }
     }
 
@@ -190,7 +190,7 @@ fn check_secret(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::{Amount, Config};
     use super::*;
 
     fn vector(name: &str) -> Option<PathBuf> {
@@ -244,18 +244,24 @@ mod tests {
                 "entropy.protocol: 'v3' is not allowed; allowed: v2, classic, any",
             ),
             (|s| s.plain = true, "entropy.plain: 'true' is not allowed; allowed: false, or true"),
-            (|s| s.connections = Some(0), "entropy.connections: '0' is not allowed; allowed: 1 to"),
-            (|s| s.connections = Some(5000), "entropy.connections: '5000' is not allowed; "),
             (
-                |s| s.timeout_seconds = Some(0),
+                |s| s.connections = Some(Amount::from(0_u64)),
+                "entropy.connections: '0' is not allowed; allowed: 1 to",
+            ),
+            (
+                |s| s.connections = Some(Amount::from(5000_u64)),
+                "entropy.connections: '5000' is not allowed; ",
+            ),
+            (
+                |s| s.timeout_seconds = Some(Amount::from(0_u64)),
                 "entropy.timeout_seconds: '0' is not allowed; allowed: 1 to 86400",
             ),
             (
-                |s| s.recon_interval_seconds = Some(0),
+                |s| s.recon_interval_seconds = Some(Amount::from(0_u64)),
                 "entropy.recon_interval_seconds: '0' is not allowed; allowed: 1 to 86400",
             ),
             (
-                |s| s.recon_interval_seconds = Some(86_401),
+                |s| s.recon_interval_seconds = Some(Amount::from(86_401_u64)),
                 "entropy.recon_interval_seconds: '86401' is not allowed; allowed: 1 to 86400",
             ),
             (
