@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from nodes import wait_until
+from nodes import Node, wait_until
 
 # Figures of Redis 7.0 that mean nothing here, by why: a node has no fork, no snapshot file, no allocator of
 # its own, no replication log, no scripts' heap, and no main thread.
@@ -169,6 +169,20 @@ def test_slow_commands_are_kept_from_every_shard(shared_node):
     "CONFIG SET timeout 0", "CONFIG SET maxmemory 0", "CONFIG REWRITE", "CONFIG RESETSTAT x",
     "SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG NOPE", "SLOWLOG", "LATENCY LATEST", "LATENCY HISTORY x", "LATENCY RESET",
     "LATENCY NOPE", "CONFIG GET maxmemory-policy hz", "CONFIG GET notify-keyspace-events", "CONFIG GET slowlog-*",
+    "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nope", "ACL CAT nope", "ACL LOG", "ACL LOG RESET",
+    "ACL LOG x", "ACL DRYRUN default GET a", "ACL DRYRUN nope GET a", "ACL DRYRUN default nope", "ACL NOPE", "ACL",
+    "FUNCTION LIST", "FUNCTION FLUSH", "FUNCTION FLUSH x", "FUNCTION FLUSH SYNC", "FUNCTION DELETE x", "FUNCTION KILL",
+    "SCRIPT EXISTS a b", "SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT FLUSH ASYNC", "SCRIPT FLUSH x", "SCRIPT KILL",
+    "MODULE LIST", "ROLE", "SWAPDB 0 0", "SWAPDB 0 99", "SWAPDB x 0", "SWAPDB 0 x", "SWAPDB 0", "SAVE x", "BGSAVE x",
+    "MEMORY USAGE nope", "MEMORY USAGE a SAMPLES x", "MEMORY USAGE a SAMPLES -1", "MEMORY USAGE a FOO 1", "MEMORY PURGE", "MEMORY NOPE",
+    "CLIENT TRACKINGINFO", "CLIENT GETREDIR", "CLIENT UNBLOCK 5", "CLIENT UNBLOCK x", "CLIENT UNBLOCK 5 ERROR", "CLIENT UNBLOCK 5 x",
+    "CLIENT NO-EVICT ON", "CLIENT NO-EVICT x", "CLIENT REPLY x", "CLIENT REPLY", "CLIENT PAUSE x", "CLIENT PAUSE -1", "CLIENT PAUSE 1 x",
+    "CLIENT PAUSE 0", "CLIENT UNPAUSE", "CLIENT KILL 1.2.3.4:5", "CLIENT KILL ID 0", "CLIENT KILL ID x", "CLIENT KILL TYPE x",
+    "CLIENT KILL USER x", "CLIENT KILL ADDR", "CLIENT KILL ADDR 1.2.3.4:5", "CLIENT KILL ID 999999 TYPE normal", "CLIENT KILL TYPE replica",
+    "CLIENT KILL SKIPME x", "CLIENT LIST TYPE x", "CLIENT LIST TYPE pubsub", "CLIENT LIST TYPE replica", "CLIENT LIST ID x",
+    "CLIENT LIST ID 999999", "CLIENT LIST FOO", "CLIENT LIST TYPE", "WAIT 0 0", "WAIT -1 0", "WAIT x 1", "WAIT 1 x", "WAIT 1 -1", "WAIT 1 20",
+    "COMMAND LIST FOO", "COMMAND LIST FILTERBY x y", "COMMAND LIST FILTERBY MODULE x", "COMMAND LIST FILTERBY ACLCAT nope",
+    "COMMAND LIST FILTERBY PATTERN hs*", "COMMAND GETKEYSANDFLAGS GET a", "COMMAND GETKEYSANDFLAGS MGET a b", "COMMAND GETKEYS PING",
     "CONFIG GET proto-max-bulk-len", "CONFIG GET timeout", "CONFIG GET hash-max-listpack-*", "CONFIG GET set-max-intset-entries",
 ])
 def test_configuration_answers_like_redis(shared_node, redis_server, line):
@@ -219,4 +233,177 @@ def test_durations_of_commands_are_told_by_powers_of_two(shared_node):
     bounds, counts = [int(each[1]) for each in buckets[1][::2]], [int(each[1]) for each in buckets[1][1::2]]
     assert counts[-1] == 10 and counts == sorted(counts)
     assert all(bound & (bound - 1) == 0 for bound in bounds)
+    connection.close()
+
+
+def test_clients_are_listed_and_closed(shared_node):
+    first, second, third = (shared_node.raw() for _ in range(3))
+    ids = [connection("CLIENT", "ID")[1] for connection in (first, second, third)]
+
+    def listed(*words):
+        lines = first("CLIENT", "LIST", *words)[1].decode().splitlines()
+        return [dict(field.split("=", 1) for field in line.split(" ")) for line in lines]
+
+    assert {line["id"] for line in listed("ID", ids[1], ids[2])} == {ids[1].decode(), ids[2].decode()}
+    assert {each.decode() for each in ids} <= {line["id"] for line in listed("TYPE", "normal")}
+    assert first("CLIENT", "KILL", "ID", ids[1]) == (b":", b"1")
+    assert second.file.read() == b""
+    third("CLIENT", "NO-EVICT", "ON")
+    third("CLIENT", "NO-TOUCH", "ON")
+    about = listed("ID", ids[2])[0]
+    assert about["flags"] == "eT"
+    assert first("CLIENT", "KILL", about["addr"]) == (b"+", b"OK")
+    assert third.file.read() == b""
+    assert first("CLIENT", "KILL", "ID", ids[0]) == (b":", b"0"), "oneself is skipped unless it is asked for"
+    assert first("CLIENT", "KILL", "ID", ids[0], "SKIPME", "no") == (b":", b"1")
+    assert first.file.read() == b""
+
+
+def test_a_client_that_does_not_read_can_be_closed(node):
+    admin, stuck = node.raw(), node.raw()
+    admin("SET", "big", "x" * 1_000_000)
+    stuck_id = stuck("CLIENT", "ID")[1]
+    stuck.send(b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n" * 100)
+    assert admin("CLIENT", "KILL", "ID", stuck_id) == (b":", b"1")
+    wait_until(lambda: info(admin)["connected_clients"] == "1", 10, "the client is gone")
+    for connection in (admin, stuck):
+        connection.close()
+
+
+def test_replies_can_be_turned_off(shared_node, redis_server):
+    for server in (shared_node, redis_server):
+        connection = server.raw()
+        for words in (("CLIENT", "REPLY", "OFF"), ("SET", "k", "1"), ("MGET", "k", "other"), ("DBSIZE",), ("NOPE",), ("GET",),
+                      ("CLIENT", "REPLY", "ON"), ("INCR", "k"), ("CLIENT", "REPLY", "SKIP"), ("INCR", "k"), ("INCR", "k")):
+            connection.send(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words))
+        assert [connection.read() for _ in range(3)] == [(b"+", b"OK"), (b":", b"2"), (b":", b"4")]
+        connection.close()
+
+
+def test_a_pause_holds_commands_back(shared_node):
+    admin, other = shared_node.raw(), shared_node.raw()
+    admin("SET", "k", "1")
+    assert admin("CLIENT", "PAUSE", "60000", "WRITE") == (b"+", b"OK")
+    assert other("GET", "k") == (b"$", b"1"), "reads go on"
+    for words in (b"*2\r\n$4\r\nINCR\r\n$1\r\nk\r\n", b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"):
+        other.send(words)
+    assert admin("GET", "k") == (b"$", b"1"), "the write waits"
+    assert admin("CLIENT", "UNPAUSE") == (b"+", b"OK")
+    assert [other.read(), other.read()] == [(b":", b"2"), (b"$", b"2")], "and what is behind it in order"
+    before = time.monotonic()
+    assert admin("CLIENT", "PAUSE", "300") == (b"+", b"OK")
+    assert other("PING") == (b"+", b"PONG")
+    assert time.monotonic() - before >= 0.29
+    for connection in (admin, other):
+        connection.close()
+
+
+def test_a_sleeping_connection_holds_up_nobody(node):
+    sleeper, other = node.raw(), node.raw()
+    sleeper.send(b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$3\r\n1.5\r\n*1\r\n$4\r\nPING\r\n")
+    before = time.monotonic()
+    for number in range(100):
+        assert other("SET", f"k{number}", "v") == (b"+", b"OK")
+    assert time.monotonic() - before < 1.4
+    assert [sleeper.read(), sleeper.read()] == [(b"+", b"OK"), (b"+", b"PONG")]
+    assert time.monotonic() - before >= 1.5
+    for connection in (sleeper, other):
+        connection.close()
+
+
+def test_expired_keys_stay_while_their_removal_is_off(node):
+    connection = node.raw()
+    connection("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    connection("SET", "k", "v", "PX", "1")
+    connection("SET", "other", "v")
+    wait_until(lambda: connection("GET", "k") == (b"$", None), 5, "it is past its time")
+    time.sleep(0.5)
+    assert counted(info(connection, "keyspace")["db0"])["keys"] == "2"
+    connection("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+    wait_until(lambda: counted(info(connection, "keyspace")["db0"])["keys"] == "1", 5, "it is removed")
+    connection.close()
+
+
+def test_saves_are_on_disk(tmp_path):
+    server = Node(tmp_path / "node", arguments=["--sync", "no", "--shards", "2"]).start()
+    connection = server.raw()
+    for number in range(100):
+        connection("SET", f"k{number}", "v")
+    assert int(info(connection, "persistence")["rdb_changes_since_last_save"]) == 100
+    assert connection("SAVE") == (b"+", b"OK")
+    found = info(connection, "persistence")
+    assert found["rdb_changes_since_last_save"] == "0"
+    assert abs(int(connection("LASTSAVE")[1]) - time.time()) < 60
+    connection("SET", "k", "v")
+    assert connection("BGSAVE") == (b"+", b"Background saving started")
+    wait_until(lambda: info(connection, "persistence")["rdb_changes_since_last_save"] == "0", 10, "it is synced")
+    for number in range(2_000):
+        connection("SET", "same", f"value-{number}" * 50)
+    before = int(info(connection, "persistence")["aof_current_size"])
+    assert connection("BGREWRITEAOF") == (b"+", b"Background append only file rewriting started")
+    wait_until(lambda: connection("SAVE") and int(info(connection, "persistence")["aof_current_size"]) < before / 2,
+               20, "the log is smaller")
+    server.kill()
+    server.start()
+    again = server.raw()
+    assert again("DBSIZE") == (b":", b"102")
+    server.stop()
+
+
+def test_a_node_in_memory_has_nothing_to_save_to(tmp_path):
+    server = Node(tmp_path / "node")
+    whole = server.command()
+    at = whole.index("--data-dir")
+    server.command = lambda: whole[:at] + whole[at + 2:] + ["--memory"]
+    server.start()
+    connection = server.raw()
+    for command in ("SAVE", "BGSAVE", "BGREWRITEAOF"):
+        kind, text = connection(command)
+        assert kind == b"-" and b"memory" in text
+    connection.close()
+    server.kill()
+
+
+def test_memory_of_keys_grows_with_them(shared_node):
+    connection = shared_node.raw()
+    connection("FLUSHALL")
+    connection("SET", "a", "x" * 10_000)
+    connection("SADD", "s", *range(2_000))
+    connection("HSET", "h", *[f"{number}-{'x' * (number % 50)}" for number in range(2_000)])
+    usage = {key: int(connection("MEMORY", "USAGE", key)[1]) for key in "ash"}
+    assert 10_000 < usage["a"] < 11_000
+    assert 2_000 * 50 < usage["s"] < 2_000 * 200
+    exact = int(connection("MEMORY", "USAGE", "h", "SAMPLES", "0")[1])
+    assert abs(exact - usage["h"]) < exact / 2
+    assert connection("DEBUG", "OBJECT", "a")[1].startswith(b"Value at:0x0 refcount:1 encoding:raw serializedlength:")
+    assert connection("DEBUG", "OBJECT", "nope") == (b"-", b"ERR no such key")
+    stats = connection("MEMORY", "STATS")[1]
+    named = dict(zip([each[1] for each in stats[::2]], [each[1] for each in stats[1::2]]))
+    assert named[b"keys.count"] == b"3" and int(named[b"total.allocated"]) > 1_000_000
+    connection.close()
+
+
+def test_wait_tells_what_the_level_vouches_for(shared_cluster):
+    connection = shared_cluster[0].raw()
+    connection("SET", "k", "v")
+    assert connection("WAIT", "1", "0") == (b":", b"1"), "a majority of three is one more than the first"
+    assert connection("WAIT", "2", "50") == (b":", b"1")
+    connection("QUORATE", "LEVEL", "WRITE", "ALL")
+    assert connection("WAIT", "1", "0") == (b":", b"1"), "the first write had less"
+    connection("QUORATE", "LEVEL", "WRITE", "ONE")
+    assert connection("WAIT", "1", "10") == (b":", b"0")
+    connection.close()
+
+
+def test_info_of_a_cluster_counts_every_shard_of_the_node(shared_cluster):
+    connection = shared_cluster[1].raw()
+    connection("QUORATE", "LEVEL", "WRITE", "ALL")
+    connection("FLUSHALL")
+    for number in range(60):
+        connection("SET", f"k{number}", "v", *(("EX", "1000") if number % 3 else ()))
+    found = counted(info(connection, "keyspace")["db0"])
+    assert (found["keys"], found["expires"]) == ("60", "40")
+    assert info(connection)["cluster_connections"] == "2"
+    connection("FLUSHALL")
+    assert "db0" not in info(connection, "keyspace")
     connection.close()

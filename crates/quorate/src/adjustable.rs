@@ -1,7 +1,7 @@
 //! What an operator may change while the node runs. It begins as configured, and a restart forgets
 //! the change.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use quorate_proto::Level;
 
@@ -18,6 +18,7 @@ pub(crate) struct Adjustable {
     /// Negative for no log of slow commands.
     slow_micros: AtomicI64,
     slow_log_len: AtomicU64,
+    active_expiry: AtomicBool,
 }
 
 impl Adjustable {
@@ -29,6 +30,7 @@ impl Adjustable {
             write_level: AtomicU8::new(settings.write_level as u8),
             slow_micros: AtomicI64::new(limits::SLOW_MICROS_DEFAULT),
             slow_log_len: AtomicU64::new(limits::SLOW_LOG_LENGTH_DEFAULT),
+            active_expiry: AtomicBool::new(true),
         }
     }
 
@@ -74,6 +76,15 @@ impl Adjustable {
 
     pub(crate) fn set_slow_micros(&self, micros: i64) {
         self.slow_micros.store(micros, Ordering::Relaxed);
+    }
+
+    /// Whether expired keys are removed before somebody asks for them.
+    pub(crate) fn active_expiry(&self) -> bool {
+        self.active_expiry.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_active_expiry(&self, active: bool) {
+        self.active_expiry.store(active, Ordering::Relaxed);
     }
 
     /// Commands that the log of slow ones keeps.

@@ -95,6 +95,9 @@ pub(crate) struct Storage {
     syncing: bool,
     /// Everything that was written up to these moments is in the sync under way, and in the last one.
     syncing_ms: u64,
+    /// A sync, and a checkpoint, that somebody has asked for.
+    sync_wanted: bool,
+    checkpoint_wanted: bool,
     saved_ms: u64,
     /// The last sync found no descriptor: the next one waits for the second to pass.
     sync_paused: bool,
@@ -154,6 +157,8 @@ impl Storage {
             effect: Vec::new(),
             syncing: false,
             syncing_ms: 0,
+            sync_wanted: false,
+            checkpoint_wanted: false,
             saved_ms: 0,
             sync_paused: false,
             recorded_ms: 0,
@@ -272,7 +277,7 @@ impl Storage {
             SyncPolicy::No => second_passed && (log.awaits_sync() || self.regained > log.synced()),
         };
         self.sync_paused &= !second_passed;
-        if !due || self.syncing || self.sync_paused || log.has_failed() {
+        if !(due || self.sync_wanted) || self.syncing || self.sync_paused || log.has_failed() {
             return None;
         }
         let record = self.wall_ms.saturating_sub(self.recorded_ms) >= 1000;
@@ -281,6 +286,7 @@ impl Storage {
             self.recorded_ms = self.wall_ms;
         }
         self.syncing = true;
+        self.sync_wanted = false;
         self.syncing_ms = self.wall_ms;
         Some(job)
     }
@@ -301,6 +307,22 @@ impl Storage {
         }
         log.take_set_aside().iter().for_each(report_set_aside);
         log.synced()
+    }
+
+    /// Asks for a sync. Returns the record up to which the log must be synced then.
+    pub(crate) fn want_sync(&mut self) -> Sequence {
+        self.sync_wanted = self.unsynced() > 0;
+        self.appended
+    }
+
+    /// Asks for a checkpoint.
+    pub(crate) fn want_checkpoint(&mut self) {
+        self.checkpoint_wanted = self.checkpoint.is_none();
+    }
+
+    /// The last record that is known to be on disk.
+    pub(crate) fn synced(&self) -> Sequence {
+        self.log.as_ref().map_or(Sequence::MAX, SegmentLog::synced)
     }
 
     /// Whether a sync is under way.

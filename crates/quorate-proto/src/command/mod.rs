@@ -11,7 +11,10 @@ mod table;
 
 pub use errors::{UnknownCommand, WrongArity, check_database, unknown_subcommand};
 pub use keys::{KeysError, keys};
-pub use reply::{write_count, write_docs, write_info, write_list};
+pub use reply::{
+    CATEGORIES, ListFilter, of_category, write_count, write_docs, write_info, write_keys_and_flags,
+    write_list,
+};
 pub use table::{all, lookup, lookup_row};
 
 use crate::resp::Command;
@@ -79,12 +82,14 @@ impl Flags {
     pub(crate) const DANGEROUS: Self = Self(1024);
     /// Only for pieces of other commands; clients may not send it.
     pub(crate) const INTERNAL: Self = Self(2048);
+    pub(crate) const ADMIN: Self = Self(4096);
 
     /// Names in the order in which Redis lists them; `DANGEROUS` and `INTERNAL` have none.
-    pub(crate) const NAMES: [(Self, &'static str); 10] = [
+    pub(crate) const NAMES: [(Self, &'static str); 11] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
+        (Self::ADMIN, "admin"),
         (Self::NOSCRIPT, "noscript"),
         (Self::LOADING, "loading"),
         (Self::STALE, "stale"),

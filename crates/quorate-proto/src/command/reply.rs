@@ -14,10 +14,29 @@ pub fn write_count(reply: &mut ReplyWriter<'_>) {
     reply.integer(public().count() as i64);
 }
 
+/// Which commands `COMMAND LIST` shows.
+#[derive(Clone, Copy)]
+pub enum ListFilter<'a> {
+    /// All.
+    All,
+    /// Those of a module. There are no modules.
+    Module,
+    /// Those of a category, named without `@`.
+    Category(&'a [u8]),
+    /// Those whose name this accepts.
+    Name(&'a dyn Fn(&str) -> bool),
+}
+
 /// `COMMAND LIST`
-pub fn write_list(reply: &mut ReplyWriter<'_>) {
-    reply.array(public().count());
-    public().for_each(|spec| reply.text(spec.name));
+pub fn write_list(reply: &mut ReplyWriter<'_>, filter: ListFilter<'_>) {
+    let admits = |spec: &&Spec| match filter {
+        ListFilter::All => true,
+        ListFilter::Module => false,
+        ListFilter::Category(name) => is_of_category(spec, name),
+        ListFilter::Name(accepts) => accepts(spec.name),
+    };
+    reply.array(public().filter(admits).count());
+    public().filter(admits).for_each(|spec| reply.text(spec.name));
 }
 
 /// `COMMAND` and `COMMAND INFO`: details of the named commands, of all when none is named.
@@ -91,25 +110,69 @@ fn write_flags(reply: &mut ReplyWriter<'_>, flags: Flags) {
     names().for_each(|(_, name)| reply.simple(name));
 }
 
-fn write_categories(reply: &mut ReplyWriter<'_>, spec: &Spec) {
+/// The names of the categories of commands, without `@`.
+pub const CATEGORIES: [&str; 11] = [
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "hash",
+    "string",
+    "admin",
+    "fast",
+    "slow",
+    "dangerous",
+    "connection",
+];
+
+/// The commands of a category; `None` when there is no such category.
+pub fn of_category(name: &[u8]) -> Option<impl Iterator<Item = &'static Spec>> {
+    let known = CATEGORIES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    known.then(|| public().filter(move |spec| is_of_category(spec, name)))
+}
+
+fn is_of_category(spec: &Spec, name: &[u8]) -> bool {
+    categories(spec).any(|category| name.eq_ignore_ascii_case(category.as_bytes()))
+}
+
+fn categories(spec: &Spec) -> impl Iterator<Item = &'static str> {
     let keyspace = spec.group == Group::Generic || spec.routing == Routing::Keyspace;
     let fast = spec.flags.has(Flags::FAST);
-    let categories = [
-        (keyspace && spec.subcommands.is_empty(), "@keyspace"),
-        (spec.flags.has(Flags::READONLY), "@read"),
-        (spec.flags.has(Flags::WRITE), "@write"),
-        (spec.group == Group::Set, "@set"),
-        (spec.group == Group::Hash, "@hash"),
-        (spec.group == Group::String, "@string"),
-        (fast, "@fast"),
-        (!fast, "@slow"),
-        (spec.flags.has(Flags::DANGEROUS), "@dangerous"),
-        (spec.group == Group::Connection && spec.subcommands.is_empty(), "@connection"),
+    let applies = [
+        keyspace && spec.subcommands.is_empty(),
+        spec.flags.has(Flags::READONLY),
+        spec.flags.has(Flags::WRITE),
+        spec.group == Group::Set,
+        spec.group == Group::Hash,
+        spec.group == Group::String,
+        spec.flags.has(Flags::ADMIN),
+        fast,
+        !fast,
+        spec.flags.has(Flags::DANGEROUS),
+        spec.group == Group::Connection && spec.subcommands.is_empty(),
     ];
-    reply.set(categories.iter().filter(|(applies, _)| *applies).count());
-    for (_, name) in categories.iter().filter(|(applies, _)| *applies) {
-        reply.simple(name);
+    CATEGORIES.into_iter().zip(applies).filter(|(_, applies)| *applies).map(|(name, _)| name)
+}
+
+fn write_categories(reply: &mut ReplyWriter<'_>, spec: &Spec) {
+    reply.set(categories(spec).count());
+    categories(spec).for_each(|name| reply.simple(&format!("@{name}")));
+}
+
+/// Each key of a command with how the command uses it.
+pub fn write_keys_and_flags(reply: &mut ReplyWriter<'_>, spec: &Spec, keys: &[&[u8]]) {
+    reply.array(keys.len());
+    for key in keys {
+        reply.array(2);
+        reply.bulk(key);
+        write_access(reply, spec);
     }
+}
+
+fn write_access(reply: &mut ReplyWriter<'_>, spec: &Spec) {
+    let access = if spec.flags.has(Flags::WRITE) { ["RW", "update"] } else { ["RO", "access"] };
+    reply.set(2);
+    access.into_iter().for_each(|flag| reply.simple(flag));
 }
 
 fn write_key_specification(reply: &mut ReplyWriter<'_>, spec: &Spec) {
@@ -120,9 +183,7 @@ fn write_key_specification(reply: &mut ReplyWriter<'_>, spec: &Spec) {
     reply.set(1);
     reply.map(3);
     reply.text("flags");
-    let access = if spec.flags.has(Flags::WRITE) { ["RW", "update"] } else { ["RO", "access"] };
-    reply.set(2);
-    access.into_iter().for_each(|flag| reply.simple(flag));
+    write_access(reply, spec);
     reply.text("begin_search");
     reply.map(2);
     reply.text("type");

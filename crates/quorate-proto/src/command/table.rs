@@ -19,6 +19,7 @@ const WD: Flags = W.with(Flags::DENYOOM);
 const WDF: Flags = WD.with(Flags::FAST);
 const STATUS: Flags = Flags::LOADING.with(Flags::STALE);
 const STATUS_FAST: Flags = STATUS.with(Flags::FAST);
+const ADMIN: Flags = Flags::ADMIN.with(Flags::DANGEROUS);
 const HANDSHAKE: Flags =
     STATUS_FAST.with(Flags::NOSCRIPT).with(Flags::NO_AUTH).with(Flags::ALLOW_BUSY);
 
@@ -125,13 +126,22 @@ const SPECS: &[Spec] = &[
     session("quit", -1, HANDSHAKE, Connection, "1.0.0", "Closes the connection"),
     session("reset", 1, HANDSHAKE, Connection, "6.2.0", "Gives the connection its initial settings"),
     session("select", 2, STATUS_FAST, Connection, "1.0.0", "Chooses a database; there is only number 0"),
-    container("client", Connection, "2.4.0", "Describes and names connections", &[
+    container("client", Connection, "2.4.0", "Describes, names and closes connections", &[
         sub("id", 2, "The connection's number"),
         sub("setname", 3, "Names the connection"),
         sub("getname", 2, "The connection's name"),
         sub("setinfo", 4, "Names the client library or its version"),
         sub("info", 2, "Describes this connection"),
-        sub("list", -2, "Describes all connections of this node"),
+        sub("list", -2, "Describes connections of this node: LIST [TYPE type | ID id...]"),
+        sub("kill", -3, "Closes connections of this node"),
+        sub("pause", -3, "Lets commands of clients of this node wait: PAUSE milliseconds [WRITE|ALL]"),
+        sub("unpause", 2, "Lets them go on"),
+        sub("reply", 3, "Whether replies are sent: REPLY ON|OFF|SKIP"),
+        sub("no-evict", 3, "Marks the connection; none is ever evicted"),
+        sub("no-touch", 3, "Marks the connection; accesses are never noted"),
+        sub("unblock", -3, "Always 0: no command blocks"),
+        sub("getredir", 2, "Always -1: nothing is tracked"),
+        sub("trackinginfo", 2, "That nothing is tracked"),
         sub("help", 2, "Lists the subcommands"),
     ]),
     // Server
@@ -139,8 +149,9 @@ const SPECS: &[Spec] = &[
         sub("count", 2, "Number of commands"),
         sub("docs", -2, "Documentation of commands"),
         sub("info", -2, "Details of commands"),
-        sub("list", -2, "Names of commands"),
+        sub("list", -2, "Names of commands: LIST [FILTERBY MODULE|ACLCAT|PATTERN value]"),
         sub("getkeys", -4, "The keys of a command"),
+        sub("getkeysandflags", -4, "The keys of a command and how it uses them"),
         sub("help", 2, "Lists the subcommands"),
     ]) },
     container("config", Server, "2.0.0", "Shows and changes the configuration", &[
@@ -164,6 +175,65 @@ const SPECS: &[Spec] = &[
         sub("doctor", 2, "Where to look instead"),
         sub("help", 2, "Lists the subcommands"),
     ]),
+    container("acl", Server, "6.0.0", "There is one user, who may do everything", &[
+        sub("whoami", 2, "The user of the connection"),
+        sub("users", 2, "The names of the users"),
+        sub("list", 2, "The users and what they may do"),
+        sub("getuser", 3, "What a user may do"),
+        sub("cat", -2, "The categories of commands, or the commands of one"),
+        sub("dryrun", -4, "Whether a user may execute a command"),
+        sub("log", -2, "Always empty: nothing is denied"),
+        sub("setuser", -3, "An error: users cannot be changed"),
+        sub("deluser", -3, "An error: users cannot be changed"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("function", Server, "7.0.0", "There are no functions", &[
+        sub("list", -2, "Always empty"),
+        sub("stats", 2, "That none runs"),
+        sub("flush", -2, "Deletes all of none"),
+        sub("delete", 3, "An error: there is no such library"),
+        sub("kill", 2, "An error: none runs"),
+        sub("load", -3, "An error: functions are not supported"),
+        sub("restore", -3, "An error: functions are not supported"),
+        sub("dump", 2, "An error: functions are not supported"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("script", Server, "2.6.0", "There are no scripts", &[
+        sub("exists", -3, "That none exists"),
+        sub("flush", -2, "Forgets all of none"),
+        sub("kill", 2, "An error: none runs"),
+        sub("load", 3, "An error: scripts are not supported"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("memory", Server, "4.0.0", "What keys and the process take", &[
+        sub("usage", -3, "Bytes that a key takes in memory: USAGE key [SAMPLES count]"),
+        sub("stats", 2, "Bytes that the process takes"),
+        sub("doctor", 2, "Where to look"),
+        sub("malloc-stats", 2, "That the allocator tells nothing"),
+        sub("purge", 2, "Nothing: the allocator returns free memory by itself"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("debug", Server, "1.0.0", "For tests", &[
+        sub("sleep", 3, "Answers after some seconds; only the connection waits"),
+        sub("object", 3, "How a key is kept"),
+        sub("set-active-expire", 3, "Whether expired keys are removed before somebody asks for them: 0 or 1"),
+        sub("stringmatch-len", 4, "Matches a pattern with a text of so many letters a"),
+        sub("error", 3, "Answers with an error"),
+        sub("log", 3, "Writes to the log"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    container("module", Server, "4.0.0", "There are no modules", &[
+        sub("list", 2, "Always empty"),
+        sub("help", 2, "Lists the subcommands"),
+    ]),
+    session("save", 1, ADMIN, Server, "1.0.0", "Syncs the log and waits for it"),
+    session("bgsave", -1, ADMIN, Server, "1.0.0", "Syncs the log"),
+    session("bgrewriteaof", 1, ADMIN, Server, "1.0.0", "Writes what is alive into the log anew"),
+    session("lastsave", 1, ADMIN.with(STATUS_FAST), Server, "1.0.0", "The last second whose state is on disk"),
+    session("role", 1, ADMIN.with(STATUS_FAST), Server, "2.8.12", "Always master: every node takes writes"),
+    session("swapdb", 3, Flags::FAST.with(Flags::DANGEROUS), Server, "4.0.0", "An error unless both are database 0"),
+    session("lolwut", -1, RF, Server, "5.0.0", "A picture and the version"),
+    session("wait", 3, Flags::NONE, Generic, "3.0.0", "How many more replicas have what the connection has written"),
     session("info", -1, STATUS.with(Flags::DANGEROUS), Server, "1.0.0", "Figures about the node"),
     session("time", 1, STATUS_FAST, Server, "2.6.0", "The node's clock: seconds and microseconds"),
     routed(key("dbsize", 1, RF, Read, Server, "1.0.0", "O(1)", "Number of keys in the cluster"), NO_KEYS, Routing::Keyspace),
@@ -294,11 +364,13 @@ const SPECS: &[Spec] = &[
     internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
     internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
     internal("quorate.exportslot", -3, Read, "State of some keys of a slot"),
+    internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),
+    internal("quorate.debugobject", 2, Read, "How a key is kept"),
     internal("quorate.mergeslot", 3, Write, "Merges a state of keys of a slot"),
 ];
 
 /// Open addressing with linear probing, built by the compiler; at most half full.
-const INDEX_LENGTH: usize = 512;
+const INDEX_LENGTH: usize = 1024;
 const EMPTY: u16 = u16::MAX;
 const _: () = assert!(SPECS.len() * 2 <= INDEX_LENGTH);
 

@@ -4,6 +4,7 @@ mod counter;
 mod error;
 mod expire;
 mod hash;
+mod inspect;
 mod keys;
 mod set;
 mod snapshot;
@@ -47,7 +48,7 @@ struct ObjectFamily {
     recreate: &'static str,
 }
 
-const FAMILIES: [Family; 9] = [
+const FAMILIES: [Family; 10] = [
     string::FAMILY,
     Family { handlers: counter::HANDLERS, object: None },
     Family { handlers: keys::HANDLERS, object: None },
@@ -57,6 +58,7 @@ const FAMILIES: [Family; 9] = [
     set::FAMILY,
     Family { handlers: walk::HANDLERS, object: None },
     Family { handlers: snapshot::HANDLERS, object: None },
+    Family { handlers: inspect::HANDLERS, object: None },
 ];
 
 /// Redis's limit for its compact encodings of collections, in bytes of the largest element.

@@ -127,6 +127,11 @@ impl Shard {
                 }
             }
         }
+        if self.is_paused(spec, &command) {
+            self.sessions[key].held = Some(command);
+            return self.paused.push(key);
+        }
+        self.sessions[key].begin_command();
         self.stats.begin(CommandId::new(row, subcommand));
         let session = &mut self.sessions[key];
         session.about.last_command = spec.name;
@@ -242,7 +247,14 @@ impl Shard {
     }
 
     /// A command whose keys are all in one slot.
-    fn single(&mut self, now: Now, key: usize, slot: Slot, class: Class, command: Command) {
+    pub(super) fn single(
+        &mut self,
+        now: Now,
+        key: usize,
+        slot: Slot,
+        class: Class,
+        command: Command,
+    ) {
         let writes = class.writes();
         let session = &mut self.sessions[key];
         if session.conflicts(slot, writes) {

@@ -12,7 +12,10 @@ use quorate_cluster::{
 use quorate_proto::{NodeIndex, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
-use super::{Counters, Errand};
+use super::{
+    Counters, Errand,
+    client_commands::{ClientFilter, Pause},
+};
 use crate::storage::{HintSync, ScrubEnded, ScrubTally};
 
 /// One message to a shard.
@@ -71,7 +74,15 @@ pub(crate) enum Question {
     /// The log of slow commands.
     SlowLog(SlowLogOrder),
     /// The lines of `CLIENT LIST`.
-    Clients,
+    Clients(ClientFilter),
+    /// Clients to be disconnected; who asks is so after the reply.
+    Kill { filter: ClientFilter, asker: u64 },
+    /// Clients wait for a while, or go on.
+    Pause(Option<Pause>),
+    /// A sync begins. It is answered when it is done, or at once.
+    Save { waits: bool },
+    /// A checkpoint begins.
+    Rewrite,
     /// The digest of all its data, in hexadecimal.
     Digest,
     /// How far digest rounds have come, after starting some.

@@ -5,19 +5,26 @@
 //! reads no clock: it takes bytes and messages with the time, and leaves bytes and messages to be
 //! picked up.
 
+mod acl;
+mod client_commands;
 mod cluster_commands;
 mod composite;
 mod config_commands;
 mod correlation;
+mod debug;
+mod delays;
 mod dispatch;
 mod hints;
 mod info;
 mod job;
 mod mail;
+mod memory;
 mod obligations;
 mod parameters;
 mod peers;
+mod persistence;
 mod repair;
+mod scripting;
 mod scrub;
 mod session;
 mod session_commands;
@@ -140,6 +147,11 @@ pub(crate) struct Shard {
     resumable: Vec<usize>,
     /// Connections with commands left for the next turn.
     unfinished: Vec<usize>,
+    /// Since when, and of which, commands of clients wait for the operator; and who waits.
+    pause: Option<client_commands::Pause>,
+    paused: Vec<usize>,
+    delayed: Vec<delays::Delayed>,
+    savings: Vec<persistence::Saving>,
     /// Number of this turn.
     turn: u64,
     jobs: Slab<Job<Waiter>>,
@@ -183,6 +195,10 @@ impl Shard {
             dirty_sessions: Vec::new(),
             resumable: Vec::new(),
             unfinished: Vec::new(),
+            pause: None,
+            paused: Vec::new(),
+            delayed: Vec::new(),
+            savings: Vec::new(),
             turn: 0,
             jobs: Slab::new(),
             waiters: Slab::new(),
@@ -236,15 +252,20 @@ impl Shard {
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         self.coordinator.handle_timeout(now.monotonic, &mut self.storage);
         self.tick_peers(now);
+        self.end_pause(now);
+        self.answer_delayed(now);
         if now.monotonic >= self.next_second {
             self.second_passed = true;
             self.close_silent_clients(now);
+            self.forget_delayed();
             self.next_second = now.monotonic + Duration::from_secs(1);
             self.storage.expire_hints();
         }
         let ticks = now.monotonic >= self.next_tick;
         if ticks || self.storage.is_busy() {
-            self.storage.advance_expiring();
+            if self.node.adjustable.active_expiry() {
+                self.storage.advance_expiring();
+            }
             self.storage.advance_checkpoint();
             self.storage.advance_forgetting();
         }
@@ -269,6 +290,8 @@ impl Shard {
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),
             self.scrub.poll_timeout(),
+            self.pause_ends(),
+            self.next_delayed(),
         ];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
@@ -305,6 +328,7 @@ impl Shard {
     /// The log is durable up to `sequence`.
     pub(crate) fn handle_durable(&mut self, now: Now, sequence: u64) {
         self.coordinator.handle_durable(sequence);
+        self.answer_saved(now);
         self.service(now);
     }
 
@@ -474,8 +498,8 @@ impl Shard {
             Mail::Topology { topology } => self.adopt(now, topology),
             Mail::Founded => self.run_unsealed(now),
             Mail::Describe { from, ticket, question } => {
-                let reply = self.describe(now, question).into();
-                self.outbox[usize::from(from)].push(Mail::Reply { ticket, reply });
+                let waiter = Waiter::Shard { shard: from, ticket };
+                self.answer_question(now, waiter, question);
             }
             Mail::Scrubbed(ended) => self.handle_scrubbed(now, ended),
             Mail::Synced { .. } | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {

@@ -29,6 +29,10 @@ pub(crate) struct Replies {
     /// Entries of `waiting` that are not known yet, and the bytes of those that are.
     expected: usize,
     held_bytes: usize,
+    /// What is answered from now on is not sent.
+    pub(super) muted: bool,
+    /// Expected replies that are not to be sent.
+    unwanted: Vec<ReplyNumber>,
     /// What an expected reply is taken to have, in bytes: the longest of late, forgotten gradually.
     likely_bytes: usize,
 }
@@ -41,6 +45,8 @@ impl Default for Replies {
             first: 0,
             expected: 0,
             held_bytes: 0,
+            muted: false,
+            unwanted: Vec::new(),
             likely_bytes: limits::REPLY_BYTES_EXPECTED,
         }
     }
@@ -59,12 +65,18 @@ impl Replies {
     pub(crate) fn expect(&mut self) -> ReplyNumber {
         self.waiting.push_back(None);
         self.expected += 1;
-        self.first + self.waiting.len() as u64 - 1
+        let number = self.first + self.waiting.len() as u64 - 1;
+        if self.muted {
+            self.unwanted.push(number);
+        }
+        number
     }
 
     /// Adds a reply that is known already, behind everything expected before.
     pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.waiting.is_empty() {
+        if self.muted {
+            write(&mut Vec::new());
+        } else if self.waiting.is_empty() {
             write(&mut self.ready);
         } else {
             let mut reply = Vec::new();
@@ -78,6 +90,15 @@ impl Replies {
     pub(crate) fn fill(&mut self, number: ReplyNumber, reply: &Bytes) {
         assert!(self.expected > 0, "invariant: each expected reply is filled in once");
         self.expected -= 1;
+        let nothing = Bytes::new();
+        let unwanted = self.unwanted.iter().position(|unwanted| *unwanted == number);
+        let reply = match unwanted {
+            Some(at) => {
+                self.unwanted.swap_remove(at);
+                &nothing
+            }
+            None => reply,
+        };
         self.likely_bytes = reply.len().max(self.likely_bytes - self.likely_bytes / 4);
         if number == self.first {
             self.ready.extend_from_slice(reply);
@@ -132,8 +153,13 @@ pub(crate) struct Session {
     pub(crate) write_level: Level,
     pub(crate) coverage: Coverage,
     pub(crate) about: About,
+    /// The weakest level that writes of the connection have had.
+    pub(super) weakest_write_level: Level,
+    pub(super) mute: Mute,
     /// Close once everything ready has been sent.
     pub(crate) closing: bool,
+    /// Close at once.
+    pub(crate) is_killed: bool,
     /// Bytes that have left the session and not the node.
     unsent: usize,
     /// Nothing is executed until the client has taken more of its replies.
@@ -165,6 +191,15 @@ pub(crate) enum Coverage {
     Primary,
 }
 
+/// Which replies are not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mute {
+    Off,
+    /// That of the next command.
+    Next,
+    All,
+}
+
 /// What `CLIENT LIST` tells of a connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About {
@@ -176,6 +211,9 @@ pub(crate) struct About {
     pub(crate) connected_ms: u64,
     pub(crate) active_ms: u64,
     pub(crate) last_command: &'static str,
+    /// What it has asked for. There is no eviction, and accesses are not noted.
+    pub(crate) no_evict: bool,
+    pub(crate) no_touch: bool,
     /// Whether it is in this process.
     pub(crate) is_embedded: bool,
 }
@@ -196,7 +234,10 @@ impl Session {
             write_level,
             coverage: Coverage::default(),
             about,
+            weakest_write_level: write_level,
+            mute: Mute::Off,
             closing: false,
+            is_killed: false,
             unsent: 0,
             stalled: false,
             needs_input: true,
@@ -226,6 +267,22 @@ impl Session {
         }
         self.executed += 1;
         Admission::Now
+    }
+
+    /// A command begins: its reply is sent or not.
+    pub(super) fn begin_command(&mut self) {
+        self.replies.muted = self.mute != Mute::Off;
+        if self.mute == Mute::Next {
+            self.mute = Mute::Off;
+        }
+    }
+
+    /// Writes have this level from now on.
+    pub(super) fn set_write_level(&mut self, level: Level) {
+        self.write_level = level;
+        if (level as u8) < self.weakest_write_level as u8 {
+            self.weakest_write_level = level;
+        }
     }
 
     /// The next whole command of what was read.
@@ -314,6 +371,26 @@ mod tests {
         let fifth = replies.expect();
         replies.fill(fifth, &Bytes::from_static(b"e"));
         assert_eq!(replies.ready, b"abcde");
+    }
+
+    #[test]
+    fn replies_that_are_not_wanted_leave_no_trace() {
+        let mut session = session();
+        session.mute = Mute::Next;
+        session.begin_command();
+        let skipped = session.replies.expect();
+        session.begin_command();
+        let wanted = session.replies.expect();
+        session.mute = Mute::All;
+        session.begin_command();
+        session.replies.push(|out| out.extend_from_slice(b"never"));
+        session.mute = Mute::Off;
+        session.begin_command();
+        session.replies.push(|out| out.extend_from_slice(b"b"));
+        session.replies.fill(wanted, &Bytes::from_static(b"a"));
+        session.replies.fill(skipped, &Bytes::from_static(b"never"));
+        assert_eq!(session.replies.ready, b"ab");
+        assert_eq!(session.replies.waiting(), 0);
     }
 
     #[test]

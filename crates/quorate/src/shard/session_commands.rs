@@ -2,11 +2,14 @@
 
 use quorate_proto::{
     Level,
-    command::{self, Spec},
+    command::{self, ListFilter, Spec},
     resp::{Command, ReplyWriter},
 };
 
-use super::{Now, REDIS_VERSION, Session, Shard, Waiter, cluster_commands, mail::Question, status};
+use super::{
+    Now, REDIS_VERSION, Shard, Waiter, acl, cluster_commands, mail::Question, memory, scripting,
+    session::Mute, status,
+};
 
 impl Shard {
     pub(super) fn session_command(
@@ -22,10 +25,17 @@ impl Shard {
             ("slowlog", _) => return self.slow_log(now, key, command),
             ("latency", b"histogram") => return self.latency_histogram(now, key, command),
             ("info", _) => return self.info(now, key, command),
-            ("client", b"list") => {
-                let plan = Box::new(status::Gathered::Lines);
-                return self.gather(now, key, command, Question::Clients, plan);
+            ("client", b"list" | b"kill" | b"pause" | b"unpause") => {
+                return self.clients(now, key, &subcommand, command);
             }
+            ("debug", _) => return self.debug(now, key, &subcommand, command),
+            ("memory", b"usage" | b"stats") => {
+                return self.memory(now, key, &subcommand, command);
+            }
+            ("wait", _) => return self.wait_command(now, key, command),
+            ("save", _) => return self.save(now, key, command),
+            ("bgsave", _) => return self.background_save(now, key, command),
+            ("bgrewriteaof", _) => return self.rewrite(now, key, command),
             ("quorate", b"export" | b"merge" | b"slotdigest") => {
                 return self.snapshot_command(now, key, &command);
             }
@@ -90,6 +100,24 @@ impl Shard {
             "client" => return self.client(now, key, subcommand, command, &mut writer),
             "command" => return describe_commands(&mut writer, subcommand, command),
             "config" => return self.config(&mut writer, subcommand, command),
+            "acl" => return acl::answer(&mut writer, subcommand, command),
+            "function" => return scripting::function(&mut writer, subcommand, command),
+            "script" => return scripting::script(&mut writer, subcommand, command),
+            "memory" => memory::answer(&mut writer, subcommand),
+            "module" if subcommand == b"list" => writer.array(0),
+            "module" => write_help(&mut writer, "module"),
+            "role" => {
+                writer.array(3);
+                writer.text("master");
+                writer.integer(0);
+                writer.array(0);
+            }
+            "lastsave" => {
+                let saved_ms = self.node.figures().saved_ms.max(self.node.started_ms);
+                writer.integer((saved_ms / 1000) as i64);
+            }
+            "lolwut" => writer.verbatim(LOLWUT),
+            "swapdb" => return swap_databases(&mut writer, command),
             "latency" => return self.latency(&mut writer, subcommand),
             "cluster" => return self.cluster(&mut writer, subcommand, command),
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
@@ -156,52 +184,11 @@ impl Shard {
         let levels = self.node.adjustable.levels();
         let session = &mut self.sessions[key];
         session.resp3 = false;
-        (session.read_level, session.write_level) = levels;
+        session.read_level = levels.0;
+        session.set_write_level(levels.1);
         session.about.name.clear();
-    }
-
-    fn client(
-        &mut self,
-        now: Now,
-        key: usize,
-        subcommand: &[u8],
-        command: &Command,
-        writer: &mut ReplyWriter<'_>,
-    ) -> Result<(), String> {
-        let session = &mut self.sessions[key];
-        match subcommand {
-            b"id" => writer.integer(session.id as i64),
-            b"getname" => match session.about.name.as_str() {
-                "" => writer.null(),
-                name => writer.text(name),
-            },
-            b"setname" => {
-                session.about.name = client_name(command.arg(2))?;
-                writer.ok();
-            }
-            b"setinfo" => {
-                let value = plain_text(command.arg(3)).ok_or_else(|| {
-                    let option = String::from_utf8_lossy(command.arg(2)).to_lowercase();
-                    format!("ERR {option} cannot contain spaces, newlines or special characters.")
-                })?;
-                let option = command.arg(2);
-                if option.eq_ignore_ascii_case(b"LIB-NAME") {
-                    session.about.library_name = value;
-                } else if option.eq_ignore_ascii_case(b"LIB-VER") {
-                    session.about.library_version = value;
-                } else {
-                    let option = String::from_utf8_lossy(option);
-                    return Err(format!("ERR Unrecognized option '{option}'"));
-                }
-                writer.ok();
-            }
-            b"info" => {
-                let line = client_line(session, now.wall_ms);
-                writer.verbatim(&line);
-            }
-            _ => write_help(writer, "client"),
-        }
-        Ok(())
+        (session.about.no_evict, session.about.no_touch) = (false, false);
+        (session.mute, session.replies.muted) = (Mute::Off, false);
     }
 
     fn quorate(
@@ -249,7 +236,8 @@ impl Shard {
                 _ => return Err(format!("ERR '{which}' is neither READ nor WRITE")),
             }
         }
-        (session.read_level, session.write_level) = (read, write);
+        session.read_level = read;
+        session.set_write_level(write);
         writer.ok();
         Ok(())
     }
@@ -280,8 +268,7 @@ impl Shard {
         for shard in 0..shards {
             let waiter = Waiter::Job { key: job, piece: usize::from(shard) };
             if shard == self.id {
-                let reply = self.describe(now, question.clone()).into();
-                self.deliver(now, waiter, reply);
+                self.answer_question(now, waiter, question.clone());
             } else {
                 let ticket = self.waiters.insert(waiter) as u64;
                 let question = question.clone();
@@ -291,8 +278,19 @@ impl Shard {
         }
     }
 
-    /// Answers a question about this shard.
-    pub(super) fn describe(&mut self, now: Now, question: Question) -> Vec<u8> {
+    /// Answers a question about this shard, now or when what it asks for is done.
+    pub(super) fn answer_question(&mut self, now: Now, waiter: Waiter, question: Question) {
+        match question {
+            Question::Save { waits } => self.begin_save(now, waiter, waits),
+            question => {
+                let reply = self.describe(now, question).into();
+                self.deliver(now, waiter, reply);
+            }
+        }
+    }
+
+    /// Describes this shard.
+    fn describe(&mut self, now: Now, question: Question) -> Vec<u8> {
         match question {
             Question::Figures { breakdown } => self.describe_figures(now, breakdown).into(),
             Question::ResetStats => {
@@ -301,13 +299,20 @@ impl Shard {
                 Vec::new()
             }
             Question::SlowLog(order) => self.describe_slow_log(order),
-            Question::Clients => {
-                let wall_ms = self.storage.wall_ms;
-                let sessions = self.sessions.iter();
-                sessions
-                    .map(|(_, session)| client_line(session, wall_ms))
-                    .collect::<String>()
-                    .into()
+            Question::Clients(filter) => self.describe_clients(&filter).into(),
+            Question::Kill { filter, asker } => {
+                format!(":{}\r\n", self.kill_clients(&filter, asker)).into()
+            }
+            Question::Pause(pause) => {
+                self.pause_clients(pause);
+                Vec::new()
+            }
+            Question::Rewrite => {
+                self.storage.want_checkpoint();
+                Vec::new()
+            }
+            Question::Save { .. } => {
+                unreachable!("invariant: saves are answered when they are done")
             }
             Question::Digest => format!("{:032x}", self.storage.digest()).into(),
             Question::Repair(order) => self.describe_repair(now, order.as_ref()).into(),
@@ -338,6 +343,13 @@ fn check_user(user: &[u8]) -> Result<(), String> {
     if user == b"default" { Ok(()) } else { Err(WRONG_PASSWORD.into()) }
 }
 
+const LOLWUT: &str = concat!(
+    "   o---o\n  / \\ / \\\n o---o---o    any majority will do\n  \\ / \\ /\n   o---o\n\n",
+    "Redis ver. 7.0.15 (Quorate ",
+    env!("CARGO_PKG_VERSION"),
+    ")\n"
+);
+
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
                            default user. Are you sure your configuration is correct?";
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
@@ -357,6 +369,18 @@ fn select(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String>
     Ok(())
 }
 
+/// `SWAPDB first second`: there is one database, which may be swapped with itself.
+fn swap_databases(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
+    let number = |at| quorate_proto::resp::parse_integer(command.arg(at));
+    let first = number(1).ok_or("ERR invalid first DB index")?;
+    let second = number(2).ok_or("ERR invalid second DB index")?;
+    if (first, second) != (0, 0) {
+        return Err("ERR DB index is out of range".into());
+    }
+    writer.ok();
+    Ok(())
+}
+
 fn describe_commands(
     writer: &mut ReplyWriter<'_>,
     subcommand: &[u8],
@@ -368,25 +392,56 @@ fn describe_commands(
         b"count" => command::write_count(writer),
         b"docs" => command::write_docs(writer, &names),
         b"info" => command::write_info(writer, &names),
-        b"list" => command::write_list(writer),
+        b"list" => list_commands(writer, &names)?,
         b"getkeys" => {
-            let inner = Command::from_args(&names);
-            let spec = command::lookup(inner.name()).filter(|spec| !spec.is_internal());
-            let spec = spec.ok_or("ERR Invalid command specified")?;
-            spec.check_arity(inner.len())
-                .map_err(|_| "ERR Invalid number of arguments specified for command")?;
-            let keys = command::keys(spec, &inner)
-                .map_err(|_| "ERR Invalid arguments specified for command")?;
-            let keys: Vec<&[u8]> = keys.collect();
-            if keys.is_empty() {
-                return Err("ERR The command has no key arguments".into());
-            }
+            let (_, keys) = keys_of(&names)?;
             writer.array(keys.len());
             keys.iter().for_each(|key| writer.bulk(key));
+        }
+        b"getkeysandflags" => {
+            let (spec, keys) = keys_of(&names)?;
+            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+            command::write_keys_and_flags(writer, spec, &keys);
         }
         _ => write_help(writer, "command"),
     }
     Ok(())
+}
+
+/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`
+fn list_commands(writer: &mut ReplyWriter<'_>, words: &[&[u8]]) -> Result<(), String> {
+    let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    match words {
+        [] => command::write_list(writer, ListFilter::All),
+        [by, kind, value] if is(by, "FILTERBY") => {
+            let matches = |name: &str| quorate_store::glob::matches(value, name.as_bytes());
+            let filter = match kind {
+                kind if is(kind, "MODULE") => ListFilter::Module,
+                kind if is(kind, "ACLCAT") => ListFilter::Category(value),
+                kind if is(kind, "PATTERN") => ListFilter::Name(&matches),
+                _ => return Err("ERR syntax error".into()),
+            };
+            command::write_list(writer, filter);
+        }
+        _ => return Err("ERR syntax error".into()),
+    }
+    Ok(())
+}
+
+/// The row of a command, and its keys.
+fn keys_of(words: &[&[u8]]) -> Result<(&'static Spec, Vec<Vec<u8>>), String> {
+    let inner = Command::from_args(words);
+    let spec = command::lookup(inner.name()).filter(|spec| !spec.is_internal());
+    let spec = spec.ok_or("ERR Invalid command specified")?;
+    spec.check_arity(inner.len())
+        .map_err(|_| "ERR Invalid number of arguments specified for command")?;
+    let keys =
+        command::keys(spec, &inner).map_err(|_| "ERR Invalid arguments specified for command")?;
+    let keys: Vec<Vec<u8>> = keys.map(<[u8]>::to_vec).collect();
+    if keys.is_empty() {
+        return Err("ERR The command has no key arguments".into());
+    }
+    Ok((spec, keys))
 }
 
 /// The lines of a container's `HELP`, made from its row of the command table.
@@ -401,37 +456,13 @@ pub(super) fn write_help(writer: &mut ReplyWriter<'_>, container: &str) {
     }
 }
 
-fn client_name(name: &[u8]) -> Result<String, String> {
+pub(super) fn client_name(name: &[u8]) -> Result<String, String> {
     plain_text(name).ok_or_else(|| {
         "ERR Client names cannot contain spaces, newlines or special characters.".into()
     })
 }
 
-fn plain_text(text: &[u8]) -> Option<String> {
+pub(super) fn plain_text(text: &[u8]) -> Option<String> {
     let fine = text.iter().all(|byte| byte.is_ascii_graphic());
     fine.then(|| String::from_utf8_lossy(text).into_owned())
-}
-
-/// One line of `CLIENT LIST`.
-fn client_line(session: &Session, wall_ms: u64) -> String {
-    let about = &session.about;
-    let seconds_since = |then: u64| wall_ms.saturating_sub(then) / 1000;
-    format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 \
-         tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
-        session.id,
-        about.address,
-        about.local_address,
-        about.name,
-        seconds_since(about.connected_ms),
-        seconds_since(about.active_ms),
-        session.input.len(),
-        session.replies.ready.len(),
-        session.replies.waiting(),
-        about.last_command,
-        if session.resp3 { 3 } else { 2 },
-        about.library_name,
-        about.library_version,
-    )
 }

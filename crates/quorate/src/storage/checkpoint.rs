@@ -77,7 +77,7 @@ impl Storage {
         if self.wall_ms.abs_diff(self.checkpoint_given_up_ms) < limits::REWRITE_PAUSE_MS {
             return None;
         }
-        if log.wants_checkpoint() {
+        if log.wants_checkpoint() || std::mem::take(&mut self.checkpoint_wanted) {
             return self.begin_writing();
         }
         // Where about half of what comes is new, the next count would follow at once.

@@ -44,7 +44,7 @@ impl ShardLoop {
             tracing::warn!(client = %state.about.address, "a client does not read; disconnected");
         }
         let unsent = connection.waiting();
-        if failed || clogged || (closing && unsent == 0) {
+        if failed || clogged || state.is_killed || (closing && unsent == 0) {
             return self.close(now, key);
         }
         self.shard.session_drained(session, unsent);

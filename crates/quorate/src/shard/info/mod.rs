@@ -21,7 +21,7 @@ use super::{
 };
 use crate::node::Node;
 use metrics::{SECTIONS, Section};
-use process::Process;
+pub(super) use process::Process;
 
 /// A figure's name and its value.
 type Line = (String, String);

@@ -7,22 +7,22 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Memory and processor time of the process, and memory of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Process {
+pub(in crate::shard) struct Process {
     /// Bytes in RAM, now and at most since the start.
-    pub(super) resident_bytes: u64,
-    pub(super) resident_bytes_max: u64,
+    pub(in crate::shard) resident_bytes: u64,
+    pub(in crate::shard) resident_bytes_max: u64,
     /// Bytes of RAM that the machine has.
-    pub(super) machine_bytes: u64,
+    pub(in crate::shard) machine_bytes: u64,
     /// Seconds of processor time, in the kernel and outside of it.
-    pub(super) system_seconds: f64,
-    pub(super) user_seconds: f64,
+    pub(in crate::shard) system_seconds: f64,
+    pub(in crate::shard) user_seconds: f64,
     /// Those of processes that it has started.
-    pub(super) children_system_seconds: f64,
-    pub(super) children_user_seconds: f64,
+    pub(in crate::shard) children_system_seconds: f64,
+    pub(in crate::shard) children_user_seconds: f64,
 }
 
 impl Process {
-    pub(super) fn read() -> Self {
+    pub(in crate::shard) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let status = text("/proc/self/status");
         let mut process = Self {

@@ -1,0 +1,82 @@
+//! `DEBUG`: the subcommands that harm nobody.
+
+use std::time::Duration;
+
+use quorate_proto::{
+    Slot,
+    command::Class,
+    resp::{Command, ReplyWriter},
+};
+
+use super::{Now, Shard, session_commands::write_help};
+
+/// Longer than this a connection is not held up.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+
+impl Shard {
+    /// `DEBUG SLEEP seconds`, `DEBUG OBJECT key`, `DEBUG SET-ACTIVE-EXPIRE 0|1`, `DEBUG ERROR text`,
+    /// `DEBUG LOG text`, `DEBUG STRINGMATCH-LEN length pattern`
+    pub(super) fn debug(&mut self, now: Now, key: usize, subcommand: &[u8], command: Command) {
+        match subcommand {
+            b"sleep" => {
+                let text = std::str::from_utf8(command.arg(2)).unwrap_or_default();
+                let seconds: f64 = text.parse().unwrap_or(0.0);
+                let after = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+                self.answer_later(now, key, command, after.min(SLEEP_MAX), |reply| reply.ok());
+            }
+            b"object" => {
+                let slot = Slot::of_key(command.arg(2));
+                let words = [&b"quorate.debugobject"[..], command.arg(2)];
+                self.single(now, key, slot, Class::Read, Command::from_args(words));
+            }
+            b"error" => {
+                let text = String::from_utf8_lossy(command.arg(2)).into_owned();
+                self.refuse(key, text);
+            }
+            _ => {
+                let mut reply = Vec::new();
+                let mut writer = ReplyWriter::new(&mut reply, self.sessions[key].resp3);
+                match self.debug_here(subcommand, &command, &mut writer) {
+                    Ok(()) => drop(self.reply(key, &reply)),
+                    Err(error) => self.refuse(key, error),
+                }
+            }
+        }
+    }
+
+    fn debug_here(
+        &self,
+        subcommand: &[u8],
+        command: &Command,
+        writer: &mut ReplyWriter<'_>,
+    ) -> Result<(), &'static str> {
+        match subcommand {
+            b"set-active-expire" => {
+                let active = match command.arg(2) {
+                    b"0" => false,
+                    b"1" => true,
+                    _ => return Err("ERR syntax error: 0 or 1"),
+                };
+                self.node.adjustable.set_active_expiry(active);
+                writer.ok();
+            }
+            b"log" => {
+                let text = String::from_utf8_lossy(command.arg(2));
+                tracing::warn!(%text, "DEBUG LOG");
+                writer.ok();
+            }
+            b"stringmatch-len" => {
+                /// Matching takes time that grows with it, and holds the shard.
+                const LENGTH_MAX: i64 = 1 << 20;
+                let length = quorate_proto::resp::parse_integer(command.arg(2));
+                let length = length.filter(|length| (0..=LENGTH_MAX).contains(length));
+                let length = length.ok_or("ERR the length must be between 0 and 1048576")?;
+                let text = vec![b'a'; length.unsigned_abs() as usize];
+                let matches = quorate_store::glob::matches(command.arg(3), &text);
+                writer.integer(matches.into());
+            }
+            _ => write_help(writer, "debug"),
+        }
+        Ok(())
+    }
+}

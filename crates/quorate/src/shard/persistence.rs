@@ -1,0 +1,96 @@
+//! `SAVE`, `BGSAVE`, `BGREWRITEAOF`, `LASTSAVE`: the log of the node stands for Redis's files.
+
+use bytes::Bytes;
+use quorate_proto::resp::Command;
+use quorate_store::log::Sequence;
+
+use super::{
+    Now, Shard, Waiter,
+    job::{Plan, Step, first_error},
+    mail::Question,
+};
+
+const IN_MEMORY: &str =
+    "ERR everything is kept in memory (memory: true): there is no disk to save to";
+
+/// Somebody who waits for everything up to a record to be on disk.
+#[derive(Debug)]
+pub(super) struct Saving {
+    upto: Sequence,
+    waiter: Waiter,
+}
+
+/// Answers with a text once all shards have answered, or with the error of one.
+#[derive(Debug)]
+struct Saved(&'static str);
+
+impl Plan for Saved {
+    fn next(&mut self, replies: &[Bytes]) -> Step {
+        match first_error(replies) {
+            Some(error) => Step::Done(error.to_vec()),
+            None => Step::Done(format!("+{}\r\n", self.0).into_bytes()),
+        }
+    }
+}
+
+impl Shard {
+    /// `SAVE`: `OK` once everything that is in memory now is synced.
+    pub(super) fn save(&mut self, now: Now, key: usize, command: Command) {
+        self.save_by(now, key, command, Question::Save { waits: true }, "OK");
+    }
+
+    /// `BGSAVE [SCHEDULE]`: a sync begins now, and nobody waits for it.
+    pub(super) fn background_save(&mut self, now: Now, key: usize, command: Command) {
+        let fits = command.get(1).is_none_or(|word| word.eq_ignore_ascii_case(b"SCHEDULE"));
+        if !fits || command.len() > 2 {
+            return self.refuse(key, "ERR syntax error");
+        }
+        let question = Question::Save { waits: false };
+        self.save_by(now, key, command, question, "Background saving started");
+    }
+
+    /// `BGREWRITEAOF`: a checkpoint begins, after which the log holds what is alive.
+    pub(super) fn rewrite(&mut self, now: Now, key: usize, command: Command) {
+        let text = "Background append only file rewriting started";
+        self.save_by(now, key, command, Question::Rewrite, text);
+    }
+
+    fn save_by(
+        &mut self,
+        now: Now,
+        key: usize,
+        command: Command,
+        question: Question,
+        text: &'static str,
+    ) {
+        if self.node.settings.data_dir.is_none() {
+            return self.refuse(key, IN_MEMORY);
+        }
+        self.gather(now, key, command, question, Box::new(Saved(text)));
+    }
+
+    /// Begins a sync, and answers when it is done, or at once.
+    pub(super) fn begin_save(&mut self, now: Now, waiter: Waiter, waits: bool) {
+        let upto = self.storage.want_sync();
+        if waits {
+            self.savings.push(Saving { upto, waiter });
+            self.answer_saved(now);
+        } else {
+            self.deliver(now, waiter, Bytes::new());
+        }
+    }
+
+    /// Answers those whose data is on disk, or will not get there.
+    pub(super) fn answer_saved(&mut self, now: Now) {
+        let (synced, has_failed) = (self.storage.synced(), self.storage.has_failed());
+        let is_over = |saving: &mut Saving| has_failed || saving.upto <= synced;
+        let over: Vec<_> = self.savings.extract_if(.., is_over).collect();
+        for Saving { upto, waiter } in over {
+            let reply: &[u8] = match upto <= synced {
+                true => b"",
+                false => b"-MISCONF the log could not be synced; its data may not be on disk\r\n",
+            };
+            self.deliver(now, waiter, Bytes::from_static(reply));
+        }
+    }
+}
