@@ -74,11 +74,13 @@ pub enum Mutant {
     ExpiryUnmarked,
     /// A round that was refused something clears the ranges that it was to settle.
     DirtyClearedEarly,
+    /// The error of one part of a command is given for the whole command.
+    PartTakenForWhole,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -113,6 +115,7 @@ impl Mutant {
         Self::OverflowUnmarked,
         Self::ExpiryUnmarked,
         Self::DirtyClearedEarly,
+        Self::PartTakenForWhole,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -109,6 +109,26 @@ pub enum Action {
 /// More than a set of a schedule has members.
 const ALL_MEMBERS: u64 = 1_000_000;
 
+/// What a command does: to one key, or the same to several, of which each is an operation of its own.
+pub type Parts = Vec<(Key, Action)>;
+
+/// The words of the command that does all of these at once: `MSET` or `DEL` for several keys.
+pub fn words(parts: &[(Key, Action)]) -> Vec<String> {
+    if let [(key, action)] = parts {
+        return action.words(&key.to_string());
+    }
+    let deletes = parts.iter().any(|(_, action)| *action == Action::Delete);
+    let head = if deletes { "DEL" } else { "MSET" };
+    let arguments = parts.iter().flat_map(|(key, action)| {
+        let value = match action {
+            Action::Set(value) => Some(value.to_string()),
+            _ => None,
+        };
+        std::iter::once(key.to_string()).chain(value)
+    });
+    std::iter::once(head.to_owned()).chain(arguments).collect()
+}
+
 /// What an action gave.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
 //! A simulated client: one connection, one operation at a time.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use bytes::BytesMut;
 use quorate::simulation::Wire;
@@ -49,8 +49,8 @@ pub struct Client {
     pub write_level: Level,
     /// What it asks.
     pub agenda: Agenda,
-    /// Index of the operation that it waits for.
-    pub pending: Option<usize>,
+    /// The operations that it waits for: one for each key of its command.
+    pub pending: Option<Range<usize>>,
     /// Bytes that are no whole reply yet.
     pub input: BytesMut,
     /// Its own choices.

@@ -39,6 +39,8 @@ pub struct Scenario {
     pub keys: u32,
     /// How many registers in a hundred are written with an expiry.
     pub expiring_percent: u32,
+    /// How many commands in a hundred are `MSET` or `DEL` of two registers.
+    pub pairs_percent: u32,
     /// Delay between nodes of a datacentre, least and most.
     pub delay: (u64, u64),
     /// Delay between datacentres, least and most.
@@ -185,6 +187,7 @@ impl Scenario {
         families: EVERY_FAMILY,
         keys: 6,
         expiring_percent: 5,
+        pairs_percent: 0,
         delay: (150, 900),
         far_delay: (5_000, 15_000),
         faults: LINKS_AND_PROCESSES,
@@ -288,6 +291,25 @@ pub const ALL: &[Scenario] = &[
         nodes: FIVE,
         levels: QUORUMS,
         clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "pairs",
+        about: "commands on two registers with replicas of their own: errors say which part was done",
+        nodes: FIVE,
+        levels: QUORUMS,
+        clients: 2,
+        families: &[(Family::Register, 1)],
+        keys: 8,
+        pairs_percent: 60,
+        faults: &[
+            (Kind::Kill, 4),
+            (Kind::Partition, 3),
+            (Kind::Pause, 2),
+            (Kind::Cut, 2),
+            (Kind::DiskFull, 2),
+            (Kind::Slow, 1),
+        ],
         ..Scenario::BASE
     },
     Scenario {

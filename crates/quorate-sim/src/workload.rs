@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    action::{Action, Family, Key},
+    action::{Action, Family, Key, Parts},
     random::Stream,
     scenario::Scenario,
 };
@@ -14,6 +14,7 @@ pub struct Workload {
     families: &'static [(Family, u32)],
     keys: u32,
     expiring_percent: u32,
+    pairs_percent: u32,
     /// Members of a set, and fields of a hash.
     members: u64,
     next_value: u64,
@@ -28,6 +29,7 @@ impl Workload {
             families: scenario.families,
             keys: scenario.keys,
             expiring_percent: scenario.expiring_percent,
+            pairs_percent: scenario.pairs_percent,
             members: scenario.members,
             next_value: 0,
             fields: BTreeMap::new(),
@@ -47,9 +49,12 @@ impl Workload {
             .collect()
     }
 
-    /// The next operation of a client. `first` tells whether it belongs to the first node, whose
+    /// The next command of a client. `first` tells whether it belongs to the first node, whose
     /// clients alone append to lists.
-    pub fn draw(&mut self, random: &mut Stream, first: bool) -> (Key, Action) {
+    pub fn draw(&mut self, random: &mut Stream, first: bool) -> Parts {
+        if self.pairs_percent > 0 && random.percent(self.pairs_percent) {
+            return self.pair(random);
+        }
         let family = random.weighted(self.families).copied().unwrap_or(Family::Register);
         let family = if family == Family::List && !first { Family::Register } else { family };
         // A hot key: much happens at the same time only where everybody goes.
@@ -59,7 +64,7 @@ impl Workload {
             Family::TimedSet | Family::TimedHash | Family::TimedCounter => self.timed(key, random),
             family => self.action(family, random),
         };
-        (key, action)
+        vec![(key, action)]
     }
 
     /// What begins an object, gives it a time to live, ends it, or looks at it.
@@ -83,6 +88,19 @@ impl Workload {
             (65..70, _) => Action::Delete,
             (_, family) => family.read(),
         }
+    }
+
+    /// One command on two registers.
+    fn pair(&mut self, random: &mut Stream) -> Parts {
+        let first = random.below(self.keys.into()) as u32;
+        let second = (first + 1 + random.below(u64::from(self.keys - 1)) as u32) % self.keys;
+        let deletes = random.percent(30);
+        [first, second]
+            .map(|number| {
+                let action = if deletes { Action::Delete } else { self.overwrite() };
+                (Key { family: Family::Register, number }, action)
+            })
+            .into()
     }
 
     /// A new value for a register.

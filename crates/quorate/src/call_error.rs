@@ -15,6 +15,9 @@ pub enum CallError {
     /// nothing can be stored. Nothing was done; trying again later may succeed.
     #[error("{0}")]
     Refused(String),
+    /// Of a command over several slots some parts are done and others are not: the text names them.
+    #[error("{0}")]
+    Partial(String),
     /// The deadline passed before the level was met. It may have taken effect, or may do so later.
     #[error("{0}")]
     Timeout(String),
@@ -36,6 +39,7 @@ impl CallError {
         let Value::Error(text) = reply else { return Ok(reply) };
         Err(match text.split(' ').next().unwrap_or_default() {
             "UNAVAILABLE" | "OVERLOADED" | "MISCONF" => Self::Refused(text),
+            "PARTIAL" => Self::Partial(text),
             "TIMEOUT" => Self::Timeout(text),
             "UNKNOWN" => Self::Unknown(text),
             _ => Self::Invalid(text),
@@ -63,6 +67,8 @@ mod tests {
         assert_eq!(sifted("TIMEOUT after"), CallError::Timeout("TIMEOUT after".into()));
         assert_eq!(sifted("UNKNOWN whether"), CallError::Unknown("UNKNOWN whether".into()));
         assert!(!sifted("UNKNOWN whether").is_nothing_done());
+        assert_eq!(sifted("PARTIAL done"), CallError::Partial("PARTIAL done".into()));
+        assert!(!sifted("PARTIAL done").is_nothing_done());
         assert!(matches!(sifted("WRONGTYPE Operation"), CallError::Invalid(_)));
         let nested = Value::Array(vec![Value::Error("ERR one".into())]);
         assert_eq!(CallError::sift(nested.clone()), Ok(nested), "errors inside stay values");

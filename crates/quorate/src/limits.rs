@@ -135,6 +135,12 @@ pub(crate) const SLOW_WORD_LENGTH_MAX: usize = 128;
 /// Kinds of error replies that are counted apart: the node has a few dozen.
 pub(crate) const ERROR_CODES_MAX: usize = 128;
 
+/// Keys and slots that the error of a half-done command names. The others are counted.
+pub(crate) const PARTS_NAMED_MAX: usize = 8;
+
+/// Bytes of each key that such an error shows.
+pub(crate) const PART_NAME_BYTES_MAX: usize = 64;
+
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 

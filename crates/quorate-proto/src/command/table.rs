@@ -361,6 +361,7 @@ const SPECS: &[Spec] = &[
     internal("quorate.keys", 4, Read, "Keys in a run of slots that match a pattern"),
     internal("quorate.scan", 7, Read, "Some keys of a run of slots"),
     internal("quorate.randomkey", 3, Read, "A random key in a run of slots"),
+    internal("quorate.occupied", 3, Write, "Slots of a run that hold keys, asked of whoever executes writes"),
     internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
     internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
     internal("quorate.exportslot", -3, Read, "State of some keys of a slot"),

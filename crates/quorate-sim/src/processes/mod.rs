@@ -25,7 +25,7 @@ use quorate_proto::{Level, resp::reply::Value};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    action::{Action, Key},
+    action::{self, Action, Key},
     check,
     fault::{self, Fault, Script},
     history::{History, Operation, Outcome, Time},
@@ -398,9 +398,9 @@ impl Work {
                 connection = introduced(to, levels).ok();
                 continue;
             };
-            let (key, action) = lock(&self.workload).draw(&mut random, node == 0);
+            let parts = lock(&self.workload).draw(&mut random, node == 0);
             self.left.fetch_sub(1, Ordering::Relaxed);
-            if !self.ask(open, process, node, levels, key, action, false) {
+            if !self.ask(open, process, node, levels, &parts, false) {
                 connection = None;
                 process = self.new_process();
             }
@@ -408,43 +408,46 @@ impl Work {
     }
 
     /// Asks, and records the answer. Returns whether the connection can be used further.
-    #[expect(clippy::too_many_arguments, reason = "the fields of an operation")]
     fn ask(
         &self,
         connection: &mut Connection,
         process: u32,
         node: usize,
         (read_level, write_level): (Level, Level),
-        key: Key,
-        action: Action,
+        parts: &[(Key, Action)],
         last: bool,
     ) -> bool {
-        let operation = Operation {
-            process,
+        let start = self.now();
+        let operations = parts.iter().enumerate().map(|(number, (key, action))| Operation {
+            // What one process does never overlaps.
+            process: if number == 0 { process } else { self.new_process() },
             node,
             datacentre: self.datacentres[node],
-            key,
-            action,
+            key: *key,
+            action: *action,
             read_level,
             write_level,
-            start: self.now(),
+            start,
             end: Time::MAX,
             outcome: Outcome::Unknown("never answered".into()),
             last,
-        };
-        let index = {
+        });
+        let first = {
             let mut history = lock(&self.history);
-            history.operations.push(operation);
-            history.operations.len() - 1
+            history.operations.extend(operations);
+            history.operations.len() - parts.len()
         };
-        let outcome = match connection.run(&action.words(&key.to_string())) {
-            Ok(reply) => judge(action, key, &reply).unwrap_or_else(Outcome::Unknown),
-            Err(error) => Outcome::Unknown(error.to_string()),
+        let unknown = |text| vec![Outcome::Unknown(text); parts.len()];
+        let outcomes = match connection.run(&action::words(parts)) {
+            Ok(reply) => judge(parts, &reply).unwrap_or_else(unknown),
+            Err(error) => unknown(error.to_string()),
         };
-        let usable = !matches!(outcome, Outcome::Unknown(_));
+        let usable = !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown(_)));
+        let end = self.now();
         let mut history = lock(&self.history);
-        let operation = &mut history.operations[index];
-        (operation.end, operation.outcome) = (self.now(), outcome);
+        for (operation, outcome) in history.operations[first..].iter_mut().zip(outcomes) {
+            (operation.end, operation.outcome) = (end, outcome);
+        }
         usable
     }
 
@@ -455,7 +458,7 @@ impl Work {
         let process = self.new_process();
         let keys = lock(&self.workload).keys();
         for key in keys {
-            self.ask(&mut connection, process, node, levels, key, key.family.read(), true);
+            self.ask(&mut connection, process, node, levels, &[(key, key.family.read())], true);
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Clients: connecting, asking, waiting, giving up.
 
+use std::ops::Range;
+
 use quorate_proto::resp::reply::Value;
 
 use super::{Event, Violation, World};
 use crate::{
-    action::{Action, Key, encode},
+    action::{self, Action, Key, Returned, encode},
     client::{Agenda, Stage},
     history::{Operation, Outcome, Time},
     machine::{self, State},
@@ -37,7 +39,7 @@ impl World<'_> {
 
     pub(super) fn ask(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        let (key, action) = match &mut client.agenda {
+        let parts = match &mut client.agenda {
             Agenda::Work => {
                 if self.operations_left == 0 || self.now >= self.scenario.period {
                     client.agenda = Agenda::Nothing;
@@ -48,7 +50,7 @@ impl World<'_> {
                 self.workload.draw(&mut client.random, first)
             }
             Agenda::Audit(reads) => match reads.pop_front() {
-                Some(read) => read,
+                Some(read) => vec![read],
                 None => {
                     client.agenda = Agenda::Nothing;
                     return;
@@ -58,23 +60,28 @@ impl World<'_> {
         };
         let last = matches!(client.agenda, Agenda::Audit(_));
         client.stage = Stage::Waiting;
-        client.pending = Some(self.history.operations.len());
+        let first = self.history.operations.len();
+        client.pending = Some(first..first + parts.len());
         client.serial += 1;
-        let operation = Operation {
-            process: client.process,
-            node: client.node,
-            datacentre: self.datacentres[client.node],
-            key,
-            action,
-            read_level: client.read_level,
-            write_level: client.write_level,
-            start: self.now,
-            end: Time::MAX,
-            outcome: Outcome::Unknown("never answered".into()),
-            last,
-        };
-        self.history.operations.push(operation);
-        let bytes = encode(&action.words(&key.to_string()));
+        for (number, (key, action)) in parts.iter().enumerate() {
+            // What one process does never overlaps.
+            let process = if number == 0 { client.process } else { self.processes };
+            self.processes += u32::from(number > 0);
+            self.history.operations.push(Operation {
+                process,
+                node: client.node,
+                datacentre: self.datacentres[client.node],
+                key: *key,
+                action: *action,
+                read_level: client.read_level,
+                write_level: client.write_level,
+                start: self.now,
+                end: Time::MAX,
+                outcome: Outcome::Unknown("never answered".into()),
+                last,
+            });
+        }
+        let bytes = encode(&action::words(&parts));
         self.client_sends(index, bytes);
         self.be_patient(index);
     }
@@ -108,8 +115,8 @@ impl World<'_> {
     /// An answer, or its absence, must not be later than was promised, unless the node stood still.
     pub(super) fn check_deadline(&mut self, index: usize) {
         let client = &self.clients[index];
-        let Some(pending) = client.pending else { return };
-        let operation = &self.history.operations[pending];
+        let Some(pending) = &client.pending else { return };
+        let operation = &self.history.operations[pending.start];
         let state = self.machines[client.node].state;
         let undisturbed = state == State::Running && self.disturbed[client.node] < operation.start;
         let late = self.now.saturating_sub(operation.start) > self.patience() + 500_000;
@@ -124,7 +131,7 @@ impl World<'_> {
         if let Some(connection) = self.clients[index].connection.take() {
             self.network.close(self.now, connection, 0);
         }
-        self.complete(index, Outcome::Unknown(why.into()));
+        self.lose(index, why);
         let roams = self.scenario.roaming && matches!(self.clients[index].agenda, Agenda::Work);
         let nodes = self.machines.len() as u64;
         let client = &mut self.clients[index];
@@ -137,16 +144,24 @@ impl World<'_> {
         self.wake_client(index, delay);
     }
 
-    pub(super) fn complete(&mut self, index: usize, outcome: Outcome) {
+    /// The command of a client has ended like this for all of its keys.
+    pub(super) fn lose(&mut self, index: usize, why: &str) {
+        let count = self.clients[index].pending.as_ref().map_or(0, Range::len);
+        self.complete(index, vec![Outcome::Unknown(why.into()); count]);
+    }
+
+    /// The command of a client has ended, for each of its keys like this.
+    fn complete(&mut self, index: usize, outcomes: Vec<Outcome>) {
         let client = &mut self.clients[index];
         let Some(pending) = client.pending.take() else { return };
-        if matches!(outcome, Outcome::Unknown(_)) {
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown(_))) {
             client.process = self.processes;
             self.processes += 1;
         }
-        let operation = &mut self.history.operations[pending];
-        (operation.end, operation.outcome) = (self.now, outcome);
-        self.observer.operation(operation);
+        for (operation, outcome) in self.history.operations[pending].iter_mut().zip(outcomes) {
+            (operation.end, operation.outcome) = (self.now, outcome);
+            self.observer.operation(operation);
+        }
     }
 
     pub(super) fn client_hears(&mut self, index: usize, connection: ConnectionId, packet: Packet) {
@@ -192,16 +207,16 @@ impl World<'_> {
             }
             Stage::Waiting => {
                 self.check_deadline(index);
-                let Some(pending) = self.clients[index].pending else { return };
-                let operation = &self.history.operations[pending];
-                let outcome = match judge(operation.action, operation.key, &reply) {
-                    Ok(outcome) => outcome,
+                let Some(pending) = self.clients[index].pending.clone() else { return };
+                let operations = self.history.operations[pending].iter();
+                let parts: Vec<_> = operations.map(|found| (found.key, found.action)).collect();
+                match judge(&parts, &reply) {
+                    Ok(outcomes) => self.complete(index, outcomes),
                     Err(text) => {
                         self.violations.push(Violation::new("replies", text));
-                        Outcome::Unknown("nonsense".into())
+                        self.lose(index, "nonsense");
                     }
-                };
-                self.complete(index, outcome);
+                }
                 let mean = self.scenario.period * self.clients.len() as u64
                     / u64::from(self.scenario.operations.max(1));
                 let client = &mut self.clients[index];
@@ -221,16 +236,58 @@ impl World<'_> {
     }
 }
 
-/// What a reply says of an operation.
-pub(crate) fn judge(action: Action, key: Key, reply: &Value) -> Result<Outcome, String> {
+/// What a reply says of each part of a command.
+pub(crate) fn judge(parts: &[(Key, Action)], reply: &Value) -> Result<Vec<Outcome>, String> {
     let Value::Error(text) = reply else {
-        return action.interpret(key.family, reply).map(Outcome::Ok);
+        let part =
+            |(key, action): &(Key, Action)| action.interpret(key.family, reply).map(Outcome::Ok);
+        return parts.iter().map(part).collect();
     };
     let word = text.split(' ').next().unwrap_or_default();
-    Ok(match word {
-        "UNAVAILABLE" | "OVERLOADED" | "MISCONF" => Outcome::Failed(text.clone()),
-        "TIMEOUT" if text.ends_with("nothing was changed") => Outcome::Failed(text.clone()),
-        "TIMEOUT" | "UNKNOWN" => Outcome::Unknown(text.clone()),
-        _ => return Err(format!("{action:?} of {key} was answered with {text}")),
-    })
+    let all = |outcome| Ok(vec![outcome; parts.len()]);
+    match word {
+        "UNAVAILABLE" | "OVERLOADED" | "MISCONF" => all(Outcome::Failed(text.clone())),
+        "TIMEOUT" if text.ends_with("nothing was changed") => all(Outcome::Failed(text.clone())),
+        "PARTIAL" | "UNKNOWN" if parts.len() > 1 && text.contains("; because ") => {
+            parts.iter().map(|(key, _)| named(*key, text)).collect()
+        }
+        "TIMEOUT" | "UNKNOWN" => all(Outcome::Unknown(text.clone())),
+        _ => Err(format!("{parts:?} was answered with {text}")),
+    }
+}
+
+/// What an error that names the parts of a command says of one of them:
+/// `UNKNOWN done: "r1"; may have been done: "r2"; because ...`
+fn named(key: Key, text: &str) -> Result<Outcome, String> {
+    let groups = text.split_once(' ').and_then(|(_, rest)| rest.split_once("; because "));
+    let (groups, _) = groups.ok_or("no groups")?;
+    let name = format!("\"{key}\"");
+    let has = |group: &&str| group.split(' ').any(|word| word == name);
+    match groups.split("; ").find(has).and_then(|group| group.split_once(": ")) {
+        Some(("done", _)) => Ok(Outcome::Ok(Returned::Done)),
+        Some(("may have been done", _)) => Ok(Outcome::Unknown(text.to_owned())),
+        Some(("not done", _)) => Ok(Outcome::Failed(text.to_owned())),
+        _ => Err(format!("nothing is said of {key}: {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Family;
+
+    #[test]
+    fn each_part_is_told_from_the_text() {
+        let key = |number| Key { family: Family::Register, number };
+        let parts = [(key(1), Action::Set(1)), (key(2), Action::Set(2)), (key(3), Action::Set(3))];
+        let text =
+            "UNKNOWN done: \"r2\"; may have been done: \"r1\"; not done: \"r3\"; because x; y";
+        let outcomes = judge(&parts, &Value::Error(text.into())).expect("makes sense");
+        assert!(matches!(
+            &outcomes[..],
+            [Outcome::Unknown(_), Outcome::Ok(Returned::Done), Outcome::Failed(_)]
+        ));
+        let text = "PARTIAL done: \"r2\"; not done: \"r1\"; because x";
+        assert!(judge(&parts, &Value::Error(text.into())).is_err(), "silent about r3");
+    }
 }

@@ -12,7 +12,7 @@ use super::{EXPIRY_MAX, FORGET_MAX, SETTLE_MAX, SURVIVE_MAX, Violation, World};
 use crate::{
     action::{Action, Family, Key},
     client::{Agenda, Client},
-    history::{Outcome, Time},
+    history::Time,
     machine::{self, State},
 };
 
@@ -27,7 +27,7 @@ impl World<'_> {
             self.run_until(self.now + 100_000);
         }
         for index in 0..self.clients.len() {
-            self.complete(index, Outcome::Unknown("the schedule ended".into()));
+            self.lose(index, "the schedule ended");
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("quorate.keys", matching_keys),
     ("quorate.scan", scan),
     ("quorate.randomkey", random_key),
+    ("quorate.occupied", occupied),
     ("quorate.flush", flush),
 ];
 
@@ -101,6 +102,16 @@ fn count(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let store = &execution.keys.store;
     let sum: usize = run(command)?.map(|slot| store.keys_in_slot(slot)).sum();
     execution.reply.integer(sum as i64);
+    Ok(())
+}
+
+/// `quorate.occupied first last`
+fn occupied(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let slots: Vec<Slot> =
+        run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0).collect();
+    reply.array(slots.len());
+    slots.iter().for_each(|slot| reply.integer(slot.number().into()));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_proto::{Slot, command::Class, resp::Command};
 use quorate_store::algebra;
 
-use super::job::{Piece, Plan, Step, bulk, elements, first_error, integer};
+use super::job::{Piece, Plan, Step, bulk, elements, integer};
 
 /// The plan of a command whose keys are in different slots, or `None` when it has none.
 pub(crate) fn plan(command: &Command, resp3: bool) -> Option<Box<dyn Plan>> {
@@ -104,9 +104,6 @@ impl Combine {
 
 impl Plan for Combine {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         if self.stage == 1 {
             let read = |key: &Bytes| {
@@ -162,9 +159,6 @@ impl MoveMember {
 
 impl Plan for MoveMember {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         match self.stage {
             1 => {
@@ -244,9 +238,6 @@ impl Transfer {
 
 impl Plan for Transfer {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         match self.stage {
             1 => {
@@ -289,9 +280,6 @@ impl SetAllOrNothing {
 
 impl Plan for SetAllOrNothing {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         match self.stage {
             1 => Step::Run(
@@ -378,14 +366,6 @@ mod tests {
             &[("SREM a m", ":1\r\n")],
         ];
         assert_eq!(run(&["SMOVE", "a", "b", "m"], script), ":1\r\n");
-    }
-
-    #[test]
-    fn errors_of_any_part_end_the_plan() {
-        let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
-        let script: &[&[(&str, &'static str)]] =
-            &[&[("SMEMBERS a", "*0\r\n"), ("SMEMBERS b", wrong)]];
-        assert_eq!(run(&["SUNION", "a", "b"], script), wrong);
     }
 
     #[test]

@@ -376,7 +376,9 @@ impl Shard {
                 if !known || command.len() > 2 {
                     return self.refuse(key, "ERR syntax error");
                 }
-                self.exclusive(now, key, command, |_, _| Box::new(walk::Flush { next: 0 }));
+                self.exclusive(now, key, command, |shard, _| {
+                    Box::new(walk::Flush::new(shard.runs(Coverage::Cluster)))
+                });
             }
         }
     }

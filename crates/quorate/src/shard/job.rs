@@ -1,8 +1,9 @@
 //! Commands that become several: keys spread over slots, and commands over the whole keyspace.
 //!
 //! A job runs in steps. Each step is a list of commands on single slots; when all their replies are
-//! there the job decides what follows: another step, or the reply to the client. It is a plain
-//! value: it routes nothing and waits for nothing.
+//! there the job decides what follows: another step, or the reply to the client. A step of which a
+//! piece failed is the last one, and the job says what is known of all pieces. It is a plain value: it
+//! routes nothing and waits for nothing.
 
 use bytes::Bytes;
 use quorate_cluster::time::Instant;
@@ -12,15 +13,26 @@ use quorate_proto::{
     resp::{Command, reply},
 };
 
-use super::Errand;
+use super::{Errand, outcome::Fates};
 
 /// One command on one slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     pub(crate) slot: Slot,
+    /// How it is routed: reads to any replica, the others to the one that executes writes.
     pub(crate) class: Class,
     pub(crate) command: Command,
 }
+
+impl Piece {
+    /// Whether it may change something. Questions to the replica that executes writes do not.
+    fn changes(&self) -> bool {
+        self.class.writes() && self.command.name() != OCCUPIED.as_bytes()
+    }
+}
+
+/// The question which slots hold keys.
+pub(crate) const OCCUPIED: &str = "quorate.occupied";
 
 /// What a job wants next.
 pub(crate) enum Step {
@@ -30,9 +42,15 @@ pub(crate) enum Step {
     Done(Vec<u8>),
 }
 
-/// Decides how a job goes on, given the replies to the pieces of its last step.
+/// Decides how a job goes on, given the replies to the pieces of its last step, none of which is an
+/// error.
 pub(crate) trait Plan: Send + std::fmt::Debug {
     fn next(&mut self, replies: &[Bytes]) -> Step;
+
+    /// Parts that will not be tried when the job ends at its last step.
+    fn untried(&self) -> usize {
+        0
+    }
 }
 
 /// The terms on which the client asked: they hold for every piece.
@@ -60,14 +78,36 @@ pub(crate) struct Job<W> {
     pub(crate) terms: Terms,
     replies: Vec<Bytes>,
     missing: usize,
+    /// Whether the replies are to pieces, so that errors among them end the job.
+    of_pieces: bool,
+    /// The pieces of the current step that change something, by their positions in it.
+    changing: Vec<(usize, Command)>,
+    fates: Fates,
 }
 
 impl<W> Job<W> {
     pub(crate) fn new(plan: Box<dyn Plan>, waiter: W, terms: Terms) -> Self {
-        Self { plan, waiter, terms, replies: Vec::new(), missing: 0 }
+        Self {
+            plan,
+            waiter,
+            terms,
+            replies: Vec::new(),
+            missing: 0,
+            of_pieces: false,
+            changing: Vec::new(),
+            fates: Fates::default(),
+        }
     }
 
-    /// Expects the replies to `count` pieces.
+    /// Expects the replies to these pieces.
+    pub(crate) fn begin(&mut self, pieces: &[Piece]) {
+        self.expect(pieces.len());
+        self.of_pieces = true;
+        let changing = pieces.iter().enumerate().filter(|(_, piece)| piece.changes());
+        self.changing = changing.map(|(at, piece)| (at, piece.command.clone())).collect();
+    }
+
+    /// Expects `count` answers that are no replies to commands.
     pub(crate) fn expect(&mut self, count: usize) {
         self.replies.clear();
         self.replies.resize(count, Bytes::new());
@@ -84,7 +124,14 @@ impl<W> Job<W> {
     /// Continues after a complete step.
     pub(crate) fn next(&mut self) -> Step {
         let replies = std::mem::take(&mut self.replies);
-        self.plan.next(&replies)
+        for (at, command) in self.changing.drain(..) {
+            self.fates.note(command, &replies[at]);
+        }
+        let failure = |_| self.fates.failure(&replies, self.plan.untried());
+        match self.of_pieces.then_some(()).and_then(failure) {
+            Some(answer) => Step::Done(answer),
+            None => self.plan.next(&replies),
+        }
     }
 }
 
@@ -128,4 +175,79 @@ pub(crate) fn bulk(encoded: &[u8]) -> Option<&[u8]> {
 
 fn memchr_newline(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|&byte| byte == b'\n').map(|at| at + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::{composite, split::Split};
+
+    /// Runs a plan; the replies to its steps are given. What it answers at the end.
+    fn run(plan: Box<dyn Plan>, script: &[&[&'static str]]) -> String {
+        let terms = Terms {
+            read_level: Level::Quorum,
+            write_level: Level::Quorum,
+            resp3: false,
+            deadline: Instant::NEVER,
+        };
+        let mut job = Job::new(plan, (), terms);
+        let mut script = script.iter();
+        loop {
+            match job.next() {
+                Step::Done(reply) => {
+                    assert!(script.next().is_none(), "ended early");
+                    return String::from_utf8(reply).expect("text");
+                }
+                Step::Run(pieces) => {
+                    job.begin(&pieces);
+                    let replies = script.next().expect("replies to the step");
+                    assert_eq!(replies.len(), pieces.len());
+                    for (at, reply) in replies.iter().enumerate() {
+                        let complete = job.take(at, Bytes::from_static(reply.as_bytes()));
+                        assert_eq!(complete, at + 1 == replies.len());
+                    }
+                }
+            }
+        }
+    }
+
+    fn composite(words: &[&str]) -> Box<dyn Plan> {
+        composite::plan(&Command::from_args(words), false).expect("has a plan")
+    }
+
+    const REFUSED: &str = "-MISCONF the disk of n1 is full; nothing was done\r\n";
+
+    #[test]
+    fn an_error_of_a_question_is_the_answer() {
+        let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+        let reply = run(composite(&["SUNIONSTORE", "d", "a", "b"]), &[&["*0\r\n", wrong]]);
+        assert_eq!(reply, wrong);
+    }
+
+    #[test]
+    fn a_step_that_fails_behind_one_that_is_done_makes_the_whole_partial() {
+        let reply = run(
+            composite(&["SMOVE", "a", "b", "m"]),
+            &[&[":1\r\n"], &[":1\r\n", ":0\r\n"], &[":1\r\n"], &[REFUSED]],
+        );
+        let told = "-PARTIAL done: \"b\"; not done: \"a\"; because the disk of n1 is full\r\n";
+        assert_eq!(reply, told);
+        let reply = run(
+            composite(&["SMOVE", "a", "b", "m"]),
+            &[&[":1\r\n"], &[":1\r\n", ":0\r\n"], &[REFUSED]],
+        );
+        assert_eq!(reply, REFUSED);
+    }
+
+    #[test]
+    fn parts_side_by_side_are_judged_together() {
+        let command = Command::from_args(["DEL", "foo", "bar"]);
+        let split = || {
+            let join = quorate_proto::command::Join::Sum;
+            Box::new(Split::new(&command, Class::ReadModifyWrite, join, 1))
+        };
+        assert_eq!(run(split(), &[&[":1\r\n", ":0\r\n"]]), ":1\r\n");
+        assert_eq!(run(split(), &[&[REFUSED, REFUSED]]), REFUSED);
+        assert!(run(split(), &[&[REFUSED, ":0\r\n"]]).starts_with("-PARTIAL done: "));
+    }
 }

@@ -20,6 +20,7 @@ mod job;
 mod mail;
 mod memory;
 mod obligations;
+mod outcome;
 mod parameters;
 mod peers;
 mod persistence;
@@ -467,7 +468,7 @@ impl Shard {
     fn continue_job(&mut self, now: Now, key: usize) {
         match self.jobs[key].next() {
             job::Step::Run(pieces) => {
-                self.jobs[key].expect(pieces.len());
+                self.jobs[key].begin(&pieces);
                 let terms = self.jobs[key].terms;
                 for (piece, Piece { slot, class, command }) in pieces.into_iter().enumerate() {
                     let errand = terms.errand(slot, class, command);

@@ -9,6 +9,7 @@
 //! quorate.keys first last pattern                           -> keys
 //! quorate.scan first last position count pattern type       -> next position (0: end), keys...
 //! quorate.randomkey first last                              -> key or nil
+//! quorate.occupied first last                               -> numbers of the slots that hold keys
 //! quorate.flush slot                                        -> number of keys deleted
 //! ```
 
@@ -20,7 +21,7 @@ use quorate_proto::{
     slot::SLOTS,
 };
 
-use super::job::{Piece, Plan, Step, bulk, elements, first_error, integer, is_null};
+use super::job::{OCCUPIED, Piece, Plan, Step, bulk, elements, integer, is_null};
 
 /// Neighbouring slots, first and last.
 pub(crate) type Run = (Slot, Slot);
@@ -44,9 +45,6 @@ pub(crate) struct Count {
 
 impl Plan for Count {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         if replies.is_empty() && !self.runs.is_empty() {
             let pieces = self.runs.iter().map(|run| run_piece("quorate.count", *run, &[]));
             return Step::Run(pieces.collect());
@@ -66,9 +64,6 @@ pub(crate) struct Keys {
 
 impl Plan for Keys {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         if replies.is_empty() && !self.runs.is_empty() {
             let keys = |run: &Run| run_piece("quorate.keys", *run, &[&self.pattern]);
             return Step::Run(self.runs.iter().map(keys).collect());
@@ -81,31 +76,48 @@ impl Plan for Keys {
     }
 }
 
-/// `FLUSHALL`: every slot by itself, because an effect belongs to one slot.
+/// `FLUSHALL`: the slots that hold keys, each by itself, because an effect belongs to one slot.
 #[derive(Debug)]
 pub(crate) struct Flush {
-    pub(crate) next: u16,
+    runs: Vec<Run>,
+    /// Those to come, once the replicas that will execute the deletion have said which hold keys.
+    occupied: Option<std::vec::IntoIter<Slot>>,
 }
 
 /// Slots flushed side by side.
-const FLUSH_WIDTH: u16 = 512;
+const FLUSH_WIDTH: usize = 512;
+
+impl Flush {
+    pub(crate) fn new(runs: Vec<Run>) -> Self {
+        Self { runs, occupied: None }
+    }
+}
 
 impl Plan for Flush {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
-        if self.next == SLOTS {
-            return Step::Done(b"+OK\r\n".to_vec());
-        }
-        let end = (self.next + FLUSH_WIDTH).min(SLOTS);
-        let pieces = (self.next..end).filter_map(Slot::new).map(|slot| {
-            let number = slot.number().to_string();
-            slot_piece(Class::Write, slot, &[b"quorate.flush", number.as_bytes()])
-        });
-        let step = Step::Run(pieces.collect());
-        self.next = end;
-        step
+        let Some(occupied) = &mut self.occupied else {
+            if replies.is_empty() {
+                let ask =
+                    |run: &Run| Piece { class: Class::Write, ..run_piece(OCCUPIED, *run, &[]) };
+                return Step::Run(self.runs.iter().map(ask).collect());
+            }
+            let numbers = replies.iter().flat_map(|reply| elements(reply)).filter_map(integer);
+            let slots = numbers.filter_map(|number| Slot::new(u16::try_from(number).ok()?));
+            self.occupied = Some(slots.collect::<Vec<_>>().into_iter());
+            return self.next(&[]);
+        };
+        let pieces: Vec<Piece> = occupied
+            .take(FLUSH_WIDTH)
+            .map(|slot| {
+                let number = slot.number().to_string();
+                slot_piece(Class::Write, slot, &[b"quorate.flush", number.as_bytes()])
+            })
+            .collect();
+        if pieces.is_empty() { Step::Done(b"+OK\r\n".to_vec()) } else { Step::Run(pieces) }
+    }
+
+    fn untried(&self) -> usize {
+        self.occupied.as_ref().map_or(0, ExactSizeIterator::len)
     }
 }
 
@@ -186,9 +198,6 @@ impl Scan {
 
 impl Plan for Scan {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         if let (Some(reply), Some(run)) = (replies.first(), self.current) {
             let found = elements(reply);
             let place = found.first().and_then(|first| bulk(first)).and_then(parse_number);
@@ -247,5 +256,52 @@ mod tests {
         for (mut plan, expected) in plans {
             assert!(matches!(plan.next(&[]), Step::Done(reply) if reply == expected), "{plan:?}");
         }
+    }
+
+    fn asked(step: Step) -> Vec<(String, Class)> {
+        let Step::Run(pieces) = step else { panic!("nothing to run") };
+        let words = |piece: &Piece| {
+            let words: Vec<_> = piece.command.args().map(String::from_utf8_lossy).collect();
+            words.join(" ")
+        };
+        pieces.iter().map(|piece| (words(piece), piece.class)).collect()
+    }
+
+    fn flush() -> Flush {
+        let slot = |number| Slot::new(number).expect("a slot");
+        Flush::new(vec![(slot(0), slot(255)), (slot(256), slot(511))])
+    }
+
+    #[test]
+    fn only_slots_with_keys_are_flushed_and_their_executors_say_which() {
+        let mut flush = flush();
+        let question = |words: &str| (words.to_owned(), Class::Write);
+        assert_eq!(
+            asked(flush.next(&[])),
+            [question("quorate.occupied 0 255"), question("quorate.occupied 256 511")]
+        );
+        let replies = ["*2\r\n:3\r\n:255\r\n", "*1\r\n:400\r\n"].map(Bytes::from);
+        let deletions = asked(flush.next(&replies));
+        assert_eq!(deletions, [3, 255, 400].map(|slot| question(&format!("quorate.flush {slot}"))));
+        let done = vec![Bytes::from(":1\r\n"); 3];
+        assert!(matches!(flush.next(&done), Step::Done(reply) if reply == b"+OK\r\n"));
+    }
+
+    #[test]
+    fn nothing_to_flush_ends_with_the_question() {
+        let mut flush = flush();
+        asked(flush.next(&[]));
+        let replies = vec![Bytes::from("*0\r\n"); 2];
+        assert!(matches!(flush.next(&replies), Step::Done(reply) if reply == b"+OK\r\n"));
+    }
+
+    #[test]
+    fn slots_that_wait_for_their_turn_are_counted() {
+        let mut flush = flush();
+        asked(flush.next(&[]));
+        let numbers: String = (0..512).map(|slot| format!(":{slot}\r\n")).collect();
+        let replies = [format!("*512\r\n{numbers}"), "*1\r\n:600\r\n".into()].map(Bytes::from);
+        assert_eq!(asked(flush.next(&replies)).len(), FLUSH_WIDTH);
+        assert_eq!(flush.untried(), 1);
     }
 }
