@@ -14,7 +14,7 @@ use super::{
     About, Now, Session, Shard, Waiter,
     cluster_commands::parse_slot,
     composite,
-    job::{Plan, Terms},
+    job::{Job, Piece, Plan, Step, Terms},
     session::{Admission, Coverage},
     split::Split,
     stats::{CommandId, Run, Sender},
@@ -338,6 +338,29 @@ impl Shard {
         session.exclusive = true;
         let number = session.replies.expect();
         Waiter::Exclusive { key, id: session.id, number, run }
+    }
+
+    /// Starts a job for `waiter`.
+    fn start_job(&mut self, now: Now, waiter: Waiter, plan: Box<dyn Plan>, terms: Terms) {
+        let key = self.jobs.insert(Job::new(plan, waiter, terms));
+        self.continue_job(now, key);
+    }
+
+    pub(super) fn continue_job(&mut self, now: Now, key: usize) {
+        match self.jobs[key].next() {
+            Step::Run(pieces) => {
+                self.jobs[key].begin(&pieces);
+                let terms = self.jobs[key].terms;
+                for (piece, Piece { slot, class, command }) in pieces.into_iter().enumerate() {
+                    let errand = terms.errand(slot, class, command);
+                    self.submit(now, Waiter::Job { key, piece }, errand);
+                }
+            }
+            Step::Done(reply) => {
+                let job = self.jobs.remove(key);
+                self.deliver(now, job.waiter, reply.into());
+            }
+        }
     }
 
     fn first_owned_slot(&self) -> Slot {

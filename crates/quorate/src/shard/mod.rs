@@ -1,9 +1,8 @@
 //! One shard: a single-threaded state machine that owns a fixed part of the slots.
 //!
-//! It composes the store, the log and the hints of its slots with their coordinator, and serves
-//! the client connections and peer links that its event loop hands to it. It opens no socket and
-//! reads no clock: it takes bytes and messages with the time, and leaves bytes and messages to be
-//! picked up.
+//! It composes the store, the log and the hints of its slots with their coordinator, and serves the
+//! client connections and peer links that its event loop hands to it. It opens no socket and reads
+//! no clock: it takes bytes and messages with the time, and leaves bytes and messages.
 
 mod acl;
 mod client_commands;
@@ -58,7 +57,7 @@ use crate::{
     storage::{HintQueues, Scrub, Storage},
 };
 use correlation::Machine;
-use job::{Job, Piece};
+use job::Job;
 pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
 use session::Session;
 pub(crate) use session::{About, Coverage};
@@ -456,29 +455,6 @@ impl Shard {
         let session = &self.sessions[key];
         if session.held.is_some() || !session.input.is_empty() {
             self.resumable.push(key);
-        }
-    }
-
-    /// Starts a job for `waiter`.
-    fn start_job(&mut self, now: Now, waiter: Waiter, plan: Box<dyn job::Plan>, terms: job::Terms) {
-        let key = self.jobs.insert(Job::new(plan, waiter, terms));
-        self.continue_job(now, key);
-    }
-
-    fn continue_job(&mut self, now: Now, key: usize) {
-        match self.jobs[key].next() {
-            job::Step::Run(pieces) => {
-                self.jobs[key].begin(&pieces);
-                let terms = self.jobs[key].terms;
-                for (piece, Piece { slot, class, command }) in pieces.into_iter().enumerate() {
-                    let errand = terms.errand(slot, class, command);
-                    self.submit(now, Waiter::Job { key, piece }, errand);
-                }
-            }
-            job::Step::Done(reply) => {
-                let job = self.jobs.remove(key);
-                self.deliver(now, job.waiter, reply.into());
-            }
         }
     }
 
