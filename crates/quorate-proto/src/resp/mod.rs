@@ -5,6 +5,7 @@
 //! buffered, and the arguments of a command are ranges of one shared buffer.
 
 mod command;
+mod double;
 mod error;
 mod inline;
 mod reader;
@@ -12,6 +13,7 @@ pub mod reply;
 mod writer;
 
 pub use command::Command;
+pub use double::{format_double, parse_double};
 pub use error::ProtocolError;
 pub use reader::CommandReader;
 pub use writer::ReplyWriter;

@@ -3,7 +3,7 @@
 use alloc::{string::ToString as _, vec::Vec};
 use core::fmt;
 
-use super::write_decimal;
+use super::{format_double, write_decimal};
 
 /// Writes replies to a buffer, as RESP2 or RESP3.
 #[derive(Debug)]
@@ -110,13 +110,7 @@ impl<'a> ReplyWriter<'a> {
 
     /// A floating-point number; in RESP2 a bulk string.
     pub fn double(&mut self, value: f64) {
-        let text = if value.is_nan() {
-            "nan".to_string()
-        } else if value.is_infinite() {
-            (if value > 0.0 { "inf" } else { "-inf" }).to_string()
-        } else {
-            value.to_string()
-        };
+        let text = format_double(value);
         if self.resp3 {
             self.out.push(b',');
             self.out.extend_from_slice(text.as_bytes());
