@@ -1,7 +1,9 @@
-//! Set algebra over members, wherever the sets live.
+//! Set algebra over members, with scores and without, wherever the sets live.
+
+use std::cmp::Ordering;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
 type Members = HashSet<Vec<u8>, RandomState>;
 type Borrowed<'a> = HashSet<&'a [u8], RandomState>;
@@ -43,6 +45,100 @@ pub fn difference(sets: &[Vec<&[u8]>]) -> Vec<Vec<u8>> {
     kept.map(|member| member.to_vec()).collect()
 }
 
+/// A member with a score.
+pub type Scored = (Vec<u8>, f64);
+
+/// How sets are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Every member of any.
+    Union,
+    /// Every member of all.
+    Intersection,
+    /// Every member of the first that is in no other.
+    Difference,
+}
+
+/// What becomes of the scores that a member has in several sorted sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregate {
+    /// Their sum.
+    Sum,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+}
+
+impl Aggregate {
+    /// The one that an option names.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        let words = [("SUM", Self::Sum), ("MIN", Self::Min), ("MAX", Self::Max)];
+        let mut words = words.into_iter();
+        words.find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes())).map(|(_, one)| one)
+    }
+
+    fn of(self, one: f64, other: f64) -> f64 {
+        match self {
+            Self::Sum => number_or_zero(one + other),
+            Self::Min => one.min(other),
+            Self::Max => one.max(other),
+        }
+    }
+}
+
+/// Opposite infinities add up to zero, and nothing times infinity is nothing, as in Redis.
+fn number_or_zero(value: f64) -> f64 {
+    if value.is_nan() { 0.0 } else { value }
+}
+
+/// Multiplies all scores with a weight.
+pub fn weigh(members: &mut [Scored], weight: f64) {
+    members.iter_mut().for_each(|(_, score)| *score = number_or_zero(*score * weight));
+}
+
+/// Combines sorted sets. The members come in the order of their scores, then of their bytes.
+pub fn combine_scored(
+    operation: Operation,
+    aggregate: Aggregate,
+    mut sets: Vec<Vec<Scored>>,
+) -> Vec<Scored> {
+    let count = sets.len();
+    if operation != Operation::Difference {
+        // Sums of scores depend on their order: from the smallest set to the largest.
+        sets.sort_by_key(Vec::len);
+    }
+    let mut seen: HashMap<Vec<u8>, (f64, usize), RandomState> = HashMap::default();
+    for (index, set) in sets.into_iter().enumerate() {
+        for (member, score) in set {
+            match seen.entry(member) {
+                Entry::Occupied(mut found) => {
+                    let (sum, sets) = found.get_mut();
+                    *sum = aggregate.of(*sum, score);
+                    *sets += 1;
+                }
+                Entry::Vacant(vacant) => {
+                    let wanted = operation == Operation::Union || index == 0;
+                    if wanted {
+                        vacant.insert((score, 1));
+                    }
+                }
+            }
+        }
+    }
+    let is_member = |sets: usize| match operation {
+        Operation::Union => true,
+        Operation::Intersection => sets == count,
+        Operation::Difference => sets == 1,
+    };
+    let members = seen.into_iter().filter(|(_, (_, sets))| is_member(*sets));
+    let mut members: Vec<Scored> = members.map(|(member, (score, _))| (member, score)).collect();
+    members.sort_unstable_by(|(one, score), (other, others)| {
+        score.partial_cmp(others).unwrap_or(Ordering::Equal).then_with(|| one.cmp(other))
+    });
+    members
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +159,25 @@ mod tests {
         assert_eq!(shown(difference(&sets(&["abcd", "db", "x"]))), "ac");
         assert_eq!(shown(difference(&sets(&["abc"]))), "abc");
         assert!(union(&[]).is_empty() && intersection(&[], 0).is_empty());
+    }
+
+    #[test]
+    fn scores_are_weighed_and_joined() {
+        let set = |members: &[(&str, f64)]| -> Vec<Scored> {
+            members.iter().map(|(member, score)| (member.as_bytes().to_vec(), *score)).collect()
+        };
+        let sets =
+            || vec![set(&[("a", 1.0), ("b", 2.0), ("c", 9.0)]), set(&[("b", 5.0), ("d", 0.5)])];
+        let union = |aggregate| combine_scored(Operation::Union, aggregate, sets());
+        assert_eq!(union(Aggregate::Sum), set(&[("d", 0.5), ("a", 1.0), ("b", 7.0), ("c", 9.0)]));
+        assert_eq!(union(Aggregate::Min), set(&[("d", 0.5), ("a", 1.0), ("b", 2.0), ("c", 9.0)]));
+        assert_eq!(union(Aggregate::Max), set(&[("d", 0.5), ("a", 1.0), ("b", 5.0), ("c", 9.0)]));
+        let both = combine_scored(Operation::Intersection, Aggregate::Sum, sets());
+        assert_eq!(both, set(&[("b", 7.0)]));
+        let first = combine_scored(Operation::Difference, Aggregate::Sum, sets());
+        assert_eq!(first, set(&[("a", 1.0), ("c", 9.0)]));
+        let mut opposite = set(&[("a", 0.0)]);
+        weigh(&mut opposite, f64::INFINITY);
+        assert_eq!(opposite, set(&[("a", 0.0)]));
     }
 }

@@ -202,6 +202,7 @@ mod tests {
         delta::deltas,
         object::Kind,
         part::{Body, Owner},
+        score::Score,
     };
 
     const KEY: &[u8] = b"key";
@@ -237,6 +238,7 @@ mod tests {
     #[test]
     fn fingerprints_never_change() {
         let sum = Decimal::from_integer(3);
+        let score = Score::new(1.5).expect("a number");
         let contribution = Contribution { since: stamp(9), last: stamp(10), sum: sum.into() };
         for (part, golden) in [
             (Part::horizon(stamp(1)), GOLDEN[0]),
@@ -248,6 +250,9 @@ mod tests {
             (Part::element(Kind::Hash, b"name", Body::Removed(stamp(5))), GOLDEN[6]),
             (Part::element(Kind::Set, b"name", Body::Member(stamp(6))), GOLDEN[7]),
             (Part::element(Kind::Set, b"name", Body::Removed(stamp(7))), GOLDEN[8]),
+            (Part::element(Kind::SortedSet, b"name", Body::Score(stamp(8), score)), GOLDEN[9]),
+            (Part::element(Kind::SortedSet, b"name", Body::Added(contribution)), GOLDEN[10]),
+            (Part::element(Kind::SortedSet, b"name", Body::Removed(stamp(11))), GOLDEN[11]),
         ] {
             let mut store = store();
             merge(&mut store, &[part]);
@@ -256,7 +261,7 @@ mod tests {
     }
 
     /// By another implementation of SipHash-1-3.
-    const GOLDEN: [u64; 9] = [
+    const GOLDEN: [u64; 12] = [
         0x4868_a730_3300,
         0x988e_7f1c_9f64,
         0xe3b1_5d0d_3799,
@@ -266,6 +271,9 @@ mod tests {
         0x2ca7_51d0_d9bc_6f85,
         0x2ca7_0dca_ed92_9b84,
         0x2ca7_aaa5_4751_d1ea,
+        0x2ca7_b424_5bcf_0216,
+        0x2ca7_a141_9a9d_4867,
+        0x2ca7_c8d9_5c29_bd91,
     ];
 
     #[test]

@@ -1,7 +1,8 @@
 //! Convergent data types, the commands over them, and their durable log.
 //!
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
-//! * [`state`] is what a key holds: a [`cell`], or [`elements`] of a [`hash`] or a [`set`];
+//! * [`state`] is what a key holds: a [`cell`], or [`elements`] of a [`hash`], a [`set`]
+//!   or a [`sorted_set`];
 //! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash, [`coalesce`]
 //!   makes one effect of many;
 //! * large keys are compared and exported by their elements;
@@ -32,8 +33,11 @@ pub mod number;
 mod object;
 mod part;
 mod random;
+pub mod score;
 mod scrub;
+mod sequence;
 pub mod set;
+pub mod sorted_set;
 pub mod state;
 mod store;
 mod table;

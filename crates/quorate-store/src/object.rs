@@ -9,7 +9,7 @@ use quorate_proto::Stamp;
 
 use crate::{
     cell::Element, digest::Digest, hash::Hash, mark::Forgettable, part::Part, set::Set,
-    state::Context,
+    sorted_set::SortedSet, state::Context,
 };
 
 /// The kinds of value a key can hold.
@@ -21,10 +21,12 @@ pub enum Kind {
     Hash,
     /// A set.
     Set,
+    /// A sorted set.
+    SortedSet,
 }
 
 /// How many kinds there are.
-pub(crate) const KINDS: usize = 3;
+pub(crate) const KINDS: usize = 4;
 
 impl Kind {
     /// The name that `TYPE` reports.
@@ -33,6 +35,7 @@ impl Kind {
             Self::Text => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::SortedSet => "zset",
         }
     }
 
@@ -101,6 +104,7 @@ pub(crate) trait Collection {
 pub(crate) enum Object {
     Hash(Box<Hash>),
     Set(Box<Set>),
+    SortedSet(Box<SortedSet>),
 }
 
 impl Object {
@@ -109,6 +113,7 @@ impl Object {
             Kind::Text => unreachable!("invariant: a string is not a collection"),
             Kind::Hash => Self::Hash(Box::new(Hash::new(hasher))),
             Kind::Set => Self::Set(Box::new(Set::new(hasher))),
+            Kind::SortedSet => Self::SortedSet(Box::new(SortedSet::new(hasher))),
         }
     }
 
@@ -116,6 +121,7 @@ impl Object {
         match self {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
+            Self::SortedSet(_) => Kind::SortedSet,
         }
     }
 
@@ -123,6 +129,7 @@ impl Object {
         match self {
             Self::Hash(hash) => &**hash,
             Self::Set(set) => &**set,
+            Self::SortedSet(set) => &**set,
         }
     }
 
@@ -130,6 +137,7 @@ impl Object {
         match self {
             Self::Hash(hash) => &mut **hash,
             Self::Set(set) => &mut **set,
+            Self::SortedSet(set) => &mut **set,
         }
     }
 }

@@ -15,7 +15,11 @@
 //!   7 hash     removed       stamp name
 //!   8 set      member        stamp name
 //!   9 set      removed       stamp name
+//!  10 zset     score         stamp name score
+//!  11 zset     added         name contribution
+//!  12 zset     removed       stamp name
 //! contribution := since:stamp last:stamp sum:16 bytes
+//! score        := bits of a double, big-endian; never NaN
 //! name, value  := length:varint bytes
 //! stamp        := 12 bytes, big-endian, see `Stamp::to_bytes`
 //! varint       := LEB128, at most 5 bytes
@@ -26,6 +30,7 @@ use quorate_proto::Stamp;
 use crate::{
     cell::{Contribution, Sum},
     object::{KINDS, Kind},
+    score::Score,
 };
 
 /// What a part belongs to.
@@ -48,6 +53,8 @@ pub enum Body<'a> {
     Until(Stamp, Option<u64>),
     /// A value.
     Bytes(Stamp, &'a [u8]),
+    /// The element is there, with this score.
+    Score(Stamp, Score),
     /// What an origin has added to the value.
     Added(Contribution),
 }
@@ -77,17 +84,19 @@ enum Shape {
     Member,
     Until,
     Bytes,
+    Score,
     Added,
 }
 
-const SHAPES: usize = 5;
+const SHAPES: usize = 6;
 
 const STRING: Owner = Owner::Object(Kind::Text);
 const HASH: Owner = Owner::Object(Kind::Hash);
 const SET: Owner = Owner::Object(Kind::Set);
+const SORTED_SET: Owner = Owner::Object(Kind::SortedSet);
 
 /// Every kind of part, in the order of its tag, from 1.
-static ROWS: [Row; 9] = [
+static ROWS: [Row; 12] = [
     Row { tag: 1, owner: Owner::Key, shape: Shape::Removed },
     Row { tag: 2, owner: Owner::Key, shape: Shape::Until },
     Row { tag: 3, owner: STRING, shape: Shape::Bytes },
@@ -97,6 +106,9 @@ static ROWS: [Row; 9] = [
     Row { tag: 7, owner: HASH, shape: Shape::Removed },
     Row { tag: 8, owner: SET, shape: Shape::Member },
     Row { tag: 9, owner: SET, shape: Shape::Removed },
+    Row { tag: 10, owner: SORTED_SET, shape: Shape::Score },
+    Row { tag: 11, owner: SORTED_SET, shape: Shape::Added },
+    Row { tag: 12, owner: SORTED_SET, shape: Shape::Removed },
 ];
 
 /// The tag by owner and shape; zero where there is no such part.
@@ -133,7 +145,8 @@ impl Body<'_> {
             Self::Removed(stamp)
             | Self::Member(stamp)
             | Self::Until(stamp, _)
-            | Self::Bytes(stamp, _) => stamp,
+            | Self::Bytes(stamp, _)
+            | Self::Score(stamp, _) => stamp,
             Self::Added(contribution) => contribution.last,
         }
     }
@@ -144,6 +157,7 @@ impl Body<'_> {
             Self::Member(_) => Shape::Member,
             Self::Until(..) => Shape::Until,
             Self::Bytes(..) => Shape::Bytes,
+            Self::Score(..) => Shape::Score,
             Self::Added(_) => Shape::Added,
         }
     }
@@ -221,6 +235,7 @@ impl<'a> Part<'a> {
             Body::Member(stamp) => Body::Member(map(stamp)),
             Body::Until(stamp, at) => Body::Until(map(stamp), at),
             Body::Bytes(stamp, value) => Body::Bytes(map(stamp), value),
+            Body::Score(stamp, score) => Body::Score(map(stamp), score),
             Body::Added(part) => Body::Added(Contribution {
                 since: map(part.since),
                 last: map(part.last),
@@ -263,6 +278,7 @@ impl<'a> Part<'a> {
                 Body::Removed(_) | Body::Member(_) => 0,
                 Body::Until(..) => size_of::<u64>(),
                 Body::Bytes(_, value) => LENGTH + value.len(),
+                Body::Score(..) => size_of::<Score>(),
                 Body::Added(_) => Stamp::LENGTH + Sum::LENGTH,
             }
     }
@@ -286,6 +302,7 @@ impl<'a> Part<'a> {
             Body::Removed(_) | Body::Member(_) | Body::Added(_) => {}
             Body::Until(_, at) => out.extend_from_slice(&at.unwrap_or(NO_EXPIRY).to_le_bytes()),
             Body::Bytes(_, value) => write_bytes(out, value),
+            Body::Score(_, score) => out.extend_from_slice(&score.to_bytes()),
         }
     }
 
@@ -312,6 +329,10 @@ impl<'a> Part<'a> {
                 Body::Until(stamp, (at != NO_EXPIRY).then_some(at))
             }
             Shape::Bytes => Body::Bytes(stamp, read_bytes(input)?),
+            Shape::Score => {
+                let score = Score::from_bytes(read_array(input)?);
+                Body::Score(stamp, score.ok_or(malformed("score that is not a number"))?)
+            }
             Shape::Added => Body::Added(read_contribution(input)?),
         };
         Ok(Self { row, name, body })
@@ -376,4 +397,48 @@ pub(crate) fn take<'a>(input: &mut &'a [u8], length: usize) -> Result<&'a [u8], 
     let (head, tail) = input.split_at_checked(length).ok_or(malformed("cut short"))?;
     *input = tail;
     Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use quorate_proto::Origin;
+
+    use super::*;
+
+    #[test]
+    fn parts_of_sorted_sets_never_change() {
+        let stamp = |clock| Stamp::new(clock, Origin::new(2, 3));
+        let score = Score::new(1.5).expect("a number");
+        let sum = Sum::from_bytes(*b"0123456789abcdef");
+        let contribution = Contribution { since: stamp(4), last: stamp(5), sum };
+        for (body, golden) in [
+            (Body::Score(stamp(1), score), "0a 0000000000000001 00020003 01 6d 3ff8000000000000"),
+            (
+                Body::Added(contribution),
+                "0b 01 6d 0000000000000004 00020003 0000000000000005 00020003 \
+                 30313233343536373839616263646566",
+            ),
+            (Body::Removed(stamp(6)), "0c 0000000000000006 00020003 01 6d"),
+        ] {
+            let part = Part::element(Kind::SortedSet, b"m", body);
+            let mut encoded = Vec::new();
+            part.write(&mut encoded);
+            let hexadecimal: String = encoded.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hexadecimal, golden.replace(' ', ""));
+            assert!(part.size() >= encoded.len());
+            let mut input = &encoded[..];
+            assert_eq!(Part::read(&mut input), Ok(part));
+            assert!(input.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_not_a_number_is_refused() {
+        let mut encoded = Vec::new();
+        let score = Body::Score(Stamp::ZERO, Score::ZERO);
+        Part::element(Kind::SortedSet, b"m", score).write(&mut encoded);
+        let end = encoded.len() - 8;
+        encoded[end..].copy_from_slice(&f64::NAN.to_bits().to_be_bytes());
+        assert!(Part::read(&mut &encoded[..]).is_err());
+    }
 }

@@ -145,12 +145,16 @@ mod tests {
             Just("HSET h{k} g 1"),
             Just("SADD s{k} a b"),
             Just("SREM s{k} a"),
+            Just("ZADD z{k} 1 a 2 b"),
+            Just("ZINCRBY z{k} 2 a"),
+            Just("ZREM z{k} a"),
             Just("EXPIRE {k} 1000"),
             Just("EXPIRE h{k} 1000"),
             Just("PERSIST {k}"),
             Just("DEL {k}"),
             Just("DEL h{k}"),
             Just("DEL s{k}"),
+            Just("DEL z{k}"),
         ];
         words.prop_map(|line| line.split(' ').map(str::to_owned).collect())
     }

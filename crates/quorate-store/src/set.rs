@@ -54,7 +54,7 @@ impl Payload for Member {
         let (stamp, is_live) = match *body {
             Body::Member(stamp) => (stamp, true),
             Body::Removed(stamp) => (stamp, false),
-            Body::Until(..) | Body::Bytes(..) | Body::Added(_) => return false,
+            Body::Until(..) | Body::Bytes(..) | Body::Score(..) | Body::Added(_) => return false,
         };
         // At equal stamps the removal wins, because it saw the addition.
         let newer = stamp > self.stamp || stamp == self.stamp && self.is_live && !is_live;

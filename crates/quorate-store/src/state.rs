@@ -29,6 +29,7 @@ use crate::{
     object::{Collection, KINDS, Object, Objects},
     part::{Body, Owner, Part},
     set::Set,
+    sorted_set::SortedSet,
 };
 
 pub use crate::object::Kind;
@@ -113,6 +114,14 @@ impl KeyState {
     pub fn set(&self) -> Option<&Set> {
         match self.live_object(Kind::Set)? {
             Object::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The sorted set, when the key has live members.
+    pub fn sorted_set(&self) -> Option<&SortedSet> {
+        match self.live_object(Kind::SortedSet)? {
+            Object::SortedSet(set) => Some(set),
             _ => None,
         }
     }

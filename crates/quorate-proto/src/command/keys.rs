@@ -1,17 +1,26 @@
 //! Which arguments of a command are keys.
 
-use super::Spec;
+use super::{Group, Spec};
 use crate::resp::{Command, parse_integer};
 
 /// The keys of a command cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeysError {
-    /// The argument that counts the keys is no positive number.
+    /// The argument that counts the keys is not a positive number.
     #[error("ERR numkeys should be greater than 0")]
     Count,
+    /// It is not an integer, and the command says so.
+    #[error("ERR value is not an integer or out of range")]
+    NotInteger,
+    /// It is not positive, and the command says what it needs.
+    #[error("ERR at least 1 input key is needed for '{0}' command")]
+    None(&'static str),
     /// It counts more keys than there are arguments.
     #[error("ERR Number of keys can't be greater than number of args")]
     TooMany,
+    /// The same, of a command that gives no reason.
+    #[error("ERR syntax error")]
+    Syntax,
 }
 
 /// The keys of `command`, in the order in which they stand. Its arity must have been checked.
@@ -20,16 +29,6 @@ pub fn keys<'a>(
     command: &'a Command,
 ) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>, KeysError> {
     let (first, last, step) = match spec.name {
-        "sintercard" => {
-            let count = parse_integer(command.arg(1))
-                .and_then(|count| usize::try_from(count).ok())
-                .filter(|count| *count > 0)
-                .ok_or(KeysError::Count)?;
-            if count > command.len() - 2 {
-                return Err(KeysError::TooMany);
-            }
-            (2, 1 + count, 1)
-        }
         // The key stands behind the subcommand.
         "object" if command.len() == 3 => (2, 2, 1),
         _ => {
@@ -42,8 +41,33 @@ pub fn keys<'a>(
             (usize::from(first.unsigned_abs()), last, usize::from(step.unsigned_abs()))
         }
     };
-    let range = if first == 0 { 1..1 } else { first..last + 1 };
-    Ok(range.step_by(step.max(1)).map(|index| command.arg(index)))
+    let fixed = if first == 0 { 1..1 } else { first..last + 1 };
+    let counted = match spec.counted_keys {
+        0 => 1..1,
+        at => {
+            let first = usize::from(at) + 1;
+            first..first + counted_keys(spec, command, usize::from(at))?
+        }
+    };
+    Ok(fixed.step_by(step.max(1)).chain(counted).map(|index| command.arg(index)))
+}
+
+/// How many keys the argument at `at` counts. Errors are those of the command.
+fn counted_keys(spec: &Spec, command: &Command, at: usize) -> Result<usize, KeysError> {
+    let explains = spec.group == Group::SortedSet && spec.name != "zmpop";
+    let count = match parse_integer(command.arg(at)) {
+        None if explains => return Err(KeysError::NotInteger),
+        count => count.and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0),
+    };
+    let count = match count {
+        None if explains => return Err(KeysError::None(spec.name)),
+        count => count.ok_or(KeysError::Count)?,
+    };
+    match count > command.len() - at - 1 {
+        true if spec.group == Group::SortedSet => Err(KeysError::Syntax),
+        true => Err(KeysError::TooMany),
+        false => Ok(count),
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +91,8 @@ mod tests {
             (&["DEL", "a", "b", "c"], &["a", "b", "c"]),
             (&["RENAME", "a", "b"], &["a", "b"]),
             (&["SINTERCARD", "2", "a", "b", "LIMIT", "3"], &["a", "b"]),
+            (&["ZUNIONSTORE", "d", "2", "a", "b", "WEIGHTS", "1", "2"], &["d", "a", "b"]),
+            (&["ZMPOP", "1", "a", "MIN"], &["a"]),
             (&["OBJECT", "ENCODING", "a"], &["a"]),
             (&["PING"], &[]),
         ] {
@@ -80,5 +106,9 @@ mod tests {
         assert_eq!(keys_of(&["SINTERCARD", "0", "a"]), Err(KeysError::Count));
         assert_eq!(keys_of(&["SINTERCARD", "x", "a"]), Err(KeysError::Count));
         assert_eq!(keys_of(&["SINTERCARD", "2", "a"]), Err(KeysError::TooMany));
+        assert_eq!(keys_of(&["ZUNION", "x", "a"]), Err(KeysError::NotInteger));
+        assert_eq!(keys_of(&["ZUNION", "0", "a"]), Err(KeysError::None("zunion")));
+        assert_eq!(keys_of(&["ZUNIONSTORE", "d", "2", "a"]), Err(KeysError::Syntax));
+        assert_eq!(keys_of(&["ZMPOP", "0", "a", "MIN"]), Err(KeysError::Count));
     }
 }

@@ -17,7 +17,7 @@ pub use reply::{
 };
 pub use table::{all, lookup, lookup_row};
 
-use crate::resp::Command;
+use crate::resp::{Command, parse_double};
 
 /// Whether a command writes, and what its effect depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,8 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Sorted sets.
+    SortedSet,
     /// The connection itself.
     Connection,
     /// The server.
@@ -135,6 +137,7 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::SortedSet => "sorted-set",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -167,6 +170,8 @@ pub struct Spec {
     pub flags: Flags,
     /// Where its keys stand.
     pub key_positions: KeyPositions,
+    /// The argument that counts further keys, which stand behind it; zero when none does.
+    counted_keys: u8,
     /// Family.
     pub group: Group,
     /// Version of Redis that introduced it.
@@ -193,11 +198,14 @@ impl Spec {
 
     /// The class of one command of this row.
     pub fn class_of(&self, command: &Command) -> Class {
-        // Only a SET without options writes the same whatever was there before.
-        if self.class == Class::Write && self.name == "set" && command.len() > 3 {
-            return Class::ReadModifyWrite;
-        }
-        self.class
+        // Only a SET without options writes the same whatever was there before, and a ZADD without
+        // conditions, for which its scores come first.
+        let depends = match self.name {
+            "set" => command.len() > 3,
+            "zadd" => parse_double(command.arg(2)).is_none(),
+            _ => false,
+        };
+        if depends { Class::ReadModifyWrite } else { self.class }
     }
 
     /// Whether clients may not send the command.

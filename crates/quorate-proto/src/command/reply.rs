@@ -111,11 +111,12 @@ fn write_flags(reply: &mut ReplyWriter<'_>, flags: Flags) {
 }
 
 /// The names of the categories of commands, without `@`.
-pub const CATEGORIES: [&str; 11] = [
+pub const CATEGORIES: [&str; 12] = [
     "keyspace",
     "read",
     "write",
     "set",
+    "sortedset",
     "hash",
     "string",
     "admin",
@@ -143,6 +144,7 @@ fn categories(spec: &Spec) -> impl Iterator<Item = &'static str> {
         spec.flags.has(Flags::READONLY),
         spec.flags.has(Flags::WRITE),
         spec.group == Group::Set,
+        spec.group == Group::SortedSet,
         spec.group == Group::Hash,
         spec.group == Group::String,
         spec.flags.has(Flags::ADMIN),

@@ -40,6 +40,7 @@ const fn key(
         arity,
         flags,
         key_positions: ONE,
+        counted_keys: 0,
         group,
         since,
         complexity,
@@ -53,6 +54,12 @@ const fn key(
 /// A command on several keys.
 const fn routed(spec: Spec, key_positions: KeyPositions, routing: Routing) -> Spec {
     Spec { key_positions, routing, ..spec }
+}
+
+/// A command on keys that the argument at `at` counts, besides those at fixed positions.
+const fn counted(spec: Spec, key_positions: KeyPositions, at: u8) -> Spec {
+    let spec = routed(spec, key_positions, Routing::Composite);
+    Spec { counted_keys: at, flags: spec.flags.with(Flags::MOVABLE_KEYS), ..spec }
 }
 
 /// A command about the connection or the node.
@@ -114,7 +121,7 @@ pub fn lookup_row(name: &[u8]) -> Option<usize> {
     }
 }
 
-use Group::{Cluster, Connection, Generic, Hash, Server, Set, String};
+use Group::{Cluster, Connection, Generic, Hash, Server, Set, SortedSet, String};
 
 #[rustfmt::skip]
 const SPECS: &[Spec] = &[
@@ -351,12 +358,48 @@ const SPECS: &[Spec] = &[
     routed(key("sunionstore", -3, WD, Rmw, Set, "1.0.0", "O(N) with N the number of all members", "Stores a union of sets"), MANY, Routing::Composite),
     routed(key("sinterstore", -3, WD, Rmw, Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Stores an intersection of sets"), MANY, Routing::Composite),
     routed(key("sdiffstore", -3, WD, Rmw, Set, "1.0.0", "O(N) with N the number of all members", "Stores a difference of sets"), MANY, Routing::Composite),
-    routed(key("sintercard", -3, R.with(Flags::MOVABLE_KEYS), Read, Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), NO_KEYS, Routing::Composite),
+    counted(key("sintercard", -3, R, Read, Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), NO_KEYS, 1),
     key("sscan", -3, R, Read, Set, "2.8.0", "O(N) a call", "Walks over the members of a set"),
+    // Sorted sets
+    key("zadd", -4, WDF, Write, SortedSet, "1.2.0", "O(log(N)) for each member", "Sets scores of members, or adds to one"),
+    key("zincrby", 4, WDF, Rmw, SortedSet, "1.2.0", "O(log(N))", "Adds to the score of a member"),
+    key("zrem", -3, WF, Rmw, SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes members"),
+    key("zcard", 2, RF, Read, SortedSet, "1.2.0", "O(1)", "Number of members"),
+    key("zscore", 3, RF, Read, SortedSet, "1.2.0", "O(1)", "Score of a member"),
+    key("zmscore", -3, RF, Read, SortedSet, "6.2.0", "O(N) with N the number of members asked for", "Scores of several members"),
+    key("zcount", 4, RF, Read, SortedSet, "2.0.0", "O(log(N))", "Number of members with scores in a range"),
+    key("zlexcount", 4, RF, Read, SortedSet, "2.8.9", "O(log(N))", "Number of members in a range of names"),
+    key("zrank", -3, RF, Read, SortedSet, "2.0.0", "O(log(N))", "Number of members with lesser scores"),
+    key("zrevrank", -3, RF, Read, SortedSet, "2.0.0", "O(log(N))", "Number of members with greater scores"),
+    key("zrange", -4, R, Read, SortedSet, "1.2.0", "O(log(N)+M) with M the number of members returned", "Members in a range of ranks, scores or names"),
+    key("zrangebyscore", -4, R, Read, SortedSet, "1.0.5", "O(log(N)+M) with M the number of members returned", "Members with scores in a range"),
+    key("zrangebylex", -4, R, Read, SortedSet, "2.8.9", "O(log(N)+M) with M the number of members returned", "Members in a range of names"),
+    key("zrevrange", -4, R, Read, SortedSet, "1.2.0", "O(log(N)+M) with M the number of members returned", "Members in a range of ranks, backwards"),
+    key("zrevrangebyscore", -4, R, Read, SortedSet, "2.2.0", "O(log(N)+M) with M the number of members returned", "Members with scores in a range, backwards"),
+    key("zrevrangebylex", -4, R, Read, SortedSet, "2.8.9", "O(log(N)+M) with M the number of members returned", "Members in a range of names, backwards"),
+    routed(key("zrangestore", -5, WD, Rmw, SortedSet, "6.2.0", "O(log(N)+M) with M the number of members stored", "Stores a range of members"), TWO, Routing::Composite),
+    key("zremrangebyrank", 4, W, Rmw, SortedSet, "2.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members in a range of ranks"),
+    key("zremrangebyscore", 4, W, Rmw, SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes the members with scores in a range"),
+    key("zremrangebylex", 4, W, Rmw, SortedSet, "2.8.9", "O(M*log(N)) with M the number of members removed", "Removes the members in a range of names"),
+    key("zpopmin", -2, WF, Rmw, SortedSet, "5.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members with the least scores and answers them"),
+    key("zpopmax", -2, WF, Rmw, SortedSet, "5.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members with the greatest scores and answers them"),
+    counted(key("zmpop", -4, W, Rmw, SortedSet, "7.0.0", "O(K+M*log(N)) with K the number of keys, M the number of members removed", "Pops from the first sorted set that has members"), NO_KEYS, 1),
+    key("zrandmember", -2, R, Read, SortedSet, "6.2.0", "O(N) with N the number of members returned", "Random members"),
+    key("zscan", -3, R, Read, SortedSet, "2.8.0", "O(N) a call", "Walks over the members of a sorted set"),
+    counted(key("zunion", -3, R, Read, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Union of sorted sets"), NO_KEYS, 1),
+    counted(key("zinter", -3, R, Read, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Intersection of sorted sets"), NO_KEYS, 1),
+    counted(key("zdiff", -3, R, Read, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Members of the first sorted set that are in no other"), NO_KEYS, 1),
+    counted(key("zunionstore", -4, WD, Rmw, SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores a union of sorted sets"), ONE, 2),
+    counted(key("zinterstore", -4, WD, Rmw, SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores an intersection of sorted sets"), ONE, 2),
+    counted(key("zdiffstore", -4, WD, Rmw, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Stores a difference of sorted sets"), ONE, 2),
+    counted(key("zintercard", -3, R, Read, SortedSet, "7.0.0", "O(N) with N the number of all members", "Size of an intersection of sorted sets"), NO_KEYS, 1),
     // Pieces of commands over several slots
     internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere"),
     internal("quorate.install", 4, Rmw, "Installs an exported value: key value REPLACE|NX"),
     internal("quorate.setstore", -2, Rmw, "Replaces a key by a set of these members"),
+    internal("quorate.zsetstore", -2, Rmw, "Replaces a key by a sorted set of these members and scores"),
+    internal("quorate.zmembers", 2, Read, "Members and scores of a sorted set, or of a set"),
+    internal("quorate.zrange", -4, Read, "Members and scores that ZRANGESTORE would store"),
     internal("quorate.count", 3, Read, "Number of keys in a run of slots"),
     internal("quorate.keys", 4, Read, "Keys in a run of slots that match a pattern"),
     internal("quorate.scan", 7, Read, "Some keys of a run of slots"),
@@ -424,8 +467,10 @@ mod tests {
                 spec.name
             );
             let keyless = matches!(spec.routing, Routing::Session | Routing::Keyspace);
-            let movable = spec.flags.has(Flags::MOVABLE_KEYS) || spec.name == "object";
-            assert_eq!(keyless || movable, spec.key_positions == NO_KEYS, "{}", spec.name);
+            let movable = spec.flags.has(Flags::MOVABLE_KEYS);
+            assert_eq!(movable, spec.counted_keys > 0, "{}", spec.name);
+            let none = keyless || spec.counted_keys == 1 || spec.name == "object";
+            assert_eq!(none, spec.key_positions == NO_KEYS, "{}", spec.name);
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum CommandError {
     UnsupportedOption(String),
     #[error("{0}")]
     UnknownSubcommand(String),
+    #[error("ERR at least 1 input key is needed for '{0}' command")]
+    NoKeys(String),
     /// The router sent a command here that the store does not execute.
     #[error("ERR this command cannot be executed on a replica")]
     NotExecutable,
@@ -39,6 +41,10 @@ pub(crate) enum CommandError {
 impl CommandError {
     pub(crate) fn arity(command: &Command) -> Self {
         Self::Arity(lower_name(command))
+    }
+
+    pub(crate) fn no_keys(command: &Command) -> Self {
+        Self::NoKeys(lower_name(command))
     }
 
     pub(crate) fn invalid_expiry(command: &Command) -> Self {

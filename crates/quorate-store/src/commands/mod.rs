@@ -8,6 +8,7 @@ mod inspect;
 mod keys;
 mod set;
 mod snapshot;
+mod sorted_set;
 mod string;
 mod transfer;
 mod walk;
@@ -48,7 +49,7 @@ struct ObjectFamily {
     recreate: &'static str,
 }
 
-const FAMILIES: [Family; 10] = [
+const FAMILIES: &[Family] = &[
     string::FAMILY,
     Family { handlers: counter::HANDLERS, object: None },
     Family { handlers: keys::HANDLERS, object: None },
@@ -56,6 +57,7 @@ const FAMILIES: [Family; 10] = [
     Family { handlers: expire::HANDLERS, object: None },
     hash::FAMILY,
     set::FAMILY,
+    sorted_set::FAMILY,
     Family { handlers: walk::HANDLERS, object: None },
     Family { handlers: snapshot::HANDLERS, object: None },
     Family { handlers: inspect::HANDLERS, object: None },
@@ -74,8 +76,7 @@ static HANDLERS: LazyLock<Vec<Option<Handler>>> = LazyLock::new(|| {
 
 /// What is known of a kind of value.
 fn object_family(kind: Kind) -> &'static ObjectFamily {
-    static FAMILIES_OF_KINDS: &[Family] = &FAMILIES;
-    let mut objects = FAMILIES_OF_KINDS.iter().filter_map(|family| family.object.as_ref());
+    let mut objects = FAMILIES.iter().filter_map(|family| family.object.as_ref());
     objects.find(|object| object.kind == kind).expect("invariant: every kind has a family")
 }
 

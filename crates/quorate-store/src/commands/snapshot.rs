@@ -1,6 +1,6 @@
 //! Whole slots out of and into the store, for the reconciliation channel.
 
-use quorate_proto::resp::Command;
+use quorate_proto::resp::{Command, format_double};
 
 use super::{CommandError, Handlers, Outcome, object_family};
 use crate::{
@@ -122,8 +122,11 @@ fn with_words(part: &Part<'_>, add: impl FnOnce(&[&[u8]])) {
     match (part.name(), part.body()) {
         (Some(name), Body::Bytes(_, value)) => add(&[name, value]),
         (None, Body::Bytes(_, value)) => add(&[value]),
+        (Some(name), Body::Score(_, score)) => {
+            add(&[format_double(score.value()).as_bytes(), name]);
+        }
         (_, Body::Member(_)) => add(&[part.name_bytes()]),
-        (_, Body::Removed(_) | Body::Until(..) | Body::Added(_)) => {}
+        (_, Body::Removed(_) | Body::Until(..) | Body::Score(..) | Body::Added(_)) => {}
     }
 }
 
@@ -218,11 +221,15 @@ mod tests {
         for number in 0..1000 {
             let key = format!("{{t}}{number}");
             let key = key.as_bytes();
-            match number % 5 {
+            match number % 6 {
                 0 => run(&mut from, slot, &[b"SET", key, b"value", b"PX", b"100000"]),
                 1 => run(&mut from, slot, &[b"HSET", key, b"f", b"1", b"g", b"2"]),
                 2 => run(&mut from, slot, &[b"SADD", key, b"a", b"b"]),
                 3 => run(&mut from, slot, &[b"INCR", key]),
+                4 => {
+                    run(&mut from, slot, &[b"ZADD", key, b"0.1", b"a", b"-inf", b"b"]);
+                    run(&mut from, slot, &[b"ZINCRBY", key, b"0.2", b"a"])
+                }
                 _ => {
                     run(&mut from, slot, &[b"SET", key, b"gone"]);
                     run(&mut from, slot, &[b"DEL", key])
@@ -256,12 +263,14 @@ mod tests {
         }
         assert_eq!(keys, 1000);
         assert_eq!(merged.slot_digest(slot), from.slot_digest(slot));
-        assert_eq!((merged.len(), replayed.len()), (800, 800));
+        assert_eq!((merged.len(), replayed.len()), (834, 834));
         for number in 0..1000 {
             let key = format!("{{t}}{number}");
-            for command in ["GET", "HGETALL", "SMEMBERS", "PEXPIRETIME", "TYPE"] {
-                let words: [&[u8]; 2] = [command.as_bytes(), key.as_bytes()];
-                let sorted = |store: &mut Store| match run(store, slot, &words) {
+            for command in ["GET", "HGETALL", "SMEMBERS", "PEXPIRETIME", "TYPE", "ZRANGE"] {
+                let all: [&[u8]; 5] =
+                    [command.as_bytes(), key.as_bytes(), b"0", b"-1", b"WITHSCORES"];
+                let words = if command == "ZRANGE" { &all[..] } else { &all[..2] };
+                let sorted = |store: &mut Store| match run(store, slot, words) {
                     Value::Array(mut values) => {
                         values.sort_by_key(|value| format!("{value:?}"));
                         Value::Array(values)

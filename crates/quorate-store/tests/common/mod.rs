@@ -53,6 +53,14 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
             "SADD K N V",
             "SREM K N",
             "SPOP K",
+            "ZADD K V N",
+            "ZADD K GT 5 N",
+            "ZADD K 1 N 2 V",
+            "ZINCRBY K 0.5 N",
+            "ZINCRBY K 3 N",
+            "ZREM K N",
+            "ZPOPMIN K",
+            "ZUNIONSTORE {k}b 2 K {k}c",
             "EXPIRE K 100",
             "PEXPIRE K 1",
             "PERSIST K",
@@ -68,6 +76,7 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
         let fill = |word: &str| match word {
             "K" => key.to_owned(),
             "N" => name.to_owned(),
+            "V" if shape.starts_with("ZADD K V") => value.to_string(),
             "V" => format!("v{value}"),
             other => other.to_owned(),
         };
@@ -79,8 +88,10 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
 pub(crate) fn visible(store: &mut Store, wall_ms: u64) -> Vec<String> {
     let mut seen = Vec::new();
     for key in KEYS {
-        for command in ["TYPE", "GET", "HLEN", "SCARD", "PEXPIRETIME"] {
-            let words = [command.to_owned(), key.to_owned()];
+        for command in ["TYPE", "GET", "HLEN", "SCARD", "PEXPIRETIME", "ZRANGE K 0 -1 WITHSCORES"] {
+            let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+            words.resize(words.len().max(2), String::new());
+            words[1] = key.to_owned();
             let (reply, _) = execute(store, &words, wall_ms);
             seen.push(String::from_utf8_lossy(&reply).into_owned());
         }

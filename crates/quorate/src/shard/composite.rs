@@ -4,6 +4,8 @@
 //! step is executed at the client's level, and the steps are ordered so that a failure between them
 //! leaves data twice rather than not at all: a copy is installed before its source is removed.
 
+mod sorted;
+
 use bytes::Bytes;
 use quorate_proto::{Slot, command::Class, resp::Command};
 use quorate_store::algebra;
@@ -27,7 +29,7 @@ pub(crate) fn plan(command: &Command, resp3: bool) -> Option<Box<dyn Plan>> {
         b"RENAMENX" => Box::new(Transfer::rename(&arguments, false)),
         b"COPY" => Transfer::copy(&arguments)?,
         b"MSETNX" => Box::new(SetAllOrNothing::new(command)),
-        _ => return None,
+        name => return sorted::plan(name, command, &arguments, resp3),
     })
 }
 

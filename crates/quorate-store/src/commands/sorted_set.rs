@@ -1,0 +1,493 @@
+//! Sorted sets.
+
+mod combine;
+mod ranges;
+
+use quorate_proto::resp::{Command, ReplyWriter, format_double, parse_double};
+
+use super::{
+    CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome,
+    walk::{MemberScan, cursor, reply_empty},
+};
+use crate::{
+    arguments::{ReplyRoom, integer, is_word, random_count},
+    cell::Element,
+    execution::{Change, Execution, Keys},
+    part::Body,
+    score::Score,
+    sorted_set::SortedSet,
+    state::{KeyState, Kind},
+};
+
+/// Redis's limit for sorted sets in their compact encoding.
+const LISTPACK_ENTRIES_MAX: usize = 128;
+
+pub(super) const FAMILY: Family = Family {
+    handlers: HANDLERS,
+    object: Some(ObjectFamily { kind: Kind::SortedSet, encoding, recreate: "ZADD" }),
+};
+
+const HANDLERS: super::Handlers = &[
+    ("zadd", zadd),
+    ("zincrby", zincrby),
+    ("zrem", zrem),
+    ("zcard", zcard),
+    ("zscore", zscore),
+    ("zmscore", zmscore),
+    ("zrank", |execution, command| rank(execution, command, false)),
+    ("zrevrank", |execution, command| rank(execution, command, true)),
+    ("zpopmin", |execution, command| pop(execution, command, false)),
+    ("zpopmax", |execution, command| pop(execution, command, true)),
+    ("zmpop", zmpop),
+    ("zrandmember", zrandmember),
+    ("zscan", zscan),
+    ("zcount", ranges::zcount),
+    ("zlexcount", ranges::zlexcount),
+    ("zrange", ranges::zrange),
+    ("zrangestore", ranges::zrangestore),
+    ("zrevrange", ranges::zrevrange),
+    ("zrangebyscore", ranges::zrangebyscore),
+    ("zrevrangebyscore", ranges::zrevrangebyscore),
+    ("zrangebylex", ranges::zrangebylex),
+    ("zrevrangebylex", ranges::zrevrangebylex),
+    ("zremrangebyrank", ranges::zremrangebyrank),
+    ("zremrangebyscore", ranges::zremrangebyscore),
+    ("zremrangebylex", ranges::zremrangebylex),
+    ("quorate.zrange", ranges::pairs_of_range),
+    ("zunion", combine::zunion),
+    ("zinter", combine::zinter),
+    ("zdiff", combine::zdiff),
+    ("zunionstore", combine::zunionstore),
+    ("zinterstore", combine::zinterstore),
+    ("zdiffstore", combine::zdiffstore),
+    ("zintercard", combine::zintercard),
+    ("quorate.zmembers", combine::members),
+    ("quorate.zsetstore", combine::set_store),
+];
+
+/// Longest text of a score.
+const SCORE_TEXT_MAX: usize = 24;
+
+const NOT_A_NUMBER: CommandError = CommandError::Text("resulting score is not a number (NaN)");
+
+impl Keys<'_> {
+    /// The sorted set at `key`; `None` when it does not exist.
+    fn sorted_set(&self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
+        Ok(self.state_of_kind(key, Kind::SortedSet)?.and_then(KeyState::sorted_set))
+    }
+
+    fn sorted_set_len(&self, key: &[u8]) -> Result<usize, CommandError> {
+        Ok(self.sorted_set(key)?.map_or(0, SortedSet::len))
+    }
+
+    /// Removes members and returns how many there were.
+    fn remove_members(
+        &mut self,
+        key: &[u8],
+        members: &[impl AsRef<[u8]>],
+    ) -> Result<usize, CommandError> {
+        let before = self.sorted_set_len(key)?;
+        if before > 0 && !members.is_empty() {
+            self.apply(key, |change| {
+                members.iter().for_each(|member| change.remove(Kind::SortedSet, member.as_ref()));
+            });
+        }
+        Ok(before - self.sorted_set_len(key)?)
+    }
+
+    /// Makes `key` a sorted set of these members and nothing else.
+    fn replace_sorted_set(&mut self, key: &[u8], members: &[(Vec<u8>, Score)]) {
+        self.apply(key, |change| {
+            change.clear();
+            members.iter().for_each(|(member, score)| put(change, member, *score));
+        });
+    }
+}
+
+fn put(change: &mut Change<'_>, member: &[u8], score: Score) {
+    change.put(Kind::SortedSet, member, |stamp| Body::Score(stamp, score));
+}
+
+/// A score as an argument.
+fn score(text: &[u8]) -> Result<Score, CommandError> {
+    parse_double(text).and_then(Score::new).ok_or(CommandError::NotFloat)
+}
+
+/// Members with their scores: flat in RESP2, as pairs in RESP3.
+fn write_scored<'a>(
+    reply: &mut ReplyWriter<'_>,
+    members: impl ExactSizeIterator<Item = (&'a [u8], f64)>,
+) {
+    let nested = reply.is_resp3();
+    reply.array(if nested { members.len() } else { 2 * members.len() });
+    for (member, score) in members {
+        if nested {
+            reply.array(2);
+        }
+        reply.bulk(member);
+        reply.double(score);
+    }
+}
+
+/// Options of `ZADD`.
+#[derive(Clone, Copy, Default)]
+struct AddOptions {
+    only_new: bool,
+    only_existing: bool,
+    only_greater: bool,
+    only_less: bool,
+    answer_changed: bool,
+    increment: bool,
+}
+
+impl AddOptions {
+    /// The options, and where the first score is.
+    fn parse(command: &Command) -> Result<(Self, usize), CommandError> {
+        let mut options = Self::default();
+        let mut at = 2;
+        while let Some(word) = command.get(at) {
+            match word.to_ascii_uppercase().as_slice() {
+                b"NX" => options.only_new = true,
+                b"XX" => options.only_existing = true,
+                b"GT" => options.only_greater = true,
+                b"LT" => options.only_less = true,
+                b"CH" => options.answer_changed = true,
+                b"INCR" => options.increment = true,
+                _ => break,
+            }
+            at += 1;
+        }
+        let words = command.len() - at;
+        if words == 0 || !words.is_multiple_of(2) {
+            return Err(CommandError::Syntax);
+        }
+        if options.only_new && options.only_existing {
+            return Err(CommandError::Text(
+                "XX and NX options at the same time are not compatible",
+            ));
+        }
+        let Self { only_new, only_greater, only_less, .. } = options;
+        if (only_greater || only_less) && only_new || only_greater && only_less {
+            return Err(CommandError::Text(
+                "GT, LT, and/or NX options at the same time are not compatible",
+            ));
+        }
+        if options.increment && words > 2 {
+            return Err(CommandError::Text("INCR option supports a single increment-element pair"));
+        }
+        Ok((options, at))
+    }
+
+    /// Whether a member may get the score `new` in the place of `old`.
+    fn allow(self, old: Option<Score>, new: Score) -> bool {
+        match old {
+            None => !self.only_existing,
+            Some(old) => {
+                !(self.only_new || self.only_greater && new <= old || self.only_less && new >= old)
+            }
+        }
+    }
+
+    /// Whether what is written depends on the scores that are there.
+    fn is_conditional(self) -> bool {
+        self.only_new || self.only_existing || self.only_greater || self.only_less
+    }
+}
+
+/// `ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member...`: number of new members.
+fn zadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let (options, first) = AddOptions::parse(command)?;
+    let pairs = (first..command.len()).step_by(2);
+    let pairs: Vec<(Score, &[u8])> = pairs
+        .map(|at| Ok((score(command.arg(at))?, command.arg(at + 1))))
+        .collect::<Result<_, CommandError>>()?;
+    let key = command.arg(1);
+    if options.increment {
+        return increment(execution, key, pairs[0].1, pairs[0].0, options);
+    }
+    let Execution { keys, reply } = execution;
+    let before = keys.sorted_set_len(key)?;
+    let (writes, changed) = match options.is_conditional() || options.answer_changed {
+        true => allowed(keys.sorted_set(key)?, &pairs, options),
+        false => (pairs, 0),
+    };
+    if !writes.is_empty() {
+        keys.apply(key, |change| {
+            writes.iter().for_each(|(score, member)| put(change, member, *score));
+        });
+    }
+    let added = keys.sorted_set_len(key)?.saturating_sub(before);
+    reply.integer((if options.answer_changed { added + changed } else { added }) as i64);
+    Ok(())
+}
+
+/// Which of the pairs are written, and how many of them change the score of a member that is there.
+/// A member that stands several times is judged by what the pairs before have made of it.
+fn allowed<'a>(
+    set: Option<&SortedSet>,
+    pairs: &[(Score, &'a [u8])],
+    options: AddOptions,
+) -> (Vec<(Score, &'a [u8])>, usize) {
+    let hasher = foldhash::fast::FixedState::default();
+    let mut written: hashbrown::HashMap<&[u8], Score, _> = hashbrown::HashMap::with_hasher(hasher);
+    let (mut writes, mut changed) = (Vec::new(), 0);
+    for (new, member) in pairs {
+        let stored = || set.and_then(|set| set.get(member)).map(|element| element.score());
+        let old = written.get(member).copied().or_else(stored);
+        if old != Some(*new) && options.allow(old, *new) {
+            changed += usize::from(old.is_some());
+            written.insert(member, *new);
+            writes.push((*new, *member));
+        }
+    }
+    (writes, changed)
+}
+
+/// `ZINCRBY key increment member`
+fn zincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let amount = score(command.arg(2))?;
+    increment(execution, command.arg(1), command.arg(3), amount, AddOptions::default())
+}
+
+/// Adds to a score as this origin's contribution.
+fn increment(
+    execution: &mut Execution<'_>,
+    key: &[u8],
+    member: &[u8],
+    amount: Score,
+    options: AddOptions,
+) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let stamp = keys.stamp();
+    let element = keys.sorted_set(key)?.and_then(|set| set.get(member));
+    let old = element.map(|element| element.score());
+    let target = old.unwrap_or(Score::ZERO).value() + amount.value();
+    let target = Score::new(target).ok_or(NOT_A_NUMBER)?;
+    if !options.allow(old, target) {
+        reply.null();
+        return Ok(());
+    }
+    let body = element.unwrap_or(Element::NONE).reach(target, stamp);
+    keys.apply(key, |change| change.put(Kind::SortedSet, member, |_| body));
+    let element = keys.sorted_set(key)?.and_then(|set| set.get(member));
+    reply.double(element.map_or(target, |element| element.score()).value());
+    Ok(())
+}
+
+/// `ZREM key member...`: number of members removed.
+fn zrem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let members: Vec<&[u8]> = command.args().skip(2).collect();
+    let removed = execution.keys.remove_members(command.arg(1), &members)?;
+    execution.reply.integer(removed as i64);
+    Ok(())
+}
+
+/// `ZCARD key`
+fn zcard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let length = execution.keys.sorted_set_len(command.arg(1))?;
+    execution.reply.integer(length as i64);
+    Ok(())
+}
+
+fn write_score(reply: &mut ReplyWriter<'_>, set: Option<&SortedSet>, member: &[u8]) {
+    match set.and_then(|set| set.get(member)) {
+        Some(element) => reply.double(element.score().value()),
+        None => reply.null(),
+    }
+}
+
+/// `ZSCORE key member`
+fn zscore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    write_score(reply, keys.sorted_set(command.arg(1))?, command.arg(2));
+    Ok(())
+}
+
+/// `ZMSCORE key member...`
+fn zmscore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let set = keys.sorted_set(command.arg(1))?;
+    reply.array(command.len() - 2);
+    command.args().skip(2).for_each(|member| write_score(reply, set, member));
+    Ok(())
+}
+
+/// `ZRANK key member [WITHSCORE]`, `ZREVRANK key member [WITHSCORE]`
+fn rank(execution: &mut Execution<'_>, command: &Command, reverse: bool) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let with_score = match command.get(3) {
+        None => false,
+        Some(_) if command.len() > 4 => return Err(CommandError::arity(command)),
+        Some(word) if is_word(word, "WITHSCORE") => true,
+        Some(_) => return Err(CommandError::Syntax),
+    };
+    let (set, member) = (keys.sorted_set(command.arg(1))?, command.arg(2));
+    let found = set.and_then(|set| Some((set, set.table().rank(member)?)));
+    let Some((set, rank)) = found else {
+        if with_score {
+            reply.null_array()
+        } else {
+            reply.null()
+        }
+        return Ok(());
+    };
+    let rank = if reverse { set.len() - 1 - rank } else { rank };
+    if with_score {
+        reply.array(2);
+    }
+    reply.integer(rank as i64);
+    if with_score {
+        write_score(reply, Some(set), member);
+    }
+    Ok(())
+}
+
+/// The members with the least scores, or with the greatest ones, in the order of their removal.
+fn ends(set: &SortedSet, count: usize, greatest: bool) -> Vec<(Vec<u8>, Score)> {
+    let count = count.min(set.len());
+    let owned = |(member, score): (&[u8], Score)| (member.to_vec(), score);
+    match greatest {
+        true => set.table().range(set.len() - count, set.len()).rev().map(owned).collect(),
+        false => set.table().range(0, count).map(owned).collect(),
+    }
+}
+
+fn as_slices(members: &[(Vec<u8>, Score)]) -> impl ExactSizeIterator<Item = (&[u8], Score)> {
+    members.iter().map(|(member, score)| (member.as_slice(), *score))
+}
+
+/// `ZPOPMIN key [count]`, `ZPOPMAX key [count]`
+fn pop(execution: &mut Execution<'_>, command: &Command, greatest: bool) -> Outcome {
+    let Execution { keys, reply } = execution;
+    if command.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    let out_of_range = CommandError::Text("value is out of range, must be positive");
+    let count = command.get(2).map(|text| {
+        let count = integer(text).ok().and_then(|count| usize::try_from(count).ok());
+        count.ok_or(out_of_range)
+    });
+    let count = count.transpose()?;
+    let key = command.arg(1);
+    let popped = keys.sorted_set(key)?;
+    let popped = popped.map_or_else(Vec::new, |set| ends(set, count.unwrap_or(1), greatest));
+    let names: Vec<&[u8]> = as_slices(&popped).map(|(member, _)| member).collect();
+    keys.remove_members(key, &names)?;
+    if count.is_some() {
+        write_scored(reply, as_slices(&popped).map(|(member, score)| (member, score.value())));
+        return Ok(());
+    }
+    reply.array(2 * popped.len());
+    for (member, score) in as_slices(&popped) {
+        reply.bulk(member);
+        reply.double(score.value());
+    }
+    Ok(())
+}
+
+/// `ZMPOP numkeys key... MIN|MAX [COUNT count]`
+fn zmpop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let number = |text: &[u8], error: &'static str| {
+        let number = integer(text).ok().and_then(|number| usize::try_from(number).ok());
+        number.filter(|number| *number > 0).ok_or(CommandError::Text(error))
+    };
+    let numkeys = number(command.arg(1), "numkeys should be greater than 0")?;
+    let side = numkeys.checked_add(2).and_then(|at| command.get(at)).ok_or(CommandError::Syntax)?;
+    let greatest = is_word(side, "MAX");
+    if !greatest && !is_word(side, "MIN") {
+        return Err(CommandError::Syntax);
+    }
+    let count = match (command.get(numkeys + 3), command.get(numkeys + 4)) {
+        (None, _) => 1,
+        (Some(word), Some(count)) if is_word(word, "COUNT") && command.len() == numkeys + 5 => {
+            number(count, "count should be greater than 0")?
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    for key in command.args().skip(2).take(numkeys) {
+        let Some(set) = keys.sorted_set(key)? else { continue };
+        let popped = ends(set, count, greatest);
+        let names: Vec<&[u8]> = as_slices(&popped).map(|(member, _)| member).collect();
+        keys.remove_members(key, &names)?;
+        reply.array(2);
+        reply.bulk(key);
+        reply.array(popped.len());
+        for (member, score) in as_slices(&popped) {
+            reply.array(2);
+            reply.bulk(member);
+            reply.double(score.value());
+        }
+        return Ok(());
+    }
+    reply.null_array();
+    Ok(())
+}
+
+/// `ZRANDMEMBER key [count [WITHSCORES]]`
+fn zrandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let with_scores = match command.get(3) {
+        None => false,
+        Some(word) if is_word(word, "WITHSCORES") && command.len() == 4 => true,
+        Some(_) => return Err(CommandError::Syntax),
+    };
+    let count = command.get(2).map(random_count).transpose()?;
+    if with_scores && count.is_some_and(|count| count.unsigned_abs() > i64::MAX.unsigned_abs() / 2)
+    {
+        return Err(CommandError::Text("value is out of range"));
+    }
+    let key = command.arg(1);
+    let chosen = keys.choose(keys.sorted_set_len(key)?, count.unwrap_or(1));
+    let set = keys.sorted_set(key)?;
+    let number = chosen.len();
+    let mut members = chosen.filter_map(|index| set?.at(index));
+    let Some(count) = count else {
+        reply.optional(members.next().map(|(member, _)| member));
+        return Ok(());
+    };
+    let mut room = ReplyRoom::new(count, number)?;
+    let nested = with_scores && reply.is_resp3();
+    reply.array(if with_scores && !nested { 2 * number } else { number });
+    for (member, element) in members {
+        if nested {
+            reply.array(2);
+        }
+        room.take(member)?;
+        reply.bulk(member);
+        if with_scores {
+            room.take(&[0; SCORE_TEXT_MAX])?;
+            reply.double(element.score().value());
+        }
+    }
+    Ok(())
+}
+
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`
+fn zscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let cursor = cursor(command)?;
+    let Some(set) = keys.sorted_set(command.arg(1))? else {
+        reply_empty(reply);
+        return Ok(());
+    };
+    let scan = MemberScan::parse(cursor, command)?;
+    let (chunk, next) = scan.chunk(set.len(), set.iter(), |(name, _)| name);
+    reply.array(2);
+    reply.text(&next.to_string());
+    reply.array(2 * chunk.len());
+    for (member, element) in chunk {
+        reply.bulk(member);
+        reply.text(&format_double(element.score().value()));
+    }
+    Ok(())
+}
+
+/// The encoding that Redis 7.0 would choose with its default settings.
+fn encoding(state: &KeyState) -> &'static str {
+    let small = state.sorted_set().is_none_or(|set| {
+        set.len() <= LISTPACK_ENTRIES_MAX
+            && set.iter().all(|(member, _)| member.len() <= LISTPACK_VALUE_MAX)
+    });
+    if small { "listpack" } else { "skiplist" }
+}
