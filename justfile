@@ -8,6 +8,10 @@ test:
 simulate *arguments:
     cargo run --profile sim -p quorate-sim -- {{arguments}}
 
+# Attacks on real processes: just attack kills wipes --budget 1h
+attack *arguments:
+    tests/attack {{arguments}}
+
 # Every fuzz target for a minute, or those named: just fuzz sync handoff
 fuzz *targets:
     fuzz/run {{targets}}

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use quorate_fuzz::TARGETS;
 
 /// Mutations that are tried of each target.
-const MUTATIONS: usize = 400;
+const MUTATIONS: usize = 100;
 
 /// A generator of our own, so that a seed means the same everywhere.
 struct Random(u64);

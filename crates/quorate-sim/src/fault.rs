@@ -106,6 +106,11 @@ pub enum Fault {
         /// How much longer, in microseconds.
         extra_us: u64,
     },
+    /// The process has hardly a descriptor left. Only real ones have any.
+    Descriptors {
+        /// The node.
+        node: usize,
+    },
     /// The process is killed, and a bit of its log flips before it starts again.
     Rot {
         /// The node.
@@ -172,6 +177,8 @@ pub enum Kind {
     WritesFail,
     /// [`Fault::SlowDisk`].
     SlowDisk,
+    /// [`Fault::Descriptors`].
+    Descriptors,
     /// [`Fault::Rot`].
     Rot,
     /// [`Fault::Flip`], always at the same node of a script.
@@ -283,6 +290,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         Kind::SyncsFail => Fault::SyncsFail { node },
         Kind::WritesFail => Fault::WritesFail { node },
         Kind::SlowDisk => Fault::SlowDisk { node, extra_us: random.between(5_000, 5_000_000) },
+        Kind::Descriptors => Fault::Descriptors { node },
         Kind::Rot => Fault::Rot { node, seed },
         // A node that is killed before it has noticed has less than it has acknowledged. What two
         // replicas have acknowledged survives that at one of them, however often.

@@ -12,6 +12,10 @@ use clap::Parser;
 use quorate_sim::{
     fault::{self, Script},
     observe::Attention,
+    processes::{
+        self, Verdict,
+        attacks::{self, Attack},
+    },
     runner::{self, Failure, Order, Report},
     scenario::{self, Scenario},
     schedule,
@@ -54,6 +58,10 @@ struct Arguments {
     /// that are cut. Each seed takes about a quarter of a minute.
     #[arg(long, value_name = "PROGRAM")]
     processes: Option<PathBuf>,
+    /// Attacks real processes: all attacks, or those named. A round of all of them, with the next
+    /// seed, follows another one until the budget is spent.
+    #[arg(long, num_args = 0.., value_name = "NAME", requires = "processes")]
+    attack: Option<Vec<String>>,
     /// Plants every known bug in turn and tells which checker caught it: all, or those named.
     #[cfg(feature = "mutants")]
     #[arg(long, num_args = 0.., value_name = "NAME")]
@@ -95,7 +103,13 @@ fn main() -> anyhow::Result<ExitCode> {
         for scenario in scenario::ALL {
             out.push_str(&format!("{:18} {}\n", scenario.name, scenario.about));
         }
+        out.push_str("\nAttacks on real processes:\n");
+        for Attack { scenario, .. } in attacks::ALL {
+            out.push_str(&format!("{:18} {}\n", scenario.name, scenario.about));
+        }
         true
+    } else if let (Some(names), Some(program)) = (&arguments.attack, &arguments.processes) {
+        attack(&arguments, names, program)?
     } else if let Some(program) = &arguments.processes {
         processes(&arguments, program, &mut out)?
     } else if arguments.trace {
@@ -158,37 +172,93 @@ fn processes(arguments: &Arguments, program: &Path, out: &mut String) -> anyhow:
             if begin.elapsed() > arguments.budget {
                 break;
             }
-            let folder = format!("quorate-processes-{}-{seed}", std::process::id());
-            let directory = std::env::temp_dir().join(folder);
-            let verdict = quorate_sim::processes::run(scenario, seed, program, &directory)
+            let directory = folder_for(seed);
+            let verdict = processes::run(scenario, seed, program, &directory)
                 .with_context(|| format!("logs are in {}", directory.display()))?;
-            let operations = &verdict.history.operations;
-            let settled = verdict.settled.map_or("never".into(), |time| format!("{time:.1?}"));
-            out.push_str(&format!(
-                "{} with seed {seed}: {} operations, {} acknowledged, {} faults, settled after {settled}, {} broken\n",
-                scenario.name,
-                operations.len(),
-                operations.iter().filter(|found| found.is_ok()).count(),
-                verdict.script.len(),
-                verdict.violations.len(),
-            ));
-            if verdict.violations.is_empty() {
-                std::fs::remove_dir_all(&directory)?;
-                continue;
-            }
-            passed = false;
-            for violation in &verdict.violations {
-                out.push_str(&format!("  {}: {}\n", violation.checker, violation.text));
-            }
-            for planned in &verdict.script {
-                out.push_str(&format!("    {}\n", fault::describe(planned)));
-            }
-            let history = serde_json::to_string(&verdict.history)?;
-            std::fs::write(directory.join("history.json"), history)?;
-            out.push_str(&format!("  logs and history are in {}\n", directory.display()));
+            let (good, text) = tell(scenario.name, seed, &verdict, &directory)?;
+            passed &= good;
+            out.push_str(&text);
         }
     }
     Ok(passed)
+}
+
+fn folder_for(seed: u64) -> PathBuf {
+    std::env::temp_dir().join(format!("quorate-processes-{}-{seed}", std::process::id()))
+}
+
+/// Runs rounds of attacks until the seeds or the budget end.
+#[expect(clippy::print_stdout, reason = "each result as soon as it is there")]
+fn attack(arguments: &Arguments, names: &[String], program: &Path) -> anyhow::Result<bool> {
+    let named = |name: &String| {
+        Attack::named(name).with_context(|| format!("no attack '{name}'; --list shows them"))
+    };
+    let wanted = names.iter().map(named).collect::<anyhow::Result<Vec<_>>>()?;
+    let wanted = if names.is_empty() { attacks::ALL.iter().collect() } else { wanted };
+    let begin = std::time::Instant::now();
+    let (mut passed, mut rounds, mut operations, mut acknowledged) = (true, 0, 0, 0);
+    for seed in arguments.seeds.clone() {
+        for attack in &wanted {
+            if begin.elapsed() > arguments.budget {
+                break;
+            }
+            let name = attack.scenario.name;
+            let directory = folder_for(seed).with_extension(name);
+            let verdict = processes::attack(attack, seed, program, &directory)
+                .with_context(|| format!("{name}: logs are in {}", directory.display()))?;
+            let verdict = match verdict {
+                Ok(verdict) => verdict,
+                Err(lacking) => {
+                    println!("{name}: SKIPPED: {lacking}");
+                    continue;
+                }
+            };
+            rounds += 1;
+            operations += verdict.history.operations.len();
+            acknowledged += verdict.history.operations.iter().filter(|found| found.is_ok()).count();
+            let (good, text) = tell(name, seed, &verdict, &directory)?;
+            passed &= good;
+            print!("{text}");
+        }
+    }
+    println!(
+        "{rounds} attacks in {:.0?}: {operations} operations, {acknowledged} acknowledged; {}",
+        begin.elapsed(),
+        if passed { "no promise was broken" } else { "PROMISES WERE BROKEN" },
+    );
+    Ok(passed)
+}
+
+/// What came of a run of real processes, for a reader. The folder of a good one is removed.
+fn tell(
+    name: &str,
+    seed: u64,
+    verdict: &Verdict,
+    directory: &Path,
+) -> anyhow::Result<(bool, String)> {
+    let operations = &verdict.history.operations;
+    let settled = verdict.settled.map_or("never".into(), |time| format!("{time:.1?}"));
+    let mut out = format!(
+        "{name} with seed {seed}: {} operations, {} acknowledged, {} faults, settled after {settled}, {} broken\n",
+        operations.len(),
+        operations.iter().filter(|found| found.is_ok()).count(),
+        verdict.script.len(),
+        verdict.violations.len(),
+    );
+    if verdict.violations.is_empty() {
+        std::fs::remove_dir_all(directory)?;
+        return Ok((true, out));
+    }
+    for violation in &verdict.violations {
+        out.push_str(&format!("  {}: {}\n", violation.checker, violation.text));
+    }
+    for planned in &verdict.script {
+        out.push_str(&format!("    {}\n", fault::describe(planned)));
+    }
+    let history = serde_json::to_string(&verdict.history)?;
+    std::fs::write(directory.join("history.json"), history)?;
+    out.push_str(&format!("  logs and history are in {}\n", directory.display()));
+    Ok((false, out))
 }
 
 fn scenarios(names: &str) -> anyhow::Result<Vec<&'static Scenario>> {

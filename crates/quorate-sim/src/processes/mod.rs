@@ -4,15 +4,16 @@
 //! A schedule takes as long as its period says, so there are few of them. What a simulation cannot
 //! show is shown here: the event loops, the operating system, and the program itself.
 
+pub mod attacks;
 mod connection;
+mod node;
 mod ports;
 mod proxy;
 
 use std::{
-    fs, io,
+    io,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -22,7 +23,7 @@ use std::{
 };
 
 use quorate_proto::{Level, resp::reply::Value};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::{
     action::{self, Action, Key},
@@ -36,7 +37,9 @@ use crate::{
     workload::Workload,
     world::{Violation, judge},
 };
+use attacks::Attack;
 use connection::Connection;
+use node::{Node, Setup};
 use ports::Ports;
 use proxy::Links;
 
@@ -64,7 +67,33 @@ pub struct Verdict {
 /// # Errors
 /// The processes could not be started or did not form a cluster.
 pub fn run(scenario: &Scenario, seed: u64, binary: &Path, directory: &Path) -> io::Result<Verdict> {
-    let mut cluster = Cluster::start(scenario, binary, directory)?;
+    run_with(&Setup::default(), scenario, seed, binary, directory)
+}
+
+/// Runs an attack in the same way. `Ok(Err)` says what this machine lacks for it.
+///
+/// # Errors
+/// The processes could not be started or did not form a cluster.
+pub fn attack(
+    attack: &Attack,
+    seed: u64,
+    binary: &Path,
+    directory: &Path,
+) -> io::Result<Result<Verdict, &'static str>> {
+    match attack.setup() {
+        Ok(setup) => run_with(&setup, &attack.scenario, seed, binary, directory).map(Ok),
+        Err(lacking) => Ok(Err(lacking)),
+    }
+}
+
+fn run_with(
+    setup: &Setup,
+    scenario: &Scenario,
+    seed: u64,
+    binary: &Path,
+    directory: &Path,
+) -> io::Result<Verdict> {
+    let mut cluster = Cluster::start(setup, scenario, binary, directory)?;
     cluster.form()?;
     let script = fault::draw(scenario, seed);
     let work = Work::new(scenario, seed);
@@ -75,9 +104,10 @@ pub fn run(scenario: &Scenario, seed: u64, binary: &Path, directory: &Path) -> i
                 scope.spawn(move || work.client(scenario, seed, node, client, address));
             }
         }
-        cluster.play(scenario, &script, work.start);
+        let played = cluster.play(scenario, &script, work.start);
         work.stop.store(true, Ordering::Relaxed);
-    });
+        played
+    })?;
     let healed = Instant::now();
     let mut violations = Vec::new();
     let settled = match cluster.settle(healed) {
@@ -99,48 +129,6 @@ pub fn run(scenario: &Scenario, seed: u64, binary: &Path, directory: &Path) -> i
     Ok(Verdict { history, script, violations, settled })
 }
 
-/// One server process.
-struct Node {
-    arguments: Vec<String>,
-    log: PathBuf,
-    child: Option<Child>,
-    client_address: SocketAddr,
-}
-
-impl Node {
-    fn start(&mut self, binary: &Path) -> io::Result<()> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(binary);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.child = Some(command.spawn()?);
-        Ok(())
-    }
-
-    /// Fails when the process has ended by itself, with what it logged.
-    fn check_running(&mut self) -> io::Result<()> {
-        let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
-        let Some(status) = ended else { return Ok(()) };
-        let log = fs::read_to_string(&self.log)?;
-        Err(io::Error::other(format!("a process ended with {status}:\n{log}")))
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have ended by itself, which shows in its log.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.child.as_ref().and_then(|child| Pid::from_raw(child.id().cast_signed()));
-        if let Some(pid) = pid {
-            // A process that has ended takes no signal.
-            let _ = kill_process(pid, signal);
-        }
-    }
-}
-
 /// The processes and the links between them. Dropping it ends all of them.
 struct Cluster<'a> {
     binary: &'a Path,
@@ -158,7 +146,12 @@ impl Drop for Cluster<'_> {
 }
 
 impl<'a> Cluster<'a> {
-    fn start(scenario: &Scenario, binary: &'a Path, directory: &Path) -> io::Result<Self> {
+    fn start(
+        setup: &Setup,
+        scenario: &Scenario,
+        binary: &'a Path,
+        directory: &Path,
+    ) -> io::Result<Self> {
         let links = Arc::new(Links::new(scenario.nodes.len()));
         let mut cluster = Self { binary, nodes: Vec::new(), links, ports: Ports::reserve()? };
         let mut first = None;
@@ -166,8 +159,6 @@ impl<'a> Cluster<'a> {
             let client_address = cluster.ports.take(Ipv4Addr::LOCALHOST)?;
             let peer_address = cluster.ports.take(Ipv4Addr::LOCALHOST)?;
             let known = proxy::start(node, peer_address, &cluster.links)?;
-            let data = directory.join(machine::name(node));
-            fs::create_dir_all(&data)?;
             let mut arguments = vec!["serve".to_owned()];
             let mut option = |name: &str, value: String| {
                 arguments.extend([format!("--{name}"), value]);
@@ -182,14 +173,13 @@ impl<'a> Cluster<'a> {
             option("rf", scenario.replication_factor.to_string());
             option("shards", scenario.shards.to_string());
             option("sync", scenario.sync.name().into());
-            option("data-dir", data.join("data").display().to_string());
             option("request-timeout-ms", machine::REQUEST_TIMEOUT_MS.to_string());
             if let Some(first) = first {
                 option("seed", SocketAddr::to_string(&first));
             }
             first.get_or_insert(known);
-            let mut process =
-                Node { arguments, log: data.join("log"), child: None, client_address };
+            let own = directory.join(machine::name(node));
+            let mut process = Node::new(arguments, own, client_address, setup)?;
             process.start(binary)?;
             cluster.nodes.push(process);
         }
@@ -227,7 +217,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// Plays the script, and ends every fault at the end of the period.
-    fn play(&mut self, scenario: &Scenario, script: &Script, start: Instant) {
+    fn play(&mut self, scenario: &Scenario, script: &Script, start: Instant) -> io::Result<()> {
         let mut events: Vec<(Time, bool, usize)> = Vec::new();
         for (index, planned) in script.iter().enumerate() {
             events.push((planned.at, true, index));
@@ -237,27 +227,30 @@ impl<'a> Cluster<'a> {
         for (at, begins, index) in events {
             let at = start + Duration::from_micros(at);
             thread::sleep(at.saturating_duration_since(Instant::now()));
-            self.inflict(script[index].fault, begins);
+            if let Err(error) = self.inflict(script[index].fault, begins) {
+                return Err(io::Error::other(format!("{:?}: {error}", script[index].fault)));
+            }
         }
         let end = start + Duration::from_micros(scenario.period);
         thread::sleep(end.saturating_duration_since(Instant::now()));
         for node in &mut self.nodes {
             node.signal(Signal::CONT);
-            if node.child.is_none() {
-                // What does not start is found when the replicas are compared.
-                let _ = node.start(self.binary);
-            }
+            node.start_again(self.binary);
         }
+        Ok(())
     }
 
     /// Begins or ends a fault. Those that only a simulation has are left out.
-    fn inflict(&mut self, fault: Fault, begins: bool) {
-        let nodes = self.nodes.len();
+    fn inflict(&mut self, fault: Fault, begins: bool) -> io::Result<()> {
+        let (nodes, binary) = (self.nodes.len(), self.binary);
         match fault {
-            Fault::Kill { node } if begins => self.nodes[node].kill(),
-            Fault::Kill { node } if self.nodes[node].child.is_none() => {
-                // What does not start is found when the replicas are compared.
-                let _ = self.nodes[node].start(self.binary);
+            Fault::Kill { node } | Fault::Wipe { node } | Fault::WipeAll { node } if begins => {
+                self.nodes[node].kill();
+            }
+            Fault::Kill { node } => self.nodes[node].start_again(binary),
+            Fault::Wipe { node } | Fault::WipeAll { node } if self.nodes[node].is_down() => {
+                self.nodes[node].wipe(matches!(fault, Fault::WipeAll { .. }))?;
+                self.nodes[node].start_again(binary);
             }
             Fault::Pause { node } => {
                 self.nodes[node].signal(if begins { Signal::STOP } else { Signal::CONT });
@@ -274,8 +267,21 @@ impl<'a> Cluster<'a> {
             Fault::Slow { from, to, extra_us } => {
                 self.links.slow(from, to, if begins { extra_us } else { 0 });
             }
+            Fault::DiskFull { node } if begins => {
+                // A running node has a segment already; a new one looks for room.
+                self.nodes[node].kill();
+                self.nodes[node].fill_disk(true)?;
+                self.nodes[node].start_again(binary);
+            }
+            Fault::DiskFull { node } => {
+                self.nodes[node].fill_disk(false)?;
+                self.nodes[node].start_again(binary);
+            }
+            Fault::Descriptors { node } => self.nodes[node].starve(begins)?,
+            Fault::Skew { node, ms } => self.nodes[node].skew(if begins { ms } else { -ms })?,
             _ => {}
         }
+        Ok(())
     }
 
     /// Waits until all nodes are up and hold the same.

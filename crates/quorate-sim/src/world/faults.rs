@@ -56,6 +56,7 @@ impl World<'_> {
             Fault::SyncsFail { node } => self.machines[node].disk.fail_syncs(true),
             Fault::WritesFail { node } => self.machines[node].disk.fail_writes(true),
             Fault::SlowDisk { node, extra_us } => self.machines[node].slow_disk_us = extra_us,
+            Fault::Descriptors { .. } => {}
         }
         self.schedule(self.now + lasts, Event::FaultEnds(index));
     }
@@ -95,6 +96,7 @@ impl World<'_> {
             | Fault::WipeAll { .. }
             | Fault::Pause { .. }
             | Fault::Flip { .. }
+            | Fault::Descriptors { .. }
             | Fault::Reset { .. } => {}
             Fault::Cut { from, to } => self.network.cut(self.now, from, to, false),
             Fault::Partition { side } => self.partition(side, nodes, false),

@@ -1,0 +1,193 @@
+//! Attacks on real processes: each does one kind of thing, again and again, while clients work.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use quorate_proto::Level;
+
+use super::node::Setup;
+use crate::{
+    action::Family,
+    fault::Kind,
+    scenario::{Excused, Scenario},
+};
+
+/// A history of attacks.
+#[derive(Clone, Debug)]
+pub struct Attack {
+    /// The cluster, the clients, and what goes wrong.
+    pub scenario: Scenario,
+    needs: Needs,
+}
+
+/// What a machine must offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// File systems of their own for the data, which only root may mount.
+    SmallDisks,
+    /// libfaketime.
+    FakeClocks,
+}
+
+impl Attack {
+    const fn new(scenario: Scenario) -> Self {
+        Self { scenario, needs: Needs::Nothing }
+    }
+
+    /// The attack of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|attack| attack.scenario.name == name)
+    }
+
+    /// How nodes are to be set up for it.
+    ///
+    /// # Errors
+    /// What this machine lacks.
+    pub(super) fn setup(&self) -> Result<Setup, &'static str> {
+        match self.needs {
+            Needs::Nothing => Ok(Setup::default()),
+            Needs::SmallDisks if rustix::process::geteuid().is_root() => {
+                Ok(Setup { small_disk: true, ..Setup::default() })
+            }
+            Needs::SmallDisks => Err("only root may mount the small disks that it fills"),
+            Needs::FakeClocks => match fake_clock() {
+                Some(library) => Ok(Setup { fake_clock: Some(library), ..Setup::default() }),
+                None => Err("libfaketime is not installed"),
+            },
+        }
+    }
+}
+
+/// Where distributions put the library.
+fn fake_clock() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    let folders = folders.chain([Path::new("/usr/local/lib").into(), Path::new("/usr/lib").into()]);
+    let library = |folder: PathBuf| folder.join("faketime/libfaketime.so.1");
+    folders.map(library).find(|path| path.exists())
+}
+
+const THREE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3")];
+const TWO_DATACENTRES: &[(&str, &str)] =
+    &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc2", "r1"), ("dc2", "r2"), ("dc2", "r3")];
+
+const QUORUMS: &[((Level, Level), u32)] = &[((Level::Quorum, Level::Quorum), 1)];
+
+const FAMILIES: &[(Family, u32)] = &[
+    (Family::Register, 4),
+    (Family::Counter, 3),
+    (Family::Set, 3),
+    (Family::Hash, 2),
+    (Family::TimedSet, 1),
+    (Family::TimedHash, 1),
+    (Family::TimedCounter, 1),
+];
+
+const BASE: Scenario = Scenario {
+    nodes: THREE,
+    clients: 4,
+    operations: 3_000,
+    period: 12_000_000,
+    families: FAMILIES,
+    fault_gap: 1_000_000,
+    ..Scenario::BASE
+};
+
+/// Every attack.
+pub const ALL: &[Attack] = &[
+    Attack::new(Scenario {
+        name: "kills",
+        about: "processes are killed and started again",
+        faults: &[(Kind::Kill, 1)],
+        ..BASE
+    }),
+    Attack::new(Scenario {
+        name: "stops",
+        about: "processes stand still and go on",
+        faults: &[(Kind::Pause, 3), (Kind::Kill, 1)],
+        ..BASE
+    }),
+    Attack::new(Scenario {
+        name: "cuts",
+        about: "nodes are cut off from each other, connections break and are slow",
+        faults: &[(Kind::Partition, 3), (Kind::Reset, 2), (Kind::Slow, 2)],
+        ..BASE
+    }),
+    Attack::new(Scenario {
+        name: "one-way-cuts",
+        about: "one node does not hear another one, which hears it",
+        faults: &[(Kind::Cut, 1)],
+        ..BASE
+    }),
+    Attack::new(Scenario {
+        name: "wipes",
+        about: "a node loses its data, or its whole directory, and is filled by the others",
+        levels: QUORUMS,
+        faults: &[(Kind::Wipe, 1), (Kind::WipeAll, 2), (Kind::Partition, 1), (Kind::Slow, 1)],
+        faults_max: 6,
+        ..BASE
+    }),
+    Attack::new(Scenario {
+        name: "datacentres",
+        about: "two datacentres of three are cut off from each other, and processes are killed",
+        nodes: TWO_DATACENTRES,
+        clients: 2,
+        faults: &[(Kind::DatacentreCut, 3), (Kind::Kill, 2), (Kind::Cut, 1), (Kind::Reset, 1)],
+        ..BASE
+    }),
+    Attack::new(Scenario {
+        name: "descriptors",
+        about: "a process has hardly a descriptor left, and idle clients ask for more",
+        faults: &[(Kind::Descriptors, 3), (Kind::Reset, 1)],
+        excused: Excused::NOTHING,
+        ..BASE
+    }),
+    Attack {
+        needs: Needs::SmallDisks,
+        scenario: Scenario {
+            name: "full-disks",
+            about: "a disk has no room for another segment, and has room again",
+            levels: QUORUMS,
+            faults: &[(Kind::DiskFull, 3), (Kind::Reset, 1)],
+            ..BASE
+        },
+    },
+    Attack {
+        needs: Needs::FakeClocks,
+        scenario: Scenario {
+            name: "clocks",
+            about: "wall clocks jump by minutes while processes are killed and cut off",
+            levels: QUORUMS,
+            // Who is right is open while two nodes contradict each other: then expired keys may show.
+            expiring_percent: 0,
+            families: &[
+                (Family::Register, 4),
+                (Family::Counter, 3),
+                (Family::Set, 3),
+                (Family::Hash, 2),
+            ],
+            faults: &[(Kind::Skew, 3), (Kind::Kill, 1), (Kind::Cut, 1)],
+            skew_max_ms: 600_000,
+            faults_max: 8,
+            ..BASE
+        },
+    },
+    Attack::new(Scenario {
+        name: "everything",
+        about: "processes are killed, stopped, cut off and slowed down, and one loses everything",
+        levels: QUORUMS,
+        faults: &[
+            (Kind::Kill, 4),
+            (Kind::Pause, 3),
+            (Kind::Cut, 3),
+            (Kind::Partition, 3),
+            (Kind::Reset, 2),
+            (Kind::Slow, 2),
+            (Kind::WipeAll, 1),
+            (Kind::Descriptors, 1),
+        ],
+        ..BASE
+    }),
+];
