@@ -137,7 +137,7 @@ class Node(Process):
         if self.name:
             command += ["--name", self.name]
         for seed in self.seeds:
-            command += ["--seed", f"127.0.0.1:{seed}"]
+            command += ["--seed", seed if isinstance(seed, str) else f"127.0.0.1:{seed}"]
         return command + [str(argument) for argument in self.arguments]
 
     def status(self):

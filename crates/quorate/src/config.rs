@@ -129,8 +129,8 @@ pub struct Settings {
     pub cluster_listen: Option<SocketAddr>,
     /// Host that others are told, when it is not the one listened on.
     pub advertise: Option<String>,
-    /// Peer addresses of other nodes.
-    pub seeds: Vec<SocketAddr>,
+    /// Peer addresses of other nodes, `host:port`, not looked up yet.
+    pub seeds: Vec<String>,
     /// Name of the cluster.
     pub cluster: String,
     /// Name of this node, when it was given.
@@ -217,7 +217,7 @@ impl Config {
                 Some(check.derived("cluster_listen", listen, offset, "an address or none"))
             }
         };
-        let seeds = self.seeds.iter().map(|seed| check.address("seeds", seed)).collect();
+        let seeds = self.seeds.iter().map(|seed| check.endpoint("seeds", seed)).collect();
         let settings = Settings {
             listen,
             peer_listen,
@@ -321,6 +321,15 @@ impl Check {
                 SocketAddr::from(([127, 0, 0, 1], 0))
             }
         }
+    }
+
+    /// An address that another process listens on. It is looked up when it is needed, and again when
+    /// that fails.
+    fn endpoint(&mut self, key: &'static str, text: &str) -> String {
+        if !is_endpoint(text) {
+            self.wrong(key, text, "host:port with a port 1-65535");
+        }
+        text.to_owned()
     }
 
     /// The default of an address whose port stands `offset` above that of `listen`.
@@ -437,6 +446,14 @@ impl Check {
     }
 }
 
+/// Whether this can be the address of a listening process.
+fn is_endpoint(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    !host.is_empty()
+        && host.bytes().all(|byte| byte.is_ascii_graphic())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 fn cores() -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     u16::try_from(cores).unwrap_or(u16::MAX).min(limits::SHARDS_MAX)
@@ -502,6 +519,19 @@ mod tests {
             "cluster_listen: '(none)' is not allowed; allowed: an address or none, because the \
              port of listen + 5000 is above 65535"
         );
+    }
+
+    #[test]
+    fn seeds_need_not_resolve_at_the_start() {
+        let seeds = |text: &str| {
+            let config = Config { seeds: vec![text.into()], ..Config::default() };
+            config.validate().map(|settings| settings.seeds)
+        };
+        assert_eq!(seeds("node.invalid:16379"), Ok(vec!["node.invalid:16379".to_owned()]));
+        for wrong in ["node", "node:", "node:0", ":1", "node:65536", "two words:1"] {
+            let error = seeds(wrong).expect_err(wrong).to_string();
+            assert!(error.starts_with(&format!("seeds: '{wrong}' is not allowed")), "{error}");
+        }
     }
 
     #[test]

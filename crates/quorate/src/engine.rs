@@ -25,6 +25,7 @@ use crate::{
         control::{Control, ControlMail},
         listener,
         mailbox::Mailbox,
+        resolver::Resolver,
         shard_loop::{self, Directory, Listeners, ShardLoop, WAKE},
         syncer::{self, ScrubRequest, SyncOrder},
     },
@@ -272,7 +273,11 @@ impl Engine {
             .map(|poll| Ok(Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKE)?))))
             .collect::<io::Result<Vec<Arc<Mailbox<Mail>>>>>()?;
         let control = Mailbox::new(Waker::new(control_poll.registry(), WAKE)?);
-        let directory = Directory { shards: Arc::new(mailboxes), control: Arc::new(control) };
+        let directory = Directory {
+            shards: Arc::new(mailboxes),
+            control: Arc::new(control),
+            resolver: Resolver::new(),
+        };
 
         let (syncer, scrubber) = (syncer::start()?, syncer::start_scrubber()?);
         let mut threads = Vec::new();

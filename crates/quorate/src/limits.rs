@@ -104,6 +104,19 @@ pub(crate) const DESCRIPTORS_OF_NODE: u64 = 64;
 /// and peers that have not introduced themselves.
 pub(crate) const DESCRIPTORS_OF_SHARD: u64 = 128;
 
+/// Names of other nodes that are looked up side by side, each by a thread.
+pub(crate) const LOOKUPS_MAX: usize = 16;
+
+/// Links that may wait for names. Each shard has one to a node.
+pub(crate) const LOOKUPS_WAITING_MAX: usize = 4096;
+
+/// Names of which something is remembered.
+pub(crate) const NAMES_MAX: usize = 4096;
+
+/// How long a name leads where it was found to lead. Longer than the pauses of a dialer that has given
+/// up waiting for it, so that a slow answer is of use to the next attempt.
+pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(5);
+
 /// Peer connections of one shard that have not introduced themselves. The oldest makes room.
 pub(crate) const ARRIVING_MAX: usize = 32;
 

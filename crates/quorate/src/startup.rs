@@ -118,7 +118,7 @@ pub(crate) fn start(
             member,
             shard: CONTROL_SHARD,
             replication_factor: settings.replication_factor,
-            seeds: settings.seeds.iter().map(ToString::to_string).collect(),
+            seeds: settings.seeds.clone(),
         },
         identity.persisted(),
         now.monotonic,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Amount, Check};
+use super::{Amount, Check, is_endpoint};
 use crate::{
     entropy::{
         DEFAULT_CONNECTIONS_MAX, DEFAULT_RECON_INTERVAL, EntropyConfig, EntropyIv, EntropyKey,
@@ -162,13 +162,6 @@ impl EntropySection {
         }
         peers
     }
-}
-
-fn is_endpoint(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_graphic())
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn check_secret(

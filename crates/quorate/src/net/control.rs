@@ -3,7 +3,13 @@
 //! It has its own links, so that forming and sealing a cluster never waits behind data, and it is
 //! the only one that writes the node's identity to disk.
 
-use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
@@ -44,6 +50,8 @@ const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
 pub(crate) enum ControlMail {
     /// An accepted socket whose peer introduced itself for membership, with what was read.
     Socket { socket: TcpStream, input: Vec<u8> },
+    /// Where the address of a link to be dialled leads; `None`: nowhere for now.
+    Resolved { link: LinkId, address: Option<SocketAddr> },
     /// A first write waits for the seal.
     SealWanted,
     /// A shard's log has failed.
@@ -78,6 +86,8 @@ pub(crate) struct Control {
     mailbox: Arc<Mailbox<ControlMail>>,
     links: Slab<Link>,
     outgoing: HashMap<u64, usize>,
+    /// Links that wait until it is known where their addresses lead.
+    resolving: HashSet<LinkId>,
     me: NodeId,
     /// The member list that the shards know.
     published: View,
@@ -107,6 +117,7 @@ impl Control {
             directory,
             links: Slab::new(),
             outgoing: HashMap::new(),
+            resolving: HashSet::new(),
             told_at: Instant::ZERO,
             scratch: vec![0; READ_BUFFER_LENGTH],
         }
@@ -138,6 +149,11 @@ impl Control {
             for message in mail.drain(..) {
                 match message {
                     ControlMail::Socket { socket, input } => self.accept(now, socket, &input),
+                    ControlMail::Resolved { link, address } => {
+                        if self.resolving.remove(&link) {
+                            self.connect(now, link, address);
+                        }
+                    }
                     ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
                     ControlMail::LogFailed => self.identity.record_failed_log(),
                     ControlMail::Stop => return Ok(()),
@@ -244,6 +260,7 @@ impl Control {
             match output {
                 Output::Dial { link, address } => self.dial(now, link, &address),
                 Output::Hangup { link } => {
+                    self.resolving.remove(&link);
                     if let Some(key) = self.outgoing.remove(&link.0) {
                         self.links.remove(key).connection.close();
                     }
@@ -300,14 +317,21 @@ impl Control {
     }
 
     fn dial(&mut self, now: Now, link: LinkId, address: &str) {
-        use std::net::ToSocketAddrs as _;
-        let resolved: Option<SocketAddr> =
-            address.to_socket_addrs().ok().and_then(|mut found| found.next());
-        let key =
-            resolved.and_then(|address| TcpStream::connect(address).ok()).and_then(|socket| {
-                let direction = Direction::Outgoing { connecting: true };
-                self.register(Connection::new(socket), direction, Some(link))
-            });
+        if let Ok(address) = address.parse() {
+            return self.connect(now, link, Some(address));
+        }
+        self.resolving.insert(link);
+        let mailbox = Arc::clone(&self.mailbox);
+        let answer = move |address| mailbox.send(ControlMail::Resolved { link, address });
+        self.directory.resolver.resolve(address, Box::new(answer));
+    }
+
+    fn connect(&mut self, now: Now, link: LinkId, address: Option<SocketAddr>) {
+        let socket = address.and_then(|address| TcpStream::connect(address).ok());
+        let key = socket.and_then(|socket| {
+            let direction = Direction::Outgoing { connecting: true };
+            self.register(Connection::new(socket), direction, Some(link))
+        });
         match key {
             Some(key) => {
                 self.outgoing.insert(link.0, key);

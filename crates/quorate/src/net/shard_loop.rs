@@ -5,7 +5,7 @@
 //! turn share one system call, whoever they came from.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     net::SocketAddr,
     sync::{Arc, mpsc::Sender},
@@ -27,6 +27,7 @@ use super::{
     connection::{Connection, ReadEnd},
     control::{CONTROL_SHARD, ControlMail},
     mailbox::Mailbox,
+    resolver::Resolver,
     syncer::{ScrubRequest, SyncOrder},
 };
 use crate::{
@@ -54,6 +55,7 @@ const FIRST_CONNECTION: usize = 4;
 pub(crate) struct Directory {
     pub(crate) shards: Arc<Vec<Arc<Mailbox<Mail>>>>,
     pub(crate) control: Arc<Mailbox<ControlMail>>,
+    pub(crate) resolver: Resolver,
 }
 
 /// What a connection is for.
@@ -96,6 +98,8 @@ pub(crate) struct ShardLoop {
     by_session: HashMap<usize, usize>,
     by_outgoing: HashMap<u64, usize>,
     by_incoming: HashMap<u64, usize>,
+    /// Outgoing links that wait until it is known where their addresses lead.
+    resolving: HashSet<LinkId>,
     embedded: HashMap<u64, Embedded>,
     embedded_by_session: HashMap<usize, u64>,
     mailbox: Arc<Mailbox<Mail>>,
@@ -140,6 +144,7 @@ impl ShardLoop {
             by_session: HashMap::new(),
             by_outgoing: HashMap::new(),
             by_incoming: HashMap::new(),
+            resolving: HashSet::new(),
             embedded: HashMap::new(),
             embedded_by_session: HashMap::new(),
             mailbox,
@@ -385,6 +390,11 @@ impl ShardLoop {
                     self.introduce(now, key, address);
                 }
             }
+            Mail::Resolved { link, address } => {
+                if self.resolving.remove(&link) {
+                    self.connect(now, link, address);
+                }
+            }
             Mail::Embedded(command) => self.embedded_command(now, command),
             Mail::Stop => self.stopping = Some(now.monotonic + STOP_PATIENCE),
             mail => self.shard.handle_mail(now, mail),
@@ -463,25 +473,35 @@ impl ShardLoop {
     fn dial(&mut self, now: Now) {
         while let Some(output) = self.shard.poll_dialer() {
             match output {
-                DialerOutput::Dial { link, address } => {
-                    let socket = resolve(&address).and_then(TcpStream::connect);
-                    let role = Role::Outgoing { link, connecting: true };
-                    let key = socket.ok().and_then(|socket| {
-                        self.register(Connection::new(socket), role, BytesMut::new())
-                    });
-                    match key {
-                        Some(key) => {
-                            self.by_outgoing.insert(link.0, key);
-                        }
-                        None => self.shard.link_closed(now, link),
+                DialerOutput::Dial { link, address } => match address.parse() {
+                    Ok(address) => self.connect(now, link, Some(address)),
+                    Err(_) => {
+                        self.resolving.insert(link);
+                        let mailbox = Arc::clone(&self.mailbox);
+                        let answer = move |address| mailbox.send(Mail::Resolved { link, address });
+                        self.directory.resolver.resolve(&address, Box::new(answer));
                     }
-                }
+                },
                 DialerOutput::Hangup { link } => {
+                    self.resolving.remove(&link);
                     if let Some(key) = self.by_outgoing.remove(&link.0) {
                         self.connections.remove(key).connection.close();
                     }
                 }
             }
+        }
+    }
+
+    fn connect(&mut self, now: Now, link: LinkId, address: Option<SocketAddr>) {
+        let socket = address.and_then(|address| TcpStream::connect(address).ok());
+        let role = Role::Outgoing { link, connecting: true };
+        let key =
+            socket.and_then(|socket| self.register(Connection::new(socket), role, BytesMut::new()));
+        match key {
+            Some(key) => {
+                self.by_outgoing.insert(link.0, key);
+            }
+            None => self.shard.link_closed(now, link),
         }
     }
 
@@ -511,10 +531,4 @@ impl ShardLoop {
             && self.connections.iter().all(|(_, peer)| peer.connection.waiting() == 0);
         idle || now.monotonic >= deadline
     }
-}
-
-fn resolve(address: &str) -> io::Result<SocketAddr> {
-    use std::net::ToSocketAddrs as _;
-    let mut found = address.to_socket_addrs()?;
-    found.next().ok_or_else(|| io::Error::other("the name has no address"))
 }

@@ -41,6 +41,8 @@ pub(crate) enum Mail {
     Scrubbed(ScrubEnded),
     /// An accepted socket that belongs to you, with what was read from it already.
     Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
+    /// Where the address of a link to be dialled leads; `None`: nowhere for now.
+    Resolved { link: LinkId, address: Option<SocketAddr> },
     /// A command of an in-process client.
     Embedded(EmbeddedCommand),
     /// Finish what is under way and stop.

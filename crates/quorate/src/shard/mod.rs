@@ -479,7 +479,11 @@ impl Shard {
                 self.answer_question(now, waiter, question);
             }
             Mail::Scrubbed(ended) => self.handle_scrubbed(now, ended),
-            Mail::Synced { .. } | Mail::Socket { .. } | Mail::Embedded(_) | Mail::Stop => {
+            Mail::Synced { .. }
+            | Mail::Socket { .. }
+            | Mail::Resolved { .. }
+            | Mail::Embedded(_)
+            | Mail::Stop => {
                 unreachable!("invariant: the event loop takes mail that is for it")
             }
         }
