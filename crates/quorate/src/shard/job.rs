@@ -34,6 +34,9 @@ impl Piece {
 /// The question which slots hold keys.
 pub(crate) const OCCUPIED: &str = "quorate.occupied";
 
+/// The command that deletes all that is in a slot.
+pub(crate) const FLUSH: &str = "quorate.flush";
+
 /// What a job wants next.
 pub(crate) enum Step {
     /// Run these; come back with the replies in the same order.

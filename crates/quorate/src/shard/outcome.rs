@@ -9,7 +9,7 @@
 //! | some may be done | `UNKNOWN`, and which are done, which may be, and which are not |
 //! | some are done and some are not | `PARTIAL`, and which |
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
 use quorate_proto::{
@@ -18,7 +18,7 @@ use quorate_proto::{
     resp::{Command, ReplyWriter},
 };
 
-use super::job::first_error;
+use super::job::{FLUSH, first_error};
 use crate::limits;
 
 /// What is known of one part.
@@ -86,34 +86,43 @@ impl Fates {
         let parts = self.parts.iter().filter(|(_, found)| *found == fate);
         let mut names = parts.flat_map(|(command, _)| names(command));
         let mut text = format!("{heading}:");
+        // Writing to a string does not fail.
         for name in names.by_ref().take(limits::PARTS_NAMED_MAX) {
-            text.push(' ');
-            text.push_str(&name);
+            let _ = write!(text, " {name}");
         }
         let more = names.count() + untried;
         if more > 0 {
-            // Writing to a string does not fail.
             let _ = write!(text, " and {more} more");
         }
         (!text.ends_with(':')).then_some(text)
     }
 }
 
-/// What a part changes: its keys, quoted, or its slot.
-fn names(command: &Command) -> Vec<String> {
-    if command.name() == b"quorate.flush" {
-        return vec![format!("slot {}", String::from_utf8_lossy(command.arg(1)))];
-    }
-    let Some(spec) = command::lookup(command.name()) else { return Vec::new() };
-    command::keys(spec, command).map_or_else(|_| Vec::new(), |keys| keys.map(quoted).collect())
+/// What a part changes.
+enum Name<'a> {
+    Key(&'a [u8]),
+    /// All that is in the slot of this number.
+    Slot(&'a [u8]),
 }
 
-fn quoted(key: &[u8]) -> String {
-    let (shown, dots) = match key.get(..limits::PART_NAME_BYTES_MAX) {
-        Some(head) if head.len() < key.len() => (head, "..."),
-        _ => (key, ""),
-    };
-    format!("\"{}\"{dots}", shown.escape_ascii())
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(number) => write!(f, "slot {}", number.escape_ascii()),
+            Self::Key(key) => {
+                let shown = &key[..key.len().min(limits::PART_NAME_BYTES_MAX)];
+                let dots = if shown.len() < key.len() { "..." } else { "" };
+                write!(f, "\"{}\"{dots}", shown.escape_ascii())
+            }
+        }
+    }
+}
+
+fn names(command: &Command) -> impl Iterator<Item = Name<'_>> {
+    let slot = (command.name() == FLUSH.as_bytes()).then(|| Name::Slot(command.arg(1)));
+    let spec = command::lookup(command.name()).filter(|_| slot.is_none());
+    let keys = spec.and_then(|spec| command::keys(spec, command).ok());
+    slot.into_iter().chain(keys.into_iter().flatten().map(Name::Key))
 }
 
 /// The text of an error about one part, without what it says of that part alone.

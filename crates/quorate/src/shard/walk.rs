@@ -21,7 +21,7 @@ use quorate_proto::{
     slot::SLOTS,
 };
 
-use super::job::{OCCUPIED, Piece, Plan, Step, bulk, elements, integer, is_null};
+use super::job::{FLUSH, OCCUPIED, Piece, Plan, Step, bulk, elements, integer, is_null};
 
 /// Neighbouring slots, first and last.
 pub(crate) type Run = (Slot, Slot);
@@ -110,7 +110,7 @@ impl Plan for Flush {
             .take(FLUSH_WIDTH)
             .map(|slot| {
                 let number = slot.number().to_string();
-                slot_piece(Class::Write, slot, &[b"quorate.flush", number.as_bytes()])
+                slot_piece(Class::Write, slot, &[FLUSH.as_bytes(), number.as_bytes()])
             })
             .collect();
         if pieces.is_empty() { Step::Done(b"+OK\r\n".to_vec()) } else { Step::Run(pieces) }
