@@ -9,6 +9,7 @@ pairs and repeated, in any case, without its value and with each value of its po
 import itertools
 import os
 import random
+import time
 
 import pytest
 from nodes import Node, encode
@@ -385,4 +386,24 @@ def test_repeated_random_elements_are_given_as_long_as_a_reply_may_be(lone_shard
     kind, text = connection(command, "one", -1_000)
     assert kind == b"-" and b"longer than 536870912 bytes" in text, text
     assert connection("PING") == (b"+", b"PONG")
+    connection.close()
+
+
+def test_no_key_lives_longer_than_its_moment(shared_node):
+    connection = shared_node.raw()
+    for _ in range(300):
+        now_ms = time.time_ns() // 1_000_000
+        assert connection("SET", "k", "v", "PXAT", now_ms + 10_000) == (b"+", b"OK")
+        assert int(connection("PTTL", "k")[1]) <= 10_000
+        assert connection("SET", "k", "v", "PX", 10_000) == (b"+", b"OK")
+        assert int(connection("PTTL", "k")[1]) <= 10_000
+    connection.close()
+
+
+def test_the_time_has_microseconds(shared_node):
+    connection = shared_node.raw()
+    parts = [[int(part[1]) for part in connection("TIME")[1]] for _ in range(50)]
+    assert all(0 <= micros < 1_000_000 for _, micros in parts)
+    assert any(micros % 1_000 for _, micros in parts)
+    assert abs(parts[-1][0] - time.time()) < 5
     connection.close()

@@ -18,7 +18,7 @@ use quorate_proto::mutant::Mutant;
 
 use crate::{
     limits::{CLOCK_SKEW_MAX, READINESS_PATIENCE},
-    time::{Instant, Wall},
+    time::Instant,
 };
 
 /// The shown clock gains or loses at most one part in this many.
@@ -57,10 +57,10 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// A clock that shows what the machine's does at the start. With `doubted` it is in doubt until
+    /// A clock that shows what the machine's does at the start, in microseconds since the Unix epoch. With `doubted` it is in doubt until
     /// a peer's clock is known: a node that has data may have got another clock while it was away.
-    pub fn new(now: Instant, wall: Wall, doubted: bool) -> Self {
-        let shown_us = microseconds(wall);
+    pub fn new(now: Instant, wall_us: u64, doubted: bool) -> Self {
+        let shown_us = signed(wall_us);
         Self {
             started: now,
             at: now,
@@ -72,18 +72,19 @@ impl WallClock {
     }
 
     /// Reads the clock, given what the machine's shows and what is known of the peers'. `alone`
-    /// tells that there are no peers at all. Returns the time, and how far it has jumped, if it has.
+    /// tells that there are no peers at all. Returns the time in microseconds, and by how many milliseconds
+    /// it has jumped, if it has.
     pub fn read(
         &mut self,
         now: Instant,
-        wall: Wall,
+        wall_us: u64,
         alone: bool,
         peers: impl Iterator<Item = PeerClock> + Clone,
-    ) -> (Wall, Option<i64>) {
+    ) -> (u64, Option<i64>) {
         let elapsed = i64::try_from(now.since(self.at).as_micros()).unwrap_or(i64::MAX);
         self.at = self.at.max(now);
         self.shown_us = self.shown_us.saturating_add(elapsed);
-        let behind_us = microseconds(wall).saturating_sub(self.shown_us);
+        let behind_us = signed(wall_us).saturating_sub(self.shown_us);
         let behind_ms = behind_us / 1_000;
         let count = |ahead_ms| peers.clone().filter(|peer| peer.confirms(ahead_ms)).count();
         let (confirming, known) = (count(0), peers.clone().count());
@@ -94,7 +95,7 @@ impl WallClock {
         // As many confirm the one as the other: both are within the bound of the peers' clocks.
         let close = jump && known > 0 && confirming_jump == confirming && confirming > 0;
         if jumps {
-            self.shown_us = microseconds(wall);
+            self.shown_us = signed(wall_us);
         } else if !jump || close {
             self.shown_us += behind_us.clamp(-elapsed / SLEW, elapsed / SLEW);
         }
@@ -111,7 +112,7 @@ impl WallClock {
         self.in_doubt = !alone
             && !Mutant::ClockTrusted.is_planted()
             && (self.contradicted || !self.compared && !waited);
-        (Wall((self.shown_us / 1_000).max(0) as u64), jumps.then_some(behind_ms))
+        (self.shown_us.max(0).unsigned_abs(), jumps.then_some(behind_ms))
     }
 
     /// Whether stamps must not be issued by this clock.
@@ -120,8 +121,8 @@ impl WallClock {
     }
 }
 
-fn microseconds(wall: Wall) -> i64 {
-    i64::try_from(wall.as_millis()).map_or(i64::MAX, |ms| ms.saturating_mul(1_000))
+fn signed(wall_us: u64) -> i64 {
+    i64::try_from(wall_us).unwrap_or(i64::MAX)
 }
 
 fn bound_ms() -> u64 {
@@ -139,75 +140,86 @@ mod tests {
         Instant::from_millis(ms)
     }
 
+    fn wall(ms: u64) -> u64 {
+        ms * 1_000
+    }
+
     fn peers(ahead_ms: &[i64]) -> impl Iterator<Item = PeerClock> + Clone {
         ahead_ms.iter().map(|&ahead_ms| PeerClock { ahead_ms, error_ms: 10 })
     }
 
     #[test]
     fn a_jump_that_no_peer_confirms_is_not_followed() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
+        let mut clock = WallClock::new(at(0), wall(HOUR), true);
         assert!(clock.is_in_doubt());
-        clock.read(at(100), Wall(HOUR + 100), false, peers(&[0, 3]));
+        clock.read(at(100), wall(HOUR + 100), false, peers(&[0, 3]));
         assert!(!clock.is_in_doubt());
-        let read = clock.read(at(200), Wall(3 * HOUR), false, peers(&[0, 3]));
-        assert_eq!(read, (Wall(HOUR + 200), None));
+        let read = clock.read(at(200), wall(3 * HOUR), false, peers(&[0, 3]));
+        assert_eq!(read, (wall(HOUR + 200), None));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn a_jump_that_peers_confirm_is_followed() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
+        let mut clock = WallClock::new(at(0), wall(HOUR), true);
         let hour = HOUR as i64;
-        clock.read(at(100), Wall(HOUR + 100), false, peers(&[hour, hour + 2]));
+        clock.read(at(100), wall(HOUR + 100), false, peers(&[hour, hour + 2]));
         assert!(clock.is_in_doubt(), "both peers contradict it");
-        let read = clock.read(at(200), Wall(2 * HOUR + 200), false, peers(&[hour, hour + 2]));
-        assert_eq!(read, (Wall(2 * HOUR + 200), Some(hour)));
+        let read = clock.read(at(200), wall(2 * HOUR + 200), false, peers(&[hour, hour + 2]));
+        assert_eq!(read, (wall(2 * HOUR + 200), Some(hour)));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn alone_there_is_nobody_to_ask() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
-        let read = clock.read(at(1), Wall(1), true, peers(&[]));
-        assert_eq!(read, (Wall(1), Some(-(HOUR as i64))));
+        let mut clock = WallClock::new(at(0), wall(HOUR), true);
+        let read = clock.read(at(1), wall(1), true, peers(&[]));
+        assert_eq!(read, (wall(1), Some(-(HOUR as i64))));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn a_small_difference_is_made_up_slowly() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
-        let (shown, _) = clock.read(at(1_000), Wall(HOUR + 1_100), false, peers(&[0]));
-        assert_eq!(shown, Wall(HOUR + 1_050));
-        let (shown, _) = clock.read(at(3_000), Wall(HOUR + 3_100), false, peers(&[0]));
-        assert_eq!(shown, Wall(HOUR + 3_100));
+        let mut clock = WallClock::new(at(0), wall(HOUR), true);
+        let (shown, _) = clock.read(at(1_000), wall(HOUR + 1_100), false, peers(&[0]));
+        assert_eq!(shown, wall(HOUR + 1_050));
+        let (shown, _) = clock.read(at(3_000), wall(HOUR + 3_100), false, peers(&[0]));
+        assert_eq!(shown, wall(HOUR + 3_100));
+    }
+
+    #[test]
+    fn the_clock_is_not_behind_within_a_millisecond() {
+        let mut clock = WallClock::new(at(0), wall(HOUR) + 900, true);
+        let (shown, _) = clock.read(at(10), wall(HOUR + 10) + 900, true, peers(&[]));
+        assert_eq!(shown, wall(HOUR + 10) + 900);
     }
 
     #[test]
     fn a_start_without_peers_is_believed_after_a_while() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
-        clock.read(at(4_000), Wall(HOUR + 4_000), false, peers(&[]));
+        let mut clock = WallClock::new(at(0), wall(HOUR), true);
+        clock.read(at(4_000), wall(HOUR + 4_000), false, peers(&[]));
         assert!(clock.is_in_doubt());
-        clock.read(at(5_000), Wall(HOUR + 5_000), false, peers(&[]));
+        clock.read(at(5_000), wall(HOUR + 5_000), false, peers(&[]));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn a_contradiction_stands_when_the_peer_is_gone() {
-        let mut clock = WallClock::new(at(0), Wall(HOUR), true);
-        clock.read(at(100), Wall(HOUR + 100), false, peers(&[-9_000]));
-        clock.read(at(9_000), Wall(HOUR + 9_000), false, peers(&[]));
+        let mut clock = WallClock::new(at(0), wall(HOUR), true);
+        clock.read(at(100), wall(HOUR + 100), false, peers(&[-9_000]));
+        clock.read(at(9_000), wall(HOUR + 9_000), false, peers(&[]));
         assert!(clock.is_in_doubt());
-        clock.read(at(9_100), Wall(HOUR + 9_100), false, peers(&[1]));
+        clock.read(at(9_100), wall(HOUR + 9_100), false, peers(&[1]));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn one_of_three_that_is_wrong_doubts_itself_and_the_others_do_not() {
-        let mut wrong = WallClock::new(at(0), Wall(HOUR), true);
-        wrong.read(at(1), Wall(HOUR), false, peers(&[-900, -900]));
+        let mut wrong = WallClock::new(at(0), wall(HOUR), true);
+        wrong.read(at(1), wall(HOUR), false, peers(&[-900, -900]));
         assert!(wrong.is_in_doubt());
-        let mut right = WallClock::new(at(0), Wall(HOUR), true);
-        right.read(at(1), Wall(HOUR), false, peers(&[900, 0]));
+        let mut right = WallClock::new(at(0), wall(HOUR), true);
+        right.read(at(1), wall(HOUR), false, peers(&[900, 0]));
         assert!(!right.is_in_doubt());
     }
 }

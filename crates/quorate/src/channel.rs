@@ -80,7 +80,7 @@ impl Channel {
             let (watched, counted) = (Arc::clone(node), Arc::clone(node));
             let started = driver.start_when(
                 move || watched.figures().ready && watched.is_founded(),
-                move |cycle, took| counted.channel.add(cycle, took, clock.now().wall_ms),
+                move |cycle, took| counted.channel.add(cycle, took, clock.now().wall_ms()),
             );
             channel.driver = Some(started?);
         }

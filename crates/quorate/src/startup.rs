@@ -131,7 +131,7 @@ pub(crate) fn start(
         directory,
         sizes,
         table_seed: seeds.tables,
-        started_ms: now.wall_ms,
+        started_ms: now.wall_ms(),
         data_may_exist: identity.persisted().is_some(),
     }));
     let storages = open(&node, &mut identity, &topology)?;

@@ -19,7 +19,7 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { monotonic: self.monotonic(), wall_ms: wall_ms() }
+        Now { monotonic: self.monotonic(), wall_us: wall_us() }
     }
 
     /// The monotonic side alone.
@@ -29,8 +29,8 @@ impl Clock {
     }
 }
 
-/// Milliseconds since the Unix epoch.
-pub(crate) fn wall_ms() -> u64 {
+/// Microseconds since the Unix epoch.
+fn wall_us() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
 }

@@ -187,6 +187,9 @@ impl ShardLoop {
                 self.readable(now, key);
             }
             self.mailbox.take(&mut mail);
+            if !mail.is_empty() {
+                self.shard.advance_wall_clock(now, self.clock.monotonic());
+            }
             for message in mail.drain(..) {
                 self.handle_mail(now, message);
             }
@@ -281,6 +284,7 @@ impl ShardLoop {
         let outcome = match peer.role {
             Role::Client { session } => {
                 if self.stopping.is_none() {
+                    let now = self.shard.advance_wall_clock(now, self.clock.monotonic());
                     self.shard.session_input(now, session);
                 }
                 Ok(())
@@ -410,7 +414,7 @@ impl ShardLoop {
                     let about = About {
                         address: "in-process".into(),
                         is_embedded: true,
-                        connected_ms: now.wall_ms,
+                        connected_ms: now.wall_ms(),
                         ..About::default()
                     };
                     let session = shard.open_session(about);

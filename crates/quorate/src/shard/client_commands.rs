@@ -86,7 +86,7 @@ impl Shard {
                 set_info(session, command)?;
                 writer.ok();
             }
-            b"info" => writer.verbatim(&client_line(session, now.wall_ms)),
+            b"info" => writer.verbatim(&client_line(session, now.wall_ms())),
             b"no-evict" => {
                 session.about.no_evict = on_off(command.arg(2))?;
                 writer.ok();

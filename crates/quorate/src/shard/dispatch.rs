@@ -63,7 +63,7 @@ impl Shard {
             return;
         }
         for (key, session) in &mut self.sessions {
-            let silent_ms = now.wall_ms.saturating_sub(session.about.active_ms);
+            let silent_ms = now.wall_ms().saturating_sub(session.about.active_ms);
             let is_idle = session.replies.waiting() == 0 && session.held.is_none();
             if silent_ms > timeout_ms && is_idle && !session.about.is_embedded {
                 session.closing = true;
@@ -135,7 +135,7 @@ impl Shard {
         self.stats.begin(CommandId::new(row, subcommand));
         let session = &mut self.sessions[key];
         session.about.last_command = spec.name;
-        session.about.active_ms = now.wall_ms;
+        session.about.active_ms = now.wall_ms();
         match spec.routing {
             Routing::Session => self.session_command(now, key, spec, command),
             Routing::Keyspace => self.keyspace_command(now, key, spec, command),

@@ -32,6 +32,7 @@ mod slow_commands;
 mod split;
 mod stats;
 mod status;
+mod turn;
 mod walk;
 
 use std::{sync::Arc, time::Duration};
@@ -44,7 +45,7 @@ use quorate_cluster::{
     limits::SETTLING_MARGIN,
     membership::LinkId,
     sync::{self, Retention, Sync},
-    time::{Instant, Wall},
+    time::Instant,
     topology::Topology,
     wall_clock::WallClock,
 };
@@ -63,6 +64,7 @@ use session::Session;
 pub(crate) use session::{About, Coverage};
 pub(crate) use stats::{Breakdown, Counters};
 use stats::{Run, Stats};
+pub(crate) use turn::Now;
 
 /// The version of Redis whose behaviour clients find.
 const REDIS_VERSION: &str = "7.0.15";
@@ -72,13 +74,6 @@ const SEAL_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Pause between the small jobs of a shard: expiry, checkpoints, syncs.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The two clocks, read once a turn.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Now {
-    pub(crate) monotonic: Instant,
-    pub(crate) wall_ms: u64,
-}
 
 /// Where a reply goes.
 #[derive(Clone, Debug)]
@@ -188,7 +183,7 @@ impl Shard {
             scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
             peers: peers::Peers::new(now.monotonic, &topology, history),
             machine: now,
-            clock: WallClock::new(now.monotonic, Wall(now.wall_ms), node.data_may_exist),
+            clock: WallClock::new(now.monotonic, now.wall_us, node.data_may_exist),
             node,
             storage,
             sessions: Slab::new(),
@@ -215,37 +210,6 @@ impl Shard {
 
     pub(crate) fn topology(&self) -> &Arc<Topology> {
         &self.storage.topology
-    }
-
-    /// Begins a turn at this time. Returns the time that the turn goes by: its wall clock is the
-    /// machine's as far as that is believed.
-    pub(crate) fn begin_turn(&mut self, now: Now) -> Now {
-        let alone = self.topology().len() == 1;
-        let (monotonic, wall) = (now.monotonic, Wall(now.wall_ms));
-        self.machine = now;
-        let was_in_doubt = self.clock.is_in_doubt();
-        let (wall, jumped) = self.clock.read(monotonic, wall, alone, self.peers.clocks());
-        if let Some(ms) = jumped {
-            tracing::warn!(ms, "the clock has jumped");
-            self.peers.handle_clock_jump(ms);
-        }
-        let in_doubt = self.clock.is_in_doubt();
-        if in_doubt != was_in_doubt {
-            tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
-        }
-        self.coordinator.handle_clock(in_doubt);
-        self.storage.begin_turn(wall.as_millis(), in_doubt);
-        let now = Now { monotonic, wall_ms: wall.as_millis() };
-        self.turn += 1;
-        self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
-        self.resume_unfinished(now);
-        now
-    }
-
-    /// The clocks show this in the middle of a turn. A long one must not answer for others' clocks with
-    /// what its own showed when it began.
-    pub(crate) fn read_clocks(&mut self, now: Now) {
-        self.machine = now;
     }
 
     /// Time has passed.
@@ -550,7 +514,7 @@ impl Shard {
             peers::History { data_may_exist: has_lost_everything, incomplete: has_lost_everything };
         self.peers.adopt(now.monotonic, &topology, history);
         if has_lost_everything {
-            self.clock = WallClock::new(now.monotonic, Wall(self.machine.wall_ms), true);
+            self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
             self.storage.incomplete = true;
             self.coordinator.handle_incomplete();
             tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");

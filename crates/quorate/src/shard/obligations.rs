@@ -302,8 +302,8 @@ impl Shard {
             if let Some(log) = self.storage.hints_for(peer) {
                 debt.hints = log.pending();
                 (debt.hint_bytes, debt.hint_keys) = (log.bytes(), log.keys());
-                let oldest = log.oldest_ms().unwrap_or(now.wall_ms);
-                debt.oldest_ms = now.wall_ms.saturating_sub(oldest);
+                let oldest = log.oldest_ms().unwrap_or(now.wall_ms());
+                debt.oldest_ms = now.wall_ms().saturating_sub(oldest);
             }
             debt.settled_in_ms = self.estimate(now, peer, &debt).unwrap_or(UNKNOWN);
             (peer, debt)
@@ -350,7 +350,7 @@ impl Shard {
     /// What is owed, a line for each peer that is owed anything.
     #[cfg(feature = "simulation")]
     pub(crate) fn owed(&self) -> Vec<String> {
-        let now = Now { monotonic: self.next_tick, wall_ms: self.storage.wall_ms };
+        let now = Now { monotonic: self.next_tick, wall_us: self.storage.wall_ms * 1_000 };
         let debts = self.debts(now).filter(|(_, debt)| !debt.is_settled());
         debts.map(|(peer, debt)| format!("{}: {debt}", self.topology().member(peer).name)).collect()
     }

@@ -454,7 +454,7 @@ impl Shard {
             // Others execute writes meanwhile: this node must not date any.
             ready: self.peers.is_ready() && !self.clock.is_in_doubt(),
             hints_pending: self.storage.pending(to) + dirty,
-            wall_ms: self.machine.wall_ms,
+            wall_ms: self.machine.wall_ms(),
         }
     }
 
@@ -463,7 +463,7 @@ impl Shard {
     fn moment(&self, now: Now) -> (Instant, Wall) {
         let moment = self.machine.monotonic.max(now.monotonic);
         let passed = moment.since(now.monotonic).as_millis();
-        (moment, Wall(now.wall_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
+        (moment, Wall(now.wall_ms().saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
     }
 
     /// Tells the machines who came and who went.

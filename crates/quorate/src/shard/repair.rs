@@ -209,7 +209,7 @@ impl Shard {
             let record = self.sync.record(peer);
             let done_ms = record.done_at.map_or(0, |at| {
                 let ago = now.monotonic.since(at).as_millis();
-                now.wall_ms.saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
+                now.wall_ms().saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
             });
             let line = Line {
                 running: u64::from(self.sync.running_with() == Some(peer)),

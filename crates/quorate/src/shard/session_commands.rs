@@ -94,8 +94,8 @@ impl Shard {
             }
             "time" => {
                 writer.array(2);
-                writer.text(&(now.wall_ms / 1000).to_string());
-                writer.text(&(now.wall_ms % 1000 * 1000).to_string());
+                writer.text(&(now.wall_us / 1_000_000).to_string());
+                writer.text(&(now.wall_us % 1_000_000).to_string());
             }
             "client" => return self.client(now, key, subcommand, command, &mut writer),
             "command" => return describe_commands(&mut writer, subcommand, command),

@@ -39,7 +39,8 @@ pub struct Moment {
 
 impl Moment {
     fn now(self) -> Now {
-        Now { monotonic: Instant::from_micros(self.monotonic_us), wall_ms: self.wall_ms }
+        let wall_us = self.wall_ms.saturating_mul(1_000);
+        Now { monotonic: Instant::from_micros(self.monotonic_us), wall_us }
     }
 }
 

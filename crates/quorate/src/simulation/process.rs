@@ -181,8 +181,8 @@ impl Process {
                 let shard = wire.0 as usize % self.shards.len();
                 let about = About {
                     address: format!("wire-{}", wire.0),
-                    connected_ms: now.wall_ms,
-                    active_ms: now.wall_ms,
+                    connected_ms: now.wall_ms(),
+                    active_ms: now.wall_ms(),
                     ..About::default()
                 };
                 let session = self.shards[shard].open_session(about);

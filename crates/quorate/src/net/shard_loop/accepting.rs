@@ -80,8 +80,8 @@ impl ShardLoop {
             let session = self.shard.open_session(About {
                 address: address.to_string(),
                 local_address: local.map(|local| local.to_string()).unwrap_or_default(),
-                connected_ms: now.wall_ms,
-                active_ms: now.wall_ms,
+                connected_ms: now.wall_ms(),
+                active_ms: now.wall_ms(),
                 ..About::default()
             });
             if listener == CLUSTER_CLIENTS {

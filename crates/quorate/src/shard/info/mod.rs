@@ -57,7 +57,7 @@ impl Shard {
             node: Arc::clone(&self.node),
             topology: Arc::clone(self.topology()),
             sections,
-            wall_ms: now.wall_ms,
+            wall_ms: now.wall_ms(),
             resp3: self.sessions[key].resp3,
         });
         self.gather(now, key, command, Question::Figures { breakdown }, plan);
