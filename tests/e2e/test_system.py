@@ -169,7 +169,7 @@ def test_slow_commands_are_kept_from_every_shard(shared_node):
     "CONFIG SET timeout 0", "CONFIG SET maxmemory 0", "CONFIG REWRITE", "CONFIG RESETSTAT x",
     "SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG NOPE", "SLOWLOG", "LATENCY LATEST", "LATENCY HISTORY x", "LATENCY RESET",
     "LATENCY NOPE", "CONFIG GET maxmemory-policy hz", "CONFIG GET notify-keyspace-events", "CONFIG GET slowlog-*",
-    "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nope", "ACL CAT nope", "ACL LOG", "ACL LOG RESET",
+    "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nope", "ACL CAT nope", "ACL LOG RESET", "REPLICAOF NO ONE",
     "ACL LOG x", "ACL DRYRUN default GET a", "ACL DRYRUN nope GET a", "ACL DRYRUN default nope", "ACL NOPE", "ACL",
     "FUNCTION LIST", "FUNCTION FLUSH", "FUNCTION FLUSH x", "FUNCTION FLUSH SYNC", "FUNCTION DELETE x", "FUNCTION KILL",
     "SCRIPT EXISTS a b", "SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT FLUSH ASYNC", "SCRIPT FLUSH x", "SCRIPT KILL",
@@ -233,6 +233,28 @@ def test_durations_of_commands_are_told_by_powers_of_two(shared_node):
     bounds, counts = [int(each[1]) for each in buckets[1][::2]], [int(each[1]) for each in buckets[1][1::2]]
     assert counts[-1] == 10 and counts == sorted(counts)
     assert all(bound & (bound - 1) == 0 for bound in bounds)
+    connection.close()
+
+
+def test_who_was_denied_is_told_as_in_redis(shared_node, redis_server):
+    def run(server):
+        connection = server.raw()
+        connection("ACL", "LOG", "RESET")
+        connection("CONFIG", "RESETSTAT")
+        for words in (("AUTH", "other", "x"), ("AUTH", "default", "x"), ("AUTH", "other", "y"), ("HELLO", "2", "AUTH", "third", "x")):
+            connection(*words)
+        entries = [dict(zip([each[1] for each in entry[1][::2]], [each[1] for each in entry[1][1::2]]))
+                   for entry in connection("ACL", "LOG")[1]]
+        first = len(connection("ACL", "LOG", "1")[1])
+        connection.close()
+        names = (b"count", b"reason", b"context", b"object", b"username")
+        assert all(float(entry[b"age-seconds"]) < 60 and b"addr=" in entry[b"client-info"] for entry in entries)
+        return [[entry[name] for name in names] for entry in entries], first
+
+    mine, theirs = run(shared_node), run(redis_server)
+    assert mine == theirs
+    connection = shared_node.raw()
+    assert info(connection)["acl_access_denied_auth"] == "3"
     connection.close()
 
 

@@ -20,6 +20,7 @@ mod call_error;
 mod channel;
 mod client;
 pub mod config;
+mod denials;
 mod descriptors;
 mod engine;
 pub mod entropy;

@@ -16,6 +16,7 @@ use quorate_store::{disk::Disk, log::HintOptions};
 use crate::{
     adjustable::Adjustable,
     config::Settings,
+    denials::Denials,
     entropy::Tally,
     limits,
     shard::{Breakdown, Figures},
@@ -83,6 +84,7 @@ pub(crate) struct Node {
     pub(crate) started_ms: u64,
     /// Whether this node starts with data, or with a promise that data may rest on.
     pub(crate) data_may_exist: bool,
+    pub(crate) denials: Mutex<Denials>,
     /// What the reconciliation channel has done.
     pub(crate) channel: Arc<Tally>,
     hint_budget: Arc<HintBudget>,
@@ -110,6 +112,7 @@ impl Node {
             table_seed: parts.table_seed,
             started_ms: parts.started_ms,
             data_may_exist: parts.data_may_exist,
+            denials: Mutex::default(),
             channel: Arc::default(),
             hint_budget,
             figures,
@@ -236,6 +239,7 @@ impl Node {
             total.log_bytes += figures.log_bytes;
             total.rewriting |= figures.rewriting;
             total.saving |= figures.saving;
+            total.syncing |= figures.syncing;
             total.unsynced += figures.unsynced;
             total.saved_ms = match index {
                 0 => figures.saved_ms,

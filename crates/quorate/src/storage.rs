@@ -97,6 +97,8 @@ pub(crate) struct Storage {
     syncing_ms: u64,
     /// A sync, and a checkpoint, that somebody has asked for.
     sync_wanted: bool,
+    /// Up to which record somebody has asked for it.
+    sync_wanted_upto: Sequence,
     checkpoint_wanted: bool,
     saved_ms: u64,
     /// The last sync found no descriptor: the next one waits for the second to pass.
@@ -158,6 +160,7 @@ impl Storage {
             syncing: false,
             syncing_ms: 0,
             sync_wanted: false,
+            sync_wanted_upto: 0,
             checkpoint_wanted: false,
             saved_ms: 0,
             sync_paused: false,
@@ -312,6 +315,7 @@ impl Storage {
     /// Asks for a sync. Returns the record up to which the log must be synced then.
     pub(crate) fn want_sync(&mut self) -> Sequence {
         self.sync_wanted = self.unsynced() > 0;
+        self.sync_wanted_upto = self.appended;
         self.appended
     }
 
@@ -323,6 +327,11 @@ impl Storage {
     /// The last record that is known to be on disk.
     pub(crate) fn synced(&self) -> Sequence {
         self.log.as_ref().map_or(Sequence::MAX, SegmentLog::synced)
+    }
+
+    /// Whether a sync that somebody has asked for is not done.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.sync_wanted_upto > self.synced()
     }
 
     /// Whether a sync is under way.

@@ -1,15 +1,65 @@
 //! `ACL`: there is one user, `default`, who may do everything and needs no password.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use quorate_proto::{
     command,
     resp::{Command, ReplyWriter, parse_integer},
 };
 
-use super::session_commands::write_help;
+use super::{Shard, client_commands::client_line, session_commands::write_help};
+use crate::denials::Denials;
+
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 const FIXED: &str = "ERR users cannot be changed: there is only 'default', who needs no password";
 
-/// Answers one subcommand.
+/// Entries that `ACL LOG` shows without a count.
+const LOG_SHOWN: i64 = 10;
+
+impl Shard {
+    /// Only `default` may be named, and may give whichever password it likes, as in a Redis without any.
+    pub(super) fn check_user(
+        &mut self,
+        key: usize,
+        user: &[u8],
+        command: &Command,
+    ) -> Result<(), String> {
+        if user == b"default" {
+            return Ok(());
+        }
+        self.stats.counters.denied_users += 1;
+        let wall_ms = self.storage.wall_ms;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let client = client_line(&self.sessions[key], wall_ms);
+        self.denials().note(text(user), text(command.name()), client, wall_ms);
+        Err(WRONG_PASSWORD.into())
+    }
+
+    /// `ACL LOG [count|RESET]`
+    pub(super) fn acl_log(
+        &self,
+        writer: &mut ReplyWriter<'_>,
+        command: &Command,
+    ) -> Result<(), String> {
+        if command.get(2).is_some_and(|word| word.eq_ignore_ascii_case(b"RESET")) {
+            self.denials().clear();
+            writer.ok();
+            return Ok(());
+        }
+        let count = command.get(2).map_or(Some(LOG_SHOWN), parse_integer);
+        let count = count.ok_or("ERR value is not an integer or out of range")?;
+        let count = usize::try_from(count).unwrap_or(0);
+        self.denials().write(writer, count, self.storage.wall_ms);
+        Ok(())
+    }
+
+    fn denials(&self) -> MutexGuard<'_, Denials> {
+        self.node.denials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers the subcommands that need to know nothing.
 pub(super) fn answer(
     writer: &mut ReplyWriter<'_>,
     subcommand: &[u8],
@@ -29,7 +79,6 @@ pub(super) fn answer(
         b"getuser" => writer.null(),
         b"cat" => return categories(writer, command),
         b"dryrun" => return dry_run(writer, command),
-        b"log" => return log(writer, command),
         b"setuser" | b"deluser" => return Err(FIXED.into()),
         _ => write_help(writer, "acl"),
     }
@@ -83,16 +132,5 @@ fn dry_run(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String
     let spec = spec.ok_or_else(|| format!("ERR Command '{}' not found", text(3)))?;
     spec.check_arity(inner.len()).map_err(|error| error.to_string())?;
     writer.ok();
-    Ok(())
-}
-
-/// `ACL LOG [count|RESET]`: nothing has ever been denied.
-fn log(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
-    match command.get(2) {
-        None => writer.array(0),
-        Some(word) if word.eq_ignore_ascii_case(b"RESET") => writer.ok(),
-        Some(count) if parse_integer(count).is_some_and(|count| count >= 0) => writer.array(0),
-        Some(_) => return Err("ERR value is not an integer or out of range".into()),
-    }
     Ok(())
 }

@@ -317,7 +317,7 @@ fn on_off(word: &[u8]) -> Result<bool, String> {
 }
 
 /// One line of `CLIENT LIST`.
-fn client_line(session: &Session, wall_ms: u64) -> String {
+pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     let about = &session.about;
     let seconds_since = |then: u64| wall_ms.saturating_sub(then) / 1000;
     let flags = match (about.no_evict, about.no_touch) {

@@ -150,8 +150,10 @@ pub(crate) struct Figures {
     pub(crate) log_bytes: u64,
     /// Whether the log is being written anew.
     pub(crate) rewriting: bool,
-    /// Whether the log is being synced, as of when it was synced last, and records since then.
+    /// Whether somebody waits for the log to be synced, and whether it is being synced at all; as of when
+    /// it was synced last, and records since then.
     pub(crate) saving: bool,
+    pub(crate) syncing: bool,
     pub(crate) saved_ms: u64,
     pub(crate) unsynced: u64,
     pub(crate) hint_bytes: u64,

@@ -86,7 +86,14 @@ impl Shard {
             }
             "select" => return select(&mut writer, command),
             "readonly" | "readwrite" | "asking" => writer.ok(),
-            "auth" => return auth(&mut writer, command),
+            "auth" => {
+                match command.len() {
+                    2 => return Err(NO_PASSWORD.into()),
+                    3 => self.check_user(key, command.arg(1), command)?,
+                    _ => return Err("ERR syntax error".into()),
+                }
+                writer.ok();
+            }
             "hello" => return self.hello(key, command, reply),
             "reset" => {
                 self.reset(key);
@@ -100,6 +107,8 @@ impl Shard {
             "client" => return self.client(now, key, subcommand, command, &mut writer),
             "command" => return describe_commands(&mut writer, subcommand, command),
             "config" => return self.config(&mut writer, subcommand, command),
+            "acl" if subcommand == b"log" => return self.acl_log(&mut writer, command),
+            "replicaof" | "slaveof" => return follow(&mut writer, command),
             "acl" => return acl::answer(&mut writer, subcommand, command),
             "function" => return scripting::function(&mut writer, subcommand, command),
             "script" => return scripting::script(&mut writer, subcommand, command),
@@ -128,8 +137,7 @@ impl Shard {
 
     /// `HELLO [version [AUTH user password] [SETNAME name]]`
     fn hello(&mut self, key: usize, command: &Command, reply: &mut Vec<u8>) -> Result<(), String> {
-        let session = &mut self.sessions[key];
-        let mut resp3 = session.resp3;
+        let mut resp3 = self.sessions[key].resp3;
         let mut name = None;
         if let Some(version) = command.get(1) {
             let parsed = quorate_proto::resp::parse_integer(version);
@@ -144,7 +152,7 @@ impl Shard {
             let mut at = 2;
             while let Some(option) = command.get(at) {
                 if option.eq_ignore_ascii_case(b"AUTH") && at + 2 < command.len() {
-                    check_user(command.arg(at + 1))?;
+                    self.check_user(key, command.arg(at + 1), command)?;
                     at += 3;
                 } else if option.eq_ignore_ascii_case(b"SETNAME") && at + 1 < command.len() {
                     name = Some(client_name(command.arg(at + 1))?);
@@ -155,6 +163,7 @@ impl Shard {
                 }
             }
         }
+        let session = &mut self.sessions[key];
         session.resp3 = resp3;
         if let Some(name) = name {
             session.about.name = name;
@@ -327,22 +336,6 @@ impl Shard {
     }
 }
 
-/// `AUTH [user] password`. There are no passwords yet: as in a Redis without any, the user `default`
-/// may give whichever it likes, so that URLs with credentials work.
-fn auth(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
-    match command.len() {
-        2 => return Err(NO_PASSWORD.into()),
-        3 => check_user(command.arg(1))?,
-        _ => return Err("ERR syntax error".into()),
-    }
-    writer.ok();
-    Ok(())
-}
-
-fn check_user(user: &[u8]) -> Result<(), String> {
-    if user == b"default" { Ok(()) } else { Err(WRONG_PASSWORD.into()) }
-}
-
 const LOLWUT: &str = concat!(
     "   o---o\n  / \\ / \\\n o---o---o    any majority will do\n  \\ / \\ /\n   o---o\n\n",
     "Redis ver. 7.0.15 (Quorate ",
@@ -352,7 +345,6 @@ const LOLWUT: &str = concat!(
 
 const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
                            default user. Are you sure your configuration is correct?";
-const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 fn ping(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
     match command.len() {
@@ -367,6 +359,18 @@ fn select(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String>
     command::check_database(command.arg(1)).map_err(|error| format!("ERR {error}"))?;
     writer.ok();
     Ok(())
+}
+
+/// `REPLICAOF NO ONE` is what holds anyway.
+fn follow(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
+    let is = |at: usize, word: &str| command.arg(at).eq_ignore_ascii_case(word.as_bytes());
+    if is(1, "NO") && is(2, "ONE") {
+        writer.ok();
+        return Ok(());
+    }
+    Err("ERR a node follows no other server: members of a cluster are equal, and `quorate entropy` \
+         takes over the data of a Redis"
+        .into())
 }
 
 /// `SWAPDB first second`: there is one database, which may be swapped with itself.

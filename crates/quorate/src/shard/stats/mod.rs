@@ -58,6 +58,8 @@ pub(crate) struct Counters {
     pub(crate) connections: u64,
     /// Clients that were turned away, because there were `maxclients` already.
     pub(crate) rejected_connections: u64,
+    /// Attempts to be a user that there is not.
+    pub(crate) denied_users: u64,
     pub(crate) commands: u64,
     pub(crate) error_replies: u64,
     /// Reads from, and writes to, the sockets of clients.
@@ -172,6 +174,7 @@ impl Counters {
     pub(crate) fn add(&mut self, other: &Self) {
         self.connections += other.connections;
         self.rejected_connections += other.rejected_connections;
+        self.denied_users += other.denied_users;
         self.commands += other.commands;
         self.error_replies += other.error_replies;
         self.reads += other.reads;
