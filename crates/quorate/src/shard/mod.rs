@@ -33,6 +33,7 @@ mod split;
 mod stats;
 mod status;
 mod turn;
+mod unsealed;
 mod walk;
 
 use std::{sync::Arc, time::Duration};
@@ -474,13 +475,6 @@ impl Shard {
         }
     }
 
-    /// Runs what has waited, unless it must wait on.
-    fn run_unsealed(&mut self, now: Now) {
-        for (waiter, errand) in std::mem::take(&mut self.unsealed) {
-            self.run(now, waiter, errand);
-        }
-    }
-
     /// What this process is of its node.
     fn incarnation(&self) -> u16 {
         self.topology().member(self.topology().me()).incarnation.number
@@ -520,26 +514,6 @@ impl Shard {
             tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
         }
         self.restate_peers(now);
-    }
-
-    fn expire_unsealed(&mut self, now: Now) {
-        if self.unsealed.is_empty() {
-            return;
-        }
-        let (late, waiting) = std::mem::take(&mut self.unsealed)
-            .into_iter()
-            .partition(|(_, errand)| errand.deadline <= now.monotonic);
-        self.unsealed = waiting;
-        for (waiter, _) in late {
-            let text = if self.node.is_founded() {
-                "-UNAVAILABLE the first write needs every node that joined to confirm the member \
-                 list, and not all have done so; nothing was done\r\n"
-            } else {
-                "-UNAVAILABLE this node has no data and has not met enough of the others to know \
-                 what there is; nothing was done\r\n"
-            };
-            self.deliver(now, waiter, Bytes::from_static(text.as_bytes()));
-        }
     }
 
     /// The deadline of a request that arrives now.
