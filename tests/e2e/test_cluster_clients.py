@@ -1,5 +1,8 @@
 """Clients of Redis Cluster: they ask every node, and must not count a key once a node."""
 
+import json
+import os
+import pathlib
 import subprocess
 
 import pytest
@@ -72,6 +75,20 @@ def test_redis_cli_counts_each_key_once(filled):
         output = cli(subcommand)
         assert f"[OK] {len(KEYS)} keys in 3 masters." in output, output
     assert "[OK] All 16384 slots covered." in cli("check")
+
+
+def test_ioredis_counts_each_key_once(filled):
+    script = pathlib.Path(__file__).parent / "clients" / "ioredis_cluster.js"
+    cache = pathlib.Path.home() / ".cache" / "quorate-tests" / "node" / "node_modules"
+    modules = os.environ.get("QUORATE_NODE_MODULES", str(cache))
+    output = subprocess.run(["node", script, str(filled[0].port)], env={**os.environ, "NODE_PATH": modules},
+                            capture_output=True, text=True, timeout=60)
+    assert output.returncode == 0, output
+    found = json.loads(output.stdout)
+    assert sorted(found["ports"]) == sorted(node.cluster_port for node in filled.nodes)
+    assert sum(found["sizes"]) == len(KEYS) + 1
+    assert sorted(found["scanned"]) == sorted(found["listed"]) == sorted([*KEYS, "from-ioredis"])
+    assert found["value"] == "v"
 
 
 def test_shards_and_nodes_name_the_same_ports(filled):
