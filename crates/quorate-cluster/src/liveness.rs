@@ -88,6 +88,13 @@ pub enum Output {
         /// Whether it has.
         ready: bool,
     },
+    /// The log of the peer takes no writes, or takes them again.
+    ReadOnly {
+        /// The peer.
+        node: NodeIndex,
+        /// Whether it takes none.
+        read_only: bool,
+    },
     /// The peer fell silent: close its outgoing link and dial again.
     GiveUpLink(NodeIndex),
     /// The peer's wall clock differs by more than the bound, for certain.
@@ -122,6 +129,7 @@ struct Peer {
     heard: Instant,
     /// What it said last of itself.
     ready: bool,
+    read_only: bool,
     /// Effects that it keeps for this node; unknown until it has said so on the present link.
     hints_pending: Option<u64>,
     /// When a heartbeat was sent that is not answered yet.
@@ -154,6 +162,11 @@ impl Liveness {
     pub fn is_ready(&self, node: NodeIndex) -> bool {
         let peer = &self.peers[node.index()];
         peer.up && peer.ready
+    }
+
+    /// Whether `node` has said last that its log takes no writes.
+    pub fn is_read_only(&self, node: NodeIndex) -> bool {
+        self.peers[node.index()].read_only
     }
 
     /// Effects that `node` keeps for this node, as far as it has said on the present link.
@@ -285,6 +298,10 @@ impl Liveness {
         if peer.ready != heartbeat.ready {
             peer.ready = heartbeat.ready;
             self.outputs.push_back(Output::Ready { node, ready: heartbeat.ready });
+        }
+        if peer.read_only != heartbeat.read_only {
+            peer.read_only = heartbeat.read_only;
+            self.outputs.push_back(Output::ReadOnly { node, read_only: heartbeat.read_only });
         }
     }
 

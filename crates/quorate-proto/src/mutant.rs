@@ -76,11 +76,13 @@ pub enum Mutant {
     DirtyClearedEarly,
     /// The error of one part of a command is given for the whole command.
     PartTakenForWhole,
+    /// A write that its executor refuses fails, although another replica could execute it.
+    RefusalFinal,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -116,6 +118,7 @@ impl Mutant {
         Self::ExpiryUnmarked,
         Self::DirtyClearedEarly,
         Self::PartTakenForWhole,
+        Self::RefusalFinal,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -67,6 +67,9 @@ pub struct Scenario {
     /// round trips longer than a tick of the stamps. Lists only where one node executes all: two
     /// executors that append at the same time do not see each other.
     pub linearizable: bool,
+    /// Whether every operation must be acknowledged that begins after the calm, whatever fails. Until
+    /// then nodes that have just started may not know each other's clocks.
+    pub available: bool,
     /// Bytes of hints for one target before they collapse into dirty ranges.
     pub hint_bytes_max: u64,
     /// Bytes of all hints of a node before they do.
@@ -200,6 +203,7 @@ impl Scenario {
         forms: false,
         excused: Excused::NOTHING,
         linearizable: false,
+        available: false,
         hint_bytes_max: 1 << 18,
         hints_bytes_max: 1 << 20,
         hint_window_ms: 3 * 3_600_000,
@@ -226,6 +230,8 @@ pub const ALL: &[Scenario] = &[
         about: "nothing fails: every operation is acknowledged",
         faults: &[],
         levels: MIXED,
+        calm_until: 2_000_000,
+        available: true,
         ..Scenario::BASE
     },
     Scenario {
@@ -366,6 +372,22 @@ pub const ALL: &[Scenario] = &[
             (Kind::SlowDisk, 2),
             (Kind::PowerOff, 1),
         ],
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "one-full",
+        about: "the disk of one node of three is full for a while: every operation at quorum succeeds",
+        nodes: THREE,
+        levels: QUORUMS,
+        clients: 4,
+        // Some segments of the logs.
+        operations: 3_000,
+        faults: &[(Kind::DiskFull, 1)],
+        faults_max: 1,
+        fault_gap: 2_000_000,
+        fault_stretch: 4,
+        calm_until: 2_000_000,
+        available: true,
         ..Scenario::BASE
     },
     Scenario {

@@ -495,6 +495,36 @@ fn a_reservation_on_a_full_disk_fails_and_works_again_with_space() {
 }
 
 #[test]
+fn where_space_is_scarce_segments_are_small_and_grow_again() {
+    let disk = FaultDisk::default();
+    let mut log = open(&disk).log;
+    append(&mut log, 1..=PER_SEGMENT);
+    // Less than a segment is left, of which as much is used as can be by steps.
+    let left = SEGMENT_BYTES / 2;
+    disk.faults().capacity = Some(disk.used() + left as u64);
+    let mut last = PER_SEGMENT;
+    while log.reserve(PAYLOAD).is_ok() {
+        append(&mut log, last + 1..=last + 1);
+        last += 1;
+    }
+    let used = (last - PER_SEGMENT) as usize * RECORD;
+    assert!(used > left / 2, "{used} of {left} bytes were used");
+    assert!(!log.has_failed());
+    disk.faults().capacity = None;
+    for _ in 0..4 {
+        log.reserve(PAYLOAD).expect("room");
+        append(&mut log, last + 1..=last + PER_SEGMENT);
+        last += PER_SEGMENT;
+    }
+    let before = disk.used();
+    append(&mut log, last + 1..=last + 2 * PER_SEGMENT);
+    assert!(disk.used() - before >= SEGMENT_BYTES as u64, "whole ones again");
+    let opened = open(&disk);
+    assert_eq!(opened.records, expected(1..=last + 2 * PER_SEGMENT));
+    assert_eq!(opened.recovery.damages, []);
+}
+
+#[test]
 fn what_was_reserved_can_be_written_on_a_full_disk() {
     let disk = FaultDisk::default();
     let mut log = open(&disk).log;
@@ -538,7 +568,8 @@ fn a_log_opened_on_a_full_disk_goes_on_when_there_is_space() {
         if records > 0 {
             append(&mut open(&disk).log, 1..=records);
         }
-        disk.faults().capacity = Some(disk.used());
+        // Not even what is cut off the last segment is left.
+        disk.faults().capacity = Some(0);
         let mut log = open(&disk).log;
         assert!(matches!(log.reserve(PAYLOAD), Err(LogError::Full(_))));
         assert!(matches!(log.begin_checkpoint(), Err(LogError::Full(_))));
@@ -559,7 +590,7 @@ fn a_log_opened_on_a_full_disk_goes_on_when_there_is_space() {
 fn hints_without_space_are_given_up_and_the_queue_goes_on() {
     let disk = FaultDisk::default();
     fill(&mut open_hints(&disk), 1..=10);
-    disk.faults().capacity = Some(disk.used());
+    disk.faults().capacity = Some(0);
     let mut hints = open_hints(&disk);
     hints.room_for(1).expect("the queue is short");
     hints.append(ABOUT, &[1]);

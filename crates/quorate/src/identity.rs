@@ -13,7 +13,10 @@ use quorate_proto::{
     message::{Member, View},
     mutant::Mutant,
 };
-use quorate_store::disk::Disk;
+use quorate_store::{
+    disk::Disk,
+    log::{is_full, is_out_of_descriptors},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::shard::Figures;
@@ -313,16 +316,21 @@ impl Identity {
     }
 
     /// Notes that nothing is missing any more, once what every shard has regained is durable.
-    pub(crate) fn settle(&mut self, figures: &Figures) -> io::Result<()> {
+    /// Tried again where the disk takes nothing at the moment.
+    pub(crate) fn settle(&mut self, figures: &Figures) {
         if figures.failed {
-            self.record_failed_log();
-            return Ok(());
+            return self.record_failed_log();
         }
         if !self.record.incomplete || figures.regained != Some(self.record.incarnation) {
-            return Ok(());
+            return;
         }
-        tracing::info!("what was lost has come back from the other nodes");
-        self.record_incomplete(false)
+        match self.record_incomplete(false) {
+            Ok(()) => tracing::info!("what was lost has come back from the other nodes"),
+            Err(error) => {
+                self.record.incomplete = true;
+                tracing::warn!(%error, "that nothing is missing cannot be noted; trying again");
+            }
+        }
     }
 
     /// What the membership remembers.
@@ -394,6 +402,11 @@ fn any_log(disk: &dyn Disk, directory: &Path) -> io::Result<Option<String>> {
     let directories = disk.list_directories(directory)?;
     let names = directories.iter().filter_map(|path| path.file_name()?.to_str());
     Ok(names.filter(|name| name.starts_with("log-")).min().map(str::to_owned))
+}
+
+/// Whether the file could not be written for a reason that may pass: no space, no descriptor.
+pub(crate) fn passes(error: &io::Error) -> bool {
+    is_full(error) || is_out_of_descriptors(error)
 }
 
 fn take_lock(directory: &Path) -> Result<File, DataDirectoryError> {
@@ -518,7 +531,7 @@ mod tests {
         assert!(!identity.is_incomplete());
         disk.fail_writes(false);
         let figures = Figures { failed: true, ..Figures::default() };
-        identity.settle(&figures).expect("noted");
+        identity.settle(&figures);
         assert!(open(&disk, None).expect("opens").is_incomplete());
     }
 
@@ -529,11 +542,11 @@ mod tests {
         identity.record_incomplete(true).expect("saved");
         for regained in [None, Some(0)] {
             let figures = Figures { ready: true, regained, ..Figures::default() };
-            identity.settle(&figures).expect("fine");
+            identity.settle(&figures);
             assert!(identity.is_incomplete());
         }
         let figures = Figures { regained: Some(1), ..Figures::default() };
-        identity.settle(&figures).expect("fine");
+        identity.settle(&figures);
         assert!(!open(&disk, None).expect("opens").is_incomplete());
     }
 

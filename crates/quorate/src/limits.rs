@@ -206,6 +206,22 @@ pub(crate) const CHECKPOINT_COUNTED_PER_TURN: u64 = 16 << 20;
 /// Bytes of a log segment.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
+/// How long a log that has found no space waits before it looks for some. As long its shard executes
+/// no writes, which is longer than those take that are on their way to it.
+pub(crate) const SPACE_PAUSE_MIN_MS: u64 = 1_000;
+
+/// The longest such pause. It doubles where space does not last.
+pub(crate) const SPACE_PAUSE_MAX_MS: u64 = 8_000;
+
+/// Space that is gone sooner than this did not last.
+pub(crate) const SPACE_LASTS_MS: u64 = 60_000;
+
+/// Bytes of space with which a log goes on: those that were missed, but at least so many.
+pub(crate) const SPACE_MIN: usize = 16 << 10;
+
+/// And at most so many: a single large value must not keep it from taking small ones.
+pub(crate) const SPACE_MAX: usize = 1 << 20;
+
 /// A log smaller than this is never checkpointed.
 pub(crate) const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 

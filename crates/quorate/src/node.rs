@@ -221,6 +221,12 @@ impl Node {
         total
     }
 
+    /// Whether the log of any shard takes no writes, as far as they have published.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let mut shards = self.figures.iter();
+        shards.any(|figures| figures.lock().unwrap_or_else(PoisonError::into_inner).read_only)
+    }
+
     /// The figures of all shards together, each at most a moment old.
     pub(crate) fn figures(&self) -> Figures {
         let mut total = Figures { ready: true, ..Figures::default() };
@@ -259,6 +265,7 @@ impl Node {
             total.regained = regained.filter(|_| index == 0 || total.regained == regained);
             total.clock_in_doubt |= figures.clock_in_doubt;
             total.failed |= figures.failed;
+            total.read_only |= figures.read_only;
             total.scrubbing |= figures.scrubbing;
             total.scrub.add(figures.scrub);
             total.scrubbed_ms = match index {

@@ -20,6 +20,7 @@ mod record;
 #[cfg(test)]
 mod rounds;
 mod scrub;
+mod space;
 
 use std::{io, sync::Arc};
 
@@ -52,6 +53,7 @@ use record::{SLOT_BYTES, write_effect};
 pub(crate) use scrub::{
     Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
 };
+use space::Space;
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 const STAMPED_BYTES: usize = 64;
@@ -80,6 +82,7 @@ pub(crate) struct Storage {
     checkpoint_given_up_ms: u64,
     hints: HintQueues,
     expiring: Expiring,
+    space: Space,
     forgetting: Forgetting,
     /// Which writes are here, by their dots.
     knowledge: Knowledge,
@@ -148,6 +151,7 @@ impl Storage {
             checkpoint_given_up_ms: 0,
             hints: parts.hints,
             expiring: Expiring::default(),
+            space: Space::default(),
             forgetting: Forgetting::default(),
             knowledge: Knowledge::default(),
             element_limits: parts.element_limits,
@@ -239,14 +243,6 @@ impl Storage {
             Merged::Whole => (self.append(slot, effect), Vec::new()),
             Merged::Part { kept, refutation } if kept.is_empty() => (Durability::Now, refutation),
             Merged::Part { kept, refutation } => (self.append(slot, &kept), refutation),
-        })
-    }
-
-    fn reserve(&mut self, bytes: usize) -> Result<(), Rejection> {
-        let Some(log) = &mut self.log else { return Ok(()) };
-        log.reserve(bytes).map_err(|error| Rejection {
-            cause: Cause::StoreFull,
-            text: format!("the log cannot take a write: {error}"),
         })
     }
 
@@ -435,6 +431,7 @@ impl Replica for Storage {
         command: &Command,
         resp3: bool,
     ) -> Result<Executed, Rejection> {
+        self.check_may_execute(slot)?;
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         let durability = self.execute_into(slot, command, resp3, true, &mut reply);

@@ -3,9 +3,9 @@
 use alloc::{format, string::String, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{Level, Slot, mutant::Mutant, resp::ReplyWriter};
+use quorate_proto::{Level, Slot, message::Cause, mutant::Mutant, resp::ReplyWriter};
 
-use super::{Coordinator, operation::Operation};
+use super::{Coordinator, Rejection, operation::Operation};
 
 fn encoded(text: &str) -> Bytes {
     let mut reply = Vec::with_capacity(text.len() + 3);
@@ -25,14 +25,21 @@ pub(super) const INCOMPLETE: &str =
 pub(super) const CLOCK_IN_DOUBT: &str =
     "the clock of this node is not confirmed by the other nodes, so it must not date a write";
 
+/// Why a node executes no write, for lack of space or after a failure.
+pub(super) const READ_ONLY: &str = "the log of this node takes no writes (see its own log for the reason), and no other replica can \
+     execute them";
+
 /// Too much is in flight. Nothing was done.
 pub(super) fn overloaded() -> Bytes {
     encoded("OVERLOADED too many requests in flight; nothing was done, try again later")
 }
 
-/// The local store refused. Nothing was done.
-pub(super) fn refused(text: &str) -> Bytes {
-    encoded(&format!("MISCONF {text}; nothing was done"))
+/// A replica refused. Nothing was done.
+pub(super) fn rejected(rejection: &Rejection) -> Bytes {
+    match rejection.cause {
+        Cause::StoreFull => encoded(&format!("MISCONF {}; nothing was done", rejection.text)),
+        _ => unavailable(&rejection.text),
+    }
 }
 
 /// Nobody knows whether the request took effect.

@@ -11,7 +11,7 @@ use quorate_proto::{
 };
 
 use super::{
-    Coordinator, Output, Replica, Request, Requester, errors,
+    Attempt, Coordinator, Output, Rejection, Replica, errors,
     operation::{self, Phase},
 };
 use crate::{
@@ -24,14 +24,10 @@ const FORWARD_POSITION: usize = 0;
 
 impl Coordinator {
     /// Hands a request to `to`, which is a replica of its slot.
-    pub(super) fn forward(
-        &mut self,
-        now: Instant,
-        requester: Requester,
-        request: Request,
-        to: NodeIndex,
-    ) {
+    pub(super) fn forward(&mut self, now: Instant, attempt: Attempt, to: NodeIndex) {
+        let Attempt { requester, request, refused } = attempt;
         let index = self.insert(requester, request, Phase::Forwarding(to));
+        self.operations[index].tried = refused;
         self.send_forward(now, index, to);
     }
 
@@ -151,6 +147,15 @@ impl Coordinator {
     ) {
         if !self.operations[index].class.writes() && cause != Cause::StaleEpoch {
             return self.read_elsewhere(now, replica, index);
+        }
+        if matches!(cause, Cause::StoreFull | Cause::ClockInDoubt) {
+            let operation = self.operations.remove(index);
+            let (requester, refused) = (operation.requester, operation.tried);
+            let attempt = Attempt { requester, request: operation.into_request(0), refused };
+            let name = &self.topology.member(to).name;
+            let text = alloc::format!("{name} refused: {text}");
+            let error = errors::rejected(&Rejection { cause, text });
+            return self.execute_elsewhere(now, replica, attempt, error);
         }
         let error = if cause == Cause::Overloaded {
             errors::overloaded()

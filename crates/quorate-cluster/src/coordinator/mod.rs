@@ -225,11 +225,22 @@ enum OnDurable {
     Respond { link: LinkId, correlation: u64, message: Message },
 }
 
-/// What is known of a peer.
+/// A write that looks for its executor.
+#[derive(Clone, Debug)]
+struct Attempt {
+    requester: Requester,
+    request: Request,
+    /// Positions of the replicas that have refused to execute it, or need not be asked.
+    refused: u64,
+}
+
+/// What is known of a node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
     alive: bool,
     ready: bool,
+    /// Its log takes nothing: it can neither execute a write nor acknowledge one.
+    read_only: bool,
 }
 
 /// Coordinates the slots of one shard.
@@ -248,7 +259,7 @@ pub struct Coordinator {
     operations: Slab<Operation>,
     next_serial: u32,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
-    held: BTreeMap<Slot, VecDeque<(Requester, Request)>>,
+    held: BTreeMap<Slot, VecDeque<Attempt>>,
     /// Writes in `held`, over all slots.
     held_writes: usize,
     on_durable: VecDeque<(u64, OnDurable)>,
@@ -367,7 +378,14 @@ impl Coordinator {
 
     /// A peer is up.
     pub fn handle_peer_up(&mut self, peer: NodeIndex, ready: bool) {
-        self.peers[peer.index()] = Peer { alive: true, ready };
+        let known = &mut self.peers[peer.index()];
+        *known = Peer { alive: true, ready, ..*known };
+    }
+
+    /// The log of a node, perhaps of this one, takes no writes, or takes them again. Others execute
+    /// writes meanwhile, as long as there are any.
+    pub fn handle_read_only(&mut self, node: NodeIndex, read_only: bool) {
+        self.peers[node.index()].read_only = read_only;
     }
 
     /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
@@ -432,7 +450,7 @@ impl Coordinator {
             }
         }
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
-        let held = self.held.values().flatten().map(|(_, held)| held.deadline);
+        let held = self.held.values().flatten().map(|held| held.request.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
         self.next_scan = operations.chain(held).min().map(|at| at.max(soonest));
@@ -506,7 +524,7 @@ impl Coordinator {
             return self.reply(requester, errors::overloaded());
         }
         if request.class.writes() {
-            self.start_write(now, replica, requester, request);
+            self.start_write(now, replica, Attempt { requester, request, refused: 0 });
         } else {
             self.start_read(now, replica, requester, request);
         }
@@ -649,6 +667,14 @@ impl Coordinator {
         let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas.fold(0, |mask, (position, node)| {
             mask | u64::from(self.peers[node.index()].ready) << position
+        })
+    }
+
+    /// Positions of replicas of `slot` whose logs take no writes.
+    fn read_only(&self, slot: Slot) -> u64 {
+        let replicas = self.topology.replicas(slot).iter().enumerate();
+        replicas.fold(0, |mask, (position, node)| {
+            mask | u64::from(self.peers[node.index()].read_only) << position
         })
     }
 

@@ -79,6 +79,8 @@ pub(super) struct Operation {
     pub(super) holds_slot: bool,
     /// Whether the effect is durable here.
     pub(super) durable: bool,
+    /// Have refused to execute it before this node was asked to.
+    pub(super) executors_refused: u64,
 }
 
 impl Operation {
@@ -118,6 +120,7 @@ impl Operation {
             reply: None,
             holds_slot: false,
             durable: false,
+            executors_refused: 0,
         }
     }
 

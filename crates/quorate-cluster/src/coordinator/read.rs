@@ -28,7 +28,7 @@ use quorate_proto::{
 };
 
 use super::{
-    Coordinator, Durability, ReadRepair, Replica, Request, Requester,
+    Attempt, Coordinator, Durability, ReadRepair, Replica, Request, Requester,
     elements::names_large,
     errors,
     operation::{Operation, Phase},
@@ -48,13 +48,13 @@ impl Coordinator {
         let requirement = self.topology.required(slot, level, me);
         let holds = self.topology.is_replica(slot, me);
         let forwarded = matches!(requester, Requester::Peer { .. });
-        let elsewhere = if holds && (requirement.answers > 1 || self.peers[me.index()].ready) {
-            None
-        } else {
-            self.reader(slot, level, 0).filter(|_| !forwarded)
-        };
+        // A node whose log takes nothing falls behind, and cannot take what others have to answer.
+        let own = self.peers[me.index()];
+        let serves = holds && !own.read_only && (requirement.answers > 1 || own.ready);
+        let elsewhere =
+            if serves { None } else { self.reader(slot, level, 0).filter(|_| !forwarded) };
         if let Some(reader) = elsewhere {
-            return self.forward(now, requester, request, reader);
+            return self.forward(now, Attempt { requester, request, refused: 0 }, reader);
         }
         if !holds {
             let error = self.too_few(slot, level, 0);
@@ -88,7 +88,8 @@ impl Coordinator {
         self.ask_digests(now, replica, index);
     }
 
-    /// The nearest other replica of `slot` that is up, ready ones first, none of `tried`.
+    /// The nearest other replica of `slot` that is up, none of `tried`, those first that are ready
+    /// and keep up.
     pub(super) fn reader(&self, slot: Slot, level: Level, tried: u64) -> Option<NodeIndex> {
         let candidates = || {
             let replicas = self.topology.replicas(slot).iter().enumerate();
@@ -101,10 +102,11 @@ impl Coordinator {
                 })
                 .map(|(_, node)| *node)
         };
-        let ready = candidates().find(|node| self.peers[node.index()].ready);
+        let ready = || candidates().filter(|node| self.peers[node.index()].ready);
+        let fit = ready().find(|node| !self.peers[node.index()].read_only);
         // Two replicas that are both catching up would send the read back and forth.
         let holds = self.topology.is_replica(slot, self.topology.me());
-        ready.or_else(|| candidates().next().filter(|_| !holds))
+        fit.or_else(|| ready().chain(candidates()).next().filter(|_| !holds))
     }
 
     /// Asks as many replicas for digests as the level still needs.
@@ -127,9 +129,10 @@ impl Coordinator {
         if (usable.count_ones() as usize) < needed {
             return self.give_up(now, replica, index);
         }
-        // One that is still catching up is likely to differ.
-        let ready = self.ready(slot);
-        let preferred = positions(usable & ready).chain(positions(usable & !ready));
+        // One that is still catching up is likely to differ, and so is one that takes no writes,
+        // which could not be repaired either.
+        let fit = self.ready(slot) & !self.read_only(slot);
+        let preferred = positions(usable & fit).chain(positions(usable & !fit));
         for position in preferred.take(needed) {
             self.ask_digest(index, position);
         }

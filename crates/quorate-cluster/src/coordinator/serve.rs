@@ -10,7 +10,7 @@ use quorate_proto::{
 };
 
 use super::{
-    Coordinator, Durability, OnDurable, Replica, Request, Requester, elements::names_large,
+    Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester, elements::names_large,
 };
 use crate::{elements, membership::LinkId, time::Instant};
 
@@ -127,7 +127,8 @@ impl Coordinator {
         };
         let requester = Requester::Peer { link, correlation };
         if request.class.writes() {
-            self.coordinate_write(now, replica, requester, request);
+            let attempt = Attempt { requester, request, refused: 0 };
+            self.coordinate_write(now, replica, attempt);
         } else {
             self.start(now, replica, requester, request);
         }

@@ -2,62 +2,124 @@
 
 use alloc::vec::Vec;
 
-use quorate_proto::{Level, NodeIndex, Slot, command::Class, message::Message, mutant::Mutant};
+use bytes::Bytes;
+use quorate_proto::{
+    Level, NodeIndex, Slot,
+    command::Class,
+    message::{Cause, Message},
+    mutant::Mutant,
+};
 
 use super::{
-    Coordinator, Durability, Executed, OnDurable, Replica, Request, Requester, errors,
+    Attempt, Coordinator, Durability, Executed, OnDurable, Rejection, Replica, Requester, errors,
     operation::Phase, read::positions,
 };
 use crate::time::Instant;
 
 impl Coordinator {
+    /// Brings a write to its executor.
     pub(super) fn start_write(
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
-        requester: Requester,
-        request: Request,
+        attempt: Attempt,
     ) {
-        match self.executor(request.slot, request.write_level) {
+        let (slot, level) = (attempt.request.slot, attempt.request.write_level);
+        let error = match self.own_refusal(slot) {
+            Some(refusal) => errors::rejected(&refusal),
+            None => self.too_few(slot, level, attempt.refused),
+        };
+        self.pass_on(now, replica, attempt, error);
+    }
+
+    /// Brings a write to the next replica that may execute it. Without any it ends with `error`.
+    fn pass_on(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        attempt: Attempt,
+        error: Bytes,
+    ) {
+        let Attempt { ref request, refused, requester } = attempt;
+        match self.executor(request.slot, request.write_level, refused) {
             Some(executor) if self.is_me(executor) => {
-                self.coordinate_write(now, replica, requester, request);
+                self.coordinate_write(now, replica, attempt);
             }
-            Some(executor) => self.forward(now, requester, request, executor),
-            None if self.clock_in_doubt && self.is_replica(request.slot) => {
-                self.reply(requester, errors::unavailable(errors::CLOCK_IN_DOUBT));
+            Some(executor) => self.forward(now, attempt, executor),
+            None => self.reply(requester, error),
+        }
+    }
+
+    /// The executor of a write has refused it, so that nothing was done: the next one is asked.
+    pub(super) fn execute_elsewhere(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        attempt: Attempt,
+        error: Bytes,
+    ) {
+        if Mutant::RefusalFinal.is_planted() {
+            return self.reply(attempt.requester, error);
+        }
+        self.pass_on(now, replica, attempt, error);
+    }
+
+    /// This node does not execute a write. Whoever has sent it asks the next replica.
+    fn refuse_write(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        mut attempt: Attempt,
+        refusal: Rejection,
+    ) {
+        match attempt.requester {
+            Requester::Peer { link, correlation } => {
+                self.reject(link, correlation, refusal.cause, refusal.text);
             }
-            None => {
-                let error = self.too_few(request.slot, request.write_level, 0);
-                self.reply(requester, error);
+            Requester::Session(_) => {
+                let own = self.topology.position(attempt.request.slot, self.topology.me());
+                attempt.refused |= own.map_or(0, |position| 1 << position);
+                let error = errors::rejected(&refusal);
+                self.execute_elsewhere(now, replica, attempt, error);
             }
         }
     }
 
-    fn is_replica(&self, slot: Slot) -> bool {
-        self.topology.is_replica(slot, self.topology.me())
+    /// Why this node executes no write on `slot` at the moment, if it holds it at all.
+    fn own_refusal(&self, slot: Slot) -> Option<Rejection> {
+        let me = self.topology.me();
+        if !self.topology.is_replica(slot, me) {
+            return None;
+        }
+        // What there is no other replica for is tried: a small write may still fit.
+        let has_others = self.topology.replicas(slot).len() > 1;
+        if self.clock_in_doubt {
+            let (cause, text) = (Cause::ClockInDoubt, errors::CLOCK_IN_DOUBT.into());
+            Some(Rejection { cause, text })
+        } else if self.peers[me.index()].read_only && has_others {
+            let (cause, text) = (Cause::StoreFull, errors::READ_ONLY.into());
+            Some(Rejection { cause, text })
+        } else {
+            None
+        }
     }
 
-    /// The replica that executes writes on `slot`: the first in this datacentre that is up and
-    /// ready, else the first there that is up, else the first anywhere that may.
-    pub(super) fn executor(&self, slot: Slot, level: Level) -> Option<NodeIndex> {
-        let replicas = self.topology.replicas(slot);
-        let rank = |node: &NodeIndex| {
-            let peer = self.peers[node.index()];
-            match (peer.alive, self.topology.is_local(*node), peer.ready) {
-                (false, ..) => None,
-                (true, true, true) => Some(0),
-                (true, true, false) => Some(1),
-                (true, false, true) => Some(2),
-                (true, false, false) => Some(3),
-            }
-        };
+    /// The replica that executes writes on `slot`, none of `refused`: the first in this datacentre
+    /// that is up and ready, else the first there that is up, else the first anywhere that may. One
+    /// whose log takes nothing is asked last.
+    pub(super) fn executor(&self, slot: Slot, level: Level, refused: u64) -> Option<NodeIndex> {
+        let refuses = self.own_refusal(slot).is_some();
+        let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas
-            .iter()
-            .filter(|node| self.may_serve(level, **node))
-            .filter(|node| !(self.clock_in_doubt && self.is_me(**node)))
-            .filter_map(|node| Some((rank(node)?, *node)))
-            .min_by_key(|(rank, _)| *rank)
-            .map(|(_, node)| node)
+            .filter(|(position, _)| refused & (1 << position) == 0)
+            .map(|(_, node)| *node)
+            .filter(|node| self.may_serve(level, *node))
+            .filter(|node| self.peers[node.index()].alive)
+            .filter(|node| !(refuses && self.is_me(*node)))
+            .min_by_key(|node| {
+                let peer = self.peers[node.index()];
+                (peer.read_only, !self.topology.is_local(*node), !peer.ready)
+            })
     }
 
     /// Whether a request at `level` may be coordinated by `node`: the local quorum of another
@@ -71,28 +133,31 @@ impl Coordinator {
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
-        requester: Requester,
-        request: Request,
+        attempt: Attempt,
     ) {
-        if let Some(queue) = self.held.get_mut(&request.slot) {
-            let deadline = request.deadline;
-            queue.push_back((requester, request));
+        let slot = attempt.request.slot;
+        if let Some(queue) = self.held.get_mut(&slot) {
+            let deadline = attempt.request.deadline;
+            queue.push_back(attempt);
             self.held_writes += 1;
             self.wake_by(deadline);
             return;
         }
-        if self.clock_in_doubt {
-            return self.reply(requester, errors::unavailable(errors::CLOCK_IN_DOUBT));
+        if let Some(refusal) = self.own_refusal(slot) {
+            return self.refuse_write(now, replica, attempt, refusal);
         }
+        let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
-        let (slot, level, class) = (request.slot, request.write_level, request.class);
+        let (level, class) = (request.write_level, request.class);
         let requirement = self.topology.required(slot, level, me);
-        if !requirement.is_met_by(self.alive(slot)) {
-            let error = self.too_few(slot, level, 0);
+        let read_only = self.read_only(slot);
+        if !requirement.is_met_by(self.alive(slot) & !read_only) {
+            let error = self.too_few(slot, level, read_only);
             return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
+        self.operations[index].executors_refused = refused;
         let reads_first = class == Class::ReadModifyWrite && !Mutant::WriteBlind.is_planted();
         if reads_first && requirement.answers > 1 {
             self.operations[index].holds_slot = true;
@@ -112,9 +177,7 @@ impl Coordinator {
         let executed = replica.execute(slot, &operation.command, operation.resp3);
         let Executed { reply, effect, dot, durability } = match executed {
             Ok(executed) => executed,
-            Err(rejection) => {
-                return self.finish(now, replica, index, errors::refused(&rejection.text));
-            }
+            Err(rejection) => return self.execution_refused(now, replica, index, rejection),
         };
         if effect.is_empty() {
             return self.answer(now, replica, index, reply);
@@ -134,6 +197,28 @@ impl Coordinator {
                 self.once_durable(sequence, OnDurable::OwnVote { index, serial });
             }
         }
+        if held {
+            self.release(now, replica, slot);
+        }
+    }
+
+    /// The local replica has refused: nothing was done.
+    fn execution_refused(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        refusal: Rejection,
+    ) {
+        // Those behind it need not read before they are refused; the shell knows better soon.
+        let me = self.topology.me();
+        self.peers[me.index()].read_only |= refusal.cause == Cause::StoreFull;
+        let operation = self.operations.remove(index);
+        let (slot, held) = (operation.slot, operation.holds_slot);
+        let (requester, refused) = (operation.requester, operation.executors_refused);
+        let attempt = Attempt { requester, request: operation.into_request(0), refused };
+        // It goes before those that wait behind it.
+        self.refuse_write(now, replica, attempt, refusal);
         if held {
             self.release(now, replica, slot);
         }
@@ -227,9 +312,9 @@ impl Coordinator {
         let Some(mut queue) = self.held.remove(&slot) else {
             return;
         };
-        while let Some((requester, request)) = queue.pop_front() {
+        while let Some(attempt) = queue.pop_front() {
             self.held_writes -= 1;
-            self.coordinate_write(now, replica, requester, request);
+            self.coordinate_write(now, replica, attempt);
             if let Some(again) = self.held.get_mut(&slot) {
                 // Another one reads now: the rest stays behind it, in order.
                 again.extend(queue);
@@ -242,10 +327,10 @@ impl Coordinator {
     pub(super) fn expire_held(&mut self, now: Instant) {
         let mut late = Vec::new();
         for queue in self.held.values_mut() {
-            queue.retain(|(requester, request)| {
-                let in_time = request.deadline > now;
+            queue.retain(|held| {
+                let in_time = held.request.deadline > now;
                 if !in_time {
-                    late.push(*requester);
+                    late.push(held.requester);
                 }
                 in_time
             });

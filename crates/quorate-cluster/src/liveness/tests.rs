@@ -10,7 +10,7 @@ const ME: NodeIndex = NodeIndex(0);
 const PEER: NodeIndex = NodeIndex(1);
 
 fn heartbeat(ready: bool, hints_pending: u64, wall_ms: u64) -> Heartbeat {
-    Heartbeat { epoch: 3, ready, hints_pending, wall_ms }
+    Heartbeat { epoch: 3, ready, read_only: false, hints_pending, wall_ms }
 }
 
 fn drain(liveness: &mut Liveness) -> Vec<Output> {

@@ -371,6 +371,7 @@ fn put_view(out: &mut Vec<u8>, view: &View) {
 fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
     out.extend_from_slice(&beat.epoch.to_le_bytes());
     out.push(u8::from(beat.ready));
+    out.push(u8::from(beat.read_only));
     out.extend_from_slice(&beat.hints_pending.to_le_bytes());
     out.extend_from_slice(&beat.wall_ms.to_le_bytes());
 }
@@ -580,6 +581,7 @@ impl Input {
         Ok(Heartbeat {
             epoch: u64::from_le_bytes(self.array()?),
             ready: self.boolean()?,
+            read_only: self.boolean()?,
             hints_pending: u64::from_le_bytes(self.array()?),
             wall_ms: u64::from_le_bytes(self.array()?),
         })
@@ -611,6 +613,7 @@ impl Input {
             Cause::Malformed,
             Cause::Overloaded,
             Cause::Incomplete,
+            Cause::ClockInDoubt,
         ];
         causes.into_iter().find(|cause| *cause as u8 == code).ok_or(self.field("cause"))
     }
@@ -735,7 +738,8 @@ mod tests {
         let view =
             View { epoch: 3, sealed: true, replication_factor: 3, members: vec![member.clone()] };
         let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone() };
-        let beat = Heartbeat { epoch: 1, ready: true, hints_pending: 2, wall_ms: 3 };
+        let beat =
+            Heartbeat { epoch: 1, ready: true, read_only: true, hints_pending: 2, wall_ms: 3 };
         let slot = Slot::new(0x1234).expect("a slot");
         let bytes = Bytes::from_static(b"xyz");
         let settlement = Settlement { clock_ms: 7, floor_ms: 5 };
@@ -882,10 +886,11 @@ mod tests {
                 Message::Heartbeat(Heartbeat {
                     epoch: 1,
                     ready: true,
+                    read_only: false,
                     hints_pending: 2,
                     wall_ms: 3,
                 }),
-                &[1, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0],
+                &[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0],
             ),
             (Message::Rejected { cause: Cause::NotReplica, text: "x".into() }, &[4, 1, 0, b'x']),
             (

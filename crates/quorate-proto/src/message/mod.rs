@@ -391,6 +391,8 @@ pub struct Heartbeat {
     pub epoch: u64,
     /// Whether the sender has caught up since it started.
     pub ready: bool,
+    /// Whether the sender's log takes no writes at the moment.
+    pub read_only: bool,
     /// Effects that the sender still keeps for the receiver.
     pub hints_pending: u64,
     /// The sender's wall clock in milliseconds since the Unix epoch.
@@ -432,4 +434,6 @@ pub enum Cause {
     Overloaded = 6,
     /// The receiver has lost data, and has not yet got it back from its peers.
     Incomplete = 7,
+    /// The receiver's clock is contradicted by those of its peers.
+    ClockInDoubt = 8,
 }

@@ -11,6 +11,7 @@
 //! | `lifetime` | an expiry ends the object that it was set for, and none that began later |
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
 //! | `equal` | every node reads the same in the end |
+//! | `available` | where faults leave enough replicas, every operation is acknowledged |
 //!
 //! The world itself judges `convergence`, `ledger`, `deadlines`, `bounds` and `replies`, and the runner
 //! `determinism`.
@@ -149,7 +150,11 @@ fn uncertainty(script: &[Planned]) -> Time {
 
 /// Everything that is wrong with a history.
 pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Violation> {
-    judge(&Terms::new(scenario, script), history)
+    let mut violations = judge(&Terms::new(scenario, script), history);
+    if scenario.available {
+        available(history, scenario.calm_until, &mut violations);
+    }
+    violations
 }
 
 /// Everything that is wrong with a history on these terms.
@@ -183,6 +188,14 @@ pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
     }
     equal(history, &mut violations);
     violations
+}
+
+/// Every operation was acknowledged that began after this moment.
+fn available(history: &History, since: Time, violations: &mut Vec<Violation>) {
+    let failed = |found: &&Operation| !found.is_ok() && found.start >= since;
+    for operation in history.operations.iter().filter(failed) {
+        violations.push(Violation::new("available", operation.describe()));
+    }
 }
 
 /// Every node reads the same in the end.

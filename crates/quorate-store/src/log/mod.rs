@@ -54,7 +54,7 @@ pub use quarantine::{Quarantine, SetAside};
 pub use recovery::{Damage, Recovery};
 pub use scrub::{ScrubJob, ScrubPosition, Scrubbed};
 pub use sync::{SyncJob, is_out_of_descriptors};
-pub use write::{Checkpoint, LogError, LogOptions, SegmentLog};
+pub use write::{Checkpoint, LogError, LogOptions, SegmentLog, is_full};
 
 /// Number of a record. The first is 1.
 pub type Sequence = u64;

@@ -18,6 +18,12 @@ const FORGOTTEN_MIN: u64 = 1 << 20;
 /// A turn's buffer that grew beyond this is given back.
 const BUFFER_KEPT_MAX: usize = 1 << 20;
 
+/// Where there is no space for a segment, one of this share of it is tried, and so on.
+const SCARCE_STEP: u64 = 4;
+
+/// The smallest segment that is tried, as a share of a whole one.
+const SCARCE_SHARE: u64 = 256;
+
 /// How a log is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
@@ -48,11 +54,15 @@ pub enum LogError {
 
 /// `None` when there is no space, which is no failure.
 pub(super) fn unless_full<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
     match result {
-        Err(error) if matches!(error.kind(), StorageFull | QuotaExceeded) => Ok(None),
+        Err(error) if is_full(&error) => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// Whether there was no space for something. Nothing else is wrong with the disk then.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// An open log.
@@ -65,6 +75,8 @@ pub struct SegmentLog {
     pub(super) segments: VecDeque<Segment>,
     /// Highest number that a segment of this log has or had.
     newest: u64,
+    /// Bytes of the next segment, as far as there was space when the last one was made.
+    affordable: u64,
     /// Records of this turn, encoded.
     buffer: Vec<u8>,
     /// Sequence of the next record.
@@ -168,6 +180,7 @@ impl SegmentLog {
             begin: found.begin,
             segments: found.segments,
             newest: found.newest,
+            affordable: options.segment_bytes,
             buffer: Vec::new(),
             next: last + 1,
             written: last,
@@ -195,12 +208,16 @@ impl SegmentLog {
     /// `bytes`/16. To be called before a change is made that the log must hold.
     pub fn reserve(&mut self, bytes: usize) -> Result<(), LogError> {
         self.check()?;
-        let wanted = (bytes + (bytes / 16 + 1) * RECORD_HEADER) as u64;
-        if self.has_room(self.buffer.len() as u64 + wanted) {
+        if self.fits(bytes) {
             return Ok(());
         }
         self.write()?;
-        self.start_segment(wanted).map_err(LogError::Full)
+        self.start_segment(framed(bytes)).map_err(LogError::Full)
+    }
+
+    /// Whether the current segment has room for what [`SegmentLog::reserve`] would ask for.
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.has_room(self.buffer.len() as u64 + framed(bytes))
     }
 
     /// Appends a record to the turn's buffer; `payload` appends its payload.
@@ -229,6 +246,10 @@ impl SegmentLog {
         }
         let active = self.segments.back_mut().expect("invariant: a segment has room");
         if let Err(error) = active.file.write_at(&self.buffer, active.end) {
+            // Where space cannot be taken beforehand. What was written is written once more.
+            if is_full(&error) {
+                return Err(LogError::Full(error));
+            }
             self.failed = true;
             return Err(LogError::Failed(error));
         }
@@ -408,19 +429,23 @@ impl SegmentLog {
         self.segments.back().is_some_and(|active| active.end + bytes <= active.allocated)
     }
 
-    /// Starts the next segment, with room for `length` bytes. Nothing changes on an error.
+    /// Starts the next segment, with room for `length` bytes, and for less than usual where space is
+    /// scarce. Nothing changes on an error.
     fn start_segment(&mut self, length: u64) -> io::Result<()> {
-        let number = self.newest + 1;
-        let path = self.shared.directory.join(file_name(number));
-        let allocated = self.options.segment_bytes.max(length + SEGMENT_HEADER as u64);
-        let (log_id, salt, first) = (self.options.log_id, self.shared.salt, self.written + 1);
-        let header = Header { log_id, first, salt };
-        let file = self.shared.disk.open(&path)?;
-        let made = file.allocate(allocated).and_then(|()| file.write_at(&header.encode(), 0));
-        if let Err(error) = made {
-            let _ = self.shared.disk.remove(&path);
-            return Err(error);
-        }
+        let (number, first) = (self.newest + 1, self.written + 1);
+        let least = length + SEGMENT_HEADER as u64;
+        let smallest = self.options.segment_bytes / SCARCE_SHARE;
+        let (file, allocated) = loop {
+            let allocated = self.affordable.max(least);
+            match self.make_segment(number, first, allocated) {
+                Ok(file) => break (file, allocated),
+                Err(error) if !is_full(&error) || allocated <= smallest.max(least) => {
+                    return Err(error);
+                }
+                Err(_) => self.affordable = (self.affordable / SCARCE_STEP).max(smallest),
+            }
+        };
+        self.affordable = self.options.segment_bytes.min(self.affordable * SCARCE_STEP);
         self.retire_active();
         let end = SEGMENT_HEADER as u64;
         let (seed, damaged) = (self.seed, false);
@@ -429,6 +454,23 @@ impl SegmentLog {
         self.forgotten = 0;
         self.directory_changes += 1;
         Ok(())
+    }
+
+    fn make_segment(
+        &self,
+        number: u64,
+        first: Sequence,
+        allocated: u64,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.shared.directory.join(file_name(number));
+        let (log_id, salt) = (self.options.log_id, self.shared.salt);
+        let header = Header { log_id, first, salt };
+        let file = self.shared.disk.open(&path)?;
+        let made = file.allocate(allocated).and_then(|()| file.write_at(&header.encode(), 0));
+        if made.is_err() {
+            let _ = self.shared.disk.remove(&path);
+        }
+        made.map(|()| file)
     }
 
     /// Gives back the space that the current segment did not need.
@@ -440,6 +482,11 @@ impl SegmentLog {
             active.allocated = active.end;
         }
     }
+}
+
+/// Bytes that `bytes` of payload take at most, in records of any number up to a sixteenth of them.
+fn framed(bytes: usize) -> u64 {
+    (bytes + (bytes / 16 + 1) * RECORD_HEADER) as u64
 }
 
 /// The files of recovered segments with records that a process wrote, but perhaps never synced.

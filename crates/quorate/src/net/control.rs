@@ -31,7 +31,7 @@ use super::{
     shard_loop::{Directory, WAKE},
 };
 use crate::{
-    identity::Identity,
+    identity::{self, Identity},
     limits::READ_BUFFER_LENGTH,
     node::{Footing, Node},
     shard::{Mail, Now},
@@ -41,6 +41,9 @@ use crate::{
 pub(crate) const CONTROL_SHARD: u16 = u16::MAX;
 
 const FIRST_CONNECTION: usize = WAKE.0 + 1;
+
+/// Pause before what could not be written down is tried again.
+const WRITE_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a node that claims its seat says whom it waits for.
 const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -79,6 +82,8 @@ struct Link {
 pub(crate) struct Control {
     membership: Membership,
     identity: Identity,
+    /// What must be written down before the membership goes on, and could not be yet.
+    unwritten: Option<Output>,
     node: Arc<Node>,
     poll: Poll,
     clock: Clock,
@@ -110,6 +115,7 @@ impl Control {
             published: membership.view(),
             membership,
             identity,
+            unwritten: None,
             node,
             poll,
             clock,
@@ -135,6 +141,7 @@ impl Control {
                 .membership
                 .poll_timeout()
                 .map_or(Duration::from_secs(1), |at| at.since(now.monotonic));
+            let wait = if self.unwritten.is_some() { wait.min(WRITE_PAUSE) } else { wait };
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -160,7 +167,7 @@ impl Control {
                 }
             }
             self.membership.handle_timeout(now.monotonic);
-            self.identity.settle(&self.node.figures())?;
+            self.identity.settle(&self.node.figures());
         }
     }
 
@@ -256,7 +263,7 @@ impl Control {
 
     /// Does what the membership asks for, in order.
     fn service(&mut self, now: Now) -> io::Result<()> {
-        while let Some(output) = self.membership.poll_output() {
+        while let Some(output) = self.unwritten.take().or_else(|| self.membership.poll_output()) {
             match output {
                 Output::Dial { link, address } => self.dial(now, link, &address),
                 Output::Hangup { link } => {
@@ -281,10 +288,19 @@ impl Control {
                         link.connection.close();
                     }
                 }
-                Output::Persist(persisted) => self.identity.persist(persisted)?,
+                Output::Persist(persisted) => {
+                    let result = self.identity.persist(persisted.clone());
+                    if self.must_wait(Output::Persist(persisted), result)? {
+                        return Ok(());
+                    }
+                }
                 Output::Register(persisted) => self.identity.register(persisted),
                 Output::Seated { member, persisted } => {
-                    self.identity.take_seat(&member, persisted)?;
+                    let result = self.identity.take_seat(&member, persisted.clone());
+                    let seated = Output::Seated { member: member.clone(), persisted };
+                    if self.must_wait(seated, result)? {
+                        return Ok(());
+                    }
                     self.me = member.id;
                     tracing::warn!(
                         id = %member.id,
@@ -301,6 +317,19 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Whether the membership must wait because `output` could not be written down, for a reason that
+    /// may pass.
+    fn must_wait(&mut self, output: Output, result: io::Result<()>) -> io::Result<bool> {
+        match result {
+            Err(error) if identity::passes(&error) => {
+                tracing::error!(%error, "node.json cannot be written; trying again");
+                self.unwritten = Some(output);
+                Ok(true)
+            }
+            other => other.map(|()| false),
+        }
     }
 
     /// A node that the cluster will never admit must not go on and found one of its own.

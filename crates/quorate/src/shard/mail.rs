@@ -176,6 +176,8 @@ pub(crate) struct Figures {
     /// The clock is contradicted by those of the peers.
     pub(crate) clock_in_doubt: bool,
     pub(crate) failed: bool,
+    /// The log takes no writes: it has failed, or there is no space.
+    pub(crate) read_only: bool,
     /// By node index; members behind the end have nothing to show.
     pub(crate) peers: Vec<PeerFigures>,
 }

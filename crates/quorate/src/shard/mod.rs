@@ -228,14 +228,13 @@ impl Shard {
         }
         let ticks = now.monotonic >= self.next_tick;
         if ticks || self.storage.is_busy() {
-            if self.node.adjustable.active_expiry() {
-                self.storage.advance_expiring();
-            }
+            self.storage.advance_expiring(self.node.adjustable.active_expiry());
             self.storage.advance_checkpoint();
             self.storage.advance_forgetting();
         }
         if ticks {
             self.next_tick = now.monotonic + TICK;
+            self.storage.look_for_space();
             self.expire_unsealed(now);
             self.stats.sample(now.monotonic);
             self.publish_figures(now);

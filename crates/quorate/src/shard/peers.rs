@@ -453,6 +453,7 @@ impl Shard {
             epoch: self.topology().epoch(),
             // Others execute writes meanwhile: this node must not date any.
             ready: self.peers.is_ready() && !self.clock.is_in_doubt(),
+            read_only: self.storage.is_read_only() || self.node.is_read_only(),
             hints_pending: self.storage.pending(to) + dirty,
             wall_ms: self.machine.wall_ms(),
         }
@@ -479,6 +480,8 @@ impl Shard {
                     tracing::info!(peer = %self.topology().member(peer).name, "peer is up");
                     let ready = self.peers.liveness.is_ready(peer);
                     self.coordinator.handle_peer_up(peer, ready);
+                    let read_only = self.peers.liveness.is_read_only(peer);
+                    self.coordinator.handle_read_only(peer, read_only);
                     self.handoff.handle_peer_up(peer);
                     self.clocks.handle_peer_up(now.monotonic, peer);
                     self.sync.handle_peer_up(now.monotonic, peer);
@@ -489,6 +492,15 @@ impl Shard {
                     if self.peers.liveness.is_up(node) {
                         self.coordinator.handle_peer_up(node, ready);
                     }
+                }
+                Output::ReadOnly { node, read_only } => {
+                    let peer = &self.topology().member(node).name;
+                    if read_only {
+                        tracing::warn!(%peer, "the log of a peer takes no writes");
+                    } else {
+                        tracing::info!(%peer, "the log of a peer takes writes again");
+                    }
+                    self.coordinator.handle_read_only(node, read_only);
                 }
                 Output::Down(peer) => {
                     tracing::warn!(peer = %self.topology().member(peer).name, "peer is down");

@@ -78,6 +78,7 @@ impl Shard {
             regained: self.storage.has_regained().then(|| self.incarnation()),
             clock_in_doubt: self.storage.clock_in_doubt,
             failed: self.storage.has_failed(),
+            read_only: self.storage.is_read_only(),
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),
             scrub: self.scrub.total(),
@@ -109,7 +110,7 @@ impl Shard {
         let topology = self.topology();
         let me = topology.member(topology.me());
         let footing = self.node.footing();
-        writer.map(19);
+        writer.map(20);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
             writer.text(value);
@@ -130,6 +131,7 @@ impl Shard {
             ("hint_bytes", total.hint_bytes),
             ("replication_factor", u64::from(topology.replication_factor())),
             ("log_failed", u64::from(total.failed)),
+            ("read_only", u64::from(total.read_only)),
             ("clock_dots_pulled", total.clocks.pulled),
             ("clock_dots_pended", total.clocks.pended),
         ] {

@@ -38,6 +38,8 @@ impl Shard {
             tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
         }
         self.coordinator.handle_clock(in_doubt);
+        let (me, read_only) = (self.topology().me(), self.storage.is_read_only());
+        self.coordinator.handle_read_only(me, read_only);
         self.storage.begin_turn(now.wall_ms(), in_doubt);
         self.turn += 1;
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());

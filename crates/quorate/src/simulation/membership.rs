@@ -11,6 +11,7 @@ use super::{
     topologies::remembered_topology,
 };
 use crate::{
+    identity,
     node::Footing,
     shard::{Mail, Now},
 };
@@ -18,7 +19,7 @@ use crate::{
 impl Process {
     pub(super) fn service_membership(&mut self, now: Now) {
         use membership::Output as Wanted;
-        while let Some(output) = self.membership.poll_output() {
+        while let Some(output) = self.unwritten.take().or_else(|| self.membership.poll_output()) {
             match output {
                 Wanted::Dial { link, address } => {
                     self.open(Role::ControlOutgoing { link }, address);
@@ -43,15 +44,23 @@ impl Process {
                     let wire = self.control_incoming(link);
                     self.hang_up(wire);
                 }
-                Wanted::Persist(persisted) => {
-                    if let Err(error) = self.identity.persist(persisted) {
-                        self.death = Some(error.to_string());
+                Wanted::Persist(persisted) => match self.identity.persist(persisted.clone()) {
+                    Err(error) if identity::passes(&error) => {
+                        self.unwritten = Some(Wanted::Persist(persisted));
+                        return;
                     }
-                }
+                    Err(error) => self.death = Some(error.to_string()),
+                    Ok(()) => {}
+                },
                 Wanted::Register(persisted) => self.identity.register(persisted),
                 Wanted::Seated { member, persisted } => {
-                    if let Err(error) = self.identity.take_seat(&member, persisted) {
-                        self.death = Some(error.to_string());
+                    match self.identity.take_seat(&member, persisted.clone()) {
+                        Err(error) if identity::passes(&error) => {
+                            self.unwritten = Some(Wanted::Seated { member, persisted });
+                            return;
+                        }
+                        Err(error) => self.death = Some(error.to_string()),
+                        Ok(()) => {}
                     }
                     tracing::warn!("this node has its seat in the cluster again");
                 }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::BytesMut;
 use quorate_cluster::{
-    membership::{DialerOutput, LinkId, Membership},
+    membership::{self, DialerOutput, LinkId, Membership},
     time::Instant,
 };
 use quorate_proto::{
@@ -60,6 +60,8 @@ pub struct Process {
     /// The member list that the shards know.
     pub(super) published: View,
     pub(super) identity: Identity,
+    /// What must be written down before the membership goes on, and could not be yet.
+    pub(super) unwritten: Option<membership::Output>,
     pub(super) connections: BTreeMap<Wire, Connection>,
     next_wire: u64,
     next_control_link: u64,
@@ -113,6 +115,7 @@ impl Process {
             published: membership.view(),
             membership,
             identity,
+            unwritten: None,
             connections: BTreeMap::new(),
             next_wire: 0,
             next_control_link: 0,
@@ -145,9 +148,7 @@ impl Process {
         if self.shards.iter_mut().any(|shard| shard.storage.take_failed()) {
             self.identity.record_failed_log();
         }
-        if let Err(error) = self.identity.settle(&self.node.figures()) {
-            self.death = Some(error.to_string());
-        }
+        self.identity.settle(&self.node.figures());
         loop {
             self.finish_turn(now);
             while let Some((shard, mail)) = self.mail.pop_front() {

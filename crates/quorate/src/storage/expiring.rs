@@ -20,10 +20,10 @@ impl Storage {
     }
 
     /// Removes some of the keys that are due: more than have come in this turn, so that no rate of
-    /// writes leaves them behind, and no more than keeps turns short.
-    pub(crate) fn advance_expiring(&mut self) {
+    /// writes leaves them behind, and no more than keeps turns short; none unless `active`.
+    pub(crate) fn advance_expiring(&mut self, active: bool) {
         // A clock that may be wrong says nothing of what is due.
-        if self.clock_in_doubt {
+        if self.clock_in_doubt || !active {
             self.expiring.is_behind = false;
             return;
         }
@@ -60,7 +60,7 @@ mod tests {
             for turn in 0..20 {
                 storage.begin_turn(1_000 + 10 * turn, false);
                 (0..per_turn).for_each(|n| set(&mut storage, turn as usize * per_turn + n, 20));
-                storage.advance_expiring();
+                storage.advance_expiring(true);
             }
             // Those of two turns live, and those of this one.
             assert!(storage.store.len() <= 3 * per_turn, "{} keys", storage.store.len());
@@ -76,7 +76,7 @@ mod tests {
         loop {
             storage.begin_turn(1_600, false);
             let before = storage.store.len();
-            storage.advance_expiring();
+            storage.advance_expiring(true);
             assert!(before - storage.store.len() <= limits::EXPIRED_PER_TURN_MAX);
             turns += 1;
             if !storage.is_busy() {
@@ -95,7 +95,7 @@ mod tests {
         storage.begin_turn(1_000, false);
         set(&mut storage, 1, 500);
         storage.begin_turn(10_000_000, true);
-        storage.advance_expiring();
+        storage.advance_expiring(true);
         assert_eq!((storage.store.len(), storage.is_busy()), (1, false));
     }
 }

@@ -66,11 +66,116 @@ fn a_level_that_cannot_be_met_does_nothing() {
 }
 
 #[test]
-fn a_full_store_refuses_and_changes_nothing() {
+fn what_a_full_replica_refuses_the_next_one_executes() {
     let mut stage = Stage::three(0);
     stage.replica.full = true;
+    let id = stage.set(Level::Quorum);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [1]);
+    // That one is full as well, and so is the last one: now it is known that nothing was done.
+    stage.respond(sent[0].1, rejected(Cause::StoreFull));
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [2]);
+    stage.respond(sent[0].1, rejected(Cause::StoreFull));
+    assert_eq!(stage.reply(), (id, "-MISCONF c refused: no; nothing was done".into()));
+    stage.finished();
+}
+
+#[test]
+fn a_refusal_moves_a_forwarded_write_to_the_next_replica_here_too() {
+    let mut stage = Stage::three(1);
+    let id = stage.set(Level::One);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [0]);
+    stage.respond(sent[0].1, rejected(Cause::ClockInDoubt));
+    let Some(Output::Send { to: NodeIndex(0), message: Message::Replicate { .. }, .. }) =
+        stage.coordinator.poll_output()
+    else {
+        panic!("it is executed here and replicated")
+    };
+    stage.coordinator.poll_output();
+    assert_eq!(stage.reply(), (id, "6".into()));
+
+    // One that was refused for another reason ends.
+    let id = stage.set(Level::One);
+    let sent = stage.sent();
+    stage.respond(sent[0].1, rejected(Cause::NotReplica));
+    assert_eq!(stage.reply(), (id, "-UNAVAILABLE a refused: no; nothing was done".into()));
+}
+
+#[test]
+fn writes_that_a_full_replica_refuses_keep_their_order() {
+    let mut stage = Stage::three(0);
+    stage.increment("first");
+    stage.increment("second");
+    let asked = stage.sent();
+    stage.replica.full = true;
+    stage.respond(asked[0].1, digest(5));
+    let forwarded: Vec<Bytes> = stage
+        .sent()
+        .into_iter()
+        .filter_map(|(_, _, message)| match message {
+            Message::Forward(forward) => Some(forward.command),
+            _ => None,
+        })
+        .collect();
+    let expected = ["first", "second"].map(|name| Command::from_args(["APPEND", "k", name]));
+    assert_eq!(forwarded, expected.map(|command| command.frame().clone()));
+}
+
+#[test]
+fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
+    let mut stage = Stage::three(1);
+    stage.coordinator.handle_read_only(NodeIndex(0), true);
     stage.set(Level::Quorum);
-    assert_eq!(stage.reply().1, "-MISCONF the disk is full; nothing was done");
+    assert_eq!(targets(&stage.sent()), [0, 2], "executed here");
+    stage.coordinator.handle_read_only(NodeIndex(1), true);
+    stage.set(Level::One);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [2]);
+    assert!(matches!(sent[0].2, Message::Forward(_)));
+    // Reads go to the one that keeps up, too.
+    stage.get(Level::Quorum);
+    assert_eq!(targets(&stage.sent()), [2]);
+    // What too few could take is not begun.
+    let mut stage = Stage::three(2);
+    for node in [0, 1] {
+        stage.coordinator.handle_read_only(NodeIndex(node), true);
+    }
+    stage.set(Level::Quorum);
+    let slot = stage.slot.number();
+    let text = format!(
+        "-UNAVAILABLE level QUORUM of slot {slot} needs 2 replicas, 1 is alive \
+         (alive: c; down: none; left out: a, b); nothing was done"
+    );
+    assert_eq!(stage.reply().1, text);
+    assert!(stage.replica.executed.is_empty());
+    stage.coordinator.handle_read_only(NodeIndex(0), false);
+    stage.set(Level::Quorum);
+    assert_eq!(targets(&stage.sent()), [0]);
+}
+
+#[test]
+fn what_a_peer_sends_to_a_full_replica_it_gets_back() {
+    let mut stage = Stage::three(0);
+    stage.replica.full = true;
+    let command = Command::from_args(["SET", "k", "v"]);
+    let forward = Message::Forward(Forward {
+        slot: stage.slot,
+        read_level: Level::One,
+        write_level: Level::One,
+        resp3: false,
+        budget_ms: 100,
+        command: command.frame().clone(),
+    });
+    stage.peer_asks(EPOCH, forward.clone());
+    let text = "the disk is full".into();
+    assert_eq!(stage.response(), Message::Rejected { cause: Cause::StoreFull, text });
+    stage.coordinator.handle_clock(true);
+    stage.peer_asks(EPOCH, forward);
+    let Message::Rejected { cause: Cause::ClockInDoubt, .. } = stage.response() else {
+        panic!("refused")
+    };
     stage.finished();
 }
 

@@ -1,0 +1,117 @@
+"""One full disk of three: the others execute, and the full node says so and goes on with space."""
+
+import os
+import subprocess
+import time
+
+import pytest
+from nodes import Cluster, Node, encode, wait_until
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 200 MiB in the place where the first node has its data."""
+    place = tmp_path / "n1" / "data"
+    place.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("file systems cannot be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def cluster(tmp_path, small_disk):
+    cluster = Cluster(tmp_path, arguments=["--shards", "1"])
+    cluster.small_disk = small_disk
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+def fill(directory):
+    """Takes all space that is left."""
+    with open(directory / "ballast", "wb", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(bytes(4096))
+        except OSError:
+            pass
+
+
+def read_only(node):
+    return node.status()["read_only"]
+
+
+def processor_seconds(node):
+    fields = open(f"/proc/{node.process.pid}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_no_write_fails_while_one_disk_of_three_is_full(cluster):
+    full, second, third = cluster.nodes
+    clients = [node.raw() for node in cluster.nodes]
+    assert clients[1]("SET", "first", "write") == (b"+", b"OK")
+    fill(cluster.small_disk)
+    # What is left of the segment that is in use, and more: the log runs out of space on the way.
+    for number in range(90):
+        reply = clients[number % 3]("SET", f"large:{number % 15}", b"x" * (1 << 20))
+        assert reply == (b"+", b"OK"), number
+    assert read_only(full) and not read_only(second) and not read_only(third)
+    assert "no space for the log" in full.log()
+    assert "read_only:1" in clients[0]("INFO", "persistence")[1].decode()
+    wait_until(lambda: "takes no writes" in second.log(), 10, "the others know")
+    for number in range(1_500):
+        key, client = f"small:{number % 300}", clients[number % 3]
+        assert client("SET", key, number) == (b"+", b"OK")
+        assert client("INCR", key) == (b":", b"%d" % (number + 1))
+        # At the full node, too: it asks those that have it.
+        assert client("GET", key) == (b"$", b"%d" % (number + 1))
+    began, used = time.monotonic(), processor_seconds(full)
+    time.sleep(3)
+    assert processor_seconds(full) - used < 0.5 * (time.monotonic() - began)
+
+    (cluster.small_disk / "ballast").unlink()
+    wait_until(lambda: not read_only(full), 30, "it has found space")
+    cluster.settle()
+    reader = clients[0]
+    reader("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE")
+    assert reader("GET", "small:299") == (b"$", b"1500")
+    full.kill()
+    full.start()
+    cluster.settle()
+
+
+def test_a_full_node_alone_takes_what_fits_and_goes_on_with_space(tmp_path, small_disk):
+    node = Node(tmp_path / "n1", arguments=["--shards", "1"]).start()
+    try:
+        client = node.raw()
+        assert client("SET", "first", "write") == (b"+", b"OK")
+        fill(small_disk)
+        replies = (client("SET", f"k{number}", b"x" * (1 << 20)) for number in range(100))
+        refused = next(reply for reply in replies if reply != (b"+", b"OK"))
+        assert refused[1].startswith(b"MISCONF the log cannot take a write: "), refused
+        assert refused[1].endswith(b"nothing was done")
+        assert client("GET", "k1") == (b"$", b"x" * (1 << 20))
+        (small_disk / "ballast").unlink()
+        wait_until(lambda: client("SET", "again", b"x" * (1 << 20)) == (b"+", b"OK"), 30, "there is space")
+        node.kill()
+        node.start()
+        assert node.raw()("STRLEN", "again") == (b":", b"%d" % (1 << 20))
+    finally:
+        node.kill()
+
+
+def test_what_a_node_must_write_down_waits_for_space(tmp_path, small_disk):
+    node = Node(tmp_path / "n1", arguments=["--shards", "1"]).start()
+    try:
+        client = node.raw()
+        fill(small_disk)
+        # The first write seals the member list, which must be on disk before.
+        client.send(encode("SET", "first", "write"))
+        wait_until(lambda: "node.json cannot be written" in node.log(), 10, "it has tried")
+        (small_disk / "ballast").unlink()
+        assert client.read() == (b"+", b"OK")
+    finally:
+        node.kill()
