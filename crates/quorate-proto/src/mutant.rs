@@ -78,11 +78,13 @@ pub enum Mutant {
     PartTakenForWhole,
     /// A write that its executor refuses fails, although another replica could execute it.
     RefusalFinal,
+    /// A node whose clock is contradicted by its peers tells by it what has expired.
+    DoubtIgnored,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -119,6 +121,7 @@ impl Mutant {
         Self::DirtyClearedEarly,
         Self::PartTakenForWhole,
         Self::RefusalFinal,
+        Self::DoubtIgnored,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

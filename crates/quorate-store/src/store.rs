@@ -192,6 +192,11 @@ impl Store {
         self.timed.keys
     }
 
+    /// Whether `key` has a time to live, over or not.
+    pub fn expires(&self, slot: Slot, key: &[u8]) -> bool {
+        self.raw_state(slot, key).is_some_and(|state| state.expires_at().is_some())
+    }
+
     /// Sum of the moments at which the keys of [`Store::expiring`] expire, in milliseconds since the
     /// Unix epoch.
     pub fn expiry_moments_ms(&self) -> u128 {

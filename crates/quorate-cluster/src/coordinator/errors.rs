@@ -25,6 +25,10 @@ pub(super) const INCOMPLETE: &str =
 pub(super) const CLOCK_IN_DOUBT: &str =
     "the clock of this node is not confirmed by the other nodes, so it must not date a write";
 
+/// Why a node does not answer for a key with a time to live.
+pub(super) const EXPIRY_UNKNOWN: &str = "the clock of this node is not confirmed by the other nodes, so it cannot tell what has expired, \
+     and no other replica can be asked";
+
 /// Why a node executes no write, for lack of space or after a failure.
 pub(super) const READ_ONLY: &str = "the log of this node takes no writes (see its own log for the reason), and no other replica can \
      execute them";

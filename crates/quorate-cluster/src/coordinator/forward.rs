@@ -100,23 +100,31 @@ impl Coordinator {
             let text = alloc::format!("the link to the executor {name} was lost");
             return self.finish(now, replica, index, errors::unknown(&text));
         }
-        self.read_elsewhere(now, replica, index);
+        self.read_elsewhere(now, replica, index, None);
     }
 
-    /// Asks another replica for a read that the last one did not answer.
-    fn read_elsewhere(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+    /// Asks another replica for a read that the last one did not answer, or refused.
+    fn read_elsewhere(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        cause: Option<Cause>,
+    ) {
         let operation = &self.operations[index];
         let next = self.reader(operation.slot, operation.read_level, operation.tried);
         match next {
             Some(next) => self.send_forward(now, index, next),
-            // Only a read at ONE is forwarded by a replica: it has not caught up, but is all there
-            // is.
-            None if operation.own_bit() != 0 && self.incomplete => {
-                self.finish(now, replica, index, errors::unavailable(errors::INCOMPLETE));
-            }
+            // A replica has passed the read on because it is behind, or does not know the time: it is
+            // all there is.
             None if operation.own_bit() != 0 => {
-                let reply = replica.read(operation.slot, &operation.command, operation.resp3);
-                self.answer(now, replica, index, reply);
+                let operation = self.operations.remove(index);
+                let requester = operation.requester;
+                self.read_here(now, replica, requester, operation.into_request(0));
+            }
+            None if cause == Some(Cause::ClockInDoubt) => {
+                let error = errors::unavailable(errors::EXPIRY_UNKNOWN);
+                self.finish(now, replica, index, error);
             }
             None => {
                 let text = "no replica of the key's slot answered";
@@ -146,7 +154,7 @@ impl Coordinator {
         text: &str,
     ) {
         if !self.operations[index].class.writes() && cause != Cause::StaleEpoch {
-            return self.read_elsewhere(now, replica, index);
+            return self.read_elsewhere(now, replica, index, Some(cause));
         }
         if matches!(cause, Cause::StoreFull | Cause::ClockInDoubt) {
             let operation = self.operations.remove(index);

@@ -161,8 +161,9 @@ pub trait Replica: Elements {
         command: &Command,
         resp3: bool,
     ) -> Result<Executed, Rejection>;
-    /// The encoded reply of a command that only reads.
-    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Bytes;
+    /// The encoded reply of a command that only reads; `None` where that depends on what time it is,
+    /// which this node does not know at the moment.
+    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Option<Bytes>;
     /// The summed digests of the keys that a command names.
     fn digest(&mut self, slot: Slot, command: &Command) -> u128;
     /// The whole state of the keys that a command names, as an effect.
@@ -363,8 +364,8 @@ impl Coordinator {
         self.incomplete = true;
     }
 
-    /// Whether this node's clock is contradicted by its peers. While it is, others execute writes,
-    /// or nobody does.
+    /// Whether this node's clock is contradicted by its peers. While it is, others execute writes
+    /// and answer reads, as far as there are any.
     pub fn handle_clock(&mut self, in_doubt: bool) {
         self.clock_in_doubt = in_doubt;
     }

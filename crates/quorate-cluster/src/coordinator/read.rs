@@ -48,9 +48,11 @@ impl Coordinator {
         let requirement = self.topology.required(slot, level, me);
         let holds = self.topology.is_replica(slot, me);
         let forwarded = matches!(requester, Requester::Peer { .. });
-        // A node whose log takes nothing falls behind, and cannot take what others have to answer.
+        // A node whose log takes nothing falls behind, and cannot take what others have to answer. One
+        // that does not know the time cannot tell what has expired.
         let own = self.peers[me.index()];
-        let serves = holds && !own.read_only && (requirement.answers > 1 || own.ready);
+        let in_doubt = self.clock_in_doubt && !Mutant::DoubtIgnored.is_planted();
+        let serves = holds && !own.read_only && !in_doubt && (requirement.answers > 1 || own.ready);
         let elsewhere =
             if serves { None } else { self.reader(slot, level, 0).filter(|_| !forwarded) };
         if let Some(reader) = elsewhere {
@@ -60,19 +62,26 @@ impl Coordinator {
             let error = self.too_few(slot, level, 0);
             return self.reply(requester, error);
         }
+        self.read_here(now, replica, requester, request);
+    }
+
+    /// Coordinates a read of a slot that this node holds.
+    pub(super) fn read_here(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        requester: Requester,
+        request: Request,
+    ) {
+        let (slot, level) = (request.slot, request.read_level);
+        let requirement = self.topology.required(slot, level, self.topology.me());
         if requirement.answers == 1 && self.incomplete {
-            return match requester {
-                // Others may have what is lost here.
-                Requester::Peer { link, correlation } => {
-                    self.reject(link, correlation, Cause::Incomplete, errors::INCOMPLETE.into());
-                }
-                Requester::Session(_) => {
-                    self.reply(requester, errors::unavailable(errors::INCOMPLETE));
-                }
-            };
+            return self.refuse_read(requester, Cause::Incomplete, errors::INCOMPLETE);
         }
         if requirement.answers == 1 {
-            let reply = replica.read(slot, &request.command, request.resp3);
+            let Some(reply) = replica.read(slot, &request.command, request.resp3) else {
+                return self.refuse_read(requester, Cause::ClockInDoubt, errors::EXPIRY_UNKNOWN);
+            };
             if replica.durability(slot) == Durability::Now {
                 return self.reply(requester, reply);
             }
@@ -86,6 +95,16 @@ impl Coordinator {
         let index = self.insert(requester, request, Phase::Digests);
         self.operations[index].requirement = requirement;
         self.ask_digests(now, replica, index);
+    }
+
+    /// This node does not answer a read. Whoever has sent it asks the next replica.
+    fn refuse_read(&mut self, requester: Requester, cause: Cause, text: &str) {
+        match requester {
+            Requester::Peer { link, correlation } => {
+                self.reject(link, correlation, cause, text.into());
+            }
+            Requester::Session(_) => self.reply(requester, errors::unavailable(text)),
+        }
     }
 
     /// The nearest other replica of `slot` that is up, none of `tried`, those first that are ready
@@ -269,12 +288,16 @@ impl Coordinator {
 
     /// The state that was compared or merged is where the level wants it to be.
     fn read_settled(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        match self.operations[index].reply.take() {
-            Some(reply) => self.answer(now, replica, index, reply),
-            None if self.clock_in_doubt => {
-                let error = errors::unavailable(errors::CLOCK_IN_DOUBT);
-                self.finish(now, replica, index, error);
-            }
+        let operation = &mut self.operations[index];
+        if let Some(reply) = operation.reply.take() {
+            return self.answer(now, replica, index, reply);
+        }
+        if !operation.class.writes() {
+            let requester = self.operations.remove(index).requester;
+            return self.refuse_read(requester, Cause::ClockInDoubt, errors::EXPIRY_UNKNOWN);
+        }
+        match self.own_refusal(self.operations[index].slot) {
+            Some(refusal) => self.execution_refused(now, replica, index, refusal),
             None => self.execute(now, replica, index),
         }
     }
@@ -390,11 +413,10 @@ impl Coordinator {
     }
 }
 
-/// Keeps what a read would answer for the local state of this moment.
+/// Keeps what a read would answer for the local state of this moment, if that is known.
 pub(super) fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) {
     if !operation.class.writes() {
-        let reply = replica.read(operation.slot, &operation.command, operation.resp3);
-        operation.reply = Some(reply);
+        operation.reply = replica.read(operation.slot, &operation.command, operation.resp3);
     }
 }
 

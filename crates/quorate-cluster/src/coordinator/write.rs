@@ -86,7 +86,7 @@ impl Coordinator {
     }
 
     /// Why this node executes no write on `slot` at the moment, if it holds it at all.
-    fn own_refusal(&self, slot: Slot) -> Option<Rejection> {
+    pub(super) fn own_refusal(&self, slot: Slot) -> Option<Rejection> {
         let me = self.topology.me();
         if !self.topology.is_replica(slot, me) {
             return None;
@@ -202,8 +202,8 @@ impl Coordinator {
         }
     }
 
-    /// The local replica has refused: nothing was done.
-    fn execution_refused(
+    /// This replica does not execute a write after all: nothing was done.
+    pub(super) fn execution_refused(
         &mut self,
         now: Instant,
         replica: &mut impl Replica,

@@ -292,10 +292,10 @@ impl Replica for Store {
         Ok(Executed { reply: number(reply), effect, dot, durability })
     }
 
-    fn read(&mut self, _: Slot, command: &Command, _: bool) -> Bytes {
+    fn read(&mut self, _: Slot, command: &Command, _: bool) -> Option<Bytes> {
         let key = command.arg(1);
         let entry = self.entries.get(key).cloned().unwrap_or_default();
-        number(if key.starts_with(b"count") { entry.sum() } else { entry.register })
+        Some(number(if key.starts_with(b"count") { entry.sum() } else { entry.register }))
     }
 
     fn digest(&mut self, _: Slot, command: &Command) -> u128 {

@@ -402,6 +402,11 @@ impl World {
         }
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
+                if self.nodes[from].machines.is_some() && (from == to || self.links[from][to].up) {
+                    let full = self.nodes[to].store.full;
+                    let node = NodeIndex(to as u16);
+                    self.machines(from).0.coordinator.handle_read_only(node, full);
+                }
                 let ready = self.nodes[to].ready;
                 let link = &mut self.links[from][to];
                 if link.up && !link.broken && link.peer_ready != ready {

@@ -99,8 +99,14 @@ fn missing(
     read: &Operation,
     report: &mut impl FnMut(&'static str, String),
 ) {
-    let kept = |write: &&&Operation| !matches!(write.action, Action::SetFor(..));
-    for write in cell.writes.values().filter(kept) {
+    // What was written to last may have ended by the end of the read, and certainly has not before.
+    let may_be_over = |write: &Operation| match write.action {
+        Action::SetFor(_, ms) => {
+            write.start + ms * 1_000 <= read.end + terms.uncertainty + EXPIRY_SLACK
+        }
+        _ => false,
+    };
+    for write in cell.writes.values().filter(|write| !may_be_over(write)) {
         if !terms.must_see(write, read) {
             continue;
         }
@@ -109,7 +115,7 @@ fn missing(
             .iter()
             .any(|eraser| eraser.effective_end() >= write.start && eraser.start <= read.end);
         let expired = cell.writes.values().any(|other| {
-            matches!(other.action, Action::SetFor(..))
+            may_be_over(other)
                 && !other.is_failed()
                 && other.start <= read.end
                 && !terms.surely_before(other, write)

@@ -54,11 +54,11 @@ impl Storage {
         if let LogError::Full(error) = error {
             let wanted = bytes.clamp(limits::SPACE_MIN, limits::SPACE_MAX);
             let looked_ms = self.wall_ms;
-            let first = self.space.missing.replace(Missing { looked_ms, wanted }).is_none();
+            self.space.missing = Some(Missing { looked_ms, wanted });
             let was_found = self.wall_ms.abs_diff(self.space.found_ms) < limits::SPACE_LASTS_MS;
             self.space.pause_ms = if was_found { self.space.pause_ms * 2 } else { 0 }
                 .clamp(limits::SPACE_PAUSE_MIN_MS, limits::SPACE_PAUSE_MAX_MS);
-            if first && !was_found {
+            if !was_found {
                 tracing::error!(
                     %error,
                     bytes,

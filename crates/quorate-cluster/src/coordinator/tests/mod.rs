@@ -34,6 +34,8 @@ struct Fake {
     /// What is read is durable only from here on.
     read_durable_at: Option<u64>,
     full: bool,
+    /// What is read depends on the time, which is not known.
+    timeless: bool,
 }
 
 impl Fake {
@@ -113,8 +115,8 @@ impl Replica for Fake {
         Ok(Executed { reply, effect, dot: None, durability })
     }
 
-    fn read(&mut self, _: Slot, _: &Command, _: bool) -> Bytes {
-        self.state()
+    fn read(&mut self, _: Slot, _: &Command, _: bool) -> Option<Bytes> {
+        (!self.timeless).then(|| self.state())
     }
 
     fn digest(&mut self, slot: Slot, _: &Command) -> u128 {

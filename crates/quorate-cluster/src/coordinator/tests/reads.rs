@@ -221,3 +221,87 @@ fn an_answer_that_waits_for_a_slow_disk_has_a_deadline_too() {
     stage.coordinator.handle_durable(12);
     stage.finished();
 }
+
+#[test]
+fn in_doubt_of_its_clock_a_node_asks_others_and_answers_for_what_no_clock_decides() {
+    for level in [Level::One, Level::Quorum] {
+        let mut stage = Stage::three(0);
+        stage.coordinator.handle_clock(true);
+        stage.replica.timeless = true;
+        // The others know the time.
+        let id = stage.get(level);
+        let sent = stage.sent();
+        assert_eq!(targets(&sent), [1]);
+        assert!(matches!(sent[0].2, Message::Forward(_)));
+        stage.respond(sent[0].1, Message::Reply("+hello".into()));
+        assert_eq!(stage.reply(), (id, "+hello".into()));
+    }
+    // None of them does.
+    let mut stage = Stage::three(0);
+    stage.coordinator.handle_clock(true);
+    stage.replica.timeless = true;
+    stage.get(Level::One);
+    for peer in [1, 2] {
+        let sent = stage.sent();
+        assert_eq!(targets(&sent), [peer]);
+        stage.respond(sent[0].1, rejected(Cause::ClockInDoubt));
+    }
+    let (_, reply) = stage.reply();
+    assert!(reply.starts_with("-UNAVAILABLE the clock of this node"), "{reply}");
+    stage.finished();
+    // Asked by another node, it says why it does not answer.
+    for timeless in [true, false] {
+        stage.replica.timeless = timeless;
+        let command = Command::from_args(["GET", "k"]);
+        let forward = Message::Forward(quorate_proto::message::Forward {
+            slot: stage.slot,
+            read_level: Level::One,
+            write_level: Level::One,
+            resp3: false,
+            budget_ms: 100,
+            command: command.frame().clone(),
+        });
+        stage.peer_asks(EPOCH, forward);
+        match stage.response() {
+            Message::Rejected { cause: Cause::ClockInDoubt, .. } => assert!(timeless),
+            other => assert!(!timeless && matches!(other, Message::Reply(_)), "{other:?}"),
+        }
+    }
+    stage.finished();
+}
+
+#[test]
+fn a_quorum_read_that_no_clock_decides_is_answered_without_one() {
+    let mut stage = Stage::three(0);
+    stage.coordinator.handle_clock(true);
+    for peer in [1, 2] {
+        stage.coordinator.handle_peer_up(NodeIndex(peer), false);
+    }
+    for timeless in [false, true] {
+        stage.replica.timeless = timeless;
+        let id = stage.get(Level::Quorum);
+        let sent = stage.sent();
+        assert!(matches!(sent[0].2, Message::AskDigest { .. }));
+        stage.respond(sent[0].1, digest(5));
+        let (found, reply) = stage.reply();
+        assert_eq!(found, id);
+        assert_eq!(reply.starts_with("-UNAVAILABLE"), timeless, "{reply}");
+    }
+    stage.finished();
+}
+
+#[test]
+fn a_quorum_read_that_nobody_else_coordinates_is_a_quorum_read_here() {
+    let mut stage = Stage::three(0);
+    stage.coordinator.handle_read_only(NodeIndex(0), true);
+    let id = stage.get(Level::Quorum);
+    for peer in [1, 2] {
+        let sent = stage.sent();
+        assert_eq!(targets(&sent), [peer]);
+        stage.respond(sent[0].1, rejected(Cause::Overloaded));
+    }
+    let sent = stage.sent();
+    assert!(matches!(sent[0].2, Message::AskDigest { .. }), "{sent:?}");
+    stage.respond(sent[0].1, digest(5));
+    assert_eq!(stage.reply(), (id, "5".into()));
+}

@@ -1,0 +1,81 @@
+"""A node whose clock is wrong does not say what has expired: others do, or nobody."""
+
+import os
+import shutil
+
+import pytest
+from nodes import Cluster, Node, wait_until
+
+pytestmark = pytest.mark.skipif(not shutil.which("faketime"), reason="faketime is not installed")
+
+
+class Wrong(Node):
+    """A node that can be started at another time."""
+
+    offset = None
+
+    def command(self):
+        if self.offset is None:
+            return super().command()
+        # Only what the wall clock shows.
+        return ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1",
+                shutil.which("faketime"), "-f", self.offset, *super().command()]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path, arguments=["--shards", "1"])
+    old = cluster.nodes[2]
+    wrong = Wrong(old.directory, name=old.name, seeds=old.seeds, arguments=old.arguments)
+    wrong.port, wrong.peer_port = old.port, old.peer_port
+    cluster.nodes[2] = wrong
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
+
+
+def connect(node, level):
+    connection = node.raw()
+    connection("QUORATE", "LEVEL", "READ", level, "WRITE", level)
+    return connection
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_a_node_an_hour_off_hides_nothing_and_shows_nothing_that_is_over(cluster, offset):
+    first, _, wrong = cluster.nodes
+    client = connect(first, "QUORUM")
+    for number in range(50):
+        assert client("SET", f"short:{number}", "v", "PX", 4_000) == (b"+", b"OK")
+        assert client("SET", f"long:{number}", "v", "EX", 600) == (b"+", b"OK")
+        assert client("SET", f"plain:{number}", "v") == (b"+", b"OK")
+    cluster.settle()
+    wrong.stop()
+    wrong.offset = offset
+    wrong.start()
+    wait_until(lambda: client("DBSIZE") == (b":", b"100"), 30, "the short ones are over")
+    wait_until(lambda: wrong.status()["clock_in_doubt"] == 1, 30, "it doubts its clock")
+    wait_until(lambda: all(m["state"] != "down" for m in wrong.status()["members"]), 30, "it has met the others")
+    for level in ["ONE", "QUORUM"]:
+        there = connect(wrong, level)
+        for number in range(50):
+            assert there("GET", f"short:{number}") == (b"$", None), level
+            assert there("GET", f"long:{number}") == (b"$", b"v"), level
+            assert there("GET", f"plain:{number}") == (b"$", b"v"), level
+            seconds = int(there("TTL", f"long:{number}")[1])
+            assert 500 < seconds <= 600, level
+    # What it is asked to write, others date.
+    assert there("SET", "later", "v", "EX", 600) == (b"+", b"OK")
+    assert 590 < int(client("TTL", "later")[1]) <= 600
+
+    # Without the others it answers for what no clock decides, and says why for the rest.
+    for node in cluster.nodes[:2]:
+        node.kill()
+    there = connect(wrong, "ONE")
+    wait_until(lambda: wrong.status()["members"][0]["state"] != "up" and all(
+        m["state"] != "up" for m in wrong.status()["members"]), 30, "the others are gone")
+    assert there("GET", "plain:1") == (b"$", b"v")
+    for command in [("GET", "long:1"), ("TTL", "long:1"), ("GET", "short:1"), ("EXISTS", "plain:1", "long:1")]:
+        kind, text = there(*command)
+        assert kind == b"-" and b"clock of this node is not confirmed" in text, (command, text)
+        assert text.startswith(b"UNAVAILABLE") and text.endswith(b"nothing was done")
