@@ -85,6 +85,7 @@ RENAMENX key second
 COPY key second [REPLACE] [DB int]
 OBJECT word key
 OBJECT ENCODING key
+OBJECT REFCOUNT key
 OBJECT FREQ key
 HSET hash field text field text
 HMSET hash field text field text

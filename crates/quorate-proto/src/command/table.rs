@@ -300,7 +300,7 @@ const SPECS: &[Spec] = &[
     routed(key("copy", -3, WD, Rmw, Generic, "6.2.0", "O(N) with N the number of elements", "Copies a key"), TWO, Routing::Composite),
     Spec { routing: Routing::Key, ..container("object", Generic, "2.2.3", "Details of a value", &[
         sub("encoding", 3, "The encoding that Redis would use"),
-        sub("refcount", 3, "Always 1"),
+        sub("refcount", 3, "The references that Redis would count"),
         sub("idletime", 3, "Always 0: accesses are not timed"),
         sub("freq", 3, "An error: accesses are not counted"),
         sub("help", 2, "Lists the subcommands"),

@@ -1,9 +1,16 @@
 //! Keys of any kind.
 
-use quorate_proto::{command, resp::Command};
+use quorate_proto::{
+    command,
+    resp::{Command, parse_integer},
+};
 
 use super::{CommandError, Handlers, Outcome, object_family};
-use crate::{arguments::is_word, execution::Execution, state::Kind};
+use crate::{
+    arguments::is_word,
+    execution::Execution,
+    state::{KeyState, Kind},
+};
 
 pub(super) const HANDLERS: Handlers = &[
     ("del", delete),
@@ -23,7 +30,7 @@ const OBJECT_HELP: [&str; 11] = [
     "IDLETIME <key>",
     "    Always 0: accesses are not timed.",
     "REFCOUNT <key>",
-    "    Always 1.",
+    "    The references that Redis would count: many for a small integer, which it shares.",
     "HELP",
     "    Print this help.",
 ];
@@ -71,7 +78,7 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if is_word(subcommand, "ENCODING") {
         reply.text((object_family(kind).encoding)(state));
     } else if is_word(subcommand, "REFCOUNT") {
-        reply.integer(1);
+        reply.integer(if is_shared(kind, state) { SHARED_REFERENCES } else { 1 });
     } else if is_word(subcommand, "IDLETIME") {
         reply.integer(0);
     } else if is_word(subcommand, "FREQ") {
@@ -84,4 +91,16 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Err(CommandError::UnknownSubcommand(command::unknown_subcommand(command)));
     }
     Ok(())
+}
+
+/// Integers below this are objects that Redis shares,
+const SHARED_INTEGERS: i64 = 10_000;
+/// with so many references.
+const SHARED_REFERENCES: i64 = i32::MAX as i64;
+
+/// Whether Redis would not make an object for the value.
+fn is_shared(kind: Kind, state: &KeyState) -> bool {
+    let value = if kind == Kind::Text { state.text().visible() } else { None };
+    let integer = value.and_then(|text| parse_integer(&text));
+    integer.is_some_and(|integer| (0..SHARED_INTEGERS).contains(&integer))
 }
