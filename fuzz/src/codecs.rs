@@ -137,7 +137,7 @@ fn one_of_each_kind() -> Vec<(&'static Message, Vec<u8>)> {
 
 fn store() -> Store {
     Store::new(StoreOptions {
-        origin: Origin::new(0, 1),
+        origin: Origin(1),
         digest_secret: [7; 16],
         seed: 1,
         keep_removed: true,

@@ -264,7 +264,7 @@ fn introduction(peer: usize, shard: u16) -> Hello {
     let name = format!("n{peer}");
     let member = view.members.iter().find(|member| member.name == name);
     let member = member.expect("invariant: three members").clone();
-    Hello { cluster: CLUSTER.into(), member, shard, view }
+    Hello { cluster: CLUSTER.into(), member, shard, view, lineage: Vec::new() }
 }
 
 fn encoded(correlation: u64, message: &Message) -> Vec<u8> {

@@ -13,7 +13,7 @@ use quorate::{
 };
 use quorate_cluster::elements::Limits;
 use quorate_proto::{
-    Dot, DotRange, Origin, Slot, frame,
+    Dot, DotRange, Origin, Slot, Start, frame,
     message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},
     resp::Command,
 };
@@ -124,7 +124,7 @@ pub fn recording() -> &'static Recording {
 /// What this history has no need of: made by hand, as if the second node had sent it to the first.
 fn rare() -> Vec<Said> {
     let slot = Slot::of_key(b"a");
-    let origin = Origin::new(1, 1);
+    let origin = Origin::new(1, Start::from_random(1));
     let dots = |counter| {
         vec![SlotDots { slot, ranges: vec![DotRange { origin, first: 1, last: counter }] }]
     };

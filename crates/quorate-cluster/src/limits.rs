@@ -54,10 +54,9 @@ pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// node shuts it out, so it is worth waiting; a seed that was mistyped must not block for ever.
 pub const SEED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts of a member that only such nodes can have met as have lost everything since: so many
-/// incarnations are passed over when several members have lost everything at once. So many starts
-/// within one such outage are no service; and there is room for a thousand such losses.
-pub const UNHEARD_STARTS_MAX: u16 = 64;
+/// How long a member that starts waits for another one that accepts it before it serves. One that is
+/// up answers in a fraction; a member that is alone must not be kept from serving for long.
+pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Pause between heartbeats on an outgoing link.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
@@ -192,12 +191,12 @@ pub const CLOCKS_PATIENCE: Duration = Duration::from_secs(10);
 /// that has not come; a few are on their way, and what is beyond is claimed later.
 pub const CLOCKS_RANGES_MAX: usize = 16;
 
-/// Incarnations of a node that are known in one slot: the present one, and the one before, whose last
+/// Starts of a member that are known in one slot: the present one, and the one before, whose last
 /// writes are what may be missing when it starts again.
-pub const CLOCKS_INCARNATIONS: usize = 2;
+pub const CLOCKS_STARTS: usize = 2;
 
 /// Origins known in one slot: only replicas execute.
-pub const CLOCKS_ORIGINS_MAX: usize = CLOCKS_INCARNATIONS * REPLICAS_MAX;
+pub const CLOCKS_ORIGINS_MAX: usize = CLOCKS_STARTS * REPLICAS_MAX;
 
 /// Bytes of the newest effects that a shard keeps for the questions of peers, with what belongs to
 /// them: at 64-byte values some 130,000 writes.

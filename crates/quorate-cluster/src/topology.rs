@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use quorate_proto::{
-    Level, NodeId, NodeIndex, Slot,
+    Incarnation, Level, NodeId, NodeIndex, Origin, Slot,
     message::{Member, View},
     slot::SLOTS,
 };
@@ -201,6 +201,14 @@ impl Topology {
     /// When `node` is not an index of this topology.
     pub fn member(&self, node: NodeIndex) -> &Member {
         &self.members[node.index()]
+    }
+
+    /// The origins of each member's present start, and of the one before.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> {
+        self.nodes().flat_map(|node| {
+            let Incarnation { start, previous, .. } = self.member(node).incarnation;
+            [start, previous].map(|start| Origin::new(node.0, start))
+        })
     }
 
     /// The index of the member `id`.

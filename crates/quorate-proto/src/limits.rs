@@ -26,7 +26,11 @@ pub const DOTS_PER_EFFECT_MAX: usize = 1_024;
 /// Slots of one message about dots.
 pub const DOT_SLOTS_MAX: usize = 1_024;
 
-/// Ranges of dots of one slot in one message: some for each incarnation of each replica.
+/// Earlier starts that a node tells of. A peer that was away for more of them takes the node for a
+/// copy, and has it filled anew.
+pub const LINEAGE_MAX: usize = 1_024;
+
+/// Ranges of dots of one slot in one message: some for each start of each replica.
 pub const DOT_RANGES_MAX: usize = 4_096;
 
 const _: () = assert!(DOT_SLOTS_MAX <= u16::MAX as usize);

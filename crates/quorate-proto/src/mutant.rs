@@ -19,8 +19,8 @@ pub enum Mutant {
     MarksForgotten,
     /// A sync does nothing.
     SyncSkipped,
-    /// A restarted node goes by the incarnation that it had before.
-    IncarnationReused,
+    /// A restarted node goes by the origin that it had before.
+    OriginReused,
     /// A quorum read asks nobody else.
     ReadAlone,
     /// A read answers before the replicas that lack something are repaired.
@@ -59,8 +59,8 @@ pub enum Mutant {
     ClocksClaimUnmerged,
     /// Effects that were pulled are not merged.
     ClocksPullUnmerged,
-    /// A node that takes its seat again goes by the incarnation that it had before.
-    SeatReusesIncarnation,
+    /// A node that takes its seat again goes by the origin that it had before.
+    SeatReusesOrigin,
     /// A node answers before it has met its seeds, though it may have been a member that has lost
     /// everything.
     FoundedAtOnce,
@@ -92,7 +92,7 @@ impl Mutant {
         Self::ArrivalOrder,
         Self::MarksForgotten,
         Self::SyncSkipped,
-        Self::IncarnationReused,
+        Self::OriginReused,
         Self::ReadAlone,
         Self::RepairSkipped,
         Self::WriteBlind,
@@ -112,7 +112,7 @@ impl Mutant {
         Self::ScrubBlind,
         Self::ClocksClaimUnmerged,
         Self::ClocksPullUnmerged,
-        Self::SeatReusesIncarnation,
+        Self::SeatReusesOrigin,
         Self::FoundedAtOnce,
         Self::ElementsLeftOut,
         Self::RepairInBackground,

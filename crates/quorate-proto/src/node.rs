@@ -25,20 +25,52 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// Which process of a node it is: how often the node has lost everything, and how often it was
-/// started. Later ones compare greater. A node raises it before it does anything else, and peers
-/// remember the greatest that they have met, so no two processes go by the same one.
+/// One start of a node, named by 20 bits drawn at random before the node does anything else. A
+/// counter would not do: two copies of a data directory count on from the same number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Start(u32);
+
+impl Start {
+    /// Bits of the name.
+    pub const BITS: u32 = 20;
+
+    /// No start at all: no node ever goes by it.
+    pub const NONE: Self = Self(0);
+
+    /// The start named by the lower bits of a random number.
+    pub const fn from_random(random: u32) -> Self {
+        Self(random & ((1 << Self::BITS) - 1))
+    }
+
+    /// Its name, below 2^20.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:05x}", self.0)
+    }
+}
+
+/// Which process of a node it is.
+///
+/// A greater life comes later. Within a life only the node itself knows the order of its starts:
+/// it is its lineage, see [`Hello`](crate::message::Hello).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Incarnation {
     /// Raised when the node takes its seat again after everything was lost.
     pub life: u16,
-    /// Raised at every start, and never set back: it is what [`Origin`](crate::Origin)s are made of.
-    pub number: u16,
+    /// This start: it is what [`Origin`](crate::Origin)s are made of.
+    pub start: Start,
+    /// The start before, [`Start::NONE`] if there was none.
+    pub previous: Start,
 }
 
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.life, self.number)
+        write!(f, "{}.{}", self.life, self.start)
     }
 }
 

@@ -5,35 +5,54 @@
 //! Comparing stamps compares time first and breaks ties by origin, so the order is total and a
 //! write that has seen another always compares greater.
 
-/// Who issued a stamp: a node's index in the topology and its incarnation.
+use crate::Start;
+
+/// Who issued a stamp: one start of one member, or of a member of another cluster.
 ///
-/// A node raises its incarnation at every start, so an origin is used by exactly one process and
-/// two processes never issue the same stamp.
+/// ```text
+/// bit  31        30 .. 20           19 .. 0
+///      foreign   member's number    start
+/// ```
+///
+/// A node draws a new [`Start`] whenever it starts, so an origin is used by exactly one process,
+/// and two processes never issue the same stamp, whatever was copied or restored before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin(pub u32);
 
 impl Origin {
-    /// The origin of `node` during its `incarnation`.
-    pub const fn new(node: u16, incarnation: u16) -> Self {
-        Self(((node as u32) << 16) | incarnation as u32)
+    /// Numbers of members: from 0 to below this.
+    pub const NUMBERS: u16 = 1 << (31 - Start::BITS);
+
+    /// The origin of the member `number` since `start`.
+    ///
+    /// # Panics
+    /// When `number` is not below [`Origin::NUMBERS`].
+    pub const fn new(number: u16, start: Start) -> Self {
+        assert!(number < Self::NUMBERS);
+        Self((number as u32) << Start::BITS | start.get())
     }
 
-    /// The index of the node that this origin belongs to.
-    pub const fn node(self) -> u16 {
-        (self.0 >> 16) as u16
+    /// The same for a member of another cluster.
+    ///
+    /// # Panics
+    /// When `number` is not below [`Origin::NUMBERS`].
+    pub const fn foreign(number: u16, start: Start) -> Self {
+        Self(Self::new(number, start).0 | 1 << 31)
     }
 
-    /// Node numbers from here on stand for nodes of other clusters.
-    pub const FOREIGN: u16 = 0x8000;
+    /// The number of the member in its cluster, or what stands for it in this one.
+    pub const fn number(self) -> u16 {
+        (self.0 >> Start::BITS) as u16 & (Self::NUMBERS - 1)
+    }
 
-    /// Whether this is the origin of a node of another cluster.
+    /// Whether this is the origin of a member of another cluster.
     pub const fn is_foreign(self) -> bool {
-        self.node() >= Self::FOREIGN
+        self.0 >> 31 == 1
     }
 
-    /// The incarnation of the node, counted modulo 65,536.
-    pub const fn incarnation(self) -> u16 {
-        self.0 as u16
+    /// Which start of the member it is.
+    pub const fn start(self) -> Start {
+        Start::from_random(self.0)
     }
 }
 
@@ -109,10 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_origin_holds_its_number_and_start() {
+        let start = Start::from_random(0xfff_abcde);
+        let (own, foreign) = (Origin::new(0x7ff, start), Origin::foreign(0x7ff, start));
+        assert_eq!((own.0, foreign.0), (0x7ffa_bcde, 0xfffa_bcde));
+        assert_eq!((own.number(), own.start(), own.is_foreign()), (0x7ff, start, false));
+        assert_eq!((foreign.number(), foreign.start(), foreign.is_foreign()), (0x7ff, start, true));
+    }
+
+    #[test]
     fn order_is_time_then_origin() {
-        let a = Stamp::new(7 << 16, Origin::new(9, 9));
-        let b = Stamp::new((7 << 16) + 1, Origin::new(0, 0));
-        let c = Stamp::new((7 << 16) + 1, Origin::new(0, 1));
+        let a = Stamp::new(7 << 16, Origin(9));
+        let b = Stamp::new((7 << 16) + 1, Origin(0));
+        let c = Stamp::new((7 << 16) + 1, Origin(1));
         assert!(Stamp::ZERO < a && a < b && b < c);
     }
 

@@ -135,6 +135,14 @@ pub enum Fault {
         /// The node.
         node: usize,
     },
+    /// The process is killed, and a copy of its data directory is put back that was made before one
+    /// of its last starts.
+    PutBack {
+        /// The node.
+        node: usize,
+        /// How many starts ago: 1 for the one that has just ended.
+        starts: usize,
+    },
 }
 
 /// The faults there are, for the weights of a scenario.
@@ -187,6 +195,8 @@ pub enum Kind {
     Wipe,
     /// [`Fault::WipeAll`].
     WipeAll,
+    /// [`Fault::PutBack`].
+    PutBack,
 }
 
 /// A fault with its time.
@@ -229,7 +239,7 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
 fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     let unsynced = scenario.sync != SyncPolicy::Always;
     let power = matches!(kind, Kind::PowerOff | Kind::Falter);
-    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll) || unsynced && power
+    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll | Kind::PutBack) || unsynced && power
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -303,6 +313,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         }
         Kind::Wipe => Fault::Wipe { node },
         Kind::WipeAll => Fault::WipeAll { node },
+        Kind::PutBack => Fault::PutBack { node, starts: random.between(1, 4) as usize },
     };
     script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });
 }

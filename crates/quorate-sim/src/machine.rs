@@ -9,7 +9,7 @@ use quorate::{
 use quorate_cluster::elements::Limits;
 use quorate_store::disk::{Disk as _, SimulatedDisk};
 
-use crate::{history::Time, random::Stream, scenario::Scenario};
+use crate::{fault::Kind, history::Time, random::Stream, scenario::Scenario};
 
 /// The moment at which simulations begin, in milliseconds since the Unix epoch.
 const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -51,6 +51,9 @@ pub struct Machine {
     pub turn_at: Option<Time>,
     /// What a sync takes longer than usual, in microseconds.
     pub slow_disk_us: Time,
+    /// Copies of the disk, each made before a start, the newest last.
+    copies: Vec<SimulatedDisk>,
+    keeps_copies: bool,
     settings: Settings,
     /// What the wall clock shows at the begin of the simulation.
     epoch_ms: u64,
@@ -112,6 +115,8 @@ impl Machine {
             inbox: Vec::new(),
             turn_at: None,
             slow_disk_us: 0,
+            copies: Vec::new(),
+            keeps_copies: scenario.faults.iter().any(|(kind, _)| *kind == Kind::PutBack),
             settings: Settings {
                 hints_bytes_max: scenario.hints_bytes_max,
                 hint_window: Duration::from_millis(scenario.hint_window_ms),
@@ -130,6 +135,9 @@ impl Machine {
 
     /// Starts the process. Returns why it does not start.
     pub fn start(&mut self, now: Time) -> Result<(), String> {
+        if self.keeps_copies {
+            self.copies.push(self.disk.duplicate());
+        }
         self.generation += 1;
         self.started = now;
         self.inbox.clear();
@@ -209,6 +217,13 @@ impl Machine {
         self.wipe();
         for name in self.disk.list(Path::new(DIRECTORY)).unwrap_or_default() {
             let _ = self.disk.remove(&Path::new(DIRECTORY).join(name));
+        }
+    }
+
+    /// Puts back the copy that was made so many starts ago, or the oldest one.
+    pub fn put_back(&mut self, starts: usize) {
+        if let Some(copy) = self.copies.get(self.copies.len().saturating_sub(starts)) {
+            self.disk = copy.duplicate();
         }
     }
 

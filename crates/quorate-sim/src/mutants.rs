@@ -42,7 +42,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ArrivalOrder, "base", 100, &["equal", "stale", "backwards", "convergence"]),
     trap(Mutant::MarksForgotten, "deletes", 200, &["resurrection", "convergence"]),
     trap(Mutant::SyncSkipped, "power", 400, &["lost", "stale"]),
-    trap(Mutant::IncarnationReused, "counters", 4_000, &["lost", "stale", "backwards", "counter"]),
+    trap(Mutant::OriginReused, "copies", 800, &["lost", "counter", "convergence"]),
     trap(Mutant::ReadAlone, "quorum", 100, &["stale"]),
     trap(Mutant::RepairSkipped, "hot", 800, &["backwards", "stale", "linearizable"]),
     trap(Mutant::WriteBlind, "deletes", 200, &["resurrection"]),
@@ -58,7 +58,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ReadUnsynced, "alone", 400, &["backwards", "linearizable"]),
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(
-        Mutant::SeatReusesIncarnation,
+        Mutant::SeatReusesOrigin,
         "lost-counters",
         800,
         &["lost", "stale", "counter", "backwards"],

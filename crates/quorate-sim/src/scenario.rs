@@ -448,6 +448,26 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "copies",
+        about: "counters, and an old copy of a data directory is put back: it is fenced, and nothing \
+                acknowledged is merged away",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Counter, 2), (Family::Register, 1)],
+        keys: 2,
+        faults: &[
+            (Kind::PutBack, 3),
+            (Kind::Kill, 4),
+            (Kind::Partition, 2),
+            (Kind::Cut, 1),
+            (Kind::Slow, 1),
+        ],
+        faults_max: 8,
+        // Until the copy meets somebody who has met a later start, nobody knows that it lacks anything.
+        excused: Excused { stale_reads: true, writes_at_one: true, backwards: true },
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "refill",
         about: "sync always: one node loses everything, machines lose power while it is filled again",
         nodes: THREE,

@@ -62,9 +62,11 @@ impl HybridClock {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::Start;
+
     use super::*;
 
-    const ORIGIN: Origin = Origin::new(1, 1);
+    const ORIGIN: Origin = Origin::new(1, Start::from_random(1));
 
     #[test]
     fn stamps_rise_whatever_the_wall_clock_does() {
@@ -90,7 +92,7 @@ mod tests {
     #[test]
     fn observed_stamps_are_passed() {
         let mut clock = HybridClock::new(ORIGIN);
-        let seen = Stamp::new(900 << 16, Origin::new(2, 1));
+        let seen = Stamp::new(900 << 16, Origin::new(2, Start::from_random(1)));
         clock.observe(seen);
         assert!(clock.tick(1) > seen);
     }
@@ -98,7 +100,7 @@ mod tests {
     #[test]
     fn the_skew_bound_is_inclusive() {
         let clock = HybridClock::new(ORIGIN);
-        let at = |ms: u64| Stamp::new(ms << 16, Origin::new(2, 1));
+        let at = |ms: u64| Stamp::new(ms << 16, Origin::new(2, Start::from_random(1)));
         assert!(clock.accepts(at(1000 + SKEW_MAX_MS), 1000));
         assert!(!clock.accepts(at(1001 + SKEW_MAX_MS), 1000));
     }

@@ -209,7 +209,7 @@ mod tests {
 
     fn store() -> Store {
         Store::new(StoreOptions {
-            origin: Origin::new(0, 1),
+            origin: Origin(1),
             digest_secret: *b"0123456789abcdef",
             seed: 1,
             keep_removed: true,
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn stamp(milliseconds: u64) -> Stamp {
-        Stamp::new(milliseconds << 16, Origin::new(1, 1))
+        Stamp::new(milliseconds << 16, Origin(0x0001_0001))
     }
 
     fn merge(store: &mut Store, parts: &[Part<'_>]) {

@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn parts_of_sorted_sets_never_change() {
-        let stamp = |clock| Stamp::new(clock, Origin::new(2, 3));
+        let stamp = |clock| Stamp::new(clock, Origin(0x0002_0003));
         let score = Score::new(1.5).expect("a number");
         let sum = Sum::from_bytes(*b"0123456789abcdef");
         let contribution = Contribution { since: stamp(4), last: stamp(5), sum };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use quorate_proto::{Origin, Slot, resp::Command};
+use quorate_proto::{Origin, Slot, Start, resp::Command};
 use quorate_store::{Merged, Request, Store, StoreOptions};
 
 const KEY: &str = "k";
@@ -15,7 +15,7 @@ fn slot() -> Slot {
 
 fn store(node: u16) -> Store {
     Store::new(StoreOptions {
-        origin: Origin::new(node, 1),
+        origin: Origin::new(node, Start::from_random(1)),
         digest_secret: [9; 16],
         seed: u64::from(node) + 1,
         keep_removed: true,

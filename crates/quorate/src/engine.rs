@@ -219,6 +219,7 @@ impl Engine {
             shards: settings.shards,
             new_id: seeds.node_id,
             boot: startup::boot(),
+            seed: seeds.start,
             unsynced: settings.sync != SyncPolicy::Always,
             lock: durable,
         };

@@ -7,9 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use quorate_cluster::membership::Persisted;
+use quorate_cluster::{membership::Persisted, random::Random};
 use quorate_proto::{
-    Incarnation, NodeId,
+    Incarnation, NodeId, Start,
+    limits::LINEAGE_MAX,
     message::{Member, View},
     mutant::Mutant,
 };
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::shard::Figures;
 
 /// Version of the file's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const FILE_NAME: &str = "node.json";
 
@@ -47,8 +48,10 @@ struct Record {
     /// How often the node has lost everything, its identity too, and has taken its seat again.
     #[serde(default)]
     life: u16,
-    /// Raised at every start, and when the seat is taken again.
-    incarnation: u16,
+    /// This start, drawn anew every time.
+    start: u32,
+    /// The starts before it in this life, the newest last.
+    lineage: Vec<u32>,
     /// Identity of the logs, in hexadecimal, where that is not the node's.
     #[serde(default)]
     log_id: Option<String>,
@@ -70,6 +73,12 @@ struct Record {
     cluster: Option<ClusterRecord>,
 }
 
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct ClusterRecord {
     name: String,
@@ -87,20 +96,11 @@ struct MemberRecord {
     rack: String,
     peer_address: String,
     client_address: String,
-    /// Empty in files from before it existed.
-    #[serde(default)]
     cluster_address: String,
     /// The latest process that was met.
-    #[serde(default)]
     life: u16,
-    #[serde(default)]
-    incarnation: u16,
-}
-
-impl MemberRecord {
-    fn cluster_address(&self) -> &str {
-        if self.cluster_address.is_empty() { &self.client_address } else { &self.cluster_address }
-    }
+    start: u32,
+    previous: u32,
 }
 
 /// What a file says that does not say whether anything may be unsynced.
@@ -145,12 +145,6 @@ pub enum DataDirectoryError {
         /// One of its logs.
         log: String,
     },
-    /// The node cannot be started again.
-    #[error(
-        "{} has been used 65,535 times, which is as often as can be counted; restore a backup into a \
-         new cluster", .0.display()
-    )]
-    UsedUp(PathBuf),
     /// It belongs to a node with another name.
     #[error(
         "name: '{given}' is not allowed; the data directory {} belongs to node '{found}'",
@@ -181,6 +175,8 @@ pub(crate) struct Claim {
     pub(crate) unsynced: bool,
     /// Whether other processes are to be kept out.
     pub(crate) lock: bool,
+    /// What this start is drawn from.
+    pub(crate) seed: u64,
 }
 
 impl Identity {
@@ -190,7 +186,8 @@ impl Identity {
         directory: &Path,
         claim: Claim,
     ) -> Result<Self, DataDirectoryError> {
-        let Claim { name, shards, new_id, boot, unsynced, lock } = claim;
+        let Claim { name, shards, new_id, boot, unsynced, lock, seed } = claim;
+        let mut random = Random::new(seed);
         let name = name.as_deref();
         let failed = |error| DataDirectoryError::Io { path: directory.to_owned(), error };
         disk.list(directory).map_err(failed)?;
@@ -212,12 +209,9 @@ impl Identity {
                         found: record.name,
                     });
                 }
-                let raised = u16::from(!Mutant::IncarnationReused.is_planted());
-                let incarnation = record.incarnation.checked_add(raised);
-                let used_up = || DataDirectoryError::UsedUp(directory.to_owned());
-                Record { incarnation: incarnation.ok_or_else(used_up)?, ..record }
+                record.started_again(&mut random)
             }
-            None => new_record(name, shards, new_id),
+            None => new_record(name, shards, new_id, draw(&mut random, &[])),
         };
         let same_boot = boot.is_some() && record.boot == boot;
         let lost_power = !is_new && !record.clean && !same_boot;
@@ -227,7 +221,7 @@ impl Identity {
         let unsynced = unsynced || !is_new && !record.clean && record.unsynced;
         let record = Record { boot, incomplete, unsynced, clean: false, ..record };
         let identity = Self { disk, path, record, is_new, _lock: lock };
-        // Before anything else: no incarnation may ever be used twice.
+        // Before anything else: whoever copies the directory from now on has this start in the copy.
         identity.save().map_err(failed)?;
         Ok(identity)
     }
@@ -241,7 +235,13 @@ impl Identity {
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
-        Incarnation { life: self.record.life, number: self.record.incarnation }
+        let previous = self.record.lineage.last().copied().unwrap_or_default();
+        incarnation(self.record.life, self.record.start, previous)
+    }
+
+    /// The earlier starts of this life, the newest last.
+    pub(crate) fn lineage(&self) -> Vec<Start> {
+        self.record.lineage.iter().copied().map(Start::from_random).collect()
     }
 
     /// Tells the logs of this directory from others.
@@ -255,7 +255,8 @@ impl Identity {
         self.record.log_id = Some(self.log_id().to_string());
         self.record.id = member.id.to_string();
         self.record.life = member.incarnation.life;
-        self.record.incarnation = member.incarnation.number;
+        self.record.start = member.incarnation.start.get();
+        self.record.lineage.clear();
         self.record.incomplete = true;
         self.persist(persisted)
     }
@@ -321,7 +322,7 @@ impl Identity {
         if figures.failed {
             return self.record_failed_log();
         }
-        if !self.record.incomplete || figures.regained != Some(self.record.incarnation) {
+        if !self.record.incomplete || figures.regained != Some(self.incarnation().start) {
             return;
         }
         match self.record_incomplete(false) {
@@ -344,8 +345,8 @@ impl Identity {
                 rack: member.rack.clone(),
                 peer_address: member.peer_address.clone(),
                 client_address: member.client_address.clone(),
-                cluster_address: member.cluster_address().to_owned(),
-                incarnation: Incarnation { life: member.life, number: member.incarnation },
+                cluster_address: member.cluster_address.clone(),
+                incarnation: incarnation(member.life, member.start, member.previous),
             })
         });
         Some(Persisted {
@@ -371,7 +372,8 @@ impl Identity {
             client_address: member.client_address,
             cluster_address: member.cluster_address,
             life: member.incarnation.life,
-            incarnation: member.incarnation.number,
+            start: member.incarnation.start.get(),
+            previous: member.incarnation.previous.get(),
         });
         self.record.cluster = Some(ClusterRecord {
             name: cluster,
@@ -421,7 +423,35 @@ fn take_lock(directory: &Path) -> Result<File, DataDirectoryError> {
     }
 }
 
-fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
+impl Record {
+    /// What another start makes of it.
+    fn started_again(mut self, random: &mut Random) -> Self {
+        if Mutant::OriginReused.is_planted() {
+            return self;
+        }
+        self.lineage.push(self.start);
+        let surplus = self.lineage.len().saturating_sub(LINEAGE_MAX);
+        self.lineage.drain(..surplus);
+        Self { start: draw(random, &self.lineage), ..self }
+    }
+}
+
+/// A start that is none of the earlier ones that are known.
+fn draw(random: &mut Random, lineage: &[u32]) -> u32 {
+    loop {
+        let start = Start::from_random(random.next_u64() as u32);
+        if start != Start::NONE && !lineage.contains(&start.get()) {
+            return start.get();
+        }
+    }
+}
+
+fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
+    let [start, previous] = [start, previous].map(Start::from_random);
+    Incarnation { life, start, previous }
+}
+
+fn new_record(name: Option<&str>, shards: u16, id: u128, start: u32) -> Record {
     let id = NodeId(id).to_string();
     let name = name.map_or_else(|| format!("node-{}", &id[..8]), str::to_owned);
     Record {
@@ -429,7 +459,8 @@ fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
         id,
         name,
         life: 0,
-        incarnation: 1,
+        start,
+        lineage: Vec::new(),
         log_id: None,
         shards,
         generation: 1,
@@ -442,10 +473,15 @@ fn new_record(name: Option<&str>, shards: u16, id: u128) -> Record {
 }
 
 fn parse(contents: &[u8]) -> Result<Record, String> {
-    let record: Record = serde_json::from_slice(contents).map_err(|error| error.to_string())?;
-    if record.format != FORMAT {
-        return Err(format!("format {} instead of {FORMAT}", record.format));
+    let explain = |error: serde_json::Error| error.to_string();
+    let Format { format } = serde_json::from_slice(contents).map_err(explain)?;
+    if format != FORMAT {
+        return Err(format!(
+            "it has format {format}, and this version reads only {FORMAT}; take a backup with the \
+             version that wrote it, and restore that"
+        ));
     }
+    let record: Record = serde_json::from_slice(contents).map_err(explain)?;
     parse_id(&record.id).ok_or("its id is no id")?;
     Ok(record)
 }
@@ -461,29 +497,65 @@ mod tests {
     use super::*;
 
     fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
+        open_with(disk, name, 1)
+    }
+
+    fn open_with(
+        disk: &SimulatedDisk,
+        name: Option<&str>,
+        seed: u64,
+    ) -> Result<Identity, DataDirectoryError> {
         let name = name.map(str::to_owned);
         let boot = Some("first".into());
-        let claim = Claim { name, shards: 2, new_id: 7, boot, unsynced: true, lock: false };
+        let claim = Claim { name, shards: 2, new_id: 7, boot, unsynced: true, lock: false, seed };
         Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim)
     }
 
     #[test]
-    fn an_identity_stays_and_its_incarnation_rises() {
+    fn an_identity_stays_and_every_start_is_another() {
         let disk = SimulatedDisk::new();
         let first = open(&disk, Some("a")).expect("opens");
+        assert_eq!((first.incarnation().previous, first.lineage()), (Start::NONE, vec![]));
+        // The same seed draws the same start first, which is one of the lineage then.
         let second = open(&disk, None).expect("opens");
+        let third = open(&disk, None).expect("opens");
         assert_eq!((first.id(), first.name()), (second.id(), "a"));
-        assert_eq!(second.incarnation().number, first.incarnation().number + 1);
+        let starts = [&first, &second, &third].map(|identity| identity.incarnation().start);
+        assert!(starts[0] != starts[1] && starts[1] != starts[2] && starts[2] != starts[0]);
+        assert_eq!(third.incarnation().previous, starts[1]);
+        assert_eq!(third.lineage(), starts[..2]);
     }
 
     #[test]
-    fn incarnations_end_before_they_repeat() {
+    fn two_copies_of_a_directory_start_as_different_ones() {
+        let disk = SimulatedDisk::new();
+        open(&disk, Some("a")).expect("opens");
+        let copied = disk.read(Path::new("/data/node.json")).expect("read").expect("there");
+        let original = open_with(&disk, None, 2).expect("opens");
+        disk.replace(Path::new("/data/node.json"), &copied).expect("copied back");
+        let copy = open_with(&disk, None, 3).expect("opens");
+        assert_eq!(original.lineage(), copy.lineage());
+        assert_ne!(original.incarnation().start, copy.incarnation().start);
+    }
+
+    #[test]
+    fn a_lineage_is_bounded() {
         let disk = SimulatedDisk::new();
         let mut identity = open(&disk, Some("a")).expect("opens");
-        identity.record.incarnation = u16::MAX - 1;
+        identity.record.lineage = (1..=LINEAGE_MAX as u32).collect();
+        identity.record.start = 5_000;
         identity.save().expect("saved");
-        assert_eq!(open(&disk, None).expect("opens").incarnation().number, u16::MAX);
-        assert!(matches!(open(&disk, None), Err(DataDirectoryError::UsedUp(_))));
+        let lineage = open(&disk, None).expect("opens").lineage();
+        assert_eq!((lineage.len(), lineage[0].get()), (LINEAGE_MAX, 2));
+        assert_eq!(lineage.last().map(|start| start.get()), Some(5_000));
+    }
+
+    #[test]
+    fn another_format_is_refused_with_advice() {
+        let disk = SimulatedDisk::new();
+        disk.replace(Path::new("/data/node.json"), br#"{"format": 1}"#).expect("written");
+        let error = open(&disk, None).expect_err("cannot be read").to_string();
+        assert!(error.contains("has format 1") && error.contains("backup"), "{error}");
     }
 
     #[test]
@@ -498,7 +570,8 @@ mod tests {
     /// Starts with a policy, on some boot of the machine. Returns whether the node is incomplete.
     fn boots(disk: &SimulatedDisk, boot: &str, unsynced: bool) -> bool {
         let boot = Some(boot.into());
-        let claim = Claim { name: None, shards: 1, new_id: 7, boot, unsynced, lock: false };
+        let claim =
+            Claim { name: None, shards: 1, new_id: 7, boot, unsynced, lock: false, seed: 1 };
         let identity = Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim);
         identity.expect("opens").is_incomplete()
     }
@@ -540,12 +613,13 @@ mod tests {
         let disk = SimulatedDisk::new();
         let mut identity = open(&disk, Some("a")).expect("opens");
         identity.record_incomplete(true).expect("saved");
-        for regained in [None, Some(0)] {
+        for regained in [None, Some(Start::NONE)] {
             let figures = Figures { ready: true, regained, ..Figures::default() };
             identity.settle(&figures);
             assert!(identity.is_incomplete());
         }
-        let figures = Figures { regained: Some(1), ..Figures::default() };
+        let regained = Some(identity.incarnation().start);
+        let figures = Figures { regained, ..Figures::default() };
         identity.settle(&figures);
         assert!(!open(&disk, None).expect("opens").is_incomplete());
     }
@@ -562,7 +636,7 @@ mod tests {
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
             cluster_address: "h:3".into(),
-            incarnation: Incarnation { life: 3, number: 40 },
+            incarnation: incarnation(3, 40, 30),
         };
         let members = vec![member.clone()];
         let view = View { epoch: 1, sealed: true, replication_factor: 3, members };
@@ -570,7 +644,7 @@ mod tests {
         identity.take_seat(&member, persisted.clone()).expect("saved");
         let again = open(&disk, None).expect("opens");
         assert_eq!((again.id(), again.log_id()), (NodeId(99), NodeId(7)));
-        assert_eq!(again.incarnation(), Incarnation { life: 3, number: 41 });
+        assert_eq!((again.incarnation().life, again.lineage()), (3, vec![Start::from_random(40)]));
         assert!(again.is_incomplete());
         assert_eq!(again.persisted(), Some(persisted));
     }
@@ -596,7 +670,7 @@ mod tests {
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
             cluster_address: "h:3".into(),
-            incarnation: Incarnation { life: 1, number: 7 },
+            incarnation: incarnation(1, 7, 6),
         };
         let view = View { epoch: 1, sealed: true, replication_factor: 3, members: vec![member] };
         let persisted = Persisted { cluster: "c".into(), view };

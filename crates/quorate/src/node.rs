@@ -151,7 +151,7 @@ impl Node {
     /// The origin of the stamps that this process issues as a member of `topology`.
     pub(crate) fn origin(&self, topology: &Topology) -> Origin {
         let me = topology.me();
-        Origin::new(me.0, topology.member(me).incarnation.number)
+        Origin::new(me.0, topology.member(me).incarnation.start)
     }
 
     /// Whether the node knows what data there is.

@@ -44,17 +44,26 @@ pub(crate) struct Seeds {
     pub(crate) node_id: u128,
     /// Makes hash tables hard to attack.
     pub(crate) tables: u64,
+    /// What the name of this start is drawn from.
+    pub(crate) start: u64,
+    /// Spreads what the membership repeats.
+    pub(crate) membership: u64,
 }
 
 impl Seeds {
     /// Seeds that nobody can guess.
     pub(crate) fn random() -> io::Result<Self> {
-        let mut bytes = [0; 24];
+        let mut bytes = [0; 40];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let (id, tables) = bytes.split_at(16);
+        let mut words = bytes
+            .chunks_exact(8)
+            .map(|word| word.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)));
+        let mut draw = || words.next().unwrap_or_default();
         Ok(Self {
-            node_id: id.iter().fold(0, |id, byte| id << 8 | u128::from(*byte)),
-            tables: tables.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte)),
+            node_id: u128::from(draw()) << 64 | u128::from(draw()),
+            tables: draw(),
+            start: draw(),
+            membership: draw(),
         })
     }
 }
@@ -119,10 +128,11 @@ pub(crate) fn start(
             shard: CONTROL_SHARD,
             replication_factor: settings.replication_factor,
             seeds: settings.seeds.clone(),
+            lineage: identity.lineage(),
         },
         identity.persisted(),
         now.monotonic,
-        identity.id().0 as u64 ^ u64::from(identity.incarnation().number),
+        seeds.membership,
     )?;
     let topology = make_topology(&membership.view(), membership.me())?;
     let node = Arc::new(Node::new(node::Parts {

@@ -138,6 +138,8 @@ impl Storage {
     pub(crate) fn new(parts: Parts) -> Self {
         let synced_answers = parts.log.is_some() && parts.policy == SyncPolicy::Always;
         let recovered = parts.log.as_ref().map_or(0, SegmentLog::written);
+        let mut knowledge = Knowledge::default();
+        knowledge.set_current(parts.topology.origins());
         Self {
             store: parts.store,
             log: parts.log,
@@ -153,7 +155,7 @@ impl Storage {
             expiring: Expiring::default(),
             space: Space::default(),
             forgetting: Forgetting::default(),
-            knowledge: Knowledge::default(),
+            knowledge,
             element_limits: parts.element_limits,
             topology: parts.topology,
             shard: parts.shard,
@@ -428,9 +430,15 @@ impl Storage {
 
     /// Adopts the topology that was sealed, before the first write.
     pub(crate) fn adopt(&mut self, topology: Arc<Topology>, hints: HintQueues) {
-        self.topology = topology;
         self.hints = hints;
         self.knowledge = Knowledge::default();
+        self.set_topology(topology);
+    }
+
+    /// The same members, of which some may have started again.
+    pub(crate) fn set_topology(&mut self, topology: Arc<Topology>) {
+        self.knowledge.set_current(topology.origins());
+        self.topology = topology;
     }
 }
 
@@ -493,10 +501,8 @@ impl Replica for Storage {
         // Only replicas name writes, and nobody but this process those that it makes.
         let own = self.store.origin();
         dots.retain(|dot| {
-            let node = NodeIndex(dot.origin.node());
-            let is_own = dot.origin.node() == own.node();
-            self.topology.is_replica(slot, node)
-                && !(is_own && dot.origin.incarnation() >= own.incarnation())
+            let member = NodeIndex(dot.origin.number());
+            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
         });
         if !dots.is_empty() {
             self.knowledge.note(slot, dots, effect);

@@ -12,7 +12,7 @@ use super::{
     Counters,
     recent::{Entry, Place, Recent},
 };
-use crate::limits::{CLOCKS_INCARNATIONS, CLOCKS_ORIGINS_MAX, CLOCKS_RANGES_MAX};
+use crate::limits::{CLOCKS_ORIGINS_MAX, CLOCKS_RANGES_MAX};
 
 /// Which writes a shard holds, and the effects of the newest ones.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Knowledge {
     /// By slot; empty until the first write on any.
     slots: Vec<Option<Box<SlotClock>>>,
     recent: Recent,
+    /// Sorted; see [`Knowledge::set_current`].
+    current: Vec<Origin>,
 }
 
 /// What is known of one slot.
@@ -35,11 +37,18 @@ struct SlotClock {
 }
 
 impl Knowledge {
+    /// From now on only these origins are noted ([`Topology::origins`](crate::topology::Topology::origins)).
+    /// What the members' older starts have left unsettled is for digest rounds.
+    pub fn set_current(&mut self, origins: impl IntoIterator<Item = Origin>) {
+        self.current = origins.into_iter().collect();
+        self.current.sort_unstable();
+    }
+
     /// Names the effect that this node, which goes by `origin`, has made just now; `None` when peers
     /// have named so much that there is no room. Digest rounds bring what has no name.
     pub fn issue(&mut self, slot: Slot, origin: Origin, effect: &Bytes) -> Option<Dot> {
-        let (clock, recent) = self.changed(slot);
-        let counters = clock.counters(origin)?;
+        let (clock, recent, current) = self.changed(slot);
+        let counters = clock.counters(origin, current)?;
         let counter = counters.prefix().checked_add(1).filter(|next| *next < u64::MAX)?;
         let dot = Dot { origin, counter };
         counters.insert(dot.counter);
@@ -49,10 +58,10 @@ impl Knowledge {
 
     /// An effect that holds all of these writes has been merged.
     pub fn note(&mut self, slot: Slot, dots: Vec<Dot>, effect: &Bytes) {
-        let (clock, recent) = self.changed(slot);
+        let (clock, recent, current) = self.changed(slot);
         let mut new = false;
         for dot in &dots {
-            if let Some(counters) = clock.counters(dot.origin) {
+            if let Some(counters) = clock.counters(dot.origin, current) {
                 new |= counters.insert(dot.counter);
                 counters.keep_lowest(CLOCKS_RANGES_MAX);
             }
@@ -65,8 +74,8 @@ impl Knowledge {
 
     /// Everything that these writes did is known to be here.
     pub fn note_all(&mut self, slot: Slot, origin: Origin, settled: &Counters) {
-        let (clock, _) = self.changed(slot);
-        if let Some(counters) = clock.counters(origin) {
+        let (clock, _, current) = self.changed(slot);
+        if let Some(counters) = clock.counters(origin, current) {
             counters.insert_all(settled);
             counters.keep_lowest(CLOCKS_RANGES_MAX);
         }
@@ -87,9 +96,9 @@ impl Knowledge {
         self.version
     }
 
-    /// Whether anything of a slot has changed since a version.
+    /// Whether anything that is known of a slot has changed since a version.
     pub(super) fn has_changed(&self, slot: Slot, since: u64) -> bool {
-        self.clock(slot).is_some_and(|clock| clock.version > since)
+        self.clock(slot).is_some_and(|clock| clock.version > since && !clock.origins.is_empty())
     }
 
     /// What is known of a slot, by origin in ascending order.
@@ -98,13 +107,12 @@ impl Knowledge {
         origins.iter().map(|(origin, counters)| (*origin, counters))
     }
 
-    /// What of `claimed` is not known here; `None` when this origin's time is over.
+    /// What of `claimed` is not known here; `None` when this origin is not noted any more.
     pub fn lacking(&self, slot: Slot, origin: Origin, claimed: &Counters) -> Option<Counters> {
-        let Some(clock) = self.clock(slot) else { return Some(claimed.clone()) };
-        match clock.find(origin) {
-            Ok(at) => Some(claimed.without(&clock.origins[at].1)),
-            Err(_) if clock.is_outdated(origin) => None,
-            Err(_) => Some(claimed.clone()),
+        let clock = self.clock(slot);
+        match clock.and_then(|clock| Some(&clock.origins[clock.find(origin).ok()?].1)) {
+            Some(known) => Some(claimed.without(known)),
+            None => is_current(&self.current, origin).then(|| claimed.clone()),
         }
     }
 
@@ -118,14 +126,14 @@ impl Knowledge {
     }
 
     /// The clock of a slot that changes now.
-    fn changed(&mut self, slot: Slot) -> (&mut SlotClock, &mut Recent) {
+    fn changed(&mut self, slot: Slot) -> (&mut SlotClock, &mut Recent, &[Origin]) {
         if self.slots.is_empty() {
             self.slots.resize_with(usize::from(SLOTS), || None);
         }
         self.version += 1;
         let clock = self.slots[slot.index()].get_or_insert_default();
         clock.version = self.version;
-        (clock, &mut self.recent)
+        (clock, &mut self.recent, &self.current)
     }
 }
 
@@ -140,16 +148,14 @@ impl SlotClock {
         }
     }
 
-    /// The counters of an origin. Of each node the newest [`CLOCKS_INCARNATIONS`] incarnations are
-    /// kept: what an older one left unsettled is for digest rounds.
-    fn counters(&mut self, origin: Origin) -> Option<&mut Counters> {
+    /// The counters of an origin, new ones for one that is `current`: they take the place of those of
+    /// origins that are not any more, whose unsettled writes are for digest rounds.
+    fn counters(&mut self, origin: Origin, current: &[Origin]) -> Option<&mut Counters> {
         let at = match self.find(origin) {
             Ok(at) => at,
-            Err(_) if self.is_outdated(origin) => return None,
+            Err(_) if !is_current(current, origin) => return None,
             Err(_) => {
-                if let Some(oldest) = self.surplus(origin) {
-                    self.origins.remove(oldest);
-                }
+                self.origins.retain(|(other, _)| is_current(current, *other));
                 if self.origins.len() >= CLOCKS_ORIGINS_MAX {
                     return None;
                 }
@@ -160,33 +166,10 @@ impl SlotClock {
         };
         Some(&mut self.origins[at].1)
     }
-
-    /// Whether enough newer incarnations of the same node are known.
-    fn is_outdated(&self, origin: Origin) -> bool {
-        let same = self.origins.iter().filter(|(other, _)| other.node() == origin.node());
-        same.filter(|(other, _)| is_newer(*other, origin)).count() >= CLOCKS_INCARNATIONS
-    }
-
-    /// The incarnation that goes when a newer one of the same node comes.
-    fn surplus(&self, origin: Origin) -> Option<usize> {
-        let others = self.origins.iter().enumerate();
-        let same = others.filter(|(_, (other, _))| other.node() == origin.node());
-        let mut same: Vec<(usize, Origin)> = same.map(|(at, (other, _))| (at, *other)).collect();
-        if same.len() < CLOCKS_INCARNATIONS {
-            return None;
-        }
-        let oldest = same.pop()?;
-        let older = |oldest: (usize, Origin), other: (usize, Origin)| {
-            if is_newer(oldest.1, other.1) { other } else { oldest }
-        };
-        Some(same.into_iter().fold(oldest, older).0)
-    }
 }
 
-/// Whether an incarnation is newer than another one of the same node. They are counted modulo
-/// 65,536, so that one that is less than half of that ahead is newer.
-fn is_newer(this: Origin, that: Origin) -> bool {
-    (this.incarnation().wrapping_sub(that.incarnation()) as i16) > 0
+fn is_current(current: &[Origin], origin: Origin) -> bool {
+    current.binary_search(&origin).is_ok()
 }
 
 #[cfg(test)]
@@ -199,14 +182,20 @@ mod tests {
         counters
     }
 
-    fn known(knowledge: &Knowledge) -> Vec<(u16, u64)> {
+    fn knowing<const N: usize>(origins: [u32; N]) -> Knowledge {
+        let mut knowledge = Knowledge::default();
+        knowledge.set_current(origins.map(Origin));
+        knowledge
+    }
+
+    fn known(knowledge: &Knowledge) -> Vec<(u32, u64)> {
         let origins = knowledge.of_slot(Slot::default());
-        origins.map(|(origin, counters)| (origin.incarnation(), counters.len())).collect()
+        origins.map(|(origin, counters)| (origin.0, counters.len())).collect()
     }
 
     #[test]
     fn own_writes_are_counted_and_known_at_once() {
-        let (mut knowledge, slot, me) = (Knowledge::default(), Slot::default(), Origin::new(3, 1));
+        let (mut knowledge, slot, me) = (knowing([3]), Slot::default(), Origin(3));
         for counter in 1..=3 {
             let dot = knowledge.issue(slot, me, &Bytes::from_static(b"e")).expect("room");
             assert_eq!(dot, Dot { origin: me, counter });
@@ -219,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_effect_that_was_known_is_not_kept_again() {
-        let (mut knowledge, slot) = (Knowledge::default(), Slot::default());
+        let (mut knowledge, slot) = (knowing([7]), Slot::default());
         let dots = |counters: &[u64]| -> Vec<Dot> {
             counters.iter().map(|&counter| Dot { origin: Origin(7), counter }).collect()
         };
@@ -233,7 +222,7 @@ mod tests {
 
     #[test]
     fn ranges_are_bounded_by_claiming_less() {
-        let (mut knowledge, slot, origin) = (Knowledge::default(), Slot::default(), Origin(7));
+        let (mut knowledge, slot, origin) = (knowing([7]), Slot::default(), Origin(7));
         for counter in 1..=1_000 {
             knowledge.note(slot, alloc::vec![Dot { origin, counter: 2 * counter }], &Bytes::new());
         }
@@ -242,21 +231,30 @@ mod tests {
     }
 
     #[test]
-    fn older_incarnations_go() {
-        let (mut knowledge, slot) = (Knowledge::default(), Slot::default());
+    fn what_is_not_noted_changes_nothing() {
+        let (mut knowledge, slot) = (knowing([3]), Slot::default());
+        let effect = Bytes::from_static(b"e");
+        knowledge.note(slot, alloc::vec![Dot { origin: Origin(4), counter: 1 }], &effect);
+        assert!(known(&knowledge).is_empty() && !knowledge.has_changed(slot, 0));
+    }
+
+    #[test]
+    fn only_current_origins_are_noted_and_take_the_place_of_others() {
+        let (mut knowledge, slot) = (knowing([3, 5]), Slot::default());
         let claimed = counters(1..=2);
-        let mut note = |incarnation| {
-            knowledge.note_all(slot, Origin::new(3, incarnation), &claimed);
-            known(&knowledge).into_iter().map(|(incarnation, _)| incarnation).collect::<Vec<_>>()
+        let note = |knowledge: &mut Knowledge, origin| {
+            knowledge.note_all(slot, Origin(origin), &claimed);
+            known(knowledge).into_iter().map(|(origin, _)| origin).collect::<Vec<_>>()
         };
-        assert_eq!(note(65_534), [65_534]);
-        assert_eq!(note(65_535), [65_534, 65_535]);
-        // The count goes round.
-        assert_eq!(note(0), [0, 65_535]);
-        assert_eq!(note(65_534), [0, 65_535], "its time is over");
-        assert_eq!(note(2), [0, 2]);
-        assert_eq!(knowledge.lacking(slot, Origin::new(3, 65_535), &claimed), None);
-        assert_eq!(knowledge.lacking(slot, Origin::new(3, 1), &claimed), Some(claimed.clone()));
-        assert_eq!(knowledge.lacking(slot, Origin::new(4, 1), &claimed), Some(claimed.clone()));
+        assert_eq!(note(&mut knowledge, 5), [5]);
+        assert_eq!(note(&mut knowledge, 3), [3, 5]);
+        assert_eq!(note(&mut knowledge, 4), [3, 5], "nobody's start");
+        assert_eq!(knowledge.lacking(slot, Origin(4), &claimed), None);
+        knowledge.set_current([Origin(3), Origin(4)]);
+        assert_eq!(knowledge.lacking(slot, Origin(5), &counters(1..=3)), Some(counters(3..=3)));
+        assert_eq!(knowledge.lacking(slot, Origin(4), &claimed), Some(claimed.clone()));
+        assert_eq!(note(&mut knowledge, 4), [3, 4]);
+        assert_eq!(note(&mut knowledge, 5), [3, 4], "its time is over");
+        assert_eq!(knowledge.lacking(slot, Origin(5), &claimed), None);
     }
 }

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeSet, vec};
 use core::time::Duration;
 
 use proptest::prelude::*;
-use quorate_proto::{DotRange, Origin, message::DottedEffect, slot::GROUPS};
+use quorate_proto::{DotRange, Origin, Start, message::DottedEffect, slot::GROUPS};
 
 use super::*;
 use crate::limits::{
@@ -25,13 +25,23 @@ struct Data {
     padding: usize,
 }
 
+/// Knowledge that notes the first starts of some members.
+fn knowing(members: u16, starts: u32) -> Knowledge {
+    let mut knowledge = Knowledge::default();
+    let origins = (0..members).flat_map(|number| {
+        (1..=starts).map(move |start| Origin::new(number, Start::from_random(start)))
+    });
+    knowledge.set_current(origins);
+    knowledge
+}
+
 impl Data {
-    fn new(node: u16, incarnation: u16) -> Self {
+    fn new(node: u16, start: u32) -> Self {
         Self {
-            origin: Origin::new(node, incarnation),
+            origin: Origin::new(node, Start::from_random(start)),
             shard: 0,
             shards: 1,
-            knowledge: Knowledge::default(),
+            knowledge: knowing(3, 2),
             held: BTreeSet::new(),
             refuses: false,
             incomplete: false,
@@ -326,7 +336,7 @@ fn a_peer_that_repeats_itself_is_asked_once_in_each_exchange() {
 #[test]
 fn the_last_dots_that_there_can_be_are_asked_for() {
     let mut pair = Pair::level();
-    let origin = Origin::new(1, 1);
+    let origin = Origin::new(1, Start::from_random(1));
     let claim = DotRange { origin, first: u64::MAX - 2, last: u64::MAX - 1 };
     let mut claimed = Counters::default();
     claimed.insert_range(claim.first, claim.last);
@@ -401,7 +411,7 @@ struct Node {
     clocks: Clocks,
     /// By peer: counts the links, and whether there is one.
     links: Vec<(u64, bool)>,
-    incarnation: u16,
+    starts: u32,
 }
 
 const SLOTS_USED: u32 = 4;
@@ -416,10 +426,25 @@ impl World {
             data: Data::new(node, 1),
             clocks: Clocks::new(3, seed ^ u64::from(node)),
             links: vec![(0, false); 3],
-            incarnation: 1,
+            starts: 1,
         };
         let nodes = (0..3).map(node).collect();
-        Self { now: Instant::ZERO, random: Random::new(seed), nodes, mail: Vec::new() }
+        let random = Random::new(seed);
+        let mut world = Self { now: Instant::ZERO, random, nodes, mail: Vec::new() };
+        world.tell_origins();
+        world
+    }
+
+    /// Everybody hears which starts there are.
+    fn tell_origins(&mut self) {
+        let starts = self.nodes.iter().zip(0..).flat_map(|(node, number)| {
+            [node.starts, node.starts - 1]
+                .map(|start| Origin::new(number, Start::from_random(start)))
+        });
+        let origins: Vec<Origin> = starts.collect();
+        for node in &mut self.nodes {
+            node.data.knowledge.set_current(origins.iter().copied());
+        }
     }
 
     fn others(of: usize) -> impl Iterator<Item = usize> {
@@ -452,13 +477,14 @@ impl World {
             self.link(node, other, false);
             self.link(other, node, false);
         }
-        let incarnation = self.nodes[node].incarnation + 1;
+        let starts = self.nodes[node].starts + 1;
         let seed = self.random.next_u64();
         let old = &mut self.nodes[node];
         let held = core::mem::take(&mut old.data.held);
-        old.data = Data::new(node as u16, incarnation);
+        old.data = Data::new(node as u16, starts);
         old.data.held = if with_data { held } else { BTreeSet::new() };
-        (old.clocks, old.incarnation) = (Clocks::new(3, seed), incarnation);
+        (old.clocks, old.starts) = (Clocks::new(3, seed), starts);
+        self.tell_origins();
     }
 
     /// A digest round, which exchanges what both held when it began, or is cut short.

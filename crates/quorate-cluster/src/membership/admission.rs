@@ -5,7 +5,6 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::cmp::Ordering;
 
 use quorate_proto::{
     Incarnation, NodeId,
@@ -21,8 +20,12 @@ use crate::{
 /// Refusals that begin so pass by themselves: who is refused tries again.
 pub const TRANSIENT: &str = "try again: ";
 
-/// Refusals that begin so are for a node that was replaced: it must stop.
-const FENCED: &str = "this node was replaced: ";
+/// Refusals that begin so pass, one way or the other, once it is known whether another process is
+/// this member.
+const UNSURE: &str = "try again: it is asked who is who: ";
+
+/// Refusals that begin so are for a node that must stop: another process is, or was, the member.
+const FENCED: &str = "this node must not go on: ";
 
 /// Why a link is refused. The text is sent to the peer and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,19 +119,38 @@ pub enum Refusal {
         /// Its address.
         address: String,
     },
-    /// The peer is of an earlier incarnation than this node has met.
+    /// This node has met another process of the peer than its data directory knows of.
     #[error(
-        "{FENCED}the node {name:?} runs, or has run, as incarnation {newer}, and this is {older}: \
-         its data directory is older than that, or a copy; delete it, and the node is filled again \
-         by the others"
+        "{FENCED}the node {name:?} runs, or has run, as {met}, of which this process, {refused}, knows \
+         nothing: its data directory is older than that, or a copy; move it away and start with an \
+         empty one, and the others fill the node again"
     )]
     Fenced {
         /// The member's name.
         name: String,
         /// What this node has met.
-        newer: Incarnation,
+        met: Incarnation,
         /// What was refused.
-        older: Incarnation,
+        refused: Incarnation,
+    },
+    /// The peer's data directory is a copy of that of a member that is alive.
+    #[error(
+        "{FENCED}the node {name:?} is alive at {address}, and this is a copy of its data directory; \
+         give each node a directory of its own"
+    )]
+    Copy {
+        /// The member's name.
+        name: String,
+        /// Where the member is.
+        address: String,
+    },
+    /// The peer says that it is a member that this node has a link to elsewhere.
+    #[error("{UNSURE}the node {name:?} may still be alive at {address}")]
+    MayBeAlive {
+        /// The member's name.
+        name: String,
+        /// Where the member was.
+        address: String,
     },
     /// The peer was started again, and this node has not noted that yet.
     #[error("{TRANSIENT}the new start of this node is being noted")]
@@ -136,8 +158,8 @@ pub enum Refusal {
     /// This node has lost everything and is about to take its seat again.
     #[error("{TRANSIENT}this node has lost everything and is taking its seat again")]
     Rejoining,
-    /// The seat has been started or replaced as often as can be counted.
-    #[error("this member has used up its 65,535 incarnations; restore a backup into a new cluster")]
+    /// The seat has been replaced as often as can be counted.
+    #[error("this member has used up its 65,535 lives; restore a backup into a new cluster")]
     UsedUp,
     /// A member of a sealed list changed its place.
     #[error(
@@ -161,15 +183,25 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// For a process of `member` that is older than `newer`.
-    pub(super) fn fenced(member: &Member, newer: Incarnation) -> Self {
-        Self::Fenced { name: member.name.clone(), newer, older: member.incarnation }
+    /// For a process of `member` that does not know of the process `met`.
+    pub(super) fn fenced(member: &Member, met: Incarnation) -> Self {
+        Self::Fenced { name: member.name.clone(), met, refused: member.incarnation }
+    }
+
+    /// For a peer that describes itself as `member`, which is alive.
+    pub(super) fn copy(member: &Member) -> Self {
+        Self::Copy { name: member.name.clone(), address: member.peer_address.clone() }
     }
 }
 
-/// Whether a refusal with this text says that this node was replaced.
-pub(super) fn is_fence(text: &str) -> bool {
+/// Whether a refusal with this text says that this node must stop.
+pub fn is_fence(text: &str) -> bool {
     text.starts_with(FENCED)
+}
+
+/// Whether a refusal with this text says that another process may be this member.
+pub(super) fn is_unsure(text: &str) -> bool {
+    text.starts_with(UNSURE)
 }
 
 /// Whether a refusal with this text passes by itself.
@@ -186,8 +218,10 @@ pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refus
         });
     }
     if hello.member.id == config.member.id {
-        return Err(if hello.member == config.member {
+        return Err(if hello.member.incarnation == config.member.incarnation {
             Refusal::Itself(hello.member.id)
+        } else if hello.lineage.contains(&config.member.incarnation.start) {
+            Refusal::copy(&config.member)
         } else {
             Refusal::DuplicateId {
                 id: hello.member.id,
@@ -249,7 +283,7 @@ pub(super) fn check_standing(
         });
     }
     if let Some(known) = known
-        && hello.member.incarnation < known.incarnation
+        && !succeeds(hello, known.incarnation)
     {
         return Err(Refusal::fenced(&hello.member, known.incarnation));
     }
@@ -314,13 +348,24 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
     Err(Refusal::BeingSealed { members: members.len() })
 }
 
+/// Whether the process that introduces itself is the one that was met, or one that knows of it: it
+/// was started on what that one has left, or has had its seat granted since.
+fn succeeds(hello: &Hello, met: Incarnation) -> bool {
+    let Incarnation { life, start, .. } = hello.member.incarnation;
+    life > met.life
+        || life == met.life && (start == met.start || hello.lineage.contains(&met.start))
+}
+
 /// Whether a peer that introduces itself on a link for data is the process that this node knows of:
 /// nothing is taken from one that is not noted.
 pub fn check_incarnation(known: &Member, peer: &Member) -> Result<(), Refusal> {
-    match peer.incarnation.cmp(&known.incarnation) {
-        Ordering::Less => Err(Refusal::fenced(peer, known.incarnation)),
-        Ordering::Equal => Ok(()),
-        Ordering::Greater => Err(Refusal::NotNoted),
+    if peer.incarnation == known.incarnation {
+        Ok(())
+    } else if peer.incarnation.life < known.incarnation.life {
+        Err(Refusal::fenced(peer, known.incarnation))
+    } else {
+        // Whether it succeeds the one that was met is for the membership's links.
+        Err(Refusal::NotNoted)
     }
 }
 

@@ -10,21 +10,20 @@ use quorate_proto::{
 use super::{
     Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission,
     admission::{same_ids, same_place},
+    rejoining::Alive,
 };
-use crate::{limits::GOSSIP_INTERVAL, time::Instant, topology};
+use crate::{
+    limits::{GOSSIP_INTERVAL, SILENCE_MAX, VOUCH_PATIENCE},
+    time::Instant,
+    topology,
+};
 
 impl Membership {
-    /// Whether a peer that introduces itself may link to this node. Changes nothing.
-    pub(super) fn admit(&self, hello: &Hello) -> Result<(), Refusal> {
+    /// Whether a peer that introduces itself may link to this node.
+    pub(super) fn admit(&mut self, now: Instant, hello: &Hello) -> Result<(), Refusal> {
         admission::check_settings(&self.config, hello)?;
         admission::check_standing(self.standing, self.me(), &self.members, hello)?;
-        let links = self.incoming.values().chain(self.outgoing.values());
-        for other in links.filter(|other| other.id == hello.member.id) {
-            if other.peer_address != hello.member.peer_address {
-                let address = other.peer_address.clone();
-                return Err(Refusal::DuplicateId { id: other.id, address });
-            }
-        }
+        self.check_elsewhere(now, &hello.member)?;
         if self.standing != Standing::Sealed && !hello.view.sealed && !self.is_rejoining() {
             let mut described = self.members.clone();
             described.insert(hello.member.id, hello.member.clone());
@@ -34,9 +33,33 @@ impl Membership {
         Ok(())
     }
 
+    /// Whether the peer is the only one that says that it is this member: where this node has a link
+    /// to another place, that one is asked, and gives way only when it does not answer.
+    fn check_elsewhere(&mut self, now: Instant, peer: &Member) -> Result<(), Refusal> {
+        let mut links = self.incoming.values().chain(self.outgoing.values());
+        let elsewhere =
+            |other: &&Member| other.id == peer.id && other.peer_address != peer.peer_address;
+        let Some(other) = links.find(elsewhere).cloned() else { return Ok(()) };
+        match self.probe_member(now, peer.id) {
+            Alive::Yes => Err(Refusal::copy(&other)),
+            Alive::Unknown => {
+                Err(Refusal::MayBeAlive { name: other.name, address: other.peer_address })
+            }
+            Alive::No => Ok(()),
+        }
+    }
+
+    /// Whether a peer is the process whose data directory this node's is a copy of.
+    pub(super) fn is_copy_of(&self, peer: &Member) -> bool {
+        peer.id == self.me() && self.config.lineage.contains(&peer.incarnation.start)
+    }
+
     /// Learns from a peer that was admitted.
     pub(super) fn absorb(&mut self, now: Instant, hello: &Hello) {
         let peer = &hello.member;
+        if self.members.contains_key(&peer.id) {
+            self.unvouched_until = None;
+        }
         let forming = self.standing == Standing::Forming && !self.is_rejoining();
         if forming || self.members.contains_key(&peer.id) {
             self.describe(now, peer);
@@ -95,21 +118,28 @@ impl Membership {
         }
     }
 
-    /// Learns from a sealed list who was started again or replaced, perhaps this node itself.
+    /// Learns from a sealed list who was replaced, perhaps this node itself. Which starts a life has
+    /// had is learned from the member alone, which tells its lineage: what others have met may be a
+    /// copy.
     fn learn_incarnations(&mut self, view: &View) {
         let me = self.me();
         let mut changed = false;
         for theirs in &view.members {
             let Some(ours) = self.members.get_mut(&theirs.id) else { continue };
-            if theirs.incarnation <= ours.incarnation || self.standing != Standing::Sealed {
+            if self.standing != Standing::Sealed {
                 continue;
             }
-            if theirs.id == me {
-                let text = Refusal::fenced(ours, theirs.incarnation).to_string();
+            let (told, known) = (theirs.incarnation, ours.incarnation);
+            let is_known = told.start == known.start || self.config.lineage.contains(&told.start);
+            let is_later = told.life > known.life;
+            if theirs.id == me && (is_later || told.life == known.life && !is_known) {
+                let text = Refusal::fenced(ours, told).to_string();
                 return self.outputs.push_back(Output::Event(Event::Fenced { text }));
             }
-            ours.incarnation = theirs.incarnation;
-            changed = true;
+            if is_later {
+                ours.incarnation = told;
+                changed = true;
+            }
         }
         if changed {
             self.register();
@@ -220,7 +250,7 @@ impl Membership {
             Target::Seed(_) => true,
         };
         // Another node answers where a member used to be: that is not the one to talk to.
-        let admitted = if expected { self.admit(hello) } else { Err(Refusal::Malformed) };
+        let admitted = if expected { self.admit(now, hello) } else { Err(Refusal::Malformed) };
         if let Err(reason) = admitted {
             self.dialer.hang_up(now, link);
             if expected {
@@ -279,6 +309,11 @@ impl Membership {
         }
         self.dialer.hang_up(now, link);
         let transient = admission::is_transient(&text);
+        if admission::is_unsure(&text) {
+            // The answer takes as long as the other one may be silent.
+            let known_by = now + SILENCE_MAX + VOUCH_PATIENCE;
+            self.unvouched_until = self.unvouched_until.map(|_| known_by);
+        }
         if let Target::Seed(address) = &target
             && !transient
         {

@@ -60,18 +60,18 @@ use alloc::{
 use core::time::Duration;
 
 use quorate_proto::{
-    Incarnation, NodeId,
+    Incarnation, NodeId, Start,
     message::{Hello, Member, Message, View},
     mutant::Mutant,
 };
 
 pub use admission::{
-    Refusal, StartError, TRANSIENT, check_data_link, check_incarnation, is_transient,
+    Refusal, StartError, TRANSIENT, check_data_link, check_incarnation, is_fence, is_transient,
 };
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
 
 use crate::{
-    limits::{GOSSIP_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, SEED_PATIENCE},
+    limits::{GOSSIP_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, SEED_PATIENCE, VOUCH_PATIENCE},
     random::Random,
     time::Instant,
 };
@@ -89,6 +89,9 @@ pub struct Config {
     pub replication_factor: u16,
     /// `host:port` of nodes to find the others through.
     pub seeds: Vec<String>,
+    /// Earlier starts of this node in its present life, the newest last; at most
+    /// [`LINEAGE_MAX`](quorate_proto::limits::LINEAGE_MAX).
+    pub lineage: Vec<Start>,
 }
 
 /// What must survive a crash: the list that this node promised or sealed.
@@ -222,7 +225,7 @@ pub enum Event {
         /// What it goes by from now on.
         incarnation: Incarnation,
     },
-    /// This node was replaced: it must stop, and take part in nothing any more.
+    /// Another process is, or was, this member: this one must stop, and take part in nothing any more.
     Fenced {
         /// What it was told.
         text: String,
@@ -253,6 +256,9 @@ pub struct Membership {
     gossip_at: Option<Instant>,
     seeds: BTreeMap<String, Seed>,
     seeds_due: Instant,
+    /// While no member has accepted this node since it started: how long it waits for one that may
+    /// know that it must not go on.
+    unvouched_until: Option<Instant>,
     /// While this node claims a seat.
     rejoining: Option<rejoining::Rejoining>,
     seats: rejoining::Seats,
@@ -300,6 +306,7 @@ impl Membership {
             gossip_at: Some(now + GOSSIP_INTERVAL),
             seeds: config.seeds.iter().map(|address| (address.clone(), Seed::Unmet)).collect(),
             seeds_due: now + SEED_PATIENCE,
+            unvouched_until: None,
             rejoining: None,
             seats: rejoining::Seats::default(),
             incoming: BTreeMap::new(),
@@ -311,6 +318,8 @@ impl Membership {
         };
         if let Some(persisted) = persisted {
             membership.restore(now, persisted.view);
+            let is_alone = membership.members.len() == 1;
+            membership.unvouched_until = (!is_alone).then_some(now + VOUCH_PATIENCE);
         }
         for address in membership.seeds.keys() {
             membership.dialer.aim(now, Target::Seed(address.clone()), address);
@@ -318,6 +327,12 @@ impl Membership {
         membership.publish();
         membership.drain_dialer(now);
         Ok(membership)
+    }
+
+    /// This node has its data back and listens: what it gives others time for begins now.
+    pub fn handle_listening(&mut self, now: Instant) {
+        self.seeds_due = now + SEED_PATIENCE;
+        self.unvouched_until = self.unvouched_until.map(|_| now + VOUCH_PATIENCE);
     }
 
     /// This node's id.
@@ -342,10 +357,18 @@ impl Membership {
 
     /// Whether this node knows what data there is: it is a member of a list that is promised or
     /// sealed, or no node that it can find is. Until then it may have been a member that has lost
-    /// everything, and must answer for nothing.
+    /// everything, and must answer for nothing. A member that starts first gives the others
+    /// [`VOUCH_PATIENCE`] to say that its data directory is an old one, or a copy.
     pub fn is_founded(&self, now: Instant) -> bool {
-        let forming = self.standing == Standing::Forming && !Mutant::FoundedAtOnce.is_planted();
-        !forming || !self.is_rejoining() && self.seeds_are_settled(now)
+        if Mutant::FoundedAtOnce.is_planted() {
+            return true;
+        }
+        match self.standing {
+            Standing::Forming => !self.is_rejoining() && self.seeds_are_settled(now),
+            Standing::Promised | Standing::Sealed => {
+                self.unvouched_until.is_none_or(|until| until <= now)
+            }
+        }
     }
 
     /// What holds up the seal: members that have not promised yet, or seeds that nobody met; or the
@@ -399,9 +422,13 @@ impl Membership {
 
     /// A peer introduces itself on an incoming link.
     pub fn handle_hello(&mut self, now: Instant, link: LinkId, correlation: u64, hello: &Hello) {
+        if self.is_copy_of(&hello.member) {
+            let text = Refusal::copy(&hello.member).to_string();
+            return self.outputs.push_back(Output::Event(Event::Fenced { text }));
+        }
         let rejoins = admission::check_settings(&self.config, hello).is_ok()
             && self.meet_cluster(now, &hello.view);
-        let admitted = if rejoins { Err(Refusal::Rejoining) } else { self.admit(hello) };
+        let admitted = if rejoins { Err(Refusal::Rejoining) } else { self.admit(now, hello) };
         if let Err(reason) = admitted {
             let message = Message::Refused(reason.to_string());
             self.outputs.push_back(Output::Respond { link, correlation, message });
@@ -497,8 +524,13 @@ impl Membership {
 
     /// When [`Membership::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timeouts =
-            [self.dialer.poll_timeout(), self.seal_at, self.gossip_at, self.poll_seat_timeout()];
+        let timeouts = [
+            self.dialer.poll_timeout(),
+            self.seal_at,
+            self.gossip_at,
+            self.poll_seat_timeout(),
+            self.unvouched_until,
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -512,6 +544,7 @@ impl Membership {
         if self.gossip_at.is_some_and(|at| at <= now) {
             self.gossip(now);
         }
+        self.unvouched_until = self.unvouched_until.filter(|until| *until > now);
         self.handle_seat_timeout(now);
         self.drain_dialer(now);
     }
@@ -533,6 +566,7 @@ impl Membership {
             member: self.config.member.clone(),
             shard: self.config.shard,
             view: self.view(),
+            lineage: self.config.lineage.clone(),
         }
     }
 

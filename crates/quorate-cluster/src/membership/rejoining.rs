@@ -5,33 +5,34 @@
 //! name, its address and its place. It claims that seat from all others:
 //!
 //! ```text
-//!  claimant  --hello-->  every other member         meets them, learns the incarnations they know
-//!            --claim (life + 1, number + 1)-->      refused while the member is alive
+//!  claimant  --hello-->  every other member         meets them, learns the lives they know
+//!            --claim (life + 1, its own start)-->   refused while the member is alive
 //!            <--granted-- from all of them          each writes the new incarnation down first
 //!  member    writes down who it is now, and introduces itself anew
 //! ```
 //!
-//! **No incarnation is used twice.** A stamp or a contribution of an incarnation of the member can
-//! survive, or be on its way, only where one of its processes has been linked: at another member, in
-//! its store, its hints or its backups, and nobody takes anything from a node before it has written
-//! down the incarnation that the node introduced itself with (data links wait for that,
-//! [`check_data_link`](super::check_data_link)). So the greatest incarnation that the *other members
-//! know* is at least as great as all that matter, and all of them are asked: a majority might miss one
-//! that only met the member while it was cut off from the rest. To wait for all costs little, because
+//! **No origin is used twice**: every process draws a start of its own ([`Start`](quorate_proto::Start)),
+//! the claimant's too.
+//!
+//! **A life is granted by all.** Nobody takes anything from a node before it has written down the
+//! incarnation that the node introduced itself with (data links wait for that,
+//! [`check_data_link`](super::check_data_link)), so whoever may hold something of the member's past
+//! has met it, and all of them are asked to count that past as over: a majority might miss one that
+//! only met the member while it was cut off from the rest. To wait for all costs little, because
 //! the member counts in no read before it has compared its data with all of them anyway. A member that
-//! has lost everything itself knows nothing, but holds nothing either: it need not be asked. What it
-//! passed on before may be of starts that nobody else has heard of, so [`UNHEARD_STARTS_MAX`] numbers
-//! of both are passed over then; and those who grant the seat write down that its life is over, too,
-//! so that its old disk cannot come back with what nobody knows of.
+//! has lost everything itself knows nothing, but holds nothing either: it need not be asked. Those
+//! who grant the seat write down that its life is over, too, so that its old disk cannot come back
+//! with what nobody knows of.
 //!
-//! **A seat is taken by one node.** Each member grants an incarnation to one claimant, and none that
-//! is not above the one before. So of two claimants only one can have the grants of all members to
-//! the same one; the other one is refused while that one lives.
+//! **A seat is taken by one node.** Each member grants a life to one claimant, and none that is not
+//! above the one before. So of two claimants only one can have the grants of all members to the same
+//! one; the other one is refused while that one lives.
 //!
-//! **Whoever is replaced is fenced.** A member that granted or heard of a newer incarnation refuses
-//! every older one, on every link, with the reason; and a node that hears of a newer incarnation of
-//! itself stops. That holds for a process that stood still meanwhile, for a disk that comes back, and
-//! for a data directory that was copied back from some time ago.
+//! **Whoever is replaced is fenced.** A member that granted or heard of a later life refuses every
+//! earlier one, on every link, with the reason; and a node that hears of a later life of itself
+//! stops. Within a life, a member that has met another start than a process knows of refuses it in
+//! the same way. That holds for a process that stood still meanwhile, for a disk that comes back, and
+//! for a data directory that was copied back, however many starts ago it was copied.
 //!
 //! **The living are not replaced.** A claim is refused for good when the member answers on a link. A
 //! link that stands proves nothing when its other end has lost power: it is asked, and given up
@@ -45,14 +46,14 @@ use alloc::{
 };
 
 use quorate_proto::{
-    Incarnation, NodeId,
+    Incarnation, NodeId, Start,
     message::{Claim, EmptySeat, Hello, Member, Message, View},
     mutant::Mutant,
 };
 
 use super::{Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission};
 use crate::{
-    limits::{GOSSIP_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SILENCE_MAX, UNHEARD_STARTS_MAX},
+    limits::{GOSSIP_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SILENCE_MAX},
     time::Instant,
 };
 
@@ -60,8 +61,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Rejoining {
     seat: NodeId,
-    /// The sealed list, with the greatest incarnations that anybody has told.
+    /// The sealed list, with the latest lives that anybody has told.
     list: BTreeMap<NodeId, Member>,
+    /// Nodes that have come in the places of members, with the life of the member that was known when
+    /// they were met: a later one may be somebody else's.
+    newcomers: BTreeMap<NodeId, u16>,
     /// What was asked for last.
     claim: Option<Claim>,
     /// Who has granted it.
@@ -93,8 +97,23 @@ pub(super) fn has_seat(member: &Member, node: &Member) -> bool {
         && admission::same_place(member, node)
 }
 
-fn raise(known: &mut Member, incarnation: Incarnation) {
-    known.incarnation = known.incarnation.max(incarnation);
+fn raise(known: &mut Member, told: Incarnation) {
+    if told.life > known.incarnation.life {
+        known.incarnation = told;
+    }
+}
+
+/// Remembers which life was known of a member when a node came in its place.
+fn note_newcomers<'a>(rejoining: &mut Rejoining, linked: impl Iterator<Item = &'a Member>) {
+    let Rejoining { list, newcomers, .. } = rejoining;
+    let mut met = BTreeMap::new();
+    for node in linked.filter(|node| !list.contains_key(&node.id)) {
+        if let Some(member) = list.values().find(|member| has_seat(member, node)) {
+            let life = newcomers.get(&node.id).copied().unwrap_or(member.incarnation.life);
+            met.insert(node.id, life);
+        }
+    }
+    *newcomers = met;
 }
 
 impl Membership {
@@ -121,10 +140,12 @@ impl Membership {
         let rejoining = self.rejoining.get_or_insert_with(|| Rejoining {
             seat,
             list: view.members.iter().map(|member| (member.id, member.clone())).collect(),
+            newcomers: BTreeMap::new(),
             claim: None,
             grants: BTreeSet::new(),
             ask_at: now,
         });
+        note_newcomers(rejoining, self.outgoing.values().chain(self.incoming.values()));
         for member in &view.members {
             if let Some(known) = rejoining.list.get_mut(&member.id) {
                 raise(known, member.incarnation);
@@ -171,7 +192,11 @@ impl Membership {
         let newcomers = linked.filter(|node| !rejoining.list.contains_key(&node.id));
         let emptied = newcomers.filter_map(|node| {
             let member = rejoining.list.values().find(|member| has_seat(member, node))?;
-            let (seat, life) = (member.id, member.incarnation.life);
+            let (seat, known) = (member.id, member.incarnation);
+            let met = rejoining.newcomers.get(&node.id).copied().unwrap_or(known.life);
+            // One that was granted to the newcomer itself, or to nobody, is over as well.
+            let is_nobodys = [node.incarnation.start, Start::NONE].contains(&known.start);
+            let life = if is_nobodys { known.life } else { met };
             Some((seat, EmptySeat { seat, life, newcomer: node.id }))
         });
         let voters: BTreeSet<NodeId> = self.outgoing.values().map(|member| member.id).collect();
@@ -189,30 +214,33 @@ impl Membership {
 
     /// Asks for the seat, once all who may know something of it are met.
     pub(super) fn claim_seat(&mut self, now: Instant) {
+        if let Some(rejoining) = &mut self.rejoining {
+            note_newcomers(rejoining, self.outgoing.values().chain(self.incoming.values()));
+        }
         if self.rejoining.is_none() || !self.missing_voters().is_empty() {
             return;
         }
         let empty = self.empty_seats();
         let Some(rejoining) = &mut self.rejoining else { return };
         let known = rejoining.list[&rejoining.seat].incarnation;
+        let start = self.config.member.incarnation.start;
         let is_stale = |claim: &Claim| {
-            claim.incarnation < known || claim.empty.is_empty() && !empty.is_empty()
+            let is_behind = claim.incarnation.life < known.life;
+            let is_others = claim.incarnation.life == known.life && claim.incarnation != known;
+            is_behind || is_others || claim.empty.is_empty() && !empty.is_empty()
         };
         if rejoining.claim.as_ref().is_none_or(is_stale) {
-            let unheard = if empty.is_empty() { 0 } else { UNHEARD_STARTS_MAX };
-            let life = known.life.checked_add(1);
-            let number = known.number.checked_add(1 + unheard);
-            let (Some(life), Some(number)) = (life, number) else {
+            let Some(life) = known.life.checked_add(1) else {
                 let text = Refusal::UsedUp.to_string();
                 let target = Target::Member(rejoining.seat);
                 let event = Event::RefusedBy { target, text, transient: false };
                 return self.outputs.push_back(Output::Event(event));
             };
-            let reused = Mutant::SeatReusesIncarnation.is_planted();
-            let number = if reused { known.number } else { number };
+            let reused = Mutant::SeatReusesOrigin.is_planted();
+            let start = if reused { known.start } else { start };
             rejoining.claim = Some(Claim {
                 seat: rejoining.seat,
-                incarnation: Incarnation { life, number },
+                incarnation: Incarnation { life, start, previous: known.start },
                 empty: empty.values().copied().collect(),
             });
             rejoining.grants.clear();
@@ -284,7 +312,7 @@ impl Membership {
     }
 
     /// Whether a member may be alive: if it is linked, it is asked.
-    fn probe_member(&mut self, now: Instant, id: NodeId) -> Alive {
+    pub(super) fn probe_member(&mut self, now: Instant, id: NodeId) -> Alive {
         let links: Vec<LinkId> =
             self.outgoing.iter().filter(|(_, member)| member.id == id).map(|(l, _)| *l).collect();
         let is_linked = !links.is_empty() || self.incoming.values().any(|member| member.id == id);
@@ -342,16 +370,13 @@ impl Membership {
         if asked == seat.incarnation && self.seats.granted.get(&seat.id) == Some(&from.id) {
             return true;
         }
-        let reused = Mutant::SeatReusesIncarnation.is_planted();
-        let is_above = asked.life > seat.incarnation.life
-            && (asked.number > seat.incarnation.number || reused);
-        if self.standing != Standing::Sealed || !is_above {
+        if self.standing != Standing::Sealed || asked.life <= seat.incarnation.life {
             return false;
         }
         for empty in &claim.empty {
             let is_gone = empty.seat != self.me()
                 && self.probe_member(now, empty.seat) == Alive::No
-                && (self.begins(empty) || self.life_of(empty.seat) == Some(empty.life));
+                && (self.begins(empty) || self.life_of(empty.seat) <= Some(empty.life));
             if !is_gone {
                 return false;
             }
@@ -360,11 +385,8 @@ impl Membership {
             if !self.begins(empty)
                 && let Some(member) = self.members.get_mut(&empty.seat)
             {
-                let Incarnation { life, number } = member.incarnation;
-                member.incarnation = Incarnation {
-                    life: life.saturating_add(1),
-                    number: number.saturating_add(UNHEARD_STARTS_MAX),
-                };
+                let life = member.incarnation.life.max(empty.life).saturating_add(1);
+                member.incarnation = Incarnation { life, ..Incarnation::default() };
             }
         }
         if let Some(member) = self.members.get_mut(&claim.seat) {
@@ -410,6 +432,7 @@ impl Membership {
         let Some(claim) = rejoining.claim else { return };
         self.config.member.id = claim.seat;
         self.config.member.incarnation = claim.incarnation;
+        self.config.lineage.clear();
         self.members = rejoining.list;
         self.members.insert(claim.seat, self.config.member.clone());
         self.standing = Standing::Sealed;
@@ -437,7 +460,7 @@ impl Membership {
 
 /// What is known of whether a member lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Alive {
+pub(super) enum Alive {
     Yes,
     No,
     /// It was asked.

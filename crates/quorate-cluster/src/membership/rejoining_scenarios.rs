@@ -5,7 +5,7 @@ use alloc::{collections::BTreeSet, vec, vec::Vec};
 use proptest::prelude::*;
 
 use super::{
-    scenarios::{A_WHILE, add, formed, refusals, sealed_three},
+    scenarios::{A_WHILE, add, formed, is_fenced, refusals, sealed_three},
     simulation::{Faults, World, config},
     *,
 };
@@ -34,10 +34,6 @@ fn life(world: &World, index: usize) -> u16 {
     world.nodes[index].config.member.incarnation.life
 }
 
-fn is_fenced(world: &World, index: usize) -> bool {
-    world.nodes[index].events.iter().any(|event| matches!(event, Event::Fenced { .. }))
-}
-
 #[test]
 fn a_member_that_has_lost_everything_takes_its_seat_again() {
     let mut world = sealed_three();
@@ -48,7 +44,7 @@ fn a_member_that_has_lost_everything_takes_its_seat_again() {
         world.run_for(A_WHILE);
         assert_whole(&world);
         let now = world.nodes[2].config.member.incarnation;
-        assert!(now.life == round && now.number > before.number, "{now}");
+        assert!(now.life == round && now.previous == before.start, "{now}");
         let disk = world.nodes[2].disk.as_ref().expect("persisted");
         assert!(disk.view.sealed && disk.view.members[2].incarnation == now);
         // What follows is an ordinary start.
@@ -101,15 +97,14 @@ fn two_of_three_that_have_lost_everything_come_back() {
 fn the_disk_of_one_that_was_counted_as_empty_stays_away() {
     let mut world = sealed_three();
     world.nodes[2].config.seeds = vec!["node-0:1".into()];
-    let (disk, member) = (world.nodes[1].disk.clone(), world.nodes[1].config.member.clone());
+    let copy = world.copy(1);
     world.wipe(1);
     world.wipe(2);
     world.start_all();
     while !is_member(&world, 2) {
         world.step();
     }
-    world.crash(1);
-    (world.nodes[1].disk, world.nodes[1].config.member) = (disk, member);
+    world.put_back(1, copy);
     world.start(1);
     world.run_for(A_WHILE);
     assert!(is_fenced(&world, 1));
@@ -118,21 +113,18 @@ fn the_disk_of_one_that_was_counted_as_empty_stays_away() {
 #[test]
 fn an_old_data_directory_is_fenced() {
     let mut world = sealed_three();
-    let (disk, mut member) = (world.nodes[2].disk.clone(), world.nodes[2].config.member.clone());
+    let copy = world.copy(2);
     world.wipe(2);
     world.start(2);
     world.run_for(A_WHILE);
-    // The old one is started more often than the new one, which changes nothing.
-    world.crash(2);
-    member.incarnation.number += 100;
-    (world.nodes[2].disk, world.nodes[2].config.member) = (disk, member);
+    world.put_back(2, copy);
     world.start(2);
     world.run_for(A_WHILE);
     assert!(is_fenced(&world, 2));
     assert!(world.nodes[0].machine.as_ref().expect("up").link_to(NodeId(3)).is_none());
     let reason =
         |event: &Event| matches!(event, Event::Refused { reason: Refusal::Fenced { .. }, .. });
-    assert!(world.nodes[0].events.iter().any(reason));
+    assert!(world.nodes[..2].iter().any(|node| node.events.iter().any(reason)));
     // Without it the node is taken back.
     world.wipe(2);
     world.start(2);
@@ -141,23 +133,73 @@ fn an_old_data_directory_is_fenced() {
 }
 
 #[test]
-fn a_directory_from_some_starts_ago_is_fenced() {
-    let mut world = sealed_three();
-    let (disk, member) = (world.nodes[2].disk.clone(), world.nodes[2].config.member.clone());
-    for _ in 0..3 {
-        world.crash(2);
+fn a_copy_from_any_number_of_starts_ago_is_fenced() {
+    for starts in 0..=3 {
+        let mut world = sealed_three();
+        let copy = world.copy(2);
+        for _ in 0..starts {
+            world.crash(2);
+            world.start(2);
+            world.run_for(A_WHILE);
+        }
+        world.put_back(2, copy);
         world.start(2);
         world.run_for(A_WHILE);
+        // Nobody has met a start that is not in a copy of the present directory.
+        assert_eq!(is_fenced(&world, 2), starts > 0, "{starts}: {:?}", world.nodes[2].events);
     }
+}
+
+#[test]
+fn a_copy_that_only_some_can_tell_is_fenced_by_them() {
+    let mut world = sealed_three();
+    let copy = world.copy(2);
+    world.crash(1);
     world.crash(2);
-    (world.nodes[2].disk, world.nodes[2].config.member) = (disk.clone(), member);
-    world.nodes[2].disk = None;
     world.start(2);
-    world.nodes[2].disk = disk;
     world.run_for(A_WHILE);
-    let refused =
-        |event: &Event| matches!(event, Event::Refused { reason: Refusal::Fenced { .. }, .. });
-    assert!(world.nodes[0].events.iter().any(refused), "{:?}", world.nodes[0].events);
+    // Only node 0 has met the second start. The copy starts as the second one, too.
+    world.crash(0);
+    world.put_back(2, copy);
+    world.start(1);
+    world.start(2);
+    world.run_for(A_WHILE);
+    assert!(is_member(&world, 2) && !is_fenced(&world, 2));
+    world.start(0);
+    world.run_for(A_WHILE);
+    assert!(is_fenced(&world, 2), "{:?}", world.nodes[2].events);
+    assert!(world.nodes[2].machine.is_none() && !is_fenced(&world, 0) && !is_fenced(&world, 1));
+}
+
+#[test]
+fn a_copy_beside_its_running_original_stops() {
+    let mut world = sealed_three();
+    let copy = world.copy(2);
+    let mut elsewhere = config(2, &[]);
+    elsewhere.member.peer_address = "node-9:1".into();
+    let index = world.nodes.len();
+    let mut other = World::new(vec![elsewhere], 1);
+    world.nodes.append(&mut other.nodes);
+    world.put_back(index, copy);
+    world.nodes[index].config.member.peer_address = "node-9:1".into();
+    world.start(index);
+    assert!(!world.nodes[index].machine.as_ref().expect("up").is_founded(world.now));
+    world.run_for(A_WHILE);
+    assert!(is_fenced(&world, index), "{:?}", world.nodes[index].events);
+    world.nodes.truncate(3);
+    world.run_for(A_WHILE);
+    assert_whole(&world);
+}
+
+#[test]
+fn a_member_that_moves_waits_until_its_old_link_is_given_up() {
+    let mut world = sealed_three();
+    world.vanish(2);
+    world.nodes[2].config.member.peer_address = "node-9:1".into();
+    world.start(2);
+    world.run_for(A_WHILE * 2);
+    assert_whole(&world);
+    assert_eq!(world.nodes[0].topology.members[2].peer_address, "node-9:1");
 }
 
 #[test]
@@ -229,7 +271,7 @@ fn a_node_that_has_not_met_its_seeds_answers_for_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
-    /// The world itself asserts that no incarnation is used twice and that all writes come first.
+    /// The world itself asserts that no start is used twice and that all writes come first.
     #[test]
     fn whatever_is_lost_everybody_comes_back(
         seed in any::<u64>(),
@@ -258,5 +300,44 @@ proptest! {
         assert_whole(&world);
         let fenced: BTreeSet<usize> = (0..count).filter(|index| is_fenced(&world, *index)).collect();
         prop_assert!(fenced.is_empty(), "fenced: {:?}", fenced);
+    }
+
+    /// Data directories are copied, and put back, at any distance.
+    #[test]
+    fn a_copy_shares_no_start_with_anybody(
+        seed in any::<u64>(),
+        count in 2..=4_usize,
+        crash in 0..5_u32,
+        lost in 0..30_u32,
+    ) {
+        let configs = (0..count).map(|index| config(index, &(0..count).collect::<Vec<_>>()));
+        let mut world = World::new(configs.collect(), seed);
+        world.start_all();
+        world.input(0, Membership::request_seal);
+        world.run_for(A_WHILE);
+        world.faults = Faults { lost, doubled: 20, crash, cut: 3 };
+        let mut copies: Vec<_> = (0..count).map(|index| world.copy(index)).collect();
+        for _ in 0..600 {
+            let index = world.random.below(count as u32) as usize;
+            match world.random.below(60) {
+                0 => copies[index] = world.copy(index),
+                // Somebody must be left who knows what was.
+                1 if index > 0 => world.put_back(index, copies[index].clone()),
+                2 => world.start(index),
+                _ => world.step(),
+            }
+        }
+        world.faults = Faults::default();
+        // Who is fenced is started with an empty directory.
+        for _ in 0..count {
+            let fenced: Vec<usize> = (1..count).filter(|index| is_fenced(&world, *index)).collect();
+            for index in fenced {
+                world.wipe(index);
+                world.nodes[index].events.clear();
+            }
+            world.start_all();
+            world.run_for(A_WHILE * 15);
+        }
+        assert_whole(&world);
     }
 }

@@ -24,8 +24,18 @@ pub(super) struct World {
     in_flight: Vec<Packet>,
     pub(super) random: Random,
     pub(super) faults: Faults,
-    /// Incarnations that others may have data of, node and number, with the start they are of.
-    used: BTreeMap<(NodeId, u16), (usize, u64)>,
+    /// Starts that others may have data of, with the process they are of.
+    used: BTreeMap<(NodeId, Start), (usize, u64)>,
+    /// Starts drawn so far, of all nodes.
+    draws: u32,
+}
+
+/// What is in a node's data directory.
+#[derive(Clone)]
+pub(super) struct Directory {
+    disk: Option<Persisted>,
+    member: Member,
+    lineage: Vec<Start>,
 }
 
 /// What may go wrong, each with a chance in a hundred for every message or step.
@@ -80,6 +90,7 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
         shard: 0,
         replication_factor: 3,
         seeds: seeds.iter().map(|seed| format!("node-{seed}:1")).collect(),
+        lineage: Vec::new(),
     }
 }
 
@@ -103,6 +114,7 @@ impl World {
             random: Random::new(seed),
             faults: Faults::default(),
             used: BTreeMap::new(),
+            draws: 0,
         }
     }
 
@@ -112,7 +124,14 @@ impl World {
             return;
         }
         node.starts += 1;
-        node.config.member.incarnation.number += 1;
+        self.draws += 1;
+        let Config { member, lineage, .. } = &mut node.config;
+        let previous = member.incarnation.start;
+        if previous != Start::NONE {
+            lineage.push(previous);
+        }
+        let start = Start::from_random(self.draws);
+        member.incarnation = Incarnation { start, previous, ..member.incarnation };
         let seed = (index as u64) << 32 | node.starts;
         let machine = Membership::new(node.config.clone(), node.disk.clone(), self.now, seed);
         node.machine = Some(machine.expect("starts"));
@@ -140,6 +159,22 @@ impl World {
         node.disk = None;
         node.config.member.id = NodeId(1_000 + 100 * index as u128 + lives);
         node.config.member.incarnation = Incarnation::default();
+        node.config.lineage.clear();
+    }
+
+    /// A copy of the data directory of a node.
+    pub(super) fn copy(&self, index: usize) -> Directory {
+        let Node { disk, config, .. } = &self.nodes[index];
+        let Config { member, lineage, .. } = config;
+        Directory { disk: disk.clone(), member: member.clone(), lineage: lineage.clone() }
+    }
+
+    /// The node is down, and its data directory is replaced by a copy.
+    pub(super) fn put_back(&mut self, index: usize, copy: Directory) {
+        self.crash(index);
+        let Directory { disk, member, lineage } = copy;
+        let Node { config, disk: own, .. } = &mut self.nodes[index];
+        (*own, config.member, config.lineage) = (disk, member, lineage);
     }
 
     /// The machine of a node is gone, and its links stand.
@@ -158,6 +193,7 @@ impl World {
     fn seated(&mut self, index: usize, member: Member, persisted: Persisted) {
         let node = &mut self.nodes[index];
         node.config.member = member;
+        node.config.lineage.clear();
         node.disk = Some(persisted);
     }
 
@@ -297,7 +333,13 @@ impl World {
                 let disk = self.nodes[index].disk.as_ref().expect("persisted first");
                 assert!(disk.view.sealed);
             }
-            Output::Event(event) => self.nodes[index].events.push(event),
+            Output::Event(event) => {
+                let is_fenced = matches!(event, Event::Fenced { .. });
+                self.nodes[index].events.push(event);
+                if is_fenced {
+                    self.crash(index);
+                }
+            }
         }
     }
 
@@ -350,7 +392,7 @@ impl World {
         }
     }
 
-    /// Data is taken from a member once its incarnation is noted: none may be of two processes.
+    /// Data is taken from a member once its start is noted: none may be of two processes.
     fn check_incarnations(&mut self) {
         for (index, node) in self.nodes.iter().enumerate() {
             let sealed = |machine: &&Membership| machine.standing == Standing::Sealed;
@@ -362,7 +404,7 @@ impl World {
             };
             let mut others = self.nodes.iter().enumerate().filter(|(other, _)| *other != index);
             if others.any(|(_, other)| is_noted(other)) {
-                let used = (me.id, me.incarnation.number);
+                let used = (me.id, me.incarnation.start);
                 let process = (index, node.starts);
                 let first = self.used.entry(used).or_insert(process);
                 assert_eq!(*first, process, "{used:?} is of two processes");

@@ -158,7 +158,7 @@ fn what_does_not_move_slots_needs_no_placement() {
     let me = before.members[0].id;
     let topology = Topology::new(&before, me).unwrap();
     let mut started = before.clone();
-    started.members[1].incarnation.number += 1;
+    started.members[1].incarnation.start = quorate_proto::Start::from_random(7);
     started.members[2].peer_address = "elsewhere:1".into();
     let updated = topology.updated(&started).unwrap();
     assert_eq!(updated.view(), Topology::new(&started, me).unwrap().view());

@@ -17,10 +17,13 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, Groups, NodeIndex, Origin, Slot,
+    Dot, Groups, NodeIndex, Origin, Slot, Start,
     message::{Cause, Scope},
     resp::Command,
 };
+
+/// More often than this no node is started.
+const STARTS_MAX: u32 = 64;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -111,7 +114,7 @@ pub(crate) struct Store {
     /// Up to where it is durable.
     pub(crate) synced: u64,
     knowledge: Knowledge,
-    incarnation: u16,
+    starts: u32,
 }
 
 impl Store {
@@ -131,14 +134,19 @@ impl Store {
             sequence: 0,
             synced: 0,
             knowledge: Knowledge::default(),
-            incarnation: 0,
+            starts: 0,
         }
     }
 
     /// A process starts, which knows nothing of dots.
     pub(crate) fn start(&mut self) {
+        self.starts += 1;
         self.knowledge = Knowledge::default();
-        self.incarnation += 1;
+        // Nobody tells who has started: whatever a test may start is noted.
+        let starts = |node: NodeIndex| {
+            (1..=STARTS_MAX).map(move |start| Origin::new(node.0, Start::from_random(start)))
+        };
+        self.knowledge.set_current(self.topology.nodes().flat_map(starts));
     }
 
     fn stamp(&mut self) -> u64 {
@@ -286,7 +294,7 @@ impl Replica for Store {
             delta.encode(&key, &mut effect);
         }
         let (effect, durability) = (Bytes::from(effect), self.changed());
-        let origin = Origin::new(me, self.incarnation);
+        let origin = Origin::new(me, Start::from_random(self.starts));
         let issued = (!effect.is_empty()).then(|| self.knowledge.issue(slot, origin, &effect));
         let dot = issued.flatten();
         Ok(Executed { reply: number(reply), effect, dot, durability })

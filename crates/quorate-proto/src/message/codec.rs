@@ -6,7 +6,8 @@
 //! list    := count:u32 item*          bool  := u8, 0 or 1
 //! member  := id:u128 name dc rack                                    (three strings)
 //!            peer_address client_address cluster_address             (three strings)
-//!            life:u16 number:u16                                     (its incarnation)
+//!            incarnation
+//! incarnation := life:u16 start previous         start := u32 below 2^20
 //! dot     := origin:u32 counter:u64
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
 //! ```
@@ -22,7 +23,11 @@ use super::{
     View,
     dots::{put_effect, put_slots},
 };
-use crate::{Dot, Incarnation, Level, NodeId, Slot, limits::DOTS_PER_EFFECT_MAX, slot::GROUPS};
+use crate::{
+    Dot, Incarnation, Level, NodeId, Slot, Start,
+    limits::{DOTS_PER_EFFECT_MAX, LINEAGE_MAX},
+    slot::GROUPS,
+};
 
 /// Codes of the kinds. A code once used is never used for anything else.
 mod kind {
@@ -332,6 +337,8 @@ fn put_hello(out: &mut Vec<u8>, hello: &Hello) {
     put_member(out, &hello.member);
     out.extend_from_slice(&hello.shard.to_le_bytes());
     put_view(out, &hello.view);
+    put_count(out, hello.lineage.len());
+    hello.lineage.iter().for_each(|start| out.extend_from_slice(&start.get().to_le_bytes()));
 }
 
 fn put_member(out: &mut Vec<u8>, member: &Member) {
@@ -344,9 +351,10 @@ fn put_member(out: &mut Vec<u8>, member: &Member) {
     put_incarnation(out, member.incarnation);
 }
 
-fn put_incarnation(out: &mut Vec<u8>, Incarnation { life, number }: Incarnation) {
+fn put_incarnation(out: &mut Vec<u8>, Incarnation { life, start, previous }: Incarnation) {
     out.extend_from_slice(&life.to_le_bytes());
-    out.extend_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&start.get().to_le_bytes());
+    out.extend_from_slice(&previous.get().to_le_bytes());
 }
 
 fn put_claim(out: &mut Vec<u8>, claim: &Claim) {
@@ -532,7 +540,16 @@ impl Input {
             member: self.member()?,
             shard: self.u16()?,
             view: self.view()?,
+            lineage: self.lineage()?,
         })
+    }
+
+    fn lineage(&mut self) -> Result<Vec<Start>, MessageError> {
+        let lineage = self.list(Self::start)?;
+        if lineage.len() > LINEAGE_MAX {
+            return Err(self.field("lineage"));
+        }
+        Ok(lineage)
     }
 
     fn member(&mut self) -> Result<Member, MessageError> {
@@ -549,7 +566,13 @@ impl Input {
     }
 
     fn incarnation(&mut self) -> Result<Incarnation, MessageError> {
-        Ok(Incarnation { life: self.u16()?, number: self.u16()? })
+        Ok(Incarnation { life: self.u16()?, start: self.start()?, previous: self.start()? })
+    }
+
+    fn start(&mut self) -> Result<Start, MessageError> {
+        let name = u32::from_le_bytes(self.array()?);
+        let start = Start::from_random(name);
+        if start.get() == name { Ok(start) } else { Err(self.field("start")) }
     }
 
     fn claim(&mut self) -> Result<Claim, MessageError> {
@@ -724,6 +747,11 @@ mod tests {
         message::{DottedEffect, SlotDots},
     };
 
+    fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
+        let [start, previous] = [start, previous].map(Start::from_random);
+        Incarnation { life, start, previous }
+    }
+
     fn samples() -> Vec<Message> {
         let member = Member {
             id: NodeId(0x0102),
@@ -733,11 +761,12 @@ mod tests {
             peer_address: "h:1".into(),
             client_address: "h:2".into(),
             cluster_address: "h:3".into(),
-            incarnation: Incarnation { life: 1, number: 2 },
+            incarnation: incarnation(1, 2, 3),
         };
         let view =
             View { epoch: 3, sealed: true, replication_factor: 3, members: vec![member.clone()] };
-        let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone() };
+        let lineage = vec![Start::from_random(4), Start::from_random(3)];
+        let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone(), lineage };
         let beat =
             Heartbeat { epoch: 1, ready: true, read_only: true, hints_pending: 2, wall_ms: 3 };
         let slot = Slot::new(0x1234).expect("a slot");
@@ -756,7 +785,7 @@ mod tests {
             Message::SealVote { accepted: true, view: view.clone() },
             Message::Claim(Claim {
                 seat: NodeId(7),
-                incarnation: Incarnation { life: 2, number: 3 },
+                incarnation: incarnation(2, 3, 0),
                 empty: vec![EmptySeat { seat: NodeId(8), life: 4, newcomer: NodeId(9) }],
             }),
             Message::SeatVote { granted: false, view },
@@ -847,12 +876,12 @@ mod tests {
             peer_address: "p".into(),
             client_address: "c".into(),
             cluster_address: "s".into(),
-            incarnation: Incarnation { life: 0x0304, number: 0x0506 },
+            incarnation: incarnation(0x0304, 0x050607, 0x08090a),
         };
         let view = View { epoch: 7, sealed: true, replication_factor: 8, members: vec![member] };
         let claim = Claim {
             seat: NodeId(0x0102),
-            incarnation: Incarnation { life: 0x0304, number: 0x0506 },
+            incarnation: incarnation(0x0304, 0x050607, 0x08090a),
             empty: vec![EmptySeat { seat: NodeId(7), life: 8, newcomer: NodeId(9) }],
         };
         let dot = Dot { origin: Origin(6), counter: 7 };
@@ -862,15 +891,15 @@ mod tests {
                 &[
                     1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0,
                     0, 0, 0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c',
-                    1, 0, b's', 4, 3, 6, 5,
+                    1, 0, b's', 4, 3, 7, 6, 5, 0, 10, 9, 8, 0,
                 ],
             ),
             (
                 Message::Claim(claim),
                 &[
-                    2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 6, 5, 1, 0, 0, 0, 7, 0,
-                    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                    0, 0, 0, 0, 0, 0,
+                    2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 7, 6, 5, 0, 10, 9, 8, 0,
+                    1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 9, 0, 0, 0,
+                    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
                 ],
             ),
             (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),

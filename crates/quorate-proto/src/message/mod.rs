@@ -15,7 +15,7 @@ use bytes::Bytes;
 pub use codec::MessageError;
 pub use reach::Reach;
 
-use crate::{Dot, DotRange, Incarnation, Level, NodeId, Slot};
+use crate::{Dot, DotRange, Incarnation, Level, NodeId, Slot, Start};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,10 +325,13 @@ pub struct Hello {
     pub shard: u16,
     /// Its view of the members.
     pub view: View,
+    /// Its earlier starts in this life, the newest last: whoever has met another one than these
+    /// has met a node with a copy of its data directory. Empty on links for data.
+    pub lineage: Vec<Start>,
 }
 
 /// A member of the cluster as it describes itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Identity, for ever.
     pub id: NodeId,

@@ -17,7 +17,8 @@ impl World<'_> {
             Fault::Kill { node }
             | Fault::Rot { node, .. }
             | Fault::Wipe { node }
-            | Fault::WipeAll { node } => {
+            | Fault::WipeAll { node }
+            | Fault::PutBack { node, .. } => {
                 if self.machines[node].process.is_none() {
                     return;
                 }
@@ -82,6 +83,11 @@ impl World<'_> {
                 self.machines[node].wipe_all();
                 self.start(node);
             }
+            Fault::PutBack { node, starts } if self.was_taken(node, index) => {
+                self.machines[node].put_back(starts);
+                self.put_back[node] = true;
+                self.start(node);
+            }
             Fault::Pause { node } if self.was_taken(node, index) => {
                 if self.machines[node].state == State::Paused {
                     self.machines[node].state = State::Running;
@@ -94,6 +100,7 @@ impl World<'_> {
             | Fault::Rot { .. }
             | Fault::Wipe { .. }
             | Fault::WipeAll { .. }
+            | Fault::PutBack { .. }
             | Fault::Pause { .. }
             | Fault::Flip { .. }
             | Fault::Descriptors { .. }

@@ -124,6 +124,8 @@ pub struct World<'a> {
     healed: bool,
     /// By node: the fault that took it down.
     down_by: Vec<Option<usize>>,
+    /// By node: whether its data directory is a copy that was put back.
+    put_back: Vec<bool>,
     /// By node: until when it was paused or down, which excuses late answers.
     disturbed: Vec<Time>,
     /// By node: what bits that flip and scrubs are up to.
@@ -192,6 +194,7 @@ impl<'a> World<'a> {
             script,
             healed: false,
             down_by: vec![None; nodes],
+            put_back: vec![false; nodes],
             disturbed: vec![0; nodes],
             rot: vec![scrub::Rot::default(); nodes],
             upset: 0,

@@ -1,11 +1,12 @@
 //! Processes: their starts, turns and ends, and what they send and hear.
 
 use quorate::simulation::{Input, Output, Port, Wire};
+use quorate_cluster::membership::is_fence;
 
-use super::{Event, World, tamper};
+use super::{Event, Violation, World, tamper};
 use crate::{
     history::Time,
-    machine::State,
+    machine::{self, State},
     network::{ConnectionId, Packet, Place},
     scenario::Repair,
 };
@@ -66,8 +67,11 @@ impl World<'_> {
         let death = process.death().map(str::to_owned);
         if let Some(death) = death {
             self.observer.note(|| format!("ends: {death}"));
-            self.start_errors.insert(node, death);
             self.take_down(node, State::Killed);
+            if is_fence(&death) {
+                self.replace_directory(node, &death);
+            }
+            self.start_errors.insert(node, death);
             return self.schedule(self.now + 500_000, Event::Start { node });
         }
         for output in outputs {
@@ -75,6 +79,17 @@ impl World<'_> {
         }
         let at = self.machines[node].when(due, self.now).max(self.now + 50);
         self.turn_by(node, at);
+    }
+
+    /// Does what a node that was fenced asks its operator for.
+    fn replace_directory(&mut self, node: usize, death: &str) {
+        if !self.put_back[node] {
+            let text =
+                format!("{} has its own directory and is told: {death}", machine::name(node));
+            self.violations.push(Violation::new("fenced", text));
+        }
+        self.put_back[node] = false;
+        self.machines[node].wipe_all();
     }
 
     pub(super) fn output(&mut self, node: usize, output: Output) {

@@ -179,7 +179,7 @@ impl Keys<'_> {
 #[cfg(test)]
 mod tests {
     use quorate_proto::{
-        Origin, Slot,
+        Origin, Slot, Start,
         resp::reply::{Value, skip},
     };
 
@@ -191,7 +191,7 @@ mod tests {
 
     fn store(node: u16) -> Store {
         Store::new(StoreOptions {
-            origin: Origin::new(node, 1),
+            origin: Origin::new(node, Start::from_random(1)),
             digest_secret: [7; 16],
             seed: 1,
             keep_removed: true,

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use quorate_proto::{Origin, Slot, resp::Command};
+use quorate_proto::{Origin, Slot, Start, resp::Command};
 
 use crate::{Request, Store, StoreOptions};
 
@@ -21,7 +21,7 @@ pub(super) fn is_off() -> bool {
 fn measure(commands: &[(Slot, Command)], off: bool) -> f64 {
     OFF.store(off, Ordering::Relaxed);
     let mut store = Store::new(StoreOptions {
-        origin: Origin::new(0, 1),
+        origin: Origin::new(0, Start::from_random(1)),
         digest_secret: [7; 16],
         seed: 1,
         keep_removed: true,

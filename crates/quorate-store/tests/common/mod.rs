@@ -1,7 +1,7 @@
 //! Three keys of one slot, and what clients do to them.
 
 use proptest::prelude::*;
-use quorate_proto::{Origin, Slot, resp::Command};
+use quorate_proto::{Origin, Slot, Start, resp::Command};
 use quorate_store::{Request, Store, StoreOptions};
 
 const SECRET: [u8; 16] = [9; 16];
@@ -15,7 +15,7 @@ pub(crate) fn slot() -> Slot {
 
 pub(crate) fn store(node: u16) -> Store {
     Store::new(StoreOptions {
-        origin: Origin::new(node, 1),
+        origin: Origin::new(node, Start::from_random(1)),
         digest_secret: SECRET,
         seed: u64::from(node) + 1,
         keep_removed: true,

@@ -133,6 +133,7 @@ impl Control {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         let mut mail = Vec::new();
+        self.membership.handle_listening(self.clock.now().monotonic);
         loop {
             let now = self.clock.now();
             self.service(now)?;

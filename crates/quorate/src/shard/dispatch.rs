@@ -278,7 +278,8 @@ impl Shard {
         let topology = self.topology();
         self.storage.owner(slot) == self.id
             && topology.len() == 1
-            && (topology.sealed() || !writes && self.node.is_founded())
+            && self.node.is_founded()
+            && (topology.sealed() || !writes)
             && !(writes && self.node.settings.sync == SyncPolicy::Always)
             && self.storage.durability(slot) == Durability::Now
     }

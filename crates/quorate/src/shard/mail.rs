@@ -9,7 +9,7 @@ use quorate_cluster::{
     sync::{Order, PeerRequest},
     topology::Topology,
 };
-use quorate_proto::{NodeIndex, message::Message, resp::Command};
+use quorate_proto::{NodeIndex, Start, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
 use super::{
@@ -166,8 +166,8 @@ pub(crate) struct Figures {
     pub(crate) incomplete: bool,
     /// Peers that data must still be compared with.
     pub(crate) awaited: u64,
-    /// The incarnation as which nothing is missing, on disk neither.
-    pub(crate) regained: Option<u16>,
+    /// The start as which nothing is missing, on disk neither.
+    pub(crate) regained: Option<Start>,
     pub(crate) scrubbing: bool,
     /// When the last scrub ended, in milliseconds since the Unix epoch; zero before the first.
     pub(crate) scrubbed_ms: u64,

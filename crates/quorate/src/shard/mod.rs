@@ -50,7 +50,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Groups, Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Groups, Level, NodeIndex, Slot, Start, command::Class, resp::Command};
 use slab::Slab;
 
 use crate::{
@@ -360,8 +360,9 @@ impl Shard {
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
         let writes = errand.class.writes();
-        if !self.topology().sealed() && (writes || !self.node.is_founded()) {
-            self.seal_wanted |= writes;
+        let sealed = self.topology().sealed();
+        if !self.node.is_founded() || writes && !sealed {
+            self.seal_wanted |= writes && !sealed;
             self.unsealed.push((waiter, errand));
             return;
         }
@@ -465,7 +466,7 @@ impl Shard {
         if same_members {
             self.peers.aim(now.monotonic, &topology);
             self.coordinator.adopt(Arc::clone(&topology));
-            self.storage.topology = topology;
+            self.storage.set_topology(topology);
         } else {
             self.start_afresh(now, topology, has_lost_everything);
         }
@@ -474,9 +475,9 @@ impl Shard {
         }
     }
 
-    /// What this process is of its node.
-    fn incarnation(&self) -> u16 {
-        self.topology().member(self.topology().me()).incarnation.number
+    /// Which start of its node this process is.
+    fn start(&self) -> Start {
+        self.topology().member(self.topology().me()).incarnation.start
     }
 
     /// Other members: every machine starts afresh, which is possible because there is no data here yet.

@@ -231,13 +231,7 @@ impl Shard {
         let Some(peer) = member else { return output };
         self.peers.opening.push((link, peer));
         let topology = self.topology();
-        let hello = Hello {
-            cluster: self.node.settings.cluster.clone(),
-            member: topology.member(topology.me()).clone(),
-            shard: self.id,
-            view: topology.view(),
-        };
-        let message = Message::Hello(Box::new(hello));
+        let message = Message::Hello(Box::new(self.introduction(topology)));
         let correlation = Machine::Link.tag(0);
         frame::encode(&mut output, topology.epoch(), correlation, &message);
         output
@@ -392,19 +386,26 @@ impl Shard {
         Ok(())
     }
 
+    /// How this node introduces itself on a link for data.
+    fn introduction(&self, topology: &Topology) -> Hello {
+        Hello {
+            cluster: self.node.settings.cluster.clone(),
+            member: topology.member(topology.me()).clone(),
+            shard: self.id,
+            view: topology.view(),
+            lineage: Vec::new(),
+        }
+    }
+
     fn take_hello(&mut self, number: u64, correlation: u64, hello: &Hello) {
         let topology = Arc::clone(self.topology());
         let verdict = check_data_link(&self.node.settings.cluster, &topology, hello);
+        let introduction = self.introduction(&topology);
         let Some(incoming) = self.peers.incoming.get_mut(&number) else { return };
         let answer = match verdict {
             Ok(()) => {
                 incoming.from = Some((hello.member.id, hello.member.incarnation));
-                Message::Welcome(Box::new(Hello {
-                    cluster: self.node.settings.cluster.clone(),
-                    member: topology.member(topology.me()).clone(),
-                    shard: self.id,
-                    view: topology.view(),
-                }))
+                Message::Welcome(Box::new(introduction))
             }
             Err(refusal) => {
                 incoming.closing = true;

@@ -75,7 +75,7 @@ impl Shard {
             ready: self.peers.is_ready(),
             incomplete: self.storage.incomplete,
             awaited: self.peers.awaited(self.machine.monotonic) as u64,
-            regained: self.storage.has_regained().then(|| self.incarnation()),
+            regained: self.storage.has_regained().then(|| self.start()),
             clock_in_doubt: self.storage.clock_in_doubt,
             failed: self.storage.has_failed(),
             read_only: self.storage.is_read_only(),

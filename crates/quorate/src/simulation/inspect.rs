@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_cluster::{handoff::Hints as _, topology::Topology};
-use quorate_proto::{NodeIndex, Slot};
+use quorate_proto::{Incarnation, NodeIndex, Slot};
 
 use super::process::Process;
 use crate::shard::Shard;
@@ -95,8 +95,8 @@ impl Process {
     }
 
     /// Raised at every start.
-    pub fn incarnation(&self) -> u16 {
+    pub fn incarnation(&self) -> Incarnation {
         let topology = self.topology();
-        topology.member(topology.me()).incarnation.number
+        topology.member(topology.me()).incarnation
     }
 }

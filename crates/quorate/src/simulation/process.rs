@@ -77,12 +77,14 @@ impl Process {
     pub fn start(options: Options, moment: Moment) -> Result<Self, StartError> {
         let Options { settings, disk, seed, boot, .. } = options;
         let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
-        let seeds = Seeds { node_id: u128::from(seed) << 64 | u128::from(!seed), tables: seed };
+        let node_id = u128::from(seed) << 64 | u128::from(!seed);
+        let seeds = Seeds { node_id, tables: seed, start: seed, membership: seed };
         let claim = Claim {
             name: settings.name.clone(),
             shards: settings.shards,
             new_id: seeds.node_id,
             boot: Some(boot.to_string()),
+            seed: seeds.start,
             unsynced: settings.sync != SyncPolicy::Always,
             lock: false,
         };

@@ -12,7 +12,7 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    NodeId, Origin,
+    NodeId, Origin, Start,
     message::{Member, Message, View},
 };
 use quorate_store::{StoreOptions, log::HintOptions};
@@ -54,7 +54,7 @@ pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Stora
     let hints = HintQueues::open(disk, "hints".into(), terms, &topology, Groups::ALL);
     let hints = hints.expect("queues");
     let store = Store::new(StoreOptions {
-        origin: Origin::new(number, 1),
+        origin: Origin::new(number, Start::from_random(1)),
         digest_secret: [7; 16],
         seed: u64::from(number),
         keep_removed: true,

@@ -1,22 +1,20 @@
 //! Stamps from another cluster.
 //!
-//! The origin of a stamp is a node's number in its cluster and its incarnation, so two clusters use
-//! the same origins. Merged as they are, increments of one would pass for those of the other. So a
-//! foreign origin gets another number, from the upper half that no cluster uses for its own nodes:
+//! The origin of a stamp names a member by its number in its own cluster. So a foreign origin is
+//! marked as such, and its number is moved by the place that the cluster has among all:
 //!
 //! ```text
-//! own     0 to nodes - 1                          as in the store
-//! global  0x8000 + (place + node) mod 0x8000      place: 15 bits of the cluster's identity
+//! own      number                          0 to members - 1, as in the store
+//! foreign  (place + number) mod 2,048      place: 11 bits of the cluster's identity
 //! ```
 //!
 //! The same cluster always maps to the same numbers, so merging twice is merging once; and numbers
-//! that fall on this cluster's place are its own nodes, come back from elsewhere. Two clusters
-//! share numbers only when their places are closer than their numbers of nodes.
+//! that fall on this cluster's place are its own members, come back from elsewhere. Two clusters
+//! share numbers when their places are closer than their numbers of members; what then keeps their
+//! origins apart is the 20 bits that every start draws.
 
 use quorate_proto::{Origin, Stamp};
 use quorate_store::delta::{DeltaWriter, Malformed, deltas};
-
-const GLOBAL: u16 = Origin::FOREIGN;
 
 /// A cluster, as far as origins are concerned: its member list, and how many it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,24 +24,21 @@ pub(super) struct OriginSpace {
 }
 
 impl OriginSpace {
-    /// Where the cluster's nodes stand among all.
+    /// Where the cluster's members stand among all.
     fn place(&self) -> u16 {
-        u16::from_be_bytes([self.identity[0], self.identity[1]]) % GLOBAL
+        u16::from_be_bytes([self.identity[0], self.identity[1]]) % Origin::NUMBERS
     }
 
     /// What an origin of cluster `from` is called here.
     fn adopt(&self, from: &Self, origin: Origin) -> Origin {
-        let node = origin.node();
-        if node < GLOBAL && self.identity == from.identity {
+        let (number, start) = (origin.number(), origin.start());
+        if !origin.is_foreign() && self.identity == from.identity {
             return origin;
         }
-        let global = match node {
-            GLOBAL.. => node,
-            own => GLOBAL | (own.wrapping_add(from.place()) % GLOBAL),
-        };
-        let ours = (global - GLOBAL).wrapping_sub(self.place()) % GLOBAL;
-        let adopted = if ours < self.nodes { ours } else { global };
-        Origin::new(adopted, origin.incarnation())
+        let global =
+            if origin.is_foreign() { number } else { (number + from.place()) % Origin::NUMBERS };
+        let ours = (global + Origin::NUMBERS - self.place()) % Origin::NUMBERS;
+        if ours < self.nodes { Origin::new(ours, start) } else { Origin::foreign(global, start) }
     }
 
     /// Appends an effect out of cluster `from` as one for this cluster.
@@ -69,7 +64,7 @@ impl OriginSpace {
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::{Slot, resp::Command};
+    use quorate_proto::{Slot, Start, resp::Command};
     use quorate_store::{Request, Store, StoreOptions};
 
     use super::*;
@@ -86,7 +81,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for (from, nodes) in [(a, 3), (b, 5), (c, 1)] {
             for node in 0..nodes {
-                let origin = Origin::new(node, 9);
+                let origin = Origin::new(node, Start::from_random(9));
                 assert_eq!(from.adopt(&from, origin), origin);
                 for through in [a, b, c] {
                     let there = through.adopt(&from, origin);
@@ -103,7 +98,7 @@ mod tests {
 
     fn store(node: u16) -> Store {
         Store::new(StoreOptions {
-            origin: Origin::new(node, 1),
+            origin: Origin::new(node, Start::from_random(1)),
             digest_secret: [7; 16],
             seed: 1,
             keep_removed: true,
@@ -130,7 +125,7 @@ mod tests {
 
     #[test]
     fn counters_of_two_clusters_add_up_however_often_they_meet() {
-        // Both have a node 0 in incarnation 1, so both use the same origin.
+        // Both have a member 0 that drew the same start, so both use the same origin.
         let (mut a, mut b) = (store(0), store(0));
         let (space_a, space_b) = (space(1, 1), space(2, 1));
         run(&mut a, &["INCRBY", "n", "5"]);
