@@ -88,7 +88,7 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
 pub(crate) fn visible(store: &mut Store, wall_ms: u64) -> Vec<String> {
     let mut seen = Vec::new();
     for key in KEYS {
-        for command in ["TYPE", "GET", "HLEN", "SCARD", "PEXPIRETIME", "ZRANGE K 0 -1 WITHSCORES"] {
+        for command in ["TYPE", "GET", "HLEN", "SCARD", "ZRANGE K 0 -1 WITHSCORES", "PEXPIRETIME"] {
             let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
             words.resize(words.len().max(2), String::new());
             words[1] = key.to_owned();
