@@ -208,7 +208,14 @@ impl Keys<'_> {
     pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
         let existed = self.kind(key).is_some();
         if self.store.raw_state(self.slot, key).is_some_and(KeyState::is_live) {
-            self.apply(key, |change| change.clear());
+            self.apply(key, |change| {
+                change.clear();
+                // One that this store has not heard of must not reach an addition that it has not
+                // heard of either.
+                if change.store.keeps_removed() && !Mutant::ExpiryOutlives.is_planted() {
+                    change.expiry(None);
+                }
+            });
         }
         existed
     }

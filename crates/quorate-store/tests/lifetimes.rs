@@ -83,6 +83,33 @@ fn an_addition_that_the_emptying_did_not_see_stays_without_the_time_to_live() {
 }
 
 #[test]
+fn an_expiry_that_the_emptying_did_not_see_ends_nothing_that_it_did_not_see() {
+    for emptying in ["DEL {k}a", "SPOP {k}a 100", "SREM {k}a m"] {
+        let mut now = MOMENT;
+        let mut stores = [store(0), store(1), store(2)];
+        let began = run(&mut stores[0], &mut now, &["SADD {k}a m"]);
+        for store in &mut stores[1..] {
+            store.merge(slot(), &began[0], now).expect("is merged");
+        }
+        // Each of the three hears of the others only afterwards.
+        let mut effects = run(&mut stores[1], &mut now, &["PEXPIRE {k}a 100"]);
+        effects.extend(run(&mut stores[2], &mut now, &["SADD {k}a unseen"]));
+        effects.extend(run(&mut stores[0], &mut now, &[emptying]));
+        now += 1_000;
+        for store in &mut stores {
+            for effect in &effects {
+                store.merge(slot(), effect, now).expect("is merged");
+            }
+            store.sweep_expired(now, usize::MAX);
+            let words = ["SMEMBERS".to_owned(), "{k}a".to_owned()];
+            let (reply, _) = execute(store, &words, now);
+            assert_eq!(reply, b"*1\r\n$6\r\nunseen\r\n", "{emptying}");
+        }
+        assert_eq!(visible(&mut stores[0], now), visible(&mut stores[1], now));
+    }
+}
+
+#[test]
 fn what_ends_and_begins_leaves_nothing_behind_on_a_node_alone() {
     let mut now = MOMENT;
     let mut store = store(0);
