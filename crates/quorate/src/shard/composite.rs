@@ -385,4 +385,33 @@ mod tests {
             &[&[("EXISTS a", ":0\r\n"), ("EXISTS b", ":1\r\n")]];
         assert_eq!(run(&["MSETNX", "a", "1", "b", "2"], script), ":0\r\n");
     }
+
+    #[test]
+    fn scores_of_several_slots_are_weighed_and_stored() {
+        let script: &[&[(&str, &'static str)]] = &[
+            &[
+                ("quorate.zmembers a", "*2\r\n$1\r\nx\r\n$1\r\n1\r\n"),
+                ("quorate.zmembers b", "*4\r\n$1\r\nx\r\n$1\r\n2\r\n$1\r\ny\r\n$4\r\n-inf\r\n"),
+            ],
+            &[("quorate.zsetstore d y -inf x 3.5", ":2\r\n")],
+        ];
+        let words = ["ZUNIONSTORE", "d", "2", "a", "b", "WEIGHTS", "1.5", "1"];
+        assert_eq!(run(&words, script), ":2\r\n");
+    }
+
+    #[test]
+    fn pops_go_on_where_somebody_else_was_faster() {
+        let popped = "*2\r\n$1\r\nc\r\n*1\r\n*2\r\n$1\r\nm\r\n$1\r\n1\r\n";
+        let script: &[&[(&str, &'static str)]] = &[
+            &[("ZCARD a", ":0\r\n")],
+            &[("ZCARD b", ":1\r\n")],
+            &[("ZMPOP 1 b MIN COUNT 2", "*-1\r\n")],
+            &[("ZCARD c", ":1\r\n")],
+            &[("ZMPOP 1 c MIN COUNT 2", popped)],
+        ];
+        assert_eq!(run(&["ZMPOP", "3", "a", "b", "c", "MIN", "COUNT", "2"], script), popped);
+        let script: &[&[(&str, &'static str)]] =
+            &[&[("ZCARD a", ":0\r\n")], &[("ZCARD b", ":0\r\n")]];
+        assert_eq!(run(&["ZMPOP", "2", "a", "b", "MAX"], script), "*-1\r\n");
+    }
 }

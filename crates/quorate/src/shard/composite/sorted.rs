@@ -8,7 +8,7 @@ use quorate_proto::{
 use quorate_store::algebra::{self, Aggregate, Operation, Scored};
 
 use super::{
-    super::job::{Plan, Step, bulk, elements, first_error, integer, is_null},
+    super::job::{Plan, Step, bulk, elements, integer, is_null},
     piece,
 };
 
@@ -131,9 +131,6 @@ impl Explain {
 
 impl Plan for Explain {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         match self.stage {
             1 => Step::Run(self.sources.iter().map(read).collect()),
@@ -163,9 +160,6 @@ fn scored(reply: &[u8]) -> Vec<Scored> {
 
 impl Plan for Combine {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         if self.stage == 1 {
             return Step::Run(self.sources.iter().map(read).collect());
@@ -223,9 +217,6 @@ struct StoreRange {
 
 impl Plan for StoreRange {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        if let Some(error) = first_error(replies) {
-            return Step::Done(error.to_vec());
-        }
         self.stage += 1;
         match self.stage {
             1 => {
@@ -240,15 +231,16 @@ impl Plan for StoreRange {
     }
 }
 
-/// `ZMPOP numkeys key... MIN|MAX [COUNT count]`: pops from the first key that has members, and goes on
-/// with the next ones when somebody else was faster.
+/// `ZMPOP numkeys key... MIN|MAX [COUNT count]`: looks at one key after the other and pops from the
+/// first that has members, or goes on when somebody else was faster.
 #[derive(Debug)]
 struct PopFirst {
+    /// Keys that are still to be looked at, the next one last.
     keys: Vec<Bytes>,
     options: Vec<Bytes>,
     resp3: bool,
-    /// Keys that are known to be left; `None` before they were asked.
-    left: Option<Vec<Bytes>>,
+    /// The key that was asked for the number of its members.
+    counted: Option<Bytes>,
 }
 
 impl PopFirst {
@@ -268,40 +260,30 @@ impl PopFirst {
             }
             _ => return None,
         }
-        Some(Self { keys: keys.to_vec(), options: options.to_vec(), resp3, left: None })
+        let keys = keys.iter().rev().cloned().collect();
+        Some(Self { keys, options: options.to_vec(), resp3, counted: None })
     }
 }
 
 impl Plan for PopFirst {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        let Some(left) = &mut self.left else {
-            self.left = Some(Vec::new());
-            let count = |key: &Bytes| {
-                piece(Class::Read, key, Command::from_args([b"ZCARD".as_slice(), key]))
-            };
-            return Step::Run(self.keys.iter().map(count).collect());
-        };
-        if !self.keys.is_empty() {
-            // Keys of another kind behind the first one with members do not matter.
-            for (key, reply) in std::mem::take(&mut self.keys).into_iter().zip(replies) {
-                match integer(reply) {
-                    Some(0) => {}
-                    Some(_) => left.push(key),
-                    None if left.is_empty() => return Step::Done(reply.to_vec()),
-                    None => break,
-                }
+        match (self.counted.take(), replies.first()) {
+            (Some(key), Some(count)) if integer(count) != Some(0) => {
+                let head = [Bytes::from_static(b"ZMPOP"), Bytes::from_static(b"1"), key.clone()];
+                let command = Command::from_args(head.iter().chain(&self.options));
+                return Step::Run(vec![piece(Class::ReadModifyWrite, &key, command)]);
             }
-            left.reverse();
-        } else if let Some(reply) = replies.first().filter(|reply| !is_null(reply)) {
-            return Step::Done(reply.to_vec());
+            (None, Some(popped)) if !is_null(popped) => return Step::Done(popped.to_vec()),
+            _ => {}
         }
-        let Some(key) = left.pop() else {
+        let Some(key) = self.keys.pop() else {
             let mut none = Vec::new();
             ReplyWriter::new(&mut none, self.resp3).null_array();
             return Step::Done(none);
         };
-        let head = [Bytes::from_static(b"ZMPOP"), Bytes::from_static(b"1"), key.clone()];
-        let command = Command::from_args(head.iter().chain(&self.options));
-        Step::Run(vec![piece(Class::ReadModifyWrite, &key, command)])
+        let count = Command::from_args([b"ZCARD".as_slice(), &key]);
+        let count = piece(Class::Read, &key, count);
+        self.counted = Some(key);
+        Step::Run(vec![count])
     }
 }
