@@ -286,6 +286,11 @@ impl<V> Default for Cell<V> {
 }
 
 impl<V: Stored> Cell<V> {
+    /// A cell with a value that was written at `stamp`.
+    pub(crate) fn written(value: V, stamp: Stamp) -> Self {
+        Self { value: Some(value), stamp, contributions: None }
+    }
+
     /// A cell that is removed up to `stamp`.
     pub(crate) fn removed(stamp: Stamp) -> Self {
         Self { stamp, ..Self::default() }
@@ -354,7 +359,11 @@ impl<V: Stored> Cell<V> {
                 parts[at].sum = old.checked_add(new).unwrap_or(new).into();
             }
             Ok(_) => return false,
-            Err(at) => parts.insert(at, new),
+            Err(at) => {
+                // One origin is the rule, for which a vector would take room for four.
+                parts.reserve_exact(1);
+                parts.insert(at, new);
+            }
         }
         true
     }

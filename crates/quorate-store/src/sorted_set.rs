@@ -4,16 +4,16 @@
 //! since on any node adds up. The order is by score, then by the bytes of the member.
 
 use foldhash::fast::FixedState;
-use indexmap::IndexMap;
 use quorate_proto::Stamp;
 
 use crate::{
     cell::{Cell, Element},
-    elements::{ElementOf, Elements, Payload, Table},
+    elements::{Elements, Payload, Table},
     object::Kind,
+    packed::{self, Packed},
     part::Body,
+    ranked::{self, Ranked},
     score::Score,
-    sequence::Sequence,
 };
 
 /// Members of a sorted set.
@@ -53,123 +53,116 @@ impl Payload for Cell<Score> {
     }
 }
 
-/// Members with their order.
+/// Members in the order of their scores: packed into a block while they are few, short, and without
+/// increments.
 #[derive(Clone, Debug)]
-pub struct ByScore {
-    members: IndexMap<Box<[u8]>, Cell<Score>, FixedState>,
-    order: Sequence<Place>,
-}
+pub struct ByScore(Layout);
 
-/// A member in the order of scores. Unaligned, so that a place takes twelve bytes.
-#[derive(Clone, Copy, Debug)]
-#[repr(Rust, packed(4))]
-struct Place {
-    score: f64,
-    /// Where the member is in the table.
-    index: u32,
-}
-
-impl Place {
-    fn new(score: Score, index: usize) -> Self {
-        let index = u32::try_from(index).expect("invariant: fewer than 2^32 members");
-        Self { score: score.value(), index }
-    }
+#[derive(Clone, Debug)]
+enum Layout {
+    Packed(Packed, FixedState),
+    Ranked(Box<Ranked>),
 }
 
 impl ByScore {
     /// How many members have a score below this one.
     pub(crate) fn below(&self, score: Score) -> usize {
-        self.order.partition_point(|place| place.score < score.value())
+        match &self.0 {
+            Layout::Packed(packed, _) => {
+                packed.iter().take_while(|(_, element)| element.score() < score).count()
+            }
+            Layout::Ranked(ranked) => ranked.below(score),
+        }
     }
 
     /// How many members have this score or one below.
     pub(crate) fn up_to(&self, score: Score) -> usize {
-        self.order.partition_point(|place| place.score <= score.value())
+        match &self.0 {
+            Layout::Packed(packed, _) => {
+                packed.iter().take_while(|(_, element)| element.score() <= score).count()
+            }
+            Layout::Ranked(ranked) => ranked.up_to(score),
+        }
     }
 
     /// How many members at the front `is_before` holds for; only meaningful where the names are in
     /// order, which they are among members of one score.
     pub(crate) fn partition_point(&self, is_before: impl Fn(&[u8]) -> bool) -> usize {
-        self.order.partition_point(|place| is_before(self.name(place)))
+        match &self.0 {
+            Layout::Packed(packed, _) => {
+                packed.iter().take_while(|(name, _)| is_before(name)).count()
+            }
+            Layout::Ranked(ranked) => ranked.partition_point(is_before),
+        }
     }
 
-    /// How many members stand before `name`, which must be one.
+    /// How many members stand before `name`, if it is one.
     pub(crate) fn rank(&self, name: &[u8]) -> Option<usize> {
-        let element = self.get(name)?;
-        Some(self.position(element.score(), name))
+        match &self.0 {
+            Layout::Packed(packed, _) => packed.iter().position(|(found, _)| found == name),
+            Layout::Ranked(ranked) => ranked.rank(name),
+        }
     }
 
     /// The members from position `start` to before `end`, in their order.
-    pub(crate) fn range(
-        &self,
-        start: usize,
-        end: usize,
-    ) -> impl DoubleEndedIterator<Item = (&[u8], Score)> + ExactSizeIterator {
-        let places = self.order.range(start, end).into_iter();
-        places.map(|place| {
-            let (name, member) = self.entry(place);
-            (name, member.element().score())
-        })
+    pub(crate) fn range(&self, start: usize, end: usize) -> std::vec::IntoIter<(&[u8], Score)> {
+        let members: Vec<(&[u8], Score)> = match &self.0 {
+            Layout::Packed(packed, _) => {
+                let members = packed.iter().take(end).skip(start);
+                members.map(|(name, element)| (name, element.score())).collect()
+            }
+            Layout::Ranked(ranked) => ranked.range(start, end).collect(),
+        };
+        members.into_iter()
     }
 
-    fn entry(&self, place: Place) -> (&[u8], &Cell<Score>) {
-        let entry = self.members.get_index(place.index as usize);
-        let (name, member) = entry.expect("invariant: every place has a member");
-        (name, member)
-    }
-
-    fn name(&self, place: Place) -> &[u8] {
-        self.entry(place).0
-    }
-
-    /// Where a member with this score and name stands, or would.
-    fn position(&self, score: Score, name: &[u8]) -> usize {
-        let score = score.value();
-        self.order.partition_point(|place| {
-            place.score < score || place.score == score && self.name(place) < name
-        })
-    }
-
-    fn place(&mut self, index: usize) {
-        let Some((name, member)) = self.members.get_index(index) else { return };
-        let score = member.element().score();
-        let position = self.position(score, name);
-        self.order.insert(position, Place::new(score, index));
-    }
-
-    /// Removes a dead member that has no place any more. The last one takes its index.
-    fn swap_remove(&mut self, index: usize) {
-        let last = self.members.len() - 1;
-        if index != last
-            && let Some((name, member)) = self.members.get_index(last)
-        {
-            let score = member.element().score();
-            let position = self.position(score, name);
-            self.order.replace(position, Place::new(score, index));
+    /// The table of members that do not fit into a block.
+    fn unpack(&mut self) -> &mut Ranked {
+        if let Layout::Packed(packed, hasher) = &self.0 {
+            let mut ranked = Ranked::new(hasher);
+            for (name, element) in packed.iter() {
+                ranked.insert(name, Cell::written(element.score(), element.stamp()));
+            }
+            self.0 = Layout::Ranked(Box::new(ranked));
         }
-        self.members.swap_remove_index(index);
+        match &mut self.0 {
+            Layout::Ranked(ranked) => ranked,
+            Layout::Packed(..) => unreachable!("invariant: it was unpacked"),
+        }
     }
 }
 
 impl Table<Cell<Score>> for ByScore {
     fn new(hasher: &FixedState) -> Self {
-        Self { members: IndexMap::with_hasher(hasher.clone()), order: Sequence::default() }
+        Self(Layout::Packed(Packed::default(), hasher.clone()))
     }
 
     fn len(&self) -> usize {
-        self.members.len()
+        match &self.0 {
+            Layout::Packed(packed, _) => packed.len(),
+            Layout::Ranked(ranked) => ranked.len(),
+        }
     }
 
     fn get(&self, name: &[u8]) -> Option<Element<'_, Score>> {
-        self.members.get(name).map(Cell::element)
+        match &self.0 {
+            Layout::Packed(packed, _) => packed.get(name),
+            Layout::Ranked(ranked) => ranked.get(name),
+        }
     }
 
     fn at(&self, index: usize) -> Option<(&[u8], Element<'_, Score>)> {
-        self.members.get_index(index).map(|(name, member)| (&**name, member.element()))
+        match &self.0 {
+            Layout::Packed(packed, _) => packed.iter().nth(index),
+            Layout::Ranked(ranked) => ranked.at(index),
+        }
     }
 
-    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], ElementOf<'_, Cell<Score>>)> {
-        self.members.iter().map(|(name, member)| (&**name, member.element()))
+    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], Element<'_, Score>)> {
+        match &self.0 {
+            Layout::Packed(packed, _) => Members::Packed(packed.iter()),
+            Layout::Ranked(ranked) => Members::Ranked(ranked.iter()),
+        }
     }
 
     fn update<R>(
@@ -178,36 +171,65 @@ impl Table<Cell<Score>> for ByScore {
         absent: impl FnOnce() -> Cell<Score>,
         change: impl FnOnce(&mut Cell<Score>) -> R,
     ) -> (R, bool) {
-        if let Some((index, _, member)) = self.members.get_full_mut(name) {
-            let before = member.element().score();
-            let result = change(member);
-            let (is_live, after) = (member.is_live(), member.element().score());
-            if !is_live || after != before {
-                let position = self.position(before, name);
-                self.order.remove(position);
-                if is_live { self.place(index) } else { self.swap_remove(index) }
-            }
+        let packed = match &mut self.0 {
+            Layout::Packed(packed, _) => packed,
+            Layout::Ranked(ranked) => return ranked.update(name, absent, change),
+        };
+        let found = packed.get(name);
+        let mut member =
+            found.map_or_else(absent, |found| Cell::written(found.score(), found.stamp()));
+        let result = change(&mut member);
+        let element = member.element();
+        if found == Some(element) {
             return (result, true);
         }
-        let mut member = absent();
-        let result = change(&mut member);
-        if member.is_live() {
-            let (index, _) = self.members.insert_full(name.into(), member);
-            self.place(index);
+        if found.is_some() {
+            packed.remove(name);
         }
-        (result, false)
+        match element.register() {
+            Some(score) if element.contributions().is_empty() && packed.takes(name) => {
+                packed.insert(name, score, element.stamp());
+            }
+            _ if element.is_live() => self.unpack().insert(name, member),
+            _ => {}
+        }
+        (result, found.is_some())
     }
 
     fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut Cell<Score>)) {
-        self.members.retain(|name, member| {
-            change(name, member);
-            member.is_live()
-        });
-        let places = self.members.iter().enumerate();
-        let mut places: Vec<(Score, &[u8], usize)> = places
-            .map(|(index, (name, member))| (member.element().score(), &**name, index))
-            .collect();
-        places.sort_unstable();
-        self.order = places.iter().map(|(score, _, index)| Place::new(*score, *index)).collect();
+        let names: Vec<Vec<u8>> = match &mut self.0 {
+            Layout::Packed(packed, _) => packed.iter().map(|(name, _)| name.to_vec()).collect(),
+            Layout::Ranked(ranked) => return ranked.update_all(change),
+        };
+        for name in names {
+            self.update(&name, Cell::default, |member| change(&name, member));
+        }
     }
 }
+
+/// The members of a sorted set.
+#[derive(Clone, Debug)]
+enum Members<'a> {
+    Packed(packed::Members<'a>),
+    Ranked(ranked::Members<'a>),
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (&'a [u8], Element<'a, Score>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Packed(members) => members.next(),
+            Self::Ranked(members) => members.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match self {
+            Self::Packed(members) => members.size_hint(),
+            Self::Ranked(members) => members.size_hint(),
+        }
+    }
+}
+
+impl ExactSizeIterator for Members<'_> {}
