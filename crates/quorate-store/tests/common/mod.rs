@@ -84,7 +84,7 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-/// What clients can see of the three keys.
+/// What clients can see of the three keys; of each key the moment at which it expires comes last.
 pub(crate) fn visible(store: &mut Store, wall_ms: u64) -> Vec<String> {
     let mut seen = Vec::new();
     for key in KEYS {
