@@ -38,10 +38,16 @@ POOLS = {
     "second": ["other", "none", "string", "set", "hash"],
     "word": ["FOO", ""],
 }
-KEYS = ["string", "number", "float", "most", "lasting", "hash", "set", "other", "none", ""]
+POOLS |= {
+    "sorted": ["sorted", "none", "string", "hash", "set"],
+    "score": ["1.5", "0", "-1", "x", "", " 1", "1e3", "inf", "-inf", "nan", "(1", "0x10", "1e400", "3"],
+    "bound": ["1", "(1", "-inf", "+inf", "inf", "x", "", "(x", "(", "nan", "3", "-1", "1e400", "0x2"],
+    "lex": ["-", "[a", "(b", "+", "a", "", "[", "(", "[c"],
+}
+KEYS = ["sorted", "string", "number", "float", "most", "lasting", "hash", "set", "other", "none", ""]
 SETUP = """
 SET string hello | SET number 10 | SET float 1.5 | SET most 9223372036854775807 | SET lasting 5 EX 5000
-HSET hash f1 v1 whole 7 decimal 2.5 | SADD set a b c | SADD other b c d | DEL none | DEL ''
+HSET hash f1 v1 whole 7 decimal 2.5 | SADD set a b c | ZADD sorted 1 a 2 b 3 c | SADD other b c d | DEL none | DEL ''
 """.replace("\n", " | ").strip(" |").split(" | ")
 
 FORMS = """
@@ -129,6 +135,43 @@ SINTERCARD int set
 SINTERCARD int set second [LIMIT int]
 SSCAN set cursor [MATCH pattern] [COUNT int] [TYPE type]
 SCAN cursor [MATCH pattern] [COUNT int] [TYPE type]
+ZADD sorted score member [NX] [XX] [GT] [LT] [CH] [INCR]
+ZADD sorted [NX] [XX] [GT] [LT] [CH] [INCR] [1 a] [score member]
+ZINCRBY sorted score member
+ZREM sorted member member
+ZCARD sorted
+ZSCORE sorted member
+ZMSCORE sorted member member
+ZCOUNT sorted bound bound
+ZLEXCOUNT sorted lex lex
+ZRANK sorted member
+ZREVRANK sorted member
+ZRANGE sorted int int [REV] [WITHSCORES] [LIMIT int int] [BYSCORE] [BYLEX]
+ZRANGE sorted bound bound BYSCORE [REV] [WITHSCORES] [LIMIT int int] [BYLEX]
+ZRANGE sorted lex lex BYLEX [REV] [WITHSCORES] [LIMIT int int]
+ZRANGESTORE none sorted int int [REV] [WITHSCORES] [LIMIT int int] [BYSCORE] [BYLEX]
+ZREVRANGE sorted int int [WITHSCORES] [LIMIT int int]
+ZRANGEBYSCORE sorted bound bound [WITHSCORES] [LIMIT int int]
+ZREVRANGEBYSCORE sorted bound bound [WITHSCORES] [LIMIT int int]
+ZRANGEBYLEX sorted lex lex [WITHSCORES] [LIMIT int int]
+ZREVRANGEBYLEX sorted lex lex [LIMIT int int]
+ZREMRANGEBYRANK sorted int int
+ZREMRANGEBYSCORE sorted bound bound
+ZREMRANGEBYLEX sorted lex lex
+ZPOPMIN sorted
+ZPOPMIN sorted int
+ZPOPMAX sorted int
+ZMPOP int sorted MIN [COUNT int] [MAX]
+ZRANDMEMBER sorted
+ZRANDMEMBER sorted int [WITHSCORES]
+ZSCAN sorted cursor [MATCH pattern] [COUNT int]
+ZUNION int sorted set [WEIGHTS score score] [AGGREGATE SUM] [AGGREGATE word] [WITHSCORES]
+ZINTER int sorted set [WEIGHTS score score] [AGGREGATE MIN] [WITHSCORES]
+ZDIFF int sorted set [WITHSCORES] [WEIGHTS score score]
+ZUNIONSTORE none int sorted set [WEIGHTS score score] [AGGREGATE MAX] [WITHSCORES]
+ZINTERSTORE none int sorted set [WEIGHTS score score] [AGGREGATE SUM]
+ZDIFFSTORE none int sorted set [WITHSCORES]
+ZINTERCARD int sorted set [LIMIT int]
 KEYS pattern
 RANDOMKEY
 DBSIZE
@@ -145,7 +188,7 @@ COMMAND INFO FOO
 """.strip().splitlines()
 
 UNORDERED = {"HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SUNION", "SINTER", "SDIFF", "KEYS"}
-RANDOM = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "RANDOMKEY"}
+RANDOM = {"SPOP", "SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER", "RANDOMKEY"}
 # Replies that show the clock, with what they may differ by.
 CLOCKS = {"TTL": 1, "EXPIRETIME": 1, "PTTL": 2_000, "PEXPIRETIME": 2_000}
 # A redis-server would try to answer so many random elements.
@@ -218,7 +261,7 @@ def is_integer(word):
 def too_much(command):
     """Whether a redis-server would answer without end."""
     name = command[0].upper()
-    if name not in ("SRANDMEMBER", "HRANDFIELD") or len(command) < 3:
+    if name not in ("SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER") or len(command) < 3:
         return False
     count = is_integer(command[2])
     return count is not None and LEAST < count < -REPEATED_MAX
@@ -251,8 +294,9 @@ class Side:
     def state(self):
         """What every key holds: kind, value, milliseconds to live."""
         kinds = self.pipeline([["TYPE", key] for key in KEYS])
-        read = {b"string": "GET", b"hash": "HGETALL", b"set": "SMEMBERS", b"none": "EXISTS"}
-        values = self.pipeline([[read[kind[1]], key] for key, kind in zip(KEYS, kinds)])
+        read = {b"string": "GET", b"hash": "HGETALL", b"set": "SMEMBERS", b"zset": "ZRANGE", b"none": "EXISTS"}
+        values = self.pipeline([[read[kind[1]], key] + (["0", "-1", "WITHSCORES"] if kind[1] == b"zset" else [])
+                                for key, kind in zip(KEYS, kinds)])
         lives = self.pipeline([["PTTL", key] for key in KEYS])
         return {key: (kind[1], sorted(map(str, value[1])) if isinstance(value[1], list) else value, int(life[1]))
                 for key, kind, value, life in zip(KEYS, kinds, values, lives)}
@@ -274,7 +318,7 @@ def normal(command, reply):
     """Sorts what has no order, and hides what is random."""
     name = command[0].upper()
     kind, value = reply
-    if name in ("SCAN", "HSCAN", "SSCAN") and isinstance(value, list):
+    if name in ("SCAN", "HSCAN", "SSCAN", "ZSCAN") and isinstance(value, list):
         # What a foreign cursor stands for is up to the server, and how much a call gives.
         return kind, [each[0] for each in value]
     if name == "HGETALL" and isinstance(value, list):
@@ -290,7 +334,7 @@ def shape(reply):
     kind, value = reply
     if isinstance(value, list):
         return kind, [shape(each) for each in value]
-    return (kind, value is None) if kind == b"$" else reply
+    return (kind, value is None) if kind in (b"$", b",") else reply
 
 
 def same_reply(command, ours, theirs):
@@ -311,7 +355,9 @@ def intended(command):
     described = name == "COMMAND" and rest in ([], ["INFO"])
     # The number of keys is read as strictly as by the command itself.
     strict = name == "COMMAND" and rest[:2] == ["GETKEYS", "SINTERCARD"] and rest[2:3] not in (["1"], ["2"])
-    return exact or described or strict
+    # Of a later version.
+    later = name in ("ZRANK", "ZREVRANK") and len(rest) > 2
+    return exact or described or strict or later
 
 
 def differences(server, redis_server, form, prefix, resp3):

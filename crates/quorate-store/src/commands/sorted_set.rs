@@ -400,8 +400,12 @@ fn zmpop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     let count = match (command.get(numkeys + 3), command.get(numkeys + 4)) {
         (None, _) => 1,
-        (Some(word), Some(count)) if is_word(word, "COUNT") && command.len() == numkeys + 5 => {
-            number(count, "count should be greater than 0")?
+        (Some(word), Some(count)) if is_word(word, "COUNT") => {
+            let count = number(count, "count should be greater than 0")?;
+            if command.len() > numkeys + 5 {
+                return Err(CommandError::Syntax);
+            }
+            count
         }
         _ => return Err(CommandError::Syntax),
     };
@@ -427,12 +431,12 @@ fn zmpop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `ZRANDMEMBER key [count [WITHSCORES]]`
 fn zrandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
+    let count = command.get(2).map(random_count).transpose()?;
     let with_scores = match command.get(3) {
         None => false,
         Some(word) if is_word(word, "WITHSCORES") && command.len() == 4 => true,
         Some(_) => return Err(CommandError::Syntax),
     };
-    let count = command.get(2).map(random_count).transpose()?;
     if with_scores && count.is_some_and(|count| count.unsigned_abs() > i64::MAX.unsigned_abs() / 2)
     {
         return Err(CommandError::Text("value is out of range"));

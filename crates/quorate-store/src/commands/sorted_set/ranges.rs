@@ -161,7 +161,7 @@ impl<'a> Query<'a> {
             } else if is_word(word, "LIMIT") && command.len() > at + 2 {
                 limit = Some((integer(command.arg(at + 1))?, integer(command.arg(at + 2))?));
                 at += 2;
-            } else if free && is_word(word, "REV") {
+            } else if free && !reverse && is_word(word, "REV") {
                 reverse = true;
             } else if free && by == By::Rank && is_word(word, "BYLEX") {
                 by = By::Member;
@@ -171,6 +171,10 @@ impl<'a> Query<'a> {
                 return Err(CommandError::Syntax);
             }
             at += 1;
+        }
+        // A limit of -1 is none to Redis.
+        if by == By::Rank {
+            limit = limit.filter(|(_, count)| *count != -1);
         }
         if limit.is_some() && by == By::Rank {
             return Err(CommandError::Text(
