@@ -1,5 +1,6 @@
 """More connections than descriptors: the log and the other nodes keep theirs."""
 
+import os
 import resource
 import socket
 import time
@@ -124,5 +125,41 @@ def test_peers_that_do_not_introduce_themselves_are_closed(tmp_path):
         assert stranger.recv(100) == b""
         assert 3 < time.monotonic() - began < 12
         assert Raw(node.port)("SET", "k", "v") == (b"+", b"OK")
+    finally:
+        node.kill()
+
+
+def open_segments(node):
+    """Files of logs that the process has open."""
+    found = os.listdir(f"/proc/{node.process.pid}/fd")
+    targets = []
+    for descriptor in found:
+        try:
+            targets.append(os.readlink(f"/proc/{node.process.pid}/fd/{descriptor}"))
+        except FileNotFoundError:
+            pass
+    return [target for target in targets if target.endswith(".log") and "/data/" in target]
+
+
+def test_a_log_of_any_length_keeps_few_files_open(tmp_path):
+    node = Node(tmp_path / "node", arguments=["--shards", "1"]).start()
+    try:
+        client = node.raw()
+        for number in range(40):
+            assert client("SET", f"k{number}", b"x" * (8 << 20)) == (b"+", b"OK")
+        segments = list((tmp_path / "node" / "data").glob("log-*/*.log"))
+        assert len(segments) >= 5
+        wait_until(lambda: len(open_segments(node)) <= 2, 30, "what is synced is closed")
+        node.kill()
+        node.start()
+        client = node.raw()
+        wait_until(lambda: len(open_segments(node)) <= 2, 30, "what was read is closed")
+        assert client("STRLEN", "k1") == (b":", b"%d" % (8 << 20))
+        assert client("QUORATE", "SCRUB", "START")[0] != b"-"
+        scrub = "scrub_running:0", "scrub_damages:0"
+        wait_until(lambda: all(line in client("INFO", "persistence")[1].decode() for line in scrub)
+                   and "scrub_last_done_ms:0\r" not in client("INFO", "persistence")[1].decode(),
+                   60, "all of it was read again")
+        assert len(open_segments(node)) <= 2
     finally:
         node.kill()

@@ -68,4 +68,8 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// Drops what is held in memory of a durable part of the file, so that the next read of it asks
     /// the disk itself. A disk that holds nothing in memory has nothing to do.
     fn forget_cached(&self, _offset: u64, _length: u64) {}
+
+    /// Gives back the descriptor of a file that is not used for now; the next use opens it again. What
+    /// is not synced must not be left behind by it. A disk without descriptors has nothing to do.
+    fn release(&self) {}
 }

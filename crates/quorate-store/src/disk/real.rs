@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU64,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
@@ -21,7 +21,8 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        let file = Mutex::new(Some(Arc::new(file)));
+        Ok(Arc::new(RealFile { path: path.to_owned(), file }))
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
@@ -93,18 +94,38 @@ fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// A file of the operating system, open while it is used.
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    path: PathBuf,
+    /// `None` once it was released.
+    file: Mutex<Option<Arc<File>>>,
+}
+
+impl RealFile {
+    fn file(&self) -> io::Result<Arc<File>> {
+        // What the lock guards is whole at any moment, also when a thread has died.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        // Not created anew: a file that is gone is an error.
+        let opened = Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?);
+        *file = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+}
 
 impl DiskFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file()?.write_all_at(bytes, offset)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let file = self.file()?;
         let mut filled = 0;
         while filled < buffer.len() {
-            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+            match file.read_at(&mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -115,15 +136,16 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file()?.sync_data()
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
-        match fallocate(&self.0, FallocateFlags::empty(), 0, length) {
+        let file = self.file()?;
+        match fallocate(&*file, FallocateFlags::empty(), 0, length) {
             // A file system that cannot reserve space reports a lack of it when writing.
             Err(rustix::io::Errno::OPNOTSUPP) => {
-                if self.length()? < length {
-                    self.0.set_len(length)?;
+                if file.metadata()?.len() < length {
+                    file.set_len(length)?;
                 }
                 Ok(())
             }
@@ -132,15 +154,21 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file()?.set_len(length)
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file()?.metadata()?.len())
     }
 
     fn forget_cached(&self, offset: u64, length: u64) {
         // Advice that is not taken costs nothing but the proof that the disk was asked.
-        let _ = fadvise(&self.0, offset, NonZeroU64::new(length), Advice::DontNeed);
+        if let Ok(file) = self.file() {
+            let _ = fadvise(&*file, offset, NonZeroU64::new(length), Advice::DontNeed);
+        }
+    }
+
+    fn release(&self) {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

@@ -372,6 +372,9 @@ impl HintLog {
                 }
                 window.advance(header.length);
             }
+            if !self.log.is_in_use(number) {
+                segment.file.release();
+            }
             let ended = window.offset() >= end;
             let is_active = self.log.segments.back().is_some_and(|last| last.number == number);
             cursor = if ended && !is_active {

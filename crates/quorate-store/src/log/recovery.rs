@@ -227,6 +227,7 @@ impl Draft {
         let raw_salt = head.filter(|head| **head != [0; SEGMENT_HEADER]).map(salt_of);
         let first_record = bytes[..got].last_chunk().copied().filter(|_| got == bytes.len());
         let length = file.length()?;
+        file.release();
         Ok(Self { number, path, file, length, header, raw_salt, first_record })
     }
 
@@ -341,6 +342,7 @@ impl<F: FnMut(u64, Sequence, &[u8])> Reader<F> {
                     damaged: false,
                 });
             }
+            entry.file.release();
             if is_torn {
                 self.leftovers.is_torn = true;
                 let later = &entries[index + 1..];

@@ -18,6 +18,7 @@ use super::{
     read::Window,
     segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, file_name},
     superblock,
+    sync::is_out_of_descriptors,
 };
 use crate::disk::DiskFile;
 
@@ -61,6 +62,8 @@ struct Extent {
     end: u64,
     /// The first record after it.
     after: Sequence,
+    /// Whether the file is written to, or must be synced, so that it stays open.
+    is_in_use: bool,
 }
 
 /// What a job has found. It belongs into [`SegmentLog::scrub_ended`].
@@ -120,6 +123,7 @@ impl SegmentLog {
             seed: segment.seed,
             end: segment.end,
             after: later.map_or(self.written() + 1, |later| later.first),
+            is_in_use: self.is_in_use(segment.number),
         });
         Some(ScrubJob { part, position, bytes_max })
     }
@@ -188,8 +192,13 @@ impl ScrubJob {
         let result = reading.read();
         let Reading { extent, position, bytes, .. } = reading;
         let (offset, first) = (position.offset, position.next);
+        if !extent.is_in_use {
+            extent.file.release();
+        }
         let damage = match result {
             Ok(found) => found,
+            // Nothing was asked of the disk: the next job of the pass does what this one could not.
+            Err(error) if is_out_of_descriptors(&error) => None,
             // What cannot be read is as good as damaged.
             Err(_) => Some((offset, first, Some(extent.after))),
         };

@@ -201,6 +201,9 @@ impl SegmentLog {
         }
         found.leftovers.discard(&*log.shared.disk, directory)?;
         unless_full(log.start_segment(0))?;
+        for segment in log.segments.iter().filter(|segment| !log.is_in_use(segment.number)) {
+            segment.file.release();
+        }
         Ok((log, found.recovery))
     }
 
@@ -328,7 +331,13 @@ impl SegmentLog {
         match result {
             Ok(up_to) => {
                 self.synced = self.synced.max(*up_to);
-                self.unsynced.retain(|unsynced| unsynced.last > *up_to);
+                let newest = self.newest;
+                for done in self.unsynced.extract_if(.., |unsynced| unsynced.last <= *up_to) {
+                    // A log of any length keeps but a few files open.
+                    if done.segment != newest {
+                        done.file.release();
+                    }
+                }
                 self.remove_dropped();
             }
             Err(error) if is_out_of_descriptors(error) => {}
@@ -425,6 +434,15 @@ impl SegmentLog {
         Ok(())
     }
 
+    /// Whether a segment is written to, or has writes that are not synced.
+    pub(super) fn is_in_use(&self, number: u64) -> bool {
+        number == self.newest || self.is_unsynced(number)
+    }
+
+    fn is_unsynced(&self, number: u64) -> bool {
+        self.unsynced.iter().any(|unsynced| unsynced.segment == number)
+    }
+
     fn has_room(&self, bytes: u64) -> bool {
         self.segments.back().is_some_and(|active| active.end + bytes <= active.allocated)
     }
@@ -447,6 +465,9 @@ impl SegmentLog {
         };
         self.affordable = self.options.segment_bytes.min(self.affordable * SCARCE_STEP);
         self.retire_active();
+        // Where all of it is synced already, no sync closes it.
+        let retired = self.segments.back().filter(|last| !self.is_unsynced(last.number));
+        retired.iter().for_each(|segment| segment.file.release());
         let end = SEGMENT_HEADER as u64;
         let (seed, damaged) = (self.seed, false);
         self.segments.push_back(Segment { number, first, file, seed, end, allocated, damaged });
