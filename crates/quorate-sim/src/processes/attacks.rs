@@ -30,6 +30,8 @@ enum Needs {
     SmallDisks,
     /// libfaketime.
     FakeClocks,
+    /// Copies of the data from before each start.
+    Copies,
 }
 
 impl Attack {
@@ -49,6 +51,7 @@ impl Attack {
     pub(super) fn setup(&self) -> Result<Setup, &'static str> {
         match self.needs {
             Needs::Nothing => Ok(Setup::default()),
+            Needs::Copies => Ok(Setup { copies: true, ..Setup::default() }),
             Needs::SmallDisks if rustix::process::geteuid().is_root() => {
                 Ok(Setup { small_disk: true, ..Setup::default() })
             }
@@ -129,6 +132,19 @@ pub const ALL: &[Attack] = &[
         faults_max: 6,
         ..BASE
     }),
+    Attack {
+        needs: Needs::Copies,
+        scenario: Scenario {
+            name: "copies",
+            about: "an old copy of a data directory is put back, and fenced once somebody can tell",
+            levels: QUORUMS,
+            faults: &[(Kind::PutBack, 2), (Kind::Kill, 4), (Kind::Partition, 1)],
+            faults_max: 8,
+            // Until it meets somebody who has met a later start, nobody knows that it lacks anything.
+            excused: Excused { stale_reads: true, writes_at_one: true, backwards: true },
+            ..BASE
+        },
+    },
     Attack::new(Scenario {
         name: "datacentres",
         about: "two datacentres of three are cut off from each other, and processes are killed",

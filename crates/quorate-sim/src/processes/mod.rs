@@ -227,6 +227,7 @@ impl<'a> Cluster<'a> {
         for (at, begins, index) in events {
             let at = start + Duration::from_micros(at);
             thread::sleep(at.saturating_duration_since(Instant::now()));
+            self.replace_fenced()?;
             if let Err(error) = self.inflict(script[index].fault, begins) {
                 return Err(io::Error::other(format!("{:?}: {error}", script[index].fault)));
             }
@@ -244,12 +245,21 @@ impl<'a> Cluster<'a> {
     fn inflict(&mut self, fault: Fault, begins: bool) -> io::Result<()> {
         let (nodes, binary) = (self.nodes.len(), self.binary);
         match fault {
-            Fault::Kill { node } | Fault::Wipe { node } | Fault::WipeAll { node } if begins => {
+            Fault::Kill { node }
+            | Fault::Wipe { node }
+            | Fault::WipeAll { node }
+            | Fault::PutBack { node, .. }
+                if begins =>
+            {
                 self.nodes[node].kill();
             }
             Fault::Kill { node } => self.nodes[node].start_again(binary),
             Fault::Wipe { node } | Fault::WipeAll { node } if self.nodes[node].is_down() => {
                 self.nodes[node].wipe(matches!(fault, Fault::WipeAll { .. }))?;
+                self.nodes[node].start_again(binary);
+            }
+            Fault::PutBack { node, starts } if self.nodes[node].is_down() => {
+                self.nodes[node].put_back(starts)?;
                 self.nodes[node].start_again(binary);
             }
             Fault::Pause { node } => {
@@ -284,9 +294,14 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
+    fn replace_fenced(&mut self) -> io::Result<()> {
+        self.nodes.iter_mut().try_for_each(|node| node.replace_fenced(self.binary))
+    }
+
     /// Waits until all nodes are up and hold the same.
-    fn settle(&self, healed: Instant) -> Result<(), String> {
+    fn settle(&mut self, healed: Instant) -> Result<(), String> {
         loop {
+            self.replace_fenced().map_err(|error| error.to_string())?;
             let restless = match self.is_quiet() {
                 Ok(None) => return Ok(()),
                 Ok(Some(restless)) => restless,

@@ -23,6 +23,9 @@ const RECORD_ZEROS_MAX: usize = 4_096;
 /// Descriptors that a process may open beyond those that it has, when it is to run out of them.
 const DESCRIPTORS_LEFT: u64 = 2;
 
+/// Lines of a log in which a process that ends says why.
+const LAST_LINES: usize = 4;
+
 /// Clients that connect and say nothing while descriptors are scarce.
 const IDLE_CLIENTS: usize = 40;
 
@@ -33,6 +36,8 @@ pub(super) struct Setup {
     pub(super) small_disk: bool,
     /// The library that shows it another time.
     pub(super) fake_clock: Option<PathBuf>,
+    /// Whether its data is copied before every start.
+    pub(super) copies: bool,
 }
 
 /// One server process.
@@ -46,6 +51,8 @@ pub(super) struct Node {
     fake_clock: Option<PathBuf>,
     skew_ms: i64,
     idle: Vec<TcpStream>,
+    /// How many copies of its data there are, when they are kept.
+    copies: Option<usize>,
 }
 
 impl Node {
@@ -70,12 +77,14 @@ impl Node {
             fake_clock: setup.fake_clock.clone(),
             skew_ms: 0,
             idle: Vec::new(),
+            copies: setup.copies.then_some(0),
         };
         node.show_time()?;
         Ok(node)
     }
 
     pub(super) fn start(&mut self, binary: &Path) -> io::Result<()> {
+        self.keep_copy()?;
         let log = self.directory.join("log");
         let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
         let mut command = Command::new(binary);
@@ -129,9 +138,52 @@ impl Node {
         self.child.as_ref().and_then(|child| Pid::from_raw(child.id().cast_signed()))
     }
 
+    fn data(&self) -> PathBuf {
+        self.directory.join("data/node")
+    }
+
+    fn copy_number(&self, number: usize) -> PathBuf {
+        self.directory.join(format!("copy-{number}"))
+    }
+
+    fn keep_copy(&mut self) -> io::Result<()> {
+        if let Some(copies) = self.copies
+            && self.data().exists()
+        {
+            copy(&self.data(), &self.copy_number(copies))?;
+            self.copies = Some(copies + 1);
+        }
+        Ok(())
+    }
+
+    /// Puts back the copy of the data that was made so many starts ago, or the oldest one.
+    pub(super) fn put_back(&self, starts: usize) -> io::Result<()> {
+        let Some(last) = self.copies.and_then(|copies| copies.checked_sub(1)) else {
+            return Ok(());
+        };
+        fs::remove_dir_all(self.data())?;
+        copy(&self.copy_number((last + 1).saturating_sub(starts)), &self.data())
+    }
+
+    /// Does what a process that was fenced asks its operator for: starts it without its data.
+    pub(super) fn replace_fenced(&mut self, binary: &Path) -> io::Result<()> {
+        let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
+        if ended.is_none() || self.copies.is_none() {
+            return Ok(());
+        }
+        let log = fs::read_to_string(self.directory.join("log"))?;
+        if log.lines().rev().take(LAST_LINES).any(|line| line.contains("this node must not go on"))
+        {
+            self.kill();
+            self.wipe(true)?;
+            self.start_again(binary);
+        }
+        Ok(())
+    }
+
     /// Deletes the data of a process that does not run: all of it, or all but its identity.
     pub(super) fn wipe(&self, identity_too: bool) -> io::Result<()> {
-        let data = self.directory.join("data/node");
+        let data = self.data();
         if identity_too {
             return fs::remove_dir_all(data);
         }
@@ -155,7 +207,7 @@ impl Node {
     }
 
     fn trim_logs(&self) -> io::Result<()> {
-        for folder in fs::read_dir(self.directory.join("data/node"))?.flatten() {
+        for folder in fs::read_dir(self.data())?.flatten() {
             let Ok(files) = fs::read_dir(folder.path()) else { continue };
             for file in files.flatten().filter(|file| file.path().is_file()) {
                 let contents = fs::read(file.path())?;
@@ -252,6 +304,11 @@ impl Drop for SmallDisk {
         // What is left mounted shows in the next listing of mounts.
         let _ = run(Command::new("umount").arg(&self.at));
     }
+}
+
+/// Copies a folder, without writing the zeros that logs take in advance.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    run(Command::new("cp").args(["-r", "--sparse=always"]).arg(from).arg(to))
 }
 
 fn run(command: &mut Command) -> io::Result<()> {
