@@ -268,6 +268,45 @@ fn a_node_that_has_not_met_its_seeds_answers_for_nothing() {
     assert!(world.nodes[0].machine.as_ref().expect("up").is_founded(world.now));
 }
 
+/// Members lose everything, one after the other and several at once, while messages get lost.
+fn lose_and_come_back(seed: u64, count: usize, crash: u32, lost: u32) {
+    let configs = (0..count).map(|index| config(index, &(0..count).collect::<Vec<_>>()));
+    let mut world = World::new(configs.collect(), seed);
+    world.start_all();
+    world.input(0, Membership::request_seal);
+    world.run_for(A_WHILE);
+    world.faults = Faults { lost, doubled: 20, crash, cut: 3 };
+    for _ in 0..600 {
+        let index = world.random.below(count as u32) as usize;
+        match world.random.below(60) {
+            // Somebody must be left who knows what was.
+            0 if index > 0 => world.wipe(index),
+            1 => world.start(index),
+            _ => world.step(),
+        }
+    }
+    world.faults = Faults::default();
+    world.start_all();
+    world.run_for(A_WHILE * 15);
+    assert_whole(&world);
+    let fenced: BTreeSet<usize> = (0..count).filter(|index| is_fenced(&world, *index)).collect();
+    assert!(fenced.is_empty(), "fenced: {fenced:?}");
+}
+
+/// A stale link made a member's new life pass for that of a newcomer that was gone; members that
+/// had heard of different lives of each other waited for ever.
+#[test]
+fn several_that_have_lost_everything_agree_on_who_is_gone() {
+    for (seed, count, crash, lost) in [
+        (11_621_951_793_393_680_721, 4, 0, 29),
+        (11_104_601_483_663_931_850, 5, 0, 26),
+        (5_550_259_926_777_841_807, 4, 1, 2),
+        (18_007_687_332_992_853_979, 5, 0, 23),
+    ] {
+        lose_and_come_back(seed, count, crash, lost);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
@@ -279,27 +318,7 @@ proptest! {
         crash in 0..5_u32,
         lost in 0..30_u32,
     ) {
-        let configs = (0..count).map(|index| config(index, &(0..count).collect::<Vec<_>>()));
-        let mut world = World::new(configs.collect(), seed);
-        world.start_all();
-        world.input(0, Membership::request_seal);
-        world.run_for(A_WHILE);
-        world.faults = Faults { lost, doubled: 20, crash, cut: 3 };
-        for _ in 0..600 {
-            let index = world.random.below(count as u32) as usize;
-            match world.random.below(60) {
-                // Somebody must be left who knows what was.
-                0 if index > 0 => world.wipe(index),
-                1 => world.start(index),
-                _ => world.step(),
-            }
-        }
-        world.faults = Faults::default();
-        world.start_all();
-        world.run_for(A_WHILE * 15);
-        assert_whole(&world);
-        let fenced: BTreeSet<usize> = (0..count).filter(|index| is_fenced(&world, *index)).collect();
-        prop_assert!(fenced.is_empty(), "fenced: {:?}", fenced);
+        lose_and_come_back(seed, count, crash, lost);
     }
 
     /// Data directories are copied, and put back, at any distance.
