@@ -138,7 +138,7 @@ impl Keys<'_> {
             && state.is_expired(self.wall_ms)
         {
             // What has expired must not show through the new value.
-            writer.part(Part::horizon(state.newest()));
+            writer.part(Part::horizon(state.expired_up_to()));
             before = Before::Dead;
         }
         let (slot, wall_ms) = (self.slot, self.wall_ms);

@@ -19,7 +19,7 @@
 //! expiry of *never* is such a mark: it goes when it has served its time and the key is dead.
 
 use foldhash::fast::FixedState;
-use quorate_proto::Stamp;
+use quorate_proto::{Origin, Stamp};
 
 use crate::{
     cell::{Cell, Element},
@@ -31,6 +31,9 @@ use crate::{
     set::Set,
     sorted_set::SortedSet,
 };
+
+/// The last moment that a stamp can name.
+const MILLISECONDS_MAX: u64 = (1 << 48) - 1;
 
 pub use crate::object::Kind;
 
@@ -195,6 +198,20 @@ impl KeyState {
         let expiry = rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp);
         let key = text.max(rest.horizon.stamp).max(expiry);
         self.collections().map(|collection| collection.newest()).fold(key, Stamp::max)
+    }
+
+    /// The newest stamp that the end of the time to live reaches: of what was written until then.
+    /// What somebody added later who had not heard of the expiry began another object.
+    pub(crate) fn expired_up_to(&self) -> Stamp {
+        let newest = self.newest();
+        let Some(Expiry { stamp, at: Some(at_ms), .. }) =
+            self.rest.as_ref().and_then(|rest| rest.expiry)
+        else {
+            return newest;
+        };
+        // A moment in the past ends everything that it was set for.
+        let over_ms = at_ms.max(stamp.milliseconds()).min(MILLISECONDS_MAX);
+        newest.min(Stamp::new(over_ms << 16 | 0xffff, Origin(0)))
     }
 
     /// Bytes of what is alive, those of elements from the size of a few of them.

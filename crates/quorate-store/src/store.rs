@@ -341,7 +341,7 @@ impl Store {
             let Entry { key, state } = found.expect("invariant: every reminder has a key");
             effect.clear();
             let mut delta = DeltaWriter::new(&mut effect, key);
-            delta.part(Part::horizon(state.newest()));
+            delta.part(Part::horizon(state.expired_up_to()));
             delta.finish();
             self.apply(slot, &effect);
             removed += 1;

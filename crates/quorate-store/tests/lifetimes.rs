@@ -35,6 +35,36 @@ const ANEW: [&str; 6] = [
 ];
 
 #[test]
+fn what_was_added_after_the_end_by_somebody_who_had_not_heard_of_the_expiry_stays() {
+    for (beginning, anew) in [
+        ("SADD {k}a m", "SADD {k}a new"),
+        ("HSET {k}a f v", "HSET {k}a new v"),
+        ("HSET {k}a f v", "HINCRBY {k}a n 1"),
+        ("SADD {k}a m", "INCR {k}a"),
+        ("ZADD {k}a 1 m", "ZADD {k}a 2 new"),
+    ] {
+        for swept in [false, true] {
+            let mut now = MOMENT;
+            let mut stores = [store(0), store(1)];
+            let old = run(&mut stores[0], &mut now, &[beginning, "PEXPIRE {k}a 100"]);
+            now += 1_000;
+            if swept {
+                stores[0].sweep_expired(now, usize::MAX);
+            }
+            let new = run(&mut stores[1], &mut now, &[anew]);
+            new.iter().for_each(|effect| drop(stores[0].merge(slot(), effect, now)));
+            old.iter().for_each(|effect| drop(stores[1].merge(slot(), effect, now)));
+            for store in &mut stores {
+                store.sweep_expired(now, usize::MAX);
+                let words = ["TTL".to_owned(), "{k}a".to_owned()];
+                assert_eq!(execute(store, &words, now).0, b":-1\r\n", "{beginning}, {anew}");
+            }
+            assert_eq!(visible(&mut stores[0], now), visible(&mut stores[1], now), "{anew}");
+        }
+    }
+}
+
+#[test]
 fn a_key_that_is_emptied_and_made_anew_keeps_no_old_expiry() {
     for (beginning, endings) in BEGINNINGS.into_iter().zip(ENDINGS) {
         for ending in endings {
