@@ -12,7 +12,7 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    NodeId, Origin, Start,
+    Incarnation, NodeId, Origin, Start,
     message::{Member, Message, View},
 };
 use quorate_store::{StoreOptions, log::HintOptions};
@@ -20,6 +20,9 @@ use quorate_store::{StoreOptions, log::HintOptions};
 use super::*;
 
 pub(super) const WALL_MS: u64 = 1_700_000_000_000;
+
+/// The start of either node.
+const START: Start = Start::from_random(1);
 
 /// Two nodes that hold everything, as one of them sees it.
 pub(super) fn topology(number: u16) -> Topology {
@@ -31,7 +34,7 @@ pub(super) fn topology(number: u16) -> Topology {
         peer_address: format!("h{number}:1"),
         client_address: format!("h{number}:2"),
         cluster_address: format!("h{number}:3"),
-        incarnation: Default::default(),
+        incarnation: Incarnation { start: START, ..Incarnation::default() },
     };
     let members = vec![member(0), member(1)];
     let view = View { epoch: 2, sealed: true, replication_factor: 2, members };
@@ -54,7 +57,7 @@ pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Stora
     let hints = HintQueues::open(disk, "hints".into(), terms, &topology, Groups::ALL);
     let hints = hints.expect("queues");
     let store = Store::new(StoreOptions {
-        origin: Origin::new(number, Start::from_random(1)),
+        origin: Origin::new(number, START),
         digest_secret: [7; 16],
         seed: u64::from(number),
         keep_removed: true,
