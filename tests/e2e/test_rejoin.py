@@ -204,6 +204,24 @@ def test_two_of_three_that_lose_everything_come_back(cluster):
     read_everywhere(cluster, {f"k{n}": str(n).encode() for n in range(500)})
 
 
+def test_two_that_lose_everything_and_one_that_starts_with_them_keep_what_it_has(cluster):
+    first, second, third = cluster.nodes
+    redis.Redis(port=first.port).mset({f"k{n}": n for n in range(150)})
+    cluster.settle()
+    # Older than what floors are kept below.
+    time.sleep(12)
+    for node in cluster.nodes:
+        node.kill()
+    wipe(first)
+    wipe(second)
+    for node in cluster.nodes:
+        node.launch()
+    for node in [first, second]:
+        wait_until(lambda node=node: is_level(node), 90, "both are filled again")
+    cluster.settle()
+    read_everywhere(cluster, {f"k{n}": str(n).encode() for n in range(150)})
+
+
 def test_a_namesake_of_a_living_member_is_refused(cluster, tmp_path):
     redis.Redis(port=cluster[0].port).set("k", "v")
     third = cluster[2]

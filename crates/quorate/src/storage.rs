@@ -432,6 +432,9 @@ impl Storage {
     pub(crate) fn adopt(&mut self, topology: Arc<Topology>, hints: HintQueues) {
         self.hints = hints;
         self.knowledge = Knowledge::default();
+        // What was known among other members is not known among these.
+        self.store.drop_floors();
+        self.forgetting = Forgetting::default();
         self.set_topology(topology);
     }
 

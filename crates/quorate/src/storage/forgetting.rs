@@ -17,8 +17,13 @@ pub(crate) struct Forgetting {
 impl Storage {
     /// Rounds have proved something: floors rise, and marks may go.
     ///
-    /// The floors go to the log in this turn, so that a restart knows what others rely on.
+    /// The floors go to the log in this turn, so that a restart knows what others rely on. Before the
+    /// member list is final nothing is proved: newcomers that hold nothing agree at once, and below
+    /// their floors they would refute all that the cluster holds whose seats they take.
     pub(crate) fn settle(&mut self, settled: Vec<Settled>) {
+        if !self.topology.sealed() {
+            return;
+        }
         let rises = settled.iter().map(|settled| (settled.group, settled.floor_ms));
         let rises: Vec<(u16, u64)> =
             rises.filter(|(group, floor_ms)| *floor_ms > self.store.floor(*group)).collect();
