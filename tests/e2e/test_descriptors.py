@@ -163,3 +163,14 @@ def test_a_log_of_any_length_keeps_few_files_open(tmp_path):
         assert len(open_segments(node)) <= 2
     finally:
         node.kill()
+
+
+def test_clients_that_leave_in_the_middle_of_a_command_are_gone(node):
+    for _ in range(4):
+        clients = [node.raw() for _ in range(40)]
+        time.sleep(0.1)
+        for client in clients:
+            client.send(b"GET x")
+            client.close()
+    info = node.raw()
+    wait_until(lambda: b"connected_clients:1\r\n" in info("INFO", "clients")[1], 10, "all others are gone")

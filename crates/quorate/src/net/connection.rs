@@ -55,10 +55,8 @@ impl Connection {
                 Ok(count) => {
                     input.extend_from_slice(&scratch[..count]);
                     total += count;
-                    // A short read has emptied the socket: what comes later is announced anew.
-                    if count < scratch.len() {
-                        return Ok(ReadEnd::Drained);
-                    }
+                    // A short read is not the end: the peer may have closed behind it, which is
+                    // announced together with the bytes, and only once.
                     if total >= READ_PER_TURN_MAX {
                         return Ok(ReadEnd::More);
                     }
