@@ -268,14 +268,20 @@ fn a_node_that_has_not_met_its_seeds_answers_for_nothing() {
     assert!(world.nodes[0].machine.as_ref().expect("up").is_founded(world.now));
 }
 
-/// Members lose everything, one after the other and several at once, while messages get lost.
-fn lose_and_come_back(seed: u64, count: usize, crash: u32, lost: u32) {
+/// Nodes that know each other, with their list sealed, from when on things go wrong.
+fn sealed_with_faults(seed: u64, count: usize, crash: u32, lost: u32) -> World {
     let configs = (0..count).map(|index| config(index, &(0..count).collect::<Vec<_>>()));
     let mut world = World::new(configs.collect(), seed);
     world.start_all();
     world.input(0, Membership::request_seal);
     world.run_for(A_WHILE);
     world.faults = Faults { lost, doubled: 20, crash, cut: 3 };
+    world
+}
+
+/// Members lose everything, one after the other and several at once, while messages get lost.
+fn lose_and_come_back(seed: u64, count: usize, crash: u32, lost: u32) {
+    let mut world = sealed_with_faults(seed, count, crash, lost);
     for _ in 0..600 {
         let index = world.random.below(count as u32) as usize;
         match world.random.below(60) {
@@ -329,12 +335,7 @@ proptest! {
         crash in 0..5_u32,
         lost in 0..30_u32,
     ) {
-        let configs = (0..count).map(|index| config(index, &(0..count).collect::<Vec<_>>()));
-        let mut world = World::new(configs.collect(), seed);
-        world.start_all();
-        world.input(0, Membership::request_seal);
-        world.run_for(A_WHILE);
-        world.faults = Faults { lost, doubled: 20, crash, cut: 3 };
+        let mut world = sealed_with_faults(seed, count, crash, lost);
         let mut copies: Vec<_> = (0..count).map(|index| world.copy(index)).collect();
         for _ in 0..600 {
             let index = world.random.below(count as u32) as usize;
