@@ -1,9 +1,6 @@
 //! `quorate repair`: digest rounds of a node with its peers, now, and waiting for their end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    thread,
-};
+use std::{collections::BTreeSet, thread};
 
 use anyhow::{Result, bail};
 use quorate_proto::{resp::reply::Value, slot::SLOTS};
@@ -26,13 +23,6 @@ pub(crate) struct Arguments {
     dry_run: bool,
 }
 
-/// What a peer's rounds had come to before.
-#[derive(Clone, Copy, Debug, Default)]
-struct Before {
-    keys: u64,
-    bytes: u64,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut client = Client::connect(&arguments.node)?;
     let mut words = vec!["QUORATE", "REPAIR", "START"];
@@ -46,22 +36,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.dry_run {
         words.push("DRY");
     }
-    let before: BTreeMap<String, Before> = list(client.run(&["QUORATE", "REPAIR", "STATUS"])?)
+    let mut waiting: BTreeSet<String> = list(client.run(&["QUORATE", "REPAIR", "STATUS"])?)
         .iter()
-        .map(|peer| {
-            let before = Before { keys: number(peer, "keys"), bytes: number(peer, "bytes") };
-            (text(peer, "name"), before)
-        })
+        .map(|peer| text(peer, "name"))
         .collect();
     client.run(&words)?;
-    let mut waiting = before;
     let mut failed = 0;
     for look in 1_u32.. {
         let listed = list(client.run(&["QUORATE", "REPAIR", "STATUS"])?);
         // A peer that is no member any more has no rounds.
         let known: BTreeSet<String> = listed.iter().map(|peer| text(peer, "name")).collect();
         let before_leaving = waiting.len();
-        waiting.retain(|name, _| known.contains(name));
+        waiting.retain(|name| known.contains(name));
         failed += before_leaving - waiting.len();
         for peer in listed {
             let name = text(&peer, "name");
@@ -69,18 +55,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             if !selected {
                 waiting.remove(&name);
             }
-            let Some(before) = waiting.get(&name).copied() else { continue };
+            if !waiting.contains(&name) {
+                continue;
+            }
             let outcome = text(&peer, "repair");
             if outcome == "running" {
                 if look.is_multiple_of(LOOKS_PER_REPORT) {
-                    println!("{name:<16} running  {}", progress(&peer, before, arguments.dry_run));
+                    println!("{name:<16} running  {}", progress(&peer, arguments.dry_run));
                 }
                 continue;
             }
             // A node that forgot its orders meanwhile has not carried them out.
             let succeeded = outcome == "done";
             let outcome = if succeeded { "done" } else { "failed" };
-            println!("{name:<16} {outcome:<8} {}", progress(&peer, before, arguments.dry_run));
+            println!("{name:<16} {outcome:<8} {}", progress(&peer, arguments.dry_run));
             failed += usize::from(!succeeded);
             waiting.remove(&name);
         }
@@ -95,13 +83,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn progress(peer: &Value, before: Before, dry: bool) -> String {
-    let bytes = number(peer, "bytes").saturating_sub(before.bytes);
+fn progress(peer: &Value, dry: bool) -> String {
+    let bytes = number(peer, "repair_bytes");
     if dry {
-        return format!("{} slots differ, {bytes} bytes", number(peer, "slots_differing"));
+        return format!("{} slots differ, {bytes} bytes", number(peer, "repair_slots"));
     }
-    let keys = number(peer, "keys").saturating_sub(before.keys);
-    format!("{keys} keys exchanged, {bytes} bytes")
+    format!("{} keys exchanged, {bytes} bytes", number(peer, "repair_keys"))
 }
 
 /// Two slots, or one alone.

@@ -184,6 +184,31 @@ pub struct Record {
     pub took: Duration,
     /// The round that was asked for by an operator.
     pub repair: Repair,
+    /// What that round has come to; rounds that ran meanwhile are not in it.
+    pub repaired: Tally,
+}
+
+/// What a round has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Keys that differed.
+    pub keys: u64,
+    /// Bytes both ways.
+    pub bytes: u64,
+    /// Slots that differed.
+    pub slots: u64,
+}
+
+impl Record {
+    /// Adds a round, while it runs or once it has ended.
+    fn note(&mut self, round: &Round) {
+        self.keys += round.keys;
+        self.bytes += round.bytes;
+        self.slots = round.slots;
+        if self.repair == Repair::Running {
+            self.repaired = Tally { keys: round.keys, bytes: round.bytes, slots: round.slots };
+        }
+    }
 }
 
 /// What a round is to do.
@@ -306,9 +331,7 @@ impl Sync {
     pub fn record(&self, peer: NodeIndex) -> Record {
         let mut record = self.records[peer.index()];
         if let Some(round) = self.round.as_ref().filter(|round| round.peer == peer) {
-            record.keys += round.keys;
-            record.bytes += round.bytes;
-            record.slots = round.slots;
+            record.note(round);
         }
         record
     }
@@ -364,7 +387,8 @@ impl Sync {
             *due = Some(now);
         }
         let repair = if is_up { Repair::Waiting(order) } else { Repair::Failed };
-        self.records[peer.index()].repair = repair;
+        let record = &mut self.records[peer.index()];
+        (record.repair, record.repaired) = (repair, Tally::default());
     }
 
     /// A round that an operator wants and that is no whole one.
@@ -548,9 +572,7 @@ impl Sync {
         let Some(round) = self.round.take() else { return };
         let peer = round.peer;
         let record = &mut self.records[peer.index()];
-        record.keys += round.keys;
-        record.bytes += round.bytes;
-        record.slots = round.slots;
+        record.note(&round);
         if record.repair == Repair::Running {
             record.repair = if round.refused { Repair::Failed } else { Repair::Done };
         }

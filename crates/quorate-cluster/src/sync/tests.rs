@@ -857,6 +857,16 @@ fn a_round_over_some_groups_settles_these_and_is_no_whole_round() {
     assert_eq!((record.repair, record.rounds, record.done_at), (Repair::Done, 0, None));
     assert!(!sync.is_proved(PEER));
     assert!(sync.due_at(PEER).is_some_and(|at| at > Instant::ZERO), "the whole round is due yet");
+    assert!(record.repaired.keys == expected && record.repaired.bytes > 0);
+    sync.request(Instant::ZERO, PEER);
+    sync.handle_timeout(Instant::ZERO, &mut ours);
+    serve(&mut sync, &mut ours, &mut theirs);
+    let later = sync.record(PEER);
+    assert_eq!((later.rounds, later.keys), (1, 2_000));
+    assert_eq!(
+        later.repaired, record.repaired,
+        "which is what the ordered round alone has come to"
+    );
 }
 
 #[test]

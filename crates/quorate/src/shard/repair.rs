@@ -13,11 +13,12 @@
 //! | `slots_differing` | slots that differed in the last rounds |
 //! | `last_done_ms` | wall clock when the last whole round ended, 0 when a shard has had none |
 //! | `repair` | the rounds of the last `START`: `none`, `running`, `done` or `failed` |
+//! | `repair_keys`, `repair_bytes`, `repair_slots` | what differed in those rounds, and their bytes |
 
 use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
-use quorate_cluster::sync::{Order, Repair};
+use quorate_cluster::sync::{Order, Repair, Tally};
 use quorate_proto::{
     Groups, NodeIndex,
     resp::{Command, ReplyWriter},
@@ -50,6 +51,7 @@ struct Line {
     slots: u64,
     done_ms: u64,
     repair: u64,
+    repaired: Tally,
 }
 
 /// Codes of [`Line::repair`]. Of several shards the largest stands for all.
@@ -62,8 +64,10 @@ mod outcome {
 
 impl Line {
     fn write(&self, out: &mut String) {
-        let Self { running, rounds, keys, bytes, slots, done_ms, repair } = self;
-        let _ = writeln!(out, "{running} {rounds} {keys} {bytes} {slots} {done_ms} {repair}");
+        let Self { running, rounds, keys, bytes, slots, done_ms, repair, repaired } = self;
+        let _ = write!(out, "{running} {rounds} {keys} {bytes} {slots} {done_ms} {repair}");
+        let Tally { keys, bytes, slots } = repaired;
+        let _ = writeln!(out, " {keys} {bytes} {slots}");
     }
 
     fn read(line: &str) -> Self {
@@ -77,6 +81,7 @@ impl Line {
             slots: next(),
             done_ms: next(),
             repair: next(),
+            repaired: Tally { keys: next(), bytes: next(), slots: next() },
         }
     }
 
@@ -90,6 +95,11 @@ impl Line {
             slots: self.slots + other.slots,
             done_ms: self.done_ms.min(other.done_ms),
             repair: self.repair.max(other.repair),
+            repaired: Tally {
+                keys: self.repaired.keys + other.repaired.keys,
+                bytes: self.repaired.bytes + other.repaired.bytes,
+                slots: self.repaired.slots + other.repaired.slots,
+            },
         }
     }
 }
@@ -117,7 +127,7 @@ fn write_peer(writer: &mut ReplyWriter<'_>, name: &str, datacentre: &str, line: 
         outcome::RUNNING => "running",
         _ => "failed",
     };
-    writer.map(9);
+    writer.map(12);
     for (field, value) in [
         ("name", name),
         ("dc", datacentre),
@@ -133,6 +143,9 @@ fn write_peer(writer: &mut ReplyWriter<'_>, name: &str, datacentre: &str, line: 
         ("bytes", line.bytes),
         ("slots_differing", line.slots),
         ("last_done_ms", line.done_ms),
+        ("repair_keys", line.repaired.keys),
+        ("repair_bytes", line.repaired.bytes),
+        ("repair_slots", line.repaired.slots),
     ] {
         writer.text(field);
         writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
@@ -224,6 +237,7 @@ impl Shard {
                     Repair::Failed => outcome::FAILED,
                     Repair::Waiting(_) | Repair::Running => outcome::RUNNING,
                 },
+                repaired: record.repaired,
             };
             line.write(&mut lines);
         }
@@ -237,8 +251,10 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_written() {
+        let repaired = Tally { keys: 7, bytes: 8, slots: 9 };
+        let (keys, bytes, slots) = (3, 4, 5);
         let line =
-            Line { running: 1, rounds: 2, keys: 3, bytes: 4, slots: 5, done_ms: 6, repair: 3 };
+            Line { running: 1, rounds: 2, keys, bytes, slots, done_ms: 6, repair: 3, repaired };
         let mut text = String::new();
         line.write(&mut text);
         assert_eq!(Line::read(text.trim_end()), line);
