@@ -17,7 +17,7 @@
 use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
-use quorate_proto::{NodeIndex, message::Heartbeat, mutant::Mutant};
+use quorate_proto::{MemberNumber, message::Heartbeat, mutant::Mutant};
 
 use crate::{
     limits::{
@@ -76,43 +76,43 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send a [`Heartbeat`] on the outgoing link of the peer: the shell knows what to put in.
-    SendHeartbeat(NodeIndex),
+    SendHeartbeat(MemberNumber),
     /// The peer is up.
-    Up(NodeIndex),
+    Up(MemberNumber),
     /// The peer is down.
-    Down(NodeIndex),
+    Down(MemberNumber),
     /// The peer has caught up, or has not, since it started.
     Ready {
         /// The peer.
-        node: NodeIndex,
+        node: MemberNumber,
         /// Whether it has.
         ready: bool,
     },
     /// The log of the peer takes no writes, or takes them again.
     ReadOnly {
         /// The peer.
-        node: NodeIndex,
+        node: MemberNumber,
         /// Whether it takes none.
         read_only: bool,
     },
     /// The peer fell silent: close its outgoing link and dial again.
-    GiveUpLink(NodeIndex),
+    GiveUpLink(MemberNumber),
     /// The peer's wall clock differs by more than the bound, for certain.
     ClockSkew {
         /// The peer.
-        node: NodeIndex,
+        node: MemberNumber,
         /// How far it is ahead of this node's; negative when it is behind.
         ahead_ms: i64,
     },
     /// The peer's wall clock is within the bound again.
-    ClockAgrees(NodeIndex),
+    ClockAgrees(MemberNumber),
 }
 
 /// What one shard knows of its peers.
 #[derive(Debug)]
 pub struct Liveness {
     settings: Settings,
-    me: NodeIndex,
+    me: MemberNumber,
     /// By index; the entry of this node is never used.
     peers: Vec<Peer>,
     next_heartbeat: Instant,
@@ -143,7 +143,7 @@ struct Peer {
 
 impl Liveness {
     /// A machine for `members` members of which this node is `me`. Nobody is up yet.
-    pub fn new(settings: Settings, me: NodeIndex, members: usize, now: Instant) -> Self {
+    pub fn new(settings: Settings, me: MemberNumber, members: usize, now: Instant) -> Self {
         Self {
             settings,
             me,
@@ -154,28 +154,28 @@ impl Liveness {
     }
 
     /// Whether requests may go to `node`. This node is always up.
-    pub fn is_up(&self, node: NodeIndex) -> bool {
+    pub fn is_up(&self, node: MemberNumber) -> bool {
         node == self.me || self.peers[node.index()].up
     }
 
     /// Whether `node` is up and has caught up since it started. Says nothing of this node.
-    pub fn is_ready(&self, node: NodeIndex) -> bool {
+    pub fn is_ready(&self, node: MemberNumber) -> bool {
         let peer = &self.peers[node.index()];
         peer.up && peer.ready
     }
 
     /// Whether `node` has said last that its log takes no writes.
-    pub fn is_read_only(&self, node: NodeIndex) -> bool {
+    pub fn is_read_only(&self, node: MemberNumber) -> bool {
         self.peers[node.index()].read_only
     }
 
     /// Effects that `node` keeps for this node, as far as it has said on the present link.
-    pub fn hints_pending(&self, node: NodeIndex) -> Option<u64> {
+    pub fn hints_pending(&self, node: MemberNumber) -> Option<u64> {
         self.peers[node.index()].hints_pending
     }
 
     /// How far the wall clock of `node` is ahead of this node's, about.
-    pub fn clock_ahead_ms(&self, node: NodeIndex) -> Option<i64> {
+    pub fn clock_ahead_ms(&self, node: MemberNumber) -> Option<i64> {
         self.peers[node.index()].ahead_ms
     }
 
@@ -195,7 +195,7 @@ impl Liveness {
     }
 
     /// The outgoing link of `node` was welcomed.
-    pub fn handle_link_up(&mut self, now: Instant, node: NodeIndex) {
+    pub fn handle_link_up(&mut self, now: Instant, node: MemberNumber) {
         let peer = &mut self.peers[node.index()];
         peer.linked = true;
         peer.asked = None;
@@ -206,13 +206,13 @@ impl Liveness {
     }
 
     /// The outgoing link of `node` is closed.
-    pub fn handle_link_down(&mut self, node: NodeIndex) {
+    pub fn handle_link_down(&mut self, node: MemberNumber) {
         self.peers[node.index()].linked = false;
         self.take_down(node);
     }
 
     /// Any frame of `node` arrived, on either link.
-    pub fn handle_heard(&mut self, now: Instant, node: NodeIndex) {
+    pub fn handle_heard(&mut self, now: Instant, node: MemberNumber) {
         let peer = &mut self.peers[node.index()];
         peer.heard = peer.heard.max(now);
         if peer.linked && !peer.up {
@@ -222,7 +222,7 @@ impl Liveness {
     }
 
     /// A heartbeat of `node` arrived on its link.
-    pub fn handle_heartbeat(&mut self, now: Instant, node: NodeIndex, heartbeat: &Heartbeat) {
+    pub fn handle_heartbeat(&mut self, now: Instant, node: MemberNumber, heartbeat: &Heartbeat) {
         self.handle_heard(now, node);
         self.note(node, heartbeat);
     }
@@ -232,7 +232,7 @@ impl Liveness {
         &mut self,
         now: Instant,
         wall: Wall,
-        node: NodeIndex,
+        node: MemberNumber,
         heartbeat: &Heartbeat,
     ) {
         self.handle_heard(now, node);
@@ -244,7 +244,7 @@ impl Liveness {
 
     /// Takes down the silent and sends the heartbeats that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for node in (0..self.peers.len() as u16).map(NodeIndex) {
+        for node in (0..self.peers.len() as u16).map(MemberNumber) {
             let peer = &self.peers[node.index()];
             if peer.linked && now.since(peer.heard) >= self.settings.silence_max {
                 self.peers[node.index()].linked = false;
@@ -254,7 +254,7 @@ impl Liveness {
         }
         if self.next_heartbeat <= now {
             self.next_heartbeat = now + self.settings.heartbeat_interval;
-            for node in (0..self.peers.len() as u16).map(NodeIndex) {
+            for node in (0..self.peers.len() as u16).map(MemberNumber) {
                 if self.peers[node.index()].linked {
                     self.send_heartbeat(now, node);
                 }
@@ -274,14 +274,14 @@ impl Liveness {
         self.outputs.pop_front()
     }
 
-    fn send_heartbeat(&mut self, now: Instant, node: NodeIndex) {
+    fn send_heartbeat(&mut self, now: Instant, node: MemberNumber) {
         let peer = &mut self.peers[node.index()];
         // With two heartbeats on their way it would be unclear which one an answer belongs to.
         peer.asked = if peer.asked.is_none() { Some(now) } else { peer.asked };
         self.outputs.push_back(Output::SendHeartbeat(node));
     }
 
-    fn take_down(&mut self, node: NodeIndex) {
+    fn take_down(&mut self, node: MemberNumber) {
         let peer = &mut self.peers[node.index()];
         peer.hints_pending = None;
         peer.ahead_ms = None;
@@ -292,7 +292,7 @@ impl Liveness {
         }
     }
 
-    fn note(&mut self, node: NodeIndex, heartbeat: &Heartbeat) {
+    fn note(&mut self, node: MemberNumber, heartbeat: &Heartbeat) {
         let peer = &mut self.peers[node.index()];
         peer.hints_pending = Some(heartbeat.hints_pending);
         if peer.ready != heartbeat.ready {
@@ -307,7 +307,13 @@ impl Liveness {
 
     /// The peer read its clock somewhere within the round trip: compared with the middle of it,
     /// the error is at most half the round trip.
-    fn compare_clocks(&mut self, round_trip: Duration, wall: Wall, node: NodeIndex, theirs: Wall) {
+    fn compare_clocks(
+        &mut self,
+        round_trip: Duration,
+        wall: Wall,
+        node: MemberNumber,
+        theirs: Wall,
+    ) {
         let half_ms = u64::try_from(round_trip.as_millis() / 2).unwrap_or(u64::MAX);
         let ahead_ms = theirs.ahead_of(Wall(wall.0.saturating_sub(half_ms)));
         let bound_ms = u64::try_from(self.settings.clock_skew_max.as_millis()).unwrap_or(u64::MAX);
@@ -335,7 +341,7 @@ impl Liveness {
 pub struct Readiness {
     ready: bool,
     patience: Duration,
-    me: NodeIndex,
+    me: MemberNumber,
     peers: Vec<CatchUp>,
 }
 
@@ -361,13 +367,13 @@ impl CatchUp {
 impl Readiness {
     /// The readiness of node `me` of `members` that starts at `now`. Without data, or alone, it is
     /// ready at once.
-    pub fn new(me: NodeIndex, members: usize, data_may_exist: bool, now: Instant) -> Self {
+    pub fn new(me: MemberNumber, members: usize, data_may_exist: bool, now: Instant) -> Self {
         Self::with_patience(me, members, data_may_exist, now, READINESS_PATIENCE)
     }
 
     /// The same, waiting for peers that are down as long as `patience`.
     pub fn with_patience(
-        me: NodeIndex,
+        me: MemberNumber,
         members: usize,
         data_may_exist: bool,
         now: Instant,
@@ -384,18 +390,18 @@ impl Readiness {
     }
 
     /// The peers that hold it up.
-    pub fn awaited(&self, now: Instant) -> impl Iterator<Item = NodeIndex> {
-        let nodes = (0..self.peers.len() as u16).map(NodeIndex);
+    pub fn awaited(&self, now: Instant) -> impl Iterator<Item = MemberNumber> {
+        let nodes = (0..self.peers.len() as u16).map(MemberNumber);
         nodes.filter(move |&node| !self.ready && !self.is_settled(now, node))
     }
 
     /// A peer is up.
-    pub fn handle_up(&mut self, node: NodeIndex) {
+    pub fn handle_up(&mut self, node: MemberNumber) {
         self.peers[node.index()].down_since = None;
     }
 
     /// A peer is down.
-    pub fn handle_down(&mut self, now: Instant, node: NodeIndex) {
+    pub fn handle_down(&mut self, now: Instant, node: MemberNumber) {
         let peer = &mut self.peers[node.index()];
         let down_since = peer.down_since.or(Some(now));
         // Half done counts for nothing, done stays done: what comes later is an outage like any
@@ -405,14 +411,14 @@ impl Readiness {
 
     /// A peer said how many effects it keeps for this node. Returns whether this node became
     /// ready.
-    pub fn handle_hints_pending(&mut self, now: Instant, node: NodeIndex, pending: u64) -> bool {
+    pub fn handle_hints_pending(&mut self, now: Instant, node: MemberNumber, pending: u64) -> bool {
         let peer = &mut self.peers[node.index()];
         peer.drained = pending == 0;
         self.update(now)
     }
 
     /// A comparison with a peer has settled what differs. Returns whether this node became ready.
-    pub fn handle_synced(&mut self, now: Instant, node: NodeIndex) -> bool {
+    pub fn handle_synced(&mut self, now: Instant, node: MemberNumber) -> bool {
         self.peers[node.index()].synced = true;
         self.update(now)
     }
@@ -430,12 +436,12 @@ impl Readiness {
 
     fn update(&mut self, now: Instant) -> bool {
         let was_ready = self.ready;
-        let mut nodes = (0..self.peers.len() as u16).map(NodeIndex);
+        let mut nodes = (0..self.peers.len() as u16).map(MemberNumber);
         self.ready |= nodes.all(|node| self.is_settled(now, node));
         self.ready && !was_ready
     }
 
-    fn is_settled(&self, now: Instant, node: NodeIndex) -> bool {
+    fn is_settled(&self, now: Instant, node: MemberNumber) -> bool {
         let peer = &self.peers[node.index()];
         let given_up = peer.down_since.is_some_and(|since| now.since(since) >= self.patience);
         node == self.me || given_up || peer.is_done()

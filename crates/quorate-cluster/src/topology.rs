@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use quorate_proto::{
-    Incarnation, Level, NodeId, NodeIndex, Origin, Slot,
+    Incarnation, Level, MemberNumber, NodeId, Origin, Slot,
     message::{Member, View},
     slot::SLOTS,
 };
@@ -20,11 +20,11 @@ use crate::{
 /// A member list with its placement, seen from one of its members.
 #[derive(Clone, Debug)]
 pub struct Topology {
-    me: NodeIndex,
+    me: MemberNumber,
     epoch: u64,
     sealed: bool,
     replication_factor: u16,
-    /// Sorted by id: a [`NodeIndex`] is a position here.
+    /// Sorted by id: a [`MemberNumber`] is a position here.
     members: Vec<Member>,
     /// The datacentre of each member, as a position in `datacentre_names`.
     datacentres: Vec<u8>,
@@ -40,7 +40,7 @@ pub struct Topology {
 /// first, then those of the other datacentres in the order of their names, starting after its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReplicaSet {
-    nodes: Vec<NodeIndex>,
+    nodes: Vec<MemberNumber>,
     /// For each datacentre which positions in `nodes` are in it, one bit each.
     in_datacentre: Vec<u64>,
 }
@@ -69,7 +69,7 @@ pub struct SlotRange<'a> {
     /// The last slot; it belongs to the range.
     pub last: Slot,
     /// The replicas, in order of preference.
-    pub replicas: &'a [NodeIndex],
+    pub replicas: &'a [MemberNumber],
 }
 
 /// Why a view is not a topology.
@@ -101,7 +101,7 @@ impl Topology {
         members.sort_by_key(|member| member.id);
         let position = |id: NodeId| {
             let found = members.binary_search_by_key(&id, |member| member.id);
-            found.ok().map(|position| NodeIndex(position as u16))
+            found.ok().map(|position| MemberNumber(position as u16))
         };
         let me = position(me).ok_or(TopologyError::NotMember(me))?;
 
@@ -116,8 +116,11 @@ impl Topology {
 
         let ring: Vec<RingMember> = members.iter().map(RingMember::from).collect();
         let placement = place(&ring, &Replication::everywhere(view.replication_factor));
-        let positions: BTreeMap<NodeId, NodeIndex> =
-            members.iter().zip(0..).map(|(member, index)| (member.id, NodeIndex(index))).collect();
+        let positions: BTreeMap<NodeId, MemberNumber> = members
+            .iter()
+            .zip(0..)
+            .map(|(member, index)| (member.id, MemberNumber(index)))
+            .collect();
         let home = usize::from(datacentres[me.index()]);
         let (set_of_slot, sets) = intern(&placement, &names, home, &positions, &datacentres);
         Ok(Self {
@@ -149,7 +152,7 @@ impl Topology {
     }
 
     /// This node.
-    pub fn me(&self) -> NodeIndex {
+    pub fn me(&self) -> MemberNumber {
         self.me
     }
 
@@ -179,27 +182,27 @@ impl Topology {
         self.members.is_empty()
     }
 
-    /// All members, ordered by index.
+    /// All members, ordered by number.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// Every index.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = NodeIndex> + use<> {
-        (0..self.members.len() as u16).map(NodeIndex)
+    /// The numbers of all members.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = MemberNumber> + use<> {
+        (0..self.members.len() as u16).map(MemberNumber)
     }
 
-    /// Every index but this node's.
-    pub fn peers(&self) -> impl Iterator<Item = NodeIndex> + use<> {
+    /// The numbers of all members but this node.
+    pub fn peers(&self) -> impl Iterator<Item = MemberNumber> + use<> {
         let me = self.me;
         self.nodes().filter(move |&node| node != me)
     }
 
-    /// The member at `node`.
+    /// The member with the number `node`.
     ///
     /// # Panics
-    /// When `node` is not an index of this topology.
-    pub fn member(&self, node: NodeIndex) -> &Member {
+    /// When no member of this topology has the number.
+    pub fn member(&self, node: MemberNumber) -> &Member {
         &self.members[node.index()]
     }
 
@@ -211,14 +214,14 @@ impl Topology {
         })
     }
 
-    /// The index of the member `id`.
-    pub fn index_of(&self, id: NodeId) -> Option<NodeIndex> {
+    /// The number of the member `id`.
+    pub fn number_of(&self, id: NodeId) -> Option<MemberNumber> {
         let found = self.members.binary_search_by_key(&id, |member| member.id);
-        found.ok().map(|position| NodeIndex(position as u16))
+        found.ok().map(|position| MemberNumber(position as u16))
     }
 
     /// The datacentre of `node`, as a number to compare.
-    pub fn datacentre(&self, node: NodeIndex) -> u8 {
+    pub fn datacentre(&self, node: MemberNumber) -> u8 {
         self.datacentres[node.index()]
     }
 
@@ -228,33 +231,33 @@ impl Topology {
     }
 
     /// Whether `node` is in this node's datacentre.
-    pub fn is_local(&self, node: NodeIndex) -> bool {
+    pub fn is_local(&self, node: MemberNumber) -> bool {
         self.datacentre(node) == self.datacentre(self.me)
     }
 
     /// The members that hold `slot`, in order of preference: this datacentre's first.
-    pub fn replicas(&self, slot: Slot) -> &[NodeIndex] {
+    pub fn replicas(&self, slot: Slot) -> &[MemberNumber] {
         &self.set(slot).nodes
     }
 
     /// Whether `node` holds `slot`.
-    pub fn is_replica(&self, slot: Slot, node: NodeIndex) -> bool {
+    pub fn is_replica(&self, slot: Slot, node: MemberNumber) -> bool {
         self.replicas(slot).contains(&node)
     }
 
     /// Whether this node and `peer` both hold `slot`.
-    pub fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
+    pub fn is_shared(&self, slot: Slot, peer: MemberNumber) -> bool {
         self.is_replica(slot, self.me()) && self.is_replica(slot, peer)
     }
 
     /// The place of `node` in [`Topology::replicas`] of `slot`.
-    pub fn position(&self, slot: Slot, node: NodeIndex) -> Option<usize> {
+    pub fn position(&self, slot: Slot, node: MemberNumber) -> Option<usize> {
         self.replicas(slot).iter().position(|&replica| replica == node)
     }
 
     /// What `level` demands of the replicas of `slot` when a node in the datacentre of
     /// `coordinator` coordinates.
-    pub fn required(&self, slot: Slot, level: Level, coordinator: NodeIndex) -> Requirement {
+    pub fn required(&self, slot: Slot, level: Level, coordinator: MemberNumber) -> Requirement {
         let set = self.set(slot);
         let replicas = set.nodes.len() as u8;
         let all = u64::MAX >> (REPLICAS_MAX - set.nodes.len());
@@ -329,15 +332,15 @@ fn intern(
     placement: &Placement,
     names: &[String],
     home: usize,
-    positions: &BTreeMap<NodeId, NodeIndex>,
+    positions: &BTreeMap<NodeId, MemberNumber>,
     datacentres: &[u8],
 ) -> (Vec<u16>, Vec<ReplicaSet>) {
-    let mut numbers: BTreeMap<Vec<NodeIndex>, u16> = BTreeMap::new();
+    let mut numbers: BTreeMap<Vec<MemberNumber>, u16> = BTreeMap::new();
     let mut sets = Vec::new();
     let mut set_of_slot = Vec::with_capacity(usize::from(SLOTS));
     for slot in Slot::all() {
         let nearest_first = names[home..].iter().chain(&names[..home]);
-        let nodes: Vec<NodeIndex> = nearest_first
+        let nodes: Vec<MemberNumber> = nearest_first
             .flat_map(|name| placement.replicas(name, slot))
             .map(|id| positions[&id])
             .collect();

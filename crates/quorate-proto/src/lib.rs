@@ -27,6 +27,6 @@ pub mod stamp;
 pub use dot::{Dot, DotRange};
 pub use groups::Groups;
 pub use level::Level;
-pub use node::{Incarnation, NodeId, NodeIndex, Start};
+pub use node::{Incarnation, MemberNumber, NodeId, Start};
 pub use slot::Slot;
 pub use stamp::{Origin, Stamp};

@@ -76,9 +76,9 @@ impl fmt::Display for Incarnation {
 
 /// A node's place in the member list of one topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeIndex(pub u16);
+pub struct MemberNumber(pub u16);
 
-impl NodeIndex {
+impl MemberNumber {
     /// Position in the member list.
     pub const fn index(self) -> usize {
         self.0 as usize

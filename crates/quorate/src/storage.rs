@@ -32,7 +32,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, Groups, NodeIndex, Slot, command,
+    Dot, Groups, MemberNumber, Slot, command,
     message::Cause,
     mutant::Mutant,
     resp::Command,
@@ -504,7 +504,7 @@ impl Replica for Storage {
         // Only replicas name writes, and nobody but this process those that it makes.
         let own = self.store.origin();
         dots.retain(|dot| {
-            let member = NodeIndex(dot.origin.number());
+            let member = MemberNumber(dot.origin.number());
             dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
         });
         if !dots.is_empty() {
@@ -523,7 +523,7 @@ impl Replica for Storage {
         }
     }
 
-    fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
+    fn hint(&mut self, target: MemberNumber, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
         if Mutant::HintDropped.is_planted() {
             return;
         }

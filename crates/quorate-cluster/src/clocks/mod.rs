@@ -45,7 +45,7 @@ use bytes::Bytes;
 pub use counters::Counters;
 pub use knowledge::Knowledge;
 use quorate_proto::{
-    Dot, NodeIndex, Slot,
+    Dot, MemberNumber, Slot,
     message::{Message, SlotDots},
 };
 pub use respond::answer;
@@ -65,7 +65,7 @@ pub trait Holdings {
     /// The same, to be added to.
     fn knowledge_mut(&mut self) -> &mut Knowledge;
     /// Whether this shard owns the slot and both this node and `peer` hold replicas of it.
-    fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool;
+    fn is_shared(&self, slot: Slot, peer: MemberNumber) -> bool;
     /// Whether this node holds all that it ever acknowledged.
     fn is_complete(&self) -> bool;
     /// Merges an effect that a peer holds, and notes its dots. Returns whether it was accepted.
@@ -82,14 +82,14 @@ pub enum Output {
     /// Send a request to a peer.
     Send {
         /// The peer.
-        to: NodeIndex,
+        to: MemberNumber,
         /// Comes back with the response.
         correlation: u64,
         /// The request.
         message: Message,
     },
     /// Only a digest round with this peer can tell whether something is missing.
-    Suspect(NodeIndex),
+    Suspect(MemberNumber),
 }
 
 /// What anti-entropy by clocks has come to.
@@ -108,7 +108,7 @@ pub struct Figures {
 /// Pulls what the slots of one shard lack from its peers.
 #[derive(Debug)]
 pub struct Clocks {
-    /// By node index; `None` while the peer is down.
+    /// By member number; `None` while the peer is down.
     peers: Vec<Option<Peer>>,
     random: Random,
     /// Counts the questions, so that late answers are told apart.
@@ -151,25 +151,25 @@ impl Clocks {
     }
 
     /// A peer is up.
-    pub fn handle_peer_up(&mut self, now: Instant, peer: NodeIndex) {
+    pub fn handle_peer_up(&mut self, now: Instant, peer: MemberNumber) {
         let at = now + self.random.jittered(CLOCKS_INTERVAL);
         self.peers[peer.index()].get_or_insert_with(|| Peer::new(at));
     }
 
     /// A peer is down: when it comes back it may hold less than it reported.
-    pub fn handle_peer_down(&mut self, peer: NodeIndex) {
+    pub fn handle_peer_down(&mut self, peer: MemberNumber) {
         self.peers[peer.index()] = None;
     }
 
     /// A digest round of everything with a peer begins.
-    pub fn handle_round_begun(&mut self, peer: NodeIndex) {
+    pub fn handle_round_begun(&mut self, peer: MemberNumber) {
         if let Some(found) = &mut self.peers[peer.index()] {
             found.round_begun();
         }
     }
 
     /// The round with a peer that began last has exchanged everything.
-    pub fn handle_synced(&mut self, peer: NodeIndex, holdings: &mut impl Holdings) {
+    pub fn handle_synced(&mut self, peer: MemberNumber, holdings: &mut impl Holdings) {
         if let Some(found) = &mut self.peers[peer.index()] {
             found.synced(holdings.knowledge_mut());
         }
@@ -188,7 +188,7 @@ impl Clocks {
             }
             let next_at = now + self.random.jittered(CLOCKS_INTERVAL);
             peer.begin(next_at, holdings.groups());
-            let node = NodeIndex(index as u16);
+            let node = MemberNumber(index as u16);
             if peer.take_suspicion(now) {
                 self.outputs.push_back(Output::Suspect(node));
             }
@@ -201,7 +201,7 @@ impl Clocks {
         &mut self,
         now: Instant,
         holdings: &mut impl Holdings,
-        from: NodeIndex,
+        from: MemberNumber,
         correlation: u64,
         message: Message,
     ) {
@@ -228,7 +228,7 @@ impl Clocks {
     }
 
     /// Asks a peer the next question of the present exchange, one at a time.
-    fn ask(&mut self, now: Instant, holdings: &impl Holdings, to: NodeIndex) {
+    fn ask(&mut self, now: Instant, holdings: &impl Holdings, to: MemberNumber) {
         let Some(peer) = &mut self.peers[to.index()] else { return };
         let Some((question, message)) = peer.next_question(holdings) else { return };
         self.serial = (self.serial + 1) & SERIAL_MASK;

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use quorate_proto::{
-    DotRange, NodeIndex, Origin, Slot,
+    DotRange, MemberNumber, Origin, Slot,
     message::{DottedEffect, Message, SlotDots},
     mutant::Mutant,
 };
@@ -192,7 +192,7 @@ impl Peer {
     pub(super) fn take_summary(
         &mut self,
         holdings: &mut impl Holdings,
-        from: NodeIndex,
+        from: MemberNumber,
         slots: Vec<SlotDots>,
     ) {
         for found in slots {
@@ -262,7 +262,7 @@ impl Peer {
     pub(super) fn take_effects(
         &mut self,
         holdings: &mut impl Holdings,
-        from: NodeIndex,
+        from: MemberNumber,
         wanted: Vec<SlotDots>,
         effects: Vec<DottedEffect>,
         absent: &[SlotDots],

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use quorate_proto::{
-    Dot, DotRange, NodeIndex, Origin, Slot,
+    Dot, DotRange, MemberNumber, Origin, Slot,
     limits::DOT_RANGES_MAX,
     message::{DottedEffect, Message, SlotDots},
 };
@@ -13,7 +13,7 @@ use crate::limits::{CLOCKS_EFFECTS_BYTES, CLOCKS_SLOTS_PER_MESSAGE, CLOCKS_SUMMA
 
 /// Answers a peer's question about dots; `None` when the message is no such question. Of slots that
 /// are not shared with the peer nothing is told.
-pub fn answer(holdings: &impl Holdings, from: NodeIndex, message: &Message) -> Option<Message> {
+pub fn answer(holdings: &impl Holdings, from: MemberNumber, message: &Message) -> Option<Message> {
     match message {
         Message::AskClocks { group, shards, since, from: first } => {
             let groups = (*group, (*shards).max(1));
@@ -28,7 +28,7 @@ pub fn answer(holdings: &impl Holdings, from: NodeIndex, message: &Message) -> O
 /// owns `group` there, from the slot `first` on.
 fn summary(
     holdings: &impl Holdings,
-    from: NodeIndex,
+    from: MemberNumber,
     (group, their_shards): (u16, u16),
     since: u64,
     first: Slot,
@@ -66,7 +66,7 @@ fn ranges((origin, counters): (Origin, &Counters)) -> impl Iterator<Item = DotRa
 }
 
 /// The effects of wanted dots, until the message is full, and which of the dots are not here.
-fn effects(holdings: &impl Holdings, from: NodeIndex, wanted: &[SlotDots]) -> Message {
+fn effects(holdings: &impl Holdings, from: MemberNumber, wanted: &[SlotDots]) -> Message {
     let (mut effects, mut absent) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     for found in wanted {

@@ -86,7 +86,7 @@ impl Holdings for Data {
     fn knowledge_mut(&mut self) -> &mut Knowledge {
         &mut self.knowledge
     }
-    fn is_shared(&self, slot: Slot, _: NodeIndex) -> bool {
+    fn is_shared(&self, slot: Slot, _: MemberNumber) -> bool {
         slot.group() % self.shards == self.shard
     }
     fn is_complete(&self) -> bool {
@@ -110,8 +110,8 @@ impl Holdings for Data {
     }
 }
 
-const ME: NodeIndex = NodeIndex(0);
-const PEER: NodeIndex = NodeIndex(1);
+const ME: MemberNumber = MemberNumber(0);
+const PEER: MemberNumber = MemberNumber(1);
 const A_WHILE: Duration = Duration::from_millis(300);
 
 fn slot(number: u16) -> Slot {
@@ -458,7 +458,7 @@ impl World {
             return;
         }
         links[to] = (links[to].0 + u64::from(up), up);
-        let peer = NodeIndex(to as u16);
+        let peer = MemberNumber(to as u16);
         if up { clocks.handle_peer_up(now, peer) } else { clocks.handle_peer_down(peer) }
     }
 
@@ -492,7 +492,7 @@ impl World {
         if !self.nodes[node].links[peer].1 {
             return;
         }
-        self.nodes[node].clocks.handle_round_begun(NodeIndex(peer as u16));
+        self.nodes[node].clocks.handle_round_begun(MemberNumber(peer as u16));
         let begun = [node, peer].map(|node| self.nodes[node].data.held.clone());
         let link = self.nodes[node].links[peer];
         (0..self.random.below(4)).for_each(|_| self.step());
@@ -503,7 +503,7 @@ impl World {
             begun.iter().for_each(|held| self.nodes[one].data.held.extend(held));
         }
         let Node { data, clocks, .. } = &mut self.nodes[node];
-        clocks.handle_synced(NodeIndex(peer as u16), data);
+        clocks.handle_synced(MemberNumber(peer as u16), data);
     }
 
     /// Something happens, and a little time passes.
@@ -555,9 +555,9 @@ impl World {
             if self.nodes[from].links[to] != (link, true) {
                 continue;
             }
-            let answer = answer(&self.nodes[to].data, NodeIndex(from as u16), &message);
+            let answer = answer(&self.nodes[to].data, MemberNumber(from as u16), &message);
             let Node { data, clocks, .. } = &mut self.nodes[from];
-            let peer = NodeIndex(to as u16);
+            let peer = MemberNumber(to as u16);
             let answer = answer.expect("a question");
             clocks.handle_response(self.now, data, peer, correlation, answer);
             self.send(from);
@@ -588,7 +588,7 @@ proptest! {
         // Everything that was told is settled, so that from here on clocks are on their own.
         (0..20).for_each(|_| world.pass(A_WHILE));
         for (node, peer) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
-            let index = NodeIndex(peer as u16);
+            let index = MemberNumber(peer as u16);
             world.nodes[node].clocks.handle_round_begun(index);
             let held = &world.nodes[node].data.held | &world.nodes[peer].data.held;
             world.nodes[node].data.held = held.clone();

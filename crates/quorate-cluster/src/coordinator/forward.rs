@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use quorate_proto::{
-    NodeIndex,
+    MemberNumber,
     message::{Cause, Forward, Message},
 };
 
@@ -24,14 +24,14 @@ const FORWARD_POSITION: usize = 0;
 
 impl Coordinator {
     /// Hands a request to `to`, which is a replica of its slot.
-    pub(super) fn forward(&mut self, now: Instant, attempt: Attempt, to: NodeIndex) {
+    pub(super) fn forward(&mut self, now: Instant, attempt: Attempt, to: MemberNumber) {
         let Attempt { requester, request, refused } = attempt;
         let index = self.insert(requester, request, Phase::Forwarding(to));
         self.operations[index].tried = refused;
         self.send_forward(now, index, to);
     }
 
-    fn send_forward(&mut self, now: Instant, index: usize, to: NodeIndex) {
+    fn send_forward(&mut self, now: Instant, index: usize, to: MemberNumber) {
         let position = self.topology.position(self.operations[index].slot, to);
         let operation = &mut self.operations[index];
         operation.phase = Phase::Forwarding(to);
@@ -61,7 +61,7 @@ impl Coordinator {
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
-        peer: NodeIndex,
+        peer: MemberNumber,
     ) {
         let mut unsent = Vec::new();
         self.outputs.retain(|output| match output {
@@ -92,7 +92,7 @@ impl Coordinator {
         now: Instant,
         replica: &mut impl Replica,
         index: usize,
-        to: NodeIndex,
+        to: MemberNumber,
     ) {
         let operation = &self.operations[index];
         if operation.class.writes() {
@@ -149,7 +149,7 @@ impl Coordinator {
         now: Instant,
         replica: &mut impl Replica,
         index: usize,
-        to: NodeIndex,
+        to: MemberNumber,
         cause: Cause,
         text: &str,
     ) {
@@ -180,7 +180,7 @@ impl Coordinator {
         now: Instant,
         replica: &mut impl Replica,
         index: usize,
-        to: NodeIndex,
+        to: MemberNumber,
     ) {
         let name = &self.topology.member(to).name;
         let text = alloc::format!("{name} did not answer before the deadline");

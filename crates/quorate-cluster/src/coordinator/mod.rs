@@ -43,7 +43,7 @@ use core::str::FromStr;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Dot, Level, NodeIndex, Slot,
+    Dot, Level, MemberNumber, Slot,
     command::Class,
     message::{Cause, Message},
     resp::Command,
@@ -178,7 +178,7 @@ pub trait Replica: Elements {
     /// When everything that a slot holds now is durable.
     fn durability(&self, slot: Slot) -> Durability;
     /// Keeps an effect for a replica that did not take it.
-    fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes);
+    fn hint(&mut self, target: MemberNumber, slot: Slot, dot: Option<Dot>, effect: &Bytes);
 }
 
 /// What the coordinator wants done.
@@ -194,7 +194,7 @@ pub enum Output {
     /// Send a request to a peer.
     Send {
         /// The peer.
-        to: NodeIndex,
+        to: MemberNumber,
         /// Comes back with the response.
         correlation: u64,
         /// The request.
@@ -248,7 +248,7 @@ struct Peer {
 #[derive(Debug)]
 pub struct Coordinator {
     topology: Arc<Topology>,
-    /// By node index; this node's own entry says whether it is ready.
+    /// By member number; this node's own entry says whether it is ready.
     peers: Vec<Peer>,
     /// Whether this node has lost data that it had acknowledged, and has not got it back yet: it
     /// holds what it holds, but does not count as one that was asked.
@@ -325,7 +325,7 @@ impl Coordinator {
         self.operations.len() + self.held_writes
     }
 
-    /// By node index: effects that were sent to it and that it has not acknowledged, and their
+    /// By member number: effects that were sent to it and that it has not acknowledged, and their
     /// bytes.
     pub fn unacknowledged(&self) -> Vec<(u64, u64)> {
         let mut sums = alloc::vec![(0, 0); self.topology.len()];
@@ -341,7 +341,7 @@ impl Coordinator {
     }
 
     /// Whether an effect on `slot` was sent to `peer` that it has not acknowledged.
-    pub fn is_unacknowledged(&self, peer: NodeIndex, slot: Slot) -> bool {
+    pub fn is_unacknowledged(&self, peer: MemberNumber, slot: Slot) -> bool {
         let Some(position) = self.topology.position(slot, peer) else { return false };
         let mut of_slot = self.operations.iter().filter(|(_, found)| found.slot == slot);
         of_slot.any(|(_, operation)| operation.is_effect_asked(position))
@@ -354,7 +354,7 @@ impl Coordinator {
     }
 
     /// Whether `peer` is up.
-    pub fn is_alive(&self, peer: NodeIndex) -> bool {
+    pub fn is_alive(&self, peer: MemberNumber) -> bool {
         self.peers[peer.index()].alive
     }
 
@@ -378,19 +378,24 @@ impl Coordinator {
     }
 
     /// A peer is up.
-    pub fn handle_peer_up(&mut self, peer: NodeIndex, ready: bool) {
+    pub fn handle_peer_up(&mut self, peer: MemberNumber, ready: bool) {
         let known = &mut self.peers[peer.index()];
         *known = Peer { alive: true, ready, ..*known };
     }
 
     /// The log of a node, perhaps of this one, takes no writes, or takes them again. Others execute
     /// writes meanwhile, as long as there are any.
-    pub fn handle_read_only(&mut self, node: NodeIndex, read_only: bool) {
+    pub fn handle_read_only(&mut self, node: MemberNumber, read_only: bool) {
         self.peers[node.index()].read_only = read_only;
     }
 
     /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
-    pub fn handle_peer_down(&mut self, now: Instant, replica: &mut impl Replica, peer: NodeIndex) {
+    pub fn handle_peer_down(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        peer: MemberNumber,
+    ) {
         self.peers[peer.index()] = Peer::default();
         self.recall_unsent(now, replica, peer);
         let waiting: Vec<usize> = self
@@ -679,7 +684,7 @@ impl Coordinator {
         })
     }
 
-    fn is_me(&self, node: NodeIndex) -> bool {
+    fn is_me(&self, node: MemberNumber) -> bool {
         node == self.topology.me()
     }
 

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use bytes::Bytes;
-use quorate_proto::{Dot, Level, NodeIndex, Slot, command::Class, resp::Command};
+use quorate_proto::{Dot, Level, MemberNumber, Slot, command::Class, resp::Command};
 
 use super::{Request, Requester, elements::Exchange};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The reply of another node.
-    Forwarding(NodeIndex),
+    Forwarding(MemberNumber),
     /// Digests of other replicas.
     Digests,
     /// States of the replicas whose digests differ.
@@ -139,7 +139,7 @@ impl Operation {
         self.serial == serial && self.asked & (1 << position) != 0
     }
 
-    pub(super) fn waits_for(&self, topology: &Topology, peer: NodeIndex) -> bool {
+    pub(super) fn waits_for(&self, topology: &Topology, peer: MemberNumber) -> bool {
         if let Phase::Forwarding(to) = self.phase {
             return to == peer;
         }

@@ -22,7 +22,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Level, NodeIndex, Slot,
+    Level, MemberNumber, Slot,
     message::{Cause, Message},
     mutant::Mutant,
 };
@@ -109,7 +109,7 @@ impl Coordinator {
 
     /// The nearest other replica of `slot` that is up, none of `tried`, those first that are ready
     /// and keep up.
-    pub(super) fn reader(&self, slot: Slot, level: Level, tried: u64) -> Option<NodeIndex> {
+    pub(super) fn reader(&self, slot: Slot, level: Level, tried: u64) -> Option<MemberNumber> {
         let candidates = || {
             let replicas = self.topology.replicas(slot).iter().enumerate();
             replicas
@@ -336,7 +336,7 @@ impl Coordinator {
         now: Instant,
         replica: &mut impl Replica,
         index: usize,
-        peer: NodeIndex,
+        peer: MemberNumber,
     ) {
         let operation = &self.operations[index];
         if let Phase::Forwarding(_) = operation.phase {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Level, NodeIndex, Slot,
+    Level, MemberNumber, Slot,
     command::Class,
     message::{Cause, Message},
     mutant::Mutant,
@@ -107,7 +107,7 @@ impl Coordinator {
     /// The replica that executes writes on `slot`, none of `refused`: the first in this datacentre
     /// that is up and ready, else the first there that is up, else the first anywhere that may. One
     /// whose log takes nothing is asked last.
-    pub(super) fn executor(&self, slot: Slot, level: Level, refused: u64) -> Option<NodeIndex> {
+    pub(super) fn executor(&self, slot: Slot, level: Level, refused: u64) -> Option<MemberNumber> {
         let refuses = self.own_refusal(slot).is_some();
         let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas
@@ -124,7 +124,7 @@ impl Coordinator {
 
     /// Whether a request at `level` may be coordinated by `node`: the local quorum of another
     /// datacentre is not the one that was asked for.
-    pub(super) fn may_serve(&self, level: Level, node: NodeIndex) -> bool {
+    pub(super) fn may_serve(&self, level: Level, node: MemberNumber) -> bool {
         level != Level::LocalQuorum || self.topology.is_local(node)
     }
 

@@ -9,7 +9,7 @@ mod window;
 use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{Dot, NodeIndex, Slot, message::Message};
+use quorate_proto::{Dot, MemberNumber, Slot, message::Message};
 
 use crate::{limits::HANDOFF_PAUSE, time::Instant};
 use window::Window;
@@ -32,21 +32,21 @@ pub struct Hint {
 /// The queues of hints, one for each target.
 pub trait Hints {
     /// Effects that the target has not acknowledged.
-    fn pending(&self, target: NodeIndex) -> u64;
+    fn pending(&self, target: MemberNumber) -> u64;
     /// The next ones that were not handed out yet, about this many bytes of them, in the order of
     /// their first places.
-    fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint>;
+    fn read(&mut self, target: MemberNumber, bytes_max: usize) -> Vec<Hint>;
     /// How often the queue was opened. What was read from it before the last time may be handed out
     /// once more.
-    fn openings(&self, target: NodeIndex) -> u32;
+    fn openings(&self, target: MemberNumber) -> u32;
     /// Hands out again whatever is not acknowledged.
-    fn rewind(&mut self, target: NodeIndex);
+    fn rewind(&mut self, target: MemberNumber);
     /// The target has everything up to this one.
-    fn acknowledge(&mut self, target: NodeIndex, up_to: u64);
+    fn acknowledge(&mut self, target: MemberNumber, up_to: u64);
 }
 
 /// A hint to send: to whom, with which correlation id, and the request.
-pub type Delivery = (NodeIndex, u64, Message);
+pub type Delivery = (MemberNumber, u64, Message);
 
 /// Delivers the hints of one shard.
 #[derive(Debug, Default)]
@@ -92,12 +92,12 @@ impl Handoff {
     }
 
     /// A target is up.
-    pub fn handle_peer_up(&mut self, peer: NodeIndex) {
+    pub fn handle_peer_up(&mut self, peer: MemberNumber) {
         self.targets[peer.index()].alive = true;
     }
 
     /// A target is down; what is under way will be sent again.
-    pub fn handle_peer_down(&mut self, hints: &mut impl Hints, peer: NodeIndex) {
+    pub fn handle_peer_down(&mut self, hints: &mut impl Hints, peer: MemberNumber) {
         let target = &mut self.targets[peer.index()];
         target.alive = false;
         target.rewind(hints, peer);
@@ -112,13 +112,13 @@ impl Handoff {
             }
             // The pause is over; leaving it set would ask for a poll in the past for ever.
             target.not_before = None;
-            let openings = hints.openings(NodeIndex(index as u16));
+            let openings = hints.openings(MemberNumber(index as u16));
             if openings != target.openings {
                 // What is under way was read from a queue that is not open any more.
                 target.openings = openings;
-                target.rewind(hints, NodeIndex(index as u16));
+                target.rewind(hints, MemberNumber(index as u16));
             }
-            let node = NodeIndex(index as u16);
+            let node = MemberNumber(index as u16);
             // Half a window at least, so that what is read together can be coalesced.
             let room = target.window.bytes().saturating_sub(target.bytes);
             if room < target.window.bytes() / 2 || hints.pending(node) == 0 {
@@ -158,7 +158,7 @@ impl Handoff {
         &mut self,
         now: Instant,
         hints: &mut impl Hints,
-        from: NodeIndex,
+        from: MemberNumber,
         correlation: u64,
         message: &Message,
     ) {
@@ -195,29 +195,29 @@ impl Handoff {
     }
 
     /// Goes on with a target that is up, although it has refused something a moment ago.
-    pub fn drain(&mut self, peer: NodeIndex) {
+    pub fn drain(&mut self, peer: MemberNumber) {
         self.targets[peer.index()].not_before = None;
     }
 
     /// Whether deliveries to a target that is up are paused, because it has refused something.
-    pub fn is_paused(&self, now: Instant, peer: NodeIndex) -> bool {
+    pub fn is_paused(&self, now: Instant, peer: MemberNumber) -> bool {
         let target = &self.targets[peer.index()];
         target.alive && target.not_before.is_some_and(|at| at > now)
     }
 
     /// Hints that the target has taken a second, when it was measured last.
-    pub fn hints_per_second(&self, peer: NodeIndex) -> Option<u64> {
+    pub fn hints_per_second(&self, peer: MemberNumber) -> Option<u64> {
         self.targets[peer.index()].window.hints_per_second()
     }
 
     /// Bytes that may be on their way to the target.
-    pub fn window_bytes(&self, peer: NodeIndex) -> usize {
+    pub fn window_bytes(&self, peer: MemberNumber) -> usize {
         self.targets[peer.index()].window.bytes()
     }
 }
 
 impl Target {
-    fn rewind(&mut self, hints: &mut impl Hints, peer: NodeIndex) {
+    fn rewind(&mut self, hints: &mut impl Hints, peer: MemberNumber) {
         self.in_flight.clear();
         (self.bytes, self.handed_out) = (0, 0);
         self.window.handle_lost();
@@ -242,10 +242,10 @@ mod tests {
     }
 
     impl Hints for Queue {
-        fn pending(&self, _: NodeIndex) -> u64 {
+        fn pending(&self, _: MemberNumber) -> u64 {
             self.hints.len() as u64 - self.acknowledged
         }
-        fn read(&mut self, _: NodeIndex, _: usize) -> Vec<Hint> {
+        fn read(&mut self, _: MemberNumber, _: usize) -> Vec<Hint> {
             if !self.coalesced.is_empty() {
                 return core::mem::take(&mut self.coalesced);
             }
@@ -262,18 +262,18 @@ mod tests {
             self.read += hints.len();
             hints
         }
-        fn openings(&self, _: NodeIndex) -> u32 {
+        fn openings(&self, _: MemberNumber) -> u32 {
             self.openings
         }
-        fn rewind(&mut self, _: NodeIndex) {
+        fn rewind(&mut self, _: MemberNumber) {
             self.read = self.acknowledged as usize;
         }
-        fn acknowledge(&mut self, _: NodeIndex, up_to: u64) {
+        fn acknowledge(&mut self, _: MemberNumber, up_to: u64) {
             self.acknowledged = up_to;
         }
     }
 
-    const PEER: NodeIndex = NodeIndex(1);
+    const PEER: MemberNumber = MemberNumber(1);
 
     fn start() -> (Handoff, Queue) {
         let mut handoff = Handoff::new(2);

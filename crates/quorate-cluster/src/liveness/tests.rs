@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ME: NodeIndex = NodeIndex(0);
-const PEER: NodeIndex = NodeIndex(1);
+const ME: MemberNumber = MemberNumber(0);
+const PEER: MemberNumber = MemberNumber(1);
 
 fn heartbeat(ready: bool, hints_pending: u64, wall_ms: u64) -> Heartbeat {
     Heartbeat { epoch: 3, ready, read_only: false, hints_pending, wall_ms }
@@ -133,7 +133,7 @@ proptest! {
         let mut now = 0;
         for (event, node, pause) in events {
             now += pause;
-            let node = NodeIndex(node);
+            let node = MemberNumber(node);
             match event {
                 0 => liveness.handle_link_up(at(now), node),
                 1 => liveness.handle_link_down(node),
@@ -158,7 +158,7 @@ proptest! {
                     _ => {}
                 }
             }
-            for node in [NodeIndex(1), NodeIndex(2)] {
+            for node in [MemberNumber(1), MemberNumber(2)] {
                 prop_assert_eq!(liveness.is_up(node), reported[node.index()]);
                 let silence = at(now).since(heard[node.index()]);
                 prop_assert!(!liveness.is_up(node) || silence < SILENCE_MAX);
@@ -178,19 +178,19 @@ fn a_fresh_or_lone_node_is_ready_at_once() {
 fn a_node_that_was_away_is_ready_after_hints_and_comparison_with_all_peers() {
     let mut readiness = Readiness::new(ME, 3, true, at(0));
     for (millis, node) in [(10, 1), (20, 2)] {
-        let node = NodeIndex(node);
+        let node = MemberNumber(node);
         readiness.handle_up(node);
         assert!(!readiness.handle_hints_pending(at(millis), node, 12));
         assert!(!readiness.handle_hints_pending(at(millis + 1), node, 0));
     }
-    assert!(!readiness.handle_synced(at(30), NodeIndex(1)));
-    assert_eq!(readiness.awaited(at(30)).collect::<Vec<_>>(), [NodeIndex(2)]);
-    assert!(readiness.handle_synced(at(40), NodeIndex(2)));
+    assert!(!readiness.handle_synced(at(30), MemberNumber(1)));
+    assert_eq!(readiness.awaited(at(30)).collect::<Vec<_>>(), [MemberNumber(2)]);
+    assert!(readiness.handle_synced(at(40), MemberNumber(2)));
     assert!(readiness.is_ready());
     assert_eq!(readiness.poll_timeout(at(40)), None);
     // What happens later does not take it back.
-    readiness.handle_down(at(50), NodeIndex(1));
-    assert!(!readiness.handle_hints_pending(at(60), NodeIndex(2), 5));
+    readiness.handle_down(at(50), MemberNumber(1));
+    assert!(!readiness.handle_hints_pending(at(60), MemberNumber(2), 5));
     assert!(readiness.is_ready());
 }
 
@@ -206,9 +206,9 @@ fn comparison_and_hints_count_in_either_order() {
 #[test]
 fn a_peer_that_stays_down_is_given_up() {
     let mut readiness = Readiness::new(ME, 3, true, at(0));
-    readiness.handle_up(NodeIndex(2));
-    readiness.handle_hints_pending(at(10), NodeIndex(2), 0);
-    readiness.handle_synced(at(20), NodeIndex(2));
+    readiness.handle_up(MemberNumber(2));
+    readiness.handle_hints_pending(at(10), MemberNumber(2), 0);
+    readiness.handle_synced(at(20), MemberNumber(2));
     let deadline = readiness.poll_timeout(at(20)).expect("waits for node 1");
     assert_eq!(deadline, Instant::ZERO + READINESS_PATIENCE);
     assert!(!readiness.handle_timeout(Instant::from_micros(deadline.as_micros() - 1)));

@@ -336,8 +336,8 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
     }
     let members = topology.members();
     let same = members.len() == hello.view.members.len()
-        && hello.view.members.iter().all(|member| topology.index_of(member.id).is_some());
-    if same && let Some(index) = topology.index_of(hello.member.id) {
+        && hello.view.members.iter().all(|member| topology.number_of(member.id).is_some());
+    if same && let Some(index) = topology.number_of(hello.member.id) {
         return check_incarnation(topology.member(index), &hello.member);
     }
     if topology.sealed() && hello.view.sealed {

@@ -60,7 +60,7 @@ pub use cost::wire_bytes;
 pub use fingerprint::fingerprint;
 pub use questions::PeerRequest;
 use quorate_proto::{
-    Groups, NodeIndex, Slot,
+    Groups, MemberNumber, Slot,
     message::{Cause, Message, Scope, Settlement},
     mutant::Mutant,
 };
@@ -85,9 +85,9 @@ pub trait Digests: Elements {
     /// What is to be compared: everything while this node may lack what it once had.
     fn scope(&self) -> Scope;
     /// The digests of the slots of a group that both this node and `peer` hold.
-    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)>;
+    fn slot_digests(&self, group: u16, peer: MemberNumber, scope: Scope) -> Vec<(Slot, u128)>;
     /// The digest of a slot; `None` unless both this node and `peer` hold it.
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128>;
+    fn slot_digest(&self, slot: Slot, peer: MemberNumber, scope: Scope) -> Option<u128>;
     /// Calls `each` with every key of a slot that `wanted` picks, and its digest. The order does
     /// not matter.
     fn for_each_key(
@@ -106,9 +106,9 @@ pub trait Digests: Elements {
     fn begin_epoch(&mut self) -> u32;
     /// Groups in which `peer` lacks something that nobody keeps for it, once it has everything that
     /// is kept.
-    fn dirty(&self, peer: NodeIndex) -> Groups;
+    fn dirty(&self, peer: MemberNumber) -> Groups;
     /// The other replicas of any slot of a group.
-    fn other_replicas(&self, group: u16) -> Vec<NodeIndex>;
+    fn other_replicas(&self, group: u16) -> Vec<MemberNumber>;
     /// The wall clock, in milliseconds since the Unix epoch; zero while this node may lack what it
     /// has written, or keeps hints for others.
     fn clock_ms(&self) -> u64;
@@ -139,7 +139,7 @@ pub enum Output {
     /// Send a request to a peer.
     Send {
         /// The peer.
-        to: NodeIndex,
+        to: MemberNumber,
         /// Comes back with the response.
         correlation: u64,
         /// The request.
@@ -150,12 +150,12 @@ pub enum Output {
     /// A round with a peer begins that compares everything.
     Begun {
         /// The peer.
-        peer: NodeIndex,
+        peer: MemberNumber,
     },
     /// A round with a peer has ended; keys that differed were exchanged.
     Synced {
         /// The peer.
-        peer: NodeIndex,
+        peer: MemberNumber,
         /// Keys that differed.
         keys: u64,
         /// What was compared; [`Groups::ALL`] in a whole round.
@@ -249,13 +249,13 @@ pub enum Repair {
 /// Synchronises the slots of one shard with its peers.
 #[derive(Debug)]
 pub struct Sync {
-    /// By node index: when a round with the peer is due; `None` while it is down.
+    /// By member number: when a round with the peer is due; `None` while it is down.
     due: Vec<Option<Instant>>,
-    /// By node index.
+    /// By member number.
     records: Vec<Record>,
-    /// By node index: what is dirty is not settled before.
+    /// By member number: what is dirty is not settled before.
     settle_at: Vec<Instant>,
-    /// By node index: whether it may lack something, or this node may, that nobody keeps for it.
+    /// By member number: whether it may lack something, or this node may, that nobody keeps for it.
     unproved: Vec<bool>,
     round: Option<Round>,
     /// Of the round; a response to an earlier one is ignored.
@@ -323,12 +323,12 @@ impl Sync {
     }
 
     /// The peer that a round is running with.
-    pub fn running_with(&self) -> Option<NodeIndex> {
+    pub fn running_with(&self) -> Option<MemberNumber> {
         self.round.as_ref().map(|round| round.peer)
     }
 
     /// What the rounds with `peer` have come to, one that is running included.
-    pub fn record(&self, peer: NodeIndex) -> Record {
+    pub fn record(&self, peer: MemberNumber) -> Record {
         let mut record = self.records[peer.index()];
         if let Some(round) = self.round.as_ref().filter(|round| round.peer == peer) {
             record.note(round);
@@ -341,23 +341,23 @@ impl Sync {
     ///
     /// It counts only when it began after the last loss of any node: whoever is lost may have
     /// brought something to one of the others that it did not bring to the rest.
-    pub fn is_proved(&self, peer: NodeIndex) -> bool {
+    pub fn is_proved(&self, peer: MemberNumber) -> bool {
         !self.unproved[peer.index()]
     }
 
     /// What is dirty for a peer need not wait.
-    pub fn settle_now(&mut self, now: Instant, peer: NodeIndex) {
+    pub fn settle_now(&mut self, now: Instant, peer: MemberNumber) {
         self.settle_at[peer.index()] = now;
     }
 
     /// How long the last whole round with `peer` took, or with whoever it took longest.
-    pub fn round_takes(&self, peer: NodeIndex) -> Option<Duration> {
+    pub fn round_takes(&self, peer: MemberNumber) -> Option<Duration> {
         let took = |record: &Record| record.done_at.map(|_| record.took);
         took(&self.records[peer.index()]).or_else(|| self.records.iter().filter_map(took).max())
     }
 
     /// When the next whole round with `peer` is due; `None` while it is down.
-    pub fn due_at(&self, peer: NodeIndex) -> Option<Instant> {
+    pub fn due_at(&self, peer: MemberNumber) -> Option<Instant> {
         self.due[peer.index()]
     }
 
@@ -374,12 +374,12 @@ impl Sync {
     }
 
     /// Starts a round with `peer` as soon as no other one is running.
-    pub fn request(&mut self, now: Instant, peer: NodeIndex) {
+    pub fn request(&mut self, now: Instant, peer: MemberNumber) {
         self.due[peer.index()] = Some(now);
     }
 
     /// An operator wants a round with `peer` now. What becomes of it, [`Sync::record`] tells.
-    pub fn repair(&mut self, now: Instant, peer: NodeIndex, order: Order) {
+    pub fn repair(&mut self, now: Instant, peer: MemberNumber, order: Order) {
         let due = &mut self.due[peer.index()];
         let is_up = due.is_some();
         // No other round stands in for the whole one that comes from time to time.
@@ -403,14 +403,14 @@ impl Sync {
     fn dirty_waiting(&self, now: Instant, digests: &impl Digests) -> Option<(usize, Order)> {
         (0..self.due.len()).find_map(|index| {
             let is_due = self.due[index].is_some() && self.settle_at[index] <= now;
-            let groups = is_due.then(|| digests.dirty(NodeIndex(index as u16)))?;
+            let groups = is_due.then(|| digests.dirty(MemberNumber(index as u16)))?;
             (!groups.is_empty()).then_some((index, Order { groups, dry: false }))
         })
     }
 
     /// A peer is up. Usually a round is requested once the hints for it are delivered; should they
     /// never be, one comes even so.
-    pub fn handle_peer_up(&mut self, now: Instant, peer: NodeIndex) {
+    pub fn handle_peer_up(&mut self, now: Instant, peer: MemberNumber) {
         let at = now + self.random.jittered(SYNC_INTERVAL);
         self.due[peer.index()].get_or_insert(at);
         self.settle_at[peer.index()] = now;
@@ -421,7 +421,7 @@ impl Sync {
     }
 
     /// A peer is down; a round with it ends without result.
-    pub fn handle_peer_down(&mut self, peer: NodeIndex) {
+    pub fn handle_peer_down(&mut self, peer: MemberNumber) {
         self.due[peer.index()] = None;
         self.settling.peer_lost(peer);
         self.round.take_if(|round| round.peer == peer);
@@ -456,7 +456,7 @@ impl Sync {
         self.again_at = now + SYNC_PAUSE;
         let epoch = digests.begin_epoch();
         self.settling.epoch_begun(now, epoch);
-        let peer = NodeIndex(index as u16);
+        let peer = MemberNumber(index as u16);
         if order.is_whole() {
             self.outputs.push_back(Output::Begun { peer });
         }
@@ -505,7 +505,7 @@ impl Sync {
         &mut self,
         now: Instant,
         digests: &mut impl Digests,
-        from: NodeIndex,
+        from: MemberNumber,
         correlation: u64,
         message: Message,
     ) {
@@ -601,7 +601,7 @@ impl Sync {
 
 /// Answers a peer's question about digests; `None` when the message is no such question. Of slots
 /// that are not shared with the peer nothing is told.
-pub fn answer(digests: &impl Digests, from: NodeIndex, message: &Message) -> Option<Message> {
+pub fn answer(digests: &impl Digests, from: MemberNumber, message: &Message) -> Option<Message> {
     let (asked, scope) = match message {
         Message::CompareGroup { group, digest, scope } => {
             let ours = digests.slot_digests(*group, from, *scope);

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use quorate_proto::{NodeIndex, message::Message};
+use quorate_proto::{MemberNumber, message::Message};
 
 use crate::{
     limits::{SYNC_BURST_BYTES, SYNC_WINDOW},
@@ -22,7 +22,7 @@ pub struct PeerRequest {
     /// The epoch that the peer named.
     pub epoch: u64,
     /// The peer.
-    pub from: NodeIndex,
+    pub from: MemberNumber,
     /// What it wants.
     pub message: Message,
 }
@@ -131,7 +131,7 @@ mod tests {
 
         /// Does what the node wants done; whether that was anything.
         fn serve(&mut self, node: usize) -> bool {
-            let (now, from) = (self.now, NodeIndex(node as u16));
+            let (now, from) = (self.now, MemberNumber(node as u16));
             let Some(output) = self.nodes[node].0.poll_output() else { return false };
             match output {
                 Output::Send { to, correlation, message } => {
@@ -181,8 +181,8 @@ mod tests {
     fn a_node_that_all_fill_again_keeps_to_its_pace_and_all_get_on() {
         let mut world = World::new(2, 600, 100_000);
         for node in 1..3 {
-            world.nodes[0].0.request(world.now, NodeIndex(node));
-            world.nodes[usize::from(node)].0.request(world.now, NodeIndex(0));
+            world.nodes[0].0.request(world.now, MemberNumber(node));
+            world.nodes[usize::from(node)].0.request(world.now, MemberNumber(0));
         }
         for (sync, data) in &mut world.nodes {
             sync.handle_timeout(world.now, data);
@@ -212,7 +212,7 @@ mod tests {
             link: LinkId(link),
             correlation: 0,
             epoch: 0,
-            from: NodeIndex(1),
+            from: MemberNumber(1),
             message: Message::SlotSame,
         };
         for _ in 0..2 * SYNC_WINDOW {

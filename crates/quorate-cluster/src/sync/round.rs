@@ -8,7 +8,7 @@ use alloc::{
 
 use bytes::Bytes;
 use quorate_proto::{
-    NodeIndex, Slot,
+    MemberNumber, Slot,
     message::{Message, Scope, Symbol},
     mutant::Mutant,
 };
@@ -35,7 +35,7 @@ use crate::{
 /// A round with one peer.
 #[derive(Debug)]
 pub(super) struct Round {
-    pub(super) peer: NodeIndex,
+    pub(super) peer: MemberNumber,
     /// What is left to ask. What an answer leads to comes before other groups are looked at, so
     /// that the queue stays short however much differs.
     to_do: VecDeque<Question>,
@@ -153,7 +153,7 @@ impl Question {
 impl Round {
     pub(super) fn new(
         now: Instant,
-        peer: NodeIndex,
+        peer: MemberNumber,
         digests: &impl Digests,
         order: Order,
         epoch: u32,

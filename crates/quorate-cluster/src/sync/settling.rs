@@ -21,7 +21,7 @@
 use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
-use quorate_proto::{NodeIndex, message::Settlement, mutant::Mutant};
+use quorate_proto::{MemberNumber, message::Settlement, mutant::Mutant};
 
 use super::Digests;
 use crate::time::Instant;
@@ -83,7 +83,7 @@ impl Evidence {
 #[derive(Debug)]
 pub(super) struct Settling {
     retention: Retention,
-    /// By node index.
+    /// By member number.
     proofs: Vec<Option<Proof>>,
     /// Epochs and when they began, from the newest that is old enough on.
     epochs: VecDeque<(u32, Instant)>,
@@ -105,13 +105,13 @@ impl Settling {
     }
 
     /// A round with `peer` has exchanged everything.
-    pub(super) fn round_completed(&mut self, peer: NodeIndex, evidence: Evidence) {
+    pub(super) fn round_completed(&mut self, peer: MemberNumber, evidence: Evidence) {
         let Evidence { epoch, clock_ms, floors } = evidence;
         self.proofs[peer.index()] = Some(Proof { epoch, clock_ms, floors });
     }
 
     /// What was proved about `peer` may no longer hold.
-    pub(super) fn peer_lost(&mut self, peer: NodeIndex) {
+    pub(super) fn peer_lost(&mut self, peer: MemberNumber) {
         self.proofs[peer.index()] = None;
     }
 
@@ -219,10 +219,10 @@ mod tests {
         fn scope(&self) -> Scope {
             Scope::Alive
         }
-        fn slot_digests(&self, _: u16, _: NodeIndex, _: Scope) -> Vec<(Slot, u128)> {
+        fn slot_digests(&self, _: u16, _: MemberNumber, _: Scope) -> Vec<(Slot, u128)> {
             Vec::new()
         }
-        fn slot_digest(&self, _: Slot, _: NodeIndex, _: Scope) -> Option<u128> {
+        fn slot_digest(&self, _: Slot, _: MemberNumber, _: Scope) -> Option<u128> {
             None
         }
         fn for_each_key(&self, _: Slot, _: impl Fn(&[u8]) -> bool, _: impl FnMut(&[u8], u128)) {}
@@ -235,11 +235,11 @@ mod tests {
         fn begin_epoch(&mut self) -> u32 {
             0
         }
-        fn dirty(&self, _: NodeIndex) -> Groups {
+        fn dirty(&self, _: MemberNumber) -> Groups {
             Groups::NONE
         }
-        fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
-            alloc::vec![NodeIndex(1), NodeIndex(2)]
+        fn other_replicas(&self, _: u16) -> Vec<MemberNumber> {
+            alloc::vec![MemberNumber(1), MemberNumber(2)]
         }
         fn clock_ms(&self) -> u64 {
             self.clock_ms
@@ -263,7 +263,7 @@ mod tests {
         let mut evidence = Evidence::new(epoch);
         let (clock_ms, floor_ms) = told;
         (0..GROUPS).for_each(|group| evidence.add(group, Settlement { clock_ms, floor_ms }));
-        settling.round_completed(NodeIndex(peer), evidence);
+        settling.round_completed(MemberNumber(peer), evidence);
     }
 
     fn of_group_3(settling: &mut Settling, second: u64, clock_ms: u64) -> Option<Settled> {
@@ -279,7 +279,7 @@ mod tests {
         round(&mut settling, 2, 2, 2, (102_000, 40_000));
         let settled = of_group_3(&mut settling, 3, 103_000).expect("is proved");
         assert_eq!((settled.floor_ms, settled.forget_ms), (90_000, 40_000));
-        settling.peer_lost(NodeIndex(1));
+        settling.peer_lost(MemberNumber(1));
         assert_eq!(of_group_3(&mut settling, 4, 104_000), None);
     }
 

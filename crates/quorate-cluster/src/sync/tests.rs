@@ -191,13 +191,13 @@ impl Digests for Data {
         (0..GROUPS).collect()
     }
 
-    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
+    fn slot_digests(&self, group: u16, peer: MemberNumber, scope: Scope) -> Vec<(Slot, u128)> {
         Slot::of_group(group)
             .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
             .collect()
     }
 
-    fn slot_digest(&self, slot: Slot, _: NodeIndex, _: Scope) -> Option<u128> {
+    fn slot_digest(&self, slot: Slot, _: MemberNumber, _: Scope) -> Option<u128> {
         let sum = self.sums.get(&slot).copied().unwrap_or_default();
         (!self.private.contains(&slot)).then_some(sum)
     }
@@ -257,11 +257,11 @@ impl Digests for Data {
         self.epoch
     }
 
-    fn dirty(&self, _: NodeIndex) -> Groups {
+    fn dirty(&self, _: MemberNumber) -> Groups {
         self.dirty
     }
 
-    fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
+    fn other_replicas(&self, _: u16) -> Vec<MemberNumber> {
         alloc::vec![PEER]
     }
 
@@ -303,8 +303,8 @@ impl Tally {
     }
 }
 
-const ME: NodeIndex = NodeIndex(0);
-const PEER: NodeIndex = NodeIndex(1);
+const ME: MemberNumber = MemberNumber(0);
+const PEER: MemberNumber = MemberNumber(1);
 const DRY: Order = Order { groups: Groups::ALL, dry: true };
 
 /// What `theirs` responds to a request.
@@ -392,7 +392,7 @@ fn what_only_we_have_is_pushed() {
 
 #[test]
 fn a_difference_that_passes_is_not_exchanged() {
-    let (now, peer) = (Instant::ZERO, NodeIndex(1));
+    let (now, peer) = (Instant::ZERO, MemberNumber(1));
     let mut ours = Data::of(&[("a", 1)]);
     let theirs = Data::of(&[("a", 2)]);
     let mut sync = Sync::new(2);
@@ -406,7 +406,7 @@ fn a_difference_that_passes_is_not_exchanged() {
                 let question =
                     matches!(message, Message::CompareGroup { .. } | Message::CompareSlot { .. });
                 assert!(question, "unexpected {message:?}");
-                let response = answer(&theirs, NodeIndex(0), &message).expect("a question");
+                let response = answer(&theirs, MemberNumber(0), &message).expect("a question");
                 if matches!(response, Message::GroupDiffers { .. }) {
                     // The write that was on its way arrives before the second look.
                     ours = Data::of(&[("a", 2)]);
@@ -419,7 +419,7 @@ fn a_difference_that_passes_is_not_exchanged() {
 
 #[test]
 fn a_round_in_which_something_was_refused_is_repeated() {
-    let (now, peer) = (Instant::ZERO, NodeIndex(1));
+    let (now, peer) = (Instant::ZERO, MemberNumber(1));
     let mut ours = Data::of(&[("a", 1)]);
     let theirs = Data::default();
     let mut sync = Sync::new(2);
@@ -431,7 +431,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
             assert_eq!(output, Output::Begun { peer: PEER }, "not everything was taken");
             continue;
         };
-        let response = answer(&theirs, NodeIndex(0), &message).unwrap_or_else(|| {
+        let response = answer(&theirs, MemberNumber(0), &message).unwrap_or_else(|| {
             refused += 1;
             Message::Rejected {
                 cause: quorate_proto::message::Cause::StoreFull,
@@ -451,18 +451,18 @@ fn a_round_in_which_something_was_refused_is_repeated() {
 fn a_round_with_a_lost_peer_ends_and_another_can_start() {
     let mut data = Data::of(&[("a", 1)]);
     let mut sync = Sync::new(3);
-    sync.request(Instant::ZERO, NodeIndex(1));
+    sync.request(Instant::ZERO, MemberNumber(1));
     sync.handle_timeout(Instant::ZERO, &mut data);
-    assert_eq!(sync.poll_output(), Some(Output::Begun { peer: NodeIndex(1) }));
+    assert_eq!(sync.poll_output(), Some(Output::Begun { peer: MemberNumber(1) }));
     let Some(Output::Send { correlation, .. }) = sync.poll_output() else { panic!("asks") };
-    sync.handle_peer_down(NodeIndex(1));
+    sync.handle_peer_down(MemberNumber(1));
     while sync.poll_output().is_some() {}
-    sync.handle_response(Instant::ZERO, &mut data, NodeIndex(1), correlation, Message::SlotSame);
+    sync.handle_response(Instant::ZERO, &mut data, MemberNumber(1), correlation, Message::SlotSame);
     assert_eq!(sync.poll_output(), None);
-    sync.request(Instant::ZERO, NodeIndex(2));
+    sync.request(Instant::ZERO, MemberNumber(2));
     sync.handle_timeout(Instant::ZERO, &mut data);
-    assert_eq!(sync.poll_output(), Some(Output::Begun { peer: NodeIndex(2) }));
-    assert!(matches!(sync.poll_output(), Some(Output::Send { to: NodeIndex(2), .. })));
+    assert_eq!(sync.poll_output(), Some(Output::Begun { peer: MemberNumber(2) }));
+    assert!(matches!(sync.poll_output(), Some(Output::Send { to: MemberNumber(2), .. })));
 }
 
 /// 610 keys in each of `count` slots, spread evenly over the groups: the slots of ten million keys
@@ -905,9 +905,9 @@ fn a_peer_is_proved_by_a_whole_round_that_began_after_every_loss() {
     assert!(!sync.is_proved(PEER));
     sync.handle_peer_up(Instant::ZERO, PEER);
     assert!(whole_round(&mut sync, |_| {}));
-    sync.handle_peer_down(NodeIndex(2));
+    sync.handle_peer_down(MemberNumber(2));
     assert!(!sync.is_proved(PEER));
-    assert!(!whole_round(&mut sync, |sync| sync.handle_peer_down(NodeIndex(2))));
+    assert!(!whole_round(&mut sync, |sync| sync.handle_peer_down(MemberNumber(2))));
     assert!(!whole_round(&mut sync, Sync::handle_orphan));
     assert!(whole_round(&mut sync, |_| {}));
     sync.handle_peer_down(PEER);

@@ -32,14 +32,14 @@ fn members_are_indexed_by_id() {
     let view = three();
     let me = view.members[0].id;
     let topology = Topology::new(&view, me).unwrap();
-    assert_eq!(topology.me(), NodeIndex(2), "the highest id of three");
+    assert_eq!(topology.me(), MemberNumber(2), "the highest id of three");
     assert_eq!(topology.member(topology.me()).name, "n0");
     assert_eq!((topology.len(), topology.epoch(), topology.sealed()), (3, 3, true));
     for node in topology.nodes() {
-        assert_eq!(topology.index_of(topology.member(node).id), Some(node));
+        assert_eq!(topology.number_of(topology.member(node).id), Some(node));
     }
-    assert_eq!(topology.index_of(NodeId(5)), None);
-    assert_eq!(topology.peers().collect::<Vec<_>>(), [NodeIndex(0), NodeIndex(1)]);
+    assert_eq!(topology.number_of(NodeId(5)), None);
+    assert_eq!(topology.peers().collect::<Vec<_>>(), [MemberNumber(0), MemberNumber(1)]);
     assert_eq!(Topology::new(&topology.view(), me).unwrap().view(), topology.view());
 }
 
@@ -63,7 +63,7 @@ fn levels_count_the_right_replicas() {
     let members = (0..5).map(|index| member(index, index / 3, index)).collect();
     let view = view(members, 3);
     let topology = Topology::new(&view, view.members[0].id).unwrap();
-    let (me, far) = (topology.me(), topology.index_of(view.members[4].id).unwrap());
+    let (me, far) = (topology.me(), topology.number_of(view.members[4].id).unwrap());
     assert!(topology.is_local(me) && !topology.is_local(far));
     assert_eq!(topology.datacentre_name(topology.datacentre(far)), "dc1");
     for slot in Slot::all().step_by(100) {

@@ -17,7 +17,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, Groups, NodeIndex, Origin, Slot, Start,
+    Dot, Groups, MemberNumber, Origin, Slot, Start,
     message::{Cause, Scope},
     resp::Command,
 };
@@ -98,7 +98,7 @@ struct Queue {
 
 #[derive(Debug)]
 pub(crate) struct Store {
-    me: NodeIndex,
+    me: MemberNumber,
     topology: std::sync::Arc<Topology>,
     pub(crate) entries: BTreeMap<Bytes, Entry>,
     queues: Vec<Queue>,
@@ -143,7 +143,7 @@ impl Store {
         self.starts += 1;
         self.knowledge = Knowledge::default();
         // Nobody tells who has started: whatever a test may start is noted.
-        let starts = |node: NodeIndex| {
+        let starts = |node: MemberNumber| {
             (1..=STARTS_MAX).map(move |start| Origin::new(node.0, Start::from_random(start)))
         };
         self.knowledge.set_current(self.topology.nodes().flat_map(starts));
@@ -341,7 +341,7 @@ impl Replica for Store {
         if unsynced { Durability::At(self.sequence) } else { Durability::Now }
     }
 
-    fn hint(&mut self, target: NodeIndex, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
+    fn hint(&mut self, target: MemberNumber, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
         let queue = &mut self.queues[target.index()];
         queue.next += 1;
         let (first, last, dots) = (queue.next, queue.next, dot.into_iter().collect());
@@ -350,11 +350,11 @@ impl Replica for Store {
 }
 
 impl Hints for Store {
-    fn pending(&self, target: NodeIndex) -> u64 {
+    fn pending(&self, target: MemberNumber) -> u64 {
         self.queues[target.index()].hints.len() as u64
     }
 
-    fn read(&mut self, target: NodeIndex, _: usize) -> Vec<Hint> {
+    fn read(&mut self, target: MemberNumber, _: usize) -> Vec<Hint> {
         let queue = &mut self.queues[target.index()];
         // Little at a time, so that several batches are needed.
         let batch: Vec<Hint> = queue.hints.iter().skip(queue.read).take(5).cloned().collect();
@@ -362,15 +362,15 @@ impl Hints for Store {
         batch
     }
 
-    fn openings(&self, _: NodeIndex) -> u32 {
+    fn openings(&self, _: MemberNumber) -> u32 {
         0
     }
 
-    fn rewind(&mut self, target: NodeIndex) {
+    fn rewind(&mut self, target: MemberNumber) {
         self.queues[target.index()].read = 0;
     }
 
-    fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
+    fn acknowledge(&mut self, target: MemberNumber, up_to: u64) {
         let queue = &mut self.queues[target.index()];
         while queue.hints.pop_front_if(|hint| hint.last <= up_to).is_some() {
             queue.read -= 1;
@@ -387,7 +387,7 @@ impl Holdings for Store {
         &mut self.knowledge
     }
 
-    fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
+    fn is_shared(&self, slot: Slot, peer: MemberNumber) -> bool {
         self.topology.is_shared(slot, peer)
     }
 
@@ -413,7 +413,7 @@ impl Digests for Store {
         self.groups.iter().copied().collect()
     }
 
-    fn slot_digests(&self, group: u16, peer: NodeIndex, _: Scope) -> Vec<(Slot, u128)> {
+    fn slot_digests(&self, group: u16, peer: MemberNumber, _: Scope) -> Vec<(Slot, u128)> {
         let mut slots: BTreeMap<Slot, u128> = BTreeMap::new();
         for slot in Slot::of_group(group) {
             if self.topology.is_shared(slot, peer) {
@@ -428,7 +428,7 @@ impl Digests for Store {
         slots.into_iter().collect()
     }
 
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex, _: Scope) -> Option<u128> {
+    fn slot_digest(&self, slot: Slot, peer: MemberNumber, _: Scope) -> Option<u128> {
         let keys = self.in_slot(slot);
         let shared = self.topology.is_shared(slot, peer);
         shared.then(|| keys.fold(0, |sum: u128, (key, entry)| sum.wrapping_add(entry.digest(key))))
@@ -468,11 +468,11 @@ impl Digests for Store {
         0
     }
 
-    fn dirty(&self, _: NodeIndex) -> Groups {
+    fn dirty(&self, _: MemberNumber) -> Groups {
         Groups::NONE
     }
 
-    fn other_replicas(&self, _: u16) -> Vec<NodeIndex> {
+    fn other_replicas(&self, _: u16) -> Vec<MemberNumber> {
         Vec::new()
     }
 

@@ -18,7 +18,7 @@ use quorate_cluster::{
     time::Instant,
     topology::Topology,
 };
-use quorate_proto::{Groups, NodeIndex, message::Message};
+use quorate_proto::{Groups, MemberNumber, message::Message};
 
 use crate::store::Store;
 
@@ -35,7 +35,7 @@ pub(crate) struct Node {
     pub(crate) machines: Option<Machines>,
     pub(crate) store: Store,
     ready: bool,
-    synced: BTreeSet<NodeIndex>,
+    synced: BTreeSet<MemberNumber>,
     started: u64,
     /// Up to where the disk was asked to make the store durable.
     syncing: u64,
@@ -313,7 +313,7 @@ impl World {
         found.synced.clear();
         found.store.start();
         for target in 0..count {
-            found.store.rewind(NodeIndex(target as u16));
+            found.store.rewind(MemberNumber(target as u16));
         }
         found.machines = Some(Machines {
             coordinator: Coordinator::new(found.topology.clone()),
@@ -341,7 +341,7 @@ impl World {
         let link = &mut self.links[from][to];
         link.up = false;
         link.generation += 1;
-        let peer = NodeIndex(to as u16);
+        let peer = MemberNumber(to as u16);
         let (machines, store) = self.machines(from);
         machines.coordinator.handle_peer_down(now, store, peer);
         machines.handoff.handle_peer_down(store, peer);
@@ -368,7 +368,7 @@ impl World {
             arrivals: [self.now; 2],
             peer_ready: ready,
         };
-        let peer = NodeIndex(to as u16);
+        let peer = MemberNumber(to as u16);
         let (machines, store) = self.machines(from);
         machines.coordinator.handle_peer_up(peer, ready);
         machines.handoff.handle_peer_up(peer);
@@ -387,12 +387,12 @@ impl World {
             if found.machines.is_none() || found.ready {
                 continue;
             }
-            let me = NodeIndex(node as u16);
+            let me = MemberNumber(node as u16);
             let patient = self.now < found.started + READINESS_PATIENCE.as_micros() as u64;
             let caught_up = (0..self.nodes.len()).filter(|peer| *peer != node).all(|peer| {
                 let linked = self.links[node][peer].up;
                 let delivered = self.nodes[peer].store.pending(me) == 0;
-                let synced = found.synced.contains(&NodeIndex(peer as u16));
+                let synced = found.synced.contains(&MemberNumber(peer as u16));
                 if linked { delivered && synced } else { !patient }
             });
             if caught_up {
@@ -404,14 +404,14 @@ impl World {
             for to in 0..self.nodes.len() {
                 if self.nodes[from].machines.is_some() && (from == to || self.links[from][to].up) {
                     let full = self.nodes[to].store.full;
-                    let node = NodeIndex(to as u16);
+                    let node = MemberNumber(to as u16);
                     self.machines(from).0.coordinator.handle_read_only(node, full);
                 }
                 let ready = self.nodes[to].ready;
                 let link = &mut self.links[from][to];
                 if link.up && !link.broken && link.peer_ready != ready {
                     link.peer_ready = ready;
-                    let peer = NodeIndex(to as u16);
+                    let peer = MemberNumber(to as u16);
                     self.machines(from).0.coordinator.handle_peer_up(peer, ready);
                 }
             }
@@ -434,7 +434,7 @@ impl World {
         let now = self.instant();
         let correlation = tagged & MACHINE_MASK;
         if back {
-            let peer = NodeIndex(to as u16);
+            let peer = MemberNumber(to as u16);
             let (machines, store) = self.machines(from);
             store.now = now.as_micros();
             match tagged >> MACHINE_SHIFT {
@@ -452,7 +452,7 @@ impl World {
             return self.pump(from);
         }
         let link = LinkId(self.links[from][to].generation << 8 | from as u64);
-        let from = NodeIndex(from as u16);
+        let from = MemberNumber(from as u16);
         let request = PeerRequest { link, correlation: tagged, epoch: EPOCH, from, message };
         let (machines, store) = self.machines(to);
         store.now = now.as_micros();
@@ -546,7 +546,7 @@ impl World {
     fn send_tagged(
         &mut self,
         from: usize,
-        to: NodeIndex,
+        to: MemberNumber,
         machine: u64,
         correlation: u64,
         message: Message,
@@ -573,7 +573,7 @@ impl World {
 
     /// Hints that some node still keeps.
     pub(crate) fn hints(&self) -> u64 {
-        let targets = || (0..self.nodes.len()).map(|target| NodeIndex(target as u16));
+        let targets = || (0..self.nodes.len()).map(|target| MemberNumber(target as u16));
         let of = |node: &Node| targets().map(|target| node.store.pending(target)).sum::<u64>();
         self.nodes.iter().map(of).sum()
     }

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use quorate_proto::{NodeIndex, Slot};
+use quorate_proto::{MemberNumber, Slot};
 
 use super::{Violation, World};
 use crate::{
@@ -76,7 +76,7 @@ impl World<'_> {
     /// Why nobody can tell why live replicas of a slot differ; `None` when they do not, or somebody
     /// can.
     fn unexplained(&mut self, slot: Slot) -> Option<String> {
-        let mut replicas: BTreeMap<NodeIndex, (usize, u128)> = BTreeMap::new();
+        let mut replicas: BTreeMap<MemberNumber, (usize, u128)> = BTreeMap::new();
         for (node, machine) in self.machines.iter_mut().enumerate() {
             let Some(process) = &mut machine.process else { continue };
             let topology = Arc::clone(process.topology());
@@ -86,7 +86,7 @@ impl World<'_> {
         }
         let processes: Vec<_> =
             self.machines.iter().filter_map(|machine| machine.process.as_ref()).collect();
-        let owed = |peer: NodeIndex| {
+        let owed = |peer: MemberNumber| {
             let others = processes.iter().filter(|process| process.topology().me() != peer);
             others.clone().any(|process| process.owes(peer, slot))
         };

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use quorate_cluster::topology::Topology;
 use quorate_proto::{
-    NodeIndex, Slot,
+    MemberNumber, Slot,
     message::Member,
     resp::{Command, ReplyWriter, parse_integer},
 };
@@ -38,7 +38,7 @@ pub(super) fn mode(topology: &Topology) -> &'static str {
 struct Range {
     first: Slot,
     last: Slot,
-    node: NodeIndex,
+    node: MemberNumber,
 }
 
 impl Shard {
@@ -66,7 +66,7 @@ impl Shard {
     /// The ranges as they are now.
     fn ranges(&self) -> Vec<Range> {
         let topology = self.topology();
-        let up = |node: &NodeIndex| *node == topology.me() || self.peers.is_up(*node);
+        let up = |node: &MemberNumber| *node == topology.me() || self.peers.is_up(*node);
         let mut ranges: Vec<Range> = Vec::new();
         for range in topology.ranges() {
             let preferred = range.replicas.iter().copied();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_proto::{
-    NodeIndex,
+    MemberNumber,
     resp::{Command, ReplyWriter},
 };
 
@@ -37,7 +37,7 @@ impl Shard {
         }
     }
 
-    fn peer_named(&self, name: &[u8]) -> Result<NodeIndex, String> {
+    fn peer_named(&self, name: &[u8]) -> Result<MemberNumber, String> {
         let topology = self.topology();
         let found = topology.peers().find(|peer| topology.member(*peer).name.as_bytes() == name);
         found.ok_or_else(|| format!("ERR no peer is named '{}'", String::from_utf8_lossy(name)))

@@ -9,7 +9,7 @@ use quorate_cluster::{
     sync::{Order, PeerRequest},
     topology::Topology,
 };
-use quorate_proto::{NodeIndex, Start, message::Message, resp::Command};
+use quorate_proto::{MemberNumber, Start, message::Message, resp::Command};
 use quorate_store::log::Sequence;
 
 use super::{
@@ -116,16 +116,16 @@ pub(crate) enum ScrubCommand {
 #[derive(Clone, Debug)]
 pub(crate) enum HintOrder {
     /// Deliver those for these peers, as soon as they are up.
-    Drain(Arc<[NodeIndex]>),
+    Drain(Arc<[MemberNumber]>),
     /// Give up those for this peer.
-    Drop(NodeIndex),
+    Drop(MemberNumber),
 }
 
 /// Digest rounds to start at once.
 #[derive(Clone, Debug)]
 pub(crate) struct RepairOrder {
     /// The peers to have one with.
-    pub(crate) peers: Arc<[NodeIndex]>,
+    pub(crate) peers: Arc<[MemberNumber]>,
     /// What each is to do.
     pub(crate) order: Order,
 }
@@ -178,7 +178,7 @@ pub(crate) struct Figures {
     pub(crate) failed: bool,
     /// The log takes no writes: it has failed, or there is no space.
     pub(crate) read_only: bool,
-    /// By node index; members behind the end have nothing to show.
+    /// By member number; members behind the end have nothing to show.
     pub(crate) peers: Vec<PeerFigures>,
 }
 

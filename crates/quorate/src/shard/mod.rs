@@ -50,7 +50,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Groups, Level, NodeIndex, Slot, Start, command::Class, resp::Command};
+use quorate_proto::{Groups, Level, MemberNumber, Slot, Start, command::Class, resp::Command};
 use slab::Slab;
 
 use crate::{
@@ -525,7 +525,7 @@ impl Shard {
 
     fn send(
         &mut self,
-        to: NodeIndex,
+        to: MemberNumber,
         machine: Machine,
         correlation: u64,
         message: &quorate_proto::message::Message,

@@ -24,7 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use quorate_proto::{
-    Groups, NodeIndex, Slot,
+    Groups, MemberNumber, Slot,
     resp::{Command, ReplyWriter},
 };
 
@@ -286,7 +286,7 @@ impl Shard {
     }
 
     /// What this shard owes every peer, as far as it costs next to nothing to tell.
-    pub(super) fn debts(&self, now: Now) -> impl Iterator<Item = (NodeIndex, Debt)> {
+    pub(super) fn debts(&self, now: Now) -> impl Iterator<Item = (MemberNumber, Debt)> {
         let unacknowledged = self.coordinator.unacknowledged();
         self.topology().peers().map(move |peer| {
             let (effects, effect_bytes) = unacknowledged[peer.index()];
@@ -311,7 +311,7 @@ impl Shard {
     }
 
     /// When nothing is owed to a peer any more, in milliseconds from now.
-    fn estimate(&self, now: Now, peer: NodeIndex, debt: &Debt) -> Option<u64> {
+    fn estimate(&self, now: Now, peer: MemberNumber, debt: &Debt) -> Option<u64> {
         if debt.is_settled() {
             return Some(0);
         }
@@ -339,7 +339,7 @@ impl Shard {
     /// Whether something is kept, marked, on its way or not proved that would bring `peer` what it
     /// lacks in `slot`.
     #[cfg(feature = "simulation")]
-    pub(crate) fn owes(&self, peer: NodeIndex, slot: Slot) -> bool {
+    pub(crate) fn owes(&self, peer: MemberNumber, slot: Slot) -> bool {
         let hints = self.storage.hints_for(peer).map_or(Groups::NONE, |log| log.groups());
         let known = hints.union(self.storage.dirty_groups(peer));
         known.contains(slot.group())
@@ -360,7 +360,7 @@ impl Shard {
 /// estimate of their bytes. `weights` remembers the slots that were looked at.
 fn weigh(
     storage: &Storage,
-    peer: NodeIndex,
+    peer: MemberNumber,
     weights: &mut BTreeMap<Slot, (u64, u64)>,
 ) -> (u64, u64) {
     let (mut keys, mut bytes) = (0, 0);

@@ -16,7 +16,7 @@ use quorate_cluster::{
     wall_clock::PeerClock,
 };
 use quorate_proto::{
-    Incarnation, NodeId, NodeIndex,
+    Incarnation, MemberNumber, NodeId,
     frame::{self, Frame},
     message::{Cause, Heartbeat, Hello, Message},
 };
@@ -42,10 +42,10 @@ pub(super) struct Peers {
     liveness: Liveness,
     readiness: Readiness,
     dialer: Dialer,
-    /// By node index: the link that was welcomed, if any.
+    /// By member number: the link that was welcomed, if any.
     outgoing: Vec<Option<PeerLink>>,
     /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
-    opening: Vec<(LinkId, NodeIndex)>,
+    opening: Vec<(LinkId, MemberNumber)>,
     /// By number, which no other link has or had: what is still to be answered when a link closes
     /// must not be taken for an answer on the next one.
     incoming: BTreeMap<u64, Incoming>,
@@ -111,7 +111,7 @@ impl Peers {
         }
         let (incoming, next_incoming) = (mem::take(&mut self.incoming), self.next_incoming);
         *self = Self { dialer, incoming, next_incoming, ..Self::new(now, topology, history) };
-        self.dialer.retain_members(|id| topology.index_of(id).is_some());
+        self.dialer.retain_members(|id| topology.number_of(id).is_some());
         self.aim(now, topology);
     }
 
@@ -129,7 +129,7 @@ impl Peers {
 
     pub(super) fn send(
         &mut self,
-        to: NodeIndex,
+        to: MemberNumber,
         machine: Machine,
         epoch: u64,
         correlation: u64,
@@ -161,7 +161,7 @@ impl Peers {
         self.liveness.handle_clock_jump(ms);
     }
 
-    pub(super) fn is_up(&self, peer: NodeIndex) -> bool {
+    pub(super) fn is_up(&self, peer: MemberNumber) -> bool {
         self.liveness.is_up(peer)
     }
 
@@ -225,7 +225,7 @@ impl Shard {
     pub(crate) fn link_opened(&mut self, link: LinkId) -> Vec<u8> {
         let mut output = Vec::new();
         let member = self.peers.dialer.target(link).and_then(|target| match target {
-            Target::Member(id) => self.topology().index_of(*id),
+            Target::Member(id) => self.topology().number_of(*id),
             Target::Seed(_) => None,
         });
         let Some(peer) = member else { return output };
@@ -245,7 +245,7 @@ impl Shard {
             |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
         if let Some(index) = self.peers.outgoing.iter().position(stood) {
             self.peers.outgoing[index] = None;
-            self.peers.liveness.handle_link_down(NodeIndex(index as u16));
+            self.peers.liveness.handle_link_down(MemberNumber(index as u16));
         }
         self.service_liveness(now);
         self.service(now);
@@ -272,7 +272,7 @@ impl Shard {
         let Some(index) = self.peers.outgoing.iter().position(stood) else {
             return self.take_welcome(now, link, frame);
         };
-        let from = NodeIndex(index as u16);
+        let from = MemberNumber(index as u16);
         let incarnation = self.peers.outgoing[index].as_ref().map(|link| link.incarnation);
         if incarnation != Some(self.topology().member(from).incarnation) {
             return Err(LinkError::Replaced);
@@ -364,7 +364,7 @@ impl Shard {
             self.take_hello(number, correlation, &hello);
             return Ok(());
         };
-        let from = self.topology().index_of(id).ok_or(LinkError::Stranger)?;
+        let from = self.topology().number_of(id).ok_or(LinkError::Stranger)?;
         if incarnation != self.topology().member(from).incarnation {
             return Err(LinkError::Replaced);
         }
@@ -447,7 +447,7 @@ impl Shard {
         coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);
     }
 
-    fn heartbeat(&self, to: NodeIndex) -> Heartbeat {
+    fn heartbeat(&self, to: MemberNumber) -> Heartbeat {
         use quorate_cluster::handoff::Hints as _;
         let dirty = u64::from(self.storage.dirty_groups(to).len());
         Heartbeat {
@@ -544,7 +544,7 @@ impl Shard {
     }
 
     /// A digest round follows once the hints for a peer are delivered.
-    fn sync_once_drained(&mut self, now: Now, peer: NodeIndex) {
+    fn sync_once_drained(&mut self, now: Now, peer: MemberNumber) {
         use quorate_cluster::handoff::Hints as _;
         if self.storage.pending(peer) == 0 {
             self.sync.request(now.monotonic, peer);
@@ -554,14 +554,14 @@ impl Shard {
 
     /// Clocks cannot tell whether something is missing. While there are hints for the peer, a round
     /// would only bring what they bring.
-    pub(super) fn suspected(&mut self, now: Now, peer: NodeIndex) {
+    pub(super) fn suspected(&mut self, now: Now, peer: MemberNumber) {
         use quorate_cluster::handoff::Hints as _;
         if self.peers.is_up(peer) && self.storage.pending(peer) == 0 {
             self.sync.request(now.monotonic, peer);
         }
     }
 
-    pub(super) fn synced(&mut self, now: Now, peer: NodeIndex, keys: u64, whole: bool) {
+    pub(super) fn synced(&mut self, now: Now, peer: MemberNumber, keys: u64, whole: bool) {
         if keys > 0 {
             let peer = &self.topology().member(peer).name;
             tracing::info!(%peer, keys, whole, "a digest round has settled differing keys");

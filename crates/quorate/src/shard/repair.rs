@@ -20,7 +20,7 @@ use std::{fmt::Write as _, sync::Arc};
 use bytes::Bytes;
 use quorate_cluster::sync::{Order, Repair, Tally};
 use quorate_proto::{
-    Groups, NodeIndex,
+    Groups, MemberNumber,
     resp::{Command, ReplyWriter},
 };
 
@@ -197,11 +197,11 @@ impl Shard {
             }
         }
         let topology = self.topology();
-        let wanted = |peer: &NodeIndex| {
+        let wanted = |peer: &MemberNumber| {
             let found = &topology.member(*peer).datacentre;
             datacentre.as_ref().is_none_or(|name| name == found)
         };
-        let peers: Arc<[NodeIndex]> = topology.peers().filter(wanted).collect();
+        let peers: Arc<[MemberNumber]> = topology.peers().filter(wanted).collect();
         match datacentre {
             Some(name) if peers.is_empty() => Err(format!("ERR no peer is in datacentre '{name}'")),
             _ => Ok(Some(RepairOrder { peers, order })),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_cluster::{handoff::Hints as _, topology::Topology};
-use quorate_proto::{Incarnation, NodeIndex, Slot};
+use quorate_proto::{Incarnation, MemberNumber, Slot};
 
 use super::process::Process;
 use crate::shard::Shard;
@@ -41,14 +41,14 @@ impl Process {
     }
 
     /// Effects kept for a peer, and in how many groups of slots some could not be kept.
-    pub fn hints(&self, peer: NodeIndex) -> (u64, u32) {
+    pub fn hints(&self, peer: MemberNumber) -> (u64, u32) {
         let pending = self.shards.iter().map(|shard| shard.storage.pending(peer)).sum();
         (pending, self.shards.iter().map(|shard| shard.storage.dirty_groups(peer).len()).sum())
     }
 
     /// Whether something is kept for `peer`, marked, on its way or not proved that would bring it
     /// what it lacks in `slot`.
-    pub fn owes(&self, peer: NodeIndex, slot: Slot) -> bool {
+    pub fn owes(&self, peer: MemberNumber, slot: Slot) -> bool {
         let owner = self.shards[0].storage.owner(slot);
         self.shards[usize::from(owner)].owes(peer, slot)
     }

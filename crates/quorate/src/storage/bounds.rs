@@ -9,7 +9,7 @@ use super::{
     *,
 };
 
-const PEER: NodeIndex = NodeIndex(1);
+const PEER: MemberNumber = MemberNumber(1);
 
 /// Keeps the effect of a write for the peer; returns its group.
 fn hint(storage: &mut Storage, key: &str) -> Groups {

@@ -5,7 +5,7 @@ use quorate_cluster::{
     clocks::{Holdings, Knowledge},
     coordinator::Replica as _,
 };
-use quorate_proto::{Dot, NodeIndex, Slot};
+use quorate_proto::{Dot, MemberNumber, Slot};
 
 use super::Storage;
 
@@ -18,7 +18,7 @@ impl Holdings for Storage {
         &mut self.knowledge
     }
 
-    fn is_shared(&self, slot: Slot, peer: NodeIndex) -> bool {
+    fn is_shared(&self, slot: Slot, peer: MemberNumber) -> bool {
         self.owner(slot) == self.shard && self.topology.is_shared(slot, peer)
     }
 

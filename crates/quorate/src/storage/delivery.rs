@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_cluster::handoff::{Hint, Hints};
-use quorate_proto::{NodeIndex, Slot, limits::DOTS_PER_EFFECT_MAX};
+use quorate_proto::{MemberNumber, Slot, limits::DOTS_PER_EFFECT_MAX};
 use quorate_store::{
     coalesce::coalesce,
     log::{HintLog, Sequence},
@@ -15,11 +15,11 @@ use super::{Record, Storage};
 use crate::limits::HINTS_READ_MAX;
 
 impl Hints for Storage {
-    fn pending(&self, target: NodeIndex) -> u64 {
+    fn pending(&self, target: MemberNumber) -> u64 {
         self.hints.log(target).map_or(0, HintLog::pending)
     }
 
-    fn read(&mut self, target: NodeIndex, bytes_max: usize) -> Vec<Hint> {
+    fn read(&mut self, target: MemberNumber, bytes_max: usize) -> Vec<Hint> {
         let mut batch = Batch::default();
         let mut read = 0;
         while batch.bytes() < bytes_max && read < HINTS_READ_MAX {
@@ -38,17 +38,17 @@ impl Hints for Storage {
         batch.hints
     }
 
-    fn openings(&self, target: NodeIndex) -> u32 {
+    fn openings(&self, target: MemberNumber) -> u32 {
         self.hints.openings(target)
     }
 
-    fn rewind(&mut self, target: NodeIndex) {
+    fn rewind(&mut self, target: MemberNumber) {
         if let Some(log) = self.hints.log_mut(target) {
             log.rewind();
         }
     }
 
-    fn acknowledge(&mut self, target: NodeIndex, up_to: u64) {
+    fn acknowledge(&mut self, target: MemberNumber, up_to: u64) {
         if let Some(log) = self.hints.log_mut(target)
             && let Err(error) = log.acknowledge(up_to)
         {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::storage::rounds::storage;
 
-    const PEER: NodeIndex = NodeIndex(1);
+    const PEER: MemberNumber = MemberNumber(1);
 
     /// Writes a key and keeps the effect for the peer.
     fn hint(storage: &mut Storage, key: &str, value: &str) {

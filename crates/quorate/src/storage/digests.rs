@@ -7,7 +7,7 @@ use quorate_cluster::{
     elements::{self, Elements},
     sync::Digests,
 };
-use quorate_proto::{Groups, NodeIndex, Slot, message::Scope};
+use quorate_proto::{Groups, MemberNumber, Slot, message::Scope};
 
 use super::Storage;
 
@@ -76,13 +76,13 @@ impl Digests for Storage {
         if self.incomplete { Scope::Everything } else { Scope::Alive }
     }
 
-    fn slot_digests(&self, group: u16, peer: NodeIndex, scope: Scope) -> Vec<(Slot, u128)> {
+    fn slot_digests(&self, group: u16, peer: MemberNumber, scope: Scope) -> Vec<(Slot, u128)> {
         Slot::of_group(group)
             .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
             .collect()
     }
 
-    fn slot_digest(&self, slot: Slot, peer: NodeIndex, scope: Scope) -> Option<u128> {
+    fn slot_digest(&self, slot: Slot, peer: MemberNumber, scope: Scope) -> Option<u128> {
         self.topology.is_shared(slot, peer).then(|| match scope {
             Scope::Alive => self.store.slot_digest(slot),
             Scope::Everything => self.store.slot_version(slot),
@@ -119,16 +119,16 @@ impl Digests for Storage {
         self.store.begin_epoch()
     }
 
-    fn dirty(&self, peer: NodeIndex) -> Groups {
+    fn dirty(&self, peer: MemberNumber) -> Groups {
         // What hints bring need not travel twice.
         let drained = self.hints_for(peer).is_none();
         if drained { self.dirty_groups(peer) } else { Groups::NONE }
     }
 
-    fn other_replicas(&self, group: u16) -> Vec<NodeIndex> {
+    fn other_replicas(&self, group: u16) -> Vec<MemberNumber> {
         let me = self.topology.me();
         let replicas = Slot::of_group(group).flat_map(|slot| self.topology.replicas(slot).iter());
-        let others: BTreeSet<NodeIndex> = replicas.copied().filter(|node| *node != me).collect();
+        let others: BTreeSet<MemberNumber> = replicas.copied().filter(|node| *node != me).collect();
         others.into_iter().collect()
     }
 

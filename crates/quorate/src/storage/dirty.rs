@@ -6,7 +6,7 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use quorate_cluster::topology::Topology;
-use quorate_proto::{Groups, NodeIndex, slot::GROUPS};
+use quorate_proto::{Groups, MemberNumber, slot::GROUPS};
 use quorate_store::{
     disk::Disk,
     log::{DIRTY_FILE, DirtyRanges, encode_dirty, read_dirty},
@@ -75,17 +75,17 @@ impl Dirty {
     }
 
     /// The groups in which `target` lacks something.
-    pub(super) fn groups(&self, target: NodeIndex) -> Groups {
+    pub(super) fn groups(&self, target: MemberNumber) -> Groups {
         let marks = self.marks[target.index()].iter().zip(0..);
         marks.filter(|(mark, _)| **mark > 0).map(|(_, group)| group).collect()
     }
 
-    pub(super) fn contains(&self, target: NodeIndex, group: u16) -> bool {
+    pub(super) fn contains(&self, target: MemberNumber, group: u16) -> bool {
         self.marks[target.index()][usize::from(group)] > 0
     }
 
     /// `target` lacks something in these groups since `epoch`. Returns whether any was clean.
-    pub(super) fn mark(&mut self, target: NodeIndex, groups: Groups, epoch: u32) -> bool {
+    pub(super) fn mark(&mut self, target: MemberNumber, groups: Groups, epoch: u32) -> bool {
         let mut news = false;
         for group in groups.iter() {
             let mark = &mut self.marks[target.index()][usize::from(group)];
@@ -97,7 +97,7 @@ impl Dirty {
     }
 
     /// A digest round that began with `epoch` has settled these groups.
-    pub(super) fn clear(&mut self, target: NodeIndex, groups: Groups, epoch: u32) {
+    pub(super) fn clear(&mut self, target: MemberNumber, groups: Groups, epoch: u32) {
         let mut news = false;
         for group in groups.iter() {
             let mark = &mut self.marks[target.index()][usize::from(group)];
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::storage::rounds::topology;
 
-    const PEER: NodeIndex = NodeIndex(1);
+    const PEER: MemberNumber = MemberNumber(1);
 
     fn open(disk: &SimulatedDisk, owned: Groups) -> Dirty {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use quorate_cluster::topology::Topology;
-use quorate_proto::{Dot, Groups, NodeIndex, Slot, mutant::Mutant};
+use quorate_proto::{Dot, Groups, MemberNumber, Slot, mutant::Mutant};
 use quorate_store::{
     coalesce::{count_keys, newest_ms},
     disk::Disk,
@@ -53,7 +53,7 @@ pub(crate) struct HintQueues {
     terms: HintTerms,
     /// The groups of this shard.
     owned: Groups,
-    /// By node index.
+    /// By member number.
     queues: Vec<Queue>,
     pub(super) dirty: Dirty,
     /// Bytes of the budget that are this shard's.
@@ -77,7 +77,7 @@ struct Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HintSync {
     /// The log for a target, of which this is the how manieth opening.
-    Log { target: NodeIndex, opening: u32 },
+    Log { target: MemberNumber, opening: u32 },
     /// The dirty ranges.
     Dirty { version: u64 },
 }
@@ -174,7 +174,7 @@ impl Storage {
     }
 
     /// Gives up every hint for `target`. Returns how many, and how many groups are dirty now.
-    pub(crate) fn drop_hints(&mut self, target: NodeIndex) -> (u64, u32) {
+    pub(crate) fn drop_hints(&mut self, target: MemberNumber) -> (u64, u32) {
         let epoch = self.store.epoch();
         let dropped = self.hints.log(target).map_or(0, HintLog::pending);
         if let Some(log) = self.hints.log_mut(target) {
@@ -192,18 +192,18 @@ impl Storage {
     }
 
     /// The hints for `target`, if there are any.
-    pub(crate) fn hints_for(&self, target: NodeIndex) -> Option<&HintLog> {
+    pub(crate) fn hints_for(&self, target: MemberNumber) -> Option<&HintLog> {
         self.hints.log(target).filter(|log| !log.is_empty())
     }
 
     /// The groups in which `target` lacks something that no hint brings.
-    pub(crate) fn dirty_groups(&self, target: NodeIndex) -> Groups {
+    pub(crate) fn dirty_groups(&self, target: MemberNumber) -> Groups {
         self.hints.dirty.groups(target)
     }
 
     /// A digest round over these groups, which began with `epoch`, has brought `target` what it
     /// lacked.
-    pub(crate) fn clear_dirty(&mut self, target: NodeIndex, groups: Groups, epoch: u32) {
+    pub(crate) fn clear_dirty(&mut self, target: MemberNumber, groups: Groups, epoch: u32) {
         // A round that was refused something settles nothing; see the planted bug.
         let epoch = if Mutant::DirtyClearedEarly.is_planted() { u32::MAX } else { epoch };
         self.hints.dirty.clear(target, groups, epoch);
@@ -263,15 +263,15 @@ impl HintQueues {
         self.queues.iter().filter_map(|queue| queue.log.as_ref()).any(|log| log.pending() > 0)
     }
 
-    pub(super) fn log(&self, target: NodeIndex) -> Option<&HintLog> {
+    pub(super) fn log(&self, target: MemberNumber) -> Option<&HintLog> {
         self.queues[target.index()].log.as_ref()
     }
 
-    pub(super) fn log_mut(&mut self, target: NodeIndex) -> Option<&mut HintLog> {
+    pub(super) fn log_mut(&mut self, target: MemberNumber) -> Option<&mut HintLog> {
         self.queues[target.index()].log.as_mut()
     }
 
-    pub(super) fn openings(&self, target: NodeIndex) -> u32 {
+    pub(super) fn openings(&self, target: MemberNumber) -> u32 {
         self.queues[target.index()].openings
     }
 
@@ -279,11 +279,16 @@ impl HintQueues {
         self.resized = true;
     }
 
-    fn path(&self, topology: &Topology, target: NodeIndex) -> PathBuf {
+    fn path(&self, topology: &Topology, target: MemberNumber) -> PathBuf {
         self.directory.join(topology.member(target).id.to_string())
     }
 
-    fn open_log(&mut self, topology: &Topology, target: NodeIndex, epoch: u32) -> io::Result<()> {
+    fn open_log(
+        &mut self,
+        topology: &Topology,
+        target: MemberNumber,
+        epoch: u32,
+    ) -> io::Result<()> {
         let path = self.path(topology, target);
         let log_id = topology.member(target).id.0 as u64;
         let options = HintOptions { log_id, ..self.terms.options };
@@ -297,13 +302,13 @@ impl HintQueues {
     }
 
     /// What is lost of the hints for `target` only a digest round brings.
-    pub(super) fn note_lost(&mut self, target: NodeIndex, epoch: u32) {
+    pub(super) fn note_lost(&mut self, target: MemberNumber, epoch: u32) {
         let lost = self.log_mut(target).map_or(Groups::NONE, HintLog::take_lost);
         self.give_up(target, lost, epoch, "hints were lost");
     }
 
     /// The log for `target` gets rid of hints in these groups at its next sync.
-    fn give_up(&mut self, target: NodeIndex, groups: Groups, epoch: u32, why: &str) {
+    fn give_up(&mut self, target: MemberNumber, groups: Groups, epoch: u32, why: &str) {
         if groups.is_empty() {
             return;
         }
@@ -312,7 +317,7 @@ impl HintQueues {
     }
 
     /// What `target` lacks in these groups no hint brings it.
-    fn collapse(&mut self, target: NodeIndex, groups: Groups, epoch: u32, why: &str) {
+    fn collapse(&mut self, target: MemberNumber, groups: Groups, epoch: u32, why: &str) {
         let groups = groups.intersection(self.owned);
         if self.dirty.mark(target, groups, epoch) {
             let groups = self.dirty.groups(target).len();
@@ -328,7 +333,7 @@ impl HintQueues {
     pub(super) fn append(
         &mut self,
         topology: &Topology,
-        target: NodeIndex,
+        target: MemberNumber,
         (slot, dots, effect): (Slot, &[Dot], &[u8]),
         (epoch, now_ms): (u32, u64),
     ) {
@@ -377,7 +382,7 @@ impl HintQueues {
     /// A log that has failed never gets rid of what it holds: only a digest round settles that. What
     /// is on disk is tried again when the next hint, or the next process, opens it. Without space a
     /// queue goes on with what it has.
-    pub(super) fn give_up_failed(&mut self, target: NodeIndex, epoch: u32) {
+    pub(super) fn give_up_failed(&mut self, target: MemberNumber, epoch: u32) {
         let queue = &mut self.queues[target.index()];
         if let Some(log) = queue.log.take_if(|log| log.has_failed()) {
             self.resized = true;

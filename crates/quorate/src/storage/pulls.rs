@@ -10,15 +10,15 @@ use quorate_cluster::{
     limits::CLOCKS_INTERVAL,
     time::Instant,
 };
-use quorate_proto::{Dot, NodeIndex, Origin, message::View};
+use quorate_proto::{Dot, MemberNumber, Origin, message::View};
 
 use super::{
     rounds::{key, pair, set},
     *,
 };
 
-const ME: NodeIndex = NodeIndex(0);
-const PEER: NodeIndex = NodeIndex(1);
+const ME: MemberNumber = MemberNumber(0);
+const PEER: MemberNumber = MemberNumber(1);
 
 /// Two storages, of which the first asks the other one.
 struct Exchanges {

@@ -112,7 +112,7 @@ struct Cost {
 }
 
 fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
-    let (me, peer) = (NodeIndex(0), NodeIndex(1));
+    let (me, peer) = (MemberNumber(0), MemberNumber(1));
     let mut sync = Sync::new(2);
     let mut now = Instant::ZERO;
     let mut cost = Cost::default();

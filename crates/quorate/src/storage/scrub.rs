@@ -13,7 +13,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use quorate_cluster::{random::Random, time::Instant};
-use quorate_proto::{NodeIndex, Slot, slot::SLOTS};
+use quorate_proto::{MemberNumber, Slot, slot::SLOTS};
 use quorate_store::{
     SlotScrub,
     log::{Damage, HintLog, ScrubJob, ScrubPosition, Scrubbed, SegmentLog, SetAside},
@@ -67,12 +67,12 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Log,
-    Hints(NodeIndex),
+    Hints(MemberNumber),
 }
 
 impl Place {
     fn numbered(number: usize) -> Self {
-        number.checked_sub(1).map_or(Self::Log, |node| Self::Hints(NodeIndex(node as u16)))
+        number.checked_sub(1).map_or(Self::Log, |node| Self::Hints(MemberNumber(node as u16)))
     }
 }
 

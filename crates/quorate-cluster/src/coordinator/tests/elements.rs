@@ -286,7 +286,7 @@ fn answers_that_make_no_sense_lose_the_replica() {
 
 fn background(mut stage: Stage) -> Stage {
     let topology = Arc::clone(&stage.coordinator.topology);
-    let peers: Vec<NodeIndex> = topology.peers().collect();
+    let peers: Vec<MemberNumber> = topology.peers().collect();
     stage.coordinator = Coordinator::new(topology).with_read_repair(ReadRepair::Background);
     stage.coordinator.handle_ready(true);
     peers.into_iter().for_each(|peer| stage.coordinator.handle_peer_up(peer, true));
@@ -350,7 +350,7 @@ fn a_write_that_reads_first_repairs_before_it_executes() {
 #[test]
 fn ready_replicas_are_asked_first() {
     let mut stage = Stage::three(0);
-    stage.coordinator.handle_peer_up(NodeIndex(1), false);
+    stage.coordinator.handle_peer_up(MemberNumber(1), false);
     stage.get(Level::Quorum);
     assert_eq!(targets(&stage.sent()), [2]);
     stage.pass(RETRY_AFTER);

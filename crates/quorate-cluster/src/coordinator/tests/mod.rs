@@ -139,7 +139,7 @@ impl Replica for Fake {
         self.read_durable_at.map_or(Durability::Now, Durability::At)
     }
 
-    fn hint(&mut self, target: NodeIndex, _: Slot, _: Option<Dot>, effect: &Bytes) {
+    fn hint(&mut self, target: MemberNumber, _: Slot, _: Option<Dot>, effect: &Bytes) {
         self.hints.push((target.0, effect.clone()));
     }
 }
@@ -237,7 +237,7 @@ impl Stage {
     }
 
     fn down(&mut self, peer: u16) {
-        self.coordinator.handle_peer_down(self.now, &mut self.replica, NodeIndex(peer));
+        self.coordinator.handle_peer_down(self.now, &mut self.replica, MemberNumber(peer));
     }
 
     fn pass(&mut self, duration: Duration) {

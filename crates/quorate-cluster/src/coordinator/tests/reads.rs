@@ -275,7 +275,7 @@ fn a_quorum_read_that_no_clock_decides_is_answered_without_one() {
     let mut stage = Stage::three(0);
     stage.coordinator.handle_clock(true);
     for peer in [1, 2] {
-        stage.coordinator.handle_peer_up(NodeIndex(peer), false);
+        stage.coordinator.handle_peer_up(MemberNumber(peer), false);
     }
     for timeless in [false, true] {
         stage.replica.timeless = timeless;
@@ -293,7 +293,7 @@ fn a_quorum_read_that_no_clock_decides_is_answered_without_one() {
 #[test]
 fn a_quorum_read_that_nobody_else_coordinates_is_a_quorum_read_here() {
     let mut stage = Stage::three(0);
-    stage.coordinator.handle_read_only(NodeIndex(0), true);
+    stage.coordinator.handle_read_only(MemberNumber(0), true);
     let id = stage.get(Level::Quorum);
     for peer in [1, 2] {
         let sent = stage.sent();

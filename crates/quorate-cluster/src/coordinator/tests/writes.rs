@@ -30,7 +30,7 @@ fn whoever_does_not_take_an_effect_gets_a_hint() {
     stage.set(Level::One);
     assert_eq!(stage.replica.hints, [(2, "6".into())]);
     let send = stage.coordinator.poll_output();
-    assert!(matches!(send, Some(Output::Send { to: NodeIndex(1), .. })));
+    assert!(matches!(send, Some(Output::Send { to: MemberNumber(1), .. })));
     assert_eq!(stage.reply().1, "6");
     stage.down(1);
     assert_eq!(stage.replica.hints.len(), 2);
@@ -88,7 +88,7 @@ fn a_refusal_moves_a_forwarded_write_to_the_next_replica_here_too() {
     let sent = stage.sent();
     assert_eq!(targets(&sent), [0]);
     stage.respond(sent[0].1, rejected(Cause::ClockInDoubt));
-    let Some(Output::Send { to: NodeIndex(0), message: Message::Replicate { .. }, .. }) =
+    let Some(Output::Send { to: MemberNumber(0), message: Message::Replicate { .. }, .. }) =
         stage.coordinator.poll_output()
     else {
         panic!("it is executed here and replicated")
@@ -126,10 +126,10 @@ fn writes_that_a_full_replica_refuses_keep_their_order() {
 #[test]
 fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
     let mut stage = Stage::three(1);
-    stage.coordinator.handle_read_only(NodeIndex(0), true);
+    stage.coordinator.handle_read_only(MemberNumber(0), true);
     stage.set(Level::Quorum);
     assert_eq!(targets(&stage.sent()), [0, 2], "executed here");
-    stage.coordinator.handle_read_only(NodeIndex(1), true);
+    stage.coordinator.handle_read_only(MemberNumber(1), true);
     stage.set(Level::One);
     let sent = stage.sent();
     assert_eq!(targets(&sent), [2]);
@@ -140,7 +140,7 @@ fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
     // What too few could take is not begun.
     let mut stage = Stage::three(2);
     for node in [0, 1] {
-        stage.coordinator.handle_read_only(NodeIndex(node), true);
+        stage.coordinator.handle_read_only(MemberNumber(node), true);
     }
     stage.set(Level::Quorum);
     let slot = stage.slot.number();
@@ -150,7 +150,7 @@ fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
     );
     assert_eq!(stage.reply().1, text);
     assert!(stage.replica.executed.is_empty());
-    stage.coordinator.handle_read_only(NodeIndex(0), false);
+    stage.coordinator.handle_read_only(MemberNumber(0), false);
     stage.set(Level::Quorum);
     assert_eq!(targets(&stage.sent()), [0]);
 }
@@ -238,7 +238,7 @@ fn a_write_goes_to_the_executor_with_the_time_that_is_left() {
     assert!(stage.replica.executed.is_empty());
     stage.finished();
     // An executor that has not caught up is passed over.
-    stage.coordinator.handle_peer_up(NodeIndex(0), false);
+    stage.coordinator.handle_peer_up(MemberNumber(0), false);
     stage.set(Level::One);
     assert_eq!(stage.replica.executed.len(), 1);
 }
@@ -290,7 +290,7 @@ fn a_forwarded_request_is_served_here_or_refused() {
     stage.peer_asks(EPOCH, forward(stage.slot, "NONSENSE"));
     assert_eq!(cause(stage.response()), Cause::Malformed);
     let mut outsider = Stage::new(4, &["x"; 5]);
-    let me = NodeIndex(4);
+    let me = MemberNumber(4);
     let foreign = Slot::all().find(|slot| !outsider.coordinator.topology.is_replica(*slot, me));
     outsider.peer_asks(EPOCH, forward(foreign.expect("some slot is"), "SET"));
     assert_eq!(cause(outsider.response()), Cause::NotReplica);
