@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use bytes::{Buf as _, BytesMut};
 
 use crate::{
+    checksum::{crc32c, crc32c_append},
     limits::FRAME_PAYLOAD_MAX,
     message::{Message, MessageError},
 };
@@ -129,8 +130,7 @@ fn field<const N: usize>(header: &[u8; HEADER_LENGTH], at: usize) -> [u8; N] {
 }
 
 fn checksum(frame: &[u8]) -> u32 {
-    let header = crc32c::crc32c(&frame[..CHECKED]);
-    crc32c::crc32c_append(header, &frame[HEADER_LENGTH..])
+    crc32c_append(crc32c(&frame[..CHECKED]), &frame[HEADER_LENGTH..])
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Wire formats of Quorate: everything two machines must agree on, and nothing else.
 //!
 //! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
-//! * [`frame`] and [`message`]: what nodes say to each other;
+//! * [`frame`] and [`message`]: what nodes say to each other; [`checksum`] guards it;
 //! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
 //!   messages are made of;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
@@ -11,6 +11,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod checksum;
 pub mod command;
 pub mod dot;
 pub mod frame;

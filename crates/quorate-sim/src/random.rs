@@ -2,6 +2,7 @@
 //! changes nothing for the others, so that a fault can be left out without changing the workload.
 
 use quorate_cluster::random::Random;
+use quorate_proto::checksum;
 
 /// One stream.
 #[derive(Clone, Debug)]
@@ -10,7 +11,7 @@ pub struct Stream(Random);
 impl Stream {
     /// The stream of this name, and number, for a seed.
     pub fn new(seed: u64, name: &str, number: u64) -> Self {
-        let name = u64::from(crc32c::crc32c(name.as_bytes())) << 32 | number;
+        let name = u64::from(checksum::crc32c(name.as_bytes())) << 32 | number;
         let mut mixed = Random::new(seed ^ Random::new(name).next_u64());
         Self(Random::new(mixed.next_u64()))
     }

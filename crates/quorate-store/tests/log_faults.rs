@@ -9,6 +9,7 @@ use std::{
 };
 
 use proptest::prelude::*;
+use quorate_proto::checksum;
 use quorate_store::{
     disk::{Disk, DiskFile},
     log::{
@@ -170,7 +171,7 @@ fn a_later_format_is_refused_and_left_alone() {
     append(&mut open(&disk).log, 1..=3);
     disk.edit(&segment(1), |bytes| {
         bytes[4..8].copy_from_slice(&3_u32.to_le_bytes());
-        let checksum = crc32c::crc32c(&bytes[..28]);
+        let checksum = checksum::crc32c(&bytes[..28]);
         bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
     });
     let before = disk.contents(&segment(1));

@@ -2,6 +2,7 @@
 
 use quorate::simulation::{Input, Output, Port, Wire};
 use quorate_cluster::membership::is_fence;
+use quorate_proto::checksum;
 
 use super::{Event, Violation, World, tamper};
 use crate::{
@@ -193,7 +194,7 @@ impl World<'_> {
     }
 
     pub(super) fn mark(&mut self, connection: ConnectionId, bytes: &[u8]) {
-        let what = u64::from(crc32c::crc32c(bytes)) ^ connection << 32 ^ self.now;
+        let what = u64::from(checksum::crc32c(bytes)) ^ connection << 32 ^ self.now;
         self.fingerprint =
             self.fingerprint.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ what;
     }

@@ -12,7 +12,7 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use quorate_proto::{Groups, NodeId};
+use quorate_proto::{Groups, NodeId, checksum};
 
 use crate::disk::Disk;
 
@@ -35,7 +35,7 @@ pub const DIRTY_FILE: &str = "dirty";
 pub fn read_dirty(disk: &dyn Disk, path: &Path) -> io::Result<Option<DirtyRanges>> {
     let Some(bytes) = disk.read(path)? else { return Ok(Some(DirtyRanges::new())) };
     let Some((content, checksum)) = bytes.split_last_chunk() else { return Ok(None) };
-    if u32::from_le_bytes(*checksum) != crc32c::crc32c(content) {
+    if u32::from_le_bytes(*checksum) != checksum::crc32c(content) {
         return Ok(None);
     }
     match content.split_at_checked(HEAD) {
@@ -62,7 +62,7 @@ pub fn encode_dirty(ranges: &DirtyRanges) -> Vec<u8> {
         bytes.extend_from_slice(&id.0.to_le_bytes());
         bytes.extend_from_slice(&groups.bits().to_le_bytes());
     }
-    let checksum = crc32c::crc32c(&bytes);
+    let checksum = checksum::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
 }
@@ -99,7 +99,7 @@ mod tests {
         expected.resize(expected.len() + 14, 0);
         expected.extend_from_slice(&[5, 0, 0, 0, 0, 0, 0, 0x80]);
         assert_eq!(bytes[..bytes.len() - 4], expected);
-        assert_eq!(bytes[bytes.len() - 4..], crc32c::crc32c(&expected).to_le_bytes());
+        assert_eq!(bytes[bytes.len() - 4..], checksum::crc32c(&expected).to_le_bytes());
         let found = read(&bytes).expect("is read").expect("is whole");
         assert_eq!(found, [(NodeId(0x0102), Groups::from_bits(0x8000_0000_0000_0005))].into());
     }
@@ -120,7 +120,7 @@ mod tests {
         let mut other = bytes.clone();
         other[4] = 2;
         let end = other.len() - 4;
-        let checksum = crc32c::crc32c(&other[..end]).to_le_bytes();
+        let checksum = checksum::crc32c(&other[..end]).to_le_bytes();
         other[end..].copy_from_slice(&checksum);
         assert!(read(&other).is_err());
     }

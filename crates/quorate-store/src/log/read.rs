@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc};
 
+use quorate_proto::checksum;
+
 use super::{
     Sequence,
     segment::{Found, RECORD_HEADER, RecordHeader, Seed, read_record, u64_at},
@@ -98,7 +100,7 @@ impl Window {
             if taken == 0 {
                 return Ok(false);
             }
-            sum = crc32c::crc32c_append(sum, &bytes[..taken]);
+            sum = checksum::crc32c_append(sum, &bytes[..taken]);
             left -= taken;
             self.advance(taken);
         }

@@ -1,5 +1,7 @@
 //! The format of segments and records.
 
+use quorate_proto::checksum;
+
 use super::Sequence;
 
 pub(super) const SEGMENT_MAGIC: [u8; 4] = *b"QRLG";
@@ -49,7 +51,7 @@ pub(super) fn salt_of(bytes: &[u8; SEGMENT_HEADER]) -> u32 {
 pub(super) fn seal<const N: usize>(bytes: &mut [u8; N], magic: [u8; 4]) {
     bytes[..4].copy_from_slice(&magic);
     bytes[4..8].copy_from_slice(&VERSION.to_le_bytes());
-    let checksum = crc32c::crc32c(&bytes[..N - 4]);
+    let checksum = checksum::crc32c(&bytes[..N - 4]);
     bytes[N - 4..].copy_from_slice(&checksum.to_le_bytes());
 }
 
@@ -57,7 +59,7 @@ pub(super) fn seal<const N: usize>(bytes: &mut [u8; N], magic: [u8; 4]) {
 pub(super) fn is_sealed<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool {
     bytes[..4] == magic
         && u32_at(bytes, 4) == VERSION
-        && u32_at(bytes, N - 4) == crc32c::crc32c(&bytes[..N - 4])
+        && u32_at(bytes, N - 4) == checksum::crc32c(&bytes[..N - 4])
 }
 
 /// Whether a header or slot was written by software with another format. Every format ends its
@@ -66,7 +68,7 @@ pub(super) fn is_sealed<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool
 pub(super) fn has_other_version<const N: usize>(bytes: &[u8; N], magic: [u8; 4]) -> bool {
     bytes[..4] == magic
         && u32_at(bytes, 4) != VERSION
-        && u32_at(bytes, N - 4) == crc32c::crc32c(&bytes[..N - 4])
+        && u32_at(bytes, N - 4) == checksum::crc32c(&bytes[..N - 4])
 }
 
 pub(super) fn file_name(number: u64) -> String {
@@ -84,7 +86,7 @@ pub(super) struct Seed(u32);
 
 impl Seed {
     pub(super) fn new(log_id: u64, salt: u32) -> Self {
-        Self(crc32c::crc32c_append(crc32c::crc32c(&log_id.to_le_bytes()), &salt.to_le_bytes()))
+        Self(checksum::crc32c_append(checksum::crc32c(&log_id.to_le_bytes()), &salt.to_le_bytes()))
     }
 }
 
@@ -106,8 +108,8 @@ pub(super) fn encode_record(
     header[..4].copy_from_slice(&length.to_le_bytes());
     header[4..8].copy_from_slice(&lag.to_le_bytes());
     header[8..16].copy_from_slice(&sequence.to_le_bytes());
-    let of_header = crc32c::crc32c_append(seed.0, &header[..16]);
-    let of_record = crc32c::crc32c_append(of_header, payload);
+    let of_header = checksum::crc32c_append(seed.0, &header[..16]);
+    let of_record = checksum::crc32c_append(of_header, payload);
     header[16..20].copy_from_slice(&of_header.to_le_bytes());
     header[20..].copy_from_slice(&of_record.to_le_bytes());
 }
@@ -129,7 +131,7 @@ impl RecordHeader {
         let of_header = u32_at(bytes, 16);
         let (lag, sequence) = (u32_at(bytes, 4), u64_at(bytes, 8));
         if !(1..=SEQUENCE_MAX).contains(&sequence)
-            || crc32c::crc32c_append(seed.0, &bytes[..16]) != of_header
+            || checksum::crc32c_append(seed.0, &bytes[..16]) != of_header
         {
             return None;
         }
@@ -168,7 +170,7 @@ pub(super) fn read_record(bytes: &[u8], seed: Seed) -> Found<'_> {
         return Found::Partial(header.length);
     };
     let payload = &record[RECORD_HEADER..];
-    if crc32c::crc32c_append(header.of_header, payload) != header.of_record {
+    if checksum::crc32c_append(header.of_header, payload) != header.of_record {
         return Found::Damaged;
     }
     Found::Record { header, payload }
@@ -253,7 +255,7 @@ mod tests {
         assert!(!has_other_version(&torn, SEGMENT_MAGIC));
         let mut other = header;
         other[4] = 3;
-        let checksum = crc32c::crc32c(&other[..SEGMENT_HEADER - 4]);
+        let checksum = checksum::crc32c(&other[..SEGMENT_HEADER - 4]);
         other[SEGMENT_HEADER - 4..].copy_from_slice(&checksum.to_le_bytes());
         assert!(has_other_version(&other, SEGMENT_MAGIC));
     }
