@@ -12,6 +12,7 @@ mod documents;
 mod node;
 mod pieces;
 pub mod recording;
+mod search;
 
 /// Something that takes any bytes.
 pub struct Target {
@@ -63,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("entropy_records", channel::records, channel::record_seeds),
     Target::new("entropy_commands", channel::commands, channel::command_seeds),
     Target::new("entropy_secret", channel::secret, channel::secret_seeds),
+    Target::new("search_schema", search::schema, search::schema_seeds),
     Target::new("membership", node::membership, node::membership_seeds),
     Target::new("coordinator", node::coordinator, node::coordinator_seeds),
     Target::new("sync", node::sync, node::sync_seeds),

@@ -1,0 +1,22 @@
+//! The search engine: what `FT.*` commands decide, for the documents of one partition.
+//!
+//! * [`schema`]: what an index covers and how its fields are read: the arguments of `FT.CREATE`
+//!   and `FT.ALTER`, and back;
+//! * [`language`]: the languages that texts can be in;
+//! * [`error`]: refusals, with the codes that clients match on;
+//! * [`limits`]: every bound.
+//!
+//! The crate is `no_std`: it opens no socket, reads no clock, draws no random number and starts
+//! no thread. Two partitions that were given the same documents answer alike.
+#![no_std]
+extern crate alloc;
+
+mod arguments;
+pub mod error;
+pub mod language;
+pub mod limits;
+pub mod schema;
+
+pub use error::{Code, Error};
+pub use language::Language;
+pub use schema::Schema;
