@@ -1,6 +1,7 @@
 //! What clients say to the search engine.
 
 use quorate_search::Schema;
+use quorate_search::query::{Context, Dialect, Parameters, explain, parse};
 
 /// Arguments of `FT.CREATE`, a line each: what is accepted prints as what makes it again.
 pub(crate) fn schema(bytes: &[u8]) {
@@ -24,4 +25,44 @@ pub(crate) fn schema_seeds() -> Vec<Vec<u8>> {
          DISTANCE_METRIC IP COMPRESSION LVQ8 w VECTOR FLAT 6 TYPE INT8 DIM 1 DISTANCE_METRIC COSINE",
     ];
     seeds.iter().map(|seed| seed.replace(' ', "\n").into_bytes()).collect()
+}
+
+/// A query behind its dialect: what is read prints as a query that is read as the same.
+pub(crate) fn query(bytes: &[u8]) {
+    let Some((&dialect, query)) = bytes.split_first() else { return };
+    let Some(dialect) = Dialect::numbered(u64::from(dialect % 4) + 1) else { return };
+    let query = String::from_utf8_lossy(query);
+    let fields = "SCHEMA t TEXT u TEXT g TAG INDEXEMPTY n NUMERIC l GEO s GEOSHAPE v VECTOR FLAT 6 \
+                  TYPE INT8 DIM 2 DISTANCE_METRIC L2 m TEXT INDEXEMPTY INDEXMISSING";
+    let fields: Vec<&[u8]> = fields.split(' ').map(str::as_bytes).collect();
+    let schema = Schema::create(&fields).expect("a valid schema");
+    let given = [("w", "wo'\\rd"), ("n", "1"), ("v", "ab"), ("s", "POINT (1 1)")];
+    let parameters: Parameters =
+        given.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+    let context =
+        Context { schema: &schema, dialect, parameters: &parameters, keep_stop_words: false };
+    let node = match parse(&query, context) {
+        Ok(node) => node,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    let _ = explain(&node, &schema, &|_, _| Vec::new());
+    let printed = node.printed(&schema);
+    let again = Context {
+        dialect: Dialect::Two,
+        parameters: &printed.parameters,
+        keep_stop_words: true,
+        ..context
+    };
+    assert_eq!(parse(&printed.query, again), Ok(node), "{}", printed.query);
+}
+
+pub(crate) fn query_seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "1hello -world|(foo \"exact phrase\") @t|u:(a b)=>{$weight:2;$slop:1;$inorder:true}",
+        "1@g:{a|b c|d*|w'x?y'|\"q\"} @n:[(1 inf] @n>=$n @l:[1 2 3 km] -@s:[WITHIN $s] ~opt",
+        "1(foo %bar% %%baz%% pre* *fix *in*)=>[KNN 5 @v $v EF_RUNTIME 3 AS d]=>{$weight:2}",
+        "1@v:[VECTOR_RANGE 2 $v]=>{$yield_distance_as:d} ismissing(@m) w'a*' $w ''",
+        "0@t:foo bar|baz -qux \"a b\"",
+    ];
+    seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
 }

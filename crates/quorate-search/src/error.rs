@@ -15,6 +15,14 @@ pub enum Code {
     UnknownArgument,
     /// The definition of an index is malformed.
     AddArguments,
+    /// A query is malformed.
+    Syntax,
+    /// A query names a parameter that was not given.
+    NoParameter,
+    /// What a query gives a name has one in the schema.
+    DuplicateField,
+    /// A bound was exceeded.
+    Limit,
     /// What was asked for contradicts itself, the schema or a limit.
     BadQuery,
 }
@@ -27,6 +35,10 @@ impl Code {
             Code::ParseArguments => "SEARCH_PARSE_ARGS",
             Code::UnknownArgument => "SEARCH_ARG_UNRECOGNIZED",
             Code::AddArguments => "SEARCH_ADD_ARGS",
+            Code::Syntax => "SEARCH_SYNTAX",
+            Code::NoParameter => "SEARCH_PARAM_NOT_FOUND",
+            Code::DuplicateField => "SEARCH_FIELD_DUP",
+            Code::Limit => "SEARCH_LIMIT_OVER",
             Code::BadQuery => "SEARCH_QUERY_BAD",
         }
     }

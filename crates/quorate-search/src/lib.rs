@@ -2,7 +2,9 @@
 //!
 //! * [`schema`]: what an index covers and how its fields are read: the arguments of `FT.CREATE`
 //!   and `FT.ALTER`, and back;
+//! * [`query`]: the query language: from a text to a tree, and back;
 //! * [`language`]: the languages that texts can be in;
+//! * [`stop_words`]: words that say nothing;
 //! * [`error`]: refusals, with the codes that clients match on;
 //! * [`limits`]: every bound.
 //!
@@ -15,7 +17,9 @@ mod arguments;
 pub mod error;
 pub mod language;
 pub mod limits;
+pub mod query;
 pub mod schema;
+pub mod stop_words;
 
 pub use error::{Code, Error};
 pub use language::Language;

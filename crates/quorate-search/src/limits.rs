@@ -10,5 +10,18 @@ pub const TEXT_FIELDS: usize = 128;
 /// Dimensions of a vector. A larger one would not fit into the block of a flat index.
 pub const VECTOR_DIMENSIONS: u64 = 32_768;
 
+/// Bytes of a query. Far above what people and programs write, far below what stalls a shard.
+pub const QUERY_BYTES: usize = 1 << 20;
+
+/// Words and signs of a query: each costs a node of the tree.
+pub const QUERY_TOKENS: usize = 1 << 16;
+
+/// How deep a query may be nested; parentheses count twice. A level takes about a KiB of the
+/// stack while it is read.
+pub const QUERY_DEPTH: usize = 200;
+
+/// The nearest that can be asked for. RediSearch's bound.
+pub const NEAREST: u64 = 1 << 58;
+
 const _: () = assert!(TEXT_FIELDS <= FIELDS);
 const _: () = assert!(TEXT_FIELDS <= u128::BITS as usize);

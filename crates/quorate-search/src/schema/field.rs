@@ -8,6 +8,24 @@ use super::vector::Vector;
 use crate::arguments::{self, Arguments, MALFORMED, bad, finite, shown};
 use crate::error::{Code, Error};
 
+/// A set of `TEXT` fields of a schema, by their number among its `TEXT` fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fields(pub u128);
+
+impl Fields {
+    /// Every field, also those that the schema gets later.
+    pub const ALL: Fields = Fields(u128::MAX);
+
+    /// The field of this number.
+    pub fn one(number: usize) -> Fields {
+        Fields(1 << number)
+    }
+}
+
+/// The position of a field in its schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub u16);
+
 /// A field of a schema.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Field {

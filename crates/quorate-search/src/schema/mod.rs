@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 
 use crate::Language;
 
-pub use field::{Coordinates, Field, Kind, Phonetic, Tag, Text};
+pub use field::{Coordinates, Field, FieldId, Fields, Kind, Phonetic, Tag, Text};
 pub use vector::{Algorithm, Compression, Element, Flat, Graph, Metric, Vamana, Vector};
 
 /// The kind of key that documents are.
@@ -82,6 +82,21 @@ impl Schema {
     /// The field of this name.
     pub fn field(&self, name: &[u8]) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The field of this name and its position.
+    pub fn position(&self, name: &[u8]) -> Option<(FieldId, &Field)> {
+        let mut fields = self.numbered_fields();
+        fields.find(|(_, field)| field.name == name)
+    }
+
+    /// The `TEXT` fields and their positions, in order.
+    pub fn text_fields(&self) -> impl Iterator<Item = (FieldId, &Field)> {
+        self.numbered_fields().filter(|(_, field)| matches!(field.kind, Kind::Text(_)))
+    }
+
+    fn numbered_fields(&self) -> impl Iterator<Item = (FieldId, &Field)> {
+        (0..).map(FieldId).zip(&self.fields)
     }
 
     /// Whether keys of this name are documents, as far as the name decides.

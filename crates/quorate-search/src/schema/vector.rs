@@ -149,6 +149,18 @@ words! {
     }
 }
 
+impl Element {
+    /// Bytes of a component.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::Float64 => 8,
+            Element::Float32 => 4,
+            Element::Float16 | Element::Bfloat16 => 2,
+            Element::Int8 | Element::Uint8 => 1,
+        }
+    }
+}
+
 impl Compression {
     fn reduces_dimensions(self) -> bool {
         matches!(self, Compression::LeanVec4x8 | Compression::LeanVec8x8)
@@ -219,6 +231,11 @@ struct Pair<'a> {
 }
 
 impl Vector {
+    /// Bytes of a vector.
+    pub fn bytes(&self) -> usize {
+        self.dimensions as usize * self.element.bytes()
+    }
+
     pub(super) fn read(arguments: &mut Arguments<'_>) -> Result<Vector, Error> {
         const ALGORITHM: &str = "vector similarity algorithm";
         const COUNT: &str = "vector similarity number of parameters";
