@@ -3,6 +3,7 @@
 //! * [`schema`]: what an index covers and how its fields are read: the arguments of `FT.CREATE`
 //!   and `FT.ALTER`, and back;
 //! * [`query`]: the query language: from a text to a tree, and back;
+//! * [`analysis`]: from texts to terms: words, stems, sounds, synonyms;
 //! * [`language`]: the languages that texts can be in;
 //! * [`stop_words`]: words that say nothing;
 //! * [`error`]: refusals, with the codes that clients match on;
@@ -13,6 +14,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod analysis;
 mod arguments;
 pub mod error;
 pub mod language;

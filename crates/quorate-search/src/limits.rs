@@ -10,6 +10,9 @@ pub const TEXT_FIELDS: usize = 128;
 /// Dimensions of a vector. A larger one would not fit into the block of a flat index.
 pub const VECTOR_DIMENSIONS: u64 = 32_768;
 
+/// Bytes of a word: of a longer one the beginning counts.
+pub const TERM_BYTES: usize = 4096;
+
 /// Bytes of a query. Far above what people and programs write, far below what stalls a shard.
 pub const QUERY_BYTES: usize = 1 << 20;
 

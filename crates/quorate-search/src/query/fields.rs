@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use super::leaf::not_indexed_if_empty;
 use super::node::{Affix, Bound, Circle, Kind, Label, Node, Place, Range, Relation, Unit};
 use super::parser::Parser;
-use super::token::{self, Kind as Sign, Token};
+use super::token::{Kind as Sign, Token};
+use crate::analysis::unescaped;
 use crate::arguments::is;
 use crate::error::{Code, Error};
 use crate::schema;
@@ -27,12 +28,12 @@ impl Parser<'_> {
             return Err(self.unexpected());
         }
         let first = self.expect(Sign::Modifier)?;
-        let mut named = Named { names: vec![token::unescaped(first.text)], at: first.at };
+        let mut named = Named { names: vec![unescaped(first.text)], at: first.at };
         if let Some(node) = self.comparison(&named)? {
             return Ok(node);
         }
         while self.skip(Sign::Or) {
-            named.names.push(token::unescaped(self.expect(Sign::Word)?.text));
+            named.names.push(unescaped(self.expect(Sign::Word)?.text));
         }
         self.expect(Sign::Colon)?;
         match self.peek().kind {
@@ -94,7 +95,7 @@ impl Parser<'_> {
         self.expect(Sign::Word)?;
         self.expect(Sign::Open)?;
         let token = self.expect(Sign::Modifier)?;
-        let name = token::unescaped(token.text);
+        let name = unescaped(token.text);
         self.expect(Sign::Close)?;
         let named = Named { names: vec![name], at: token.at };
         let name = &named.names[0];

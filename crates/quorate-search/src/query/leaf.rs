@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::node::{Affix, Kind, Node, Place};
 use super::parser::Parser;
 use super::token::{self, Kind as Sign, Token};
+use crate::analysis::{unescaped, words};
 use crate::arguments::shown;
 use crate::error::{Code, Error};
 
@@ -30,7 +31,7 @@ impl Parser<'_> {
                 self.advance();
                 match self.skip_glued(Sign::Star) {
                     true => {
-                        let text = token::unescaped(token.text).to_lowercase();
+                        let text = unescaped(token.text).to_lowercase();
                         Ok(self.affix(text, Place::Prefix))
                     }
                     false => self.phrase(token.text),
@@ -72,7 +73,7 @@ impl Parser<'_> {
         let token = self.peek();
         let text = match token.kind {
             Sign::Word | Sign::Number | Sign::Attribute => self.value(token)?,
-            Sign::Quoted => token::unescaped(token.text),
+            Sign::Quoted => unescaped(token.text),
             _ => return Err(self.unexpected()),
         };
         self.advance();
@@ -83,7 +84,7 @@ impl Parser<'_> {
     pub(super) fn value(&self, token: Token<'_>) -> Result<String, Error> {
         match token.kind {
             Sign::Attribute => self.parameter(token).map(shown),
-            _ => Ok(token::unescaped(token.text)),
+            _ => Ok(unescaped(token.text)),
         }
     }
 
@@ -130,8 +131,7 @@ impl Parser<'_> {
             }
             return Ok(self.node(Kind::Empty));
         }
-        let words: Vec<String> =
-            token::words(text).iter().map(|word| word.to_lowercase()).collect();
+        let words: Vec<String> = words(text).map(|word| word.text).collect();
         Ok(self.node(if words.is_empty() { Kind::Nothing } else { Kind::Phrase(words) }))
     }
 

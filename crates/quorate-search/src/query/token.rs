@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::analysis::{is_word, word_end};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A word of a text, with its escapes.
@@ -181,24 +183,6 @@ impl<'q> Scan<'q> {
     }
 }
 
-/// Whether this byte is a part of words without an escape.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
-}
-
-/// Where the word that begins here ends.
-fn word_end(text: &str, at: usize) -> usize {
-    let bytes = text.as_bytes();
-    let mut end = at;
-    loop {
-        match bytes.get(end) {
-            Some(&byte) if is_word(byte) => end += 1,
-            Some(b'\\') if bytes.get(end + 1).is_some_and(|&next| !is_word(next)) => end += 2,
-            _ => return end,
-        }
-    }
-}
-
 /// Where the number that begins here ends.
 fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
     let digits = |mut at: usize| {
@@ -219,19 +203,6 @@ fn number_end(bytes: &[u8], at: usize) -> Option<usize> {
     Some(end)
 }
 
-/// A text without its escapes.
-pub(super) fn unescaped(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => plain.extend(characters.next()),
-            _ => plain.push(character),
-        }
-    }
-    plain
-}
-
 /// A text that is one word and means itself.
 pub(super) fn escaped(text: &str) -> String {
     let mut word = String::with_capacity(text.len());
@@ -242,20 +213,6 @@ pub(super) fn escaped(text: &str) -> String {
         word.push(character);
     }
     word
-}
-
-/// The words inside of quotes, without escapes.
-pub(super) fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut at = 0;
-    while at < text.len() {
-        let end = word_end(text, at);
-        if end > at {
-            words.push(unescaped(&text[at..end]));
-        }
-        at = end + usize::from(end == at);
-    }
-    words
 }
 
 /// A pattern in which whatever would end it is escaped.

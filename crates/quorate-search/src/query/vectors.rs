@@ -6,7 +6,8 @@ use alloc::string::{String, ToString};
 
 use super::node::{Kind, Node, Target, VectorOptions};
 use super::parser::Parser;
-use super::token::{self, Kind as Sign, Token};
+use super::token::{Kind as Sign, Token};
+use crate::analysis::unescaped;
 use crate::arguments::{self, finite, is};
 use crate::error::{Code, Error};
 use crate::limits;
@@ -31,7 +32,7 @@ impl Parser<'_> {
         let count = self.count()?;
         let field = self.expect(Sign::Modifier)?;
         let parameter = self.expect(Sign::Attribute)?;
-        let name = token::unescaped(field.text);
+        let name = unescaped(field.text);
         let id = match self.context.schema.position(name.as_bytes()) {
             Some((id, found)) if matches!(found.kind, schema::Kind::Vector(_)) => id,
             Some(_) => return Err(wrong("Expected a VECTOR field", field)),
