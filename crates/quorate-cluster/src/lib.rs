@@ -26,6 +26,7 @@ pub mod handoff;
 pub mod limits;
 pub mod liveness;
 pub mod membership;
+pub mod peer_map;
 pub mod random;
 pub mod ring;
 pub mod sync;

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use quorate_proto::{
+    Origin,
     limits::{DOT_RANGES_MAX, DOT_SLOTS_MAX},
     slot::SLOTS_PER_GROUP,
 };
@@ -244,7 +245,7 @@ const _: () = assert!(SLOTS_PER_GROUP as usize <= DOT_SLOTS_MAX);
 const _: () = assert!(CLOCKS_DOTS_PER_REQUEST <= DOT_RANGES_MAX as u64);
 const _: () = assert!(CLOCKS_ORIGINS_MAX * (1 + CLOCKS_RANGES_MAX) <= CLOCKS_SUMMARY_RANGES);
 const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
-const _: () = assert!(MEMBERS_MAX <= u16::MAX as usize);
+const _: () = assert!(MEMBERS_MAX <= Origin::NUMBERS as usize);
 const _: () = assert!(REPLICAS_MAX <= u64::BITS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(SEAL_RETRY_MIN.as_millis() < SEAL_RETRY_MAX.as_millis());

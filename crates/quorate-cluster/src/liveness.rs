@@ -23,6 +23,7 @@ use crate::{
     limits::{
         CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, READINESS_PATIENCE, ROUTED_AROUND_WITHIN, SILENCE_MAX,
     },
+    peer_map::PeerMap,
     time::{Instant, Wall},
     wall_clock::PeerClock,
 };
@@ -112,9 +113,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Liveness {
     settings: Settings,
-    me: MemberNumber,
-    /// By index; the entry of this node is never used.
-    peers: Vec<Peer>,
+    peers: PeerMap<Peer>,
     next_heartbeat: Instant,
     outputs: VecDeque<Output>,
 }
@@ -142,46 +141,59 @@ struct Peer {
 }
 
 impl Liveness {
-    /// A machine for `members` members of which this node is `me`. Nobody is up yet.
-    pub fn new(settings: Settings, me: MemberNumber, members: usize, now: Instant) -> Self {
+    /// A machine for these peers. Nobody is up yet.
+    pub fn new(
+        settings: Settings,
+        peers: impl IntoIterator<Item = MemberNumber>,
+        now: Instant,
+    ) -> Self {
         Self {
             settings,
-            me,
-            peers: alloc::vec![Peer::default(); members],
+            peers: peers.into_iter().map(|peer| (peer, Peer::default())).collect(),
             next_heartbeat: now,
             outputs: VecDeque::new(),
         }
     }
 
-    /// Whether requests may go to `node`. This node is always up.
+    /// A node has become a peer. It is down.
+    pub fn handle_joined(&mut self, node: MemberNumber) {
+        self.peers.insert(node, Peer::default());
+    }
+
+    /// A node is no peer any more. That it is down is for the shell to say, as long as it has links.
+    pub fn handle_left(&mut self, node: MemberNumber) {
+        self.peers.remove(node);
+    }
+
+    /// Whether requests may go to `node`.
     pub fn is_up(&self, node: MemberNumber) -> bool {
-        node == self.me || self.peers[node.index()].up
+        self.peers.get(node).is_some_and(|peer| peer.up)
     }
 
     /// Whether `node` is up and has caught up since it started. Says nothing of this node.
     pub fn is_ready(&self, node: MemberNumber) -> bool {
-        let peer = &self.peers[node.index()];
+        let peer = &self.peers[node];
         peer.up && peer.ready
     }
 
     /// Whether `node` has said last that its log takes no writes.
     pub fn is_read_only(&self, node: MemberNumber) -> bool {
-        self.peers[node.index()].read_only
+        self.peers[node].read_only
     }
 
     /// Effects that `node` keeps for this node, as far as it has said on the present link.
     pub fn hints_pending(&self, node: MemberNumber) -> Option<u64> {
-        self.peers[node.index()].hints_pending
+        self.peers[node].hints_pending
     }
 
     /// How far the wall clock of `node` is ahead of this node's, about.
     pub fn clock_ahead_ms(&self, node: MemberNumber) -> Option<i64> {
-        self.peers[node.index()].ahead_ms
+        self.peers[node].ahead_ms
     }
 
     /// What is known of the clocks of the peers that are up.
     pub fn clocks(&self) -> impl Iterator<Item = PeerClock> + Clone {
-        let up = self.peers.iter().filter(|peer| peer.up);
+        let up = self.peers.values().filter(|peer| peer.up);
         up.filter_map(|peer| {
             Some(PeerClock { ahead_ms: peer.ahead_ms?, error_ms: peer.clock_error_ms })
         })
@@ -189,14 +201,14 @@ impl Liveness {
 
     /// This node's wall clock has jumped: what is known of the others' is relative to it.
     pub fn handle_clock_jump(&mut self, ms: i64) {
-        for peer in &mut self.peers {
+        for peer in self.peers.values_mut() {
             peer.ahead_ms = peer.ahead_ms.map(|ahead| ahead.saturating_sub(ms));
         }
     }
 
     /// The outgoing link of `node` was welcomed.
     pub fn handle_link_up(&mut self, now: Instant, node: MemberNumber) {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         peer.linked = true;
         peer.asked = None;
         // What the peer said before belongs to the link, perhaps the process, before.
@@ -207,13 +219,13 @@ impl Liveness {
 
     /// The outgoing link of `node` is closed.
     pub fn handle_link_down(&mut self, node: MemberNumber) {
-        self.peers[node.index()].linked = false;
+        self.peers[node].linked = false;
         self.take_down(node);
     }
 
     /// Any frame of `node` arrived, on either link.
     pub fn handle_heard(&mut self, now: Instant, node: MemberNumber) {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         peer.heard = peer.heard.max(now);
         if peer.linked && !peer.up {
             peer.up = true;
@@ -237,34 +249,30 @@ impl Liveness {
     ) {
         self.handle_heard(now, node);
         self.note(node, heartbeat);
-        if let Some(asked) = self.peers[node.index()].asked.take() {
+        if let Some(asked) = self.peers[node].asked.take() {
             self.compare_clocks(now.since(asked), wall, node, Wall(heartbeat.wall_ms));
         }
     }
 
     /// Takes down the silent and sends the heartbeats that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for node in (0..self.peers.len() as u16).map(MemberNumber) {
-            let peer = &self.peers[node.index()];
-            if peer.linked && now.since(peer.heard) >= self.settings.silence_max {
-                self.peers[node.index()].linked = false;
-                self.take_down(node);
-                self.outputs.push_back(Output::GiveUpLink(node));
-            }
+        let silence_max = self.settings.silence_max;
+        for node in self.linked(|peer| now.since(peer.heard) >= silence_max) {
+            self.peers[node].linked = false;
+            self.take_down(node);
+            self.outputs.push_back(Output::GiveUpLink(node));
         }
         if self.next_heartbeat <= now {
             self.next_heartbeat = now + self.settings.heartbeat_interval;
-            for node in (0..self.peers.len() as u16).map(MemberNumber) {
-                if self.peers[node.index()].linked {
-                    self.send_heartbeat(now, node);
-                }
+            for node in self.linked(|_| true) {
+                self.send_heartbeat(now, node);
             }
         }
     }
 
     /// When [`Liveness::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let linked = self.peers.iter().filter(|peer| peer.linked);
+        let linked = self.peers.values().filter(|peer| peer.linked);
         let silences = linked.map(|peer| peer.heard + self.settings.silence_max);
         silences.chain([self.next_heartbeat]).min()
     }
@@ -274,15 +282,21 @@ impl Liveness {
         self.outputs.pop_front()
     }
 
+    /// The peers whose outgoing links are up and which are so.
+    fn linked(&self, is_so: impl Fn(&Peer) -> bool) -> Vec<MemberNumber> {
+        let peers = self.peers.iter();
+        peers.filter(|(_, peer)| peer.linked && is_so(peer)).map(|(node, _)| node).collect()
+    }
+
     fn send_heartbeat(&mut self, now: Instant, node: MemberNumber) {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         // With two heartbeats on their way it would be unclear which one an answer belongs to.
         peer.asked = if peer.asked.is_none() { Some(now) } else { peer.asked };
         self.outputs.push_back(Output::SendHeartbeat(node));
     }
 
     fn take_down(&mut self, node: MemberNumber) {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         peer.hints_pending = None;
         peer.ahead_ms = None;
         peer.asked = None;
@@ -293,7 +307,7 @@ impl Liveness {
     }
 
     fn note(&mut self, node: MemberNumber, heartbeat: &Heartbeat) {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         peer.hints_pending = Some(heartbeat.hints_pending);
         if peer.ready != heartbeat.ready {
             peer.ready = heartbeat.ready;
@@ -317,7 +331,7 @@ impl Liveness {
         let half_ms = u64::try_from(round_trip.as_millis() / 2).unwrap_or(u64::MAX);
         let ahead_ms = theirs.ahead_of(Wall(wall.0.saturating_sub(half_ms)));
         let bound_ms = u64::try_from(self.settings.clock_skew_max.as_millis()).unwrap_or(u64::MAX);
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         peer.ahead_ms = Some(ahead_ms);
         peer.clock_error_ms = half_ms;
         let certain_ms = ahead_ms.unsigned_abs().saturating_sub(half_ms);
@@ -341,8 +355,7 @@ impl Liveness {
 pub struct Readiness {
     ready: bool,
     patience: Duration,
-    me: MemberNumber,
-    peers: Vec<CatchUp>,
+    peers: PeerMap<CatchUp>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -359,29 +372,49 @@ struct CatchUp {
 impl CatchUp {
     const NOTHING: Self = Self { down_since: None, drained: false, synced: false };
 
+    const fn down_since(now: Instant) -> Self {
+        Self { down_since: Some(now), ..Self::NOTHING }
+    }
+
     fn is_done(&self) -> bool {
         self.drained && self.synced
     }
 }
 
 impl Readiness {
-    /// The readiness of node `me` of `members` that starts at `now`. Without data, or alone, it is
+    /// The readiness of a node with these peers that starts at `now`. Without data, or alone, it is
     /// ready at once.
-    pub fn new(me: MemberNumber, members: usize, data_may_exist: bool, now: Instant) -> Self {
-        Self::with_patience(me, members, data_may_exist, now, READINESS_PATIENCE)
+    pub fn new(
+        peers: impl IntoIterator<Item = MemberNumber>,
+        data_may_exist: bool,
+        now: Instant,
+    ) -> Self {
+        Self::with_patience(peers, data_may_exist, now, READINESS_PATIENCE)
     }
 
     /// The same, waiting for peers that are down as long as `patience`.
     pub fn with_patience(
-        me: MemberNumber,
-        members: usize,
+        peers: impl IntoIterator<Item = MemberNumber>,
         data_may_exist: bool,
         now: Instant,
         patience: Duration,
     ) -> Self {
-        let unknown = CatchUp { down_since: Some(now), ..CatchUp::NOTHING };
-        let ready = !data_may_exist || members <= 1 || Mutant::ReadyAtOnce.is_planted();
-        Self { ready, patience, me, peers: alloc::vec![unknown; members] }
+        let peers: PeerMap<CatchUp> =
+            peers.into_iter().map(|peer| (peer, CatchUp::down_since(now))).collect();
+        let is_alone = peers.values().next().is_none();
+        let ready = !data_may_exist || is_alone || Mutant::ReadyAtOnce.is_planted();
+        Self { ready, patience, peers }
+    }
+
+    /// A node has become a peer. It is down.
+    pub fn handle_joined(&mut self, now: Instant, node: MemberNumber) {
+        self.peers.insert(node, CatchUp::down_since(now));
+    }
+
+    /// A node is no peer any more. Returns whether this node became ready.
+    pub fn handle_left(&mut self, now: Instant, node: MemberNumber) -> bool {
+        self.peers.remove(node);
+        self.update(now)
     }
 
     /// Whether this node is ready.
@@ -391,18 +424,18 @@ impl Readiness {
 
     /// The peers that hold it up.
     pub fn awaited(&self, now: Instant) -> impl Iterator<Item = MemberNumber> {
-        let nodes = (0..self.peers.len() as u16).map(MemberNumber);
-        nodes.filter(move |&node| !self.ready && !self.is_settled(now, node))
+        let open = self.peers.iter().filter(move |(_, peer)| !self.is_settled(now, peer));
+        open.map(|(node, _)| node).filter(|_| !self.ready)
     }
 
     /// A peer is up.
     pub fn handle_up(&mut self, node: MemberNumber) {
-        self.peers[node.index()].down_since = None;
+        self.peers[node].down_since = None;
     }
 
     /// A peer is down.
     pub fn handle_down(&mut self, now: Instant, node: MemberNumber) {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         let down_since = peer.down_since.or(Some(now));
         // Half done counts for nothing, done stays done: what comes later is an outage like any
         // other, which does not make this node one that starts.
@@ -412,14 +445,14 @@ impl Readiness {
     /// A peer said how many effects it keeps for this node. Returns whether this node became
     /// ready.
     pub fn handle_hints_pending(&mut self, now: Instant, node: MemberNumber, pending: u64) -> bool {
-        let peer = &mut self.peers[node.index()];
+        let peer = &mut self.peers[node];
         peer.drained = pending == 0;
         self.update(now)
     }
 
     /// A comparison with a peer has settled what differs. Returns whether this node became ready.
     pub fn handle_synced(&mut self, now: Instant, node: MemberNumber) -> bool {
-        self.peers[node.index()].synced = true;
+        self.peers[node].synced = true;
         self.update(now)
     }
 
@@ -430,21 +463,19 @@ impl Readiness {
 
     /// When [`Readiness::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let awaited = self.awaited(now).filter_map(|node| self.peers[node.index()].down_since);
+        let awaited = self.awaited(now).filter_map(|node| self.peers[node].down_since);
         awaited.map(|since| since + self.patience).min()
     }
 
     fn update(&mut self, now: Instant) -> bool {
         let was_ready = self.ready;
-        let mut nodes = (0..self.peers.len() as u16).map(MemberNumber);
-        self.ready |= nodes.all(|node| self.is_settled(now, node));
+        self.ready |= self.peers.values().all(|peer| self.is_settled(now, peer));
         self.ready && !was_ready
     }
 
-    fn is_settled(&self, now: Instant, node: MemberNumber) -> bool {
-        let peer = &self.peers[node.index()];
+    fn is_settled(&self, now: Instant, peer: &CatchUp) -> bool {
         let given_up = peer.down_since.is_some_and(|since| now.since(since) >= self.patience);
-        node == self.me || given_up || peer.is_done()
+        given_up || peer.is_done()
     }
 }
 

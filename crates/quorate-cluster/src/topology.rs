@@ -7,13 +7,15 @@
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use quorate_proto::{
-    Incarnation, Level, MemberNumber, NodeId, Origin, Slot,
+    Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
     message::{Member, View},
+    numbers::NumbersUsedUp,
     slot::SLOTS,
 };
 
 use crate::{
     limits::{MEMBERS_MAX, REPLICAS_MAX},
+    peer_map::PeerMap,
     ring::{Placement, Replication, RingMember, place},
 };
 
@@ -24,16 +26,23 @@ pub struct Topology {
     epoch: u64,
     sealed: bool,
     replication_factor: u16,
-    /// Sorted by id: a [`MemberNumber`] is a position here.
-    members: Vec<Member>,
-    /// The datacentre of each member, as a position in `datacentre_names`.
-    datacentres: Vec<u8>,
+    members: PeerMap<Seat>,
+    /// While the list is not final, those that it would be sealed with.
+    numbers: Numbers,
     /// Sorted.
     datacentre_names: Vec<String>,
     /// For each slot a position in `sets`.
     set_of_slot: Vec<u16>,
     /// The distinct replica sets.
     sets: Vec<ReplicaSet>,
+}
+
+/// A member in its place.
+#[derive(Clone, Debug)]
+struct Seat {
+    member: Member,
+    /// Its datacentre, as a position in the names.
+    datacentre: u8,
 }
 
 /// The members that hold some slots, in order of preference: those of this node's datacentre
@@ -58,6 +67,22 @@ impl Requirement {
     /// Whether the replicas whose positions are set in `answered` are enough.
     pub const fn is_met_by(self, answered: u64) -> bool {
         (answered & self.counted).count_ones() >= self.answers as u32
+    }
+}
+
+/// The peers that tell one topology from an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerChanges {
+    /// No peers any more, by the numbers that they had.
+    pub left: Vec<MemberNumber>,
+    /// Peers now.
+    pub joined: Vec<MemberNumber>,
+}
+
+impl PeerChanges {
+    /// Whether the peers are the same.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.joined.is_empty()
     }
 }
 
@@ -91,45 +116,40 @@ pub enum TopologyError {
     /// No replicas at all.
     #[error("the replication factor is 0; at least 1 is needed")]
     NoReplicas,
+    /// The numbers of a final list are not those of its members.
+    #[error("the member numbers are not those of the {0} members")]
+    Numbers(usize),
+    /// There is no number for another member.
+    #[error(transparent)]
+    NumbersUsedUp(#[from] NumbersUsedUp),
 }
 
 impl Topology {
     /// The topology of `view`, seen from its member `me`.
     pub fn new(view: &View, me: NodeId) -> Result<Self, TopologyError> {
         check(view)?;
-        let mut members = view.members.clone();
-        members.sort_by_key(|member| member.id);
-        let position = |id: NodeId| {
-            let found = members.binary_search_by_key(&id, |member| member.id);
-            found.ok().map(|position| MemberNumber(position as u16))
+        let numbers = if view.sealed {
+            view.numbers.clone()
+        } else {
+            Numbers::of_first(view.members.iter().map(|member| member.id))?
         };
-        let me = position(me).ok_or(TopologyError::NotMember(me))?;
+        let me = numbers.of(me).ok_or(TopologyError::NotMember(me))?;
 
-        let mut names: Vec<String> = members.iter().map(|m| m.datacentre.clone()).collect();
+        let mut names: Vec<String> = view.members.iter().map(|m| m.datacentre.clone()).collect();
         names.sort();
         names.dedup();
-        // There are no more datacentres than replicas, so eight bits are enough.
-        let datacentres: Vec<u8> = members
-            .iter()
-            .map(|member| names.partition_point(|name| *name < member.datacentre) as u8)
-            .collect();
-
-        let ring: Vec<RingMember> = members.iter().map(RingMember::from).collect();
+        let members = seats(view, &numbers, &names);
+        let ring: Vec<RingMember> = view.members.iter().map(RingMember::from).collect();
         let placement = place(&ring, &Replication::everywhere(view.replication_factor));
-        let positions: BTreeMap<NodeId, MemberNumber> = members
-            .iter()
-            .zip(0..)
-            .map(|(member, index)| (member.id, MemberNumber(index)))
-            .collect();
-        let home = usize::from(datacentres[me.index()]);
-        let (set_of_slot, sets) = intern(&placement, &names, home, &positions, &datacentres);
+        let home = usize::from(members[me].datacentre);
+        let (set_of_slot, sets) = intern(&placement, &names, home, &numbers, &members);
         Ok(Self {
             me,
             epoch: view.epoch,
             sealed: view.sealed,
             replication_factor: view.replication_factor,
             members,
-            datacentres,
+            numbers,
             datacentre_names: names,
             set_of_slot,
             sets,
@@ -139,16 +159,53 @@ impl Topology {
     /// The topology of `view` without placing every slot again; `None` when its members are others, or
     /// in other places.
     pub fn updated(&self, view: &View) -> Option<Self> {
-        let mut members = view.members.clone();
-        members.sort_by_key(|member| member.id);
-        let same = |ours: &Member, theirs: &Member| {
-            (ours.id, &ours.datacentre, &ours.rack) == (theirs.id, &theirs.datacentre, &theirs.rack)
+        let same_place = |theirs: &Member| {
+            self.number_of(theirs.id).is_some_and(|number| {
+                let ours = self.member(number);
+                (&ours.datacentre, &ours.rack) == (&theirs.datacentre, &theirs.rack)
+            })
         };
         let fits = self.replication_factor == view.replication_factor
-            && self.members.len() == members.len()
-            && self.members.iter().zip(&members).all(|(ours, theirs)| same(ours, theirs));
+            && self.len() == view.members.len()
+            && view.members.iter().all(same_place)
+            && (!view.sealed || view.numbers == self.numbers);
+        let members = || seats(view, &self.numbers, &self.datacentre_names);
         let (epoch, sealed) = (view.epoch, view.sealed);
-        fits.then(|| Self { epoch, sealed, members, ..self.clone() })
+        fits.then(|| Self { epoch, sealed, members: members(), ..self.clone() })
+    }
+
+    /// The topology after `member` has become one. The numbers of the others stay.
+    pub fn with_member(&self, member: Member) -> Result<Self, TopologyError> {
+        let mut view = self.next_view();
+        view.numbers.give(member.id)?;
+        view.members.push(member);
+        Self::new(&view, self.member(self.me).id)
+    }
+
+    /// The topology after the member `id` has left. Its number is not given again.
+    pub fn without_member(&self, id: NodeId) -> Result<Self, TopologyError> {
+        let mut view = self.next_view();
+        view.numbers.retire(id).ok_or(TopologyError::NotMember(id))?;
+        view.members.retain(|member| member.id != id);
+        Self::new(&view, self.member(self.me).id)
+    }
+
+    /// This view as the next one: to be changed.
+    fn next_view(&self) -> View {
+        View { epoch: self.epoch + 1, sealed: true, numbers: self.numbers.clone(), ..self.view() }
+    }
+
+    /// Which peers have come and gone since an earlier topology. A number that has another member now,
+    /// as may be while the list is not final, has done both.
+    pub fn changes_since(&self, before: &Self) -> PeerChanges {
+        let is_peer_of = |topology: &Self, node: MemberNumber, id: NodeId| {
+            node != topology.me && topology.get(node).is_some_and(|member| member.id == id)
+        };
+        let missing_in = |ours: &Self, theirs: &Self| {
+            let peers = ours.peers();
+            peers.filter(|node| !is_peer_of(theirs, *node, ours.member(*node).id)).collect()
+        };
+        PeerChanges { left: missing_in(before, self), joined: missing_in(self, before) }
     }
 
     /// This node.
@@ -174,28 +231,27 @@ impl Topology {
 
     /// Number of members.
     pub fn len(&self) -> usize {
-        self.members.len()
+        self.numbers.iter().len()
     }
 
     /// Whether there are no members: never.
     pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.len() == 0
     }
 
-    /// All members, ordered by number.
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    /// All members, by number.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().map(|seat| &seat.member)
     }
 
-    /// The numbers of all members.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = MemberNumber> + use<> {
-        (0..self.members.len() as u16).map(MemberNumber)
+    /// The numbers of all members, ascending.
+    pub fn nodes(&self) -> impl Iterator<Item = MemberNumber> + use<'_> {
+        self.members.members()
     }
 
-    /// The numbers of all members but this node.
-    pub fn peers(&self) -> impl Iterator<Item = MemberNumber> + use<> {
-        let me = self.me;
-        self.nodes().filter(move |&node| node != me)
+    /// The numbers of all members but this node, ascending.
+    pub fn peers(&self) -> impl Iterator<Item = MemberNumber> + use<'_> {
+        self.nodes().filter(|node| *node != self.me)
     }
 
     /// The member with the number `node`.
@@ -203,7 +259,17 @@ impl Topology {
     /// # Panics
     /// When no member of this topology has the number.
     pub fn member(&self, node: MemberNumber) -> &Member {
-        &self.members[node.index()]
+        &self.members[node].member
+    }
+
+    /// The member with the number `node`, if there is one now.
+    pub fn get(&self, node: MemberNumber) -> Option<&Member> {
+        self.members.get(node).map(|seat| &seat.member)
+    }
+
+    /// Which member has which number.
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     /// The origins of each member's present start, and of the one before.
@@ -216,13 +282,12 @@ impl Topology {
 
     /// The number of the member `id`.
     pub fn number_of(&self, id: NodeId) -> Option<MemberNumber> {
-        let found = self.members.binary_search_by_key(&id, |member| member.id);
-        found.ok().map(|position| MemberNumber(position as u16))
+        self.numbers.of(id)
     }
 
     /// The datacentre of `node`, as a number to compare.
     pub fn datacentre(&self, node: MemberNumber) -> u8 {
-        self.datacentres[node.index()]
+        self.members[node].datacentre
     }
 
     /// The name of a datacentre by its number.
@@ -293,7 +358,8 @@ impl Topology {
             epoch: self.epoch,
             sealed: self.sealed,
             replication_factor: self.replication_factor,
-            members: self.members.clone(),
+            members: self.numbers.iter().map(|(_, node)| self.member(node).clone()).collect(),
+            numbers: if self.sealed { self.numbers.clone() } else { Numbers::default() },
         }
     }
 
@@ -315,6 +381,11 @@ pub fn check(view: &View) -> Result<(), TopologyError> {
     if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(TopologyError::Twice(pair[0]));
     }
+    let numbered = view.numbers.iter().map(|(id, _)| id);
+    let are_theirs = if view.sealed { numbered.eq(ids) } else { view.numbers.is_empty() };
+    if !are_theirs {
+        return Err(TopologyError::Numbers(view.members.len()));
+    }
     let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
     for member in &view.members {
         *sizes.entry(&member.datacentre).or_default() += 1;
@@ -327,27 +398,38 @@ pub fn check(view: &View) -> Result<(), TopologyError> {
     Ok(())
 }
 
+/// The members of `view` in their places, of datacentres with these sorted names.
+fn seats(view: &View, numbers: &Numbers, names: &[String]) -> PeerMap<Seat> {
+    let seat = |member: &Member| {
+        let number = numbers.of(member.id).expect("invariant: every member has a number");
+        // There are no more datacentres than replicas, so eight bits are enough.
+        let datacentre = names.partition_point(|name| *name < member.datacentre) as u8;
+        (number, Seat { member: member.clone(), datacentre })
+    };
+    view.members.iter().map(seat).collect()
+}
+
 /// Gives each distinct replica set a number, in the order of the slots.
 fn intern(
     placement: &Placement,
     names: &[String],
     home: usize,
-    positions: &BTreeMap<NodeId, MemberNumber>,
-    datacentres: &[u8],
+    numbers: &Numbers,
+    members: &PeerMap<Seat>,
 ) -> (Vec<u16>, Vec<ReplicaSet>) {
-    let mut numbers: BTreeMap<Vec<MemberNumber>, u16> = BTreeMap::new();
+    let mut known: BTreeMap<Vec<MemberNumber>, u16> = BTreeMap::new();
     let mut sets = Vec::new();
     let mut set_of_slot = Vec::with_capacity(usize::from(SLOTS));
     for slot in Slot::all() {
         let nearest_first = names[home..].iter().chain(&names[..home]);
         let nodes: Vec<MemberNumber> = nearest_first
             .flat_map(|name| placement.replicas(name, slot))
-            .map(|id| positions[&id])
+            .map(|id| numbers.of(id).expect("invariant: members are placed"))
             .collect();
-        let number = *numbers.entry(nodes).or_insert_with_key(|nodes| {
+        let number = *known.entry(nodes).or_insert_with_key(|nodes| {
             let mut in_datacentre = alloc::vec![0; names.len()];
             for (position, node) in nodes.iter().enumerate() {
-                in_datacentre[usize::from(datacentres[node.index()])] |= 1 << position;
+                in_datacentre[usize::from(members[*node].datacentre)] |= 1 << position;
             }
             sets.push(ReplicaSet { nodes: nodes.clone(), in_datacentre });
             (sets.len() - 1) as u16

@@ -23,7 +23,7 @@ use crate::{
 pub const MAGIC: [u8; 4] = *b"QRT1";
 
 /// Version of the frame and message formats.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Bytes before the payload.
 pub const HEADER_LENGTH: usize = 32;
@@ -153,10 +153,10 @@ mod tests {
     fn golden_frame() {
         #[rustfmt::skip]
         let golden = [
-            b'Q', b'R', b'T', b'1', 3, 18, 0, 0,
+            b'Q', b'R', b'T', b'1', 4, 18, 0, 0,
             7, 0, 0, 0, 0, 0, 0, 0,
             9, 0, 0, 0, 0, 0, 0, 0,
-            5, 0, 0, 0, 0x78, 0x74, 0x31, 0xf7,
+            5, 0, 0, 0, 0x61, 0xe8, 0xea, 0x3b,
             1, 0, b'a', b'b', b'c',
         ];
         assert_eq!(sample(), golden, "{:02x?}", sample());

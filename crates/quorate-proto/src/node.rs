@@ -1,4 +1,4 @@
-//! How nodes are named: an identity for ever, an index within one topology.
+//! How nodes are named: by an identity, and as members of a cluster by a number.
 
 use core::fmt;
 
@@ -74,12 +74,13 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// A node's place in the member list of one topology.
+/// The number of a member: given once, when it becomes one, and never to another
+/// ([`Numbers`](crate::Numbers)). Below [`Origin::NUMBERS`](crate::Origin::NUMBERS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberNumber(pub u16);
 
 impl MemberNumber {
-    /// Position in the member list.
+    /// The number as a place in a table that has one for each number.
     pub const fn index(self) -> usize {
         self.0 as usize
     }

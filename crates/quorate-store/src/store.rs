@@ -384,6 +384,11 @@ impl Store {
         self.floors.fill(0);
     }
 
+    /// Forgets the floor of a group: this node may not hold what came below it.
+    pub fn drop_floor(&mut self, group: u16) {
+        self.floors[usize::from(group)] = 0;
+    }
+
     /// Drops marks of a group that have served their time, looking at no more than `limit` keys.
     /// Returns at how many it has looked.
     pub fn forget(&mut self, group: u16, forgettable: Forgettable, limit: usize) -> usize {

@@ -9,7 +9,7 @@ use std::{
 
 use quorate_cluster::{membership::Persisted, random::Random};
 use quorate_proto::{
-    Incarnation, NodeId, Start,
+    Incarnation, MemberNumber, NodeId, Numbers, Start,
     limits::LINEAGE_MAX,
     message::{Member, View},
     mutant::Mutant,
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::shard::Figures;
 
 /// Version of the file's format.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 const FILE_NAME: &str = "node.json";
 
@@ -85,12 +85,16 @@ struct ClusterRecord {
     epoch: u64,
     sealed: bool,
     replication_factor: u16,
+    /// Member numbers that were given so far: all below this.
+    numbers_given: u16,
     members: Vec<MemberRecord>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct MemberRecord {
     id: String,
+    /// Once the list is sealed.
+    number: Option<u16>,
     name: String,
     datacentre: String,
     rack: String,
@@ -356,6 +360,7 @@ impl Identity {
                 sealed: cluster.sealed,
                 replication_factor: cluster.replication_factor,
                 members: members.collect(),
+                numbers: numbers_of(cluster)?,
             },
         })
     }
@@ -363,8 +368,10 @@ impl Identity {
     /// Remembers what the membership must not forget.
     pub(crate) fn persist(&mut self, persisted: Persisted) -> io::Result<()> {
         let Persisted { cluster, view } = persisted;
+        let numbers = view.numbers;
         let members = view.members.into_iter().map(|member| MemberRecord {
             id: member.id.to_string(),
+            number: numbers.of(member.id).map(|number| number.0),
             name: member.name,
             datacentre: member.datacentre,
             rack: member.rack,
@@ -380,6 +387,7 @@ impl Identity {
             epoch: view.epoch,
             sealed: view.sealed,
             replication_factor: view.replication_factor,
+            numbers_given: numbers.given(),
             members: members.collect(),
         });
         self.save()
@@ -483,7 +491,19 @@ fn parse(contents: &[u8]) -> Result<Record, String> {
     }
     let record: Record = serde_json::from_slice(contents).map_err(explain)?;
     parse_id(&record.id).ok_or("its id is no id")?;
+    if let Some(cluster) = &record.cluster {
+        numbers_of(cluster).ok_or("two members have the same number, or one was never given")?;
+    }
     Ok(record)
+}
+
+/// The numbers of the members; `None` when they are not possible.
+fn numbers_of(cluster: &ClusterRecord) -> Option<Numbers> {
+    let numbered = cluster
+        .members
+        .iter()
+        .filter_map(|member| Some((parse_id(&member.id)?, MemberNumber(member.number?))));
+    Numbers::from_parts(cluster.numbers_given, numbered)
 }
 
 fn parse_id(text: &str) -> Option<NodeId> {
@@ -495,6 +515,12 @@ mod tests {
     use quorate_store::disk::SimulatedDisk;
 
     use super::*;
+
+    /// The numbers of a list of which `given` were given, this one to `member`.
+    fn numbers(given: u16, number: u16, member: &Member) -> Numbers {
+        let numbered = [(member.id, MemberNumber(number))];
+        Numbers::from_parts(given, numbered).expect("possible")
+    }
 
     fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
         open_with(disk, name, 1)
@@ -553,9 +579,13 @@ mod tests {
     #[test]
     fn another_format_is_refused_with_advice() {
         let disk = SimulatedDisk::new();
-        disk.replace(Path::new("/data/node.json"), br#"{"format": 1}"#).expect("written");
-        let error = open(&disk, None).expect_err("cannot be read").to_string();
-        assert!(error.contains("has format 1") && error.contains("backup"), "{error}");
+        for format in [1, 2, 4] {
+            let contents = format!("{{\"format\": {format}}}");
+            disk.replace(Path::new("/data/node.json"), contents.as_bytes()).expect("written");
+            let error = open(&disk, None).expect_err("cannot be read").to_string();
+            let told = format!("has format {format}");
+            assert!(error.contains(&told) && error.contains("backup"), "{error}");
+        }
     }
 
     #[test]
@@ -638,8 +668,8 @@ mod tests {
             cluster_address: "h:3".into(),
             incarnation: incarnation(3, 40, 30),
         };
-        let members = vec![member.clone()];
-        let view = View { epoch: 1, sealed: true, replication_factor: 3, members };
+        let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
+        let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
         let persisted = Persisted { cluster: "c".into(), view };
         identity.take_seat(&member, persisted.clone()).expect("saved");
         let again = open(&disk, None).expect("opens");
@@ -672,7 +702,9 @@ mod tests {
             cluster_address: "h:3".into(),
             incarnation: incarnation(1, 7, 6),
         };
-        let view = View { epoch: 1, sealed: true, replication_factor: 3, members: vec![member] };
+        let numbers = numbers(9, 4, &member);
+        let members = vec![member];
+        let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
         let persisted = Persisted { cluster: "c".into(), view };
         identity.persist(persisted.clone()).expect("saved");
         assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));

@@ -425,3 +425,6 @@ fn collapse_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io:
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod fixture;

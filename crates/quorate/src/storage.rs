@@ -15,6 +15,8 @@ mod expiring;
 mod forgetting;
 mod hints;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 mod pulls;
 mod record;
 #[cfg(test)]
@@ -428,20 +430,26 @@ impl Storage {
         expires || !names_keys && self.store.expiring() > 0
     }
 
-    /// Adopts the topology that was sealed, before the first write.
-    pub(crate) fn adopt(&mut self, topology: Arc<Topology>, hints: HintQueues) {
-        self.hints = hints;
-        self.knowledge = Knowledge::default();
-        // What was known among other members is not known among these.
-        self.store.drop_floors();
-        self.forgetting = Forgetting::default();
-        self.set_topology(topology);
-    }
-
-    /// The same members, of which some may have started again.
-    pub(crate) fn set_topology(&mut self, topology: Arc<Topology>) {
+    /// Adopts another topology. Stamps, dots, hints and marks go by the numbers of members, which stay.
+    pub(crate) fn adopt(&mut self, topology: Arc<Topology>, terms: HintTerms) {
+        let before = std::mem::replace(&mut self.topology, Arc::clone(&topology));
         self.knowledge.set_current(topology.origins());
-        self.topology = topology;
+        let changes = topology.changes_since(&before);
+        if changes.is_empty() {
+            return;
+        }
+        self.hints.terms = terms;
+        changes.left.iter().for_each(|peer| self.hints.handle_left(&before, *peer));
+        let epoch = self.store.epoch();
+        changes.joined.iter().for_each(|peer| self.hints.handle_joined(&topology, *peer, epoch));
+        // What may be forgotten was proved with the replicas of before.
+        self.forgetting = Forgetting::default();
+        let is_new = |slot| {
+            topology.is_replica(slot, topology.me()) && !before.is_replica(slot, before.me())
+        };
+        let new: Groups = Slot::all().filter(|slot| is_new(*slot)).map(Slot::group).collect();
+        // What came while this node was no replica is not here.
+        new.iter().for_each(|group| self.store.drop_floor(group));
     }
 }
 

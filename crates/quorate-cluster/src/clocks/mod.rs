@@ -52,6 +52,7 @@ pub use respond::answer;
 
 use crate::{
     limits::{CLOCKS_INTERVAL, CLOCKS_PATIENCE, CLOCKS_RECENT_AGE},
+    peer_map::PeerMap,
     random::Random,
     sync::wire_bytes,
     time::Instant,
@@ -108,8 +109,8 @@ pub struct Figures {
 /// Pulls what the slots of one shard lack from its peers.
 #[derive(Debug)]
 pub struct Clocks {
-    /// By member number; `None` while the peer is down.
-    peers: Vec<Option<Peer>>,
+    /// Those that are up.
+    peers: PeerMap<Peer>,
     random: Random,
     /// Counts the questions, so that late answers are told apart.
     serial: u64,
@@ -119,13 +120,10 @@ pub struct Clocks {
 }
 
 impl Clocks {
-    /// Exchanges with `nodes` members, all of them down. The pauses of nodes with different seeds
-    /// differ.
-    pub fn new(nodes: usize, seed: u64) -> Self {
-        let mut peers = Vec::new();
-        peers.resize_with(nodes, || None);
+    /// Exchanges with peers, all of them down. The pauses of nodes with different seeds differ.
+    pub fn new(seed: u64) -> Self {
         Self {
-            peers,
+            peers: PeerMap::new(),
             random: Random::new(seed),
             serial: 0,
             age_at: Instant::ZERO,
@@ -141,36 +139,38 @@ impl Clocks {
 
     /// When [`Clocks::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.peers.iter().flatten().map(Peer::due_at).min()
+        self.peers.values().map(Peer::due_at).min()
     }
 
     /// What it has come to so far.
     pub fn figures(&self) -> Figures {
-        let pended = self.peers.iter().flatten().map(Peer::pended).sum::<usize>() as u64;
+        let pended = self.peers.values().map(Peer::pended).sum::<usize>() as u64;
         Figures { pended, ..self.figures }
     }
 
     /// A peer is up.
     pub fn handle_peer_up(&mut self, now: Instant, peer: MemberNumber) {
         let at = now + self.random.jittered(CLOCKS_INTERVAL);
-        self.peers[peer.index()].get_or_insert_with(|| Peer::new(at));
+        if !self.peers.contains(peer) {
+            self.peers.insert(peer, Peer::new(at));
+        }
     }
 
-    /// A peer is down: when it comes back it may hold less than it reported.
+    /// A peer is down, or has left: if it comes back it may hold less than it reported.
     pub fn handle_peer_down(&mut self, peer: MemberNumber) {
-        self.peers[peer.index()] = None;
+        self.peers.remove(peer);
     }
 
     /// A digest round of everything with a peer begins.
     pub fn handle_round_begun(&mut self, peer: MemberNumber) {
-        if let Some(found) = &mut self.peers[peer.index()] {
+        if let Some(found) = self.peers.get_mut(peer) {
             found.round_begun();
         }
     }
 
     /// The round with a peer that began last has exchanged everything.
     pub fn handle_synced(&mut self, peer: MemberNumber, holdings: &mut impl Holdings) {
-        if let Some(found) = &mut self.peers[peer.index()] {
+        if let Some(found) = self.peers.get_mut(peer) {
             found.synced(holdings.knowledge_mut());
         }
     }
@@ -181,14 +181,12 @@ impl Clocks {
             self.age_at = now + CLOCKS_RECENT_AGE;
             holdings.knowledge_mut().age();
         }
-        for index in 0..self.peers.len() {
-            let Some(peer) = &mut self.peers[index] else { continue };
-            if peer.due_at() > now {
-                continue;
-            }
+        let due = self.peers.iter().filter(|(_, peer)| peer.due_at() <= now);
+        let due: Vec<MemberNumber> = due.map(|(node, _)| node).collect();
+        for node in due {
+            let peer = &mut self.peers[node];
             let next_at = now + self.random.jittered(CLOCKS_INTERVAL);
             peer.begin(next_at, holdings.groups());
-            let node = MemberNumber(index as u16);
             if peer.take_suspicion(now) {
                 self.outputs.push_back(Output::Suspect(node));
             }
@@ -205,7 +203,7 @@ impl Clocks {
         correlation: u64,
         message: Message,
     ) {
-        let Some(peer) = &mut self.peers[from.index()] else { return };
+        let Some(peer) = self.peers.get_mut(from) else { return };
         let Some(question) = peer.take_question(correlation) else { return };
         self.figures.bytes += wire_bytes(&message);
         match (question, message) {
@@ -229,7 +227,7 @@ impl Clocks {
 
     /// Asks a peer the next question of the present exchange, one at a time.
     fn ask(&mut self, now: Instant, holdings: &impl Holdings, to: MemberNumber) {
-        let Some(peer) = &mut self.peers[to.index()] else { return };
+        let Some(peer) = self.peers.get_mut(to) else { return };
         let Some((question, message)) = peer.next_question(holdings) else { return };
         self.serial = (self.serial + 1) & SERIAL_MASK;
         peer.asked(question, self.serial, now + CLOCKS_PATIENCE);

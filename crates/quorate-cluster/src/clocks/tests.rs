@@ -133,7 +133,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let mut clocks = Clocks::new(2, 7);
+        let mut clocks = Clocks::new(7);
         clocks.handle_peer_up(Instant::ZERO, PEER);
         let (ours, theirs) = (Data::new(0, 1), vec![Data::new(1, 1)]);
         let (now, asked) = (Instant::ZERO, Vec::new());
@@ -424,7 +424,7 @@ impl World {
     fn new(seed: u64) -> Self {
         let node = |node: u16| Node {
             data: Data::new(node, 1),
-            clocks: Clocks::new(3, seed ^ u64::from(node)),
+            clocks: Clocks::new(seed ^ u64::from(node)),
             links: vec![(0, false); 3],
             starts: 1,
         };
@@ -483,7 +483,7 @@ impl World {
         let held = core::mem::take(&mut old.data.held);
         old.data = Data::new(node as u16, starts);
         old.data.held = if with_data { held } else { BTreeSet::new() };
-        (old.clocks, old.starts) = (Clocks::new(3, seed), starts);
+        (old.clocks, old.starts) = (Clocks::new(seed), starts);
         self.tell_origins();
     }
 

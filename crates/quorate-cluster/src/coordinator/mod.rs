@@ -26,6 +26,7 @@
 mod elements;
 mod errors;
 mod forward;
+mod members;
 mod operation;
 mod read;
 mod serve;
@@ -54,6 +55,7 @@ use crate::{
     elements::Elements,
     limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
+    peer_map::PeerMap,
     sync::wire_bytes,
     time::Instant,
     topology::Topology,
@@ -248,8 +250,8 @@ struct Peer {
 #[derive(Debug)]
 pub struct Coordinator {
     topology: Arc<Topology>,
-    /// By member number; this node's own entry says whether it is ready.
-    peers: Vec<Peer>,
+    /// This node's own entry says whether it is ready.
+    peers: PeerMap<Peer>,
     /// Whether this node has lost data that it had acknowledged, and has not got it back yet: it
     /// holds what it holds, but does not count as one that was asked.
     incomplete: bool,
@@ -272,7 +274,7 @@ pub struct Coordinator {
 impl Coordinator {
     /// A coordinator in `topology`, with every peer down and this node not ready.
     pub fn new(topology: Arc<Topology>) -> Self {
-        let peers = alloc::vec![Peer::default(); topology.len()];
+        let peers = topology.nodes().map(|node| (node, Peer::default())).collect();
         let mut coordinator = Self {
             topology,
             peers,
@@ -289,7 +291,7 @@ impl Coordinator {
             next_scan: None,
         };
         let me = coordinator.topology.me();
-        coordinator.peers[me.index()].alive = true;
+        coordinator.peers[me].alive = true;
         coordinator
     }
 
@@ -302,12 +304,6 @@ impl Coordinator {
     /// What repairs of reads have come to since the start.
     pub fn read_repairs(&self) -> ReadRepairs {
         self.read_repairs
-    }
-
-    /// The same members with another state: sealed now, or at other addresses.
-    pub fn adopt(&mut self, topology: Arc<Topology>) {
-        assert_eq!(topology.len(), self.topology.len(), "other members need another coordinator");
-        self.topology = topology;
     }
 
     /// The next thing to do.
@@ -325,15 +321,15 @@ impl Coordinator {
         self.operations.len() + self.held_writes
     }
 
-    /// By member number: effects that were sent to it and that it has not acknowledged, and their
-    /// bytes.
-    pub fn unacknowledged(&self) -> Vec<(u64, u64)> {
-        let mut sums = alloc::vec![(0, 0); self.topology.len()];
+    /// Effects that were sent to each member and that it has not acknowledged, and their bytes.
+    pub fn unacknowledged(&self) -> PeerMap<(u64, u64)> {
+        let mut sums: PeerMap<(u64, u64)> =
+            self.topology.nodes().map(|node| (node, (0, 0))).collect();
         for (_, operation) in &self.operations {
             let replicas = self.topology.replicas(operation.slot).iter().zip(0..);
             let asked = replicas.filter(|(_, at)| operation.is_effect_asked(*at));
             for (node, _) in asked {
-                let (effects, bytes) = &mut sums[node.index()];
+                let (effects, bytes) = &mut sums[*node];
                 (*effects, *bytes) = (*effects + 1, *bytes + operation.effect.len() as u64);
             }
         }
@@ -355,7 +351,7 @@ impl Coordinator {
 
     /// Whether `peer` is up.
     pub fn is_alive(&self, peer: MemberNumber) -> bool {
-        self.peers[peer.index()].alive
+        self.peers[peer].alive
     }
 
     /// This node has lost data that it had acknowledged. Reads do not count on it until it has
@@ -374,19 +370,19 @@ impl Coordinator {
     pub fn handle_ready(&mut self, ready: bool) {
         self.incomplete &= !ready;
         let me = self.topology.me();
-        self.peers[me.index()].ready = ready;
+        self.peers[me].ready = ready;
     }
 
     /// A peer is up.
     pub fn handle_peer_up(&mut self, peer: MemberNumber, ready: bool) {
-        let known = &mut self.peers[peer.index()];
+        let known = &mut self.peers[peer];
         *known = Peer { alive: true, ready, ..*known };
     }
 
     /// The log of a node, perhaps of this one, takes no writes, or takes them again. Others execute
     /// writes meanwhile, as long as there are any.
     pub fn handle_read_only(&mut self, node: MemberNumber, read_only: bool) {
-        self.peers[node.index()].read_only = read_only;
+        self.peers[node].read_only = read_only;
     }
 
     /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
@@ -396,7 +392,7 @@ impl Coordinator {
         replica: &mut impl Replica,
         peer: MemberNumber,
     ) {
-        self.peers[peer.index()] = Peer::default();
+        self.peers[peer] = Peer::default();
         self.recall_unsent(now, replica, peer);
         let waiting: Vec<usize> = self
             .operations
@@ -663,24 +659,22 @@ impl Coordinator {
     /// Positions of replicas of `slot` that are up.
     fn alive(&self, slot: Slot) -> u64 {
         let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas.fold(0, |mask, (position, node)| {
-            mask | u64::from(self.peers[node.index()].alive) << position
-        })
+        replicas
+            .fold(0, |mask, (position, node)| mask | u64::from(self.peers[*node].alive) << position)
     }
 
     /// Positions of replicas of `slot` that have caught up.
     fn ready(&self, slot: Slot) -> u64 {
         let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas.fold(0, |mask, (position, node)| {
-            mask | u64::from(self.peers[node.index()].ready) << position
-        })
+        replicas
+            .fold(0, |mask, (position, node)| mask | u64::from(self.peers[*node].ready) << position)
     }
 
     /// Positions of replicas of `slot` whose logs take no writes.
     fn read_only(&self, slot: Slot) -> u64 {
         let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas.fold(0, |mask, (position, node)| {
-            mask | u64::from(self.peers[node.index()].read_only) << position
+            mask | u64::from(self.peers[*node].read_only) << position
         })
     }
 

@@ -50,7 +50,7 @@ impl Coordinator {
         let forwarded = matches!(requester, Requester::Peer { .. });
         // A node whose log takes nothing falls behind, and cannot take what others have to answer. One
         // that does not know the time cannot tell what has expired.
-        let own = self.peers[me.index()];
+        let own = self.peers[me];
         let in_doubt = self.clock_in_doubt && !Mutant::DoubtIgnored.is_planted();
         let serves = holds && !own.read_only && !in_doubt && (requirement.answers > 1 || own.ready);
         let elsewhere =
@@ -116,13 +116,13 @@ impl Coordinator {
                 .filter(move |(position, node)| {
                     tried & (1 << position) == 0
                         && !self.is_me(**node)
-                        && self.peers[node.index()].alive
+                        && self.peers[**node].alive
                         && self.may_serve(level, **node)
                 })
                 .map(|(_, node)| *node)
         };
-        let ready = || candidates().filter(|node| self.peers[node.index()].ready);
-        let fit = ready().find(|node| !self.peers[node.index()].read_only);
+        let ready = || candidates().filter(|node| self.peers[*node].ready);
+        let fit = ready().find(|node| !self.peers[*node].read_only);
         // Two replicas that are both catching up would send the read back and forth.
         let holds = self.topology.is_replica(slot, self.topology.me());
         fit.or_else(|| ready().chain(candidates()).next().filter(|_| !holds))

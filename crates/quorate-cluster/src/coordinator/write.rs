@@ -96,7 +96,7 @@ impl Coordinator {
         if self.clock_in_doubt {
             let (cause, text) = (Cause::ClockInDoubt, errors::CLOCK_IN_DOUBT.into());
             Some(Rejection { cause, text })
-        } else if self.peers[me.index()].read_only && has_others {
+        } else if self.peers[me].read_only && has_others {
             let (cause, text) = (Cause::StoreFull, errors::READ_ONLY.into());
             Some(Rejection { cause, text })
         } else {
@@ -114,10 +114,10 @@ impl Coordinator {
             .filter(|(position, _)| refused & (1 << position) == 0)
             .map(|(_, node)| *node)
             .filter(|node| self.may_serve(level, *node))
-            .filter(|node| self.peers[node.index()].alive)
+            .filter(|node| self.peers[*node].alive)
             .filter(|node| !(refuses && self.is_me(*node)))
             .min_by_key(|node| {
-                let peer = self.peers[node.index()];
+                let peer = self.peers[*node];
                 (peer.read_only, !self.topology.is_local(*node), !peer.ready)
             })
     }
@@ -212,7 +212,7 @@ impl Coordinator {
     ) {
         // Those behind it need not read before they are refused; the shell knows better soon.
         let me = self.topology.me();
-        self.peers[me.index()].read_only |= refusal.cause == Cause::StoreFull;
+        self.peers[me].read_only |= refusal.cause == Cause::StoreFull;
         let operation = self.operations.remove(index);
         let (slot, held) = (operation.slot, operation.holds_slot);
         let (requester, refused) = (operation.requester, operation.executors_refused);
@@ -224,13 +224,15 @@ impl Coordinator {
         }
     }
 
-    fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
+    /// Sends the effect to every other replica that has not acknowledged it.
+    pub(super) fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
         let (slot, own) = (operation.slot, operation.own_position);
-        let (dot, effect) = (operation.dot, operation.effect.clone());
-        for position in (0..self.topology.replicas(slot).len()).filter(|at| *at != own) {
+        let (dot, effect, answered) = (operation.dot, operation.effect.clone(), operation.answered);
+        let places = 0..self.topology.replicas(slot).len();
+        for position in places.filter(|at| *at != own && answered & 1 << *at == 0) {
             let node = self.topology.replicas(slot)[position];
-            if self.peers[node.index()].alive {
+            if self.peers[node].alive {
                 let dots = dot.into_iter().collect();
                 let message = Message::Replicate { slot, dots, effect: effect.clone() };
                 self.call(index, position, message);
@@ -257,7 +259,7 @@ impl Coordinator {
         self.count_votes(index);
     }
 
-    fn count_votes(&mut self, index: usize) {
+    pub(super) fn count_votes(&mut self, index: usize) {
         let operation = &mut self.operations[index];
         let hasty = Mutant::AckBeforeQuorum.is_planted();
         if (hasty || operation.requirement.is_met_by(operation.answered))

@@ -11,7 +11,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 use quorate_proto::{Dot, MemberNumber, Slot, message::Message};
 
-use crate::{limits::HANDOFF_PAUSE, time::Instant};
+use crate::{limits::HANDOFF_PAUSE, peer_map::PeerMap, time::Instant};
 use window::Window;
 
 /// One kept effect, or one that is equal to several of a slot.
@@ -51,7 +51,7 @@ pub type Delivery = (MemberNumber, u64, Message);
 /// Delivers the hints of one shard.
 #[derive(Debug, Default)]
 pub struct Handoff {
-    targets: Vec<Target>,
+    targets: PeerMap<Target>,
 }
 
 #[derive(Debug, Default)]
@@ -84,21 +84,29 @@ const ROUND_SHIFT: u32 = 52;
 const SEQUENCE_MASK: u64 = (1 << ROUND_SHIFT) - 1;
 
 impl Handoff {
-    /// Delivers to `nodes` members, all of them down.
-    pub fn new(nodes: usize) -> Self {
-        let mut targets = Vec::new();
-        targets.resize_with(nodes, Target::default);
-        Self { targets }
+    /// Delivers to these peers, all of them down.
+    pub fn new(peers: impl IntoIterator<Item = MemberNumber>) -> Self {
+        Self { targets: peers.into_iter().map(|peer| (peer, Target::default())).collect() }
+    }
+
+    /// A node has become a peer. It is down.
+    pub fn handle_joined(&mut self, peer: MemberNumber) {
+        self.targets.insert(peer, Target::default());
+    }
+
+    /// A node is no peer any more: nothing is kept for it.
+    pub fn handle_left(&mut self, peer: MemberNumber) {
+        self.targets.remove(peer);
     }
 
     /// A target is up.
     pub fn handle_peer_up(&mut self, peer: MemberNumber) {
-        self.targets[peer.index()].alive = true;
+        self.targets[peer].alive = true;
     }
 
     /// A target is down; what is under way will be sent again.
     pub fn handle_peer_down(&mut self, hints: &mut impl Hints, peer: MemberNumber) {
-        let target = &mut self.targets[peer.index()];
+        let target = &mut self.targets[peer];
         target.alive = false;
         target.rewind(hints, peer);
     }
@@ -106,19 +114,18 @@ impl Handoff {
     /// Sends what may be sent now.
     pub fn poll(&mut self, now: Instant, hints: &mut impl Hints) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
-        for (index, target) in self.targets.iter_mut().enumerate() {
+        for (node, target) in self.targets.iter_mut() {
             if !target.alive || target.not_before.is_some_and(|at| at > now) {
                 continue;
             }
             // The pause is over; leaving it set would ask for a poll in the past for ever.
             target.not_before = None;
-            let openings = hints.openings(MemberNumber(index as u16));
+            let openings = hints.openings(node);
             if openings != target.openings {
                 // What is under way was read from a queue that is not open any more.
                 target.openings = openings;
-                target.rewind(hints, MemberNumber(index as u16));
+                target.rewind(hints, node);
             }
-            let node = MemberNumber(index as u16);
             // Half a window at least, so that what is read together can be coalesced.
             let room = target.window.bytes().saturating_sub(target.bytes);
             if room < target.window.bytes() / 2 || hints.pending(node) == 0 {
@@ -147,7 +154,7 @@ impl Handoff {
     /// When to poll again although nothing happens: after a pause that a refusal asked for.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.targets
-            .iter()
+            .values()
             .filter(|target| target.alive)
             .filter_map(|target| target.not_before)
             .min()
@@ -162,7 +169,7 @@ impl Handoff {
         correlation: u64,
         message: &Message,
     ) {
-        let target = &mut self.targets[from.index()];
+        let target = &mut self.targets[from];
         if (correlation >> ROUND_SHIFT) as u8 & 0x0f != target.round {
             return;
         }
@@ -196,23 +203,23 @@ impl Handoff {
 
     /// Goes on with a target that is up, although it has refused something a moment ago.
     pub fn drain(&mut self, peer: MemberNumber) {
-        self.targets[peer.index()].not_before = None;
+        self.targets[peer].not_before = None;
     }
 
     /// Whether deliveries to a target that is up are paused, because it has refused something.
     pub fn is_paused(&self, now: Instant, peer: MemberNumber) -> bool {
-        let target = &self.targets[peer.index()];
+        let target = &self.targets[peer];
         target.alive && target.not_before.is_some_and(|at| at > now)
     }
 
     /// Hints that the target has taken a second, when it was measured last.
     pub fn hints_per_second(&self, peer: MemberNumber) -> Option<u64> {
-        self.targets[peer.index()].window.hints_per_second()
+        self.targets[peer].window.hints_per_second()
     }
 
     /// Bytes that may be on their way to the target.
     pub fn window_bytes(&self, peer: MemberNumber) -> usize {
-        self.targets[peer.index()].window.bytes()
+        self.targets[peer].window.bytes()
     }
 }
 
@@ -276,7 +283,7 @@ mod tests {
     const PEER: MemberNumber = MemberNumber(1);
 
     fn start() -> (Handoff, Queue) {
-        let mut handoff = Handoff::new(2);
+        let mut handoff = Handoff::new([PEER]);
         handoff.handle_peer_up(PEER);
         (handoff, Queue { hints: (1..=4).collect(), ..Queue::default() })
     }

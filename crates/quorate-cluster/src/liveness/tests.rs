@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ME: MemberNumber = MemberNumber(0);
 const PEER: MemberNumber = MemberNumber(1);
+const TWO: [MemberNumber; 2] = [PEER, MemberNumber(2)];
 
 fn heartbeat(ready: bool, hints_pending: u64, wall_ms: u64) -> Heartbeat {
     Heartbeat { epoch: 3, ready, read_only: false, hints_pending, wall_ms }
@@ -22,7 +22,7 @@ fn at(millis: u64) -> Instant {
 }
 
 fn linked() -> Liveness {
-    let mut liveness = Liveness::new(Settings::default(), ME, 3, at(0));
+    let mut liveness = Liveness::new(Settings::default(), TWO, at(0));
     liveness.handle_link_up(at(0), PEER);
     assert_eq!(drain(&mut liveness), [Output::Up(PEER), Output::SendHeartbeat(PEER)]);
     liveness
@@ -43,8 +43,7 @@ fn the_defaults_are_sound_and_nonsense_is_refused() {
 
 #[test]
 fn this_node_is_up_and_peers_are_not_until_linked() {
-    let liveness = Liveness::new(Settings::default(), ME, 3, at(0));
-    assert!(liveness.is_up(ME));
+    let liveness = Liveness::new(Settings::default(), TWO, at(0));
     assert!(!liveness.is_up(PEER));
 }
 
@@ -127,7 +126,7 @@ proptest! {
     fn reports_alternate_and_match_the_getter(
         events in prop::collection::vec((0..5_u8, 1..3_u16, 0..400_u64), 0..200),
     ) {
-        let mut liveness = Liveness::new(Settings::default(), ME, 3, at(0));
+        let mut liveness = Liveness::new(Settings::default(), TWO, at(0));
         let mut reported = [false; 3];
         let mut heard = [at(0); 3];
         let mut now = 0;
@@ -158,7 +157,7 @@ proptest! {
                     _ => {}
                 }
             }
-            for node in [MemberNumber(1), MemberNumber(2)] {
+            for node in TWO {
                 prop_assert_eq!(liveness.is_up(node), reported[node.index()]);
                 let silence = at(now).since(heard[node.index()]);
                 prop_assert!(!liveness.is_up(node) || silence < SILENCE_MAX);
@@ -169,14 +168,14 @@ proptest! {
 
 #[test]
 fn a_fresh_or_lone_node_is_ready_at_once() {
-    assert!(Readiness::new(ME, 3, false, at(0)).is_ready());
-    assert!(Readiness::new(ME, 1, true, at(0)).is_ready());
-    assert!(!Readiness::new(ME, 2, true, at(0)).is_ready());
+    assert!(Readiness::new(TWO, false, at(0)).is_ready());
+    assert!(Readiness::new([], true, at(0)).is_ready());
+    assert!(!Readiness::new([PEER], true, at(0)).is_ready());
 }
 
 #[test]
 fn a_node_that_was_away_is_ready_after_hints_and_comparison_with_all_peers() {
-    let mut readiness = Readiness::new(ME, 3, true, at(0));
+    let mut readiness = Readiness::new(TWO, true, at(0));
     for (millis, node) in [(10, 1), (20, 2)] {
         let node = MemberNumber(node);
         readiness.handle_up(node);
@@ -196,7 +195,7 @@ fn a_node_that_was_away_is_ready_after_hints_and_comparison_with_all_peers() {
 
 #[test]
 fn comparison_and_hints_count_in_either_order() {
-    let mut readiness = Readiness::new(ME, 2, true, at(0));
+    let mut readiness = Readiness::new([PEER], true, at(0));
     readiness.handle_up(PEER);
     assert!(!readiness.handle_synced(at(1), PEER));
     assert!(!readiness.handle_hints_pending(at(2), PEER, 3));
@@ -205,7 +204,7 @@ fn comparison_and_hints_count_in_either_order() {
 
 #[test]
 fn a_peer_that_stays_down_is_given_up() {
-    let mut readiness = Readiness::new(ME, 3, true, at(0));
+    let mut readiness = Readiness::new(TWO, true, at(0));
     readiness.handle_up(MemberNumber(2));
     readiness.handle_hints_pending(at(10), MemberNumber(2), 0);
     readiness.handle_synced(at(20), MemberNumber(2));
@@ -217,7 +216,7 @@ fn a_peer_that_stays_down_is_given_up() {
 
 #[test]
 fn a_peer_that_comes_back_before_it_is_given_up_is_waited_for() {
-    let mut readiness = Readiness::new(ME, 2, true, at(0));
+    let mut readiness = Readiness::new([PEER], true, at(0));
     readiness.handle_up(PEER);
     readiness.handle_hints_pending(at(10), PEER, 0);
     readiness.handle_down(at(20), PEER);
@@ -226,4 +225,28 @@ fn a_peer_that_comes_back_before_it_is_given_up_is_waited_for() {
     assert!(!readiness.handle_timeout(Instant::from_millis(60_000)));
     assert_eq!(readiness.poll_timeout(at(30)), None);
     assert!(vec![PEER].into_iter().eq(readiness.awaited(at(30))));
+}
+
+#[test]
+fn a_peer_that_leaves_is_not_waited_for_and_one_that_joins_is() {
+    let mut readiness = Readiness::new([PEER], true, at(0));
+    readiness.handle_up(PEER);
+    readiness.handle_hints_pending(at(10), PEER, 0);
+    readiness.handle_joined(at(10), MemberNumber(7));
+    assert!(!readiness.handle_synced(at(20), PEER));
+    assert_eq!(readiness.awaited(at(20)).collect::<Vec<_>>(), [MemberNumber(7)]);
+    assert!(readiness.handle_left(at(30), MemberNumber(7)));
+}
+
+#[test]
+fn peers_come_and_go_without_touching_the_others() {
+    let mut liveness = linked();
+    liveness.handle_joined(MemberNumber(9));
+    liveness.handle_link_up(at(10), MemberNumber(9));
+    assert!(liveness.is_up(PEER) && liveness.is_up(MemberNumber(9)));
+    liveness.handle_left(MemberNumber(9));
+    drain(&mut liveness);
+    assert!(liveness.is_up(PEER) && !liveness.is_up(MemberNumber(9)));
+    liveness.handle_timeout(at(100_000));
+    assert_eq!(drain(&mut liveness)[..2], [Output::Down(PEER), Output::GiveUpLink(PEER)]);
 }

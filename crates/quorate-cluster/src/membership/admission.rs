@@ -334,18 +334,19 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
     if hello.cluster != cluster {
         return Err(Refusal::ClusterName { ours: cluster.into(), theirs: hello.cluster.clone() });
     }
-    let members = topology.members();
-    let same = members.len() == hello.view.members.len()
-        && hello.view.members.iter().all(|member| topology.number_of(member.id).is_some());
+    let theirs = &hello.view;
+    let same = topology.len() == theirs.members.len()
+        && theirs.members.iter().all(|member| topology.number_of(member.id).is_some())
+        && (!theirs.sealed || theirs.numbers == *topology.numbers());
     if same && let Some(index) = topology.number_of(hello.member.id) {
         return check_incarnation(topology.member(index), &hello.member);
     }
-    if topology.sealed() && hello.view.sealed {
-        let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+    if topology.sealed() && theirs.sealed {
+        let names: Vec<&str> = topology.members().map(|member| member.name.as_str()).collect();
         return Err(Refusal::OtherCluster { names: names.join(", ") });
     }
     // While the list forms, the membership's links bring both to the same one.
-    Err(Refusal::BeingSealed { members: members.len() })
+    Err(Refusal::BeingSealed { members: topology.len() })
 }
 
 /// Whether the process that introduces itself is the one that was met, or one that knows of it: it

@@ -166,7 +166,7 @@ impl Membership {
         }
         let members: Vec<Member> = union.values().cloned().collect();
         let replication_factor = self.config.replication_factor;
-        topology::check(&View { epoch: 0, sealed: false, replication_factor, members })?;
+        topology::check(&View { replication_factor, members, ..View::default() })?;
         Ok(union)
     }
 
@@ -211,6 +211,7 @@ impl Membership {
             (theirs.id, ours.unwrap_or(theirs).clone())
         });
         self.members = sealed.collect();
+        self.numbers = view.numbers.clone();
         for (id, member) in &self.members {
             if *id != self.config.member.id {
                 self.dialer.aim(now, Target::Member(*id), &member.peer_address);

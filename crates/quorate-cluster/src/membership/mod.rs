@@ -30,6 +30,10 @@
 //! sealed list keeps the epoch it was promised under, since replicas may take the first writes
 //! before they hear that the list is sealed.
 //!
+//! **Numbers.** Sealing gives every member its [number](quorate_proto::Numbers), by the order of ids:
+//! all who seal a list give the same ones, and replicas that take the first writes before they hear of
+//! the seal go by them already.
+//!
 //! **Addresses.** A node is its id. Where it is, and what it is called, is what it says itself in
 //! its `Hello`; what others say of it only gives further addresses to try.
 //!
@@ -60,7 +64,7 @@ use alloc::{
 use core::time::Duration;
 
 use quorate_proto::{
-    Incarnation, NodeId, Start,
+    Incarnation, NodeId, Numbers, Start,
     message::{Hello, Member, Message, View},
     mutant::Mutant,
 };
@@ -244,6 +248,8 @@ pub struct Membership {
     standing: Standing,
     /// The list. While promised it is exactly what was promised. Always contains this node.
     members: BTreeMap<NodeId, Member>,
+    /// The number of each; none before the list is sealed.
+    numbers: Numbers,
     /// Members that promised this very list, while promised.
     votes: BTreeSet<NodeId>,
     /// Members that know that the list is sealed.
@@ -298,6 +304,7 @@ impl Membership {
         let mut membership = Self {
             standing: Standing::Forming,
             members: BTreeMap::from([(config.member.id, config.member.clone())]),
+            numbers: Numbers::default(),
             votes: BTreeSet::new(),
             told: BTreeSet::new(),
             seal_wanted: false,
@@ -352,6 +359,7 @@ impl Membership {
             sealed: self.standing == Standing::Sealed,
             replication_factor: self.config.replication_factor,
             members: self.members.values().cloned().collect(),
+            numbers: self.numbers.clone(),
         }
     }
 

@@ -46,7 +46,7 @@ use alloc::{
 };
 
 use quorate_proto::{
-    Incarnation, NodeId, Start,
+    Incarnation, NodeId, Numbers, Start,
     message::{Claim, EmptySeat, Hello, Member, Message, View},
     mutant::Mutant,
 };
@@ -63,6 +63,7 @@ pub(super) struct Rejoining {
     seat: NodeId,
     /// The sealed list, with the latest lives that anybody has told.
     list: BTreeMap<NodeId, Member>,
+    numbers: Numbers,
     /// Nodes that have come in the places of members, with the life of the member that was known when
     /// they were met: a later one may be somebody else's.
     newcomers: BTreeMap<NodeId, u16>,
@@ -140,6 +141,7 @@ impl Membership {
         let rejoining = self.rejoining.get_or_insert_with(|| Rejoining {
             seat,
             list: view.members.iter().map(|member| (member.id, member.clone())).collect(),
+            numbers: view.numbers.clone(),
             newcomers: BTreeMap::new(),
             claim: None,
             grants: BTreeSet::new(),
@@ -434,6 +436,7 @@ impl Membership {
         self.config.member.incarnation = claim.incarnation;
         self.config.lineage.clear();
         self.members = rejoining.list;
+        self.numbers = rejoining.numbers;
         self.members.insert(claim.seat, self.config.member.clone());
         self.standing = Standing::Sealed;
         self.seal_at = None;

@@ -332,6 +332,7 @@ fn strangers_and_nonsense_on_a_link_are_shut_out() {
         sealed: false,
         replication_factor: 3,
         members: vec![member.clone(), member.clone()],
+        ..View::default()
     };
     let hello = Hello { cluster: "test".into(), member, shard: 0, view, lineage: Vec::new() };
     machine.handle_hello(Instant::ZERO, link, 1, &hello);

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeSet;
 
 use quorate_proto::{
-    NodeId,
+    NodeId, Numbers,
     message::{Message, View},
 };
 
@@ -25,6 +25,7 @@ impl Membership {
                 self.members.insert(member.id, member);
             }
         }
+        self.numbers = view.numbers;
         if view.sealed {
             self.standing = Standing::Sealed;
             self.outputs.push_back(Output::Sealed);
@@ -162,6 +163,10 @@ impl Membership {
     /// The list is final.
     pub(super) fn become_sealed(&mut self, now: Instant) {
         self.standing = Standing::Sealed;
+        if self.numbers.is_empty() {
+            let ids = self.members.keys().copied();
+            self.numbers = Numbers::of_first(ids).expect("invariant: a list is smaller than that");
+        }
         self.seal_at = None;
         self.persist();
         self.publish();

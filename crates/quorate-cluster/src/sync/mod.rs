@@ -46,6 +46,7 @@ mod cost;
 mod fingerprint;
 mod leaf;
 mod questions;
+mod record;
 mod round;
 mod settling;
 mod sketch;
@@ -64,17 +65,20 @@ use quorate_proto::{
     message::{Cause, Message, Scope, Settlement},
     mutant::Mutant,
 };
+pub use record::{Order, Record, Repair, Tally};
 pub use settling::{Retention, Settled};
 
 use crate::{
     chunk::Chunk,
     elements::Elements,
     limits::{MARKS_KEPT, SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW},
+    peer_map::PeerMap,
     random::Random,
     time::Instant,
 };
 use cost::Pace;
 use questions::Questions;
+use record::Peer;
 use round::Round;
 use settling::Settling;
 
@@ -167,96 +171,10 @@ pub enum Output {
     Settled(Vec<Settled>),
 }
 
-/// What the rounds with one peer have come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Whole rounds that exchanged everything.
-    pub rounds: u64,
-    /// Keys that differed, in all rounds.
-    pub keys: u64,
-    /// Bytes both ways, in all rounds that have ended.
-    pub bytes: u64,
-    /// Slots that differed in the last round.
-    pub slots: u64,
-    /// When the last whole round that exchanged everything ended.
-    pub done_at: Option<Instant>,
-    /// How long that one took.
-    pub took: Duration,
-    /// The round that was asked for by an operator.
-    pub repair: Repair,
-    /// What that round has come to; rounds that ran meanwhile are not in it.
-    pub repaired: Tally,
-}
-
-/// What a round has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Keys that differed.
-    pub keys: u64,
-    /// Bytes both ways.
-    pub bytes: u64,
-    /// Slots that differed.
-    pub slots: u64,
-}
-
-impl Record {
-    /// Adds a round, while it runs or once it has ended.
-    fn note(&mut self, round: &Round) {
-        self.keys += round.keys;
-        self.bytes += round.bytes;
-        self.slots = round.slots;
-        if self.repair == Repair::Running {
-            self.repaired = Tally { keys: round.keys, bytes: round.bytes, slots: round.slots };
-        }
-    }
-}
-
-/// What a round is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Order {
-    /// What is compared.
-    pub groups: Groups,
-    /// Nothing is exchanged.
-    pub dry: bool,
-}
-
-impl Order {
-    /// A round that compares and exchanges everything.
-    pub const WHOLE: Self = Self { groups: Groups::ALL, dry: false };
-
-    /// Whether nothing is left out.
-    pub fn is_whole(self) -> bool {
-        self == Self::WHOLE
-    }
-}
-
-/// What has become of a round that an operator asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Repair {
-    /// None was.
-    #[default]
-    None,
-    /// It waits for others to end.
-    Waiting(Order),
-    /// It is running.
-    Running,
-    /// It has done everything.
-    Done,
-    /// The peer was or went away, or something was refused.
-    Failed,
-}
-
 /// Synchronises the slots of one shard with its peers.
 #[derive(Debug)]
 pub struct Sync {
-    /// By member number: when a round with the peer is due; `None` while it is down.
-    due: Vec<Option<Instant>>,
-    /// By member number.
-    records: Vec<Record>,
-    /// By member number: what is dirty is not settled before.
-    settle_at: Vec<Instant>,
-    /// By member number: whether it may lack something, or this node may, that nobody keeps for it.
-    unproved: Vec<bool>,
+    peers: PeerMap<Peer>,
     round: Option<Round>,
     /// Of the round; a response to an earlier one is ignored.
     serial: u32,
@@ -270,23 +188,17 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Synchronises with `nodes` members, all of them down.
-    pub fn new(nodes: usize) -> Self {
+    /// Synchronises with these peers, all of them down.
+    pub fn new(peers: impl IntoIterator<Item = MemberNumber>) -> Self {
         Self {
-            due: alloc::vec![None; nodes],
-            records: alloc::vec![Record::default(); nodes],
-            settle_at: alloc::vec![Instant::ZERO; nodes],
-            unproved: alloc::vec![true; nodes],
+            peers: peers.into_iter().map(|peer| (peer, Peer::DOWN)).collect(),
             round: None,
             serial: 0,
             again_at: Instant::ZERO,
             pace: Pace::default(),
             questions: Questions::default(),
             random: Random::new(0),
-            settling: Settling::new(
-                nodes,
-                Retention { marks: MARKS_KEPT, margin: SETTLING_MARGIN },
-            ),
+            settling: Settling::new(Retention { marks: MARKS_KEPT, margin: SETTLING_MARGIN }),
             outputs: VecDeque::new(),
         }
     }
@@ -318,7 +230,7 @@ impl Sync {
             }
             Some(_) => None,
             None if self.order_waiting().is_some() => Some(Instant::ZERO),
-            None => self.due.iter().flatten().min().copied(),
+            None => self.peers.values().filter_map(|peer| peer.due).min(),
         }
     }
 
@@ -329,7 +241,7 @@ impl Sync {
 
     /// What the rounds with `peer` have come to, one that is running included.
     pub fn record(&self, peer: MemberNumber) -> Record {
-        let mut record = self.records[peer.index()];
+        let mut record = self.peers[peer].record;
         if let Some(round) = self.round.as_ref().filter(|round| round.peer == peer) {
             record.note(round);
         }
@@ -342,23 +254,24 @@ impl Sync {
     /// It counts only when it began after the last loss of any node: whoever is lost may have
     /// brought something to one of the others that it did not bring to the rest.
     pub fn is_proved(&self, peer: MemberNumber) -> bool {
-        !self.unproved[peer.index()]
+        !self.peers[peer].unproved
     }
 
     /// What is dirty for a peer need not wait.
     pub fn settle_now(&mut self, now: Instant, peer: MemberNumber) {
-        self.settle_at[peer.index()] = now;
+        self.peers[peer].settle_at = now;
     }
 
     /// How long the last whole round with `peer` took, or with whoever it took longest.
     pub fn round_takes(&self, peer: MemberNumber) -> Option<Duration> {
         let took = |record: &Record| record.done_at.map(|_| record.took);
-        took(&self.records[peer.index()]).or_else(|| self.records.iter().filter_map(took).max())
+        let longest = || self.peers.values().filter_map(|peer| took(&peer.record)).max();
+        took(&self.peers[peer].record).or_else(longest)
     }
 
     /// When the next whole round with `peer` is due; `None` while it is down.
     pub fn due_at(&self, peer: MemberNumber) -> Option<Instant> {
-        self.due[peer.index()]
+        self.peers[peer].due
     }
 
     /// Something came from a peer that is down: who knows whether it can bring it to the others.
@@ -367,7 +280,7 @@ impl Sync {
     }
 
     fn doubt_everybody(&mut self) {
-        self.unproved.fill(true);
+        self.peers.values_mut().for_each(|peer| peer.unproved = true);
         if let Some(round) = &mut self.round {
             round.doubted = true;
         }
@@ -375,46 +288,56 @@ impl Sync {
 
     /// Starts a round with `peer` as soon as no other one is running.
     pub fn request(&mut self, now: Instant, peer: MemberNumber) {
-        self.due[peer.index()] = Some(now);
+        self.peers[peer].due = Some(now);
     }
 
     /// An operator wants a round with `peer` now. What becomes of it, [`Sync::record`] tells.
     pub fn repair(&mut self, now: Instant, peer: MemberNumber, order: Order) {
-        let due = &mut self.due[peer.index()];
+        let Peer { due, record, .. } = &mut self.peers[peer];
         let is_up = due.is_some();
         // No other round stands in for the whole one that comes from time to time.
         if is_up && order.is_whole() {
             *due = Some(now);
         }
         let repair = if is_up { Repair::Waiting(order) } else { Repair::Failed };
-        let record = &mut self.records[peer.index()];
         (record.repair, record.repaired) = (repair, Tally::default());
     }
 
     /// A round that an operator wants and that is no whole one.
-    fn order_waiting(&self) -> Option<(usize, Order)> {
-        self.records.iter().enumerate().find_map(|(index, record)| match record.repair {
-            Repair::Waiting(order) if !order.is_whole() => Some((index, order)),
+    fn order_waiting(&self) -> Option<(MemberNumber, Order)> {
+        self.peers.iter().find_map(|(node, peer)| match peer.record.repair {
+            Repair::Waiting(order) if !order.is_whole() => Some((node, order)),
             _ => None,
         })
     }
 
     /// A round over what is dirty for a peer that is up.
-    fn dirty_waiting(&self, now: Instant, digests: &impl Digests) -> Option<(usize, Order)> {
-        (0..self.due.len()).find_map(|index| {
-            let is_due = self.due[index].is_some() && self.settle_at[index] <= now;
-            let groups = is_due.then(|| digests.dirty(MemberNumber(index as u16)))?;
-            (!groups.is_empty()).then_some((index, Order { groups, dry: false }))
+    fn dirty_waiting(&self, now: Instant, digests: &impl Digests) -> Option<(MemberNumber, Order)> {
+        self.peers.iter().find_map(|(node, peer)| {
+            let is_due = peer.due.is_some() && peer.settle_at <= now;
+            let groups = is_due.then(|| digests.dirty(node))?;
+            (!groups.is_empty()).then_some((node, Order { groups, dry: false }))
         })
+    }
+
+    /// A node has become a peer. It is down.
+    pub fn handle_joined(&mut self, peer: MemberNumber) {
+        self.peers.insert(peer, Peer::DOWN);
+    }
+
+    /// A node is no peer any more; it is as if it were down.
+    pub fn handle_left(&mut self, peer: MemberNumber) {
+        self.handle_peer_down(peer);
+        self.peers.remove(peer);
     }
 
     /// A peer is up. Usually a round is requested once the hints for it are delivered; should they
     /// never be, one comes even so.
     pub fn handle_peer_up(&mut self, now: Instant, peer: MemberNumber) {
         let at = now + self.random.jittered(SYNC_INTERVAL);
-        self.due[peer.index()].get_or_insert(at);
-        self.settle_at[peer.index()] = now;
-        self.unproved[peer.index()] = true;
+        let found = &mut self.peers[peer];
+        found.due.get_or_insert(at);
+        (found.settle_at, found.unproved) = (now, true);
         if let Some(round) = self.round.as_mut().filter(|round| round.peer == peer) {
             round.doubted = true;
         }
@@ -422,11 +345,11 @@ impl Sync {
 
     /// A peer is down; a round with it ends without result.
     pub fn handle_peer_down(&mut self, peer: MemberNumber) {
-        self.due[peer.index()] = None;
+        self.peers[peer].due = None;
         self.settling.peer_lost(peer);
         self.round.take_if(|round| round.peer == peer);
         self.doubt_everybody();
-        let repair = &mut self.records[peer.index()].repair;
+        let repair = &mut self.peers[peer].record.repair;
         if matches!(repair, Repair::Waiting(_) | Repair::Running) {
             *repair = Repair::Failed;
         }
@@ -441,22 +364,21 @@ impl Sync {
         }
         let ordered = self.order_waiting();
         let dirty = || self.dirty_waiting(now, digests);
-        let Some((index, order)) = ordered.or_else(dirty).or_else(|| self.due_waiting(now)) else {
+        let Some((peer, order)) = ordered.or_else(dirty).or_else(|| self.due_waiting(now)) else {
             return;
         };
-        let repair = &mut self.records[index].repair;
-        if *repair == Repair::Waiting(order) {
-            *repair = Repair::Running;
+        let Peer { due, record, settle_at, .. } = &mut self.peers[peer];
+        if record.repair == Repair::Waiting(order) {
+            record.repair = Repair::Running;
         }
-        self.settle_at[index] = now + SYNC_PAUSE;
+        *settle_at = now + SYNC_PAUSE;
         if order.is_whole() {
-            self.due[index] = Some(now + self.random.jittered(SYNC_INTERVAL));
+            *due = Some(now + self.random.jittered(SYNC_INTERVAL));
         }
         self.serial = self.serial.wrapping_add(1) & 0xff_ffff;
         self.again_at = now + SYNC_PAUSE;
         let epoch = digests.begin_epoch();
         self.settling.epoch_begun(now, epoch);
-        let peer = MemberNumber(index as u16);
         if order.is_whole() {
             self.outputs.push_back(Output::Begun { peer });
         }
@@ -465,9 +387,9 @@ impl Sync {
     }
 
     /// The whole round that is due longest.
-    fn due_waiting(&self, now: Instant) -> Option<(usize, Order)> {
-        let due = self.due.iter().enumerate().filter_map(|(index, at)| Some(((*at)?, index)));
-        due.min().filter(|(at, _)| *at <= now).map(|(_, index)| (index, Order::WHOLE))
+    fn due_waiting(&self, now: Instant) -> Option<(MemberNumber, Order)> {
+        let due = self.peers.iter().filter_map(|(node, peer)| Some((peer.due?, node)));
+        due.min().filter(|(at, _)| *at <= now).map(|(_, node)| (node, Order::WHOLE))
     }
 
     /// The round of a peer asks something. It is given back when the peer may not ask more yet.
@@ -571,7 +493,7 @@ impl Sync {
     fn end(&mut self, now: Instant, digests: &impl Digests) {
         let Some(round) = self.round.take() else { return };
         let peer = round.peer;
-        let record = &mut self.records[peer.index()];
+        let Peer { due, record, unproved, .. } = &mut self.peers[peer];
         record.note(&round);
         if record.repair == Repair::Running {
             record.repair = if round.refused { Repair::Failed } else { Repair::Done };
@@ -580,7 +502,6 @@ impl Sync {
         let is_whole = round.order.is_whole();
         let hasty = Mutant::DirtyClearedEarly.is_planted() && !is_whole;
         if round.refused && !hasty {
-            let due = &mut self.due[peer.index()];
             *due = due.map(|at| if is_whole { at.min(self.again_at) } else { at });
             return;
         }
@@ -591,7 +512,7 @@ impl Sync {
         if is_whole {
             record.rounds += 1;
             (record.done_at, record.took) = (Some(now), now.since(round.began));
-            self.unproved[peer.index()] &= round.doubted;
+            *unproved &= round.doubted;
             self.settling.round_completed(peer, round.evidence);
             let settled = self.settling.settled(now, digests);
             self.outputs.push_back(Output::Settled(settled));

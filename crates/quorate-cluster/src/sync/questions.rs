@@ -115,7 +115,10 @@ mod tests {
         fn new(peers: u16, keys: u32, padding: usize) -> Self {
             let node = |number| {
                 let keys = if number == 0 { 0 } else { keys };
-                (Sync::new(usize::from(peers) + 1), Data::numbered("key", keys).padded(padding))
+                (
+                    Sync::new((0..=peers).map(MemberNumber)),
+                    Data::numbered("key", keys).padded(padding),
+                )
             };
             let nodes = (0..=peers).map(node).collect();
             Self { now: Instant::ZERO, nodes, own: 0, others: 0 }

@@ -24,7 +24,7 @@ use core::time::Duration;
 use quorate_proto::{MemberNumber, message::Settlement, mutant::Mutant};
 
 use super::Digests;
-use crate::time::Instant;
+use crate::{peer_map::PeerMap, time::Instant};
 
 /// When marks of removals may go, besides what rounds prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +83,14 @@ impl Evidence {
 #[derive(Debug)]
 pub(super) struct Settling {
     retention: Retention,
-    /// By member number.
-    proofs: Vec<Option<Proof>>,
+    proofs: PeerMap<Proof>,
     /// Epochs and when they began, from the newest that is old enough on.
     epochs: VecDeque<(u32, Instant)>,
 }
 
 impl Settling {
-    pub(super) fn new(nodes: usize, retention: Retention) -> Self {
-        let proofs = (0..nodes).map(|_| None).collect();
-        Self { retention, proofs, epochs: VecDeque::new() }
+    pub(super) fn new(retention: Retention) -> Self {
+        Self { retention, proofs: PeerMap::new(), epochs: VecDeque::new() }
     }
 
     pub(super) fn set_retention(&mut self, retention: Retention) {
@@ -107,12 +105,12 @@ impl Settling {
     /// A round with `peer` has exchanged everything.
     pub(super) fn round_completed(&mut self, peer: MemberNumber, evidence: Evidence) {
         let Evidence { epoch, clock_ms, floors } = evidence;
-        self.proofs[peer.index()] = Some(Proof { epoch, clock_ms, floors });
+        self.proofs.insert(peer, Proof { epoch, clock_ms, floors });
     }
 
     /// What was proved about `peer` may no longer hold.
     pub(super) fn peer_lost(&mut self, peer: MemberNumber) {
-        self.proofs[peer.index()] = None;
+        self.proofs.remove(peer);
     }
 
     /// The newest epoch whose beginning is old enough for the marks made before it to go.
@@ -132,7 +130,7 @@ impl Settling {
         let groups = digests.groups().into_iter();
         let settled = groups.filter_map(|group| {
             let replicas = digests.other_replicas(group);
-            let proofs = replicas.iter().map(|peer| self.proofs[peer.index()].as_ref());
+            let proofs = replicas.iter().map(|peer| self.proofs.get(*peer));
             if Mutant::MarksForgottenByAge.is_planted() {
                 let floor_ms = digests.floor_ms(group);
                 return Some(Settled {
@@ -254,7 +252,7 @@ mod tests {
     }
 
     fn settling() -> Settling {
-        Settling::new(3, Retention { marks: GRACE, margin: MARGIN })
+        Settling::new(Retention { marks: GRACE, margin: MARGIN })
     }
 
     /// A whole round in which the peer tells these clock and floor for every group.

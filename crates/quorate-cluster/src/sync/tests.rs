@@ -350,7 +350,7 @@ fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
 }
 
 fn tally(ours: &mut Data, theirs: &mut Data) -> Tally {
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.request(Instant::ZERO, PEER);
     let tally = measure(&mut sync, ours, theirs);
     assert_eq!(sync.record(PEER).bytes, tally.bytes);
@@ -395,7 +395,7 @@ fn a_difference_that_passes_is_not_exchanged() {
     let (now, peer) = (Instant::ZERO, MemberNumber(1));
     let mut ours = Data::of(&[("a", 1)]);
     let theirs = Data::of(&[("a", 2)]);
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.request(now, peer);
     sync.handle_timeout(now, &mut ours);
     loop {
@@ -422,7 +422,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
     let (now, peer) = (Instant::ZERO, MemberNumber(1));
     let mut ours = Data::of(&[("a", 1)]);
     let theirs = Data::default();
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.request(now, peer);
     sync.handle_timeout(now, &mut ours);
     let mut refused = 0;
@@ -450,7 +450,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
 #[test]
 fn a_round_with_a_lost_peer_ends_and_another_can_start() {
     let mut data = Data::of(&[("a", 1)]);
-    let mut sync = Sync::new(3);
+    let mut sync = Sync::new([PEER, MemberNumber(2)]);
     sync.request(Instant::ZERO, MemberNumber(1));
     sync.handle_timeout(Instant::ZERO, &mut data);
     assert_eq!(sync.poll_output(), Some(Output::Begun { peer: MemberNumber(1) }));
@@ -637,7 +637,7 @@ fn round_with_liar(ours: &mut Data, lie: &Message) -> Repair {
 }
 
 fn round_with_liar_about(ours: &mut Data, theirs: &mut Data, lie: &Message) -> Repair {
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.request(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, Order::WHOLE);
     sync.handle_timeout(Instant::ZERO, ours);
@@ -681,7 +681,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
     let mut ours = all.clone();
     all.first_keys().iter().for_each(|key| ours.remove(key));
     let before = ours.clone();
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.request(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, DRY);
     let mut theirs = all.clone();
@@ -702,7 +702,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
 
 #[test]
 fn a_repair_with_a_lost_peer_fails() {
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.repair(Instant::ZERO, PEER, Order::WHOLE);
     assert_eq!(sync.record(PEER).repair, Repair::Failed);
     sync.request(Instant::ZERO, PEER);
@@ -844,7 +844,7 @@ fn a_round_over_some_groups_settles_these_and_is_no_whole_round() {
     let groups: Groups = [3, 40].into_iter().collect();
     let within = ours.slots.iter().filter(|(slot, _)| groups.contains(slot.group()));
     let expected: u64 = within.map(|(_, keys)| keys.len() as u64).sum();
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.handle_peer_up(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, Order { groups, dry: false });
     sync.handle_timeout(Instant::ZERO, &mut ours);
@@ -874,7 +874,7 @@ fn what_is_dirty_is_settled_while_the_peer_is_up_and_not_too_often() {
     let mut ours = Data::numbered("key", 500);
     let mut theirs = Data::default();
     ours.dirty.insert(7);
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([PEER]);
     sync.handle_timeout(Instant::ZERO, &mut ours);
     assert_eq!(sync.running_with(), None, "it is down");
     sync.handle_peer_up(Instant::ZERO, PEER);
@@ -894,7 +894,7 @@ fn what_is_dirty_is_settled_while_the_peer_is_up_and_not_too_often() {
 fn a_peer_is_proved_by_a_whole_round_that_began_after_every_loss() {
     let mut ours = Data::of(&[("a", 1)]);
     let mut theirs = ours.clone();
-    let mut sync = Sync::new(3);
+    let mut sync = Sync::new([PEER, MemberNumber(2)]);
     let mut whole_round = |sync: &mut Sync, meanwhile: fn(&mut Sync)| {
         sync.request(Instant::ZERO, PEER);
         sync.handle_timeout(Instant::ZERO, &mut ours);

@@ -20,7 +20,8 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
 }
 
 fn view(members: Vec<Member>, replication_factor: u16) -> View {
-    View { epoch: members.len() as u64, sealed: true, replication_factor, members }
+    let numbers = Numbers::of_first(members.iter().map(|member| member.id)).unwrap();
+    View { epoch: members.len() as u64, sealed: true, replication_factor, members, numbers }
 }
 
 fn three() -> View {
@@ -28,11 +29,11 @@ fn three() -> View {
 }
 
 #[test]
-fn members_are_indexed_by_id() {
+fn members_are_numbered_by_id() {
     let view = three();
     let me = view.members[0].id;
     let topology = Topology::new(&view, me).unwrap();
-    assert_eq!(topology.me(), MemberNumber(2), "the highest id of three");
+    assert_eq!(topology.me(), MemberNumber(2), "the highest id of the first three");
     assert_eq!(topology.member(topology.me()).name, "n0");
     assert_eq!((topology.len(), topology.epoch(), topology.sealed()), (3, 3, true));
     for node in topology.nodes() {
@@ -165,4 +166,77 @@ fn what_does_not_move_slots_needs_no_placement() {
     assert!(Slot::all().all(|slot| updated.replicas(slot) == topology.replicas(slot)));
     started.members[2].rack = "another".into();
     assert!(topology.updated(&started).is_none());
+}
+
+/// A newcomer with this id.
+fn newcomer(id: u128) -> Member {
+    Member { id: NodeId(id), name: format!("new{id:x}"), ..member(9, 0, 9) }
+}
+
+#[test]
+fn numbers_stay_when_others_join_and_leave() {
+    let view = three();
+    let me = view.members[0].id;
+    let first = Topology::new(&view, me).unwrap();
+    let known: Vec<(NodeId, MemberNumber)> = first.numbers().iter().collect();
+    // One whose id is before all others, and one whose id is behind them.
+    let grown = first.with_member(newcomer(1)).unwrap().with_member(newcomer(0x9999)).unwrap();
+    assert_eq!(grown.epoch(), first.epoch() + 2);
+    for (id, number) in &known {
+        assert_eq!(grown.number_of(*id), Some(*number));
+        assert_eq!(grown.member(*number).id, *id);
+    }
+    assert_eq!(grown.number_of(NodeId(1)), Some(MemberNumber(3)));
+    assert_eq!(grown.number_of(NodeId(0x9999)), Some(MemberNumber(4)));
+    let (joined, left) = (vec![MemberNumber(3), MemberNumber(4)], vec![]);
+    assert_eq!(grown.changes_since(&first), PeerChanges { left, joined });
+    // The numbers of those who leave are nobody's.
+    let left = grown.without_member(NodeId(1)).unwrap();
+    let again = left.with_member(newcomer(1)).unwrap();
+    assert!(again.numbers().is_former(MemberNumber(3)) && again.get(MemberNumber(3)).is_none());
+    assert_eq!(again.number_of(NodeId(1)), Some(MemberNumber(5)));
+    assert_eq!(again.nodes().map(|node| node.0).collect::<Vec<_>>(), [0, 1, 2, 4, 5]);
+    let (left, joined) = (vec![MemberNumber(3)], vec![MemberNumber(5)]);
+    assert_eq!(again.changes_since(&grown), PeerChanges { left, joined });
+    assert_eq!(Topology::new(&again.view(), me).unwrap().view(), again.view());
+    assert_eq!(left_out(&again), TopologyError::NotMember(NodeId(77)));
+}
+
+fn left_out(topology: &Topology) -> TopologyError {
+    topology.without_member(NodeId(77)).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn placement_goes_by_ids_whatever_the_numbers_are() {
+    let view = three();
+    let me = view.members[0].id;
+    let grown = Topology::new(&view, me).unwrap().with_member(newcomer(1)).unwrap();
+    let renumbered = View {
+        numbers: Numbers::of_first(grown.view().members.iter().map(|member| member.id)).unwrap(),
+        ..grown.view()
+    };
+    let renumbered = Topology::new(&renumbered, me).unwrap();
+    assert_ne!(renumbered.me(), grown.me(), "the positions of the others have moved");
+    let ids = |topology: &Topology, slot| -> Vec<NodeId> {
+        topology.replicas(slot).iter().map(|node| topology.member(*node).id).collect()
+    };
+    assert!(Slot::all().all(|slot| ids(&grown, slot) == ids(&renumbered, slot)));
+}
+
+#[test]
+fn a_final_list_has_a_number_for_everybody_and_another_one_has_none() {
+    let good = three();
+    let me = good.members[0].id;
+    let refused = |view: &View| Topology::new(view, me).map(|_| ()).unwrap_err();
+    let missing = View { numbers: Numbers::default(), ..good.clone() };
+    assert_eq!(refused(&missing), TopologyError::Numbers(3));
+    let surplus = View { members: good.members[..2].to_vec(), ..good.clone() };
+    assert_eq!(refused(&surplus), TopologyError::Numbers(2));
+    let early = View { sealed: false, ..good.clone() };
+    assert_eq!(refused(&early), TopologyError::Numbers(3));
+    // While a list is not final, its members go by the numbers that sealing it would give.
+    let forming = View { sealed: false, numbers: Numbers::default(), ..good.clone() };
+    let forming = Topology::new(&forming, me).unwrap();
+    assert_eq!(forming.numbers(), &good.numbers);
+    assert_eq!(forming.updated(&good).unwrap().view(), Topology::new(&good, me).unwrap().view());
 }

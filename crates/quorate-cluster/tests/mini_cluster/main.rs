@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use quorate_cluster::{coordinator::Request, time::Instant, topology::Topology};
 use quorate_proto::{
-    Level, NodeId, Slot, command,
+    Level, NodeId, Numbers, Slot, command,
     message::{Member, View},
     resp::Command,
 };
@@ -156,12 +156,9 @@ fn topologies(count: usize, datacentres: usize) -> Vec<Arc<Topology>> {
         cluster_address: String::new(),
         incarnation: Default::default(),
     };
-    let view = View {
-        epoch: EPOCH,
-        sealed: true,
-        replication_factor: 3,
-        members: (0..count).map(member).collect(),
-    };
+    let members: Vec<Member> = (0..count).map(member).collect();
+    let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
+    let view = View { epoch: EPOCH, sealed: true, replication_factor: 3, members, numbers };
     let seen_from = |index: usize| Topology::new(&view, NodeId(index as u128 + 1));
     (0..count).map(|index| Arc::new(seen_from(index).expect("valid"))).collect()
 }

@@ -317,9 +317,9 @@ impl World {
         }
         found.machines = Some(Machines {
             coordinator: Coordinator::new(found.topology.clone()),
-            handoff: Handoff::new(count),
-            clocks: Clocks::new(count, seed),
-            sync: Sync::new(count).with_seed(seed),
+            handoff: Handoff::new(found.topology.peers()),
+            clocks: Clocks::new(seed),
+            sync: Sync::new(found.topology.peers()).with_seed(seed),
         });
         for other in (0..count).filter(|other| *other != node) {
             let delay = self.between(10, 2_000);

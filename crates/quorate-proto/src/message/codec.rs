@@ -10,6 +10,7 @@
 //! incarnation := life:u16 start previous         start := u32 below 2^20
 //! dot     := origin:u32 counter:u64
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
+//!            given:u16 list of number              number := id:u128 u16 below given
 //! ```
 //! The body of each kind lists its fields in the order of their declaration. `Replicate` has two
 //! kinds: with dots, whose count is a u16, and without them and their count.
@@ -24,7 +25,7 @@ use super::{
     dots::{put_effect, put_slots},
 };
 use crate::{
-    Dot, Incarnation, Level, NodeId, Slot, Start,
+    Dot, Incarnation, Level, MemberNumber, NodeId, Numbers, Slot, Start,
     limits::{DOTS_PER_EFFECT_MAX, LINEAGE_MAX},
     slot::GROUPS,
 };
@@ -374,6 +375,12 @@ fn put_view(out: &mut Vec<u8>, view: &View) {
     out.extend_from_slice(&view.replication_factor.to_le_bytes());
     put_count(out, view.members.len());
     view.members.iter().for_each(|member| put_member(out, member));
+    out.extend_from_slice(&view.numbers.given().to_le_bytes());
+    put_count(out, view.numbers.iter().len());
+    for (id, number) in view.numbers.iter() {
+        out.extend_from_slice(&id.0.to_le_bytes());
+        out.extend_from_slice(&number.0.to_le_bytes());
+    }
 }
 
 fn put_heartbeat(out: &mut Vec<u8>, beat: &Heartbeat) {
@@ -597,7 +604,19 @@ impl Input {
             sealed: self.boolean()?,
             replication_factor: self.u16()?,
             members: self.list(Self::member)?,
+            numbers: self.numbers()?,
         })
+    }
+
+    fn numbers(&mut self) -> Result<Numbers, MessageError> {
+        let given = self.u16()?;
+        let members = self.list(Self::number)?;
+        Numbers::from_parts(given, members).ok_or_else(|| self.field("numbers"))
+    }
+
+    fn number(&mut self) -> Result<(NodeId, MemberNumber), MessageError> {
+        let id = NodeId(u128::from_le_bytes(self.array()?));
+        Ok((id, MemberNumber(self.u16()?)))
     }
 
     fn heartbeat(&mut self) -> Result<Heartbeat, MessageError> {
@@ -763,8 +782,9 @@ mod tests {
             cluster_address: "h:3".into(),
             incarnation: incarnation(1, 2, 3),
         };
-        let view =
-            View { epoch: 3, sealed: true, replication_factor: 3, members: vec![member.clone()] };
+        let numbers = Numbers::of_first([member.id]).expect("a number");
+        let members = vec![member.clone()];
+        let view = View { epoch: 3, sealed: true, replication_factor: 3, members, numbers };
         let lineage = vec![Start::from_random(4), Start::from_random(3)];
         let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone(), lineage };
         let beat =
@@ -878,7 +898,10 @@ mod tests {
             cluster_address: "s".into(),
             incarnation: incarnation(0x0304, 0x050607, 0x08090a),
         };
-        let view = View { epoch: 7, sealed: true, replication_factor: 8, members: vec![member] };
+        let numbers = Numbers::from_parts(0x0204, [(member.id, MemberNumber(0x0103))]);
+        let numbers = numbers.expect("possible numbers");
+        let members = vec![member];
+        let view = View { epoch: 7, sealed: true, replication_factor: 8, members, numbers };
         let claim = Claim {
             seat: NodeId(0x0102),
             incarnation: incarnation(0x0304, 0x050607, 0x08090a),
@@ -891,7 +914,8 @@ mod tests {
                 &[
                     1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0,
                     0, 0, 0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c',
-                    1, 0, b's', 4, 3, 7, 6, 5, 0, 10, 9, 8, 0,
+                    1, 0, b's', 4, 3, 7, 6, 5, 0, 10, 9, 8, 0, 4, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0,
+                    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1,
                 ],
             ),
             (

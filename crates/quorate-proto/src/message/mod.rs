@@ -15,7 +15,7 @@ use bytes::Bytes;
 pub use codec::MessageError;
 pub use reach::Reach;
 
-use crate::{Dot, DotRange, Incarnation, Level, NodeId, Slot, Start};
+use crate::{Dot, DotRange, Incarnation, Level, NodeId, Numbers, Slot, Start};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -385,6 +385,9 @@ pub struct View {
     pub replication_factor: u16,
     /// Members, ordered by identity.
     pub members: Vec<Member>,
+    /// The number of each; none while the list is not final. They stand beside the members because
+    /// no member says its own.
+    pub numbers: Numbers,
 }
 
 /// Proof of life and what a peer should know at once.

@@ -45,21 +45,21 @@ impl Shard {
 
     /// Carries out an order on this shard.
     pub(super) fn order_hints(&mut self, now: Now, order: &HintOrder) {
-        // The order may come from a shard that knows more members already.
-        let members = self.topology().len();
+        // The order may come from a shard that knows other members already.
+        let topology = Arc::clone(self.topology());
         match order {
             HintOrder::Drain(peers) => {
-                for peer in peers.iter().filter(|peer| peer.index() < members) {
+                for peer in peers.iter().filter(|peer| topology.get(**peer).is_some()) {
                     self.handoff.drain(*peer);
                     self.sync.settle_now(now.monotonic, *peer);
                 }
             }
-            HintOrder::Drop(peer) if peer.index() < members => {
+            HintOrder::Drop(peer) => {
+                let Some(member) = topology.get(*peer) else { return };
                 let (hints, dirty_groups) = self.storage.drop_hints(*peer);
-                let peer = &self.topology().member(*peer).name;
+                let peer = &member.name;
                 tracing::warn!(%peer, hints, dirty_groups, "hints were dropped by order");
             }
-            HintOrder::Drop(_) => {}
         }
     }
 }

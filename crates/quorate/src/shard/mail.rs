@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_channel::oneshot;
 use quorate_cluster::{
     membership::LinkId,
+    peer_map::PeerMap,
     sync::{Order, PeerRequest},
     topology::Topology,
 };
@@ -178,18 +179,15 @@ pub(crate) struct Figures {
     pub(crate) failed: bool,
     /// The log takes no writes: it has failed, or there is no space.
     pub(crate) read_only: bool,
-    /// By member number; members behind the end have nothing to show.
-    pub(crate) peers: Vec<PeerFigures>,
+    pub(crate) peers: PeerMap<PeerFigures>,
 }
 
 impl Figures {
     /// Adds what a shard says of the peers. The first shard decides whether a peer is up unless a later
     /// one contradicts it: a peer is up for the node when it is for all of its shards.
-    pub(crate) fn add_peers(&mut self, shard: &[PeerFigures], is_first: bool) {
-        if self.peers.len() < shard.len() {
-            self.peers.resize_with(shard.len(), PeerFigures::default);
-        }
-        for (sum, peer) in self.peers.iter_mut().zip(shard) {
+    pub(crate) fn add_peers(&mut self, shard: &PeerMap<PeerFigures>, is_first: bool) {
+        for (node, peer) in shard.iter() {
+            let sum = self.peers.get_or_default(node);
             sum.up = peer.up && (sum.up || is_first);
             sum.hints += peer.hints;
             sum.hint_bytes += peer.hint_bytes;
@@ -220,12 +218,13 @@ mod tests {
     fn every_peer_of_a_large_cluster_is_counted() {
         let members = quorate_cluster::limits::MEMBERS_MAX;
         let owed = |up| PeerFigures { up, hints: 1, dirty_groups: 2, ..PeerFigures::default() };
+        let shard = |up| (0..members as u16).map(|node| (MemberNumber(node), owed(up))).collect();
         let mut total = Figures::default();
-        total.add_peers(&vec![owed(true); members], true);
-        total.add_peers(&vec![owed(false); members], false);
-        assert_eq!(total.peers.len(), members);
-        assert!(total.peers.iter().all(|peer| !peer.up && peer.hints == 2));
-        let dirty: u64 = total.peers.iter().map(|peer| peer.dirty_groups).sum();
+        total.add_peers(&shard(true), true);
+        total.add_peers(&shard(false), false);
+        assert_eq!(total.peers.values().count(), members);
+        assert!(total.peers.values().all(|peer| !peer.up && peer.hints == 2));
+        let dirty: u64 = total.peers.values().map(|peer| peer.dirty_groups).sum();
         assert_eq!(dirty, 4 * members as u64);
     }
 }

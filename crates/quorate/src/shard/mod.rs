@@ -56,7 +56,7 @@ use slab::Slab;
 use crate::{
     config::Settings,
     node::Node,
-    storage::{HintQueues, Scrub, Storage},
+    storage::{Scrub, Storage},
 };
 use correlation::Machine;
 use job::Job;
@@ -113,13 +113,13 @@ fn new_sync(topology: &Topology, shard: u16, settings: &Settings) -> Sync {
         // No write is acknowledged after the time of its request.
         margin: SETTLING_MARGIN.max(settings.request_timeout * 2),
     };
-    Sync::new(topology.len()).with_seed(id ^ u64::from(shard)).with_retention(retention)
+    Sync::new(topology.peers()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
 
 /// Exchanges of clocks whose pauses differ likewise.
 fn new_clocks(topology: &Topology, shard: u16) -> Clocks {
     let id = topology.member(topology.me()).id.0 as u64;
-    Clocks::new(topology.len(), !id ^ u64::from(shard))
+    Clocks::new(!id ^ u64::from(shard))
 }
 
 /// One shard.
@@ -178,7 +178,7 @@ impl Shard {
         Self {
             id,
             coordinator,
-            handoff: Handoff::new(topology.len()),
+            handoff: Handoff::new(topology.peers()),
             clocks: new_clocks(&topology, id),
             sync: new_sync(&topology, id, &node.settings),
             scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
@@ -455,24 +455,43 @@ impl Shard {
         self.service(now);
     }
 
-    /// A new topology: another member list, its seal, or new addresses.
+    /// A new topology: its seal, new addresses or starts, or other members. What is known of and kept
+    /// for those that stay remains.
     fn adopt(&mut self, now: Now, topology: Arc<Topology>) {
-        let same_members = topology.len() == self.topology().len()
-            && topology.members().iter().zip(self.topology().members()).all(|(a, b)| a.id == b.id);
-        let was_sealed = self.topology().sealed();
-        let me = |topology: &Topology| topology.member(topology.me()).id;
-        let has_lost_everything = me(&topology) != me(self.topology());
-        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
-        if same_members {
-            self.peers.aim(now.monotonic, &topology);
-            self.coordinator.adopt(Arc::clone(&topology));
-            self.storage.set_topology(topology);
-        } else {
-            self.start_afresh(now, topology, has_lost_everything);
+        self.service_liveness(now);
+        let before = Arc::clone(self.topology());
+        let changes = topology.changes_since(&before);
+        for peer in &changes.left {
+            self.part_from(now, *peer);
         }
-        if self.topology().sealed() && !was_sealed {
+        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
+        self.storage.adopt(Arc::clone(&topology), self.node.hint_terms(topology.len()));
+        self.coordinator.adopt(now.monotonic, &mut self.storage, Arc::clone(&topology));
+        for peer in &changes.joined {
+            self.handoff.handle_joined(*peer);
+            self.sync.handle_joined(*peer);
+            self.peers.handle_joined(now.monotonic, *peer);
+        }
+        self.peers.aim(now.monotonic, &topology);
+        let id = |topology: &Topology| topology.member(topology.me()).id;
+        if id(&topology) != id(&before) {
+            self.lose_everything(now);
+        }
+        if topology.sealed() && !before.sealed() {
             self.run_unsealed(now);
         }
+    }
+
+    /// A node is no peer any more.
+    fn part_from(&mut self, now: Now, peer: MemberNumber) {
+        let storage = &mut self.storage;
+        self.coordinator.handle_peer_down(now.monotonic, storage, peer);
+        self.handoff.handle_peer_down(storage, peer);
+        self.handoff.handle_left(peer);
+        self.clocks.handle_peer_down(peer);
+        self.sync.handle_left(peer);
+        let became_ready = self.peers.handle_left(now.monotonic, peer);
+        self.note_ready(became_ready);
     }
 
     /// Which start of its node this process is.
@@ -480,40 +499,16 @@ impl Shard {
         self.topology().member(self.topology().me()).incarnation.start
     }
 
-    /// Other members: every machine starts afresh, which is possible because there is no data here yet.
-    /// If this node is another one as well, it was a member and has lost what that one had.
-    fn start_afresh(&mut self, now: Now, topology: Arc<Topology>, has_lost_everything: bool) {
-        let hints = HintQueues::open(
-            Arc::clone(&self.node.disk),
-            self.node.hint_directory(self.id),
-            self.node.hint_terms(topology.len()),
-            &topology,
-            self.storage.owned_groups(),
-        );
-        match hints {
-            Ok(hints) => self.storage.adopt(Arc::clone(&topology), hints),
-            Err(error) => {
-                return tracing::error!(%error, "the hint directory cannot be opened");
-            }
-        }
-        self.coordinator = new_coordinator(&topology, &self.node.settings);
-        self.handoff = Handoff::new(topology.len());
-        self.clocks = new_clocks(&topology, self.id);
-        let unanswered: Vec<_> = self.sync.take_questions().collect();
-        for request in unanswered {
-            self.refuse_question(now, request, "the members of the cluster have just changed");
-        }
-        self.sync = new_sync(&topology, self.id, &self.node.settings);
-        let history =
-            peers::History { data_may_exist: has_lost_everything, incomplete: has_lost_everything };
-        self.peers.adopt(now.monotonic, &topology, history);
-        if has_lost_everything {
-            self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
-            self.storage.incomplete = true;
-            self.coordinator.handle_incomplete();
-            tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
-        }
-        self.restate_peers(now);
+    /// This node has taken the seat of a member that it was, and has lost what that one had.
+    fn lose_everything(&mut self, now: Now) {
+        tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
+        let topology = Arc::clone(self.topology());
+        self.storage.incomplete = true;
+        self.storage.store.drop_floors();
+        self.coordinator.handle_incomplete();
+        self.peers.handle_loss(now.monotonic, &topology);
+        self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
+        self.note_ready(false);
     }
 
     /// The deadline of a request that arrives now.

@@ -289,7 +289,7 @@ impl Shard {
     pub(super) fn debts(&self, now: Now) -> impl Iterator<Item = (MemberNumber, Debt)> {
         let unacknowledged = self.coordinator.unacknowledged();
         self.topology().peers().map(move |peer| {
-            let (effects, effect_bytes) = unacknowledged[peer.index()];
+            let (effects, effect_bytes) = unacknowledged[peer];
             let mut debt = Debt {
                 down: u64::from(!self.peers.is_up(peer)),
                 dirty: self.storage.dirty_groups(peer).bits(),

@@ -10,6 +10,7 @@ use quorate_cluster::{
     membership::{
         Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation, is_transient,
     },
+    peer_map::PeerMap,
     sync::{self, PeerRequest},
     time::{Instant, Wall},
     topology::Topology,
@@ -42,8 +43,8 @@ pub(super) struct Peers {
     liveness: Liveness,
     readiness: Readiness,
     dialer: Dialer,
-    /// By member number: the link that was welcomed, if any.
-    outgoing: Vec<Option<PeerLink>>,
+    /// The link to each peer that was welcomed.
+    outgoing: PeerMap<PeerLink>,
     /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
     opening: Vec<(LinkId, MemberNumber)>,
     /// By number, which no other link has or had: what is still to be answered when a link closes
@@ -82,41 +83,55 @@ pub(super) struct History {
 
 impl Peers {
     pub(super) fn new(now: Instant, topology: &Topology, history: History) -> Self {
-        let (me, members) = (topology.me(), topology.len());
+        let me = topology.member(topology.me()).id;
         let History { data_may_exist, incomplete } = history;
         // What was lost can be at any peer, and at one only.
         let patience = if incomplete { Duration::MAX } else { READINESS_PATIENCE };
         let mut peers = Self {
-            liveness: Liveness::new(liveness::Settings::default(), me, members, now),
-            readiness: Readiness::with_patience(me, members, data_may_exist, now, patience),
-            dialer: Dialer::new(topology.member(me).id.0 as u64),
-            outgoing: Vec::new(),
+            liveness: Liveness::new(liveness::Settings::default(), topology.peers(), now),
+            readiness: Readiness::with_patience(topology.peers(), data_may_exist, now, patience),
+            dialer: Dialer::new(me.0 as u64),
+            outgoing: PeerMap::new(),
             opening: Vec::new(),
             incoming: BTreeMap::new(),
             next_incoming: 0,
         };
         peers.aim(now, topology);
-        peers.outgoing.resize_with(members, || None);
         peers
     }
 
-    /// Links to the members of `topology`, and to nobody else.
-    pub(super) fn adopt(&mut self, now: Instant, topology: &Topology, history: History) {
-        let mut dialer = mem::replace(&mut self.dialer, Dialer::new(0));
-        for link in self.outgoing.drain(..).flatten() {
-            dialer.hang_up(now, link.link);
-        }
-        for (link, _) in self.opening.drain(..) {
-            dialer.hang_up(now, link);
-        }
-        let (incoming, next_incoming) = (mem::take(&mut self.incoming), self.next_incoming);
-        *self = Self { dialer, incoming, next_incoming, ..Self::new(now, topology, history) };
-        self.dialer.retain_members(|id| topology.number_of(id).is_some());
-        self.aim(now, topology);
+    /// A node has become a peer. It is down.
+    pub(super) fn handle_joined(&mut self, now: Instant, peer: MemberNumber) {
+        self.liveness.handle_joined(peer);
+        self.readiness.handle_joined(now, peer);
     }
 
-    /// Dials the members at the addresses that they have now.
+    /// A node is no peer any more. Returns whether this node became ready.
+    pub(super) fn handle_left(&mut self, now: Instant, peer: MemberNumber) -> bool {
+        let standing = self.outgoing.remove(peer).map(|link| link.link);
+        let opening = self.opening.extract_if(.., |(_, to)| *to == peer).map(|(link, _)| link);
+        for link in opening.chain(standing) {
+            self.dialer.hang_up(now, link);
+        }
+        self.liveness.handle_left(peer);
+        self.readiness.handle_left(now, peer)
+    }
+
+    /// This node has lost all that it had, and may serve once it has caught up with every peer.
+    pub(super) fn handle_loss(&mut self, now: Instant, topology: &Topology) {
+        self.readiness = Readiness::with_patience(topology.peers(), true, now, Duration::MAX);
+    }
+
+    /// The peer to which an outgoing link stands, and its process at the other end.
+    fn standing(&self, link: LinkId) -> Option<(MemberNumber, Incarnation)> {
+        let mut links = self.outgoing.iter();
+        let (peer, found) = links.find(|(_, found)| found.link == link)?;
+        Some((peer, found.incarnation))
+    }
+
+    /// Dials the members at the addresses that they have now, and nobody else.
     pub(super) fn aim(&mut self, now: Instant, topology: &Topology) {
+        self.dialer.retain_members(|id| topology.number_of(id).is_some());
         for peer in topology.peers() {
             let member = topology.member(peer);
             self.dialer.aim(now, Target::Member(member.id), &member.peer_address);
@@ -135,7 +150,7 @@ impl Peers {
         correlation: u64,
         message: &Message,
     ) {
-        let Some(Some(link)) = self.outgoing.get_mut(to.index()) else { return };
+        let Some(link) = self.outgoing.get_mut(to) else { return };
         frame::encode(&mut link.output, epoch, machine.tag(correlation), message);
     }
 
@@ -241,11 +256,9 @@ impl Shard {
     pub(crate) fn link_closed(&mut self, now: Now, link: LinkId) {
         self.peers.dialer.handle_closed(now.monotonic, link);
         self.peers.opening.retain(|(opening, _)| *opening != link);
-        let stood =
-            |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
-        if let Some(index) = self.peers.outgoing.iter().position(stood) {
-            self.peers.outgoing[index] = None;
-            self.peers.liveness.handle_link_down(MemberNumber(index as u16));
+        if let Some((peer, _)) = self.peers.standing(link) {
+            self.peers.outgoing.remove(peer);
+            self.peers.liveness.handle_link_down(peer);
         }
         self.service_liveness(now);
         self.service(now);
@@ -267,14 +280,10 @@ impl Shard {
     }
 
     fn take_response(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
-        let stood =
-            |found: &Option<PeerLink>| found.as_ref().is_some_and(|found| found.link == link);
-        let Some(index) = self.peers.outgoing.iter().position(stood) else {
+        let Some((from, incarnation)) = self.peers.standing(link) else {
             return self.take_welcome(now, link, frame);
         };
-        let from = MemberNumber(index as u16);
-        let incarnation = self.peers.outgoing[index].as_ref().map(|link| link.incarnation);
-        if incarnation != Some(self.topology().member(from).incarnation) {
+        if incarnation != self.topology().member(from).incarnation {
             return Err(LinkError::Replaced);
         }
         self.peers.liveness.handle_heard(now.monotonic, from);
@@ -317,8 +326,8 @@ impl Shard {
                     .map_err(|refusal| LinkError::Refused(refusal.to_string()))?;
                 let incarnation = hello.member.incarnation;
                 self.peers.dialer.handle_welcomed(link);
-                self.peers.outgoing[peer.index()] =
-                    Some(PeerLink { link, incarnation, output: Vec::new() });
+                let link = PeerLink { link, incarnation, output: Vec::new() };
+                self.peers.outgoing.insert(peer, link);
                 self.peers.liveness.handle_link_up(now.monotonic, peer);
                 Ok(())
             }
@@ -513,7 +522,7 @@ impl Shard {
                     self.peers.readiness.handle_down(now.monotonic, peer);
                 }
                 Output::GiveUpLink(peer) => {
-                    if let Some(link) = self.peers.outgoing[peer.index()].take() {
+                    if let Some(link) = self.peers.outgoing.remove(peer) {
                         self.peers.dialer.hang_up(now.monotonic, link.link);
                     }
                 }
@@ -533,7 +542,7 @@ impl Shard {
         }
     }
 
-    fn note_ready(&mut self, became_ready: bool) {
+    pub(super) fn note_ready(&mut self, became_ready: bool) {
         if became_ready {
             tracing::info!(shard = self.id, "caught up with all peers");
         }
@@ -574,15 +583,9 @@ impl Shard {
         self.note_ready(became_ready);
     }
 
-    /// Makes the machines know what the liveness knows, after they started afresh.
-    pub(super) fn restate_peers(&mut self, now: Now) {
-        self.coordinator.handle_ready(self.peers.is_ready());
-        self.service_liveness(now);
-    }
-
     /// Takes the bytes to send on every outgoing link that stands.
     pub(crate) fn outgoing_output(&mut self) -> impl Iterator<Item = &mut PeerLink> {
-        self.peers.outgoing.iter_mut().flatten().filter(|link| !link.output.is_empty())
+        self.peers.outgoing.values_mut().filter(|link| !link.output.is_empty())
     }
 
     /// Takes the bytes to send on an incoming link, and whether it closes after them.

@@ -212,8 +212,8 @@ impl Shard {
     pub(super) fn describe_repair(&mut self, now: Now, order: Option<&RepairOrder>) -> String {
         let topology = Arc::clone(self.topology());
         if let Some(RepairOrder { peers, order }) = order {
-            // The order may come from a shard that knows more members already.
-            for peer in peers.iter().filter(|peer| peer.index() < topology.len()) {
+            // The order may come from a shard that knows other members already.
+            for peer in peers.iter().filter(|peer| topology.get(**peer).is_some()) {
                 self.sync.repair(now.monotonic, *peer, *order);
             }
         }

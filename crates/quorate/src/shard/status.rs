@@ -84,9 +84,8 @@ impl Shard {
             scrub: self.scrub.total(),
             ..Figures::default()
         };
-        figures.peers = vec![PeerFigures::default(); self.topology().len()];
-        for (peer, debt) in self.debts(now) {
-            figures.peers[peer.index()] = PeerFigures {
+        let peers = self.debts(now).map(|(peer, debt)| {
+            let figures = PeerFigures {
                 up: debt.down == 0,
                 hints: debt.hints,
                 hint_bytes: debt.hint_bytes,
@@ -94,7 +93,9 @@ impl Shard {
                 unverified: debt.unverified > 0,
                 unacknowledged: debt.unacknowledged,
             };
-        }
+            (peer, figures)
+        });
+        figures.peers = peers.collect();
         self.node.publish(self.id, figures);
     }
 
@@ -144,7 +145,7 @@ impl Shard {
         writer.array(topology.len());
         for node in topology.nodes() {
             let member = topology.member(node);
-            let figures = total.peers.get(node.index()).copied().unwrap_or_default();
+            let figures = total.peers.get(node).copied().unwrap_or_default();
             let state = match (node == topology.me(), figures.up) {
                 (true, _) => "self",
                 (false, true) => "up",

@@ -5,20 +5,22 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use quorate_cluster::topology::Topology;
-use quorate_proto::{Groups, MemberNumber, slot::GROUPS};
+use quorate_cluster::{peer_map::PeerMap, topology::Topology};
+use quorate_proto::{Groups, MemberNumber, NodeId, slot::GROUPS};
 use quorate_store::{
     disk::Disk,
     log::{DIRTY_FILE, DirtyRanges, encode_dirty, read_dirty},
 };
+
+type Marks = [u32; GROUPS as usize];
 
 /// The dirty ranges of one shard.
 #[derive(Debug)]
 pub(crate) struct Dirty {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// By target and group: the epoch after the one in which it was marked last; zero when clean.
-    marks: Vec<[u32; GROUPS as usize]>,
+    /// By group: the epoch after the one in which it was marked last; zero when clean.
+    marks: PeerMap<Marks>,
     /// Counts changes of what is dirty.
     version: u64,
     /// The newest one that is on disk.
@@ -51,7 +53,7 @@ impl Dirty {
     ) -> io::Result<Self> {
         let path = directory.join(DIRTY_FILE);
         let mut dirty = Self {
-            marks: vec![[0; GROUPS as usize]; topology.len()],
+            marks: PeerMap::new(),
             version: 0,
             saved: 0,
             saving: false,
@@ -64,31 +66,56 @@ impl Dirty {
             tracing::warn!(path = %dirty.path.display(), "the dirty ranges are damaged");
         }
         for target in topology.peers() {
-            let groups = match &stored {
-                Some(ranges) => ranges.get(&topology.member(target).id).copied(),
-                None => Some(Groups::ALL),
-            };
-            dirty.mark(target, groups.unwrap_or_default().intersection(owned), 0);
+            dirty.add(target, topology.member(target).id, stored.as_ref(), owned);
         }
         dirty.saved = if stored.is_some() { dirty.version } else { 0 };
         Ok(dirty)
     }
 
+    /// Takes over what is stored of a target, which is everything if nobody knows.
+    fn add(
+        &mut self,
+        target: MemberNumber,
+        id: NodeId,
+        stored: Option<&DirtyRanges>,
+        owned: Groups,
+    ) {
+        let groups = match stored {
+            Some(ranges) => ranges.get(&id).copied().unwrap_or_default(),
+            None => Groups::ALL,
+        };
+        self.marks.insert(target, [0; GROUPS as usize]);
+        self.mark(target, groups.intersection(owned), 0);
+    }
+
+    /// A node has become a peer: what was dirty for it when it was one before, still is.
+    pub(super) fn handle_joined(&mut self, target: MemberNumber, id: NodeId, owned: Groups) {
+        let stored = read_dirty(&*self.disk, &self.path).ok().flatten();
+        self.add(target, id, stored.as_ref(), owned);
+    }
+
+    /// A node is no peer any more.
+    pub(super) fn handle_left(&mut self, target: MemberNumber) {
+        let was_dirty = !self.groups(target).is_empty();
+        self.marks.remove(target);
+        self.version += u64::from(was_dirty);
+    }
+
     /// The groups in which `target` lacks something.
     pub(super) fn groups(&self, target: MemberNumber) -> Groups {
-        let marks = self.marks[target.index()].iter().zip(0..);
+        let marks = self.marks.get(target).into_iter().flatten().zip(0..);
         marks.filter(|(mark, _)| **mark > 0).map(|(_, group)| group).collect()
     }
 
     pub(super) fn contains(&self, target: MemberNumber, group: u16) -> bool {
-        self.marks[target.index()][usize::from(group)] > 0
+        self.marks[target][usize::from(group)] > 0
     }
 
     /// `target` lacks something in these groups since `epoch`. Returns whether any was clean.
     pub(super) fn mark(&mut self, target: MemberNumber, groups: Groups, epoch: u32) -> bool {
         let mut news = false;
         for group in groups.iter() {
-            let mark = &mut self.marks[target.index()][usize::from(group)];
+            let mark = &mut self.marks[target][usize::from(group)];
             news |= *mark == 0;
             *mark = epoch + 1;
         }
@@ -100,7 +127,7 @@ impl Dirty {
     pub(super) fn clear(&mut self, target: MemberNumber, groups: Groups, epoch: u32) {
         let mut news = false;
         for group in groups.iter() {
-            let mark = &mut self.marks[target.index()][usize::from(group)];
+            let mark = &mut self.marks[target][usize::from(group)];
             if (1..=epoch).contains(mark) {
                 (*mark, news) = (0, true);
             }
@@ -144,7 +171,6 @@ impl Dirty {
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::NodeId;
     use quorate_store::disk::SimulatedDisk;
 
     use super::*;

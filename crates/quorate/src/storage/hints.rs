@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use quorate_cluster::topology::Topology;
+use quorate_cluster::{peer_map::PeerMap, topology::Topology};
 use quorate_proto::{Dot, Groups, MemberNumber, Slot, mutant::Mutant};
 use quorate_store::{
     coalesce::{count_keys, newest_ms},
@@ -50,11 +50,10 @@ pub(crate) struct HintTerms {
 pub(crate) struct HintQueues {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
-    terms: HintTerms,
+    pub(super) terms: HintTerms,
     /// The groups of this shard.
     owned: Groups,
-    /// By member number.
-    queues: Vec<Queue>,
+    queues: PeerMap<Queue>,
     pub(super) dirty: Dirty,
     /// Bytes of the budget that are this shard's.
     charged: u64,
@@ -132,7 +131,7 @@ impl Storage {
         let save = dirty.save_job(&self.topology);
         let save = save.map(|(version, job)| (HintSync::Dirty { version }, SyncTask::Dirty(job)));
         let syncs = self.topology.peers().filter_map(|target| {
-            let Queue { log, openings, given_up } = &mut queues[target.index()];
+            let Queue { log, openings, given_up } = queues.get_mut(target)?;
             let job = log.as_mut().filter(|_| *given_up <= dirty.saved())?.sync_job()?;
             Some((HintSync::Log { target, opening: *openings }, SyncTask::Log(job)))
         });
@@ -146,7 +145,7 @@ impl Storage {
             HintSync::Dirty { version } => return self.hints.dirty.save_ended(version, result),
             HintSync::Log { target, opening } => (target, opening),
         };
-        let Some(queue) = self.hints.queues.get_mut(target.index()) else { return };
+        let Some(queue) = self.hints.queues.get_mut(target) else { return };
         // It may be about a log that was given up since; the one that is open knows nothing of it.
         let Some(log) = queue.log.as_mut().filter(|_| queue.openings == opening) else { return };
         log.sync_ended(result);
@@ -188,7 +187,7 @@ impl Storage {
 
     /// Bytes of hints on disk.
     pub(crate) fn hint_bytes(&self) -> u64 {
-        self.hints.queues.iter().filter_map(|queue| queue.log.as_ref()).map(HintLog::bytes).sum()
+        self.hints.queues.values().filter_map(|queue| queue.log.as_ref()).map(HintLog::bytes).sum()
     }
 
     /// The hints for `target`, if there are any.
@@ -199,6 +198,12 @@ impl Storage {
     /// The groups in which `target` lacks something that no hint brings.
     pub(crate) fn dirty_groups(&self, target: MemberNumber) -> Groups {
         self.hints.dirty.groups(target)
+    }
+
+    /// `target` lacks something in these groups.
+    #[cfg(test)]
+    pub(crate) fn mark_dirty(&mut self, target: MemberNumber, groups: Groups) {
+        self.hints.dirty.mark(target, groups, self.store.epoch());
     }
 
     /// A digest round over these groups, which began with `epoch`, has brought `target` what it
@@ -226,7 +231,7 @@ impl HintQueues {
             directory: directory.clone(),
             terms,
             owned,
-            queues: (0..topology.len()).map(|_| Queue::default()).collect(),
+            queues: topology.peers().map(|peer| (peer, Queue::default())).collect(),
             charged: 0,
             resized: true,
             record: Vec::new(),
@@ -248,6 +253,30 @@ impl HintQueues {
         Ok(queues)
     }
 
+    /// A node has become a peer. What is there for it from before is kept.
+    pub(super) fn handle_joined(&mut self, topology: &Topology, target: MemberNumber, epoch: u32) {
+        self.queues.insert(target, Queue::default());
+        self.dirty.handle_joined(target, topology.member(target).id, self.owned);
+        let path = self.path(topology, target);
+        let opened = self.disk.list_directories(&self.directory).and_then(|present| {
+            if present.contains(&path) { self.open_log(topology, target, epoch) } else { Ok(()) }
+        });
+        if let Err(error) = opened {
+            tracing::warn!(%error, "hints cannot be read");
+            self.collapse(target, self.owned, epoch, "hints cannot be read");
+        }
+    }
+
+    /// A node is no peer any more: nothing is kept for it. `topology` is the one that it was in.
+    pub(super) fn handle_left(&mut self, topology: &Topology, target: MemberNumber) {
+        self.dirty.handle_left(target);
+        let Some(Queue { log: Some(_), .. }) = self.queues.remove(target) else { return };
+        self.resized = true;
+        if let Err(error) = self.disk.remove_directory(&self.path(topology, target)) {
+            tracing::warn!(%error, "the hints for a node that has left cannot be removed");
+        }
+    }
+
     /// What `directory` holds for `target`, by groups: hints, and what was lost of them.
     pub(crate) fn groups_in(
         disk: &Arc<dyn Disk>,
@@ -260,19 +289,19 @@ impl HintQueues {
 
     /// Whether anything waits for any target.
     pub(super) fn is_pending(&self) -> bool {
-        self.queues.iter().filter_map(|queue| queue.log.as_ref()).any(|log| log.pending() > 0)
+        self.queues.values().filter_map(|queue| queue.log.as_ref()).any(|log| log.pending() > 0)
     }
 
     pub(super) fn log(&self, target: MemberNumber) -> Option<&HintLog> {
-        self.queues[target.index()].log.as_ref()
+        self.queues.get(target)?.log.as_ref()
     }
 
     pub(super) fn log_mut(&mut self, target: MemberNumber) -> Option<&mut HintLog> {
-        self.queues[target.index()].log.as_mut()
+        self.queues.get_mut(target)?.log.as_mut()
     }
 
     pub(super) fn openings(&self, target: MemberNumber) -> u32 {
-        self.queues[target.index()].openings
+        self.queues[target].openings
     }
 
     pub(super) fn note_resized(&mut self) {
@@ -293,7 +322,7 @@ impl HintQueues {
         let log_id = topology.member(target).id.0 as u64;
         let options = HintOptions { log_id, ..self.terms.options };
         let log = HintLog::open(Arc::clone(&self.disk), &path, options, about)?;
-        let queue = &mut self.queues[target.index()];
+        let queue = &mut self.queues[target];
         queue.log = Some(log);
         queue.openings += 1;
         self.resized = true;
@@ -313,7 +342,7 @@ impl HintQueues {
             return;
         }
         self.collapse(target, groups, epoch, why);
-        self.queues[target.index()].given_up = self.dirty.version();
+        self.queues[target].given_up = self.dirty.version();
     }
 
     /// What `target` lacks in these groups no hint brings it.
@@ -349,7 +378,7 @@ impl HintQueues {
             return self.collapse(target, group, epoch, "hints cannot be kept");
         }
         let Self { queues, record, terms, charged, resized, .. } = self;
-        let Some(log) = &mut queues[target.index()].log else { return };
+        let Some(log) = &mut queues[target].log else { return };
         record.clear();
         write_dotted(record, slot, dots, effect);
         let is_only = log.is_empty();
@@ -383,7 +412,7 @@ impl HintQueues {
     /// is on disk is tried again when the next hint, or the next process, opens it. Without space a
     /// queue goes on with what it has.
     pub(super) fn give_up_failed(&mut self, target: MemberNumber, epoch: u32) {
-        let queue = &mut self.queues[target.index()];
+        let queue = &mut self.queues[target];
         if let Some(log) = queue.log.take_if(|log| log.has_failed()) {
             self.resized = true;
             self.collapse(target, log.groups(), epoch, "hints could not be written");
@@ -392,7 +421,7 @@ impl HintQueues {
 
     /// Charges the budget with what the queues take on disk.
     fn charge(&mut self) {
-        let logs = self.queues.iter().filter_map(|queue| queue.log.as_ref());
+        let logs = self.queues.values().filter_map(|queue| queue.log.as_ref());
         let bytes = logs.map(HintLog::allocated).sum();
         let budget = &self.terms.budget;
         budget.take(bytes, true);

@@ -35,7 +35,7 @@ impl Exchanges {
     /// Both hold the same, and have had a digest round.
     fn new(keys: u64) -> Self {
         let (ours, theirs) = pair(keys);
-        let mut clocks = Clocks::new(2, 1);
+        let mut clocks = Clocks::new(1);
         clocks.handle_peer_up(Instant::ZERO, PEER);
         let (asking, answering) = Default::default();
         let now = Instant::ZERO;

@@ -12,7 +12,7 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    Incarnation, NodeId, Origin, Start,
+    Incarnation, NodeId, Numbers, Origin, Start,
     message::{Member, Message, View},
 };
 use quorate_store::{StoreOptions, log::HintOptions};
@@ -37,7 +37,8 @@ pub(super) fn topology(number: u16) -> Topology {
         incarnation: Incarnation { start: START, ..Incarnation::default() },
     };
     let members = vec![member(0), member(1)];
-    let view = View { epoch: 2, sealed: true, replication_factor: 2, members };
+    let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
+    let view = View { epoch: 2, sealed: true, replication_factor: 2, members, numbers };
     Topology::new(&view, NodeId(u128::from(number) + 1)).expect("a topology")
 }
 
@@ -113,7 +114,7 @@ struct Cost {
 
 fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
     let (me, peer) = (MemberNumber(0), MemberNumber(1));
-    let mut sync = Sync::new(2);
+    let mut sync = Sync::new([MemberNumber(1)]);
     let mut now = Instant::ZERO;
     let mut cost = Cost::default();
     sync.request(now, peer);

@@ -291,7 +291,7 @@ impl Scrub {
         position: Option<ScrubPosition>,
     ) {
         let (mut number, mut position) = (number, position);
-        while number <= storage.topology.len() {
+        while number <= usize::from(storage.topology.numbers().given()) {
             let place = Place::numbered(number);
             let begun = position.or_else(|| storage.begin_scrub(place));
             let job = begun.and_then(|begun| storage.scrub_job(place, begun));

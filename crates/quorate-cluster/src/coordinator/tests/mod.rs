@@ -1,6 +1,7 @@
 //! One test for each rule: what goes in, what must come out. Schedules are for the mini cluster.
 
 mod elements;
+mod members;
 mod reads;
 mod writes;
 
@@ -9,7 +10,7 @@ use core::time::Duration;
 use std::string::String;
 
 use quorate_proto::{
-    NodeId,
+    NodeId, Numbers,
     message::{Member, Scope, View},
 };
 
@@ -161,7 +162,7 @@ impl Stage {
     /// that prefers them in this order, if there is one.
     fn new(me: usize, datacentres: &[&str]) -> Self {
         let member = |index: usize| Member {
-            id: NodeId(index as u128),
+            id: NodeId(index as u128 + 10),
             name: char::from(b'a' + index as u8).to_string(),
             datacentre: datacentres[index].into(),
             rack: "r".into(),
@@ -170,13 +171,11 @@ impl Stage {
             cluster_address: String::new(),
             incarnation: Default::default(),
         };
-        let view = View {
-            epoch: EPOCH,
-            sealed: true,
-            replication_factor: 3,
-            members: (0..datacentres.len()).map(member).collect(),
-        };
-        let seen_from = |node: usize| Topology::new(&view, NodeId(node as u128)).expect("valid");
+        let members: Vec<Member> = (0..datacentres.len()).map(member).collect();
+        let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
+        let view = View { epoch: EPOCH, sealed: true, replication_factor: 3, members, numbers };
+        let seen_from =
+            |node: usize| Topology::new(&view, NodeId(node as u128 + 10)).expect("valid");
         let topology = Arc::new(seen_from(me));
         let in_order = |slot: &Slot| topology.replicas(*slot).is_sorted();
         let slot = Slot::all().find(in_order).unwrap_or_default();

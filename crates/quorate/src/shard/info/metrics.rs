@@ -138,7 +138,7 @@ const SERVER: &[Metric] = &[
 #[rustfmt::skip]
 const CLIENTS: &[Metric] = &[
     row("connected_clients", Number(|r| r.figures.clients)),
-    row("cluster_connections", Number(|r| r.figures.peers.iter().filter(|peer| peer.up).count() as u64)),
+    row("cluster_connections", Number(|r| r.figures.peers.values().filter(|peer| peer.up).count() as u64)),
     row("maxclients", Text(|r| r.node.adjustable.maxclients().to_string())),
     row("client_recent_max_input_buffer", Number(|r| r.buffers.input_max)),
     row("client_recent_max_output_buffer", Number(|r| r.buffers.output_max)),
@@ -292,8 +292,8 @@ const QUORATE: &[Metric] = &[
     row("incomplete", Number(|r| r.figures.incomplete.into())),
     row("clock_in_doubt", Number(|r| r.figures.clock_in_doubt.into())),
     row("members", Number(|r| r.topology.len() as u64)),
-    row("peers_up", Number(|r| r.figures.peers.iter().filter(|peer| peer.up).count() as u64)),
-    row("hints_pending", Number(|r| r.figures.peers.iter().map(|peer| peer.hints).sum())),
+    row("peers_up", Number(|r| r.figures.peers.values().filter(|peer| peer.up).count() as u64)),
+    row("hints_pending", Number(|r| r.figures.peers.values().map(|peer| peer.hints).sum())),
     row("hint_bytes", Number(|r| r.figures.hint_bytes)),
     row("clock_dots_pulled", Number(|r| r.figures.clocks.pulled)),
     row("clock_dots_absent", Number(|r| r.figures.clocks.absent)),

@@ -14,7 +14,7 @@ pub(super) fn lines(report: &Report<'_>) -> Vec<Line> {
     let mut datacentres: BTreeMap<&str, (PeerFigures, u64)> = BTreeMap::new();
     for peer in topology.peers() {
         let member = topology.member(peer);
-        let figures = figures_of_peers.get(peer.index()).copied().unwrap_or_default();
+        let figures = figures_of_peers.get(peer).copied().unwrap_or_default();
         let (of_datacentre, doubted) = datacentres.entry(&member.datacentre).or_default();
         for sum in [&mut sum, of_datacentre] {
             sum.hints += figures.hints;

@@ -1,0 +1,137 @@
+//! Members that come and go while requests are under way.
+//!
+//! An operation counts its replicas by their places in the slot's replica set. When that set becomes
+//! another one, what has no effect yet begins again among the replicas of now. An effect goes to the
+//! replicas that do not have it, new ones too, and is acknowledged when as many of the new set have it
+//! as the level asks; those that have taken it already count.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use quorate_proto::message::Cause;
+
+use super::{
+    Attempt, Coordinator, OnDurable, Peer, Replica, Requester, operation::Phase, read::positions,
+};
+use crate::{time::Instant, topology::Topology};
+
+impl Coordinator {
+    /// Another topology: sealed now, with members at other addresses, or with others. Those that have
+    /// left must be down ([`Coordinator::handle_peer_down`]); those that have come are.
+    pub fn adopt(&mut self, now: Instant, replica: &mut impl Replica, topology: Arc<Topology>) {
+        let before = core::mem::replace(&mut self.topology, topology);
+        self.adopt_peers(&before);
+        for queue in self.held.values_mut() {
+            // Whoever has refused is asked again: the places are others.
+            queue.iter_mut().for_each(|held| held.refused = 0);
+        }
+        let is_moved = |slot| before.replicas(slot) != self.topology.replicas(slot);
+        let operations = self.operations.iter();
+        let moved: Vec<usize> = operations
+            .filter(|(_, operation)| is_moved(operation.slot))
+            .map(|(index, _)| index)
+            .collect();
+        for index in moved {
+            // Those that began again behind another one have ended with it.
+            if self.operations.contains(index) {
+                self.move_operation(now, replica, index, &before);
+            }
+        }
+    }
+
+    fn adopt_peers(&mut self, before: &Topology) {
+        let changes = self.topology.changes_since(before);
+        let own = self.peers.remove(before.me()).unwrap_or_default();
+        for left in changes.left {
+            self.peers.remove(left);
+        }
+        for joined in changes.joined {
+            self.peers.insert(joined, Peer::default());
+        }
+        self.peers.insert(self.topology.me(), own);
+    }
+
+    /// Goes on with an operation whose slot has other replicas now.
+    fn move_operation(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        before: &Topology,
+    ) {
+        let slot = self.operations[index].slot;
+        let places: Vec<Option<usize>> =
+            before.replicas(slot).iter().map(|node| self.topology.position(slot, *node)).collect();
+        let moved = |mask: u64| {
+            positions(mask).filter_map(|place| *places.get(place)?).fold(0, |all, at| all | 1 << at)
+        };
+        let own_position = self.topology.position(slot, self.topology.me()).unwrap_or(usize::MAX);
+        let operation = &mut self.operations[index];
+        operation.own_position = own_position;
+        operation.refused = moved(operation.refused);
+        operation.executors_refused = moved(operation.executors_refused);
+        match operation.phase {
+            Phase::Forwarding(_) => operation.tried = moved(operation.tried),
+            Phase::Settled => {}
+            Phase::Replicating => {
+                operation.answered = moved(operation.answered);
+                self.replicate_again(now, replica, index);
+            }
+            Phase::Digests | Phase::States | Phase::Elements | Phase::Repairing => {
+                self.begin_anew(now, replica, index);
+            }
+        }
+    }
+
+    /// Sends the effect of a write to those that have not acknowledged it.
+    fn replicate_again(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = &self.operations[index];
+        let (answered, former) = (operation.answered, operation.serial);
+        let me = self.topology.me();
+        let requirement = self.topology.required(operation.slot, operation.write_level, me);
+        self.enter(now, index, Phase::Replicating);
+        let operation = &mut self.operations[index];
+        (operation.requirement, operation.answered) = (requirement, answered);
+        let present = operation.serial;
+        for (_, action) in &mut self.on_durable {
+            if let OnDurable::OwnVote { index: of, serial } = action
+                && (*of, *serial) == (index, former)
+            {
+                *serial = present;
+            }
+        }
+        self.replicate(replica, index);
+        self.count_votes(index);
+    }
+
+    /// Begins a read, or a write that still reads, from its beginning.
+    fn begin_anew(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = self.operations.remove(index);
+        let (requester, slot) = (operation.requester, operation.slot);
+        let (holds_slot, refused) = (operation.holds_slot, operation.executors_refused);
+        let request = operation.into_request(0);
+        if !holds_slot {
+            return self.start(now, replica, requester, request);
+        }
+        let waiting = self.held.remove(&slot).unwrap_or_default();
+        self.held_writes -= waiting.len();
+        for attempt in [Attempt { requester, request, refused }].into_iter().chain(waiting) {
+            self.redirect(now, replica, attempt);
+        }
+    }
+
+    /// Brings a write to its executor, which may be another node now.
+    fn redirect(&mut self, now: Instant, replica: &mut impl Replica, attempt: Attempt) {
+        let is_here = self.topology.is_replica(attempt.request.slot, self.topology.me());
+        match attempt.requester {
+            Requester::Peer { .. } if is_here => self.coordinate_write(now, replica, attempt),
+            Requester::Peer { link, correlation } => {
+                let text = alloc::format!(
+                    "slot {} has no replica here any more",
+                    attempt.request.slot.number()
+                );
+                self.reject(link, correlation, Cause::NotReplica, text);
+            }
+            Requester::Session(_) => self.start_write(now, replica, attempt),
+        }
+    }
+}

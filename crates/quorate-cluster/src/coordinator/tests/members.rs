@@ -1,0 +1,151 @@
+//! Members that join and leave while requests are under way.
+
+use super::*;
+
+/// Of the newcomers of these tests: before and behind the ids of the others.
+const FIRST: u128 = 1;
+const LAST: u128 = 1_000;
+
+impl Stage {
+    fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.coordinator.topology)
+    }
+
+    fn adopt(&mut self, topology: Topology) {
+        let topology = Arc::new(topology);
+        self.coordinator.adopt(self.now, &mut self.replica, topology);
+    }
+
+    /// A member with this id, of which every slot is to get a replica, joins and is up.
+    fn join(&mut self, id: u128) -> u16 {
+        let before = self.topology();
+        let newcomer = Member {
+            id: NodeId(id),
+            name: alloc::format!("new{id}"),
+            ..before.member(before.me()).clone()
+        };
+        self.adopt(before.with_member(newcomer).expect("grows"));
+        let number = self.topology().number_of(NodeId(id)).expect("is a member");
+        number.0
+    }
+
+    fn leave(&mut self, node: u16) {
+        self.down(node);
+        let before = self.topology();
+        let id = before.member(MemberNumber(node)).id;
+        self.adopt(before.without_member(id).expect("shrinks"));
+    }
+
+    fn up(&mut self, node: u16) {
+        self.coordinator.handle_peer_up(MemberNumber(node), false);
+    }
+}
+
+#[test]
+fn an_effect_under_way_reaches_those_that_have_joined() {
+    for id in [FIRST, LAST] {
+        let mut stage = Stage::new(0, &["x", "x"]);
+        let request = stage.set(Level::Quorum);
+        let early = stage.sent();
+        assert_eq!(targets(&early), [1]);
+        assert_eq!(stage.join(id), 2, "numbered behind the others");
+        assert_eq!(stage.replica.hints, [(2, "6".into())], "it is down");
+        let again = stage.sent();
+        assert_eq!(targets(&again), [1]);
+        // What answers the first question may be about another replica now.
+        stage.respond(early[0].1, Message::Ack);
+        assert_eq!(stage.coordinator.in_flight(), 1);
+        stage.respond(again[0].1, Message::Ack);
+        assert_eq!(stage.reply(), (request, "6".into()));
+        stage.finished();
+    }
+}
+
+#[test]
+fn what_was_acknowledged_counts_among_the_replicas_of_now() {
+    for id in [FIRST, LAST] {
+        let mut stage = Stage::three(0);
+        let request = stage.set(Level::All);
+        let early = stage.sent();
+        assert_eq!(targets(&early), [1, 2]);
+        stage.respond(early[0].1, Message::Ack);
+        let joined = stage.join(id);
+        if stage.topology().is_replica(stage.slot, MemberNumber(joined)) {
+            // It is down, and stands in the place of one that was asked.
+            let (answered, reply) = stage.reply();
+            assert_eq!(answered, request);
+            assert!(reply.contains("2 of 3 replicas took the write (took it: "), "{reply}");
+        } else {
+            let again = stage.sent();
+            assert_eq!(targets(&again), [2], "not the one that has it");
+            stage.respond(again[0].1, Message::Ack);
+            assert_eq!(stage.reply(), (request, "6".into()));
+        }
+        stage.finished();
+    }
+}
+
+#[test]
+fn the_own_vote_counts_once_the_log_is_synced() {
+    let mut stage = Stage::new(0, &["x", "x"]);
+    stage.replica.durable_at = Some(9);
+    let request = stage.set(Level::Quorum);
+    stage.sent();
+    stage.join(LAST);
+    let again = stage.sent();
+    stage.respond(again[0].1, Message::Ack);
+    assert_eq!(stage.coordinator.poll_output(), None);
+    stage.coordinator.handle_durable(9);
+    assert_eq!(stage.reply(), (request, "6".into()));
+    stage.finished();
+}
+
+#[test]
+fn a_read_under_way_begins_again() {
+    for id in [FIRST, LAST] {
+        let mut stage = Stage::new(0, &["x", "x"]);
+        let request = stage.get(Level::Quorum);
+        let early = stage.sent();
+        let joined = stage.join(id);
+        let again = stage.sent();
+        assert_eq!(targets(&again), [1]);
+        stage.respond(early[0].1, digest(7));
+        assert_eq!(stage.coordinator.poll_output(), None, "it is not asked any more");
+        stage.respond(again[0].1, digest(5));
+        assert_eq!(stage.reply(), (request, "5".into()));
+        stage.up(joined);
+        stage.finished();
+    }
+}
+
+#[test]
+fn writes_behind_one_that_reads_keep_their_order() {
+    let mut stage = Stage::new(0, &["x", "x"]);
+    stage.increment("first");
+    stage.increment("second");
+    stage.sent();
+    stage.join(FIRST);
+    let asked = stage.sent();
+    assert_eq!(targets(&asked), [1], "the first one reads, the second one waits");
+    stage.respond(asked[0].1, digest(5));
+    let asked = stage.sent();
+    let question = asked.iter().find(|(.., message)| matches!(message, Message::AskDigest { .. }));
+    stage.respond(question.expect("the second one reads now").1, digest(6));
+    assert_eq!(stage.replica.executed, ["first", "second"]);
+}
+
+#[test]
+fn one_that_leaves_is_not_waited_for() {
+    let mut stage = Stage::new(0, &["x", "x"]);
+    let joined = stage.join(FIRST);
+    stage.up(joined);
+    let request = stage.set(Level::All);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent).len(), 2);
+    stage.leave(1);
+    let again = stage.sent();
+    assert_eq!(targets(&again), [joined]);
+    stage.respond(again[0].1, Message::Ack);
+    assert_eq!(stage.reply(), (request, "6".into()), "all there are");
+    stage.finished();
+}
