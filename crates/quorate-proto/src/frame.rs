@@ -88,13 +88,16 @@ pub fn encode(out: &mut Vec<u8>, epoch: u64, correlation: u64, message: &Message
     out[start + 28..start + 32].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// Takes the next whole frame out of `input`, or `None` when more bytes are needed. The payload is
-/// not copied.
-pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+/// The length of the frame at the beginning of `input`, in bytes, or `None` while its header is not
+/// whole.
+///
+/// # Errors
+/// What begins there is no frame.
+pub fn length(input: &[u8]) -> Result<Option<usize>, FrameError> {
     let Some(header) = input.first_chunk::<HEADER_LENGTH>() else {
         return Ok(None);
     };
-    let [a, b, c, d, version, kind, e, f, ..] = *header;
+    let [a, b, c, d, version, _, e, f, ..] = *header;
     if [a, b, c, d] != MAGIC {
         return Err(FrameError::Magic([a, b, c, d]));
     }
@@ -104,17 +107,29 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     if [e, f] != [0, 0] {
         return Err(FrameError::Reserved([e, f]));
     }
-    let epoch = u64::from_le_bytes(field(header, 8));
-    let correlation = u64::from_le_bytes(field(header, 16));
     let length = u32::from_le_bytes(field(header, 24));
-    let found = u32::from_le_bytes(field(header, CHECKED));
     if length as usize > FRAME_PAYLOAD_MAX {
         return Err(FrameError::Length(length));
     }
-    let whole = HEADER_LENGTH + length as usize;
-    if input.len() < whole {
+    Ok(Some(HEADER_LENGTH + length as usize))
+}
+
+/// Takes the next whole frame out of `input`, or `None` when more bytes are needed. The payload is
+/// not copied.
+///
+/// # Errors
+/// What comes next is no frame.
+pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+    let Some(whole) = length(input)?.filter(|length| input.len() >= *length) else {
         return Ok(None);
-    }
+    };
+    let Some(header) = input.first_chunk::<HEADER_LENGTH>() else {
+        return Ok(None);
+    };
+    let kind = header[5];
+    let epoch = u64::from_le_bytes(field(header, 8));
+    let correlation = u64::from_le_bytes(field(header, 16));
+    let found = u32::from_le_bytes(field(header, CHECKED));
     let expected = checksum(&input[..whole]);
     if expected != found {
         return Err(FrameError::Checksum { expected, found });

@@ -80,11 +80,13 @@ pub enum Mutant {
     RefusalFinal,
     /// A node whose clock is contradicted by its peers tells by it what has expired.
     DoubtIgnored,
+    /// What a turn has done leaves before its log is written.
+    SentBeforeWritten,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -122,6 +124,7 @@ impl Mutant {
         Self::PartTakenForWhole,
         Self::RefusalFinal,
         Self::DoubtIgnored,
+        Self::SentBeforeWritten,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -75,6 +75,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards", "stale"]),
     trap(Mutant::PartTakenForWhole, "pairs", 100, &["outcomes"]),
     trap(Mutant::DoubtIgnored, "wrong-starts", 400, &["stale", "resurrection", "backwards"]),
+    trap(Mutant::SentBeforeWritten, "killed", 200, &["backwards", "linearizable", "lost", "stale"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),
 ];

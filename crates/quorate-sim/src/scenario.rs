@@ -754,6 +754,20 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "killed",
+        about: "one node, synced every second, killed again and again: what it has answered is there",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        sync: SyncPolicy::EverySecond,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::List, 1), (Family::Set, 1)],
+        clients: 6,
+        expiring_percent: 0,
+        linearizable: true,
+        faults: &[(Kind::Kill, 4), (Kind::Pause, 1)],
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "alone",
         about: "one node, sync always, killed and without power: linearizable and durable",
         nodes: &[("dc1", "r1")],

@@ -18,8 +18,7 @@ use quorate_proto::resp::{Command, reply::Value};
 
 use crate::{
     call_error::CallError,
-    net::mailbox::Mailbox,
-    shard::{EmbeddedAction, EmbeddedCommand, Mail},
+    net::{directory::ToShard, mailbox::Mailbox},
 };
 
 /// A client of a node in the same process. Clones share one session, as threads would share a
@@ -34,7 +33,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Session {
     number: u64,
-    mailbox: Arc<Mailbox<Mail>>,
+    mailbox: Arc<Mailbox<ToShard>>,
 }
 
 impl Client {
@@ -55,19 +54,16 @@ impl Client {
 
     /// Sends a command whose reply is waited for later.
     pub(crate) fn send(&self, command: Command) -> Pending {
-        let (sender, receiver) = oneshot::channel();
-        let command = EmbeddedAction::Run(command, sender);
-        self.session
-            .mailbox
-            .send(Mail::Embedded(EmbeddedCommand { client: self.session.number, command }));
+        let (waiter, receiver) = oneshot::channel();
+        let client = self.session.number;
+        self.session.mailbox.send(ToShard::Call { client, command, waiter });
         Pending(receiver)
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let command = EmbeddedAction::Close;
-        self.mailbox.send(Mail::Embedded(EmbeddedCommand { client: self.number, command }));
+        self.mailbox.send(ToShard::Gone { client: self.number });
     }
 }
 
@@ -114,12 +110,12 @@ impl Pending {
 /// Opens clients of one node, each a session of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Clients {
-    shards: Arc<Vec<Arc<Mailbox<Mail>>>>,
+    shards: Arc<Vec<Arc<Mailbox<ToShard>>>>,
     next: Arc<AtomicU64>,
 }
 
 impl Clients {
-    pub(crate) fn new(shards: Arc<Vec<Arc<Mailbox<Mail>>>>) -> Self {
+    pub(crate) fn new(shards: Arc<Vec<Arc<Mailbox<ToShard>>>>) -> Self {
         Self { shards, next: Arc::default() }
     }
 

@@ -21,16 +21,18 @@ use crate::{
     entropy::{EntropyError, NodeSink, NodeSource},
     identity::{Claim, DataDirectoryError, Identity},
     net::{
+        Listeners, WAKE,
         clock::Clock,
-        control::{Control, ControlMail},
+        control_loop::ControlLoop,
+        directory::{Directory, ToControl, ToShard},
         listener,
         mailbox::Mailbox,
         resolver::Resolver,
-        shard_loop::{self, Directory, Listeners, ShardLoop, WAKE},
-        syncer::{self, ScrubRequest, SyncOrder},
+        shard_loop::{self, ShardLoop},
+        syncer::{self, Order},
     },
     node::Sizes,
-    shard::{Mail, Shard},
+    reactor::{Control, Reactor},
     startup::{self, Addresses, Seeds, Started},
 };
 
@@ -187,8 +189,8 @@ pub struct Engine {
 struct Running {
     directory: Directory,
     threads: Vec<JoinHandle<io::Result<()>>>,
-    syncer: (Sender<SyncOrder>, JoinHandle<()>),
-    scrubber: (Sender<ScrubRequest>, JoinHandle<()>),
+    syncer: (Sender<Order>, JoinHandle<()>),
+    scrubber: (Sender<Order>, JoinHandle<()>),
     /// `None` when everything is in memory.
     data_dir: Option<PathBuf>,
     channel: Channel,
@@ -272,7 +274,7 @@ impl Engine {
         let mailboxes = polls
             .iter()
             .map(|poll| Ok(Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKE)?))))
-            .collect::<io::Result<Vec<Arc<Mailbox<Mail>>>>>()?;
+            .collect::<io::Result<Vec<Arc<Mailbox<ToShard>>>>>()?;
         let control = Mailbox::new(Waker::new(control_poll.registry(), WAKE)?);
         let directory = Directory {
             shards: Arc::new(mailboxes),
@@ -280,15 +282,15 @@ impl Engine {
             resolver: Resolver::new(),
         };
 
-        let (syncer, scrubber) = (syncer::start()?, syncer::start_scrubber()?);
+        let (syncer, scrubber) = (syncer::start("quorate-sync")?, syncer::start("quorate-scrub")?);
         let mut threads = Vec::new();
         let loops = storages.into_iter().zip(polls).zip(clients.into_iter().zip(peers)).zip(0..);
         let mut cluster_clients = cluster_clients.into_iter();
         for (((storage, poll), (clients, peers)), id) in loops {
-            let mut shard = Shard::new(clock.now(), id, Arc::clone(&node), storage);
-            shard.stats.use_stopwatch(Box::new(move || clock.monotonic()));
+            let mut reactor = Reactor::new(clock.now(), id, Arc::clone(&node), storage);
+            reactor.use_stopwatch(Box::new(move || clock.monotonic()));
             let parts = shard_loop::Parts {
-                shard,
+                reactor,
                 poll,
                 clock,
                 listeners: Listeners { clients, cluster_clients: cluster_clients.next(), peers },
@@ -301,9 +303,9 @@ impl Engine {
         }
         let clients = Clients::new(Arc::clone(&directory.shards));
         let channel = Channel::start(&node, prepared, &clients, clock)?;
-        let control =
-            Control::new(membership, identity, node, control_poll, clock, directory.clone());
-        threads.push(spawn("quorate-control".into(), move || control.run())?);
+        let control = Control::new(membership, identity, node, startup::new_topology);
+        let control_loop = ControlLoop::new(control, control_poll, clock, directory.clone());
+        threads.push(spawn("quorate-control".into(), move || control_loop.run())?);
         let running = Running { directory, threads, syncer, scrubber, data_dir, channel };
         let running = Some(running);
         Ok(Self { client_address, cluster_address, peer_address, name, clients, running })
@@ -382,8 +384,8 @@ impl Running {
     fn stop(self) -> io::Result<()> {
         // First, while the node still answers it.
         drop(self.channel);
-        self.directory.shards.iter().for_each(|shard| shard.send(Mail::Stop));
-        self.directory.control.send(ControlMail::Stop);
+        self.directory.shards.iter().for_each(|shard| shard.send(ToShard::Stop));
+        self.directory.control.send(ToControl::Stop);
         let mut outcome = Ok(());
         for thread in self.threads {
             let ended =

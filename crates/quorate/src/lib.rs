@@ -28,6 +28,7 @@ mod identity;
 mod limits;
 mod net;
 mod node;
+mod reactor;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod simulation;

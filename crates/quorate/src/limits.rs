@@ -123,8 +123,12 @@ pub(crate) const ARRIVING_MAX: usize = 32;
 /// Links of other nodes that one shard serves: each shard of each member has one.
 pub(crate) const INCOMING_MAX: usize = 16_384;
 
-/// How often a shard tries again to accept what it could not, and looks for silent strangers.
-pub(crate) const LISTENERS_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of the frame with which a peer introduces itself: the list of all members, with the longest names
+/// that they can have.
+pub(crate) const HELLO_LENGTH_MAX: usize = 2 << 20;
+
+/// How soon a shard tries again to accept what it could not, for want of descriptors.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a peer may take to introduce itself: its first frame follows the connection at once.
 pub(crate) const ARRIVING_PATIENCE: Duration = Duration::from_secs(5);
@@ -157,9 +161,23 @@ pub(crate) const PART_NAME_BYTES_MAX: usize = 64;
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 
-/// Commands of one connection in one turn. Others are served before it goes on: a turn stays within
-/// about a millisecond of small commands.
+/// Commands that one connection executes before the next one gets its turn.
+pub(crate) const COMMANDS_PER_BATCH_MAX: u32 = 256;
+
+/// Microseconds after which a connection that is not through with its commands lets others go first. A
+/// single command is not cut.
+pub(crate) const BATCH_MICROS_MAX: u64 = 500;
+
+/// Commands of clients in one turn, which is about a millisecond of small ones: replies do not wait for
+/// longer pipelines.
 pub(crate) const COMMANDS_PER_TURN_MAX: u32 = 1_024;
+
+/// Bytes of commands and replies in one turn. They are written to the log and sent in one go.
+pub(crate) const BYTES_PER_TURN_MAX: usize = 4 << 20;
+
+/// Microseconds of one turn for commands of clients: heartbeats and the messages of other nodes wait
+/// for no more than this and one command.
+pub(crate) const TURN_MICROS_MAX: u64 = 2_000;
 
 /// Bytes of replies that wait for a client, or are expected for it. Beyond them nothing more of what it
 /// has sent is executed or read until it has taken some: a client that does not read costs no more
@@ -251,5 +269,8 @@ const _: () = assert!((ARRIVING_MAX as u64) < DESCRIPTORS_OF_SHARD);
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < SESSION_OUTPUT_MAX);
 const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < SESSION_OUTPUT_MAX);
+const _: () = assert!(COMMANDS_PER_BATCH_MAX <= COMMANDS_PER_TURN_MAX);
+const _: () = assert!(BATCH_MICROS_MAX < TURN_MICROS_MAX);
+const _: () = assert!(SESSION_OUTPUT_PAUSE < BYTES_PER_TURN_MAX);
 const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);
 const _: () = assert!(VALUE_SIZE_DEFAULT < LINK_OUTPUT_MAX as u64 * 4);

@@ -25,8 +25,8 @@ use crate::{
     config::Settings,
     engine::StartError,
     identity::Identity,
-    net::control::CONTROL_SHARD,
     node::{self, Node, Sizes},
+    reactor::CONTROL_SHARD,
     shard::Now,
     storage::{HintQueues, Parts, Record, Storage, owned_groups, report_set_aside},
 };

@@ -1,10 +1,16 @@
-//! The edges: sockets, clocks and threads around the state machines.
+//! The edges: sockets, clocks and threads around the machines of [`crate::reactor`].
 
+mod accepting;
 pub(crate) mod clock;
-mod connection;
-pub(crate) mod control;
+pub(crate) mod control_loop;
+pub(crate) mod directory;
+mod in_process;
 pub(crate) mod listener;
 pub(crate) mod mailbox;
 pub(crate) mod resolver;
 pub(crate) mod shard_loop;
+mod sockets;
 pub(crate) mod syncer;
+
+pub(crate) use accepting::Listeners;
+pub(crate) use sockets::WAKE;

@@ -10,47 +10,25 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
-use super::mailbox::Mailbox;
-use crate::{
-    shard::Mail,
-    storage::{HintSync, ScrubOrder, SyncTask},
-};
+use super::{directory::ToShard, mailbox::Mailbox};
+use crate::reactor::{Done, Job};
 
-/// A sync to run, and who hears of it.
-pub(crate) struct SyncOrder {
-    pub(crate) task: SyncTask,
-    /// What of it, when it is about what is kept for other nodes.
-    pub(crate) hints: Option<HintSync>,
-    pub(crate) mailbox: Arc<Mailbox<Mail>>,
-}
+/// A job to run, and who hears of it.
+pub(crate) type Order = (Job, Arc<Mailbox<ToShard>>);
 
-/// Starts the thread. It ends when every sender is gone.
-pub(crate) fn start() -> io::Result<(Sender<SyncOrder>, JoinHandle<()>)> {
+/// Starts a thread that runs jobs. It ends when every sender is gone.
+pub(crate) fn start(name: &str) -> io::Result<(Sender<Order>, JoinHandle<()>)> {
     let (sender, orders) = channel();
-    let thread = Builder::new().name("quorate-sync".into()).spawn(move || run(&orders))?;
+    let thread = Builder::new().name(name.into()).spawn(move || run(&orders))?;
     Ok((sender, thread))
 }
 
-fn run(orders: &Receiver<SyncOrder>) {
-    while let Ok(SyncOrder { task, hints, mailbox }) = orders.recv() {
-        let result = task.run();
-        if let Err(error) = &result {
+fn run(orders: &Receiver<Order>) {
+    while let Ok((job, mailbox)) = orders.recv() {
+        let done = job.run();
+        if let Done::Synced { result: Err(error), .. } = &done {
             tracing::error!(%error, "a sync failed; what it covered may not be on disk");
         }
-        mailbox.send(Mail::Synced { hints, result });
+        mailbox.send(ToShard::Done(done));
     }
-}
-
-/// A part of a scrub to read, and who hears of it.
-pub(crate) type ScrubRequest = (ScrubOrder, Arc<Mailbox<Mail>>);
-
-/// Starts the thread that scrubs. It ends when every sender is gone.
-pub(crate) fn start_scrubber() -> io::Result<(Sender<ScrubRequest>, JoinHandle<()>)> {
-    let (sender, orders) = channel::<ScrubRequest>();
-    let thread = Builder::new().name("quorate-scrub".into()).spawn(move || {
-        while let Ok((order, mailbox)) = orders.recv() {
-            mailbox.send(Mail::Scrubbed(order.run()));
-        }
-    })?;
-    Ok((sender, thread))
 }

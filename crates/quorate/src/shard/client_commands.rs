@@ -178,8 +178,7 @@ impl Shard {
     pub(super) fn pause_clients(&mut self, pause: Option<Pause>) {
         self.pause = pause;
         if pause.is_none() {
-            self.dirty_sessions.extend_from_slice(&self.paused);
-            self.resumable.append(&mut self.paused);
+            std::mem::take(&mut self.paused).into_iter().for_each(|key| self.enqueue(key));
         }
     }
 

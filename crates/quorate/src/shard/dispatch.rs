@@ -11,11 +11,11 @@ use quorate_proto::{
 };
 
 use super::{
-    About, Now, Session, Shard, Waiter,
+    Now, Shard, Waiter,
     cluster_commands::parse_slot,
     composite,
     job::{Job, Piece, Plan, Step, Terms},
-    session::{Admission, Coverage},
+    session::Coverage,
     split::Split,
     stats::{CommandId, Run, Sender},
     walk,
@@ -23,39 +23,6 @@ use super::{
 use crate::{config::SyncPolicy, limits};
 
 impl Shard {
-    /// A client has connected.
-    pub(crate) fn open_session(&mut self, about: About) -> usize {
-        let (levels, bulk_max) = (self.node.adjustable.levels(), self.node.settings.max_value_size);
-        let id = self.node.next_client_id();
-        self.sessions.insert(Session::new(id, levels, bulk_max, about))
-    }
-
-    /// Goes on with what a client has sent.
-    pub(crate) fn session_input(&mut self, now: Now, key: usize) {
-        self.resume(now, key);
-        self.service(now);
-        self.dirty_sessions.push(key);
-    }
-
-    /// A client has taken replies; `unsent` bytes of what has left its session have not left the node.
-    pub(crate) fn session_drained(&mut self, key: usize, unsent: usize) {
-        if self.sessions.get_mut(key).is_some_and(|session| session.drained(unsent)) {
-            self.unfinished.push(key);
-        }
-    }
-
-    /// Goes on with connections that had to let others go first.
-    pub(super) fn resume_unfinished(&mut self, now: Now) {
-        let mut unfinished = std::mem::take(&mut self.unfinished);
-        unfinished.sort_unstable();
-        unfinished.dedup();
-        for key in unfinished {
-            if self.sessions.contains(key) {
-                self.session_input(now, key);
-            }
-        }
-    }
-
     /// Disconnects clients that have sent nothing for longer than `timeout`.
     pub(super) fn close_silent_clients(&mut self, now: Now) {
         let timeout_ms = self.node.adjustable.timeout_seconds().saturating_mul(1000);
@@ -72,37 +39,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn resume(&mut self, now: Now, key: usize) {
-        self.stats.read_stopwatch();
-        if let Some(session) = self.sessions.get_mut(key)
-            && let Some(command) = session.held.take()
-        {
-            self.command(now, key, command);
-        }
-        loop {
-            let Some(session) = self.sessions.get_mut(key) else { return };
-            match session.admits(self.turn) {
-                Admission::Now => {}
-                Admission::NextTurn => return self.unfinished.push(key),
-                Admission::Waits => return,
-            }
-            match session.next_command() {
-                Ok(Some(command)) => self.command(now, key, command),
-                Ok(None) => return,
-                Err(error) => {
-                    session.replies.push(|out| {
-                        ReplyWriter::new(out, false).error(format_args!("ERR {error}"));
-                    });
-                    session.closing = true;
-                    session.input.clear();
-                    return;
-                }
-            }
-        }
-    }
-
     /// Executes one command of a client, or sends it on its way.
-    pub(crate) fn command(&mut self, now: Now, key: usize, command: Command) {
+    pub(super) fn command(&mut self, now: Now, key: usize, command: Command) {
         if is_http(command.name()) {
             return self.close_stranger(now, key);
         }

@@ -1,23 +1,21 @@
-//! What shards and other threads tell each other.
+//! What the shards of a node tell each other.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_channel::oneshot;
 use quorate_cluster::{
     membership::LinkId,
     peer_map::PeerMap,
     sync::{Order, PeerRequest},
     topology::Topology,
 };
-use quorate_proto::{MemberNumber, Start, message::Message, resp::Command};
-use quorate_store::log::Sequence;
+use quorate_proto::{MemberNumber, Start, message::Message};
 
 use super::{
     Counters, Errand,
     client_commands::{ClientFilter, Pause},
 };
-use crate::storage::{HintSync, ScrubEnded, ScrubTally};
+use crate::storage::ScrubTally;
 
 /// One message to a shard.
 #[derive(Debug)]
@@ -36,35 +34,6 @@ pub(crate) enum Mail {
     Founded,
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
-    /// A sync of your log has ended, or one of what you keep for other nodes.
-    Synced { hints: Option<HintSync>, result: io::Result<Sequence> },
-    /// A part of a scrub has been read.
-    Scrubbed(ScrubEnded),
-    /// An accepted socket that belongs to you, with what was read from it already.
-    Socket { socket: mio::net::TcpStream, address: SocketAddr, input: Vec<u8> },
-    /// Where the address of a link to be dialled leads; `None`: nowhere for now.
-    Resolved { link: LinkId, address: Option<SocketAddr> },
-    /// A command of an in-process client.
-    Embedded(EmbeddedCommand),
-    /// Finish what is under way and stop.
-    Stop,
-}
-
-/// A command of an in-process client.
-#[derive(Debug)]
-pub(crate) struct EmbeddedCommand {
-    /// The client, unique on the node.
-    pub(crate) client: u64,
-    pub(crate) command: EmbeddedAction,
-}
-
-/// What an in-process client wants.
-#[derive(Debug)]
-pub(crate) enum EmbeddedAction {
-    /// Run a command.
-    Run(Command, oneshot::Sender<Bytes>),
-    /// Forget the client.
-    Close,
 }
 
 /// What a shard can be asked about.

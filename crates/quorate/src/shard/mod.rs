@@ -6,6 +6,7 @@
 
 mod acl;
 mod client_commands;
+mod clients;
 mod cluster_commands;
 mod composite;
 mod config_commands;
@@ -13,8 +14,11 @@ mod correlation;
 mod debug;
 mod delays;
 mod dispatch;
+mod execution;
 mod hints;
 mod info;
+#[cfg(feature = "simulation")]
+mod inspect;
 mod job;
 mod mail;
 mod memory;
@@ -36,7 +40,7 @@ mod turn;
 mod unsealed;
 mod walk;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster::{
@@ -58,12 +62,14 @@ use crate::{
     node::Node,
     storage::{Scrub, Storage},
 };
+pub(crate) use clients::Ending;
 use correlation::Machine;
 use job::Job;
-pub(crate) use mail::{EmbeddedAction, EmbeddedCommand, Figures, Mail};
+pub(crate) use mail::{Figures, Mail};
+pub(crate) use peers::LinkError;
 use session::Session;
 pub(crate) use session::{About, Coverage};
-pub(crate) use stats::{Breakdown, Counters};
+pub(crate) use stats::{Breakdown, Counters, Stopwatch};
 use stats::{Run, Stats};
 pub(crate) use turn::Now;
 
@@ -124,9 +130,9 @@ fn new_clocks(topology: &Topology, shard: u16) -> Clocks {
 
 /// One shard.
 pub(crate) struct Shard {
-    pub(crate) id: u16,
-    pub(crate) node: Arc<Node>,
-    pub(crate) storage: Storage,
+    id: u16,
+    node: Arc<Node>,
+    storage: Storage,
     coordinator: Coordinator,
     handoff: Handoff,
     clocks: Clocks,
@@ -136,31 +142,27 @@ pub(crate) struct Shard {
     clock: WallClock,
     /// What the clocks of the machine showed when they were read last.
     machine: Now,
-    pub(crate) sessions: Slab<Session>,
+    sessions: Slab<Session>,
     /// Connections with bytes to send, or to be closed.
-    pub(crate) dirty_sessions: Vec<usize>,
-    /// Connections that may go on with what they have sent.
-    resumable: Vec<usize>,
-    /// Connections with commands left for the next turn.
-    unfinished: Vec<usize>,
+    dirty_sessions: Vec<usize>,
+    /// Connections that may go on with what they have sent, in the order of their turns.
+    ready: VecDeque<usize>,
     /// Since when, and of which, commands of clients wait for the operator; and who waits.
     pause: Option<client_commands::Pause>,
     paused: Vec<usize>,
     delayed: Vec<delays::Delayed>,
     savings: Vec<persistence::Saving>,
-    /// Number of this turn.
-    turn: u64,
     jobs: Slab<Job<Waiter>>,
     waiters: Slab<Waiter>,
     /// Writes that wait for the member list to be sealed.
     unsealed: Vec<(Waiter, Errand)>,
     /// Mail to the other shards, by shard.
-    pub(crate) outbox: Vec<Vec<Mail>>,
+    outbox: Vec<Vec<Mail>>,
     next_tick: Instant,
     next_second: Instant,
     second_passed: bool,
     seal_wanted: bool,
-    pub(crate) stats: Stats,
+    stats: Stats,
     /// When the operator may be told again of a client that speaks HTTP.
     stranger_told_at: Instant,
 }
@@ -189,13 +191,11 @@ impl Shard {
             storage,
             sessions: Slab::new(),
             dirty_sessions: Vec::new(),
-            resumable: Vec::new(),
-            unfinished: Vec::new(),
+            ready: VecDeque::new(),
             pause: None,
             paused: Vec::new(),
             delayed: Vec::new(),
             savings: Vec::new(),
-            turn: 0,
             jobs: Slab::new(),
             waiters: Slab::new(),
             unsealed: Vec::new(),
@@ -245,7 +245,7 @@ impl Shard {
 
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        if self.storage.is_busy() || !self.unfinished.is_empty() {
+        if self.storage.is_busy() || !self.ready.is_empty() {
             return Instant::ZERO;
         }
         let timeouts = [
@@ -253,6 +253,8 @@ impl Shard {
             self.coordinator.poll_timeout(),
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),
+            self.sync.poll_timeout(),
+            self.clocks.poll_timeout(),
             self.scrub.poll_timeout(),
             self.pause_ends(),
             self.next_delayed(),
@@ -260,26 +262,8 @@ impl Shard {
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 
-    /// Whether a second has passed since the last call that said so.
-    pub(crate) fn take_second(&mut self) -> bool {
-        std::mem::take(&mut self.second_passed)
-    }
-
-    /// Whether a write has arrived that waits for the seal, since the last call that said so.
-    pub(crate) fn take_seal_wanted(&mut self) -> bool {
-        std::mem::take(&mut self.seal_wanted)
-    }
-
-    /// Whether this shard may answer for itself since it started.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn is_caught_up(&self) -> bool {
-        self.peers.is_ready()
-    }
-
-    /// Requests under way, those of other nodes included.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn requests(&self) -> usize {
-        self.coordinator.in_flight() + self.unsealed.len()
+    pub(crate) fn id(&self) -> u16 {
+        self.id
     }
 
     /// Whether no request is under way.
@@ -290,60 +274,56 @@ impl Shard {
     }
 
     /// The log is durable up to `sequence`.
-    pub(crate) fn handle_durable(&mut self, now: Now, sequence: u64) {
+    fn handle_durable(&mut self, now: Now, sequence: u64) {
         self.coordinator.handle_durable(sequence);
         self.answer_saved(now);
         self.service(now);
     }
 
     /// Does what the machines ask for, until they ask for nothing more.
-    pub(crate) fn service(&mut self, now: Now) {
-        loop {
-            // What it serves, the coordinator may answer.
-            while let Some(output) = self.sync.poll_output() {
-                match output {
-                    sync::Output::Send { to, correlation, message } => {
-                        self.send(to, Machine::Sync, correlation, &message);
-                    }
-                    sync::Output::Answer(request) => {
-                        self.serve(now, request);
-                        self.sync.handle_answered(now.monotonic, &self.storage);
-                    }
-                    sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
-                    sync::Output::Synced { peer, keys, groups, epoch } => {
-                        self.storage.clear_dirty(peer, groups, epoch);
-                        self.synced(now, peer, keys, groups == Groups::ALL);
-                    }
-                    sync::Output::Settled(settled) => self.storage.settle(settled),
+    fn service(&mut self, now: Now) {
+        // What it serves, the coordinator may answer.
+        while let Some(output) = self.sync.poll_output() {
+            match output {
+                sync::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::Sync, correlation, &message);
+                }
+                sync::Output::Answer(request) => {
+                    self.serve(now, request);
+                    self.sync.handle_answered(now.monotonic, &self.storage);
+                }
+                sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
+                sync::Output::Synced { peer, keys, groups, epoch } => {
+                    self.storage.clear_dirty(peer, groups, epoch);
+                    self.synced(now, peer, keys, groups == Groups::ALL);
+                }
+                sync::Output::Settled(settled) => self.storage.settle(settled),
+            }
+        }
+        while let Some(output) = self.coordinator.poll_output() {
+            match output {
+                coordinator::Output::Reply { request, reply } => {
+                    let waiter = self.waiters.remove(request as usize);
+                    self.deliver(now, waiter, reply);
+                }
+                coordinator::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::Coordinator, correlation, &message);
+                }
+                coordinator::Output::Respond { link, correlation, message } => {
+                    self.respond(now, link, correlation, message);
                 }
             }
-            while let Some(output) = self.coordinator.poll_output() {
-                match output {
-                    coordinator::Output::Reply { request, reply } => {
-                        let waiter = self.waiters.remove(request as usize);
-                        self.deliver(now, waiter, reply);
-                    }
-                    coordinator::Output::Send { to, correlation, message } => {
-                        self.send(to, Machine::Coordinator, correlation, &message);
-                    }
-                    coordinator::Output::Respond { link, correlation, message } => {
-                        self.respond(now, link, correlation, message);
-                    }
+        }
+        for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
+            self.send(to, Machine::Handoff, correlation, &message);
+        }
+        while let Some(output) = self.clocks.poll_output() {
+            match output {
+                clocks::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::Clocks, correlation, &message);
                 }
+                clocks::Output::Suspect(peer) => self.suspected(now, peer),
             }
-            for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
-                self.send(to, Machine::Handoff, correlation, &message);
-            }
-            while let Some(output) = self.clocks.poll_output() {
-                match output {
-                    clocks::Output::Send { to, correlation, message } => {
-                        self.send(to, Machine::Clocks, correlation, &message);
-                    }
-                    clocks::Output::Suspect(peer) => self.suspected(now, peer),
-                }
-            }
-            let Some(key) = self.resumable.pop() else { return };
-            self.resume(now, key);
         }
     }
 
@@ -418,8 +398,8 @@ impl Shard {
     fn touch(&mut self, key: usize) {
         self.dirty_sessions.push(key);
         let session = &self.sessions[key];
-        if session.held.is_some() || !session.input.is_empty() {
-            self.resumable.push(key);
+        if session.held.is_some() || !session.input.is_empty() || session.is_gone {
+            self.enqueue(key);
         }
     }
 
@@ -442,14 +422,6 @@ impl Shard {
             Mail::Describe { from, ticket, question } => {
                 let waiter = Waiter::Shard { shard: from, ticket };
                 self.answer_question(now, waiter, question);
-            }
-            Mail::Scrubbed(ended) => self.handle_scrubbed(now, ended),
-            Mail::Synced { .. }
-            | Mail::Socket { .. }
-            | Mail::Resolved { .. }
-            | Mail::Embedded(_)
-            | Mail::Stop => {
-                unreachable!("invariant: the event loop takes mail that is for it")
             }
         }
         self.service(now);

@@ -23,7 +23,6 @@ use quorate_proto::{
 };
 
 use super::{Mail, Now, Shard, correlation::Machine};
-use crate::limits;
 
 /// Shards put their number into the ids of their incoming links.
 const SHARD_SHIFT: u32 = 48;
@@ -207,8 +206,6 @@ pub(crate) enum LinkError {
     Unasked,
     #[error("{0}")]
     Refused(String),
-    #[error("the peer does not read: {0} bytes are waiting")]
-    Clogged(usize),
 }
 
 impl LinkError {
@@ -601,9 +598,5 @@ impl Shard {
         let shard = u64::from(self.id) << SHARD_SHIFT;
         let waiting = self.peers.incoming.iter().filter(|(_, link)| !link.output.is_empty());
         waiting.map(|(number, _)| LinkId(shard | number)).collect()
-    }
-
-    pub(crate) fn check_clogged(bytes: usize) -> Result<(), LinkError> {
-        if bytes > limits::LINK_OUTPUT_MAX { Err(LinkError::Clogged(bytes)) } else { Ok(()) }
     }
 }

@@ -23,7 +23,7 @@ use super::{
     job::{Plan, Step},
     mail::{Question, ScrubCommand},
 };
-use crate::storage::{ScrubEnded, ScrubOrder, ScrubTally};
+use crate::storage::ScrubTally;
 
 /// Joins the answers of all shards.
 #[derive(Debug)]
@@ -129,22 +129,6 @@ impl Shard {
             let peers = self.storage.topology.peers().filter(|peer| self.peers.is_up(*peer));
             peers.for_each(|peer| self.sync.request(now.monotonic, peer));
         }
-    }
-
-    /// A part of the disk to read again, if one is wanted.
-    pub(crate) fn take_scrub_order(&mut self) -> Option<ScrubOrder> {
-        self.scrub.take_order()
-    }
-
-    /// A part of the disk was read again.
-    pub(super) fn handle_scrubbed(&mut self, now: Now, ended: ScrubEnded) {
-        self.scrub.handle_read(now.monotonic, &mut self.storage, ended);
-    }
-
-    /// What scrubs have come to since the start.
-    #[cfg(feature = "simulation")]
-    pub(crate) fn scrub_total(&self) -> ScrubTally {
-        self.scrub.total()
     }
 
     /// `QUORATE SCRUB [STATUS | START | STOP]`

@@ -15,7 +15,7 @@ use quorate_proto::{
     resp::{Command, CommandReader, ProtocolError},
 };
 
-use crate::limits;
+use crate::{limits, reactor::ConnectionId};
 
 /// The replies of one connection.
 #[derive(Debug)]
@@ -139,6 +139,7 @@ struct InFlight {
 pub(crate) struct Session {
     /// Identity of the connection, unique on the node.
     pub(crate) id: u64,
+    pub(super) connection: ConnectionId,
     pub(crate) replies: Replies,
     /// Bytes read and not parsed yet.
     pub(crate) input: BytesMut,
@@ -160,23 +161,22 @@ pub(crate) struct Session {
     pub(crate) closing: bool,
     /// Close at once.
     pub(crate) is_killed: bool,
+    /// The client has closed its connection: what it has sent is executed, and nothing is sent.
+    pub(super) is_gone: bool,
+    /// Whether it stands in the queue of those that may go on.
+    pub(super) is_queued: bool,
     /// Bytes that have left the session and not the node.
     unsent: usize,
     /// Nothing is executed until the client has taken more of its replies.
     stalled: bool,
     /// Whether what was read holds no further whole command.
     needs_input: bool,
-    /// The turn in which commands were executed last, and how many.
-    turn: u64,
-    executed: u32,
 }
 
 /// Whether a command of a connection may be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     Now,
-    /// Others come first.
-    NextTurn,
     /// Something else must happen before.
     Waits,
 }
@@ -219,10 +219,17 @@ pub(crate) struct About {
 }
 
 impl Session {
-    pub(crate) fn new(id: u64, levels: (Level, Level), max_bulk: usize, about: About) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        connection: ConnectionId,
+        levels: (Level, Level),
+        max_bulk: usize,
+        about: About,
+    ) -> Self {
         let (read_level, write_level) = levels;
         Self {
             id,
+            connection,
             replies: Replies::default(),
             input: BytesMut::new(),
             reader: CommandReader::new().with_max_bulk(max_bulk),
@@ -238,19 +245,16 @@ impl Session {
             mute: Mute::Off,
             closing: false,
             is_killed: false,
+            is_gone: false,
+            is_queued: false,
             unsent: 0,
             stalled: false,
             needs_input: true,
-            turn: 0,
-            executed: 0,
         }
     }
 
-    /// Whether a further command may be executed in this turn.
-    pub(super) fn admits(&mut self, turn: u64) -> Admission {
-        if self.turn != turn {
-            (self.turn, self.executed) = (turn, 0);
-        }
+    /// Whether a further command may be executed.
+    pub(super) fn admits(&mut self) -> Admission {
         if self.held.is_some()
             || self.exclusive
             || self.closing
@@ -262,16 +266,12 @@ impl Session {
             self.stalled = true;
             return Admission::Waits;
         }
-        if self.executed >= limits::COMMANDS_PER_TURN_MAX {
-            return Admission::NextTurn;
-        }
-        self.executed += 1;
         Admission::Now
     }
 
     /// A command begins: its reply is sent or not.
     pub(super) fn begin_command(&mut self) {
-        self.replies.muted = self.mute != Mute::Off;
+        self.replies.muted = self.mute != Mute::Off || self.is_gone;
         if self.mute == Mute::Next {
             self.mute = Mute::Off;
         }
@@ -302,8 +302,27 @@ impl Session {
         self.replies.ready.len() + self.replies.held_bytes + self.unsent
     }
 
+    /// The client is gone: nothing is sent to it any more.
+    pub(super) fn end(&mut self) {
+        self.is_gone = true;
+        self.stalled = false;
+        self.unsent = 0;
+        self.replies.ready = Vec::new();
+    }
+
+    /// Whether nothing is left to do for a client that is gone.
+    pub(super) fn is_over(&self) -> bool {
+        let is_through = self.needs_input && self.held.is_none() && !self.exclusive;
+        self.is_gone && (is_through || self.closing)
+    }
+
+    /// Grows with every byte that is executed and every byte of replies to it.
+    pub(super) fn bytes_moved(&self) -> usize {
+        self.unsent_bytes().wrapping_sub(self.input.len())
+    }
+
     fn is_clogged(&self) -> bool {
-        self.replies.bytes() + self.unsent >= limits::SESSION_OUTPUT_PAUSE
+        !self.is_gone && self.replies.bytes() + self.unsent >= limits::SESSION_OUTPUT_PAUSE
     }
 
     /// The client has taken replies, all but `unsent` bytes of what has left the session. Returns
@@ -395,8 +414,7 @@ mod tests {
 
     #[test]
     fn reads_and_writes_of_one_slot_wait_for_each_other() {
-        let levels = (Level::Quorum, Level::Quorum);
-        let mut session = Session::new(1, levels, 1024, About::default());
+        let mut session = session();
         let (slot, other) = (Slot::of_key(b"a"), Slot::of_key(b"b"));
         session.started(slot, true);
         assert!(session.conflicts(slot, false) && !session.conflicts(slot, true));
@@ -409,30 +427,31 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(1, (Level::Quorum, Level::Quorum), 1024, About::default())
+        let levels = (Level::Quorum, Level::Quorum);
+        Session::new(1, ConnectionId::from_number(1), levels, 1024, About::default())
     }
 
     #[test]
     fn who_does_not_take_replies_gets_no_more_of_them() {
         let mut session = session();
-        assert_eq!(session.admits(1), Admission::Now);
+        assert_eq!(session.admits(), Admission::Now);
         session.replies.push(|out| out.resize(limits::SESSION_OUTPUT_PAUSE, b'x'));
-        assert_eq!(session.admits(1), Admission::Waits);
+        assert_eq!(session.admits(), Admission::Waits);
         let sent = std::mem::take(&mut session.replies.ready).len();
         assert!(!session.drained(sent), "all of it waits in the node");
-        assert_eq!(session.admits(2), Admission::Waits);
+        assert_eq!(session.admits(), Admission::Waits);
         assert!(session.drained(sent / 2), "the client reads again");
         assert!(!session.drained(0), "it goes on once");
-        assert_eq!(session.admits(3), Admission::Now);
+        assert_eq!(session.admits(), Admission::Now);
     }
 
     #[test]
     fn long_replies_on_their_way_count_before_they_come() {
         let mut session = session();
         let mut expected = VecDeque::new();
-        let mut admitted = |session: &mut Session, turn| {
+        let mut admitted = |session: &mut Session| {
             let mut count = 0;
-            while session.admits(turn) == Admission::Now {
+            while session.admits() == Admission::Now {
                 expected.push_back(session.replies.expect());
                 count += 1;
             }
@@ -444,23 +463,13 @@ mod tests {
             assert_eq!(bytes, length * (300 << 10));
             count
         };
-        assert_eq!(admitted(&mut session, 1), 4, "as many as nothing is known of them");
-        assert_eq!(admitted(&mut session, 2), 4, "as many as fit when they are long");
+        assert_eq!(admitted(&mut session), 4, "as many as nothing is known of them");
+        assert_eq!(admitted(&mut session), 4, "as many as fit when they are long");
         for _ in 0..64 {
             let number = session.replies.expect();
             session.replies.fill(number, &Bytes::from_static(b"+OK"));
         }
         session.replies.ready.clear();
         assert!(session.replies.likely_bytes < 1 << 10, "long ones are forgotten");
-    }
-
-    #[test]
-    fn one_turn_executes_so_many_commands_of_a_connection_and_no_more() {
-        let mut session = session();
-        for _ in 0..limits::COMMANDS_PER_TURN_MAX {
-            assert_eq!(session.admits(7), Admission::Now);
-        }
-        assert_eq!(session.admits(7), Admission::NextTurn);
-        assert_eq!(session.admits(8), Admission::Now);
     }
 }

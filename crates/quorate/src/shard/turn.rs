@@ -1,8 +1,19 @@
-//! The clocks that a turn of the shard goes by.
+//! A turn of a shard: the clocks that it goes by, and what it leaves.
 
+use std::io;
+
+use bytes::Bytes;
 use quorate_cluster::time::Instant;
 
-use super::Shard;
+use super::{Mail, Shard, Stopwatch};
+use crate::{
+    reactor::{ControlMail, Done, Job, Output},
+    storage::SyncTask,
+};
+
+/// The answer to whoever waits at another shard for what could not be written.
+const NOT_WRITTEN: &[u8] =
+    b"-UNKNOWN the log cannot be written; the request may or may not have taken effect\r\n";
 
 /// The two clocks, read once a turn.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +52,7 @@ impl Shard {
         let (me, read_only) = (self.topology().me(), self.storage.is_read_only());
         self.coordinator.handle_read_only(me, read_only);
         self.storage.begin_turn(now.wall_ms(), in_doubt);
-        self.turn += 1;
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
-        self.resume_unfinished(now);
         now
     }
 
@@ -61,5 +70,87 @@ impl Shard {
     /// what its own showed when it began.
     pub(crate) fn read_clocks(&mut self, now: Now) {
         self.machine = now;
+    }
+
+    /// Times commands inside of turns.
+    pub(crate) fn use_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.stats.use_stopwatch(stopwatch);
+    }
+
+    /// Hands the log of this turn to the operating system. Returns whether what the turn has done may
+    /// be shown.
+    pub(crate) fn write_log(&mut self) -> bool {
+        let written = self.storage.write();
+        if let Err(error) = &written {
+            self.storage.report_failure(error);
+        }
+        written.is_ok()
+    }
+
+    /// Takes back everything that would say what this turn has done. Returns the sessions with
+    /// replies, whose connections must be closed.
+    pub(crate) fn withdraw(&mut self) -> Vec<usize> {
+        for mail in &mut self.outbox {
+            mail.retain(|mail| !matches!(mail, Mail::PeerResponse { .. }));
+            for mail in mail {
+                if let Mail::Reply { reply, .. } = mail {
+                    *reply = Bytes::from_static(NOT_WRITTEN);
+                }
+            }
+        }
+        let sessions = self.take_dirty_sessions();
+        for key in &sessions {
+            if let Some(session) = self.sessions.get_mut(*key) {
+                session.replies.ready.clear();
+            }
+        }
+        sessions
+    }
+
+    /// What a turn asks of others: jobs of the disk, and mail.
+    pub(crate) fn take_orders(&mut self, mut order: impl FnMut(Output)) {
+        let second_passed = std::mem::take(&mut self.second_passed);
+        if let Some(job) = self.storage.due_sync(second_passed) {
+            order(Output::Disk(Job::Sync { task: SyncTask::Log(job), hints: None }));
+        }
+        if second_passed {
+            for (hints, task) in self.storage.hint_syncs() {
+                order(Output::Disk(Job::Sync { task, hints: Some(hints) }));
+            }
+        }
+        if let Some(scrub) = self.scrub.take_order() {
+            order(Output::Disk(Job::Scrub(scrub)));
+        }
+        for (shard, mail) in (0..).zip(&mut self.outbox) {
+            mail.drain(..).for_each(|mail| order(Output::Mail { shard, mail }));
+        }
+        if self.storage.take_failed() {
+            order(Output::Control(ControlMail::LogFailed));
+        }
+        if std::mem::take(&mut self.seal_wanted) {
+            order(Output::Control(ControlMail::SealWanted));
+        }
+    }
+
+    /// A job of the disk has ended.
+    pub(crate) fn handle_done(&mut self, now: Now, done: Done) {
+        match done {
+            Done::Synced { hints: Some(sync), result } => {
+                self.storage.hint_sync_ended(sync, &result);
+            }
+            Done::Synced { hints: None, result } => {
+                let sequence = self.storage.sync_ended(&result);
+                self.handle_durable(now, sequence);
+            }
+            Done::Scrubbed(ended) => {
+                self.scrub.handle_read(now.monotonic, &mut self.storage, ended);
+                self.service(now);
+            }
+        }
+    }
+
+    /// Makes the log durable, and closes it.
+    pub(crate) fn close_log(&mut self) -> io::Result<()> {
+        self.storage.close().map_err(io::Error::other)
     }
 }

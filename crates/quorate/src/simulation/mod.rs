@@ -1,13 +1,12 @@
 //! A whole node without sockets, threads, clocks or a real disk, for simulators.
 //!
-//! A [`Process`] is what runs inside a server process: the same shards, storage, membership and
-//! identity, with connections that are numbers and a clock that is an argument. A turn takes what
-//! has arrived, does what the event loops of [`crate::Engine`] do with it, in the same order, and
-//! returns what leaves. Nothing in it draws a random number or depends on addresses in memory, so
+//! A [`Process`] is what runs inside a server process: the same machines, with their connections,
+//! turns, storage and identity. What [`crate::Engine`] does for them with sockets, threads and
+//! clocks it does with numbers and with a time that is an argument: a turn takes what has arrived
+//! and returns what leaves. Nothing in it draws a random number or depends on addresses in memory, so
 //! the same inputs give the same outputs.
 
 mod inspect;
-mod membership;
 mod process;
 mod topologies;
 

@@ -6,70 +6,39 @@ use std::{
     sync::Arc,
 };
 
-use bytes::BytesMut;
-use quorate_cluster::{
-    membership::{self, DialerOutput, LinkId, Membership},
-    time::Instant,
-};
-use quorate_proto::{
-    frame,
-    message::{Message, View},
-};
-
 use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
     config::SyncPolicy,
     engine::StartError,
     identity::{Claim, Identity},
-    net::control::CONTROL_SHARD,
-    node::{Node, Sizes},
-    shard::{About, Mail, Now, Shard},
+    node::Sizes,
+    reactor::{self, Arrival, ConnectionId, Control, ControlMail, Job, Machine, Owner, Reactor},
+    shard::{Mail, Now},
     startup::{self, Addresses, Seeds, Started},
-    storage::{HintSync, ScrubOrder, SyncTask},
 };
 
-/// What a connection is for.
-#[derive(Debug)]
-pub(super) enum Role {
-    Client { shard: usize, session: usize },
-    Arriving { shard: usize },
-    Incoming { shard: usize, link: LinkId },
-    Outgoing { shard: usize, link: LinkId },
-    ControlIncoming { link: LinkId, introduced: bool },
-    ControlOutgoing { link: LinkId },
-}
+/// A connection of one of the machines.
+type Place = (Owner, ConnectionId);
 
+/// Mail on its way inside the process.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) role: Role,
-    input: BytesMut,
-}
-
-/// Something that the disk is busy with, and the shard that hears of its end.
-enum DiskJob {
-    Log(usize, SyncTask),
-    Hints(usize, HintSync, SyncTask),
-    Scrub(usize, ScrubOrder),
+enum Letter {
+    ToShard(u16, Mail),
+    ToControl(ControlMail),
 }
 
 /// A running process.
 pub struct Process {
-    pub(super) node: Arc<Node>,
-    pub(super) shards: Vec<Shard>,
-    pub(super) membership: Membership,
-    /// The member list that the shards know.
-    pub(super) published: View,
-    pub(super) identity: Identity,
-    /// What must be written down before the membership goes on, and could not be yet.
-    pub(super) unwritten: Option<membership::Output>,
-    pub(super) connections: BTreeMap<Wire, Connection>,
+    pub(super) reactors: Vec<Reactor>,
+    pub(super) control: Control,
+    wires: BTreeMap<Wire, Place>,
+    places: BTreeMap<Place, Wire>,
     next_wire: u64,
-    next_control_link: u64,
-    disk_jobs: BTreeMap<u64, DiskJob>,
-    next_disk_job: u64,
-    mail: VecDeque<(usize, Mail)>,
-    pub(super) outputs: Vec<Output>,
-    pub(super) death: Option<String>,
+    jobs: BTreeMap<u64, (usize, Job)>,
+    next_job: u64,
+    letters: VecDeque<Letter>,
+    outputs: Vec<Output>,
+    death: Option<String>,
 }
 
 impl Process {
@@ -106,71 +75,61 @@ impl Process {
             startup::Origin { settings, disk, directory, sizes, seeds, now, make_topology };
         let Started { node, identity, membership, storages } =
             startup::start(origin, identity, addresses)?;
-        let shards = storages
+        let reactors = storages
             .into_iter()
             .zip(0..)
-            .map(|(storage, id)| Shard::new(now, id, Arc::clone(&node), storage))
+            .map(|(storage, id)| Reactor::new(now, id, Arc::clone(&node), storage))
             .collect();
-        Ok(Self {
-            node,
-            shards,
-            published: membership.view(),
-            membership,
-            identity,
-            unwritten: None,
-            connections: BTreeMap::new(),
+        Ok(Self::of(reactors, Control::new(membership, identity, node, make_topology)))
+    }
+
+    fn of(reactors: Vec<Reactor>, control: Control) -> Self {
+        Self {
+            reactors,
+            control,
+            wires: BTreeMap::new(),
+            places: BTreeMap::new(),
             next_wire: 0,
-            next_control_link: 0,
-            disk_jobs: BTreeMap::new(),
-            next_disk_job: 0,
-            mail: VecDeque::new(),
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            letters: VecDeque::new(),
             outputs: Vec::new(),
             death: None,
-        })
+        }
     }
 
     /// One turn: takes what has arrived, does what is due, and returns what leaves, in order.
     pub fn turn(&mut self, moment: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
-        let machine = moment.now();
-        // Each shard has its own clock, as it has its own links; they differ by nothing that a
-        // simulator of one process would see.
-        let clocks = self.shards.iter_mut().map(|shard| shard.begin_turn(machine));
-        let now = clocks.last().unwrap_or(machine);
+        let now = moment.now();
+        self.begin_turns(now);
         for input in inputs {
             self.handle(now, input);
         }
-        self.membership.handle_timeout(now.monotonic);
-        self.service_membership(now);
-        for shard in &mut self.shards {
-            if shard.poll_timeout() <= now.monotonic {
-                shard.handle_timeout(now);
-            }
-        }
-        self.state_footing(now);
-        if self.shards.iter_mut().any(|shard| shard.storage.take_failed()) {
-            self.identity.record_failed_log();
-        }
-        self.identity.settle(&self.node.figures());
+        self.control.handle_timeout(now);
+        self.reactors.iter_mut().for_each(|reactor| reactor.handle_timeout(now));
         loop {
-            self.finish_turn(now);
-            while let Some((shard, mail)) = self.mail.pop_front() {
-                self.shards[shard].handle_mail(now, mail);
+            self.end_turns(now);
+            if self.letters.is_empty() || self.death.is_some() {
+                return std::mem::take(&mut self.outputs);
             }
-            let rests = self.shards.iter().all(|shard| {
-                shard.outbox.iter().all(Vec::is_empty) && shard.dirty_sessions.is_empty()
-            });
-            if rests {
-                break;
+            // What the machines tell each other arrives in a further turn of theirs, at the same moment.
+            self.begin_turns(now);
+            while let Some(letter) = self.letters.pop_front() {
+                match letter {
+                    Letter::ToShard(shard, mail) => {
+                        self.reactors[usize::from(shard)].handle_mail(now, mail);
+                    }
+                    Letter::ToControl(mail) => self.control.handle_mail(now, mail),
+                }
             }
         }
-        std::mem::take(&mut self.outputs)
     }
 
     /// When the next turn is due even if nothing arrives, in microseconds of the monotonic clock.
     pub fn poll_timeout(&self) -> u64 {
-        let shards = self.shards.iter().map(Shard::poll_timeout);
-        let next = shards.chain(self.membership.poll_timeout()).min();
-        next.unwrap_or(Instant::ZERO).as_micros()
+        let reactors = self.reactors.iter().map(Machine::poll_timeout);
+        let next = reactors.chain([self.control.poll_timeout()]).min();
+        next.map_or(0, quorate_cluster::time::Instant::as_micros)
     }
 
     /// Why the process has ended by itself, if it has.
@@ -178,315 +137,139 @@ impl Process {
         self.death.as_deref()
     }
 
+    fn begin_turns(&mut self, now: Now) {
+        self.control.begin_turn(now);
+        self.reactors.iter_mut().for_each(|reactor| reactor.begin_turn(now));
+    }
+
+    fn end_turns(&mut self, now: Now) {
+        let shards = (0..self.reactors.len() as u16).map(Owner::Shard);
+        for owner in std::iter::once(Owner::Control).chain(shards) {
+            if let Err(error) = self.machine(owner).end_turn(now) {
+                self.death = Some(error.to_string());
+            }
+            while let Some(output) = self.machine(owner).poll_output() {
+                self.perform(now, owner, output);
+            }
+        }
+    }
+
     fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Accepted { wire, port: Port::Client } => {
-                let shard = wire.0 as usize % self.shards.len();
-                let about = About {
-                    address: format!("wire-{}", wire.0),
-                    connected_ms: now.wall_ms(),
-                    active_ms: now.wall_ms(),
-                    ..About::default()
+            Input::Accepted { wire, port } => {
+                let shard = (wire.0 as usize % self.reactors.len()) as u16;
+                let port = match port {
+                    Port::Client => reactor::Port::Clients,
+                    Port::Peer => reactor::Port::Peers,
                 };
-                let session = self.shards[shard].open_session(about);
-                self.insert(wire, Role::Client { shard, session });
+                let address = format!("wire-{}", wire.0);
+                self.accept(now, Owner::Shard(shard), wire, port, address);
             }
-            Input::Accepted { wire, port: Port::Peer } => {
-                let shard = wire.0 as usize % self.shards.len();
-                self.insert(wire, Role::Arriving { shard });
-            }
-            Input::Connected(wire) => self.connected(wire),
-            Input::Bytes(wire, bytes) => self.bytes(now, wire, &bytes),
-            Input::Closed(wire) => self.closed(now, wire),
-            Input::Sync(number) => self.run_disk_job(now, number),
-        }
-    }
-
-    fn insert(&mut self, wire: Wire, role: Role) {
-        self.connections.insert(wire, Connection { role, input: BytesMut::new() });
-    }
-
-    fn connected(&mut self, wire: Wire) {
-        match self.connections.get(&wire).map(|connection| &connection.role) {
-            Some(&Role::Outgoing { shard, link }) => {
-                let hello = self.shards[shard].link_opened(link);
-                self.outputs.push(Output::Send(wire, hello));
-            }
-            Some(&Role::ControlOutgoing { link }) => self.membership.handle_connected(link),
-            _ => {}
-        }
-    }
-
-    fn bytes(&mut self, now: Now, wire: Wire, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(&wire) else { return };
-        let input = &mut connection.input;
-        let outcome = match connection.role {
-            Role::Client { shard, session } => {
-                let shard = &mut self.shards[shard];
-                if let Some(found) = shard.sessions.get_mut(session) {
-                    found.input.extend_from_slice(bytes);
-                    shard.session_input(now, session);
-                }
-                Ok(())
-            }
-            Role::Arriving { shard } => {
-                input.extend_from_slice(bytes);
-                return self.introduce(now, wire, shard);
-            }
-            Role::Incoming { shard, link } => {
-                input.extend_from_slice(bytes);
-                self.shards[shard].incoming_input(now, link, input)
-            }
-            Role::Outgoing { shard, link } => {
-                input.extend_from_slice(bytes);
-                self.shards[shard].link_input(now, link, input)
-            }
-            Role::ControlIncoming { .. } | Role::ControlOutgoing { .. } => {
-                input.extend_from_slice(bytes);
-                return self.control_input(now, wire);
-            }
-        };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "a link to another node is closed");
-            self.close(now, wire);
-        }
-    }
-
-    /// A peer's first frame tells which shard its link is for.
-    fn introduce(&mut self, now: Now, wire: Wire, shard: usize) {
-        let connection = &self.connections[&wire];
-        let hello = match frame::decode(&mut connection.input.clone()) {
-            Ok(None) => return,
-            Ok(Some(frame::Frame { message: Message::Hello(hello), .. })) => hello,
-            Ok(Some(_)) | Err(_) => return self.close(now, wire),
-        };
-        let role = if hello.shard == CONTROL_SHARD {
-            let link = LinkId(self.next_control_link);
-            self.next_control_link += 1;
-            Role::ControlIncoming { link, introduced: false }
-        } else {
-            let shards = self.shards.len();
-            let owner = usize::from(hello.shard) % shards;
-            debug_assert!(shard < shards);
-            Role::Incoming { shard: owner, link: self.shards[owner].accept_link() }
-        };
-        if let Some(connection) = self.connections.get_mut(&wire) {
-            connection.role = role;
-        }
-        self.bytes(now, wire, &[]);
-    }
-
-    fn control_input(&mut self, now: Now, wire: Wire) {
-        while let Some(connection) = self.connections.get_mut(&wire) {
-            let frame = match frame::decode(&mut connection.input) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return,
-                Err(_) => return self.close(now, wire),
-            };
-            let monotonic = now.monotonic;
-            match (&mut connection.role, frame.message) {
-                (Role::ControlOutgoing { link }, message) => {
-                    self.membership.handle_response(monotonic, *link, message);
-                }
-                (Role::ControlIncoming { link, introduced }, Message::Hello(hello))
-                    if !*introduced =>
-                {
-                    *introduced = true;
-                    self.membership.handle_hello(monotonic, *link, frame.correlation, &hello);
-                }
-                (Role::ControlIncoming { link, .. }, message) => {
-                    self.membership.handle_request(monotonic, *link, frame.correlation, message);
-                }
-                _ => return,
-            }
-            self.service_membership(now);
-        }
-    }
-
-    /// The other side has closed.
-    fn closed(&mut self, now: Now, wire: Wire) {
-        let Some(connection) = self.connections.remove(&wire) else { return };
-        match connection.role {
-            Role::Client { shard, session } => {
-                self.shards[shard].sessions.try_remove(session);
-            }
-            Role::Arriving { .. } => {}
-            Role::Incoming { shard, link } => self.shards[shard].incoming_closed(link),
-            Role::Outgoing { shard, link } => self.shards[shard].link_closed(now, link),
-            Role::ControlIncoming { link, .. } => self.membership.handle_incoming_closed(link),
-            Role::ControlOutgoing { link } => self.membership.handle_closed(now.monotonic, link),
-        }
-    }
-
-    /// This side closes.
-    fn close(&mut self, now: Now, wire: Wire) {
-        if self.connections.contains_key(&wire) {
-            self.outputs.push(Output::Close(wire));
-            self.closed(now, wire);
-        }
-    }
-
-    fn run_disk_job(&mut self, now: Now, number: u64) {
-        match self.disk_jobs.remove(&number) {
-            None => {}
-            Some(DiskJob::Log(shard, job)) => {
-                let result = job.run();
-                let shard = &mut self.shards[shard];
-                let sequence = shard.storage.sync_ended(&result);
-                shard.handle_durable(now, sequence);
-            }
-            Some(DiskJob::Hints(shard, sync, job)) => {
-                let result = job.run();
-                self.shards[shard].storage.hint_sync_ended(sync, &result);
-            }
-            Some(DiskJob::Scrub(shard, order)) => {
-                self.shards[shard].handle_mail(now, Mail::Scrubbed(order.run()));
-            }
-        }
-    }
-
-    /// Writes the logs, then sends everything, as the event loop of a shard does.
-    fn finish_turn(&mut self, now: Now) {
-        for index in 0..self.shards.len() {
-            self.dial(index);
-            if let Err(error) = self.shards[index].storage.write() {
-                self.shards[index].storage.report_failure(&error);
-                self.drop_unacknowledged(now, index);
-            }
-            let shard = &mut self.shards[index];
-            let second_passed = shard.take_second();
-            if let Some(job) = shard.storage.due_sync(second_passed) {
-                self.order(DiskJob::Log(index, SyncTask::Log(job)));
-            }
-            if second_passed {
-                for (sync, task) in self.shards[index].storage.hint_syncs() {
-                    self.order(DiskJob::Hints(index, sync, task));
+            Input::Connected(wire) => {
+                if let Some(&(owner, connection)) = self.wires.get(&wire) {
+                    self.machine(owner).handle_connected(now, connection);
                 }
             }
-            if let Some(order) = self.shards[index].take_scrub_order() {
-                self.order(DiskJob::Scrub(index, order));
-            }
-            let shard = &mut self.shards[index];
-            for (to, mail) in shard.outbox.iter_mut().enumerate() {
-                self.mail.extend(mail.drain(..).map(|mail| (to, mail)));
-            }
-            if shard.take_seal_wanted() {
-                self.membership.request_seal(now.monotonic);
-                self.service_membership(now);
-            }
-            self.flush_sessions(now, index);
-            self.flush_links(now, index);
-        }
-    }
-
-    fn order(&mut self, job: DiskJob) {
-        let number = self.next_disk_job;
-        self.next_disk_job += 1;
-        self.disk_jobs.insert(number, job);
-        self.outputs.push(Output::Sync(number));
-    }
-
-    fn dial(&mut self, index: usize) {
-        while let Some(output) = self.shards[index].poll_dialer() {
-            match output {
-                DialerOutput::Dial { link, address } => {
-                    self.open(Role::Outgoing { shard: index, link }, address);
+            Input::Bytes(wire, bytes) => {
+                if let Some(&(owner, connection)) = self.wires.get(&wire) {
+                    self.machine(owner).handle_bytes(now, connection, &bytes);
                 }
-                DialerOutput::Hangup { link } => {
-                    let wire = self.find(|role| {
-                        matches!(role, Role::Outgoing { shard, link: found }
-                            if *shard == index && *found == link)
-                    });
-                    self.hang_up(wire);
+            }
+            Input::Closed(wire) => {
+                if let Some((owner, connection)) = self.forget(wire) {
+                    self.machine(owner).handle_closed(now, connection);
+                }
+            }
+            Input::Sync(number) => {
+                if let Some((shard, job)) = self.jobs.remove(&number) {
+                    self.reactors[shard].handle_done(job.run());
                 }
             }
         }
     }
 
-    pub(super) fn open(&mut self, role: Role, address: String) {
-        let wire = Wire(DIALLED | self.next_wire);
-        self.next_wire += 1;
-        self.insert(wire, role);
-        self.outputs.push(Output::Dial { wire, address });
+    fn accept(
+        &mut self,
+        now: Now,
+        owner: Owner,
+        wire: Wire,
+        port: reactor::Port,
+        address: String,
+    ) -> Option<ConnectionId> {
+        let arrival = Arrival { port, address, local_address: String::new() };
+        let accepted = self.machine(owner).handle_accepted(now, arrival);
+        match accepted {
+            Some(connection) => self.remember(wire, (owner, connection)),
+            None => self.outputs.push(Output::Close(wire)),
+        }
+        accepted
     }
 
-    /// Closes a connection that its machine knows to be closed.
-    pub(super) fn hang_up(&mut self, wire: Option<Wire>) {
-        if let Some(wire) = wire {
-            self.connections.remove(&wire);
-            self.outputs.push(Output::Close(wire));
+    fn machine(&mut self, owner: Owner) -> &mut dyn Machine {
+        match owner {
+            Owner::Control => &mut self.control,
+            Owner::Shard(shard) => &mut self.reactors[usize::from(shard)],
         }
     }
 
-    pub(super) fn find(&self, matches: impl Fn(&Role) -> bool) -> Option<Wire> {
-        let found = self.connections.iter().find(|(_, connection)| matches(&connection.role));
-        found.map(|(wire, _)| *wire)
+    fn remember(&mut self, wire: Wire, place: Place) {
+        self.wires.insert(wire, place);
+        self.places.insert(place, wire);
     }
 
-    /// Nothing of this turn is on disk for certain: whoever waits for it finds out by a closed
-    /// connection, which promises nothing.
-    fn drop_unacknowledged(&mut self, now: Now, index: usize) {
-        let dirty = std::mem::take(&mut self.shards[index].dirty_sessions);
-        let concerned = |role: &Role| match role {
-            Role::Client { shard, session } => *shard == index && dirty.contains(session),
-            Role::Incoming { shard, .. } | Role::Outgoing { shard, .. } => *shard == index,
-            _ => false,
-        };
-        let wires: Vec<Wire> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| concerned(&connection.role))
-            .map(|(wire, _)| *wire)
-            .collect();
-        wires.into_iter().for_each(|wire| self.close(now, wire));
+    fn forget(&mut self, wire: Wire) -> Option<Place> {
+        let place = self.wires.remove(&wire)?;
+        self.places.remove(&place);
+        Some(place)
     }
 
-    fn flush_sessions(&mut self, now: Now, index: usize) {
-        let mut dirty = std::mem::take(&mut self.shards[index].dirty_sessions);
-        dirty.sort_unstable();
-        dirty.dedup();
-        for session in dirty {
-            let Some(state) = self.shards[index].sessions.get_mut(session) else { continue };
-            let bytes = std::mem::take(&mut state.replies.ready);
-            let closing = state.closing && state.replies.waiting() == 0;
-            let wire = self.find(|role| {
-                matches!(role, Role::Client { shard, session: found }
-                    if *shard == index && *found == session)
-            });
-            let Some(wire) = wire else { continue };
-            if !bytes.is_empty() {
-                self.outputs.push(Output::Send(wire, bytes));
-                self.shards[index].session_drained(session, 0);
+    /// Does what a machine wants done.
+    fn perform(&mut self, now: Now, owner: Owner, output: reactor::Output) {
+        match output {
+            reactor::Output::Dial { connection, address } => {
+                let wire = Wire(DIALLED | self.next_wire);
+                self.next_wire += 1;
+                self.remember(wire, (owner, connection));
+                self.outputs.push(Output::Dial { wire, address });
             }
-            if closing {
-                self.close(now, wire);
+            reactor::Output::Send(connection) => {
+                let bytes = take_unsent(self.machine(owner), connection);
+                let wire = self.places.get(&(owner, connection));
+                self.outputs.extend(wire.map(|wire| Output::Send(*wire, bytes)));
             }
+            // Whatever has arrived is in the inputs of a turn.
+            reactor::Output::Read(_) => {}
+            reactor::Output::Close(connection) => {
+                if let Some(wire) = self.places.get(&(owner, connection)).copied() {
+                    self.forget(wire);
+                    self.outputs.push(Output::Close(wire));
+                }
+            }
+            reactor::Output::PassOn { connection, to, address, input } => {
+                let Some(wire) = self.places.get(&(owner, connection)).copied() else { return };
+                self.forget(wire);
+                if let Some(accepted) = self.accept(now, to, wire, reactor::Port::Peers, address) {
+                    self.machine(to).handle_bytes(now, accepted, &input);
+                }
+            }
+            reactor::Output::Disk(job) => {
+                let Owner::Shard(shard) = owner else { return };
+                self.jobs.insert(self.next_job, (usize::from(shard), job));
+                self.outputs.push(Output::Sync(self.next_job));
+                self.next_job += 1;
+            }
+            reactor::Output::Mail { shard, mail } => {
+                self.letters.push_back(Letter::ToShard(shard, mail));
+            }
+            reactor::Output::Control(mail) => self.letters.push_back(Letter::ToControl(mail)),
         }
     }
+}
 
-    fn flush_links(&mut self, now: Now, index: usize) {
-        let outgoing: Vec<(LinkId, Vec<u8>)> = self.shards[index]
-            .outgoing_output()
-            .map(|link| (link.link, std::mem::take(&mut link.output)))
-            .collect();
-        for (link, bytes) in outgoing {
-            let wire = self.find(|role| {
-                matches!(role, Role::Outgoing { shard, link: found }
-                    if *shard == index && *found == link)
-            });
-            self.outputs.extend(wire.map(|wire| Output::Send(wire, bytes)));
-        }
-        for link in self.shards[index].incoming_with_output() {
-            let (bytes, closing) = self.shards[index].incoming_output(link);
-            let wire = self.find(|role| {
-                matches!(role, Role::Incoming { shard, link: found }
-                    if *shard == index && *found == link)
-            });
-            let Some(wire) = wire else { continue };
-            self.outputs.push(Output::Send(wire, bytes));
-            if closing {
-                self.close(now, wire);
-            }
-        }
-    }
+/// Everything that waits to be sent on a connection, which counts as sent.
+fn take_unsent(machine: &mut dyn Machine, connection: ConnectionId) -> Vec<u8> {
+    let Some(unsent) = machine.unsent(connection) else { return Vec::new() };
+    let bytes: Vec<u8> = unsent.pieces().flatten().copied().collect();
+    machine.handle_sent(connection, bytes.len());
+    bytes
 }

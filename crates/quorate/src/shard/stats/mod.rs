@@ -31,7 +31,8 @@ struct Begun {
     at: Instant,
 }
 
-/// Shows the monotonic clock in the middle of a turn. It decides nothing: it only times commands.
+/// Shows the monotonic clock in the middle of a turn. It times commands and ends turns, and decides
+/// nothing else.
 pub(crate) type Stopwatch = Box<dyn Fn() -> Instant + Send>;
 
 /// What a shard counts.
@@ -100,10 +101,16 @@ impl Stats {
         self.slow_micros = slow_micros;
     }
 
-    pub(super) fn read_stopwatch(&mut self) {
+    pub(super) fn read_stopwatch(&mut self) -> Instant {
         if let Some(stopwatch) = &self.stopwatch {
             self.shown = stopwatch();
         }
+        self.shown
+    }
+
+    /// What the stopwatch showed when it was read last.
+    pub(super) fn shown(&self) -> Instant {
+        self.shown
     }
 
     /// A command begins, where the last one has ended.
@@ -137,8 +144,7 @@ impl Stats {
     }
 
     fn note(&mut self, Begun { id, at }: Begun, reply: &[u8]) -> Option<Duration> {
-        self.read_stopwatch();
-        let took = self.shown.since(at);
+        let took = self.read_stopwatch().since(at);
         self.counters.commands += 1;
         let failed = reply.first() == Some(&b'-');
         if failed {

@@ -1,0 +1,67 @@
+//! How the threads of a node reach each other.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures_channel::oneshot;
+use mio::net::TcpStream;
+use quorate_proto::resp::Command;
+
+use super::{mailbox::Mailbox, resolver::Resolver};
+use crate::{
+    reactor::{ConnectionId, ControlMail, Done},
+    shard::Mail,
+};
+
+/// What the thread of a shard is told.
+#[derive(Debug)]
+pub(crate) enum ToShard {
+    Mail(Mail),
+    Done(Done),
+    /// The command of a client in this process, and who waits for the reply.
+    Call {
+        client: u64,
+        command: Command,
+        waiter: oneshot::Sender<Bytes>,
+    },
+    /// A client in this process is gone.
+    Gone {
+        client: u64,
+    },
+    Socket(PassedOn),
+    Resolved(Resolved),
+    /// Finish what is under way and stop.
+    Stop,
+}
+
+/// What the thread of the membership is told.
+#[derive(Debug)]
+pub(crate) enum ToControl {
+    Mail(ControlMail),
+    Socket(PassedOn),
+    Resolved(Resolved),
+    Stop,
+}
+
+/// The socket of another node, with what was read from it already.
+#[derive(Debug)]
+pub(crate) struct PassedOn {
+    pub(crate) socket: TcpStream,
+    pub(crate) address: String,
+    pub(crate) input: BytesMut,
+}
+
+/// Where the address of a connection that is dialled leads; `None`: nowhere for now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) connection: ConnectionId,
+    pub(crate) address: Option<SocketAddr>,
+}
+
+/// All threads of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    pub(crate) shards: Arc<Vec<Arc<Mailbox<ToShard>>>>,
+    pub(crate) control: Arc<Mailbox<ToControl>>,
+    pub(crate) resolver: Resolver,
+}

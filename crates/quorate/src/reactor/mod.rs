@@ -1,0 +1,152 @@
+//! What a node does with connections, time and the disk, without any of them.
+//!
+//! A [`Reactor`] is one shard with its clients and its links to other nodes; a [`Control`] is the
+//! membership with its links. Both are machines: they take bytes, mail and the time, and leave
+//! outputs. A shell moves bytes and time, and nothing else: [`crate::net`] with sockets and
+//! threads, [`crate::simulation`] with a schedule.
+//!
+//! ```text
+//!  begin_turn -> handle_bytes, handle_mail, handle_timeout, ... -> end_turn -> poll_output, until empty
+//! ```
+//!
+//! **The turn rule**: nothing that a turn has done leaves before its log is written. Replies,
+//! messages to other nodes and mail to other shards become outputs in [`Machine::end_turn`], behind
+//! that write, and nowhere else.
+//!
+//! A stage that changes bytes on their way, such as TLS, stands between the shell and a machine:
+//! it hands on what it has decrypted, and takes what it encrypts from [`Machine::unsent`]. A
+//! further protocol is a further [`Port`].
+
+mod connections;
+mod control;
+mod links;
+mod shard_reactor;
+mod unsent;
+
+use std::io;
+
+use bytes::BytesMut;
+use quorate_cluster::time::Instant;
+
+pub(crate) use connections::ConnectionId;
+pub(crate) use control::{CONTROL_SHARD, Control, ControlMail};
+pub(crate) use shard_reactor::Reactor;
+pub(crate) use unsent::{PIECES_PER_WRITE, Unsent};
+
+use crate::{
+    shard::{Mail, Now},
+    storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask},
+};
+use quorate_store::log::Sequence;
+
+/// What a connection is accepted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// Redis clients.
+    Clients,
+    /// Redis clients that ask every node for what is its own.
+    ClusterClients,
+    /// Clients in the same process.
+    InProcess,
+    /// Other nodes.
+    Peers,
+}
+
+/// A connection that somebody has opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) port: Port,
+    /// Where it comes from, and where it has come to, for people.
+    pub(crate) address: String,
+    pub(crate) local_address: String,
+}
+
+/// Who looks after a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    Shard(u16),
+    Control,
+}
+
+/// What a machine wants done, in order.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Open a connection to `address` (`host:port`), and tell whether it stands or is closed.
+    Dial { connection: ConnectionId, address: String },
+    /// There are bytes to send: [`Machine::unsent`] has them until [`Machine::handle_sent`].
+    Send(ConnectionId),
+    /// What arrives may be read again, after [`Machine::admits_bytes`] has said no.
+    Read(ConnectionId),
+    /// Close the connection. The machine has forgotten it.
+    Close(ConnectionId),
+    /// The connection belongs to somebody else, who accepts it and takes what was read. The machine
+    /// has forgotten it.
+    PassOn { connection: ConnectionId, to: Owner, address: String, input: BytesMut },
+    /// Run the job beside the machine, and bring what comes of it back.
+    Disk(Job),
+    /// Mail to a shard of this node.
+    Mail { shard: u16, mail: Mail },
+    /// Mail to the control of this node.
+    Control(ControlMail),
+}
+
+/// Work with the disk that takes a while.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Makes durable what was written: the log, or what is kept for other nodes.
+    Sync { task: SyncTask, hints: Option<HintSync> },
+    /// Reads a part of the log again.
+    Scrub(ScrubOrder),
+}
+
+/// What has come of a job.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Synced { hints: Option<HintSync>, result: io::Result<Sequence> },
+    Scrubbed(ScrubEnded),
+}
+
+impl Job {
+    pub(crate) fn run(self) -> Done {
+        match self {
+            Self::Sync { task, hints } => Done::Synced { hints, result: task.run() },
+            Self::Scrub(order) => Done::Scrubbed(order.run()),
+        }
+    }
+}
+
+/// A machine that a shell drives. `now` is what the clocks show at the moment of the call.
+pub(crate) trait Machine {
+    fn begin_turn(&mut self, now: Now);
+
+    /// Somebody has connected. Returns the connection, unless it is to be closed at once.
+    fn handle_accepted(&mut self, now: Now, arrival: Arrival) -> Option<ConnectionId>;
+
+    /// A connection that was dialled stands.
+    fn handle_connected(&mut self, now: Now, connection: ConnectionId);
+
+    fn handle_bytes(&mut self, now: Now, connection: ConnectionId, bytes: &[u8]);
+
+    /// A connection is closed by the other side, or could not be opened.
+    fn handle_closed(&mut self, now: Now, connection: ConnectionId);
+
+    /// So many of the unsent bytes are sent.
+    fn handle_sent(&mut self, connection: ConnectionId, bytes: usize);
+
+    /// Time has passed.
+    fn handle_timeout(&mut self, now: Now);
+
+    /// Everything of the turn has arrived. An error ends the node.
+    fn end_turn(&mut self, now: Now) -> io::Result<()>;
+
+    fn poll_output(&mut self) -> Option<Output>;
+
+    /// When [`Machine::handle_timeout`] wants to be called even if nothing arrives.
+    fn poll_timeout(&self) -> Instant;
+
+    /// What waits to be sent on a connection.
+    fn unsent(&self, connection: ConnectionId) -> Option<&Unsent>;
+
+    /// Whether what arrives on a connection should be read. If not, [`Output::Read`] says when.
+    fn admits_bytes(&mut self, connection: ConnectionId) -> bool;
+}

@@ -1,0 +1,344 @@
+//! One shard with its connections: clients, and links to other nodes.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use quorate_cluster::{
+    membership::{DialerOutput, LinkId},
+    time::Instant,
+};
+use quorate_proto::mutant::Mutant;
+
+use super::{Arrival, ConnectionId, Done, Machine, Output, Port, Unsent, connections::Connections};
+use crate::{
+    limits,
+    node::Node,
+    shard::{About, Coverage, Ending, Mail, Now, Shard, Stopwatch},
+    storage::Storage,
+};
+
+/// How long a shard that stops waits for requests under way.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// A client; one from outside has one of the places of clients.
+    Client { session: usize, has_place: bool },
+    /// One that there is no place for, which is told so.
+    TurnedAway,
+    /// A peer that has not introduced itself yet.
+    Arriving { address: String, input: BytesMut },
+    /// A peer's requests.
+    Incoming { link: LinkId, input: BytesMut },
+    /// This shard's requests to a peer.
+    Outgoing { link: LinkId, input: BytesMut },
+}
+
+/// A shard and its connections.
+pub(crate) struct Reactor {
+    pub(super) shard: Shard,
+    pub(super) node: Arc<Node>,
+    pub(super) connections: Connections<Role>,
+    pub(super) outgoing: BTreeMap<LinkId, ConnectionId>,
+    pub(super) incoming: BTreeMap<LinkId, ConnectionId>,
+    /// Connections of peers in the order in which they came, with the ends of their patience. Some
+    /// have introduced themselves or are closed since.
+    pub(super) arriving: VecDeque<(ConnectionId, Instant)>,
+    /// The time that the turn goes by.
+    pub(super) turn: Now,
+    /// Until when requests under way are waited for; nothing new is taken.
+    stopping: Option<Instant>,
+}
+
+impl Reactor {
+    pub(crate) fn new(now: Now, id: u16, node: Arc<Node>, storage: Storage) -> Self {
+        Self {
+            shard: Shard::new(now, id, Arc::clone(&node), storage),
+            node,
+            connections: Connections::default(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            arriving: VecDeque::new(),
+            turn: now,
+            stopping: None,
+        }
+    }
+
+    /// Times commands inside of turns.
+    pub(crate) fn use_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.shard.use_stopwatch(stopwatch);
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.shard.id()
+    }
+
+    /// Mail of another shard, or of the control.
+    pub(crate) fn handle_mail(&mut self, now: Now, mail: Mail) {
+        let now = self.shard.advance_wall_clock(self.turn, now.monotonic);
+        self.shard.handle_mail(now, mail);
+    }
+
+    /// A job that was ordered has ended.
+    pub(crate) fn handle_done(&mut self, done: Done) {
+        self.shard.handle_done(self.turn, done);
+    }
+
+    /// The node stops: what is under way is finished, and nothing new is begun.
+    pub(crate) fn handle_stop(&mut self, now: Now) {
+        self.stopping = Some(now.monotonic + STOP_PATIENCE);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    /// Whether the shard was told to stop and nothing is under way any more.
+    pub(crate) fn has_stopped(&self, now: Now) -> bool {
+        self.stopping.is_some_and(|deadline| {
+            let idle = self.shard.is_idle() && self.connections.are_drained();
+            idle || now.monotonic >= deadline
+        })
+    }
+
+    /// Makes everything that was acknowledged durable.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
+        self.shard.close_log()
+    }
+
+    /// What a simulator looks at.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    #[cfg(feature = "simulation")]
+    pub(crate) fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+
+    fn accept_client(&mut self, now: Now, arrival: Arrival) -> ConnectionId {
+        let Arrival { port, address, local_address } = arrival;
+        let is_embedded = port == Port::InProcess;
+        if !is_embedded && !self.shard.admit_client() {
+            let connection = self.connections.insert(Role::TurnedAway);
+            let mut text = b"-ERR max number of clients reached\r\n".to_vec();
+            self.connections.send(connection, &mut text);
+            self.connections.close_when_sent(connection);
+            return connection;
+        }
+        let about = About {
+            address,
+            local_address,
+            is_embedded,
+            connected_ms: now.wall_ms(),
+            active_ms: now.wall_ms(),
+            ..About::default()
+        };
+        let coverage =
+            if port == Port::ClusterClients { Coverage::Primary } else { Coverage::Cluster };
+        let role = |session| Role::Client { session, has_place: !is_embedded };
+        let connection = self.connections.insert(role(0));
+        let session = self.shard.open_session(connection, about, coverage);
+        if let Some(opened) = self.connections.get_mut(connection) {
+            opened.role = role(session);
+        }
+        connection
+    }
+
+    /// Closes a connection from this side.
+    pub(super) fn close_connection(&mut self, connection: ConnectionId) {
+        match self.connections.close(connection) {
+            Some(Role::Client { session, has_place }) => {
+                self.shard.drop_session(session);
+                self.give_back(has_place);
+            }
+            Some(Role::Incoming { link, .. }) => self.forget_incoming(link),
+            Some(Role::Outgoing { link, .. }) => self.forget_outgoing(link),
+            Some(Role::TurnedAway | Role::Arriving { .. }) | None => {}
+        }
+    }
+
+    fn give_back(&self, has_place: bool) {
+        if has_place {
+            self.node.release_client();
+        }
+    }
+
+    fn forget_incoming(&mut self, link: LinkId) {
+        self.incoming.remove(&link);
+        self.shard.incoming_closed(link);
+    }
+
+    fn forget_outgoing(&mut self, link: LinkId) {
+        self.outgoing.remove(&link);
+        self.shard.link_closed(self.turn, link);
+    }
+
+    /// Opens and closes outgoing links.
+    fn dial(&mut self) {
+        while let Some(output) = self.shard.poll_dialer() {
+            match output {
+                DialerOutput::Dial { link, address } => {
+                    let role = Role::Outgoing { link, input: BytesMut::new() };
+                    let connection = self.connections.dial(role, address);
+                    self.outgoing.insert(link, connection);
+                }
+                DialerOutput::Hangup { link } => {
+                    if let Some(connection) = self.outgoing.remove(&link) {
+                        self.connections.close(connection);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing of this turn is on disk for certain: whoever waits for it finds out by a closed
+    /// connection, which promises nothing.
+    fn drop_unacknowledged(&mut self) {
+        for session in self.shard.withdraw() {
+            if let Some(connection) = self.shard.connection_of(session) {
+                self.close_connection(connection);
+            }
+        }
+        let links: Vec<ConnectionId> =
+            self.incoming.values().chain(self.outgoing.values()).copied().collect();
+        links.into_iter().for_each(|connection| self.close_connection(connection));
+    }
+
+    /// Hands out the replies of this turn.
+    fn send_replies(&mut self) {
+        for session in self.shard.take_dirty_sessions() {
+            let Some((connection, ready, ending)) = self.shard.departing(session) else { continue };
+            self.connections.send(connection, ready);
+            let unsent = self.connections.unsent(connection).map_or(0, Unsent::len);
+            let is_clogged = unsent > limits::SESSION_OUTPUT_MAX;
+            if is_clogged {
+                self.shard.report_clogged(session);
+            }
+            let ends = match ending {
+                Ending::None => false,
+                Ending::WhenSent => self.connections.close_when_sent(connection),
+                Ending::AtOnce => true,
+            };
+            if ends || is_clogged {
+                self.close_connection(connection);
+                continue;
+            }
+            self.shard.session_drained(session, unsent);
+            if !self.shard.is_sated(session) {
+                self.connections.unpause(connection);
+            }
+        }
+    }
+}
+
+impl Machine for Reactor {
+    fn begin_turn(&mut self, now: Now) {
+        self.turn = self.shard.begin_turn(now);
+        if Mutant::SentBeforeWritten.is_planted() {
+            // Whatever comes of it: it is too late.
+            let _ = self.shard.write_log();
+        }
+    }
+
+    fn handle_accepted(&mut self, now: Now, arrival: Arrival) -> Option<ConnectionId> {
+        if self.is_stopping() {
+            return None;
+        }
+        match arrival.port {
+            Port::Peers => self.accept_peer(now, arrival.address),
+            _ => Some(self.accept_client(now, arrival)),
+        }
+    }
+
+    fn handle_connected(&mut self, _: Now, connection: ConnectionId) {
+        self.introduce_self(connection);
+    }
+
+    fn handle_bytes(&mut self, now: Now, connection: ConnectionId, bytes: &[u8]) {
+        match self.connections.get(connection).map(|found| &found.role) {
+            Some(&Role::Client { session, .. }) if !self.is_stopping() => {
+                self.shard.session_bytes(session, bytes);
+            }
+            Some(Role::Arriving { .. } | Role::Incoming { .. } | Role::Outgoing { .. }) => {
+                self.link_bytes(now, connection, bytes);
+            }
+            Some(Role::Client { .. } | Role::TurnedAway) | None => {}
+        }
+    }
+
+    fn handle_closed(&mut self, _: Now, connection: ConnectionId) {
+        match self.connections.remove(connection) {
+            Some(Role::Client { session, has_place }) => {
+                self.shard.end_session(session);
+                self.give_back(has_place);
+            }
+            Some(Role::Incoming { link, .. }) => self.forget_incoming(link),
+            Some(Role::Outgoing { link, .. }) => self.forget_outgoing(link),
+            Some(Role::TurnedAway | Role::Arriving { .. }) | None => {}
+        }
+    }
+
+    fn handle_sent(&mut self, connection: ConnectionId, bytes: usize) {
+        let ends = self.connections.sent(connection, bytes);
+        let Some(found) = self.connections.get(connection) else { return };
+        if let Role::Client { session, .. } = found.role {
+            self.shard.session_sent(session, bytes, found.unsent.len());
+        }
+        if ends {
+            self.close_connection(connection);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        if self.shard.poll_timeout() <= now.monotonic {
+            self.shard.handle_timeout(self.turn);
+        }
+        self.close_strangers(now);
+    }
+
+    fn end_turn(&mut self, now: Now) -> io::Result<()> {
+        let executed_at = self.shard.advance_wall_clock(self.turn, now.monotonic);
+        self.shard.execute(executed_at);
+        self.dial();
+        if !Mutant::SentBeforeWritten.is_planted() && !self.shard.write_log() {
+            self.drop_unacknowledged();
+        }
+        let outputs = &mut self.connections.outputs;
+        self.shard.take_orders(|output| outputs.push_back(output));
+        self.send_replies();
+        self.send_messages();
+        Ok(())
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.connections.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        let stranger = self.arriving.front().map(|(_, deadline)| *deadline);
+        let timeouts = [Some(self.shard.poll_timeout()), stranger, self.stopping];
+        timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
+    }
+
+    fn unsent(&self, connection: ConnectionId) -> Option<&Unsent> {
+        self.connections.unsent(connection)
+    }
+
+    fn admits_bytes(&mut self, connection: ConnectionId) -> bool {
+        let Some(found) = self.connections.get(connection) else { return false };
+        let Role::Client { session, .. } = found.role else { return true };
+        let admits = !self.shard.is_sated(session);
+        if !admits {
+            self.connections.pause(connection);
+        }
+        admits
+    }
+}

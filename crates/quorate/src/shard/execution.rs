@@ -1,0 +1,95 @@
+//! In which order clients' commands are executed, and how many in a turn.
+//!
+//! Connections that have sent something stand in a queue. Each executes a batch of its commands and
+//! goes to the end if it has more; when the turn has used up its commands, bytes or time, the
+//! others go first in the next one. So no client waits for another one's pipeline, and what other
+//! nodes send, which is handled when it arrives, waits for no more than one turn.
+
+use std::time::Duration;
+
+use quorate_cluster::time::Instant;
+use quorate_proto::resp::ReplyWriter;
+
+use super::{Now, Shard, session::Admission};
+use crate::limits;
+
+/// What is left of a turn for commands of clients.
+#[derive(Debug)]
+struct Budget {
+    commands: u32,
+    bytes: usize,
+    ends: Instant,
+}
+
+impl Shard {
+    /// A connection may go on with what it has sent.
+    pub(super) fn enqueue(&mut self, key: usize) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !std::mem::replace(&mut session.is_queued, true)
+        {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Executes what clients have sent, as much of it as fits into a turn.
+    pub(crate) fn execute(&mut self, now: Now) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let mut left = Budget {
+            commands: limits::COMMANDS_PER_TURN_MAX,
+            bytes: limits::BYTES_PER_TURN_MAX,
+            ends: self.stats.read_stopwatch() + Duration::from_micros(limits::TURN_MICROS_MAX),
+        };
+        while left.commands > 0 && left.bytes > 0 && self.stats.shown() < left.ends {
+            let Some(key) = self.ready.pop_front() else { return };
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.is_queued = false;
+            let before = session.bytes_moved();
+            let executed = self.resume(now, key, left.commands);
+            self.dirty_sessions.push(key);
+            self.service(now);
+            left.commands -= executed;
+            let Some(session) = self.sessions.get(key) else { continue };
+            left.bytes = left.bytes.saturating_sub(session.bytes_moved().wrapping_sub(before));
+            if session.is_over() {
+                self.sessions.remove(key);
+            }
+        }
+    }
+
+    /// Executes a batch of a connection, of at most `most` commands. Returns how many it has executed.
+    fn resume(&mut self, now: Now, key: usize, most: u32) -> u32 {
+        let ends = self.stats.read_stopwatch() + Duration::from_micros(limits::BATCH_MICROS_MAX);
+        if let Some(session) = self.sessions.get_mut(key)
+            && let Some(command) = session.held.take()
+        {
+            self.command(now, key, command);
+        }
+        let most = most.min(limits::COMMANDS_PER_BATCH_MAX);
+        for executed in 0..most {
+            let Some(session) = self.sessions.get_mut(key) else { return executed };
+            if session.admits() == Admission::Waits {
+                return executed;
+            }
+            match session.next_command() {
+                Ok(Some(command)) => self.command(now, key, command),
+                Ok(None) => return executed,
+                Err(error) => {
+                    session.replies.push(|out| {
+                        ReplyWriter::new(out, false).error(format_args!("ERR {error}"));
+                    });
+                    session.closing = true;
+                    session.input.clear();
+                    return executed;
+                }
+            }
+            if self.stats.shown() >= ends {
+                self.enqueue(key);
+                return executed + 1;
+            }
+        }
+        self.enqueue(key);
+        most
+    }
+}
