@@ -1,13 +1,12 @@
 //! The sockets of one machine: moves bytes between the system and the machine, and nothing else.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     io::{self, IoSlice, Read as _, Write as _},
     net::{Shutdown, SocketAddr},
     time::Duration,
 };
 
-use foldhash::fast::FixedState;
 use mio::{Events, Interest, Poll, Token, event::Event, net::TcpStream};
 
 use super::{
@@ -24,6 +23,7 @@ pub(crate) const WAKE: Token = Token(0);
 
 #[derive(Debug)]
 struct Socket {
+    connection: ConnectionId,
     stream: TcpStream,
     /// Whether it does not stand yet.
     connecting: bool,
@@ -31,12 +31,13 @@ struct Socket {
     blocked: bool,
 }
 
-/// The sockets of one machine, by the names of its connections.
+/// The sockets of one machine.
 #[derive(Debug)]
 pub(super) struct Sockets {
     poll: Poll,
     clock: Clock,
-    sockets: HashMap<ConnectionId, Socket, FixedState>,
+    /// By the positions of the connections.
+    table: Vec<Option<Socket>>,
     /// Connections that wait until it is known where their addresses lead.
     resolving: HashSet<ConnectionId>,
     /// Connections with more to read than what was read.
@@ -49,7 +50,7 @@ impl Sockets {
         Self {
             poll,
             clock,
-            sockets: HashMap::default(),
+            table: Vec::new(),
             resolving: HashSet::new(),
             unread: Vec::new(),
             scratch: vec![0; READ_BUFFER_LENGTH],
@@ -98,15 +99,24 @@ impl Sockets {
     fn insert(&mut self, connection: ConnectionId, stream: TcpStream, connecting: bool) -> bool {
         // Replies leave as soon as they are written: waiting for more costs 40 ms a reply.
         let _ = stream.set_nodelay(true);
-        let mut socket = Socket { stream, connecting, blocked: false };
+        let mut socket = Socket { connection, stream, connecting, blocked: false };
         let token = Token(connection.number() as usize);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut socket.stream, token, interest) {
             tracing::warn!(%error, "a connection could not be registered");
             return false;
         }
-        self.sockets.insert(connection, socket);
+        let position = connection.position();
+        if self.table.len() <= position {
+            self.table.resize_with(position + 1, || None);
+        }
+        self.table[position] = Some(socket);
         true
+    }
+
+    fn remove(&mut self, connection: ConnectionId) -> Option<Socket> {
+        find(&mut self.table, connection)?;
+        self.table[connection.position()].take()
     }
 
     /// Something has happened to a socket.
@@ -130,7 +140,7 @@ impl Sockets {
     /// A socket has bytes, or is closed. It is read to its end: one that was closed behind its last
     /// bytes is announced together with them, and only once.
     fn readable<M: Machine>(&mut self, machine: &mut M, connection: ConnectionId) {
-        let Some(socket) = self.sockets.get_mut(&connection) else { return };
+        let Some(socket) = find(&mut self.table, connection) else { return };
         if socket.connecting || !machine.admits_bytes(connection) {
             return;
         }
@@ -153,7 +163,7 @@ impl Sockets {
 
     /// A socket takes bytes again, or is connected.
     fn writable<M: Machine>(&mut self, machine: &mut M, connection: ConnectionId) {
-        let Some(socket) = self.sockets.get_mut(&connection) else { return };
+        let Some(socket) = find(&mut self.table, connection) else { return };
         socket.blocked = false;
         if socket.connecting {
             if socket.stream.peer_addr().is_err() {
@@ -165,23 +175,28 @@ impl Sockets {
         self.flush(machine, connection);
     }
 
-    /// Sends as much as the socket takes. For the rest it asks itself.
-    fn flush<M: Machine>(&mut self, machine: &mut M, connection: ConnectionId) {
-        let Some(socket) = self.sockets.get_mut(&connection) else { return };
+    /// Sends as much as the socket takes. For the rest it asks itself. Returns whether there is a
+    /// socket.
+    fn flush<M: Machine>(&mut self, machine: &mut M, connection: ConnectionId) -> bool {
+        let Some(socket) = find(&mut self.table, connection) else { return false };
         while !socket.blocked && !socket.connecting {
+            let Some(unsent) = machine.unsent(connection).filter(|unsent| !unsent.is_empty())
+            else {
+                return true;
+            };
             let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
-            let count = machine.unsent(connection).map_or(0, |unsent| unsent.slices(&mut pieces));
-            if count == 0 {
-                return;
-            }
+            let count = unsent.slices(&mut pieces);
             match socket.stream.write_vectored(&pieces[..count]) {
-                Ok(0) => return self.closed(machine, connection),
-                Ok(count) => machine.handle_sent(connection, count),
+                Ok(count) if count > 0 => machine.handle_sent(connection, count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.closed(machine, connection),
+                Ok(_) | Err(_) => {
+                    self.closed(machine, connection);
+                    return true;
+                }
             }
         }
+        true
     }
 
     fn closed<M: Machine>(&mut self, machine: &mut M, connection: ConnectionId) {
@@ -190,7 +205,7 @@ impl Sockets {
     }
 
     fn close(&mut self, connection: ConnectionId) -> bool {
-        let socket = self.sockets.remove(&connection);
+        let socket = self.remove(connection);
         if let Some(socket) = &socket {
             let _ = socket.stream.shutdown(Shutdown::Both);
         }
@@ -233,9 +248,7 @@ impl Sockets {
                     look_up(connection, &address);
                 }
             },
-            Output::Send(connection) if self.sockets.contains_key(&connection) => {
-                self.flush(machine, connection);
-            }
+            Output::Send(connection) if self.flush(machine, connection) => {}
             Output::Read(connection) => self.unread.push(connection),
             Output::Close(connection) if self.close(connection) => {}
             other => return Some(other),
@@ -245,8 +258,14 @@ impl Sockets {
 
     /// Takes a socket away, to be passed on.
     pub(super) fn take(&mut self, connection: ConnectionId) -> Option<TcpStream> {
-        let mut socket = self.sockets.remove(&connection)?;
+        let mut socket = self.remove(connection)?;
         self.poll.registry().deregister(&mut socket.stream).ok()?;
         Some(socket.stream)
     }
+}
+
+/// The socket of a connection, unless another connection has its position by now.
+fn find(table: &mut [Option<Socket>], connection: ConnectionId) -> Option<&mut Socket> {
+    let socket = table.get_mut(connection.position())?.as_mut();
+    socket.filter(|socket| socket.connection == connection)
 }

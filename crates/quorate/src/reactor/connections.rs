@@ -26,7 +26,8 @@ impl ConnectionId {
         Self(number)
     }
 
-    fn position(self) -> usize {
+    /// Where a table of connections has it: small, and taken again once the connection is gone.
+    pub(crate) fn position(self) -> usize {
         (self.0 & (Self::FIRST - 1)) as usize
     }
 }

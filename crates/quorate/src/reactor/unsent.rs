@@ -49,12 +49,12 @@ impl Unsent {
 
     /// The first pieces, as they are written. Returns how many there are.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; PIECES_PER_WRITE]) -> usize {
-        let mut count = 0;
-        for (slice, piece) in slices.iter_mut().zip(self.pieces()) {
+        let Some(first) = self.pieces.front() else { return 0 };
+        slices[0] = IoSlice::new(&first[self.sent..]);
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces).skip(1) {
             *slice = IoSlice::new(piece);
-            count += 1;
         }
-        count
+        self.pieces.len().min(slices.len())
     }
 
     /// All pieces.

@@ -209,6 +209,7 @@ impl Shard {
         let waiter = Waiter::Session { key, id: session.id, number, slot, writes, run };
         let errand = self.terms(now, key).errand(slot, class, command);
         self.submit(now, waiter, errand);
+        self.stats.read_stopwatch();
     }
 
     /// Whether a slot has this shard as its only replica, so that there is nobody to agree with.
