@@ -4,6 +4,8 @@
 //!   and `FT.ALTER`, and back;
 //! * [`query`]: the query language: from a text to a tree, and back;
 //! * [`analysis`]: from texts to terms: words, stems, sounds, synonyms;
+//! * [`index`]: the documents of one partition;
+//! * [`execution`]: finding and scoring documents, in partitions that answer as one;
 //! * [`language`]: the languages that texts can be in;
 //! * [`stop_words`]: words that say nothing;
 //! * [`error`]: refusals, with the codes that clients match on;
@@ -17,6 +19,8 @@ extern crate alloc;
 pub mod analysis;
 mod arguments;
 pub mod error;
+pub mod execution;
+pub mod index;
 pub mod language;
 pub mod limits;
 pub mod query;
@@ -24,5 +28,6 @@ pub mod schema;
 pub mod stop_words;
 
 pub use error::{Code, Error};
+pub use index::Index;
 pub use language::Language;
 pub use schema::Schema;

@@ -23,6 +23,16 @@ pub const QUERY_TOKENS: usize = 1 << 16;
 /// stack while it is read.
 pub const QUERY_DEPTH: usize = 200;
 
+/// Terms that an affix, a pattern or a fuzzy word may stand for; the first of them in their order.
+/// RediSearch's default.
+pub const EXPANSIONS: usize = 200;
+
+/// Letters that an affix must have at least, or it stands for nothing. RediSearch's default.
+pub const AFFIX_LETTERS_MIN: usize = 2;
+
+/// Documents that are returned if nothing else is said. RediSearch's default.
+pub const TOP: usize = 10;
+
 /// The nearest that can be asked for. RediSearch's bound.
 pub const NEAREST: u64 = 1 << 58;
 

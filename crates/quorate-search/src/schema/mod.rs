@@ -86,16 +86,17 @@ impl Schema {
 
     /// The field of this name and its position.
     pub fn position(&self, name: &[u8]) -> Option<(FieldId, &Field)> {
-        let mut fields = self.numbered_fields();
+        let mut fields = self.fields_with_ids();
         fields.find(|(_, field)| field.name == name)
     }
 
     /// The `TEXT` fields and their positions, in order.
     pub fn text_fields(&self) -> impl Iterator<Item = (FieldId, &Field)> {
-        self.numbered_fields().filter(|(_, field)| matches!(field.kind, Kind::Text(_)))
+        self.fields_with_ids().filter(|(_, field)| matches!(field.kind, Kind::Text(_)))
     }
 
-    fn numbered_fields(&self) -> impl Iterator<Item = (FieldId, &Field)> {
+    /// The fields and their positions, in order.
+    pub fn fields_with_ids(&self) -> impl Iterator<Item = (FieldId, &Field)> {
         (0..).map(FieldId).zip(&self.fields)
     }
 

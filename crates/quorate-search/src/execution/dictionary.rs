@@ -1,0 +1,293 @@
+//! Which terms and labels begin, end, contain, follow a pattern or are nearly the same.
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::index::{Labels, Terms};
+use crate::limits;
+use crate::query::{Affix, Place};
+
+/// Words in order, and how many documents have them.
+pub(super) trait Dictionary {
+    /// The words from `start` on.
+    fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a>;
+}
+
+impl Dictionary for Terms {
+    /// What a word stands for is no word.
+    fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
+        Box::new(Terms::from(self, start).filter(|(term, _)| !term.starts_with(['+', '<', '~'])))
+    }
+}
+
+impl Dictionary for Labels {
+    fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
+        Box::new(Labels::from(self, start))
+    }
+}
+
+/// Words of a dictionary and how many documents have them: the first of those that match.
+pub(super) type Found = Vec<(String, u64)>;
+
+/// One more than may be found, which shows that there are too many.
+const FOUND_MAX: usize = limits::EXPANSIONS + 1;
+
+fn first<'a>(words: impl Iterator<Item = (&'a str, u64)>) -> Found {
+    words.take(FOUND_MAX).map(|(word, documents)| (word.to_string(), documents)).collect()
+}
+
+/// The words with this beginning, end or part. One that is too short finds nothing.
+pub(super) fn by_affix(dictionary: &impl Dictionary, affix: &Affix) -> Found {
+    let part = affix.text.as_str();
+    if part.chars().nth(limits::AFFIX_LETTERS_MIN - 1).is_none() {
+        return Found::new();
+    }
+    match affix.place {
+        Place::Prefix => {
+            first(dictionary.from(part).take_while(|(word, _)| word.starts_with(part)))
+        }
+        Place::Suffix => first(dictionary.from("").filter(|(word, _)| word.ends_with(part))),
+        Place::Infix => first(dictionary.from("").filter(|(word, _)| word.contains(part))),
+    }
+}
+
+/// The words of a pattern.
+pub(super) fn by_pattern(dictionary: &impl Dictionary, pattern: &str) -> Found {
+    let parts = pattern_parts(pattern);
+    let start: String = parts.iter().map_while(|part| part.letter()).collect();
+    let candidates = dictionary.from(&start).take_while(|(word, _)| word.starts_with(&start));
+    first(candidates.filter(|(word, _)| matches(&parts, word)))
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    Letter(char),
+    /// `?`
+    AnyLetter,
+    /// `*`
+    Anything,
+}
+
+impl Part {
+    fn letter(self) -> Option<char> {
+        match self {
+            Part::Letter(letter) => Some(letter),
+            Part::AnyLetter | Part::Anything => None,
+        }
+    }
+}
+
+fn pattern_parts(pattern: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        parts.push(match letter {
+            '\\' => Part::Letter(letters.next().unwrap_or('\\')),
+            '?' => Part::AnyLetter,
+            '*' if parts.last() == Some(&Part::Anything) => continue,
+            '*' => Part::Anything,
+            _ => Part::Letter(letter),
+        });
+    }
+    parts
+}
+
+/// Whether a word follows a pattern. After a `*` the shortest is tried first, and only the last
+/// `*` is ever tried again: that is enough, and takes no more than the product of the lengths.
+fn matches(parts: &[Part], word: &str) -> bool {
+    let mut letters = word.chars();
+    let mut at = 0;
+    let mut again = None;
+    loop {
+        let mut rest = letters.clone();
+        match (parts.get(at), rest.next()) {
+            (None, None) => return true,
+            (Some(Part::Anything), _) => {
+                at += 1;
+                again = Some((at, letters.clone()));
+                continue;
+            }
+            (Some(Part::AnyLetter), Some(_)) => {
+                (at, letters) = (at + 1, rest);
+                continue;
+            }
+            (Some(&Part::Letter(one)), Some(other)) if one == other => {
+                (at, letters) = (at + 1, rest);
+                continue;
+            }
+            _ => {}
+        }
+        let Some((behind, from)) = &mut again else { return false };
+        if from.next().is_none() {
+            return false;
+        }
+        (at, letters) = (*behind, from.clone());
+    }
+}
+
+/// The words that differ from `word` by at most `distance` letters that were added, left out or
+/// changed (Levenshtein). Words with a common beginning share the work for it, and a beginning
+/// that is too far off is left at once.
+pub(super) fn by_distance(dictionary: &impl Dictionary, word: &str, distance: u8) -> Found {
+    let word: Vec<char> = word.chars().collect();
+    let distance = usize::from(distance);
+    let mut found = Found::new();
+    let mut rows = Rows::new(&word);
+    let mut start = Some(String::new());
+    while let Some(from) = start.take() {
+        for (candidate, documents) in dictionary.from(&from) {
+            match rows.advance(candidate, distance) {
+                Ok(differs) if differs <= distance => {
+                    found.push((candidate.to_string(), documents));
+                    if found.len() == FOUND_MAX {
+                        return found;
+                    }
+                }
+                Ok(_) => {}
+                Err(beginning) => {
+                    start = behind(beginning);
+                    break;
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The least text that is behind all those that begin like this.
+fn behind(beginning: &str) -> Option<String> {
+    let mut text = beginning.to_string();
+    while let Some(last) = text.pop() {
+        let next = (u32::from(last) + 1..=0x10_ffff).find_map(char::from_u32);
+        if let Some(next) = next {
+            text.push(next);
+            return Some(text);
+        }
+    }
+    None
+}
+
+/// The table of edit distances between a word and the beginnings of a candidate: a row a letter.
+struct Rows<'w> {
+    word: &'w [char],
+    candidate: Vec<char>,
+    rows: Vec<Vec<usize>>,
+}
+
+impl<'w> Rows<'w> {
+    fn new(word: &'w [char]) -> Self {
+        Rows { word, candidate: Vec::new(), rows: alloc::vec![(0..=word.len()).collect()] }
+    }
+
+    /// The distance of a candidate, or its shortest beginning that is too far off.
+    fn advance<'c>(&mut self, candidate: &'c str, distance: usize) -> Result<usize, &'c str> {
+        let shared = self.candidate.iter().zip(candidate.chars());
+        let shared = shared.take_while(|&(&one, other)| one == other).count();
+        self.candidate.truncate(shared);
+        self.rows.truncate(shared + 1);
+        for (at, letter) in candidate.char_indices().skip(shared) {
+            let previous = &self.rows[self.rows.len() - 1];
+            let mut row = alloc::vec![previous[0] + 1];
+            for (place, &own) in self.word.iter().enumerate() {
+                let changed = previous[place] + usize::from(own != letter);
+                row.push(changed.min(previous[place + 1] + 1).min(row[place] + 1));
+            }
+            let least = row.iter().copied().min().unwrap_or(0);
+            self.rows.push(row);
+            self.candidate.push(letter);
+            if least > distance {
+                return Err(&candidate[..at + letter.len_utf8()]);
+            }
+        }
+        Ok(self.rows[self.rows.len() - 1][self.word.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    struct Words(Vec<String>);
+
+    impl Dictionary for Words {
+        fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
+            let first = self.0.partition_point(|word| word.as_str() < start);
+            Box::new(self.0[first..].iter().map(|word| (word.as_str(), 1)))
+        }
+    }
+
+    fn texts(found: Found) -> Vec<String> {
+        found.into_iter().map(|(word, _)| word).collect()
+    }
+
+    /// By the definition.
+    fn distance(one: &[char], other: &[char]) -> usize {
+        let (Some((a, one_rest)), Some((b, other_rest))) = (one.split_first(), other.split_first())
+        else {
+            return one.len() + other.len();
+        };
+        if a == b {
+            return distance(one_rest, other_rest);
+        }
+        let least = distance(one_rest, other).min(distance(one, other_rest));
+        1 + least.min(distance(one_rest, other_rest))
+    }
+
+    /// By the definition.
+    fn follows(parts: &[Part], letters: &[char]) -> bool {
+        match (parts.split_first(), letters.split_first()) {
+            (None, letter) => letter.is_none(),
+            (Some((Part::Anything, rest)), letter) => {
+                follows(rest, letters) || letter.is_some_and(|(_, more)| follows(parts, more))
+            }
+            (Some((Part::AnyLetter, rest)), Some((_, more))) => follows(rest, more),
+            (Some((Part::Letter(one), rest)), Some((other, more))) => {
+                one == other && follows(rest, more)
+            }
+            (Some(_), None) => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn near_words_are_all_found(
+            words in prop::collection::btree_set("[abé]{0,5}", 0..30),
+            word in "[abé]{0,5}",
+            most in 1u8..=3,
+        ) {
+            let words: Vec<String> = words.into_iter().collect();
+            let letters = |word: &String| -> Vec<char> { word.chars().collect() };
+            let near = |other: &&String| distance(&letters(&word), &letters(other)) <= usize::from(most);
+            let expected: Vec<String> = words.iter().filter(near).cloned().collect();
+            prop_assert_eq!(texts(by_distance(&Words(words.clone()), &word, most)), expected);
+        }
+
+        #[test]
+        fn patterns_find_what_follows_them(
+            words in prop::collection::btree_set("[ab*]{0,6}", 0..30),
+            pattern in "[ab*?\\\\]{1,6}",
+        ) {
+            let words: Vec<String> = words.into_iter().collect();
+            let parts = pattern_parts(&pattern);
+            let follow = |word: &&String| follows(&parts, &word.chars().collect::<Vec<_>>());
+            let expected: Vec<String> = words.iter().filter(follow).cloned().collect();
+            prop_assert_eq!(texts(by_pattern(&Words(words.clone()), &pattern)), expected);
+        }
+    }
+
+    #[test]
+    fn short_parts_find_nothing_and_many_are_cut() {
+        let words = Words((0..500).map(|number| alloc::format!("ab{number:03}")).collect());
+        let affix = |text: &str, place| by_affix(&words, &Affix { text: text.into(), place });
+        assert_eq!(affix("a", Place::Prefix).len(), 0);
+        assert_eq!(affix("ab", Place::Prefix).len(), limits::EXPANSIONS + 1);
+        assert_eq!(texts(affix("b49", Place::Infix)).len(), 10);
+        assert_eq!(
+            texts(affix("99", Place::Suffix)),
+            ["ab099", "ab199", "ab299", "ab399", "ab499"]
+        );
+    }
+}

@@ -1,0 +1,258 @@
+//! What goes through the documents that a part of a query matches.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use roaring::bitmap::{IntoIter, Iter};
+
+use super::positions::{nearest, within};
+use crate::index::{DocumentId, Position, Reader};
+use crate::schema::Fields;
+
+/// Goes through the documents that a part of a query matches, in the order of their numbers.
+#[derive(Debug)]
+pub(super) struct Matcher<'a> {
+    /// The document at which it is.
+    at: Option<DocumentId>,
+    /// Whether there are no more.
+    ended: bool,
+    /// Multiplies the score.
+    pub(super) weight: f64,
+    /// About how many documents it matches.
+    pub(super) estimate: u64,
+    pub(super) kind: Kind<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind<'a> {
+    /// Documents that have a term in some fields.
+    Term { reader: Reader<'a>, fields: Fields, term: Term },
+    /// Documents that have a label.
+    Label { documents: Set<'a>, term: Term },
+    /// Every document.
+    Everything(Set<'a>),
+    /// Documents that say nothing about how well they match.
+    Filter(Set<'a>),
+    /// What all children match.
+    All(All<'a>),
+    /// What a child matches at least.
+    Any { children: Vec<Matcher<'a>> },
+    /// Documents that the child does not match.
+    Not { documents: Set<'a>, child: Box<Matcher<'a>> },
+    /// Every document, whether the child matches it or not.
+    Optional { documents: Set<'a>, child: Box<Matcher<'a>> },
+}
+
+/// A term and how many documents have it.
+#[derive(Debug, Clone)]
+pub(super) struct Term {
+    pub(super) text: String,
+    pub(super) documents: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct All<'a> {
+    pub(super) children: Vec<Matcher<'a>>,
+    /// The children, those that match the fewest documents first.
+    pub(super) order: Vec<usize>,
+    /// How many other words may be between the words.
+    pub(super) slop: Option<u32>,
+    /// Whether the words must be in their order.
+    pub(super) in_order: bool,
+}
+
+/// Documents by their numbers, in order.
+pub(super) enum Set<'a> {
+    Kept(Iter<'a>),
+    Made(IntoIter),
+}
+
+impl core::fmt::Debug for Set<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Set")
+    }
+}
+
+impl Set<'_> {
+    /// The first from `target` on, which is behind the one before.
+    fn seek(&mut self, target: DocumentId) -> Option<DocumentId> {
+        match self {
+            Set::Kept(documents) => {
+                documents.advance_to(target);
+                documents.next()
+            }
+            Set::Made(documents) => {
+                documents.advance_to(target);
+                documents.next()
+            }
+        }
+    }
+}
+
+impl<'a> Matcher<'a> {
+    pub(super) fn new(kind: Kind<'a>, weight: f64, estimate: u64) -> Self {
+        Matcher { at: None, ended: false, weight, estimate, kind }
+    }
+
+    /// The first document from `target` on. It never goes back.
+    pub(super) fn seek(&mut self, target: DocumentId) -> Option<DocumentId> {
+        if let Some(at) = self.at.filter(|&at| at >= target) {
+            return Some(at);
+        }
+        if self.ended {
+            return None;
+        }
+        self.at = self.kind.seek(target);
+        self.ended = self.at.is_none();
+        self.at
+    }
+
+    /// Whether it matches this document, which is not before the one at which it is.
+    pub(super) fn is_at(&mut self, id: DocumentId) -> bool {
+        self.seek(id) == Some(id)
+    }
+
+    /// Where the words are in the document at which it is, in order.
+    pub(super) fn places(&mut self, id: DocumentId) -> Vec<Position> {
+        let mut places = Vec::new();
+        self.collect_places(id, &mut places);
+        places.sort_unstable_by_key(|&(_, place)| place);
+        places.dedup();
+        places
+    }
+
+    fn collect_places(&mut self, id: DocumentId, places: &mut Vec<Position>) {
+        match &mut self.kind {
+            Kind::Term { reader, fields, .. } => reader.positions(*fields, places),
+            Kind::All(All { children, .. }) | Kind::Any { children } => {
+                for child in children.iter_mut() {
+                    if child.is_at(id) {
+                        child.collect_places(id, places);
+                    }
+                }
+            }
+            Kind::Optional { child, .. } => {
+                if child.is_at(id) {
+                    child.collect_places(id, places);
+                }
+            }
+            Kind::Label { .. } | Kind::Everything(_) | Kind::Filter(_) | Kind::Not { .. } => {}
+        }
+    }
+
+    /// How far the words are from each other in the document at which it is, as RediSearch says
+    /// it: 1 or more, for a group the root of the sum of the squares of the least distances
+    /// between neighbours.
+    pub(super) fn distance(&mut self, id: DocumentId) -> u32 {
+        let children = match &mut self.kind {
+            Kind::All(All { children, .. }) | Kind::Any { children } => children,
+            Kind::Optional { child, .. } => {
+                return if child.is_at(id) { child.distance(id) } else { 1 };
+            }
+            _ => return 1,
+        };
+        let mut matched: u32 = 0;
+        let mut squares: u64 = 0;
+        let mut previous: Option<Vec<Position>> = None;
+        for child in children.iter_mut() {
+            if !child.counts_at(id) {
+                continue;
+            }
+            matched += 1;
+            let places = child.places(id);
+            if places.is_empty() {
+                continue;
+            }
+            if let Some(distance) = previous.and_then(|previous| nearest(&previous, &places)) {
+                squares += u64::from(distance) * u64::from(distance);
+            }
+            previous = Some(places);
+        }
+        match squares {
+            0 => matched.saturating_sub(1).max(1),
+            _ => squares.isqrt() as u32,
+        }
+    }
+
+    /// Whether it says something about this document, which it or its group matches.
+    pub(super) fn counts_at(&mut self, id: DocumentId) -> bool {
+        match &mut self.kind {
+            Kind::Optional { child, .. } => child.is_at(id),
+            _ => self.is_at(id),
+        }
+    }
+}
+
+impl Kind<'_> {
+    fn seek(&mut self, target: DocumentId) -> Option<DocumentId> {
+        match self {
+            Kind::Term { reader, fields, .. } => {
+                let mut target = target;
+                loop {
+                    let id = reader.seek(target)?;
+                    if reader.fields().0 & fields.0 != 0 {
+                        return Some(id);
+                    }
+                    target = id.checked_add(1)?;
+                }
+            }
+            Kind::Label { documents, .. }
+            | Kind::Everything(documents)
+            | Kind::Filter(documents)
+            | Kind::Optional { documents, .. } => documents.seek(target),
+            Kind::All(all) => all.seek(target),
+            Kind::Any { children } => {
+                children.iter_mut().filter_map(|child| child.seek(target)).min()
+            }
+            Kind::Not { documents, child } => {
+                let mut id = documents.seek(target)?;
+                while child.is_at(id) {
+                    id = documents.seek(id.checked_add(1)?)?;
+                }
+                Some(id)
+            }
+        }
+    }
+}
+
+impl All<'_> {
+    fn seek(&mut self, mut target: DocumentId) -> Option<DocumentId> {
+        loop {
+            let id = self.meet(target)?;
+            if self.is_near(id) {
+                return Some(id);
+            }
+            target = id.checked_add(1)?;
+        }
+    }
+
+    /// The first document from `target` on that all children match.
+    fn meet(&mut self, mut target: DocumentId) -> Option<DocumentId> {
+        let mut agreed = 0;
+        while agreed < self.order.len() {
+            let id = self.children[self.order[agreed]].seek(target)?;
+            if id == target {
+                agreed += 1;
+            } else {
+                // The others have to be asked again.
+                target = id;
+                agreed = 0;
+            }
+        }
+        (!self.order.is_empty()).then_some(target)
+    }
+
+    /// Whether the words of a document are as near as they must be. What has no place in it, and
+    /// what is optional, does not matter.
+    fn is_near(&mut self, id: DocumentId) -> bool {
+        if self.slop.is_none() && !self.in_order {
+            return true;
+        }
+        let required =
+            self.children.iter_mut().filter(|child| !matches!(child.kind, Kind::Optional { .. }));
+        let words: Vec<Vec<Position>> =
+            required.map(|child| child.places(id)).filter(|places| !places.is_empty()).collect();
+        within(&words, self.slop.unwrap_or(u32::MAX), self.in_order)
+    }
+}

@@ -1,0 +1,174 @@
+//! Finding and scoring the documents of a partition that a query asks for.
+//!
+//! In two phases, so that partitions answer as one: [`Index::statistics`], added up over all
+//! partitions ([`Statistics`]), and [`Index::search`], whose answers [`Hits::merge`] into one. What
+//! that returns does not depend on how documents are spread.
+//!
+//! Documents are visited one at a time, in the order of their numbers, by matchers that seek
+//! ahead; each is scored when it is met, and the best are kept.
+//!
+//! Shapes and vectors are not indexed yet; a query that asks for them is refused.
+
+mod building;
+mod dictionary;
+mod matcher;
+mod positions;
+mod score;
+mod statistics;
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeSet, BinaryHeap};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use roaring::RoaringBitmap;
+
+use crate::error::Error;
+use crate::index::Index;
+use crate::query::Node;
+use crate::schema::Fields;
+use crate::{Language, limits};
+
+use building::Builder;
+use score::Scoring;
+
+pub use score::{Explanation, Scorer};
+pub use statistics::{LeafTerms, Statistics};
+
+/// What is asked of an index.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The query.
+    pub node: &'a Node,
+    /// Of the query's words.
+    pub language: Language,
+    /// Whether words ask for nothing but themselves.
+    pub verbatim: bool,
+    /// The fields in which words count, if the query names none.
+    pub fields: Fields,
+    /// The documents that count, if not all.
+    pub keys: Option<BTreeSet<&'a [u8]>>,
+    /// How many other words may be between words, where the query says nothing; none: any.
+    pub slop: Option<u32>,
+    /// Whether words must be in their order, where the query says nothing.
+    pub in_order: bool,
+    /// How documents are ordered.
+    pub scorer: Scorer,
+    /// What `HAMMING` compares payloads with.
+    pub payload: Option<&'a [u8]>,
+    /// How many of the best are returned.
+    pub top: usize,
+    /// Whether each says how its score came about.
+    pub explain: bool,
+}
+
+impl<'a> Request<'a> {
+    /// The ten best for a query, as RediSearch orders them.
+    pub fn new(node: &'a Node) -> Request<'a> {
+        Request {
+            node,
+            language: Language::English,
+            verbatim: false,
+            fields: Fields::ALL,
+            keys: None,
+            slop: None,
+            in_order: false,
+            scorer: Scorer::default(),
+            payload: None,
+            top: limits::TOP,
+            explain: false,
+        }
+    }
+}
+
+/// Documents that were found in one or more partitions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Hits {
+    /// How many there are.
+    pub total: u64,
+    /// The best of them, the best first; those with one score in the order of their keys.
+    pub best: Vec<Hit>,
+}
+
+/// A document that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Its key.
+    pub key: Arc<[u8]>,
+    /// Its score.
+    pub score: f64,
+    /// How that came about.
+    pub explanation: Option<Explanation>,
+}
+
+impl Hit {
+    /// The better first.
+    fn rank(&self, other: &Hit) -> Ordering {
+        other.score.total_cmp(&self.score).then_with(|| self.key.cmp(&other.key))
+    }
+}
+
+/// A hit by its rank: the worst is the greatest.
+struct Ranked(Hit);
+
+impl PartialEq for Ranked {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Ranked {}
+
+impl PartialOrd for Ranked {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ranked {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.rank(&other.0)
+    }
+}
+
+impl Hits {
+    /// Adds what was found in another partition, and keeps as many as were asked for.
+    pub fn merge(&mut self, other: Hits, top: usize) {
+        self.total += other.total;
+        self.best.extend(other.best);
+        self.best.sort_by(Hit::rank);
+        self.best.truncate(top);
+    }
+}
+
+impl Index {
+    /// The second phase of a query: the best documents, by the statistics of all partitions.
+    pub fn search(&self, request: &Request<'_>, statistics: &Statistics) -> Result<Hits, Error> {
+        let mut matcher = Builder::new(self, request, statistics).matcher()?;
+        let scoring = Scoring::new(request, statistics);
+        let allowed = request.keys.as_ref().map(|keys| -> RoaringBitmap {
+            keys.iter().filter_map(|key| self.documents.number(key)).collect()
+        });
+        let mut best = BinaryHeap::new();
+        let mut total = 0;
+        let mut next = matcher.seek(0);
+        while let Some(id) = next {
+            if allowed.as_ref().is_none_or(|allowed| allowed.contains(id)) {
+                total += 1;
+                if request.top > 0 {
+                    let entry = self.documents.get(id);
+                    let (score, explanation) = scoring.score(&mut matcher, id, entry);
+                    best.push(Ranked(Hit { key: entry.key.clone(), score, explanation }));
+                }
+                if best.len() > request.top {
+                    best.pop();
+                }
+            }
+            next = id.checked_add(1).and_then(|target| matcher.seek(target));
+        }
+        let best = best.into_sorted_vec().into_iter().map(|ranked| ranked.0).collect();
+        Ok(Hits { total, best })
+    }
+}

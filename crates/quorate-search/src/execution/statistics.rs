@@ -1,0 +1,183 @@
+//! What the scores of a query depend on, over all partitions.
+//!
+//! A query is executed in two phases. First every partition says how many documents it has, and
+//! which terms the query means in it and in how many documents they are; what they say is added
+//! up. Then each finds and scores its documents with the sums. So neither scores nor which words
+//! a prefix stands for depend on where documents live.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Request;
+use super::dictionary::{self, Found};
+use crate::analysis::Forms;
+use crate::index::{FieldIndex, Index, Labels};
+use crate::limits;
+use crate::query::{Kind, Label, Node};
+use crate::schema::{self, FieldId};
+
+/// What is known of the documents of one or more partitions, for one query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistics {
+    /// How many there are.
+    pub documents: u64,
+    /// Words of all of them, by the weights of fields.
+    pub length: u64,
+    /// For each part of the query that asks for terms, from left to right.
+    pub leaves: Vec<LeafTerms>,
+}
+
+/// The terms that a part of a query asks for, and how many documents have them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LeafTerms {
+    /// Those that there are, for an affix or a pattern the first of them.
+    pub documents: BTreeMap<String, u64>,
+    /// Whether it is an affix or a pattern, which may stand for many.
+    pub open: bool,
+    /// Whether it stands for more than are here.
+    pub cut: bool,
+}
+
+impl Statistics {
+    /// Adds what is known of other documents, for the same query.
+    pub fn add(&mut self, other: &Statistics) {
+        self.documents += other.documents;
+        self.length += other.length;
+        for (leaf, other) in self.leaves.iter_mut().zip(&other.leaves) {
+            for (term, documents) in &other.documents {
+                *leaf.documents.entry(term.to_string()).or_default() += documents;
+            }
+            leaf.cut |= other.cut;
+        }
+    }
+
+    /// Leaves of each affix or pattern as many terms as it may stand for. Each partition gave one
+    /// more, so the first of all are there.
+    pub fn complete(&mut self) {
+        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.open) {
+            leaf.cut |= leaf.documents.len() > limits::EXPANSIONS;
+            while leaf.documents.len() > limits::EXPANSIONS {
+                leaf.documents.pop_last();
+            }
+        }
+    }
+
+    /// Whether something stood for more terms than are searched for.
+    pub fn is_cut(&self) -> bool {
+        self.leaves.iter().any(|leaf| leaf.cut)
+    }
+
+    /// Words of a document, on average.
+    pub(super) fn average_length(&self) -> f64 {
+        if self.documents == 0 { 0.0 } else { self.length as f64 / self.documents as f64 }
+    }
+}
+
+impl Index {
+    /// The first phase of a query.
+    pub fn statistics(&self, request: &Request<'_>) -> Statistics {
+        let mut leaves = Vec::new();
+        self.leaves_of(request.node, request, &mut leaves);
+        Statistics {
+            documents: self.documents.all().len(),
+            length: self.documents.length(),
+            leaves,
+        }
+    }
+
+    fn leaves_of(&self, node: &Node, request: &Request<'_>, leaves: &mut Vec<LeafTerms>) {
+        match &node.kind {
+            Kind::And(nodes) | Kind::Or(nodes) => {
+                nodes.iter().for_each(|node| self.leaves_of(node, request, leaves));
+            }
+            Kind::Not(inner) | Kind::Optional(inner) => self.leaves_of(inner, request, leaves),
+            Kind::Word(word) => {
+                let forms = request.forms(self, word, node);
+                leaves.push(self.exact(core::iter::once(word).chain(&forms)));
+            }
+            Kind::Phrase(words) => leaves.push(self.exact(words.iter())),
+            Kind::Empty => leaves.push(self.exact(core::iter::once(&String::new()))),
+            Kind::Affix(affix) => leaves.push(found(dictionary::by_affix(&self.terms, affix))),
+            Kind::Wildcard(pattern) => {
+                leaves.push(found(dictionary::by_pattern(&self.terms, pattern)));
+            }
+            Kind::Fuzzy { word, distance } => {
+                leaves.push(found(dictionary::by_distance(&self.terms, word, *distance)));
+            }
+            Kind::Tags { field, labels } => {
+                leaves.extend(labels.iter().map(|label| self.label(*field, label)));
+            }
+            Kind::Nothing
+            | Kind::All
+            | Kind::Numeric { .. }
+            | Kind::Geo { .. }
+            | Kind::Missing(_)
+            | Kind::Shape { .. }
+            | Kind::Nearest { .. }
+            | Kind::Within { .. } => {}
+        }
+    }
+
+    /// Those of some terms that there are.
+    fn exact<'t>(&self, terms: impl Iterator<Item = &'t String>) -> LeafTerms {
+        let counted = terms.filter_map(|term| {
+            let postings = self.terms.get(term)?;
+            Some((term.to_string(), u64::from(postings.documents())))
+        });
+        LeafTerms { documents: counted.collect(), ..LeafTerms::default() }
+    }
+
+    fn label(&self, field: FieldId, label: &Label) -> LeafTerms {
+        let Some(labels) = self.labels(field) else { return LeafTerms::default() };
+        let folded = |text: &str| self.folded(field, text);
+        match label {
+            Label::Words(words) => {
+                let text = folded(&words.join(" "));
+                let documents = labels.get(&text).map(|documents| (text, documents.len()));
+                LeafTerms { documents: documents.into_iter().collect(), ..LeafTerms::default() }
+            }
+            Label::Affix(affix) => {
+                let mut affix = affix.clone();
+                affix.text = folded(&affix.text);
+                found(dictionary::by_affix(labels, &affix))
+            }
+            Label::Wildcard(pattern) => found(dictionary::by_pattern(labels, &folded(pattern))),
+        }
+    }
+
+    pub(super) fn labels(&self, field: FieldId) -> Option<&Labels> {
+        match self.field(field) {
+            FieldIndex::Labels(labels) => Some(labels),
+            FieldIndex::Terms | FieldIndex::Numbers(_) | FieldIndex::Places(_) => None,
+        }
+    }
+
+    /// A label as the field keeps it.
+    fn folded(&self, field: FieldId, label: &str) -> String {
+        match self.schema().fields[usize::from(field.0)].kind {
+            schema::Kind::Tag(tag) if tag.case_sensitive => label.to_string(),
+            _ => label.to_lowercase(),
+        }
+    }
+}
+
+fn found(found: Found) -> LeafTerms {
+    let cut = found.len() > limits::EXPANSIONS;
+    LeafTerms { documents: found.into_iter().collect(), open: true, cut }
+}
+
+impl Request<'_> {
+    /// The terms that a word of the query asks for besides itself.
+    pub(super) fn forms(&self, index: &Index, word: &str, node: &Node) -> Vec<String> {
+        if self.verbatim {
+            return Vec::new();
+        }
+        let (schema, synonyms) = (index.schema(), index.synonyms());
+        Forms { schema, synonyms, language: self.language }.asked(
+            word,
+            node.fields,
+            &node.attributes,
+        )
+    }
+}

@@ -1,0 +1,229 @@
+//! Documents as they come in, and what is kept of them.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::places::Place;
+use super::postings::Occurrence;
+use crate::Language;
+use crate::analysis::{Forms, Synonyms, words};
+use crate::arguments::shown;
+use crate::schema::{Field, FieldId, Fields, Kind, Schema, Tag, Text};
+
+/// A document as it comes in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document<'a> {
+    /// Its key, which names it.
+    pub key: &'a [u8],
+    /// Its language, if it says so.
+    pub language: Option<Language>,
+    /// Its score, if it says so.
+    pub score: Option<f64>,
+    /// What the scorer `HAMMING` compares.
+    pub payload: Option<&'a [u8]>,
+    /// The fields that it has; a field that is not here is missing.
+    pub fields: Vec<(FieldId, Value<'a>)>,
+}
+
+/// A value of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// Text, or what it says: a number, labels, a longitude and a latitude.
+    Bytes(&'a [u8]),
+    /// A number.
+    Number(f64),
+    /// Several.
+    Many(Vec<Value<'a>>),
+}
+
+/// Why a document is not indexed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unindexed {
+    /// The field that is to blame.
+    pub field: FieldId,
+    /// What is wrong with it.
+    pub text: String,
+}
+
+/// What an index keeps of a document, besides what is in terms.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// Terms and how they occur.
+    pub(super) terms: BTreeMap<String, Occurrence>,
+    /// Values of other fields.
+    pub(super) values: Vec<(FieldId, Held)>,
+    /// Words, by the weights of their fields.
+    pub(super) length: u32,
+    /// Words so far, by which their positions are counted.
+    words: u32,
+}
+
+/// A value of a field that is not text.
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    Label(Arc<str>),
+    Number(f64),
+    Place(Place),
+}
+
+impl Content {
+    /// What `document` says.
+    pub(super) fn read(
+        document: &Document<'_>,
+        schema: &Schema,
+        synonyms: &Synonyms,
+    ) -> Result<Content, Unindexed> {
+        let language = document.language.or(schema.language).unwrap_or(Language::English);
+        let forms = Forms { schema, synonyms, language };
+        let mut content = Content::default();
+        for (id, field) in schema.fields_with_ids() {
+            let value = document.fields.iter().find(|(field, _)| *field == id);
+            let Some((_, value)) = value.filter(|_| !field.no_index) else { continue };
+            let mut reader = FieldReader { content: &mut content, forms, id, field };
+            reader.value(value).map_err(|text| Unindexed { field: id, text })?;
+        }
+        Ok(content)
+    }
+
+    /// How often the commonest term occurs, by the weights of its fields.
+    pub(super) fn frequency_max(&self) -> u32 {
+        self.terms.values().map(|occurrence| occurrence.frequency).max().unwrap_or(0)
+    }
+}
+
+/// Reads a field of a document.
+struct FieldReader<'a> {
+    content: &'a mut Content,
+    forms: Forms<'a>,
+    id: FieldId,
+    field: &'a Field,
+}
+
+impl FieldReader<'_> {
+    fn value(&mut self, value: &Value<'_>) -> Result<(), String> {
+        let field = self.field;
+        match (value, &field.kind) {
+            (Value::Many(values), _) => values.iter().try_for_each(|value| self.value(value)),
+            (Value::Bytes(bytes), Kind::Text(text)) => {
+                self.text(&String::from_utf8_lossy(bytes), text);
+                Ok(())
+            }
+            (Value::Bytes(bytes), Kind::Tag(tag)) => {
+                self.labels(&String::from_utf8_lossy(bytes), tag);
+                Ok(())
+            }
+            (Value::Bytes(bytes), Kind::Numeric) => {
+                let number = crate::arguments::number::<f64>(bytes);
+                let number = number.filter(|number| !number.is_nan());
+                let refused = || format!("Invalid numeric value: '{}'", shown(bytes));
+                self.hold(Held::Number(number.ok_or_else(refused)?));
+                Ok(())
+            }
+            (Value::Number(number), Kind::Numeric) if !number.is_nan() => {
+                self.hold(Held::Number(*number));
+                Ok(())
+            }
+            (Value::Bytes(bytes), Kind::Geo) => {
+                let refused = || format!("Invalid geo string: '{}'", shown(bytes));
+                self.hold(Held::Place(place(bytes).ok_or_else(refused)?));
+                Ok(())
+            }
+            // Neither is searched for yet.
+            (_, Kind::GeoShape(_) | Kind::Vector(_)) => Ok(()),
+            (Value::Number(number), _) => Err(format!("Unexpected number: {number}")),
+        }
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.content.values.push((self.id, held));
+    }
+
+    fn text(&mut self, text: &str, options: &Text) {
+        let texts = self.forms.schema.text_fields();
+        let Some(number) = texts.map(|(id, _)| id).position(|id| id == self.id) else { return };
+        // As RediSearch counts: by whole weights, and at least once.
+        let weight = (options.weight as u32).max(1);
+        if text.is_empty() {
+            if self.field.index_empty {
+                self.content.length += weight;
+                self.occurs("", number, weight, None);
+            }
+            return;
+        }
+        for word in words(text) {
+            let word = word.text;
+            if self.forms.schema.is_stop_word(&word) {
+                continue;
+            }
+            self.content.words += 1;
+            self.content.length += weight;
+            let position = Some(self.content.words);
+            for form in self.forms.indexed(&word, self.field) {
+                self.occurs(&form, number, weight, position);
+            }
+            self.occurs(&word, number, weight, position);
+        }
+    }
+
+    fn occurs(&mut self, term: &str, field: usize, weight: u32, position: Option<u32>) {
+        let options = self.forms.schema.options;
+        if !self.content.terms.contains_key(term) {
+            self.content.terms.insert(term.to_string(), Occurrence::default());
+        }
+        let Some(occurrence) = self.content.terms.get_mut(term) else { return };
+        occurrence.fields |= Fields::one(field).0;
+        if !options.no_frequencies {
+            occurrence.frequency += weight;
+        } else {
+            occurrence.frequency = 1;
+        }
+        if let Some(position) = position.filter(|_| !options.no_offsets) {
+            occurrence.positions.push((field as u8, position));
+        }
+    }
+
+    fn labels(&mut self, text: &str, tag: &Tag) {
+        let mut label = |label: &str| {
+            let label = label.trim_matches(|space: char| space.is_ascii_whitespace());
+            if label.is_empty() && !self.field.index_empty {
+                return;
+            }
+            let label = if tag.case_sensitive { label.to_string() } else { label.to_lowercase() };
+            self.content.values.push((self.id, Held::Label(label.into())));
+        };
+        match tag.separator {
+            Some(separator) => text.split(char::from(separator)).for_each(&mut label),
+            None => label(text),
+        }
+    }
+}
+
+/// `longitude,latitude`, or with a space.
+fn place(bytes: &[u8]) -> Option<Place> {
+    let text = str::from_utf8(bytes).ok()?;
+    let (longitude, latitude) = text.split_once([',', ' '])?;
+    Place::new(longitude.trim().parse().ok()?, latitude.trim().parse().ok()?)
+}
+
+/// A document of an index.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The key.
+    pub(crate) key: Arc<[u8]>,
+    /// What its scores are multiplied by.
+    pub(crate) score: f64,
+    /// Words, by the weights of their fields.
+    pub(crate) length: u32,
+    /// How often the commonest term occurs.
+    pub(crate) frequency_max: u32,
+    /// What the scorer `HAMMING` compares.
+    pub(crate) payload: Option<Box<[u8]>>,
+    /// Its terms.
+    pub(super) terms: Box<[super::terms::TermId]>,
+    /// Its other values.
+    pub(super) values: Box<[(FieldId, Held)]>,
+}

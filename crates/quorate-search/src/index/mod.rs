@@ -1,0 +1,174 @@
+//! The documents of one partition, by everything that queries ask for.
+//!
+//! A document is put and removed as a whole, and at once: the next query sees it. Nothing of a
+//! removed one stays behind, so counts are exact and nothing is collected later. Documents have
+//! small numbers, which are used again; what a query meets first or last is never decided by them.
+
+mod document;
+mod documents;
+mod labels;
+mod numbers;
+mod places;
+mod postings;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod varint;
+
+use alloc::vec::Vec;
+
+use roaring::RoaringBitmap;
+
+use crate::analysis::Synonyms;
+use crate::schema::{FieldId, Kind, Schema};
+
+use document::{Content, Held};
+use documents::Documents;
+use numbers::Numbers;
+#[cfg(test)]
+pub(crate) use places::Place;
+use places::Places;
+
+pub(crate) use document::Entry;
+pub use document::{Document, Unindexed, Value};
+pub(crate) use labels::Labels;
+pub(crate) use postings::{DocumentId, Position, Postings, Reader};
+pub(crate) use terms::Terms;
+
+/// The documents of one partition.
+#[derive(Debug)]
+pub struct Index {
+    schema: Schema,
+    synonyms: Synonyms,
+    pub(crate) documents: Documents,
+    pub(crate) terms: Terms,
+    /// What other fields hold, by their positions in the schema.
+    fields: Vec<FieldIndex>,
+    /// Documents without the field, for fields that ask for it.
+    missing: Vec<RoaringBitmap>,
+}
+
+/// What a field holds.
+#[derive(Debug)]
+pub(crate) enum FieldIndex {
+    /// Nothing that is not in terms.
+    Terms,
+    Labels(Labels),
+    Numbers(Numbers),
+    Places(Places),
+}
+
+impl Index {
+    /// An index without documents.
+    pub fn new(schema: Schema, synonyms: Synonyms) -> Index {
+        let fields = schema.fields.iter().map(|field| match field.kind {
+            Kind::Tag(_) => FieldIndex::Labels(Labels::default()),
+            Kind::Numeric => FieldIndex::Numbers(Numbers::default()),
+            Kind::Geo => FieldIndex::Places(Places::default()),
+            Kind::Text(_) | Kind::GeoShape(_) | Kind::Vector(_) => FieldIndex::Terms,
+        });
+        Index {
+            fields: fields.collect(),
+            missing: schema.fields.iter().map(|_| RoaringBitmap::new()).collect(),
+            schema,
+            synonyms,
+            documents: Documents::default(),
+            terms: Terms::default(),
+        }
+    }
+
+    /// What it covers.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Its groups of synonyms.
+    pub fn synonyms(&self) -> &Synonyms {
+        &self.synonyms
+    }
+
+    /// How many documents there are.
+    pub fn len(&self) -> u64 {
+        self.documents.all().len()
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.documents.all().is_empty()
+    }
+
+    /// How many terms there are.
+    pub fn terms(&self) -> usize {
+        self.terms.len()
+    }
+
+    /// Puts a document in the place of what has its key. If it cannot be indexed there is none of
+    /// this key afterwards.
+    pub fn put(&mut self, document: &Document<'_>) -> Result<(), Unindexed> {
+        self.remove(document.key);
+        let content = Content::read(document, &self.schema, &self.synonyms)?;
+        let id = self.documents.vacant();
+        for (number, (field, missing)) in
+            self.schema.fields.iter().zip(&mut self.missing).enumerate()
+        {
+            let there = document.fields.iter().any(|(field, _)| usize::from(field.0) == number);
+            if field.index_missing && !there {
+                missing.insert(id);
+            }
+        }
+        let frequency_max = content.frequency_max();
+        let terms = content.terms.iter();
+        let terms = terms.map(|(text, occurrence)| self.terms.insert(text, id, occurrence));
+        let terms = terms.collect();
+        let mut values = content.values;
+        for (field, held) in &mut values {
+            match (&mut self.fields[usize::from(field.0)], held) {
+                (FieldIndex::Labels(labels), Held::Label(label)) => {
+                    *label = labels.insert(label, id);
+                }
+                (FieldIndex::Numbers(numbers), Held::Number(number)) => numbers.insert(*number, id),
+                (FieldIndex::Places(places), Held::Place(place)) => places.insert(*place, id),
+                _ => {}
+            }
+        }
+        let entry = Entry {
+            key: document.key.into(),
+            score: document.score.unwrap_or(self.schema.score),
+            length: content.length,
+            frequency_max,
+            payload: document.payload.map(Into::into),
+            terms,
+            values: values.into(),
+        };
+        self.documents.insert(id, entry);
+        Ok(())
+    }
+
+    /// Removes the document of this key; whether there was one.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let Some((id, entry)) = self.documents.remove(key) else { return false };
+        for &term in &entry.terms {
+            self.terms.remove(term, id);
+        }
+        for (field, held) in &entry.values {
+            match (&mut self.fields[usize::from(field.0)], held) {
+                (FieldIndex::Labels(labels), Held::Label(label)) => labels.remove(label, id),
+                (FieldIndex::Numbers(numbers), Held::Number(number)) => numbers.remove(*number, id),
+                (FieldIndex::Places(places), Held::Place(place)) => places.remove(*place, id),
+                _ => {}
+            }
+        }
+        for missing in &mut self.missing {
+            missing.remove(id);
+        }
+        true
+    }
+
+    pub(crate) fn field(&self, field: FieldId) -> &FieldIndex {
+        &self.fields[usize::from(field.0)]
+    }
+
+    pub(crate) fn missing(&self, field: FieldId) -> &RoaringBitmap {
+        &self.missing[usize::from(field.0)]
+    }
+}

@@ -1,0 +1,91 @@
+//! The terms of an index, in order, and where they occur.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::postings::{DocumentId, Occurrence, Postings};
+
+/// The number of a term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TermId(u32);
+
+/// Terms and where they occur.
+#[derive(Debug, Default)]
+pub(crate) struct Terms {
+    numbers: BTreeMap<Arc<str>, TermId>,
+    terms: Vec<Term>,
+    /// Numbers of terms that no document has any more.
+    free: Vec<TermId>,
+}
+
+#[derive(Debug)]
+struct Term {
+    text: Arc<str>,
+    postings: Postings,
+}
+
+impl Terms {
+    pub(super) fn insert(
+        &mut self,
+        text: &str,
+        document: DocumentId,
+        occurrence: &Occurrence,
+    ) -> TermId {
+        let number = match self.numbers.get(text) {
+            Some(&number) => number,
+            None => self.make(text),
+        };
+        self.terms[number.0 as usize].postings.insert(document, occurrence);
+        number
+    }
+
+    fn make(&mut self, text: &str) -> TermId {
+        let text: Arc<str> = text.into();
+        let term = Term { text: text.clone(), postings: Postings::default() };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.terms[number.0 as usize] = term;
+                number
+            }
+            None => {
+                self.terms.push(term);
+                TermId((self.terms.len() - 1) as u32)
+            }
+        };
+        self.numbers.insert(text, number);
+        number
+    }
+
+    pub(super) fn remove(&mut self, number: TermId, document: DocumentId) {
+        let term = &mut self.terms[number.0 as usize];
+        term.postings.remove(document);
+        if term.postings.documents() == 0 {
+            let text = mem::replace(&mut term.text, "".into());
+            self.numbers.remove(&text);
+            self.free.push(number);
+        }
+    }
+
+    /// Where a term occurs.
+    pub(crate) fn get(&self, text: &str) -> Option<&Postings> {
+        self.numbers.get(text).map(|number| &self.terms[number.0 as usize].postings)
+    }
+
+    /// How many terms there are.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// The terms from `start` on, in order, and how many documents have them.
+    pub(crate) fn from<'a>(
+        &'a self,
+        start: &str,
+    ) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
+        let bounds = (core::ops::Bound::Included(start), core::ops::Bound::Unbounded);
+        self.numbers.range::<str, _>(bounds).map(|(text, number)| {
+            (&**text, u64::from(self.terms[number.0 as usize].postings.documents()))
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! Numbers in seven bits a byte, the lowest first (LEB128).
+
+use alloc::vec::Vec;
+
+pub(super) fn write(bytes: &mut Vec<u8>, mut number: u128) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The number that `bytes` begin with; they go past it.
+pub(super) fn read(bytes: &mut &[u8]) -> u128 {
+    let mut number = 0;
+    let mut shift = 0;
+    while let Some((&byte, rest)) = bytes.split_first() {
+        *bytes = rest;
+        number |= u128::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            break;
+        }
+        shift += 7;
+    }
+    number
+}
