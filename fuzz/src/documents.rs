@@ -1,20 +1,32 @@
 //! Files that people and tools write: the configuration, the manifest of a backup.
 
 use quorate::{
-    Config,
+    Settings,
+    config::{Setting, Shape},
     entropy::backup::{DataFile, Manifest, MemberRecord, SlotRecord},
 };
 use quorate_proto::{Slot, slot::SLOTS};
 
-/// A configuration file: it is refused with a text, or understood.
+/// Values of settings, one in each line: they are refused with a text, or understood, and then shown as
+/// something that means the same.
 pub(crate) fn configuration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(config) = serde_saphyr::from_str::<Config>(text) else { return };
     if names_a_host(text) {
         return;
     }
-    if let Err(errors) = config.validate() {
-        assert!(!errors.to_string().is_empty());
+    let entries = text.lines().filter_map(|line| line.split_once(": "));
+    let given: Vec<_> = entries
+        .filter_map(|(key, value)| Setting::find(key).map(|setting| (setting, value.to_owned())))
+        .collect();
+    match Settings::read(&given) {
+        Ok(settings) => {
+            let shown = given.into_iter().map(|(setting, text)| match setting.shape() {
+                Shape::One | Shape::Flag => (setting, setting.show(&settings)),
+                Shape::Many | Shape::Sections(_) => (setting, text),
+            });
+            assert_eq!(Settings::read(&shown.collect::<Vec<_>>()), Ok(settings));
+        }
+        Err(errors) => assert!(!errors.to_string().is_empty()),
     }
 }
 
@@ -30,15 +42,15 @@ fn names_a_host(text: &str) -> bool {
 pub(crate) fn configuration_seeds() -> Vec<Vec<u8>> {
     let seeds = [
         "listen: 127.0.0.1:6379\npeer_listen: 127.0.0.1:16379\nadvertise: 10.0.0.1\n",
-        "seeds: [10.0.0.1:16379, 10.0.0.2:16379]\ncluster: c\nname: n1\ndc: dc1\nrack: r1\nrf: 3\n",
+        "seeds: 10.0.0.1:16379\nseeds: 10.0.0.2:16379\ncluster: c\nname: n1\ndc: dc1\nrack: r1\nrf: 3\n",
         "data_dir: /var/lib/quorate\nsync: always\nshards: 4\nread_level: QUORUM\nwrite_level: ONE\n",
         "max_value_size: 1048576\nmaxclients: 100\nrequest_timeout_ms: 5000\nmemory: true\n",
         "gc_grace_seconds: 900\nscrub_interval_seconds: 0\nscrub_bytes_per_second: 8388608\n",
         "hints_bytes_max: 4294967296\nhint_window_seconds: 10800\naccept_damaged_log: true\n",
-        "entropy:\n  listen: 127.0.0.1:8105\n  key_file: k\n  iv_file: i\n  protocol: any\n  peers:\n  - endpoint: 10.0.0.9:8105\n    node: 10.0.0.9:6379\n",
+        "entropy.connections: 8\nentropy.timeout_seconds: 5s\nentropy.protocol: any\nentropy.plain: true\n",
         "read_repair: background\nrf: -1\n",
         "max_value_size: 512mb\nrequest_timeout: 5s\n",
-        "a: &a [x, x]\nb: [*a, *a]\n",
+        "entropy.peers: 10.0.0.9:8105,10.0.0.9:6379\nentropy.key_file: k\n",
     ];
     seeds.iter().map(|text| text.as_bytes().to_vec()).collect()
 }

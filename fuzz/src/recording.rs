@@ -3,12 +3,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use quorate::{
-    Config,
+    Settings,
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
 use quorate_cluster::elements::Limits;
@@ -73,21 +75,20 @@ pub fn moment(now_us: u64) -> Moment {
 /// # Errors
 /// Why it does not start.
 pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, String> {
-    let address = |port: u16, node: usize| format!("10.0.0.{}:{port}", node + 1);
-    let config = Config {
-        listen: Some(address(6379, node)),
-        peer_listen: Some(address(16_379, node)),
-        seeds: (0..NODES).filter(|other| *other != node).map(|one| address(16_379, one)).collect(),
-        cluster: Some(CLUSTER.into()),
-        name: Some(format!("n{node}")),
-        rf: Some(2_u16.into()),
-        data_dir: Some("/data".into()),
-        shards: Some(SHARDS.into()),
-        gc_grace_seconds: Some(0_u64.into()),
-        ..Config::default()
-    };
+    let address = |port, node: usize| SocketAddr::from(([10, 0, 0, node as u8 + 1], port));
+    let others = (0..NODES).filter(|other| *other != node);
+    let mut settings = Settings::default();
+    settings.listen = address(6379, node);
+    settings.peer_listen = Some(address(16_379, node));
+    settings.seeds = others.map(|other| address(16_379, other).to_string()).collect();
+    settings.cluster = CLUSTER.into();
+    settings.name = Some(format!("n{node}"));
+    settings.replication_factor = 2;
+    settings.data_dir = Some("/data".into());
+    settings.shards = SHARDS;
+    settings.gc_grace = Duration::ZERO;
     let options = Options {
-        settings: config.validate().map_err(|error| error.to_string())?,
+        settings,
         disk: Arc::new(disk),
         seed: now_us ^ node as u64,
         boot: 1,

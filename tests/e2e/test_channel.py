@@ -29,7 +29,7 @@ class Pair:
         self.target = Node(directory / "target", name="target", arguments=[
             *secret, "--entropy-listen", f"127.0.0.1:{self.channel}", "--entropy-protocol", protocol])
         self.source = Node(directory / "source", name="source", arguments=[
-            *secret, "--entropy-peer", f"127.0.0.1:{self.channel}", "--recon-interval-seconds", interval])
+            *secret, "--entropy-peer", f"127.0.0.1:{self.channel}", "--entropy-recon-interval-seconds", interval])
 
     def __enter__(self):
         self.target.start()
@@ -107,7 +107,7 @@ def test_both_directions_bring_two_nodes_together(tmp_path, secret):
     ports = free_port(), free_port()
     nodes = [Node(tmp_path / f"n{n}", name=f"n{n}", arguments=[
         *secret, "--entropy-listen", f"127.0.0.1:{ports[n]}", "--entropy-peer",
-        f"127.0.0.1:{ports[1 - n]}", "--recon-interval-seconds", 1]) for n in range(2)]
+        f"127.0.0.1:{ports[1 - n]}", "--entropy-recon-interval-seconds", 1]) for n in range(2)]
     try:
         for node in nodes:
             node.start()
@@ -130,7 +130,7 @@ def test_replicas_are_compared_by_digest_and_nothing_is_shipped(tmp_path, secret
     cluster = Cluster(tmp_path, count=2)
     first, second = cluster.nodes
     second.arguments += [*secret, "--entropy-listen", f"127.0.0.1:{channel}"]
-    first.arguments += [*secret, "--recon-interval-seconds", 1, "--entropy-peer",
+    first.arguments += [*secret, "--entropy-recon-interval-seconds", 1, "--entropy-peer",
                         f"127.0.0.1:{channel},127.0.0.1:{second.port}"]
     try:
         cluster.start()
@@ -220,7 +220,7 @@ entropy:
         ("recon_interval_seconds: 0", "recon_interval_seconds: 60",
          "entropy.recon_interval_seconds: '0' is not allowed; allowed: 1 to 86400"),
         ("endpoint: nowhere", "endpoint: 10.0.0.7:8105",
-         "entropy.peers.endpoint: 'nowhere' is not allowed; allowed: host:port"),
+         "entropy.peers: 'nowhere,10.0.0.7:6379' is not allowed; allowed: endpoint and node host:port"),
         ("protocol: tls", "protocol: any", "entropy.protocol: 'tls' is not allowed; allowed: v2, classic, any"),
         (f"key_file: {tmp_path}/none", f"key_file: {key}", f"entropy.key_file: '{tmp_path}/none' is not allowed"),
         ("recon_interval: 1", "connections: 8", "recon_interval"),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use quorate::{Settings, config::SETTINGS};
 
 use crate::settings::File;
 
@@ -15,10 +16,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wrong = || format!("{} is wrong", arguments.file.display());
     let file = File::read(&arguments.file).with_context(wrong)?;
-    let settings = file.config.validate();
-    let settings =
-        settings.map_err(|errors| anyhow::anyhow!(file.explain(&errors))).with_context(wrong)?;
+    let settings = Settings::read(&file.values().collect::<Vec<_>>())
+        .map_err(|errors| anyhow::anyhow!(file.explain(&errors)))
+        .with_context(wrong)?;
     println!("{} is fine:", arguments.file.display());
-    println!("{settings:#?}");
+    for setting in SETTINGS {
+        println!("{}: {}", setting.key, setting.show(&settings));
+    }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
 
     let settings = arguments.flags.settings().context("the settings are wrong")?;
     let mut signals = Signals::new(crate::signals::that_stop())?;
-    let engine = Engine::start(settings)?;
+    let engine = Engine::start_blocking(settings)?;
     tracing::info!(
         name = engine.name(),
         clients = %engine.client_address(),

@@ -1,9 +1,9 @@
 //! One simulated machine: its disk, its clocks, and the process on it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use quorate::{
-    Config, Settings,
+    Settings,
     simulation::{Input, Moment, Options, Process},
 };
 use quorate_cluster::elements::Limits;
@@ -84,28 +84,31 @@ impl Machine {
         seed: u64,
     ) -> Result<Self, quorate::config::ConfigErrors> {
         let (datacentre, rack) = scenario.nodes[node];
-        let address = |port: u16, node: usize| format!("10.0.0.{}:{port}", node + 1);
-        let config = Config {
-            listen: Some(address(6379, node)),
-            peer_listen: Some(address(16_379, node)),
-            seeds: (0..scenario.nodes.len())
-                .filter(|other| *other != node)
-                .map(|other| address(16_379, other))
-                .collect(),
-            cluster: Some("simulated".into()),
-            name: Some(name(node)),
-            dc: Some(datacentre.into()),
-            rack: Some(rack.into()),
-            rf: Some(scenario.replication_factor.into()),
-            data_dir: Some(DIRECTORY.into()),
-            sync: Some(scenario.sync.name().into()),
-            shards: Some(scenario.shards.into()),
-            request_timeout_ms: Some(REQUEST_TIMEOUT_MS.into()),
-            gc_grace_seconds: Some(0_u64.into()),
-            scrub_interval_seconds: Some(scenario.scrub_seconds.into()),
-            read_repair: Some(scenario.read_repair.name().into()),
-            ..Config::default()
-        };
+        let address = |port, node: usize| SocketAddr::from(([10, 0, 0, node as u8 + 1], port));
+        let mut settings = Settings::default();
+        settings.listen = address(6379, node);
+        settings.peer_listen = Some(address(16_379, node));
+        settings.seeds = (0..scenario.nodes.len())
+            .filter(|other| *other != node)
+            .map(|other| address(16_379, other).to_string())
+            .collect();
+        settings.cluster = "simulated".into();
+        settings.name = Some(name(node));
+        settings.datacentre = datacentre.into();
+        settings.rack = rack.into();
+        settings.replication_factor = scenario.replication_factor;
+        settings.data_dir = Some(DIRECTORY.into());
+        settings.sync = scenario.sync;
+        settings.shards = scenario.shards;
+        settings.request_timeout = Duration::from_millis(REQUEST_TIMEOUT_MS);
+        settings.gc_grace = Duration::ZERO;
+        settings.scrub_interval = Some(Duration::from_secs(scenario.scrub_seconds))
+            .filter(|interval| !interval.is_zero());
+        settings.read_repair = scenario.read_repair;
+        settings.validate()?;
+        // Smaller than anybody may configure.
+        settings.hints_bytes_max = scenario.hints_bytes_max;
+        settings.hint_window = Duration::from_millis(scenario.hint_window_ms);
         Ok(Self {
             state: State::Killed,
             disk,
@@ -117,11 +120,7 @@ impl Machine {
             slow_disk_us: 0,
             copies: Vec::new(),
             keeps_copies: scenario.faults.iter().any(|(kind, _)| *kind == Kind::PutBack),
-            settings: Settings {
-                hints_bytes_max: scenario.hints_bytes_max,
-                hint_window: Duration::from_millis(scenario.hint_window_ms),
-                ..config.validate()?
-            },
+            settings,
             epoch_ms: if scenario.forms { EPOCH_MS } else { EPOCH_MS + AGE_MS },
             seed: Stream::new(seed, "machine", node as u64).number(),
             hint_bytes_max: scenario.hint_bytes_max,

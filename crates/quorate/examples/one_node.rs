@@ -1,13 +1,13 @@
-//! One node in memory, used from inside the process and, if you like, by `redis-cli -p 7777`.
+//! One node in memory, used from inside the process.
 //!
 //! `cargo run -p quorate --example one_node`
 #![allow(clippy::print_stdout, reason = "an example shows something")]
 
-use quorate::{CallError, Engine, Value};
+use quorate::{CallError, Engine, Settings, Value};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     futures_executor::block_on(async {
-        let engine = Engine::builder().memory().listen("127.0.0.1:0").start().await?;
+        let engine = Engine::start(Settings::in_memory()).await?;
         let client = engine.client();
 
         client.run(["SET", "greeting", "hello"]).await?;

@@ -5,18 +5,17 @@
 
 use std::{thread::sleep, time::Duration};
 
-use quorate::{Client, Engine, Value};
+use quorate::{Client, Engine, Settings, Value};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     futures_executor::block_on(async {
         let mut nodes: Vec<Engine> = Vec::new();
         for name in ["a", "b", "c"] {
-            let mut builder = Engine::builder().memory().name(name).shards(1);
-            builder = builder.listen("127.0.0.1:0").peer_listen("127.0.0.1:0");
-            if let Some(first) = nodes.first() {
-                builder = builder.seed(first.peer_address().to_string());
-            }
-            nodes.push(builder.start().await?);
+            let mut settings = Settings::in_memory();
+            settings.name = Some(name.into());
+            settings.shards = 1;
+            settings.seeds = nodes.iter().map(|node| node.peer_address().to_string()).collect();
+            nodes.push(Engine::start(settings).await?);
         }
         let clients: Vec<Client> = nodes.iter().map(Engine::client).collect();
         for client in &clients {

@@ -9,11 +9,11 @@ use std::{
 
 use crate::{
     client::Clients,
-    config::EntropySettings,
+    config::ChannelSettings,
     engine::StartError,
     entropy::{
-        DriverHandle, EntropyDriver, EntropyMaterial, EntropyReceiver, NodeSink, NodeSource,
-        ReceiverStop, load_material,
+        DriverHandle, EntropyConfig, EntropyDriver, EntropyMaterial, EntropyReceiver, NodeSink,
+        NodeSource, ReceiverStop, load_material,
     },
     limits::ENTROPY_STOP_PATIENCE,
     net::clock::Clock,
@@ -42,8 +42,9 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Takes the socket and reads the secret.
-    pub(crate) fn new(settings: &EntropySettings) -> Result<Self, StartError> {
-        let material = load_material(&settings.key_file, &settings.iv_file)?;
+    pub(crate) fn new(settings: &ChannelSettings) -> Result<Self, StartError> {
+        let EntropyConfig { key_file, iv_file, .. } = settings.receiving();
+        let material = load_material(&key_file, &iv_file)?;
         let listener = settings.listen.map(|address| {
             let key = "entropy.listen";
             TcpListener::bind(address).map_err(|error| StartError::Listen { key, address, error })
@@ -60,7 +61,7 @@ impl Channel {
         clients: &Clients,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let (Some(settings), Some(prepared)) = (&node.settings.entropy, prepared) else {
+        let (Some(settings), Some(prepared)) = (node.settings.channel(), prepared) else {
             return Ok(Self::default());
         };
         let Prepared { listener, material } = prepared;

@@ -22,7 +22,7 @@ pub(crate) fn clients_max(settings: &Settings) -> Option<u64> {
 }
 
 fn reserved(settings: &Settings) -> u64 {
-    let channel = settings.entropy.as_ref().map_or(0, |entropy| entropy.connections_max);
+    let channel = settings.channel().map_or(0, |channel| channel.connections_max);
     limits::DESCRIPTORS_OF_NODE
         + limits::DESCRIPTORS_OF_SHARD * u64::from(settings.shards)
         + channel as u64
@@ -65,15 +65,9 @@ pub struct TooFew {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Config;
 
     fn fitted(maxclients: u32, limit: Option<u64>) -> Result<u32, TooFew> {
-        let config = Config {
-            shards: Some(2_u16.into()),
-            maxclients: Some(maxclients.into()),
-            ..Config::default()
-        };
-        let mut settings = config.validate().expect("allowed");
+        let mut settings = Settings { shards: 2, maxclients, ..Settings::default() };
         fit_clients(&mut settings, limit)?;
         Ok(settings.maxclients)
     }

@@ -3,9 +3,9 @@
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc::Sender},
-    thread::{Builder as ThreadBuilder, JoinHandle},
+    thread::{Builder, JoinHandle},
 };
 
 use futures_channel::oneshot;
@@ -16,7 +16,7 @@ use quorate_store::disk::{Disk, RealDisk};
 use crate::{
     channel::{Channel, Prepared},
     client::{Client, Clients},
-    config::{Config, ConfigErrors, EntropySection, Settings, SyncPolicy},
+    config::{ConfigError, ConfigErrors, Settings, SyncPolicy},
     descriptors,
     entropy::{EntropyError, NodeSink, NodeSource},
     identity::{Claim, DataDirectoryError, Identity},
@@ -79,94 +79,9 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// Configures and starts a node.
-#[derive(Clone, Debug, Default)]
-pub struct Builder {
-    config: Config,
-}
-
-impl Builder {
-    /// Replaces the whole configuration.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// Keeps everything in memory; nothing survives a restart.
-    #[must_use]
-    pub fn memory(mut self) -> Self {
-        self.config.memory = true;
-        self
-    }
-
-    /// Keeps the data in this directory.
-    #[must_use]
-    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.config.data_dir = Some(directory.into());
-        self
-    }
-
-    /// Listens for clients on `host:port`; port 0 takes a free one.
-    #[must_use]
-    pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.config.listen = Some(address.into());
-        self
-    }
-
-    /// Listens for cluster clients on `host:port`, or not at all: `none`; port 0 takes a free one.
-    #[must_use]
-    pub fn cluster_listen(mut self, address: impl Into<String>) -> Self {
-        self.config.cluster_listen = Some(address.into());
-        self
-    }
-
-    /// Listens for other nodes on `host:port`; port 0 takes a free one.
-    #[must_use]
-    pub fn peer_listen(mut self, address: impl Into<String>) -> Self {
-        self.config.peer_listen = Some(address.into());
-        self
-    }
-
-    /// Finds the cluster through the node whose peer address this is.
-    #[must_use]
-    pub fn seed(mut self, address: impl Into<String>) -> Self {
-        self.config.seeds.push(address.into());
-        self
-    }
-
-    /// Names the node.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.config.name = Some(name.into());
-        self
-    }
-
-    /// Number of shards, each a thread.
-    #[must_use]
-    pub fn shards(mut self, shards: u16) -> Self {
-        self.config.shards = Some(shards.into());
-        self
-    }
-
-    /// Receives snapshots into the node, or keeps peers up to date with it, or both.
-    #[must_use]
-    pub fn entropy(mut self, section: EntropySection) -> Self {
-        self.config.entropy = Some(section);
-        self
-    }
-
-    /// Starts the node: recovers its data, listens, and looks for its cluster.
-    pub async fn start(self) -> Result<Engine, StartError> {
-        let settings = self.config.validate()?;
-        let (sender, receiver) = oneshot::channel();
-        // Recovery takes as long as the disk does; the caller's executor must not wait for it.
-        ThreadBuilder::new().name("quorate-start".into()).spawn(move || {
-            let _ = sender.send(Engine::start(settings));
-        })?;
-        receiver.await.unwrap_or_else(|_| {
-            Err(StartError::Io(io::Error::other("the start ended without a result")))
-        })
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(ConfigErrors(vec![error]))
     }
 }
 
@@ -197,24 +112,29 @@ struct Running {
 }
 
 impl Engine {
-    /// Configures a node.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
-    /// Starts a node, blocking until it serves.
+    /// Starts a node: recovers its data, listens, and looks for its cluster.
     ///
     /// It raises the process's soft limit on open files to the hard one, and serves fewer clients
     /// than `maxclients` when that is still too low.
-    pub fn start(mut settings: Settings) -> Result<Self, StartError> {
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let (sender, receiver) = oneshot::channel();
+        // Recovery takes as long as the disk does; the caller's executor must not wait for it.
+        Builder::new().name("quorate-start".into()).spawn(move || {
+            let _ = sender.send(Self::start_blocking(settings));
+        })?;
+        receiver.await.unwrap_or_else(|_| {
+            Err(StartError::Io(io::Error::other("the start ended without a result")))
+        })
+    }
+
+    /// Starts a node as [`Engine::start`] does, and blocks until it serves.
+    pub fn start_blocking(mut settings: Settings) -> Result<Self, StartError> {
+        settings.validate()?;
         descriptors::fit_clients(&mut settings, descriptors::raise_limit())?;
-        let disk: Arc<dyn Disk> = match settings.data_dir {
-            Some(_) => Arc::new(RealDisk),
-            None => startup::memory_disk(),
-        };
-        let data_dir = settings.data_dir.clone();
-        let durable = data_dir.is_some();
-        let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
+        let disk: Arc<dyn Disk> =
+            if settings.memory { startup::memory_disk() } else { Arc::new(RealDisk) };
+        let data_dir = settings.durable_dir().map(Path::to_path_buf);
+        let directory = data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
         let seeds = Seeds::random()?;
         let claim = Claim {
             name: settings.name.clone(),
@@ -223,7 +143,7 @@ impl Engine {
             boot: startup::boot(),
             seed: seeds.start,
             unsynced: settings.sync != SyncPolicy::Always,
-            lock: durable,
+            lock: data_dir.is_some(),
         };
         let listen = |key, address| {
             listener::open(address, settings.shards).map_err(|error| StartError::Listen {
@@ -234,12 +154,12 @@ impl Engine {
         };
         // First: a node that is started again and again because its address is taken uses up nothing.
         let clients = listen("listen", settings.listen)?;
-        let peers = listen("peer_listen", settings.peer_listen)?;
-        let cluster_clients = match settings.cluster_listen {
+        let peers = listen("peer_listen", settings.peer_address()?)?;
+        let cluster_clients = match settings.cluster_address()? {
             Some(address) => listen("cluster_listen", address)?,
             None => Vec::new(),
         };
-        let prepared = settings.entropy.as_ref().map(Prepared::new).transpose()?;
+        let prepared = settings.channel().map(Prepared::new).transpose()?;
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
         let client_address = clients[0].local_addr()?;
         let peer_address = peers[0].local_addr()?;
@@ -354,7 +274,7 @@ impl Engine {
     /// Stops the node: requests under way are finished, everything acknowledged is synced.
     pub async fn shutdown(self) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
-        ThreadBuilder::new().name("quorate-stop".into()).spawn(move || {
+        Builder::new().name("quorate-stop".into()).spawn(move || {
             let _ = sender.send(self.stop());
         })?;
         receiver.await.unwrap_or_else(|_| Err(io::Error::other("the stop ended without a result")))
@@ -411,7 +331,7 @@ fn spawn(
     name: String,
     run: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    ThreadBuilder::new().name(name.clone()).spawn(move || {
+    Builder::new().name(name.clone()).spawn(move || {
         run().inspect_err(|error| tracing::error!(%name, %error, "a thread of the node ended"))
     })
 }

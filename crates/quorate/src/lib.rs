@@ -4,8 +4,10 @@
 //! and serves Redis clients over the wire and the surrounding program without one:
 //!
 //! ```no_run
+//! use quorate::{Engine, Settings};
+//!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let engine = quorate::Engine::builder().memory().listen("127.0.0.1:0").start().await?;
+//! let engine = Engine::start(Settings::in_memory()).await?;
 //! let client = engine.client();
 //! client.run(["SET", "greeting", "hello"]).await?;
 //! let value = client.run(["GET", "greeting"]).await?;
@@ -37,7 +39,7 @@ mod storage;
 
 pub use call_error::CallError;
 pub use client::Client;
-pub use config::{Config, Settings};
-pub use engine::{Builder, Engine, StartError};
+pub use config::Settings;
+pub use engine::{Engine, StartError};
 pub use identity::DataDirectoryError;
 pub use quorate_proto::{Level, resp::reply::Value};

@@ -156,7 +156,7 @@ fn open(
 ) -> Result<Vec<Storage>, StartError> {
     let shards = node.settings.shards;
     let mut stores: Vec<Store> = (0..shards).map(|_| new_store(node, topology)).collect();
-    let logs: Vec<Option<SegmentLog>> = if node.settings.data_dir.is_none() {
+    let logs: Vec<Option<SegmentLog>> = if node.settings.memory {
         (0..shards).map(|_| None).collect()
     } else {
         let mut incomplete = identity.is_incomplete();

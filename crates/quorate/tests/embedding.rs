@@ -4,10 +4,16 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_executor::block_on;
 use quorate::{
-    CallError, Client, Engine, Value,
-    config::{EntropyPeer, EntropySection},
-    entropy::{EntropyConfig, EntropySender},
+    CallError, Client, Engine, Settings, Value,
+    config::ClusterListen,
+    entropy::{EntropyConfig, EntropySender, ReconPeer},
 };
+
+fn with_shards(shards: u16) -> Settings {
+    let mut settings = Settings::in_memory();
+    settings.shards = shards;
+    settings
+}
 
 fn bulk(text: &str) -> Value {
     Value::Bulk(text.to_owned().into())
@@ -17,8 +23,10 @@ fn bulk(text: &str) -> Value {
 fn a_stopped_node_has_everything_when_it_starts_again() {
     let directory = std::env::temp_dir().join(format!("quorate-embedding-{}", std::process::id()));
     let start = || {
-        let builder = Engine::builder().data_dir(&directory).listen("127.0.0.1:0");
-        builder.peer_listen("127.0.0.1:0").shards(2).start()
+        let mut settings = with_shards(2);
+        settings.memory = false;
+        settings.data_dir = Some(directory.clone());
+        Engine::start(settings)
     };
     block_on(async {
         let engine = start().await.expect("starts");
@@ -46,8 +54,7 @@ fn a_stopped_node_has_everything_when_it_starts_again() {
 #[test]
 fn commands_of_one_client_are_executed_in_order() {
     block_on(async {
-        let builder = Engine::builder().memory().listen("127.0.0.1:0").peer_listen("127.0.0.1:0");
-        let engine = builder.shards(2).start().await.expect("starts");
+        let engine = Engine::start(with_shards(2)).await.expect("starts");
         let client: Client = engine.client();
         let mut pending = Vec::new();
         for number in 0..200 {
@@ -74,8 +81,7 @@ fn commands_of_one_client_are_executed_in_order() {
 #[test]
 fn a_dropped_node_has_stopped_and_its_clients_are_told() {
     block_on(async {
-        let builder = Engine::builder().memory().listen("127.0.0.1:0").peer_listen("127.0.0.1:0");
-        let engine = builder.start().await.expect("starts");
+        let engine = Engine::start(Settings::in_memory()).await.expect("starts");
         let (client, address) = (engine.client(), engine.client_address());
         client.run(["SET", "key", "value"]).await.expect("is written");
         drop(engine);
@@ -87,15 +93,17 @@ fn a_dropped_node_has_stopped_and_its_clients_are_told() {
 #[test]
 fn a_taken_address_and_a_wrong_setting_are_named() {
     block_on(async {
-        let first = Engine::builder().memory().listen("127.0.0.1:0").peer_listen("127.0.0.1:0");
-        let first = first.start().await.expect("starts");
-        let taken = first.client_address().to_string();
-        let error = Engine::builder().memory().listen(&taken).peer_listen("127.0.0.1:0").start();
-        let error = error.await.expect_err("the address is taken").to_string();
+        let first = Engine::start(Settings::in_memory()).await.expect("starts");
+        let mut settings = Settings::in_memory();
+        settings.listen = first.client_address();
+        settings.peer_listen = Some(Settings::in_memory().listen);
+        settings.cluster_listen = ClusterListen::Nowhere;
+        let error = Engine::start(settings.clone()).await;
+        let error = error.expect_err("the address is taken").to_string();
         assert!(error.starts_with("listen: cannot listen on"), "{error}");
-        let error = Engine::builder().memory().listen("nowhere").start().await;
-        let error = error.expect_err("no address").to_string();
-        assert!(error.starts_with("listen: 'nowhere' is not allowed"), "{error}");
+        settings.replication_factor = 0;
+        let error = Engine::start(settings).await.expect_err("no replicas").to_string();
+        assert_eq!(error, "rf: '0' is not allowed; allowed: 1 to 16");
         first.shutdown().await.expect("stops in order");
     });
 }
@@ -105,21 +113,21 @@ fn nodes_in_a_process_keep_each_other_up_to_date() {
     let file = |name: &str| {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/entropy-vectors").join(name)
     };
-    let section = || EntropySection {
-        key_file: Some(file("key")),
-        iv_file: Some(file("iv")),
-        recon_interval_seconds: Some(1_u64.into()),
-        ..EntropySection::default()
+    let with_secret = || {
+        let mut settings = with_shards(2);
+        settings.channel.key_file = Some(file("key"));
+        settings.channel.iv_file = Some(file("iv"));
+        settings.channel.recon_interval = Duration::from_secs(1);
+        settings
     };
-    let builder =
-        || Engine::builder().memory().listen("127.0.0.1:0").peer_listen("127.0.0.1:0").shards(2);
     block_on(async {
-        let listening = EntropySection { listen: Some("127.0.0.1:0".into()), ..section() };
-        let target = builder().entropy(listening).start().await.expect("starts");
+        let mut listening = with_secret();
+        listening.channel.listen = Some(Settings::in_memory().listen);
+        let target = Engine::start(listening).await.expect("starts");
         let endpoint = target.entropy_address().expect("receives").to_string();
-        let peers = vec![EntropyPeer { endpoint: endpoint.clone(), node: None }];
-        let driving = EntropySection { peers, ..section() };
-        let source = builder().entropy(driving).start().await.expect("starts");
+        let mut driving = with_secret();
+        driving.channel.peers = vec![ReconPeer { endpoint: endpoint.clone(), node: None }];
+        let source = Engine::start(driving).await.expect("starts");
         let (one, two) = (source.client(), target.client());
         for number in 0..100 {
             one.run(["SET", &format!("key-{number}"), "value"]).await.expect("answers");

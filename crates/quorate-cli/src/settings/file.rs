@@ -6,83 +6,24 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use quorate::{Config, config::ConfigErrors};
+use quorate::config::{ConfigErrors, SETTINGS, Setting, Shape};
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
 use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
 
-/// What stands behind a key.
-#[derive(Clone, Copy, Debug)]
-enum Shape {
-    /// A text or a number, which the check of the settings looks at.
-    Value,
-    Flag,
-    Values,
-    Section(Keys),
-    Sections(Keys),
-}
-
-type Keys = &'static [(&'static str, Shape)];
-
-const KEYS: Keys = &[
-    ("listen", Shape::Value),
-    ("peer_listen", Shape::Value),
-    ("cluster_listen", Shape::Value),
-    ("advertise", Shape::Value),
-    ("seeds", Shape::Values),
-    ("cluster", Shape::Value),
-    ("name", Shape::Value),
-    ("dc", Shape::Value),
-    ("rack", Shape::Value),
-    ("rf", Shape::Value),
-    ("data_dir", Shape::Value),
-    ("sync", Shape::Value),
-    ("memory", Shape::Flag),
-    ("shards", Shape::Value),
-    ("read_level", Shape::Value),
-    ("write_level", Shape::Value),
-    ("read_repair", Shape::Value),
-    ("max_value_size", Shape::Value),
-    ("maxclients", Shape::Value),
-    ("request_timeout_ms", Shape::Value),
-    ("gc_grace_seconds", Shape::Value),
-    ("scrub_interval_seconds", Shape::Value),
-    ("scrub_bytes_per_second", Shape::Value),
-    ("hints_bytes_max", Shape::Value),
-    ("hint_window_seconds", Shape::Value),
-    ("accept_damaged_log", Shape::Flag),
-    ("entropy", Shape::Section(ENTROPY_KEYS)),
-];
-
-const ENTROPY_KEYS: Keys = &[
-    ("listen", Shape::Value),
-    ("key_file", Shape::Value),
-    ("iv_file", Shape::Value),
-    ("protocol", Shape::Value),
-    ("plain", Shape::Flag),
-    ("connections", Shape::Value),
-    ("timeout_seconds", Shape::Value),
-    ("peers", Shape::Sections(ENTROPY_PEER_KEYS)),
-    ("recon_interval_seconds", Shape::Value),
-];
-
-const ENTROPY_PEER_KEYS: Keys = &[("endpoint", Shape::Value), ("node", Shape::Value)];
-
 /// A configuration file that has the right shape. Its values have not been checked yet.
 #[derive(Debug, Default)]
 pub(crate) struct File {
-    /// What it says.
-    pub(crate) config: Config,
     path: PathBuf,
     given: Vec<Given>,
 }
 
-/// A value of the file, with the path of its key.
+/// A value of the file.
 #[derive(Debug)]
 struct Given {
-    key: String,
+    setting: &'static Setting,
     value: String,
     place: Location,
 }
@@ -109,7 +50,7 @@ impl File {
             .map_err(|error| anyhow::anyhow!("{}: no valid YAML: {error}", path.display()))?;
         let mut problems = Vec::new();
         match &node.value {
-            Node::Map(entries) => file.look_at(KEYS, "", entries, &mut problems),
+            Node::Map(entries) => file.look_at("", entries, &mut problems),
             Node::Nothing => return Ok(file),
             Node::Scalar(_) | Node::List(_) => {
                 let place = file.place(node.referenced);
@@ -119,15 +60,19 @@ impl File {
         if !problems.is_empty() {
             bail!(problems.join("\n"));
         }
-        file.config = serde_saphyr::from_str(text)
-            .with_context(|| format!("config: {} is wrong", path.display()))?;
         Ok(file)
+    }
+
+    /// What it says.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&'static Setting, String)> {
+        self.given.iter().map(|Given { setting, value, .. }| (*setting, value.clone()))
     }
 
     /// What is wrong with settings that came from this file, or partly from flags, with its places.
     pub(crate) fn explain(&self, errors: &ConfigErrors) -> String {
         let lines = errors.0.iter().map(|error| {
-            let same = |given: &&Given| given.key == error.key && given.value == error.value;
+            let same =
+                |given: &&Given| given.setting.key == error.key && given.value == error.value;
             match self.given.iter().find(same) {
                 Some(given) => format!("{}: {error}", self.place(given.place)),
                 None => error.to_string(),
@@ -140,14 +85,9 @@ impl File {
         format!("{}:{}:{}", self.path.display(), location.line(), location.column())
     }
 
-    fn look_at(
-        &mut self,
-        keys: Keys,
-        section: &str,
-        entries: &[Entry],
-        problems: &mut Vec<String>,
-    ) {
-        for (position, (name, value)) in entries.iter().enumerate() {
+    /// Looks at the entries of a section; the names of its keys begin with `section`.
+    fn look_at(&mut self, section: &str, entries: &[Entry], problems: &mut Vec<String>) {
+        for (position, (name, node)) in entries.iter().enumerate() {
             let key = format!("{section}{}", name.value);
             let place = self.place(name.referenced);
             let earlier = entries[..position].iter().find(|(other, _)| other.value == name.value);
@@ -158,65 +98,102 @@ impl File {
                 ));
                 continue;
             }
-            match keys.iter().find(|(known, _)| *known == name.value) {
-                Some((_, shape)) => self.look_at_value(*shape, &key, value, problems),
-                None => {
-                    let known: Vec<&str> = keys.iter().map(|(known, _)| *known).collect();
-                    let known = known.join(", ");
+            let inside = format!("{key}.");
+            match (Setting::find(&key), &node.value) {
+                (_, Node::Nothing) => {}
+                (Some(setting), _) => self.take(setting, node, problems),
+                (None, Node::Map(entries)) if !keys_of(&inside).is_empty() => {
+                    self.look_at(&inside, entries, problems);
+                }
+                (None, other) if !keys_of(&inside).is_empty() => {
+                    let (place, keys) = (self.place(node.referenced), keys_of(&inside));
+                    problems.push(not_allowed(&place, &key, other, &format!("the keys {keys}")));
+                }
+                (None, _) => {
+                    let known = keys_of(section);
                     problems.push(format!("{place}: {key} is no key; allowed: {known}"));
                 }
             }
         }
     }
 
-    fn look_at_value(
+    /// Takes what is given for a setting, if that has its shape.
+    fn take(
         &mut self,
-        shape: Shape,
-        key: &str,
+        setting: &'static Setting,
         node: &Spanned<Node>,
         problems: &mut Vec<String>,
     ) {
-        let allowed = match (shape, &node.value) {
-            (Shape::Value, Node::Nothing) => return,
-            (Shape::Value, Node::Scalar(value)) => {
-                let (key, value) = (key.to_owned(), value.clone());
-                return self.given.push(Given { key, value, place: node.referenced });
+        let allowed = match (setting.shape(), &node.value) {
+            (Shape::One | Shape::Flag, Node::Scalar(value)) => {
+                let value = value.clone();
+                return self.given.push(Given { setting, value, place: node.referenced });
             }
-            (Shape::Flag, Node::Scalar(value)) if is_flag(value) => return,
-            (Shape::Values, Node::List(items)) => {
+            (Shape::Many, Node::List(items)) if items.iter().all(is_scalar) => {
                 for item in items {
-                    self.look_at_value(Shape::Value, key, item, problems);
+                    let (value, place) = (item.value.to_string(), item.referenced);
+                    self.given.push(Given { setting, value, place });
                 }
                 return;
-            }
-            (Shape::Section(keys), Node::Map(entries)) => {
-                return self.look_at(keys, &format!("{key}."), entries, problems);
             }
             (Shape::Sections(keys), Node::List(items)) => {
-                for item in items {
-                    self.look_at_value(Shape::Section(keys), key, item, problems);
+                match items.iter().map(|item| joined(keys, item)).collect::<Option<Vec<_>>>() {
+                    Some(values) => {
+                        for (value, item) in values.into_iter().zip(items) {
+                            self.given.push(Given { setting, value, place: item.referenced });
+                        }
+                        return;
+                    }
+                    None => format!("a list of sections with the keys {}", keys.join(", ")),
                 }
-                return;
             }
-            (Shape::Value, _) => "one value".to_owned(),
+            (Shape::One, _) => "one value".to_owned(),
             (Shape::Flag, _) => "true, false".to_owned(),
-            (Shape::Values, _) => "a list, such as [10.0.0.1:16379, 10.0.0.2:16379]".to_owned(),
-            (Shape::Section(keys), _) => format!("the keys {}", names(keys)),
+            (Shape::Many, _) => "a list, such as [10.0.0.1:16379, 10.0.0.2:16379]".to_owned(),
             (Shape::Sections(keys), _) => {
-                format!("a list of sections with the keys {}", names(keys))
+                format!("a list of sections with the keys {}", keys.join(", "))
             }
         };
         let place = self.place(node.referenced);
-        problems.push(format!("{place}: {key}: {} is not allowed; allowed: {allowed}", node.value));
+        problems.push(not_allowed(&place, setting.key, &node.value, &allowed));
     }
 }
 
-fn names(keys: Keys) -> String {
-    keys.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+/// The keys whose names begin with `section`, as they stand in it.
+fn keys_of(section: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for key in SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(section)) {
+        let name = key.split('.').next().unwrap_or(key);
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
-fn is_flag(text: &str) -> bool {
-    ["true", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
+fn not_allowed(place: &str, key: &str, found: &Node, allowed: &str) -> String {
+    let quoted = match found {
+        Node::Scalar(text) => format!("'{text}'"),
+        other => other.to_string(),
+    };
+    format!("{place}: {key}: {quoted} is not allowed; allowed: {allowed}")
+}
+
+fn is_scalar(node: &Spanned<Node>) -> bool {
+    matches!(node.value, Node::Scalar(_))
+}
+
+/// The values of a section, in the order of the keys that it may have; those behind the first may be
+/// missing.
+fn joined(keys: &[&str], section: &Spanned<Node>) -> Option<String> {
+    let Node::Map(entries) = &section.value else { return None };
+    let is_known = |(name, node): &Entry| keys.contains(&name.value.as_str()) && is_scalar(node);
+    let value = |key: &str| entries.iter().find(|(name, _)| name.value == key);
+    if !entries.iter().all(is_known) || value(keys[0]).is_none() {
+        return None;
+    }
+    let values = keys.iter().map_while(|key| value(key)).map(|(_, node)| node.value.to_string());
+    Some(values.collect::<Vec<_>>().join(","))
 }
 
 type Entry = (Spanned<String>, Spanned<Node>);
@@ -234,7 +211,7 @@ impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => f.write_str("nothing"),
-            Self::Scalar(text) => write!(f, "'{text}'"),
+            Self::Scalar(text) => f.write_str(text),
             Self::List(_) => f.write_str("a list"),
             Self::Map(_) => f.write_str("a section"),
         }
@@ -315,14 +292,20 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
 #[cfg(test)]
 mod tests {
+    use quorate::Settings;
+
     use super::*;
+
+    fn settings(file: &File) -> Result<Settings, ConfigErrors> {
+        Settings::read(&file.values().collect::<Vec<_>>())
+    }
 
     fn problems(text: &str) -> String {
         let file = match File::parse(Path::new("node.yaml"), text) {
             Ok(file) => file,
             Err(error) => return error.to_string(),
         };
-        match file.config.validate() {
+        match settings(&file) {
             Ok(_) => String::new(),
             Err(errors) => file.explain(&errors),
         }
@@ -392,26 +375,10 @@ mod tests {
         let text = "max_value_size: 64mb\nhints_bytes_max: 1gb\nrequest_timeout_ms: 2s\n\
                     gc_grace_seconds: 10m\nscrub_interval_seconds: 7d\nhint_window_seconds: 7200\n";
         let file = File::parse(Path::new("node.yaml"), text).expect("allowed");
-        let settings = file.config.validate().expect("allowed");
+        let settings = settings(&file).expect("allowed");
         assert_eq!((settings.max_value_size, settings.hints_bytes_max), (64 << 20, 1 << 30));
         assert_eq!(settings.request_timeout.as_millis(), 2_000);
         assert_eq!((settings.gc_grace.as_secs(), settings.hint_window.as_secs()), (600, 7_200));
         assert_eq!(settings.scrub_interval.map(|interval| interval.as_secs()), Some(604_800));
-    }
-
-    #[test]
-    fn the_keys_are_those_of_the_configuration() {
-        fn known<T: for<'de> Deserialize<'de> + fmt::Debug>() -> Vec<String> {
-            let error = serde_saphyr::from_str::<T>("no_such_key: 1").expect_err("unknown");
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let names = line.split("expected one of ").nth(1).unwrap_or_default();
-            names.split(", ").map(str::to_owned).collect()
-        }
-        fn listed(keys: Keys) -> Vec<String> {
-            keys.iter().map(|(name, _)| (*name).to_owned()).collect()
-        }
-        assert_eq!(known::<Config>(), listed(KEYS));
-        assert_eq!(known::<quorate::config::EntropySection>(), listed(ENTROPY_KEYS));
     }
 }

@@ -46,7 +46,7 @@ impl Shard {
         let found: Vec<_> = PARAMETERS.iter().filter(is_wanted).collect();
         writer.map(found.len());
         for row in found {
-            writer.text(row.name);
+            writer.text(&row.name);
             writer.text(&row.value(self.source()));
         }
     }

@@ -3,16 +3,22 @@
 //! Those of Redis that clients and tools ask for show what holds here; most are fixed. One that is
 //! fixed may be set to what it is.
 
+use std::{borrow::Cow, sync::LazyLock};
+
 use quorate_cluster::topology::Topology;
 use quorate_proto::{Level, resp::parse_integer};
 
 use super::cluster_commands::is_cluster;
-use crate::{descriptors, limits, node::Node};
+use crate::{
+    config::{SETTINGS, Setting},
+    descriptors, limits,
+    node::Node,
+};
 
 /// One parameter.
 #[derive(Debug)]
 pub(super) struct Parameter {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     value: Value,
     change: Change,
 }
@@ -27,6 +33,7 @@ pub(super) struct Source<'a> {
 #[derive(Debug)]
 enum Value {
     Constant(&'static str),
+    Setting(&'static Setting),
     Of(fn(Source<'_>) -> String),
 }
 
@@ -50,6 +57,7 @@ impl Parameter {
     pub(super) fn value(&self, source: Source<'_>) -> String {
         match self.value {
             Value::Constant(text) => text.to_owned(),
+            Value::Setting(setting) => setting.show(&source.node.settings),
             Value::Of(value) => value(source),
         }
     }
@@ -78,16 +86,16 @@ impl Parameter {
     }
 }
 
-const fn fixed(name: &'static str, value: &'static str) -> Parameter {
-    Parameter { name, value: Value::Constant(value), change: Change::Never }
+fn fixed(name: &'static str, value: &'static str) -> Parameter {
+    Parameter { name: Cow::Borrowed(name), value: Value::Constant(value), change: Change::Never }
 }
 
-const fn of(name: &'static str, value: fn(Source<'_>) -> String) -> Parameter {
-    Parameter { name, value: Value::Of(value), change: Change::Never }
+fn of(name: &'static str, value: fn(Source<'_>) -> String) -> Parameter {
+    Parameter { name: Cow::Borrowed(name), value: Value::Of(value), change: Change::Never }
 }
 
-const fn changed(parameter: Parameter, change: Change) -> Parameter {
-    Parameter { name: parameter.name, value: parameter.value, change }
+fn changed(parameter: Parameter, change: Change) -> Parameter {
+    Parameter { change, ..parameter }
 }
 
 fn yes_no(yes: bool) -> String {
@@ -98,10 +106,23 @@ fn accepted(change: impl FnOnce(&Node) + 'static) -> Result<Accepted, String> {
     Ok(Box::new(change))
 }
 
-/// Every parameter.
+/// Every parameter: those with a name of their own, and every other setting as `quorate-` and its key.
+pub(super) static PARAMETERS: LazyLock<Vec<Parameter>> = LazyLock::new(|| {
+    let mut rows = named();
+    for setting in SETTINGS {
+        let key = setting.key.replace(['_', '.'], "-");
+        let name = format!("quorate-{key}");
+        if rows.iter().all(|row| row.name != name && row.name != key) {
+            let (name, value) = (name.into(), Value::Setting(setting));
+            rows.push(Parameter { name, value, change: Change::Never });
+        }
+    }
+    rows
+});
+
 #[rustfmt::skip]
-pub(super) const PARAMETERS: &[Parameter] = &[
-    of("appendonly", |s| yes_no(s.node.settings.data_dir.is_some())),
+fn named() -> Vec<Parameter> { vec![
+    of("appendonly", |s| yes_no(!s.node.settings.memory)),
     of("appendfsync", |s| s.node.settings.sync.name().to_owned()),
     fixed("aclfile", ""),
     fixed("activedefrag", "no"),
@@ -109,7 +130,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     of("cluster-enabled", |s| yes_no(is_cluster(s.topology))),
     fixed("daemonize", "no"),
     fixed("databases", "1"),
-    of("dir", |s| s.node.settings.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default()),
+    of("dir", |s| s.node.settings.durable_dir().map(|path| path.display().to_string()).unwrap_or_default()),
     fixed("enable-debug-command", "yes"),
     fixed("hash-max-listpack-entries", "512"),
     fixed("hash-max-listpack-value", "64"),
@@ -140,16 +161,9 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     changed(of("timeout", |s| s.node.adjustable.timeout_seconds().to_string()), Change::Number(0, i32::MAX as i64, |_, seconds| accepted(move |node| node.adjustable.set_timeout_seconds(seconds.unsigned_abs())))),
     fixed("tls-port", "0"),
     fixed("unixsocket", ""),
-    of("quorate-cluster", |s| s.node.settings.cluster.clone()),
-    of("quorate-dc", |s| s.node.settings.datacentre.clone()),
-    of("quorate-rack", |s| s.node.settings.rack.clone()),
     changed(of("quorate-read-level", |s| s.node.adjustable.levels().0.to_string()), Change::Level(|node, level| node.adjustable.set_read_level(level))),
-    of("quorate-request-timeout-ms", |s| s.node.settings.request_timeout.as_millis().to_string()),
-    of("quorate-rf", |s| s.node.settings.replication_factor.to_string()),
-    of("quorate-shards", |s| s.node.settings.shards.to_string()),
-    of("quorate-sync", |s| s.node.settings.sync.name().to_owned()),
     changed(of("quorate-write-level", |s| s.node.adjustable.levels().1.to_string()), Change::Level(|node, level| node.adjustable.set_write_level(level))),
-];
+] }
 
 /// Clients must never take the last descriptor.
 fn check_maxclients(node: &Node, count: i64) -> Result<Accepted, String> {
@@ -169,7 +183,7 @@ mod tests {
 
     #[test]
     fn no_parameter_has_two_rows() {
-        let mut names: Vec<_> = PARAMETERS.iter().map(|row| row.name).collect();
+        let mut names: Vec<_> = PARAMETERS.iter().map(|row| &row.name).collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();

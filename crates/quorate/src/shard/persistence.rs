@@ -63,7 +63,7 @@ impl Shard {
         question: Question,
         text: &'static str,
     ) {
-        if self.node.settings.data_dir.is_none() {
+        if self.node.settings.memory {
             return self.refuse(key, IN_MEMORY);
         }
         self.gather(now, key, command, question, Box::new(Saved(text)));

@@ -45,7 +45,7 @@ impl Process {
     /// Starts a process: recovers what is on the disk, and looks for its cluster from then on.
     pub fn start(options: Options, moment: Moment) -> Result<Self, StartError> {
         let Options { settings, disk, seed, boot, .. } = options;
-        let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
+        let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/data"));
         let node_id = u128::from(seed) << 64 | u128::from(!seed);
         let seeds = Seeds { node_id, tables: seed, start: seed, membership: seed };
         let claim = Claim {
@@ -58,10 +58,11 @@ impl Process {
             lock: false,
         };
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
+        let cluster_clients = settings.cluster_address()?.unwrap_or(settings.listen);
         let addresses = Addresses {
             clients: settings.listen.to_string(),
-            cluster_clients: settings.cluster_listen.unwrap_or(settings.listen).to_string(),
-            peers: settings.peer_listen.to_string(),
+            cluster_clients: cluster_clients.to_string(),
+            peers: settings.peer_address()?.to_string(),
         };
         let sizes = Sizes {
             segment: options.segment_bytes,

@@ -9,7 +9,7 @@ use quorate_cluster::{coordinator, handoff::Hints, membership::Persisted, sync::
 use quorate_proto::{Dot, Incarnation, MemberNumber, Numbers, Slot, Start, resp::Command};
 
 use super::*;
-use crate::{config::Config, identity::Claim};
+use crate::identity::Claim;
 
 /// The directory that this version writes.
 const PRESENT: &str = "data-v3";
@@ -43,15 +43,13 @@ fn fixtures() -> PathBuf {
 }
 
 fn settings() -> Settings {
-    let config = Config {
-        cluster: Some("fixture".into()),
+    Settings {
+        cluster: "fixture".into(),
         name: Some("me".into()),
-        listen: Some("127.0.0.1:6379".into()),
-        shards: Some(1_u16.into()),
+        shards: 1,
         data_dir: Some("/data".into()),
-        ..Config::default()
-    };
-    config.validate().expect("allowed settings")
+        ..Settings::default()
+    }
 }
 
 fn identity(disk: &SimulatedDisk) -> Identity {

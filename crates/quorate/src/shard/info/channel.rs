@@ -2,12 +2,12 @@
 
 use super::Line;
 use crate::{
-    config::EntropySettings,
+    config::ChannelSettings,
     entropy::{PeerTally, Tally},
 };
 
 /// The lines of the section.
-pub(super) fn lines(settings: &EntropySettings, tally: &Tally) -> Vec<Line> {
+pub(super) fn lines(settings: &ChannelSettings, tally: &Tally) -> Vec<Line> {
     let [applied, refused, bytes] = tally.received();
     let cycles = tally.cycles();
     let last = |sum: fn(&PeerTally) -> u64| cycles.peers.iter().map(sum).sum::<u64>();

@@ -103,7 +103,7 @@ pub(super) const SECTIONS: &[Section] = &[
     listed("Keyspace", keyspace_lines),
     listed("Obligations", |report| Some(owed::lines(report))),
     listed("Entropy", |report| {
-        let settings = report.node.settings.entropy.as_ref()?;
+        let settings = report.node.settings.channel()?;
         Some(channel::lines(settings, &report.node.channel))
     }),
 ];
@@ -183,18 +183,18 @@ const PERSISTENCE: &[Metric] = &[
     row("loading", Constant("0")),
     row("async_loading", Constant("0")),
     row("current_cow_size", Constant("0")),
-    row("rdb_changes_since_last_save", Optional(|r| r.node.settings.data_dir.is_some().then_some(r.figures.unsynced))),
+    row("rdb_changes_since_last_save", Optional(|r| (!r.node.settings.memory).then_some(r.figures.unsynced))),
     row("rdb_bgsave_in_progress", Number(|r| r.figures.saving.into())),
     row("rdb_last_save_time", Number(|r| u64::max(r.figures.saved_ms, r.node.started_ms) / 1000)),
     row("rdb_last_bgsave_status", Text(|r| outcome(!r.figures.failed))),
     row("rdb_last_cow_size", Constant("0")),
-    row("aof_enabled", Number(|r| r.node.settings.data_dir.is_some().into())),
+    row("aof_enabled", Number(|r| (!r.node.settings.memory).into())),
     row("aof_rewrite_in_progress", Number(|r| r.figures.rewriting.into())),
     row("aof_rewrite_scheduled", Constant("0")),
     row("aof_pending_bio_fsync", Number(|r| r.figures.syncing.into())),
     row("aof_last_write_status", Text(|r| outcome(!r.figures.read_only))),
     row("aof_last_bgrewrite_status", Text(|r| outcome(!r.figures.failed))),
-    row("aof_current_size", Optional(|r| r.node.settings.data_dir.is_some().then_some(r.figures.log_bytes))),
+    row("aof_current_size", Optional(|r| (!r.node.settings.memory).then_some(r.figures.log_bytes))),
     row("sync_policy", Text(|r| r.node.settings.sync.name().into())),
     row("log_failed", Number(|r| r.figures.failed.into())),
     row("read_only", Number(|r| r.figures.read_only.into())),

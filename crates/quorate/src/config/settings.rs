@@ -1,0 +1,272 @@
+//! The settings of a node, and how they must fit together.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use quorate_proto::Level;
+
+use super::{ChannelSettings, ConfigError, ConfigErrors, ReadRepair, SETTINGS, Setting};
+use crate::limits;
+
+const DEFAULT_DATA_DIR: &str = "./quorate-data";
+
+/// When a write counts as safe on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Before it is acknowledged. Writes of one moment share one sync.
+    Always,
+    /// Within a second. Survives the death of the process at once, of the machine within a second.
+    #[default]
+    EverySecond,
+    /// When the operating system sees fit. Survives the death of the process.
+    No,
+}
+
+impl SyncPolicy {
+    /// The name used in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySecond => "everysec",
+            Self::No => "no",
+        }
+    }
+}
+
+impl FromStr for SyncPolicy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Always, Self::EverySecond, Self::No]
+            .into_iter()
+            .find(|policy| policy.name() == text)
+            .ok_or(())
+    }
+}
+
+/// Where clients of Redis Cluster connect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClusterListen {
+    /// At the host of `listen`, its port + 5000.
+    #[default]
+    Derived,
+    /// Nowhere of their own: they are sent to `listen`.
+    Nowhere,
+    /// Here.
+    At(SocketAddr),
+}
+
+/// Everything that can be said about a node. The default is a durable node on loopback, alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where clients connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where other nodes connect; `None`: at the host of `listen`, its port + 10000.
+    pub peer_listen: Option<SocketAddr>,
+    /// Where cluster clients connect: they are sent there, and see on each node what it is responsible
+    /// for.
+    pub cluster_listen: ClusterListen,
+    /// Host that others are told, when it is not the one listened on.
+    pub advertise: Option<String>,
+    /// Peer addresses of other nodes, `host:port`, not looked up yet.
+    pub seeds: Vec<String>,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of this node, when it was given.
+    pub name: Option<String>,
+    /// Datacentre of this node.
+    pub datacentre: String,
+    /// Rack of this node.
+    pub rack: String,
+    /// Replicas of every key in each datacentre, capped by its number of nodes.
+    pub replication_factor: u16,
+    /// Directory of the durable data; `None`: `./quorate-data`.
+    pub data_dir: Option<PathBuf>,
+    /// Keep everything in memory only; nothing survives a restart.
+    pub memory: bool,
+    /// When a write is safe on disk.
+    pub sync: SyncPolicy,
+    /// Number of shards, each a thread.
+    pub shards: u16,
+    /// Level of reads.
+    pub read_level: Level,
+    /// Level of writes.
+    pub write_level: Level,
+    /// When a read brings replicas up to date that it found behind.
+    pub read_repair: ReadRepair,
+    /// Largest value accepted, in bytes.
+    pub max_value_size: usize,
+    /// Clients that may be connected at a time.
+    pub maxclients: u32,
+    /// Time within which every request is answered.
+    pub request_timeout: Duration,
+    /// How long marks of removals are kept at least.
+    pub gc_grace: Duration,
+    /// How often digests are computed again and the disk is read again; `None` for never.
+    pub scrub_interval: Option<Duration>,
+    /// What reading the disk again may take of it.
+    pub scrub_bytes_per_second: u64,
+    /// Bytes of disk that hints for other nodes may take, all together.
+    pub hints_bytes_max: u64,
+    /// How long hints are kept.
+    pub hint_window: Duration,
+    /// Start although the log is damaged.
+    pub accept_damaged_log: bool,
+    /// The reconciliation channel.
+    pub channel: ChannelSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 6379)),
+            peer_listen: None,
+            cluster_listen: ClusterListen::Derived,
+            advertise: None,
+            seeds: Vec::new(),
+            cluster: "quorate".into(),
+            name: None,
+            datacentre: "dc1".into(),
+            rack: "rack1".into(),
+            replication_factor: 3,
+            data_dir: None,
+            memory: false,
+            sync: SyncPolicy::default(),
+            shards: cores(),
+            read_level: Level::default(),
+            write_level: Level::default(),
+            read_repair: ReadRepair::default(),
+            max_value_size: limits::VALUE_SIZE_DEFAULT as usize,
+            maxclients: limits::CLIENTS_DEFAULT,
+            request_timeout: Duration::from_millis(limits::REQUEST_TIMEOUT_DEFAULT_MS),
+            gc_grace: Duration::from_secs(limits::GC_GRACE_DEFAULT_SECONDS),
+            scrub_interval: Some(Duration::from_secs(limits::SCRUB_INTERVAL_DEFAULT_SECONDS)),
+            scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
+            hints_bytes_max: limits::HINTS_BYTES_DEFAULT,
+            hint_window: Duration::from_secs(limits::HINT_WINDOW_DEFAULT_SECONDS),
+            accept_damaged_log: false,
+            channel: ChannelSettings::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// A node that keeps everything in memory, and listens on free ports of loopback.
+    pub fn in_memory() -> Self {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { memory: true, listen, ..Self::default() }
+    }
+
+    /// The defaults with what is given as texts on top: for each, its setting and what was said. Of
+    /// settings that are lists there may be several.
+    ///
+    /// # Errors
+    /// Everything that is not allowed, by [`Settings::validate`] too.
+    pub fn read(given: &[(&'static Setting, String)]) -> Result<Self, ConfigErrors> {
+        let mut settings = Self::default();
+        let mut errors: Vec<ConfigError> = given
+            .iter()
+            .filter_map(|(setting, text)| setting.read(&mut settings, text).err())
+            .collect();
+        if let Err(ConfigErrors(others)) = settings.validate() {
+            for error in others {
+                if errors.iter().all(|known| known.key != error.key) {
+                    errors.push(error);
+                }
+            }
+        }
+        if errors.is_empty() { Ok(settings) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Checks every value, and whether they fit together.
+    ///
+    /// # Errors
+    /// Everything that is not allowed.
+    pub fn validate(&self) -> Result<(), ConfigErrors> {
+        let mut errors: Vec<_> =
+            SETTINGS.iter().filter_map(|setting| setting.check(self).err()).collect();
+        errors.extend(self.peer_address().err());
+        errors.extend(self.cluster_address().err());
+        errors.extend(self.check_advertised().err());
+        if self.memory && self.data_dir.is_some() {
+            let allowed = "a directory, or memory: true, not both";
+            errors.push(ConfigError::new("data_dir", "with memory: true", allowed));
+        }
+        self.channel.check(&mut errors);
+        if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// Where the durable data lies; `None` when everything is in memory.
+    pub fn durable_dir(&self) -> Option<&Path> {
+        let directory = self.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR));
+        (!self.memory).then_some(directory)
+    }
+
+    /// The reconciliation channel; `None` when the node has no part in one.
+    pub fn channel(&self) -> Option<&ChannelSettings> {
+        Some(&self.channel).filter(|channel| channel.is_used())
+    }
+
+    /// Where other nodes connect.
+    ///
+    /// # Errors
+    /// There is no port so far above that of `listen`.
+    pub fn peer_address(&self) -> Result<SocketAddr, ConfigError> {
+        let derived = || self.above("peer_listen", limits::PEER_PORT_OFFSET, "an address");
+        self.peer_listen.map_or_else(derived, Ok)
+    }
+
+    /// Where cluster clients connect; `None` for nowhere of their own.
+    ///
+    /// # Errors
+    /// There is no port so far above that of `listen`.
+    pub fn cluster_address(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let offset = limits::CLUSTER_PORT_OFFSET;
+        match self.cluster_listen {
+            ClusterListen::Derived => {
+                self.above("cluster_listen", offset, "an address or none").map(Some)
+            }
+            ClusterListen::Nowhere => Ok(None),
+            ClusterListen::At(address) => Ok(Some(address)),
+        }
+    }
+
+    /// The address whose port stands `offset` above that of `listen`.
+    fn above(
+        &self,
+        key: &'static str,
+        offset: u16,
+        allowed: &str,
+    ) -> Result<SocketAddr, ConfigError> {
+        let port = match self.listen.port() {
+            0 => Some(0),
+            port => port.checked_add(offset),
+        };
+        port.map(|port| SocketAddr::new(self.listen.ip(), port)).ok_or_else(|| {
+            let why = format!("{allowed}, because the port of listen + {offset} is above 65535");
+            ConfigError::new(key, "(none)", why)
+        })
+    }
+
+    fn check_advertised(&self) -> Result<(), ConfigError> {
+        let told =
+            [Some(self.listen), self.peer_address().ok(), self.cluster_address().ok().flatten()];
+        let anywhere = told.iter().flatten().any(|address| address.ip().is_unspecified());
+        if !anywhere || self.advertise.is_some() {
+            return Ok(());
+        }
+        let allowed = "a host name or address, because listening on every address leaves open \
+                       which one to tell others";
+        Err(ConfigError::new("advertise", "(none)", allowed))
+    }
+}
+
+fn cores() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores).unwrap_or(u16::MAX).min(limits::SHARDS_MAX)
+}
