@@ -30,9 +30,12 @@ impl<'a, 'r> Builder<'a, 'r> {
         Builder { index, request, leaves: statistics.leaves.iter() }
     }
 
-    /// What goes through the documents of the whole query.
+    /// What goes through the documents of the whole query, or of its filter.
     pub(super) fn matcher(mut self) -> Result<Matcher<'a>, Error> {
-        self.node(self.request.node)
+        match &self.request.node.kind {
+            Asked::Nearest { filter, .. } => self.node(filter),
+            _ => self.node(self.request.node),
+        }
     }
 
     fn node(&mut self, node: &Node) -> Result<Matcher<'a>, Error> {
@@ -86,9 +89,13 @@ impl<'a, 'r> Builder<'a, 'r> {
                 let missing = self.index.missing(*field);
                 Matcher::new(Kind::Filter(Set::Kept(missing.iter())), weight, missing.len())
             }
-            Asked::Shape { .. } | Asked::Nearest { .. } | Asked::Within { .. } => {
-                let text = "Shapes and vectors cannot be searched for yet";
+            Asked::Within { radius, vector } => made(self.index.within(*radius, vector)?, weight),
+            Asked::Nearest { .. } => {
+                let text = "KNN is only possible as a whole query";
                 return Err(Error::new(Code::BadQuery, text));
+            }
+            Asked::Shape { .. } => {
+                return Err(Error::new(Code::BadQuery, "Shapes cannot be searched for yet"));
             }
         })
     }

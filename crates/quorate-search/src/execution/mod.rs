@@ -7,7 +7,7 @@
 //! Documents are visited one at a time, in the order of their numbers, by matchers that seek
 //! ahead; each is scored when it is met, and the best are kept.
 //!
-//! Shapes and vectors are not indexed yet; a query that asks for them is refused.
+//! Vectors are compared one by one. Shapes are not indexed yet; a query that asks for them is refused.
 
 mod building;
 mod dictionary;
@@ -17,8 +17,10 @@ mod score;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod vectors;
 
 use alloc::collections::{BTreeSet, BinaryHeap};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -26,12 +28,13 @@ use core::cmp::Ordering;
 use roaring::RoaringBitmap;
 
 use crate::error::Error;
-use crate::index::Index;
-use crate::query::Node;
+use crate::index::{DocumentId, Index};
+use crate::query::{Kind, Node};
 use crate::schema::Fields;
 use crate::{Language, limits};
 
 use building::Builder;
+use matcher::Matcher;
 use score::Scoring;
 
 pub use score::{Explanation, Scorer};
@@ -88,8 +91,11 @@ impl<'a> Request<'a> {
 pub struct Hits {
     /// How many there are.
     pub total: u64,
-    /// The best of them, the best first; those with one score in the order of their keys.
+    /// The best of them, the best first; those with one score in the order of their keys. If the
+    /// nearest were asked for, all of these, the nearest first.
     pub best: Vec<Hit>,
+    /// How many there may be, if the nearest were asked for.
+    pub nearest: Option<u64>,
 }
 
 /// A document that was found.
@@ -101,12 +107,20 @@ pub struct Hit {
     pub score: f64,
     /// How that came about.
     pub explanation: Option<Explanation>,
+    /// The distance by which the nearest were chosen.
+    pub distance: Option<f64>,
+    /// Distances that the query has given names.
+    pub distances: Vec<(String, f64)>,
 }
 
 impl Hit {
-    /// The better first.
+    /// The nearer or better first.
     fn rank(&self, other: &Hit) -> Ordering {
-        other.score.total_cmp(&self.score).then_with(|| self.key.cmp(&other.key))
+        let order = match (self.distance, other.distance) {
+            (Some(own), Some(other)) => own.total_cmp(&other),
+            _ => other.score.total_cmp(&self.score),
+        };
+        order.then_with(|| self.key.cmp(&other.key))
     }
 }
 
@@ -136,39 +150,68 @@ impl Ord for Ranked {
 impl Hits {
     /// Adds what was found in another partition, and keeps as many as were asked for.
     pub fn merge(&mut self, other: Hits, top: usize) {
+        self.nearest = self.nearest.or(other.nearest);
         self.total += other.total;
         self.best.extend(other.best);
         self.best.sort_by(Hit::rank);
-        self.best.truncate(top);
+        match self.nearest {
+            Some(nearest) => {
+                self.best.truncate(usize::try_from(nearest).unwrap_or(usize::MAX));
+                self.total = self.best.len() as u64;
+            }
+            None => self.best.truncate(top),
+        }
     }
 }
 
 impl Index {
     /// The second phase of a query: the best documents, by the statistics of all partitions.
     pub fn search(&self, request: &Request<'_>, statistics: &Statistics) -> Result<Hits, Error> {
-        let mut matcher = Builder::new(self, request, statistics).matcher()?;
+        let matcher = Builder::new(self, request, statistics).matcher()?;
         let scoring = Scoring::new(request, statistics);
         let allowed = request.keys.as_ref().map(|keys| -> RoaringBitmap {
             keys.iter().filter_map(|key| self.documents.number(key)).collect()
         });
+        let allowed = |id| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
+        let mut hits = match &request.node.kind {
+            Kind::Nearest { count, vector, .. } => {
+                self.nearest(*count, vector, matcher, &scoring, allowed)
+            }
+            _ => self.best(matcher, &scoring, request.top, allowed),
+        };
+        for hit in &mut hits.best {
+            hit.distances = self.distances(request.node, &hit.key);
+        }
+        Ok(hits)
+    }
+
+    fn best(
+        &self,
+        mut matcher: Matcher<'_>,
+        scoring: &Scoring<'_>,
+        top: usize,
+        allowed: impl Fn(DocumentId) -> bool,
+    ) -> Hits {
         let mut best = BinaryHeap::new();
         let mut total = 0;
         let mut next = matcher.seek(0);
         while let Some(id) = next {
-            if allowed.as_ref().is_none_or(|allowed| allowed.contains(id)) {
+            if allowed(id) {
                 total += 1;
-                if request.top > 0 {
+                if top > 0 {
                     let entry = self.documents.get(id);
                     let (score, explanation) = scoring.score(&mut matcher, id, entry);
-                    best.push(Ranked(Hit { key: entry.key.clone(), score, explanation }));
+                    let (distance, distances) = (None, Vec::new());
+                    let key = entry.key.clone();
+                    best.push(Ranked(Hit { key, score, explanation, distance, distances }));
                 }
-                if best.len() > request.top {
+                if best.len() > top {
                     best.pop();
                 }
             }
             next = id.checked_add(1).and_then(|target| matcher.seek(target));
         }
         let best = best.into_sorted_vec().into_iter().map(|ranked| ranked.0).collect();
-        Ok(Hits { total, best })
+        Hits { total, best, nearest: None }
     }
 }

@@ -91,7 +91,9 @@ impl Index {
             Kind::And(nodes) | Kind::Or(nodes) => {
                 nodes.iter().for_each(|node| self.leaves_of(node, request, leaves));
             }
-            Kind::Not(inner) | Kind::Optional(inner) => self.leaves_of(inner, request, leaves),
+            Kind::Not(inner) | Kind::Optional(inner) | Kind::Nearest { filter: inner, .. } => {
+                self.leaves_of(inner, request, leaves)
+            }
             Kind::Word(word) => {
                 let forms = request.forms(self, word, node);
                 leaves.push(self.exact(core::iter::once(word).chain(&forms)));
@@ -114,7 +116,6 @@ impl Index {
             | Kind::Geo { .. }
             | Kind::Missing(_)
             | Kind::Shape { .. }
-            | Kind::Nearest { .. }
             | Kind::Within { .. } => {}
         }
     }
@@ -149,7 +150,10 @@ impl Index {
     pub(super) fn labels(&self, field: FieldId) -> Option<&Labels> {
         match self.field(field) {
             FieldIndex::Labels(labels) => Some(labels),
-            FieldIndex::Terms | FieldIndex::Numbers(_) | FieldIndex::Places(_) => None,
+            FieldIndex::Terms
+            | FieldIndex::Numbers(_)
+            | FieldIndex::Places(_)
+            | FieldIndex::Vectors(_) => None,
         }
     }
 

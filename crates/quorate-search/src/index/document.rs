@@ -9,10 +9,11 @@ use alloc::vec::Vec;
 
 use super::places::Place;
 use super::postings::Occurrence;
+use super::vectors::bytes_of;
 use crate::Language;
 use crate::analysis::{Forms, Synonyms, words};
 use crate::arguments::shown;
-use crate::schema::{Field, FieldId, Fields, Kind, Schema, Tag, Text};
+use crate::schema::{Field, FieldId, Fields, Kind, Schema, Tag, Text, Vector};
 
 /// A document as it comes in.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,6 +57,8 @@ pub(super) struct Content {
     pub(super) terms: BTreeMap<String, Occurrence>,
     /// Values of other fields.
     pub(super) values: Vec<(FieldId, Held)>,
+    /// Vectors, in the bytes of their fields' components.
+    pub(super) vectors: Vec<(FieldId, Vec<u8>)>,
     /// Words, by the weights of their fields.
     pub(super) length: u32,
     /// Words so far, by which their positions are counted.
@@ -107,6 +110,7 @@ impl FieldReader<'_> {
     fn value(&mut self, value: &Value<'_>) -> Result<(), String> {
         let field = self.field;
         match (value, &field.kind) {
+            (value, Kind::Vector(vector)) => self.vector(value, vector),
             (Value::Many(values), _) => values.iter().try_for_each(|value| self.value(value)),
             (Value::Bytes(bytes), Kind::Text(text)) => {
                 self.text(&String::from_utf8_lossy(bytes), text);
@@ -132,10 +136,46 @@ impl FieldReader<'_> {
                 self.hold(Held::Place(place(bytes).ok_or_else(refused)?));
                 Ok(())
             }
-            // Neither is searched for yet.
-            (_, Kind::GeoShape(_) | Kind::Vector(_)) => Ok(()),
+            // Not searched for yet.
+            (_, Kind::GeoShape(_)) => Ok(()),
             (Value::Number(number), _) => Err(format!("Unexpected number: {number}")),
         }
+    }
+
+    /// Bytes, a list of numbers, or a list of such.
+    fn vector(&mut self, value: &Value<'_>, vector: &Vector) -> Result<(), String> {
+        let expected = vector.dimensions as usize;
+        let bytes = match value {
+            Value::Bytes(bytes) => bytes.to_vec(),
+            Value::Number(number) => return Err(format!("Unexpected number: {number}")),
+            Value::Many(values) => {
+                let number = |value: &Value<'_>| match value {
+                    Value::Number(number) => Some(*number),
+                    Value::Bytes(_) | Value::Many(_) => None,
+                };
+                let numbers: Option<Vec<f64>> = values.iter().map(number).collect();
+                match numbers {
+                    Some(numbers) if numbers.len() == expected => {
+                        bytes_of(&numbers, vector.element)
+                    }
+                    Some(numbers) => {
+                        let length = numbers.len();
+                        return Err(format!(
+                            "Invalid vector length. Expected {expected}, got {length}"
+                        ));
+                    }
+                    None => return values.iter().try_for_each(|value| self.vector(value, vector)),
+                }
+            }
+        };
+        if bytes.len() != vector.bytes() {
+            let (size, expected) = (bytes.len(), vector.bytes());
+            return Err(format!(
+                "Could not add vector with blob size {size} (expected size {expected})"
+            ));
+        }
+        self.content.vectors.push((self.id, bytes));
+        Ok(())
     }
 
     fn hold(&mut self, held: Held) {

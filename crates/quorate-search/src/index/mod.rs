@@ -4,6 +4,7 @@
 //! removed one stays behind, so counts are exact and nothing is collected later. Documents have
 //! small numbers, which are used again; what a query meets first or last is never decided by them.
 
+mod distance;
 mod document;
 mod documents;
 mod labels;
@@ -14,6 +15,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod varint;
+mod vectors;
 
 use alloc::vec::Vec;
 
@@ -34,6 +36,7 @@ pub use document::{Document, Unindexed, Value};
 pub(crate) use labels::Labels;
 pub(crate) use postings::{DocumentId, Position, Postings, Reader};
 pub(crate) use terms::Terms;
+pub(crate) use vectors::{Compared, Vectors};
 
 /// The documents of one partition.
 #[derive(Debug)]
@@ -56,6 +59,7 @@ pub(crate) enum FieldIndex {
     Labels(Labels),
     Numbers(Numbers),
     Places(Places),
+    Vectors(Vectors),
 }
 
 impl Index {
@@ -65,7 +69,8 @@ impl Index {
             Kind::Tag(_) => FieldIndex::Labels(Labels::default()),
             Kind::Numeric => FieldIndex::Numbers(Numbers::default()),
             Kind::Geo => FieldIndex::Places(Places::default()),
-            Kind::Text(_) | Kind::GeoShape(_) | Kind::Vector(_) => FieldIndex::Terms,
+            Kind::Vector(ref vector) => FieldIndex::Vectors(Vectors::new(vector)),
+            Kind::Text(_) | Kind::GeoShape(_) => FieldIndex::Terms,
         });
         Index {
             fields: fields.collect(),
@@ -131,6 +136,11 @@ impl Index {
                 _ => {}
             }
         }
+        for (field, bytes) in &content.vectors {
+            if let FieldIndex::Vectors(vectors) = &mut self.fields[usize::from(field.0)] {
+                vectors.insert(bytes, id);
+            }
+        }
         let entry = Entry {
             key: document.key.into(),
             score: document.score.unwrap_or(self.schema.score),
@@ -160,6 +170,11 @@ impl Index {
         }
         for missing in &mut self.missing {
             missing.remove(id);
+        }
+        for field in &mut self.fields {
+            if let FieldIndex::Vectors(vectors) = field {
+                vectors.remove(id);
+            }
         }
         true
     }

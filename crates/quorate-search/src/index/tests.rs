@@ -48,7 +48,7 @@ fn occurrence() -> impl Strategy<Value = Occurrence> {
 proptest! {
     #[test]
     fn postings_are_a_map(
-        changes in prop::collection::vec((0u32..600, prop::option::weighted(0.7, occurrence())), 0..900),
+        changes in prop::collection::vec((0u32..300, prop::option::weighted(0.7, occurrence())), 0..400),
         targets in prop::collection::btree_set(0u32..700, 0..40),
     ) {
         let mut postings = Postings::default();
