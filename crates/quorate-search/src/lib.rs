@@ -7,6 +7,7 @@
 //! * [`index`]: the documents of one partition;
 //! * [`execution`]: finding and scoring documents, in partitions that answer as one;
 //! * [`language`]: the languages that texts can be in;
+//! * [`suggestions`]: dictionaries that complete what somebody types;
 //! * [`stop_words`]: words that say nothing;
 //! * [`error`]: refusals, with the codes that clients match on;
 //! * [`limits`]: every bound.
@@ -18,6 +19,7 @@ extern crate alloc;
 
 pub mod analysis;
 mod arguments;
+mod edit_distance;
 pub mod error;
 pub mod execution;
 pub mod index;
@@ -26,6 +28,7 @@ pub mod limits;
 pub mod query;
 pub mod schema;
 pub mod stop_words;
+pub mod suggestions;
 
 pub use error::{Code, Error};
 pub use index::Index;

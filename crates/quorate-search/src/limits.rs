@@ -30,6 +30,9 @@ pub const EXPANSIONS: usize = 200;
 /// Letters that an affix must have at least, or it stands for nothing. RediSearch's default.
 pub const AFFIX_LETTERS_MIN: usize = 2;
 
+/// Words near a wrong one that a partition tells of; the first of them in their order.
+pub const NEAR_WORDS: usize = 10_000;
+
 /// Documents that are returned if nothing else is said. RediSearch's default.
 pub const TOP: usize = 10;
 

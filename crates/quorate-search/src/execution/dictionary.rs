@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::edit_distance::{Rows, behind};
 use crate::index::{Labels, Terms};
 use crate::limits;
 use crate::query::{Affix, Place};
@@ -31,7 +32,7 @@ impl Dictionary for Labels {
 pub(super) type Found = Vec<(String, u64)>;
 
 /// One more than may be found, which shows that there are too many.
-const FOUND_MAX: usize = limits::EXPANSIONS + 1;
+pub(super) const FOUND_MAX: usize = limits::EXPANSIONS + 1;
 
 fn first<'a>(words: impl Iterator<Item = (&'a str, u64)>) -> Found {
     words.take(FOUND_MAX).map(|(word, documents)| (word.to_string(), documents)).collect()
@@ -127,20 +128,23 @@ fn matches(parts: &[Part], word: &str) -> bool {
 }
 
 /// The words that differ from `word` by at most `distance` letters that were added, left out or
-/// changed (Levenshtein). Words with a common beginning share the work for it, and a beginning
-/// that is too far off is left at once.
-pub(super) fn by_distance(dictionary: &impl Dictionary, word: &str, distance: u8) -> Found {
-    let word: Vec<char> = word.chars().collect();
-    let distance = usize::from(distance);
+/// changed (Levenshtein), the first `most` of them. Words with a common beginning share the work
+/// for it, and a beginning that is too far off is left at once.
+pub(super) fn by_distance(
+    dictionary: &impl Dictionary,
+    word: &str,
+    distance: u8,
+    most: usize,
+) -> Found {
     let mut found = Found::new();
-    let mut rows = Rows::new(&word);
+    let mut rows = Rows::new(word, usize::from(distance));
     let mut start = Some(String::new());
     while let Some(from) = start.take() {
         for (candidate, documents) in dictionary.from(&from) {
-            match rows.advance(candidate, distance) {
-                Ok(differs) if differs <= distance => {
+            match rows.advance(candidate) {
+                Ok(differs) if differs.whole <= usize::from(distance) => {
                     found.push((candidate.to_string(), documents));
-                    if found.len() == FOUND_MAX {
+                    if found.len() == most {
                         return found;
                     }
                 }
@@ -153,55 +157,6 @@ pub(super) fn by_distance(dictionary: &impl Dictionary, word: &str, distance: u8
         }
     }
     found
-}
-
-/// The least text that is behind all those that begin like this.
-fn behind(beginning: &str) -> Option<String> {
-    let mut text = beginning.to_string();
-    while let Some(last) = text.pop() {
-        let next = (u32::from(last) + 1..=0x10_ffff).find_map(char::from_u32);
-        if let Some(next) = next {
-            text.push(next);
-            return Some(text);
-        }
-    }
-    None
-}
-
-/// The table of edit distances between a word and the beginnings of a candidate: a row a letter.
-struct Rows<'w> {
-    word: &'w [char],
-    candidate: Vec<char>,
-    rows: Vec<Vec<usize>>,
-}
-
-impl<'w> Rows<'w> {
-    fn new(word: &'w [char]) -> Self {
-        Rows { word, candidate: Vec::new(), rows: alloc::vec![(0..=word.len()).collect()] }
-    }
-
-    /// The distance of a candidate, or its shortest beginning that is too far off.
-    fn advance<'c>(&mut self, candidate: &'c str, distance: usize) -> Result<usize, &'c str> {
-        let shared = self.candidate.iter().zip(candidate.chars());
-        let shared = shared.take_while(|&(&one, other)| one == other).count();
-        self.candidate.truncate(shared);
-        self.rows.truncate(shared + 1);
-        for (at, letter) in candidate.char_indices().skip(shared) {
-            let previous = &self.rows[self.rows.len() - 1];
-            let mut row = alloc::vec![previous[0] + 1];
-            for (place, &own) in self.word.iter().enumerate() {
-                let changed = previous[place] + usize::from(own != letter);
-                row.push(changed.min(previous[place + 1] + 1).min(row[place] + 1));
-            }
-            let least = row.iter().copied().min().unwrap_or(0);
-            self.rows.push(row);
-            self.candidate.push(letter);
-            if least > distance {
-                return Err(&candidate[..at + letter.len_utf8()]);
-            }
-        }
-        Ok(self.rows[self.rows.len() - 1][self.word.len()])
-    }
 }
 
 #[cfg(test)]
@@ -262,7 +217,7 @@ mod tests {
             let letters = |word: &String| -> Vec<char> { word.chars().collect() };
             let near = |other: &&String| distance(&letters(&word), &letters(other)) <= usize::from(most);
             let expected: Vec<String> = words.iter().filter(near).cloned().collect();
-            prop_assert_eq!(texts(by_distance(&Words(words.clone()), &word, most)), expected);
+            prop_assert_eq!(texts(by_distance(&Words(words.clone()), &word, most, usize::MAX)), expected);
         }
 
         #[test]

@@ -14,6 +14,7 @@ mod dictionary;
 mod matcher;
 mod positions;
 mod score;
+mod spelling;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use matcher::Matcher;
 use score::Scoring;
 
 pub use score::{Explanation, Scorer};
+pub use spelling::{Correction, Spelling, Suggested};
 pub use statistics::{LeafTerms, Statistics};
 
 /// What is asked of an index.

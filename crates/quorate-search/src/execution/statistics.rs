@@ -105,7 +105,12 @@ impl Index {
                 leaves.push(found(dictionary::by_pattern(&self.terms, pattern)));
             }
             Kind::Fuzzy { word, distance } => {
-                leaves.push(found(dictionary::by_distance(&self.terms, word, *distance)));
+                leaves.push(found(dictionary::by_distance(
+                    &self.terms,
+                    word,
+                    *distance,
+                    dictionary::FOUND_MAX,
+                )));
             }
             Kind::Tags { field, labels } => {
                 leaves.extend(labels.iter().map(|label| self.label(*field, label)));

@@ -3,6 +3,7 @@
 
 mod naive;
 mod scores;
+mod spelling;
 mod vectors;
 
 use alloc::collections::BTreeMap;
