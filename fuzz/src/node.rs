@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use quorate::simulation::{Input, Output, Port, Process, Wire};
 use quorate_proto::{
-    frame,
+    Fitness, frame,
     message::{Hello, Message},
     resp::{Command, reply::Value},
 };
@@ -153,7 +153,7 @@ impl Harness {
                     answers.push((found.correlation, welcome));
                 }
                 Message::Heartbeat(mut beat) => {
-                    (beat.ready, beat.hints_pending) = (true, 0);
+                    (beat.fitness, beat.hints_pending) = (Fitness::FIT, 0);
                     answers.push((found.correlation, Message::HeartbeatReply(beat)));
                 }
                 _ if link.outstanding.len() < OUTSTANDING_MAX => {

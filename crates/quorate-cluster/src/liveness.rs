@@ -17,7 +17,7 @@
 use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
-use quorate_proto::{MemberNumber, message::Heartbeat, mutant::Mutant};
+use quorate_proto::{Fitness, MemberNumber, message::Heartbeat, mutant::Mutant};
 
 use crate::{
     limits::{
@@ -82,19 +82,14 @@ pub enum Output {
     Up(MemberNumber),
     /// The peer is down.
     Down(MemberNumber),
-    /// The peer has caught up, or has not, since it started.
-    Ready {
+    /// The peer may do something else than before.
+    Fitness {
         /// The peer.
         node: MemberNumber,
-        /// Whether it has.
-        ready: bool,
-    },
-    /// The log of the peer takes no writes, or takes them again.
-    ReadOnly {
-        /// The peer.
-        node: MemberNumber,
-        /// Whether it takes none.
-        read_only: bool,
+        /// What it could do.
+        before: Fitness,
+        /// What it may do.
+        fitness: Fitness,
     },
     /// The peer fell silent: close its outgoing link and dial again.
     GiveUpLink(MemberNumber),
@@ -127,8 +122,7 @@ struct Peer {
     /// When something was heard last.
     heard: Instant,
     /// What it said last of itself.
-    ready: bool,
-    read_only: bool,
+    fitness: Fitness,
     /// Effects that it keeps for this node; unknown until it has said so on the present link.
     hints_pending: Option<u64>,
     /// When a heartbeat was sent that is not answered yet.
@@ -170,15 +164,9 @@ impl Liveness {
         self.peers.get(node).is_some_and(|peer| peer.up)
     }
 
-    /// Whether `node` is up and has caught up since it started. Says nothing of this node.
-    pub fn is_ready(&self, node: MemberNumber) -> bool {
-        let peer = &self.peers[node];
-        peer.up && peer.ready
-    }
-
-    /// Whether `node` has said last that its log takes no writes.
-    pub fn is_read_only(&self, node: MemberNumber) -> bool {
-        self.peers[node].read_only
+    /// What `node` has said last that it may do.
+    pub fn fitness(&self, node: MemberNumber) -> Fitness {
+        self.peers[node].fitness
     }
 
     /// Effects that `node` keeps for this node, as far as it has said on the present link.
@@ -309,13 +297,10 @@ impl Liveness {
     fn note(&mut self, node: MemberNumber, heartbeat: &Heartbeat) {
         let peer = &mut self.peers[node];
         peer.hints_pending = Some(heartbeat.hints_pending);
-        if peer.ready != heartbeat.ready {
-            peer.ready = heartbeat.ready;
-            self.outputs.push_back(Output::Ready { node, ready: heartbeat.ready });
-        }
-        if peer.read_only != heartbeat.read_only {
-            peer.read_only = heartbeat.read_only;
-            self.outputs.push_back(Output::ReadOnly { node, read_only: heartbeat.read_only });
+        let before = core::mem::replace(&mut peer.fitness, heartbeat.fitness);
+        let fitness = peer.fitness;
+        if fitness != before {
+            self.outputs.push_back(Output::Fitness { node, before, fitness });
         }
     }
 

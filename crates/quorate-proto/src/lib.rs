@@ -14,6 +14,7 @@ extern crate alloc;
 pub mod checksum;
 pub mod command;
 pub mod dot;
+pub mod fitness;
 pub mod frame;
 pub mod groups;
 pub mod level;
@@ -27,6 +28,7 @@ pub mod slot;
 pub mod stamp;
 
 pub use dot::{Dot, DotRange};
+pub use fitness::{Fitness, Unfit};
 pub use groups::Groups;
 pub use level::Level;
 pub use node::{Incarnation, MemberNumber, NodeId, Start};

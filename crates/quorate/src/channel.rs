@@ -7,6 +7,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use quorate_proto::Unfit;
+
 use crate::{
     client::Clients,
     config::ChannelSettings,
@@ -80,7 +82,7 @@ impl Channel {
             let driver = driver.interval(settings.recon_interval)?;
             let (watched, counted) = (Arc::clone(node), Arc::clone(node));
             let started = driver.start_when(
-                move || watched.figures().ready && watched.is_founded(),
+                move || !watched.figures().fitness.is(Unfit::CatchingUp) && watched.is_founded(),
                 move |cycle, took| counted.channel.add(cycle, took, clock.now().wall_ms()),
             );
             channel.driver = Some(started?);

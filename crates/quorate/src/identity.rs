@@ -644,7 +644,7 @@ mod tests {
         let mut identity = open(&disk, Some("a")).expect("opens");
         identity.record_incomplete(true).expect("saved");
         for regained in [None, Some(Start::NONE)] {
-            let figures = Figures { ready: true, regained, ..Figures::default() };
+            let figures = Figures { regained, ..Figures::default() };
             identity.settle(&figures);
             assert!(identity.is_incomplete());
         }

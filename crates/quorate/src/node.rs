@@ -10,7 +10,7 @@ use std::{
 };
 
 use quorate_cluster::{elements, topology::Topology};
-use quorate_proto::Origin;
+use quorate_proto::{Fitness, Origin, Unfit};
 use quorate_store::{disk::Disk, log::HintOptions};
 
 use crate::{
@@ -224,12 +224,15 @@ impl Node {
     /// Whether the log of any shard takes no writes, as far as they have published.
     pub(crate) fn is_read_only(&self) -> bool {
         let mut shards = self.figures.iter();
-        shards.any(|figures| figures.lock().unwrap_or_else(PoisonError::into_inner).read_only)
+        shards.any(|figures| {
+            let figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
+            figures.fitness.is(Unfit::ReadOnly)
+        })
     }
 
     /// The figures of all shards together, each at most a moment old.
     pub(crate) fn figures(&self) -> Figures {
-        let mut total = Figures { ready: true, ..Figures::default() };
+        let mut total = Figures { fitness: Fitness::FIT, ..Figures::default() };
         for (index, figures) in self.figures.iter().enumerate() {
             let figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
             total.keys += figures.keys;
@@ -257,15 +260,12 @@ impl Node {
             total.clocks.bytes += figures.clocks.bytes;
             total.clocks.pended += figures.clocks.pended;
             total.recent_bytes += figures.recent_bytes;
-            total.ready &= figures.ready;
-            total.incomplete |= figures.incomplete;
+            total.fitness = total.fitness.and(figures.fitness);
             total.awaited = total.awaited.max(figures.awaited);
             // All shards must have regained everything as the same process.
             let regained = figures.regained;
             total.regained = regained.filter(|_| index == 0 || total.regained == regained);
-            total.clock_in_doubt |= figures.clock_in_doubt;
             total.failed |= figures.failed;
-            total.read_only |= figures.read_only;
             total.scrubbing |= figures.scrubbing;
             total.scrub.add(figures.scrub);
             total.scrubbed_ms = match index {

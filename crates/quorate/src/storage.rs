@@ -34,7 +34,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, Groups, MemberNumber, Slot, command,
+    Dot, Fitness, Groups, MemberNumber, Slot, Unfit, command,
     message::Cause,
     mutant::Mutant,
     resp::Command,
@@ -116,8 +116,8 @@ pub(crate) struct Storage {
     regained: Sequence,
     /// The last record that was appended.
     appended: Sequence,
-    /// Whether the wall clock is contradicted by those of the peers.
-    pub(crate) clock_in_doubt: bool,
+    /// What the shard may do in this turn.
+    fitness: Fitness,
     failure_reported: bool,
     failure_told: bool,
 }
@@ -176,7 +176,7 @@ impl Storage {
             incomplete: parts.incomplete,
             regained: 0,
             appended: 0,
-            clock_in_doubt: false,
+            fitness: Fitness::FIT,
             failure_reported: false,
             failure_told: false,
         }
@@ -420,6 +420,11 @@ impl Storage {
         slots.fold(0, |sum: u128, slot| sum.wrapping_add(self.store.slot_digest(slot)))
     }
 
+    /// Whether the wall clock is contradicted by those of the peers.
+    fn is_in_doubt(&self) -> bool {
+        self.fitness.is(Unfit::ClockInDoubt)
+    }
+
     /// Whether a command meets keys with a time to live. One that names no keys meets all.
     fn depends_on_time(&self, slot: Slot, command: &Command) -> bool {
         let (mut names_keys, mut expires) = (false, false);
@@ -476,7 +481,7 @@ impl Replica for Storage {
     }
 
     fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Option<Bytes> {
-        if self.clock_in_doubt
+        if self.is_in_doubt()
             && self.depends_on_time(slot, command)
             && !Mutant::DoubtIgnored.is_planted()
         {

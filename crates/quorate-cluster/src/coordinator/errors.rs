@@ -3,7 +3,7 @@
 use alloc::{format, string::String, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{Level, Slot, message::Cause, mutant::Mutant, resp::ReplyWriter};
+use quorate_proto::{Level, Slot, Unfit, message::Cause, mutant::Mutant, resp::ReplyWriter};
 
 use super::{Coordinator, Rejection, operation::Operation};
 
@@ -18,20 +18,38 @@ pub(super) const LOG_FAILED: &str =
     "the log of this node has failed, and what it holds may not be on disk; restart it";
 
 /// Why a node answers no read by itself.
-pub(super) const INCOMPLETE: &str =
-    "this node has lost data and is being filled again, and no other replica can be asked";
+pub(super) const fn unfit_to_read(unfit: Unfit) -> &'static str {
+    match unfit {
+        Unfit::CatchingUp => {
+            "this node is catching up with the others, and no other replica can be asked"
+        }
+        Unfit::Incomplete => {
+            "this node has lost data and is being filled again, and no other replica can be asked"
+        }
+        Unfit::ClockInDoubt => {
+            "the clock of this node is not confirmed by the other nodes, so it cannot tell what has \
+             expired, and no other replica can be asked"
+        }
+        Unfit::ReadOnly => {
+            "the log of this node takes no writes, so it falls behind, and no other replica can be asked"
+        }
+    }
+}
 
-/// Why a node executes no write.
-pub(super) const CLOCK_IN_DOUBT: &str =
-    "the clock of this node is not confirmed by the other nodes, so it must not date a write";
-
-/// Why a node does not answer for a key with a time to live.
-pub(super) const EXPIRY_UNKNOWN: &str = "the clock of this node is not confirmed by the other nodes, so it cannot tell what has expired, \
-     and no other replica can be asked";
-
-/// Why a node executes no write, for lack of space or after a failure.
-pub(super) const READ_ONLY: &str = "the log of this node takes no writes (see its own log for the reason), and no other replica can \
-     execute them";
+/// What is wrong with a node that executes no write, or does not count.
+pub(super) const fn unfit(unfit: Unfit) -> &'static str {
+    match unfit {
+        Unfit::CatchingUp => "this node is catching up with the others",
+        Unfit::Incomplete => "this node has lost data and is being filled again",
+        Unfit::ClockInDoubt => {
+            "the clock of this node is not confirmed by the other nodes, so it must not date a write"
+        }
+        Unfit::ReadOnly => {
+            "the log of this node takes no writes (see its own log for the reason), and no other \
+             replica can execute them"
+        }
+    }
+}
 
 /// Too much is in flight. Nothing was done.
 pub(super) fn overloaded() -> Bytes {

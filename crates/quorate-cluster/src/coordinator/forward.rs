@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use quorate_proto::{
-    MemberNumber,
+    MemberNumber, Unfit,
     message::{Cause, Forward, Message},
 };
 
@@ -123,7 +123,7 @@ impl Coordinator {
                 self.read_here(now, replica, requester, operation.into_request(0));
             }
             None if cause == Some(Cause::ClockInDoubt) => {
-                let error = errors::unavailable(errors::EXPIRY_UNKNOWN);
+                let error = errors::unavailable(errors::unfit_to_read(Unfit::ClockInDoubt));
                 self.finish(now, replica, index, error);
             }
             None => {

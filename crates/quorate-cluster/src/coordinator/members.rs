@@ -31,10 +31,7 @@ impl Coordinator {
             .map(|(index, _)| index)
             .collect();
         for index in moved {
-            // Those that began again behind another one have ended with it.
-            if self.operations.contains(index) {
-                self.move_operation(now, replica, index, &before);
-            }
+            self.move_operation(now, replica, index, &before);
         }
     }
 

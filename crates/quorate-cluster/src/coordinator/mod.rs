@@ -29,6 +29,8 @@ mod forward;
 mod members;
 mod operation;
 mod read;
+mod read_repair;
+mod replica;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -36,15 +38,13 @@ mod write;
 
 use alloc::{
     collections::{BTreeMap, VecDeque},
-    string::String,
     sync::Arc,
     vec::Vec,
 };
-use core::str::FromStr;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Dot, Level, MemberNumber, Slot,
+    Fitness, Level, MemberNumber, Slot, Unfit,
     command::Class,
     message::{Cause, Message},
     resp::Command,
@@ -52,7 +52,6 @@ use quorate_proto::{
 use slab::Slab;
 
 use crate::{
-    elements::Elements,
     limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
     peer_map::PeerMap,
@@ -61,6 +60,8 @@ use crate::{
     topology::Topology,
 };
 use operation::{Operation, Phase};
+pub use read_repair::{ReadRepair, ReadRepairs};
+pub use replica::{Durability, Executed, Rejection, Replica};
 
 /// A client's command on one slot.
 #[derive(Clone, Debug)]
@@ -81,106 +82,6 @@ pub struct Request {
     pub command: Command,
     /// When the client must have an answer.
     pub deadline: Instant,
-}
-
-/// When something is as durable as the sync policy asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// It is already.
-    Now,
-    /// Once the log is synced up to this sequence.
-    At(u64),
-    /// Never: the log has failed.
-    Never,
-}
-
-/// When a read brings the replicas that it found behind up to date.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReadRepair {
-    /// Before it answers: quorum reads never go back in time.
-    #[default]
-    Blocking,
-    /// After it has answered with the merged state: a quorum read sees every write acknowledged at
-    /// quorum before it, but of a write that was not it may show what a later one does not.
-    Background,
-}
-
-impl ReadRepair {
-    /// The name used in configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Blocking => "blocking",
-            Self::Background => "background",
-        }
-    }
-}
-
-impl FromStr for ReadRepair {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Blocking, Self::Background].into_iter().find(|one| one.name() == text).ok_or(())
-    }
-}
-
-/// What repairs of reads have come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadRepairs {
-    /// Reads, and writes that read first, that found replicas different.
-    pub reads: u64,
-    /// Bytes of the messages that made them equal, both ways.
-    pub bytes: u64,
-}
-
-/// What executing a command gave.
-#[derive(Clone, Debug)]
-pub struct Executed {
-    /// The encoded reply.
-    pub reply: Bytes,
-    /// The effect; empty when nothing changed.
-    pub effect: Bytes,
-    /// Its name, when other replicas need one.
-    pub dot: Option<Dot>,
-    /// When the effect is durable here.
-    pub durability: Durability,
-}
-
-/// Why the local replica refused. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// Why.
-    pub cause: Cause,
-    /// The same for a reader.
-    pub text: String,
-}
-
-/// The local replica: what coordination needs of the store and the hint log.
-pub trait Replica: Elements {
-    /// Executes a command on the local state.
-    fn execute(
-        &mut self,
-        slot: Slot,
-        command: &Command,
-        resp3: bool,
-    ) -> Result<Executed, Rejection>;
-    /// The encoded reply of a command that only reads; `None` where that depends on what time it is,
-    /// which this node does not know at the moment.
-    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Option<Bytes>;
-    /// The summed digests of the keys that a command names.
-    fn digest(&mut self, slot: Slot, command: &Command) -> u128;
-    /// The whole state of the keys that a command names, as an effect.
-    fn export(&mut self, slot: Slot, command: &Command) -> Bytes;
-    /// Merges an effect that holds all of these writes, or a state.
-    fn merge(
-        &mut self,
-        slot: Slot,
-        dots: Vec<Dot>,
-        effect: &Bytes,
-    ) -> Result<Durability, Rejection>;
-    /// When everything that a slot holds now is durable.
-    fn durability(&self, slot: Slot) -> Durability;
-    /// Keeps an effect for a replica that did not take it.
-    fn hint(&mut self, target: MemberNumber, slot: Slot, dot: Option<Dot>, effect: &Bytes);
 }
 
 /// What the coordinator wants done.
@@ -241,22 +142,15 @@ struct Attempt {
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
     alive: bool,
-    ready: bool,
-    /// Its log takes nothing: it can neither execute a write nor acknowledge one.
-    read_only: bool,
+    fitness: Fitness,
 }
 
 /// Coordinates the slots of one shard.
 #[derive(Debug)]
 pub struct Coordinator {
     topology: Arc<Topology>,
-    /// This node's own entry says whether it is ready.
+    /// This node is among them.
     peers: PeerMap<Peer>,
-    /// Whether this node has lost data that it had acknowledged, and has not got it back yet: it
-    /// holds what it holds, but does not count as one that was asked.
-    incomplete: bool,
-    /// Whether this node's clock is contradicted by its peers: it must not issue stamps.
-    clock_in_doubt: bool,
     read_repair: ReadRepair,
     read_repairs: ReadRepairs,
     operations: Slab<Operation>,
@@ -278,8 +172,6 @@ impl Coordinator {
         let mut coordinator = Self {
             topology,
             peers,
-            incomplete: false,
-            clock_in_doubt: false,
             read_repair: ReadRepair::default(),
             read_repairs: ReadRepairs::default(),
             operations: Slab::new(),
@@ -354,35 +246,15 @@ impl Coordinator {
         self.peers[peer].alive
     }
 
-    /// This node has lost data that it had acknowledged. Reads do not count on it until it has
-    /// caught up.
-    pub fn handle_incomplete(&mut self) {
-        self.incomplete = true;
-    }
-
-    /// Whether this node's clock is contradicted by its peers. While it is, others execute writes
-    /// and answer reads, as far as there are any.
-    pub fn handle_clock(&mut self, in_doubt: bool) {
-        self.clock_in_doubt = in_doubt;
-    }
-
-    /// This node has caught up, or has not.
-    pub fn handle_ready(&mut self, ready: bool) {
-        self.incomplete &= !ready;
-        let me = self.topology.me();
-        self.peers[me].ready = ready;
+    /// What a node, perhaps this one, may do from now on. What it may not, others do, as far as there
+    /// are any.
+    pub fn handle_fitness(&mut self, node: MemberNumber, fitness: Fitness) {
+        self.peers[node].fitness = fitness;
     }
 
     /// A peer is up.
-    pub fn handle_peer_up(&mut self, peer: MemberNumber, ready: bool) {
-        let known = &mut self.peers[peer];
-        *known = Peer { alive: true, ready, ..*known };
-    }
-
-    /// The log of a node, perhaps of this one, takes no writes, or takes them again. Others execute
-    /// writes meanwhile, as long as there are any.
-    pub fn handle_read_only(&mut self, node: MemberNumber, read_only: bool) {
-        self.peers[node].read_only = read_only;
+    pub fn handle_peer_up(&mut self, peer: MemberNumber, fitness: Fitness) {
+        self.peers[peer] = Peer { alive: true, fitness };
     }
 
     /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
@@ -663,19 +535,25 @@ impl Coordinator {
             .fold(0, |mask, (position, node)| mask | u64::from(self.peers[*node].alive) << position)
     }
 
-    /// Positions of replicas of `slot` that have caught up.
+    /// Positions of replicas of `slot` that may do their work.
     fn ready(&self, slot: Slot) -> u64 {
         let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas
-            .fold(0, |mask, (position, node)| mask | u64::from(self.peers[*node].ready) << position)
+        replicas.fold(0, |mask, (position, node)| {
+            mask | u64::from(self.peers[*node].fitness.is_ready()) << position
+        })
     }
 
     /// Positions of replicas of `slot` whose logs take no writes.
     fn read_only(&self, slot: Slot) -> u64 {
         let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas.fold(0, |mask, (position, node)| {
-            mask | u64::from(self.peers[*node].read_only) << position
+            mask | u64::from(self.peers[*node].fitness.is(Unfit::ReadOnly)) << position
         })
+    }
+
+    /// What this node may do.
+    fn fitness(&self) -> Fitness {
+        self.peers[self.topology.me()].fitness
     }
 
     fn is_me(&self, node: MemberNumber) -> bool {

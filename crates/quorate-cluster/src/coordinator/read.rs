@@ -21,11 +21,7 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use quorate_proto::{
-    Level, MemberNumber, Slot,
-    message::{Cause, Message},
-    mutant::Mutant,
-};
+use quorate_proto::{Level, MemberNumber, Slot, Unfit, message::Message, mutant::Mutant};
 
 use super::{
     Attempt, Coordinator, Durability, ReadRepair, Replica, Request, Requester,
@@ -50,9 +46,10 @@ impl Coordinator {
         let forwarded = matches!(requester, Requester::Peer { .. });
         // A node whose log takes nothing falls behind, and cannot take what others have to answer. One
         // that does not know the time cannot tell what has expired.
-        let own = self.peers[me];
-        let in_doubt = self.clock_in_doubt && !Mutant::DoubtIgnored.is_planted();
-        let serves = holds && !own.read_only && !in_doubt && (requirement.answers > 1 || own.ready);
+        let own = self.fitness();
+        let in_doubt = own.is(Unfit::ClockInDoubt) && !Mutant::DoubtIgnored.is_planted();
+        let caught_up = requirement.answers > 1 || !own.is(Unfit::CatchingUp);
+        let serves = holds && !own.is(Unfit::ReadOnly) && !in_doubt && caught_up;
         let elsewhere =
             if serves { None } else { self.reader(slot, level, 0).filter(|_| !forwarded) };
         if let Some(reader) = elsewhere {
@@ -75,12 +72,12 @@ impl Coordinator {
     ) {
         let (slot, level) = (request.slot, request.read_level);
         let requirement = self.topology.required(slot, level, self.topology.me());
-        if requirement.answers == 1 && self.incomplete {
-            return self.refuse_read(requester, Cause::Incomplete, errors::INCOMPLETE);
-        }
         if requirement.answers == 1 {
+            if let Err(unfit) = self.fitness().may_count() {
+                return self.refuse_read(requester, unfit);
+            }
             let Some(reply) = replica.read(slot, &request.command, request.resp3) else {
-                return self.refuse_read(requester, Cause::ClockInDoubt, errors::EXPIRY_UNKNOWN);
+                return self.refuse_read(requester, Unfit::ClockInDoubt);
             };
             if replica.durability(slot) == Durability::Now {
                 return self.reply(requester, reply);
@@ -98,7 +95,8 @@ impl Coordinator {
     }
 
     /// This node does not answer a read. Whoever has sent it asks the next replica.
-    fn refuse_read(&mut self, requester: Requester, cause: Cause, text: &str) {
+    fn refuse_read(&mut self, requester: Requester, unfit: Unfit) {
+        let (cause, text) = (unfit.into(), errors::unfit_to_read(unfit));
         match requester {
             Requester::Peer { link, correlation } => {
                 self.reject(link, correlation, cause, text.into());
@@ -121,8 +119,8 @@ impl Coordinator {
                 })
                 .map(|(_, node)| *node)
         };
-        let ready = || candidates().filter(|node| self.peers[*node].ready);
-        let fit = ready().find(|node| !self.peers[*node].read_only);
+        let ready = || candidates().filter(|node| self.peers[*node].fitness.is_ready());
+        let fit = ready().find(|node| !self.peers[*node].fitness.is(Unfit::ReadOnly));
         // Two replicas that are both catching up would send the read back and forth.
         let holds = self.topology.is_replica(slot, self.topology.me());
         fit.or_else(|| ready().chain(candidates()).next().filter(|_| !holds))
@@ -131,8 +129,9 @@ impl Coordinator {
     /// Asks as many replicas for digests as the level still needs.
     pub(super) fn ask_digests(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         self.enter(now, index, Phase::Digests);
+        let counts = self.fitness().may_count().is_ok();
         let operation = &mut self.operations[index];
-        operation.answered = if self.incomplete { 0 } else { operation.own_bit() };
+        operation.answered = if counts { operation.own_bit() } else { 0 };
         operation.differing = 0;
         operation.large = false;
         operation.exchange = None;
@@ -294,7 +293,7 @@ impl Coordinator {
         }
         if !operation.class.writes() {
             let requester = self.operations.remove(index).requester;
-            return self.refuse_read(requester, Cause::ClockInDoubt, errors::EXPIRY_UNKNOWN);
+            return self.refuse_read(requester, Unfit::ClockInDoubt);
         }
         match self.own_refusal(self.operations[index].slot) {
             Some(refusal) => self.execution_refused(now, replica, index, refusal),

@@ -3,14 +3,15 @@
 use core::time::Duration;
 
 use quorate_proto::{
-    command,
+    Unfit, command,
     message::{Cause, Forward, Message},
     mutant::Mutant,
     resp::Command,
 };
 
 use super::{
-    Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester, elements::names_large,
+    Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester,
+    elements::names_large, errors,
 };
 use crate::{elements, membership::LinkId, time::Instant};
 
@@ -43,15 +44,15 @@ impl Coordinator {
                     self.once_durable(sequence, action);
                 }
                 Ok(Durability::Never) => {
-                    let text = super::errors::LOG_FAILED.into();
+                    let text = errors::LOG_FAILED.into();
                     self.reject(link, correlation, Cause::StoreFull, text);
                 }
                 Err(rejection) => {
                     self.reject(link, correlation, rejection.cause, rejection.text);
                 }
             },
-            Message::AskDigest { .. } if self.incomplete => {
-                let text = "this node has lost data and is being filled again".into();
+            Message::AskDigest { .. } if self.fitness().may_count().is_err() => {
+                let text = errors::unfit(Unfit::Incomplete).into();
                 self.reject(link, correlation, Cause::Incomplete, text);
             }
             Message::AskDigest { slot, command } => match Command::decode(command) {

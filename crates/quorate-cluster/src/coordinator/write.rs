@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Level, MemberNumber, Slot,
+    Level, MemberNumber, Slot, Unfit,
     command::Class,
     message::{Cause, Message},
     mutant::Mutant,
@@ -93,14 +93,13 @@ impl Coordinator {
         }
         // What there is no other replica for is tried: a small write may still fit.
         let has_others = self.topology.replicas(slot).len() > 1;
-        if self.clock_in_doubt {
-            let (cause, text) = (Cause::ClockInDoubt, errors::CLOCK_IN_DOUBT.into());
-            Some(Rejection { cause, text })
-        } else if self.peers[me].read_only && has_others {
-            let (cause, text) = (Cause::StoreFull, errors::READ_ONLY.into());
-            Some(Rejection { cause, text })
-        } else {
-            None
+        match self.fitness().may_execute() {
+            Ok(()) => None,
+            Err(Unfit::ReadOnly) if !has_others => None,
+            Err(unfit) => {
+                let text = errors::unfit(unfit).into();
+                Some(Rejection { cause: unfit.into(), text })
+            }
         }
     }
 
@@ -118,7 +117,8 @@ impl Coordinator {
             .filter(|node| !(refuses && self.is_me(*node)))
             .min_by_key(|node| {
                 let peer = self.peers[*node];
-                (peer.read_only, !self.topology.is_local(*node), !peer.ready)
+                let read_only = peer.fitness.is(Unfit::ReadOnly);
+                (read_only, !self.topology.is_local(*node), !peer.fitness.is_ready())
             })
     }
 
@@ -212,7 +212,9 @@ impl Coordinator {
     ) {
         // Those behind it need not read before they are refused; the shell knows better soon.
         let me = self.topology.me();
-        self.peers[me].read_only |= refusal.cause == Cause::StoreFull;
+        if refusal.cause == Cause::StoreFull {
+            self.peers[me].fitness = self.fitness().with(Unfit::ReadOnly, true);
+        }
         let operation = self.operations.remove(index);
         let (slot, held) = (operation.slot, operation.holds_slot);
         let (requester, refused) = (operation.requester, operation.executors_refused);

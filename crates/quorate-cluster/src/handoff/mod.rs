@@ -236,6 +236,8 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::message::Cause;
+
     use super::*;
 
     #[derive(Default)]
@@ -306,7 +308,7 @@ mod tests {
         let (mut handoff, mut queue) = start();
         let now = Instant::ZERO;
         let sent = handoff.poll(now, &mut queue);
-        let refusal = Message::Refused("full".into());
+        let refusal = Message::Rejected { cause: Cause::StoreFull, text: "full".into() };
         handoff.handle_response(now, &mut queue, PEER, sent[0].1, &refusal);
         assert!(handoff.poll(now, &mut queue).is_empty());
         let later = handoff.poll_timeout().expect("waits");
@@ -377,7 +379,7 @@ mod tests {
         let (mut handoff, mut queue) = start();
         let now = Instant::ZERO;
         let sent = handoff.poll(now, &mut queue);
-        let refusal = Message::Refused("full".into());
+        let refusal = Message::Rejected { cause: Cause::StoreFull, text: "full".into() };
         handoff.handle_response(now, &mut queue, PEER, sent[0].1, &refusal);
         assert!(handoff.is_paused(now, PEER));
         handoff.drain(PEER);

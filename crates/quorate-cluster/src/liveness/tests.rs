@@ -10,7 +10,8 @@ const PEER: MemberNumber = MemberNumber(1);
 const TWO: [MemberNumber; 2] = [PEER, MemberNumber(2)];
 
 fn heartbeat(ready: bool, hints_pending: u64, wall_ms: u64) -> Heartbeat {
-    Heartbeat { epoch: 3, ready, read_only: false, hints_pending, wall_ms }
+    let fitness = if ready { Fitness::FIT } else { Fitness::default() };
+    Heartbeat { epoch: 3, fitness, hints_pending, wall_ms }
 }
 
 fn drain(liveness: &mut Liveness) -> Vec<Output> {
@@ -84,12 +85,15 @@ fn a_silent_peer_is_down_within_a_second_and_its_link_given_up() {
 fn a_closed_link_takes_the_peer_down_at_once() {
     let mut liveness = linked();
     liveness.handle_heartbeat(at(1), PEER, &heartbeat(true, 7, 0));
-    assert_eq!(drain(&mut liveness), [Output::Ready { node: PEER, ready: true }]);
+    assert_eq!(
+        drain(&mut liveness),
+        [Output::Fitness { node: PEER, before: Fitness::default(), fitness: Fitness::FIT }]
+    );
     assert_eq!(liveness.hints_pending(PEER), Some(7));
-    assert!(liveness.is_ready(PEER));
+    assert_eq!(liveness.fitness(PEER), Fitness::FIT);
     liveness.handle_link_down(PEER);
     assert_eq!(drain(&mut liveness), [Output::Down(PEER)]);
-    assert!(!liveness.is_ready(PEER));
+    assert!(!liveness.is_up(PEER));
     assert_eq!(liveness.hints_pending(PEER), None);
     liveness.handle_link_down(PEER);
     assert_eq!(drain(&mut liveness), [], "down only once");
@@ -102,7 +106,10 @@ fn clock_skew_is_reported_when_it_is_certain_and_only_once() {
     let reply = |ahead: i64| heartbeat(true, 0, 10_000_u64.wrapping_add_signed(ahead));
     liveness.handle_heartbeat_reply(at(100), Wall(10_050), PEER, &reply(290));
     assert_eq!(liveness.clock_ahead_ms(PEER), Some(290));
-    assert_eq!(drain(&mut liveness), [Output::Ready { node: PEER, ready: true }]);
+    assert_eq!(
+        drain(&mut liveness),
+        [Output::Fitness { node: PEER, before: Fitness::default(), fitness: Fitness::FIT }]
+    );
 
     let mut now = 200;
     for (ahead, expected) in [

@@ -8,7 +8,7 @@ use alloc::{
 
 use quorate_proto::{
     Incarnation, NodeId,
-    message::{Hello, Member, View},
+    message::{Hello, Member, RefusalCode, Refused, View},
 };
 
 use super::{Config, Standing, rejoining::has_seat};
@@ -16,16 +16,6 @@ use crate::{
     limits::NAME_LENGTH_MAX,
     topology::{self, Topology, TopologyError},
 };
-
-/// Refusals that begin so pass by themselves: who is refused tries again.
-pub const TRANSIENT: &str = "try again: ";
-
-/// Refusals that begin so pass, one way or the other, once it is known whether another process is
-/// this member.
-const UNSURE: &str = "try again: it is asked who is who: ";
-
-/// Refusals that begin so are for a node that must stop: another process is, or was, the member.
-const FENCED: &str = "this node must not go on: ";
 
 /// Why a link is refused. The text is sent to the peer and says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +71,7 @@ pub enum Refusal {
         members: usize,
     },
     /// The member list is about to become final and the peer is not in it.
-    #[error("{TRANSIENT}the member list is being sealed with {members} nodes")]
+    #[error("try again: the member list is being sealed with {members} nodes")]
     BeingSealed {
         /// Number of members.
         members: usize,
@@ -121,7 +111,7 @@ pub enum Refusal {
     },
     /// This node has met another process of the peer than its data directory knows of.
     #[error(
-        "{FENCED}the node {name:?} runs, or has run, as {met}, of which this process, {refused}, knows \
+        "this node must not go on: the node {name:?} runs, or has run, as {met}, of which this process, {refused}, knows \
          nothing: its data directory is older than that, or a copy; move it away and start with an \
          empty one, and the others fill the node again"
     )]
@@ -135,7 +125,7 @@ pub enum Refusal {
     },
     /// The peer's data directory is a copy of that of a member that is alive.
     #[error(
-        "{FENCED}the node {name:?} is alive at {address}, and this is a copy of its data directory; \
+        "this node must not go on: the node {name:?} is alive at {address}, and this is a copy of its data directory; \
          give each node a directory of its own"
     )]
     Copy {
@@ -145,7 +135,7 @@ pub enum Refusal {
         address: String,
     },
     /// The peer says that it is a member that this node has a link to elsewhere.
-    #[error("{UNSURE}the node {name:?} may still be alive at {address}")]
+    #[error("try again: it is asked who is who: the node {name:?} may still be alive at {address}")]
     MayBeAlive {
         /// The member's name.
         name: String,
@@ -153,10 +143,10 @@ pub enum Refusal {
         address: String,
     },
     /// The peer was started again, and this node has not noted that yet.
-    #[error("{TRANSIENT}the new start of this node is being noted")]
+    #[error("try again: the new start of this node is being noted")]
     NotNoted,
     /// This node has lost everything and is about to take its seat again.
-    #[error("{TRANSIENT}this node has lost everything and is taking its seat again")]
+    #[error("try again: this node has lost everything and is taking its seat again")]
     Rejoining,
     /// The seat has been replaced as often as can be counted.
     #[error("this member has used up its 65,535 lives; restore a backup into a new cluster")]
@@ -183,6 +173,28 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What it means for whoever is refused.
+    pub const fn code(&self) -> RefusalCode {
+        match self {
+            Self::BeingSealed { .. } | Self::NotNoted | Self::Rejoining => RefusalCode::Transient,
+            Self::MayBeAlive { .. } => RefusalCode::Unsure,
+            Self::Fenced { .. } | Self::Copy { .. } => RefusalCode::Fenced,
+            Self::Itself(_) => RefusalCode::Itself,
+            Self::ClusterName { .. }
+            | Self::DuplicateId { .. }
+            | Self::DuplicateName { .. }
+            | Self::ReplicationFactor { .. }
+            | Self::AlreadySealed { .. }
+            | Self::OtherCluster { .. }
+            | Self::SeatElsewhere { .. }
+            | Self::SeatTaken { .. }
+            | Self::UsedUp
+            | Self::Relocated { .. }
+            | Self::Malformed
+            | Self::Impossible(_) => RefusalCode::Final,
+        }
+    }
+
     /// For a process of `member` that does not know of the process `met`.
     pub(super) fn fenced(member: &Member, met: Incarnation) -> Self {
         Self::Fenced { name: member.name.clone(), met, refused: member.incarnation }
@@ -194,19 +206,10 @@ impl Refusal {
     }
 }
 
-/// Whether a refusal with this text says that this node must stop.
-pub fn is_fence(text: &str) -> bool {
-    text.starts_with(FENCED)
-}
-
-/// Whether a refusal with this text says that another process may be this member.
-pub(super) fn is_unsure(text: &str) -> bool {
-    text.starts_with(UNSURE)
-}
-
-/// Whether a refusal with this text passes by itself.
-pub fn is_transient(text: &str) -> bool {
-    text.starts_with(TRANSIENT)
+impl From<&Refusal> for Refused {
+    fn from(refusal: &Refusal) -> Self {
+        Self { code: refusal.code(), text: refusal.to_string() }
+    }
 }
 
 /// What stays the same for every peer of one cluster.

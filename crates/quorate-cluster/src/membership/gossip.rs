@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, string::ToString, vec::Vec};
 
 use quorate_proto::{
     NodeId,
-    message::{Hello, Member, Message, View},
+    message::{Hello, Member, Message, RefusalCode, Refused, View},
 };
 
 use super::{
@@ -294,14 +294,14 @@ impl Membership {
         &mut self,
         now: Instant,
         link: LinkId,
-        text: alloc::string::String,
+        Refused { code, text }: Refused,
     ) {
         let Some(target) = self.dialer.target(link).cloned() else {
             return;
         };
         self.outgoing.remove(&link);
         if let Target::Seed(address) = &target
-            && text == Refusal::Itself(self.me()).to_string()
+            && code == RefusalCode::Itself
         {
             self.seeds.insert(address.clone(), Seed::Itself);
             self.dialer.give_up(&target);
@@ -309,8 +309,8 @@ impl Membership {
             return;
         }
         self.dialer.hang_up(now, link);
-        let transient = admission::is_transient(&text);
-        if admission::is_unsure(&text) {
+        let transient = code.passes();
+        if code == RefusalCode::Unsure {
             // The answer takes as long as the other one may be silent.
             let known_by = now + SILENCE_MAX + VOUCH_PATIENCE;
             self.unvouched_until = self.unvouched_until.map(|_| known_by);
@@ -320,7 +320,7 @@ impl Membership {
         {
             self.seeds.insert(address.clone(), Seed::Refused);
         }
-        self.outputs.push_back(Output::Event(if admission::is_fence(&text) {
+        self.outputs.push_back(Output::Event(if code == RefusalCode::Fenced {
             Event::Fenced { text }
         } else {
             Event::RefusedBy { target, text, transient }

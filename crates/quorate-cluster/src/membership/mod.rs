@@ -69,9 +69,7 @@ use quorate_proto::{
     mutant::Mutant,
 };
 
-pub use admission::{
-    Refusal, StartError, TRANSIENT, check_data_link, check_incarnation, is_fence, is_transient,
-};
+pub use admission::{Refusal, StartError, check_data_link, check_incarnation};
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
 
 use crate::{
@@ -438,7 +436,7 @@ impl Membership {
             && self.meet_cluster(now, &hello.view);
         let admitted = if rejoins { Err(Refusal::Rejoining) } else { self.admit(now, hello) };
         if let Err(reason) = admitted {
-            let message = Message::Refused(reason.to_string());
+            let message = Message::Refused((&reason).into());
             self.outputs.push_back(Output::Respond { link, correlation, message });
             self.outputs.push_back(Output::CloseIncoming { link });
             self.report_refusal(hello, reason);
@@ -504,7 +502,7 @@ impl Membership {
                 }
             }
             Message::Welcome(hello) => self.handle_welcome(now, link, &hello),
-            Message::Refused(text) => self.handle_refused(now, link, text),
+            Message::Refused(refused) => self.handle_refused(now, link, refused),
             Message::Members(view) => {
                 if let Some(from) = self.outgoing.get(&link).map(|member| member.id) {
                     self.merge(now, from, &view);

@@ -343,7 +343,7 @@ impl Membership {
     pub(super) fn answer_claim(&mut self, now: Instant, from: &Member, claim: &Claim) -> Message {
         let seat = self.members.get(&claim.seat).cloned();
         let Some(seat) = seat.filter(|seat| has_seat(seat, from)) else {
-            return Message::Refused(Refusal::Malformed.to_string());
+            return Message::Refused((&Refusal::Malformed).into());
         };
         let taken =
             Refusal::SeatTaken { name: seat.name.clone(), address: seat.peer_address.clone() };
@@ -356,7 +356,7 @@ impl Membership {
             self.probe_member(now, claim.seat)
         };
         if alive == Alive::Yes {
-            let message = Message::Refused(taken.to_string());
+            let message = Message::Refused((&taken).into());
             let (name, address) = (from.name.clone(), from.peer_address.clone());
             let event = Event::Refused { name, address, reason: taken };
             self.outputs.push_back(Output::Event(event));

@@ -3,6 +3,8 @@
 use alloc::{collections::BTreeSet, string::ToString, vec, vec::Vec};
 use core::time::Duration;
 
+use quorate_proto::message::{RefusalCode, Refused};
+
 use super::{
     simulation::{World, config},
     *,
@@ -314,7 +316,7 @@ fn data_links_are_for_members_of_the_same_list() {
     elsewhere.sealed = false;
     let early = hello(&view.members[1], &elsewhere);
     let refusal = check_data_link("test", &topology, &early).expect_err("refused");
-    assert!(is_transient(&refusal.to_string()));
+    assert!(refusal.code().passes());
 }
 
 #[test]
@@ -336,10 +338,12 @@ fn strangers_and_nonsense_on_a_link_are_shut_out() {
     };
     let hello = Hello { cluster: "test".into(), member, shard: 0, view, lineage: Vec::new() };
     machine.handle_hello(Instant::ZERO, link, 1, &hello);
-    let Some(Output::Respond { message: Message::Refused(text), .. }) = machine.poll_output()
+    let Some(Output::Respond { message: Message::Refused(refused), .. }) = machine.poll_output()
     else {
         panic!("refused");
     };
+    let Refused { code, text } = refused;
+    assert_eq!(code, RefusalCode::Final);
     assert!(text.starts_with("the member lists do not go together"), "{text}");
     // A message that is not for the membership.
     let hello = Hello { view: View { members: Vec::new(), ..hello.view }, ..hello };

@@ -98,7 +98,7 @@ impl Checker {
             } else if text.starts_with("-TIMEOUT") || text.starts_with("-UNKNOWN") {
                 increments.unknown += u64::from(asked.increments);
             } else {
-                let failed = ["-UNAVAILABLE", "-BUSY", "-MISCONF"];
+                let failed = ["-UNAVAILABLE", "-OVERLOADED", "-MISCONF"];
                 assert!(failed.iter().any(|prefix| text.starts_with(prefix)), "{text}");
             }
         }

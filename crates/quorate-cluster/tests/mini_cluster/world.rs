@@ -18,7 +18,7 @@ use quorate_cluster::{
     time::Instant,
     topology::Topology,
 };
-use quorate_proto::{Groups, MemberNumber, message::Message};
+use quorate_proto::{Fitness, Groups, MemberNumber, Unfit, message::Message};
 
 use crate::store::Store;
 
@@ -41,6 +41,13 @@ pub(crate) struct Node {
     syncing: u64,
 }
 
+impl Node {
+    fn fitness(&self) -> Fitness {
+        let fitness = Fitness::FIT.with(Unfit::CatchingUp, !self.ready);
+        fitness.with(Unfit::ReadOnly, self.store.full)
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Link {
     /// As its owner knows it.
@@ -51,8 +58,6 @@ struct Link {
     generation: u64,
     /// When the last message in each direction arrives: later ones do not overtake it.
     arrivals: [u64; 2],
-    /// What the owner was last told of the peer.
-    peer_ready: bool,
 }
 
 enum Event {
@@ -144,7 +149,7 @@ impl World {
         for node in 0..count {
             world.start(node);
             world.nodes[node].ready = true;
-            world.machines(node).0.coordinator.handle_ready(true);
+            world.tell_fitness(node);
         }
         world.after(BEAT, Event::Beat);
         world
@@ -359,24 +364,29 @@ impl World {
         if self.nodes[to].machines.is_none() {
             return self.after(50_000, Event::Dial { from, to });
         }
-        let (now, ready) = (self.instant(), self.nodes[to].ready);
+        let (now, fitness) = (self.instant(), self.nodes[to].fitness());
         let link = &mut self.links[from][to];
         *link = Link {
             up: true,
             broken: false,
             generation: link.generation + 1,
             arrivals: [self.now; 2],
-            peer_ready: ready,
         };
         let peer = MemberNumber(to as u16);
         let (machines, store) = self.machines(from);
-        machines.coordinator.handle_peer_up(peer, ready);
+        machines.coordinator.handle_peer_up(peer, fitness);
         machines.handoff.handle_peer_up(peer);
         machines.clocks.handle_peer_up(now, peer);
         if store.pending(peer) == 0 {
             machines.sync.request(now, peer);
         }
         self.pump(from);
+    }
+
+    /// A node knows of itself what it may do.
+    fn tell_fitness(&mut self, node: usize) {
+        let fitness = self.nodes[node].fitness();
+        self.machines(node).0.coordinator.handle_fitness(MemberNumber(node as u16), fitness);
     }
 
     /// What heartbeats bring about: who is ready, and who knows it.
@@ -397,22 +407,17 @@ impl World {
             });
             if caught_up {
                 self.nodes[node].ready = true;
-                self.machines(node).0.coordinator.handle_ready(true);
+                self.tell_fitness(node);
             }
         }
         for from in 0..self.nodes.len() {
             for to in 0..self.nodes.len() {
-                if self.nodes[from].machines.is_some() && (from == to || self.links[from][to].up) {
-                    let full = self.nodes[to].store.full;
+                let link = &self.links[from][to];
+                let is_heard = from == to || link.up && !link.broken;
+                if self.nodes[from].machines.is_some() && is_heard {
+                    let fitness = self.nodes[to].fitness();
                     let node = MemberNumber(to as u16);
-                    self.machines(from).0.coordinator.handle_read_only(node, full);
-                }
-                let ready = self.nodes[to].ready;
-                let link = &mut self.links[from][to];
-                if link.up && !link.broken && link.peer_ready != ready {
-                    link.peer_ready = ready;
-                    let peer = MemberNumber(to as u16);
-                    self.machines(from).0.coordinator.handle_peer_up(peer, ready);
+                    self.machines(from).0.coordinator.handle_fitness(node, fitness);
                 }
             }
         }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 pub use codec::MessageError;
 pub use reach::Reach;
 
-use crate::{Dot, DotRange, Incarnation, Level, NodeId, Numbers, Slot, Start};
+use crate::{Dot, DotRange, Fitness, Incarnation, Level, NodeId, Numbers, Slot, Start, Unfit};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub enum Message {
     Hello(Box<Hello>),
     /// Accepts a link.
     Welcome(Box<Hello>),
-    /// Refuses a link or a join; the text says why and what to do.
-    Refused(String),
+    /// Refuses a link or a join.
+    Refused(Refused),
 
     /// The sender's view of the members. Answered with the receiver's view after merging it.
     Members(View),
@@ -395,10 +395,8 @@ pub struct View {
 pub struct Heartbeat {
     /// Version of the sender's topology.
     pub epoch: u64,
-    /// Whether the sender has caught up since it started.
-    pub ready: bool,
-    /// Whether the sender's log takes no writes at the moment.
-    pub read_only: bool,
+    /// What the sender may do.
+    pub fitness: Fitness,
     /// Effects that the sender still keeps for the receiver.
     pub hints_pending: u64,
     /// The sender's wall clock in milliseconds since the Unix epoch.
@@ -420,6 +418,52 @@ pub struct Forward {
     pub budget_ms: u32,
     /// The command, as an encoded RESP array.
     pub command: Bytes,
+}
+
+impl From<Unfit> for Cause {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::CatchingUp | Unfit::Incomplete => Self::Incomplete,
+            Unfit::ClockInDoubt => Self::ClockInDoubt,
+            Unfit::ReadOnly => Self::StoreFull,
+        }
+    }
+}
+
+/// Why a link or a join is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What it means for whoever is refused.
+    pub code: RefusalCode,
+    /// Why, and what to do, for a reader.
+    pub text: String,
+}
+
+/// What a refusal means for whoever is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RefusalCode {
+    /// It stays until an operator acts.
+    Final = 1,
+    /// It passes by itself.
+    Transient = 2,
+    /// It passes, one way or the other, once it is known whether another process is the member.
+    Unsure = 3,
+    /// Another process is, or was, the member: this one must stop.
+    Fenced = 4,
+    /// A node has reached itself.
+    Itself = 5,
+}
+
+impl RefusalCode {
+    /// Every code.
+    pub const ALL: [Self; 5] =
+        [Self::Final, Self::Transient, Self::Unsure, Self::Fenced, Self::Itself];
+
+    /// Whether it is worth trying again.
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Transient | Self::Unsure)
+    }
 }
 
 /// Why a request was rejected.

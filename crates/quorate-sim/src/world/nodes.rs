@@ -1,7 +1,6 @@
 //! Processes: their starts, turns and ends, and what they send and hear.
 
 use quorate::simulation::{Input, Output, Port, Wire};
-use quorate_cluster::membership::is_fence;
 use quorate_proto::checksum;
 
 use super::{Event, Violation, World, tamper};
@@ -65,11 +64,11 @@ impl World<'_> {
         let Some(process) = &mut machine.process else { return };
         let outputs = process.turn(moment, inputs);
         let due = process.poll_timeout();
-        let death = process.death().map(str::to_owned);
+        let (death, fenced) = (process.death().map(str::to_owned), process.is_fenced());
         if let Some(death) = death {
             self.observer.note(|| format!("ends: {death}"));
             self.take_down(node, State::Killed);
-            if is_fence(&death) {
+            if fenced {
                 self.replace_directory(node, &death);
             }
             self.start_errors.insert(node, death);

@@ -23,6 +23,11 @@ use crate::{
     startup::MakeTopology,
 };
 
+/// Another process is, or was, the member that this one is: it must stop.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Fenced(String);
+
 /// The shard number that membership links carry in their introduction.
 pub(crate) const CONTROL_SHARD: u16 = u16::MAX;
 
@@ -234,7 +239,7 @@ impl Control {
     /// A node that the cluster will never admit must not go on and found one of its own.
     fn give_up_when_refused(&self, event: Event) -> io::Result<()> {
         match event {
-            Event::Fenced { text } => Err(io::Error::other(text)),
+            Event::Fenced { text } => Err(io::Error::other(Fenced(text))),
             Event::RefusedBy { text, transient: false, .. }
                 if self.membership.standing() != Standing::Sealed =>
             {

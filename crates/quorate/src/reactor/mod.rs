@@ -29,6 +29,8 @@ use bytes::BytesMut;
 use quorate_cluster::time::Instant;
 
 pub(crate) use connections::ConnectionId;
+#[cfg(feature = "simulation")]
+pub(crate) use control::Fenced;
 pub(crate) use control::{CONTROL_SHARD, Control, ControlMail};
 pub(crate) use shard_reactor::Reactor;
 pub(crate) use unsent::{PIECES_PER_WRITE, Unsent};

@@ -9,7 +9,7 @@ use quorate_cluster::{
     sync::{Order, PeerRequest},
     topology::Topology,
 };
-use quorate_proto::{MemberNumber, Start, message::Message};
+use quorate_proto::{Fitness, MemberNumber, Start, message::Message};
 
 use super::{
     Counters, Errand,
@@ -131,9 +131,7 @@ pub(crate) struct Figures {
     pub(crate) clocks: quorate_cluster::clocks::Figures,
     /// Bytes of effects kept for the questions of peers.
     pub(crate) recent_bytes: u64,
-    pub(crate) ready: bool,
-    /// Whether acknowledged data is missing.
-    pub(crate) incomplete: bool,
+    pub(crate) fitness: Fitness,
     /// Peers that data must still be compared with.
     pub(crate) awaited: u64,
     /// The start as which nothing is missing, on disk neither.
@@ -143,11 +141,7 @@ pub(crate) struct Figures {
     pub(crate) scrubbed_ms: u64,
     /// What scrubs have come to since the start.
     pub(crate) scrub: ScrubTally,
-    /// The clock is contradicted by those of the peers.
-    pub(crate) clock_in_doubt: bool,
     pub(crate) failed: bool,
-    /// The log takes no writes: it has failed, or there is no space.
-    pub(crate) read_only: bool,
     pub(crate) peers: PeerMap<PeerFigures>,
 }
 

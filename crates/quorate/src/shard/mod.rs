@@ -20,6 +20,7 @@ mod info;
 #[cfg(feature = "simulation")]
 mod inspect;
 mod job;
+mod link_error;
 mod mail;
 mod memory;
 mod obligations;
@@ -65,8 +66,8 @@ use crate::{
 pub(crate) use clients::Ending;
 use correlation::Machine;
 use job::Job;
+pub(crate) use link_error::LinkError;
 pub(crate) use mail::{Figures, Mail};
-pub(crate) use peers::LinkError;
 use session::Session;
 pub(crate) use session::{About, Coverage};
 pub(crate) use stats::{Breakdown, Counters, Stopwatch};
@@ -172,10 +173,7 @@ impl Shard {
         let topology = Arc::clone(&storage.topology);
         let shards = usize::from(node.settings.shards);
         let incomplete = storage.incomplete;
-        let mut coordinator = new_coordinator(&topology, &node.settings);
-        if incomplete {
-            coordinator.handle_incomplete();
-        }
+        let coordinator = new_coordinator(&topology, &node.settings);
         let history = peers::History { data_may_exist: node.data_may_exist, incomplete };
         Self {
             id,
@@ -477,7 +475,6 @@ impl Shard {
         let topology = Arc::clone(self.topology());
         self.storage.incomplete = true;
         self.storage.store.drop_floors();
-        self.coordinator.handle_incomplete();
         self.peers.handle_loss(now.monotonic, &topology);
         self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
         self.note_ready(false);

@@ -7,9 +7,7 @@ use quorate_cluster::{
     clocks,
     limits::READINESS_PATIENCE,
     liveness::{self, Liveness, Readiness},
-    membership::{
-        Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation, is_transient,
-    },
+    membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation},
     peer_map::PeerMap,
     sync::{self, PeerRequest},
     time::{Instant, Wall},
@@ -17,12 +15,12 @@ use quorate_cluster::{
     wall_clock::PeerClock,
 };
 use quorate_proto::{
-    Incarnation, MemberNumber, NodeId,
+    Incarnation, MemberNumber, NodeId, Unfit,
     frame::{self, Frame},
     message::{Cause, Heartbeat, Hello, Message},
 };
 
-use super::{Mail, Now, Shard, correlation::Machine};
+use super::{Mail, Now, Shard, correlation::Machine, link_error::LinkError};
 
 /// Shards put their number into the ids of their incoming links.
 const SHARD_SHIFT: u32 = 48;
@@ -193,28 +191,6 @@ fn incoming_number(link: LinkId) -> u64 {
     link.0 & ((1 << SHARD_SHIFT) - 1)
 }
 
-/// Why a link must be closed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum LinkError {
-    #[error(transparent)]
-    Frame(#[from] frame::FrameError),
-    #[error("a request before the introduction")]
-    Stranger,
-    #[error("the node was replaced by another process")]
-    Replaced,
-    #[error("a response that nobody asked for")]
-    Unasked,
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl LinkError {
-    /// Whether the reason goes away by itself, as while the member list forms.
-    pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Refused(text) if is_transient(text))
-    }
-}
-
 impl Shard {
     /// Heartbeats, silence, dialling.
     pub(super) fn tick_peers(&mut self, now: Now) {
@@ -320,7 +296,7 @@ impl Shard {
         match frame.message {
             Message::Welcome(hello) if hello.member.id == self.topology().member(peer).id => {
                 check_incarnation(self.topology().member(peer), &hello.member)
-                    .map_err(|refusal| LinkError::Refused(refusal.to_string()))?;
+                    .map_err(|refusal| LinkError::Refused((&refusal).into()))?;
                 let incarnation = hello.member.incarnation;
                 self.peers.dialer.handle_welcomed(link);
                 let link = PeerLink { link, incarnation, output: Vec::new() };
@@ -328,7 +304,7 @@ impl Shard {
                 self.peers.liveness.handle_link_up(now.monotonic, peer);
                 Ok(())
             }
-            Message::Refused(text) => Err(LinkError::Refused(text)),
+            Message::Refused(refused) => Err(LinkError::Refused(refused)),
             _ => Err(LinkError::Unasked),
         }
     }
@@ -415,7 +391,7 @@ impl Shard {
             }
             Err(refusal) => {
                 incoming.closing = true;
-                Message::Refused(refusal.to_string())
+                Message::Refused((&refusal).into())
             }
         };
         frame::encode(&mut incoming.output, topology.epoch(), correlation, &answer);
@@ -456,11 +432,13 @@ impl Shard {
     fn heartbeat(&self, to: MemberNumber) -> Heartbeat {
         use quorate_cluster::handoff::Hints as _;
         let dirty = u64::from(self.storage.dirty_groups(to).len());
+        // What one shard cannot write, others of this node cannot for long either.
+        let fitness = self.fitness();
+        let read_only = fitness.is(Unfit::ReadOnly) || self.node.is_read_only();
+        let fitness = fitness.with(Unfit::ReadOnly, read_only);
         Heartbeat {
             epoch: self.topology().epoch(),
-            // Others execute writes meanwhile: this node must not date any.
-            ready: self.peers.is_ready() && !self.clock.is_in_doubt(),
-            read_only: self.storage.is_read_only() || self.node.is_read_only(),
+            fitness,
             hints_pending: self.storage.pending(to) + dirty,
             wall_ms: self.machine.wall_ms(),
         }
@@ -485,29 +463,24 @@ impl Shard {
                 }
                 Output::Up(peer) => {
                     tracing::info!(peer = %self.topology().member(peer).name, "peer is up");
-                    let ready = self.peers.liveness.is_ready(peer);
-                    self.coordinator.handle_peer_up(peer, ready);
-                    let read_only = self.peers.liveness.is_read_only(peer);
-                    self.coordinator.handle_read_only(peer, read_only);
+                    let fitness = self.peers.liveness.fitness(peer);
+                    self.coordinator.handle_peer_up(peer, fitness);
                     self.handoff.handle_peer_up(peer);
                     self.clocks.handle_peer_up(now.monotonic, peer);
                     self.sync.handle_peer_up(now.monotonic, peer);
                     self.peers.readiness.handle_up(peer);
                     self.sync_once_drained(now, peer);
                 }
-                Output::Ready { node, ready } => {
-                    if self.peers.liveness.is_up(node) {
-                        self.coordinator.handle_peer_up(node, ready);
-                    }
-                }
-                Output::ReadOnly { node, read_only } => {
+                Output::Fitness { node, before, fitness } => {
                     let peer = &self.topology().member(node).name;
-                    if read_only {
-                        tracing::warn!(%peer, "the log of a peer takes no writes");
-                    } else {
-                        tracing::info!(%peer, "the log of a peer takes writes again");
+                    match (before.is(Unfit::ReadOnly), fitness.is(Unfit::ReadOnly)) {
+                        (false, true) => tracing::warn!(%peer, "the log of a peer takes no writes"),
+                        (true, false) => {
+                            tracing::info!(%peer, "the log of a peer takes writes again")
+                        }
+                        _ => {}
                     }
-                    self.coordinator.handle_read_only(node, read_only);
+                    self.coordinator.handle_fitness(node, fitness);
                 }
                 Output::Down(peer) => {
                     tracing::warn!(peer = %self.topology().member(peer).name, "peer is down");
@@ -543,10 +516,10 @@ impl Shard {
         if became_ready {
             tracing::info!(shard = self.id, "caught up with all peers");
         }
-        self.coordinator.handle_ready(self.peers.is_ready());
         if self.peers.is_ready() {
             self.storage.regain();
         }
+        self.note_fitness();
     }
 
     /// A digest round follows once the hints for a peer are delivered.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_cluster::clocks::Holdings as _;
-use quorate_proto::{Slot, resp::ReplyWriter};
+use quorate_proto::{Slot, Unfit, resp::ReplyWriter};
 use quorate_store::Lookups;
 
 use super::{
@@ -72,13 +72,10 @@ impl Shard {
             hint_bytes: self.storage.hint_bytes(),
             clocks: self.clocks.figures(),
             recent_bytes: self.storage.knowledge().recent_bytes() as u64,
-            ready: self.peers.is_ready(),
-            incomplete: self.storage.incomplete,
+            fitness: self.fitness(),
             awaited: self.peers.awaited(self.machine.monotonic) as u64,
             regained: self.storage.has_regained().then(|| self.start()),
-            clock_in_doubt: self.storage.clock_in_doubt,
             failed: self.storage.has_failed(),
-            read_only: self.storage.is_read_only(),
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),
             scrub: self.scrub.total(),
@@ -111,6 +108,7 @@ impl Shard {
         let topology = self.topology();
         let me = topology.member(topology.me());
         let footing = self.node.footing();
+        let is = |unfit| total.fitness.is(unfit);
         writer.map(20);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
@@ -123,16 +121,16 @@ impl Shard {
         for (name, value) in [
             ("epoch", topology.epoch()),
             ("sealed", u64::from(topology.sealed())),
-            ("ready", u64::from(total.ready && footing.founded)),
-            ("incomplete", u64::from(total.incomplete)),
+            ("ready", u64::from(!is(Unfit::CatchingUp) && footing.founded)),
+            ("incomplete", u64::from(is(Unfit::Incomplete))),
             ("awaited_peers", total.awaited),
-            ("clock_in_doubt", u64::from(total.clock_in_doubt)),
+            ("clock_in_doubt", u64::from(is(Unfit::ClockInDoubt))),
             ("keys", total.keys),
             ("log_bytes", total.log_bytes),
             ("hint_bytes", total.hint_bytes),
             ("replication_factor", u64::from(topology.replication_factor())),
             ("log_failed", u64::from(total.failed)),
-            ("read_only", u64::from(total.read_only)),
+            ("read_only", u64::from(is(Unfit::ReadOnly))),
             ("clock_dots_pulled", total.clocks.pulled),
             ("clock_dots_pended", total.clocks.pended),
         ] {

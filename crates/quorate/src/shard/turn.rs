@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use quorate_cluster::time::Instant;
+use quorate_proto::{Fitness, Unfit};
 
 use super::{Mail, Shard, Stopwatch};
 use crate::{
@@ -31,6 +32,21 @@ impl Now {
 }
 
 impl Shard {
+    /// What this shard may do, by what is so at the moment.
+    pub(super) fn fitness(&self) -> Fitness {
+        Fitness::FIT
+            .with(Unfit::CatchingUp, !self.peers.is_ready())
+            .with(Unfit::Incomplete, self.storage.incomplete)
+            .with(Unfit::ClockInDoubt, self.clock.is_in_doubt())
+            .with(Unfit::ReadOnly, self.storage.is_read_only())
+    }
+
+    /// Lets the coordinator go by it from now on.
+    pub(super) fn note_fitness(&mut self) {
+        let (me, fitness) = (self.topology().me(), self.fitness());
+        self.coordinator.handle_fitness(me, fitness);
+    }
+
     /// Begins a turn at this time. Returns the time that the turn goes by: its wall clock is the
     /// machine's as far as that is believed.
     pub(crate) fn begin_turn(&mut self, now: Now) -> Now {
@@ -48,10 +64,8 @@ impl Shard {
         if in_doubt != was_in_doubt {
             tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
         }
-        self.coordinator.handle_clock(in_doubt);
-        let (me, read_only) = (self.topology().me(), self.storage.is_read_only());
-        self.coordinator.handle_read_only(me, read_only);
-        self.storage.begin_turn(now.wall_ms(), in_doubt);
+        self.note_fitness();
+        self.storage.begin_turn(now.wall_ms(), self.fitness());
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
         now
     }

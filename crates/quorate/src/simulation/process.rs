@@ -39,6 +39,7 @@ pub struct Process {
     letters: VecDeque<Letter>,
     outputs: Vec<Output>,
     death: Option<String>,
+    fenced: bool,
 }
 
 impl Process {
@@ -96,6 +97,7 @@ impl Process {
             letters: VecDeque::new(),
             outputs: Vec::new(),
             death: None,
+            fenced: false,
         }
     }
 
@@ -133,6 +135,11 @@ impl Process {
         next.map_or(0, quorate_cluster::time::Instant::as_micros)
     }
 
+    /// Whether the process has ended because another one is, or was, the member.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced
+    }
+
     /// Why the process has ended by itself, if it has.
     pub fn death(&self) -> Option<&str> {
         self.death.as_deref()
@@ -147,6 +154,7 @@ impl Process {
         let shards = (0..self.reactors.len() as u16).map(Owner::Shard);
         for owner in std::iter::once(Owner::Control).chain(shards) {
             if let Err(error) = self.machine(owner).end_turn(now) {
+                self.fenced = error.get_ref().is_some_and(|cause| cause.is::<reactor::Fenced>());
                 self.death = Some(error.to_string());
             }
             while let Some(output) = self.machine(owner).poll_output() {

@@ -91,10 +91,10 @@ fn what_is_too_old_is_marked() {
     let young = hint(&mut storage, "young");
     storage.write().expect("is written");
     storage.wall_ms = WALL_MS + 1_100;
-    storage.clock_in_doubt = true;
+    storage.begin_turn(storage.wall_ms, Fitness::FIT.with(Unfit::ClockInDoubt, true));
     storage.expire_hints();
     assert_eq!(storage.pending(PEER), 6, "who knows what time it is");
-    storage.clock_in_doubt = false;
+    storage.begin_turn(storage.wall_ms, Fitness::FIT);
     storage.expire_hints();
     assert_eq!((storage.pending(PEER), storage.dirty_groups(PEER)), (1, old));
     assert_eq!(groups_kept(&storage), young);

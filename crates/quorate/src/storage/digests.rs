@@ -133,7 +133,7 @@ impl Digests for Storage {
     }
 
     fn clock_ms(&self) -> u64 {
-        let vouches = !self.incomplete && !self.clock_in_doubt && !self.hints.is_pending();
+        let vouches = !self.incomplete && !self.is_in_doubt() && !self.hints.is_pending();
         if vouches { self.wall_ms } else { 0 }
     }
 

@@ -1,5 +1,7 @@
 //! Removing the keys whose time to live is over, at the pace at which they come.
 
+use quorate_proto::Fitness;
+
 use super::Storage;
 use crate::limits;
 
@@ -14,8 +16,8 @@ pub(super) struct Expiring {
 
 impl Storage {
     /// Begins a turn at this time.
-    pub(crate) fn begin_turn(&mut self, wall_ms: u64, clock_in_doubt: bool) {
-        (self.wall_ms, self.clock_in_doubt) = (wall_ms, clock_in_doubt);
+    pub(crate) fn begin_turn(&mut self, wall_ms: u64, fitness: Fitness) {
+        (self.wall_ms, self.fitness) = (wall_ms, fitness);
         self.expiring.scheduled_before = self.store.scheduled();
     }
 
@@ -23,7 +25,7 @@ impl Storage {
     /// writes leaves them behind, and no more than keeps turns short; none unless `active`.
     pub(crate) fn advance_expiring(&mut self, active: bool) {
         // A clock that may be wrong says nothing of what is due.
-        if self.clock_in_doubt || !active {
+        if self.is_in_doubt() || !active {
             self.expiring.is_behind = false;
             return;
         }
@@ -42,7 +44,7 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use quorate_cluster::coordinator::Replica as _;
-    use quorate_proto::{Slot, resp::Command};
+    use quorate_proto::{Slot, Unfit, resp::Command};
 
     use super::*;
     use crate::storage::rounds::storage;
@@ -58,7 +60,7 @@ mod tests {
         for per_turn in [10, 1_000, 10_000] {
             let mut storage = storage(0);
             for turn in 0..20 {
-                storage.begin_turn(1_000 + 10 * turn, false);
+                storage.begin_turn(1_000 + 10 * turn, Fitness::FIT);
                 (0..per_turn).for_each(|n| set(&mut storage, turn as usize * per_turn + n, 20));
                 storage.advance_expiring(true);
             }
@@ -70,11 +72,11 @@ mod tests {
     #[test]
     fn many_that_are_due_at_once_go_turn_by_turn() {
         let mut storage = storage(0);
-        storage.begin_turn(1_000, false);
+        storage.begin_turn(1_000, Fitness::FIT);
         (0..10_000).for_each(|number| set(&mut storage, number, 500));
         let mut turns = 0;
         loop {
-            storage.begin_turn(1_600, false);
+            storage.begin_turn(1_600, Fitness::FIT);
             let before = storage.store.len();
             storage.advance_expiring(true);
             assert!(before - storage.store.len() <= limits::EXPIRED_PER_TURN_MAX);
@@ -92,9 +94,9 @@ mod tests {
     #[test]
     fn in_doubt_of_the_clock_nothing_goes() {
         let mut storage = storage(0);
-        storage.begin_turn(1_000, false);
+        storage.begin_turn(1_000, Fitness::FIT);
         set(&mut storage, 1, 500);
-        storage.begin_turn(10_000_000, true);
+        storage.begin_turn(10_000_000, Fitness::FIT.with(Unfit::ClockInDoubt, true));
         storage.advance_expiring(true);
         assert_eq!((storage.store.len(), storage.is_busy()), (1, false));
     }

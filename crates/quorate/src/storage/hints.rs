@@ -155,7 +155,7 @@ impl Storage {
 
     /// Gives up what is too old, and what nothing is left of.
     pub(crate) fn expire_hints(&mut self) {
-        if self.clock_in_doubt {
+        if self.is_in_doubt() {
             return;
         }
         let (epoch, now_ms) = (self.store.epoch(), self.wall_ms);

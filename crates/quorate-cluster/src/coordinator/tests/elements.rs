@@ -288,8 +288,9 @@ fn background(mut stage: Stage) -> Stage {
     let topology = Arc::clone(&stage.coordinator.topology);
     let peers: Vec<MemberNumber> = topology.peers().collect();
     stage.coordinator = Coordinator::new(topology).with_read_repair(ReadRepair::Background);
-    stage.coordinator.handle_ready(true);
-    peers.into_iter().for_each(|peer| stage.coordinator.handle_peer_up(peer, true));
+    let me = stage.coordinator.topology.me();
+    stage.coordinator.handle_fitness(me, Fitness::FIT);
+    peers.into_iter().for_each(|peer| stage.coordinator.handle_peer_up(peer, Fitness::FIT));
     stage
 }
 
@@ -350,7 +351,7 @@ fn a_write_that_reads_first_repairs_before_it_executes() {
 #[test]
 fn ready_replicas_are_asked_first() {
     let mut stage = Stage::three(0);
-    stage.coordinator.handle_peer_up(MemberNumber(1), false);
+    stage.unfit(1, Unfit::CatchingUp, true);
     stage.get(Level::Quorum);
     assert_eq!(targets(&stage.sent()), [2]);
     stage.pass(RETRY_AFTER);
@@ -360,8 +361,8 @@ fn ready_replicas_are_asked_first() {
 #[test]
 fn a_forwarded_read_at_one_is_passed_on_by_a_node_that_lost_data() {
     let mut stage = Stage::three(1);
-    stage.coordinator.handle_ready(false);
-    stage.coordinator.handle_incomplete();
+    stage.unfit(1, Unfit::CatchingUp, true);
+    stage.unfit(1, Unfit::Incomplete, true);
     let command = Command::from_args(["GET", "k"]).frame().clone();
     let forward = quorate_proto::message::Forward {
         slot: stage.slot,
@@ -376,7 +377,7 @@ fn a_forwarded_read_at_one_is_passed_on_by_a_node_that_lost_data() {
     assert!(matches!(response, Message::Rejected { cause: Cause::Incomplete, .. }), "{response:?}");
     // Whoever asked tries the next one.
     let mut stage = Stage::three(1);
-    stage.coordinator.handle_ready(false);
+    stage.unfit(1, Unfit::CatchingUp, true);
     stage.get(Level::One);
     let sent = stage.sent();
     stage.respond(sent[0].1, rejected(Cause::Incomplete));

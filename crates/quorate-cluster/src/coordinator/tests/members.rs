@@ -37,7 +37,7 @@ impl Stage {
     }
 
     fn up(&mut self, node: u16) {
-        self.coordinator.handle_peer_up(MemberNumber(node), false);
+        self.coordinator.handle_peer_up(MemberNumber(node), Fitness::default());
     }
 }
 

@@ -10,12 +10,12 @@ use core::time::Duration;
 use std::string::String;
 
 use quorate_proto::{
-    NodeId, Numbers,
+    Dot, NodeId, Numbers,
     message::{Member, Scope, View},
 };
 
 use super::*;
-use crate::elements::Limits;
+use crate::elements::{Elements, Limits};
 
 /// A replica whose whole state is a number; the greater number is the newer state. It may have
 /// members besides; each is its own fingerprint.
@@ -180,9 +180,9 @@ impl Stage {
         let in_order = |slot: &Slot| topology.replicas(*slot).is_sorted();
         let slot = Slot::all().find(in_order).unwrap_or_default();
         let mut coordinator = Coordinator::new(Arc::clone(&topology));
-        coordinator.handle_ready(true);
+        coordinator.handle_fitness(topology.me(), Fitness::FIT);
         for peer in topology.peers() {
-            coordinator.handle_peer_up(peer, true);
+            coordinator.handle_peer_up(peer, Fitness::FIT);
         }
         Self {
             coordinator,
@@ -233,6 +233,13 @@ impl Stage {
     fn peer_asks(&mut self, epoch: u64, message: Message) {
         let (now, replica) = (self.now, &mut self.replica);
         self.coordinator.handle_message(now, replica, LINK, epoch, 77, message);
+    }
+
+    /// This node, or a peer, is fit but for this, or is without it again.
+    fn unfit(&mut self, node: u16, unfit: Unfit, is_so: bool) {
+        let node = MemberNumber(node);
+        let fitness = self.coordinator.peers[node].fitness.with(unfit, is_so);
+        self.coordinator.handle_fitness(node, fitness);
     }
 
     fn down(&mut self, peer: u16) {

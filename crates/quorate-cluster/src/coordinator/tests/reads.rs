@@ -10,7 +10,7 @@ fn a_read_at_one_is_local_once_this_node_has_caught_up() {
     let mut stage = Stage::three(1);
     stage.get(Level::One);
     assert_eq!(stage.reply().1, "5");
-    stage.coordinator.handle_ready(false);
+    stage.unfit(1, Unfit::CatchingUp, true);
     stage.get(Level::One);
     let sent = stage.sent();
     assert_eq!(targets(&sent), [0]);
@@ -26,7 +26,7 @@ fn a_read_at_one_is_local_once_this_node_has_caught_up() {
 #[test]
 fn a_forwarded_read_that_takes_long_is_put_to_another_replica() {
     let mut stage = Stage::three(1);
-    stage.coordinator.handle_ready(false);
+    stage.unfit(1, Unfit::CatchingUp, true);
     stage.get(Level::One);
     let first = stage.sent();
     stage.pass(Duration::from_millis(130));
@@ -226,7 +226,7 @@ fn an_answer_that_waits_for_a_slow_disk_has_a_deadline_too() {
 fn in_doubt_of_its_clock_a_node_asks_others_and_answers_for_what_no_clock_decides() {
     for level in [Level::One, Level::Quorum] {
         let mut stage = Stage::three(0);
-        stage.coordinator.handle_clock(true);
+        stage.unfit(0, Unfit::ClockInDoubt, true);
         stage.replica.timeless = true;
         // The others know the time.
         let id = stage.get(level);
@@ -238,7 +238,7 @@ fn in_doubt_of_its_clock_a_node_asks_others_and_answers_for_what_no_clock_decide
     }
     // None of them does.
     let mut stage = Stage::three(0);
-    stage.coordinator.handle_clock(true);
+    stage.unfit(0, Unfit::ClockInDoubt, true);
     stage.replica.timeless = true;
     stage.get(Level::One);
     for peer in [1, 2] {
@@ -273,9 +273,9 @@ fn in_doubt_of_its_clock_a_node_asks_others_and_answers_for_what_no_clock_decide
 #[test]
 fn a_quorum_read_that_no_clock_decides_is_answered_without_one() {
     let mut stage = Stage::three(0);
-    stage.coordinator.handle_clock(true);
+    stage.unfit(0, Unfit::ClockInDoubt, true);
     for peer in [1, 2] {
-        stage.coordinator.handle_peer_up(MemberNumber(peer), false);
+        stage.unfit(peer, Unfit::CatchingUp, true);
     }
     for timeless in [false, true] {
         stage.replica.timeless = timeless;
@@ -293,7 +293,7 @@ fn a_quorum_read_that_no_clock_decides_is_answered_without_one() {
 #[test]
 fn a_quorum_read_that_nobody_else_coordinates_is_a_quorum_read_here() {
     let mut stage = Stage::three(0);
-    stage.coordinator.handle_read_only(MemberNumber(0), true);
+    stage.unfit(0, Unfit::ReadOnly, true);
     let id = stage.get(Level::Quorum);
     for peer in [1, 2] {
         let sent = stage.sent();

@@ -126,10 +126,10 @@ fn writes_that_a_full_replica_refuses_keep_their_order() {
 #[test]
 fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
     let mut stage = Stage::three(1);
-    stage.coordinator.handle_read_only(MemberNumber(0), true);
+    stage.unfit(0, Unfit::ReadOnly, true);
     stage.set(Level::Quorum);
     assert_eq!(targets(&stage.sent()), [0, 2], "executed here");
-    stage.coordinator.handle_read_only(MemberNumber(1), true);
+    stage.unfit(1, Unfit::ReadOnly, true);
     stage.set(Level::One);
     let sent = stage.sent();
     assert_eq!(targets(&sent), [2]);
@@ -140,7 +140,7 @@ fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
     // What too few could take is not begun.
     let mut stage = Stage::three(2);
     for node in [0, 1] {
-        stage.coordinator.handle_read_only(MemberNumber(node), true);
+        stage.unfit(node, Unfit::ReadOnly, true);
     }
     stage.set(Level::Quorum);
     let slot = stage.slot.number();
@@ -150,7 +150,7 @@ fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
     );
     assert_eq!(stage.reply().1, text);
     assert!(stage.replica.executed.is_empty());
-    stage.coordinator.handle_read_only(MemberNumber(0), false);
+    stage.unfit(0, Unfit::ReadOnly, false);
     stage.set(Level::Quorum);
     assert_eq!(targets(&stage.sent()), [0]);
 }
@@ -171,7 +171,7 @@ fn what_a_peer_sends_to_a_full_replica_it_gets_back() {
     stage.peer_asks(EPOCH, forward.clone());
     let text = "the disk is full".into();
     assert_eq!(stage.response(), Message::Rejected { cause: Cause::StoreFull, text });
-    stage.coordinator.handle_clock(true);
+    stage.unfit(0, Unfit::ClockInDoubt, true);
     stage.peer_asks(EPOCH, forward);
     let Message::Rejected { cause: Cause::ClockInDoubt, .. } = stage.response() else {
         panic!("refused")
@@ -238,7 +238,7 @@ fn a_write_goes_to_the_executor_with_the_time_that_is_left() {
     assert!(stage.replica.executed.is_empty());
     stage.finished();
     // An executor that has not caught up is passed over.
-    stage.coordinator.handle_peer_up(MemberNumber(0), false);
+    stage.unfit(0, Unfit::CatchingUp, true);
     stage.set(Level::One);
     assert_eq!(stage.replica.executed.len(), 1);
 }

@@ -3,6 +3,8 @@
 //! Names are those of Redis where the meaning is; the constants are figures of Redis that tools read
 //! and that never change here.
 
+use quorate_proto::Unfit;
+
 use super::{Line, Report, channel, owed};
 use crate::shard::{
     REDIS_VERSION,
@@ -192,12 +194,12 @@ const PERSISTENCE: &[Metric] = &[
     row("aof_rewrite_in_progress", Number(|r| r.figures.rewriting.into())),
     row("aof_rewrite_scheduled", Constant("0")),
     row("aof_pending_bio_fsync", Number(|r| r.figures.syncing.into())),
-    row("aof_last_write_status", Text(|r| outcome(!r.figures.read_only))),
+    row("aof_last_write_status", Text(|r| outcome(!r.figures.fitness.is(Unfit::ReadOnly)))),
     row("aof_last_bgrewrite_status", Text(|r| outcome(!r.figures.failed))),
     row("aof_current_size", Optional(|r| (!r.node.settings.memory).then_some(r.figures.log_bytes))),
     row("sync_policy", Text(|r| r.node.settings.sync.name().into())),
     row("log_failed", Number(|r| r.figures.failed.into())),
-    row("read_only", Number(|r| r.figures.read_only.into())),
+    row("read_only", Number(|r| r.figures.fitness.is(Unfit::ReadOnly).into())),
     row("scrub_running", Number(|r| r.figures.scrubbing.into())),
     row("scrub_last_done_ms", Number(|r| r.figures.scrubbed_ms)),
     row("scrub_keys_checked", Number(|r| r.figures.scrub.keys)),
@@ -288,9 +290,9 @@ const QUORATE: &[Metric] = &[
     row("rack", Text(|r| r.topology.member(r.topology.me()).rack.clone())),
     row("epoch", Number(|r| r.topology.epoch())),
     row("sealed", Number(|r| r.topology.sealed().into())),
-    row("ready", Number(|r| r.figures.ready.into())),
-    row("incomplete", Number(|r| r.figures.incomplete.into())),
-    row("clock_in_doubt", Number(|r| r.figures.clock_in_doubt.into())),
+    row("ready", Number(|r| (!r.figures.fitness.is(Unfit::CatchingUp)).into())),
+    row("incomplete", Number(|r| r.figures.fitness.is(Unfit::Incomplete).into())),
+    row("clock_in_doubt", Number(|r| r.figures.fitness.is(Unfit::ClockInDoubt).into())),
     row("members", Number(|r| r.topology.len() as u64)),
     row("peers_up", Number(|r| r.figures.peers.values().filter(|peer| peer.up).count() as u64)),
     row("hints_pending", Number(|r| r.figures.peers.values().map(|peer| peer.hints).sum())),

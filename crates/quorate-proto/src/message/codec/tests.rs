@@ -1,0 +1,303 @@
+//! Every kind of message there and back, and its bytes.
+
+use alloc::vec;
+
+use proptest::prelude::*;
+
+use super::{
+    super::{
+        Cause, Claim, EmptySeat, Heartbeat, Hello, Member, RefusalCode, Scope, Settlement, Symbol,
+        View,
+    },
+    *,
+};
+use crate::{
+    Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Start,
+    Unfit,
+    message::{DottedEffect, SlotDots},
+};
+
+fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
+    let [start, previous] = [start, previous].map(Start::from_random);
+    Incarnation { life, start, previous }
+}
+
+fn samples() -> Vec<Message> {
+    let member = Member {
+        id: NodeId(0x0102),
+        name: "n1".into(),
+        datacentre: "dc".into(),
+        rack: "r".into(),
+        peer_address: "h:1".into(),
+        client_address: "h:2".into(),
+        cluster_address: "h:3".into(),
+        incarnation: incarnation(1, 2, 3),
+    };
+    let numbers = Numbers::of_first([member.id]).expect("a number");
+    let members = vec![member.clone()];
+    let view = View { epoch: 3, sealed: true, replication_factor: 3, members, numbers };
+    let lineage = vec![Start::from_random(4), Start::from_random(3)];
+    let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone(), lineage };
+    let beat = Heartbeat { epoch: 1, fitness: Fitness::default(), hints_pending: 2, wall_ms: 3 };
+    let slot = Slot::new(0x1234).expect("a slot");
+    let bytes = Bytes::from_static(b"xyz");
+    let settlement = Settlement { clock_ms: 7, floor_ms: 5 };
+    let dot = Dot { origin: Origin(6), counter: 7 };
+    let dotted = DottedEffect { slot, dots: vec![dot], effect: bytes.clone() };
+    let range = DotRange { origin: Origin(6), first: 7, last: 8 };
+    let dots = vec![SlotDots { slot, ranges: vec![range] }];
+    vec![
+        Message::Hello(Box::new(hello.clone())),
+        Message::Welcome(Box::new(hello)),
+        Message::Refused(Refused { code: RefusalCode::Fenced, text: "no".into() }),
+        Message::Members(view.clone()),
+        Message::Seal(view.clone()),
+        Message::SealVote { accepted: true, view: view.clone() },
+        Message::Claim(Claim {
+            seat: NodeId(7),
+            incarnation: incarnation(2, 3, 0),
+            empty: vec![EmptySeat { seat: NodeId(8), life: 4, newcomer: NodeId(9) }],
+        }),
+        Message::SeatVote { granted: false, view },
+        Message::Heartbeat(beat),
+        Message::HeartbeatReply(beat),
+        Message::Forward(Forward {
+            slot,
+            read_level: Level::Quorum,
+            write_level: Level::All,
+            resp3: true,
+            budget_ms: 5000,
+            command: bytes.clone(),
+        }),
+        Message::Reply(bytes.clone()),
+        Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+        Message::Replicate { slot, dots: vec![dot, dot], effect: bytes.clone() },
+        Message::Ack,
+        Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
+        Message::AskDigest { slot, command: bytes.clone() },
+        Message::KeysDigest { digest: 7, large: true },
+        Message::AskStates { slot, command: bytes.clone() },
+        Message::States(bytes.clone()),
+        Message::CompareGroup { group: 9, digest: 1, scope: Scope::Everything },
+        Message::GroupSame(settlement),
+        Message::GroupDiffers { settlement, slots: vec![(slot, 5)] },
+        Message::AskKeyDigests { slot },
+        Message::KeyDigests(vec![(bytes.clone(), 6)]),
+        Message::AskKeyStates { slot, keys: vec![bytes.clone()] },
+        Message::CompareSlot { slot, digest: 8, scope: Scope::Alive, from: 9, symbols: 16 },
+        Message::SlotSame,
+        Message::Fingerprints { until: 3, fingerprints: vec![1, 2] },
+        Message::AskFingerprintStates { slot, fingerprints: vec![4] },
+        Message::FingerprintStates { covered: 1, states: bytes.clone() },
+        Message::Sketch(vec![Symbol { sum: 1, check: 2, count: -3 }]),
+        Message::AskClocks { group: 1, shards: 2, since: 3, from: slot },
+        Message::Clocks { shards: 2, version: 3, next: Some(slot), slots: dots.clone() },
+        Message::AskDots { group: 1, wanted: dots.clone() },
+        Message::Dots { effects: vec![dotted], absent: dots },
+        Message::CompareElements {
+            slot,
+            scope: Scope::Alive,
+            from: 5,
+            keys: vec![bytes.clone()],
+            sums: vec![6, 7],
+        },
+        Message::Elements { digest: 8, until: 9, buckets: vec![10], fingerprints: vec![11, 12] },
+        Message::AskElements { slot, keys: vec![bytes], fingerprints: vec![13] },
+    ]
+}
+
+fn encoded(message: &Message) -> Vec<u8> {
+    let mut out = Vec::new();
+    message.encode_body(&mut out);
+    out
+}
+
+#[test]
+fn every_kind_round_trips_and_refuses_to_be_cut() {
+    for message in samples() {
+        let body = encoded(&message);
+        let decode =
+            |length| Message::decode(message.kind(), Bytes::copy_from_slice(&body[..length]));
+        assert_eq!(decode(body.len()), Ok(message.clone()));
+        for length in 0..body.len() {
+            // Messages that end in the rest of the payload cannot tell a shorter rest.
+            if let Ok(other) = decode(length) {
+                assert_ne!(other, message);
+                assert_eq!(other.kind(), message.kind());
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_bodies() {
+    let slot = Slot::new(0x1234).expect("a slot");
+    let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
+    let member = Member {
+        id: NodeId(0x0102),
+        name: "n".into(),
+        datacentre: "d".into(),
+        rack: "r".into(),
+        peer_address: "p".into(),
+        client_address: "c".into(),
+        cluster_address: "s".into(),
+        incarnation: incarnation(0x0304, 0x050607, 0x08090a),
+    };
+    let numbers = Numbers::from_parts(0x0204, [(member.id, MemberNumber(0x0103))]);
+    let numbers = numbers.expect("possible numbers");
+    let members = vec![member];
+    let view = View { epoch: 7, sealed: true, replication_factor: 8, members, numbers };
+    let claim = Claim {
+        seat: NodeId(0x0102),
+        incarnation: incarnation(0x0304, 0x050607, 0x08090a),
+        empty: vec![EmptySeat { seat: NodeId(7), life: 8, newcomer: NodeId(9) }],
+    };
+    let dot = Dot { origin: Origin(6), counter: 7 };
+    let golden: [(Message, &[u8]); 18] = [
+        (
+            Message::SeatVote { granted: true, view },
+            &[
+                1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c', 1, 0, b's',
+                4, 3, 7, 6, 5, 0, 10, 9, 8, 0, 4, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 3, 1,
+            ],
+        ),
+        (
+            Message::Claim(claim),
+            &[
+                2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 7, 6, 5, 0, 10, 9, 8, 0, 1,
+                0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
+        (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
+        (
+            Message::Replicate { slot, dots: vec![], effect: Bytes::from_static(b"e") },
+            &[0x34, 0x12, b'e'],
+        ),
+        (
+            Message::Replicate { slot, dots: vec![dot], effect: Bytes::from_static(b"e") },
+            &[0x34, 0x12, 1, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, b'e'],
+        ),
+        (
+            Message::Heartbeat(Heartbeat {
+                epoch: 1,
+                fitness: Fitness::FIT.with(Unfit::ReadOnly, true),
+                hints_pending: 2,
+                wall_ms: 3,
+            }),
+            &[1, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0],
+        ),
+        (
+            Message::Refused(Refused { code: RefusalCode::Unsure, text: "x".into() }),
+            &[3, 1, 0, b'x'],
+        ),
+        (Message::Rejected { cause: Cause::NotReplica, text: "x".into() }, &[4, 1, 0, b'x']),
+        (
+            Message::AskKeyStates { slot, keys: vec![Bytes::from_static(b"k")] },
+            &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k'],
+        ),
+        (
+            Message::CompareSlot {
+                slot,
+                digest: 0x0506,
+                scope: Scope::Everything,
+                from: 0x0708,
+                symbols: 0x0901,
+            },
+            &[
+                0x34, 0x12, 6, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 8, 7, 0, 0, 0, 0, 0,
+                0, 1, 9,
+            ],
+        ),
+        (
+            Message::Sketch(vec![Symbol { sum: 0x0102, check: 0x0304, count: -2 }]),
+            &[1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0xfe, 0xff, 0xff, 0xff],
+        ),
+        (
+            Message::Fingerprints { until: 0x0102, fingerprints: vec![0x0304] },
+            &[2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+        ),
+        (
+            Message::AskFingerprintStates { slot, fingerprints: vec![0x0304] },
+            &[0x34, 0x12, 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+        ),
+        (
+            Message::FingerprintStates { covered: 2, states: Bytes::from_static(b"s") },
+            &[2, 0, 0, 0, b's'],
+        ),
+        (
+            Message::KeysDigest { digest: 0x0102, large: true },
+            &[2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        ),
+        (
+            Message::CompareElements {
+                slot,
+                scope: Scope::Everything,
+                from: 0x0102,
+                keys: vec![Bytes::from_static(b"k")],
+                sums: vec![0x0304],
+            },
+            &[
+                0x34, 0x12, 1, 2, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0, 0, 4,
+                3, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
+        (
+            Message::Elements {
+                digest: 0x0102,
+                until: 0x0304,
+                buckets: vec![0x0506],
+                fingerprints: vec![0x0708],
+            },
+            &[
+                2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+                6, 5, 1, 0, 0, 0, 8, 7, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
+        (
+            Message::AskElements {
+                slot,
+                keys: vec![Bytes::from_static(b"k")],
+                fingerprints: vec![0x0304],
+            },
+            &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
+        ),
+    ];
+    for (message, body) in golden {
+        assert_eq!(encoded(&message), body);
+    }
+    let kinds: Vec<u8> = samples().iter().map(Message::kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35,
+            36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
+        ]
+    );
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let error = |kind, body: &'static [u8]| Message::decode(kind, Bytes::from_static(body));
+    assert_eq!(error(99, b""), Err(MessageError::UnknownKind(99)));
+    assert_eq!(error(19, b"x"), Err(MessageError::TrailingBytes(19)));
+    assert_eq!(error(35, &[0xff, 0xff]), Err(MessageError::Field { kind: 35, field: "slot" }));
+    assert_eq!(error(36, &[0xff; 4]), Err(MessageError::CutShort(36)));
+    for kind in [32, 56, 58] {
+        let outside = Err(MessageError::Field { kind, field: "group" });
+        assert_eq!(error(kind, &[64, 0, 0, 0, 0, 0]), outside);
+    }
+    let wrong = |field| Err(MessageError::Field { kind: 25, field });
+    assert_eq!(error(25, &[0, 0, 0, 0]), wrong("count of dots"));
+    assert_eq!(error(25, &[0, 0, 0xff, 0xff]), wrong("count of dots"));
+    assert_eq!(error(25, &[0, 0, 1, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]), wrong("dot"));
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(kind: u8, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Message::decode(kind, body.into());
+    }
+}
