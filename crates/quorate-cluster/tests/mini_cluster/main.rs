@@ -144,22 +144,30 @@ fn converged(world: &World, keys: &[Bytes], replicas: usize) -> bool {
     world.in_flight() == 0 && world.hints() == 0 && keys.iter().all(equal)
 }
 
-/// The topologies of `count` nodes, spread over `datacentres`, each seen from its own node.
-fn topologies(count: usize, datacentres: usize) -> Vec<Arc<Topology>> {
-    let member = |index: usize| Member {
-        id: NodeId(index as u128 + 1),
-        name: format!("n{index}"),
-        datacentre: format!("dc{}", index % datacentres),
+/// The ids of the first members are multiples of this.
+const ID_STEP: u128 = 100;
+
+fn member(id: u128, datacentre: usize) -> Member {
+    Member {
+        id: NodeId(id),
+        name: format!("n{id}"),
+        datacentre: format!("dc{datacentre}"),
         rack: "r".into(),
         peer_address: String::new(),
         client_address: String::new(),
         cluster_address: String::new(),
         incarnation: Default::default(),
-    };
-    let members: Vec<Member> = (0..count).map(member).collect();
+    }
+}
+
+/// The topologies of `count` nodes, spread over `datacentres`, each seen from its own node.
+fn topologies(count: usize, datacentres: usize, replication_factor: u16) -> Vec<Arc<Topology>> {
+    let id = |index: usize| (index as u128 + 1) * ID_STEP;
+    let members: Vec<Member> =
+        (0..count).map(|index| member(id(index), index % datacentres)).collect();
     let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
-    let view = View { epoch: EPOCH, sealed: true, replication_factor: 3, members, numbers };
-    let seen_from = |index: usize| Topology::new(&view, NodeId(index as u128 + 1));
+    let view = View { epoch: EPOCH, sealed: true, replication_factor, members, numbers };
+    let seen_from = |index: usize| Topology::new(&view, NodeId(id(index)));
     (0..count).map(|index| Arc::new(seen_from(index).expect("valid"))).collect()
 }
 
@@ -233,6 +241,58 @@ fn sow_faults(world: &mut World) {
     }
 }
 
+/// After a pause, a client asks some node for something.
+fn ask_anything(world: &mut World, checker: &mut Checker, id: u64) {
+    let pause = match world.random.below(3) {
+        0 => 1,
+        _ => world.between(1, CHAOS / 90),
+    };
+    world.run_until(world.now + pause);
+    checker.take_answers(world);
+    let node = world.random.below(world.nodes.len() as u32) as usize;
+    let [name, key, value] = random_command(world);
+    let words: &[&str] = if value.is_empty() { &[name, key] } else { &[name, key, value] };
+    let request = checker.ask(world, id, node, words);
+    world.request_after(0, node, request);
+}
+
+/// The last faults end, the last deadlines pass, and the nodes are left alone.
+fn settle(world: &mut World, checker: &mut Checker, keys: &[Bytes], replicas: usize) {
+    world.run_until(world.now + 7_000_000);
+    checker.take_answers(world);
+    assert!(world.waiting.is_empty(), "requests without a reply: {:?}", world.waiting);
+    let patience = world.now + 70_000_000;
+    while !converged(world, keys, replicas) {
+        let late = world.now > patience;
+        assert!(!late, "{} hints, {} in flight", world.hints(), world.in_flight());
+        world.run_until(world.now + 500_000);
+    }
+}
+
+/// Two members join three while clients write and faults happen, one whose id is before all others
+/// and one whose id is behind them. Every node holds everything, so a majority of those that come
+/// meets each of those that were.
+fn run_growing(seed: u64) -> usize {
+    let keys = keys();
+    let mut world = World::new(&topologies(3, 1, 5), &keys, seed);
+    let mut checker = Checker::new(Level::Quorum);
+    world.run_until(50_000);
+    for (round, newcomer) in (0..).zip([1, 1_000 * ID_STEP]) {
+        sow_faults(&mut world);
+        let joins_at = u64::from(world.random.below(120));
+        for id in 0..120 {
+            if id == joins_at {
+                world.join(member(newcomer, 0), &keys);
+            }
+            ask_anything(&mut world, &mut checker, 120 * round + id);
+        }
+        let replicas = world.nodes.len();
+        settle(&mut world, &mut checker, &keys, replicas);
+        checker.check_end(&world, &keys);
+    }
+    checker.succeeded
+}
+
 /// Runs one schedule; returns how many requests succeeded.
 fn run(topologies: &[Arc<Topology>], datacentres: usize, level: Level, seed: u64) -> usize {
     let keys = keys();
@@ -245,34 +305,15 @@ fn run(topologies: &[Arc<Topology>], datacentres: usize, level: Level, seed: u64
     world.run_until(50_000);
     sow_faults(&mut world);
     for id in 0..250 {
-        let pause = match world.random.below(3) {
-            0 => 1,
-            _ => world.between(1, CHAOS / 90),
-        };
-        world.run_until(world.now + pause);
-        checker.take_answers(&mut world);
-        let node = world.random.below(topologies.len() as u32) as usize;
-        let [name, key, value] = random_command(&mut world);
-        let words: &[&str] = if value.is_empty() { &[name, key] } else { &[name, key, value] };
-        let request = checker.ask(&world, id, node, words);
-        world.request_after(0, node, request);
+        ask_anything(&mut world, &mut checker, id);
     }
-    // The last faults end, the last deadlines pass, and the nodes are left alone.
-    world.run_until(world.now + 7_000_000);
-    checker.take_answers(&mut world);
-    assert!(world.waiting.is_empty(), "requests without a reply: {:?}", world.waiting);
-    let patience = world.now + 70_000_000;
-    while !converged(&world, &keys, 3 * datacentres) {
-        let late = world.now > patience;
-        assert!(!late, "{} hints, {} in flight", world.hints(), world.in_flight());
-        world.run_until(world.now + 500_000);
-    }
+    settle(&mut world, &mut checker, &keys, 3 * datacentres);
     checker.check_end(&world, &keys);
     checker.succeeded
 }
 
 fn run_all(count: usize, datacentres: usize, level: Level, seeds: Range<u64>) {
-    let topologies = topologies(count, datacentres);
+    let topologies = topologies(count, datacentres, 3);
     let (mut succeeded, mut runs) = (0, 0);
     for seed in seeds {
         let _named = Named(seed);
@@ -294,6 +335,17 @@ fn five_nodes_of_which_three_hold_a_key() {
 }
 
 #[test]
+fn members_join_while_clients_write() {
+    let (mut succeeded, mut runs) = (0, 0);
+    for seed in seeds(40) {
+        let _named = Named(seed);
+        succeeded += run_growing(seed);
+        runs += 1;
+    }
+    assert!(succeeded > runs * 140, "{succeeded} requests succeeded in {runs} runs");
+}
+
+#[test]
 fn two_datacentres_at_local_quorum() {
     run_all(6, 2, Level::LocalQuorum, seeds(30));
 }
@@ -306,7 +358,7 @@ fn two_datacentres_at_quorum() {
 /// Without faults nothing fails, and increments through all nodes at once add up exactly.
 #[test]
 fn a_healthy_cluster_answers_everything() {
-    let (topologies, keys) = (topologies(3, 1), keys());
+    let (topologies, keys) = (topologies(3, 1, 3), keys());
     let mut world = World::new(&topologies, &keys, 1);
     let mut checker = Checker::new(Level::Quorum);
     world.run_until(50_000);

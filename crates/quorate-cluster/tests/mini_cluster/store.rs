@@ -138,10 +138,22 @@ impl Store {
         }
     }
 
+    /// Other members: what is kept for those that stay remains.
+    pub(crate) fn adopt(&mut self, topology: std::sync::Arc<Topology>) {
+        assert_eq!(topology.me(), self.me, "numbers stay");
+        self.queues.resize_with(topology.len(), Queue::default);
+        self.topology = topology;
+        self.note_origins();
+    }
+
     /// A process starts, which knows nothing of dots.
     pub(crate) fn start(&mut self) {
         self.starts += 1;
         self.knowledge = Knowledge::default();
+        self.note_origins();
+    }
+
+    fn note_origins(&mut self) {
         // Nobody tells who has started: whatever a test may start is noted.
         let starts = |node: MemberNumber| {
             (1..=STARTS_MAX).map(move |start| Origin::new(node.0, Start::from_random(start)))

@@ -18,7 +18,10 @@ use quorate_cluster::{
     time::Instant,
     topology::Topology,
 };
-use quorate_proto::{Fitness, Groups, MemberNumber, Unfit, message::Message};
+use quorate_proto::{
+    Fitness, Groups, MemberNumber, Unfit,
+    message::{Member, Message},
+};
 
 use crate::store::Store;
 
@@ -42,6 +45,19 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node that is down and holds nothing.
+    fn new(topology: &Arc<Topology>, keys: &[Bytes]) -> Self {
+        Self {
+            topology: topology.clone(),
+            machines: None,
+            store: Store::new(topology, keys),
+            ready: false,
+            synced: BTreeSet::new(),
+            started: 0,
+            syncing: 0,
+        }
+    }
+
     fn fitness(&self) -> Fitness {
         let fitness = Fitness::FIT.with(Unfit::CatchingUp, !self.ready);
         fitness.with(Unfit::ReadOnly, self.store.full)
@@ -125,22 +141,13 @@ const BEAT: u64 = 100_000;
 impl World {
     /// All nodes up, linked and ready.
     pub(crate) fn new(topologies: &[Arc<Topology>], keys: &[Bytes], seed: u64) -> Self {
-        let node = |topology: &Arc<Topology>| Node {
-            topology: topology.clone(),
-            machines: None,
-            store: Store::new(topology, keys),
-            ready: false,
-            synced: BTreeSet::new(),
-            started: 0,
-            syncing: 0,
-        };
         let count = topologies.len();
         let mut world = Self {
             now: 0,
             random: Random::new(seed),
             events: BTreeMap::new(),
             serial: 0,
-            nodes: topologies.iter().map(node).collect(),
+            nodes: topologies.iter().map(|topology| Node::new(topology, keys)).collect(),
             links: vec![vec![Link::default(); count]; count],
             waiting: BTreeMap::new(),
             answers: Vec::new(),
@@ -289,6 +296,38 @@ impl World {
             Event::Full { node, full } => self.nodes[node].store.full = full,
             Event::Beat => self.beat(),
         }
+    }
+
+    /// A member joins, with nothing, and every other node hears of it at once. Nodes stand in the order
+    /// of their numbers, whatever their ids are.
+    pub(crate) fn join(&mut self, newcomer: Member, keys: &[Bytes]) {
+        let (now, id) = (self.instant(), newcomer.id);
+        let view = self.nodes[0].topology.with_member(newcomer).expect("there is room").view();
+        let seen_from = |id| Arc::new(Topology::new(&view, id).expect("is a member"));
+        let count = self.nodes.len();
+        for node in 0..count {
+            let found = &mut self.nodes[node];
+            let topology = seen_from(found.topology.member(found.topology.me()).id);
+            let joined = topology.changes_since(&found.topology).joined;
+            found.topology = topology.clone();
+            found.store.adopt(topology.clone());
+            if let Some(machines) = &mut found.machines {
+                machines.coordinator.adopt(now, &mut found.store, topology);
+                for peer in joined {
+                    machines.handoff.handle_joined(peer);
+                    machines.sync.handle_joined(peer);
+                }
+                self.pump(node);
+            }
+            let delay = self.between(10, 2_000);
+            self.after(delay, Event::Dial { from: node, to: count });
+        }
+        let found = Node::new(&seen_from(id), keys);
+        assert_eq!(found.topology.me().index(), count);
+        self.nodes.push(found);
+        self.links.iter_mut().for_each(|links| links.push(Link::default()));
+        self.links.push(vec![Link::default(); count + 1]);
+        self.start(count);
     }
 
     fn crash(&mut self, node: usize) {
@@ -458,7 +497,8 @@ impl World {
         }
         let link = LinkId(self.links[from][to].generation << 8 | from as u64);
         let from = MemberNumber(from as u16);
-        let request = PeerRequest { link, correlation: tagged, epoch: EPOCH, from, message };
+        let epoch = self.nodes[from.index()].topology.epoch();
+        let request = PeerRequest { link, correlation: tagged, epoch, from, message };
         let (machines, store) = self.machines(to);
         store.now = now.as_micros();
         if tagged >> MACHINE_SHIFT == 2 {
