@@ -27,6 +27,7 @@ pub mod limits;
 pub mod liveness;
 pub mod membership;
 pub mod peer_map;
+pub mod positions;
 pub mod random;
 pub mod ring;
 pub mod sync;

@@ -11,7 +11,7 @@ use quorate_proto::{
 /// Members of a cluster. Every node links to every other one, so this is also the number of links.
 pub const MEMBERS_MAX: usize = 1_024;
 
-/// Replicas of a slot over all datacentres: one bit each in [`crate::topology::Requirement`].
+/// Replicas of a slot over all datacentres: one bit each in [`Positions`](crate::positions::Positions).
 pub const REPLICAS_MAX: usize = 64;
 
 /// Replicas of a slot in each datacentre unless configured otherwise.
@@ -246,7 +246,6 @@ const _: () = assert!(CLOCKS_DOTS_PER_REQUEST <= DOT_RANGES_MAX as u64);
 const _: () = assert!(CLOCKS_ORIGINS_MAX * (1 + CLOCKS_RANGES_MAX) <= CLOCKS_SUMMARY_RANGES);
 const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
 const _: () = assert!(MEMBERS_MAX <= Origin::NUMBERS as usize);
-const _: () = assert!(REPLICAS_MAX <= u64::BITS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(SEAL_RETRY_MIN.as_millis() < SEAL_RETRY_MAX.as_millis());
 // One heartbeat may get lost in the noise, a dead node must not.

@@ -16,6 +16,7 @@ use quorate_proto::{
 use crate::{
     limits::{MEMBERS_MAX, REPLICAS_MAX},
     peer_map::PeerMap,
+    positions::Positions,
     ring::{Placement, Replication, RingMember, place},
 };
 
@@ -50,8 +51,8 @@ struct Seat {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ReplicaSet {
     nodes: Vec<MemberNumber>,
-    /// For each datacentre which positions in `nodes` are in it, one bit each.
-    in_datacentre: Vec<u64>,
+    /// For each datacentre which positions in `nodes` are in it.
+    in_datacentre: Vec<Positions>,
 }
 
 /// How many replicas of a slot must answer, and which of them count.
@@ -59,14 +60,14 @@ struct ReplicaSet {
 pub struct Requirement {
     /// Answers needed. At least one, at most the number of replicas that count.
     pub answers: u8,
-    /// One bit for each position in [`Topology::replicas`]: whether its answer counts.
-    pub counted: u64,
+    /// Whose answers count.
+    pub counted: Positions,
 }
 
 impl Requirement {
-    /// Whether the replicas whose positions are set in `answered` are enough.
-    pub const fn is_met_by(self, answered: u64) -> bool {
-        (answered & self.counted).count_ones() >= self.answers as u32
+    /// Whether the answers of these replicas are enough.
+    pub fn is_met_by(self, answered: Positions) -> bool {
+        (answered & self.counted).len() >= usize::from(self.answers)
     }
 }
 
@@ -325,14 +326,14 @@ impl Topology {
     pub fn required(&self, slot: Slot, level: Level, coordinator: MemberNumber) -> Requirement {
         let set = self.set(slot);
         let replicas = set.nodes.len() as u8;
-        let all = u64::MAX >> (REPLICAS_MAX - set.nodes.len());
+        let all = Positions::first(set.nodes.len());
         match level {
             Level::One => Requirement { answers: 1, counted: all },
             Level::All => Requirement { answers: replicas, counted: all },
             Level::Quorum => Requirement { answers: majority(replicas), counted: all },
             Level::LocalQuorum => {
                 let local = set.in_datacentre[usize::from(self.datacentre(coordinator))];
-                Requirement { answers: majority(local.count_ones() as u8), counted: local }
+                Requirement { answers: majority(local.len() as u8), counted: local }
             }
         }
     }
@@ -427,9 +428,9 @@ fn intern(
             .map(|id| numbers.of(id).expect("invariant: members are placed"))
             .collect();
         let number = *known.entry(nodes).or_insert_with_key(|nodes| {
-            let mut in_datacentre = alloc::vec![0; names.len()];
+            let mut in_datacentre = alloc::vec![Positions::NONE; names.len()];
             for (position, node) in nodes.iter().enumerate() {
-                in_datacentre[usize::from(members[*node].datacentre)] |= 1 << position;
+                in_datacentre[usize::from(members[*node].datacentre)] |= Positions::of(position);
             }
             sets.push(ReplicaSet { nodes: nodes.clone(), in_datacentre });
             (sets.len() - 1) as u16

@@ -21,11 +21,7 @@ use quorate_proto::{
     resp::Command,
 };
 
-use super::{
-    Coordinator, Replica,
-    operation::Phase,
-    read::{keep_reply, positions},
-};
+use super::{Coordinator, Replica, operation::Phase, read::keep_reply};
 use crate::{
     chunk::only_in,
     elements::{Buckets, Comparison, View, name_of},
@@ -128,7 +124,7 @@ impl Coordinator {
         let answers = BTreeMap::new();
         let exchange = Exchange { comparison, answers, found, level_at, moved, next: None };
         operation.exchange = Some(Box::new(exchange));
-        for position in positions(operation.answered & !operation.own_bit()) {
+        for position in (operation.answered - operation.own()).iter() {
             self.call(index, position, question.clone());
         }
     }
@@ -159,7 +155,7 @@ impl Coordinator {
         exchange.answers.insert(position, answer);
         match request {
             Some(request) => self.call(index, position, request),
-            None if operation.asked == 0 => self.level(now, replica, index),
+            None if operation.asked.is_empty() => self.level(now, replica, index),
             None => {}
         }
     }
@@ -181,7 +177,7 @@ impl Coordinator {
             return self.lost_replica(now, replica, index, position);
         };
         (answer.covered, answer.elements) = (covered, elements);
-        if operation.asked == 0 {
+        if operation.asked.is_empty() {
             self.level(now, replica, index);
         }
     }
@@ -261,7 +257,7 @@ impl Coordinator {
         if Mutant::ElementsLeftOut.is_planted() {
             repairs.clear();
         }
-        let lacking = repairs.iter().fold(0, |mask, (position, _)| mask | 1 << position);
+        let lacking = repairs.iter().map(|(position, _)| *position).collect();
         self.begin_repairing(now, index, lacking);
         let slot = self.operations[index].slot;
         for (position, effect) in repairs {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_proto::{Level, Slot, Unfit, message::Cause, mutant::Mutant, resp::ReplyWriter};
 
 use super::{Coordinator, Rejection, operation::Operation};
+use crate::positions::Positions;
 
 fn encoded(text: &str) -> Bytes {
     let mut reply = Vec::with_capacity(text.len() + 3);
@@ -77,21 +78,21 @@ pub(super) fn unavailable(text: &str) -> Bytes {
 impl Coordinator {
     /// The level cannot be met with the replicas that are up, without those that have refused or
     /// were lost meanwhile.
-    pub(super) fn too_few(&self, slot: Slot, level: Level, refused: u64) -> Bytes {
+    pub(super) fn too_few(&self, slot: Slot, level: Level, refused: Positions) -> Bytes {
         let requirement = self.topology.required(slot, level, self.topology.me());
         let (needed, counted) = (requirement.answers, requirement.counted);
         let alive = self.alive(slot) & counted;
-        let usable = alive & !refused;
+        let usable = alive - refused;
         let mut text = format!(
             "level {level} of slot {} needs {needed} replica{}, {} {} alive (alive: {}; down: {}",
             slot.number(),
             if needed == 1 { "" } else { "s" },
-            usable.count_ones(),
-            if usable.count_ones() == 1 { "is" } else { "are" },
+            usable.len(),
+            if usable.len() == 1 { "is" } else { "are" },
             self.names(slot, usable),
-            self.names(slot, !alive & counted),
+            self.names(slot, counted - alive),
         );
-        if alive & refused != 0 {
+        if !(alive & refused).is_empty() {
             text.push_str("; left out: ");
             text.push_str(&self.names(slot, alive & refused));
         }
@@ -106,13 +107,13 @@ impl Coordinator {
         } else {
             "the write may still take effect"
         };
-        let missing = !operation.answered & operation.requirement.counted;
+        let missing = operation.requirement.counted - operation.answered;
         encoded(&format!(
             "TIMEOUT level {} of slot {}: {} of {} replicas answered before the deadline \
              (answered: {}; silent: {}); {outcome}",
             operation.level(),
             operation.slot.number(),
-            (operation.answered & operation.requirement.counted).count_ones(),
+            (operation.answered & operation.requirement.counted).len(),
             operation.requirement.answers,
             self.names(operation.slot, operation.answered & operation.requirement.counted),
             self.names(operation.slot, missing),
@@ -127,17 +128,17 @@ impl Coordinator {
             "level {} of slot {}: {} of {} replicas took the write (took it: {}; lost: {})",
             operation.level(),
             operation.slot.number(),
-            (operation.answered & counted).count_ones(),
+            (operation.answered & counted).len(),
             operation.requirement.answers,
             self.names(operation.slot, operation.answered & counted),
-            self.names(operation.slot, !operation.answered & counted),
+            self.names(operation.slot, counted - operation.answered),
         ))
     }
 
-    fn names(&self, slot: Slot, mask: u64) -> String {
+    fn names(&self, slot: Slot, positions: Positions) -> String {
         let replicas = self.topology.replicas(slot).iter().enumerate();
         let names: Vec<&str> = replicas
-            .filter(|(position, _)| mask & (1 << position) != 0)
+            .filter(|(position, _)| positions.contains(*position))
             .map(|(_, node)| self.topology.member(*node).name.as_str())
             .collect();
         if names.is_empty() { "none".into() } else { names.join(", ") }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     limits::{FORWARD_SHARE, RETRY_AFTER},
+    positions::Positions,
     time::Instant,
 };
 
@@ -35,8 +36,8 @@ impl Coordinator {
         let position = self.topology.position(self.operations[index].slot, to);
         let operation = &mut self.operations[index];
         operation.phase = Phase::Forwarding(to);
-        operation.asked = 1 << FORWARD_POSITION;
-        operation.tried |= position.map_or(0, |position| 1 << position);
+        operation.asked = Positions::of(FORWARD_POSITION);
+        operation.tried |= position.into_iter().collect();
         let left = operation.deadline.since(now);
         let message = Message::Forward(Forward {
             slot: operation.slot,
@@ -117,7 +118,7 @@ impl Coordinator {
             Some(next) => self.send_forward(now, index, next),
             // A replica has passed the read on because it is behind, or does not know the time: it is
             // all there is.
-            None if operation.own_bit() != 0 => {
+            None if !operation.own().is_empty() => {
                 let operation = self.operations.remove(index);
                 let requester = operation.requester;
                 self.read_here(now, replica, requester, operation.into_request(0));

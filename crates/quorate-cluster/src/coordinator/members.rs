@@ -9,10 +9,8 @@ use alloc::{sync::Arc, vec::Vec};
 
 use quorate_proto::message::Cause;
 
-use super::{
-    Attempt, Coordinator, OnDurable, Peer, Replica, Requester, operation::Phase, read::positions,
-};
-use crate::{time::Instant, topology::Topology};
+use super::{Attempt, Coordinator, OnDurable, Peer, Replica, Requester, operation::Phase};
+use crate::{positions::Positions, time::Instant, topology::Topology};
 
 impl Coordinator {
     /// Another topology: sealed now, with members at other addresses, or with others. Those that have
@@ -22,7 +20,7 @@ impl Coordinator {
         self.adopt_peers(&before);
         for queue in self.held.values_mut() {
             // Whoever has refused is asked again: the places are others.
-            queue.iter_mut().for_each(|held| held.refused = 0);
+            queue.iter_mut().for_each(|held| held.refused = Positions::NONE);
         }
         let is_moved = |slot| before.replicas(slot) != self.topology.replicas(slot);
         let operations = self.operations.iter();
@@ -58,9 +56,7 @@ impl Coordinator {
         let slot = self.operations[index].slot;
         let places: Vec<Option<usize>> =
             before.replicas(slot).iter().map(|node| self.topology.position(slot, *node)).collect();
-        let moved = |mask: u64| {
-            positions(mask).filter_map(|place| *places.get(place)?).fold(0, |all, at| all | 1 << at)
-        };
+        let moved = |of: Positions| of.iter().filter_map(|place| *places.get(place)?).collect();
         let own_position = self.topology.position(slot, self.topology.me()).unwrap_or(usize::MAX);
         let operation = &mut self.operations[index];
         operation.own_position = own_position;

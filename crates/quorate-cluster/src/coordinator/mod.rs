@@ -55,6 +55,7 @@ use crate::{
     limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
     peer_map::PeerMap,
+    positions::Positions,
     sync::wire_bytes,
     time::Instant,
     topology::Topology,
@@ -135,7 +136,7 @@ struct Attempt {
     requester: Requester,
     request: Request,
     /// Positions of the replicas that have refused to execute it, or need not be asked.
-    refused: u64,
+    refused: Positions,
 }
 
 /// What is known of a node.
@@ -343,7 +344,7 @@ impl Coordinator {
         if !known {
             return; // The answer to a question that is settled.
         }
-        self.operations[index].asked &= !(1 << position);
+        self.operations[index].asked -= Positions::of(position);
         self.charge(index, &message);
         match (self.operations[index].phase, message) {
             (Phase::Forwarding(_), Message::Reply(reply)) => {
@@ -365,7 +366,7 @@ impl Coordinator {
                 self.take_elements(now, replica, index, position, (covered as usize, states));
             }
             (Phase::Repairing, Message::Ack) => {
-                self.operations[index].answered |= 1 << position;
+                self.operations[index].answered |= Positions::of(position);
                 self.repaired(now, replica, index);
             }
             (Phase::Replicating, Message::Ack) => self.vote(index, position),
@@ -398,7 +399,11 @@ impl Coordinator {
             return self.reply(requester, errors::overloaded());
         }
         if request.class.writes() {
-            self.start_write(now, replica, Attempt { requester, request, refused: 0 });
+            self.start_write(
+                now,
+                replica,
+                Attempt { requester, request, refused: Positions::NONE },
+            );
         } else {
             self.start_read(now, replica, requester, request);
         }
@@ -440,8 +445,8 @@ impl Coordinator {
     fn call(&mut self, index: usize, position: usize, message: Message) {
         self.charge(index, &message);
         let operation = &mut self.operations[index];
-        operation.asked |= 1 << position;
-        operation.tried |= 1 << position;
+        operation.asked |= Positions::of(position);
+        operation.tried |= Positions::of(position);
         let correlation = operation::join_correlation(index, operation.serial, position);
         let to = self.topology.replicas(operation.slot)[position];
         self.outputs.push_back(Output::Send { to, correlation, message });
@@ -518,8 +523,8 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.serial = serial;
         operation.phase = phase;
-        operation.asked = 0;
-        operation.tried = operation.own_bit() | operation.refused;
+        operation.asked = Positions::NONE;
+        operation.tried = operation.own() | operation.refused;
         // A write waits for everybody until its deadline, and nobody can be asked for what the own
         // log is slow to do; questions can be put to others.
         let questions = !matches!(phase, Phase::Replicating | Phase::Settled);
@@ -528,27 +533,24 @@ impl Coordinator {
         self.wake_by(due_at);
     }
 
-    /// Positions of replicas of `slot` that are up.
-    fn alive(&self, slot: Slot) -> u64 {
-        let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas
-            .fold(0, |mask, (position, node)| mask | u64::from(self.peers[*node].alive) << position)
+    /// Replicas of `slot` that are up.
+    fn alive(&self, slot: Slot) -> Positions {
+        self.replicas_that(slot, |peer| peer.alive)
     }
 
-    /// Positions of replicas of `slot` that may do their work.
-    fn ready(&self, slot: Slot) -> u64 {
-        let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas.fold(0, |mask, (position, node)| {
-            mask | u64::from(self.peers[*node].fitness.is_ready()) << position
-        })
+    /// Replicas of `slot` that may do their work.
+    fn ready(&self, slot: Slot) -> Positions {
+        self.replicas_that(slot, |peer| peer.fitness.is_ready())
     }
 
-    /// Positions of replicas of `slot` whose logs take no writes.
-    fn read_only(&self, slot: Slot) -> u64 {
+    /// Replicas of `slot` whose logs take no writes.
+    fn read_only(&self, slot: Slot) -> Positions {
+        self.replicas_that(slot, |peer| peer.fitness.is(Unfit::ReadOnly))
+    }
+
+    fn replicas_that(&self, slot: Slot, are_so: impl Fn(&Peer) -> bool) -> Positions {
         let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas.fold(0, |mask, (position, node)| {
-            mask | u64::from(self.peers[*node].fitness.is(Unfit::ReadOnly)) << position
-        })
+        replicas.filter(|(_, node)| are_so(&self.peers[**node])).map(|(at, _)| at).collect()
     }
 
     /// What this node may do.

@@ -8,6 +8,7 @@ use quorate_proto::{Dot, Level, MemberNumber, Slot, command::Class, resp::Comman
 use super::{Request, Requester, elements::Exchange};
 use crate::{
     limits::{OPERATIONS_MAX, REPLICAS_MAX},
+    positions::Positions,
     time::Instant,
     topology::{Requirement, Topology},
 };
@@ -49,15 +50,15 @@ pub(super) struct Operation {
     /// This node's position, when it is a replica.
     pub(super) own_position: usize,
     /// Asked and not answered.
-    pub(super) asked: u64,
+    pub(super) asked: Positions,
     /// Ever asked in this phase, or not worth asking.
-    pub(super) tried: u64,
+    pub(super) tried: Positions,
     /// Refused, or lost while they were asked: not asked again by this operation.
-    pub(super) refused: u64,
+    pub(super) refused: Positions,
     /// Answered as hoped.
-    pub(super) answered: u64,
+    pub(super) answered: Positions,
     /// Answered with a digest that differs.
-    pub(super) differing: u64,
+    pub(super) differing: Positions,
     /// The local digest when the others were asked: what their answers are compared with.
     pub(super) own_digest: u128,
     /// A digest that differed, the last one to come.
@@ -80,7 +81,7 @@ pub(super) struct Operation {
     /// Whether the effect is durable here.
     pub(super) durable: bool,
     /// Have refused to execute it before this node was asked to.
-    pub(super) executors_refused: u64,
+    pub(super) executors_refused: Positions,
 }
 
 impl Operation {
@@ -102,13 +103,13 @@ impl Operation {
             command: request.command,
             deadline: request.deadline,
             phase,
-            requirement: Requirement { answers: 1, counted: u64::MAX },
+            requirement: Requirement { answers: 1, counted: Positions::ALL },
             own_position,
-            asked: 0,
-            tried: 0,
-            refused: 0,
-            answered: 0,
-            differing: 0,
+            asked: Positions::NONE,
+            tried: Positions::NONE,
+            refused: Positions::NONE,
+            answered: Positions::NONE,
+            differing: Positions::NONE,
             own_digest: 0,
             other_digest: 0,
             large: false,
@@ -120,7 +121,7 @@ impl Operation {
             reply: None,
             holds_slot: false,
             durable: false,
-            executors_refused: 0,
+            executors_refused: Positions::NONE,
         }
     }
 
@@ -129,26 +130,27 @@ impl Operation {
         if self.class.writes() { self.write_level } else { self.read_level }
     }
 
-    /// This node's bit.
-    pub(super) fn own_bit(&self) -> u64 {
-        if self.own_position < REPLICAS_MAX { 1 << self.own_position } else { 0 }
+    /// This node, when it is a replica.
+    pub(super) fn own(&self) -> Positions {
+        let is_replica = self.own_position < REPLICAS_MAX;
+        if is_replica { Positions::of(self.own_position) } else { Positions::NONE }
     }
 
     /// Whether a response to the call of `position` is still wanted.
     pub(super) fn is_call(&self, serial: u32, position: usize) -> bool {
-        self.serial == serial && self.asked & (1 << position) != 0
+        self.serial == serial && self.asked.contains(position)
     }
 
     pub(super) fn waits_for(&self, topology: &Topology, peer: MemberNumber) -> bool {
         if let Phase::Forwarding(to) = self.phase {
             return to == peer;
         }
-        topology.position(self.slot, peer).is_some_and(|position| self.asked & (1 << position) != 0)
+        topology.position(self.slot, peer).is_some_and(|position| self.asked.contains(position))
     }
 
     /// Whether the replica at `position` was sent the effect of this write and has not answered.
     pub(super) fn is_effect_asked(&self, position: usize) -> bool {
-        self.phase == Phase::Replicating && self.asked & (1 << position) != 0
+        self.phase == Phase::Replicating && self.asked.contains(position)
     }
 
     /// When the operation wants attention although nothing happens.

@@ -29,7 +29,7 @@ use super::{
     errors,
     operation::{Operation, Phase},
 };
-use crate::time::Instant;
+use crate::{positions::Positions, time::Instant};
 
 impl Coordinator {
     pub(super) fn start_read(
@@ -50,13 +50,20 @@ impl Coordinator {
         let in_doubt = own.is(Unfit::ClockInDoubt) && !Mutant::DoubtIgnored.is_planted();
         let caught_up = requirement.answers > 1 || !own.is(Unfit::CatchingUp);
         let serves = holds && !own.is(Unfit::ReadOnly) && !in_doubt && caught_up;
-        let elsewhere =
-            if serves { None } else { self.reader(slot, level, 0).filter(|_| !forwarded) };
+        let elsewhere = if serves {
+            None
+        } else {
+            self.reader(slot, level, Positions::NONE).filter(|_| !forwarded)
+        };
         if let Some(reader) = elsewhere {
-            return self.forward(now, Attempt { requester, request, refused: 0 }, reader);
+            return self.forward(
+                now,
+                Attempt { requester, request, refused: Positions::NONE },
+                reader,
+            );
         }
         if !holds {
-            let error = self.too_few(slot, level, 0);
+            let error = self.too_few(slot, level, Positions::NONE);
             return self.reply(requester, error);
         }
         self.read_here(now, replica, requester, request);
@@ -86,7 +93,7 @@ impl Coordinator {
             return self.answer(now, replica, index, reply);
         }
         if !requirement.is_met_by(self.alive(slot)) {
-            let error = self.too_few(slot, level, 0);
+            let error = self.too_few(slot, level, Positions::NONE);
             return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Digests);
@@ -107,12 +114,17 @@ impl Coordinator {
 
     /// The nearest other replica of `slot` that is up, none of `tried`, those first that are ready
     /// and keep up.
-    pub(super) fn reader(&self, slot: Slot, level: Level, tried: u64) -> Option<MemberNumber> {
+    pub(super) fn reader(
+        &self,
+        slot: Slot,
+        level: Level,
+        tried: Positions,
+    ) -> Option<MemberNumber> {
         let candidates = || {
             let replicas = self.topology.replicas(slot).iter().enumerate();
             replicas
                 .filter(move |(position, node)| {
-                    tried & (1 << position) == 0
+                    !tried.contains(*position)
                         && !self.is_me(**node)
                         && self.peers[**node].alive
                         && self.may_serve(level, **node)
@@ -131,26 +143,26 @@ impl Coordinator {
         self.enter(now, index, Phase::Digests);
         let counts = self.fitness().may_count().is_ok();
         let operation = &mut self.operations[index];
-        operation.answered = if counts { operation.own_bit() } else { 0 };
-        operation.differing = 0;
+        operation.answered = if counts { operation.own() } else { Positions::NONE };
+        operation.differing = Positions::NONE;
         operation.large = false;
         operation.exchange = None;
         operation.own_digest = replica.digest(operation.slot, &operation.command);
         keep_reply(replica, operation);
         let (slot, counted) = (operation.slot, operation.requirement.counted);
         let own = operation.answered & counted;
-        let needed = usize::from(operation.requirement.answers) - own.count_ones() as usize;
+        let needed = usize::from(operation.requirement.answers) - own.len();
         if needed == 0 || Mutant::ReadAlone.is_planted() {
             return self.read_settled(now, replica, index);
         }
-        let usable = self.alive(slot) & counted & !self.operations[index].tried;
-        if (usable.count_ones() as usize) < needed {
+        let usable = (self.alive(slot) & counted) - self.operations[index].tried;
+        if usable.len() < needed {
             return self.give_up(now, replica, index);
         }
         // One that is still catching up is likely to differ, and so is one that takes no writes,
         // which could not be repaired either.
-        let fit = self.ready(slot) & !self.read_only(slot);
-        let preferred = positions(usable & fit).chain(positions(usable & !fit));
+        let fit = self.ready(slot) - self.read_only(slot);
+        let preferred = (usable & fit).iter().chain((usable - fit).iter());
         for position in preferred.take(needed) {
             self.ask_digest(index, position);
         }
@@ -170,17 +182,17 @@ impl Coordinator {
         (digest, large): (u128, bool),
     ) {
         let operation = &mut self.operations[index];
-        operation.answered |= 1 << position;
+        operation.answered |= Positions::of(position);
         operation.large |= large;
         if digest != operation.own_digest {
-            operation.differing |= 1 << position;
+            operation.differing |= Positions::of(position);
             operation.other_digest = digest;
         }
         if !operation.requirement.is_met_by(operation.answered) {
             return;
         }
         let differing = operation.differing;
-        if differing == 0 {
+        if differing.is_empty() {
             return self.read_settled(now, replica, index);
         }
         self.read_repairs.reads += 1;
@@ -194,7 +206,7 @@ impl Coordinator {
     /// Asks those that differ for all that they have.
     pub(super) fn ask_states(&mut self, now: Instant, index: usize) {
         self.enter(now, index, Phase::States);
-        for position in positions(self.operations[index].differing) {
+        for position in self.operations[index].differing.iter() {
             let (slot, command) = self.operations[index].question();
             self.call(index, position, Message::AskStates { slot, command });
         }
@@ -213,7 +225,7 @@ impl Coordinator {
             // A state from a clock far ahead, or a full disk here: others may do.
             return self.lost_replica(now, replica, index, position);
         }
-        if operation.asked == 0 {
+        if operation.asked.is_empty() {
             self.repair(now, replica, index);
         }
     }
@@ -225,11 +237,11 @@ impl Coordinator {
         let mut lacking = operation.differing;
         if merged != operation.own_digest {
             // Those that were equal to the local state are behind it now.
-            lacking = operation.answered & !operation.own_bit();
+            lacking = operation.answered - operation.own();
         }
-        if operation.differing.is_power_of_two() && merged == operation.other_digest {
+        if operation.differing.len() == 1 && merged == operation.other_digest {
             // The only one that differed had everything already.
-            lacking &= !operation.differing;
+            lacking -= operation.differing;
         }
         keep_reply(replica, operation);
         self.begin_repairing(now, index, lacking);
@@ -239,24 +251,24 @@ impl Coordinator {
 
     /// Those that lack something are to be sent it now. They count once they have it, unless nobody
     /// waits for that. A write that reads first always does: it decides by what it has read.
-    pub(super) fn begin_repairing(&mut self, now: Instant, index: usize, lacking: u64) {
+    pub(super) fn begin_repairing(&mut self, now: Instant, index: usize, lacking: Positions) {
         let background =
             self.read_repair == ReadRepair::Background || Mutant::RepairInBackground.is_planted();
         let operation = &mut self.operations[index];
         if !background || operation.class.writes() {
-            operation.answered &= !lacking;
+            operation.answered -= lacking;
         }
         self.enter(now, index, Phase::Repairing);
     }
 
-    fn send_state(&mut self, replica: &mut impl Replica, index: usize, to: u64) {
-        if to == 0 {
+    fn send_state(&mut self, replica: &mut impl Replica, index: usize, to: Positions) {
+        if to.is_empty() {
             return;
         }
         let operation = &self.operations[index];
         let slot = operation.slot;
         let state = replica.export(slot, &operation.command);
-        for position in positions(to) {
+        for position in to.iter() {
             let effect = state.clone();
             self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
         }
@@ -272,14 +284,14 @@ impl Coordinator {
                 None => self.read_settled(now, replica, index),
             };
         }
-        if operation.asked != 0 {
+        if !operation.asked.is_empty() {
             return;
         }
         if operation.exchange.is_some() {
             return self.begin_again(now, replica, index);
         }
         let others = self.untried(index);
-        if others == 0 {
+        if others.is_empty() {
             return self.give_up(now, replica, index);
         }
         self.send_state(replica, index, others);
@@ -308,7 +320,7 @@ impl Coordinator {
         let silent = operation.asked;
         match operation.phase {
             Phase::Digests => {
-                for position in positions(self.untried(index)) {
+                for position in self.untried(index).iter() {
                     self.ask_digest(index, position);
                 }
             }
@@ -318,7 +330,7 @@ impl Coordinator {
             }
             Phase::States | Phase::Elements | Phase::Repairing => {
                 let refused = operation.refused | silent;
-                let usable = self.alive(self.operations[index].slot) & !refused;
+                let usable = self.alive(self.operations[index].slot) - refused;
                 if self.operations[index].requirement.is_met_by(usable) {
                     self.operations[index].refused = refused;
                     self.ask_digests(now, replica, index);
@@ -355,8 +367,8 @@ impl Coordinator {
         position: usize,
     ) {
         let operation = &mut self.operations[index];
-        operation.asked &= !(1 << position);
-        operation.refused |= 1 << position;
+        operation.asked -= Positions::of(position);
+        operation.refused |= Positions::of(position);
         match operation.phase {
             Phase::Replicating => self.hint_instead(replica, index, position),
             Phase::Digests | Phase::States | Phase::Elements => {
@@ -371,7 +383,7 @@ impl Coordinator {
     fn begin_again(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let usable = self.alive(self.operations[index].slot);
         let operation = &self.operations[index];
-        if operation.requirement.is_met_by(usable & !operation.refused) {
+        if operation.requirement.is_met_by(usable - operation.refused) {
             self.ask_digests(now, replica, index);
         } else {
             self.give_up(now, replica, index);
@@ -386,10 +398,10 @@ impl Coordinator {
     }
 
     /// Replicas that count, are up and were not asked in this phase.
-    fn untried(&self, index: usize) -> u64 {
+    fn untried(&self, index: usize) -> Positions {
         let operation = &self.operations[index];
         let settled = operation.tried | operation.answered;
-        self.alive(operation.slot) & operation.requirement.counted & !settled
+        (self.alive(operation.slot) & operation.requirement.counted) - settled
     }
 
     /// An operation has reached its deadline.
@@ -424,13 +436,4 @@ impl Operation {
     fn question(&self) -> (Slot, Bytes) {
         (self.slot, self.command.frame().clone())
     }
-}
-
-/// The positions whose bits are set, lowest first.
-pub(super) fn positions(mut mask: u64) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let position = mask.trailing_zeros() as usize;
-        mask &= mask.checked_sub(1)?;
-        Some(position)
-    })
 }

@@ -13,7 +13,7 @@ use super::{
     Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester,
     elements::names_large, errors,
 };
-use crate::{elements, membership::LinkId, time::Instant};
+use crate::{elements, membership::LinkId, positions::Positions, time::Instant};
 
 impl Coordinator {
     /// A peer's request: a replicated effect, a question about keys, or a forwarded command.
@@ -128,7 +128,7 @@ impl Coordinator {
         };
         let requester = Requester::Peer { link, correlation };
         if request.class.writes() {
-            let attempt = Attempt { requester, request, refused: 0 };
+            let attempt = Attempt { requester, request, refused: Positions::NONE };
             self.coordinate_write(now, replica, attempt);
         } else {
             self.start(now, replica, requester, request);

@@ -12,9 +12,9 @@ use quorate_proto::{
 
 use super::{
     Attempt, Coordinator, Durability, Executed, OnDurable, Rejection, Replica, Requester, errors,
-    operation::Phase, read::positions,
+    operation::Phase,
 };
-use crate::time::Instant;
+use crate::{positions::Positions, time::Instant};
 
 impl Coordinator {
     /// Brings a write to its executor.
@@ -78,7 +78,7 @@ impl Coordinator {
             }
             Requester::Session(_) => {
                 let own = self.topology.position(attempt.request.slot, self.topology.me());
-                attempt.refused |= own.map_or(0, |position| 1 << position);
+                attempt.refused |= own.into_iter().collect();
                 let error = errors::rejected(&refusal);
                 self.execute_elsewhere(now, replica, attempt, error);
             }
@@ -106,11 +106,16 @@ impl Coordinator {
     /// The replica that executes writes on `slot`, none of `refused`: the first in this datacentre
     /// that is up and ready, else the first there that is up, else the first anywhere that may. One
     /// whose log takes nothing is asked last.
-    pub(super) fn executor(&self, slot: Slot, level: Level, refused: u64) -> Option<MemberNumber> {
+    pub(super) fn executor(
+        &self,
+        slot: Slot,
+        level: Level,
+        refused: Positions,
+    ) -> Option<MemberNumber> {
         let refuses = self.own_refusal(slot).is_some();
         let replicas = self.topology.replicas(slot).iter().enumerate();
         replicas
-            .filter(|(position, _)| refused & (1 << position) == 0)
+            .filter(|(position, _)| !refused.contains(*position))
             .map(|(_, node)| *node)
             .filter(|node| self.may_serve(level, *node))
             .filter(|node| self.peers[*node].alive)
@@ -151,7 +156,7 @@ impl Coordinator {
         let (level, class) = (request.write_level, request.class);
         let requirement = self.topology.required(slot, level, me);
         let read_only = self.read_only(slot);
-        if !requirement.is_met_by(self.alive(slot) & !read_only) {
+        if !requirement.is_met_by(self.alive(slot) - read_only) {
             let error = self.too_few(slot, level, read_only);
             return self.reply(requester, error);
         }
@@ -172,7 +177,7 @@ impl Coordinator {
     pub(super) fn execute(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
-        operation.answered = 0;
+        operation.answered = Positions::NONE;
         let slot = operation.slot;
         let executed = replica.execute(slot, &operation.command, operation.resp3);
         let Executed { reply, effect, dot, durability } = match executed {
@@ -232,7 +237,7 @@ impl Coordinator {
         let (slot, own) = (operation.slot, operation.own_position);
         let (dot, effect, answered) = (operation.dot, operation.effect.clone(), operation.answered);
         let places = 0..self.topology.replicas(slot).len();
-        for position in places.filter(|at| *at != own && answered & 1 << *at == 0) {
+        for position in places.filter(|at| *at != own && !answered.contains(*at)) {
             let node = self.topology.replicas(slot)[position];
             if self.peers[node].alive {
                 let dots = dot.into_iter().collect();
@@ -241,7 +246,7 @@ impl Coordinator {
             } else {
                 replica.hint(node, slot, dot, &effect);
                 if Mutant::HintCounts.is_planted() {
-                    self.operations[index].answered |= 1 << position;
+                    self.operations[index].answered |= Positions::of(position);
                 }
             }
         }
@@ -251,13 +256,13 @@ impl Coordinator {
     pub(super) fn vote_own(&mut self, index: usize) {
         let operation = &mut self.operations[index];
         operation.durable = true;
-        operation.answered |= operation.own_bit();
+        operation.answered |= operation.own();
         self.count_votes(index);
     }
 
     /// The replica at `position` has taken the effect.
     pub(super) fn vote(&mut self, index: usize, position: usize) {
-        self.operations[index].answered |= 1 << position;
+        self.operations[index].answered |= Positions::of(position);
         self.count_votes(index);
     }
 
@@ -271,7 +276,7 @@ impl Coordinator {
             self.reply(requester, reply);
         }
         let operation = &self.operations[index];
-        if operation.asked == 0 && operation.durable {
+        if operation.asked.is_empty() && operation.durable {
             let operation = self.operations.remove(index);
             if operation.reply.is_some() {
                 // Nobody is left to wait for.
@@ -289,7 +294,7 @@ impl Coordinator {
         position: usize,
     ) {
         let operation = &mut self.operations[index];
-        operation.asked &= !(1 << position);
+        operation.asked -= Positions::of(position);
         let node = self.topology.replicas(operation.slot)[position];
         replica.hint(node, operation.slot, operation.dot, &operation.effect);
         self.count_votes(index);
@@ -305,7 +310,7 @@ impl Coordinator {
             self.reply(requester, error);
         }
         let operation = self.operations.remove(index);
-        for position in positions(operation.asked) {
+        for position in operation.asked.iter() {
             let node = self.topology.replicas(operation.slot)[position];
             replica.hint(node, operation.slot, operation.dot, &operation.effect);
         }
