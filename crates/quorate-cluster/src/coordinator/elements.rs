@@ -21,7 +21,7 @@ use quorate_proto::{
     resp::Command,
 };
 
-use super::{Coordinator, Replica, operation::Phase, read::keep_reply};
+use super::{Coordinator, Replica, read::keep_reply, stage::Phase};
 use crate::{
     chunk::only_in,
     elements::{Buckets, Comparison, View, name_of},
@@ -113,17 +113,18 @@ impl Coordinator {
         let keys = keys_of(&operation.command);
         let comparison = Comparison::new(replica, operation.slot, keys, Scope::Alive, from);
         let (mut found, mut level_at, mut moved) = (false, comparison.digest, false);
-        match operation.exchange.take() {
+        let compared = operation.compared();
+        match compared.exchange.take() {
             Some(before) if from > 0 => {
                 (found, level_at) = (before.found, before.level_at);
                 moved = before.moved || level_at != comparison.digest;
             }
-            _ => operation.exchanges += 1,
+            _ => compared.exchanges += 1,
         }
         let question = comparison.question();
         let answers = BTreeMap::new();
         let exchange = Exchange { comparison, answers, found, level_at, moved, next: None };
-        operation.exchange = Some(Box::new(exchange));
+        operation.compared().exchange = Some(Box::new(exchange));
         for position in (operation.answered - operation.own()).iter() {
             self.call(index, position, question.clone());
         }
@@ -139,7 +140,7 @@ impl Coordinator {
         answer: Message,
     ) {
         let operation = &mut self.operations[index];
-        let Some(exchange) = &mut operation.exchange else { return };
+        let Some(exchange) = &mut operation.compared().exchange else { return };
         let Some(view) = exchange.comparison.read(answer) else {
             return self.lost_replica(now, replica, index, position);
         };
@@ -147,7 +148,7 @@ impl Coordinator {
         let known_until = ours.until.min(view.theirs.until);
         let wanted = only_in(&view.theirs.fingerprints, &ours.fingerprints, known_until);
         let request = (!wanted.is_empty()).then(|| Message::AskElements {
-            slot: operation.slot,
+            slot: exchange.comparison.slot,
             keys: exchange.comparison.keys.clone(),
             fingerprints: wanted.clone(),
         });
@@ -170,7 +171,7 @@ impl Coordinator {
         (covered, elements): (usize, Bytes),
     ) {
         let operation = &mut self.operations[index];
-        let Some(exchange) = &mut operation.exchange else { return };
+        let Some(exchange) = &mut operation.compared().exchange else { return };
         let answer = exchange.answers.get_mut(&position);
         let Some(answer) = answer.filter(|found| (1..=found.wanted.len()).contains(&covered))
         else {
@@ -185,7 +186,7 @@ impl Coordinator {
     /// Everybody has answered: merges what is missing here, and sends each what it lacks. All of it
     /// happens in one moment, so that the state of this moment is what everybody holds then.
     fn level(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        let Some(mut exchange) = self.operations[index].exchange.take() else { return };
+        let Some(mut exchange) = self.operations[index].compared().exchange.take() else { return };
         let changed = exchange.comparison.changed(replica);
         let mut until = u64::MAX;
         for (position, answer) in &exchange.answers {
@@ -220,7 +221,7 @@ impl Coordinator {
         let alone = last && from == 0;
         exchange.moved |= !alone && !changed.is_empty();
         if last && (deceived || exchange.moved) {
-            let whole = deceived || self.operations[index].exchanges >= EXCHANGES_MAX;
+            let whole = deceived || self.operations[index].compared().exchanges >= EXCHANGES_MAX;
             return if whole {
                 self.ask_states(now, index)
             } else {
@@ -242,7 +243,7 @@ impl Coordinator {
         if last {
             keep_reply(replica, operation);
         }
-        operation.exchange = Some(exchange);
+        operation.compared().exchange = Some(exchange);
         self.send_elements(now, replica, index, repairs);
     }
 

@@ -102,7 +102,7 @@ impl Coordinator {
 
     /// The level was not met by the deadline.
     pub(super) fn timed_out(&self, operation: &Operation) -> Bytes {
-        let outcome = if operation.effect.is_empty() {
+        let outcome = if operation.replication().is_none_or(|found| found.effect.is_empty()) {
             "nothing was changed"
         } else {
             "the write may still take effect"

@@ -10,10 +10,7 @@ use quorate_proto::{
     message::{Cause, Forward, Message},
 };
 
-use super::{
-    Attempt, Coordinator, Output, Rejection, Replica, errors,
-    operation::{self, Phase},
-};
+use super::{Attempt, Coordinator, Output, Rejection, Replica, errors, operation, stage::Phase};
 use crate::{
     limits::{FORWARD_SHARE, RETRY_AFTER},
     positions::Positions,
@@ -35,7 +32,7 @@ impl Coordinator {
     fn send_forward(&mut self, now: Instant, index: usize, to: MemberNumber) {
         let position = self.topology.position(self.operations[index].slot, to);
         let operation = &mut self.operations[index];
-        operation.phase = Phase::Forwarding(to);
+        operation.enter(Phase::Forwarding(to));
         operation.asked = Positions::of(FORWARD_POSITION);
         operation.tried |= position.into_iter().collect();
         let left = operation.deadline.since(now);
@@ -77,7 +74,7 @@ impl Coordinator {
         for correlation in unsent {
             let (index, serial, position) = operation::split_correlation(correlation);
             let waits = self.operations.get(index).is_some_and(|found| {
-                found.phase == Phase::Forwarding(peer) && found.is_call(serial, position)
+                found.phase() == Phase::Forwarding(peer) && found.is_call(serial, position)
             });
             if waits {
                 let operation = self.operations.remove(index);

@@ -9,7 +9,7 @@ use alloc::{sync::Arc, vec::Vec};
 
 use quorate_proto::message::Cause;
 
-use super::{Attempt, Coordinator, OnDurable, Peer, Replica, Requester, operation::Phase};
+use super::{Attempt, Coordinator, OnDurable, Peer, Replica, Requester, stage::Phase};
 use crate::{positions::Positions, time::Instant, topology::Topology};
 
 impl Coordinator {
@@ -62,7 +62,7 @@ impl Coordinator {
         operation.own_position = own_position;
         operation.refused = moved(operation.refused);
         operation.executors_refused = moved(operation.executors_refused);
-        match operation.phase {
+        match operation.phase() {
             Phase::Forwarding(_) => operation.tried = moved(operation.tried),
             Phase::Settled => {}
             Phase::Replicating => {

@@ -32,6 +32,7 @@ mod read;
 mod read_repair;
 mod replica;
 mod serve;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -60,9 +61,10 @@ use crate::{
     time::Instant,
     topology::Topology,
 };
-use operation::{Operation, Phase};
+use operation::Operation;
 pub use read_repair::{ReadRepair, ReadRepairs};
 pub use replica::{Durability, Executed, Rejection, Replica};
+use stage::Phase;
 
 /// A client's command on one slot.
 #[derive(Clone, Debug)]
@@ -219,11 +221,12 @@ impl Coordinator {
         let mut sums: PeerMap<(u64, u64)> =
             self.topology.nodes().map(|node| (node, (0, 0))).collect();
         for (_, operation) in &self.operations {
+            let Some(found) = operation.replication() else { continue };
             let replicas = self.topology.replicas(operation.slot).iter().zip(0..);
-            let asked = replicas.filter(|(_, at)| operation.is_effect_asked(*at));
+            let asked = replicas.filter(|(_, at)| operation.asked.contains(*at));
             for (node, _) in asked {
                 let (effects, bytes) = &mut sums[*node];
-                (*effects, *bytes) = (*effects + 1, *bytes + operation.effect.len() as u64);
+                (*effects, *bytes) = (*effects + 1, *bytes + found.effect.len() as u64);
             }
         }
         sums
@@ -346,7 +349,7 @@ impl Coordinator {
         }
         self.operations[index].asked -= Positions::of(position);
         self.charge(index, &message);
-        match (self.operations[index].phase, message) {
+        match (self.operations[index].phase(), message) {
             (Phase::Forwarding(_), Message::Reply(reply)) => {
                 self.finish(now, replica, index, reply)
             }
@@ -434,7 +437,7 @@ impl Coordinator {
     /// Counts a message that belongs to the repair of a read.
     fn charge(&mut self, index: usize, message: &Message) {
         if matches!(
-            self.operations[index].phase,
+            self.operations[index].phase(),
             Phase::States | Phase::Elements | Phase::Repairing
         ) {
             self.read_repairs.bytes += wire_bytes(message);
@@ -522,7 +525,7 @@ impl Coordinator {
         let serial = self.new_serial();
         let operation = &mut self.operations[index];
         operation.serial = serial;
-        operation.phase = phase;
+        operation.enter(phase);
         operation.asked = Positions::NONE;
         operation.tried = operation.own() | operation.refused;
         // A write waits for everybody until its deadline, and nobody can be asked for what the own

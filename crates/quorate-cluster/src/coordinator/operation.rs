@@ -1,37 +1,18 @@
 //! One operation in flight, and how responses find it.
 
-use alloc::boxed::Box;
-
 use bytes::Bytes;
-use quorate_proto::{Dot, Level, MemberNumber, Slot, command::Class, resp::Command};
+use quorate_proto::{Level, MemberNumber, Slot, command::Class, resp::Command};
 
-use super::{Request, Requester, elements::Exchange};
+use super::{
+    Request, Requester,
+    stage::{Compared, Phase, Replication, Stage},
+};
 use crate::{
     limits::{OPERATIONS_MAX, REPLICAS_MAX},
     positions::Positions,
     time::Instant,
     topology::{Requirement, Topology},
 };
-
-/// What an operation waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// The reply of another node.
-    Forwarding(MemberNumber),
-    /// Digests of other replicas.
-    Digests,
-    /// States of the replicas whose digests differ.
-    States,
-    /// Elements of the keys that the replicas have and this node lacks, or the other way around.
-    Elements,
-    /// Acknowledgements of the differing replicas, which were sent the merged state, or what they
-    /// lack of it.
-    Repairing,
-    /// Acknowledgements of the effect.
-    Replicating,
-    /// The own log, which has yet to make durable what the reply shows.
-    Settled,
-}
 
 /// One request on its way. Replicas are positions in the slot's replica set, one bit each.
 #[derive(Debug)]
@@ -45,7 +26,7 @@ pub(super) struct Operation {
     pub(super) resp3: bool,
     pub(super) command: Command,
     pub(super) deadline: Instant,
-    pub(super) phase: Phase,
+    pub(super) stage: Stage,
     pub(super) requirement: Requirement,
     /// This node's position, when it is a replica.
     pub(super) own_position: usize,
@@ -57,29 +38,13 @@ pub(super) struct Operation {
     pub(super) refused: Positions,
     /// Answered as hoped.
     pub(super) answered: Positions,
-    /// Answered with a digest that differs.
-    pub(super) differing: Positions,
-    /// The local digest when the others were asked: what their answers are compared with.
-    pub(super) own_digest: u128,
-    /// A digest that differed, the last one to come.
-    pub(super) other_digest: u128,
-    /// Whether a state that differs is too large to travel whole.
-    pub(super) large: bool,
-    /// How often elements were compared from the beginning.
-    pub(super) exchanges: u8,
-    pub(super) exchange: Option<Box<Exchange>>,
     /// When silent replicas are bypassed, while that can still help.
     pub(super) bypass_at: Option<Instant>,
-    pub(super) effect: Bytes,
-    /// The effect's name.
-    pub(super) dot: Option<Dot>,
     /// The reply, once it is known, until it is given. That of a read belongs to the state whose
     /// digest is compared: what the local state becomes meanwhile, too few may hold.
     pub(super) reply: Option<Bytes>,
     /// Whether writes on the same slot wait for this one.
     pub(super) holds_slot: bool,
-    /// Whether the effect is durable here.
-    pub(super) durable: bool,
     /// Have refused to execute it before this node was asked to.
     pub(super) executors_refused: Positions,
 }
@@ -102,26 +67,46 @@ impl Operation {
             resp3: request.resp3,
             command: request.command,
             deadline: request.deadline,
-            phase,
+            stage: Stage::Settled.next(phase),
             requirement: Requirement { answers: 1, counted: Positions::ALL },
             own_position,
             asked: Positions::NONE,
             tried: Positions::NONE,
             refused: Positions::NONE,
             answered: Positions::NONE,
-            differing: Positions::NONE,
-            own_digest: 0,
-            other_digest: 0,
-            large: false,
-            exchanges: 0,
-            exchange: None,
             bypass_at: None,
-            effect: Bytes::new(),
-            dot: None,
             reply: None,
             holds_slot: false,
-            durable: false,
             executors_refused: Positions::NONE,
+        }
+    }
+
+    /// What it waits for.
+    pub(super) fn phase(&self) -> Phase {
+        self.stage.phase()
+    }
+
+    /// Goes on to another phase; what only the one before needed is gone.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.stage = core::mem::replace(&mut self.stage, Stage::Settled).next(phase);
+    }
+
+    /// What is known of the replicas that are compared.
+    ///
+    /// # Panics
+    /// When none are.
+    pub(super) fn compared(&mut self) -> &mut Compared {
+        match &mut self.stage {
+            Stage::Comparing(_, compared) => compared,
+            other => unreachable!("invariant: replicas are compared, and not in {other:?}"),
+        }
+    }
+
+    /// The write that was executed here, if it was.
+    pub(super) fn replication(&self) -> Option<&Replication> {
+        match &self.stage {
+            Stage::Replicating(replication) => Some(replication),
+            _ => None,
         }
     }
 
@@ -142,7 +127,7 @@ impl Operation {
     }
 
     pub(super) fn waits_for(&self, topology: &Topology, peer: MemberNumber) -> bool {
-        if let Phase::Forwarding(to) = self.phase {
+        if let Phase::Forwarding(to) = self.phase() {
             return to == peer;
         }
         topology.position(self.slot, peer).is_some_and(|position| self.asked.contains(position))
@@ -150,7 +135,7 @@ impl Operation {
 
     /// Whether the replica at `position` was sent the effect of this write and has not answered.
     pub(super) fn is_effect_asked(&self, position: usize) -> bool {
-        self.phase == Phase::Replicating && self.asked.contains(position)
+        self.phase() == Phase::Replicating && self.asked.contains(position)
     }
 
     /// When the operation wants attention although nothing happens.

@@ -27,7 +27,8 @@ use super::{
     Attempt, Coordinator, Durability, ReadRepair, Replica, Request, Requester,
     elements::names_large,
     errors,
-    operation::{Operation, Phase},
+    operation::Operation,
+    stage::{Compared, Phase},
 };
 use crate::{positions::Positions, time::Instant};
 
@@ -144,10 +145,7 @@ impl Coordinator {
         let counts = self.fitness().may_count().is_ok();
         let operation = &mut self.operations[index];
         operation.answered = if counts { operation.own() } else { Positions::NONE };
-        operation.differing = Positions::NONE;
-        operation.large = false;
-        operation.exchange = None;
-        operation.own_digest = replica.digest(operation.slot, &operation.command);
+        operation.compared().own_digest = replica.digest(operation.slot, &operation.command);
         keep_reply(replica, operation);
         let (slot, counted) = (operation.slot, operation.requirement.counted);
         let own = operation.answered & counted;
@@ -183,20 +181,21 @@ impl Coordinator {
     ) {
         let operation = &mut self.operations[index];
         operation.answered |= Positions::of(position);
-        operation.large |= large;
-        if digest != operation.own_digest {
-            operation.differing |= Positions::of(position);
-            operation.other_digest = digest;
+        let compared = operation.compared();
+        compared.large |= large;
+        if digest != compared.own_digest {
+            compared.differing |= Positions::of(position);
+            compared.other_digest = digest;
         }
+        let Compared { differing, large, .. } = *compared;
         if !operation.requirement.is_met_by(operation.answered) {
             return;
         }
-        let differing = operation.differing;
         if differing.is_empty() {
             return self.read_settled(now, replica, index);
         }
         self.read_repairs.reads += 1;
-        if operation.large || names_large(replica, operation.slot, &operation.command) {
+        if large || names_large(replica, operation.slot, &operation.command) {
             self.compare_elements(now, replica, index, 0);
         } else {
             self.ask_states(now, index);
@@ -206,7 +205,7 @@ impl Coordinator {
     /// Asks those that differ for all that they have.
     pub(super) fn ask_states(&mut self, now: Instant, index: usize) {
         self.enter(now, index, Phase::States);
-        for position in self.operations[index].differing.iter() {
+        for position in self.operations[index].compared().differing.iter() {
             let (slot, command) = self.operations[index].question();
             self.call(index, position, Message::AskStates { slot, command });
         }
@@ -234,14 +233,15 @@ impl Coordinator {
     fn repair(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &mut self.operations[index];
         let merged = replica.digest(operation.slot, &operation.command);
-        let mut lacking = operation.differing;
-        if merged != operation.own_digest {
+        let Compared { differing, own_digest, other_digest, .. } = *operation.compared();
+        let mut lacking = differing;
+        if merged != own_digest {
             // Those that were equal to the local state are behind it now.
             lacking = operation.answered - operation.own();
         }
-        if operation.differing.len() == 1 && merged == operation.other_digest {
+        if differing.len() == 1 && merged == other_digest {
             // The only one that differed had everything already.
-            lacking -= operation.differing;
+            lacking -= differing;
         }
         keep_reply(replica, operation);
         self.begin_repairing(now, index, lacking);
@@ -276,10 +276,13 @@ impl Coordinator {
 
     /// Goes on once enough replicas hold the merged state.
     pub(super) fn repaired(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        let operation = &self.operations[index];
+        let operation = &mut self.operations[index];
+        let exchange = operation.compared().exchange.as_deref();
+        let (has_exchange, next) =
+            (exchange.is_some(), exchange.and_then(|exchange| exchange.next));
         let skipped = Mutant::RepairSkipped.is_planted();
         if skipped || operation.requirement.is_met_by(operation.answered) {
-            return match operation.exchange.as_ref().and_then(|exchange| exchange.next) {
+            return match next {
                 Some(from) => self.compare_elements(now, replica, index, from),
                 None => self.read_settled(now, replica, index),
             };
@@ -287,7 +290,7 @@ impl Coordinator {
         if !operation.asked.is_empty() {
             return;
         }
-        if operation.exchange.is_some() {
+        if has_exchange {
             return self.begin_again(now, replica, index);
         }
         let others = self.untried(index);
@@ -318,13 +321,13 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.bypass_at = None;
         let silent = operation.asked;
-        match operation.phase {
+        match operation.phase() {
             Phase::Digests => {
                 for position in self.untried(index).iter() {
                     self.ask_digest(index, position);
                 }
             }
-            Phase::Repairing if operation.exchange.is_none() => {
+            Phase::Repairing if operation.compared().exchange.is_none() => {
                 let others = self.untried(index);
                 self.send_state(replica, index, others);
             }
@@ -350,7 +353,7 @@ impl Coordinator {
         peer: MemberNumber,
     ) {
         let operation = &self.operations[index];
-        if let Phase::Forwarding(_) = operation.phase {
+        if let Phase::Forwarding(_) = operation.phase() {
             return self.forward_lost(now, replica, index, peer);
         }
         if let Some(position) = self.topology.position(operation.slot, peer) {
@@ -369,7 +372,7 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.asked -= Positions::of(position);
         operation.refused |= Positions::of(position);
-        match operation.phase {
+        match operation.phase() {
             Phase::Replicating => self.hint_instead(replica, index, position),
             Phase::Digests | Phase::States | Phase::Elements => {
                 self.begin_again(now, replica, index);
@@ -406,7 +409,7 @@ impl Coordinator {
 
     /// An operation has reached its deadline.
     pub(super) fn expire(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        match self.operations[index].phase {
+        match self.operations[index].phase() {
             _ if Mutant::NeverExpires.is_planted() => {
                 self.operations[index].deadline = Instant::NEVER;
             }

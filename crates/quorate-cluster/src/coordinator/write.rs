@@ -12,7 +12,8 @@ use quorate_proto::{
 
 use super::{
     Attempt, Coordinator, Durability, Executed, OnDurable, Rejection, Replica, Requester, errors,
-    operation::Phase,
+    operation::Operation,
+    stage::{Phase, Replication, Stage},
 };
 use crate::{positions::Positions, time::Instant};
 
@@ -188,8 +189,7 @@ impl Coordinator {
             return self.answer(now, replica, index, reply);
         }
         operation.reply = Some(reply);
-        operation.effect = effect;
-        operation.dot = dot;
+        operation.stage = Stage::Replicating(Replication { effect, dot, durable: false });
         let held = core::mem::take(&mut operation.holds_slot);
         self.replicate(replica, index);
         match durability {
@@ -234,8 +234,9 @@ impl Coordinator {
     /// Sends the effect to every other replica that has not acknowledged it.
     pub(super) fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
-        let (slot, own) = (operation.slot, operation.own_position);
-        let (dot, effect, answered) = (operation.dot, operation.effect.clone(), operation.answered);
+        let (slot, own, answered) = (operation.slot, operation.own_position, operation.answered);
+        let Some(Replication { effect, dot, .. }) = operation.replication() else { return };
+        let (effect, dot) = (effect.clone(), *dot);
         let places = 0..self.topology.replicas(slot).len();
         for position in places.filter(|at| *at != own && !answered.contains(*at)) {
             let node = self.topology.replicas(slot)[position];
@@ -255,7 +256,9 @@ impl Coordinator {
     /// The effect is durable here.
     pub(super) fn vote_own(&mut self, index: usize) {
         let operation = &mut self.operations[index];
-        operation.durable = true;
+        if let Stage::Replicating(replication) = &mut operation.stage {
+            replication.durable = true;
+        }
         operation.answered |= operation.own();
         self.count_votes(index);
     }
@@ -276,7 +279,8 @@ impl Coordinator {
             self.reply(requester, reply);
         }
         let operation = &self.operations[index];
-        if operation.asked.is_empty() && operation.durable {
+        let is_durable = operation.replication().is_some_and(|found| found.durable);
+        if operation.asked.is_empty() && is_durable {
             let operation = self.operations.remove(index);
             if operation.reply.is_some() {
                 // Nobody is left to wait for.
@@ -293,10 +297,8 @@ impl Coordinator {
         index: usize,
         position: usize,
     ) {
-        let operation = &mut self.operations[index];
-        operation.asked -= Positions::of(position);
-        let node = self.topology.replicas(operation.slot)[position];
-        replica.hint(node, operation.slot, operation.dot, &operation.effect);
+        self.operations[index].asked -= Positions::of(position);
+        self.hint_at(replica, &self.operations[index], position);
         self.count_votes(index);
     }
 
@@ -311,8 +313,15 @@ impl Coordinator {
         }
         let operation = self.operations.remove(index);
         for position in operation.asked.iter() {
-            let node = self.topology.replicas(operation.slot)[position];
-            replica.hint(node, operation.slot, operation.dot, &operation.effect);
+            self.hint_at(replica, &operation, position);
+        }
+    }
+
+    /// Keeps the effect of a write for the replica at `position`.
+    fn hint_at(&self, replica: &mut impl Replica, operation: &Operation, position: usize) {
+        let node = self.topology.replicas(operation.slot)[position];
+        if let Some(Replication { effect, dot, .. }) = operation.replication() {
+            replica.hint(node, operation.slot, *dot, effect);
         }
     }
 

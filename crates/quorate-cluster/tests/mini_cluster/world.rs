@@ -18,10 +18,7 @@ use quorate_cluster::{
     time::Instant,
     topology::Topology,
 };
-use quorate_proto::{
-    Fitness, Groups, MemberNumber, Unfit,
-    message::{Member, Message},
-};
+use quorate_proto::{Fitness, Groups, MemberNumber, Unfit, message::Message};
 
 use crate::store::Store;
 
@@ -298,16 +295,12 @@ impl World {
         }
     }
 
-    /// A member joins, with nothing, and every other node hears of it at once. Nodes stand in the order
-    /// of their numbers, whatever their ids are.
-    pub(crate) fn join(&mut self, newcomer: Member, keys: &[Bytes]) {
-        let (now, id) = (self.instant(), newcomer.id);
-        let view = self.nodes[0].topology.with_member(newcomer).expect("there is room").view();
-        let seen_from = |id| Arc::new(Topology::new(&view, id).expect("is a member"));
-        let count = self.nodes.len();
-        for node in 0..count {
+    /// A member joins, with nothing, and every other node hears of it at once. These are the topologies
+    /// as the nodes see them then, in the order of their numbers, the newcomer's last.
+    pub(crate) fn join(&mut self, topologies: &[Arc<Topology>], keys: &[Bytes]) {
+        let (now, count) = (self.instant(), self.nodes.len());
+        for (node, topology) in topologies[..count].iter().cloned().enumerate() {
             let found = &mut self.nodes[node];
-            let topology = seen_from(found.topology.member(found.topology.me()).id);
             let joined = topology.changes_since(&found.topology).joined;
             found.topology = topology.clone();
             found.store.adopt(topology.clone());
@@ -322,9 +315,7 @@ impl World {
             let delay = self.between(10, 2_000);
             self.after(delay, Event::Dial { from: node, to: count });
         }
-        let found = Node::new(&seen_from(id), keys);
-        assert_eq!(found.topology.me().index(), count);
-        self.nodes.push(found);
+        self.nodes.push(Node::new(&topologies[count], keys));
         self.links.iter_mut().for_each(|links| links.push(Link::default()));
         self.links.push(vec![Link::default(); count + 1]);
         self.start(count);
