@@ -27,21 +27,30 @@ def two_nodes(directory, kind=Node):
 
 
 def write_and_read(cluster):
-    """A seed that has not been met holds up the first write for some seconds, and no longer."""
-    wait_until(lambda: cluster[1].raw()("SET", "k", "v") == (b"+", b"OK"), 30, "the first write is done")
+    assert cluster[1].raw()("SET", "k", "v") == (b"+", b"OK")
     assert redis.Redis(port=cluster[0].port).get("k") == b"v"
 
 
-def test_a_seed_that_does_not_resolve_stops_nothing(tmp_path):
+def test_a_seed_that_does_not_resolve_is_waited_for_by_a_node_without_data_and_stops_no_other(tmp_path):
     cluster = two_nodes(tmp_path)
     cluster[1].seeds = ["nowhere.invalid:16379", cluster[0].peer_port]
     try:
         cluster.start()
         wait_until(lambda: "cannot be resolved" in cluster[1].log(), 20, "the operator is told")
         assert 'name=nowhere.invalid:16379' in cluster[1].log()
-        write_and_read(cluster)
-        # And it comes back with its data.
+        kind, text = cluster[1].raw()("SET", "k", "v")
+        assert kind == b"-" and text.startswith(b"UNAVAILABLE") and b"nowhere.invalid:16379" in text, text
+        assert cluster[1].status()["waits_for"] == "nowhere.invalid:16379"
+        wait_until(lambda: 'waits_for="nowhere.invalid:16379"' in cluster[1].log(), 20, "its log tells")
+        # As it says: it is to be started without that address.
         cluster[1].stop()
+        cluster[1].seeds.pop(0)
+        cluster[1].start()
+        cluster.meet()
+        write_and_read(cluster)
+        # A member with data does not depend on it.
+        cluster[1].stop()
+        cluster[1].seeds = ["nowhere.invalid:16379"]
         cluster[1].start()
         cluster.meet()
         assert redis.Redis(port=cluster[1].port).get("k") == b"v"
@@ -93,9 +102,14 @@ def test_a_lookup_that_hangs_holds_up_nothing(tmp_path):
         resolver = tmp_path / "resolv.conf"
         resolver.write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:5\n")
         cluster[1].files = {"/etc/resolv.conf": resolver}
-        cluster[1].seeds = [*(f"hangs{n}.test:1" for n in range(8)), f"localhost:{cluster[0].peer_port}"]
+        cluster[1].seeds = [f"localhost:{cluster[0].peer_port}"]
         try:
             cluster.start()
+            write_and_read(cluster)
+            cluster[1].stop()
+            cluster[1].seeds = [*(f"hangs{n}.test:1" for n in range(8)), *cluster[1].seeds]
+            cluster[1].start()
+            cluster.meet()
             assert silent.recv(512), "it is asked"
             write_and_read(cluster)
             assert "cannot be resolved" not in cluster[1].log(), "they still hang"

@@ -222,6 +222,37 @@ def test_two_that_lose_everything_and_one_that_starts_with_them_keep_what_it_has
     read_everywhere(cluster, {f"k{n}": str(n).encode() for n in range(150)})
 
 
+def test_nodes_that_lose_everything_found_no_cluster_while_one_with_the_data_is_down(cluster):
+    first, second, third = cluster.nodes
+    expected = {f"k{n}": str(n).encode() for n in range(500)}
+    redis.Redis(port=first.port).mset(expected)
+    cluster.settle()
+    for node in cluster.nodes:
+        node.kill()
+    wipe(first)
+    wipe(second)
+    first.start()
+    second.start()
+    # They have met each other, and wait for the third one for as long as it takes.
+    wait_until(lambda: all(len(node.status()["members"]) == 2 for node in [first, second]), 20, "they meet")
+    missing = f"127.0.0.1:{third.peer_port}"
+    wait_until(lambda: "waits until it has met every node" in first.log(), 20, "its operator is told")
+    for node in [first, second, first]:
+        connection = node.raw()
+        connection("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE")
+        for command in [("SET", "k0", "new"), ("GET", "k1")]:
+            kind, text = connection(*command)
+            assert kind == b"-" and text.startswith(b"UNAVAILABLE"), text
+            assert b"nothing was done" in text and missing.encode() in text, text
+        status = node.status()
+        assert not status["sealed"] and status["waits_for"] == missing
+    third.start()
+    for node in [first, second]:
+        wait_until(lambda node=node: is_level(node), 90, "both are filled again")
+    cluster.settle()
+    read_everywhere(cluster, expected)
+
+
 def test_a_namesake_of_a_living_member_is_refused(cluster, tmp_path):
     redis.Redis(port=cluster[0].port).set("k", "v")
     third = cluster[2]

@@ -51,10 +51,6 @@ pub const SEAL_RETRY_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between rounds of asking for votes.
 pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// How long a seed that does not answer holds up the first seal. A cluster that seals without a
-/// node shuts it out, so it is worth waiting; a seed that was mistyped must not block for ever.
-pub const SEED_PATIENCE: Duration = Duration::from_secs(10);
-
 /// How long a member that starts waits for another one that accepts it before it serves. One that is
 /// up answers in a fraction; a member that is alone must not be kept from serving for long.
 pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);

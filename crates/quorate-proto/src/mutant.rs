@@ -64,6 +64,8 @@ pub enum Mutant {
     /// A node answers before it has met its seeds, though it may have been a member that has lost
     /// everything.
     FoundedAtOnce,
+    /// Nodes without data found a cluster although some of their seeds have not answered.
+    SeedsGivenUp,
     /// An exchange of elements does not send what the other side lacks.
     ElementsLeftOut,
     /// Reads are repaired in the background although they are to be before they answer.
@@ -86,7 +88,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -116,6 +118,7 @@ impl Mutant {
         Self::ClocksPullUnmerged,
         Self::SeatReusesOrigin,
         Self::FoundedAtOnce,
+        Self::SeedsGivenUp,
         Self::ElementsLeftOut,
         Self::RepairInBackground,
         Self::OverflowUnmarked,

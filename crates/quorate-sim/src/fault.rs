@@ -195,6 +195,9 @@ pub enum Kind {
     Wipe,
     /// [`Fault::WipeAll`].
     WipeAll,
+    /// [`Fault::WipeAll`] of most nodes at once, or of all but one, while the rest is down and comes back
+    /// last.
+    WipeMost,
     /// [`Fault::PutBack`].
     PutBack,
 }
@@ -239,7 +242,8 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
 fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     let unsynced = scenario.sync != SyncPolicy::Always;
     let power = matches!(kind, Kind::PowerOff | Kind::Falter);
-    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll | Kind::PutBack) || unsynced && power
+    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll | Kind::WipeMost | Kind::PutBack)
+        || unsynced && power
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -313,6 +317,19 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         }
         Kind::Wipe => Fault::Wipe { node },
         Kind::WipeAll => Fault::WipeAll { node },
+        Kind::WipeMost => {
+            let kept = random.between(1, (nodes - 1) / 2) as usize;
+            for offset in 0..nodes as usize {
+                let node = (node + offset) % nodes as usize;
+                let (lasts, fault) = if offset < kept {
+                    (random.between(5_000_000, 70_000_000), Fault::Kill { node })
+                } else {
+                    (random.between(50_000, 3_000_000), Fault::WipeAll { node })
+                };
+                script.push(Planned { at, lasts, fault, loses_data: true });
+            }
+            return;
+        }
         Kind::PutBack => Fault::PutBack { node, starts: random.between(1, 4) as usize },
     };
     script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });

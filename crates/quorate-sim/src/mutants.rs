@@ -64,6 +64,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
         &["lost", "stale", "counter", "backwards"],
     ),
     trap(Mutant::FoundedAtOnce, "lost", 200, &["stale"]),
+    trap(Mutant::SeedsGivenUp, "founders", 100, &["founders"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
     trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),

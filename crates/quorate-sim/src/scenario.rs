@@ -145,6 +145,10 @@ const MIXED: &[((Level, Level), u32)] = &[
     ((Level::All, Level::One), 1),
 ];
 
+/// What is acknowledged is at every node.
+const EVERYWHERE: &[((Level, Level), u32)] =
+    &[((Level::Quorum, Level::All), 3), ((Level::One, Level::All), 1)];
+
 /// Some writes at ONE, so that replicas differ for long.
 const LARGE_LEVELS: &[((Level, Level), u32)] = &[
     ((Level::Quorum, Level::Quorum), 5),
@@ -434,6 +438,34 @@ pub const ALL: &[Scenario] = &[
         ],
         faults_max: 6,
         keys: 3,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "founders",
+        about: "most of three nodes lose everything while the rest is down, for up to a minute: they found no \
+                cluster of their own, and what was acknowledged is there once all are back",
+        nodes: THREE,
+        levels: EVERYWHERE,
+        period: 90_000_000,
+        faults: &[(Kind::WipeMost, 1)],
+        fault_gap: 6_000_000,
+        calm_until: 8_000_000,
+        // What was read may have been on its way to the one that kept its data.
+        excused: Excused { backwards: true, ..Excused::NOTHING },
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "founders-five",
+        about: "the same with three or four of five",
+        nodes: FIVE,
+        replication_factor: 5,
+        levels: EVERYWHERE,
+        clients: 2,
+        period: 90_000_000,
+        faults: &[(Kind::WipeMost, 1)],
+        fault_gap: 6_000_000,
+        calm_until: 8_000_000,
+        excused: Excused { backwards: true, ..Excused::NOTHING },
         ..Scenario::BASE
     },
     Scenario {

@@ -59,6 +59,11 @@ pub(crate) struct Parts {
     pub(crate) data_may_exist: bool,
 }
 
+/// What a node says that may found no cluster yet.
+pub(crate) const WAITS_FOR_SEEDS: &str = "this node has no data and does not know whether it is new: it \
+     waits until it has met every node among its seeds, also those that are down. Start them. If one is \
+     gone for good with all that it had, start the others without its address among their seeds";
+
 /// What the membership tells the shards besides the member list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Footing {

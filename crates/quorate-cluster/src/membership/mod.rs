@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Forming.** Nodes exchange their lists over every link; a list is the union of all lists seen.
-//! It is kept in memory only: a node that restarts learns it again.
+//! It is kept in memory only: a node that restarts learns it again. See `founding` for when it may end.
 //!
 //! **Sealing.** A node that promises a list writes that down first and admits nobody afterwards.
 //! It asks every member for the same promise; a member whose list is larger promises the larger
@@ -45,7 +45,11 @@
 
 mod admission;
 mod dialer;
+mod founding;
+#[cfg(test)]
+mod founding_scenarios;
 mod gossip;
+mod output;
 mod rejoining;
 #[cfg(test)]
 mod rejoining_scenarios;
@@ -64,16 +68,18 @@ use alloc::{
 use core::time::Duration;
 
 use quorate_proto::{
-    Incarnation, NodeId, Numbers, Start,
+    NodeId, Numbers, Start,
     message::{Hello, Member, Message, View},
-    mutant::Mutant,
 };
 
 pub use admission::{Refusal, StartError, check_data_link, check_incarnation};
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
+pub use output::{Event, Output};
+
+use founding::Seed;
 
 use crate::{
-    limits::{GOSSIP_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, SEED_PATIENCE, VOUCH_PATIENCE},
+    limits::{GOSSIP_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, VOUCH_PATIENCE},
     random::Random,
     time::Instant,
 };
@@ -116,129 +122,6 @@ pub enum Standing {
     Sealed,
 }
 
-/// What the shell is to do, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Open an outgoing link. Report [`Membership::handle_connected`] or
-    /// [`Membership::handle_closed`].
-    Dial {
-        /// The name of the link from now on.
-        link: LinkId,
-        /// `host:port`.
-        address: String,
-    },
-    /// Close the outgoing link. Nothing is to be reported for it any more.
-    Hangup {
-        /// The link.
-        link: LinkId,
-    },
-    /// Send a request on an outgoing link.
-    Send {
-        /// The link.
-        link: LinkId,
-        /// The request.
-        message: Message,
-    },
-    /// Answer a request on the incoming link it came on.
-    Respond {
-        /// The link.
-        link: LinkId,
-        /// The request's correlation.
-        correlation: u64,
-        /// The answer.
-        message: Message,
-    },
-    /// Close the incoming link after what was sent on it. Nothing is to be reported for it.
-    CloseIncoming {
-        /// The link.
-        link: LinkId,
-    },
-    /// Make this durable before carrying out any later output. A node that cannot must stop.
-    Persist(Persisted),
-    /// Make this durable before carrying out any later output if that is possible now, and try again
-    /// later if it is not: it is about what a peer said of itself.
-    Register(Persisted),
-    /// This node has taken the seat of the member that it was. Make who it is now, that it lacks what
-    /// it had acknowledged, and the list durable before carrying out any later output. A node that
-    /// cannot must stop.
-    Seated {
-        /// This node from now on.
-        member: Box<Member>,
-        /// The list.
-        persisted: Persisted,
-    },
-    /// The member list, an address in it, or its finality changed.
-    Topology(View),
-    /// The member list is final: writes may go ahead.
-    Sealed,
-    /// Something to tell the operator.
-    Event(Event),
-}
-
-/// What an operator may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A node joined the list.
-    Joined {
-        /// The node.
-        member: Member,
-    },
-    /// A member is reached at another address or goes by another name.
-    Changed {
-        /// As it is now.
-        member: Member,
-    },
-    /// This node refused a peer.
-    Refused {
-        /// The peer's name.
-        name: String,
-        /// The peer's address.
-        address: String,
-        /// Why.
-        reason: Refusal,
-    },
-    /// A peer refused this node.
-    RefusedBy {
-        /// The target that was dialled.
-        target: Target,
-        /// The reason it gave.
-        text: String,
-        /// Whether it passes by itself. When it does not and this node is not sealed, then it
-        /// cannot join: the operator has to act.
-        transient: bool,
-    },
-    /// This node promised the list and now asks the others.
-    Promising {
-        /// Number of members.
-        members: usize,
-    },
-    /// Two nodes have lists that do not go together; what the peer says was ignored.
-    Conflict(Refusal),
-    /// This node was a member of a sealed list, has lost everything, and claims its seat.
-    Rejoining {
-        /// The identity that it had.
-        seat: NodeId,
-    },
-    /// This node lets a member that has lost everything take its seat again.
-    SeatGranted {
-        /// The member as it was known.
-        member: Member,
-        /// What it goes by from now on.
-        incarnation: Incarnation,
-    },
-    /// Another process is, or was, this member: this one must stop, and take part in nothing any more.
-    Fenced {
-        /// What it was told.
-        text: String,
-    },
-    /// A seed did not answer for too long; the list is sealed without what it may know.
-    SeedMissing {
-        /// The seed.
-        address: String,
-    },
-}
-
 /// The membership machine.
 #[derive(Debug)]
 pub struct Membership {
@@ -255,11 +138,10 @@ pub struct Membership {
     /// Whether a write waits for the seal, here or elsewhere.
     seal_wanted: bool,
     seal_pause: Duration,
-    /// When to ask for missing votes again, or to look again whether a promise can be given.
+    /// When to ask for missing votes again.
     seal_at: Option<Instant>,
     gossip_at: Option<Instant>,
     seeds: BTreeMap<String, Seed>,
-    seeds_due: Instant,
     /// While no member has accepted this node since it started: how long it waits for one that may
     /// know that it must not go on.
     unvouched_until: Option<Instant>,
@@ -273,19 +155,6 @@ pub struct Membership {
     dialer: Dialer,
     random: Random,
     outputs: VecDeque<Output>,
-}
-
-/// What became of a seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seed {
-    /// It has not answered yet.
-    Unmet,
-    /// It refused this node for good.
-    Refused,
-    /// It is another member.
-    Met,
-    /// It is this node.
-    Itself,
 }
 
 impl Membership {
@@ -309,8 +178,7 @@ impl Membership {
             seal_pause: SEAL_RETRY_MIN,
             seal_at: None,
             gossip_at: Some(now + GOSSIP_INTERVAL),
-            seeds: config.seeds.iter().map(|address| (address.clone(), Seed::Unmet)).collect(),
-            seeds_due: now + SEED_PATIENCE,
+            seeds: founding::seeds(&config),
             unvouched_until: None,
             rejoining: None,
             seats: rejoining::Seats::default(),
@@ -336,7 +204,6 @@ impl Membership {
 
     /// This node has its data back and listens: what it gives others time for begins now.
     pub fn handle_listening(&mut self, now: Instant) {
-        self.seeds_due = now + SEED_PATIENCE;
         self.unvouched_until = self.unvouched_until.map(|_| now + VOUCH_PATIENCE);
     }
 
@@ -358,43 +225,6 @@ impl Membership {
             replication_factor: self.config.replication_factor,
             members: self.members.values().cloned().collect(),
             numbers: self.numbers.clone(),
-        }
-    }
-
-    /// Whether this node knows what data there is: it is a member of a list that is promised or
-    /// sealed, or no node that it can find is. Until then it may have been a member that has lost
-    /// everything, and must answer for nothing. A member that starts first gives the others
-    /// [`VOUCH_PATIENCE`] to say that its data directory is an old one, or a copy.
-    pub fn is_founded(&self, now: Instant) -> bool {
-        if Mutant::FoundedAtOnce.is_planted() {
-            return true;
-        }
-        match self.standing {
-            Standing::Forming => !self.is_rejoining() && self.seeds_are_settled(now),
-            Standing::Promised | Standing::Sealed => {
-                self.unvouched_until.is_none_or(|until| until <= now)
-            }
-        }
-    }
-
-    /// What holds up the seal: members that have not promised yet, or seeds that nobody met; or the
-    /// seat of this node: members that must grant it and are not linked.
-    pub fn awaited(&self) -> Vec<String> {
-        let show = |m: &Member| alloc::format!("{} ({})", m.name, m.peer_address);
-        if self.is_rejoining() {
-            return self.missing_voters().into_iter().map(show).collect();
-        }
-        match self.standing {
-            Standing::Sealed => Vec::new(),
-            Standing::Promised => {
-                let missing = self.members.values().filter(|m| !self.votes.contains(&m.id));
-                missing.map(show).collect()
-            }
-            Standing::Forming => {
-                let open = |seed: &Seed| matches!(seed, Seed::Unmet | Seed::Refused);
-                let missing = self.seeds.iter().filter(|(_, seed)| open(seed));
-                missing.map(|(address, _)| address.clone()).collect()
-            }
         }
     }
 

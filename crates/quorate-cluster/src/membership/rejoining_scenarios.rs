@@ -10,14 +10,14 @@ use super::{
     *,
 };
 
-fn is_member(world: &World, index: usize) -> bool {
+pub(super) fn is_member(world: &World, index: usize) -> bool {
     let node = &world.nodes[index];
     let machine = node.machine.as_ref().expect("up");
     machine.standing() == Standing::Sealed && machine.me() == NodeId(index as u128 + 1)
 }
 
 /// All are members under their old identities, know the same, and are linked.
-fn assert_whole(world: &World) {
+pub(super) fn assert_whole(world: &World) {
     for (index, node) in world.nodes.iter().enumerate() {
         assert!(is_member(world, index), "node {index} is none: {:?}", node.events);
         assert_eq!(node.topology, world.nodes[0].topology);
@@ -257,19 +257,8 @@ fn a_node_alone_and_a_new_cluster_are_no_members_of_anything() {
     }
 }
 
-#[test]
-fn a_node_that_has_not_met_its_seeds_answers_for_nothing() {
-    let mut world = World::new(vec![config(0, &[1]), config(1, &[0])], 7);
-    world.start(0);
-    world.run_for(A_WHILE * 10);
-    assert!(!world.nodes[0].machine.as_ref().expect("up").is_founded(world.now));
-    world.start(1);
-    world.run_for(A_WHILE);
-    assert!(world.nodes[0].machine.as_ref().expect("up").is_founded(world.now));
-}
-
 /// Nodes that know each other, with their list sealed, from when on things go wrong.
-fn sealed_with_faults(seed: u64, count: usize, crash: u32, lost: u32) -> World {
+pub(super) fn sealed_with_faults(seed: u64, count: usize, crash: u32, lost: u32) -> World {
     let configs = (0..count).map(|index| config(index, &(0..count).collect::<Vec<_>>()));
     let mut world = World::new(configs.collect(), seed);
     world.start_all();

@@ -7,7 +7,7 @@ use quorate_proto::{
     message::{Message, View},
 };
 
-use super::{Event, Membership, Output, Seed, Standing, Target, admission::same_list};
+use super::{Event, Membership, Output, Standing, Target, admission::same_list};
 use crate::{
     limits::{GOSSIP_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN},
     time::Instant,
@@ -29,6 +29,7 @@ impl Membership {
         if view.sealed {
             self.standing = Standing::Sealed;
             self.outputs.push_back(Output::Sealed);
+            self.count_seeds();
         } else {
             self.standing = Standing::Promised;
             self.seal_wanted = true;
@@ -45,27 +46,12 @@ impl Membership {
         if self.standing != Standing::Forming || !self.seal_wanted || self.is_rejoining() {
             return;
         }
-        if !self.seeds_are_settled(now) {
-            // Seeds that are met call this again; that one is missing only time can tell.
-            self.seal_at = (now < self.seeds_due).then_some(self.seeds_due);
+        if !self.seeds_are_settled() {
+            // Seeds that are met call this again.
             return;
-        }
-        for (address, seed) in &self.seeds {
-            if *seed == Seed::Unmet {
-                let event = Event::SeedMissing { address: address.clone() };
-                self.outputs.push_back(Output::Event(event));
-            }
         }
         self.standing = Standing::Promised;
         self.promise(now);
-    }
-
-    /// Whether the seeds have told what they know: all of them, or after some patience anybody
-    /// else. A node that was given seeds and met nobody must not take itself for a cluster.
-    pub(super) fn seeds_are_settled(&self, now: Instant) -> bool {
-        let any = |wanted| self.seeds.values().any(|seed| *seed == wanted);
-        let patience_is_over = now >= self.seeds_due && self.members.len() > 1;
-        !any(Seed::Refused) && (!any(Seed::Unmet) || patience_is_over)
     }
 
     /// Writes down the promise to the list as it is, and asks the others for theirs.
@@ -89,10 +75,8 @@ impl Membership {
 
     /// Asks for the promises that are missing, or seals when none is.
     pub(super) fn continue_seal(&mut self, now: Instant) {
-        match self.standing {
-            Standing::Sealed => return,
-            Standing::Forming => return self.promise_if_possible(now),
-            Standing::Promised => {}
+        if self.standing != Standing::Promised {
+            return;
         }
         if self.votes.len() == self.members.len() {
             return self.become_sealed(now);
@@ -171,6 +155,7 @@ impl Membership {
         self.persist();
         self.publish();
         self.outputs.push_back(Output::Sealed);
+        self.count_seeds();
         self.tell_everybody();
         self.gossip_at = Some(now + GOSSIP_INTERVAL);
     }

@@ -4,6 +4,7 @@
 mod clients;
 mod ending;
 mod faults;
+mod founders;
 mod ledger;
 mod nodes;
 mod scrub;
@@ -11,11 +12,11 @@ mod tamper;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use quorate::{config::ConfigErrors, simulation::Input};
-use quorate_proto::Level;
+use quorate_proto::{Level, NodeId};
 use quorate_store::disk::SimulatedDisk;
 
 pub(crate) use clients::judge;
@@ -130,6 +131,8 @@ pub struct World<'a> {
     disturbed: Vec<Time>,
     /// By node: what bits that flip and scrubs are up to.
     rot: Vec<scrub::Rot>,
+    /// The members of the first list that was final.
+    founded: Option<BTreeSet<NodeId>>,
     /// When a process began or ended last, which the others take a moment to notice.
     upset: Time,
     /// Why a node did not start the last time.
@@ -197,6 +200,7 @@ impl<'a> World<'a> {
             put_back: vec![false; nodes],
             disturbed: vec![0; nodes],
             rot: vec![scrub::Rot::default(); nodes],
+            founded: None,
             upset: 0,
             start_errors: BTreeMap::new(),
             history: History::default(),
@@ -229,6 +233,7 @@ impl<'a> World<'a> {
             self.check_bounds();
             self.check_scrubs();
             self.check_ledgers();
+            self.check_founders();
             self.write_back();
         }
         if self.scenario.repair == Repair::Clocks {
@@ -246,6 +251,7 @@ impl<'a> World<'a> {
             }
         }
         self.check_scrubs();
+        self.check_founders();
         Outcomes {
             history: self.history,
             violations: self.violations,

@@ -109,7 +109,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("peer_listen", peer_listen, "HOST:PORT", "host of listen, its port + 10000", "Address to listen on for other nodes"),
     setting!("cluster_listen", cluster_listen, "HOST:PORT", "host of listen, its port + 5000", "Address to listen on for cluster clients, who ask every node; none: they are sent to listen"),
     setting!("advertise", advertise, "HOST", "host of listen", "Host that other nodes and cluster clients are told; needed when listening on every address"),
-    setting!("seeds", seeds, "HOST:PORT", "none", "Peer addresses of other nodes of the cluster; names are looked up again until they resolve"),
+    setting!("seeds", seeds, "HOST:PORT", "none", "Peer addresses of all other nodes of the cluster; names are looked up again until they resolve"),
     setting!("cluster", cluster, "NAME", "quorate", "Name of the cluster, equal on all nodes"),
     setting!("name", name, "NAME", "made from the node's id", "Name of the node, unique in the cluster"),
     setting!("dc", datacentre, "NAME", "dc1", "Datacentre of the node; fixed once there is data"),

@@ -18,7 +18,7 @@ use quorate_proto::{
 use super::{Arrival, ConnectionId, Machine, Output, Unsent, connections::Connections};
 use crate::{
     identity::{self, Identity},
-    node::{Footing, Node},
+    node::{Footing, Node, WAITS_FOR_SEEDS},
     shard::{Mail, Now},
     startup::MakeTopology,
 };
@@ -34,7 +34,7 @@ pub(crate) const CONTROL_SHARD: u16 = u16::MAX;
 /// Pause before what could not be written down is tried again.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
 
-/// How often a node that claims its seat says whom it waits for.
+/// How often a node without data says whom it waits for.
 const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// How often it is looked at what the shards have published.
@@ -70,7 +70,7 @@ pub(crate) struct Control {
     unwritten: Option<Wanted>,
     /// The member list that the shards know.
     published: View,
-    /// When it was told last whom this node waits for.
+    /// When it is to be told next whom this node waits for.
     told_at: Instant,
     /// The time of this turn.
     now: Instant,
@@ -102,6 +102,7 @@ impl Control {
     /// Peers can reach this node from now on.
     pub(crate) fn handle_listening(&mut self, now: Now) {
         self.membership.handle_listening(now.monotonic);
+        self.told_at = now.monotonic + WAITING_TOLD_EVERY;
     }
 
     /// Mail of a shard.
@@ -268,12 +269,18 @@ impl Control {
             rejoining,
             awaited: self.membership.awaited(),
         };
-        if rejoining && self.told_at <= self.now {
+        let waits = !footing.founded && self.membership.standing() == Standing::Forming;
+        if waits && self.told_at <= self.now {
             self.told_at = self.now + WAITING_TOLD_EVERY;
-            tracing::warn!(
-                waits_for = footing.awaited.join(", "),
-                "this node was a member, has lost everything, and asks all others for its seat"
-            );
+            let waits_for = footing.awaited.join(", ");
+            if rejoining {
+                tracing::warn!(
+                    waits_for,
+                    "this node was a member, has lost everything, and asks all others for its seat"
+                );
+            } else {
+                tracing::warn!(waits_for, "{WAITS_FOR_SEEDS}");
+            }
         }
         if self.node.set_footing(footing) {
             self.tell_shards(|| Mail::Founded);
@@ -400,9 +407,12 @@ fn report(event: &Event) {
         ),
         Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
         Event::Conflict(reason) => tracing::error!(%reason, "member lists do not go together"),
-        Event::SeedMissing { address } => {
-            tracing::warn!(%address, "a seed did not answer; going on without what it may know");
-        }
+        Event::FewSeeds { members, seeds } => tracing::warn!(
+            members,
+            seeds,
+            "the seeds do not name all other members: a node that has lost its data would not wait for \
+             those that its seeds do not name"
+        ),
         other => tracing::info!(?other, "membership"),
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Now, Shard};
+use crate::node::{Footing, WAITS_FOR_SEEDS};
 
 impl Shard {
     /// Runs what has waited, unless it must wait on.
@@ -21,23 +22,33 @@ impl Shard {
         if late.is_empty() {
             return;
         }
-        let awaited = self.node.footing().awaited.join(", ");
-        let text = if self.node.is_founded() {
-            format!(
-                "-UNAVAILABLE the first write needs every node that joined to confirm the member \
-                 list, and these have not: {awaited}; nothing was done. Start them. If one is gone \
-                 for good, stop all others, delete their data directories, and start them without \
-                 it\r\n"
-            )
-        } else {
-            format!(
-                "-UNAVAILABLE this node has no data and has not met enough of the others to know \
-                 what there is; it waits for: {awaited}; nothing was done\r\n"
-            )
-        };
-        let text = Bytes::from(text);
+        let text = Bytes::from(format!("-UNAVAILABLE {}\r\n", self.awaited_text()));
         for (waiter, _) in late {
             self.deliver(now, waiter, text.clone());
+        }
+    }
+
+    /// What a request has waited for in vain, and what is to be done about it.
+    fn awaited_text(&self) -> String {
+        let Footing { founded, rejoining, awaited } = self.node.footing();
+        let awaited = awaited.join(", ");
+        if founded {
+            format!(
+                "the first write needs every node that joined to confirm the member list, and these have \
+                 not: {awaited}; nothing was done. Start them, or look at what they wait for (quorate \
+                 status). If one is gone for good, stop all others, delete their data directories, and \
+                 start them without it"
+            )
+        } else if rejoining {
+            format!(
+                "this node was a member, has lost everything, and needs all others to get its seat again; \
+                 nothing was done. It waits for: {awaited}"
+            )
+        } else if awaited.is_empty() {
+            "this node has just started and waits for the others to accept it; nothing was done"
+                .into()
+        } else {
+            format!("{WAITS_FOR_SEEDS}; nothing was done. It waits for: {awaited}")
         }
     }
 }
