@@ -66,6 +66,8 @@ pub enum Mutant {
     FoundedAtOnce,
     /// Nodes without data found a cluster although some of their seeds have not answered.
     SeedsGivenUp,
+    /// Nodes without data prove floors to each other before any list is final, and keep them as members.
+    FloorsWhileForming,
     /// An exchange of elements does not send what the other side lacks.
     ElementsLeftOut,
     /// Reads are repaired in the background although they are to be before they answer.
@@ -88,7 +90,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -119,6 +121,7 @@ impl Mutant {
         Self::SeatReusesOrigin,
         Self::FoundedAtOnce,
         Self::SeedsGivenUp,
+        Self::FloorsWhileForming,
         Self::ElementsLeftOut,
         Self::RepairInBackground,
         Self::OverflowUnmarked,

@@ -65,6 +65,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     ),
     trap(Mutant::FoundedAtOnce, "lost", 200, &["stale"]),
     trap(Mutant::SeedsGivenUp, "founders", 100, &["founders"]),
+    trap(Mutant::FloorsWhileForming, "founders", 100, &["lost", "resurrection", "convergence"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::DigestDrifts, "scrub", 100, &["digests"]),
     trap(Mutant::ScrubBlind, "scrub", 100, &["scrub"]),

@@ -55,7 +55,9 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Groups, Level, MemberNumber, Slot, Start, command::Class, resp::Command};
+use quorate_proto::{
+    Groups, Level, MemberNumber, Slot, Start, command::Class, mutant::Mutant, resp::Command,
+};
 use slab::Slab;
 
 use crate::{
@@ -474,7 +476,9 @@ impl Shard {
         tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
         let topology = Arc::clone(self.topology());
         self.storage.incomplete = true;
-        self.storage.store.drop_floors();
+        if !Mutant::FloorsWhileForming.is_planted() {
+            self.storage.store.drop_floors();
+        }
         self.peers.handle_loss(now.monotonic, &topology);
         self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
         self.note_ready(false);
