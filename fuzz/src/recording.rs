@@ -97,6 +97,7 @@ pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, S
         hint_bytes_max: 1 << 14,
         // So small that keys are compared by their elements.
         element_limits: Limits { whole_state: 64, fingerprints: 16, bytes: 400 },
+        command_us: 0,
     };
     Process::start(options, moment(now_us)).map_err(|error| error.to_string())
 }

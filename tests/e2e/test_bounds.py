@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from nodes import encode
+from nodes import encode, wait_until
 
 MEGABYTE = 1 << 20
 # Bounds are ten times what a quiet machine shows: this finds a client that stalls all others.
@@ -94,6 +94,93 @@ def test_clients_that_do_not_read_cost_little_memory_and_nobody_else(serving):
     probe.finish()
     assert peak - before < GREEDY_BYTES_MAX
     no_peer_was_suspected(nodes)
+
+
+def test_a_long_value_is_shared_by_all_who_do_not_read_it(node):
+    """Each of them may have one such reply, or four, in the node."""
+    length = 32 * MEGABYTE
+    assert node.raw()("SET", "long", b"x" * length) == (b"+", b"OK")
+    before = resident(node)
+    probe = Probe(node)
+    probe.start()
+    clients = [greedy(node, encode("GET", "long") * 4) for _ in range(50)]
+    time.sleep(2)
+    grown = resident(node) - before
+    probe.finish()
+    # One of them reads after all, and the others see another value or none: nothing is mixed up.
+    assert node.raw()("SET", "long", b"y" * length) == (b"+", b"OK")
+    received = b""
+    while len(received) < 4 * (length + 13):
+        chunk = clients[0].recv(MEGABYTE)
+        assert chunk
+        received += chunk
+    for at in range(4):
+        reply = received[at * (length + 13) :][: length + 13]
+        assert reply[:11] == b"$%d\r\n" % length and reply[-2:] == b"\r\n"
+        assert set(reply[11:-2]) <= {ord("x"), ord("y")} and reply[11] == reply[-3]
+    for client in clients:
+        client.close()
+    assert grown < 200 * MEGABYTE, grown
+
+
+def closes(connection):
+    """Whether the other side closes without more than the system has buffered."""
+    connection.settimeout(10)
+    try:
+        while connection.recv(MEGABYTE):
+            pass
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_limits_of_output_are_shown_and_set_as_in_redis(node, redis_server):
+    ours, theirs = node.raw(), redis_server.raw()
+    for value in ["normal 1mb 512kb 10", "pubsub 1 2 3 normal 0 0 0", "NORMAL 5mb 4mb 3", "slave 1 1 1", "normal 1",
+                  "", "normal x 1 1", "normal 1 1 -1", "other 1 1 1", "normal 1tb 0 0"]:  # fmt: skip
+        answers = [server("CONFIG", "SET", "client-output-buffer-limit", value) for server in (ours, theirs)]
+        assert answers[0][0] == answers[1][0], (value, answers)
+    for value in ["0", "100mb", "1g", "x", "-1"]:
+        answers = [server("CONFIG", "SET", "maxmemory-clients", value) for server in (ours, theirs)]
+        assert answers[0][0] == answers[1][0], (value, answers)
+        shown = [server("CONFIG", "GET", "maxmemory-clients") for server in (ours, theirs)]
+        assert shown[0] == shown[1]
+    shown = [server("CONFIG", "GET", "client-output-buffer-limit")[1][1][1] for server in (ours, theirs)]
+    assert shown[1].startswith(shown[0] + b" ") and shown[0] == b"normal 5242880 4194304 3"
+
+
+def test_a_client_beyond_its_limit_is_disconnected(node):
+    admin = node.raw()
+    assert admin("SET", "long", b"x" * 16 * MEGABYTE) == (b"+", b"OK")
+    assert admin("CONFIG", "SET", "client-output-buffer-limit", "normal 0 4mb 1") == (b"+", b"OK")
+    slow = greedy(node, encode("GET", "long"))
+    wait_until(lambda: "does not read" in node.log(), 20, "it is disconnected for being slow")
+    assert closes(slow)
+    assert admin("CONFIG", "SET", "client-output-buffer-limit", "normal 4mb 0 0") == (b"+", b"OK")
+    assert closes(greedy(node, encode("GET", "long")))
+    assert admin("CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0") == (b"+", b"OK")
+    assert len(node.raw()("GET", "long")[1]) == 16 * MEGABYTE
+
+
+def test_the_slowest_readers_go_when_all_clients_hold_too_much(node):
+    """What is cut out of a value is not shared."""
+    admin = node.raw()
+    assert admin("SET", "long", b"x" * 16 * MEGABYTE) == (b"+", b"OK")
+    assert admin("CONFIG", "SET", "maxmemory-clients", "40mb") == (b"+", b"OK")
+    large = [greedy(node, encode("GETRANGE", "long", "0", "-2")) for _ in range(6)]
+    small = greedy(node, encode("GETRANGE", "long", "0", str(5 * MEGABYTE)))
+    wait_until(lambda: node.log().count("does not read") >= 4, 20, "most of them are disconnected")
+    time.sleep(0.5)
+    assert 4 <= node.log().count("does not read") <= 5
+    received = 0
+    while received < 5 * MEGABYTE:
+        chunk = small.recv(MEGABYTE)
+        assert chunk, "the one that holds least stays"
+        received += len(chunk)
+    for client in large:
+        client.close()
 
 
 def test_a_client_that_reads_much_gets_all_of_it_and_stalls_nobody(serving):

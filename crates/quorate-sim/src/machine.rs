@@ -149,6 +149,7 @@ impl Machine {
             checkpoint_bytes_min: 1 << 15,
             hint_bytes_max: self.hint_bytes_max,
             element_limits: self.element_limits,
+            command_us: 0,
         };
         let process =
             Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;

@@ -19,9 +19,10 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use quorate_proto::{Origin, Stamp, mutant::Mutant};
 
-use crate::{decimal::Decimal, number::Number, part::Body};
+use crate::{decimal::Decimal, number::Number, part::Body, text::Text};
 
 /// What one origin has added to a cell since its contribution began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,53 +226,29 @@ impl<'a> Element<'a, &'a [u8]> {
     }
 }
 
-/// What a cell keeps as its value.
-pub trait Stored: Sized + 'static {
+/// What a cell keeps as its value, or none.
+pub trait Stored: Default + 'static {
     /// How readers see it.
     type View<'a>: Value<'a>;
 
-    /// Shows the value.
-    fn view(&self) -> Self::View<'_>;
+    /// Shows the value; `None` when there is none.
+    fn view(&self) -> Option<Self::View<'_>>;
 
     /// The value in the body of a part; `None` when the body holds another kind of value.
     fn of<'a>(body: &Body<'a>) -> Option<Self::View<'a>>;
 
-    /// Whether `other` wins if two values share a stamp.
-    fn is_below(&self, other: Self::View<'_>) -> bool;
+    /// Whether `new` wins if two values share a stamp.
+    fn is_below(old: Self::View<'_>, new: Self::View<'_>) -> bool;
 
-    /// Puts a value in the place of another.
-    fn replace(place: &mut Option<Self>, new: Self::View<'_>);
-}
-
-impl Stored for Box<[u8]> {
-    type View<'a> = &'a [u8];
-
-    fn view(&self) -> &[u8] {
-        self
-    }
-
-    fn of<'a>(body: &Body<'a>) -> Option<&'a [u8]> {
-        if let Body::Bytes(_, value) = body { Some(value) } else { None }
-    }
-
-    fn is_below(&self, other: &[u8]) -> bool {
-        **self < *other
-    }
-
-    fn replace(place: &mut Option<Self>, new: &[u8]) {
-        match place {
-            // Overwriting in place spares an allocation on the commonest write of all.
-            Some(old) if old.len() == new.len() => old.copy_from_slice(new),
-            place => *place = Some(new.into()),
-        }
-    }
+    /// Puts a value, or none, in the place of another.
+    fn put(&mut self, new: Option<Self::View<'_>>);
 }
 
 /// One convergent value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell<V = Box<[u8]>> {
-    /// The newest value written; `None` when nothing was, or when it is removed.
-    value: Option<V>,
+pub struct Cell<V = Text> {
+    /// The newest value written; none when nothing was, or when it is removed.
+    value: V,
     /// The stamp of `value`; of a removed cell, the newest stamp that the removal saw.
     stamp: Stamp,
     /// Live contributions, ordered by origin.
@@ -279,16 +256,26 @@ pub struct Cell<V = Box<[u8]>> {
     contributions: Option<Box<Vec<Contribution>>>,
 }
 
-impl<V> Default for Cell<V> {
+impl<V: Stored> Default for Cell<V> {
     fn default() -> Self {
-        Self { value: None, stamp: Stamp::ZERO, contributions: None }
+        Self { value: V::default(), stamp: Stamp::ZERO, contributions: None }
+    }
+}
+
+impl Cell {
+    /// The reply that shows the value, shared with the cell; `None` where a copy costs less.
+    pub(crate) fn shared_reply(&self) -> Option<Bytes> {
+        // Contributions may make another value of it.
+        self.value.shared_reply().filter(|_| self.contributions.is_none())
     }
 }
 
 impl<V: Stored> Cell<V> {
     /// A cell with a value that was written at `stamp`.
-    pub(crate) fn written(value: V, stamp: Stamp) -> Self {
-        Self { value: Some(value), stamp, contributions: None }
+    pub(crate) fn written(value: V::View<'_>, stamp: Stamp) -> Self {
+        let mut cell = Self { stamp, ..Self::default() };
+        cell.value.put(Some(value));
+        cell
     }
 
     /// A cell that is removed up to `stamp`.
@@ -299,14 +286,14 @@ impl<V: Stored> Cell<V> {
     /// Whether the cell has a visible value.
     #[inline]
     pub fn is_live(&self) -> bool {
-        self.value.is_some() || self.contributions.is_some()
+        self.value.view().is_some() || self.contributions.is_some()
     }
 
     /// What the cell holds.
     #[inline]
     pub fn element(&self) -> Element<'_, V::View<'_>> {
         Element {
-            value: self.value.as_ref().map(V::view),
+            value: self.value.view(),
             stamp: self.stamp,
             contributions: self.contributions.as_deref().map_or(&[], Vec::as_slice),
         }
@@ -329,19 +316,16 @@ impl<V: Stored> Cell<V> {
         let newer = match stamp.cmp(&self.stamp) {
             std::cmp::Ordering::Greater => true,
             std::cmp::Ordering::Less => Mutant::ArrivalOrder.is_planted(),
-            std::cmp::Ordering::Equal => match (&value, &self.value) {
+            std::cmp::Ordering::Equal => match (value, self.value.view()) {
                 (None, Some(_)) => true,
-                (Some(new), Some(old)) => old.is_below(*new),
+                (Some(new), Some(old)) => V::is_below(old, new),
                 (None | Some(_), None) => false,
             },
         };
         if !newer {
             return false;
         }
-        match value {
-            Some(new) => V::replace(&mut self.value, new),
-            None => self.value = None,
-        }
+        self.value.put(value);
         self.stamp = stamp;
         self.drop_contributions_up_to(stamp);
         true
@@ -373,7 +357,7 @@ impl<V: Stored> Cell<V> {
     pub(crate) fn cut(&mut self, horizon: Stamp) -> bool {
         let register_cut = !self.stamp.is_zero() && self.stamp <= horizon;
         if register_cut {
-            self.value = None;
+            self.value.put(None);
             self.stamp = Stamp::ZERO;
         }
         let count = |cell: &Self| cell.contributions.as_ref().map_or(0, |parts| parts.len());

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use quorate_proto::{
     Slot, Stamp, command,
     mutant::Mutant,
@@ -37,8 +38,13 @@ pub struct Request<'a> {
 impl Store {
     /// Executes a command: appends the encoded reply to `reply` and the effect, when there is one,
     /// to `effect`. The effect is already merged here; the caller makes it durable and
-    /// replicates it.
-    pub fn execute(&mut self, request: Request<'_>, reply: &mut Vec<u8>, effect: &mut Vec<u8>) {
+    /// replicates it. A reply that shows a long value is returned instead, and shares its bytes.
+    pub fn execute(
+        &mut self,
+        request: Request<'_>,
+        reply: &mut Vec<u8>,
+        effect: &mut Vec<u8>,
+    ) -> Option<Bytes> {
         let start = reply.len();
         let row = command::lookup_row(request.command.name());
         if let Some(spec) = row.map(|row| &command::all()[row])
@@ -56,10 +62,13 @@ impl Store {
             Some(handler) => handler(&mut execution, request.command),
             None => Err(CommandError::NotExecutable),
         };
+        let shared_reply = execution.reply.take_whole();
         if let Err(error) = result {
             reply.truncate(start);
             ReplyWriter::new(reply, request.resp3).error(error);
+            return None;
         }
+        shared_reply
     }
 }
 
@@ -99,6 +108,11 @@ impl Keys<'_> {
     /// The string that `key` shows; `None` when it does not exist.
     pub(crate) fn text(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
         Ok(self.cell(key)?.and_then(|cell| cell.visible()))
+    }
+
+    /// The reply that shows the string at `key`, shared with it; `None` where a copy costs less.
+    pub(crate) fn shared_reply(&self, key: &[u8]) -> Result<Option<Bytes>, CommandError> {
+        Ok(self.state_of_kind(key, Kind::Text)?.and_then(KeyState::shared_reply))
     }
 
     /// The hash at `key`; `None` when it does not exist.

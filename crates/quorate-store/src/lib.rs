@@ -43,6 +43,7 @@ pub mod sorted_set;
 pub mod state;
 mod store;
 mod table;
+pub mod text;
 mod walk;
 
 pub use execution::Request;

@@ -15,7 +15,7 @@ use crate::{
 /// Members with their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Ranked {
-    members: IndexMap<Box<[u8]>, Cell<Score>, FixedState>,
+    members: IndexMap<Box<[u8]>, Cell<Option<Score>>, FixedState>,
     order: Sequence<Place>,
 }
 
@@ -92,7 +92,7 @@ impl Ranked {
         })
     }
 
-    fn entry(&self, place: Place) -> (&[u8], &Cell<Score>) {
+    fn entry(&self, place: Place) -> (&[u8], &Cell<Option<Score>>) {
         let entry = self.members.get_index(place.index as usize);
         let (name, member) = entry.expect("invariant: every place has a member");
         (name, member)
@@ -131,7 +131,7 @@ impl Ranked {
     }
 
     /// Adds a member that is not there.
-    pub(crate) fn insert(&mut self, name: &[u8], member: Cell<Score>) {
+    pub(crate) fn insert(&mut self, name: &[u8], member: Cell<Option<Score>>) {
         let (index, _) = self.members.insert_full(name.into(), member);
         self.place(index);
     }
@@ -140,8 +140,8 @@ impl Ranked {
     pub(crate) fn update<R>(
         &mut self,
         name: &[u8],
-        absent: impl FnOnce() -> Cell<Score>,
-        change: impl FnOnce(&mut Cell<Score>) -> R,
+        absent: impl FnOnce() -> Cell<Option<Score>>,
+        change: impl FnOnce(&mut Cell<Option<Score>>) -> R,
     ) -> (R, bool) {
         if let Some((index, _, member)) = self.members.get_full_mut(name) {
             let before = member.element().score();
@@ -163,7 +163,7 @@ impl Ranked {
     }
 
     /// See [`crate::elements::Table::update_all`].
-    pub(crate) fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut Cell<Score>)) {
+    pub(crate) fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut Cell<Option<Score>>)) {
         self.members.retain(|name, member| {
             change(name, member);
             member.is_live()
@@ -179,7 +179,7 @@ impl Ranked {
 
 /// The members of a table.
 #[derive(Clone, Debug)]
-pub(crate) struct Members<'a>(indexmap::map::Iter<'a, Box<[u8]>, Cell<Score>>);
+pub(crate) struct Members<'a>(indexmap::map::Iter<'a, Box<[u8]>, Cell<Option<Score>>>);
 
 impl<'a> Iterator for Members<'a> {
     type Item = (&'a [u8], Element<'a, Score>);

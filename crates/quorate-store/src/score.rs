@@ -88,23 +88,23 @@ impl Value<'_> for Score {
     }
 }
 
-impl Stored for Score {
-    type View<'a> = Self;
+impl Stored for Option<Score> {
+    type View<'a> = Score;
 
     fn view(&self) -> Self {
         *self
     }
 
-    fn of(body: &Body<'_>) -> Option<Self> {
+    fn of(body: &Body<'_>) -> Self {
         if let Body::Score(_, score) = body { Some(*score) } else { None }
     }
 
-    fn is_below(&self, other: Self) -> bool {
-        self.0 < other.0
+    fn is_below(old: Score, new: Score) -> bool {
+        old.0 < new.0
     }
 
-    fn replace(place: &mut Option<Self>, new: Self) {
-        *place = Some(new);
+    fn put(&mut self, new: Self) {
+        *self = new;
     }
 }
 

@@ -17,9 +17,9 @@ use crate::{
 };
 
 /// Members of a sorted set.
-pub type SortedSet = Elements<Cell<Score>, ByScore>;
+pub type SortedSet = Elements<Cell<Option<Score>>, ByScore>;
 
-impl Payload for Cell<Score> {
+impl Payload for Cell<Option<Score>> {
     const KIND: Kind = Kind::SortedSet;
 
     type Value<'a> = Score;
@@ -132,7 +132,7 @@ impl ByScore {
     }
 }
 
-impl Table<Cell<Score>> for ByScore {
+impl Table<Cell<Option<Score>>> for ByScore {
     fn new(hasher: &FixedState) -> Self {
         Self(Layout::Packed(Packed::default(), hasher.clone()))
     }
@@ -168,8 +168,8 @@ impl Table<Cell<Score>> for ByScore {
     fn update<R>(
         &mut self,
         name: &[u8],
-        absent: impl FnOnce() -> Cell<Score>,
-        change: impl FnOnce(&mut Cell<Score>) -> R,
+        absent: impl FnOnce() -> Cell<Option<Score>>,
+        change: impl FnOnce(&mut Cell<Option<Score>>) -> R,
     ) -> (R, bool) {
         let packed = match &mut self.0 {
             Layout::Packed(packed, _) => packed,
@@ -196,7 +196,7 @@ impl Table<Cell<Score>> for ByScore {
         (result, found.is_some())
     }
 
-    fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut Cell<Score>)) {
+    fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut Cell<Option<Score>>)) {
         let names: Vec<Vec<u8>> = match &mut self.0 {
             Layout::Packed(packed, _) => packed.iter().map(|(name, _)| name.to_vec()).collect(),
             Layout::Ranked(ranked) => return ranked.update_all(change),

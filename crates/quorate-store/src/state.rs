@@ -18,6 +18,7 @@
 //! have forgotten some agree with those that have not; the marks have a digest of their own. An
 //! expiry of *never* is such a mark: it goes when it has served its time and the key is dead.
 
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 use quorate_proto::{Origin, Stamp};
 
@@ -103,6 +104,11 @@ impl KeyState {
     /// The string.
     pub fn text(&self) -> Element<'_, &[u8]> {
         self.text.element()
+    }
+
+    /// The reply that shows the string, shared with it; `None` where a copy costs less.
+    pub(crate) fn shared_reply(&self) -> Option<Bytes> {
+        self.text.shared_reply()
     }
 
     /// The hash, when the key has live fields.

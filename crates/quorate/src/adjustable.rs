@@ -19,6 +19,31 @@ pub(crate) struct Adjustable {
     slow_micros: AtomicI64,
     slow_log_len: AtomicU64,
     active_expiry: AtomicBool,
+    output_hard_max: AtomicU64,
+    output_soft_max: AtomicU64,
+    output_soft_seconds: AtomicU64,
+    /// Zero for no limit.
+    clients_output_max: AtomicU64,
+}
+
+/// What one client may leave unread, in bytes; zero for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutputLimit {
+    /// Beyond it the client is disconnected.
+    pub(crate) hard_max: u64,
+    /// Beyond it the client is disconnected after so many seconds.
+    pub(crate) soft_max: u64,
+    pub(crate) soft_seconds: u64,
+}
+
+impl OutputLimit {
+    pub(crate) fn is_hard_passed(&self, bytes: u64) -> bool {
+        self.hard_max > 0 && bytes > self.hard_max
+    }
+
+    pub(crate) fn is_soft_passed(&self, bytes: u64) -> bool {
+        self.soft_max > 0 && bytes > self.soft_max
+    }
 }
 
 impl Adjustable {
@@ -31,6 +56,10 @@ impl Adjustable {
             slow_micros: AtomicI64::new(limits::SLOW_MICROS_DEFAULT),
             slow_log_len: AtomicU64::new(limits::SLOW_LOG_LENGTH_DEFAULT),
             active_expiry: AtomicBool::new(true),
+            output_hard_max: AtomicU64::new(settings.client_output_max),
+            output_soft_max: AtomicU64::new(0),
+            output_soft_seconds: AtomicU64::new(0),
+            clients_output_max: AtomicU64::new(settings.clients_output_max),
         }
     }
 
@@ -85,6 +114,30 @@ impl Adjustable {
 
     pub(crate) fn set_active_expiry(&self, active: bool) {
         self.active_expiry.store(active, Ordering::Relaxed);
+    }
+
+    /// What one client may leave unread.
+    pub(crate) fn output_limit(&self) -> OutputLimit {
+        OutputLimit {
+            hard_max: self.output_hard_max.load(Ordering::Relaxed),
+            soft_max: self.output_soft_max.load(Ordering::Relaxed),
+            soft_seconds: self.output_soft_seconds.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn set_output_limit(&self, limit: OutputLimit) {
+        self.output_hard_max.store(limit.hard_max, Ordering::Relaxed);
+        self.output_soft_max.store(limit.soft_max, Ordering::Relaxed);
+        self.output_soft_seconds.store(limit.soft_seconds, Ordering::Relaxed);
+    }
+
+    /// What all clients together may leave unread, in bytes; zero for no limit.
+    pub(crate) fn clients_output_max(&self) -> u64 {
+        self.clients_output_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_clients_output_max(&self, bytes: u64) {
+        self.clients_output_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Commands that the log of slow ones keeps.

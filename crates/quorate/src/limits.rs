@@ -188,8 +188,19 @@ pub(crate) const SESSION_OUTPUT_PAUSE: usize = 1 << 20;
 /// it asks for small ones.
 pub(crate) const REPLY_BYTES_EXPECTED: usize = 256 << 10;
 
-/// Replies waiting for a client that does not read. Beyond it the client is disconnected.
-pub(crate) const SESSION_OUTPUT_MAX: usize = 1 << 30;
+/// Replies waiting for a client that does not read, unless configured otherwise. Beyond it the client is
+/// disconnected. Any single reply fits.
+pub(crate) const CLIENT_OUTPUT_DEFAULT: u64 = 1 << 30;
+
+/// Replies waiting for all clients of a node, unless configured otherwise. Beyond it the slowest readers
+/// are disconnected.
+pub(crate) const CLIENTS_OUTPUT_DEFAULT: u64 = 2 << 30;
+
+/// What a shard holds for its clients is told again when it has changed by as much.
+pub(crate) const CLIENT_BYTES_STEP: u64 = 1 << 20;
+
+/// How often clients are looked at that take nothing.
+pub(crate) const READERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes waiting for a peer that does not read. Beyond it the link is closed; what was on it is
 /// kept as hints.
@@ -204,8 +215,12 @@ pub(crate) const READ_BUFFER_LENGTH: usize = 64 << 10;
 /// A scratch buffer of commands that is larger than this is given away instead of copied.
 pub(crate) const SCRATCH_KEPT_MAX: usize = 4 << 10;
 
-/// An output buffer that was larger than this is given back once it is empty.
+/// Small replies are put together up to this length.
 pub(crate) const OUTPUT_KEPT_MAX: usize = 256 << 10;
+
+/// A buffer of a connection that is larger than this is given back once it is empty: connections are
+/// many, and most are silent.
+pub(crate) const BUFFER_KEPT_MAX: usize = 16 << 10;
 
 /// Keys expired in one turn, so that a mass expiry does not hold up clients: a fifth of a
 /// millisecond. Where more come in a turn, twice as many go.
@@ -267,8 +282,10 @@ pub(crate) const HINTS_READ_MAX: usize = 8 << 20;
 
 const _: () = assert!((ARRIVING_MAX as u64) < DESCRIPTORS_OF_SHARD);
 const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
-const _: () = assert!(SESSION_OUTPUT_PAUSE < SESSION_OUTPUT_MAX);
-const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < SESSION_OUTPUT_MAX);
+const _: () =
+    assert!(SESSION_OUTPUT_PAUSE + COUNTED_REPLY_LENGTH_MAX < CLIENT_OUTPUT_DEFAULT as usize);
+const _: () = assert!(CLIENT_OUTPUT_DEFAULT < CLIENTS_OUTPUT_DEFAULT);
+const _: () = assert!(BUFFER_KEPT_MAX <= OUTPUT_KEPT_MAX);
 const _: () = assert!(COMMANDS_PER_BATCH_MAX <= COMMANDS_PER_TURN_MAX);
 const _: () = assert!(BATCH_MICROS_MAX < TURN_MICROS_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < BYTES_PER_TURN_MAX);

@@ -101,12 +101,15 @@ pub(crate) struct Node {
     next_slow_id: AtomicU64,
     /// Clients that are connected from outside.
     clients: AtomicU64,
+    /// Bytes of replies that clients have not taken, by shard.
+    client_bytes: Vec<AtomicU64>,
 }
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
         let figures = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
         let breakdowns = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
+        let client_bytes = (0..parts.settings.shards).map(|_| AtomicU64::new(0)).collect();
         let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
         Self {
             adjustable: Adjustable::new(&parts.settings),
@@ -127,6 +130,7 @@ impl Node {
             next_client_id: AtomicU64::new(1),
             next_slow_id: AtomicU64::new(0),
             clients: AtomicU64::new(0),
+            client_bytes,
         }
     }
 
@@ -151,6 +155,15 @@ impl Node {
     pub(crate) fn release_client(&self) {
         let before = self.clients.fetch_sub(1, Ordering::Relaxed);
         assert!(before > 0, "a client left that was never admitted");
+    }
+
+    /// Bytes of replies that clients have not taken.
+    pub(crate) fn client_bytes(&self) -> u64 {
+        self.client_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn publish_client_bytes(&self, shard: u16, bytes: u64) {
+        self.client_bytes[usize::from(shard)].store(bytes, Ordering::Relaxed);
     }
 
     /// The origin of the stamps that this process issues as a member of `topology`.

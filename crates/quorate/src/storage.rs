@@ -187,8 +187,8 @@ impl Storage {
         slot.group() % self.shards
     }
 
-    /// Executes a command, appending its reply to `out`. Returns when its effect is durable, or
-    /// why nothing was done.
+    /// Executes a command, appending its reply to `out` unless it shares its bytes with the store: then
+    /// it is returned. Returns when its effect is durable, or why nothing was done.
     pub(crate) fn execute_into(
         &mut self,
         slot: Slot,
@@ -196,20 +196,20 @@ impl Storage {
         resp3: bool,
         writes: bool,
         out: &mut Vec<u8>,
-    ) -> Result<Durability, Rejection> {
+    ) -> Result<(Durability, Option<Bytes>), Rejection> {
         if writes {
             self.reserve(command.frame().len() + STAMPED_BYTES * command.len())?;
         }
         self.effect.clear();
         let request = Request { slot, command, wall_ms: self.wall_ms, resp3 };
-        self.store.execute(request, out, &mut self.effect);
+        let shared_reply = self.store.execute(request, out, &mut self.effect);
         if self.effect.is_empty() {
-            return Ok(Durability::Now);
+            return Ok((Durability::Now, shared_reply));
         }
         let effect = std::mem::take(&mut self.effect);
         let durability = self.append(slot, &effect);
         self.effect = effect;
-        Ok(durability)
+        Ok((durability, shared_reply))
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
@@ -468,16 +468,16 @@ impl Replica for Storage {
         self.check_may_execute(slot)?;
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
-        let durability = self.execute_into(slot, command, resp3, true, &mut reply);
+        let executed = self.execute_into(slot, command, resp3, true, &mut reply);
         let encoded = taken_or_copied(&mut reply);
         self.reply = reply;
-        let durability = durability?;
+        let (durability, shared_reply) = executed?;
         let effect = taken_or_copied(&mut self.effect);
         let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
         let origin = self.store.origin();
         let issued = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
         let dot = issued.flatten();
-        Ok(Executed { reply: encoded, effect, dot, durability })
+        Ok(Executed { reply: shared_reply.unwrap_or(encoded), effect, dot, durability })
     }
 
     fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Option<Bytes> {
@@ -489,8 +489,9 @@ impl Replica for Storage {
         }
         let mut reply = Vec::new();
         // A command that only reads needs no space, so it cannot be refused.
-        let _ = self.execute_into(slot, command, resp3, false, &mut reply);
-        Some(reply.into())
+        let executed = self.execute_into(slot, command, resp3, false, &mut reply);
+        let shared_reply = executed.ok().and_then(|(_, shared_reply)| shared_reply);
+        Some(shared_reply.unwrap_or_else(|| reply.into()))
     }
 
     fn digest(&mut self, slot: Slot, command: &Command) -> u128 {

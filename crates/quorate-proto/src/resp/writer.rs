@@ -3,19 +3,22 @@
 use alloc::{string::ToString as _, vec::Vec};
 use core::fmt;
 
+use bytes::Bytes;
+
 use super::{format_double, write_decimal};
 
 /// Writes replies to a buffer, as RESP2 or RESP3.
 #[derive(Debug)]
 pub struct ReplyWriter<'a> {
     out: &'a mut Vec<u8>,
+    whole: Option<Bytes>,
     resp3: bool,
 }
 
 impl<'a> ReplyWriter<'a> {
     /// A writer that appends to `out`.
     pub fn new(out: &'a mut Vec<u8>, resp3: bool) -> Self {
-        Self { out, resp3 }
+        Self { out, whole: None, resp3 }
     }
 
     /// Whether replies are encoded for RESP3.
@@ -68,6 +71,17 @@ impl<'a> ReplyWriter<'a> {
         self.header(b'$', value.len());
         self.out.extend_from_slice(value);
         self.end();
+    }
+
+    /// A whole reply that is encoded already. It is not copied: [`ReplyWriter::take_whole`] has it,
+    /// instead of anything written.
+    pub fn whole(&mut self, reply: Bytes) {
+        self.whole = Some(reply);
+    }
+
+    /// The whole reply, if it was encoded already.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        self.whole.take()
     }
 
     /// A bulk string of text.

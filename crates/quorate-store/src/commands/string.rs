@@ -46,6 +46,10 @@ const TOO_LONG: CommandError =
 
 /// `GET key`
 fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    if let Some(reply) = execution.keys.shared_reply(command.arg(1))? {
+        execution.reply.whole(reply);
+        return Ok(());
+    }
     let value = execution.keys.text(command.arg(1))?;
     execution.reply.optional(value.as_deref());
     Ok(())

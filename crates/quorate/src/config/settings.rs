@@ -103,6 +103,11 @@ pub struct Settings {
     pub max_value_size: usize,
     /// Clients that may be connected at a time.
     pub maxclients: u32,
+    /// Bytes of replies that a client may leave unread before it is disconnected; zero for any.
+    pub client_output_max: u64,
+    /// Bytes of replies that all clients together may leave unread before those that hold most are
+    /// disconnected; zero for any.
+    pub clients_output_max: u64,
     /// Time within which every request is answered.
     pub request_timeout: Duration,
     /// How long marks of removals are kept at least.
@@ -143,6 +148,8 @@ impl Default for Settings {
             read_repair: ReadRepair::default(),
             max_value_size: limits::VALUE_SIZE_DEFAULT as usize,
             maxclients: limits::CLIENTS_DEFAULT,
+            client_output_max: limits::CLIENT_OUTPUT_DEFAULT,
+            clients_output_max: limits::CLIENTS_OUTPUT_DEFAULT,
             request_timeout: Duration::from_millis(limits::REQUEST_TIMEOUT_DEFAULT_MS),
             gc_grace: Duration::from_secs(limits::GC_GRACE_DEFAULT_SECONDS),
             scrub_interval: Some(Duration::from_secs(limits::SCRUB_INTERVAL_DEFAULT_SECONDS)),

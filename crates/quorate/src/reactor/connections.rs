@@ -51,12 +51,14 @@ pub(super) struct Connection<R> {
 pub(super) struct Connections<R> {
     table: Slab<Connection<R>>,
     opened: u64,
+    /// Bytes that wait to be sent on all.
+    unsent_bytes: usize,
     pub(super) outputs: VecDeque<Output>,
 }
 
 impl<R> Default for Connections<R> {
     fn default() -> Self {
-        Self { table: Slab::new(), opened: 0, outputs: VecDeque::new() }
+        Self { table: Slab::new(), opened: 0, unsent_bytes: 0, outputs: VecDeque::new() }
     }
 }
 
@@ -89,7 +91,9 @@ impl<R> Connections<R> {
     /// Forgets a connection. Returns what it was for.
     pub(super) fn remove(&mut self, id: ConnectionId) -> Option<R> {
         self.get(id)?;
-        Some(self.table.remove(id.position()).role)
+        let Connection { role, unsent, .. } = self.table.remove(id.position());
+        self.unsent_bytes -= unsent.len();
+        Some(role)
     }
 
     /// Closes a connection at once. Returns what it was for.
@@ -108,10 +112,19 @@ impl<R> Connections<R> {
 
     /// Adds bytes to send, leaving `bytes` empty.
     pub(super) fn send(&mut self, id: ConnectionId, bytes: &mut Vec<u8>) {
+        self.send_with(id, |unsent| unsent.push(bytes));
+    }
+
+    /// Adds bytes to send.
+    pub(super) fn send_with(&mut self, id: ConnectionId, push: impl FnOnce(&mut Unsent)) {
         let Some(connection) = self.get_mut(id) else { return };
-        connection.unsent.push(bytes);
-        if !connection.unsent.is_empty() && !connection.announced {
-            connection.announced = true;
+        let before = connection.unsent.len();
+        push(&mut connection.unsent);
+        let added = connection.unsent.len() - before;
+        let is_news = !connection.unsent.is_empty() && !connection.announced;
+        connection.announced |= is_news;
+        self.unsent_bytes += added;
+        if is_news {
             self.outputs.push_back(Output::Send(id));
         }
     }
@@ -121,7 +134,9 @@ impl<R> Connections<R> {
         let Some(connection) = self.get_mut(id) else { return false };
         connection.unsent.advance(bytes);
         connection.announced = false;
-        connection.closing && connection.unsent.is_empty()
+        let is_over = connection.closing && connection.unsent.is_empty();
+        self.unsent_bytes -= bytes;
+        is_over
     }
 
     /// The connection is to be closed once everything is sent. Returns whether that is now.
@@ -150,8 +165,18 @@ impl<R> Connections<R> {
         self.get(id).map(|connection| &connection.unsent)
     }
 
-    /// Whether nothing waits to be sent anywhere.
-    pub(super) fn are_drained(&self) -> bool {
-        self.table.iter().all(|(_, connection)| connection.unsent.is_empty())
+    /// Bytes that wait to be sent, on all connections.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    /// The connections on which something waits to be sent.
+    pub(super) fn with_unsent(&self) -> Vec<ConnectionId> {
+        if self.unsent_bytes == 0 {
+            return Vec::new();
+        }
+        let connections = self.table.iter().map(|(_, connection)| connection);
+        let waiting = connections.filter(|connection| !connection.unsent.is_empty());
+        waiting.map(|connection| connection.id).collect()
     }
 }

@@ -20,6 +20,7 @@
 mod connections;
 mod control;
 mod links;
+mod output_limits;
 mod shard_reactor;
 mod unsent;
 
@@ -33,7 +34,7 @@ pub(crate) use connections::ConnectionId;
 pub(crate) use control::Fenced;
 pub(crate) use control::{CONTROL_SHARD, Control, ControlMail};
 pub(crate) use shard_reactor::Reactor;
-pub(crate) use unsent::{PIECES_PER_WRITE, Unsent};
+pub(crate) use unsent::{PIECES_PER_WRITE, Ready, Unsent};
 
 use crate::{
     shard::{Mail, Now},

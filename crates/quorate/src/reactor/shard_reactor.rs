@@ -16,7 +16,6 @@ use quorate_proto::mutant::Mutant;
 
 use super::{Arrival, ConnectionId, Done, Machine, Output, Port, Unsent, connections::Connections};
 use crate::{
-    limits,
     node::Node,
     shard::{About, Coverage, Ending, Mail, Now, Shard, Stopwatch},
     storage::Storage,
@@ -29,7 +28,12 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Role {
     /// A client; one from outside has one of the places of clients.
-    Client { session: usize, has_place: bool },
+    Client {
+        session: usize,
+        has_place: bool,
+        /// Since when it has taken so little that it is near its limit.
+        much_since: Option<Instant>,
+    },
     /// One that there is no place for, which is told so.
     TurnedAway,
     /// A peer that has not introduced itself yet.
@@ -52,6 +56,10 @@ pub(crate) struct Reactor {
     pub(super) arriving: VecDeque<(ConnectionId, Instant)>,
     /// The time that the turn goes by.
     pub(super) turn: Now,
+    /// When clients are looked at again that take nothing.
+    pub(super) readers_at: Instant,
+    /// Bytes that waited to be sent when the limit for all clients was looked at last.
+    pub(super) bounded_at: u64,
     /// Until when requests under way are waited for; nothing new is taken.
     stopping: Option<Instant>,
 }
@@ -66,6 +74,8 @@ impl Reactor {
             incoming: BTreeMap::new(),
             arriving: VecDeque::new(),
             turn: now,
+            readers_at: Instant::ZERO,
+            bounded_at: 0,
             stopping: None,
         }
     }
@@ -102,7 +112,7 @@ impl Reactor {
     /// Whether the shard was told to stop and nothing is under way any more.
     pub(crate) fn has_stopped(&self, now: Now) -> bool {
         self.stopping.is_some_and(|deadline| {
-            let idle = self.shard.is_idle() && self.connections.are_drained();
+            let idle = self.shard.is_idle() && self.connections.unsent_bytes() == 0;
             idle || now.monotonic >= deadline
         })
     }
@@ -143,7 +153,7 @@ impl Reactor {
         };
         let coverage =
             if port == Port::ClusterClients { Coverage::Primary } else { Coverage::Cluster };
-        let role = |session| Role::Client { session, has_place: !is_embedded };
+        let role = |session| Role::Client { session, has_place: !is_embedded, much_since: None };
         let connection = self.connections.insert(role(0));
         let session = self.shard.open_session(connection, about, coverage);
         if let Some(opened) = self.connections.get_mut(connection) {
@@ -155,7 +165,7 @@ impl Reactor {
     /// Closes a connection from this side.
     pub(super) fn close_connection(&mut self, connection: ConnectionId) {
         match self.connections.close(connection) {
-            Some(Role::Client { session, has_place }) => {
+            Some(Role::Client { session, has_place, .. }) => {
                 self.shard.drop_session(session);
                 self.give_back(has_place);
             }
@@ -214,23 +224,24 @@ impl Reactor {
 
     /// Hands out the replies of this turn.
     fn send_replies(&mut self) {
+        let limit = self.node.adjustable.output_limit();
         for session in self.shard.take_dirty_sessions() {
             let Some((connection, ready, ending)) = self.shard.departing(session) else { continue };
-            self.connections.send(connection, ready);
-            let unsent = self.connections.unsent(connection).map_or(0, Unsent::len);
-            let is_clogged = unsent > limits::SESSION_OUTPUT_MAX;
-            if is_clogged {
-                self.shard.report_clogged(session);
-            }
+            self.connections.send_with(connection, |unsent| unsent.push_ready(ready));
             let ends = match ending {
                 Ending::None => false,
                 Ending::WhenSent => self.connections.close_when_sent(connection),
                 Ending::AtOnce => true,
             };
-            if ends || is_clogged {
+            if ends {
                 self.close_connection(connection);
                 continue;
             }
+            if self.is_over_limit(connection, limit) {
+                self.disconnect_reader(connection);
+                continue;
+            }
+            let unsent = self.connections.unsent(connection).map_or(0, Unsent::len);
             self.shard.session_drained(session, unsent);
             if !self.shard.is_sated(session) {
                 self.connections.unpause(connection);
@@ -276,7 +287,7 @@ impl Machine for Reactor {
 
     fn handle_closed(&mut self, _: Now, connection: ConnectionId) {
         match self.connections.remove(connection) {
-            Some(Role::Client { session, has_place }) => {
+            Some(Role::Client { session, has_place, .. }) => {
                 self.shard.end_session(session);
                 self.give_back(has_place);
             }
@@ -302,6 +313,7 @@ impl Machine for Reactor {
             self.shard.handle_timeout(self.turn);
         }
         self.close_strangers(now);
+        self.look_at_readers(now);
     }
 
     fn end_turn(&mut self, now: Now) -> io::Result<()> {
@@ -314,6 +326,7 @@ impl Machine for Reactor {
         let outputs = &mut self.connections.outputs;
         self.shard.take_orders(|output| outputs.push_back(output));
         self.send_replies();
+        self.bound_clients();
         self.send_messages();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The clients of a shard, as its reactor sees them: what they have sent, and what leaves for them.
 
 use super::{About, Coverage, Session, Shard};
-use crate::reactor::ConnectionId;
+use crate::reactor::{ConnectionId, Ready};
 
 /// Whether a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +77,10 @@ impl Shard {
     }
 
     /// What leaves for a client, and whether its connection ends.
-    pub(crate) fn departing(&mut self, key: usize) -> Option<(ConnectionId, &mut Vec<u8>, Ending)> {
+    pub(crate) fn departing(&mut self, key: usize) -> Option<(ConnectionId, &mut Ready, Ending)> {
         let session = self.sessions.get_mut(key)?;
         if session.is_gone {
-            session.replies.ready = Vec::new();
+            session.replies.ready = Ready::default();
             return None;
         }
         let ending = match () {
@@ -107,9 +107,10 @@ impl Shard {
     }
 
     /// A client is disconnected because it does not read.
-    pub(crate) fn report_clogged(&self, key: usize) {
+    pub(crate) fn report_clogged(&self, key: usize, unsent: usize) {
         if let Some(session) = self.sessions.get(key) {
-            tracing::warn!(client = %session.about.address, "a client does not read; disconnected");
+            let client = &session.about.address;
+            tracing::warn!(%client, unsent, "a client does not read its replies; disconnected");
         }
     }
 }

@@ -228,16 +228,19 @@ impl Shard {
         let session = &mut self.sessions[key];
         let resp3 = session.resp3;
         let (stats, storage) = (&mut self.stats, &mut self.storage);
-        let mut slow = None;
+        let (mut slow, mut shared_reply) = (None, None);
         session.replies.push(|out: &mut Vec<u8>| {
             let start = out.len();
             match storage.execute_into(slot, command, resp3, writes, out) {
-                Ok(_) => {}
+                Ok((_, shared)) => shared_reply = shared,
                 Err(rejection) => ReplyWriter::new(out, resp3)
                     .error(format_args!("MISCONF {}; nothing was done", rejection.text)),
             }
             slow = stats.end(&out[start..]);
         });
+        if let Some(reply) = &shared_reply {
+            session.replies.push_whole(reply);
+        }
         if let Some(took) = slow {
             self.note_slow(key, took, command);
         }

@@ -50,7 +50,8 @@ impl Shard {
             self.dirty_sessions.push(key);
             self.service(now);
             left.commands -= executed;
-            let Some(session) = self.sessions.get(key) else { continue };
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            session.shrink();
             left.bytes = left.bytes.saturating_sub(session.bytes_moved().wrapping_sub(before));
             if session.is_over() {
                 self.sessions.remove(key);

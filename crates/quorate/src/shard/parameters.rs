@@ -10,6 +10,7 @@ use quorate_proto::{Level, resp::parse_integer};
 
 use super::cluster_commands::is_cluster;
 use crate::{
+    adjustable::OutputLimit,
     config::{SETTINGS, Setting},
     descriptors, limits,
     node::Node,
@@ -44,6 +45,8 @@ enum Change {
     /// A whole number within bounds, and what accepts it.
     Number(i64, i64, fn(&Node, i64) -> Result<Accepted, String>),
     Level(fn(&Node, Level)),
+    /// Anything that this takes apart.
+    Text(fn(&[u8]) -> Result<Accepted, String>),
 }
 
 /// A change that has been checked and is still to be made.
@@ -77,6 +80,7 @@ impl Parameter {
                 }
                 accept(source.node, number)
             }
+            Change::Text(parse) => parse(value),
             Change::Level(set) => {
                 let text = String::from_utf8_lossy(value);
                 let level: Level = text.parse().map_err(|error| format!("'{text}': {error}"))?;
@@ -127,6 +131,7 @@ fn named() -> Vec<Parameter> { vec![
     fixed("aclfile", ""),
     fixed("activedefrag", "no"),
     of("bind", |s| s.node.settings.listen.ip().to_string()),
+    changed(of("client-output-buffer-limit", |s| shown_limit(s.node.adjustable.output_limit())), Change::Text(parse_limit)),
     of("cluster-enabled", |s| yes_no(is_cluster(s.topology))),
     fixed("daemonize", "no"),
     fixed("databases", "1"),
@@ -144,7 +149,10 @@ fn named() -> Vec<Parameter> { vec![
     fixed("logfile", ""),
     changed(of("maxclients", |s| s.node.adjustable.maxclients().to_string()), Change::Number(1, limits::CLIENTS_MAX as i64, check_maxclients)),
     fixed("maxmemory", "0"),
-    fixed("maxmemory-clients", "0"),
+    changed(of("maxmemory-clients", |s| s.node.adjustable.clients_output_max().to_string()), Change::Text(|text| {
+        let bytes = parse_memory(text).ok_or("argument must be a memory value")?;
+        accepted(move |node| node.adjustable.set_clients_output_max(bytes))
+    })),
     fixed("maxmemory-policy", "noeviction"),
     fixed("notify-keyspace-events", ""),
     of("port", |s| s.node.settings.listen.port().to_string()),
@@ -164,6 +172,58 @@ fn named() -> Vec<Parameter> { vec![
     changed(of("quorate-read-level", |s| s.node.adjustable.levels().0.to_string()), Change::Level(|node, level| node.adjustable.set_read_level(level))),
     changed(of("quorate-write-level", |s| s.node.adjustable.levels().1.to_string()), Change::Level(|node, level| node.adjustable.set_write_level(level))),
 ] }
+
+/// Every client is of one class here.
+fn shown_limit(limit: OutputLimit) -> String {
+    let OutputLimit { hard_max, soft_max, soft_seconds } = limit;
+    format!("normal {hard_max} {soft_max} {soft_seconds}")
+}
+
+/// `class hard soft seconds`, for one class or several. Those that there are no clients of are checked
+/// and otherwise ignored.
+fn parse_limit(text: &[u8]) -> Result<Accepted, String> {
+    let words: Vec<&[u8]> = text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).collect();
+    if !words.len().is_multiple_of(4) {
+        return Err("Wrong number of arguments in buffer limit configuration.".into());
+    }
+    let mut normal = None;
+    for class in words.chunks_exact(4) {
+        let bytes = [parse_memory(class[1]), parse_memory(class[2])];
+        let seconds = parse_integer(class[3]).and_then(|seconds| u64::try_from(seconds).ok());
+        let ([Some(hard_max), Some(soft_max)], Some(soft_seconds)) = (bytes, seconds) else {
+            return Err(
+                "Error in hard, soft or soft_seconds setting in buffer limit configuration.".into(),
+            );
+        };
+        match class[0].to_ascii_lowercase().as_slice() {
+            b"normal" => normal = Some(OutputLimit { hard_max, soft_max, soft_seconds }),
+            b"slave" | b"replica" | b"pubsub" => {}
+            _ => return Err("Invalid client class specified in buffer limit configuration.".into()),
+        }
+    }
+    accepted(move |node| {
+        if let Some(limit) = normal {
+            node.adjustable.set_output_limit(limit);
+        }
+    })
+}
+
+/// A number of bytes, with a unit as Redis has them.
+fn parse_memory(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = u64::try_from(parse_integer(&text[..digits])?).ok()?;
+    let unit = match text[digits..].to_ascii_lowercase().as_slice() {
+        b"" | b"b" => 1,
+        b"k" => 1_000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(unit)
+}
 
 /// Clients must never take the last descriptor.
 fn check_maxclients(node: &Node, count: i64) -> Result<Accepted, String> {

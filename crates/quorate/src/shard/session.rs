@@ -15,13 +15,16 @@ use quorate_proto::{
     resp::{Command, CommandReader, ProtocolError},
 };
 
-use crate::{limits, reactor::ConnectionId};
+use crate::{
+    limits,
+    reactor::{ConnectionId, Ready},
+};
 
 /// The replies of one connection.
 #[derive(Debug)]
 pub(crate) struct Replies {
     /// Encoded replies that may leave.
-    pub(crate) ready: Vec<u8>,
+    pub(crate) ready: Ready,
     /// Replies behind one that is not known yet.
     waiting: VecDeque<Option<Bytes>>,
     /// Number of the first entry of `waiting`.
@@ -40,7 +43,7 @@ pub(crate) struct Replies {
 impl Default for Replies {
     fn default() -> Self {
         Self {
-            ready: Vec::new(),
+            ready: Ready::default(),
             waiting: VecDeque::new(),
             first: 0,
             expected: 0,
@@ -77,13 +80,27 @@ impl Replies {
         if self.muted {
             write(&mut Vec::new());
         } else if self.waiting.is_empty() {
-            write(&mut self.ready);
+            write(self.ready.tail());
         } else {
             let mut reply = Vec::new();
             write(&mut reply);
-            self.held_bytes += reply.len();
-            self.waiting.push_back(Some(reply.into()));
+            self.hold(reply.into());
         }
+    }
+
+    /// Adds a reply that is encoded already, like [`Replies::push`].
+    pub(crate) fn push_whole(&mut self, reply: &Bytes) {
+        if self.muted {
+        } else if self.waiting.is_empty() {
+            self.ready.push(reply);
+        } else {
+            self.hold(reply.clone());
+        }
+    }
+
+    fn hold(&mut self, reply: Bytes) {
+        self.held_bytes += reply.len();
+        self.waiting.push_back(Some(reply));
     }
 
     /// Fills in an expected reply.
@@ -101,7 +118,7 @@ impl Replies {
         };
         self.likely_bytes = reply.len().max(self.likely_bytes - self.likely_bytes / 4);
         if number == self.first {
-            self.ready.extend_from_slice(reply);
+            self.ready.push(reply);
             self.waiting.pop_front();
             self.first += 1;
             self.release();
@@ -114,7 +131,7 @@ impl Replies {
 
     fn release(&mut self) {
         while let Some(Some(reply)) = self.waiting.front() {
-            self.ready.extend_from_slice(reply);
+            self.ready.push(reply);
             self.held_bytes -= reply.len();
             self.waiting.pop_front();
             self.first += 1;
@@ -294,7 +311,7 @@ impl Session {
 
     /// Whether more input would only wait.
     pub(crate) fn is_sated(&self) -> bool {
-        !self.needs_input && self.input.len() >= limits::READ_PER_TURN_MAX
+        !self.needs_input && (self.stalled || self.input.len() >= limits::READ_PER_TURN_MAX)
     }
 
     /// Bytes of replies that the client has not taken.
@@ -307,7 +324,7 @@ impl Session {
         self.is_gone = true;
         self.stalled = false;
         self.unsent = 0;
-        self.replies.ready = Vec::new();
+        self.replies.ready = Ready::default();
     }
 
     /// Whether nothing is left to do for a client that is gone.
@@ -332,6 +349,13 @@ impl Session {
         let goes_on = self.stalled && !self.is_clogged();
         self.stalled &= !goes_on;
         goes_on
+    }
+
+    /// Gives back what a burst of commands has taken.
+    pub(super) fn shrink(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > limits::BUFFER_KEPT_MAX {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Whether a command on `slot` would overtake one that is on its way.
@@ -383,13 +407,13 @@ mod tests {
         let third = replies.expect();
         replies.push(|out| out.extend_from_slice(b"d"));
         replies.fill(third, &Bytes::from_static(b"c"));
-        assert_eq!(replies.ready, b"a");
+        assert_eq!(replies.ready.bytes(), b"a");
         replies.fill(second, &Bytes::from_static(b"b"));
-        assert_eq!(replies.ready, b"abcd");
+        assert_eq!(replies.ready.bytes(), b"abcd");
         assert_eq!(replies.waiting(), 0);
         let fifth = replies.expect();
         replies.fill(fifth, &Bytes::from_static(b"e"));
-        assert_eq!(replies.ready, b"abcde");
+        assert_eq!(replies.ready.bytes(), b"abcde");
     }
 
     #[test]
@@ -408,7 +432,7 @@ mod tests {
         session.replies.push(|out| out.extend_from_slice(b"b"));
         session.replies.fill(wanted, &Bytes::from_static(b"a"));
         session.replies.fill(skipped, &Bytes::from_static(b"never"));
-        assert_eq!(session.replies.ready, b"ab");
+        assert_eq!(session.replies.ready.bytes(), b"ab");
         assert_eq!(session.replies.waiting(), 0);
     }
 
@@ -469,7 +493,7 @@ mod tests {
             let number = session.replies.expect();
             session.replies.fill(number, &Bytes::from_static(b"+OK"));
         }
-        session.replies.ready.clear();
+        session.replies.ready = Ready::default();
         assert!(session.replies.likely_bytes < 1 << 10, "long ones are forgotten");
     }
 }

@@ -8,7 +8,7 @@ use quorate_proto::{Fitness, Unfit};
 
 use super::{Mail, Shard, Stopwatch};
 use crate::{
-    reactor::{ControlMail, Done, Job, Output},
+    reactor::{ControlMail, Done, Job, Output, Ready},
     storage::SyncTask,
 };
 
@@ -115,7 +115,7 @@ impl Shard {
         let sessions = self.take_dirty_sessions();
         for key in &sessions {
             if let Some(session) = self.sessions.get_mut(*key) {
-                session.replies.ready.clear();
+                session.replies.ready = Ready::default();
             }
         }
         sessions

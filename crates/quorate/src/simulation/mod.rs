@@ -110,4 +110,6 @@ pub struct Options {
     pub hint_bytes_max: u64,
     /// How states travel between replicas.
     pub element_limits: elements::Limits,
+    /// What every command takes, in microseconds.
+    pub command_us: u64,
 }

@@ -3,8 +3,13 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+
+use quorate_cluster::time::Instant;
 
 use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
@@ -31,6 +36,9 @@ enum Letter {
 pub struct Process {
     pub(super) reactors: Vec<Reactor>,
     pub(super) control: Control,
+    /// What the clock shows while commands take their time.
+    clock_us: Arc<AtomicU64>,
+    worked_us: u64,
     wires: BTreeMap<Wire, Place>,
     places: BTreeMap<Place, Wire>,
     next_wire: u64,
@@ -77,17 +85,23 @@ impl Process {
             startup::Origin { settings, disk, directory, sizes, seeds, now, make_topology };
         let Started { node, identity, membership, storages } =
             startup::start(origin, identity, addresses)?;
-        let reactors = storages
-            .into_iter()
-            .zip(0..)
-            .map(|(storage, id)| Reactor::new(now, id, Arc::clone(&node), storage))
-            .collect();
-        Ok(Self::of(reactors, Control::new(membership, identity, node, make_topology)))
-    }
-
-    fn of(reactors: Vec<Reactor>, control: Control) -> Self {
-        Self {
+        let clock_us = Arc::new(AtomicU64::new(0));
+        let reactors = storages.into_iter().zip(0..).map(|(storage, id)| {
+            let mut reactor = Reactor::new(now, id, Arc::clone(&node), storage);
+            let (clock_us, command_us) = (Arc::clone(&clock_us), options.command_us);
+            // It is read where a command ends.
+            reactor.use_stopwatch(Box::new(move || {
+                let before = clock_us.fetch_add(command_us, Ordering::Relaxed);
+                Instant::from_micros(before + command_us)
+            }));
+            reactor
+        });
+        let reactors = reactors.collect();
+        let control = Control::new(membership, identity, node, make_topology);
+        Ok(Self {
             reactors,
+            clock_us,
+            worked_us: 0,
             control,
             wires: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -98,12 +112,13 @@ impl Process {
             outputs: Vec::new(),
             death: None,
             fenced: false,
-        }
+        })
     }
 
     /// One turn: takes what has arrived, does what is due, and returns what leaves, in order.
     pub fn turn(&mut self, moment: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
         let now = moment.now();
+        self.clock_us.store(moment.monotonic_us, Ordering::Relaxed);
         self.begin_turns(now);
         for input in inputs {
             self.handle(now, input);
@@ -113,6 +128,7 @@ impl Process {
         loop {
             self.end_turns(now);
             if self.letters.is_empty() || self.death.is_some() {
+                self.worked_us = self.clock_us.load(Ordering::Relaxed) - moment.monotonic_us;
                 return std::mem::take(&mut self.outputs);
             }
             // What the machines tell each other arrives in a further turn of theirs, at the same moment.
@@ -132,7 +148,12 @@ impl Process {
     pub fn poll_timeout(&self) -> u64 {
         let reactors = self.reactors.iter().map(Machine::poll_timeout);
         let next = reactors.chain([self.control.poll_timeout()]).min();
-        next.map_or(0, quorate_cluster::time::Instant::as_micros)
+        next.map_or(0, Instant::as_micros)
+    }
+
+    /// How long the commands of the last turn took, in microseconds.
+    pub fn worked_us(&self) -> u64 {
+        self.worked_us
     }
 
     /// Whether the process has ended because another one is, or was, the member.
