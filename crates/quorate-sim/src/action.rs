@@ -17,17 +17,22 @@ pub enum Family {
     Set,
     /// A hash.
     Hash,
+    /// A sorted set, used like a set. The score of a member is its number.
+    SortedSet,
     /// A set that gets times to live, is emptied and made again. Members are added once.
     TimedSet,
     /// The same as a hash: fields are set once.
     TimedHash,
     /// The same as a counter.
     TimedCounter,
+    /// The same as a sorted set.
+    TimedSortedSet,
 }
 
 impl Family {
     /// Those whose keys get times to live, are emptied and made again.
-    pub const TIMED: [Self; 3] = [Self::TimedSet, Self::TimedHash, Self::TimedCounter];
+    pub const TIMED: [Self; 4] =
+        [Self::TimedSet, Self::TimedHash, Self::TimedCounter, Self::TimedSortedSet];
 
     /// First letter of its keys.
     pub const fn prefix(self) -> char {
@@ -37,9 +42,11 @@ impl Family {
             Self::Counter => 'c',
             Self::Set => 's',
             Self::Hash => 'h',
+            Self::SortedSet => 'z',
             Self::TimedSet => 't',
             Self::TimedHash => 'u',
             Self::TimedCounter => 'v',
+            Self::TimedSortedSet => 'w',
         }
     }
 
@@ -47,7 +54,7 @@ impl Family {
     pub const fn read(self) -> Action {
         match self {
             Self::Register | Self::List | Self::Counter | Self::TimedCounter => Action::Get,
-            Self::Set | Self::TimedSet => Action::Members,
+            Self::Set | Self::TimedSet | Self::SortedSet | Self::TimedSortedSet => Action::Members,
             Self::Hash | Self::TimedHash => Action::Fields,
         }
     }
@@ -84,11 +91,11 @@ pub enum Action {
     Append(u64),
     /// `INCRBY amount`
     Add(i64),
-    /// `SADD member`
+    /// `SADD member`, or `ZADD member member`
     Insert(u64),
-    /// `SREM member`
+    /// `SREM member`, or `ZREM member`
     Remove(u64),
-    /// `SMEMBERS`
+    /// `SMEMBERS`, or `ZRANGE` of all members
     Members,
     /// `HSET field value`
     Put(u64, u64),
@@ -98,7 +105,7 @@ pub enum Action {
     Fields,
     /// `PEXPIRE milliseconds`
     Expire(u64),
-    /// `SPOP` of all members
+    /// `SPOP` of all members, or `ZPOPMIN`
     PopAll,
     /// `HDEL` of all fields below a number
     DropBelow(u64),
@@ -115,7 +122,7 @@ pub type Parts = Vec<(Key, Action)>;
 /// The words of the command that does all of these at once: `MSET` or `DEL` for several keys.
 pub fn words(parts: &[(Key, Action)]) -> Vec<String> {
     if let [(key, action)] = parts {
-        return action.words(&key.to_string());
+        return action.words(*key);
     }
     let deletes = parts.iter().any(|(_, action)| *action == Action::Delete);
     let head = if deletes { "DEL" } else { "MSET" };
@@ -173,7 +180,9 @@ impl Action {
     }
 
     /// The words of the command.
-    pub fn words(&self, key: &str) -> Vec<String> {
+    pub fn words(&self, key: Key) -> Vec<String> {
+        let ranked = matches!(key.family, Family::SortedSet | Family::TimedSortedSet);
+        let key = &*key.to_string();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match self {
             Self::Get => words(&["GET", key]),
@@ -184,6 +193,12 @@ impl Action {
             Self::Delete => words(&["DEL", key]),
             Self::Append(value) => words(&["APPEND", key, &format!("{value},")]),
             Self::Add(amount) => words(&["INCRBY", key, &amount.to_string()]),
+            Self::Insert(member) if ranked => {
+                words(&["ZADD", key, &member.to_string(), &member.to_string()])
+            }
+            Self::Remove(member) if ranked => words(&["ZREM", key, &member.to_string()]),
+            Self::Members if ranked => words(&["ZRANGE", key, "0", "-1"]),
+            Self::PopAll if ranked => words(&["ZPOPMIN", key, &ALL_MEMBERS.to_string()]),
             Self::Insert(member) => words(&["SADD", key, &member.to_string()]),
             Self::Remove(member) => words(&["SREM", key, &member.to_string()]),
             Self::Members => words(&["SMEMBERS", key]),

@@ -159,8 +159,13 @@ const LARGE_LEVELS: &[((Level, Level), u32)] = &[
 /// Everything is large, and little fits in a message.
 const TINY_MESSAGES: Limits = Limits { whole_state: 32, fingerprints: 6, bytes: 200 };
 
-const EVERY_FAMILY: &[(Family, u32)] =
-    &[(Family::Register, 4), (Family::Counter, 2), (Family::Set, 3), (Family::Hash, 2)];
+const EVERY_FAMILY: &[(Family, u32)] = &[
+    (Family::Register, 4),
+    (Family::Counter, 2),
+    (Family::Set, 2),
+    (Family::Hash, 2),
+    (Family::SortedSet, 1),
+];
 
 /// What networks and processes do.
 const LINKS_AND_PROCESSES: &[(Kind, u32)] = &[
@@ -564,10 +569,15 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "lifetimes",
-        about: "sets, hashes and counters get times to live, are emptied and made again",
+        about: "collections and counters get times to live, are emptied and made again",
         nodes: THREE,
         levels: QUORUMS,
-        families: &[(Family::TimedSet, 2), (Family::TimedHash, 1), (Family::TimedCounter, 1)],
+        families: &[
+            (Family::TimedSet, 1),
+            (Family::TimedHash, 1),
+            (Family::TimedCounter, 1),
+            (Family::TimedSortedSet, 1),
+        ],
         keys: 3,
         operations: 800,
         delay: (150, 20_000),

@@ -61,7 +61,7 @@ impl Workload {
         let number = if random.percent(34) { 0 } else { random.below(self.keys.into()) as u32 };
         let key = Key { family, number };
         let action = match family {
-            Family::TimedSet | Family::TimedHash | Family::TimedCounter => self.timed(key, random),
+            timed if Family::TIMED.contains(&timed) => self.timed(key, random),
             family => self.action(family, random),
         };
         vec![(key, action)]
@@ -70,7 +70,7 @@ impl Workload {
     /// What begins an object, gives it a time to live, ends it, or looks at it.
     fn timed(&mut self, key: Key, random: &mut Stream) -> Action {
         match (random.below(100), key.family) {
-            (0..30, Family::TimedSet) => Action::Insert(self.value()),
+            (0..30, Family::TimedSet | Family::TimedSortedSet) => Action::Insert(self.value()),
             (0..30, Family::TimedHash) => {
                 let next = self.fields.entry(key).or_default();
                 *next += 1;
@@ -79,7 +79,7 @@ impl Workload {
             }
             (0..30, _) => Action::Add(1),
             (30..50, _) => Action::Expire(random.between(20, 2_500)),
-            (50..65, Family::TimedSet) => Action::PopAll,
+            (50..65, Family::TimedSet | Family::TimedSortedSet) => Action::PopAll,
             (50..65, Family::TimedHash) => {
                 // At least one: a command must name something.
                 Action::DropBelow(self.fields.get(&key).copied().unwrap_or_default().max(1))
@@ -122,7 +122,7 @@ impl Workload {
             Family::List if dice < 50 => Action::Append(self.value()),
             Family::Counter if dice < 60 => Action::Add(random.between(1, 5) as i64),
             Family::List | Family::Counter => Action::Get,
-            Family::Set => match dice {
+            Family::Set | Family::SortedSet => match dice {
                 0..35 => Action::Insert(member),
                 35..60 => Action::Remove(member),
                 60..66 => Action::Delete,
@@ -134,7 +134,10 @@ impl Workload {
                 55..60 => Action::Delete,
                 _ => Action::Fields,
             },
-            Family::TimedSet | Family::TimedHash | Family::TimedCounter => family.read(),
+            Family::TimedSet
+            | Family::TimedHash
+            | Family::TimedCounter
+            | Family::TimedSortedSet => family.read(),
         }
     }
 

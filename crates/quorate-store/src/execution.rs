@@ -148,13 +148,14 @@ impl Keys<'_> {
         let mut before = known.map_or(Before::Unknown, |state| {
             if state.is_live() { Before::Live } else { Before::Dead }
         });
-        if let Some(state) = known
-            && state.is_expired(self.wall_ms)
-        {
-            // What has expired must not show through the new value.
-            writer.part(Part::horizon(state.expired_up_to()));
-            before = Before::Dead;
+        if let Some(state) = known {
+            // What has expired must not show through the new value, wherever it still is.
+            state.ended(self.wall_ms, |part| writer.part(part));
+            if state.is_expired(self.wall_ms) {
+                before = Before::Dead;
+            }
         }
+        let began = known.filter(|_| before == Before::Live).and_then(KeyState::began);
         let (slot, wall_ms) = (self.slot, self.wall_ms);
         Change {
             key,
@@ -163,6 +164,7 @@ impl Keys<'_> {
             store: self.store,
             writer,
             before,
+            began,
             removes: false,
             expires: false,
         }
@@ -207,11 +209,6 @@ impl Keys<'_> {
         Choice::new(&mut self.store.random, length, count)
     }
 
-    /// Makes what has been merged from elsewhere part of the effect.
-    pub(crate) fn record(&mut self, effect: &[u8]) {
-        self.effect.extend_from_slice(effect);
-    }
-
     /// A stamp newer than everything this store has seen.
     pub(crate) fn stamp(&mut self) -> Stamp {
         self.store.clock.tick(self.wall_ms)
@@ -243,6 +240,8 @@ pub(crate) struct Change<'e> {
     store: &'e mut Store,
     writer: DeltaWriter<'e>,
     before: Before,
+    /// When the object that shows ended the expiries of the one before it.
+    began: Option<Stamp>,
     /// Whether the change removes elements, so that it may empty the key.
     removes: bool,
     /// Whether the change itself sets an expiry.
@@ -267,7 +266,12 @@ impl Change<'_> {
     /// been, it ends the time to live too: an expiry never applies to an object that began after it
     /// was set, also when it arrives after the beginning.
     pub(crate) fn apply(self) {
-        let Self { key, slot, wall_ms, store, writer, before, removes, expires } = self;
+        let Self { key, slot, wall_ms, store, mut writer, before, began, removes, expires } = self;
+        // A replica that has not heard of the beginning must not take what is added for a part of
+        // an object with a time to live.
+        if let Some(began) = began.filter(|_| writer.length() > 0 && !removes && !expires) {
+            writer.part(Part::expiry(began, None));
+        }
         let (effect, start) = writer.finish_within();
         store.apply(slot, &effect[start..]);
         let may_end = before == Before::Live && removes;
@@ -352,6 +356,13 @@ impl Change<'_> {
     pub(crate) fn put_again(&mut self, part: Part<'_>) {
         let stamp = self.stamp();
         self.writer.part(part.with_stamps(|_| stamp));
+    }
+
+    /// Makes a part of what was written elsewhere one of the change.
+    pub(crate) fn adopt(&mut self, part: Part<'_>) {
+        self.removes |= part.is_mark();
+        self.expires |= matches!(part.body(), Body::Until(_, Some(_)));
+        self.writer.part(part);
     }
 
     /// Sets this origin's increments of the string, or of an element of a collection.

@@ -98,7 +98,7 @@ impl Store {
         let Some(state) = self.raw_state(slot, key) else { return };
         let digester = self.digester().of_key(key);
         state.export(|part| {
-            if marks || !part.is_mark() {
+            if marks || !state.is_mark(&part) {
                 each(name_part(&digester, &part), digester.part(&part));
             }
         });

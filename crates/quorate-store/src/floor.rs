@@ -88,7 +88,7 @@ fn judge(state: &KeyState, part: &Part<'_>) -> Standing {
         (Owner::Key, Body::Until(stamp, None)) => {
             // A mark: there is something to end, or it has been forgotten here.
             let older = state.expiry_stamp().is_some_and(|ours| ours < stamp);
-            removes(older && state.expires_at().is_some())
+            removes(older && (state.expires_at().is_some() || state.has_ended()))
         }
         (Owner::Key, Body::Until(stamp, Some(_))) => {
             let newer = state.expiry_stamp().is_some_and(|ours| ours >= stamp);

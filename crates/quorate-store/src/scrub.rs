@@ -97,7 +97,7 @@ fn sums(context: Context<'_>, state: &KeyState) -> Sums {
     let digester = context.digester.of_key(context.key);
     state.export(|part| {
         sums.elements += 1;
-        let sum = match (part.owner(), part.is_mark()) {
+        let sum = match (part.owner(), state.is_mark(&part)) {
             (Owner::Key, true) => &mut sums.unkept_marks,
             (Owner::Object(Kind::Text), _) => &mut sums.text,
             (_, false) => &mut sums.kept.alive,

@@ -14,9 +14,15 @@
 //! makes it anew, sets the register to *never* (see `execution`): an older expiry that
 //! arrives later applies to nothing, and an addition that the emptying did not see stays.
 //!
+//! When its time has come, each replica carries an expiry out by itself: it drops what the expiry
+//! reaches, but not for the others, who may know of a newer one. The expiry holds back what it reached
+//! and arrives late, until a newer one lifts that; then what is not over comes back from the others. The
+//! next write deletes for good what its executor knows to be over (see `execution`).
+//!
 //! The digest of a key covers what is alive. Marks of removals are left out, so that replicas which
 //! have forgotten some agree with those that have not; the marks have a digest of their own. An
-//! expiry of *never* is such a mark: it goes when it has served its time and the key is dead.
+//! expiry of *never* is such a mark, and one that has been carried out: they go when they have served their time
+//! and the key is dead.
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
@@ -61,19 +67,44 @@ struct Expiry {
     stamp: Stamp,
     /// When the key expires; `None` for never, which is a mark.
     at: Option<u64>,
-    /// The epoch of this store in which the expiry arrived.
+    /// The epoch of this store in which the expiry arrived, or was carried out.
     epoch: u32,
+    /// Whether what the expiry ends has been removed here.
+    done: bool,
 }
 
 impl Expiry {
+    /// Whether the key still expires.
+    fn is_ahead(self) -> bool {
+        self.at.is_some() && !self.done
+    }
+
+    /// The newest stamp that the expiry reaches: of what was written before its moment, and of
+    /// everything that it was set for.
+    fn reach(self) -> Stamp {
+        let over_ms = self.at.unwrap_or(0).clamp(1, MILLISECONDS_MAX);
+        self.stamp.max(Stamp::new((over_ms << 16) - 1, Origin(0)))
+    }
+
+    /// Whether the expiry, carried out, holds back a part that arrives late.
+    fn holds_back(self, part: &Part<'_>) -> bool {
+        self.done
+            && match (part.owner(), part.body()) {
+                (Owner::Key, _) => false,
+                // A newer one ends the expiry.
+                (Owner::Object(Kind::Text), Body::Bytes(stamp, _)) => stamp <= self.stamp,
+                _ => part.since() <= self.reach(),
+            }
+    }
+
     /// What the expiry adds to the digest of what is alive.
     fn alive_digest(self, context: Context<'_>) -> Digest {
-        if self.at.is_some() { self.digest(context) } else { 0 }
+        if self.is_ahead() { self.digest(context) } else { 0 }
     }
 
     /// What the expiry adds to the digest of marks.
     fn marks_digest(self, context: Context<'_>) -> Digest {
-        if self.at.is_none() { self.digest(context) } else { 0 }
+        if self.is_ahead() { 0 } else { self.digest(context) }
     }
 
     fn digest(self, context: Context<'_>) -> Digest {
@@ -160,7 +191,22 @@ impl KeyState {
 
     /// When the key expires, in milliseconds since the Unix epoch.
     pub fn expires_at(&self) -> Option<u64> {
-        self.rest.as_ref()?.expiry?.at
+        self.rest.as_ref()?.expiry.filter(|expiry| expiry.is_ahead())?.at
+    }
+
+    /// Whether an expiry has been carried out here that no newer one has replaced.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.rest.as_ref().and_then(|rest| rest.expiry).is_some_and(|expiry| expiry.done)
+    }
+
+    /// Whether a part of the state only says what is removed.
+    pub(crate) fn is_mark(&self, part: &Part<'_>) -> bool {
+        part.is_mark() || self.has_ended() && matches!(part.body(), Body::Until(..))
+    }
+
+    /// The stamp of an expiry of *never*: when the object ended those of the one before it.
+    pub(crate) fn began(&self) -> Option<Stamp> {
+        self.rest.as_ref()?.expiry.filter(|expiry| expiry.at.is_none()).map(|expiry| expiry.stamp)
     }
 
     /// Whether the key's time to live is over at `wall_ms`.
@@ -206,18 +252,31 @@ impl KeyState {
         self.collections().map(|collection| collection.newest()).fold(key, Stamp::max)
     }
 
-    /// The newest stamp that the end of the time to live reaches: of what was written until then.
-    /// What somebody added later who had not heard of the expiry began another object.
-    pub(crate) fn expired_up_to(&self) -> Stamp {
-        let newest = self.newest();
-        let Some(Expiry { stamp, at: Some(at_ms), .. }) =
-            self.rest.as_ref().and_then(|rest| rest.expiry)
-        else {
-            return newest;
+    /// Hands what deletes for good what the end of the time to live has reached to `emit`, if it is over
+    /// at `wall_ms`: everything up to the stamp of the expiry, and of what was written from then until
+    /// its moment, what is known here. What is not may belong to an object that began anew. What was
+    /// added after the moment began another object.
+    pub(crate) fn ended<'a>(&'a self, wall_ms: u64, mut emit: impl FnMut(Part<'a>)) {
+        let expiry = self.rest.as_ref().and_then(|rest| rest.expiry);
+        let Some(expiry) = expiry.filter(|expiry| expiry.at.is_some_and(|at| at <= wall_ms)) else {
+            return;
         };
-        // A moment in the past ends everything that it was set for.
-        let over_ms = at_ms.max(stamp.milliseconds()).min(MILLISECONDS_MAX);
-        newest.min(Stamp::new(over_ms << 16 | 0xffff, Origin(0)))
+        let (mut horizon, reach) = (expiry.stamp, expiry.reach());
+        self.export(|part| {
+            let since = part.since();
+            if since <= expiry.stamp || since > reach || part.is_mark() {
+                return;
+            }
+            match (part.owner(), part.name()) {
+                (Owner::Object(kind), Some(name)) => {
+                    emit(Part::element(kind, name, Body::Removed(since)));
+                }
+                // Increments of a string have no marks of their own.
+                (Owner::Object(_), None) => horizon = horizon.max(since),
+                (Owner::Key, _) => {}
+            }
+        });
+        emit(Part::horizon(horizon));
     }
 
     /// Bytes of what is alive, those of elements from the size of a few of them.
@@ -263,7 +322,8 @@ impl KeyState {
 
     /// Merges one part and returns the change of the digest.
     pub(crate) fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest {
-        if part.since() <= self.horizon() {
+        let expiry = self.rest.as_ref().and_then(|rest| rest.expiry);
+        if part.since() <= self.horizon() || expiry.is_some_and(|expiry| expiry.holds_back(part)) {
             return 0;
         }
         match (part.owner(), part.body()) {
@@ -312,7 +372,7 @@ impl KeyState {
             Some(old) => old.alive_digest(context),
             None => 0,
         };
-        let expiry = Expiry { stamp, at, epoch: context.epoch };
+        let expiry = Expiry { stamp, at, epoch: context.epoch, done: false };
         rest.expiry = Some(expiry);
         let change = expiry.alive_digest(context).wrapping_sub(before);
         rest.digest = rest.digest.wrapping_add(change);
@@ -320,23 +380,45 @@ impl KeyState {
     }
 
     fn raise_horizon(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
+        let mut change = self.cut(context, horizon);
+        let rest = self.rest.get_or_insert_default();
+        rest.horizon = Mark { stamp: horizon, epoch: context.epoch };
+        if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
+            let gone = expiry.alive_digest(context);
+            rest.digest = rest.digest.wrapping_sub(gone);
+            change = change.wrapping_sub(gone);
+        }
+        change
+    }
+
+    /// Drops all values and elements up to `horizon` and returns the change of the digest.
+    fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
         let digester = context.digester.of_key(context.key);
         let before = text_digest(&digester, &self.text);
         self.text.cut(horizon);
         let text_change = text_digest(&digester, &self.text).wrapping_sub(before);
-
-        let rest = self.rest.get_or_insert_default();
+        let Some(rest) = &mut self.rest else { return text_change };
         let mut change: Digest = 0;
-        rest.horizon = Mark { stamp: horizon, epoch: context.epoch };
-        if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
-            change = change.wrapping_sub(expiry.alive_digest(context));
-        }
         for object in rest.objects.as_mut_slice() {
             change = change.wrapping_add(object.collection_mut().cut(context, horizon));
         }
         rest.objects.drop_blank();
         rest.digest = rest.digest.wrapping_add(change);
         change.wrapping_add(text_change)
+    }
+
+    /// Carries out the expiry: removes what it reaches and returns the change of the digest. The expiry
+    /// stays as a mark that holds back what it would have reached, until a newer one arrives: this
+    /// replica may not have heard of an expiry that others obey.
+    pub(crate) fn expire(&mut self, context: Context<'_>) -> Digest {
+        let Some(expiry) = self.rest.as_ref().and_then(|rest| rest.expiry) else { return 0 };
+        let gone = expiry.alive_digest(context);
+        let change = self.cut(context, expiry.reach()).wrapping_sub(gone);
+        if let Some(rest) = &mut self.rest {
+            rest.expiry = Some(Expiry { done: true, epoch: context.epoch, ..expiry });
+            rest.digest = rest.digest.wrapping_sub(gone);
+        }
+        change
     }
 
     /// Whether the queue of marks must get the key for a mark made in `epoch`: once an epoch.
@@ -356,10 +438,8 @@ impl KeyState {
         let mut left = rest.horizon.is_temporary();
         // While the key lives, the mark holds back an older expiry, which could not be refuted
         // without reaching what is alive.
-        if let Some(Expiry { stamp, at: None, epoch }) = rest.expiry
-            && !is_live
-        {
-            let mark = Mark { stamp, epoch };
+        if let Some(expiry) = rest.expiry.filter(|expiry| !expiry.is_ahead() && !is_live) {
+            let mark = Mark { stamp: expiry.reach(), epoch: expiry.epoch };
             rest.expiry.take_if(|_| forgettable.covers(mark));
             left |= rest.expiry.is_some() && mark.is_temporary();
         }
@@ -398,7 +478,7 @@ impl KeyState {
     pub(crate) fn is_reached_by(&self, horizon: Stamp) -> bool {
         let expiry = self.rest.as_ref().and_then(|rest| rest.expiry);
         self.text().is_reached_by(horizon)
-            || expiry.is_some_and(|expiry| expiry.at.is_some() && expiry.stamp <= horizon)
+            || expiry.is_some_and(|expiry| expiry.is_ahead() && expiry.stamp <= horizon)
             || self.collections().any(|collection| collection.is_reached_by(horizon))
     }
 

@@ -26,7 +26,7 @@ use crate::{
     expiry::ExpiryQueue,
     floor,
     mark::{Forgettable, MarkQueue, Reminder},
-    part::{Body, Part},
+    part::{Body, Owner},
     random::Random,
     state::{Context, KeyState},
     table::{Entry, SlotTable},
@@ -296,6 +296,21 @@ impl Store {
 
     /// Merges an effect that came from another node, after checking all of it.
     pub fn merge(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) -> Result<Merged, MergeError> {
+        let admitted = self.admit(slot, effect, wall_ms)?;
+        match &admitted {
+            Merged::Whole => self.apply(slot, effect),
+            Merged::Part { kept, .. } => self.apply(slot, kept),
+        }
+        Ok(admitted)
+    }
+
+    /// Checks all of an effect that came from another node, and tells what of it is to be merged.
+    pub(crate) fn admit(
+        &mut self,
+        slot: Slot,
+        effect: &[u8],
+        wall_ms: u64,
+    ) -> Result<Merged, MergeError> {
         let Checked { newest, below_floor } = self.check(slot, effect)?;
         let accepts = self.clock.accepts(newest, wall_ms) || Mutant::ClockTrusted.is_planted();
         if !accepts {
@@ -304,7 +319,6 @@ impl Store {
         }
         self.clock.observe(newest);
         if !below_floor || Mutant::FloorIgnored.is_planted() {
-            self.apply(slot, effect);
             return Ok(Merged::Whole);
         }
         let (mut kept, mut refutation) = (Vec::new(), Vec::new());
@@ -312,7 +326,6 @@ impl Store {
             let state = self.raw_state(slot, delta.key);
             floor::sift(state, delta, self.floor(slot.group()), &mut kept, &mut refutation);
         }
-        self.apply(slot, &kept);
         Ok(Merged::Part { kept, refutation })
     }
 
@@ -330,7 +343,6 @@ impl Store {
     /// Every replica removes an expired key by itself and in the same way, so nothing is replicated.
     pub fn sweep_expired(&mut self, wall_ms: u64, limit: usize) -> usize {
         let mut removed = 0;
-        let mut effect = Vec::new();
         while removed < limit
             && let Some((at_ms, slot, hash)) = self.expiry.first_due(wall_ms)
         {
@@ -338,16 +350,26 @@ impl Store {
                 entry.state.expires_at() == Some(at_ms) && self.hasher.hash_one(&*entry.key) == hash
             };
             let found = self.slots[slot.index()].find_entry(hash, is_it);
-            let Entry { key, state } = found.expect("invariant: every reminder has a key");
-            effect.clear();
-            let mut delta = DeltaWriter::new(&mut effect, key);
-            delta.part(Part::horizon(state.expired_up_to()));
-            delta.finish();
-            self.apply(slot, &effect);
+            let key = found.expect("invariant: every reminder has a key").key.clone();
+            self.change(slot, &key, |state, context| (state.expire(context), true));
             removed += 1;
         }
         self.expired += removed as u64;
         removed
+    }
+
+    /// Removes the keys of an effect that are past their expiry: what was added to one after its end has
+    /// to show at once.
+    pub fn sweep_merged(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) {
+        if self.expiry.first_due(wall_ms).is_none() {
+            return;
+        }
+        for delta in deltas(effect).map_while(Result::ok) {
+            if self.raw_state(slot, delta.key).is_some_and(|state| state.is_expired(wall_ms)) {
+                self.change(slot, delta.key, |state, context| (state.expire(context), true));
+                self.expired += 1;
+            }
+        }
     }
 
     /// How often an expiry was set since the start.
@@ -469,7 +491,34 @@ impl Store {
     }
 
     fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
-        let key = delta.key;
+        let parts = || delta.parts().map_while(Result::ok);
+        self.change(slot, delta.key, |state, context| {
+            let (mut change, mut removed): (Digest, bool) = (0, false);
+            if state.has_ended() {
+                // What lifts the end comes before what the end would hold back.
+                for part in parts().filter(|part| part.owner() == Owner::Key) {
+                    change = change.wrapping_add(state.merge(context, &part));
+                }
+            }
+            for part in parts() {
+                if Mutant::ExpiryLost.is_planted() && matches!(part.body(), Body::Until(..)) {
+                    continue;
+                }
+                removed |= part.is_mark();
+                change = change.wrapping_add(state.merge(context, &part));
+            }
+            (change, removed)
+        });
+    }
+
+    /// Changes the state of a key: `merge` returns the change of the digest, and whether it may have made
+    /// marks.
+    fn change(
+        &mut self,
+        slot: Slot,
+        key: &[u8],
+        merge: impl FnOnce(&mut KeyState, Context<'_>) -> (Digest, bool),
+    ) {
         let epoch = self.epoch;
         let context = Context { key, digester: &self.digester, hasher: &self.hasher, epoch };
         let hash = self.hasher.hash_one(key);
@@ -478,15 +527,7 @@ impl Store {
         let (was_live, expired_at) = (state.is_live(), state.expires_at());
         let timed_before = expired_at.filter(|_| was_live);
         let marks_before = state.marks_digest(context);
-        let mut change: Digest = 0;
-        let mut removed = false;
-        for part in delta.parts().map_while(Result::ok) {
-            if Mutant::ExpiryLost.is_planted() && matches!(part.body(), Body::Until(..)) {
-                continue;
-            }
-            removed |= part.is_mark();
-            change = change.wrapping_add(state.merge(context, &part));
-        }
+        let (mut change, removed) = merge(state, context);
         if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {
             state.forget(context, Forgettable::EVERYTHING);
         } else if removed && state.wants_reminder(epoch) {

@@ -10,9 +10,9 @@ use quorate_store::{
 
 use common::{KEYS, command, execute, slot, store, visible};
 
-/// Effects of several nodes that do not see each other's.
-fn effects(program: Vec<(usize, Vec<String>, u64)>) -> (Vec<Vec<u8>>, u64) {
-    let mut stores = [store(0), store(1), store(2)];
+/// Effects of three nodes, from `first` on, that do not see each other's.
+fn effects(first: u16, program: Vec<(usize, Vec<String>, u64)>) -> (Vec<Vec<u8>>, u64) {
+    let mut stores = [store(first), store(first + 1), store(first + 2)];
     let mut wall_ms = 1_000_000;
     let mut effects = Vec::new();
     for (node, words, step) in program {
@@ -40,8 +40,8 @@ proptest! {
         order in any::<prop::sample::Index>(),
         backwards in any::<bool>(),
     ) {
-        let (before, _) = effects(before);
-        let (originals, end) = effects(program);
+        let (before, _) = effects(3, before);
+        let (originals, end) = effects(0, program);
         let (mut one_by_one, mut at_once) = (store(8), store(9));
         for effect in &before {
             for store in [&mut one_by_one, &mut at_once] {

@@ -4,7 +4,8 @@ mod common;
 
 use common::{command, execute, slot, store, visible};
 use proptest::prelude::*;
-use quorate_store::Store;
+use quorate_proto::resp::Command;
+use quorate_store::{Request, Store};
 
 const MOMENT: u64 = 1_000_000;
 
@@ -136,6 +137,137 @@ fn an_expiry_that_the_emptying_did_not_see_ends_nothing_that_it_did_not_see() {
             assert_eq!(reply, b"*1\r\n$6\r\nunseen\r\n", "{emptying}");
         }
         assert_eq!(visible(&mut stores[0], now), visible(&mut stores[1], now));
+    }
+}
+
+#[test]
+fn a_stale_replica_ends_nothing_of_an_object_that_began_anew() {
+    for (beginning, emptying, anew, later) in [
+        ("SADD {k}a m", "SPOP {k}a 100", "SADD {k}a new", "SADD {k}a later"),
+        ("ZADD {k}a 1 m", "ZPOPMIN {k}a 100", "ZADD {k}a 2 new", "ZADD {k}a 3 later"),
+        ("HSET {k}a f v", "HDEL {k}a f", "HSET {k}a new v", "HINCRBY {k}a later 1"),
+        ("SADD {k}a m", "DEL {k}a", "HSET {k}a new v", "HSET {k}a later v"),
+    ] {
+        for (swept, heard) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut now = MOMENT;
+            let mut stores = [store(0), store(1)];
+            let mut effects = run(&mut stores[0], &mut now, &[beginning, "PEXPIRE {k}a 100"]);
+            effects.iter().for_each(|effect| drop(stores[1].merge(slot(), effect, now)));
+            effects.extend(run(&mut stores[0], &mut now, &[emptying, anew, later]));
+            // The other one hears of nothing but the last addition, or of none.
+            if heard {
+                stores[1].merge(slot(), &effects[4], now).expect("is merged");
+            }
+            now += 1_000;
+            if swept {
+                stores[1].sweep_expired(now, usize::MAX);
+            }
+            // Whoever adds without having read deletes what is over of what it knows, and nothing else.
+            effects.extend(run(&mut stores[1], &mut now, &[&later.replace("later", "own")]));
+            for store in &mut stores {
+                for effect in &effects {
+                    store.merge(slot(), effect, now).expect("is merged");
+                }
+                store.sweep_expired(now + 1_000, usize::MAX);
+                let name = if later.starts_with('S') { "SCARD" } else { "HLEN" };
+                let name = if later.starts_with('Z') { "ZCARD" } else { name };
+                let (reply, _) = execute(store, &[name.to_owned(), "{k}a".to_owned()], now);
+                assert_eq!(reply, b":3\r\n", "{emptying}, {later}, {swept}, {heard}");
+            }
+            assert_eq!(stores[0].slot_digest(slot()), stores[1].slot_digest(slot()));
+        }
+    }
+}
+
+#[test]
+fn what_others_let_live_longer_comes_back_to_who_had_not_heard_of_it() {
+    for beginning in ["SADD {k}a m", "HSET {k}a f v", "INCR {k}a", "SET {k}a v", "ZADD {k}a 1 m"] {
+        for longer in ["PERSIST {k}a", "PEXPIRE {k}a 100000"] {
+            let mut now = MOMENT;
+            let mut stores = [store(0), store(1)];
+            let effects = run(&mut stores[0], &mut now, &[beginning, "PEXPIRE {k}a 100"]);
+            effects.iter().for_each(|effect| drop(stores[1].merge(slot(), effect, now)));
+            run(&mut stores[0], &mut now, &[longer]);
+            now += 1_000;
+            stores[1].sweep_expired(now, usize::MAX);
+            assert!(stores[1].is_empty());
+            // A digest round brings them level, whoever tells first.
+            let [ours, theirs] = &mut stores;
+            for _ in 0..2 {
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                theirs.export(slot(), b"{k}a", &mut one);
+                ours.merge(slot(), &one, now).expect("is merged");
+                ours.export(slot(), b"{k}a", &mut other);
+                theirs.merge(slot(), &other, now).expect("is merged");
+            }
+            for store in &mut stores {
+                store.sweep_expired(now, usize::MAX);
+                assert_eq!(store.len(), 1, "{beginning}, {longer}");
+            }
+            assert_eq!(visible(&mut stores[0], now), visible(&mut stores[1], now));
+            assert_eq!(stores[0].slot_digest(slot()), stores[1].slot_digest(slot()));
+        }
+    }
+}
+
+#[test]
+fn what_was_written_within_the_time_to_live_ends_with_it_on_every_replica() {
+    for (beginning, within) in [
+        ("SADD {k}a m", "SADD {k}a n"),
+        ("ZADD {k}a 1 m", "ZINCRBY {k}a 2 m"),
+        ("HSET {k}a f v", "HINCRBY {k}a n 2"),
+        ("SET {k}a 1", "INCR {k}a"),
+        ("INCR {k}a", "APPEND {k}a 1"),
+    ] {
+        let mut now = MOMENT;
+        let mut stores = [store(0), store(1), store(2)];
+        let [one, two, three] = &mut stores;
+        let effects = run(one, &mut now, &[beginning, "PEXPIRE {k}a 100"]);
+        effects.iter().for_each(|effect| drop(two.merge(slot(), effect, now)));
+        let added = run(two, &mut now, &[within]);
+        now += 1_000;
+        one.sweep_expired(now, usize::MAX);
+        // What makes the key anew tells the one that has slept what is over.
+        let anew = run(two, &mut now, &["SADD {k}a anew"]);
+        for effect in added.iter().chain(&effects).chain(&anew) {
+            three.merge(slot(), effect, now).expect("is merged");
+            one.merge(slot(), effect, now).expect("is merged");
+        }
+        for store in &mut stores {
+            store.sweep_expired(now, usize::MAX);
+            let (reply, _) = execute(store, &["SMEMBERS".to_owned(), "{k}a".to_owned()], now);
+            assert_eq!(reply, b"*1\r\n$4\r\nanew\r\n", "{beginning}, {within}");
+        }
+        assert_eq!(stores[0].slot_digest(slot()), stores[2].slot_digest(slot()));
+    }
+}
+
+#[test]
+fn a_state_from_elsewhere_begins_an_object_of_its_own() {
+    let mut now = MOMENT;
+    let [mut here, mut other, mut elsewhere] = [store(0), store(1), store(2)];
+    let began = run(&mut here, &mut now, &["SADD {k}a m"]);
+    other.merge(slot(), &began[0], now).expect("is merged");
+    run(&mut here, &mut now, &["SREM {k}a m"]);
+    // Another replica has not heard of the end.
+    let expiry = run(&mut other, &mut now, &["PEXPIRE {k}a 100"]);
+    run(&mut elsewhere, &mut now, &["SADD {k}a restored"]);
+    let mut state = Vec::new();
+    elsewhere.export(slot(), b"{k}a", &mut state);
+    let number = slot().number().to_string();
+    let words: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &state];
+    let (mut reply, mut effect) = (Vec::new(), Vec::new());
+    let command = Command::from_args(&words);
+    let request = Request { slot: slot(), command: &command, wall_ms: now, resp3: false };
+    here.execute(request, &mut reply, &mut effect);
+    assert_eq!(reply, b"+OK\r\n");
+    here.merge(slot(), &expiry[0], now).expect("is merged");
+    now += 1_000;
+    other.merge(slot(), &effect, now).expect("is merged");
+    for store in [&mut here, &mut other] {
+        store.sweep_expired(now, usize::MAX);
+        let (reply, _) = execute(store, &["SMEMBERS".to_owned(), "{k}a".to_owned()], now);
+        assert!(reply.ends_with(b"$8\r\nrestored\r\n"), "{}", String::from_utf8_lossy(&reply));
     }
 }
 

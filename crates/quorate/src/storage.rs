@@ -243,6 +243,9 @@ impl Storage {
             tracing::warn!(%error, "an effect from another node was refused");
             Rejection { cause, text: error.to_string() }
         })?;
+        if !self.is_in_doubt() {
+            self.store.sweep_merged(slot, effect, self.wall_ms);
+        }
         Ok(match merged {
             Merged::Whole => (self.append(slot, effect), Vec::new()),
             Merged::Part { kept, refutation } if kept.is_empty() => (Durability::Now, refutation),

@@ -93,7 +93,18 @@ fn is_of_an_earlier_object(
     if !terms.surely_before(expiry, add) || !terms.must_know(expiry, add) {
         return false;
     }
-    let mut emptied = happened.iter().filter(|found| empties(found.action));
+    // Fields that were put meanwhile, from the bound on, may have kept the object.
+    let kept = |found: &Operation, other: &Operation| match (found.action, other.action) {
+        (Action::DropBelow(end), Action::Put(field, _)) => {
+            field >= end
+                && other.start <= found.effective_end()
+                && other.effective_end() >= expiry.start
+        }
+        _ => false,
+    };
+    let mut emptied = happened
+        .iter()
+        .filter(|found| empties(found.action) && !happened.iter().any(|other| kept(found, other)));
     expiry.end + lasts + terms.uncertainty + SLACK < add.start
         || emptied.any(|found| {
             terms.surely_before(expiry, found)

@@ -170,8 +170,10 @@ pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
     for (key, operations) in history.by_key(Family::Counter) {
         counter::check(terms, key, &operations, &mut violations);
     }
-    for (key, operations) in history.by_key(Family::Set) {
-        set::check(terms, key, &operations, &mut violations);
+    for family in [Family::Set, Family::SortedSet] {
+        for (key, operations) in history.by_key(family) {
+            set::check(terms, key, &operations, &mut violations);
+        }
     }
     for family in Family::TIMED {
         for (key, operations) in history.by_key(family) {

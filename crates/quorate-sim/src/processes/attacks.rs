@@ -83,9 +83,11 @@ const FAMILIES: &[(Family, u32)] = &[
     (Family::Counter, 3),
     (Family::Set, 3),
     (Family::Hash, 2),
+    (Family::SortedSet, 2),
     (Family::TimedSet, 1),
     (Family::TimedHash, 1),
     (Family::TimedCounter, 1),
+    (Family::TimedSortedSet, 1),
 ];
 
 const BASE: Scenario = Scenario {

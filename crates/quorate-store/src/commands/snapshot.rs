@@ -5,7 +5,7 @@ use quorate_proto::resp::{Command, format_double};
 use super::{CommandError, Handlers, Outcome, object_family};
 use crate::{
     MergeError, Merged,
-    delta::DeltaWriter,
+    delta::{DeltaWriter, deltas},
     execution::{Execution, Keys},
     part::{Body, Part},
     state::{KeyState, Kind},
@@ -165,12 +165,19 @@ impl<'a> Batch<'a> {
 }
 
 impl Keys<'_> {
-    /// Merges an effect whose keys are all in this slot; it becomes part of the effect of the
-    /// command, so that it is logged and replicated as any other.
+    /// Merges an effect whose keys are all in this slot. It becomes part of the effect of the command, so
+    /// that it is logged and replicated as any other, and is a change like any other: it may end the
+    /// object that a key holds, and begin one.
     fn merge(&mut self, effect: &[u8]) -> Result<(), MergeError> {
-        match self.store.merge(self.slot, effect, self.wall_ms)? {
-            Merged::Whole => self.record(effect),
-            Merged::Part { kept, .. } => self.record(&kept),
+        let admitted = self.store.admit(self.slot, effect, self.wall_ms)?;
+        let kept = match &admitted {
+            Merged::Whole => effect,
+            Merged::Part { kept, .. } => kept,
+        };
+        for delta in deltas(kept).map_while(Result::ok) {
+            self.apply(delta.key, |change| {
+                delta.parts().map_while(Result::ok).for_each(|part| change.adopt(part));
+            });
         }
         Ok(())
     }
