@@ -29,9 +29,9 @@ use core::cmp::Ordering;
 use roaring::RoaringBitmap;
 
 use crate::error::Error;
-use crate::index::{DocumentId, Index};
+use crate::index::{DocumentId, Entry, Index, SortValue};
 use crate::query::{Kind, Node};
-use crate::schema::Fields;
+use crate::schema::{FieldId, Fields};
 use crate::{Language, limits};
 
 use building::Builder;
@@ -59,7 +59,10 @@ pub struct Request<'a> {
     pub slop: Option<u32>,
     /// Whether words must be in their order, where the query says nothing.
     pub in_order: bool,
-    /// How documents are ordered.
+    /// By which `SORTABLE` field documents are ordered, if not by their scores. The nearest are
+    /// always ordered by distance.
+    pub sort: Option<Sort>,
+    /// How documents are scored.
     pub scorer: Scorer,
     /// What `HAMMING` compares payloads with.
     pub payload: Option<&'a [u8]>,
@@ -80,6 +83,7 @@ impl<'a> Request<'a> {
             keys: None,
             slop: None,
             in_order: false,
+            sort: None,
             scorer: Scorer::default(),
             payload: None,
             top: limits::TOP,
@@ -88,13 +92,28 @@ impl<'a> Request<'a> {
     }
 }
 
+/// An order of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sort {
+    /// The field.
+    pub field: FieldId,
+    /// Whether the greatest come first. Documents without the field always come last.
+    pub descending: bool,
+}
+
+impl Sort {
+    fn of(self, entry: &Entry) -> SortedBy {
+        SortedBy { value: entry.sort_value(self.field).cloned(), descending: self.descending }
+    }
+}
+
 /// Documents that were found in one or more partitions.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Hits {
     /// How many there are.
     pub total: u64,
-    /// The best of them, the best first; those with one score in the order of their keys. If the
-    /// nearest were asked for, all of these, the nearest first.
+    /// The best of them, the best first, or in the order that was asked for; those in one place of
+    /// it by their keys. If the nearest were asked for, all of these, the nearest first.
     pub best: Vec<Hit>,
     /// How many there may be, if the nearest were asked for.
     pub nearest: Option<u64>,
@@ -113,14 +132,39 @@ pub struct Hit {
     pub distance: Option<f64>,
     /// Distances that the query has given names.
     pub distances: Vec<(String, f64)>,
+    /// The value of the field by which documents are ordered.
+    pub sorted_by: Option<SortedBy>,
+}
+
+/// What places a hit in an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortedBy {
+    /// The value, if the document has one.
+    pub value: Option<SortValue>,
+    /// Whether the greatest come first.
+    pub descending: bool,
+}
+
+impl SortedBy {
+    /// The first first.
+    fn order(&self, other: &SortedBy) -> Ordering {
+        match (&self.value, &other.value) {
+            (Some(own), Some(other)) if self.descending => other.order(own),
+            (Some(own), Some(other)) => own.order(other),
+            (own, other) => other.is_some().cmp(&own.is_some()),
+        }
+    }
 }
 
 impl Hit {
-    /// The nearer or better first.
+    /// The better first: by the order that was asked for, else by distance, else by score.
     fn rank(&self, other: &Hit) -> Ordering {
-        let order = match (self.distance, other.distance) {
-            (Some(own), Some(other)) => own.total_cmp(&other),
-            _ => other.score.total_cmp(&self.score),
+        let order = match (&self.sorted_by, &other.sorted_by) {
+            (Some(own), Some(other)) => own.order(other),
+            _ => match (self.distance, other.distance) {
+                (Some(own), Some(other)) => own.total_cmp(&other),
+                _ => other.score.total_cmp(&self.score),
+            },
         };
         order.then_with(|| self.key.cmp(&other.key))
     }
@@ -179,7 +223,7 @@ impl Index {
             Kind::Nearest { count, vector, .. } => {
                 self.nearest(*count, vector, matcher, &scoring, allowed)
             }
-            _ => self.best(matcher, &scoring, request.top, allowed),
+            _ => self.best(matcher, &scoring, request, allowed),
         };
         for hit in &mut hits.best {
             hit.distances = self.distances(request.node, &hit.key);
@@ -191,9 +235,10 @@ impl Index {
         &self,
         mut matcher: Matcher<'_>,
         scoring: &Scoring<'_>,
-        top: usize,
+        request: &Request<'_>,
         allowed: impl Fn(DocumentId) -> bool,
     ) -> Hits {
+        let top = request.top;
         let mut best = BinaryHeap::new();
         let mut total = 0;
         let mut next = matcher.seek(0);
@@ -203,9 +248,20 @@ impl Index {
                 if top > 0 {
                     let entry = self.documents.get(id);
                     let (score, explanation) = scoring.score(&mut matcher, id, entry);
-                    let (distance, distances) = (None, Vec::new());
-                    let key = entry.key.clone();
-                    best.push(Ranked(Hit { key, score, explanation, distance, distances }));
+                    // Most are worse than the worst of many, which is told without a copy.
+                    let hopeless = |worst: &Ranked| {
+                        request.sort.is_none() && score < worst.0.score && best.len() == top
+                    };
+                    if !best.peek().is_some_and(hopeless) {
+                        best.push(Ranked(Hit {
+                            key: entry.key.clone(),
+                            score,
+                            explanation,
+                            distance: None,
+                            distances: Vec::new(),
+                            sorted_by: request.sort.map(|sort| sort.of(entry)),
+                        }));
+                    }
                 }
                 if best.len() > top {
                     best.pop();

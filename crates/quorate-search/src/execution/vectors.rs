@@ -57,6 +57,7 @@ impl Index {
                     explanation,
                     distance: Some(distance),
                     distances: Vec::new(),
+                    sorted_by: None,
                 }));
                 if best.len() as u64 > count {
                     best.pop();

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::places::Place;
 use super::postings::Occurrence;
+use super::sorting::SortValue;
 use super::vectors::bytes_of;
 use crate::Language;
 use crate::analysis::{Forms, Synonyms, words};
@@ -59,6 +60,8 @@ pub(super) struct Content {
     pub(super) values: Vec<(FieldId, Held)>,
     /// Vectors, in the bytes of their fields' components.
     pub(super) vectors: Vec<(FieldId, Vec<u8>)>,
+    /// Values to sort by.
+    pub(super) sortable: Vec<(FieldId, SortValue)>,
     /// Words, by the weights of their fields.
     pub(super) length: u32,
     /// Words so far, by which their positions are counted.
@@ -85,7 +88,13 @@ impl Content {
         let mut content = Content::default();
         for (id, field) in schema.fields_with_ids() {
             let value = document.fields.iter().find(|(field, _)| *field == id);
-            let Some((_, value)) = value.filter(|_| !field.no_index) else { continue };
+            let Some((_, value)) = value else { continue };
+            if field.sortable {
+                content.sortable.extend(SortValue::of(value, field).map(|value| (id, value)));
+            }
+            if field.no_index {
+                continue;
+            }
             let mut reader = FieldReader { content: &mut content, forms, id, field };
             reader.value(value).map_err(|text| Unindexed { field: id, text })?;
         }
@@ -266,4 +275,13 @@ pub(crate) struct Entry {
     pub(super) terms: Box<[super::terms::TermId]>,
     /// Its other values.
     pub(super) values: Box<[(FieldId, Held)]>,
+    /// Values to sort by.
+    pub(super) sortable: Box<[(FieldId, SortValue)]>,
+}
+
+impl Entry {
+    /// The value of a `SORTABLE` field, if the document has one.
+    pub(crate) fn sort_value(&self, field: FieldId) -> Option<&SortValue> {
+        self.sortable.iter().find(|(id, _)| *id == field).map(|(_, value)| value)
+    }
 }

@@ -11,6 +11,7 @@ mod labels;
 mod numbers;
 mod places;
 mod postings;
+mod sorting;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
 pub(crate) use labels::Labels;
 pub(crate) use postings::{DocumentId, Position, Postings, Reader};
+pub use sorting::SortValue;
 pub(crate) use terms::Terms;
 pub(crate) use vectors::{Compared, Vectors};
 
@@ -149,6 +151,7 @@ impl Index {
             payload: document.payload.map(Into::into),
             terms,
             values: values.into(),
+            sortable: content.sortable.into(),
         };
         self.documents.insert(id, entry);
         Ok(())

@@ -3,6 +3,7 @@
 
 mod naive;
 mod scores;
+mod sorting;
 mod spelling;
 mod vectors;
 
