@@ -66,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("entropy_secret", channel::secret, channel::secret_seeds),
     Target::new("search_schema", search::schema, search::schema_seeds),
     Target::new("search_query", search::query, search::query_seeds),
+    Target::new("search_expression", search::expression, search::expression_seeds),
     Target::new("membership", node::membership, node::membership_seeds),
     Target::new("coordinator", node::coordinator, node::coordinator_seeds),
     Target::new("sync", node::sync, node::sync_seeds),

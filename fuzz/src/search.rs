@@ -1,6 +1,7 @@
 //! What clients say to the search engine.
 
 use quorate_search::Schema;
+use quorate_search::expression::{Expression, Row, Value};
 use quorate_search::query::{Context, Dialect, Parameters, explain, parse};
 
 /// Arguments of `FT.CREATE`, a line each: what is accepted prints as what makes it again.
@@ -63,6 +64,34 @@ pub(crate) fn query_seeds() -> Vec<Vec<u8>> {
         "1(foo %bar% %%baz%% pre* *fix *in*)=>[KNN 5 @v $v EF_RUNTIME 3 AS d]=>{$weight:2}",
         "1@v:[VECTOR_RANGE 2 $v]=>{$yield_distance_as:d} ismissing(@m) w'a*' $w ''",
         "0@t:foo bar|baz -qux \"a b\"",
+    ];
+    seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
+}
+
+/// A document in which every property is a text.
+struct Texts;
+
+impl Row for Texts {
+    fn property(&self, name: &str) -> Value {
+        Value::Text(name.to_owned())
+    }
+}
+
+/// An expression: it is refused, or has a value or none.
+pub(crate) fn expression(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let value = Expression::parse(&text).and_then(|expression| expression.evaluate(&Texts));
+    if let Err(error) = value {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+pub(crate) fn expression_seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "(@a+2*-3)^2/4%5 - 1.5e3 >= 2 && !(@b != 'x') || \"y\" < NULL",
+        "format('%s %%', upper(substr(@a, 1, -2)), contains(@b, 'x'), split(@c, ',;', ' '))",
+        "case(exists(@a), timefmt(1517417144, '%F %T'), parsetime('2018-01-31', '%Y-%m-%d'))",
+        "geodistance('1,2', 3, 4) + dayofyear(0) + log2(8) + to_number('5') + strlen(to_str(@n))",
     ];
     seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
 }

@@ -17,6 +17,8 @@ pub enum Code {
     AddArguments,
     /// A query is malformed.
     Syntax,
+    /// An expression is malformed, or cannot be calculated.
+    Expression,
     /// A query names a parameter that was not given.
     NoParameter,
     /// What a query gives a name has one in the schema.
@@ -36,6 +38,7 @@ impl Code {
             Code::UnknownArgument => "SEARCH_ARG_UNRECOGNIZED",
             Code::AddArguments => "SEARCH_ADD_ARGS",
             Code::Syntax => "SEARCH_SYNTAX",
+            Code::Expression => "SEARCH_EXPR",
             Code::NoParameter => "SEARCH_PARAM_NOT_FOUND",
             Code::DuplicateField => "SEARCH_FIELD_DUP",
             Code::Limit => "SEARCH_LIMIT_OVER",

@@ -4,6 +4,7 @@
 //!   and `FT.ALTER`, and back;
 //! * [`query`]: the query language: from a text to a tree, and back;
 //! * [`analysis`]: from texts to terms: words, stems, sounds, synonyms;
+//! * [`expression`]: expressions over the fields of a document;
 //! * [`index`]: the documents of one partition;
 //! * [`execution`]: finding and scoring documents, in partitions that answer as one;
 //! * [`language`]: the languages that texts can be in;
@@ -22,6 +23,7 @@ mod arguments;
 mod edit_distance;
 pub mod error;
 pub mod execution;
+pub mod expression;
 pub mod index;
 pub mod language;
 pub mod limits;

@@ -23,6 +23,12 @@ pub const QUERY_TOKENS: usize = 1 << 16;
 /// stack while it is read.
 pub const QUERY_DEPTH: usize = 200;
 
+/// Words and signs of an expression. A chain of as many operators is as deep a tree.
+pub const EXPRESSION_TOKENS: usize = 1024;
+
+/// How deep parentheses, signs and functions of an expression may be nested.
+pub const EXPRESSION_DEPTH: usize = 100;
+
 /// Terms that an affix, a pattern or a fuzzy word may stand for; the first of them in their order.
 /// RediSearch's default.
 pub const EXPANSIONS: usize = 200;

@@ -28,13 +28,12 @@ use crate::schema::{FieldId, Kind, Schema};
 use document::{Content, Held};
 use documents::Documents;
 use numbers::Numbers;
-#[cfg(test)]
-pub(crate) use places::Place;
 use places::Places;
 
 pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
 pub(crate) use labels::Labels;
+pub(crate) use places::Place;
 pub(crate) use postings::{DocumentId, Position, Postings, Reader};
 pub use sorting::SortValue;
 pub(crate) use terms::Terms;

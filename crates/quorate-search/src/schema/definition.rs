@@ -10,6 +10,7 @@ use super::{Schema, Source};
 use crate::Language;
 use crate::arguments::{self, Arguments, MALFORMED, OUTSIDE, bad, finite, is, shown};
 use crate::error::{Code, Error};
+use crate::expression::Expression;
 use crate::limits;
 
 impl Schema {
@@ -62,7 +63,11 @@ impl Schema {
                     self.prefixes = vec![Vec::new()];
                 }
             }
-            b"FILTER" => self.filter = Some(arguments.value("FILTER")?.to_vec()),
+            b"FILTER" => {
+                let filter = arguments.value("FILTER")?;
+                Expression::parse(&shown(filter))?;
+                self.filter = Some(filter.to_vec());
+            }
             b"LANGUAGE" => {
                 let language = Language::named(arguments.value("LANGUAGE")?);
                 let refused = || Error::new(Code::AddArguments, "Invalid language");

@@ -37,7 +37,7 @@ pub struct Schema {
     /// Keys that begin with one of these are documents. Never empty: the empty prefix stands for
     /// every key.
     pub prefixes: Vec<Vec<u8>>,
-    /// An expression that documents must satisfy.
+    /// An expression that documents must satisfy: a valid one, see [`crate::expression`].
     pub filter: Option<Vec<u8>>,
     /// The language of documents that name none.
     pub language: Option<Language>,

@@ -123,6 +123,8 @@ fn what_is_wrong_is_refused_as_redisearch_does() {
             &format!("SEARCH_PARSE_ARGS Bad arguments for PREFIX: {convert}"),
         ),
         ("LANGUAGE klingon SCHEMA t TEXT", "SEARCH_ADD_ARGS Invalid language"),
+        ("FILTER SCHEMA t TEXT", "SEARCH_EXPR Unknown symbol 'SCHEMA'"),
+        ("FILTER @a== SCHEMA t TEXT", "SEARCH_EXPR Syntax error at offset 2 near 'a'"),
         ("SCORE 2 SCHEMA t TEXT", "SEARCH_ADD_ARGS Invalid score"),
         ("SCORE abc SCHEMA t TEXT", "SEARCH_ADD_ARGS Invalid score"),
         ("SCORE -0.1 SCHEMA t TEXT", "SEARCH_ADD_ARGS Invalid score"),
