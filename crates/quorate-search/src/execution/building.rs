@@ -105,7 +105,7 @@ impl<'a, 'r> Builder<'a, 'r> {
     }
 
     fn leaf(&mut self) -> &'r LeafTerms {
-        self.leaves.next().expect("invariant: statistics are of this query")
+        self.leaves.next().expect("invariant: statistics fit the query")
     }
 
     /// A word, or its forms. Its weight is its own, as in RediSearch.

@@ -28,7 +28,7 @@ use core::cmp::Ordering;
 
 use roaring::RoaringBitmap;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::index::{DocumentId, Entry, Index, SortValue};
 use crate::query::{Kind, Node};
 use crate::schema::{FieldId, Fields};
@@ -211,8 +211,12 @@ impl Hits {
 }
 
 impl Index {
-    /// The second phase of a query: the best documents, by the statistics of all partitions.
+    /// The second phase of a query: the best documents, by the statistics of all partitions. Refuses
+    /// statistics of another query, which a peer may send.
     pub fn search(&self, request: &Request<'_>, statistics: &Statistics) -> Result<Hits, Error> {
+        if !statistics.fit(request.node) {
+            return Err(Error::new(Code::BadQuery, "Statistics are of another query"));
+        }
         let matcher = Builder::new(self, request, statistics).matcher()?;
         let scoring = Scoring::new(request, statistics);
         let allowed = request.keys.as_ref().map(|keys| -> RoaringBitmap {

@@ -63,6 +63,11 @@ impl Statistics {
         }
     }
 
+    /// Whether they may be of this query: of each of its parts that asks for terms.
+    pub(super) fn fit(&self, node: &Node) -> bool {
+        self.leaves.len() == leaves_of(node)
+    }
+
     /// Whether something stood for more terms than are searched for.
     pub fn is_cut(&self) -> bool {
         self.leaves.iter().any(|leaf| leaf.cut)
@@ -168,6 +173,30 @@ impl Index {
             schema::Kind::Tag(tag) if tag.case_sensitive => label.to_string(),
             _ => label.to_lowercase(),
         }
+    }
+}
+
+/// How many parts of a query ask for terms.
+fn leaves_of(node: &Node) -> usize {
+    match &node.kind {
+        Kind::And(nodes) | Kind::Or(nodes) => nodes.iter().map(leaves_of).sum(),
+        Kind::Not(inner) | Kind::Optional(inner) | Kind::Nearest { filter: inner, .. } => {
+            leaves_of(inner)
+        }
+        Kind::Word(_)
+        | Kind::Phrase(_)
+        | Kind::Empty
+        | Kind::Affix(_)
+        | Kind::Wildcard(_)
+        | Kind::Fuzzy { .. } => 1,
+        Kind::Tags { labels, .. } => labels.len(),
+        Kind::Nothing
+        | Kind::All
+        | Kind::Numeric { .. }
+        | Kind::Geo { .. }
+        | Kind::Missing(_)
+        | Kind::Shape { .. }
+        | Kind::Within { .. } => 0,
     }
 }
 

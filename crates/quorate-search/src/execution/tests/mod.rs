@@ -295,6 +295,23 @@ fn keys_and_fields_can_be_given() {
 }
 
 #[test]
+fn statistics_of_another_query_are_refused() {
+    let schema = schema(SCHEMA);
+    let index = Index::new(schema.clone(), synonyms());
+    let all = ["red", "red blue", "@g:{a|b|c}", "\"red blue\" %red% re* w'r*'", "@n:[1 2]", "-red"];
+    for one in all {
+        for other in all {
+            let (node, other_node) = (tree(&schema, one), tree(&schema, other));
+            let (node, other_node) = (node.expect("valid"), other_node.expect("valid"));
+            let statistics = index.statistics(&Request::new(&other_node));
+            let result = index.search(&Request::new(&node), &statistics);
+            assert_eq!(result.is_ok(), statistics.fit(&node), "{one} with {other}");
+            assert!(one != other || result.is_ok(), "{one}");
+        }
+    }
+}
+
+#[test]
 fn shapes_are_refused() {
     let schema = schema("SCHEMA s GEOSHAPE");
     let index = Index::new(schema.clone(), Synonyms::default());
