@@ -37,7 +37,7 @@ pub fn coalesce(effects: &[&[u8]]) -> Result<Vec<u8>, Malformed> {
     let mut coalesced = Vec::new();
     for (key, state) in &states {
         let mut delta = DeltaWriter::new(&mut coalesced, key);
-        state.export(|part| delta.part(part));
+        state.view().export(|part| delta.part(part));
         delta.finish();
     }
     Ok(coalesced)

@@ -69,6 +69,12 @@ pub struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
+    /// Whether the first part is the value of a string.
+    #[inline]
+    pub(crate) fn begins_with_string(&self) -> bool {
+        self.parts.first() == Some(&Part::STRING_TAG)
+    }
+
     /// The parts, in the order written.
     pub fn parts(&self) -> impl Iterator<Item = Result<Part<'a>, Malformed>> + use<'a> {
         let mut input = self.parts;

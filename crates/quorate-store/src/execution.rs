@@ -19,7 +19,7 @@ use crate::{
     number::Number,
     part::{Body, Owner, Part},
     set::Set,
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 /// A command to execute.
@@ -91,7 +91,7 @@ pub(crate) struct Keys<'a> {
 
 impl Keys<'_> {
     /// The state of `key`, unless nothing is known of it or it is past its expiry. It may be dead.
-    pub(crate) fn state(&self, key: &[u8]) -> Option<&KeyState> {
+    pub(crate) fn state(&self, key: &[u8]) -> Option<State<'_>> {
         self.store.raw_state(self.slot, key).filter(|state| !state.is_expired(self.wall_ms))
     }
 
@@ -102,7 +102,7 @@ impl Keys<'_> {
 
     /// The string of `key` as a cell; `None` when the key does not exist.
     pub(crate) fn cell(&self, key: &[u8]) -> Result<Option<Element<'_, &[u8]>>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Text)?.map(KeyState::text))
+        Ok(self.state_of_kind(key, Kind::Text)?.map(State::text))
     }
 
     /// The string that `key` shows; `None` when it does not exist.
@@ -110,19 +110,14 @@ impl Keys<'_> {
         Ok(self.cell(key)?.and_then(|cell| cell.visible()))
     }
 
-    /// The reply that shows the string at `key`, shared with it; `None` where a copy costs less.
-    pub(crate) fn shared_reply(&self, key: &[u8]) -> Result<Option<Bytes>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Text)?.and_then(KeyState::shared_reply))
-    }
-
     /// The hash at `key`; `None` when it does not exist.
     pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Hash)?.and_then(KeyState::hash))
+        Ok(self.state_of_kind(key, Kind::Hash)?.and_then(State::hash))
     }
 
     /// The set at `key`; `None` when it does not exist.
     pub(crate) fn set(&self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Set)?.and_then(KeyState::set))
+        Ok(self.state_of_kind(key, Kind::Set)?.and_then(State::set))
     }
 
     /// The state of a key that shows a value of this kind; `None` when the key does not exist.
@@ -130,7 +125,7 @@ impl Keys<'_> {
         &self,
         key: &[u8],
         kind: Kind,
-    ) -> Result<Option<&KeyState>, CommandError> {
+    ) -> Result<Option<State<'_>>, CommandError> {
         let Some(state) = self.state(key) else {
             return Ok(None);
         };
@@ -155,7 +150,7 @@ impl Keys<'_> {
                 before = Before::Dead;
             }
         }
-        let began = known.filter(|_| before == Before::Live).and_then(KeyState::began);
+        let began = known.filter(|_| before == Before::Live).and_then(State::began);
         let (slot, wall_ms) = (self.slot, self.wall_ms);
         Change {
             key,
@@ -218,7 +213,7 @@ impl Keys<'_> {
     /// all the same: by the clock of another replica it may have a moment left.
     pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
         let existed = self.kind(key).is_some();
-        if self.store.raw_state(self.slot, key).is_some_and(KeyState::is_live) {
+        if self.store.raw_state(self.slot, key).is_some_and(State::is_live) {
             self.apply(key, |change| {
                 change.clear();
                 // One that this store has not heard of must not reach an addition that it has not
@@ -302,13 +297,13 @@ impl Change<'_> {
     }
 
     /// The state before the change.
-    fn before(&self) -> Option<&KeyState> {
+    fn before(&self) -> Option<State<'_>> {
         self.store.raw_state(self.slot, self.key)
     }
 
     /// Deletes everything that the key holds: value, expiry and all.
     pub(crate) fn clear(&mut self) {
-        if let Some(newest) = self.before().map(KeyState::newest) {
+        if let Some(newest) = self.before().map(State::newest) {
             self.writer.part(Part::horizon(newest));
             self.before = Before::Deleted;
         }
@@ -316,7 +311,7 @@ impl Change<'_> {
 
     /// Makes the key the string `value`, whatever it was; ends its time to live.
     pub(crate) fn replace_text(&mut self, value: &[u8]) {
-        if self.before().is_some_and(KeyState::has_collection) {
+        if self.before().is_some_and(State::has_collection) {
             self.clear();
         }
         let stamp = self.stamp();
@@ -326,7 +321,7 @@ impl Change<'_> {
     /// Changes the string to `value` and keeps its time to live.
     pub(crate) fn edit_text(&mut self, value: &[u8]) {
         let live = self.before == Before::Live;
-        let expiry = self.before().filter(|_| live).and_then(KeyState::expires_at);
+        let expiry = self.before().filter(|_| live).and_then(State::expires_at);
         self.replace_text(value);
         if expiry.is_some() {
             self.expiry(expiry);

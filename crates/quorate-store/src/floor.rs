@@ -21,7 +21,7 @@ use crate::{
     delta::{Delta, DeltaWriter},
     object::Kind,
     part::{Body, Owner, Part},
-    state::KeyState,
+    state::State,
 };
 
 /// What a part from elsewhere is to a store whose floor it lies below.
@@ -44,14 +44,13 @@ pub(crate) fn is_below(part: &Part<'_>, floor_ms: u64) -> bool {
 /// Appends to `kept` what of `delta` is to be merged into `state`, and to `refutation` what removes
 /// the rest where it comes from, as far as it was removed here.
 pub(crate) fn sift(
-    state: Option<&KeyState>,
+    state: Option<State<'_>>,
     delta: Delta<'_>,
     floor_ms: u64,
     kept: &mut Vec<u8>,
     refutation: &mut Vec<u8>,
 ) {
-    let nothing = KeyState::default();
-    let state = state.unwrap_or(&nothing);
+    let state = state.unwrap_or(State::NONE);
     let mut keep = DeltaWriter::new(kept, delta.key);
     let mut refute = DeltaWriter::new(refutation, delta.key);
     let mut horizon = Stamp::ZERO;
@@ -82,7 +81,7 @@ fn removes(something: bool) -> Standing {
     if something { Standing::New } else { Standing::Known }
 }
 
-fn judge(state: &KeyState, part: &Part<'_>) -> Standing {
+fn judge(state: State<'_>, part: &Part<'_>) -> Standing {
     let horizon = state.horizon();
     match (part.owner(), part.body()) {
         (Owner::Key, Body::Until(stamp, None)) => {
@@ -100,7 +99,7 @@ fn judge(state: &KeyState, part: &Part<'_>) -> Standing {
 }
 
 /// Judges a part of the string, or of an element of a collection.
-fn judge_element(state: &KeyState, kind: Kind, name: &[u8], body: &Body<'_>) -> Standing {
+fn judge_element(state: State<'_>, kind: Kind, name: &[u8], body: &Body<'_>) -> Standing {
     let (element, mark) = state.outline(kind, name);
     let removed_to = state.horizon().max(mark);
     match *body {

@@ -9,8 +9,10 @@
 //! * [`log`] keeps effects on disk, behind the [`disk`] trait.
 
 pub mod algebra;
+mod arena;
 mod arguments;
 pub mod cell;
+mod changes;
 mod choice;
 pub mod clock;
 pub mod coalesce;
@@ -27,6 +29,7 @@ mod fingerprints;
 mod floor;
 pub mod glob;
 pub mod hash;
+mod lifetime;
 pub mod log;
 mod mark;
 pub mod number;
@@ -44,6 +47,7 @@ pub mod state;
 mod store;
 mod table;
 pub mod text;
+mod view;
 mod walk;
 
 pub use execution::Request;

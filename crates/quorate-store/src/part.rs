@@ -164,6 +164,9 @@ impl Body<'_> {
 }
 
 impl<'a> Part<'a> {
+    /// Begins the encoded value of a string.
+    pub(crate) const STRING_TAG: u8 = TAGS[STRING.index()][Shape::Bytes as usize];
+
     /// A part of `owner`; `name` is empty unless that is a collection.
     ///
     /// # Panics

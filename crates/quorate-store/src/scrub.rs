@@ -16,7 +16,7 @@ use crate::{
     digest::Digest,
     object::Kind,
     part::Owner,
-    state::{Context, KeptDigests, KeyState},
+    state::{Context, KeptDigests, State},
 };
 
 /// Keys of a slot that are named when their digests were wrong.
@@ -62,17 +62,17 @@ impl Store {
         let (mut digest, mut marks, mut live): (Digest, Digest, usize) = (0, 0, 0);
         let mut wrong: Vec<(Box<[u8]>, KeptDigests)> = Vec::new();
         let table = &self.slots[slot.index()];
-        for entry in table.iter() {
-            let sums = sums(self.context(&entry.key), &entry.state);
+        for (key, state) in self.entries(slot) {
+            let sums = sums(self.context(key), state);
             digest = digest.wrapping_add(sums.text).wrapping_add(sums.kept.alive);
             marks = sums.kept.marks.into_iter().fold(marks, Digest::wrapping_add);
             marks = marks.wrapping_add(sums.unkept_marks);
-            live += usize::from(entry.state.is_live());
+            live += usize::from(state.is_live());
             found.keys += 1;
             // A key costs something even if nothing of it is left but the key.
             found.elements += sums.elements.max(1);
-            if entry.state.kept_digests().is_some_and(|kept| kept != sums.kept) {
-                wrong.push((entry.key.clone(), sums.kept));
+            if state.kept_digests().is_some_and(|kept| kept != sums.kept) {
+                wrong.push((key.into(), sums.kept));
             }
         }
         found.slot_was_wrong = (table.digest, table.marks, table.live) != (digest, marks, live);
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-fn sums(context: Context<'_>, state: &KeyState) -> Sums {
+fn sums(context: Context<'_>, state: State<'_>) -> Sums {
     let mut sums = Sums::default();
     let digester = context.digester.of_key(context.key);
     state.export(|part| {
@@ -209,12 +209,12 @@ mod tests {
         let (digest, version) = (store.slot_digest(slot), store.slot_version(slot));
         let hash = store.hasher.hash_one(&b"h"[..]);
         let state = store.slots[slot.index()].find_mut(hash, b"h").expect("there");
-        let right = state.kept_digests().expect("a hash keeps digests");
+        let right = state.view().kept_digests().expect("a hash keeps digests");
         state.correct_digests(KeptDigests { alive: 5, marks: [6; KINDS] });
         let found = store.scrub_slot(slot);
         assert!(!found.slot_was_wrong, "its sums are kept apart");
         assert_eq!(found.named, [b"h"[..].into()]);
-        assert_eq!(store.raw_state(slot, b"h").and_then(KeyState::kept_digests), Some(right));
+        assert_eq!(store.raw_state(slot, b"h").and_then(State::kept_digests), Some(right));
         assert_eq!((store.slot_digest(slot), store.slot_version(slot)), (digest, version));
         // Later changes start from what is right again.
         run(&mut store, &["HSET", "h", "g", "3"]);

@@ -20,15 +20,15 @@ use quorate_proto::{
 };
 
 use crate::{
+    arena::Arena,
     clock::HybridClock,
-    delta::{Delta, DeltaWriter, Malformed, deltas},
+    delta::{DeltaWriter, Malformed, deltas},
     digest::{Digest, Digester},
     expiry::ExpiryQueue,
     floor,
     mark::{Forgettable, MarkQueue, Reminder},
-    part::{Body, Owner},
     random::Random,
-    state::{Context, KeyState},
+    state::{Context, State},
     table::{Entry, SlotTable},
 };
 
@@ -93,25 +93,26 @@ pub enum Merged {
 #[derive(Debug)]
 pub struct Store {
     pub(crate) slots: Vec<SlotTable>,
+    pub(crate) strings: Arena,
     pub(crate) clock: HybridClock,
     pub(crate) random: Random,
     pub(crate) digester: Digester,
     pub(crate) hasher: FixedState,
-    expiry: ExpiryQueue,
-    marks: MarkQueue,
-    epoch: u32,
+    pub(crate) expiry: ExpiryQueue,
+    pub(crate) marks: MarkQueue,
+    pub(crate) epoch: u32,
     /// By group: everything that is dated up to here is known, in milliseconds since the Unix epoch.
     floors: Vec<u64>,
-    keep_removed: bool,
+    pub(crate) keep_removed: bool,
     pub(crate) live: usize,
-    timed: Timed,
+    pub(crate) timed: Timed,
     lookups: Lookups,
     expired: u64,
 }
 
 /// Keys with a time to live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Timed {
+pub(crate) struct Timed {
     keys: usize,
     /// Sum of the moments at which they expire, in milliseconds since the Unix epoch.
     moments_ms: u128,
@@ -133,6 +134,7 @@ impl Store {
         slots.resize_with(usize::from(SLOTS), SlotTable::default);
         Self {
             slots,
+            strings: Arena::default(),
             clock: HybridClock::new(options.origin),
             random: Random::new(options.seed),
             digester: Digester::new(options.digest_secret),
@@ -179,10 +181,11 @@ impl Store {
     /// Bytes of the live keys in `slot`, from the size of a few of them.
     pub fn estimated_bytes(&self, slot: Slot) -> u64 {
         let table = &self.slots[slot.index()];
-        let sample = table.iter().filter(|entry| entry.state.is_live()).take(SAMPLED_KEYS);
-        let (keys, bytes) = sample.fold((0, 0), |(keys, bytes), Entry { key, state }| {
-            (keys + 1, bytes + (key.len() + state.estimated_bytes()) as u64)
-        });
+        let entries = table.iter(&self.strings).filter(|(_, state)| state.is_live());
+        let (keys, bytes) =
+            entries.take(SAMPLED_KEYS).fold((0, 0), |(keys, bytes), (key, state)| {
+                (keys + 1, bytes + (key.len() + state.estimated_bytes()) as u64)
+            });
         bytes * table.live as u64 / u64::max(keys, 1)
     }
 
@@ -223,7 +226,7 @@ impl Store {
     ) {
         for key in keys {
             let state = self.raw_state(slot, key).filter(|state| !state.is_expired(wall_ms));
-            match state.is_some_and(KeyState::is_live) {
+            match state.is_some_and(State::is_live) {
                 true => self.lookups.hits += 1,
                 false => self.lookups.misses += 1,
             }
@@ -258,10 +261,10 @@ impl Store {
         slot: Slot,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> impl Iterator<Item = (&[u8], Digest)> {
-        let entries = self.slots[slot.index()].iter().filter(move |entry| wanted(&entry.key));
-        entries.map(|Entry { key, state }| {
+        let entries = self.entries(slot).filter(move |(key, _)| wanted(key));
+        entries.map(|(key, state)| {
             let context = self.context(key);
-            (&**key, state.digest(context).wrapping_add(state.marks_digest(context)))
+            (key, state.digest(context).wrapping_add(state.marks_digest(context)))
         })
     }
 
@@ -275,9 +278,9 @@ impl Store {
     /// Calls `each` with the whole state of every key of `slot`, as an encoded delta.
     pub fn export_slot(&self, slot: Slot, mut each: impl FnMut(&[u8])) {
         let mut effect = Vec::new();
-        for entry in self.slots[slot.index()].iter() {
+        for (key, state) in self.entries(slot) {
             effect.clear();
-            export_state(&entry.key, &entry.state, &mut effect);
+            export_state(key, state, &mut effect);
             if !effect.is_empty() {
                 each(&effect);
             }
@@ -287,7 +290,7 @@ impl Store {
     /// Calls `each` with about as many bytes as [`Store::export_slot`] would give for each key of
     /// `slot`, and not fewer.
     pub fn for_each_size(&self, slot: Slot, mut each: impl FnMut(usize)) {
-        for Entry { key, state } in self.slots[slot.index()].iter() {
+        for (key, state) in self.entries(slot) {
             let mut size = DeltaWriter::HEAD_MAX + key.len();
             state.export(|part| size += part.size());
             each(size);
@@ -347,7 +350,8 @@ impl Store {
             && let Some((at_ms, slot, hash)) = self.expiry.first_due(wall_ms)
         {
             let is_it = |entry: &Entry| {
-                entry.state.expires_at() == Some(at_ms) && self.hasher.hash_one(&*entry.key) == hash
+                entry.state.view().expires_at() == Some(at_ms)
+                    && self.hasher.hash_one(&*entry.key) == hash
             };
             let found = self.slots[slot.index()].find_entry(hash, is_it);
             let key = found.expect("invariant: every reminder has a key").key.clone();
@@ -426,15 +430,13 @@ impl Store {
             let context = Context { key: &key, digester, hasher, epoch };
             let table = &mut self.slots[slot.index()];
             let Some(state) = table.find_mut(hash, &key) else { continue };
-            let before = state.marks_digest(context);
+            let before = state.view().marks_digest(context);
             if state.forget(context, forgettable) && state.wants_reminder(epoch) {
                 self.marks.push(epoch, slot, &key);
             }
-            let change = state.marks_digest(context).wrapping_sub(before);
-            if state.is_blank() {
-                table.remove(hash, &key);
-            }
+            let change = state.view().marks_digest(context).wrapping_sub(before);
             table.marks = table.marks.wrapping_add(change);
+            self.tidy(slot, hash, &key);
         }
         looked_at
     }
@@ -446,8 +448,13 @@ impl Store {
     }
 
     /// The state of `key`, expired or not.
-    pub(crate) fn raw_state(&self, slot: Slot, key: &[u8]) -> Option<&KeyState> {
-        self.slots[slot.index()].find(self.hasher.hash_one(key), key)
+    pub(crate) fn raw_state(&self, slot: Slot, key: &[u8]) -> Option<State<'_>> {
+        self.slots[slot.index()].find(&self.strings, self.hasher.hash_one(key), key)
+    }
+
+    /// Every key of a slot with its state, marks of deletions included, in no particular order.
+    pub(crate) fn entries(&self, slot: Slot) -> impl Iterator<Item = (&[u8], State<'_>)> {
+        self.slots[slot.index()].iter(&self.strings)
     }
 
     /// Whether marks of removals are kept, because other replicas hold the same keys.
@@ -482,80 +489,11 @@ impl Store {
         }
         Ok(checked)
     }
-
-    /// Merges an effect that is known to be well-formed: the only place where state changes.
-    pub(crate) fn apply(&mut self, slot: Slot, effect: &[u8]) {
-        for delta in deltas(effect).map_while(Result::ok) {
-            self.apply_delta(slot, delta);
-        }
-    }
-
-    fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
-        let parts = || delta.parts().map_while(Result::ok);
-        self.change(slot, delta.key, |state, context| {
-            let (mut change, mut removed): (Digest, bool) = (0, false);
-            if state.has_ended() {
-                // What lifts the end comes before what the end would hold back.
-                for part in parts().filter(|part| part.owner() == Owner::Key) {
-                    change = change.wrapping_add(state.merge(context, &part));
-                }
-            }
-            for part in parts() {
-                if Mutant::ExpiryLost.is_planted() && matches!(part.body(), Body::Until(..)) {
-                    continue;
-                }
-                removed |= part.is_mark();
-                change = change.wrapping_add(state.merge(context, &part));
-            }
-            (change, removed)
-        });
-    }
-
-    /// Changes the state of a key: `merge` returns the change of the digest, and whether it may have made
-    /// marks.
-    fn change(
-        &mut self,
-        slot: Slot,
-        key: &[u8],
-        merge: impl FnOnce(&mut KeyState, Context<'_>) -> (Digest, bool),
-    ) {
-        let epoch = self.epoch;
-        let context = Context { key, digester: &self.digester, hasher: &self.hasher, epoch };
-        let hash = self.hasher.hash_one(key);
-        let table = &mut self.slots[slot.index()];
-        let state = &mut table.find_or_insert(&self.hasher, hash, key).state;
-        let (was_live, expired_at) = (state.is_live(), state.expires_at());
-        let timed_before = expired_at.filter(|_| was_live);
-        let marks_before = state.marks_digest(context);
-        let (mut change, removed) = merge(state, context);
-        if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {
-            state.forget(context, Forgettable::EVERYTHING);
-        } else if removed && state.wants_reminder(epoch) {
-            self.marks.push(epoch, slot, key);
-        }
-        if Mutant::DigestDrifts.is_planted() && (hash ^ change as u64).is_multiple_of(16) {
-            change = 0;
-        }
-        let (is_live, expires_at) = (state.is_live(), state.expires_at());
-        let timed_after = expires_at.filter(|_| is_live);
-        let marks_change = state.marks_digest(context).wrapping_sub(marks_before);
-        if state.is_blank() {
-            table.remove(hash, key);
-        }
-        self.expiry.reschedule((slot, hash), expired_at, expires_at);
-        table.digest = table.digest.wrapping_add(change);
-        table.marks = table.marks.wrapping_add(marks_change);
-        table.live = table.live + usize::from(is_live) - usize::from(was_live);
-        self.live = self.live + usize::from(is_live) - usize::from(was_live);
-        if timed_before != timed_after {
-            self.timed.change(timed_before, timed_after);
-        }
-    }
 }
 
 impl Timed {
     /// A key has got another time to live, or lost its own.
-    fn change(&mut self, before: Option<u64>, after: Option<u64>) {
+    pub(crate) fn change(&mut self, before: Option<u64>, after: Option<u64>) {
         if let Some(at_ms) = before {
             self.keys -= 1;
             self.moments_ms -= u128::from(at_ms);
@@ -574,7 +512,7 @@ struct Checked {
     below_floor: bool,
 }
 
-fn export_state(key: &[u8], state: &KeyState, effect: &mut Vec<u8>) {
+fn export_state(key: &[u8], state: State<'_>, effect: &mut Vec<u8>) {
     let mut delta = DeltaWriter::new(effect, key);
     state.export(|part| delta.part(part));
     delta.finish();

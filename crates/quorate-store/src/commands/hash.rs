@@ -15,7 +15,7 @@ use crate::{
     hash::Hash,
     number::Number,
     part::Body,
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 /// Redis's limit for hashes in their compact encoding.
@@ -288,7 +288,7 @@ fn hscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 /// The encoding that Redis 7.0 would choose with its default settings.
-fn encoding(state: &KeyState) -> &'static str {
+fn encoding(state: State<'_>) -> &'static str {
     let fits = |(name, field): (&[u8], Element<'_, &[u8]>)| {
         let length = field.visible().map_or(0, |value| value.len());
         name.len().max(length) <= LISTPACK_VALUE_MAX

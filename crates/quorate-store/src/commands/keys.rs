@@ -9,7 +9,7 @@ use super::{CommandError, Handlers, Outcome, object_family};
 use crate::{
     arguments::is_word,
     execution::Execution,
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 pub(super) const HANDLERS: Handlers = &[
@@ -99,7 +99,7 @@ const SHARED_INTEGERS: i64 = 10_000;
 const SHARED_REFERENCES: i64 = i32::MAX as i64;
 
 /// Whether Redis would not make an object for the value.
-fn is_shared(kind: Kind, state: &KeyState) -> bool {
+fn is_shared(kind: Kind, state: State<'_>) -> bool {
     let value = if kind == Kind::Text { state.text().visible() } else { None };
     let integer = value.and_then(|text| parse_integer(&text));
     integer.is_some_and(|integer| (0..SHARED_INTEGERS).contains(&integer))

@@ -21,7 +21,7 @@ use quorate_proto::{command, resp::Command};
 
 use crate::{
     execution::Execution,
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 type Outcome = Result<(), CommandError>;
@@ -44,7 +44,7 @@ struct Family {
 struct ObjectFamily {
     kind: Kind,
     /// The encoding that Redis 7.0 would choose with its default settings.
-    encoding: fn(&KeyState) -> &'static str,
+    encoding: fn(State<'_>) -> &'static str,
     /// The command that creates such a value anew: a key, then what [`words`] gives for each element.
     recreate: &'static str,
 }

@@ -12,7 +12,7 @@ use crate::{
     execution::{Change, Execution, Keys},
     part::Body,
     set::Set,
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 /// Redis's limit for sets of integers in their compact encoding.
@@ -290,7 +290,7 @@ fn sscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 /// The encoding that Redis 7.0 would choose with its default settings.
-fn encoding(state: &KeyState) -> &'static str {
+fn encoding(state: State<'_>) -> &'static str {
     let integers = state.set().is_none_or(|set| {
         set.len() <= INTSET_ENTRIES_MAX
             && members_of(set).all(|member| parse_integer(member).is_some())

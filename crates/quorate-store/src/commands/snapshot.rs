@@ -8,7 +8,7 @@ use crate::{
     delta::{DeltaWriter, deltas},
     execution::{Execution, Keys},
     part::{Body, Part},
-    state::{KeyState, Kind},
+    state::{Kind, State},
     walk::{next_chunk, position},
 };
 
@@ -43,16 +43,16 @@ fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
     let after = after.ok_or(CommandError::Text("invalid position"))?;
     let plain = command.get(3).is_none();
-    let entries = keys.store.slots[keys.slot.index()].iter();
-    let placed = entries.map(|entry| (position(&entry.key), entry));
+    let entries = keys.store.entries(keys.slot);
+    let placed = entries.map(|entry| (position(entry.0), entry));
     let (mut chunk, mut next) = next_chunk(placed, after, KEYS_MAX);
-    chunk.sort_unstable_by_key(|entry| position(&entry.key));
+    chunk.sort_unstable_by_key(|(key, _)| position(key));
 
     let mut states = Vec::new();
     let mut bytes = 0;
     let mut last = 0;
-    for entry in chunk {
-        let here = position(&entry.key);
+    for (key, state) in chunk {
+        let here = position(key);
         // Keys that share a position are never parted: the next call begins behind it.
         if bytes >= BYTES_MAX && here != last {
             next = last;
@@ -60,15 +60,15 @@ fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         }
         last = here;
         let mut effect = Vec::new();
-        let mut delta = DeltaWriter::new(&mut effect, &entry.key);
-        entry.state.export(|part| delta.part(part));
+        let mut delta = DeltaWriter::new(&mut effect, key);
+        state.export(|part| delta.part(part));
         delta.finish();
         if effect.is_empty() {
             continue;
         }
-        let shows = plain && !entry.state.is_expired(keys.wall_ms);
+        let shows = plain && !state.is_expired(keys.wall_ms);
         let commands = match shows {
-            true => recreating_commands(&entry.key, &entry.state),
+            true => recreating_commands(key, state),
             false => Vec::new(),
         };
         bytes += effect.len() + commands.len();
@@ -101,7 +101,7 @@ fn merge_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// Encoded commands. A collection is deleted first, so that it becomes what it is here and nothing
 /// else, whatever stood there.
-fn recreating_commands(key: &[u8], state: &KeyState) -> Vec<u8> {
+fn recreating_commands(key: &[u8], state: State<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     let mut emit = |words: &[&[u8]]| out.extend_from_slice(Command::from_args(words).frame());
     let Some(kind) = state.kind() else { return out };

@@ -16,7 +16,7 @@ use crate::{
     part::Body,
     score::Score,
     sorted_set::SortedSet,
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 /// Redis's limit for sorted sets in their compact encoding.
@@ -73,7 +73,7 @@ const NOT_A_NUMBER: CommandError = CommandError::Text("resulting score is not a 
 impl Keys<'_> {
     /// The sorted set at `key`; `None` when it does not exist.
     fn sorted_set(&self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::SortedSet)?.and_then(KeyState::sorted_set))
+        Ok(self.state_of_kind(key, Kind::SortedSet)?.and_then(State::sorted_set))
     }
 
     fn sorted_set_len(&self, key: &[u8]) -> Result<usize, CommandError> {
@@ -488,7 +488,7 @@ fn zscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 /// The encoding that Redis 7.0 would choose with its default settings.
-fn encoding(state: &KeyState) -> &'static str {
+fn encoding(state: State<'_>) -> &'static str {
     let small = state.sorted_set().is_none_or(|set| {
         set.len() <= LISTPACK_ENTRIES_MAX
             && set.iter().all(|(member, _)| member.len() <= LISTPACK_VALUE_MAX)

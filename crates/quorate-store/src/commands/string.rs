@@ -11,7 +11,7 @@ use super::{CommandError, Family, ObjectFamily, Outcome};
 use crate::{
     arguments::{Time, expiry, integer, is_word},
     execution::{Execution, Keys},
-    state::{KeyState, Kind},
+    state::{Kind, State},
 };
 
 /// Longest string that Redis embeds in its object.
@@ -46,12 +46,12 @@ const TOO_LONG: CommandError =
 
 /// `GET key`
 fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    if let Some(reply) = execution.keys.shared_reply(command.arg(1))? {
-        execution.reply.whole(reply);
-        return Ok(());
+    let Execution { keys, reply } = execution;
+    let state = keys.state_of_kind(command.arg(1), Kind::Text)?;
+    match state.and_then(State::shared_reply) {
+        Some(shared) => reply.whole(shared),
+        None => reply.optional(state.and_then(|state| state.text().visible()).as_deref()),
     }
-    let value = execution.keys.text(command.arg(1))?;
-    execution.reply.optional(value.as_deref());
     Ok(())
 }
 
@@ -318,7 +318,7 @@ fn setrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 /// The encoding that Redis 7.0 would choose with its default settings.
-fn encoding(state: &KeyState) -> &'static str {
+fn encoding(state: State<'_>) -> &'static str {
     let value = state.text().visible().unwrap_or_default();
     if parse_integer(&value).is_some() {
         "int"

@@ -204,10 +204,10 @@ fn flush(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 fn visible_keys<'a>(keys: &'a Keys<'_>, slot: Slot) -> impl Iterator<Item = &'a [u8]> {
-    let entries = keys.store.slots[slot.index()].iter();
+    let entries = keys.store.entries(slot);
     entries
-        .filter(|entry| entry.state.is_live() && !entry.state.is_expired(keys.wall_ms))
-        .map(|entry| &*entry.key)
+        .filter(|(_, state)| state.is_live() && !state.is_expired(keys.wall_ms))
+        .map(|(key, _)| key)
 }
 
 #[cfg(test)]

@@ -1,0 +1,276 @@
+//! Where state changes: merging effects that are known to be well-formed, and carrying expiries out.
+
+use std::hash::BuildHasher as _;
+
+use quorate_proto::{Slot, Stamp, mutant::Mutant};
+
+use crate::{
+    Store,
+    arena::PlainString,
+    delta::{Delta, deltas},
+    digest::Digest,
+    mark::Forgettable,
+    object::Kind,
+    part::{Body, Owner, Part},
+    state::{Context, KeyState},
+};
+
+impl Store {
+    /// Merges an effect that is known to be well-formed.
+    pub(crate) fn apply(&mut self, slot: Slot, effect: &[u8]) {
+        for delta in deltas(effect).map_while(Result::ok) {
+            self.apply_delta(slot, delta);
+        }
+    }
+
+    fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
+        if let Some((value, stamp)) = only_string(delta)
+            && self.write_string(slot, PlainString { key: delta.key, value, stamp })
+        {
+            return;
+        }
+        let parts = || delta.parts().map_while(Result::ok);
+        self.change(slot, delta.key, |state, context| {
+            let (mut change, mut removed): (Digest, bool) = (0, false);
+            if state.view().has_ended() {
+                // What lifts the end comes before what the end would hold back.
+                for part in parts().filter(|part| part.owner() == Owner::Key) {
+                    change = change.wrapping_add(state.merge(context, &part));
+                }
+            }
+            for part in parts() {
+                if Mutant::ExpiryLost.is_planted() && matches!(part.body(), Body::Until(..)) {
+                    continue;
+                }
+                removed |= part.is_mark();
+                change = change.wrapping_add(state.merge(context, &part));
+            }
+            (change, removed)
+        });
+    }
+
+    /// Merges the value of a string into a key that is another plain string, or that is not there: the
+    /// commonest of all writes. Returns whether it could.
+    fn write_string(&mut self, slot: Slot, string: PlainString<'_>) -> bool {
+        let key = string.key;
+        let hash = self.hasher.hash_one(key);
+        let table = &mut self.slots[slot.index()];
+        if !string.fits() || table.is_boxed(hash, key) || Mutant::ArrivalOrder.is_planted() {
+            return false;
+        }
+        let digester = self.digester.of_key(key);
+        let digest_of = |stamp| digester.part(&Part::string(stamp, &[]));
+        let mut change = digest_of(string.stamp);
+        if let Some(place) = table.place(&self.strings, hash, key) {
+            let old = self.strings.get(place);
+            if (string.stamp, string.value) <= (old.stamp, old.value) {
+                return true;
+            }
+            change = change.wrapping_sub(digest_of(old.stamp));
+            if !self.strings.overwrite(place, string.value, string.stamp) {
+                let Some(new) = self.strings.push(string) else { return false };
+                self.strings.remove(place);
+                let noted = table.place_mut(hash, place);
+                *noted.expect("invariant: the place was found") = new;
+            }
+        } else {
+            let Some(place) = self.strings.push(string) else { return false };
+            table.put(&self.strings, &self.hasher, hash, place);
+            table.live += 1;
+            self.live += 1;
+        }
+        table.digest = table.digest.wrapping_add(drifted(hash, change));
+        self.drain();
+        true
+    }
+
+    /// Changes the state of a key: `merge` returns the change of the digest, and whether it may have made
+    /// marks.
+    pub(crate) fn change(
+        &mut self,
+        slot: Slot,
+        key: &[u8],
+        merge: impl FnOnce(&mut KeyState, Context<'_>) -> (Digest, bool),
+    ) {
+        let epoch = self.epoch;
+        let context = Context { key, digester: &self.digester, hasher: &self.hasher, epoch };
+        let hash = self.hasher.hash_one(key);
+        let table = &mut self.slots[slot.index()];
+        let state = table.boxed(&mut self.strings, &self.hasher, hash, key);
+        let (was_live, expired_at) = (state.view().is_live(), state.view().expires_at());
+        let timed_before = expired_at.filter(|_| was_live);
+        let marks_before = state.view().marks_digest(context);
+        let (change, removed) = merge(state, context);
+        if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {
+            state.forget(context, Forgettable::EVERYTHING);
+        } else if removed && state.wants_reminder(epoch) {
+            self.marks.push(epoch, slot, key);
+        }
+        let (is_live, expires_at) = (state.view().is_live(), state.view().expires_at());
+        let timed_after = expires_at.filter(|_| is_live);
+        let marks_change = state.view().marks_digest(context).wrapping_sub(marks_before);
+        let is_settled = state.is_settled();
+        self.expiry.reschedule((slot, hash), expired_at, expires_at);
+        table.digest = table.digest.wrapping_add(drifted(hash, change));
+        table.marks = table.marks.wrapping_add(marks_change);
+        table.live = table.live + usize::from(is_live) - usize::from(was_live);
+        self.live = self.live + usize::from(is_live) - usize::from(was_live);
+        if timed_before != timed_after {
+            self.timed.change(timed_before, timed_after);
+        }
+        if is_settled {
+            self.tidy(slot, hash, key);
+        }
+    }
+
+    /// Drops the box of a key of which nothing is left, or nothing but a plain string.
+    pub(crate) fn tidy(&mut self, slot: Slot, hash: u64, key: &[u8]) {
+        let table = &mut self.slots[slot.index()];
+        let Some(state) = table.find_mut(hash, key) else { return };
+        if state.view().is_blank() {
+            table.remove(hash, key);
+        } else if let Some((value, stamp)) = state.as_plain() {
+            let string = PlainString { key, value, stamp };
+            if string.fits()
+                && let Some(place) = self.strings.push(string)
+            {
+                table.remove(hash, key);
+                table.put(&self.strings, &self.hasher, hash, place);
+            }
+        }
+        self.drain();
+    }
+
+    /// Moves the strings of a chunk that is full of gaps together.
+    fn drain(&mut self) {
+        let Some(chunk) = self.strings.take_due() else { return };
+        for (old, string) in chunk.entries() {
+            let hash = self.hasher.hash_one(string.key);
+            let table = &mut self.slots[Slot::of_key(string.key).index()];
+            // What the table does not know has been overwritten or removed.
+            let Some(place) = table.place_mut(hash, old) else { continue };
+            let new = self.strings.push(string);
+            *place = new.expect("invariant: a chunk with gaps fits into what pushes left");
+        }
+        self.strings.release(chunk);
+    }
+}
+
+/// The value and stamp of a delta that is nothing but a string's value.
+fn only_string(delta: Delta<'_>) -> Option<(&[u8], Stamp)> {
+    if !delta.begins_with_string() {
+        return None;
+    }
+    let mut parts = delta.parts();
+    let part = parts.next()?.ok()?;
+    match (part.owner(), part.body()) {
+        (Owner::Object(Kind::Text), Body::Bytes(stamp, value)) if parts.next().is_none() => {
+            Some((value, stamp))
+        }
+        _ => None,
+    }
+}
+
+/// The change of a digest, which a planted bug loses at times.
+fn drifted(hash: u64, change: Digest) -> Digest {
+    let drifts = Mutant::DigestDrifts.is_planted() && (hash ^ change as u64).is_multiple_of(16);
+    if drifts { 0 } else { change }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use quorate_proto::{Origin, Start, resp::Command};
+
+    use crate::{Request, StoreOptions, random::Random};
+
+    use super::*;
+
+    fn store() -> Store {
+        Store::new(StoreOptions {
+            origin: Origin::new(0, Start::from_random(1)),
+            digest_secret: [7; 16],
+            seed: 1,
+            keep_removed: false,
+        })
+    }
+
+    fn run(store: &mut Store, words: &[&[u8]]) -> Vec<u8> {
+        let command = Command::from_args(words);
+        let (mut reply, mut effect) = (Vec::new(), Vec::new());
+        let slot = Slot::of_key(words[1]);
+        let request = Request { slot, command: &command, wall_ms: 1_000, resp3: false };
+        store.execute(request, &mut reply, &mut effect);
+        reply
+    }
+
+    fn bulk(value: Option<&Vec<u8>>) -> Vec<u8> {
+        let Some(value) = value else { return b"$-1\r\n".to_vec() };
+        [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
+    }
+
+    /// What a client does to a string whose value may be shorter or longer than what lies in chunks.
+    fn step() -> impl Strategy<Value = (u8, u16, usize)> {
+        (0..8_u8, 0..300_u16, prop_oneof![0..200_usize, 0..2_000_usize])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 20, ..ProptestConfig::default() })]
+
+        #[test]
+        fn strings_are_found_wherever_they_lie(steps in prop::collection::vec(step(), 1..3_000)) {
+            let mut store = store();
+            let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+            for (what, number, length) in steps {
+                let key = format!("key:{number}").into_bytes();
+                let value = vec![b'a' + (length % 26) as u8; length];
+                match what {
+                    0 => {
+                        run(&mut store, &[b"DEL", &key]);
+                        model.remove(&key);
+                    }
+                    1 => {
+                        run(&mut store, &[b"APPEND", &key, &value]);
+                        model.entry(key.clone()).or_default().extend_from_slice(&value);
+                    }
+                    2 => {
+                        // A time to live moves it into a box, and its end back.
+                        run(&mut store, &[b"EXPIRE", &key, b"100"]);
+                        run(&mut store, &[b"SET", &key, &value]);
+                        model.insert(key.clone(), value);
+                    }
+                    _ => {
+                        run(&mut store, &[b"SET", &key, &value]);
+                        model.insert(key.clone(), value);
+                    }
+                }
+                prop_assert_eq!(run(&mut store, &[b"GET", &key]), bulk(model.get(&key)));
+            }
+            for (key, value) in &model {
+                prop_assert_eq!(run(&mut store, &[b"GET", key]), bulk(Some(value)));
+                prop_assert_eq!(store.scrub_slot(Slot::of_key(key)).mismatches(), 0);
+            }
+            prop_assert_eq!(store.len(), model.len());
+        }
+    }
+
+    #[test]
+    fn gaps_take_a_bounded_share() {
+        let (mut store, mut random) = (store(), Random::new(5));
+        let mut lengths = BTreeMap::new();
+        for _ in 0..60_000 {
+            let (number, length) = (random.below(2_000), random.below(400));
+            run(&mut store, &[b"SET", format!("key:{number}").as_bytes(), &vec![b'v'; length]]);
+            lengths.insert(number, length);
+        }
+        let live: usize = lengths.values().map(|length| length + 32).sum();
+        let held = store.strings.held_bytes();
+        assert!(held < live * 3 / 2 + (2 << 16), "{held} for {live}");
+        for (number, length) in lengths {
+            let reply = run(&mut store, &[b"GET", format!("key:{number}").as_bytes()]);
+            assert_eq!(reply, bulk(Some(&vec![b'v'; length])));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What a key holds, as readers see it, wherever it lies.
+
+use bytes::Bytes;
+use quorate_proto::Stamp;
+
+use crate::{
+    cell::{Cell, Element},
+    digest::Digest,
+    hash::Hash,
+    object::{Collection, KINDS, Kind, Object},
+    part::{Body, Owner, Part},
+    set::Set,
+    sorted_set::SortedSet,
+    state::{Context, KeptDigests, Rest, horizon_digest, text_digest},
+};
+
+/// The state of one key.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'a> {
+    text: Element<'a, &'a [u8]>,
+    /// Where the string lies, unless among plain ones.
+    cell: Option<&'a Cell>,
+    rest: Option<&'a Rest>,
+}
+
+impl<'a> State<'a> {
+    /// Nothing at all.
+    pub(crate) const NONE: Self = Self { text: Element::NONE, cell: None, rest: None };
+
+    /// A string and nothing else.
+    #[inline]
+    pub(crate) fn plain(value: &'a [u8], stamp: Stamp) -> Self {
+        Self { text: Element::written(value, stamp), ..Self::NONE }
+    }
+
+    #[inline]
+    pub(crate) fn boxed(cell: &'a Cell, rest: Option<&'a Rest>) -> Self {
+        Self { text: cell.element(), cell: Some(cell), rest }
+    }
+
+    /// The reply that shows the string, shared with it; `None` where a copy costs less.
+    pub(crate) fn shared_reply(self) -> Option<Bytes> {
+        self.cell?.shared_reply()
+    }
+
+    /// The string.
+    #[inline]
+    pub fn text(self) -> Element<'a, &'a [u8]> {
+        self.text
+    }
+
+    /// The hash, when the key has live fields.
+    pub fn hash(self) -> Option<&'a Hash> {
+        match self.live_object(Kind::Hash)? {
+            Object::Hash(hash) => Some(hash),
+            _ => None,
+        }
+    }
+
+    /// The set, when the key has live members.
+    pub fn set(self) -> Option<&'a Set> {
+        match self.live_object(Kind::Set)? {
+            Object::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The sorted set, when the key has live members.
+    pub fn sorted_set(self) -> Option<&'a SortedSet> {
+        match self.live_object(Kind::SortedSet)? {
+            Object::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The collections of the key, also those of which only marks are left.
+    #[inline]
+    fn objects(self) -> &'a [Object] {
+        self.rest.map_or(&[], |rest| rest.objects.as_slice())
+    }
+
+    #[inline]
+    fn collections(self) -> impl Iterator<Item = &'a dyn Collection> + use<'a> {
+        self.objects().iter().map(Object::collection)
+    }
+
+    #[inline]
+    fn live_object(self, kind: Kind) -> Option<&'a Object> {
+        self.rest?.objects.of_kind(kind).filter(|object| object.collection().len() > 0)
+    }
+
+    /// Whether the key has live elements of a collection.
+    #[inline]
+    pub(crate) fn has_collection(self) -> bool {
+        self.collections().any(|collection| collection.len() > 0)
+    }
+
+    /// The stamp up to which everything is deleted.
+    #[inline]
+    pub fn horizon(self) -> Stamp {
+        self.rest.map_or(Stamp::ZERO, |rest| rest.horizon.stamp)
+    }
+
+    /// When the key expires, in milliseconds since the Unix epoch.
+    #[inline]
+    pub fn expires_at(self) -> Option<u64> {
+        self.rest?.expiry.filter(|expiry| expiry.is_ahead())?.at
+    }
+
+    /// Whether an expiry has been carried out here that no newer one has replaced.
+    #[inline]
+    pub(crate) fn has_ended(self) -> bool {
+        self.rest.and_then(|rest| rest.expiry).is_some_and(|expiry| expiry.done)
+    }
+
+    /// Whether a part of the state only says what is removed.
+    pub(crate) fn is_mark(self, part: &Part<'_>) -> bool {
+        part.is_mark() || self.has_ended() && matches!(part.body(), Body::Until(..))
+    }
+
+    /// The stamp of an expiry of *never*: when the object ended those of the one before it.
+    #[inline]
+    pub(crate) fn began(self) -> Option<Stamp> {
+        self.rest?.expiry.filter(|expiry| expiry.at.is_none()).map(|expiry| expiry.stamp)
+    }
+
+    /// Whether the key's time to live is over at `wall_ms`.
+    #[inline]
+    pub fn is_expired(self, wall_ms: u64) -> bool {
+        self.expires_at().is_some_and(|at| at <= wall_ms)
+    }
+
+    /// The kind that shows: the only one, or the one written last. `None` when nothing is live.
+    #[inline]
+    pub fn kind(self) -> Option<Kind> {
+        let has_text = self.text.is_live();
+        let live = |object: &&Object| object.collection().len() > 0;
+        match self.objects() {
+            [] => return has_text.then_some(Kind::Text),
+            [object] if !has_text => return live(&object).then(|| object.kind()),
+            _ => {}
+        }
+        // Which of several was written last is seen by looking through all that they hold.
+        let text = has_text.then(|| (self.text.newest(), Kind::Text));
+        let objects = self.objects().iter().filter(live);
+        let objects = objects.map(|object| (object.collection().newest_live(), object.kind()));
+        let last = text.into_iter().chain(objects).max_by_key(|(newest, _)| *newest);
+        last.map(|(_, kind)| kind)
+    }
+
+    /// Whether anything shows.
+    #[inline]
+    pub fn is_live(self) -> bool {
+        self.text.is_live() || self.has_collection()
+    }
+
+    /// Whether nothing is left, not even a mark.
+    #[inline]
+    pub(crate) fn is_blank(self) -> bool {
+        !self.text.is_live() && self.rest.is_none_or(|rest| rest.is_blank())
+    }
+
+    /// The newest stamp of anything in the state: what a deletion of the whole key has seen.
+    pub fn newest(self) -> Stamp {
+        let text = self.text.newest();
+        let Some(rest) = self.rest else {
+            return text;
+        };
+        let expiry = rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp);
+        let key = text.max(rest.horizon.stamp).max(expiry);
+        self.collections().map(|collection| collection.newest()).fold(key, Stamp::max)
+    }
+
+    /// Hands what deletes for good what the end of the time to live has reached to `emit`, if it is over
+    /// at `wall_ms`: everything up to the stamp of the expiry, and of what was written from then until
+    /// its moment, what is known here. What is not may belong to an object that began anew. What was
+    /// added after the moment began another object.
+    pub(crate) fn ended(self, wall_ms: u64, mut emit: impl FnMut(Part<'a>)) {
+        let expiry = self.rest.and_then(|rest| rest.expiry);
+        let Some(expiry) = expiry.filter(|expiry| expiry.at.is_some_and(|at| at <= wall_ms)) else {
+            return;
+        };
+        let (mut horizon, reach) = (expiry.stamp, expiry.reach());
+        self.export(|part| {
+            let since = part.since();
+            if since <= expiry.stamp || since > reach || part.is_mark() {
+                return;
+            }
+            match (part.owner(), part.name()) {
+                (Owner::Object(kind), Some(name)) => {
+                    emit(Part::element(kind, name, Body::Removed(since)));
+                }
+                // Increments of a string have no marks of their own.
+                (Owner::Object(_), None) => horizon = horizon.max(since),
+                (Owner::Key, _) => {}
+            }
+        });
+        emit(Part::horizon(horizon));
+    }
+
+    /// Bytes of what is alive, those of elements from the size of a few of them.
+    pub(crate) fn estimated_bytes(self) -> usize {
+        let text = self.text.register().map_or(0, <[u8]>::len);
+        text + self.collections().map(|collection| collection.estimated_bytes()).sum::<usize>()
+    }
+
+    /// Digest of what is alive.
+    pub(crate) fn digest(self, context: Context<'_>) -> Digest {
+        let rest = self.rest.map_or(0, |rest| rest.digest);
+        text_digest(context, self.text).wrapping_add(rest)
+    }
+
+    /// The digests that are kept up to date with every change, if the state is one that keeps any.
+    pub(crate) fn kept_digests(self) -> Option<KeptDigests> {
+        let rest = self.rest?;
+        let mut kept = KeptDigests { alive: rest.digest, marks: [0; KINDS] };
+        for object in rest.objects.as_slice() {
+            kept.marks[object.kind() as usize] = object.collection().marks_digest();
+        }
+        Some(kept)
+    }
+
+    /// Digest of the marks of removals.
+    pub(crate) fn marks_digest(self, context: Context<'_>) -> Digest {
+        let Some(rest) = self.rest else { return 0 };
+        let expiry = rest.expiry.map_or(0, |expiry| expiry.marks_digest(context));
+        let key = horizon_digest(context, rest.horizon.stamp).wrapping_add(expiry);
+        let marks = self.collections().map(|collection| collection.marks_digest());
+        marks.fold(key, Digest::wrapping_add)
+    }
+
+    /// What is known of the string, or of one element of a collection, and up to where it is removed
+    /// by a mark of its own.
+    pub(crate) fn outline(self, kind: Kind, name: &[u8]) -> (Option<Element<'a, ()>>, Stamp) {
+        if kind == Kind::Text {
+            return (Some(self.text.outline()), Stamp::ZERO);
+        }
+        let object = self.rest.and_then(|rest| rest.objects.of_kind(kind));
+        object.map_or((None, Stamp::ZERO), |object| {
+            let collection = object.collection();
+            (collection.outline(name), collection.mark(name))
+        })
+    }
+
+    /// When the expiry was set.
+    pub(crate) fn expiry_stamp(self) -> Option<Stamp> {
+        self.rest?.expiry.map(|expiry| expiry.stamp)
+    }
+
+    /// Elements of collections, with those that are removed.
+    pub(crate) fn named_elements(self) -> usize {
+        self.collections().map(|collection| collection.len_with_marks()).sum()
+    }
+
+    /// Whether a deletion up to `horizon` would remove anything.
+    pub(crate) fn is_reached_by(self, horizon: Stamp) -> bool {
+        let expiry = self.rest.and_then(|rest| rest.expiry);
+        self.text.is_reached_by(horizon)
+            || expiry.is_some_and(|expiry| expiry.is_ahead() && expiry.stamp <= horizon)
+            || self.collections().any(|collection| collection.is_reached_by(horizon))
+    }
+
+    /// Hands every part of the state to `emit`; merging them into nothing gives this state.
+    pub(crate) fn export(self, mut emit: impl FnMut(Part<'a>)) {
+        if !self.horizon().is_zero() {
+            emit(Part::horizon(self.horizon()));
+        }
+        self.text.export(|body| emit(Part::new(Owner::Object(Kind::Text), &[], body)));
+        let Some(rest) = self.rest else { return };
+        if let Some(expiry) = rest.expiry {
+            emit(Part::expiry(expiry.stamp, expiry.at));
+        }
+        for object in rest.objects.as_slice() {
+            object.collection().export(&mut emit);
+        }
+    }
+
+    /// Hands what the key shows to `emit`, as parts with stamps that mean nothing.
+    pub(crate) fn show(self, emit: &mut dyn FnMut(Part<'_>)) {
+        match self.kind() {
+            None => {}
+            Some(Kind::Text) => {
+                if let Some(value) = self.text.visible() {
+                    emit(Part::string(Stamp::ZERO, &value));
+                }
+            }
+            Some(kind) => {
+                if let Some(object) = self.live_object(kind) {
+                    object.collection().show(emit);
+                }
+            }
+        }
+    }
+}
