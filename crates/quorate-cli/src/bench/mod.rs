@@ -18,6 +18,7 @@ use servers::{Servers, Target};
 
 const EXAMPLES: &str = "Examples:
   quorate bench --compare-redis                        redis-server and Quorate on the same core
+  quorate bench --compare-valkey --command hset,sadd   valkey-server and Quorate on the same core
   quorate bench --cluster                              three nodes, quorum writes through the first
   quorate bench --target mine=127.0.0.1:6379 --pid mine=4711 --command set,get --pipeline 1,16";
 
@@ -33,6 +34,9 @@ pub(crate) struct Arguments {
     /// Start redis-server (append-only file, everysec) and this Quorate on one core and compare
     #[arg(long)]
     compare_redis: bool,
+    /// The same with valkey-server
+    #[arg(long)]
+    compare_valkey: bool,
     /// Start three Quorate nodes and write at QUORUM through the first
     #[arg(long)]
     cluster: bool,
@@ -77,8 +81,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     ensure!(arguments.pipeline.iter().all(|depth| *depth > 0), "pipeline: at least 1");
     let kinds = arguments.command.iter().map(|name| kind(name)).collect::<Result<Vec<_>>>()?;
     let mut servers = Servers::default();
-    if arguments.compare_redis {
-        servers.start_redis()?;
+    let compares = arguments.compare_redis || arguments.compare_valkey;
+    for (wanted, name) in [(arguments.compare_valkey, "valkey"), (arguments.compare_redis, "redis")]
+    {
+        if wanted {
+            servers.start_peer(name)?;
+        }
+    }
+    if compares {
         servers.start_quorate()?;
         servers.pin_this_process();
     }
@@ -97,10 +107,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     // Of a cluster only the first node gets requests: it coordinates for the others.
     let targets: Vec<Target> = servers.measured().to_vec();
-    ensure!(!targets.is_empty(), "nothing to measure: give --target, --compare-redis or --cluster");
+    ensure!(
+        !targets.is_empty(),
+        "nothing to measure: give --target, --compare-redis, --compare-valkey or --cluster"
+    );
 
     let mut report = Report::default();
-    if arguments.preload || arguments.compare_redis || arguments.cluster {
+    if arguments.preload || compares || arguments.cluster {
         for target in &targets {
             eprintln!("writing {} keys to {}", arguments.keys, target.name);
             load(arguments, target, Kind::Set, 16, arguments.keys, Distribution::Sequential)?;

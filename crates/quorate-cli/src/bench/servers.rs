@@ -66,13 +66,14 @@ impl Servers {
         &self.targets
     }
 
-    /// A redis-server with an append-only file, synced every second.
-    pub(super) fn start_redis(&mut self) -> Result<()> {
-        let (port, directory) = (free_port()?, self.directory("redis")?);
-        let mut command = pinned("redis-server");
+    /// A redis-server or valkey-server with an append-only file, synced every second.
+    pub(super) fn start_peer(&mut self, name: &str) -> Result<()> {
+        let (port, directory) = (free_port()?, self.directory(name)?);
+        let program = format!("{name}-server");
+        let mut command = pinned(&program);
         command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "yes"]);
         command.args(["--appendfsync", "everysec", "--bind", "127.0.0.1", "--dir"]).arg(directory);
-        self.start("redis", port, command).context("redis-server must be installed")
+        self.start(name, port, command).with_context(|| format!("{program} must be installed"))
     }
 
     /// A single Quorate node with the same durability.
