@@ -212,3 +212,21 @@ def test_a_million_pipelined_commands_are_answered_in_turns(serving):
     probe.finish()
     assert received == b"".join(b"$7\r\n%07d\r\n" % n for n in range(count))
     no_peer_was_suspected(nodes)
+
+
+def test_what_is_announced_costs_nothing(node):
+    connection = node.raw()
+    before = resident(node)
+    clients = []
+    for announced in (b"*2\r\n$536870912\r\n", b"*2\r\n$3\r\nGET\r\n$536870912\r\nx", b"*1000000\r\n$3\r\nDEL\r\n$1\r\nk\r\n"):
+        for _ in range(100):
+            client = socket.create_connection(("127.0.0.1", node.port), timeout=30)
+            client.sendall(announced)
+            clients.append(client)
+    assert connection("PING") == (b"+", b"PONG")
+    for number in range(100):
+        assert connection("SET", f"k{number}", "v") == (b"+", b"OK")
+    assert resident(node) - before < 50 * MEGABYTE
+    for client in clients:
+        client.close()
+    connection.close()

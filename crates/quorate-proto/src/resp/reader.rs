@@ -2,7 +2,8 @@
 //!
 //! Each call looks at the bytes received so far and takes out one command when it is whole. Between
 //! calls the reader remembers how far it got, so a command that arrives in many pieces is looked at
-//! once: the work is linear in its length.
+//! once: the work is linear in its length. What is announced reserves nothing: memory is taken for
+//! what has come.
 
 use bytes::BytesMut;
 
@@ -107,10 +108,6 @@ impl CommandReader {
             let end = self.parsed + bulk_length;
             if input.len() < end + 2 {
                 self.bulk_length = Some(bulk_length);
-                // One allocation for a large value instead of repeated doubling.
-                if bulk_length > LINE_LENGTH_MAX && input.capacity() < end + 2 {
-                    input.reserve(reserve_step(end + 2 - input.len()));
-                }
                 break;
             }
             self.arguments.push((self.parsed as u32, end as u32));
@@ -152,13 +149,6 @@ impl CommandReader {
             _ => Err(ProtocolError::BulkLength),
         }
     }
-}
-
-/// Memory is taken in steps of this size while a value arrives, so that announcing a large value
-/// alone costs the sender as much as the receiver.
-fn reserve_step(wanted: usize) -> usize {
-    const STEP_MAX: usize = 16 << 20;
-    wanted.min(STEP_MAX)
 }
 
 /// The line that starts at `start`, and where the next one does.
@@ -268,11 +258,15 @@ mod tests {
     }
 
     #[test]
-    fn announcing_a_large_value_reserves_little() {
-        let mut reader = CommandReader::new();
-        let mut input = BytesMut::from(&b"*2\r\n$3\r\nGET\r\n$536870912\r\n"[..]);
-        assert_eq!(reader.next(&mut input), Ok(None));
-        assert!(input.capacity() <= 32 << 20, "{}", input.capacity());
+    fn what_is_announced_reserves_nothing() {
+        for announced in [&b"*2\r\n$3\r\nGET\r\n$536870912\r\n"[..], b"*1000000\r\n$3\r\nDEL\r\n"] {
+            let mut reader = CommandReader::new();
+            let mut input = BytesMut::from(announced);
+            let before = input.capacity();
+            assert_eq!(reader.next(&mut input), Ok(None));
+            assert_eq!(input.capacity(), before);
+            assert!(reader.arguments.capacity() <= 4);
+        }
     }
 
     proptest! {
