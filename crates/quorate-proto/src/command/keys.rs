@@ -1,7 +1,163 @@
-//! Which arguments of a command are keys.
+//! Which arguments of a command are keys, and what becomes of each.
 
 use super::{Group, Spec};
 use crate::resp::{Command, parse_integer};
+
+/// What a command does with a key.
+///
+/// | | `RO` | `RW` | `OW` | `RM` |
+/// |---|---|---|---|---|
+/// | nothing of the value is answered or copied | `Look` | `Update`, `Insert`, `Delete` | `Replace`, `Create` | `Drop` |
+/// | something is | `Fetch` | `ReadUpdate`, `ReadDelete` | | |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table and the names describe them")]
+pub enum Access {
+    Look,
+    Fetch,
+    Update,
+    ReadUpdate,
+    Insert,
+    Delete,
+    ReadDelete,
+    Replace,
+    Create,
+    Drop,
+    /// `ReadUpdate` with the option `GET`, else `Replace`.
+    Varies,
+}
+
+impl Access {
+    /// The names that Redis gives it.
+    pub const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Look => &["RO"],
+            Self::Fetch => &["RO", "access"],
+            Self::Update => &["RW", "update"],
+            Self::ReadUpdate => &["RW", "access", "update"],
+            Self::Insert => &["RW", "insert"],
+            Self::Delete => &["RW", "delete"],
+            Self::ReadDelete => &["RW", "access", "delete"],
+            Self::Replace => &["OW", "update"],
+            Self::Create => &["OW", "insert"],
+            Self::Drop => &["RM", "delete"],
+            Self::Varies => &["RW", "access", "update", "variable_flags"],
+        }
+    }
+
+    /// Whether the key may be changed.
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Look | Self::Fetch)
+    }
+
+    /// What it is for one command.
+    fn of(self, command: &Command) -> Self {
+        if self != Self::Varies {
+            return self;
+        }
+        let reads = command.args().skip(3).any(|word| word.eq_ignore_ascii_case(b"GET"));
+        if reads { Self::ReadUpdate } else { Self::Replace }
+    }
+}
+
+/// Where some keys of a command stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Find {
+    /// From the first to the last one, each `step` behind the one before. A negative last one counts
+    /// from the end.
+    Range { last: i8, step: u8 },
+    /// The first argument is their number, and they follow it.
+    Counted,
+}
+
+/// Some keys of a command that are used in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// The argument where they begin.
+    pub(super) first: u8,
+    pub(super) find: Find,
+    /// What becomes of them.
+    pub access: Access,
+}
+
+impl KeySpec {
+    /// Where they stand in `command`: the first, one behind the last, and their distance.
+    fn places(self, spec: &Spec, command: &Command) -> Result<(usize, usize, usize), KeysError> {
+        let first = usize::from(self.first);
+        Ok(match self.find {
+            Find::Range { last, step } => {
+                let distance = usize::from(last.unsigned_abs());
+                let end = if last < 0 { command.len() + 1 - distance } else { distance + 1 };
+                (first, end, usize::from(step))
+            }
+            Find::Counted => (first + 1, first + 1 + counted_keys(spec, command, first)?, 1),
+        })
+    }
+}
+
+/// All keys of a command: none, or one or two runs of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys([Option<KeySpec>; 2]);
+
+/// The key at an argument.
+pub(super) const fn at(first: u8, access: Access) -> Keys {
+    let find = Find::Range { last: first as i8, step: 1 };
+    Keys([Some(KeySpec { first, find, access }), None])
+}
+
+/// The first argument.
+pub(super) const fn one(access: Access) -> Keys {
+    at(1, access)
+}
+
+/// All arguments from one on.
+pub(super) const fn from(first: u8, access: Access) -> Keys {
+    Keys([Some(KeySpec { first, find: Find::Range { last: -1, step: 1 }, access }), None])
+}
+
+/// Every second argument from one on.
+pub(super) const fn pairs(first: u8, access: Access) -> Keys {
+    Keys([Some(KeySpec { first, find: Find::Range { last: -1, step: 2 }, access }), None])
+}
+
+/// As many as an argument says, behind it.
+pub(super) const fn counted(first: u8, access: Access) -> Keys {
+    Keys([Some(KeySpec { first, find: Find::Counted, access }), None])
+}
+
+impl Keys {
+    /// No keys.
+    pub const NONE: Self = Self([None, None]);
+
+    /// These, and then the others.
+    pub(super) const fn and(self, others: Self) -> Self {
+        Self([self.0[0], others.0[0]])
+    }
+
+    /// The runs.
+    pub fn specs(&self) -> impl Iterator<Item = &KeySpec> {
+        self.0.iter().flatten()
+    }
+
+    /// Whether an argument counts some of them.
+    pub(super) const fn are_counted(self) -> bool {
+        let [one, other] = self.0;
+        matches!(one, Some(KeySpec { find: Find::Counted, .. }))
+            || matches!(other, Some(KeySpec { find: Find::Counted, .. }))
+    }
+
+    /// The first and last one, as `COMMAND INFO` shows them, and their distance: those that an argument
+    /// counts are left out. All zero: none.
+    pub(super) fn positions(self) -> (i64, i64, i64) {
+        let mut positions = (0, 0, 0);
+        for spec in self.specs() {
+            if let Find::Range { last, step } = spec.find {
+                let first = if positions.0 == 0 { i64::from(spec.first) } else { positions.0 };
+                positions = (first, i64::from(last), i64::from(step));
+            }
+        }
+        positions
+    }
+}
 
 /// The keys of a command cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,28 +184,29 @@ pub fn keys<'a>(
     spec: &Spec,
     command: &'a Command,
 ) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>, KeysError> {
-    let (first, last, step) = match spec.name {
-        // The key stands behind the subcommand.
-        "object" if command.len() == 3 => (2, 2, 1),
-        _ => {
-            let (first, last, step) = spec.key_positions;
-            let last = if last < 0 {
-                command.len() - usize::from(last.unsigned_abs())
-            } else {
-                usize::from(last.unsigned_abs())
-            };
-            (usize::from(first.unsigned_abs()), last, usize::from(step.unsigned_abs()))
-        }
+    Ok(keys_with_access(spec, command)?.map(|(key, _)| key))
+}
+
+/// The keys of `command`, and what becomes of each.
+pub fn keys_with_access<'a>(
+    spec: &Spec,
+    command: &'a Command,
+) -> Result<impl Iterator<Item = (&'a [u8], Access)> + use<'a>, KeysError> {
+    let mut keys = spec.keys;
+    if !spec.subcommands.is_empty() {
+        let row = spec.subcommand(command);
+        keys = row.map_or(Keys::NONE, |row| spec.subcommands[row].keys);
+    }
+    let place = |run: Option<KeySpec>| match run {
+        None => Ok((0..0, 1, Access::Look)),
+        Some(run) => run
+            .places(spec, command)
+            .map(|(first, end, step)| (first..end, step, run.access.of(command))),
     };
-    let fixed = if first == 0 { 1..1 } else { first..last + 1 };
-    let counted = match spec.counted_keys {
-        0 => 1..1,
-        at => {
-            let first = usize::from(at) + 1;
-            first..first + counted_keys(spec, command, usize::from(at))?
-        }
-    };
-    Ok(fixed.step_by(step.max(1)).chain(counted).map(|index| command.arg(index)))
+    let runs = [place(keys.0[0])?, place(keys.0[1])?];
+    Ok(runs.into_iter().flat_map(move |(places, step, access)| {
+        places.step_by(step).map(move |index| (command.arg(index), access))
+    }))
 }
 
 /// How many keys the argument at `at` counts. Errors are those of the command.
@@ -94,6 +251,8 @@ mod tests {
             (&["ZUNIONSTORE", "d", "2", "a", "b", "WEIGHTS", "1", "2"], &["d", "a", "b"]),
             (&["ZMPOP", "1", "a", "MIN"], &["a"]),
             (&["OBJECT", "ENCODING", "a"], &["a"]),
+            (&["OBJECT", "HELP"], &[]),
+            (&["MEMORY", "USAGE", "a", "SAMPLES", "1"], &["a"]),
             (&["PING"], &[]),
         ] {
             let expected: Vec<_> = expected.iter().map(|key| key.as_bytes().to_vec()).collect();
@@ -110,5 +269,21 @@ mod tests {
         assert_eq!(keys_of(&["ZUNION", "0", "a"]), Err(KeysError::None("zunion")));
         assert_eq!(keys_of(&["ZUNIONSTORE", "d", "2", "a"]), Err(KeysError::Syntax));
         assert_eq!(keys_of(&["ZMPOP", "0", "a", "MIN"]), Err(KeysError::Count));
+    }
+
+    #[test]
+    fn every_key_has_its_access() {
+        use Access::{Create, Fetch, ReadDelete, ReadUpdate, Replace};
+        for (words, expected) in [
+            (&["SET", "a", "1"][..], &[Replace][..]),
+            (&["SET", "a", "1", "EX", "5", "get"], &[ReadUpdate]),
+            (&["RENAMENX", "a", "b"], &[ReadDelete, Create]),
+            (&["ZINTERSTORE", "d", "2", "a", "b"], &[Replace, Fetch, Fetch]),
+        ] {
+            let command = Command::from_args(words);
+            let spec = lookup(command.name()).expect("in the table");
+            let found = keys_with_access(spec, &command).expect("has keys");
+            assert_eq!(found.map(|(_, access)| access).collect::<Vec<_>>(), expected, "{words:?}");
+        }
     }
 }

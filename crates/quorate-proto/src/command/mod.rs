@@ -10,7 +10,7 @@ mod reply;
 mod table;
 
 pub use errors::{UnknownCommand, WrongArity, check_database, unknown_subcommand};
-pub use keys::{KeysError, keys};
+pub use keys::{Access, KeySpec, Keys, KeysError, keys, keys_with_access};
 pub use reply::{
     CATEGORIES, ListFilter, of_category, write_count, write_docs, write_info, write_keys_and_flags,
     write_list,
@@ -145,9 +145,6 @@ impl Group {
     }
 }
 
-/// Where the keys stand: first, last (negative: from the end) and their distance. All zero: none.
-pub type KeyPositions = (i8, i8, i8);
-
 /// A subcommand of a container such as `CLIENT`.
 #[derive(Clone, Copy, Debug)]
 pub struct Subcommand {
@@ -157,6 +154,8 @@ pub struct Subcommand {
     pub arity: i8,
     /// What it does.
     pub summary: &'static str,
+    /// Its keys.
+    pub keys: Keys,
 }
 
 /// One row of the table.
@@ -168,10 +167,8 @@ pub struct Spec {
     pub arity: i8,
     /// Properties.
     pub flags: Flags,
-    /// Where its keys stand.
-    pub key_positions: KeyPositions,
-    /// The argument that counts further keys, which stand behind it; zero when none does.
-    counted_keys: u8,
+    /// Its keys. Those of a container are its subcommands'.
+    pub keys: Keys,
     /// Family.
     pub group: Group,
     /// Version of Redis that introduced it.

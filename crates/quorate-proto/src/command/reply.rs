@@ -2,7 +2,7 @@
 
 use alloc::{format, vec::Vec};
 
-use super::{Flags, Group, Routing, Spec, Subcommand, all, lookup};
+use super::{Access, Flags, Group, Keys, Routing, Spec, Subcommand, all, keys::Find, lookup};
 use crate::resp::ReplyWriter;
 
 fn public() -> impl Iterator<Item = &'static Spec> {
@@ -95,11 +95,10 @@ fn write_row(reply: &mut ReplyWriter<'_>, spec: &Spec) {
     reply.text(spec.name);
     reply.integer(i64::from(spec.arity));
     write_flags(reply, spec.flags);
-    let (first, last, step) = spec.key_positions;
-    [first, last, step].into_iter().for_each(|position| reply.integer(i64::from(position)));
+    write_positions(reply, spec.keys);
     write_categories(reply, spec);
     reply.set(0);
-    write_key_specification(reply, spec);
+    write_key_specifications(reply, spec.keys);
     reply.array(spec.subcommands.len());
     spec.subcommands.iter().for_each(|row| write_subcommand(reply, spec, row));
 }
@@ -162,48 +161,60 @@ fn write_categories(reply: &mut ReplyWriter<'_>, spec: &Spec) {
 }
 
 /// Each key of a command with how the command uses it.
-pub fn write_keys_and_flags(reply: &mut ReplyWriter<'_>, spec: &Spec, keys: &[&[u8]]) {
+pub fn write_keys_and_flags(reply: &mut ReplyWriter<'_>, keys: &[(&[u8], Access)]) {
     reply.array(keys.len());
-    for key in keys {
+    for (key, access) in keys {
         reply.array(2);
         reply.bulk(key);
-        write_access(reply, spec);
+        write_access(reply, *access);
     }
 }
 
-fn write_access(reply: &mut ReplyWriter<'_>, spec: &Spec) {
-    let access = if spec.flags.has(Flags::WRITE) { ["RW", "update"] } else { ["RO", "access"] };
-    reply.set(2);
-    access.into_iter().for_each(|flag| reply.simple(flag));
+fn write_access(reply: &mut ReplyWriter<'_>, access: Access) {
+    reply.set(access.names().len());
+    access.names().iter().for_each(|flag| reply.simple(flag));
 }
 
-fn write_key_specification(reply: &mut ReplyWriter<'_>, spec: &Spec) {
-    let (first, last, step) = spec.key_positions;
-    if first == 0 {
-        return reply.set(0);
+fn write_positions(reply: &mut ReplyWriter<'_>, keys: Keys) {
+    let (first, last, step) = keys.positions();
+    [first, last, step].into_iter().for_each(|position| reply.integer(position));
+}
+
+fn write_key_specifications(reply: &mut ReplyWriter<'_>, keys: Keys) {
+    reply.set(keys.specs().count());
+    for spec in keys.specs() {
+        reply.map(3);
+        reply.text("flags");
+        write_access(reply, spec.access);
+        reply.text("begin_search");
+        write_search(reply, "index", &[("index", i64::from(spec.first))]);
+        reply.text("find_keys");
+        match spec.find {
+            Find::Range { last, step } => {
+                let first = i64::from(spec.first);
+                let last = i64::from(last);
+                let from_first = if last < 0 { last } else { last - first };
+                let step = i64::from(step);
+                let fields = [("lastkey", from_first), ("keystep", step), ("limit", 0)];
+                write_search(reply, "range", &fields);
+            }
+            Find::Counted => {
+                let fields = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+                write_search(reply, "keynum", &fields);
+            }
+        }
     }
-    reply.set(1);
-    reply.map(3);
-    reply.text("flags");
-    write_access(reply, spec);
-    reply.text("begin_search");
+}
+
+fn write_search(reply: &mut ReplyWriter<'_>, kind: &str, fields: &[(&str, i64)]) {
     reply.map(2);
     reply.text("type");
-    reply.text("index");
+    reply.text(kind);
     reply.text("spec");
-    reply.map(1);
-    reply.text("index");
-    reply.integer(i64::from(first));
-    reply.text("find_keys");
-    reply.map(2);
-    reply.text("type");
-    reply.text("range");
-    reply.text("spec");
-    reply.map(3);
-    let last_from_first = if last < 0 { last } else { last - first };
-    for (name, value) in [("lastkey", last_from_first), ("keystep", step), ("limit", 0)] {
+    reply.map(fields.len());
+    for (name, value) in fields {
         reply.text(name);
-        reply.integer(i64::from(value));
+        reply.integer(*value);
     }
 }
 
@@ -212,10 +223,9 @@ fn write_subcommand(reply: &mut ReplyWriter<'_>, spec: &Spec, row: &Subcommand) 
     reply.text(&format!("{}|{}", spec.name, row.name));
     reply.integer(i64::from(row.arity));
     reply.set(0);
-    let key = i64::from(spec.name == "object" && row.name != "help") * 2;
-    [key, key, key / 2].into_iter().for_each(|position| reply.integer(position));
+    write_positions(reply, row.keys);
     reply.set(0);
     reply.set(0);
-    reply.set(0);
+    write_key_specifications(reply, row.keys);
     reply.array(0);
 }

@@ -2,14 +2,15 @@
 
 use super::{
     Class::{self, Read, ReadModifyWrite as Rmw, Write},
-    Flags, Group, Join, KeyPositions, Routing, Spec, Subcommand,
+    Flags, Group, Join, Routing, Spec, Subcommand,
+    keys::{
+        Access::{
+            Create, Delete, Drop, Fetch, Insert, Look, ReadDelete, ReadUpdate, Replace, Update,
+            Varies,
+        },
+        Keys, at, counted, from, one, pairs,
+    },
 };
-
-const ONE: KeyPositions = (1, 1, 1);
-const TWO: KeyPositions = (1, 2, 1);
-const MANY: KeyPositions = (1, -1, 1);
-const PAIRS: KeyPositions = (1, -1, 2);
-const NO_KEYS: KeyPositions = (0, 0, 0);
 
 const R: Flags = Flags::READONLY;
 const RF: Flags = R.with(Flags::FAST);
@@ -23,13 +24,14 @@ const ADMIN: Flags = Flags::ADMIN.with(Flags::DANGEROUS);
 const HANDSHAKE: Flags =
     STATUS_FAST.with(Flags::NOSCRIPT).with(Flags::NO_AUTH).with(Flags::ALLOW_BUSY);
 
-/// A command on one key.
+/// A command on keys.
 #[expect(clippy::too_many_arguments, reason = "one argument a column of the table")]
 const fn key(
     name: &'static str,
     arity: i8,
     flags: Flags,
     class: Class,
+    keys: Keys,
     group: Group,
     since: &'static str,
     complexity: &'static str,
@@ -38,9 +40,8 @@ const fn key(
     Spec {
         name,
         arity,
-        flags,
-        key_positions: ONE,
-        counted_keys: 0,
+        flags: if keys.are_counted() { flags.with(Flags::MOVABLE_KEYS) } else { flags },
+        keys,
         group,
         since,
         complexity,
@@ -51,15 +52,9 @@ const fn key(
     }
 }
 
-/// A command on several keys.
-const fn routed(spec: Spec, key_positions: KeyPositions, routing: Routing) -> Spec {
-    Spec { key_positions, routing, ..spec }
-}
-
-/// A command on keys that the argument at `at` counts, besides those at fixed positions.
-const fn counted(spec: Spec, key_positions: KeyPositions, at: u8) -> Spec {
-    let spec = routed(spec, key_positions, Routing::Composite);
-    Spec { counted_keys: at, flags: spec.flags.with(Flags::MOVABLE_KEYS), ..spec }
+/// A command that is not executed where its only key is.
+const fn routed(spec: Spec, routing: Routing) -> Spec {
+    Spec { routing, ..spec }
 }
 
 /// A command about the connection or the node.
@@ -71,8 +66,8 @@ const fn session(
     since: &'static str,
     summary: &'static str,
 ) -> Spec {
-    let spec = key(name, arity, flags, Read, group, since, "O(1)", summary);
-    routed(spec, NO_KEYS, Routing::Session)
+    let spec = key(name, arity, flags, Read, Keys::NONE, group, since, "O(1)", summary);
+    routed(spec, Routing::Session)
 }
 
 /// A command with subcommands.
@@ -89,11 +84,17 @@ const fn container(
 
 /// A piece of another command.
 const fn internal(name: &'static str, arity: i8, class: Class, summary: &'static str) -> Spec {
-    key(name, arity, Flags::INTERNAL, class, Group::Generic, "0.1.0", "O(N)", summary)
+    let keys = one(if class.writes() { Update } else { Fetch });
+    key(name, arity, Flags::INTERNAL, class, keys, Group::Generic, "0.1.0", "O(N)", summary)
 }
 
 const fn sub(name: &'static str, arity: i8, summary: &'static str) -> Subcommand {
-    Subcommand { name, arity, summary }
+    Subcommand { name, arity, summary, keys: Keys::NONE }
+}
+
+/// A subcommand whose key follows its name.
+const fn sub_key(name: &'static str, arity: i8, summary: &'static str) -> Subcommand {
+    Subcommand { keys: at(2, Look), ..sub(name, arity, summary) }
 }
 
 /// Every command.
@@ -213,7 +214,7 @@ const SPECS: &[Spec] = &[
         sub("help", 2, "Lists the subcommands"),
     ]),
     container("memory", Server, "4.0.0", "What keys and the process take", &[
-        sub("usage", -3, "Bytes that a key takes in memory: USAGE key [SAMPLES count]"),
+        sub_key("usage", -3, "Bytes that a key takes in memory: USAGE key [SAMPLES count]"),
         sub("stats", 2, "Bytes that the process takes"),
         sub("doctor", 2, "Where to look"),
         sub("malloc-stats", 2, "That the allocator tells nothing"),
@@ -245,9 +246,9 @@ const SPECS: &[Spec] = &[
     session("wait", 3, Flags::NONE, Generic, "3.0.0", "How many more replicas have what the connection has written"),
     session("info", -1, STATUS.with(Flags::DANGEROUS), Server, "1.0.0", "Figures about the node"),
     session("time", 1, STATUS_FAST, Server, "2.6.0", "The node's clock: seconds and microseconds"),
-    routed(key("dbsize", 1, RF, Read, Server, "1.0.0", "O(1)", "Number of keys in the cluster"), NO_KEYS, Routing::Keyspace),
-    routed(key("flushall", -1, W.with(Flags::DANGEROUS), Write, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), NO_KEYS, Routing::Keyspace),
-    routed(key("flushdb", -1, W.with(Flags::DANGEROUS), Write, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), NO_KEYS, Routing::Keyspace),
+    routed(key("dbsize", 1, RF, Read, Keys::NONE, Server, "1.0.0", "O(1)", "Number of keys in the cluster"), Routing::Keyspace),
+    routed(key("flushall", -1, W.with(Flags::DANGEROUS), Write, Keys::NONE, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), Routing::Keyspace),
+    routed(key("flushdb", -1, W.with(Flags::DANGEROUS), Write, Keys::NONE, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), Routing::Keyspace),
     container("quorate", Server, "0.1.0", "Consistency levels and the state of the cluster", &[
         sub("level", -2, "Shows or sets the connection's levels: LEVEL [READ|WRITE level]"),
         sub("status", 2, "The node, its members and their state"),
@@ -278,123 +279,123 @@ const SPECS: &[Spec] = &[
     session("readwrite", 1, STATUS_FAST, Cluster, "3.0.0", "Accepted for cluster clients; every node serves writes"),
     session("asking", 1, Flags::FAST, Cluster, "3.0.0", "Accepted for cluster clients"),
     // Any kind of key
-    routed(key("del", -2, W, Rmw, Generic, "1.0.0", "O(N) with N the number of elements deleted", "Deletes keys"), MANY, Routing::Split(Join::Sum)),
-    routed(key("unlink", -2, WF, Rmw, Generic, "4.0.0", "O(N) with N the number of elements deleted", "Deletes keys"), MANY, Routing::Split(Join::Sum)),
-    routed(key("exists", -2, RF, Read, Generic, "1.0.0", "O(N) with N the number of keys", "Counts the keys that exist"), MANY, Routing::Split(Join::Sum)),
-    routed(key("touch", -2, RF, Read, Generic, "3.2.1", "O(N) with N the number of keys", "Counts the keys that exist"), MANY, Routing::Split(Join::Sum)),
-    key("type", 2, RF, Read, Generic, "1.0.0", "O(1)", "Kind of value at a key"),
-    key("expire", -3, WF, Rmw, Generic, "1.0.0", "O(1)", "Sets a time to live in seconds"),
-    key("pexpire", -3, WF, Rmw, Generic, "2.6.0", "O(1)", "Sets a time to live in milliseconds"),
-    key("expireat", -3, WF, Rmw, Generic, "1.2.0", "O(1)", "Sets the second at which a key expires"),
-    key("pexpireat", -3, WF, Rmw, Generic, "2.6.0", "O(1)", "Sets the millisecond at which a key expires"),
-    key("ttl", 2, RF, Read, Generic, "1.0.0", "O(1)", "Time to live in seconds"),
-    key("pttl", 2, RF, Read, Generic, "2.6.0", "O(1)", "Time to live in milliseconds"),
-    key("expiretime", 2, RF, Read, Generic, "7.0.0", "O(1)", "Second at which a key expires"),
-    key("pexpiretime", 2, RF, Read, Generic, "7.0.0", "O(1)", "Millisecond at which a key expires"),
-    key("persist", 2, WF, Rmw, Generic, "2.2.0", "O(1)", "Ends a time to live"),
-    routed(key("scan", -2, R, Read, Generic, "2.8.0", "O(1) a call", "Walks over the keys of the cluster"), NO_KEYS, Routing::Keyspace),
-    routed(key("keys", 2, R.with(Flags::DANGEROUS), Read, Generic, "1.0.0", "O(N) with N the number of keys", "Keys that match a pattern"), NO_KEYS, Routing::Keyspace),
-    routed(key("randomkey", 1, R, Read, Generic, "1.0.0", "O(1)", "A random key"), NO_KEYS, Routing::Keyspace),
-    routed(key("rename", 3, W, Rmw, Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key"), TWO, Routing::Composite),
-    routed(key("renamenx", 3, WF, Rmw, Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key unless the new name exists"), TWO, Routing::Composite),
-    routed(key("copy", -3, WD, Rmw, Generic, "6.2.0", "O(N) with N the number of elements", "Copies a key"), TWO, Routing::Composite),
+    routed(key("del", -2, W, Rmw, from(1, Drop), Generic, "1.0.0", "O(N) with N the number of elements deleted", "Deletes keys"), Routing::Split(Join::Sum)),
+    routed(key("unlink", -2, WF, Rmw, from(1, Drop), Generic, "4.0.0", "O(N) with N the number of elements deleted", "Deletes keys"), Routing::Split(Join::Sum)),
+    routed(key("exists", -2, RF, Read, from(1, Look), Generic, "1.0.0", "O(N) with N the number of keys", "Counts the keys that exist"), Routing::Split(Join::Sum)),
+    routed(key("touch", -2, RF, Read, from(1, Look), Generic, "3.2.1", "O(N) with N the number of keys", "Counts the keys that exist"), Routing::Split(Join::Sum)),
+    key("type", 2, RF, Read, one(Look), Generic, "1.0.0", "O(1)", "Kind of value at a key"),
+    key("expire", -3, WF, Rmw, one(Update), Generic, "1.0.0", "O(1)", "Sets a time to live in seconds"),
+    key("pexpire", -3, WF, Rmw, one(Update), Generic, "2.6.0", "O(1)", "Sets a time to live in milliseconds"),
+    key("expireat", -3, WF, Rmw, one(Update), Generic, "1.2.0", "O(1)", "Sets the second at which a key expires"),
+    key("pexpireat", -3, WF, Rmw, one(Update), Generic, "2.6.0", "O(1)", "Sets the millisecond at which a key expires"),
+    key("ttl", 2, RF, Read, one(Fetch), Generic, "1.0.0", "O(1)", "Time to live in seconds"),
+    key("pttl", 2, RF, Read, one(Fetch), Generic, "2.6.0", "O(1)", "Time to live in milliseconds"),
+    key("expiretime", 2, RF, Read, one(Fetch), Generic, "7.0.0", "O(1)", "Second at which a key expires"),
+    key("pexpiretime", 2, RF, Read, one(Fetch), Generic, "7.0.0", "O(1)", "Millisecond at which a key expires"),
+    key("persist", 2, WF, Rmw, one(Update), Generic, "2.2.0", "O(1)", "Ends a time to live"),
+    routed(key("scan", -2, R, Read, Keys::NONE, Generic, "2.8.0", "O(1) a call", "Walks over the keys of the cluster"), Routing::Keyspace),
+    routed(key("keys", 2, R.with(Flags::DANGEROUS), Read, Keys::NONE, Generic, "1.0.0", "O(N) with N the number of keys", "Keys that match a pattern"), Routing::Keyspace),
+    routed(key("randomkey", 1, R, Read, Keys::NONE, Generic, "1.0.0", "O(1)", "A random key"), Routing::Keyspace),
+    routed(key("rename", 3, W, Rmw, at(1, ReadDelete).and(at(2, Replace)), Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key"), Routing::Composite),
+    routed(key("renamenx", 3, WF, Rmw, at(1, ReadDelete).and(at(2, Create)), Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key unless the new name exists"), Routing::Composite),
+    routed(key("copy", -3, WD, Rmw, at(1, Fetch).and(at(2, Replace)), Generic, "6.2.0", "O(N) with N the number of elements", "Copies a key"), Routing::Composite),
     Spec { routing: Routing::Key, ..container("object", Generic, "2.2.3", "Details of a value", &[
-        sub("encoding", 3, "The encoding that Redis would use"),
-        sub("refcount", 3, "The references that Redis would count"),
-        sub("idletime", 3, "Always 0: accesses are not timed"),
-        sub("freq", 3, "An error: accesses are not counted"),
+        sub_key("encoding", 3, "The encoding that Redis would use"),
+        sub_key("refcount", 3, "The references that Redis would count"),
+        sub_key("idletime", 3, "Always 0: accesses are not timed"),
+        sub_key("freq", 3, "An error: accesses are not counted"),
         sub("help", 2, "Lists the subcommands"),
     ]) },
     // Strings
-    key("get", 2, RF, Read, String, "1.0.0", "O(1)", "Value of a string"),
-    key("set", -3, WD, Write, String, "1.0.0", "O(1)", "Sets a string, with options for expiry and conditions"),
-    key("setnx", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Sets a string unless the key exists"),
-    key("setex", 4, WD, Rmw, String, "2.0.0", "O(1)", "Sets a string and its time to live in seconds"),
-    key("psetex", 4, WD, Rmw, String, "2.6.0", "O(1)", "Sets a string and its time to live in milliseconds"),
-    key("getset", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Sets a string and answers the old value"),
-    key("getdel", 2, WF, Rmw, String, "6.2.0", "O(1)", "Answers a string and deletes it"),
-    key("getex", -2, WF, Rmw, String, "6.2.0", "O(1)", "Answers a string and changes its expiry"),
-    routed(key("mget", -2, RF, Read, String, "1.0.0", "O(N) with N the number of keys", "Values of several strings"), MANY, Routing::Split(Join::Values)),
-    routed(key("mset", -3, WD, Write, String, "1.0.1", "O(N) with N the number of keys", "Sets several strings"), PAIRS, Routing::Split(Join::Ok)),
-    routed(key("msetnx", -3, WD, Rmw, String, "1.0.1", "O(N) with N the number of keys", "Sets several strings unless one of the keys exists"), PAIRS, Routing::Composite),
-    key("append", 3, WDF, Rmw, String, "2.0.0", "O(N) with N the new length", "Appends to a string"),
-    key("strlen", 2, RF, Read, String, "2.2.0", "O(1)", "Length of a string"),
-    key("getrange", 4, R, Read, String, "2.4.0", "O(N) with N the length returned", "Part of a string"),
-    key("substr", 4, R, Read, String, "1.0.0", "O(N) with N the length returned", "Part of a string"),
-    key("setrange", 4, WD, Rmw, String, "2.2.0", "O(N) with N the new length", "Overwrites part of a string"),
-    key("incr", 2, WDF, Rmw, String, "1.0.0", "O(1)", "Adds 1 to a counter"),
-    key("decr", 2, WDF, Rmw, String, "1.0.0", "O(1)", "Subtracts 1 from a counter"),
-    key("incrby", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Adds an integer to a counter"),
-    key("decrby", 3, WDF, Rmw, String, "1.0.0", "O(1)", "Subtracts an integer from a counter"),
-    key("incrbyfloat", 3, WDF, Rmw, String, "2.6.0", "O(1)", "Adds a decimal number to a counter"),
+    key("get", 2, RF, Read, one(Fetch), String, "1.0.0", "O(1)", "Value of a string"),
+    key("set", -3, WD, Write, one(Varies), String, "1.0.0", "O(1)", "Sets a string, with options for expiry and conditions"),
+    key("setnx", 3, WDF, Rmw, one(Create), String, "1.0.0", "O(1)", "Sets a string unless the key exists"),
+    key("setex", 4, WD, Rmw, one(Replace), String, "2.0.0", "O(1)", "Sets a string and its time to live in seconds"),
+    key("psetex", 4, WD, Rmw, one(Replace), String, "2.6.0", "O(1)", "Sets a string and its time to live in milliseconds"),
+    key("getset", 3, WDF, Rmw, one(ReadUpdate), String, "1.0.0", "O(1)", "Sets a string and answers the old value"),
+    key("getdel", 2, WF, Rmw, one(ReadDelete), String, "6.2.0", "O(1)", "Answers a string and deletes it"),
+    key("getex", -2, WF, Rmw, one(ReadUpdate), String, "6.2.0", "O(1)", "Answers a string and changes its expiry"),
+    routed(key("mget", -2, RF, Read, from(1, Fetch), String, "1.0.0", "O(N) with N the number of keys", "Values of several strings"), Routing::Split(Join::Values)),
+    routed(key("mset", -3, WD, Write, pairs(1, Replace), String, "1.0.1", "O(N) with N the number of keys", "Sets several strings"), Routing::Split(Join::Ok)),
+    routed(key("msetnx", -3, WD, Rmw, pairs(1, Create), String, "1.0.1", "O(N) with N the number of keys", "Sets several strings unless one of the keys exists"), Routing::Composite),
+    key("append", 3, WDF, Rmw, one(Insert), String, "2.0.0", "O(N) with N the new length", "Appends to a string"),
+    key("strlen", 2, RF, Read, one(Look), String, "2.2.0", "O(1)", "Length of a string"),
+    key("getrange", 4, R, Read, one(Fetch), String, "2.4.0", "O(N) with N the length returned", "Part of a string"),
+    key("substr", 4, R, Read, one(Fetch), String, "1.0.0", "O(N) with N the length returned", "Part of a string"),
+    key("setrange", 4, WD, Rmw, one(Update), String, "2.2.0", "O(N) with N the new length", "Overwrites part of a string"),
+    key("incr", 2, WDF, Rmw, one(ReadUpdate), String, "1.0.0", "O(1)", "Adds 1 to a counter"),
+    key("decr", 2, WDF, Rmw, one(ReadUpdate), String, "1.0.0", "O(1)", "Subtracts 1 from a counter"),
+    key("incrby", 3, WDF, Rmw, one(ReadUpdate), String, "1.0.0", "O(1)", "Adds an integer to a counter"),
+    key("decrby", 3, WDF, Rmw, one(ReadUpdate), String, "1.0.0", "O(1)", "Subtracts an integer from a counter"),
+    key("incrbyfloat", 3, WDF, Rmw, one(ReadUpdate), String, "2.6.0", "O(1)", "Adds a decimal number to a counter"),
     // Hashes
-    key("hset", -4, WDF, Write, Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
-    key("hsetnx", 4, WDF, Rmw, Hash, "2.0.0", "O(1)", "Sets a field unless it exists"),
-    key("hmset", -4, WDF, Write, Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
-    key("hget", 3, RF, Read, Hash, "2.0.0", "O(1)", "Value of a field"),
-    key("hmget", -3, RF, Read, Hash, "2.0.0", "O(N) with N the number of fields", "Values of several fields"),
-    key("hgetall", 2, R, Read, Hash, "2.0.0", "O(N) with N the number of fields", "All fields and values"),
-    key("hdel", -3, WF, Rmw, Hash, "2.0.0", "O(N) with N the number of fields", "Removes fields"),
-    key("hexists", 3, RF, Read, Hash, "2.0.0", "O(1)", "Whether a field exists"),
-    key("hkeys", 2, R, Read, Hash, "2.0.0", "O(N) with N the number of fields", "All fields"),
-    key("hvals", 2, R, Read, Hash, "2.0.0", "O(N) with N the number of fields", "All values"),
-    key("hlen", 2, RF, Read, Hash, "2.0.0", "O(1)", "Number of fields"),
-    key("hstrlen", 3, RF, Read, Hash, "3.2.0", "O(1)", "Length of a field's value"),
-    key("hincrby", 4, WDF, Rmw, Hash, "2.0.0", "O(1)", "Adds an integer to a field"),
-    key("hincrbyfloat", 4, WDF, Rmw, Hash, "2.6.0", "O(1)", "Adds a decimal number to a field"),
-    key("hrandfield", -2, R, Read, Hash, "6.2.0", "O(N) with N the number of fields returned", "Random fields"),
-    key("hscan", -3, R, Read, Hash, "2.8.0", "O(N) a call", "Walks over the fields of a hash"),
+    key("hset", -4, WDF, Write, one(Update), Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
+    key("hsetnx", 4, WDF, Rmw, one(Insert), Hash, "2.0.0", "O(1)", "Sets a field unless it exists"),
+    key("hmset", -4, WDF, Write, one(Update), Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
+    key("hget", 3, RF, Read, one(Fetch), Hash, "2.0.0", "O(1)", "Value of a field"),
+    key("hmget", -3, RF, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "Values of several fields"),
+    key("hgetall", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields and values"),
+    key("hdel", -3, WF, Rmw, one(Delete), Hash, "2.0.0", "O(N) with N the number of fields", "Removes fields"),
+    key("hexists", 3, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Whether a field exists"),
+    key("hkeys", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields"),
+    key("hvals", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All values"),
+    key("hlen", 2, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Number of fields"),
+    key("hstrlen", 3, RF, Read, one(Look), Hash, "3.2.0", "O(1)", "Length of a field's value"),
+    key("hincrby", 4, WDF, Rmw, one(ReadUpdate), Hash, "2.0.0", "O(1)", "Adds an integer to a field"),
+    key("hincrbyfloat", 4, WDF, Rmw, one(ReadUpdate), Hash, "2.6.0", "O(1)", "Adds a decimal number to a field"),
+    key("hrandfield", -2, R, Read, one(Fetch), Hash, "6.2.0", "O(N) with N the number of fields returned", "Random fields"),
+    key("hscan", -3, R, Read, one(Fetch), Hash, "2.8.0", "O(N) a call", "Walks over the fields of a hash"),
     // Sets
-    key("sadd", -3, WDF, Write, Set, "1.0.0", "O(N) with N the number of members", "Adds members to a set"),
-    key("srem", -3, WF, Rmw, Set, "1.0.0", "O(N) with N the number of members", "Removes members from a set"),
-    key("smembers", 2, R, Read, Set, "1.0.0", "O(N) with N the number of members", "All members of a set"),
-    key("sismember", 3, RF, Read, Set, "1.0.0", "O(1)", "Whether a member is in a set"),
-    key("smismember", -3, RF, Read, Set, "6.2.0", "O(N) with N the number of members asked for", "Whether each of several members is in a set"),
-    key("scard", 2, RF, Read, Set, "1.0.0", "O(1)", "Number of members"),
-    key("spop", -2, WF, Rmw, Set, "1.0.0", "O(N) with N the number of members removed", "Removes random members and answers them"),
-    key("srandmember", -2, R, Read, Set, "1.0.0", "O(N) with N the number of members returned", "Random members"),
-    routed(key("smove", 4, WF, Rmw, Set, "1.0.0", "O(1)", "Moves a member to another set"), TWO, Routing::Composite),
-    routed(key("sunion", -2, R, Read, Set, "1.0.0", "O(N) with N the number of all members", "Union of sets"), MANY, Routing::Composite),
-    routed(key("sinter", -2, R, Read, Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Intersection of sets"), MANY, Routing::Composite),
-    routed(key("sdiff", -2, R, Read, Set, "1.0.0", "O(N) with N the number of all members", "Members of the first set that are in no other"), MANY, Routing::Composite),
-    routed(key("sunionstore", -3, WD, Rmw, Set, "1.0.0", "O(N) with N the number of all members", "Stores a union of sets"), MANY, Routing::Composite),
-    routed(key("sinterstore", -3, WD, Rmw, Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Stores an intersection of sets"), MANY, Routing::Composite),
-    routed(key("sdiffstore", -3, WD, Rmw, Set, "1.0.0", "O(N) with N the number of all members", "Stores a difference of sets"), MANY, Routing::Composite),
-    counted(key("sintercard", -3, R, Read, Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), NO_KEYS, 1),
-    key("sscan", -3, R, Read, Set, "2.8.0", "O(N) a call", "Walks over the members of a set"),
+    key("sadd", -3, WDF, Write, one(Insert), Set, "1.0.0", "O(N) with N the number of members", "Adds members to a set"),
+    key("srem", -3, WF, Rmw, one(Delete), Set, "1.0.0", "O(N) with N the number of members", "Removes members from a set"),
+    key("smembers", 2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members", "All members of a set"),
+    key("sismember", 3, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Whether a member is in a set"),
+    key("smismember", -3, RF, Read, one(Fetch), Set, "6.2.0", "O(N) with N the number of members asked for", "Whether each of several members is in a set"),
+    key("scard", 2, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Number of members"),
+    key("spop", -2, WF, Rmw, one(ReadDelete), Set, "1.0.0", "O(N) with N the number of members removed", "Removes random members and answers them"),
+    key("srandmember", -2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members returned", "Random members"),
+    routed(key("smove", 4, WF, Rmw, at(1, ReadDelete).and(at(2, Insert)), Set, "1.0.0", "O(1)", "Moves a member to another set"), Routing::Composite),
+    routed(key("sunion", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N) with N the number of all members", "Union of sets"), Routing::Composite),
+    routed(key("sinter", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Intersection of sets"), Routing::Composite),
+    routed(key("sdiff", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N) with N the number of all members", "Members of the first set that are in no other"), Routing::Composite),
+    routed(key("sunionstore", -3, WD, Rmw, at(1, Replace).and(from(2, Fetch)), Set, "1.0.0", "O(N) with N the number of all members", "Stores a union of sets"), Routing::Composite),
+    routed(key("sinterstore", -3, WD, Rmw, at(1, Update).and(from(2, Fetch)), Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Stores an intersection of sets"), Routing::Composite),
+    routed(key("sdiffstore", -3, WD, Rmw, at(1, Replace).and(from(2, Fetch)), Set, "1.0.0", "O(N) with N the number of all members", "Stores a difference of sets"), Routing::Composite),
+    routed(key("sintercard", -3, R, Read, counted(1, Fetch), Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), Routing::Composite),
+    key("sscan", -3, R, Read, one(Fetch), Set, "2.8.0", "O(N) a call", "Walks over the members of a set"),
     // Sorted sets
-    key("zadd", -4, WDF, Write, SortedSet, "1.2.0", "O(log(N)) for each member", "Sets scores of members, or adds to one"),
-    key("zincrby", 4, WDF, Rmw, SortedSet, "1.2.0", "O(log(N))", "Adds to the score of a member"),
-    key("zrem", -3, WF, Rmw, SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes members"),
-    key("zcard", 2, RF, Read, SortedSet, "1.2.0", "O(1)", "Number of members"),
-    key("zscore", 3, RF, Read, SortedSet, "1.2.0", "O(1)", "Score of a member"),
-    key("zmscore", -3, RF, Read, SortedSet, "6.2.0", "O(N) with N the number of members asked for", "Scores of several members"),
-    key("zcount", 4, RF, Read, SortedSet, "2.0.0", "O(log(N))", "Number of members with scores in a range"),
-    key("zlexcount", 4, RF, Read, SortedSet, "2.8.9", "O(log(N))", "Number of members in a range of names"),
-    key("zrank", -3, RF, Read, SortedSet, "2.0.0", "O(log(N))", "Number of members with lesser scores"),
-    key("zrevrank", -3, RF, Read, SortedSet, "2.0.0", "O(log(N))", "Number of members with greater scores"),
-    key("zrange", -4, R, Read, SortedSet, "1.2.0", "O(log(N)+M) with M the number of members returned", "Members in a range of ranks, scores or names"),
-    key("zrangebyscore", -4, R, Read, SortedSet, "1.0.5", "O(log(N)+M) with M the number of members returned", "Members with scores in a range"),
-    key("zrangebylex", -4, R, Read, SortedSet, "2.8.9", "O(log(N)+M) with M the number of members returned", "Members in a range of names"),
-    key("zrevrange", -4, R, Read, SortedSet, "1.2.0", "O(log(N)+M) with M the number of members returned", "Members in a range of ranks, backwards"),
-    key("zrevrangebyscore", -4, R, Read, SortedSet, "2.2.0", "O(log(N)+M) with M the number of members returned", "Members with scores in a range, backwards"),
-    key("zrevrangebylex", -4, R, Read, SortedSet, "2.8.9", "O(log(N)+M) with M the number of members returned", "Members in a range of names, backwards"),
-    routed(key("zrangestore", -5, WD, Rmw, SortedSet, "6.2.0", "O(log(N)+M) with M the number of members stored", "Stores a range of members"), TWO, Routing::Composite),
-    key("zremrangebyrank", 4, W, Rmw, SortedSet, "2.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members in a range of ranks"),
-    key("zremrangebyscore", 4, W, Rmw, SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes the members with scores in a range"),
-    key("zremrangebylex", 4, W, Rmw, SortedSet, "2.8.9", "O(M*log(N)) with M the number of members removed", "Removes the members in a range of names"),
-    key("zpopmin", -2, WF, Rmw, SortedSet, "5.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members with the least scores and answers them"),
-    key("zpopmax", -2, WF, Rmw, SortedSet, "5.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members with the greatest scores and answers them"),
-    counted(key("zmpop", -4, W, Rmw, SortedSet, "7.0.0", "O(K+M*log(N)) with K the number of keys, M the number of members removed", "Pops from the first sorted set that has members"), NO_KEYS, 1),
-    key("zrandmember", -2, R, Read, SortedSet, "6.2.0", "O(N) with N the number of members returned", "Random members"),
-    key("zscan", -3, R, Read, SortedSet, "2.8.0", "O(N) a call", "Walks over the members of a sorted set"),
-    counted(key("zunion", -3, R, Read, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Union of sorted sets"), NO_KEYS, 1),
-    counted(key("zinter", -3, R, Read, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Intersection of sorted sets"), NO_KEYS, 1),
-    counted(key("zdiff", -3, R, Read, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Members of the first sorted set that are in no other"), NO_KEYS, 1),
-    counted(key("zunionstore", -4, WD, Rmw, SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores a union of sorted sets"), ONE, 2),
-    counted(key("zinterstore", -4, WD, Rmw, SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores an intersection of sorted sets"), ONE, 2),
-    counted(key("zdiffstore", -4, WD, Rmw, SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Stores a difference of sorted sets"), ONE, 2),
-    counted(key("zintercard", -3, R, Read, SortedSet, "7.0.0", "O(N) with N the number of all members", "Size of an intersection of sorted sets"), NO_KEYS, 1),
+    key("zadd", -4, WDF, Write, one(Update), SortedSet, "1.2.0", "O(log(N)) for each member", "Sets scores of members, or adds to one"),
+    key("zincrby", 4, WDF, Rmw, one(ReadUpdate), SortedSet, "1.2.0", "O(log(N))", "Adds to the score of a member"),
+    key("zrem", -3, WF, Rmw, one(Delete), SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes members"),
+    key("zcard", 2, RF, Read, one(Look), SortedSet, "1.2.0", "O(1)", "Number of members"),
+    key("zscore", 3, RF, Read, one(Fetch), SortedSet, "1.2.0", "O(1)", "Score of a member"),
+    key("zmscore", -3, RF, Read, one(Fetch), SortedSet, "6.2.0", "O(N) with N the number of members asked for", "Scores of several members"),
+    key("zcount", 4, RF, Read, one(Fetch), SortedSet, "2.0.0", "O(log(N))", "Number of members with scores in a range"),
+    key("zlexcount", 4, RF, Read, one(Fetch), SortedSet, "2.8.9", "O(log(N))", "Number of members in a range of names"),
+    key("zrank", -3, RF, Read, one(Fetch), SortedSet, "2.0.0", "O(log(N))", "Number of members with lesser scores"),
+    key("zrevrank", -3, RF, Read, one(Fetch), SortedSet, "2.0.0", "O(log(N))", "Number of members with greater scores"),
+    key("zrange", -4, R, Read, one(Fetch), SortedSet, "1.2.0", "O(log(N)+M) with M the number of members returned", "Members in a range of ranks, scores or names"),
+    key("zrangebyscore", -4, R, Read, one(Fetch), SortedSet, "1.0.5", "O(log(N)+M) with M the number of members returned", "Members with scores in a range"),
+    key("zrangebylex", -4, R, Read, one(Fetch), SortedSet, "2.8.9", "O(log(N)+M) with M the number of members returned", "Members in a range of names"),
+    key("zrevrange", -4, R, Read, one(Fetch), SortedSet, "1.2.0", "O(log(N)+M) with M the number of members returned", "Members in a range of ranks, backwards"),
+    key("zrevrangebyscore", -4, R, Read, one(Fetch), SortedSet, "2.2.0", "O(log(N)+M) with M the number of members returned", "Members with scores in a range, backwards"),
+    key("zrevrangebylex", -4, R, Read, one(Fetch), SortedSet, "2.8.9", "O(log(N)+M) with M the number of members returned", "Members in a range of names, backwards"),
+    routed(key("zrangestore", -5, WD, Rmw, at(1, Replace).and(at(2, Fetch)), SortedSet, "6.2.0", "O(log(N)+M) with M the number of members stored", "Stores a range of members"), Routing::Composite),
+    key("zremrangebyrank", 4, W, Rmw, one(Delete), SortedSet, "2.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members in a range of ranks"),
+    key("zremrangebyscore", 4, W, Rmw, one(Delete), SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes the members with scores in a range"),
+    key("zremrangebylex", 4, W, Rmw, one(Delete), SortedSet, "2.8.9", "O(M*log(N)) with M the number of members removed", "Removes the members in a range of names"),
+    key("zpopmin", -2, WF, Rmw, one(ReadDelete), SortedSet, "5.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members with the least scores and answers them"),
+    key("zpopmax", -2, WF, Rmw, one(ReadDelete), SortedSet, "5.0.0", "O(M*log(N)) with M the number of members removed", "Removes the members with the greatest scores and answers them"),
+    routed(key("zmpop", -4, W, Rmw, counted(1, ReadDelete), SortedSet, "7.0.0", "O(K+M*log(N)) with K the number of keys, M the number of members removed", "Pops from the first sorted set that has members"), Routing::Composite),
+    key("zrandmember", -2, R, Read, one(Fetch), SortedSet, "6.2.0", "O(N) with N the number of members returned", "Random members"),
+    key("zscan", -3, R, Read, one(Fetch), SortedSet, "2.8.0", "O(N) a call", "Walks over the members of a sorted set"),
+    routed(key("zunion", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Union of sorted sets"), Routing::Composite),
+    routed(key("zinter", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Intersection of sorted sets"), Routing::Composite),
+    routed(key("zdiff", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Members of the first sorted set that are in no other"), Routing::Composite),
+    routed(key("zunionstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores a union of sorted sets"), Routing::Composite),
+    routed(key("zinterstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores an intersection of sorted sets"), Routing::Composite),
+    routed(key("zdiffstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Stores a difference of sorted sets"), Routing::Composite),
+    routed(key("zintercard", -3, R, Read, counted(1, Fetch), SortedSet, "7.0.0", "O(N) with N the number of all members", "Size of an intersection of sorted sets"), Routing::Composite),
     // Pieces of commands over several slots
     internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere"),
     internal("quorate.install", 4, Rmw, "Installs an exported value: key value REPLACE|NX"),
@@ -469,10 +470,13 @@ mod tests {
                 spec.name
             );
             let keyless = matches!(spec.routing, Routing::Session | Routing::Keyspace);
-            let movable = spec.flags.has(Flags::MOVABLE_KEYS);
-            assert_eq!(movable, spec.counted_keys > 0, "{}", spec.name);
-            let none = keyless || spec.counted_keys == 1 || spec.name == "object";
-            assert_eq!(none, spec.key_positions == NO_KEYS, "{}", spec.name);
+            let has_keys = |keys: Keys| keys.specs().next().is_some();
+            let with_keys = spec.subcommands.iter().any(|row| has_keys(row.keys));
+            assert_eq!(keyless, !has_keys(spec.keys) && spec.name != "object", "{}", spec.name);
+            assert!(!has_keys(spec.keys) || !with_keys, "{}", spec.name);
+            for access in spec.keys.specs().map(|keys| keys.access) {
+                assert!(spec.class.writes() || !access.writes(), "{}", spec.name);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use quorate_proto::{
     Level,
-    command::{self, ListFilter, Spec},
+    command::{self, Access, ListFilter, Spec, SubcommandError},
     resp::{Command, ReplyWriter},
 };
 
@@ -398,14 +398,14 @@ fn describe_commands(
         b"info" => command::write_info(writer, &names),
         b"list" => list_commands(writer, &names)?,
         b"getkeys" => {
-            let (_, keys) = keys_of(&names)?;
+            let inner = Command::from_args(&names);
+            let keys = keys_of(&inner)?;
             writer.array(keys.len());
-            keys.iter().for_each(|key| writer.bulk(key));
+            keys.iter().for_each(|(key, _)| writer.bulk(key));
         }
         b"getkeysandflags" => {
-            let (spec, keys) = keys_of(&names)?;
-            let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-            command::write_keys_and_flags(writer, spec, &keys);
+            let inner = Command::from_args(&names);
+            command::write_keys_and_flags(writer, &keys_of(&inner)?);
         }
         _ => write_help(writer, "command"),
     }
@@ -432,20 +432,25 @@ fn list_commands(writer: &mut ReplyWriter<'_>, words: &[&[u8]]) -> Result<(), St
     Ok(())
 }
 
-/// The row of a command, and its keys.
-fn keys_of(words: &[&[u8]]) -> Result<(&'static Spec, Vec<Vec<u8>>), String> {
-    let inner = Command::from_args(words);
-    let spec = command::lookup(inner.name()).filter(|spec| !spec.is_internal());
+/// The keys of the command that these words make, and what becomes of each.
+fn keys_of(command: &Command) -> Result<Vec<(&[u8], Access)>, String> {
+    let spec = command::lookup(command.name()).filter(|spec| !spec.is_internal());
     let spec = spec.ok_or("ERR Invalid command specified")?;
-    spec.check_arity(inner.len())
+    if !spec.subcommands.is_empty()
+        && command.len() > 1
+        && spec.subcommand(command) == Err(SubcommandError::Unknown)
+    {
+        return Err("ERR Invalid command specified".into());
+    }
+    spec.check_arity(command.len())
         .map_err(|_| "ERR Invalid number of arguments specified for command")?;
-    let keys =
-        command::keys(spec, &inner).map_err(|_| "ERR Invalid arguments specified for command")?;
-    let keys: Vec<Vec<u8>> = keys.map(<[u8]>::to_vec).collect();
+    let keys = command::keys_with_access(spec, command)
+        .map_err(|_| "ERR Invalid arguments specified for command")?;
+    let keys: Vec<_> = keys.collect();
     if keys.is_empty() {
         return Err("ERR The command has no key arguments".into());
     }
-    Ok((spec, keys))
+    Ok(keys)
 }
 
 /// The lines of a container's `HELP`, made from its row of the command table.
