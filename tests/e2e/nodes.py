@@ -115,7 +115,7 @@ class Process:
 class Redis(Process):
     def command(self):
         return ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "no",
-                "--databases", "1", "--bind", "127.0.0.1", "--dir", str(self.directory)]
+                "--databases", "1", "--enable-debug-command", "yes", "--bind", "127.0.0.1", "--dir", str(self.directory)]
 
 
 class Node(Process):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from nodes import Node, wait_until
+from nodes import Node, encode, wait_until
 
 # Figures of Redis 7.0 that mean nothing here, by why: a node has no fork, no snapshot file, no allocator of
 # its own, no replication log, no scripts' heap, and no main thread.
@@ -167,7 +167,7 @@ def test_slow_commands_are_kept_from_every_shard(shared_node):
     "CONFIG SET nosuch 1", "CONFIG SET databases 2", "CONFIG SET databases 2 timeout 5", "CONFIG SET timeout x", "CONFIG SET maxclients 0x",
     "CONFIG SET timeout 1 timeout 2", "CONFIG SET timeout", "CONFIG SET timeout 1 maxclients", "CONFIG SET save ''",
     "CONFIG SET timeout 0", "CONFIG SET maxmemory 0", "CONFIG REWRITE", "CONFIG RESETSTAT x",
-    "SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG NOPE", "SLOWLOG", "LATENCY LATEST", "LATENCY HISTORY x", "LATENCY RESET",
+    "SLOWLOG GET 1 2", "DEBUG SLEEP abc", "DEBUG SLEEP 0.001x", "SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG NOPE", "SLOWLOG", "LATENCY LATEST", "LATENCY HISTORY x", "LATENCY RESET",
     "LATENCY NOPE", "CONFIG GET maxmemory-policy hz", "CONFIG GET notify-keyspace-events", "CONFIG GET slowlog-*",
     "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nope", "ACL CAT nope", "ACL LOG RESET", "REPLICAOF NO ONE",
     "ACL LOG x", "ACL DRYRUN default GET a", "ACL DRYRUN nope GET a", "ACL DRYRUN default nope", "ACL NOPE", "ACL",
@@ -300,6 +300,64 @@ def test_replies_can_be_turned_off(shared_node, redis_server):
             connection.send(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words))
         assert [connection.read() for _ in range(3)] == [(b"+", b"OK"), (b":", b"2"), (b":", b"4")]
         connection.close()
+
+
+def test_a_skipped_reply_is_one(shared_node, redis_server):
+    skip = ("CLIENT", "REPLY", "SKIP")
+    script = [skip, ("NOPE",), ("GET",), skip, ("GET",), ("ECHO", "1"), skip, ("CLIENT", "NOPE"), ("ECHO", "2"), skip, skip, ("ECHO", "3"),
+              ("ECHO", "4"), skip, ("MGET", "a", "b"), ("MGET", "a", "b"), skip, ("KEYS", "nope"), ("ECHO", "5"), ("CLIENT", "REPLY", "OFF"), skip,
+              ("ECHO", "6"), ("ECHO", "7"), ("CLIENT", "REPLY", "ON"), ("ECHO", "8")]
+
+    def run(server):
+        connection = server.raw()
+        connection("FLUSHALL")
+        connection.send(b"".join(encode(*words) for words in script))
+        replies = [connection.read()]
+        while replies[-1] != (b"$", b"8"):
+            replies.append(connection.read())
+        connection.close()
+        return replies
+
+    assert run(shared_node) == run(redis_server)
+
+
+def test_a_pause_is_only_extended(shared_node, redis_server):
+    for server in (shared_node, redis_server):
+        admin, other = server.raw(), server.raw()
+        for pause in (("60000", "WRITE"), ("1", "WRITE")):
+            assert admin("CLIENT", "PAUSE", *pause) == (b"+", b"OK")
+        other.send(encode("INCR", "k"))
+        wait_until(lambda: info(admin)["blocked_clients"] == "1", 10, "the write waits")
+        lines = [line for line in admin("CLIENT", "LIST")[1].decode().splitlines() if " cmd=incr " in line]
+        assert len(lines) == 1 and " flags=b " in lines[0], server
+        assert admin("CLIENT", "UNPAUSE") == (b"+", b"OK")
+        assert other.read()[0] == b":"
+        assert info(admin)["blocked_clients"] == "0"
+        before = time.monotonic()
+        assert admin("CLIENT", "PAUSE", "300", "WRITE") == (b"+", b"OK")
+        assert admin("CLIENT", "PAUSE", "1", "ALL") == (b"+", b"OK")
+        assert other("PING") == (b"+", b"PONG")
+        assert time.monotonic() - before >= 0.29, "the stricter kind holds as long as the longer time"
+        other.send(encode("WAIT", "9", "60000"))
+        wait_until(lambda: info(admin)["blocked_clients"] == "1", 10, "it waits")
+        for connection in (admin, other):
+            connection.close()
+
+
+def test_lines_of_clients_have_the_fields_of_redis(shared_node, redis_server):
+    def line(server):
+        connection = server.raw()
+        connection("CLIENT", "SETNAME", "me")
+        line = next(line for line in connection("CLIENT", "LIST")[1].decode().splitlines() if " name=me " in line)
+        connection.close()
+        return dict(field.split("=", 1) for field in line.split(" "))
+
+    mine, theirs = line(shared_node), line(redis_server)
+    assert list(mine)[:len(theirs)] == list(theirs)
+    numbers = {"id", "fd", "qbuf", "qbuf-free", "argv-mem", "rbs", "rbp", "tot-mem"}
+    for name in set(theirs) - numbers - {"addr", "laddr"}:
+        assert mine[name] == theirs[name], name
+    assert int(mine["fd"]) > 2 and int(mine["tot-mem"]) > 0
 
 
 def test_a_pause_holds_commands_back(shared_node):

@@ -81,23 +81,26 @@ impl Aggregate {
     fn of(self, one: f64, other: f64) -> f64 {
         match self {
             Self::Sum => number_or_zero(one + other),
-            Self::Min => one.min(other),
-            Self::Max => one.max(other),
+            Self::Min if other < one => other,
+            Self::Max if other > one => other,
+            Self::Min | Self::Max => one,
         }
     }
 }
 
-/// Opposite infinities add up to zero, and nothing times infinity is nothing, as in Redis.
+/// Opposite infinities add up to zero, as in Redis.
 fn number_or_zero(value: f64) -> f64 {
     if value.is_nan() { 0.0 } else { value }
 }
 
-/// Multiplies all scores with a weight.
+/// Multiplies all scores with a weight. Nothing times infinity is not a number.
 pub fn weigh(members: &mut [Scored], weight: f64) {
-    members.iter_mut().for_each(|(_, score)| *score = number_or_zero(*score * weight));
+    members.iter_mut().for_each(|(_, score)| *score *= weight);
 }
 
-/// Combines sorted sets. The members come in the order of their scores, then of their bytes.
+/// Combines sorted sets. The members come in the order of their scores, then of their bytes. A score
+/// that is not a number counts as zero where it is a member's first; in an intersection a later one
+/// makes a sum zero, and changes no minimum and no maximum.
 pub fn combine_scored(
     operation: Operation,
     aggregate: Aggregate,
@@ -114,13 +117,15 @@ pub fn combine_scored(
             match seen.entry(member) {
                 Entry::Occupied(mut found) => {
                     let (sum, sets) = found.get_mut();
+                    let is_union = operation == Operation::Union;
+                    let score = if is_union { number_or_zero(score) } else { score };
                     *sum = aggregate.of(*sum, score);
                     *sets += 1;
                 }
                 Entry::Vacant(vacant) => {
                     let wanted = operation == Operation::Union || index == 0;
                     if wanted {
-                        vacant.insert((score, 1));
+                        vacant.insert((number_or_zero(score), 1));
                     }
                 }
             }
@@ -176,8 +181,16 @@ mod tests {
         assert_eq!(both, set(&[("b", 7.0)]));
         let first = combine_scored(Operation::Difference, Aggregate::Sum, sets());
         assert_eq!(first, set(&[("a", 1.0), ("c", 9.0)]));
-        let mut opposite = set(&[("a", 0.0)]);
-        weigh(&mut opposite, f64::INFINITY);
-        assert_eq!(opposite, set(&[("a", 0.0)]));
+        let joined = |operation, aggregate| {
+            let mut infinite = set(&[("a", f64::INFINITY)]);
+            weigh(&mut infinite, 0.0);
+            combine_scored(operation, aggregate, vec![set(&[("a", 5.0)]), infinite])
+        };
+        for (aggregate, union, intersection) in
+            [(Aggregate::Sum, 5.0, 0.0), (Aggregate::Min, 0.0, 5.0), (Aggregate::Max, 5.0, 5.0)]
+        {
+            assert_eq!(joined(Operation::Union, aggregate), set(&[("a", union)]));
+            assert_eq!(joined(Operation::Intersection, aggregate), set(&[("a", intersection)]));
+        }
     }
 }

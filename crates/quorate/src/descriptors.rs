@@ -16,39 +16,48 @@ pub(crate) fn raise_limit() -> Option<u64> {
     if setrlimit(Resource::Nofile, limit).is_ok() { limit.current } else { before }
 }
 
-/// How many clients there is a descriptor for, `None` without a limit.
-pub(crate) fn clients_max(settings: &Settings) -> Option<u64> {
-    Some(raise_limit()?.saturating_sub(reserved(settings)))
+/// How many clients there is a descriptor for in a cluster of `members`, `None` without a limit.
+pub(crate) fn clients_max(settings: &Settings, members: usize) -> Option<u64> {
+    Some(raise_limit()?.saturating_sub(reserved(settings, members)))
 }
 
-fn reserved(settings: &Settings) -> u64 {
+/// Descriptors that are not for clients. Other nodes are taken to have as many shards as this one: each
+/// shard of each has a link to this node, each shard here one to it, and so have the memberships.
+fn reserved(settings: &Settings, members: usize) -> u64 {
     let channel = settings.channel().map_or(0, |channel| channel.connections_max);
+    let links = 2 * (u64::from(settings.shards) + 1) * (members as u64).saturating_sub(1);
     limits::DESCRIPTORS_OF_NODE
         + limits::DESCRIPTORS_OF_SHARD * u64::from(settings.shards)
         + channel as u64
+        + links
 }
 
-/// Lowers `maxclients` to what `limit` leaves beside what the node needs itself.
-pub(crate) fn fit_clients(settings: &mut Settings, limit: Option<u64>) -> Result<(), TooFew> {
-    let Some(limit) = limit else { return Ok(()) };
-    let reserved = reserved(settings);
+/// How many of the clients that are `wanted` a node of a cluster of `members` may serve: as many as
+/// `limit` leaves beside what it needs itself.
+pub(crate) fn fit_clients(
+    wanted: u32,
+    settings: &Settings,
+    members: usize,
+    limit: Option<u64>,
+) -> Result<u32, TooFew> {
+    let Some(limit) = limit else { return Ok(wanted) };
+    let reserved = reserved(settings, members);
     let left = limit.saturating_sub(reserved);
     if left == 0 {
         return Err(TooFew { limit, reserved });
     }
-    let wanted = settings.maxclients;
-    settings.maxclients = wanted.min(u32::try_from(left).unwrap_or(u32::MAX));
-    if settings.maxclients < wanted {
+    let fitting = wanted.min(u32::try_from(left).unwrap_or(u32::MAX));
+    if fitting < wanted {
         tracing::warn!(
             wanted,
-            maxclients = settings.maxclients,
+            maxclients = fitting,
             descriptors = limit,
             reserved,
             "fewer clients than configured: the limit on open files (ulimit -n, LimitNOFILE) is \
              too low"
         );
     }
-    Ok(())
+    Ok(fitting)
 }
 
 /// There is no descriptor for a client.
@@ -66,21 +75,22 @@ pub struct TooFew {
 mod tests {
     use super::*;
 
-    fn fitted(maxclients: u32, limit: Option<u64>) -> Result<u32, TooFew> {
-        let mut settings = Settings { shards: 2, maxclients, ..Settings::default() };
-        fit_clients(&mut settings, limit)?;
-        Ok(settings.maxclients)
+    fn fitted(wanted: u32, members: usize, limit: Option<u64>) -> Result<u32, TooFew> {
+        let settings = Settings { shards: 2, ..Settings::default() };
+        fit_clients(wanted, &settings, members, limit)
     }
 
     #[test]
     fn clients_get_what_files_and_peers_leave() {
         let reserved = limits::DESCRIPTORS_OF_NODE + 2 * limits::DESCRIPTORS_OF_SHARD;
-        assert_eq!(fitted(10_000, None), Ok(10_000));
-        assert_eq!(fitted(10_000, Some(1 << 20)), Ok(10_000));
-        assert_eq!(fitted(10_000, Some(reserved + 100)), Ok(100));
-        assert_eq!(fitted(50, Some(reserved + 100)), Ok(50));
+        assert_eq!(fitted(10_000, 1, None), Ok(10_000));
+        assert_eq!(fitted(10_000, 1, Some(1 << 20)), Ok(10_000));
+        assert_eq!(fitted(10_000, 1, Some(reserved + 100)), Ok(100));
+        assert_eq!(fitted(50, 1, Some(reserved + 100)), Ok(50));
         for limit in [1, reserved] {
-            assert_eq!(fitted(1, Some(limit)), Err(TooFew { limit, reserved }));
+            assert_eq!(fitted(1, 1, Some(limit)), Err(TooFew { limit, reserved }));
         }
+        let links = 10 * 6;
+        assert_eq!(fitted(10_000, 11, Some(reserved + links + 100)), Ok(100));
     }
 }

@@ -130,7 +130,8 @@ impl Engine {
     /// Starts a node as [`Engine::start`] does, and blocks until it serves.
     pub fn start_blocking(mut settings: Settings) -> Result<Self, StartError> {
         settings.validate()?;
-        descriptors::fit_clients(&mut settings, descriptors::raise_limit())?;
+        let limit = descriptors::raise_limit();
+        settings.maxclients = descriptors::fit_clients(settings.maxclients, &settings, 1, limit)?;
         let disk: Arc<dyn Disk> =
             if settings.memory { startup::memory_disk() } else { Arc::new(RealDisk) };
         let data_dir = settings.durable_dir().map(Path::to_path_buf);
@@ -186,6 +187,7 @@ impl Engine {
         };
         let Started { node, identity, membership, storages } =
             startup::start(origin, identity, addresses)?;
+        node.limit_descriptors(limit);
         let name = identity.name().to_owned();
 
         let shards = usize::from(node.settings.shards);

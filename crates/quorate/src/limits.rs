@@ -97,11 +97,12 @@ pub(crate) const CLIENTS_DEFAULT: u32 = 10_000;
 pub(crate) const CLIENTS_MAX: u32 = 1 << 20;
 
 /// Descriptors that a node needs beside those of its shards: standard streams, locks, the threads'
-/// polls, links of the membership, and the channel's own connections to others.
+/// polls, and the channel's own connections to others.
 pub(crate) const DESCRIPTORS_OF_NODE: u64 = 64;
 
-/// Descriptors that a shard needs: listeners, the segments of its log and of hints that are in use (those
-/// that are synced are closed), links to other nodes, and peers that have not introduced themselves.
+/// Descriptors that a shard needs beside those of its links with other nodes: listeners, the segments of
+/// its log and of hints that are in use (those that are synced are closed), and peers that have not
+/// introduced themselves.
 pub(crate) const DESCRIPTORS_OF_SHARD: u64 = 128;
 
 /// Names of other nodes that are looked up side by side, each by a thread.

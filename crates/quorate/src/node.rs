@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -17,6 +17,7 @@ use crate::{
     adjustable::Adjustable,
     config::Settings,
     denials::Denials,
+    descriptors,
     entropy::Tally,
     limits,
     shard::{Breakdown, Figures},
@@ -103,6 +104,10 @@ pub(crate) struct Node {
     clients: AtomicU64,
     /// Bytes of replies that clients have not taken, by shard.
     client_bytes: Vec<AtomicU64>,
+    /// Descriptors of the process; the greatest number without a limit.
+    descriptors: AtomicU64,
+    /// Members of the cluster, as far as they are known.
+    members: AtomicUsize,
 }
 
 impl Node {
@@ -131,6 +136,8 @@ impl Node {
             next_slow_id: AtomicU64::new(0),
             clients: AtomicU64::new(0),
             client_bytes,
+            descriptors: AtomicU64::new(u64::MAX),
+            members: AtomicUsize::new(1),
         }
     }
 
@@ -142,6 +149,33 @@ impl Node {
     /// The next number of the log of slow commands.
     pub(crate) fn next_slow_id(&self) -> u64 {
         self.next_slow_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The process has no more descriptors than this.
+    pub(crate) fn limit_descriptors(&self, limit: Option<u64>) {
+        self.descriptors.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Members of the cluster, as far as they are known.
+    pub(crate) fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// The cluster has these many members, whose links need descriptors: clients get those that are
+    /// left, and one in any case.
+    pub(crate) fn set_members(&self, count: usize) {
+        if self.members.swap(count, Ordering::Relaxed) == count {
+            return;
+        }
+        let limit = self.descriptors.load(Ordering::Relaxed);
+        let wanted = self.adjustable.maxclients();
+        let limit = (limit != u64::MAX).then_some(limit);
+        let fitting = descriptors::fit_clients(wanted, &self.settings, count, limit);
+        let fitting = fitting.unwrap_or_else(|error| {
+            tracing::warn!(%error, "one client at a time is served");
+            1
+        });
+        self.adjustable.set_maxclients(fitting);
     }
 
     /// Takes one of the places of clients. Returns whether there was one left.
@@ -259,6 +293,7 @@ impl Node {
             total.expired += figures.expired;
             total.marked += figures.marked;
             total.clients += figures.clients;
+            total.blocked_clients += figures.blocked_clients;
             total.counters.add(&figures.counters);
             total.in_flight += figures.in_flight;
             total.read_repairs += figures.read_repairs;

@@ -261,12 +261,16 @@ fn increment(
     let stamp = keys.stamp();
     let element = keys.sorted_set(key)?.and_then(|set| set.get(member));
     let old = element.map(|element| element.score());
-    let target = old.unwrap_or(Score::ZERO).value() + amount.value();
-    let target = Score::new(target).ok_or(NOT_A_NUMBER)?;
-    if !options.allow(old, target) {
+    let target = match old {
+        // What the sum would be does not matter then.
+        Some(_) if options.only_new => None,
+        Some(old) => Some(Score::new(old.value() + amount.value()).ok_or(NOT_A_NUMBER)?),
+        None => Some(amount),
+    };
+    let Some(target) = target.filter(|target| options.allow(old, *target)) else {
         reply.null();
         return Ok(());
-    }
+    };
     let body = element.unwrap_or(Element::NONE).reach(target, stamp);
     keys.apply(key, |change| change.put(Kind::SortedSet, member, |_| body));
     let element = keys.sorted_set(key)?.and_then(|set| set.get(member));

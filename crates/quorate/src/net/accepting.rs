@@ -1,6 +1,6 @@
 //! The listeners of a shard.
 
-use std::io;
+use std::{io, os::fd::AsRawFd as _};
 
 use mio::{
     Interest, Registry, Token,
@@ -52,7 +52,9 @@ impl Listeners {
                 Ok((stream, address)) => {
                     let local = stream.local_addr().map(|local| local.to_string());
                     let local_address = local.unwrap_or_default();
-                    let arrival = Arrival { port, address: address.to_string(), local_address };
+                    let descriptor = Some(stream.as_raw_fd());
+                    let address = address.to_string();
+                    let arrival = Arrival { port, address, local_address, descriptor };
                     return Some(Ok((stream, arrival)));
                 }
                 Err(error) => match error.kind() {

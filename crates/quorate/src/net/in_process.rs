@@ -50,7 +50,12 @@ impl InProcess {
             return Some(*known);
         }
         let address = "in-process".into();
-        let arrival = Arrival { port: Port::InProcess, address, local_address: String::new() };
+        let arrival = Arrival {
+            port: Port::InProcess,
+            address,
+            local_address: String::new(),
+            descriptor: None,
+        };
         let connection = reactor.handle_accepted(now, arrival)?;
         let caller = Caller { client, waiting: VecDeque::new(), partial: BytesMut::new() };
         self.callers.insert(connection, caller);

@@ -86,7 +86,8 @@ impl Sockets {
     pub(super) fn accept_passed_on<M: Machine>(&mut self, machine: &mut M, passed_on: PassedOn) {
         let PassedOn { socket, address, input } = passed_on;
         let now = self.clock.now();
-        let arrival = Arrival { port: Port::Peers, address, local_address: String::new() };
+        let arrival =
+            Arrival { port: Port::Peers, address, local_address: String::new(), descriptor: None };
         let Some(connection) = machine.handle_accepted(now, arrival) else { return };
         machine.handle_bytes(now, connection, &input);
         if self.insert(connection, socket, false) {

@@ -62,6 +62,8 @@ pub(crate) struct Arrival {
     /// Where it comes from, and where it has come to, for people.
     pub(crate) address: String,
     pub(crate) local_address: String,
+    /// Its file descriptor, if it has one.
+    pub(crate) descriptor: Option<i32>,
 }
 
 /// Who looks after a connection.

@@ -134,7 +134,7 @@ impl Reactor {
     }
 
     fn accept_client(&mut self, now: Now, arrival: Arrival) -> ConnectionId {
-        let Arrival { port, address, local_address } = arrival;
+        let Arrival { port, address, local_address, descriptor } = arrival;
         let is_embedded = port == Port::InProcess;
         if !is_embedded && !self.shard.admit_client() {
             let connection = self.connections.insert(Role::TurnedAway);
@@ -146,6 +146,7 @@ impl Reactor {
         let about = About {
             address,
             local_address,
+            descriptor,
             is_embedded,
             connected_ms: now.wall_ms(),
             active_ms: now.wall_ms(),

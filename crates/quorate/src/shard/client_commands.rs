@@ -15,6 +15,7 @@ use super::{
     mail::Question,
     session::Mute,
     session_commands::{client_name, plain_text, write_help},
+    stats::CommandId,
     status::Gathered,
 };
 
@@ -35,6 +36,16 @@ pub(crate) struct ClientFilter {
 pub(crate) struct Pause {
     until: Instant,
     writes_only: bool,
+}
+
+impl Pause {
+    /// Both at a time: until the later end, and for all commands if one of them is.
+    fn and(self, other: Self) -> Self {
+        Self {
+            until: self.until.max(other.until),
+            writes_only: self.writes_only && other.writes_only,
+        }
+    }
 }
 
 impl ClientFilter {
@@ -174,12 +185,23 @@ impl Shard {
         count
     }
 
-    /// Begins or ends a pause of this shard's clients.
+    /// Begins or ends a pause of this shard's clients. One that has begun is only extended.
     pub(super) fn pause_clients(&mut self, pause: Option<Pause>) {
-        self.pause = pause;
+        self.pause = match (self.pause, pause) {
+            (Some(old), Some(new)) => Some(old.and(new)),
+            (_, pause) => pause,
+        };
         if pause.is_none() {
             std::mem::take(&mut self.paused).into_iter().for_each(|key| self.enqueue(key));
         }
+    }
+
+    /// Holds a command back until the pause ends.
+    pub(super) fn hold_paused(&mut self, key: usize, command: Command) {
+        let session = &mut self.sessions[key];
+        session.held = Some(command);
+        session.is_blocked = true;
+        self.paused.push(key);
     }
 
     /// Ends a pause that is over.
@@ -299,6 +321,7 @@ fn reply_mode(session: &mut Session, mode: &[u8]) -> Result<(), String> {
     session.mute = match mode.to_ascii_lowercase().as_slice() {
         b"on" => Mute::Off,
         b"off" => Mute::All,
+        b"skip" if session.mute == Mute::All => Mute::All,
         b"skip" => Mute::Next,
         _ => return Err("ERR syntax error".into()),
     };
@@ -319,26 +342,33 @@ fn on_off(word: &[u8]) -> Result<bool, String> {
 pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     let about = &session.about;
     let seconds_since = |then: u64| wall_ms.saturating_sub(then) / 1000;
-    let flags = match (about.no_evict, about.no_touch) {
-        (false, false) => "N",
-        (true, false) => "e",
-        (false, true) => "T",
-        (true, true) => "eT",
-    };
+    let flags = [(session.is_blocked, 'b'), (about.no_evict, 'e'), (about.no_touch, 'T')];
+    let flags: String = flags.iter().filter(|(has, _)| *has).map(|(_, flag)| *flag).collect();
+    let flags = if flags.is_empty() { "N" } else { &flags };
+    let command = about.last_command.map_or_else(|| "NULL".into(), CommandId::name);
+    let held = session.held.as_ref().map_or(0, |command| command.frame().len());
+    let (input, ready) = (&session.input, &session.replies.ready);
+    let unsent = session.unsent_bytes();
+    let queued = unsent - ready.len();
+    let total = size_of::<Session>() + input.capacity() + held + ready.capacity() + queued;
     format!(
-        "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll={} omem=0 \
-         tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}\n",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
+         multi=-1 qbuf={} qbuf-free={} argv-mem={held} multi-mem=0 rbs={} rbp=0 obl={} oll={} \
+         omem={queued} tot-mem={total} events={} cmd={command} user=default redir=-1 resp={} \
+         lib-name={} lib-ver={}\n",
         session.id,
         about.address,
         about.local_address,
+        about.descriptor.unwrap_or(-1),
         about.name,
         seconds_since(about.connected_ms),
         seconds_since(about.active_ms),
-        session.input.len(),
-        session.replies.ready.len(),
-        session.replies.waiting(),
-        about.last_command,
+        input.len(),
+        input.capacity() - input.len(),
+        ready.capacity(),
+        ready.len(),
+        session.replies.held(),
+        if queued > 0 { "rw" } else { "r" },
         if session.resp3 { 3 } else { 2 },
         about.library_name,
         about.library_version,

@@ -19,8 +19,7 @@ impl Shard {
     pub(super) fn debug(&mut self, now: Now, key: usize, subcommand: &[u8], command: Command) {
         match subcommand {
             b"sleep" => {
-                let text = std::str::from_utf8(command.arg(2)).unwrap_or_default();
-                let seconds: f64 = text.parse().unwrap_or(0.0);
+                let seconds = leading_number(command.arg(2));
                 let after = Duration::try_from_secs_f64(seconds).unwrap_or_default();
                 self.answer_later(now, key, command, after.min(SLEEP_MAX), |reply| reply.ok());
             }
@@ -79,4 +78,13 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// The number that a text begins with; zero where it begins with none.
+fn leading_number(text: &[u8]) -> f64 {
+    /// No number that makes a difference is longer.
+    const LENGTH_MAX: usize = 32;
+    let text = &text[..text.len().min(LENGTH_MAX)];
+    let mut ends = (1..=text.len()).rev();
+    ends.find_map(|end| std::str::from_utf8(&text[..end]).ok()?.parse().ok()).unwrap_or(0.0)
 }

@@ -33,6 +33,7 @@ impl Shard {
         let mut encoded = Vec::new();
         reply(&mut ReplyWriter::new(&mut encoded, self.sessions[key].resp3));
         let waiter = self.expect_alone(key, &command);
+        self.sessions[key].is_blocked = true;
         self.delayed.push(Delayed { at: now.monotonic + after, waiter, reply: encoded.into() });
     }
 

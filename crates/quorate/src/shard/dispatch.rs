@@ -65,15 +65,13 @@ impl Shard {
                 }
             }
         }
+        let id = CommandId::new(row, subcommand);
+        let about = &mut self.sessions[key].about;
+        (about.last_command, about.active_ms) = (Some(id), now.wall_ms());
         if self.is_paused(spec, &command) {
-            self.sessions[key].held = Some(command);
-            return self.paused.push(key);
+            return self.hold_paused(key, command);
         }
-        self.sessions[key].begin_command();
-        self.stats.begin(CommandId::new(row, subcommand));
-        let session = &mut self.sessions[key];
-        session.about.last_command = spec.name;
-        session.about.active_ms = now.wall_ms();
+        self.stats.begin(id);
         match spec.routing {
             Routing::Session => self.session_command(now, key, spec, command),
             Routing::Keyspace => self.keyspace_command(now, key, spec, command),

@@ -65,6 +65,7 @@ impl Shard {
         if let Some(session) = self.sessions.get_mut(key)
             && let Some(command) = session.held.take()
         {
+            session.is_blocked = false;
             self.command(now, key, command);
         }
         let most = most.min(limits::COMMANDS_PER_BATCH_MAX);

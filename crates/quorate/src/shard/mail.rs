@@ -112,6 +112,8 @@ pub(crate) struct Figures {
     /// Keys with marks of removals that wait to be forgotten.
     pub(crate) marked: u64,
     pub(crate) clients: u64,
+    /// Clients that wait for a time to pass.
+    pub(crate) blocked_clients: u64,
     pub(crate) counters: Counters,
     pub(crate) in_flight: u64,
     /// Reads that found replicas different, and the bytes that made them equal.

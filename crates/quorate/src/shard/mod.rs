@@ -176,6 +176,7 @@ impl Shard {
         let shards = usize::from(node.settings.shards);
         let incomplete = storage.incomplete;
         let coordinator = new_coordinator(&topology, &node.settings);
+        node.set_members(topology.len());
         let history = peers::History { data_may_exist: node.data_may_exist, incomplete };
         Self {
             id,
@@ -375,7 +376,7 @@ impl Shard {
                 self.finish(key, &run, &reply);
                 let Some(session) = self.session(key, id) else { return };
                 session.replies.fill(number, &reply);
-                session.exclusive = false;
+                (session.exclusive, session.is_blocked) = (false, false);
                 self.touch(key);
             }
             Waiter::Job { key, piece } => {
@@ -433,6 +434,7 @@ impl Shard {
         self.service_liveness(now);
         let before = Arc::clone(self.topology());
         let changes = topology.changes_since(&before);
+        self.node.set_members(topology.len());
         for peer in &changes.left {
             self.part_from(now, *peer);
         }

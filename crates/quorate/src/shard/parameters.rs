@@ -228,7 +228,7 @@ fn parse_memory(text: &[u8]) -> Option<u64> {
 /// Clients must never take the last descriptor.
 fn check_maxclients(node: &Node, count: i64) -> Result<Accepted, String> {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    match descriptors::clients_max(&node.settings) {
+    match descriptors::clients_max(&node.settings, node.members()) {
         Some(most) if u64::from(count) > most => Err(format!(
             "The operating system is not able to handle the specified number of clients, try with \
              {most}"

@@ -15,6 +15,7 @@ use quorate_proto::{
     resp::{Command, CommandReader, ProtocolError},
 };
 
+use super::stats::CommandId;
 use crate::{
     limits,
     reactor::{ConnectionId, Ready},
@@ -62,6 +63,11 @@ impl Replies {
     /// Replies not known yet, or waiting behind such a one.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Replies that are known and wait behind such a one.
+    pub(super) fn held(&self) -> usize {
+        self.waiting.len() - self.expected
     }
 
     /// Takes the next place in the order for a reply that comes later.
@@ -182,6 +188,8 @@ pub(crate) struct Session {
     pub(super) is_gone: bool,
     /// Whether it stands in the queue of those that may go on.
     pub(super) is_queued: bool,
+    /// Whether it waits for a time to pass: for the end of a pause, or of its own `WAIT`.
+    pub(super) is_blocked: bool,
     /// Bytes that have left the session and not the node.
     unsent: usize,
     /// Nothing is executed until the client has taken more of its replies.
@@ -227,7 +235,8 @@ pub(crate) struct About {
     pub(crate) library_version: String,
     pub(crate) connected_ms: u64,
     pub(crate) active_ms: u64,
-    pub(crate) last_command: &'static str,
+    pub(crate) last_command: Option<CommandId>,
+    pub(crate) descriptor: Option<i32>,
     /// What it has asked for. There is no eviction, and accesses are not noted.
     pub(crate) no_evict: bool,
     pub(crate) no_touch: bool,
@@ -264,6 +273,7 @@ impl Session {
             is_killed: false,
             is_gone: false,
             is_queued: false,
+            is_blocked: false,
             unsent: 0,
             stalled: false,
             needs_input: true,
@@ -286,8 +296,8 @@ impl Session {
         Admission::Now
     }
 
-    /// A command begins: its reply is sent or not.
-    pub(super) fn begin_command(&mut self) {
+    /// A command has been read: its reply is sent or not. One that waits begins once all the same.
+    fn begin_command(&mut self) {
         self.replies.muted = self.mute != Mute::Off || self.is_gone;
         if self.mute == Mute::Next {
             self.mute = Mute::Off;
@@ -306,6 +316,9 @@ impl Session {
     pub(super) fn next_command(&mut self) -> Result<Option<Command>, ProtocolError> {
         let next = self.reader.next(&mut self.input);
         self.needs_input = matches!(next, Ok(None));
+        if !self.needs_input {
+            self.begin_command();
+        }
         next
     }
 

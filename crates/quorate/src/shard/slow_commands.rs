@@ -23,6 +23,11 @@ impl Shard {
         let len_max = self.node.adjustable.slow_log_len();
         let (order, plan): (_, Box<dyn Plan>) = match command.arg(1).to_ascii_lowercase().as_slice()
         {
+            b"get" if command.len() > 3 => {
+                let error = "ERR unknown subcommand or wrong number of arguments for 'GET'. Try \
+                             SLOWLOG HELP.";
+                return self.refuse(key, error);
+            }
             b"get" => {
                 let count = match command.get(2).map(parse_integer) {
                     None => SHOWN,

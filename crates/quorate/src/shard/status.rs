@@ -59,6 +59,7 @@ impl Shard {
             expired: self.storage.store.expired(),
             marked: self.storage.store.marked() as u64,
             clients: self.sessions.len() as u64,
+            blocked_clients: self.blocked_clients() as u64,
             counters: self.counters(),
             in_flight: self.coordinator.in_flight() as u64,
             read_repairs: self.coordinator.read_repairs().reads,
@@ -94,6 +95,10 @@ impl Shard {
         });
         figures.peers = peers.collect();
         self.node.publish(self.id, figures);
+    }
+
+    fn blocked_clients(&self) -> usize {
+        self.sessions.iter().filter(|(_, session)| session.is_blocked).count()
     }
 
     fn counters(&self) -> Counters {

@@ -226,7 +226,7 @@ impl Process {
         port: reactor::Port,
         address: String,
     ) -> Option<ConnectionId> {
-        let arrival = Arrival { port, address, local_address: String::new() };
+        let arrival = Arrival { port, address, local_address: String::new(), descriptor: None };
         let accepted = self.machine(owner).handle_accepted(now, arrival);
         match accepted {
             Some(connection) => self.remember(wire, (owner, connection)),

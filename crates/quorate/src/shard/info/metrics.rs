@@ -144,7 +144,7 @@ const CLIENTS: &[Metric] = &[
     row("maxclients", Text(|r| r.node.adjustable.maxclients().to_string())),
     row("client_recent_max_input_buffer", Number(|r| r.buffers.input_max)),
     row("client_recent_max_output_buffer", Number(|r| r.buffers.output_max)),
-    row("blocked_clients", Constant("0")),
+    row("blocked_clients", Number(|r| r.figures.blocked_clients)),
     row("tracking_clients", Constant("0")),
     row("clients_in_timeout_table", Constant("0")),
     row("total_blocking_keys", Constant("0")),
