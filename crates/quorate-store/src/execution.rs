@@ -45,30 +45,11 @@ impl Store {
         reply: &mut Vec<u8>,
         effect: &mut Vec<u8>,
     ) -> Option<Bytes> {
-        let start = reply.len();
-        let row = command::lookup_row(request.command.name());
-        if let Some(spec) = row.map(|row| &command::all()[row])
-            && !spec.class_of(request.command).writes()
-            && !spec.is_internal()
-            && let Ok(keys) = command::keys(spec, request.command)
-        {
-            self.note_lookups(request.slot, keys, request.wall_ms);
-        }
-        let mut execution = Execution {
-            keys: Keys { slot: request.slot, wall_ms: request.wall_ms, store: self, effect },
-            reply: ReplyWriter::new(reply, request.resp3),
-        };
-        let result = match row.and_then(commands::handler) {
-            Some(handler) => handler(&mut execution, request.command),
-            None => Err(CommandError::NotExecutable),
-        };
-        let shared_reply = execution.reply.take_whole();
-        if let Err(error) = result {
-            reply.truncate(start);
-            ReplyWriter::new(reply, request.resp3).error(error);
-            return None;
-        }
-        shared_reply
+        let Request { slot, command, wall_ms, resp3 } = request;
+        let keys = Keys { slot, wall_ms, store: self, effect };
+        let mut execution = Execution { keys, reply: ReplyWriter::new(reply, resp3) };
+        execution.run(command);
+        execution.reply.take_whole()
     }
 }
 
@@ -79,6 +60,29 @@ pub(crate) struct Execution<'a> {
     /// Where exactly one reply goes. A field of its own, so that a value borrowed from `keys` can
     /// be written to it.
     pub(crate) reply: ReplyWriter<'a>,
+}
+
+impl Execution<'_> {
+    /// Executes a command: exactly one reply is written, also when it fails.
+    pub(crate) fn run(&mut self, command: &Command) {
+        let row = command::lookup_row(command.name());
+        if let Some(spec) = row.map(|row| &command::all()[row])
+            && !spec.class_of(command).writes()
+            && !spec.is_internal()
+            && let Ok(keys) = command::keys(spec, command)
+        {
+            self.keys.store.note_lookups(self.keys.slot, keys, self.keys.wall_ms);
+        }
+        let start = self.reply.position();
+        let result = match row.and_then(commands::handler) {
+            Some(handler) => handler(self, command),
+            None => Err(CommandError::NotExecutable),
+        };
+        if let Err(error) = result {
+            self.reply.take_back(start);
+            self.reply.error(error);
+        }
+    }
 }
 
 /// The keys of one slot as a command sees them: past their expiry they do not exist.

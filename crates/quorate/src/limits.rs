@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use quorate_proto::{limits::COUNTED_REPLY_LENGTH_MAX, slot::GROUPS};
+use quorate_proto::{
+    limits::{ARGUMENTS_MAX, BULK_LENGTH_MAX, COUNTED_REPLY_LENGTH_MAX},
+    slot::GROUPS,
+};
 
 /// Shards of a node: there must be a slot group for each.
 pub(crate) const SHARDS_MAX: u16 = GROUPS;
@@ -139,6 +142,13 @@ pub(crate) const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// Microseconds beyond which a command is slow, as in Redis.
 pub(crate) const SLOW_MICROS_DEFAULT: i64 = 10_000;
+
+/// Bytes and words of the commands of a transaction: as many as one command may have.
+pub(crate) const TRANSACTION_BYTES_MAX: usize = BULK_LENGTH_MAX;
+pub(crate) const TRANSACTION_WORDS_MAX: usize = ARGUMENTS_MAX;
+
+/// Keys that a connection may watch.
+pub(crate) const WATCHED_MAX: usize = 1 << 16;
 
 /// Slow commands that are kept, as in Redis.
 pub(crate) const SLOW_LOG_LENGTH_DEFAULT: u64 = 128;

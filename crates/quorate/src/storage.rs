@@ -34,7 +34,8 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    Dot, Fitness, Groups, MemberNumber, Slot, Unfit, command,
+    Dot, Fitness, Groups, MemberNumber, Slot, Unfit,
+    command::{self, Batched},
     message::Cause,
     mutant::Mutant,
     resp::Command,
@@ -198,7 +199,8 @@ impl Storage {
         out: &mut Vec<u8>,
     ) -> Result<(Durability, Option<Bytes>), Rejection> {
         if writes {
-            self.reserve(command.frame().len() + STAMPED_BYTES * command.len())?;
+            let words = Batched::parse(command).map_or(command.len(), |batch| batch.words);
+            self.reserve(command.frame().len() + STAMPED_BYTES * words)?;
         }
         self.effect.clear();
         let request = Request { slot, command, wall_ms: self.wall_ms, resp3 };

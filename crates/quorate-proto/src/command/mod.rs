@@ -4,11 +4,13 @@
 //! what the router must know: how the command reaches its keys ([`Routing`]), and whether what it
 //! writes depends on what it reads ([`Class`]).
 
+mod batch;
 mod errors;
 mod keys;
 mod reply;
 mod table;
 
+pub use batch::{BATCH, Batch, Batched, CrossSlot, Entry};
 pub use errors::{UnknownCommand, WrongArity, check_database, unknown_subcommand};
 pub use keys::{Access, KeySpec, Keys, KeysError, keys, keys_with_access};
 pub use reply::{
@@ -123,6 +125,8 @@ pub enum Group {
     SortedSet,
     /// The connection itself.
     Connection,
+    /// Several commands as one.
+    Transactions,
     /// The server.
     Server,
     /// The cluster.
@@ -139,6 +143,7 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::Connection => "connection",
+            Self::Transactions => "transactions",
             Self::Server => "server",
             Self::Cluster => "cluster",
         }
@@ -200,6 +205,7 @@ impl Spec {
         let depends = match self.name {
             "set" => command.len() > 3,
             "zadd" => parse_double(command.arg(2)).is_none(),
+            BATCH => return batch::class_of(command),
             _ => false,
         };
         if depends { Class::ReadModifyWrite } else { self.class }

@@ -110,7 +110,7 @@ fn write_flags(reply: &mut ReplyWriter<'_>, flags: Flags) {
 }
 
 /// The names of the categories of commands, without `@`.
-pub const CATEGORIES: [&str; 12] = [
+pub const CATEGORIES: [&str; 13] = [
     "keyspace",
     "read",
     "write",
@@ -123,6 +123,7 @@ pub const CATEGORIES: [&str; 12] = [
     "slow",
     "dangerous",
     "connection",
+    "transaction",
 ];
 
 /// The commands of a category; `None` when there is no such category.
@@ -151,6 +152,7 @@ fn categories(spec: &Spec) -> impl Iterator<Item = &'static str> {
         !fast,
         spec.flags.has(Flags::DANGEROUS),
         spec.group == Group::Connection && spec.subcommands.is_empty(),
+        spec.group == Group::Transactions,
     ];
     CATEGORIES.into_iter().zip(applies).filter(|(_, applies)| *applies).map(|(name, _)| name)
 }

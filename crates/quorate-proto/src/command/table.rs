@@ -3,6 +3,7 @@
 use super::{
     Class::{self, Read, ReadModifyWrite as Rmw, Write},
     Flags, Group, Join, Routing, Spec, Subcommand,
+    batch::BATCH,
     keys::{
         Access::{
             Create, Delete, Drop, Fetch, Insert, Look, ReadDelete, ReadUpdate, Replace, Update,
@@ -21,6 +22,8 @@ const WDF: Flags = WD.with(Flags::FAST);
 const STATUS: Flags = Flags::LOADING.with(Flags::STALE);
 const STATUS_FAST: Flags = STATUS.with(Flags::FAST);
 const ADMIN: Flags = Flags::ADMIN.with(Flags::DANGEROUS);
+const TRANSACTION: Flags = STATUS.with(Flags::NOSCRIPT);
+const TRANSACTION_FAST: Flags = TRANSACTION.with(Flags::FAST).with(Flags::ALLOW_BUSY);
 const HANDSHAKE: Flags =
     STATUS_FAST.with(Flags::NOSCRIPT).with(Flags::NO_AUTH).with(Flags::ALLOW_BUSY);
 
@@ -122,7 +125,7 @@ pub fn lookup_row(name: &[u8]) -> Option<usize> {
     }
 }
 
-use Group::{Cluster, Connection, Generic, Hash, Server, Set, SortedSet, String};
+use Group::{Cluster, Connection, Generic, Hash, Server, Set, SortedSet, String, Transactions};
 
 #[rustfmt::skip]
 const SPECS: &[Spec] = &[
@@ -152,6 +155,12 @@ const SPECS: &[Spec] = &[
         sub("trackinginfo", 2, "That nothing is tracked"),
         sub("help", 2, "Lists the subcommands"),
     ]),
+    // Transactions
+    session("multi", 1, TRANSACTION_FAST, Transactions, "1.2.0", "Begins a transaction: what follows is queued"),
+    session("exec", 1, TRANSACTION, Transactions, "1.2.0", "Executes what is queued as one"),
+    session("discard", 1, TRANSACTION_FAST, Transactions, "2.0.0", "Ends a transaction without executing it"),
+    Spec { keys: from(1, Look), ..session("watch", -2, TRANSACTION_FAST, Transactions, "2.2.0", "Lets the next EXEC do nothing if one of the keys has changed") },
+    session("unwatch", 1, TRANSACTION_FAST, Transactions, "2.2.0", "Forgets the watched keys"),
     // Server
     Spec { arity: -1, flags: STATUS, ..container("command", Server, "2.8.13", "Describes the commands", &[
         sub("count", 2, "Number of commands"),
@@ -403,6 +412,8 @@ const SPECS: &[Spec] = &[
     internal("quorate.zsetstore", -2, Rmw, "Replaces a key by a sorted set of these members and scores"),
     internal("quorate.zmembers", 2, Read, "Members and scores of a sorted set, or of a set"),
     internal("quorate.zrange", -4, Read, "Members and scores that ZRANGESTORE would store"),
+    Spec { keys: counted(2, Update), ..internal(BATCH, -6, Rmw, "Several commands, executed as one") },
+    Spec { keys: from(1, Look), ..internal("quorate.version", -2, Read, "Versions of keys, which every change changes") },
     internal("quorate.count", 3, Read, "Number of keys in a run of slots"),
     internal("quorate.keys", 4, Read, "Keys in a run of slots that match a pattern"),
     internal("quorate.scan", 7, Read, "Some keys of a run of slots"),
@@ -472,7 +483,9 @@ mod tests {
             let keyless = matches!(spec.routing, Routing::Session | Routing::Keyspace);
             let has_keys = |keys: Keys| keys.specs().next().is_some();
             let with_keys = spec.subcommands.iter().any(|row| has_keys(row.keys));
-            assert_eq!(keyless, !has_keys(spec.keys) && spec.name != "object", "{}", spec.name);
+            assert!(keyless || has_keys(spec.keys) || with_keys, "{}", spec.name);
+            let is_keyless = spec.routing == Routing::Keyspace && has_keys(spec.keys);
+            assert!(!is_keyless, "{}", spec.name);
             assert!(!has_keys(spec.keys) || !with_keys, "{}", spec.name);
             for access in spec.keys.specs().map(|keys| keys.access) {
                 assert!(spec.class.writes() || !access.writes(), "{}", spec.name);

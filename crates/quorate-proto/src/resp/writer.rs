@@ -154,6 +154,17 @@ impl<'a> ReplyWriter<'a> {
         self.end();
     }
 
+    /// Bytes written, with those that were there before.
+    pub fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes back what was written behind a position.
+    pub fn take_back(&mut self, position: usize) {
+        self.out.truncate(position);
+        self.whole = None;
+    }
+
     /// Something encoded already.
     pub fn raw(&mut self, encoded: &[u8]) {
         self.out.extend_from_slice(encoded);

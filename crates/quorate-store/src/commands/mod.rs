@@ -1,5 +1,6 @@
 //! The commands that the store executes, one file a family.
 
+mod batch;
 mod counter;
 mod error;
 mod expire;
@@ -61,6 +62,7 @@ const FAMILIES: &[Family] = &[
     Family { handlers: walk::HANDLERS, object: None },
     Family { handlers: snapshot::HANDLERS, object: None },
     Family { handlers: inspect::HANDLERS, object: None },
+    Family { handlers: batch::HANDLERS, object: None },
 ];
 
 /// Redis's limit for its compact encodings of collections, in bytes of the largest element.

@@ -17,6 +17,7 @@ use super::{
     session_commands::{client_name, plain_text, write_help},
     stats::CommandId,
     status::Gathered,
+    transaction::Transaction,
 };
 
 /// Which connections are meant.
@@ -217,8 +218,12 @@ impl Shard {
     }
 
     /// Whether a command has to wait for the end of a pause.
-    pub(super) fn is_paused(&self, spec: &Spec, command: &Command) -> bool {
-        self.pause.is_some_and(|pause| !pause.writes_only || spec.class_of(command).writes())
+    pub(super) fn is_paused(&self, key: usize, spec: &Spec, command: &Command) -> bool {
+        let Some(pause) = self.pause else { return false };
+        let transaction = self.sessions[key].transaction.as_ref().filter(|_| spec.name == "exec");
+        !pause.writes_only
+            || spec.class_of(command).writes()
+            || transaction.is_some_and(Transaction::writes)
     }
 }
 
@@ -342,7 +347,15 @@ fn on_off(word: &[u8]) -> Result<bool, String> {
 pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     let about = &session.about;
     let seconds_since = |then: u64| wall_ms.saturating_sub(then) / 1000;
-    let flags = [(session.is_blocked, 'b'), (about.no_evict, 'e'), (about.no_touch, 'T')];
+    let transaction = session.transaction.as_ref().map(Transaction::size);
+    let multi = transaction.map_or(-1, |(queued, _)| queued as i64);
+    let multi_bytes = transaction.map_or(0, |(_, bytes)| bytes);
+    let flags = [
+        (transaction.is_some(), 'x'),
+        (session.is_blocked, 'b'),
+        (about.no_evict, 'e'),
+        (about.no_touch, 'T'),
+    ];
     let flags: String = flags.iter().filter(|(has, _)| *has).map(|(_, flag)| *flag).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
     let command = about.last_command.map_or_else(|| "NULL".into(), CommandId::name);
@@ -350,10 +363,11 @@ pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     let (input, ready) = (&session.input, &session.replies.ready);
     let unsent = session.unsent_bytes();
     let queued = unsent - ready.len();
-    let total = size_of::<Session>() + input.capacity() + held + ready.capacity() + queued;
+    let total =
+        size_of::<Session>() + input.capacity() + held + multi_bytes + ready.capacity() + queued;
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf={} qbuf-free={} argv-mem={held} multi-mem=0 rbs={} rbp=0 obl={} oll={} \
+         multi={multi} qbuf={} qbuf-free={} argv-mem={held} multi-mem={multi_bytes} rbs={} rbp=0 obl={} oll={} \
          omem={queued} tot-mem={total} events={} cmd={command} user=default redir=-1 resp={} \
          lib-name={} lib-ver={}\n",
         session.id,

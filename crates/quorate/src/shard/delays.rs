@@ -51,7 +51,10 @@ impl Shard {
             Waiter::Exclusive { key, id, .. } => {
                 sessions.get(key).is_some_and(|session| session.id == id)
             }
-            Waiter::Session { .. } | Waiter::Job { .. } | Waiter::Shard { .. } => true,
+            Waiter::Session { .. }
+            | Waiter::Watch { .. }
+            | Waiter::Job { .. }
+            | Waiter::Shard { .. } => true,
         });
     }
 

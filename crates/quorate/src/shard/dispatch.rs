@@ -18,6 +18,7 @@ use super::{
     session::Coverage,
     split::Split,
     stats::{CommandId, Run, Sender},
+    transaction::{exec_abort, is_immediate},
     walk,
 };
 use crate::{config::SyncPolicy, limits};
@@ -51,6 +52,10 @@ impl Shard {
         };
         let spec = &command::all()[row];
         if let Err(error) = spec.check_arity(command.len()) {
+            if spec.name == "exec" {
+                self.sessions[key].end_transaction();
+                return self.reject(key, Some(CommandId::new(row, None)), exec_abort(&error));
+            }
             return self.reject(key, Some(CommandId::new(row, None)), error);
         }
         let mut subcommand = None;
@@ -68,10 +73,13 @@ impl Shard {
         let id = CommandId::new(row, subcommand);
         let about = &mut self.sessions[key].about;
         (about.last_command, about.active_ms) = (Some(id), now.wall_ms());
-        if self.is_paused(spec, &command) {
+        if self.is_paused(key, spec, &command) {
             return self.hold_paused(key, command);
         }
         self.stats.begin(id);
+        if self.sessions[key].transaction.is_some() && !is_immediate(spec) {
+            return self.queue(key, id, command);
+        }
         match spec.routing {
             Routing::Session => self.session_command(now, key, spec, command),
             Routing::Keyspace => self.keyspace_command(now, key, spec, command),
@@ -102,6 +110,9 @@ impl Shard {
         let mut reply = Vec::new();
         ReplyWriter::new(&mut reply, false).error(error);
         self.stats.rejected(id, &reply);
+        if let Some(transaction) = &mut self.sessions[key].transaction {
+            transaction.break_off();
+        }
         self.sessions[key].replies.push(|out| out.extend_from_slice(&reply));
     }
 
@@ -244,7 +255,7 @@ impl Shard {
         }
     }
 
-    fn terms(&self, now: Now, key: usize) -> Terms {
+    pub(super) fn terms(&self, now: Now, key: usize) -> Terms {
         let session = &self.sessions[key];
         Terms {
             read_level: session.read_level,

@@ -37,6 +37,7 @@ mod slow_commands;
 mod split;
 mod stats;
 mod status;
+mod transaction;
 mod turn;
 mod unsealed;
 mod walk;
@@ -92,6 +93,8 @@ enum Waiter {
     Session { key: usize, id: u64, number: u64, slot: Slot, writes: bool, run: Run },
     /// A client of this shard whose command must be alone.
     Exclusive { key: usize, id: u64, number: u64, run: Run },
+    /// A client of this shard that waits for the versions of the keys that it watches.
+    Watch { key: usize, id: u64, number: u64, run: Run, keys: Vec<Bytes> },
     /// A part of a job.
     Job { key: usize, piece: usize },
     /// Another shard of this node.
@@ -378,6 +381,9 @@ impl Shard {
                 session.replies.fill(number, &reply);
                 (session.exclusive, session.is_blocked) = (false, false);
                 self.touch(key);
+            }
+            Waiter::Watch { key, id, number, run, keys } => {
+                self.watched((key, id, number), &run, keys, &reply);
             }
             Waiter::Job { key, piece } => {
                 if self.jobs[key].take(piece, reply) {

@@ -15,7 +15,7 @@ use quorate_proto::{
     resp::{Command, CommandReader, ProtocolError},
 };
 
-use super::stats::CommandId;
+use super::{stats::CommandId, transaction::Transaction};
 use crate::{
     limits,
     reactor::{ConnectionId, Ready},
@@ -172,6 +172,10 @@ pub(crate) struct Session {
     /// Commands that must be alone: they wait for all earlier ones and hold back all later ones.
     pub(crate) exclusive: bool,
     in_flight: HashMap<Slot, InFlight, FixedState>,
+    /// What is queued since `MULTI`.
+    pub(super) transaction: Option<Transaction>,
+    /// Watched keys, each with its version when the watch began.
+    pub(super) watched: Vec<(Bytes, Bytes)>,
     pub(crate) resp3: bool,
     pub(crate) read_level: Level,
     pub(crate) write_level: Level,
@@ -262,6 +266,8 @@ impl Session {
             held: None,
             exclusive: false,
             in_flight: HashMap::default(),
+            transaction: None,
+            watched: Vec::new(),
             resp3: false,
             read_level,
             write_level,
@@ -302,6 +308,12 @@ impl Session {
         if self.mute == Mute::Next {
             self.mute = Mute::Off;
         }
+    }
+
+    /// Forgets what is queued and what is watched.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction = None;
+        self.watched.clear();
     }
 
     /// Writes have this level from now on.

@@ -28,6 +28,9 @@ impl Shard {
             ("client", b"list" | b"kill" | b"pause" | b"unpause") => {
                 return self.clients(now, key, &subcommand, command);
             }
+            ("multi" | "exec" | "discard" | "watch" | "unwatch", _) => {
+                return self.transaction_command(now, key, spec, command);
+            }
             ("debug", _) => return self.debug(now, key, &subcommand, command),
             ("memory", b"usage" | b"stats") => {
                 return self.memory(now, key, &subcommand, command);
@@ -66,7 +69,7 @@ impl Shard {
         }
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         now: Now,
         key: usize,
@@ -85,7 +88,7 @@ impl Shard {
                 self.sessions[key].closing = true;
             }
             "select" => return select(&mut writer, command),
-            "readonly" | "readwrite" | "asking" => writer.ok(),
+            "readonly" | "readwrite" | "asking" | "unwatch" => writer.ok(),
             "auth" => {
                 match command.len() {
                     2 => return Err(NO_PASSWORD.into()),
@@ -196,6 +199,7 @@ impl Shard {
         session.read_level = levels.0;
         session.set_write_level(levels.1);
         session.about.name.clear();
+        session.end_transaction();
         (session.about.no_evict, session.about.no_touch) = (false, false);
         (session.mute, session.replies.muted) = (Mute::Off, false);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_proto::command;
+use quorate_proto::command::{self, Spec};
 
 use super::Latency;
 
@@ -18,9 +18,14 @@ impl CommandId {
         Self { row: row as u16, subcommand: subcommand.map(|number| number as u8) }
     }
 
+    /// The row of the command table.
+    pub(crate) fn spec(self) -> &'static Spec {
+        &command::all()[usize::from(self.row)]
+    }
+
     /// The name, as in `get` and `config|get`.
     pub(crate) fn name(self) -> String {
-        let spec = &command::all()[usize::from(self.row)];
+        let spec = self.spec();
         match self.subcommand {
             None => spec.name.to_owned(),
             Some(number) => {

@@ -1,0 +1,257 @@
+//! Several commands on one slot as one that is executed whole: what `EXEC` runs.
+//!
+//! ```text
+//! quorate.batch class numkeys key... numwatched version... words entry...
+//! ```
+//!
+//! The first keys are those that are watched: nothing is executed unless each has its version still.
+//! An entry is `C` and a command, or `R` and a reply that is known already.
+
+use alloc::{string::ToString as _, vec::Vec};
+
+use bytes::Bytes;
+
+use super::{Class, Spec, keys};
+use crate::{
+    Slot,
+    resp::{Command, parse_integer},
+};
+
+/// The name of the command.
+pub const BATCH: &str = "quorate.batch";
+
+/// The keys of a batch are in several slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("CROSSSLOT Keys in request don't hash to the same slot")]
+pub struct CrossSlot;
+
+/// A batch that is being put together.
+#[derive(Debug)]
+pub struct Batch {
+    slot: Option<Slot>,
+    class: Class,
+    keys: Vec<Bytes>,
+    versions: Vec<Bytes>,
+    entries: Vec<Vec<u8>>,
+    words: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            slot: None,
+            class: Class::Read,
+            keys: Vec::new(),
+            versions: Vec::new(),
+            entries: Vec::new(),
+            words: 0,
+        }
+    }
+}
+
+impl Batch {
+    /// A batch that is executed only if these keys have these versions.
+    pub fn watching(watched: Vec<(Bytes, Bytes)>) -> Result<Self, CrossSlot> {
+        let mut batch = Self::default();
+        for (key, version) in watched {
+            batch.class = Class::ReadModifyWrite;
+            batch.key(&key)?;
+            batch.versions.push(version);
+        }
+        Ok(batch)
+    }
+
+    /// Adds a command.
+    pub fn call(&mut self, spec: &Spec, command: &Command) -> Result<(), CrossSlot> {
+        // A command whose keys cannot be told is answered with an error.
+        for key in keys(spec, command).into_iter().flatten() {
+            self.key(key)?;
+        }
+        self.class = match (self.class, spec.class_of(command)) {
+            (one, other) if one == other || self.words == 0 && self.versions.is_empty() => other,
+            _ => Class::ReadModifyWrite,
+        };
+        self.words += command.len();
+        self.entries.push([b"C", &command.frame()[..]].concat());
+        Ok(())
+    }
+
+    /// Adds a reply.
+    pub fn reply(&mut self, encoded: &[u8]) {
+        self.entries.push([b"R", encoded].concat());
+    }
+
+    fn key(&mut self, key: &[u8]) -> Result<(), CrossSlot> {
+        let slot = Slot::of_key(key);
+        if *self.slot.get_or_insert(slot) != slot {
+            return Err(CrossSlot);
+        }
+        self.keys.push(Bytes::copy_from_slice(key));
+        Ok(())
+    }
+
+    /// The slot and the class of the batch, and the command that it is; the replies, when it has no keys.
+    pub fn finish(self) -> Result<(Slot, Class, Command), Vec<Vec<u8>>> {
+        let Some(slot) = self.slot else {
+            return Err(self.entries.into_iter().map(|entry| entry[1..].to_vec()).collect());
+        };
+        let class: &[u8] = match self.class {
+            Class::Read => b"r",
+            Class::Write => b"w",
+            Class::ReadModifyWrite => b"m",
+        };
+        let number = |number: usize| number.to_string().into_bytes();
+        let (keys, versions) = (number(self.keys.len()), number(self.versions.len()));
+        let words = number(self.words);
+        let mut arguments: Vec<&[u8]> = Vec::new();
+        arguments.extend([BATCH.as_bytes(), class, &keys]);
+        arguments.extend(self.keys.iter().map(|key| &key[..]));
+        arguments.push(&versions);
+        arguments.extend(self.versions.iter().map(|version| &version[..]));
+        arguments.push(&words);
+        arguments.extend(self.entries.iter().map(Vec::as_slice));
+        Ok((slot, self.class, Command::from_args(arguments)))
+    }
+}
+
+/// The class of a batch.
+pub(super) fn class_of(command: &Command) -> Class {
+    match command.get(1) {
+        Some(b"r") => Class::Read,
+        Some(b"w") => Class::Write,
+        _ => Class::ReadModifyWrite,
+    }
+}
+
+/// One part of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A command to execute.
+    Call(Command),
+    /// A reply that is known already.
+    Reply(Bytes),
+}
+
+/// A batch as its executor reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Batched<'a> {
+    command: &'a Command,
+    /// Words of all its commands.
+    pub words: usize,
+    watched: usize,
+    first_version: usize,
+    first_entry: usize,
+}
+
+impl<'a> Batched<'a> {
+    /// Reads a command; `None` if it is not a batch.
+    pub fn parse(command: &'a Command) -> Option<Self> {
+        if command.name() != BATCH.as_bytes() {
+            return None;
+        }
+        let number = |at: usize| usize::try_from(parse_integer(command.get(at)?)?).ok();
+        let keys = number(2)?;
+        let first_version = keys.checked_add(4)?;
+        let watched = number(first_version - 1)?;
+        let first_entry = first_version.checked_add(watched)?.checked_add(1)?;
+        let words = number(first_entry - 1)?;
+        (watched <= keys).then_some(Self { command, words, watched, first_version, first_entry })
+    }
+
+    /// The watched keys, and the version that each must have.
+    pub fn watched(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let command = self.command;
+        let first = self.first_version;
+        (0..self.watched).map(move |at| (command.arg(3 + at), command.arg(first + at)))
+    }
+
+    /// How many parts it has.
+    pub fn len(&self) -> usize {
+        self.command.len() - self.first_entry
+    }
+
+    /// Whether it has no parts.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its parts; `None` for one that cannot be read.
+    pub fn entries(&self) -> impl Iterator<Item = Option<Entry>> {
+        let command = self.command;
+        (self.first_entry..command.len()).map(move |at| {
+            let (kind, rest) = command.arg(at).split_first()?;
+            let rest = command.frame().slice_ref(rest);
+            match kind {
+                b'C' => Command::decode(rest).ok().map(Entry::Call),
+                b'R' => Some(Entry::Reply(rest)),
+                _ => None,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::lookup;
+
+    fn call(batch: &mut Batch, words: &[&str]) -> Result<(), CrossSlot> {
+        let command = Command::from_args(words);
+        batch.call(lookup(command.name()).expect("in the table"), &command)
+    }
+
+    #[test]
+    fn a_batch_is_read_as_it_was_written() {
+        let watched = alloc::vec![(Bytes::from_static(b"a"), Bytes::from_static(b"version"))];
+        let mut batch = Batch::watching(watched).expect("one slot");
+        call(&mut batch, &["SET", "{a}b", "1"]).expect("one slot");
+        batch.reply(b"+PONG\r\n");
+        assert_eq!(call(&mut batch, &["GET", "b"]), Err(CrossSlot));
+        let (slot, class, command) = batch.finish().expect("has keys");
+        assert_eq!((slot, class), (Slot::of_key(b"a"), Class::ReadModifyWrite));
+        let spec = lookup(command.name()).expect("in the table");
+        assert_eq!(spec.class_of(&command), class);
+        let keys: Vec<_> = keys(spec, &command).expect("has keys").collect();
+        assert_eq!(keys, [b"a".as_slice(), b"{a}b"]);
+        let batch = Batched::parse(&command).expect("a batch");
+        assert_eq!(batch.watched().collect::<Vec<_>>(), [(b"a".as_slice(), b"version".as_slice())]);
+        assert_eq!((batch.words, batch.len()), (3, 2));
+        let entries: Option<Vec<_>> = batch.entries().collect();
+        let set = Command::from_args(["SET", "{a}b", "1"]);
+        let pong = Bytes::from_static(b"+PONG\r\n");
+        assert_eq!(entries, Some(alloc::vec![Entry::Call(set), Entry::Reply(pong)]));
+    }
+
+    #[test]
+    fn commands_that_read_and_write_make_a_batch_that_reads_first() {
+        use Class::{Read, ReadModifyWrite, Write};
+        let (get, set, incr) = (["GET", "a"], ["SET", "a", "1"], ["INCR", "a"]);
+        let (get, set, incr) = (&get[..], &set[..], &incr[..]);
+        for (commands, class) in [
+            (&[get, get][..], Read),
+            (&[set, set], Write),
+            (&[get, set], ReadModifyWrite),
+            (&[set, get], ReadModifyWrite),
+            (&[incr, set], ReadModifyWrite),
+        ] {
+            let mut batch = Batch::default();
+            for words in commands {
+                call(&mut batch, words).expect("one slot");
+            }
+            assert_eq!(batch.finish().expect("has keys").1, class, "{commands:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_batch_is_not_read() {
+        for words in [
+            &["quorate.batch", "m", "x", "a", "0", "0"][..],
+            &["quorate.batch", "m", "1", "a", "2", "v", "0"],
+            &["quorate.batch", "m", "9223372036854775807", "a", "0", "0"],
+            &["quorate.batch", "m", "1", "a", "5", "0"],
+            &["GET", "a"],
+        ] {
+            assert!(Batched::parse(&Command::from_args(words)).is_none(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+"""MULTI, EXEC, DISCARD, WATCH and UNWATCH: beside a redis-server within a slot, and on a cluster that loses nodes."""
+
+import threading
+
+import pytest
+from nodes import Node, encode
+
+SCRIPTS = """
+MULTI | SET {t}a 1 | INCR {t}a | GET {t}a | EXEC | GET {t}a | EXEC | DISCARD | MULTI | EXEC
+MULTI | MULTI | SET {t}a 1 | EXEC | MULTI | SET {t}a 2 | DISCARD | GET {t}a | MULTI x | EXEC x | MULTI | SET {t}a 3 | EXEC x | GET {t}a | EXEC
+MULTI | NOPE | SET {t}a 2 | EXEC | EXISTS {t}a | MULTI | GET | DISCARD | MULTI | CLIENT NOPE | PING | EXEC | MULTI | SAVE | EXEC | MULTI | GET {t}a | EXEC
+SET {t}s v | MULTI | INCR {t}s | SADD {t}s x | SET {t}n 1 | GET {t}s | SINTERCARD 0 {t}a | ZADD {t}z x y | GET | EXEC | GET {t}n | MULTI | SADD {t}s x | SET {t}n 2 | EXEC | GET {t}n
+MULTI | PING | PING hello | ECHO x | SELECT 0 | SELECT 1 | CLIENT GETNAME | CLIENT SETNAME me | UNWATCH | EXEC | CLIENT GETNAME | MULTI | PING | INCR {t}a | ECHO y | EXEC
+MULTI | HSET {t}h a 1 b 2 | HGETALL {t}h | SADD {t}s x y | SUNIONSTORE {t}d {t}s | SMEMBERS {t}none | ZADD {t}z 1 a 2 b | ZRANGE {t}z 0 -1 WITHSCORES | MGET {t}a {t}b | MSET {t}a 1 {t}b 2 | DEL {t}a {t}none | RENAME {t}b {t}c | EXEC | GET {t}c | EXISTS {t}a
+WATCH {t}a | MULTI | SET {t}a 1 | EXEC | WATCH {t}a | SET {t}a 2 | MULTI | SET {t}a 3 | EXEC | GET {t}a | MULTI | SET {t}a 4 | EXEC | GET {t}a
+WATCH {t}a {t}b | SET {t}b 1 | MULTI | PING | EXEC | WATCH {t}a | UNWATCH | SET {t}a 1 | MULTI | GET {t}a | EXEC | WATCH {t}a | SET {t}a 1 | DISCARD | MULTI | DISCARD | MULTI | GET {t}a | EXEC
+SET {t}a 1 | WATCH {t}a | SET {t}a 1 | MULTI | GET {t}a | EXEC | WATCH {t}a | EXPIRE {t}a 100 | MULTI | GET {t}a | EXEC | WATCH {t}a | PERSIST {t}a | MULTI | GET {t}a | EXEC | WATCH {t}a | DEL {t}a | MULTI | PING | EXEC | WATCH {t}a | DEL {t}a | MULTI | PING | EXEC
+SADD {t}s a b | WATCH {t}s | SREM {t}s nope | MULTI | PING | EXEC | WATCH {t}s | SADD {t}s a2 | MULTI | PING | EXEC | WATCH {t}s | WATCH {t}s | SREM {t}s a | WATCH {t}s | MULTI | PING | EXEC | HSET {t}h f 1 | WATCH {t}h | HINCRBY {t}h f 1 | MULTI | PING | EXEC | ZADD {t}z 1 a | WATCH {t}z | ZINCRBY {t}z 1 a | MULTI | PING | EXEC
+MULTI | WATCH {t}a | SET {t}a 1 | EXEC | WATCH | WATCH {t}a | RESET | SET {t}a 2 | MULTI | GET {t}a | RESET | EXEC | MULTI | GET {t}a | EXEC
+HELLO 3 | MULTI | HSET {t}h a 1 | HGETALL {t}h | ZADD {t}z 1.5 m | ZSCORE {t}z m | GET {t}none | SMEMBERS {t}none | ZRANK {t}z none WITHSCORE | EXEC | WATCH {t}h | HSET {t}h a 2 | MULTI | PING | EXEC
+SET {t}a 1 PX 30 | WATCH {t}a | DEBUG SLEEP 0.06 | MULTI | PING | EXEC | WATCH {t}a | MULTI | SET {t}a 2 PX 1 | SET {t}a 3 | GET {t}a | EXEC
+COMMAND GETKEYS WATCH a b | COMMAND GETKEYSANDFLAGS WATCH a | COMMAND GETKEYS MULTI | COMMAND LIST FILTERBY ACLCAT transaction
+""".strip().splitlines()
+
+
+def run(server, lines):
+    connection = server.raw()
+    connection("FLUSHALL")
+    replies = [connection(*line.split(" ")) for line in lines.split(" | ")]
+    connection.close()
+    return replies
+
+
+def compared(lines, replies):
+    """Replies without what has no order."""
+    return [(line, sorted(reply[1]) if line.startswith("COMMAND LIST") else reply)
+            for line, reply in zip(lines.split(" | "), replies) if not line.startswith(("HELLO", "ZRANK"))]
+
+
+@pytest.mark.parametrize("lines", SCRIPTS)
+def test_transactions_answer_as_in_redis(shared_node, redis_server, lines):
+    lines = lines.replace("ZRANK {t}z none WITHSCORE | ", "")
+    assert compared(lines, run(shared_node, lines)) == compared(lines, run(redis_server, lines))
+
+
+def test_transactions_answer_alike_through_every_node_of_a_cluster(shared_cluster, redis_server):
+    for lines in SCRIPTS:
+        # An expiry is longer than the clocks of nodes differ.
+        if "DEBUG" in lines or "WITHSCORE |" in lines:
+            continue
+        expected = compared(lines, run(redis_server, lines))
+        for node in shared_cluster.nodes:
+            assert compared(lines, run(node, lines)) == expected
+
+
+def test_keys_of_several_slots_are_a_clear_error(shared_node, shared_cluster):
+    for server in (shared_node, shared_cluster[1]):
+        refuses_to_cross_slots(server)
+
+
+def refuses_to_cross_slots(server):
+    connection = server.raw()
+    connection("FLUSHALL")
+    crossed = (b"-", b"CROSSSLOT Keys in request don't hash to the same slot")
+    for first, second in ((("SET", "a", "1"), ("SET", "b", "1")), (("GET", "a"), ("MSET", "b", "1", "{b}c", "2"))):
+        assert connection("MULTI") == (b"+", b"OK")
+        assert connection(*first) == connection(*second) == (b"+", b"QUEUED")
+        assert connection("EXEC") == crossed
+    assert connection("MULTI") == (b"+", b"OK")
+    assert connection("MSET", "a", "1", "b", "2") == crossed
+    assert connection("EXEC")[1].startswith(b"EXECABORT")
+    assert connection("WATCH", "a", "b") == crossed
+    assert connection("WATCH", "a") == (b"+", b"OK")
+    assert connection("MULTI") == (b"+", b"OK")
+    assert connection("SET", "b", "1") == (b"+", b"QUEUED")
+    assert connection("EXEC") == crossed
+    assert connection("EXISTS", "a", "b") == (b":", b"0")
+    for words in (("DBSIZE",), ("FLUSHALL",), ("INFO",), ("SCAN", "0"), ("CONFIG", "SET", "timeout", "1")):
+        assert connection("MULTI") == (b"+", b"OK")
+        assert connection(*words) == (b"-", b"ERR Command not allowed inside a transaction")
+        assert connection("EXEC")[1].startswith(b"EXECABORT")
+    connection.close()
+
+
+def test_pipelines_in_transactions_are_whole_for_every_reader(shared_cluster):
+    """Two keys that are only written together are never seen apart, through whatever node."""
+    ended, wrong = threading.Event(), []
+
+    def read(node):
+        connection = node.raw()
+        while not ended.is_set():
+            connection.send(encode("MULTI") + encode("GET", "{p}a") + encode("GET", "{p}b") + encode("EXEC"))
+            replies = [connection.read() for _ in range(4)]
+            pair = replies[3][1]
+            if replies[3][0] != b"*" or pair[0] != pair[1]:
+                wrong.append(replies)
+        connection.close()
+
+    readers = [threading.Thread(target=read, args=(node,)) for node in shared_cluster.nodes]
+    for reader in readers:
+        reader.start()
+    writers = [node.raw() for node in shared_cluster.nodes]
+    for number in range(100):
+        connection = writers[number % 3]
+        connection.send(encode("MULTI") + encode("SET", "{p}a", number) + encode("SET", "{p}b", number) + encode("EXEC"))
+        assert [connection.read() for _ in range(4)][3] == (b"*", [(b"+", b"OK")] * 2)
+    ended.set()
+    for reader in readers:
+        reader.join(60)
+    assert not wrong, wrong[:3]
+    for connection in writers:
+        connection.close()
+
+
+def raise_by_one(connection, key):
+    """One attempt to add one by WATCH, GET, MULTI, SET, EXEC. Whether it is known to be done."""
+    assert connection("WATCH", key) == (b"+", b"OK")
+    before = int(connection("GET", key)[1] or 0)
+    assert connection("MULTI") == (b"+", b"OK")
+    assert connection("SET", key, before + 1) == (b"+", b"QUEUED")
+    reply = connection("EXEC")
+    assert reply in ((b"*", None), (b"*", [(b"+", b"OK")])), reply
+    return reply[1] is not None
+
+
+def test_watched_increments_of_all_nodes_add_up(shared_cluster):
+    key, done = "{w}counter", []
+
+    def work(node):
+        connection = node.raw()
+        done.append(sum(raise_by_one(connection, key) for _ in range(40)))
+        connection.close()
+
+    workers = [threading.Thread(target=work, args=(node,)) for node in shared_cluster.nodes for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    connection = shared_cluster.nodes[0].raw()
+    assert len(done) == len(workers)
+    assert sum(done) > 0 and connection("GET", key) == (b"$", str(sum(done)).encode())
+    connection.close()
+
+
+def test_a_watch_holds_when_another_node_executes(cluster):
+    first, second = cluster[0].raw(), cluster[1].raw()
+    for number in range(8):
+        key = "{%d}k" % number
+        assert first("SET", key, "1") == (b"+", b"OK")
+        assert first("WATCH", key) == (b"+", b"OK")
+        if number % 2:
+            assert second("SET", key, "2") == (b"+", b"OK")
+        first("PING")
+        if number == 4:
+            cluster[2].kill()
+        assert first("MULTI") == (b"+", b"OK")
+        assert first("SET", key, "3") == (b"+", b"QUEUED")
+        reply = first("EXEC")
+        while reply[0] == b"-" and reply[1].startswith((b"UNKNOWN", b"UNAVAILABLE", b"TIMEOUT")):
+            assert first("WATCH", key) == (b"+", b"OK")
+            if number % 2:
+                assert second("SET", key, "2")[0] == b"+"
+            assert first("MULTI") == (b"+", b"OK")
+            assert first("SET", key, "3") == (b"+", b"QUEUED")
+            reply = first("EXEC")
+        assert reply == ((b"*", None) if number % 2 else (b"*", [(b"+", b"OK")])), key
+    for connection in (first, second):
+        connection.close()
+
+
+def test_a_killed_node_has_all_of_a_transaction_or_nothing(tmp_path):
+    node = Node(tmp_path / "node", arguments=["--shards", "2"]).start()
+    try:
+        for attempt in range(5):
+            connection = node.raw()
+            sent = threading.Thread(target=send_until_gone, args=(connection, attempt))
+            sent.start()
+            sent.join(0.15)
+            node.kill()
+            sent.join(30)
+            connection.close()
+            node.start()
+            probe = node.raw()
+            values = probe("MGET", *("{k}%d" % number for number in range(50)))[1]
+            assert len(set(values)) == 1, values
+            probe.close()
+    finally:
+        node.kill()
+
+
+def send_until_gone(connection, attempt):
+    number = 0
+    try:
+        while True:
+            number += 1
+            value = f"{attempt}-{number}-" + "x" * 1000
+            sets = b"".join(encode("SET", "{k}%d" % key, value) for key in range(50))
+            connection.send(encode("MULTI") + sets + encode("EXEC"))
+            for _ in range(52):
+                connection.read()
+    except (OSError, EOFError):
+        pass
