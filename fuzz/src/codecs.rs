@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use quorate_proto::{
-    Origin, Slot, frame,
+    Origin, Slot,
+    command::Batched,
+    frame,
     message::Message,
     resp::{
         Command, CommandReader, ProtocolError,
@@ -49,16 +51,21 @@ pub(crate) fn commands(bytes: &[u8]) {
         let again = Command::decode(Command::from_args(&arguments).frame().clone());
         let again = again.expect("what was encoded can be decoded");
         assert_eq!(again.args().collect::<Vec<_>>(), arguments);
+        if let Some(batch) = Batched::parse(&again) {
+            assert!(batch.watched().count() < again.len());
+            assert_eq!(batch.entries().count(), batch.len());
+        }
     }
 }
 
 pub(crate) fn command_seeds() -> Vec<Vec<u8>> {
-    let golden: [&[u8]; 6] = [
+    let golden: [&[u8]; 7] = [
         b"PING\r\n",
         b"set key \"two words\" 'single \\' quote'\r\nGET key\r\n",
         b"*0\r\n*-1\r\n*1\r\n$4\r\nPING\r\n",
         b"*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
         b"*1\r\n$536870912\r\n",
+        b"quorate.batch m 1 a 1 version 0 R+PONG\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\n\r\n",
     ];
     let recorded = recording().requests.iter().map(Vec::as_slice);

@@ -86,11 +86,15 @@ pub enum Mutant {
     DoubtIgnored,
     /// What a turn has done leaves before its log is written.
     SentBeforeWritten,
+    /// A transaction is executed although a key that it watches has changed.
+    WatchIgnored,
+    /// The last write of a transaction is left out.
+    TransactionTorn,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -131,6 +135,8 @@ impl Mutant {
         Self::RefusalFinal,
         Self::DoubtIgnored,
         Self::SentBeforeWritten,
+        Self::WatchIgnored,
+        Self::TransactionTorn,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -27,6 +27,8 @@ pub enum Family {
     TimedCounter,
     /// The same as a sorted set.
     TimedSortedSet,
+    /// A string in one slot with another one. Transactions write both, and nothing writes one.
+    Twin,
 }
 
 impl Family {
@@ -47,13 +49,16 @@ impl Family {
             Self::TimedHash => 'u',
             Self::TimedCounter => 'v',
             Self::TimedSortedSet => 'w',
+            Self::Twin => 'y',
         }
     }
 
     /// The action that reads a whole key of this family.
     pub const fn read(self) -> Action {
         match self {
-            Self::Register | Self::List | Self::Counter | Self::TimedCounter => Action::Get,
+            Self::Register | Self::List | Self::Counter | Self::TimedCounter | Self::Twin => {
+                Action::Get
+            }
             Self::Set | Self::TimedSet | Self::SortedSet | Self::TimedSortedSet => Action::Members,
             Self::Hash | Self::TimedHash => Action::Fields,
         }
@@ -71,7 +76,11 @@ pub struct Key {
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.family.prefix(), self.number)
+        let prefix = self.family.prefix();
+        match self.family {
+            Family::Twin => write!(f, "{{{prefix}{}}}{}", self.number / 2, self.number % 2),
+            _ => write!(f, "{prefix}{}", self.number),
+        }
     }
 }
 
@@ -111,6 +120,8 @@ pub enum Action {
     DropBelow(u64),
     /// `GETDEL`
     Take,
+    /// `SET value` in a transaction that watches the key, of whose value a `GET` before tells.
+    Swap(u64),
 }
 
 /// More than a set of a schedule has members.
@@ -134,6 +145,43 @@ pub fn words(parts: &[(Key, Action)]) -> Vec<String> {
         std::iter::once(key.to_string()).chain(value)
     });
     std::iter::once(head.to_owned()).chain(arguments).collect()
+}
+
+/// What a client sends for these: a command, or, for twins, a transaction.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Replies that come before the last one.
+    pub leading: usize,
+    /// Commands that are answered in a time of their own.
+    pub waits: u64,
+}
+
+impl Request {
+    /// The request that does all of these at once.
+    pub fn new(parts: &[(Key, Action)]) -> Self {
+        let [(first, action), (second, _)] = parts else { return Self::of(&[words(parts)]) };
+        if first.family != Family::Twin {
+            return Self::of(&[words(parts)]);
+        }
+        let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let mut commands: Vec<Vec<String>> = Vec::new();
+        if matches!(action, Action::Swap(_)) {
+            let watched = first.to_string();
+            commands.extend([command(&["WATCH", &watched]), command(&["GET", &watched])]);
+        }
+        commands.push(command(&["MULTI"]));
+        commands.extend([action.words(*first), action.words(*second), command(&["EXEC"])]);
+        // What is queued is answered at once.
+        let waits = if commands.len() > 4 { 3 } else { 1 };
+        Self { waits, ..Self::of(&commands) }
+    }
+
+    fn of(commands: &[Vec<String>]) -> Self {
+        let bytes = commands.iter().flat_map(|words| encode(words)).collect();
+        Self { bytes, leading: commands.len() - 1, waits: 1 }
+    }
 }
 
 /// What an action gave.
@@ -176,6 +224,7 @@ impl Action {
                 | Self::PopAll
                 | Self::DropBelow(_)
                 | Self::Take
+                | Self::Swap(_)
         )
     }
 
@@ -186,7 +235,7 @@ impl Action {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match self {
             Self::Get => words(&["GET", key]),
-            Self::Set(value) => words(&["SET", key, &value.to_string()]),
+            Self::Set(value) | Self::Swap(value) => words(&["SET", key, &value.to_string()]),
             Self::SetFor(value, ms) => {
                 words(&["SET", key, &value.to_string(), "PX", &ms.to_string()])
             }

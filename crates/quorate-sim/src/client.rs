@@ -4,7 +4,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use bytes::BytesMut;
 use quorate::simulation::Wire;
-use quorate_proto::Level;
+use quorate_proto::{Level, resp::reply::Value};
 
 use crate::{
     action::{Action, Key},
@@ -51,6 +51,12 @@ pub struct Client {
     pub agenda: Agenda,
     /// The operations that it waits for: one for each key of its command.
     pub pending: Option<Range<usize>>,
+    /// How many times as long as for one command it waits for its request.
+    pub waits: u64,
+    /// Replies to its request that come before the last one.
+    pub leading: usize,
+    /// Those of them that have come.
+    pub led: Vec<Value>,
     /// Bytes that are no whole reply yet.
     pub input: BytesMut,
     /// Its own choices.
@@ -82,6 +88,9 @@ impl Client {
             write_level: levels.1,
             agenda: Agenda::Work,
             pending: None,
+            waits: 1,
+            leading: 0,
+            led: Vec::new(),
             input: BytesMut::new(),
             random: Stream::new(seed, "client", number as u64),
         }

@@ -41,6 +41,8 @@ pub struct Scenario {
     pub expiring_percent: u32,
     /// How many commands in a hundred are `MSET` or `DEL` of two registers.
     pub pairs_percent: u32,
+    /// How many writes of twins in a hundred watch them.
+    pub swaps_percent: u32,
     /// Delay between nodes of a datacentre, least and most.
     pub delay: (u64, u64),
     /// Delay between datacentres, least and most.
@@ -200,6 +202,7 @@ impl Scenario {
         keys: 6,
         expiring_percent: 5,
         pairs_percent: 0,
+        swaps_percent: 0,
         delay: (150, 900),
         far_delay: (5_000, 15_000),
         faults: LINKS_AND_PROCESSES,
@@ -275,6 +278,29 @@ pub const ALL: &[Scenario] = &[
         keys: 4,
         expiring_percent: 0,
         delay: (600, 2_500),
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "transactions",
+        about: "transactions on two keys, links and processes fail: both or nothing",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Twin, 3), (Family::Register, 1)],
+        swaps_percent: 30,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "killed-transactions",
+        about: "one node, killed again and again, and transactions that watch: linearizable",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        levels: QUORUMS,
+        families: &[(Family::Twin, 1)],
+        keys: 4,
+        swaps_percent: 50,
+        clients: 6,
+        faults: &[(Kind::Kill, 4), (Kind::Pause, 1)],
         linearizable: true,
         ..Scenario::BASE
     },

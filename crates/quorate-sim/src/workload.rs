@@ -15,6 +15,7 @@ pub struct Workload {
     keys: u32,
     expiring_percent: u32,
     pairs_percent: u32,
+    swaps_percent: u32,
     /// Members of a set, and fields of a hash.
     members: u64,
     next_value: u64,
@@ -30,6 +31,7 @@ impl Workload {
             keys: scenario.keys,
             expiring_percent: scenario.expiring_percent,
             pairs_percent: scenario.pairs_percent,
+            swaps_percent: scenario.swaps_percent,
             members: scenario.members,
             next_value: 0,
             fields: BTreeMap::new(),
@@ -57,6 +59,9 @@ impl Workload {
         }
         let family = random.weighted(self.families).copied().unwrap_or(Family::Register);
         let family = if family == Family::List && !first { Family::Register } else { family };
+        if family == Family::Twin {
+            return self.twins(random);
+        }
         // A hot key: much happens at the same time only where everybody goes.
         let number = if random.percent(34) { 0 } else { random.below(self.keys.into()) as u32 };
         let key = Key { family, number };
@@ -103,6 +108,17 @@ impl Workload {
             .into()
     }
 
+    /// One transaction on two twins.
+    fn twins(&mut self, random: &mut Stream) -> Parts {
+        let pair = random.below(u64::from(self.keys / 2)) as u32;
+        let action = match random.below(100) {
+            0..50 => Action::Get,
+            _ if random.percent(self.swaps_percent) => Action::Swap(self.value()),
+            _ => self.overwrite(),
+        };
+        [2 * pair, 2 * pair + 1].map(|number| (Key { family: Family::Twin, number }, action)).into()
+    }
+
     /// A new value for a register.
     pub fn overwrite(&mut self) -> Action {
         Action::Set(self.value())
@@ -137,7 +153,8 @@ impl Workload {
             Family::TimedSet
             | Family::TimedHash
             | Family::TimedCounter
-            | Family::TimedSortedSet => family.read(),
+            | Family::TimedSortedSet
+            | Family::Twin => family.read(),
         }
     }
 

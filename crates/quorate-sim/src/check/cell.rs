@@ -46,7 +46,9 @@ pub(super) fn cells<'a>(family: Family, operations: &[&'a Operation]) -> Vec<Cel
 
 fn cell<'a>(field: Option<u64>, operations: &[&'a Operation]) -> Cell<'a> {
     let value = |action: Action| match action {
-        Action::Set(value) | Action::SetFor(value, _) => field.is_none().then_some(value),
+        Action::Set(value) | Action::SetFor(value, _) | Action::Swap(value) => {
+            field.is_none().then_some(value)
+        }
         Action::Put(put, value) => (Some(put) == field).then_some(value),
         _ => None,
     };

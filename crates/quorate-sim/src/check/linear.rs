@@ -108,6 +108,11 @@ fn search(operations: &[&Operation]) -> Search {
 fn apply(operation: &Operation, state: &State) -> Option<State> {
     match (operation.action, operation.returned()) {
         (Action::Set(value), _) => Some(vec![value]),
+        (Action::Swap(value), Some(Returned::Number(before))) => {
+            (state.first().map(|found| *found as i64) == Some(*before)).then(|| vec![value])
+        }
+        (Action::Swap(value), Some(Returned::Nothing)) => state.is_empty().then(|| vec![value]),
+        (Action::Swap(value), _) => Some(vec![value]),
         (Action::Append(value), _) => {
             let mut state = state.clone();
             state.push(value);

@@ -9,6 +9,7 @@
 //! | `resurrection` | what a delete or an expiry has ended does not come back |
 //! | `counter` | a counter is the sum of what was acknowledged, and at most of what is unknown |
 //! | `lifetime` | an expiry ends the object that it was set for, and none that began later |
+//! | `whole` | what transactions write is seen together, or not at all |
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
 //! | `equal` | every node reads the same in the end |
 //! | `available` | where faults leave enough replicas, every operation is acknowledged |
@@ -21,6 +22,7 @@ mod counter;
 mod lifetime;
 mod linear;
 mod set;
+mod twin;
 
 use std::collections::BTreeMap;
 
@@ -160,7 +162,7 @@ pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Vi
 /// Everything that is wrong with a history on these terms.
 pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for family in [Family::Register, Family::Hash] {
+    for family in [Family::Register, Family::Hash, Family::Twin] {
         for (key, operations) in history.by_key(family) {
             for cell in cell::cells(family, &operations) {
                 cell::check(terms, key, &cell, &mut violations);
@@ -180,7 +182,8 @@ pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
             lifetime::check(terms, key, &operations, &mut violations);
         }
     }
-    for family in [Family::Register, Family::List] {
+    twin::check(history, &mut violations);
+    for family in [Family::Register, Family::List, Family::Twin] {
         for (key, operations) in history.by_key(family) {
             let excused = terms.excused.stale_reads || terms.excused.backwards;
             if terms.linearizable && !excused {

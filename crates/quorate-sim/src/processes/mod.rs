@@ -460,7 +460,7 @@ impl Work {
         };
         let unknown = |text| vec![Outcome::Unknown(text); parts.len()];
         let outcomes = match connection.run(&action::words(parts)) {
-            Ok(reply) => judge(parts, &reply).unwrap_or_else(unknown),
+            Ok(reply) => judge(parts, &[], &reply).unwrap_or_else(unknown),
             Err(error) => unknown(error.to_string()),
         };
         let usable = !outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown(_)));

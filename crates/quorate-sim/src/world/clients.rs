@@ -6,7 +6,7 @@ use quorate_proto::resp::reply::Value;
 
 use super::{Event, Violation, World};
 use crate::{
-    action::{self, Action, Key, Returned, encode},
+    action::{Action, Key, Request, Returned, encode},
     client::{Agenda, Stage},
     history::{Operation, Outcome, Time},
     machine::{self, State},
@@ -81,7 +81,9 @@ impl World<'_> {
                 last,
             });
         }
-        let bytes = encode(&action::words(&parts));
+        let Request { bytes, leading, waits } = Request::new(&parts);
+        let client = &mut self.clients[index];
+        (client.leading, client.led, client.waits) = (leading, Vec::new(), waits);
         self.client_sends(index, bytes);
         self.be_patient(index);
     }
@@ -92,6 +94,12 @@ impl World<'_> {
         }
     }
 
+    /// How long a client may wait for the answer to its request.
+    fn patience_of(&self, index: usize) -> Time {
+        self.patience() * self.clients[index].waits
+    }
+
+    /// How long the answer to a command may take.
     pub(super) fn patience(&self) -> Time {
         let request = machine::REQUEST_TIMEOUT_MS * 1_000;
         // The first write waits for the seal.
@@ -100,7 +108,7 @@ impl World<'_> {
 
     pub(super) fn be_patient(&mut self, index: usize) {
         let serial = self.clients[index].serial;
-        let at = self.now + self.patience() + 4_000_000;
+        let at = self.now + self.patience_of(index) + 4_000_000;
         self.schedule(at, Event::GiveUp { client: index, serial });
     }
 
@@ -119,7 +127,7 @@ impl World<'_> {
         let operation = &self.history.operations[pending.start];
         let state = self.machines[client.node].state;
         let undisturbed = state == State::Running && self.disturbed[client.node] < operation.start;
-        let late = self.now.saturating_sub(operation.start) > self.patience() + 500_000;
+        let late = self.now.saturating_sub(operation.start) > self.patience_of(index) + 500_000;
         if undisturbed && late {
             let text = format!("unanswered past its deadline: {}", operation.describe());
             self.violations.push(Violation::new("deadlines", text));
@@ -210,7 +218,12 @@ impl World<'_> {
                 let Some(pending) = self.clients[index].pending.clone() else { return };
                 let operations = self.history.operations[pending].iter();
                 let parts: Vec<_> = operations.map(|found| (found.key, found.action)).collect();
-                match judge(&parts, &reply) {
+                let client = &mut self.clients[index];
+                if client.led.len() < client.leading {
+                    client.led.push(reply);
+                    return self.client_reads(index);
+                }
+                match judge(&parts, &client.led, &reply) {
                     Ok(outcomes) => self.complete(index, outcomes),
                     Err(text) => {
                         self.violations.push(Violation::new("replies", text));
@@ -236,8 +249,15 @@ impl World<'_> {
     }
 }
 
-/// What a reply says of each part of a command.
-pub(crate) fn judge(parts: &[(Key, Action)], reply: &Value) -> Result<Vec<Outcome>, String> {
+/// What the last reply to a request says of each of its parts, after `led`.
+pub(crate) fn judge(
+    parts: &[(Key, Action)],
+    led: &[Value],
+    reply: &Value,
+) -> Result<Vec<Outcome>, String> {
+    if !led.is_empty() && !matches!(reply, Value::Error(_)) {
+        return judge_transaction(parts, led, reply);
+    }
     let Value::Error(text) = reply else {
         let part =
             |(key, action): &(Key, Action)| action.interpret(key.family, reply).map(Outcome::Ok);
@@ -254,6 +274,35 @@ pub(crate) fn judge(parts: &[(Key, Action)], reply: &Value) -> Result<Vec<Outcom
         "TIMEOUT" | "UNKNOWN" => all(Outcome::Unknown(text.clone())),
         _ => Err(format!("{parts:?} was answered with {text}")),
     }
+}
+
+/// What the reply to `EXEC` says of twins.
+fn judge_transaction(
+    parts: &[(Key, Action)],
+    led: &[Value],
+    reply: &Value,
+) -> Result<Vec<Outcome>, String> {
+    let Value::Array(replies) = reply else {
+        let outcome = Outcome::Failed("the key had changed".into());
+        let watches = matches!(parts[0].1, Action::Swap(_)) && *reply == Value::Nil;
+        return watches.then(|| vec![outcome; parts.len()]).ok_or(format!("EXEC: {reply:?}"));
+    };
+    if replies.len() != parts.len() {
+        return Err(format!("EXEC of {} commands: {reply:?}", parts.len()));
+    }
+    // Without a watch, or without its value, the swap was an ordinary write.
+    let before = match led {
+        [Value::Simple(_), before @ (Value::Bulk(_) | Value::Nil), ..] => Some(before),
+        _ => None,
+    };
+    let outcomes = parts.iter().zip(replies).map(|((key, action), reply)| {
+        let returned = action.interpret(key.family, reply)?;
+        let swapped = before.filter(|_| matches!(action, Action::Swap(_)));
+        let returned =
+            swapped.map_or(Ok(returned), |before| Action::Get.interpret(key.family, before));
+        returned.map(Outcome::Ok)
+    });
+    outcomes.collect()
 }
 
 /// What an error that names the parts of a command says of one of them:
@@ -282,12 +331,12 @@ mod tests {
         let parts = [(key(1), Action::Set(1)), (key(2), Action::Set(2)), (key(3), Action::Set(3))];
         let text =
             "UNKNOWN done: \"r2\"; may have been done: \"r1\"; not done: \"r3\"; because x; y";
-        let outcomes = judge(&parts, &Value::Error(text.into())).expect("makes sense");
+        let outcomes = judge(&parts, &[], &Value::Error(text.into())).expect("makes sense");
         assert!(matches!(
             &outcomes[..],
             [Outcome::Unknown(_), Outcome::Ok(Returned::Done), Outcome::Failed(_)]
         ));
         let text = "PARTIAL done: \"r2\"; not done: \"r1\"; because x";
-        assert!(judge(&parts, &Value::Error(text.into())).is_err(), "silent about r3");
+        assert!(judge(&parts, &[], &Value::Error(text.into())).is_err(), "silent about r3");
     }
 }

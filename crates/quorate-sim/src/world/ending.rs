@@ -22,7 +22,8 @@ impl World<'_> {
         for client in &mut self.clients {
             client.agenda = Agenda::Nothing;
         }
-        let end = self.now + self.patience() + 5_000_000;
+        let waits = self.clients.iter().map(|client| client.waits).max().unwrap_or(1);
+        let end = self.now + self.patience() * waits + 5_000_000;
         while self.now < end && self.clients.iter().any(|client| client.pending.is_some()) {
             self.run_until(self.now + 100_000);
         }

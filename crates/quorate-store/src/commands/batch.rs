@@ -3,6 +3,7 @@
 use quorate_proto::{
     command::{self, Batched, Entry},
     limits::COUNTED_REPLY_LENGTH_MAX,
+    mutant::Mutant,
     resp::Command,
 };
 
@@ -37,14 +38,17 @@ fn batch(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let batch = Batched::parse(command).ok_or(CommandError::Syntax)?;
     let entries: Vec<Entry> = batch.entries().collect::<Option<_>>().ok_or(CommandError::Syntax)?;
     let has_changed = |(key, version)| execution.keys.version(key).as_bytes() != version;
-    if batch.watched().any(has_changed) {
+    if batch.watched().any(has_changed) && !Mutant::WatchIgnored.is_planted() {
         execution.reply.null_array();
         return Ok(());
     }
     execution.reply.array(entries.len());
     let start = execution.reply.position();
-    for entry in entries {
+    let last = entries.len().saturating_sub(1);
+    for (at, entry) in entries.into_iter().enumerate() {
+        let is_torn = at == last && at > 0 && Mutant::TransactionTorn.is_planted();
         match entry {
+            Entry::Call(command) if is_torn && command.name() == b"SET" => execution.reply.ok(),
             Entry::Reply(reply) => execution.reply.raw(&reply),
             Entry::Call(command) => call(execution, &command, start),
         }

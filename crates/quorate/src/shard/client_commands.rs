@@ -363,8 +363,7 @@ pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     let (input, ready) = (&session.input, &session.replies.ready);
     let unsent = session.unsent_bytes();
     let queued = unsent - ready.len();
-    let total =
-        size_of::<Session>() + input.capacity() + held + multi_bytes + ready.capacity() + queued;
+    let total = size_of::<Session>() + input.capacity() + held + multi_bytes + ready.len() + queued;
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 \
          multi={multi} qbuf={} qbuf-free={} argv-mem={held} multi-mem={multi_bytes} rbs={} rbp=0 obl={} oll={} \
@@ -379,7 +378,7 @@ pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
         seconds_since(about.active_ms),
         input.len(),
         input.capacity() - input.len(),
-        ready.capacity(),
+        ready.len(),
         ready.len(),
         session.replies.held(),
         if queued > 0 { "rw" } else { "r" },
