@@ -64,6 +64,9 @@ pub(super) struct Content {
     pub(super) sortable: Vec<(FieldId, SortValue)>,
     /// Words, by the weights of their fields.
     pub(super) length: u32,
+    /// How often the commonest word occurs, by the weights of fields; what words stand for does
+    /// not count.
+    pub(super) frequency_max: u32,
     /// Words so far, by which their positions are counted.
     words: u32,
 }
@@ -99,11 +102,6 @@ impl Content {
             reader.value(value).map_err(|text| Unindexed { field: id, text })?;
         }
         Ok(content)
-    }
-
-    /// How often the commonest term occurs, by the weights of its fields.
-    pub(super) fn frequency_max(&self) -> u32 {
-        self.terms.values().map(|occurrence| occurrence.frequency).max().unwrap_or(0)
     }
 }
 
@@ -214,16 +212,18 @@ impl FieldReader<'_> {
             for form in self.forms.indexed(&word, self.field) {
                 self.occurs(&form, number, weight, position);
             }
-            self.occurs(&word, number, weight, position);
+            let frequency = self.occurs(&word, number, weight, position);
+            self.content.frequency_max = self.content.frequency_max.max(frequency);
         }
     }
 
-    fn occurs(&mut self, term: &str, field: usize, weight: u32, position: Option<u32>) {
+    /// Notes that a term occurs once more; returns how often it does by now.
+    fn occurs(&mut self, term: &str, field: usize, weight: u32, position: Option<u32>) -> u32 {
         let options = self.forms.schema.options;
         if !self.content.terms.contains_key(term) {
             self.content.terms.insert(term.to_string(), Occurrence::default());
         }
-        let Some(occurrence) = self.content.terms.get_mut(term) else { return };
+        let Some(occurrence) = self.content.terms.get_mut(term) else { return 0 };
         occurrence.fields |= Fields::one(field).0;
         if !options.no_frequencies {
             occurrence.frequency += weight;
@@ -233,6 +233,7 @@ impl FieldReader<'_> {
         if let Some(position) = position.filter(|_| !options.no_offsets) {
             occurrence.positions.push((field as u8, position));
         }
+        occurrence.frequency
     }
 
     fn labels(&mut self, text: &str, tag: &Tag) {
@@ -267,7 +268,7 @@ pub(crate) struct Entry {
     pub(crate) score: f64,
     /// Words, by the weights of their fields.
     pub(crate) length: u32,
-    /// How often the commonest term occurs.
+    /// How often the commonest word occurs, by the weights of its fields.
     pub(crate) frequency_max: u32,
     /// What the scorer `HAMMING` compares.
     pub(crate) payload: Option<Box<[u8]>>,

@@ -122,7 +122,6 @@ impl Index {
                 missing.insert(id);
             }
         }
-        let frequency_max = content.frequency_max();
         let terms = content.terms.iter();
         let terms = terms.map(|(text, occurrence)| self.terms.insert(text, id, occurrence));
         let terms = terms.collect();
@@ -146,7 +145,7 @@ impl Index {
             key: document.key.into(),
             score: document.score.unwrap_or(self.schema.score),
             length: content.length,
-            frequency_max,
+            frequency_max: content.frequency_max,
             payload: document.payload.map(Into::into),
             terms,
             values: values.into(),

@@ -73,7 +73,8 @@ impl<'a> Scan<'a> {
 
     fn score(&self, found: &Match, document: &Scanned<'_>) -> f64 {
         let own = document.sample.score.unwrap_or(self.schema.score);
-        let commonest = document.terms.values().map(|places| total(places)).max().unwrap_or(0);
+        let words = document.terms.iter().filter(|(term, _)| !term.starts_with(['+', '<', '~']));
+        let commonest = words.map(|(_, places)| total(places)).max().unwrap_or(0);
         match self.request.scorer {
             Scorer::Bm25Std => own * found.score,
             Scorer::Bm25StdTanh(factor) => libm::tanh(own * found.score / factor as f64),

@@ -106,6 +106,23 @@ fn scores_are_those_of_redisearch() {
     }
 }
 
+/// As a RediSearch answered: stems do not count for how common a document's commonest term is.
+#[test]
+fn the_commonest_word_is_a_word() {
+    let schema = schema("SCHEMA t TEXT WEIGHT 2");
+    let mut index = Index::new(schema.clone(), Synonyms::default());
+    for (key, text) in [("a", "runs running red"), ("b", "red run"), ("c", "red runs blue run red")]
+    {
+        let values = vec![(0, text.to_string())];
+        let sample = Sample { key: key.to_string(), score: None, values };
+        index.put(&sample.document()).expect("indexed");
+    }
+    let node = tree(&schema, "red").expect("valid");
+    let request = Request { scorer: Scorer::Tfidf, ..Request::new(&node) };
+    let scores: Vec<f64> = hits(&[index], &request).best.iter().map(|hit| hit.score).collect();
+    assert_eq!(scores, [1.0, 1.0, 1.0]);
+}
+
 /// An explanation, a line a part.
 fn lines(explanation: &Explanation, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!("{}{}", "  ".repeat(depth), explanation.text));
