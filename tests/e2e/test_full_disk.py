@@ -1,5 +1,6 @@
 """One full disk of three: the others execute, and the full node says so and goes on with space."""
 
+import json
 import os
 import subprocess
 import time
@@ -103,10 +104,64 @@ def test_a_full_node_alone_takes_what_fits_and_goes_on_with_space(tmp_path, smal
         node.kill()
 
 
+def starts_of(directory):
+    """All starts that a node has written down."""
+    record = json.loads((directory / "node.json").read_text())
+    return [*record["lineage"], record["start"]]
+
+
+def test_a_member_starts_on_a_full_disk_again_and_again(cluster):
+    full, second, third = cluster.nodes
+    client = second.raw()
+    assert client("SET", "first", "write") == (b"+", b"OK")
+    fill(cluster.small_disk)
+    while not read_only(full):
+        client("SET", "large", b"x" * (1 << 20))
+    for turn in range(3):
+        full.kill()
+        full.start()
+        wait_until(lambda: cluster.sees_all(full), 30, "it is up")
+        client = full.raw()
+        # Others execute what it cannot write.
+        wait_until(lambda: client("SET", f"turn:{turn}", b"x" * (1 << 20)) == (b"+", b"OK"), 30, "they do")
+        client("QUORATE", "LEVEL", "READ", "ONE")
+        assert client("GET", "first") == (b"$", b"write")
+    assert read_only(full)
+    starts = starts_of(cluster.small_disk)
+    assert len(starts) == len(set(starts)) == 4
+    (cluster.small_disk / "ballast").unlink()
+    wait_until(lambda: not read_only(full), 30, "it has found space")
+    cluster.settle()
+
+
+def test_a_node_alone_starts_on_a_full_disk_and_stops_in_order(tmp_path, small_disk):
+    node = Node(tmp_path / "n1", arguments=["--shards", "1"]).start()
+    try:
+        client = node.raw()
+        assert client("SET", "k", "v") == (b"+", b"OK")
+        fill(small_disk)
+        while client("SET", "large", b"x" * (1 << 20)) == (b"+", b"OK"):
+            pass
+        for _ in range(3):
+            assert node.stop() == 0
+            node.start()
+            client = node.raw()
+            assert client("GET", "k") == (b"$", b"v")
+            assert client("SET", "large", b"x" * (1 << 20))[1].startswith(b"MISCONF")
+        assert node.stop() == 0
+        assert "in order" not in node.log()
+        starts = starts_of(small_disk)
+        assert len(starts) == len(set(starts)) == 4
+    finally:
+        node.kill()
+
+
 def test_what_a_node_must_write_down_waits_for_space(tmp_path, small_disk):
     node = Node(tmp_path / "n1", arguments=["--shards", "1"]).start()
     try:
         client = node.raw()
+        # What is kept for such a case is gone, too.
+        (small_disk / "node.draft").unlink()
         fill(small_disk)
         # The first write seals the member list, which must be on disk before.
         client.send(encode("SET", "first", "write"))

@@ -1370,6 +1370,10 @@ impl Disk for FaultDisk {
         Ok(())
     }
 
+    fn spare(&self, _path: &Path, _length: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(self.exists(path).then(|| self.contents(path)))
     }

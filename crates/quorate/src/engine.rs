@@ -318,10 +318,12 @@ impl Running {
         drop((syncs, scrubs));
         let _ = (syncer.join(), scrubber.join());
         outcome?;
-        match self.data_dir {
-            Some(directory) => Identity::record_clean_stop(Arc::new(RealDisk), &directory),
-            None => Ok(()),
+        if let Some(directory) = self.data_dir
+            && let Err(error) = Identity::record_clean_stop(Arc::new(RealDisk), &directory)
+        {
+            tracing::warn!(%error, "everything is synced, but that could not be written down");
         }
+        Ok(())
     }
 
     fn is_running(&self) -> bool {

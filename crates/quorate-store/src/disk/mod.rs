@@ -34,6 +34,11 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// holds either the old or the new contents.
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
 
+    /// Takes space for the next [`Disk::replace`] of a file, so that `length` bytes can be written then
+    /// however full the disk is. Where there is less it takes what there is, and fails. A loss of power may
+    /// give it back.
+    fn spare(&self, path: &Path, length: u64) -> io::Result<()>;
+
     /// The contents of a small file, `None` when it is missing.
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>>;
 

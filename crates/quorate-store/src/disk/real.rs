@@ -54,12 +54,20 @@ impl Disk for RealDisk {
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
-        let draft = path.with_extension("draft");
-        let file = File::create(&draft)?;
+        let draft = draft_of(path);
+        let file = open_kept(&draft)?;
+        // Over the spare that may be there, which is in place already.
         file.write_all_at(contents, 0)?;
+        file.set_len(contents.len() as u64)?;
         file.sync_all()?;
         fs::rename(&draft, path)?;
         self.sync_directory(directory)
+    }
+
+    fn spare(&self, path: &Path, length: u64) -> io::Result<()> {
+        let file = open_kept(&draft_of(path))?;
+        // Not reserved but written: then it is there on every file system that overwrites in place.
+        file.write_all_at(&vec![0; length as usize], 0)
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -85,6 +93,16 @@ impl Disk for RealDisk {
         }
         Ok(paths)
     }
+}
+
+/// What is to replace a file.
+fn draft_of(path: &Path) -> PathBuf {
+    path.with_extension("draft")
+}
+
+/// A file for writing, with what it holds, created when it is missing.
+fn open_kept(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
 fn ignore_missing(result: io::Result<()>) -> io::Result<()> {

@@ -216,6 +216,30 @@ impl SimulatedDisk {
     }
 }
 
+impl Inner {
+    fn length(&self, path: &Path) -> u64 {
+        self.files.get(path).map_or(0, |file| lock(file).now.len() as u64)
+    }
+
+    /// A file holds this and nothing else, durably, in the space that it has and what it needs besides.
+    fn overwrite(&mut self, path: &Path, contents: Vec<u8>) -> io::Result<()> {
+        if self.writes_fail {
+            return Err(io::Error::other("writes fail"));
+        }
+        let used = self.used - self.length(path) + contents.len() as u64;
+        if used > self.used && self.capacity.is_some_and(|capacity| used > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.used = used;
+        let durable = contents.clone();
+        let file = Contents { now: contents, durable, unsynced: Vec::new() };
+        let file = Arc::new(Mutex::new(file));
+        self.durable_files.insert(path.to_owned(), Arc::clone(&file));
+        self.files.insert(path.to_owned(), file);
+        Ok(())
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -269,17 +293,25 @@ impl Disk for SimulatedDisk {
 
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()> {
         let mut inner = self.lock();
-        if inner.writes_fail {
-            return Err(io::Error::other("writes fail"));
+        let draft = path.with_extension("draft");
+        inner.overwrite(&draft, contents.to_vec())?;
+        if let Some(new) = inner.files.remove(&draft) {
+            inner.durable_files.remove(&draft);
+            inner.durable_files.insert(path.to_owned(), Arc::clone(&new));
+            if let Some(old) = inner.files.insert(path.to_owned(), new) {
+                inner.used -= lock(&old).now.len() as u64;
+            }
         }
-        let (now, durable) = (contents.to_vec(), contents.to_vec());
-        let new = Arc::new(Mutex::new(Contents { now, durable, unsynced: Vec::new() }));
-        inner.durable_files.insert(path.to_owned(), Arc::clone(&new));
-        if let Some(old) = inner.files.insert(path.to_owned(), new) {
-            inner.used -= lock(&old).now.len() as u64;
-        }
-        inner.used += contents.len() as u64;
         Ok(())
+    }
+
+    fn spare(&self, path: &Path, length: u64) -> io::Result<()> {
+        let mut inner = self.lock();
+        let draft = path.with_extension("draft");
+        let others = inner.used - inner.length(&draft);
+        let free = inner.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(others));
+        inner.overwrite(&draft, vec![0; length.min(free) as usize])?;
+        if free < length { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {

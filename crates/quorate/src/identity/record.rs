@@ -1,0 +1,222 @@
+//! What stands in `node.json`.
+
+use quorate_cluster::{membership::Persisted, random::Random};
+use quorate_proto::{
+    Incarnation, MemberNumber, NodeId, Numbers, Start,
+    limits::LINEAGE_MAX,
+    message::{Member, View},
+    mutant::Mutant,
+};
+use serde::{Deserialize, Serialize};
+
+/// Version of the file's format.
+const FORMAT: u32 = 3;
+
+/// The contents of the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) format: u32,
+    /// In hexadecimal.
+    pub(super) id: String,
+    pub(super) name: String,
+    /// How often the node has lost everything, its identity too, and has taken its seat again.
+    #[serde(default)]
+    pub(super) life: u16,
+    /// This start, drawn anew every time.
+    pub(super) start: u32,
+    /// The starts before it in this life, the newest last.
+    pub(super) lineage: Vec<u32>,
+    /// Identity of the logs, in hexadecimal, where that is not the node's.
+    #[serde(default)]
+    pub(super) log_id: Option<String>,
+    /// Shards whose logs are in the directory, and the generation of those logs.
+    pub(super) shards: u16,
+    pub(super) generation: u64,
+    /// Whether acknowledged data was lost and has not come back from the peers yet.
+    #[serde(default)]
+    pub(super) incomplete: bool,
+    /// The boot of the machine at the last start.
+    #[serde(default)]
+    pub(super) boot: Option<String>,
+    /// Whether the last process has synced everything and stopped.
+    #[serde(default)]
+    pub(super) clean: bool,
+    /// Whether a loss of power takes what the last process has acknowledged.
+    #[serde(default = "unknown")]
+    pub(super) unsynced: bool,
+    pub(super) cluster: Option<ClusterRecord>,
+}
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ClusterRecord {
+    name: String,
+    epoch: u64,
+    sealed: bool,
+    replication_factor: u16,
+    /// Member numbers that were given so far: all below this.
+    numbers_given: u16,
+    members: Vec<MemberRecord>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct MemberRecord {
+    id: String,
+    /// Once the list is sealed.
+    number: Option<u16>,
+    name: String,
+    datacentre: String,
+    rack: String,
+    peer_address: String,
+    client_address: String,
+    cluster_address: String,
+    /// The latest process that was met.
+    life: u16,
+    start: u32,
+    previous: u32,
+}
+
+/// What a file says that does not say whether anything may be unsynced.
+const fn unknown() -> bool {
+    true
+}
+
+impl Record {
+    /// The record of a new node.
+    pub(super) fn new(name: Option<&str>, shards: u16, id: u128, start: u32) -> Self {
+        let id = NodeId(id).to_string();
+        let name = name.map_or_else(|| format!("node-{}", &id[..8]), str::to_owned);
+        Self {
+            format: FORMAT,
+            id,
+            name,
+            life: 0,
+            start,
+            lineage: Vec::new(),
+            log_id: None,
+            shards,
+            generation: 1,
+            incomplete: false,
+            boot: None,
+            clean: false,
+            unsynced: false,
+            cluster: None,
+        }
+    }
+
+    /// The contents of the file, or what is wrong with them.
+    pub(super) fn parse(contents: &[u8]) -> Result<Self, String> {
+        let explain = |error: serde_json::Error| error.to_string();
+        let Format { format } = serde_json::from_slice(contents).map_err(explain)?;
+        if format != FORMAT {
+            return Err(format!(
+                "it has format {format}, and this version reads only {FORMAT}; take a backup with the \
+                 version that wrote it, and restore that"
+            ));
+        }
+        let record: Self = serde_json::from_slice(contents).map_err(explain)?;
+        parse_id(&record.id).ok_or("its id is no id")?;
+        if let Some(cluster) = &record.cluster {
+            cluster.numbers().ok_or("two members have the same number, or one was never given")?;
+        }
+        Ok(record)
+    }
+
+    /// What another start makes of it.
+    pub(super) fn started_again(mut self, random: &mut Random) -> Self {
+        if Mutant::OriginReused.is_planted() {
+            return self;
+        }
+        self.lineage.push(self.start);
+        let surplus = self.lineage.len().saturating_sub(LINEAGE_MAX);
+        self.lineage.drain(..surplus);
+        Self { start: draw(random, &self.lineage), ..self }
+    }
+}
+
+impl ClusterRecord {
+    pub(super) fn new(persisted: Persisted) -> Self {
+        let Persisted { cluster, view } = persisted;
+        let numbers = view.numbers;
+        let members = view.members.into_iter().map(|member| MemberRecord {
+            id: member.id.to_string(),
+            number: numbers.of(member.id).map(|number| number.0),
+            name: member.name,
+            datacentre: member.datacentre,
+            rack: member.rack,
+            peer_address: member.peer_address,
+            client_address: member.client_address,
+            cluster_address: member.cluster_address,
+            life: member.incarnation.life,
+            start: member.incarnation.start.get(),
+            previous: member.incarnation.previous.get(),
+        });
+        Self {
+            name: cluster,
+            epoch: view.epoch,
+            sealed: view.sealed,
+            replication_factor: view.replication_factor,
+            numbers_given: numbers.given(),
+            members: members.collect(),
+        }
+    }
+
+    /// What the membership remembers; `None` when the numbers of the members are not possible.
+    pub(super) fn persisted(&self) -> Option<Persisted> {
+        let members = self.members.iter().filter_map(|member| {
+            Some(Member {
+                id: parse_id(&member.id)?,
+                name: member.name.clone(),
+                datacentre: member.datacentre.clone(),
+                rack: member.rack.clone(),
+                peer_address: member.peer_address.clone(),
+                client_address: member.client_address.clone(),
+                cluster_address: member.cluster_address.clone(),
+                incarnation: incarnation(member.life, member.start, member.previous),
+            })
+        });
+        Some(Persisted {
+            cluster: self.name.clone(),
+            view: View {
+                epoch: self.epoch,
+                sealed: self.sealed,
+                replication_factor: self.replication_factor,
+                members: members.collect(),
+                numbers: self.numbers()?,
+            },
+        })
+    }
+
+    /// The numbers of the members; `None` when they are not possible.
+    fn numbers(&self) -> Option<Numbers> {
+        let numbered = self
+            .members
+            .iter()
+            .filter_map(|member| Some((parse_id(&member.id)?, MemberNumber(member.number?))));
+        Numbers::from_parts(self.numbers_given, numbered)
+    }
+}
+
+/// A start that is none of the earlier ones that are known.
+pub(super) fn draw(random: &mut Random, lineage: &[u32]) -> u32 {
+    loop {
+        let start = Start::from_random(random.next_u64() as u32);
+        if start != Start::NONE && !lineage.contains(&start.get()) {
+            return start.get();
+        }
+    }
+}
+
+pub(super) fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
+    let [start, previous] = [start, previous].map(Start::from_random);
+    Incarnation { life, start, previous }
+}
+
+pub(super) fn parse_id(text: &str) -> Option<NodeId> {
+    u128::from_str_radix(text, 16).ok().map(NodeId)
+}

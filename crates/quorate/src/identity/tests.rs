@@ -1,0 +1,218 @@
+//! What starts, stops and copies make of an identity.
+
+use quorate_proto::{MemberNumber, Numbers, limits::LINEAGE_MAX, message::View};
+use quorate_store::disk::SimulatedDisk;
+
+use super::*;
+
+/// The numbers of a list of which `given` were given, this one to `member`.
+fn numbers(given: u16, number: u16, member: &Member) -> Numbers {
+    let numbered = [(member.id, MemberNumber(number))];
+    Numbers::from_parts(given, numbered).expect("possible")
+}
+
+fn open(disk: &SimulatedDisk, name: Option<&str>) -> Result<Identity, DataDirectoryError> {
+    open_with(disk, name, 1)
+}
+
+fn open_with(
+    disk: &SimulatedDisk,
+    name: Option<&str>,
+    seed: u64,
+) -> Result<Identity, DataDirectoryError> {
+    let name = name.map(str::to_owned);
+    let boot = Some("first".into());
+    let claim = Claim { name, shards: 2, new_id: 7, boot, unsynced: true, lock: false, seed };
+    Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim)
+}
+
+#[test]
+fn an_identity_stays_and_every_start_is_another() {
+    let disk = SimulatedDisk::new();
+    let first = open(&disk, Some("a")).expect("opens");
+    assert_eq!((first.incarnation().previous, first.lineage()), (Start::NONE, vec![]));
+    // The same seed draws the same start first, which is one of the lineage then.
+    let second = open(&disk, None).expect("opens");
+    let third = open(&disk, None).expect("opens");
+    assert_eq!((first.id(), first.name()), (second.id(), "a"));
+    let starts = [&first, &second, &third].map(|identity| identity.incarnation().start);
+    assert!(starts[0] != starts[1] && starts[1] != starts[2] && starts[2] != starts[0]);
+    assert_eq!(third.incarnation().previous, starts[1]);
+    assert_eq!(third.lineage(), starts[..2]);
+}
+
+#[test]
+fn two_copies_of_a_directory_start_as_different_ones() {
+    let disk = SimulatedDisk::new();
+    open(&disk, Some("a")).expect("opens");
+    let copied = disk.read(Path::new("/data/node.json")).expect("read").expect("there");
+    let original = open_with(&disk, None, 2).expect("opens");
+    disk.replace(Path::new("/data/node.json"), &copied).expect("copied back");
+    let copy = open_with(&disk, None, 3).expect("opens");
+    assert_eq!(original.lineage(), copy.lineage());
+    assert_ne!(original.incarnation().start, copy.incarnation().start);
+}
+
+#[test]
+fn a_lineage_is_bounded() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    identity.record.lineage = (1..=LINEAGE_MAX as u32).collect();
+    identity.record.start = 5_000;
+    identity.save().expect("saved");
+    let lineage = open(&disk, None).expect("opens").lineage();
+    assert_eq!((lineage.len(), lineage[0].get()), (LINEAGE_MAX, 2));
+    assert_eq!(lineage.last().map(|start| start.get()), Some(5_000));
+}
+
+#[test]
+fn every_start_is_written_down_on_a_full_disk() {
+    let disk = SimulatedDisk::new();
+    open(&disk, Some("a")).expect("opens");
+    disk.limit_capacity(Some(disk.used()));
+    for starts in 1..LINEAGE_MAX + 10 {
+        let identity = open_with(&disk, None, starts as u64).expect("opens");
+        assert_eq!(identity.lineage().len(), starts.min(LINEAGE_MAX));
+        Identity::record_clean_stop(Arc::new(disk.clone()), Path::new("/data")).expect("noted");
+    }
+}
+
+#[test]
+fn another_format_is_refused_with_advice() {
+    let disk = SimulatedDisk::new();
+    for format in [1, 2, 4] {
+        let contents = format!("{{\"format\": {format}}}");
+        disk.replace(Path::new("/data/node.json"), contents.as_bytes()).expect("written");
+        let error = open(&disk, None).expect_err("cannot be read").to_string();
+        let told = format!("has format {format}");
+        assert!(error.contains(&told) && error.contains("backup"), "{error}");
+    }
+}
+
+#[test]
+fn logs_without_their_identity_are_left_alone() {
+    let disk = SimulatedDisk::new();
+    disk.open(Path::new("/data/log-1-0/00000001")).expect("opens");
+    let error = open(&disk, Some("a")).expect_err("no identity");
+    assert!(error.to_string().contains("put it back"), "{error}");
+    assert_eq!(disk.read(Path::new("/data/node.json")).expect("read"), None);
+}
+
+/// Starts with a policy, on some boot of the machine. Returns whether the node is incomplete.
+fn boots(disk: &SimulatedDisk, boot: &str, unsynced: bool) -> bool {
+    let boot = Some(boot.into());
+    let claim = Claim { name: None, shards: 1, new_id: 7, boot, unsynced, lock: false, seed: 1 };
+    let identity = Identity::open(Arc::new(disk.clone()), Path::new("/data"), claim);
+    identity.expect("opens").is_incomplete()
+}
+
+#[test]
+fn what_a_loss_of_power_took_goes_by_the_policy_of_the_run_before() {
+    let disk = SimulatedDisk::new();
+    assert!(!boots(&disk, "first", true));
+    assert!(boots(&disk, "second", false), "everysec lost power, always starts");
+    let disk = SimulatedDisk::new();
+    assert!(!boots(&disk, "first", false));
+    assert!(!boots(&disk, "second", true), "always lost power, everysec starts");
+    let disk = SimulatedDisk::new();
+    assert!(!boots(&disk, "first", true));
+    assert!(!boots(&disk, "first", false), "killed");
+    assert!(boots(&disk, "second", false), "what the first one wrote was synced by nobody");
+    let disk = SimulatedDisk::new();
+    assert!(!boots(&disk, "first", true));
+    Identity::record_clean_stop(Arc::new(disk.clone()), Path::new("/data")).expect("noted");
+    assert!(!boots(&disk, "second", false));
+    assert!(!boots(&disk, "third", false), "everything was synced at the stop");
+}
+
+#[test]
+fn a_failed_log_is_noted_as_soon_as_the_disk_takes_it() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    disk.fail_writes(true);
+    identity.record_failed_log();
+    assert!(!identity.is_incomplete());
+    disk.fail_writes(false);
+    let figures = Figures { failed: true, ..Figures::default() };
+    identity.settle(&figures);
+    assert!(open(&disk, None).expect("opens").is_incomplete());
+}
+
+#[test]
+fn what_was_regained_counts_once_every_shard_has_it_on_disk() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    identity.record_incomplete(true).expect("saved");
+    for regained in [None, Some(Start::NONE)] {
+        let figures = Figures { regained, ..Figures::default() };
+        identity.settle(&figures);
+        assert!(identity.is_incomplete());
+    }
+    let regained = Some(identity.incarnation().start);
+    let figures = Figures { regained, ..Figures::default() };
+    identity.settle(&figures);
+    assert!(!open(&disk, None).expect("opens").is_incomplete());
+}
+
+#[test]
+fn who_takes_a_seat_keeps_its_logs_and_lacks_data() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let member = Member {
+        id: NodeId(99),
+        name: "a".into(),
+        datacentre: "dc1".into(),
+        rack: "r1".into(),
+        peer_address: "h:1".into(),
+        client_address: "h:2".into(),
+        cluster_address: "h:3".into(),
+        incarnation: incarnation(3, 40, 30),
+    };
+    let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
+    let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
+    let persisted = Persisted { cluster: "c".into(), view };
+    identity.take_seat(&member, persisted.clone()).expect("saved");
+    let again = open(&disk, None).expect("opens");
+    assert_eq!((again.id(), again.log_id()), (NodeId(99), NodeId(7)));
+    assert_eq!((again.incarnation().life, again.lineage()), (3, vec![Start::from_random(40)]));
+    assert!(again.is_incomplete());
+    assert_eq!(again.persisted(), Some(persisted));
+}
+
+#[test]
+fn another_nodes_directory_is_refused() {
+    let disk = SimulatedDisk::new();
+    open(&disk, Some("a")).expect("opens");
+    let error = open(&disk, Some("b")).expect_err("belongs to a");
+    assert!(error.to_string().contains("belongs to node 'a'"), "{error}");
+}
+
+#[test]
+fn what_the_membership_remembers_round_trips() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    assert_eq!(identity.persisted(), None);
+    let member = Member {
+        id: identity.id(),
+        name: "a".into(),
+        datacentre: "dc1".into(),
+        rack: "r1".into(),
+        peer_address: "h:1".into(),
+        client_address: "h:2".into(),
+        cluster_address: "h:3".into(),
+        incarnation: incarnation(1, 7, 6),
+    };
+    let numbers = numbers(9, 4, &member);
+    let members = vec![member];
+    let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
+    let persisted = Persisted { cluster: "c".into(), view };
+    identity.persist(persisted.clone()).expect("saved");
+    assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+}
+
+#[test]
+fn a_damaged_identity_is_refused() {
+    let disk = SimulatedDisk::new();
+    disk.replace(Path::new("/data/node.json"), b"{").expect("written");
+    assert!(matches!(open(&disk, None), Err(DataDirectoryError::Damaged { .. })));
+}
