@@ -339,6 +339,59 @@ def test_a_copy_that_is_one_start_old_loses_nothing(cluster, met_by_both):
     read_everywhere(cluster, {f"k{n}": str(n).encode() for n in range(300)})
 
 
+def test_what_a_fenced_directory_has_can_be_fetched(cluster, tmp_path):
+    """As the operations guide says."""
+    alone = ["unshare", "--map-root-user", "--net", "sh", "-c"]
+    if subprocess.run([*alone, "ip link set lo up"], capture_output=True).returncode != 0:
+        pytest.skip("no network of its own can be had here")
+    first, second, third = cluster.nodes
+    pair, count = [first, second], redis.Redis(port=first.port)
+    count.incrby("counter", 10)
+    count.set("old", "v")
+    cluster.settle()
+    for node in pair:
+        node.stop()
+    for node in pair:
+        shutil.copytree(node.directory / "data", node.directory / "copy")
+        node.start()
+    cluster.settle()
+    count.incrby("counter", 100)
+    for node in cluster.nodes:
+        node.stop()
+    for node in pair:
+        shutil.rmtree(node.directory / "data")
+        (node.directory / "copy").rename(node.directory / "data")
+        node.launch()
+    wait_until(lambda: serves(first), 30, "nobody can tell that they are copies")
+    count = redis.Redis(port=first.port)
+    assert count.incrby("counter", 1_000) == 1_010
+    count.set("new", "v")
+    count.delete("old")
+    third.launch()
+    for node in pair:
+        wait_until(lambda node=node: node.process.poll() is not None, 30, "who knows better fences both")
+
+    script = f"""
+        ip link set lo up
+        "$@" & node=$!
+        until {QUORATE} status --address 127.0.0.1:{first.port} | grep -q '^ready *yes'; do sleep 0.2; done
+        {QUORATE} backup --node 127.0.0.1:{first.port} --to {tmp_path / "rescued"}
+        kill $node; wait $node"""
+    subprocess.run([*alone, script, "sh", *first.command()], check=True, timeout=60)
+    wait_until(lambda: third.status()["ready"], 30, "it gives up waiting for the others")
+    admin = third.raw()
+    assert admin("CONFIG", "SET", "quorate-write-level", "ONE") == (b"+", b"OK")
+    subprocess.run([QUORATE, "restore", "--node", f"127.0.0.1:{third.port}", "--from",
+                    tmp_path / "rescued"], check=True, timeout=60)
+    for node in pair:
+        shutil.rmtree(node.directory / "data")
+        node.launch()
+    for node in pair:
+        wait_until(lambda node=node: is_level(node), 90, "both are filled again")
+    cluster.settle()
+    read_everywhere(cluster, {"counter": b"1110", "new": b"v", "old": None})
+
+
 def serves(node):
     try:
         return node.raw()("SET", "probe", "1") == (b"+", b"OK")
