@@ -336,7 +336,9 @@ impl Session {
 
     /// Whether more input would only wait.
     pub(crate) fn is_sated(&self) -> bool {
-        !self.needs_input && (self.stalled || self.input.len() >= limits::READ_PER_TURN_MAX)
+        let is_full = self.input.len() >= limits::READ_PER_TURN_MAX;
+        // What has come since its last turn may hold whole commands, and is not known to.
+        is_full && (self.is_queued || !self.needs_input) || self.stalled && !self.needs_input
     }
 
     /// Bytes of replies that the client has not taken.
@@ -459,6 +461,17 @@ mod tests {
         session.replies.fill(skipped, &Bytes::from_static(b"never"));
         assert_eq!(session.replies.ready.bytes(), b"ab");
         assert_eq!(session.replies.waiting(), 0);
+    }
+
+    #[test]
+    fn what_waits_for_its_turn_is_read_to_a_bound() {
+        let mut session = session();
+        session.input.resize(limits::READ_PER_TURN_MAX, b'x');
+        assert!(!session.is_sated(), "one long command needs all of it");
+        session.is_queued = true;
+        assert!(session.is_sated());
+        session.input.truncate(1);
+        assert!(!session.is_sated());
     }
 
     #[test]
