@@ -245,6 +245,9 @@ fn tell(
         verdict.script.len(),
         verdict.violations.len(),
     );
+    if let Some(measured) = &verdict.measured {
+        out.push_str(&format!("  {measured}\n"));
+    }
     if verdict.violations.is_empty() {
         std::fs::remove_dir_all(directory)?;
         return Ok((true, out));

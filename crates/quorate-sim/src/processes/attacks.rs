@@ -7,7 +7,7 @@ use std::{
 
 use quorate_proto::Level;
 
-use super::node::Setup;
+use super::{node::Setup, pressure::Pressure};
 use crate::{
     action::Family,
     fault::Kind,
@@ -20,6 +20,8 @@ pub struct Attack {
     /// The cluster, the clients, and what goes wrong.
     pub scenario: Scenario,
     needs: Needs,
+    /// Clients that ask for too much, instead of faults.
+    pub(super) pressure: Option<Pressure>,
 }
 
 /// What a machine must offer.
@@ -36,7 +38,15 @@ enum Needs {
 
 impl Attack {
     const fn new(scenario: Scenario) -> Self {
-        Self { scenario, needs: Needs::Nothing }
+        Self { scenario, needs: Needs::Nothing, pressure: None }
+    }
+
+    const fn needing(needs: Needs, scenario: Scenario) -> Self {
+        Self { scenario, needs, pressure: None }
+    }
+
+    const fn pressing(pressure: Pressure, scenario: Scenario) -> Self {
+        Self { scenario, needs: Needs::Nothing, pressure: Some(pressure) }
     }
 
     /// The attack of this name.
@@ -73,6 +83,7 @@ fn fake_clock() -> Option<PathBuf> {
 }
 
 const THREE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3")];
+const ONE: &[(&str, &str)] = &[("dc1", "r1")];
 const TWO_DATACENTRES: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc2", "r1"), ("dc2", "r2"), ("dc2", "r3")];
 
@@ -98,6 +109,22 @@ const BASE: Scenario = Scenario {
     families: FAMILIES,
     fault_gap: 1_000_000,
     ..Scenario::BASE
+};
+
+/// Nothing fails, and a few clients do what the checkers judge.
+const PRESSED: Scenario =
+    Scenario { clients: 1, operations: 300, levels: QUORUMS, faults: &[], faults_max: 0, ..BASE };
+
+const GREEDY: Scenario = Scenario {
+    name: "greedy",
+    about: "clients pipeline small commands and GETs of 100 KB without an end; others are timed",
+    ..PRESSED
+};
+
+const SLOW_READERS: Scenario = Scenario {
+    name: "slow-readers",
+    about: "clients ask for long values and read them slowly, or not at all; others are timed",
+    ..PRESSED
 };
 
 /// Every attack.
@@ -134,9 +161,9 @@ pub const ALL: &[Attack] = &[
         faults_max: 6,
         ..BASE
     }),
-    Attack {
-        needs: Needs::Copies,
-        scenario: Scenario {
+    Attack::needing(
+        Needs::Copies,
+        Scenario {
             name: "copies",
             about: "an old copy of a data directory is put back, and fenced once somebody can tell",
             levels: QUORUMS,
@@ -146,7 +173,7 @@ pub const ALL: &[Attack] = &[
             excused: Excused { stale_reads: true, writes_at_one: true, backwards: true },
             ..BASE
         },
-    },
+    ),
     Attack::new(Scenario {
         name: "datacentres",
         about: "two datacentres of three are cut off from each other, and processes are killed",
@@ -162,19 +189,19 @@ pub const ALL: &[Attack] = &[
         excused: Excused::NOTHING,
         ..BASE
     }),
-    Attack {
-        needs: Needs::SmallDisks,
-        scenario: Scenario {
+    Attack::needing(
+        Needs::SmallDisks,
+        Scenario {
             name: "full-disks",
             about: "a disk has no room for another segment, and has room again",
             levels: QUORUMS,
             faults: &[(Kind::DiskFull, 3), (Kind::Reset, 1)],
             ..BASE
         },
-    },
-    Attack {
-        needs: Needs::FakeClocks,
-        scenario: Scenario {
+    ),
+    Attack::needing(
+        Needs::FakeClocks,
+        Scenario {
             name: "clocks",
             about: "wall clocks jump by minutes while processes are killed and cut off",
             levels: QUORUMS,
@@ -191,7 +218,7 @@ pub const ALL: &[Attack] = &[
             faults_max: 8,
             ..BASE
         },
-    },
+    ),
     Attack::new(Scenario {
         name: "everything",
         about: "processes are killed, stopped, cut off and slowed down, and one loses everything",
@@ -208,4 +235,14 @@ pub const ALL: &[Attack] = &[
         ],
         ..BASE
     }),
+    Attack::pressing(
+        Pressure::Greedy,
+        Scenario { name: "greedy-one", nodes: ONE, replication_factor: 1, ..GREEDY },
+    ),
+    Attack::pressing(Pressure::Greedy, GREEDY),
+    Attack::pressing(
+        Pressure::SlowReaders,
+        Scenario { name: "slow-readers-one", nodes: ONE, replication_factor: 1, ..SLOW_READERS },
+    ),
+    Attack::pressing(Pressure::SlowReaders, SLOW_READERS),
 ];

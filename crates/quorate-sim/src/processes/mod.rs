@@ -8,6 +8,7 @@ pub mod attacks;
 mod connection;
 mod node;
 mod ports;
+mod pressure;
 mod proxy;
 
 use std::{
@@ -41,6 +42,7 @@ use attacks::Attack;
 use connection::Connection;
 use node::{Node, Setup};
 use ports::Ports;
+use pressure::Pressure;
 use proxy::Links;
 
 /// How long the replicas may take to become equal once nothing fails any more.
@@ -60,6 +62,8 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// How long it took until all replicas were equal.
     pub settled: Option<Duration>,
+    /// What was measured under pressure.
+    pub measured: Option<String>,
 }
 
 /// Runs a scenario with the server program `binary`, keeping data and logs in `directory`.
@@ -67,7 +71,7 @@ pub struct Verdict {
 /// # Errors
 /// The processes could not be started or did not form a cluster.
 pub fn run(scenario: &Scenario, seed: u64, binary: &Path, directory: &Path) -> io::Result<Verdict> {
-    run_with(&Setup::default(), scenario, seed, binary, directory)
+    run_with(&Setup::default(), None, scenario, seed, binary, directory)
 }
 
 /// Runs an attack in the same way. `Ok(Err)` says what this machine lacks for it.
@@ -81,13 +85,16 @@ pub fn attack(
     directory: &Path,
 ) -> io::Result<Result<Verdict, &'static str>> {
     match attack.setup() {
-        Ok(setup) => run_with(&setup, &attack.scenario, seed, binary, directory).map(Ok),
+        Ok(setup) => {
+            run_with(&setup, attack.pressure, &attack.scenario, seed, binary, directory).map(Ok)
+        }
         Err(lacking) => Ok(Err(lacking)),
     }
 }
 
 fn run_with(
     setup: &Setup,
+    pressure: Option<Pressure>,
     scenario: &Scenario,
     seed: u64,
     binary: &Path,
@@ -97,19 +104,21 @@ fn run_with(
     cluster.form()?;
     let script = fault::draw(scenario, seed);
     let work = Work::new(scenario, seed);
-    thread::scope(|scope| {
+    let pressed = thread::scope(|scope| {
         for node in 0..cluster.nodes.len() {
             for client in 0..scenario.clients {
                 let (work, address) = (&work, cluster.nodes[node].client_address);
                 scope.spawn(move || work.client(scenario, seed, node, client, address));
             }
         }
+        let pressed = pressure.map(|pressure| pressure::apply(pressure, &cluster.nodes));
         let played = cluster.play(scenario, &script, work.start);
         work.stop.store(true, Ordering::Relaxed);
-        played
+        played.and(pressed.transpose())
     })?;
     let healed = Instant::now();
-    let mut violations = Vec::new();
+    let (measured, mut violations) =
+        pressed.map_or((None, Vec::new()), |(text, violations)| (Some(text), violations));
     let settled = match cluster.settle(healed) {
         Ok(()) => Some(healed.elapsed()),
         Err(text) => {
@@ -126,7 +135,7 @@ fn run_with(
     let unread = history.operations.iter().filter(|found| found.last && !found.is_ok());
     violations.extend(unread.map(|found| Violation::new("convergence", found.describe())));
     violations.extend(check::all(scenario, &script, &history));
-    Ok(Verdict { history, script, violations, settled })
+    Ok(Verdict { history, script, violations, settled, measured })
 }
 
 /// The processes and the links between them. Dropping it ends all of them.

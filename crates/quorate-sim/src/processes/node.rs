@@ -111,7 +111,7 @@ impl Node {
     pub(super) fn check_running(&mut self) -> io::Result<()> {
         let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
         let Some(status) = ended else { return Ok(()) };
-        let log = fs::read_to_string(self.directory.join("log"))?;
+        let log = self.log()?;
         Err(io::Error::other(format!("a process ended with {status}:\n{log}")))
     }
 
@@ -132,6 +132,15 @@ impl Node {
             // A process that has ended takes no signal.
             let _ = kill_process(pid, signal);
         }
+    }
+
+    pub(super) fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// What its processes have logged.
+    pub(super) fn log(&self) -> io::Result<String> {
+        fs::read_to_string(self.directory.join("log"))
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -171,7 +180,7 @@ impl Node {
         if ended.is_none() || self.copies.is_none() {
             return Ok(());
         }
-        let log = fs::read_to_string(self.directory.join("log"))?;
+        let log = self.log()?;
         if log.lines().rev().take(LAST_LINES).any(|line| line.contains("this node must not go on"))
         {
             self.kill();

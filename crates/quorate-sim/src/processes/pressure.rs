@@ -1,0 +1,274 @@
+//! Clients that ask for more than their share, beside one that asks for little and is timed.
+//!
+//! A round puts an equal number of ordinary clients on the node, and then the pressing ones; the
+//! probe writes one small key after the other in both. What counts is the median of the rounds' 99th
+//! percentiles under pressure, against 50 milliseconds or three times those without. A run fails
+//! only at ten times that: machines that test are busy. It also fails when the probe gets an error, a
+//! node takes another one for dead, or memory passes its bound.
+
+use std::{
+    fs,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use quorate_proto::resp::{Command, reply::Value};
+
+use super::{PATIENCE, connection::Connection, node::Node};
+use crate::world::Violation;
+
+const ROUNDS: usize = 5;
+
+/// What is asked of a node, and how its answers are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pressure {
+    /// Pipelines of small commands without an end, and of `GET`s of 100 KB, all of which are read.
+    Greedy,
+    /// `GET`s of long values that are read slowly, or not at all.
+    SlowReaders,
+}
+
+/// How a client takes its replies.
+#[derive(Clone, Copy, Debug)]
+enum Reading {
+    All,
+    /// So many bytes every 10 milliseconds.
+    Slowly(usize),
+    Nothing,
+}
+
+/// One kind of client: how many of them, what each sends, over and over, and how it reads.
+struct Kind {
+    count: usize,
+    commands: Vec<u8>,
+    reading: Reading,
+}
+
+/// How long each half of a round lasts.
+const HALF_ROUND: Duration = Duration::from_millis(1_500);
+
+/// Pause between two commands of the probe.
+const PROBE_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the probe may wait under pressure, and how many times as long as under an ordinary load.
+const WANTED_MS: f64 = 50.0;
+const WANTED_TIMES: f64 = 3.0;
+
+/// How much worse a busy machine may make it.
+const BUSY_TIMES: f64 = 10.0;
+
+/// Memory beyond what a node had before.
+const GROWTH_MAX_BYTES: u64 = 600 << 20;
+
+const VALUES: [(&str, usize); 3] = [("middle", 100_000), ("long", 1 << 20), ("longest", 8 << 20)];
+
+impl Pressure {
+    fn kinds(self) -> Vec<Kind> {
+        let kind = |count, commands: &[&[&str]], reading| {
+            let frames = commands.iter().map(|words| Command::from_args(*words).frame().to_vec());
+            Kind { count, commands: frames.collect::<Vec<_>>().concat(), reading }
+        };
+        let many = |words: &'static [&'static str], times| vec![words; times];
+        match self {
+            Self::Greedy => vec![
+                kind(2, &many(&["SET", "greedy", "value"], 10_000), Reading::All),
+                kind(1, &many(&["ECHO", "greedy"], 10_000), Reading::All),
+                kind(1, &many(&["GET", "middle"], 1_000), Reading::All),
+            ],
+            Self::SlowReaders => vec![
+                kind(4, &many(&["GET", "middle"], 1_000), Reading::Slowly(64 << 10)),
+                kind(24, &many(&["GET", "long"], 1_000), Reading::Nothing),
+                kind(50, &many(&["GET", "longest"], 4), Reading::Nothing),
+            ],
+        }
+    }
+}
+
+/// What a probe has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    milliseconds: Vec<f64>,
+    errors: Vec<String>,
+}
+
+impl Seen {
+    fn at(&mut self, percent: usize) -> f64 {
+        self.milliseconds.sort_unstable_by(f64::total_cmp);
+        let last = self.milliseconds.len().saturating_sub(1);
+        self.milliseconds.get(last * percent / 100).copied().unwrap_or(f64::INFINITY)
+    }
+}
+
+/// Puts pressure on the first node. Returns what was measured, and what is wrong with it.
+pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
+    let to = nodes[0].client_address;
+    // Long values take their time, and may cost a link between nodes: what comes before the rounds
+    // does not count.
+    let mut connection = Connection::open(to, PATIENCE * 4)?;
+    for (key, length) in VALUES {
+        connection.ask(&["SET", key, &"x".repeat(length)])?;
+    }
+    thread::sleep(Duration::from_secs(3));
+    let logged = nodes.iter().map(Node::log).collect::<io::Result<Vec<_>>>()?;
+    let before = resident(&nodes[0])?;
+    let kinds = pressure.kinds();
+    let ordinary = Kind {
+        count: 4,
+        commands: Command::from_args(["SET", "ordinary", "value"]).frame().repeat(16),
+        reading: Reading::All,
+    };
+    let (mut calm, mut pressed, mut errors, mut peak) =
+        (Vec::new(), Vec::new(), Vec::new(), before);
+    for _ in 0..ROUNDS {
+        let mut seen = half_round(std::slice::from_ref(&ordinary), to, || Ok(()))?;
+        calm.push(seen.at(99));
+        let mut seen = half_round(&kinds, to, || {
+            peak = peak.max(resident(&nodes[0])?);
+            Ok(())
+        })?;
+        pressed.push(seen.at(99));
+        errors.append(&mut seen.errors);
+    }
+    thread::sleep(Duration::from_secs(1));
+    let after = resident(&nodes[0])?;
+    let (calm, pressed) = (median(calm), median(pressed));
+    let mib = |bytes: u64| bytes >> 20;
+    let text = format!(
+        "99th percentile {pressed:.1} ms ({calm:.1} ms under an ordinary load); resident {} MiB, at \
+         most {} MiB, {} MiB afterwards",
+        mib(before),
+        mib(peak),
+        mib(after),
+    );
+    let mut violations = Vec::new();
+    if pressed > BUSY_TIMES * WANTED_MS.max(WANTED_TIMES * calm) {
+        violations.push(Violation::new("latency", text.clone()));
+    }
+    if peak > before + GROWTH_MAX_BYTES {
+        violations.push(Violation::new("memory", text.clone()));
+    }
+    if let Some(error) = errors.first() {
+        let count = errors.len();
+        violations.push(Violation::new("errors", format!("{count} errors, such as {error}")));
+    }
+    for (node, logged) in nodes.iter().zip(logged) {
+        let log = node.log()?;
+        if let Some(line) = log[logged.len()..].lines().find(|line| line.contains("is down")) {
+            violations.push(Violation::new("suspicion", line.to_owned()));
+        }
+    }
+    Ok((text, violations))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Runs clients beside a probe for a while; `look` is called now and then.
+fn half_round(
+    kinds: &[Kind],
+    to: SocketAddr,
+    mut look: impl FnMut() -> io::Result<()>,
+) -> io::Result<Seen> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for kind in kinds {
+            for _ in 0..kind.count {
+                // Who is disconnected is.
+                scope.spawn(|| drop(press(kind, to, &is_over)));
+            }
+        }
+        let probe = scope.spawn(|| probe(to, &is_over));
+        let begin = Instant::now();
+        let mut looked = Ok(());
+        while begin.elapsed() < HALF_ROUND && looked.is_ok() {
+            thread::sleep(Duration::from_millis(50));
+            looked = look();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let seen = probe.join().unwrap_or_else(|_| Err(io::Error::other("the probe panicked")));
+        looked.and(seen)
+    })
+}
+
+/// Sends commands and takes replies as a kind of client does.
+fn press(kind: &Kind, to: SocketAddr, is_over: &AtomicBool) -> io::Result<()> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_nonblocking(true)?;
+    let mut chunk = vec![0; 256 << 10];
+    let (mut sent, mut begun) = (0, Instant::now());
+    while !is_over.load(Ordering::Relaxed) {
+        let mut is_idle = true;
+        // One who does not read sends once.
+        let repeats = !matches!(kind.reading, Reading::Nothing);
+        if sent == kind.commands.len() && repeats {
+            sent = 0;
+        }
+        if sent < kind.commands.len()
+            && let Some(count) = unless_blocked(stream.write(&kind.commands[sent..]))?
+        {
+            sent += count;
+            is_idle = false;
+        }
+        let most = match kind.reading {
+            Reading::All => chunk.len(),
+            Reading::Slowly(bytes) if begun.elapsed() > Duration::from_millis(10) => {
+                begun = Instant::now();
+                bytes
+            }
+            Reading::Slowly(_) | Reading::Nothing => 0,
+        };
+        if most > 0
+            && let Some(count) = unless_blocked(stream.read(&mut chunk[..most]))?
+        {
+            if count == 0 {
+                return Ok(());
+            }
+            is_idle = false;
+        }
+        if is_idle {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn probe(to: SocketAddr, is_over: &AtomicBool) -> io::Result<Seen> {
+    let mut connection = Connection::open(to, PATIENCE)?;
+    let mut seen = Seen::default();
+    while !is_over.load(Ordering::Relaxed) {
+        let begin = Instant::now();
+        let reply = connection.ask(&["SET", "probe", "value"]);
+        seen.milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
+        match reply {
+            Ok(Value::Error(text)) => seen.errors.push(text),
+            Ok(_) => {}
+            Err(error) => {
+                seen.errors.push(error.to_string());
+                connection = Connection::open(to, PATIENCE)?;
+            }
+        }
+        thread::sleep(PROBE_PAUSE);
+    }
+    Ok(seen)
+}
+
+/// Bytes of memory that a process has.
+fn resident(node: &Node) -> io::Result<u64> {
+    let id = node.process_id().ok_or_else(|| io::Error::other("the process has ended"))?;
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib << 10).ok_or_else(|| io::Error::other("the system does not tell"))
+}
