@@ -27,7 +27,8 @@ def two_nodes(directory, kind=Node):
 
 
 def write_and_read(cluster):
-    assert cluster[1].raw()("SET", "k", "v") == (b"+", b"OK")
+    # One that has just started may wait for the others to confirm its clock.
+    wait_until(lambda: cluster[1].raw()("SET", "k", "v") == (b"+", b"OK"), 30, "the write is done")
     assert redis.Redis(port=cluster[0].port).get("k") == b"v"
 
 
