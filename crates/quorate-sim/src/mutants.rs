@@ -78,7 +78,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::PartTakenForWhole, "pairs", 100, &["outcomes"]),
     trap(Mutant::DoubtIgnored, "wrong-starts", 400, &["stale", "resurrection", "backwards"]),
     trap(Mutant::SentBeforeWritten, "killed", 200, &["backwards", "linearizable", "lost", "stale"]),
-    trap(Mutant::WatchIgnored, "killed-transactions", 100, &["linearizable"]),
+    trap(Mutant::WatchIgnored, "watched", 100, &["linearizable"]),
     trap(Mutant::TransactionTorn, "transactions", 100, &["whole"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),

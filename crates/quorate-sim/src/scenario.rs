@@ -291,6 +291,20 @@ pub const ALL: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "watched",
+        about: "transactions that watch, one replica of each key, asked through every node: linearizable",
+        nodes: THREE,
+        replication_factor: 1,
+        levels: QUORUMS,
+        families: &[(Family::Twin, 1)],
+        keys: 4,
+        swaps_percent: 80,
+        delay: (1_000, 20_000),
+        faults: &[(Kind::Slow, 1)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "killed-transactions",
         about: "one node, killed again and again, and transactions that watch: linearizable",
         nodes: &[("dc1", "r1")],
