@@ -1,8 +1,8 @@
 //! What clients say to the search engine.
 
-use quorate_search::Schema;
 use quorate_search::expression::{Expression, Row, Value};
 use quorate_search::query::{Context, Dialect, Parameters, explain, parse};
+use quorate_search::{Code, Schema};
 
 /// Arguments of `FT.CREATE`, a line each: what is accepted prints as what makes it again.
 pub(crate) fn schema(bytes: &[u8]) {
@@ -54,7 +54,11 @@ pub(crate) fn query(bytes: &[u8]) {
         keep_stop_words: true,
         ..context
     };
-    assert_eq!(parse(&printed.query, again), Ok(node), "{}", printed.query);
+    match parse(&printed.query, again) {
+        // Parentheses that were not there go beyond what a query may be.
+        Err(error) if error.code == Code::Limit => {}
+        read => assert_eq!(read, Ok(node), "{}", printed.query),
+    }
 }
 
 pub(crate) fn query_seeds() -> Vec<Vec<u8>> {

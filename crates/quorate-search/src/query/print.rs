@@ -141,7 +141,7 @@ impl Printer<'_> {
 fn escaped_word(word: &str) -> String {
     let number = token::tokens(word, true);
     match number.as_slice() {
-        [token] if token.text == word => word.to_string(),
+        [found] if found.kind == token::Kind::Number && found.text == word => word.to_string(),
         _ => escaped(word),
     }
 }
@@ -174,8 +174,9 @@ fn printed_label(label: &Label) -> String {
         Label::Wildcard(pattern) => format!("w'{pattern}'"),
         Label::Words(words) if words.len() == 1 => quoted(&words[0]),
         Label::Words(words) => {
-            let words: Vec<String> = words.iter().map(|word| escaped_word(word)).collect();
-            words.join(" ")
+            let print =
+                |word: &String| if word.is_empty() { quoted(word) } else { escaped_word(word) };
+            words.iter().map(print).collect::<Vec<_>>().join(" ")
         }
     }
 }

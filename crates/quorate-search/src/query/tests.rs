@@ -171,6 +171,8 @@ fn special_cases_read_back() {
         "@m:\"\" ''",
         "$empty",
         "\"a\\-b 1.5\" 1.5 -5 +5 1\\.5",
+        "a\\\\\\\\\\\\b",
+        "@g:{a|\"\"s}",
         "(a b) c|(d|e)|((f|g)|h)",
         "(a b)=>{$weight:2} c",
         "@t:(a b) c @t:(@u)",

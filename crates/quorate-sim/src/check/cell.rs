@@ -137,9 +137,15 @@ fn revived(
     read: &Operation,
     report: &mut impl FnMut(&'static str, String),
 ) {
+    // An erasure ends the time to live of what it has not seen as well, which stays then.
+    let may_stay = |eraser: &&Operation| {
+        let may_be_before = eraser.start <= read.end && !terms.must_know(write, eraser);
+        may_be_before && !terms.surely_before(eraser, write)
+    };
     if let Action::SetFor(_, ms) = write.action
         && write.is_ok()
         && read.start > write.end + ms * 1_000 + terms.uncertainty + EXPIRY_SLACK
+        && !cell.erasers.iter().any(may_stay)
     {
         let text = format!("{} had expired: {}", write.describe(), read.describe());
         report("resurrection", text);

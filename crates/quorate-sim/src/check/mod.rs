@@ -14,7 +14,7 @@
 //! | `equal` | every node reads the same in the end |
 //! | `available` | where faults leave enough replicas, every operation is acknowledged |
 //!
-//! The world itself judges `convergence`, `founders`, `ledger`, `deadlines`, `bounds` and `replies`, and the runner
+//! The world itself judges `convergence`, `founders`, `origins`, `ledger`, `deadlines`, `bounds` and `replies`, and the runner
 //! `determinism`.
 
 mod cell;

@@ -7,6 +7,7 @@ mod faults;
 mod founders;
 mod ledger;
 mod nodes;
+mod origins;
 mod scrub;
 mod tamper;
 
@@ -16,7 +17,7 @@ use std::{
 };
 
 use quorate::{config::ConfigErrors, simulation::Input};
-use quorate_proto::{Level, NodeId};
+use quorate_proto::{Level, NodeId, Origin};
 use quorate_store::disk::SimulatedDisk;
 
 pub(crate) use clients::judge;
@@ -133,6 +134,8 @@ pub struct World<'a> {
     rot: Vec<scrub::Rot>,
     /// The members of the first list that was final.
     founded: Option<BTreeSet<NodeId>>,
+    /// Every origin that was ever gone by, with the node and which of its starts that was.
+    origins: BTreeMap<Origin, (usize, u32)>,
     /// When a process began or ended last, which the others take a moment to notice.
     upset: Time,
     /// Why a node did not start the last time.
@@ -201,6 +204,7 @@ impl<'a> World<'a> {
             disturbed: vec![0; nodes],
             rot: vec![scrub::Rot::default(); nodes],
             founded: None,
+            origins: BTreeMap::new(),
             upset: 0,
             start_errors: BTreeMap::new(),
             history: History::default(),
@@ -234,6 +238,7 @@ impl<'a> World<'a> {
             self.check_scrubs();
             self.check_ledgers();
             self.check_founders();
+            self.check_origins();
             self.write_back();
         }
         if self.scenario.repair == Repair::Clocks {
@@ -252,6 +257,7 @@ impl<'a> World<'a> {
         }
         self.check_scrubs();
         self.check_founders();
+        self.check_origins();
         Outcomes {
             history: self.history,
             violations: self.violations,
