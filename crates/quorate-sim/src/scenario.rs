@@ -234,6 +234,22 @@ impl Scenario {
     }
 }
 
+/// Most of a cluster loses everything while the rest is down.
+const FOUNDERS: Scenario = Scenario {
+    name: "founders",
+    about: "most of three nodes lose everything while the rest is down, for up to a minute: they found no \
+            cluster of their own, and what was acknowledged is there once all are back",
+    nodes: THREE,
+    levels: EVERYWHERE,
+    period: 90_000_000,
+    faults: &[(Kind::WipeMost, 1)],
+    fault_gap: 6_000_000,
+    calm_until: 8_000_000,
+    // What was read may have been on its way to the one that kept its data.
+    excused: Excused { backwards: true, ..Excused::NOTHING },
+    ..Scenario::BASE
+};
+
 /// Every scenario.
 pub const ALL: &[Scenario] = &[
     Scenario::BASE,
@@ -485,33 +501,14 @@ pub const ALL: &[Scenario] = &[
         keys: 3,
         ..Scenario::BASE
     },
-    Scenario {
-        name: "founders",
-        about: "most of three nodes lose everything while the rest is down, for up to a minute: they found no \
-                cluster of their own, and what was acknowledged is there once all are back",
-        nodes: THREE,
-        levels: EVERYWHERE,
-        period: 90_000_000,
-        faults: &[(Kind::WipeMost, 1)],
-        fault_gap: 6_000_000,
-        calm_until: 8_000_000,
-        // What was read may have been on its way to the one that kept its data.
-        excused: Excused { backwards: true, ..Excused::NOTHING },
-        ..Scenario::BASE
-    },
+    FOUNDERS,
     Scenario {
         name: "founders-five",
         about: "the same with three or four of five",
         nodes: FIVE,
         replication_factor: 5,
-        levels: EVERYWHERE,
         clients: 2,
-        period: 90_000_000,
-        faults: &[(Kind::WipeMost, 1)],
-        fault_gap: 6_000_000,
-        calm_until: 8_000_000,
-        excused: Excused { backwards: true, ..Excused::NOTHING },
-        ..Scenario::BASE
+        ..FOUNDERS
     },
     Scenario {
         name: "lost-counters",
