@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// Read only the slots that differ from the backup in the folder
     #[arg(long, requires = "to")]
     incremental: bool,
-    /// Take what the node does not hold, or lacks of what others hold, from the other replicas
+    /// Fetch what the node does not hold, or lacks, from the other replicas
     #[arg(long, requires = "to")]
     cluster: bool,
 }

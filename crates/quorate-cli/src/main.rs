@@ -50,7 +50,7 @@ enum Command {
     Repair(repair::Arguments),
     /// Check the digests and the disk of a node now, and tell what was wrong.
     Scrub(scrub::Arguments),
-    /// Show, deliver or give up what a node keeps for others that were away.
+    /// List, deliver or drop the hints that a node keeps for others.
     Hints(hints::Arguments),
     /// Run a cluster of three nodes on this machine until Ctrl-C.
     Demo(demo::Arguments),

@@ -45,7 +45,14 @@ fn print_obligations(ledger: &Value) {
     for (kind, title) in [("peers", "owed to"), ("datacentres", "datacentre")] {
         println!(
             "{title:<16} {:<6} {:>8} {:>12} {:>6} {:>10} {:>14} {:>10} {:>8}  settled in",
-            "state", "hints", "bytes", "dirty", "keys <=", "bytes (about)", "unverified", "unacked"
+            "state",
+            "hints",
+            "bytes",
+            "dirty",
+            "keys (max)",
+            "bytes (est.)",
+            "unverified",
+            "unacked"
         );
         let Some(Value::Array(rows)) = field(ledger, kind) else { continue };
         for row in rows {

@@ -10,7 +10,7 @@ use crate::Origin;
 pub struct Dot {
     /// Who executed it.
     pub origin: Origin,
-    /// The how manieth of that origin on the slot this is, from 1.
+    /// Sequence number among the effects of that origin on the slot, from 1.
     pub counter: u64,
 }
 

@@ -80,7 +80,7 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is no time; allowed: a number with s, m or h");
+    let wrong = || format!("'{text}' is not a duration; allowed: a number with s, m or h");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1,

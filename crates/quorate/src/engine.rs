@@ -1,39 +1,22 @@
 //! Starting and stopping a node inside a process.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, mpsc::Sender},
-    thread::{Builder, JoinHandle},
-};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, thread::Builder};
 
 use futures_channel::oneshot;
-use mio::{Poll, Waker};
 use quorate_cluster::{membership, topology::TopologyError};
 use quorate_store::disk::{Disk, RealDisk};
 
 use crate::{
-    channel::{Channel, Prepared},
+    channel::Prepared,
     client::{Client, Clients},
     config::{ConfigError, ConfigErrors, Settings, SyncPolicy},
     descriptors,
     entropy::{EntropyError, NodeSink, NodeSource},
     identity::{Claim, DataDirectoryError, Identity},
-    net::{
-        Listeners, WAKE,
-        clock::Clock,
-        control_loop::ControlLoop,
-        directory::{Directory, ToControl, ToShard},
-        listener,
-        mailbox::Mailbox,
-        resolver::Resolver,
-        shard_loop::{self, ShardLoop},
-        syncer::{self, Order},
-    },
+    net::{Bound, Sockets, clock::Clock},
     node::Sizes,
-    reactor::{Control, Reactor},
-    startup::{self, Addresses, Seeds, Started},
+    running::Running,
+    startup::{self, Seeds},
 };
 
 /// Why a node did not start. Nothing is left running.
@@ -90,25 +73,11 @@ impl From<ConfigError> for StartError {
 /// Dropping it stops the node and waits for that, as [`Engine::stop`] does; an error is logged then.
 #[derive(Debug)]
 pub struct Engine {
-    client_address: SocketAddr,
-    cluster_address: SocketAddr,
-    peer_address: SocketAddr,
+    bound: Bound,
     name: String,
     clients: Clients,
     /// `None` once it is being stopped.
     running: Option<Running>,
-}
-
-/// The threads of a running node, and what ends them.
-#[derive(Debug)]
-struct Running {
-    directory: Directory,
-    threads: Vec<JoinHandle<io::Result<()>>>,
-    syncer: (Sender<Order>, JoinHandle<()>),
-    scrubber: (Sender<Order>, JoinHandle<()>),
-    /// `None` when everything is in memory.
-    data_dir: Option<PathBuf>,
-    channel: Channel,
 }
 
 impl Engine {
@@ -134,8 +103,7 @@ impl Engine {
         settings.maxclients = descriptors::fit_clients(settings.maxclients, &settings, 1, limit)?;
         let disk: Arc<dyn Disk> =
             if settings.memory { startup::memory_disk() } else { Arc::new(RealDisk) };
-        let data_dir = settings.durable_dir().map(Path::to_path_buf);
-        let directory = data_dir.clone().unwrap_or_else(|| PathBuf::from("/memory"));
+        let directory = settings.durable_dir().unwrap_or(Path::new("/memory")).to_path_buf();
         let seeds = Seeds::random()?;
         let claim = Claim {
             name: settings.name.clone(),
@@ -144,108 +112,45 @@ impl Engine {
             boot: startup::boot(),
             seed: seeds.start,
             unsynced: settings.sync != SyncPolicy::Always,
-            lock: data_dir.is_some(),
-        };
-        let listen = |key, address| {
-            listener::open(address, settings.shards).map_err(|error| StartError::Listen {
-                key,
-                address,
-                error,
-            })
+            lock: settings.durable_dir().is_some(),
         };
         // First: a node that is started again and again because its address is taken uses up nothing.
-        let clients = listen("listen", settings.listen)?;
-        let peers = listen("peer_listen", settings.peer_address()?)?;
-        let cluster_clients = match settings.cluster_address()? {
-            Some(address) => listen("cluster_listen", address)?,
-            None => Vec::new(),
-        };
+        let sockets = Sockets::open(&settings)?;
         let prepared = settings.channel().map(Prepared::new).transpose()?;
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
-        let client_address = clients[0].local_addr()?;
-        let peer_address = peers[0].local_addr()?;
-        let cluster_address = match cluster_clients.first() {
-            Some(listener) => listener.local_addr()?,
-            None => client_address,
-        };
-
+        let bound = sockets.addresses()?;
         let clock = Clock::start();
-        let addresses = Addresses {
-            clients: advertised(&settings, client_address),
-            cluster_clients: advertised(&settings, cluster_address),
-            peers: advertised(&settings, peer_address),
-        };
-        let sizes = Sizes::default();
+        let addresses = bound.advertised(&settings);
         let origin = startup::Origin {
             settings,
             disk,
             directory,
-            sizes,
+            sizes: Sizes::default(),
             seeds,
             now: clock.now(),
             make_topology: startup::new_topology,
         };
-        let Started { node, identity, membership, storages } =
-            startup::start(origin, identity, addresses)?;
-        node.limit_descriptors(limit);
-        let name = identity.name().to_owned();
-
-        let shards = usize::from(node.settings.shards);
-        let polls: Vec<Poll> = (0..shards).map(|_| Poll::new()).collect::<io::Result<_>>()?;
-        let control_poll = Poll::new()?;
-        let mailboxes = polls
-            .iter()
-            .map(|poll| Ok(Arc::new(Mailbox::new(Waker::new(poll.registry(), WAKE)?))))
-            .collect::<io::Result<Vec<Arc<Mailbox<ToShard>>>>>()?;
-        let control = Mailbox::new(Waker::new(control_poll.registry(), WAKE)?);
-        let directory = Directory {
-            shards: Arc::new(mailboxes),
-            control: Arc::new(control),
-            resolver: Resolver::new(),
-        };
-
-        let (syncer, scrubber) = (syncer::start("quorate-sync")?, syncer::start("quorate-scrub")?);
-        let mut threads = Vec::new();
-        let loops = storages.into_iter().zip(polls).zip(clients.into_iter().zip(peers)).zip(0..);
-        let mut cluster_clients = cluster_clients.into_iter();
-        for (((storage, poll), (clients, peers)), id) in loops {
-            let mut reactor = Reactor::new(clock.now(), id, Arc::clone(&node), storage);
-            reactor.use_stopwatch(Box::new(move || clock.monotonic()));
-            let parts = shard_loop::Parts {
-                reactor,
-                poll,
-                clock,
-                listeners: Listeners { clients, cluster_clients: cluster_clients.next(), peers },
-                directory: directory.clone(),
-                syncer: syncer.0.clone(),
-                scrubber: scrubber.0.clone(),
-            };
-            let shard_loop = ShardLoop::new(parts)?;
-            threads.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
-        }
-        let clients = Clients::new(Arc::clone(&directory.shards));
-        let channel = Channel::start(&node, prepared, &clients, clock)?;
-        let control = Control::new(membership, identity, node, startup::new_topology);
-        let control_loop = ControlLoop::new(control, control_poll, clock, directory.clone());
-        threads.push(spawn("quorate-control".into(), move || control_loop.run())?);
-        let running = Running { directory, threads, syncer, scrubber, data_dir, channel };
-        let running = Some(running);
-        Ok(Self { client_address, cluster_address, peer_address, name, clients, running })
+        let started = startup::start(origin, identity, addresses)?;
+        started.node.limit_descriptors(limit);
+        let name = started.identity.name().to_owned();
+        let running = Running::start(started, prepared, sockets, clock)?;
+        let clients = running.clients().clone();
+        Ok(Self { bound, name, clients, running: Some(running) })
     }
 
     /// Where clients connect.
     pub fn client_address(&self) -> SocketAddr {
-        self.client_address
+        self.bound.clients
     }
 
     /// Where cluster clients connect; where others do, when there is no port for them.
     pub fn cluster_address(&self) -> SocketAddr {
-        self.cluster_address
+        self.bound.cluster_clients
     }
 
     /// Where other nodes connect.
     pub fn peer_address(&self) -> SocketAddr {
-        self.peer_address
+        self.bound.peers
     }
 
     /// The name of the node.
@@ -260,7 +165,7 @@ impl Engine {
 
     /// Where snapshots are received, when they are.
     pub fn entropy_address(&self) -> Option<SocketAddr> {
-        self.running.as_ref()?.channel.address()
+        self.running.as_ref()?.entropy_address()
     }
 
     /// What the node holds, to be sent by an [`EntropySender`](crate::entropy::EntropySender).
@@ -299,51 +204,5 @@ impl Drop for Engine {
         if let Some(Err(error)) = self.running.take().map(Running::stop) {
             tracing::error!(name = %self.name, %error, "a node that was dropped did not stop in order");
         }
-    }
-}
-
-impl Running {
-    fn stop(self) -> io::Result<()> {
-        // First, while the node still answers it.
-        drop(self.channel);
-        self.directory.shards.iter().for_each(|shard| shard.send(ToShard::Stop));
-        self.directory.control.send(ToControl::Stop);
-        let mut outcome = Ok(());
-        for thread in self.threads {
-            let ended =
-                thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
-            outcome = outcome.and(ended);
-        }
-        let ((syncs, syncer), (scrubs, scrubber)) = (self.syncer, self.scrubber);
-        drop((syncs, scrubs));
-        let _ = (syncer.join(), scrubber.join());
-        outcome?;
-        if let Some(directory) = self.data_dir
-            && let Err(error) = Identity::record_clean_stop(Arc::new(RealDisk), &directory)
-        {
-            tracing::warn!(%error, "everything is synced, but that could not be written down");
-        }
-        Ok(())
-    }
-
-    fn is_running(&self) -> bool {
-        self.threads.iter().all(|thread| !thread.is_finished()) && self.channel.is_running()
-    }
-}
-
-fn spawn(
-    name: String,
-    run: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    Builder::new().name(name.clone()).spawn(move || {
-        run().inspect_err(|error| tracing::error!(%name, %error, "a thread of the node ended"))
-    })
-}
-
-/// The address that others are told for one that is listened on.
-fn advertised(settings: &Settings, address: SocketAddr) -> String {
-    match &settings.advertise {
-        Some(host) => format!("{host}:{}", address.port()),
-        None => address.to_string(),
     }
 }

@@ -31,6 +31,7 @@ mod limits;
 mod net;
 mod node;
 mod reactor;
+mod running;
 mod shard;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -66,7 +66,7 @@ pub(crate) const SCRUB_JOB_BYTES: u64 = 256 << 10;
 /// cut, so a larger one takes longer.
 pub(crate) const SCRUB_ELEMENTS_PER_TURN: u64 = 256;
 
-/// Elements whose digests a shard computes again in a second: two or three hundredths of a processor.
+/// Elements whose digests a shard computes again in a second: 2 to 3 % of a core.
 pub(crate) const SCRUB_ELEMENTS_PER_SECOND: u64 = 50_000;
 
 /// Findings of a pass that are kept in words; the others are only counted and logged.

@@ -86,7 +86,7 @@ impl Coordinator {
                 self.take_forward(now, replica, link, correlation, forward);
             }
             other => {
-                let text = alloc::format!("message kind {} is no request", other.kind());
+                let text = alloc::format!("message kind {} is not a request", other.kind());
                 self.reject(link, correlation, Cause::Malformed, text);
             }
         }

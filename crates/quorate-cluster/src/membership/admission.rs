@@ -168,7 +168,7 @@ pub enum Refusal {
     #[error("a name or address is empty or longer than {NAME_LENGTH_MAX} bytes")]
     Malformed,
     /// The lists together are not a possible topology.
-    #[error("the member lists do not go together: {0}")]
+    #[error("conflicting member lists: {0}")]
     Impossible(#[from] TopologyError),
 }
 

@@ -106,7 +106,7 @@ pub enum Event {
         /// Number of members.
         members: usize,
     },
-    /// Two nodes have lists that do not go together; what the peer says was ignored.
+    /// Two nodes have conflicting lists; what the peer says was ignored.
     Conflict(Refusal),
     /// This node was a member of a sealed list, has lost everything, and claims its seat.
     Rejoining {

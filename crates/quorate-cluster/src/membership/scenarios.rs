@@ -317,7 +317,7 @@ fn strangers_and_nonsense_on_a_link_are_shut_out() {
     };
     let Refused { code, text } = refused;
     assert_eq!(code, RefusalCode::Final);
-    assert!(text.starts_with("the member lists do not go together"), "{text}");
+    assert!(text.starts_with("conflicting member lists"), "{text}");
     // A message that is not for the membership.
     let hello = Hello { view: View { members: Vec::new(), ..hello.view }, ..hello };
     machine.handle_hello(Instant::ZERO, link, 1, &hello);

@@ -89,7 +89,7 @@ pub enum MessageError {
     #[error("message kind {0} is cut short")]
     CutShort(u8),
     /// Bytes follow the last field.
-    #[error("message kind {0} has bytes behind its end")]
+    #[error("trailing bytes after message kind {0}")]
     TrailingBytes(u8),
     /// A field holds a value that it cannot have.
     #[error("message kind {kind}: {field} is not allowed")]

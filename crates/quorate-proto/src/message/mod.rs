@@ -134,7 +134,7 @@ pub enum Message {
         digest: u128,
         /// What the digests cover.
         scope: Scope,
-        /// The smallest fingerprint that the sender wants to hear of.
+        /// Fingerprints below this one are left out.
         from: u64,
         /// How many symbols of a sketch of all fingerprints would do as well; 0 when only the
         /// fingerprints will.
@@ -230,7 +230,7 @@ pub enum Message {
         slot: Slot,
         /// What the sums cover.
         scope: Scope,
-        /// The smallest fingerprint that the sender wants to hear of.
+        /// Fingerprints below this one are left out.
         from: u64,
         /// The keys, each once.
         keys: Vec<Bytes>,

@@ -14,7 +14,7 @@ use super::dictionary::{self, Found};
 use crate::analysis::Forms;
 use crate::index::{FieldIndex, Index, Labels};
 use crate::limits;
-use crate::query::{Kind, Label, Node};
+use crate::query::{Affix, Kind, Label, Node};
 use crate::schema::{self, FieldId};
 
 /// What is known of the documents of one or more partitions, for one query.
@@ -65,7 +65,9 @@ impl Statistics {
 
     /// Whether they may be of this query: of each of its parts that asks for terms.
     pub(super) fn fit(&self, node: &Node) -> bool {
-        self.leaves.len() == leaves_of(node)
+        let mut leaves = 0;
+        visit_leaves(node, &mut |_, _| leaves += 1);
+        self.leaves.len() == leaves
     }
 
     /// Whether something stood for more terms than are searched for.
@@ -83,7 +85,9 @@ impl Index {
     /// The first phase of a query.
     pub fn statistics(&self, request: &Request<'_>) -> Statistics {
         let mut leaves = Vec::new();
-        self.leaves_of(request.node, request, &mut leaves);
+        visit_leaves(request.node, &mut |node, leaf| {
+            leaves.push(self.terms_of(node, leaf, request))
+        });
         Statistics {
             documents: self.documents.all().len(),
             length: self.documents.length(),
@@ -91,42 +95,21 @@ impl Index {
         }
     }
 
-    fn leaves_of(&self, node: &Node, request: &Request<'_>, leaves: &mut Vec<LeafTerms>) {
-        match &node.kind {
-            Kind::And(nodes) | Kind::Or(nodes) => {
-                nodes.iter().for_each(|node| self.leaves_of(node, request, leaves));
-            }
-            Kind::Not(inner) | Kind::Optional(inner) | Kind::Nearest { filter: inner, .. } => {
-                self.leaves_of(inner, request, leaves)
-            }
-            Kind::Word(word) => {
+    fn terms_of(&self, node: &Node, leaf: Leaf<'_>, request: &Request<'_>) -> LeafTerms {
+        match leaf {
+            Leaf::Word(word) => {
                 let forms = request.forms(self, word, node);
-                leaves.push(self.exact(core::iter::once(word).chain(&forms)));
+                self.exact(core::iter::once(word).chain(&forms))
             }
-            Kind::Phrase(words) => leaves.push(self.exact(words.iter())),
-            Kind::Empty => leaves.push(self.exact(core::iter::once(&String::new()))),
-            Kind::Affix(affix) => leaves.push(found(dictionary::by_affix(&self.terms, affix))),
-            Kind::Wildcard(pattern) => {
-                leaves.push(found(dictionary::by_pattern(&self.terms, pattern)));
+            Leaf::Phrase(words) => self.exact(words.iter()),
+            Leaf::Empty => self.exact(core::iter::once(&String::new())),
+            Leaf::Affix(affix) => found(dictionary::by_affix(&self.terms, affix)),
+            Leaf::Wildcard(pattern) => found(dictionary::by_pattern(&self.terms, pattern)),
+            Leaf::Fuzzy { word, distance } => {
+                let most = dictionary::FOUND_MAX;
+                found(dictionary::by_distance(&self.terms, word, distance, most))
             }
-            Kind::Fuzzy { word, distance } => {
-                leaves.push(found(dictionary::by_distance(
-                    &self.terms,
-                    word,
-                    *distance,
-                    dictionary::FOUND_MAX,
-                )));
-            }
-            Kind::Tags { field, labels } => {
-                leaves.extend(labels.iter().map(|label| self.label(*field, label)));
-            }
-            Kind::Nothing
-            | Kind::All
-            | Kind::Numeric { .. }
-            | Kind::Geo { .. }
-            | Kind::Missing(_)
-            | Kind::Shape { .. }
-            | Kind::Within { .. } => {}
+            Leaf::Label(field, label) => self.label(field, label),
         }
     }
 
@@ -176,27 +159,44 @@ impl Index {
     }
 }
 
-/// How many parts of a query ask for terms.
-fn leaves_of(node: &Node) -> usize {
+/// A part of a query that asks for terms.
+enum Leaf<'q> {
+    Word(&'q String),
+    Phrase(&'q [String]),
+    Empty,
+    Affix(&'q Affix),
+    Wildcard(&'q str),
+    Fuzzy { word: &'q str, distance: u8 },
+    Label(FieldId, &'q Label),
+}
+
+/// Visits the parts of a query that ask for terms, with their nodes, from left to right.
+fn visit_leaves<'q>(node: &'q Node, visit: &mut impl FnMut(&'q Node, Leaf<'q>)) {
     match &node.kind {
-        Kind::And(nodes) | Kind::Or(nodes) => nodes.iter().map(leaves_of).sum(),
-        Kind::Not(inner) | Kind::Optional(inner) | Kind::Nearest { filter: inner, .. } => {
-            leaves_of(inner)
+        Kind::And(nodes) | Kind::Or(nodes) => {
+            nodes.iter().for_each(|node| visit_leaves(node, visit));
         }
-        Kind::Word(_)
-        | Kind::Phrase(_)
-        | Kind::Empty
-        | Kind::Affix(_)
-        | Kind::Wildcard(_)
-        | Kind::Fuzzy { .. } => 1,
-        Kind::Tags { labels, .. } => labels.len(),
+        Kind::Not(inner) | Kind::Optional(inner) | Kind::Nearest { filter: inner, .. } => {
+            visit_leaves(inner, visit);
+        }
+        Kind::Word(word) => visit(node, Leaf::Word(word)),
+        Kind::Phrase(words) => visit(node, Leaf::Phrase(words)),
+        Kind::Empty => visit(node, Leaf::Empty),
+        Kind::Affix(affix) => visit(node, Leaf::Affix(affix)),
+        Kind::Wildcard(pattern) => visit(node, Leaf::Wildcard(pattern)),
+        Kind::Fuzzy { word, distance } => {
+            visit(node, Leaf::Fuzzy { word, distance: *distance });
+        }
+        Kind::Tags { field, labels } => {
+            labels.iter().for_each(|label| visit(node, Leaf::Label(*field, label)));
+        }
         Kind::Nothing
         | Kind::All
         | Kind::Numeric { .. }
         | Kind::Geo { .. }
         | Kind::Missing(_)
         | Kind::Shape { .. }
-        | Kind::Within { .. } => 0,
+        | Kind::Within { .. } => {}
     }
 }
 

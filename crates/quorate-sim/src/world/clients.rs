@@ -242,7 +242,7 @@ impl World<'_> {
                 self.wake_client(index, think);
             }
             Stage::Away | Stage::Connecting | Stage::Ready => {
-                let text = format!("a reply that nobody asked for: {reply:?}");
+                let text = format!("unsolicited reply: {reply:?}");
                 self.violations.push(Violation::new("replies", text));
             }
         }

@@ -5,7 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod control_loop;
 pub(crate) mod directory;
 mod in_process;
-pub(crate) mod listener;
+mod listener;
 pub(crate) mod mailbox;
 pub(crate) mod resolver;
 pub(crate) mod shard_loop;
@@ -13,4 +13,5 @@ mod sockets;
 pub(crate) mod syncer;
 
 pub(crate) use accepting::Listeners;
+pub(crate) use listener::{Bound, Sockets};
 pub(crate) use sockets::WAKE;

@@ -256,7 +256,7 @@ impl Control {
         }
         match (self.make_topology)(&view, self.membership.me()) {
             Ok(topology) => self.tell_shards(|| Mail::Topology { topology: Arc::clone(&topology) }),
-            Err(error) => tracing::error!(%error, "the member list is no topology"),
+            Err(error) => tracing::error!(%error, "the member list is not a valid topology"),
         }
         self.published = view;
     }
@@ -406,7 +406,7 @@ fn report(event: &Event) {
             "a node that has lost everything takes its seat again"
         ),
         Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
-        Event::Conflict(reason) => tracing::error!(%reason, "member lists do not go together"),
+        Event::Conflict(reason) => tracing::error!(%reason, "conflicting member lists"),
         Event::FewSeeds { members, seeds } => tracing::warn!(
             members,
             seeds,

@@ -40,7 +40,7 @@ impl Reactor {
     fn close_stranger(&mut self, connection: ConnectionId) {
         let Some(found) = self.connections.get(connection) else { return };
         if let Role::Arriving { address, .. } = &found.role {
-            tracing::warn!(%address, "a stranger at the peer port did not introduce itself");
+            tracing::warn!(%address, "closed a peer connection: its first frame was not a hello");
             self.close_connection(connection);
         }
     }

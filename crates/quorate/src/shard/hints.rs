@@ -58,7 +58,7 @@ impl Shard {
                 let Some(member) = topology.get(*peer) else { return };
                 let (hints, dirty_groups) = self.storage.drop_hints(*peer);
                 let peer = &member.name;
-                tracing::warn!(%peer, hints, dirty_groups, "hints were dropped by order");
+                tracing::warn!(%peer, hints, dirty_groups, "an operator dropped hints");
             }
         }
     }

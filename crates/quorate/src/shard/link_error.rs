@@ -7,11 +7,11 @@ use quorate_proto::{frame, message::Refused};
 pub(crate) enum LinkError {
     #[error(transparent)]
     Frame(#[from] frame::FrameError),
-    #[error("a request before the introduction")]
+    #[error("a request before the hello")]
     Stranger,
     #[error("the node was replaced by another process")]
     Replaced,
-    #[error("a response that nobody asked for")]
+    #[error("unsolicited response")]
     Unasked,
     #[error("{}", .0.text)]
     Refused(Refused),

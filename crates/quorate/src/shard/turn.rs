@@ -62,7 +62,11 @@ impl Shard {
         }
         let in_doubt = self.clock.is_in_doubt();
         if in_doubt != was_in_doubt {
-            tracing::warn!(in_doubt, "whether this node's clock is contradicted has changed");
+            if in_doubt {
+                tracing::warn!("peers contradict this node's clock");
+            } else {
+                tracing::info!("peers confirm this node's clock");
+            }
         }
         self.note_fitness();
         self.storage.begin_turn(now.wall_ms(), self.fitness());

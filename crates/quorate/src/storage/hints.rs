@@ -75,7 +75,7 @@ struct Queue {
 /// What of the hints is brought to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HintSync {
-    /// The log for a target, of which this is the how manieth opening.
+    /// The log for a target; `opening` counts how often it has been opened.
     Log { target: MemberNumber, opening: u32 },
     /// The dirty ranges.
     Dirty { version: u64 },
