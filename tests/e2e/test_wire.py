@@ -79,8 +79,11 @@ def test_pipelined_commands_on_one_key_keep_their_order(shared_cluster):
 @pytest.mark.parametrize("data, text", [
     (b"*1\r\n:1\r\n", b"-ERR Protocol error: expected '$', got ':'\r\n"),
     (b"*x\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    (b"*\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
+    (b"*\rq", b"-ERR Protocol error: invalid multibulk length\r\n"),
     (b"*99999999999\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"),
     (b"*1\r\n$x\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
+    (b"*1\r\n$\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
     (b"*1\r\n$-5\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
     (b'SET k "v\r\n', b"-ERR Protocol error: unbalanced quotes in request\r\n"),
     (b"x" * 70_000, b"-ERR Protocol error: too big inline request\r\n"),

@@ -156,6 +156,7 @@ fn line(input: &[u8], start: usize) -> Option<(&[u8], usize)> {
     let rest = input.get(start..)?;
     // Almost every line is a short number: look at its first bytes before searching.
     let at = match rest {
+        [b'\r', ..] => 0,
         [_, b'\r', ..] => 1,
         [_, _, b'\r', ..] => 2,
         _ => memchr::memchr(b'\r', rest)?,
@@ -235,6 +236,9 @@ mod tests {
         let long = "1".repeat(LINE_LENGTH_MAX + 8);
         for (bytes, text) in [
             ("*x\r\n", "Protocol error: invalid multibulk length"),
+            ("*\r\n", "Protocol error: invalid multibulk length"),
+            ("*\rx", "Protocol error: invalid multibulk length"),
+            ("*1\r\n$\r\n", "Protocol error: invalid bulk length"),
             ("*1048577\r\n", "Protocol error: invalid multibulk length"),
             ("*1\r\n:4\r\n", "Protocol error: expected '$', got ':'"),
             ("*1\r\n$x\r\n", "Protocol error: invalid bulk length"),
