@@ -11,9 +11,11 @@
 //!  visible value "13"
 //! ```
 //!
-//! A contribution has a single writer, its origin, so the version with the newer `last` contains
-//! the older one, and merging takes it. It is live while it began (`since`) after the register was
-//! written. Merging two cells is therefore commutative, associative and idempotent.
+//! A contribution has a single writer, its origin, so of two versions the one that began later is the
+//! newer one, and of those that began together the one with the newer `last`, which contains the
+//! other. Merging takes the newer one. It is live while it began (`since`) after the register was
+//! written. Merging two cells is therefore commutative, associative and idempotent: also of versions
+//! that no origin writes, for a register that drops the version that began last drops all of them.
 //!
 //! Readers see a cell, or any other element of a collection, as an [`Element`].
 
@@ -40,10 +42,17 @@ impl Contribution {
     pub fn origin(&self) -> Origin {
         self.last.origin()
     }
+
+    /// Whether `new`, of the same origin, takes the place of this one. Their sums differ under the same
+    /// stamps only if a peer is at fault.
+    fn is_older_than(&self, new: &Self) -> bool {
+        let order = |part: &Self| (part.since, part.last, part.sum);
+        order(self) < order(new)
+    }
 }
 
 /// A sum of increments. What its bytes mean depends on what is incremented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sum([u8; Self::LENGTH]);
 
 impl Sum {
@@ -337,7 +346,7 @@ impl<V: Stored> Cell<V> {
         }
         let parts = self.contributions.get_or_insert_default();
         match parts.binary_search_by_key(&new.origin(), Contribution::origin) {
-            Ok(at) if parts[at].last < new.last => parts[at] = new,
+            Ok(at) if parts[at].is_older_than(&new) => parts[at] = new,
             Ok(at) if Mutant::CountedTwice.is_planted() && parts[at] == new => {
                 let (old, new) = (parts[at].sum.decimal(), new.sum.decimal());
                 parts[at].sum = old.checked_add(new).unwrap_or(new).into();

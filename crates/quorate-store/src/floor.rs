@@ -35,10 +35,10 @@ enum Standing {
     Removed,
 }
 
-/// Whether the date of `part` puts it below a floor at `floor_ms`.
+/// Whether the date of `part` puts it below a floor at `floor_ms`; zero is no floor.
 pub(crate) fn is_below(part: &Part<'_>, floor_ms: u64) -> bool {
     let since = part.since();
-    since.milliseconds() <= floor_ms && !since.origin().is_foreign()
+    floor_ms > 0 && since.milliseconds() <= floor_ms && !since.origin().is_foreign()
 }
 
 /// Appends to `kept` what of `delta` is to be merged into `state`, and to `refutation` what removes

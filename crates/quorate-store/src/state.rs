@@ -160,7 +160,8 @@ impl KeyState {
         }
         let rest = self.rest.get_or_insert_default();
         let before = match rest.expiry {
-            Some(old) if old.stamp >= stamp => return 0,
+            // Two moments never share a stamp; comparing them keeps the merge commutative even then.
+            Some(old) if (old.stamp, old.at) >= (stamp, at) => return 0,
             Some(old) => old.alive_digest(context),
             None => 0,
         };

@@ -1,12 +1,99 @@
 //! What the store promises of merging: any order, any number of times, on any replica, the same
 //! state; and the replica that executed a command holds what those that merged its effect hold.
+//!
+//! That holds for effects that no node would write as well: one stamp for two things, contributions that
+//! overlap, dates before all clocks. A peer that is at fault may make the data wrong, but not different
+//! from replica to replica.
 
 mod common;
 
 use proptest::prelude::*;
-use quorate_store::Merged;
+use quorate_proto::{Origin, Stamp};
+use quorate_store::{
+    Merged, Store,
+    cell::{Contribution, Sum},
+    coalesce::coalesce,
+    delta::{Body, DeltaWriter, Owner, Part, deltas},
+    score::Score,
+    state::Kind,
+};
 
 use common::{KEYS, command, execute, slot, store, visible};
+
+/// A part without what its kind has no room for.
+#[derive(Clone, Debug)]
+struct Fact {
+    kind: u8,
+    name: &'static str,
+    stamp: Stamp,
+    /// Of increments: how long the contribution had lasted.
+    lasted: u64,
+    value: u8,
+}
+
+impl Fact {
+    fn write(&self, delta: &mut DeltaWriter<'_>) {
+        let (stamp, value) = (self.stamp, [self.value]);
+        let last = Stamp::new(stamp.clock() + self.lasted, stamp.origin());
+        let sum = Sum::from_bytes([self.value; Sum::LENGTH]);
+        let added = Body::Added(Contribution { since: stamp, last, sum });
+        let score = Score::new(f64::from(self.value)).expect("a number");
+        let text = |body| Part::new(Owner::Object(Kind::Text), &[], body);
+        let of = |kind, body| Part::element(kind, self.name.as_bytes(), body);
+        delta.part(match self.kind {
+            0 => Part::horizon(stamp),
+            1 => Part::expiry(stamp, None),
+            2 => Part::expiry(stamp, Some(2_000_000 + u64::from(self.value))),
+            3 => Part::string(stamp, &value),
+            4 => text(added),
+            5 => of(Kind::Hash, Body::Bytes(stamp, &value)),
+            6 => of(Kind::Hash, added),
+            7 => of(Kind::Hash, Body::Removed(stamp)),
+            8 => of(Kind::Set, Body::Member(stamp)),
+            9 => of(Kind::Set, Body::Removed(stamp)),
+            10 => of(Kind::SortedSet, Body::Score(stamp, score)),
+            11 => of(Kind::SortedSet, added),
+            _ => of(Kind::SortedSet, Body::Removed(stamp)),
+        });
+    }
+}
+
+/// Few of everything, so that much of it meets.
+fn fact() -> impl Strategy<Value = Fact> {
+    let stamp = (0..6_u64, 0..2_u32).prop_map(|(clock, origin)| Stamp::new(clock, Origin(origin)));
+    let name = prop::sample::select(&["x", "y"][..]);
+    (0..13_u8, name, stamp, 0..4_u64, 0..3_u8).prop_map(|(kind, name, stamp, lasted, value)| Fact {
+        kind,
+        name,
+        stamp,
+        lasted,
+        value,
+    })
+}
+
+fn effect() -> impl Strategy<Value = Vec<u8>> {
+    (prop::sample::select(&KEYS[..2]), prop::collection::vec(fact(), 1..4)).prop_map(
+        |(key, facts)| {
+            let mut effect = Vec::new();
+            let mut delta = DeltaWriter::new(&mut effect, key.as_bytes());
+            facts.iter().for_each(|fact| fact.write(&mut delta));
+            delta.finish();
+            effect
+        },
+    )
+}
+
+/// Everything that the store holds, values included, in one order.
+fn held(store: &Store) -> Vec<String> {
+    let mut held = Vec::new();
+    store.export_slot(slot(), |exported| {
+        for delta in deltas(exported).map(|delta| delta.expect("a delta")) {
+            held.extend(delta.parts().map(|part| format!("{:?} {part:?}", delta.key)));
+        }
+    });
+    held.sort();
+    held
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -122,5 +209,39 @@ proptest! {
         if store.merge(slot(), &bytes, 1_000).is_err() {
             prop_assert_eq!(store.slot_digest(slot()), 0);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn any_effects_give_the_same_in_any_order(
+        effects in prop::collection::vec(effect(), 1..12),
+        shuffled in any::<prop::sample::Index>(),
+    ) {
+        let (mut forwards, mut backwards, mut at_once) = (store(1), store(2), store(3));
+        for effect in &effects {
+            prop_assert_eq!(forwards.merge(slot(), effect, 1_000), Ok(Merged::Whole));
+            let before = (forwards.slot_version(slot()), held(&forwards));
+            prop_assert_eq!(forwards.merge(slot(), effect, 1_000), Ok(Merged::Whole));
+            prop_assert_eq!((forwards.slot_version(slot()), held(&forwards)), before);
+        }
+        let mut others: Vec<&[u8]> = effects.iter().map(Vec::as_slice).collect();
+        others.reverse();
+        others.rotate_left(shuffled.index(effects.len()));
+        for effect in &others {
+            prop_assert_eq!(backwards.merge(slot(), effect, 1_000), Ok(Merged::Whole));
+        }
+        let (first, second) = others.split_at(others.len() / 2);
+        for effects in [first, second] {
+            let coalesced = coalesce(effects).expect("effects");
+            prop_assert_eq!(at_once.merge(slot(), &coalesced, 1_000), Ok(Merged::Whole));
+        }
+        for other in [&backwards, &at_once] {
+            prop_assert_eq!(held(other), held(&forwards));
+            prop_assert_eq!(other.slot_version(slot()), forwards.slot_version(slot()));
+        }
+        prop_assert_eq!(forwards.scrub_slot(slot()).mismatches(), 0);
     }
 }
