@@ -3,16 +3,19 @@
 //! A target takes any bytes and must not panic; most also check what must hold of what was read.
 //! Each has seeds, made from what three real nodes say to each other and leave on their disks
 //! ([`recording`]). `fuzz/run` drives the targets with libFuzzer; the tests of this crate replay
-//! the seeds, mutations of them, and every input that once made a target panic.
+//! the seeds, every input that once made a target panic, and mutations of them.
 
 mod channel;
 mod codecs;
 mod directory;
 mod documents;
+mod mutations;
 mod node;
 mod pieces;
 pub mod recording;
 mod search;
+
+use std::{fs, path::Path};
 
 /// Something that takes any bytes.
 pub struct Target {
@@ -43,6 +46,23 @@ impl Target {
     /// Inputs to begin with.
     pub fn seeds(&self) -> Vec<Vec<u8>> {
         (self.seeds)()
+    }
+
+    /// Seeds, what once made the target panic, and `mutations` of them: the same each time.
+    pub fn inputs(&self, mutations: usize) -> Vec<Vec<u8>> {
+        let mut inputs = self.seeds();
+        inputs.extend(self.regressions());
+        let mutations = mutations::mutations(&inputs, mutations);
+        inputs.extend(mutations);
+        inputs
+    }
+
+    fn regressions(&self) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(self.name);
+        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths.iter().map(|path| fs::read(path).expect("a readable file")).collect()
     }
 }
 

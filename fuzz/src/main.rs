@@ -1,5 +1,6 @@
-//! One target under libFuzzer: `QUORATE_FUZZ_TARGET` names it. With `QUORATE_FUZZ_CORPUS` its seeds
-//! are written to that folder first.
+//! One target under libFuzzer: `QUORATE_FUZZ_TARGET` names it. With `QUORATE_FUZZ_CORPUS` its seeds and
+//! regressions are written to that folder first, and as many mutations of them as
+//! `QUORATE_FUZZ_MUTATIONS` says.
 #![no_main]
 
 use std::{env, fs, path::Path, sync::OnceLock};
@@ -19,18 +20,24 @@ fn target() -> &'static Target {
     })
 }
 
-fn write_seeds(folder: &Path) {
+fn mutations() -> usize {
+    let Ok(text) = env::var("QUORATE_FUZZ_MUTATIONS") else { return 0 };
+    let refused = |_| panic!("QUORATE_FUZZ_MUTATIONS: '{text}' is not allowed; allowed: a number");
+    text.parse().unwrap_or_else(refused)
+}
+
+fn write_inputs(folder: &Path) {
     let failed = |error| panic!("{}: {error}", folder.display());
     fs::create_dir_all(folder).unwrap_or_else(failed);
-    for (number, seed) in target().seeds().into_iter().enumerate() {
-        fs::write(folder.join(format!("seed-{number:04}")), seed).unwrap_or_else(failed);
+    for (number, input) in target().inputs(mutations()).into_iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number:04}")), input).unwrap_or_else(failed);
     }
 }
 
 fuzz_target!(
     init: {
         if let Some(folder) = env::var_os("QUORATE_FUZZ_CORPUS") {
-            write_seeds(Path::new(&folder));
+            write_inputs(Path::new(&folder));
         }
     },
     |bytes: &[u8]| target().run(bytes)
