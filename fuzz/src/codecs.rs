@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use quorate_proto::{
     Origin, Slot,
-    command::Batched,
+    command::{Batched, Call, CommandId},
     frame,
     message::Message,
     resp::{
@@ -55,7 +55,13 @@ pub(crate) fn commands(bytes: &[u8]) {
         assert_eq!(again.args().collect::<Vec<_>>(), arguments);
         if let Some(batch) = Batched::parse(&again) {
             assert!(batch.watched().count() < again.len());
-            assert_eq!(batch.entries().count(), batch.len());
+            assert_eq!(batch.entries(Slot::default()).count(), batch.len());
+        }
+        if let Ok(id) = CommandId::of(&again) {
+            let call = Call::new(id, again);
+            assert!(call.keys().count() < call.command().len());
+            let same = Call::decode(call.slot(), call.command().frame().clone());
+            assert_eq!(same.map(|same| same.class()), Some(call.class()));
         }
     }
 }

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import redis
-from nodes import QUORATE, Cluster, Node, fields, free_port, wait_until
+from nodes import QUORATE, Cluster, Node, encode, fields, free_port, wait_until
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -64,6 +64,18 @@ def test_commands_over_many_slots_work_on_every_node(shared_cluster):
     assert found == {key.encode() for key in pairs}
     assert clients[1].delete(*pairs) == 200
     assert clients[2].mget(list(pairs)) == [None] * 200
+
+
+def test_what_is_answered_by_a_piece_waits_for_the_writes_before_it(shared_cluster):
+    slot = shared_cluster[0].raw()("CLUSTER", "KEYSLOT", "k")[1].decode()
+    questions = [("MEMORY", "USAGE", "k"), ("DEBUG", "OBJECT", "k"), ("QUORATE", "SLOTDIGEST", slot),
+                 ("QUORATE", "EXPORT", slot)]
+    for connection in (node.raw() for node in shared_cluster.nodes):
+        pipeline = [words for question in questions for words in (("SET", "k", "v"), question)]
+        connection.send(b"".join(encode(*words) for words in pipeline))
+        for words in pipeline:
+            assert connection.read()[0] != b"-", words
+        connection.close()
 
 
 def test_a_cluster_client_reads_and_writes_every_slot(shared_cluster):

@@ -184,7 +184,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use quorate_proto::{Origin, Start, resp::Command};
+    use quorate_proto::{Origin, Start, command::Call, resp::Command};
 
     use crate::{Request, StoreOptions, random::Random};
 
@@ -200,10 +200,9 @@ mod tests {
     }
 
     fn run(store: &mut Store, words: &[&[u8]]) -> Vec<u8> {
-        let command = Command::from_args(words);
         let (mut reply, mut effect) = (Vec::new(), Vec::new());
-        let slot = Slot::of_key(words[1]);
-        let request = Request { slot, command: &command, wall_ms: 1_000, resp3: false };
+        let call = Call::piece(Slot::of_key(words[1]), Command::from_args(words));
+        let request = Request { call: &call, wall_ms: 1_000, resp3: false };
         store.execute(request, &mut reply, &mut effect);
         reply
     }

@@ -3,11 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use quorate_proto::{
-    Slot, Stamp, command,
-    mutant::Mutant,
-    resp::{Command, ReplyWriter},
-};
+use quorate_proto::{Slot, Stamp, command::Call, mutant::Mutant, resp::ReplyWriter};
 
 use crate::{
     Store,
@@ -22,13 +18,11 @@ use crate::{
     state::{Kind, State},
 };
 
-/// A command to execute.
+/// A call to execute.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The slot of every key that the command names.
-    pub slot: Slot,
-    /// The command; its arity has been checked.
-    pub command: &'a Command,
+    /// The call, whose keys are all in its slot.
+    pub call: &'a Call,
     /// Wall clock in milliseconds since the Unix epoch.
     pub wall_ms: u64,
     /// Whether the reply is encoded for RESP3.
@@ -36,7 +30,7 @@ pub struct Request<'a> {
 }
 
 impl Store {
-    /// Executes a command: appends the encoded reply to `reply` and the effect, when there is one,
+    /// Executes a call: appends the encoded reply to `reply` and the effect, when there is one,
     /// to `effect`. The effect is already merged here; the caller makes it durable and
     /// replicates it. A reply that shows a long value is returned instead, and shares its bytes.
     pub fn execute(
@@ -45,10 +39,10 @@ impl Store {
         reply: &mut Vec<u8>,
         effect: &mut Vec<u8>,
     ) -> Option<Bytes> {
-        let Request { slot, command, wall_ms, resp3 } = request;
-        let keys = Keys { slot, wall_ms, store: self, effect };
+        let Request { call, wall_ms, resp3 } = request;
+        let keys = Keys { slot: call.slot(), wall_ms, store: self, effect };
         let mut execution = Execution { keys, reply: ReplyWriter::new(reply, resp3) };
-        execution.run(command);
+        execution.run(call);
         execution.reply.take_whole()
     }
 }
@@ -63,19 +57,14 @@ pub(crate) struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// Executes a command: exactly one reply is written, also when it fails.
-    pub(crate) fn run(&mut self, command: &Command) {
-        let row = command::lookup_row(command.name());
-        if let Some(spec) = row.map(|row| &command::all()[row])
-            && !spec.class_of(command).writes()
-            && !spec.is_internal()
-            && let Ok(keys) = command::keys(spec, command)
-        {
-            self.keys.store.note_lookups(self.keys.slot, keys, self.keys.wall_ms);
+    /// Executes a call: exactly one reply is written, also when it fails.
+    pub(crate) fn run(&mut self, call: &Call) {
+        if !call.class().writes() && !call.spec().is_internal() {
+            self.keys.store.note_lookups(self.keys.slot, call.keys(), self.keys.wall_ms);
         }
         let start = self.reply.position();
-        let result = match row.and_then(commands::handler) {
-            Some(handler) => handler(self, command),
+        let result = match commands::handler(call.id()) {
+            Some(handler) => handler(self, call.command()),
             None => Err(CommandError::NotExecutable),
         };
         if let Err(error) = result {

@@ -111,7 +111,7 @@ fn sums(context: Context<'_>, state: State<'_>) -> Sums {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use quorate_proto::{Origin, resp::Command};
+    use quorate_proto::{Origin, command::Call, resp::Command};
 
     use super::*;
     use crate::{Request, StoreOptions, object::KINDS};
@@ -129,8 +129,8 @@ mod tests {
 
     fn run(store: &mut Store, words: &[&str]) {
         let slot = Slot::of_key(words[1].as_bytes());
-        let command = Command::from_args(words);
-        let request = Request { slot, command: &command, wall_ms: WALL_MS, resp3: false };
+        let call = Call::piece(slot, Command::from_args(words));
+        let request = Request { call: &call, wall_ms: WALL_MS, resp3: false };
         store.execute(request, &mut Vec::new(), &mut Vec::new());
     }
 

@@ -4,7 +4,7 @@ mod common;
 
 use common::{command, execute, slot, store, visible};
 use proptest::prelude::*;
-use quorate_proto::resp::Command;
+use quorate_proto::{command::Call, resp::Command};
 use quorate_store::{Request, Store};
 
 const MOMENT: u64 = 1_000_000;
@@ -257,8 +257,8 @@ fn a_state_from_elsewhere_begins_an_object_of_its_own() {
     let number = slot().number().to_string();
     let words: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &state];
     let (mut reply, mut effect) = (Vec::new(), Vec::new());
-    let command = Command::from_args(&words);
-    let request = Request { slot: slot(), command: &command, wall_ms: now, resp3: false };
+    let call = Call::piece(slot(), Command::from_args(&words));
+    let request = Request { call: &call, wall_ms: now, resp3: false };
     here.execute(request, &mut reply, &mut effect);
     assert_eq!(reply, b"+OK\r\n");
     here.merge(slot(), &expiry[0], now).expect("is merged");

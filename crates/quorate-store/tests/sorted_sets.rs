@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use quorate_proto::{Origin, Slot, Start, resp::Command};
+use quorate_proto::{Origin, Slot, Start, command::Call, resp::Command};
 use quorate_store::{Merged, Request, Store, StoreOptions};
 
 const KEY: &str = "k";
@@ -23,9 +23,9 @@ fn store(node: u16) -> Store {
 }
 
 fn execute(store: &mut Store, words: &[String], wall_ms: u64) -> (Vec<u8>, Vec<u8>) {
-    let command = Command::from_args(words);
+    let call = Call::piece(slot(), Command::from_args(words));
     let (mut reply, mut effect) = (Vec::new(), Vec::new());
-    let request = Request { slot: slot(), command: &command, wall_ms, resp3: false };
+    let request = Request { call: &call, wall_ms, resp3: false };
     store.execute(request, &mut reply, &mut effect);
     (reply, effect)
 }

@@ -35,10 +35,9 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Dot, Fitness, Groups, MemberNumber, Slot, Unfit,
-    command::{self, Batched},
+    command::Call,
     message::Cause,
     mutant::Mutant,
-    resp::Command,
     slot::{GROUPS, SLOTS},
 };
 use quorate_store::{
@@ -188,28 +187,25 @@ impl Storage {
         slot.group() % self.shards
     }
 
-    /// Executes a command, appending its reply to `out` unless it shares its bytes with the store: then
+    /// Executes a call, appending its reply to `out` unless it shares its bytes with the store: then
     /// it is returned. Returns when its effect is durable, or why nothing was done.
     pub(crate) fn execute_into(
         &mut self,
-        slot: Slot,
-        command: &Command,
+        call: &Call,
         resp3: bool,
-        writes: bool,
         out: &mut Vec<u8>,
     ) -> Result<(Durability, Option<Bytes>), Rejection> {
-        if writes {
-            let words = Batched::parse(command).map_or(command.len(), |batch| batch.words);
-            self.reserve(command.frame().len() + STAMPED_BYTES * words)?;
+        if call.class().writes() {
+            self.reserve(call.command().frame().len() + STAMPED_BYTES * call.words())?;
         }
         self.effect.clear();
-        let request = Request { slot, command, wall_ms: self.wall_ms, resp3 };
+        let request = Request { call, wall_ms: self.wall_ms, resp3 };
         let shared_reply = self.store.execute(request, out, &mut self.effect);
         if self.effect.is_empty() {
             return Ok((Durability::Now, shared_reply));
         }
         let effect = std::mem::take(&mut self.effect);
-        let durability = self.append(slot, &effect);
+        let durability = self.append(call.slot(), &effect);
         self.effect = effect;
         Ok((durability, shared_reply))
     }
@@ -430,12 +426,12 @@ impl Storage {
         self.fitness.is(Unfit::ClockInDoubt)
     }
 
-    /// Whether a command meets keys with a time to live. One that names no keys meets all.
-    fn depends_on_time(&self, slot: Slot, command: &Command) -> bool {
-        let (mut names_keys, mut expires) = (false, false);
-        for_each_key(command, |key| {
+    /// Whether a call meets keys with a time to live. One that names no keys meets all.
+    fn depends_on_time(&self, call: &Call) -> bool {
+        let mut names_keys = false;
+        let expires = call.keys().any(|key| {
             names_keys = true;
-            expires |= self.store.expires(slot, key);
+            self.store.expires(call.slot(), key)
         });
         expires || !names_keys && self.store.expiring() > 0
     }
@@ -464,16 +460,12 @@ impl Storage {
 }
 
 impl Replica for Storage {
-    fn execute(
-        &mut self,
-        slot: Slot,
-        command: &Command,
-        resp3: bool,
-    ) -> Result<Executed, Rejection> {
+    fn execute(&mut self, call: &Call, resp3: bool) -> Result<Executed, Rejection> {
+        let slot = call.slot();
         self.check_may_execute(slot)?;
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
-        let executed = self.execute_into(slot, command, resp3, true, &mut reply);
+        let executed = self.execute_into(call, resp3, &mut reply);
         let encoded = taken_or_copied(&mut reply);
         self.reply = reply;
         let (durability, shared_reply) = executed?;
@@ -485,31 +477,25 @@ impl Replica for Storage {
         Ok(Executed { reply: shared_reply.unwrap_or(encoded), effect, dot, durability })
     }
 
-    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Option<Bytes> {
-        if self.is_in_doubt()
-            && self.depends_on_time(slot, command)
-            && !Mutant::DoubtIgnored.is_planted()
-        {
+    fn read(&mut self, call: &Call, resp3: bool) -> Option<Bytes> {
+        if self.is_in_doubt() && self.depends_on_time(call) && !Mutant::DoubtIgnored.is_planted() {
             return None;
         }
         let mut reply = Vec::new();
         // A command that only reads needs no space, so it cannot be refused.
-        let executed = self.execute_into(slot, command, resp3, false, &mut reply);
+        let executed = self.execute_into(call, resp3, &mut reply);
         let shared_reply = executed.ok().and_then(|(_, shared_reply)| shared_reply);
         Some(shared_reply.unwrap_or_else(|| reply.into()))
     }
 
-    fn digest(&mut self, slot: Slot, command: &Command) -> u128 {
-        let mut sum: u128 = 0;
-        for_each_key(command, |key| {
-            sum = sum.wrapping_add(self.store.key_digest(slot, key));
-        });
-        sum
+    fn digest(&mut self, call: &Call) -> u128 {
+        let digests = call.keys().map(|key| self.store.key_digest(call.slot(), key));
+        digests.fold(0, u128::wrapping_add)
     }
 
-    fn export(&mut self, slot: Slot, command: &Command) -> Bytes {
+    fn export(&mut self, call: &Call) -> Bytes {
         let mut states = Vec::new();
-        for_each_key(command, |key| self.store.export(slot, key, &mut states));
+        call.keys().for_each(|key| self.store.export(call.slot(), key, &mut states));
         states.into()
     }
 
@@ -562,11 +548,4 @@ fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
         *scratch = Vec::new();
     }
     copy
-}
-
-fn for_each_key(command: &Command, mut each: impl FnMut(&[u8])) {
-    let Some(spec) = command::lookup(command.name()) else { return };
-    if let Ok(keys) = command::keys(spec, command) {
-        keys.for_each(&mut each);
-    }
 }

@@ -15,10 +15,9 @@ use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 
 use bytes::Bytes;
 use quorate_proto::{
-    Slot, command,
+    command::Call,
     message::{Message, Scope},
     mutant::Mutant,
-    resp::Command,
 };
 
 use super::{Coordinator, Replica, read::keep_reply, stage::Phase};
@@ -110,8 +109,8 @@ impl Coordinator {
     ) {
         self.enter(now, index, Phase::Elements);
         let operation = &mut self.operations[index];
-        let keys = keys_of(&operation.command);
-        let comparison = Comparison::new(replica, operation.slot, keys, Scope::Alive, from);
+        let keys = keys_of(&operation.call);
+        let comparison = Comparison::new(replica, operation.slot(), keys, Scope::Alive, from);
         let (mut found, mut level_at, mut moved) = (false, comparison.digest, false);
         let compared = operation.compared();
         match compared.exchange.take() {
@@ -260,7 +259,7 @@ impl Coordinator {
         }
         let lacking = repairs.iter().map(|(position, _)| *position).collect();
         self.begin_repairing(now, index, lacking);
-        let slot = self.operations[index].slot;
+        let slot = self.operations[index].slot();
         for (position, effect) in repairs {
             self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
         }
@@ -268,18 +267,14 @@ impl Coordinator {
     }
 }
 
-/// Whether the state of a key that a command names is too large to travel whole.
-pub(super) fn names_large(replica: &impl Replica, slot: Slot, command: &Command) -> bool {
-    let Some(spec) = command::lookup(command.name()) else { return false };
-    let keys = command::keys(spec, command);
-    keys.is_ok_and(|mut keys| keys.any(|key| replica.is_large(slot, key)))
+/// Whether the state of a key that a call names is too large to travel whole.
+pub(super) fn names_large(replica: &impl Replica, call: &Call) -> bool {
+    call.keys().any(|key| replica.is_large(call.slot(), key))
 }
 
-/// The keys that a command names, each once.
-pub(super) fn keys_of(command: &Command) -> Vec<Bytes> {
-    let Some(spec) = command::lookup(command.name()) else { return Vec::new() };
-    let Ok(keys) = command::keys(spec, command) else { return Vec::new() };
-    let mut found: Vec<Bytes> = keys.map(Bytes::copy_from_slice).collect();
+/// The keys that a call names, each once.
+fn keys_of(call: &Call) -> Vec<Bytes> {
+    let mut found: Vec<Bytes> = call.keys().map(Bytes::copy_from_slice).collect();
     found.sort_unstable();
     found.dedup();
     found

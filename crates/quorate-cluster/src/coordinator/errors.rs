@@ -112,11 +112,11 @@ impl Coordinator {
             "TIMEOUT level {} of slot {}: {} of {} replicas answered before the deadline \
              (answered: {}; silent: {}); {outcome}",
             operation.level(),
-            operation.slot.number(),
+            operation.slot().number(),
             (operation.answered & operation.requirement.counted).len(),
             operation.requirement.answers,
-            self.names(operation.slot, operation.answered & operation.requirement.counted),
-            self.names(operation.slot, missing),
+            self.names(operation.slot(), operation.answered & operation.requirement.counted),
+            self.names(operation.slot(), missing),
         ))
     }
 
@@ -127,11 +127,11 @@ impl Coordinator {
         say(&format!(
             "level {} of slot {}: {} of {} replicas took the write (took it: {}; lost: {})",
             operation.level(),
-            operation.slot.number(),
+            operation.slot().number(),
             (operation.answered & counted).len(),
             operation.requirement.answers,
-            self.names(operation.slot, operation.answered & counted),
-            self.names(operation.slot, counted - operation.answered),
+            self.names(operation.slot(), operation.answered & counted),
+            self.names(operation.slot(), counted - operation.answered),
         ))
     }
 

@@ -30,22 +30,22 @@ impl Coordinator {
     }
 
     fn send_forward(&mut self, now: Instant, index: usize, to: MemberNumber) {
-        let position = self.topology.position(self.operations[index].slot, to);
+        let position = self.topology.position(self.operations[index].slot(), to);
         let operation = &mut self.operations[index];
         operation.enter(Phase::Forwarding(to));
         operation.asked = Positions::of(FORWARD_POSITION);
         operation.tried |= position.into_iter().collect();
-        let left = operation.deadline.since(now);
+        let left = operation.terms.deadline.since(now);
         let message = Message::Forward(Forward {
-            slot: operation.slot,
-            read_level: operation.read_level,
-            write_level: operation.write_level,
-            resp3: operation.resp3,
+            slot: operation.slot(),
+            read_level: operation.terms.read_level,
+            write_level: operation.terms.write_level,
+            resp3: operation.terms.resp3,
             budget_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
-            command: operation.command.frame().clone(),
+            command: operation.call.command().frame().clone(),
         });
         let correlation = operation::join_correlation(index, operation.serial, FORWARD_POSITION);
-        if !operation.class.writes() {
+        if !operation.writes() {
             let bypass_at = now + RETRY_AFTER.max(left / FORWARD_SHARE);
             operation.bypass_at = Some(bypass_at);
             self.wake_by(bypass_at);
@@ -93,7 +93,7 @@ impl Coordinator {
         to: MemberNumber,
     ) {
         let operation = &self.operations[index];
-        if operation.class.writes() {
+        if operation.writes() {
             let name = &self.topology.member(to).name;
             let text = alloc::format!("the link to the executor {name} was lost");
             return self.finish(now, replica, index, errors::unknown(&text));
@@ -110,7 +110,7 @@ impl Coordinator {
         cause: Option<Cause>,
     ) {
         let operation = &self.operations[index];
-        let next = self.reader(operation.slot, operation.read_level, operation.tried);
+        let next = self.reader(operation.slot(), operation.terms.read_level, operation.tried);
         match next {
             Some(next) => self.send_forward(now, index, next),
             // A replica has passed the read on because it is behind, or does not know the time: it is
@@ -135,7 +135,7 @@ impl Coordinator {
     /// counts.
     pub(super) fn forward_bypassed(&mut self, now: Instant, index: usize) {
         let operation = &self.operations[index];
-        let next = self.reader(operation.slot, operation.read_level, operation.tried);
+        let next = self.reader(operation.slot(), operation.terms.read_level, operation.tried);
         if let Some(next) = next {
             self.send_forward(now, index, next);
         }
@@ -151,7 +151,7 @@ impl Coordinator {
         cause: Cause,
         text: &str,
     ) {
-        if !self.operations[index].class.writes() && cause != Cause::StaleEpoch {
+        if !self.operations[index].writes() && cause != Cause::StaleEpoch {
             return self.read_elsewhere(now, replica, index, Some(cause));
         }
         if matches!(cause, Cause::StoreFull | Cause::ClockInDoubt) {
@@ -182,7 +182,7 @@ impl Coordinator {
     ) {
         let name = &self.topology.member(to).name;
         let text = alloc::format!("{name} did not answer before the deadline");
-        let error = if self.operations[index].class.writes() {
+        let error = if self.operations[index].writes() {
             errors::unknown(&text)
         } else {
             errors::unavailable(&text)

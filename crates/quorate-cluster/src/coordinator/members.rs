@@ -25,7 +25,7 @@ impl Coordinator {
         let is_moved = |slot| before.replicas(slot) != self.topology.replicas(slot);
         let operations = self.operations.iter();
         let moved: Vec<usize> = operations
-            .filter(|(_, operation)| is_moved(operation.slot))
+            .filter(|(_, operation)| is_moved(operation.slot()))
             .map(|(index, _)| index)
             .collect();
         for index in moved {
@@ -53,7 +53,7 @@ impl Coordinator {
         index: usize,
         before: &Topology,
     ) {
-        let slot = self.operations[index].slot;
+        let slot = self.operations[index].slot();
         let places: Vec<Option<usize>> =
             before.replicas(slot).iter().map(|node| self.topology.position(slot, *node)).collect();
         let moved = |of: Positions| of.iter().filter_map(|place| *places.get(place)?).collect();
@@ -80,7 +80,7 @@ impl Coordinator {
         let operation = &self.operations[index];
         let (answered, former) = (operation.answered, operation.serial);
         let me = self.topology.me();
-        let requirement = self.topology.required(operation.slot, operation.write_level, me);
+        let requirement = self.topology.required(operation.slot(), operation.terms.write_level, me);
         self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
         (operation.requirement, operation.answered) = (requirement, answered);
@@ -99,7 +99,7 @@ impl Coordinator {
     /// Begins a read, or a write that still reads, from its beginning.
     fn begin_anew(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = self.operations.remove(index);
-        let (requester, slot) = (operation.requester, operation.slot);
+        let (requester, slot) = (operation.requester, operation.slot());
         let (holds_slot, refused) = (operation.holds_slot, operation.executors_refused);
         let request = operation.into_request(0);
         if !holds_slot {
@@ -114,13 +114,13 @@ impl Coordinator {
 
     /// Brings a write to its executor, which may be another node now.
     fn redirect(&mut self, now: Instant, replica: &mut impl Replica, attempt: Attempt) {
-        let is_here = self.topology.is_replica(attempt.request.slot, self.topology.me());
+        let is_here = self.topology.is_replica(attempt.request.call.slot(), self.topology.me());
         match attempt.requester {
             Requester::Peer { .. } if is_here => self.coordinate_write(now, replica, attempt),
             Requester::Peer { link, correlation } => {
                 let text = alloc::format!(
                     "slot {} has no replica here any more",
-                    attempt.request.slot.number()
+                    attempt.request.call.slot().number()
                 );
                 self.reject(link, correlation, Cause::NotReplica, text);
             }

@@ -1,7 +1,7 @@
 //! Coordination: who executes a command, who must have it, and when the client hears.
 //!
-//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states, nor
-//! beyond the class of a command: what they mean is the business of the [`Replica`] passed in.
+//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states, and of a
+//! [`Call`] it sees slot, class and keys: what they mean is the business of the [`Replica`] passed in.
 //!
 //! * A write goes to its *executor*, the first live replica in preference order that has caught up.
 //!   The executor runs it once, replicates the effect to every other replica, keeps it as a hint
@@ -46,9 +46,8 @@ use alloc::{
 use bytes::Bytes;
 use quorate_proto::{
     Fitness, Level, MemberNumber, Slot, Unfit,
-    command::Class,
+    command::Call,
     message::{Cause, Message},
-    resp::Command,
 };
 use slab::Slab;
 
@@ -66,23 +65,26 @@ pub use read_repair::{ReadRepair, ReadRepairs};
 pub use replica::{Durability, Executed, Rejection, Replica};
 use stage::Phase;
 
-/// A client's command on one slot.
+/// A client's call.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Given back with the reply.
     pub id: u64,
-    /// The slot of the command's keys.
-    pub slot: Slot,
-    /// Whether and how it writes.
-    pub class: Class,
+    /// What is asked for.
+    pub call: Call,
+    /// How it is to be answered.
+    pub terms: Terms,
+}
+
+/// The terms on which a client asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
     /// Level for reads.
     pub read_level: Level,
     /// Level for writes.
     pub write_level: Level,
     /// Whether the reply is encoded for RESP3.
     pub resp3: bool,
-    /// The command.
-    pub command: Command,
     /// When the client must have an answer.
     pub deadline: Instant,
 }
@@ -222,7 +224,7 @@ impl Coordinator {
             self.topology.nodes().map(|node| (node, (0, 0))).collect();
         for (_, operation) in &self.operations {
             let Some(found) = operation.replication() else { continue };
-            let replicas = self.topology.replicas(operation.slot).iter().zip(0..);
+            let replicas = self.topology.replicas(operation.slot()).iter().zip(0..);
             let asked = replicas.filter(|(_, at)| operation.asked.contains(*at));
             for (node, _) in asked {
                 let (effects, bytes) = &mut sums[*node];
@@ -235,7 +237,7 @@ impl Coordinator {
     /// Whether an effect on `slot` was sent to `peer` that it has not acknowledged.
     pub fn is_unacknowledged(&self, peer: MemberNumber, slot: Slot) -> bool {
         let Some(position) = self.topology.position(slot, peer) else { return false };
-        let mut of_slot = self.operations.iter().filter(|(_, found)| found.slot == slot);
+        let mut of_slot = self.operations.iter().filter(|(_, found)| found.slot() == slot);
         of_slot.any(|(_, operation)| operation.is_effect_asked(position))
     }
 
@@ -321,14 +323,14 @@ impl Coordinator {
         // Each step removes its own operation at most, so the indices stay those of the operations
         // they were found for.
         for index in due {
-            if self.operations[index].deadline <= now {
+            if self.operations[index].terms.deadline <= now {
                 self.expire(now, replica, index);
             } else {
                 self.bypass_silent(now, replica, index);
             }
         }
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
-        let held = self.held.values().flatten().map(|held| held.request.deadline);
+        let held = self.held.values().flatten().map(|held| held.request.terms.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
         self.next_scan = operations.chain(held).min().map(|at| at.max(soonest));
@@ -401,7 +403,7 @@ impl Coordinator {
         if self.is_full() {
             return self.reply(requester, errors::overloaded());
         }
-        if request.class.writes() {
+        if request.call.class().writes() {
             self.start_write(
                 now,
                 replica,
@@ -451,7 +453,7 @@ impl Coordinator {
         operation.asked |= Positions::of(position);
         operation.tried |= Positions::of(position);
         let correlation = operation::join_correlation(index, operation.serial, position);
-        let to = self.topology.replicas(operation.slot)[position];
+        let to = self.topology.replicas(operation.slot())[position];
         self.outputs.push_back(Output::Send { to, correlation, message });
     }
 
@@ -460,14 +462,14 @@ impl Coordinator {
         let operation = self.operations.remove(index);
         self.reply(operation.requester, reply);
         if operation.holds_slot {
-            self.release(now, replica, operation.slot);
+            self.release(now, replica, operation.slot());
         }
     }
 
     /// Answers with what was read here, as soon as that is durable: an answer must not show what a
     /// loss of power takes back.
     fn answer(&mut self, now: Instant, replica: &mut impl Replica, index: usize, reply: Bytes) {
-        let slot = self.operations[index].slot;
+        let slot = self.operations[index].slot();
         let sequence = match replica.durability(slot) {
             Durability::Now => return self.finish(now, replica, index, reply),
             Durability::Never => {
@@ -567,9 +569,9 @@ impl Coordinator {
 
     fn insert(&mut self, requester: Requester, request: Request, phase: Phase) -> usize {
         let serial = self.new_serial();
-        self.wake_by(request.deadline);
+        self.wake_by(request.terms.deadline);
         let own_position =
-            self.topology.position(request.slot, self.topology.me()).unwrap_or(usize::MAX);
+            self.topology.position(request.call.slot(), self.topology.me()).unwrap_or(usize::MAX);
         self.operations.insert(Operation::new(serial, requester, request, phase, own_position))
     }
 

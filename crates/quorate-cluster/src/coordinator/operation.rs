@@ -1,10 +1,10 @@
 //! One operation in flight, and how responses find it.
 
 use bytes::Bytes;
-use quorate_proto::{Level, MemberNumber, Slot, command::Class, resp::Command};
+use quorate_proto::{Level, MemberNumber, Slot, command::Call};
 
 use super::{
-    Request, Requester,
+    Request, Requester, Terms,
     stage::{Compared, Phase, Replication, Stage},
 };
 use crate::{
@@ -19,13 +19,8 @@ use crate::{
 pub(super) struct Operation {
     pub(super) serial: u32,
     pub(super) requester: Requester,
-    pub(super) slot: Slot,
-    pub(super) class: Class,
-    pub(super) read_level: Level,
-    pub(super) write_level: Level,
-    pub(super) resp3: bool,
-    pub(super) command: Command,
-    pub(super) deadline: Instant,
+    pub(super) call: Call,
+    pub(super) terms: Terms,
     pub(super) stage: Stage,
     pub(super) requirement: Requirement,
     /// This node's position, when it is a replica.
@@ -60,13 +55,8 @@ impl Operation {
         Self {
             serial,
             requester,
-            slot: request.slot,
-            class: request.class,
-            read_level: request.read_level,
-            write_level: request.write_level,
-            resp3: request.resp3,
-            command: request.command,
-            deadline: request.deadline,
+            call: request.call,
+            terms: request.terms,
             stage: Stage::Settled.next(phase),
             requirement: Requirement { answers: 1, counted: Positions::ALL },
             own_position,
@@ -110,9 +100,19 @@ impl Operation {
         }
     }
 
+    /// The slot that it is about.
+    pub(super) fn slot(&self) -> Slot {
+        self.call.slot()
+    }
+
+    /// Whether it may change something.
+    pub(super) fn writes(&self) -> bool {
+        self.call.class().writes()
+    }
+
     /// The level that the operation answers at.
     pub(super) fn level(&self) -> Level {
-        if self.class.writes() { self.write_level } else { self.read_level }
+        if self.writes() { self.terms.write_level } else { self.terms.read_level }
     }
 
     /// This node, when it is a replica.
@@ -130,7 +130,7 @@ impl Operation {
         if let Phase::Forwarding(to) = self.phase() {
             return to == peer;
         }
-        topology.position(self.slot, peer).is_some_and(|position| self.asked.contains(position))
+        topology.position(self.slot(), peer).is_some_and(|position| self.asked.contains(position))
     }
 
     /// Whether the replica at `position` was sent the effect of this write and has not answered.
@@ -140,21 +140,12 @@ impl Operation {
 
     /// When the operation wants attention although nothing happens.
     pub(super) fn due_at(&self) -> Instant {
-        self.bypass_at.map_or(self.deadline, |at| at.min(self.deadline))
+        self.bypass_at.map_or(self.terms.deadline, |at| at.min(self.terms.deadline))
     }
 
     /// The request that the operation was made of.
     pub(super) fn into_request(self, id: u64) -> Request {
-        Request {
-            id,
-            slot: self.slot,
-            class: self.class,
-            read_level: self.read_level,
-            write_level: self.write_level,
-            resp3: self.resp3,
-            command: self.command,
-            deadline: self.deadline,
-        }
+        Request { id, call: self.call, terms: self.terms }
     }
 }
 

@@ -41,7 +41,7 @@ impl Coordinator {
         request: Request,
     ) {
         let me = self.topology.me();
-        let (slot, level) = (request.slot, request.read_level);
+        let (slot, level) = (request.call.slot(), request.terms.read_level);
         let requirement = self.topology.required(slot, level, me);
         let holds = self.topology.is_replica(slot, me);
         let forwarded = matches!(requester, Requester::Peer { .. });
@@ -78,13 +78,13 @@ impl Coordinator {
         requester: Requester,
         request: Request,
     ) {
-        let (slot, level) = (request.slot, request.read_level);
+        let (slot, level) = (request.call.slot(), request.terms.read_level);
         let requirement = self.topology.required(slot, level, self.topology.me());
         if requirement.answers == 1 {
             if let Err(unfit) = self.fitness().may_count() {
                 return self.refuse_read(requester, unfit);
             }
-            let Some(reply) = replica.read(slot, &request.command, request.resp3) else {
+            let Some(reply) = replica.read(&request.call, request.terms.resp3) else {
                 return self.refuse_read(requester, Unfit::ClockInDoubt);
             };
             if replica.durability(slot) == Durability::Now {
@@ -145,9 +145,9 @@ impl Coordinator {
         let counts = self.fitness().may_count().is_ok();
         let operation = &mut self.operations[index];
         operation.answered = if counts { operation.own() } else { Positions::NONE };
-        operation.compared().own_digest = replica.digest(operation.slot, &operation.command);
+        operation.compared().own_digest = replica.digest(&operation.call);
         keep_reply(replica, operation);
-        let (slot, counted) = (operation.slot, operation.requirement.counted);
+        let (slot, counted) = (operation.slot(), operation.requirement.counted);
         let own = operation.answered & counted;
         let needed = usize::from(operation.requirement.answers) - own.len();
         if needed == 0 || Mutant::ReadAlone.is_planted() {
@@ -195,7 +195,7 @@ impl Coordinator {
             return self.read_settled(now, replica, index);
         }
         self.read_repairs.reads += 1;
-        if large || names_large(replica, operation.slot, &operation.command) {
+        if large || names_large(replica, &operation.call) {
             self.compare_elements(now, replica, index, 0);
         } else {
             self.ask_states(now, index);
@@ -220,7 +220,7 @@ impl Coordinator {
         state: &Bytes,
     ) {
         let operation = &self.operations[index];
-        if replica.merge(operation.slot, Vec::new(), state).is_err() {
+        if replica.merge(operation.slot(), Vec::new(), state).is_err() {
             // A state from a clock far ahead, or a full disk here: others may do.
             return self.lost_replica(now, replica, index, position);
         }
@@ -232,7 +232,7 @@ impl Coordinator {
     /// Sends the merged state to the replicas that lack some of it; the operation waits for them.
     fn repair(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &mut self.operations[index];
-        let merged = replica.digest(operation.slot, &operation.command);
+        let merged = replica.digest(&operation.call);
         let Compared { differing, own_digest, other_digest, .. } = *operation.compared();
         let mut lacking = differing;
         if merged != own_digest {
@@ -255,7 +255,7 @@ impl Coordinator {
         let background =
             self.read_repair == ReadRepair::Background || Mutant::RepairInBackground.is_planted();
         let operation = &mut self.operations[index];
-        if !background || operation.class.writes() {
+        if !background || operation.writes() {
             operation.answered -= lacking;
         }
         self.enter(now, index, Phase::Repairing);
@@ -266,8 +266,8 @@ impl Coordinator {
             return;
         }
         let operation = &self.operations[index];
-        let slot = operation.slot;
-        let state = replica.export(slot, &operation.command);
+        let slot = operation.slot();
+        let state = replica.export(&operation.call);
         for position in to.iter() {
             let effect = state.clone();
             self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
@@ -306,11 +306,11 @@ impl Coordinator {
         if let Some(reply) = operation.reply.take() {
             return self.answer(now, replica, index, reply);
         }
-        if !operation.class.writes() {
+        if !operation.writes() {
             let requester = self.operations.remove(index).requester;
             return self.refuse_read(requester, Unfit::ClockInDoubt);
         }
-        match self.own_refusal(self.operations[index].slot) {
+        match self.own_refusal(self.operations[index].slot()) {
             Some(refusal) => self.execution_refused(now, replica, index, refusal),
             None => self.execute(now, replica, index),
         }
@@ -333,7 +333,7 @@ impl Coordinator {
             }
             Phase::States | Phase::Elements | Phase::Repairing => {
                 let refused = operation.refused | silent;
-                let usable = self.alive(self.operations[index].slot) - refused;
+                let usable = self.alive(self.operations[index].slot()) - refused;
                 if self.operations[index].requirement.is_met_by(usable) {
                     self.operations[index].refused = refused;
                     self.ask_digests(now, replica, index);
@@ -356,7 +356,7 @@ impl Coordinator {
         if let Phase::Forwarding(_) = operation.phase() {
             return self.forward_lost(now, replica, index, peer);
         }
-        if let Some(position) = self.topology.position(operation.slot, peer) {
+        if let Some(position) = self.topology.position(operation.slot(), peer) {
             self.lost_replica(now, replica, index, position);
         }
     }
@@ -384,7 +384,7 @@ impl Coordinator {
 
     /// Starts a read over with the replicas that are left.
     fn begin_again(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        let usable = self.alive(self.operations[index].slot);
+        let usable = self.alive(self.operations[index].slot());
         let operation = &self.operations[index];
         if operation.requirement.is_met_by(usable - operation.refused) {
             self.ask_digests(now, replica, index);
@@ -396,7 +396,7 @@ impl Coordinator {
     /// Ends an operation that has changed nothing and cannot be done with the replicas left.
     fn give_up(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
-        let error = self.too_few(operation.slot, operation.level(), operation.refused);
+        let error = self.too_few(operation.slot(), operation.level(), operation.refused);
         self.finish(now, replica, index, error);
     }
 
@@ -404,14 +404,14 @@ impl Coordinator {
     fn untried(&self, index: usize) -> Positions {
         let operation = &self.operations[index];
         let settled = operation.tried | operation.answered;
-        (self.alive(operation.slot) & operation.requirement.counted) - settled
+        (self.alive(operation.slot()) & operation.requirement.counted) - settled
     }
 
     /// An operation has reached its deadline.
     pub(super) fn expire(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         match self.operations[index].phase() {
             _ if Mutant::NeverExpires.is_planted() => {
-                self.operations[index].deadline = Instant::NEVER;
+                self.operations[index].terms.deadline = Instant::NEVER;
             }
             Phase::Replicating => self.expire_write(replica, index),
             Phase::Forwarding(to) => self.forward_expired(now, replica, index, to),
@@ -429,14 +429,14 @@ impl Coordinator {
 
 /// Keeps what a read would answer for the local state of this moment, if that is known.
 pub(super) fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) {
-    if !operation.class.writes() {
-        operation.reply = replica.read(operation.slot, &operation.command, operation.resp3);
+    if !operation.writes() {
+        operation.reply = replica.read(&operation.call, operation.terms.resp3);
     }
 }
 
 impl Operation {
     /// What replicas are asked about.
     fn question(&self) -> (Slot, Bytes) {
-        (self.slot, self.command.frame().clone())
+        (self.slot(), self.call.command().frame().clone())
     }
 }

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{Dot, MemberNumber, Slot, message::Cause, resp::Command};
+use quorate_proto::{Dot, MemberNumber, Slot, command::Call, message::Cause};
 
 use crate::elements::Elements;
 
@@ -42,20 +42,15 @@ pub struct Rejection {
 
 /// The local replica: what coordination needs of the store and the hint log.
 pub trait Replica: Elements {
-    /// Executes a command on the local state.
-    fn execute(
-        &mut self,
-        slot: Slot,
-        command: &Command,
-        resp3: bool,
-    ) -> Result<Executed, Rejection>;
-    /// The encoded reply of a command that only reads; `None` where that depends on what time it is,
+    /// Executes a call on the local state.
+    fn execute(&mut self, call: &Call, resp3: bool) -> Result<Executed, Rejection>;
+    /// The encoded reply of a call that only reads; `None` where that depends on what time it is,
     /// which this node does not know at the moment.
-    fn read(&mut self, slot: Slot, command: &Command, resp3: bool) -> Option<Bytes>;
-    /// The summed digests of the keys that a command names.
-    fn digest(&mut self, slot: Slot, command: &Command) -> u128;
-    /// The whole state of the keys that a command names, as an effect.
-    fn export(&mut self, slot: Slot, command: &Command) -> Bytes;
+    fn read(&mut self, call: &Call, resp3: bool) -> Option<Bytes>;
+    /// The summed digests of the keys that a call names.
+    fn digest(&mut self, call: &Call) -> u128;
+    /// The whole state of the keys that a call names, as an effect.
+    fn export(&mut self, call: &Call) -> Bytes;
     /// Merges an effect that holds all of these writes, or a state.
     fn merge(
         &mut self,

@@ -3,14 +3,14 @@
 use core::time::Duration;
 
 use quorate_proto::{
-    Unfit, command,
+    Unfit,
+    command::Call,
     message::{Cause, Forward, Message},
     mutant::Mutant,
-    resp::Command,
 };
 
 use super::{
-    Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester,
+    Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester, Terms,
     elements::names_large, errors,
 };
 use crate::{elements, membership::LinkId, positions::Positions, time::Instant};
@@ -55,21 +55,21 @@ impl Coordinator {
                 let text = errors::unfit(Unfit::Incomplete).into();
                 self.reject(link, correlation, Cause::Incomplete, text);
             }
-            Message::AskDigest { slot, command } => match Command::decode(command) {
-                Ok(command) => {
-                    let digest = replica.digest(slot, &command);
-                    let large = names_large(replica, slot, &command);
+            Message::AskDigest { slot, command } => match Call::decode(slot, command) {
+                Some(call) => {
+                    let digest = replica.digest(&call);
+                    let large = names_large(replica, &call);
                     let digest = Message::KeysDigest { digest, large };
                     self.respond_once_durable(replica, slot, link, correlation, digest);
                 }
-                Err(_) => self.reject_malformed(link, correlation),
+                None => self.reject_malformed(link, correlation),
             },
-            Message::AskStates { slot, command } => match Command::decode(command) {
-                Ok(command) => {
-                    let states = Message::States(replica.export(slot, &command));
+            Message::AskStates { slot, command } => match Call::decode(slot, command) {
+                Some(call) => {
+                    let states = Message::States(replica.export(&call));
                     self.respond_once_durable(replica, slot, link, correlation, states);
                 }
-                Err(_) => self.reject_malformed(link, correlation),
+                None => self.reject_malformed(link, correlation),
             },
             Message::CompareElements { slot, .. } | Message::AskElements { slot, .. }
                 if !self.topology.is_replica(slot, self.topology.me()) =>
@@ -109,25 +109,18 @@ impl Coordinator {
             let text = "too many requests are in flight here".into();
             return self.reject(link, correlation, Cause::Overloaded, text);
         }
-        let Ok(parsed) = Command::decode(forward.command) else {
+        let Some(call) = Call::decode(forward.slot, forward.command) else {
             return self.reject_malformed(link, correlation);
         };
-        let fits = |spec: &&command::Spec| spec.check_arity(parsed.len()).is_ok();
-        let Some(spec) = command::lookup(parsed.name()).filter(fits) else {
-            return self.reject_malformed(link, correlation);
-        };
-        let request = Request {
-            id: 0,
-            slot: forward.slot,
-            class: spec.class_of(&parsed),
+        let terms = Terms {
             read_level: forward.read_level,
             write_level: forward.write_level,
             resp3: forward.resp3,
-            command: parsed,
             deadline: now + Duration::from_millis(u64::from(forward.budget_ms)),
         };
+        let request = Request { id: 0, call, terms };
         let requester = Requester::Peer { link, correlation };
-        if request.class.writes() {
+        if request.call.class().writes() {
             let attempt = Attempt { requester, request, refused: Positions::NONE };
             self.coordinate_write(now, replica, attempt);
         } else {

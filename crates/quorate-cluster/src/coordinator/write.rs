@@ -25,7 +25,7 @@ impl Coordinator {
         replica: &mut impl Replica,
         attempt: Attempt,
     ) {
-        let (slot, level) = (attempt.request.slot, attempt.request.write_level);
+        let (slot, level) = (attempt.request.call.slot(), attempt.request.terms.write_level);
         let error = match self.own_refusal(slot) {
             Some(refusal) => errors::rejected(&refusal),
             None => self.too_few(slot, level, attempt.refused),
@@ -42,7 +42,7 @@ impl Coordinator {
         error: Bytes,
     ) {
         let Attempt { ref request, refused, requester } = attempt;
-        match self.executor(request.slot, request.write_level, refused) {
+        match self.executor(request.call.slot(), request.terms.write_level, refused) {
             Some(executor) if self.is_me(executor) => {
                 self.coordinate_write(now, replica, attempt);
             }
@@ -78,7 +78,7 @@ impl Coordinator {
                 self.reject(link, correlation, refusal.cause, refusal.text);
             }
             Requester::Session(_) => {
-                let own = self.topology.position(attempt.request.slot, self.topology.me());
+                let own = self.topology.position(attempt.request.call.slot(), self.topology.me());
                 attempt.refused |= own.into_iter().collect();
                 let error = errors::rejected(&refusal);
                 self.execute_elsewhere(now, replica, attempt, error);
@@ -141,9 +141,9 @@ impl Coordinator {
         replica: &mut impl Replica,
         attempt: Attempt,
     ) {
-        let slot = attempt.request.slot;
+        let slot = attempt.request.call.slot();
         if let Some(queue) = self.held.get_mut(&slot) {
-            let deadline = attempt.request.deadline;
+            let deadline = attempt.request.terms.deadline;
             queue.push_back(attempt);
             self.held_writes += 1;
             self.wake_by(deadline);
@@ -154,7 +154,7 @@ impl Coordinator {
         }
         let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
-        let (level, class) = (request.write_level, request.class);
+        let (level, class) = (request.terms.write_level, request.call.class());
         let requirement = self.topology.required(slot, level, me);
         let read_only = self.read_only(slot);
         if !requirement.is_met_by(self.alive(slot) - read_only) {
@@ -179,8 +179,8 @@ impl Coordinator {
         self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
         operation.answered = Positions::NONE;
-        let slot = operation.slot;
-        let executed = replica.execute(slot, &operation.command, operation.resp3);
+        let slot = operation.slot();
+        let executed = replica.execute(&operation.call, operation.terms.resp3);
         let Executed { reply, effect, dot, durability } = match executed {
             Ok(executed) => executed,
             Err(rejection) => return self.execution_refused(now, replica, index, rejection),
@@ -221,7 +221,7 @@ impl Coordinator {
             self.peers[me].fitness = self.fitness().with(Unfit::ReadOnly, true);
         }
         let operation = self.operations.remove(index);
-        let (slot, held) = (operation.slot, operation.holds_slot);
+        let (slot, held) = (operation.slot(), operation.holds_slot);
         let (requester, refused) = (operation.requester, operation.executors_refused);
         let attempt = Attempt { requester, request: operation.into_request(0), refused };
         // It goes before those that wait behind it.
@@ -234,7 +234,7 @@ impl Coordinator {
     /// Sends the effect to every other replica that has not acknowledged it.
     pub(super) fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
-        let (slot, own, answered) = (operation.slot, operation.own_position, operation.answered);
+        let (slot, own, answered) = (operation.slot(), operation.own_position, operation.answered);
         let Some(Replication { effect, dot, .. }) = operation.replication() else { return };
         let (effect, dot) = (effect.clone(), *dot);
         let places = 0..self.topology.replicas(slot).len();
@@ -319,9 +319,9 @@ impl Coordinator {
 
     /// Keeps the effect of a write for the replica at `position`.
     fn hint_at(&self, replica: &mut impl Replica, operation: &Operation, position: usize) {
-        let node = self.topology.replicas(operation.slot)[position];
+        let node = self.topology.replicas(operation.slot())[position];
         if let Some(Replication { effect, dot, .. }) = operation.replication() {
-            replica.hint(node, operation.slot, *dot, effect);
+            replica.hint(node, operation.slot(), *dot, effect);
         }
     }
 
@@ -346,7 +346,7 @@ impl Coordinator {
         let mut late = Vec::new();
         for queue in self.held.values_mut() {
             queue.retain(|held| {
-                let in_time = held.request.deadline > now;
+                let in_time = held.request.terms.deadline > now;
                 if !in_time {
                     late.push(held.requester);
                 }

@@ -18,9 +18,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_cluster::{coordinator::Request, time::Instant, topology::Topology};
+use quorate_cluster::{
+    coordinator::{Request, Terms},
+    time::Instant,
+    topology::Topology,
+};
 use quorate_proto::{
-    Level, NodeId, Numbers, Slot, command,
+    Level, NodeId, Numbers, Slot,
+    command::Call,
     message::{Member, View},
     resp::Command,
 };
@@ -69,17 +74,13 @@ impl Checker {
         let floor = self.floors.get(&(key.clone(), scope)).copied().unwrap_or_default();
         let increments = words[0] == "INCR";
         self.asked.insert(id, Asked { key: key.clone(), increments, scope, floor });
-        let spec = command::lookup(command.name()).expect("known");
-        Request {
-            id,
-            slot: Slot::of_key(&key),
-            class: spec.class_of(&command),
+        let terms = Terms {
             read_level: self.level,
             write_level: self.level,
             resp3: false,
-            command,
             deadline: Instant::from_micros(world.now) + Duration::from_millis(1_500),
-        }
+        };
+        Request { id, call: Call::piece(Slot::of_key(&key), command), terms }
     }
 
     fn take_answers(&mut self, world: &mut World) {

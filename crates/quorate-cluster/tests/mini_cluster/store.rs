@@ -18,8 +18,8 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Dot, Groups, MemberNumber, Origin, Slot, Start,
+    command::Call,
     message::{Cause, Scope},
-    resp::Command,
 };
 
 /// More often than this no node is started.
@@ -275,8 +275,9 @@ impl Elements for Store {
 }
 
 impl Replica for Store {
-    fn execute(&mut self, slot: Slot, command: &Command, _: bool) -> Result<Executed, Rejection> {
+    fn execute(&mut self, call: &Call, _: bool) -> Result<Executed, Rejection> {
         self.check_room()?;
+        let (slot, command) = (call.slot(), call.command());
         assert!(self.topology.is_replica(slot, self.me), "executed by a non-owner");
         let key = Bytes::copy_from_slice(command.arg(1));
         let stamp = self.stamp();
@@ -312,20 +313,20 @@ impl Replica for Store {
         Ok(Executed { reply: number(reply), effect, dot, durability })
     }
 
-    fn read(&mut self, _: Slot, command: &Command, _: bool) -> Option<Bytes> {
-        let key = command.arg(1);
+    fn read(&mut self, call: &Call, _: bool) -> Option<Bytes> {
+        let key = call.command().arg(1);
         let entry = self.entries.get(key).cloned().unwrap_or_default();
         Some(number(if key.starts_with(b"count") { entry.sum() } else { entry.register }))
     }
 
-    fn digest(&mut self, _: Slot, command: &Command) -> u128 {
-        let key = command.arg(1);
+    fn digest(&mut self, call: &Call) -> u128 {
+        let key = call.command().arg(1);
         self.entries.get(key).map_or(0, |entry| entry.digest(key))
     }
 
-    fn export(&mut self, _: Slot, command: &Command) -> Bytes {
+    fn export(&mut self, call: &Call) -> Bytes {
         let mut out = Vec::new();
-        self.export_one(command.arg(1), &mut out);
+        self.export_one(call.command().arg(1), &mut out);
         out.into()
     }
 

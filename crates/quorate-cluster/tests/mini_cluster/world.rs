@@ -270,7 +270,7 @@ impl World {
             }
             Event::Dial { from, to } => self.dial(from, to),
             Event::Client { node, request } => {
-                let (id, deadline) = (request.id, request.deadline.as_micros());
+                let (id, deadline) = (request.id, request.terms.deadline.as_micros());
                 if self.nodes[node].machines.is_none() {
                     return; // Connection refused.
                 }

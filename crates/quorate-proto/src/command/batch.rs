@@ -11,7 +11,7 @@ use alloc::{string::ToString as _, vec::Vec};
 
 use bytes::Bytes;
 
-use super::{Class, Spec, keys};
+use super::{Call, Class};
 use crate::{
     Slot,
     resp::{Command, parse_integer},
@@ -61,18 +61,17 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Adds a command.
-    pub fn call(&mut self, spec: &Spec, command: &Command) -> Result<(), CrossSlot> {
-        // A command whose keys cannot be told is answered with an error.
-        for key in keys(spec, command).into_iter().flatten() {
+    /// Adds a call. One whose keys cannot be told is answered with an error.
+    pub fn call(&mut self, call: &Call) -> Result<(), CrossSlot> {
+        for key in call.keys() {
             self.key(key)?;
         }
-        self.class = match (self.class, spec.class_of(command)) {
+        self.class = match (self.class, call.class()) {
             (one, other) if one == other || self.words == 0 && self.versions.is_empty() => other,
             _ => Class::ReadModifyWrite,
         };
-        self.words += command.len();
-        self.entries.push([b"C", &command.frame()[..]].concat());
+        self.words += call.command().len();
+        self.entries.push([b"C", &call.command().frame()[..]].concat());
         Ok(())
     }
 
@@ -90,8 +89,8 @@ impl Batch {
         Ok(())
     }
 
-    /// The slot and the class of the batch, and the command that it is; the replies, when it has no keys.
-    pub fn finish(self) -> Result<(Slot, Class, Command), Vec<Vec<u8>>> {
+    /// The batch as one call; the replies, when it has no keys.
+    pub fn finish(self) -> Result<Call, Vec<Vec<u8>>> {
         let Some(slot) = self.slot else {
             return Err(self.entries.into_iter().map(|entry| entry[1..].to_vec()).collect());
         };
@@ -110,7 +109,7 @@ impl Batch {
         arguments.extend(self.versions.iter().map(|version| &version[..]));
         arguments.push(&words);
         arguments.extend(self.entries.iter().map(Vec::as_slice));
-        Ok((slot, self.class, Command::from_args(arguments)))
+        Ok(Call::piece(slot, Command::from_args(arguments)))
     }
 }
 
@@ -126,8 +125,8 @@ pub(super) fn class_of(command: &Command) -> Class {
 /// One part of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// A command to execute.
-    Call(Command),
+    /// A call to execute.
+    Call(Call),
     /// A reply that is known already.
     Reply(Bytes),
 }
@@ -144,11 +143,8 @@ pub struct Batched<'a> {
 }
 
 impl<'a> Batched<'a> {
-    /// Reads a command; `None` if it is not a batch.
+    /// Reads the command of a batch.
     pub fn parse(command: &'a Command) -> Option<Self> {
-        if command.name() != BATCH.as_bytes() {
-            return None;
-        }
         let number = |at: usize| usize::try_from(parse_integer(command.get(at)?)?).ok();
         let keys = number(2)?;
         let first_version = keys.checked_add(4)?;
@@ -175,14 +171,17 @@ impl<'a> Batched<'a> {
         self.len() == 0
     }
 
-    /// Its parts; `None` for one that cannot be read.
-    pub fn entries(&self) -> impl Iterator<Item = Option<Entry>> {
+    /// Its parts, whose keys are in `slot`; `None` for one that cannot be read, or that clients may not
+    /// send.
+    pub fn entries(&self, slot: Slot) -> impl Iterator<Item = Option<Entry>> {
         let command = self.command;
         (self.first_entry..command.len()).map(move |at| {
             let (kind, rest) = command.arg(at).split_first()?;
             let rest = command.frame().slice_ref(rest);
             match kind {
-                b'C' => Command::decode(rest).ok().map(Entry::Call),
+                b'C' => Call::decode(slot, rest)
+                    .filter(|call| !call.spec().is_internal())
+                    .map(Entry::Call),
                 b'R' => Some(Entry::Reply(rest)),
                 _ => None,
             }
@@ -193,11 +192,15 @@ impl<'a> Batched<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::lookup;
+    use crate::command::CommandId;
+
+    fn made(words: &[&str]) -> Call {
+        let command = Command::from_args(words);
+        Call::new(CommandId::of(&command).expect("in the table"), command)
+    }
 
     fn call(batch: &mut Batch, words: &[&str]) -> Result<(), CrossSlot> {
-        let command = Command::from_args(words);
-        batch.call(lookup(command.name()).expect("in the table"), &command)
+        batch.call(&made(words))
     }
 
     #[test]
@@ -207,17 +210,14 @@ mod tests {
         call(&mut batch, &["SET", "{a}b", "1"]).expect("one slot");
         batch.reply(b"+PONG\r\n");
         assert_eq!(call(&mut batch, &["GET", "b"]), Err(CrossSlot));
-        let (slot, class, command) = batch.finish().expect("has keys");
-        assert_eq!((slot, class), (Slot::of_key(b"a"), Class::ReadModifyWrite));
-        let spec = lookup(command.name()).expect("in the table");
-        assert_eq!(spec.class_of(&command), class);
-        let keys: Vec<_> = keys(spec, &command).expect("has keys").collect();
-        assert_eq!(keys, [b"a".as_slice(), b"{a}b"]);
-        let batch = Batched::parse(&command).expect("a batch");
+        let call = batch.finish().expect("has keys");
+        assert_eq!((call.slot(), call.class()), (Slot::of_key(b"a"), Class::ReadModifyWrite));
+        assert_eq!(call.keys().collect::<Vec<_>>(), [b"a".as_slice(), b"{a}b"]);
+        let batch = Batched::parse(call.command()).expect("a batch");
         assert_eq!(batch.watched().collect::<Vec<_>>(), [(b"a".as_slice(), b"version".as_slice())]);
         assert_eq!((batch.words, batch.len()), (3, 2));
-        let entries: Option<Vec<_>> = batch.entries().collect();
-        let set = Command::from_args(["SET", "{a}b", "1"]);
+        let entries: Option<Vec<_>> = batch.entries(call.slot()).collect();
+        let set = made(&["SET", "{a}b", "1"]);
         let pong = Bytes::from_static(b"+PONG\r\n");
         assert_eq!(entries, Some(alloc::vec![Entry::Call(set), Entry::Reply(pong)]));
     }
@@ -238,7 +238,7 @@ mod tests {
             for words in commands {
                 call(&mut batch, words).expect("one slot");
             }
-            assert_eq!(batch.finish().expect("has keys").1, class, "{commands:?}");
+            assert_eq!(batch.finish().expect("has keys").class(), class, "{commands:?}");
         }
     }
 
@@ -249,7 +249,6 @@ mod tests {
             &["quorate.batch", "m", "1", "a", "2", "v", "0"],
             &["quorate.batch", "m", "9223372036854775807", "a", "0", "0"],
             &["quorate.batch", "m", "1", "a", "5", "0"],
-            &["GET", "a"],
         ] {
             assert!(Batched::parse(&Command::from_args(words)).is_none(), "{words:?}");
         }

@@ -1,6 +1,6 @@
 //! Which arguments of a command are keys, and what becomes of each.
 
-use super::{Group, Spec};
+use super::{CommandId, Group, Spec};
 use crate::resp::{Command, parse_integer};
 
 /// What a command does with a key.
@@ -80,17 +80,18 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
-    /// Where they stand in `command`: the first, one behind the last, and their distance.
-    fn places(self, spec: &Spec, command: &Command) -> Result<(usize, usize, usize), KeysError> {
+    fn find_in(self, spec: &Spec, command: &Command) -> Result<Run, KeysError> {
         let first = usize::from(self.first);
-        Ok(match self.find {
+        let (first, end, step) = match self.find {
             Find::Range { last, step } => {
                 let distance = usize::from(last.unsigned_abs());
                 let end = if last < 0 { command.len() + 1 - distance } else { distance + 1 };
-                (first, end, usize::from(step))
+                (first, end, step)
             }
             Find::Counted => (first + 1, first + 1 + counted_keys(spec, command, first)?, 1),
-        })
+        };
+        let access = self.access.of(command);
+        Ok(Run { first: first as u32, end: end as u32, step, access })
     }
 }
 
@@ -179,34 +180,34 @@ pub enum KeysError {
     Syntax,
 }
 
-/// The keys of `command`, in the order in which they stand. Its arity must have been checked.
-pub fn keys<'a>(
-    spec: &Spec,
-    command: &'a Command,
-) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>, KeysError> {
-    Ok(keys_with_access(spec, command)?.map(|(key, _)| key))
+/// Where the keys of one command stand in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places([Option<Run>; 2]);
+
+/// Keys at equal distances that are used in the same way: the first, one behind the last, their distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    first: u32,
+    end: u32,
+    step: u8,
+    access: Access,
 }
 
-/// The keys of `command`, and what becomes of each.
-pub fn keys_with_access<'a>(
-    spec: &Spec,
-    command: &'a Command,
-) -> Result<impl Iterator<Item = (&'a [u8], Access)> + use<'a>, KeysError> {
-    let mut keys = spec.keys;
-    if !spec.subcommands.is_empty() {
-        let row = spec.subcommand(command);
-        keys = row.map_or(Keys::NONE, |row| spec.subcommands[row].keys);
+impl Places {
+    /// Finds the keys of a command of this kind.
+    pub(super) fn find(id: CommandId, command: &Command) -> Result<Self, KeysError> {
+        let spec = id.spec();
+        let Keys([one, other]) = id.subcommand().map_or(spec.keys, |row| row.keys);
+        let find = |keys: Option<KeySpec>| keys.map(|keys| keys.find_in(spec, command)).transpose();
+        Ok(Self([find(one)?, find(other)?]))
     }
-    let place = |run: Option<KeySpec>| match run {
-        None => Ok((0..0, 1, Access::Look)),
-        Some(run) => run
-            .places(spec, command)
-            .map(|(first, end, step)| (first..end, step, run.access.of(command))),
-    };
-    let runs = [place(keys.0[0])?, place(keys.0[1])?];
-    Ok(runs.into_iter().flat_map(move |(places, step, access)| {
-        places.step_by(step).map(move |index| (command.arg(index), access))
-    }))
+
+    /// Their arguments, in the order in which they stand, and what becomes of each.
+    pub(super) fn iter(self) -> impl Iterator<Item = (usize, Access)> {
+        self.0.into_iter().flatten().flat_map(|Run { first, end, step, access }| {
+            (first as usize..end as usize).step_by(step.into()).map(move |at| (at, access))
+        })
+    }
 }
 
 /// How many keys the argument at `at` counts. Errors are those of the command.
@@ -232,12 +233,16 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::command::lookup;
+    use crate::command::Call;
+
+    fn call(words: &[&'static str]) -> Call {
+        let command = Command::from_args(words);
+        Call::new(CommandId::of(&command).expect("in the table"), command)
+    }
 
     fn keys_of(words: &[&'static str]) -> Result<Vec<Vec<u8>>, KeysError> {
-        let command = Command::from_args(words);
-        let spec = lookup(command.name()).expect("in the table");
-        keys(spec, &command).map(|keys| keys.map(<[u8]>::to_vec).collect())
+        let call = call(words);
+        call.check_keys().map(|()| call.keys().map(<[u8]>::to_vec).collect())
     }
 
     #[test]
@@ -280,9 +285,8 @@ mod tests {
             (&["RENAMENX", "a", "b"], &[ReadDelete, Create]),
             (&["ZINTERSTORE", "d", "2", "a", "b"], &[Replace, Fetch, Fetch]),
         ] {
-            let command = Command::from_args(words);
-            let spec = lookup(command.name()).expect("in the table");
-            let found = keys_with_access(spec, &command).expect("has keys");
+            let call = call(words);
+            let found = call.keys_with_access();
             assert_eq!(found.map(|(_, access)| access).collect::<Vec<_>>(), expected, "{words:?}");
         }
     }

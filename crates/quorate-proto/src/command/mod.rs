@@ -2,22 +2,24 @@
 //!
 //! A row says what clients are told of a command (arity, flags, key positions, documentation) and
 //! what the router must know: how the command reaches its keys ([`Routing`]), and whether what it
-//! writes depends on what it reads ([`Class`]).
+//! writes depends on what it reads ([`Class`]). A command is looked up once, and is a [`Call`] then.
 
 mod batch;
+mod call;
 mod errors;
 mod keys;
 mod reply;
 mod table;
 
 pub use batch::{BATCH, Batch, Batched, CrossSlot, Entry};
+pub use call::{Call, CommandId, Mistake, Spread};
 pub use errors::{UnknownCommand, WrongArity, check_database, unknown_subcommand};
-pub use keys::{Access, KeySpec, Keys, KeysError, keys, keys_with_access};
+pub use keys::{Access, KeySpec, Keys, KeysError};
 pub use reply::{
     CATEGORIES, ListFilter, of_category, write_count, write_docs, write_info, write_keys_and_flags,
     write_list,
 };
-pub use table::{all, lookup, lookup_row};
+pub use table::{all, lookup};
 
 use crate::resp::{Command, parse_double};
 
@@ -182,7 +184,7 @@ pub struct Spec {
     pub complexity: &'static str,
     /// What it does.
     pub summary: &'static str,
-    /// Whether and how it writes; see [`Spec::class_of`].
+    /// Whether and how it writes, unless its arguments say more; see [`Call::class`].
     class: Class,
     /// How it reaches its keys.
     pub routing: Routing,
@@ -191,15 +193,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Whether a command with `length` arguments, the name included, may be executed.
-    pub fn check_arity(&self, length: usize) -> Result<(), WrongArity> {
-        arity_fits(self.arity, length)
-            .then_some(())
-            .ok_or(WrongArity { command: self.name, subcommand: None })
-    }
-
     /// The class of one command of this row.
-    pub fn class_of(&self, command: &Command) -> Class {
+    fn class_of(&self, command: &Command) -> Class {
         // Only a SET without options writes the same whatever was there before, and a ZADD without
         // conditions, for which its scores come first.
         let depends = match self.name {
@@ -215,40 +210,4 @@ impl Spec {
     pub fn is_internal(&self) -> bool {
         self.flags.has(Flags::INTERNAL)
     }
-
-    /// Finds and checks the subcommand of a container command. Returns its number in
-    /// [`Spec::subcommands`].
-    pub fn subcommand(&self, command: &Command) -> Result<usize, SubcommandError> {
-        let name = command.get(1).unwrap_or_default();
-        let found =
-            self.subcommands.iter().position(|row| name.eq_ignore_ascii_case(row.name.as_bytes()));
-        let number = found.ok_or(SubcommandError::Unknown)?;
-        let row = &self.subcommands[number];
-        if arity_fits(row.arity, command.len()) {
-            Ok(number)
-        } else {
-            let subcommand = Some(row.name);
-            let error = WrongArity { command: self.name, subcommand };
-            Err(SubcommandError::Arity { number, error })
-        }
-    }
-}
-
-/// Why a container command cannot be executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubcommandError {
-    /// There is no such subcommand.
-    Unknown,
-    /// It has the wrong number of arguments.
-    Arity {
-        /// Its number in [`Spec::subcommands`].
-        number: usize,
-        /// What is answered.
-        error: WrongArity,
-    },
-}
-
-fn arity_fits(arity: i8, length: usize) -> bool {
-    let bound = usize::from(arity.unsigned_abs());
-    if arity < 0 { length >= bound } else { length == bound }
 }

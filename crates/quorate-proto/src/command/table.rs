@@ -111,7 +111,7 @@ pub fn lookup(name: &[u8]) -> Option<&'static Spec> {
 }
 
 /// The position in [`all`] of a command by its name in any case.
-pub fn lookup_row(name: &[u8]) -> Option<usize> {
+pub(super) fn lookup_row(name: &[u8]) -> Option<usize> {
     let mut at = hash(name) as usize % INDEX_LENGTH;
     loop {
         let row = match INDEX[at] {

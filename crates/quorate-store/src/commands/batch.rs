@@ -1,7 +1,7 @@
 //! Several commands as one, and the versions of keys that decide whether it is executed.
 
 use quorate_proto::{
-    command::{self, Batched, Entry},
+    command::{self, Batched, Call, Entry},
     limits::COUNTED_REPLY_LENGTH_MAX,
     mutant::Mutant,
     resp::Command,
@@ -36,7 +36,8 @@ fn versions(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `quorate.batch`: an array of the replies, or no array if a watched key has another version by now.
 fn batch(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let batch = Batched::parse(command).ok_or(CommandError::Syntax)?;
-    let entries: Vec<Entry> = batch.entries().collect::<Option<_>>().ok_or(CommandError::Syntax)?;
+    let entries = batch.entries(execution.keys.slot);
+    let entries: Vec<Entry> = entries.collect::<Option<_>>().ok_or(CommandError::Syntax)?;
     let has_changed = |(key, version)| execution.keys.version(key).as_bytes() != version;
     if batch.watched().any(has_changed) && !Mutant::WatchIgnored.is_planted() {
         execution.reply.null_array();
@@ -48,25 +49,21 @@ fn batch(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     for (at, entry) in entries.into_iter().enumerate() {
         let is_torn = at == last && at > 0 && Mutant::TransactionTorn.is_planted();
         match entry {
-            Entry::Call(command) if is_torn && command.name() == b"SET" => execution.reply.ok(),
+            Entry::Call(part) if is_torn && part.spec().name == "set" => execution.reply.ok(),
             Entry::Reply(reply) => execution.reply.raw(&reply),
-            Entry::Call(command) => call(execution, &command, start),
+            Entry::Call(part) => call(execution, &part, start),
         }
     }
     Ok(())
 }
 
-/// Executes one command of a batch. One that only reads gives an error once the replies are too long.
-fn call(execution: &mut Execution<'_>, command: &Command, start: usize) {
-    let spec = command::lookup(command.name()).filter(|spec| !spec.is_internal());
-    let Some(spec) = spec.filter(|spec| spec.check_arity(command.len()).is_ok()) else {
-        return execution.reply.error(CommandError::NotExecutable);
-    };
+/// Executes one call of a batch. One that only reads gives an error once the replies are too long.
+fn call(execution: &mut Execution<'_>, call: &Call, start: usize) {
     let is_long = execution.reply.position() - start > COUNTED_REPLY_LENGTH_MAX;
-    if is_long && !spec.class_of(command).writes() {
+    if is_long && !call.class().writes() {
         return execution.reply.error("ERR the replies of the transaction are too long");
     }
-    execution.run(command);
+    execution.run(call);
     if let Some(whole) = execution.reply.take_whole() {
         execution.reply.raw(&whole);
     }

@@ -18,7 +18,10 @@ use std::sync::LazyLock;
 
 pub(crate) use error::CommandError;
 
-use quorate_proto::{command, resp::Command};
+use quorate_proto::{
+    command::{self, CommandId},
+    resp::Command,
+};
 
 use crate::{
     execution::Execution,
@@ -82,9 +85,9 @@ fn object_family(kind: Kind) -> &'static ObjectFamily {
     objects.find(|object| object.kind == kind).expect("invariant: every kind has a family")
 }
 
-/// The handler of a row of the command table.
-pub(crate) fn handler(row: usize) -> Option<Handler> {
-    HANDLERS[row]
+/// The handler of a kind of command.
+pub(crate) fn handler(id: CommandId) -> Option<Handler> {
+    HANDLERS[id.row()]
 }
 
 #[cfg(test)]
@@ -97,7 +100,7 @@ mod tests {
     fn every_command_on_keys_has_a_handler() {
         for (row, spec) in command::all().iter().enumerate() {
             let has_keys = !matches!(spec.routing, Routing::Session | Routing::Keyspace);
-            assert_eq!(handler(row).is_some(), has_keys, "{}", spec.name);
+            assert_eq!(handler(CommandId::of_row(row)).is_some(), has_keys, "{}", spec.name);
         }
     }
 }

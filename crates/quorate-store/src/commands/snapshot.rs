@@ -187,6 +187,7 @@ impl Keys<'_> {
 mod tests {
     use quorate_proto::{
         Origin, Slot, Start,
+        command::Call,
         resp::reply::{Value, skip},
     };
 
@@ -206,9 +207,9 @@ mod tests {
     }
 
     fn run(store: &mut Store, slot: Slot, words: &[&[u8]]) -> Value {
-        let command = Command::from_args(words);
+        let call = Call::piece(slot, Command::from_args(words));
         let (mut reply, mut effect) = (Vec::new(), Vec::new());
-        let request = Request { slot, command: &command, wall_ms: WALL_MS, resp3: false };
+        let request = Request { call: &call, wall_ms: WALL_MS, resp3: false };
         store.execute(request, &mut reply, &mut effect);
         assert_eq!(skip(&reply), Ok(Some(reply.len())));
         Value::decode(&reply).expect("valid").expect("whole").0

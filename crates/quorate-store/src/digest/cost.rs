@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use quorate_proto::{Origin, Slot, Start, resp::Command};
+use quorate_proto::{Origin, Slot, Start, command::Call, resp::Command};
 
 use crate::{Request, Store, StoreOptions};
 
@@ -17,8 +17,8 @@ pub(super) fn is_off() -> bool {
     OFF.load(Ordering::Relaxed)
 }
 
-/// Nanoseconds that each of the commands takes, with digests or without.
-fn measure(commands: &[(Slot, Command)], off: bool) -> f64 {
+/// Nanoseconds that each of the calls takes, with digests or without.
+fn measure(calls: &[Call], off: bool) -> f64 {
     OFF.store(off, Ordering::Relaxed);
     let mut store = Store::new(StoreOptions {
         origin: Origin::new(0, Start::from_random(1)),
@@ -33,14 +33,14 @@ fn measure(commands: &[(Slot, Command)], off: bool) -> f64 {
         if round == 1 {
             begun = Instant::now();
         }
-        for (slot, command) in commands {
+        for call in calls {
             reply.clear();
             effect.clear();
-            let request = Request { slot: *slot, command, wall_ms: 1_000, resp3: false };
+            let request = Request { call, wall_ms: 1_000, resp3: false };
             store.execute(request, &mut reply, &mut effect);
         }
     }
-    let spent = begun.elapsed().as_nanos() as f64 / commands.len() as f64;
+    let spent = begun.elapsed().as_nanos() as f64 / calls.len() as f64;
     OFF.store(false, Ordering::Relaxed);
     spent
 }
@@ -62,7 +62,7 @@ fn what_digests_cost_a_write() {
         ("HSET", &["HSET", "hash:G", "field:N", &value]),
         ("SADD", &["SADD", "set:G", "member:N"]),
     ] {
-        let commands: Vec<(Slot, Command)> = (0..200_000)
+        let calls: Vec<Call> = (0..200_000)
             .map(|number| {
                 let fill = |word: &&str| {
                     let word = word.replace('N', &format!("{number:012}"));
@@ -72,13 +72,13 @@ fn what_digests_cost_a_write() {
                 let mut filled: Vec<String> = words.iter().map(fill).collect();
                 filled[0] = name.to_owned();
                 let command = Command::from_args(&filled);
-                (Slot::of_key(command.arg(1)), command)
+                Call::piece(Slot::of_key(command.arg(1)), command)
             })
             .collect();
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..7 {
-            with.push(measure(&commands, false));
-            without.push(measure(&commands, true));
+            with.push(measure(&calls, false));
+            without.push(measure(&calls, true));
         }
         let (with, without) = (median(with), median(without));
         println!("| `{name}` | {with:.0} | {without:.0} | {:.0} |", with - without);

@@ -1,7 +1,7 @@
 //! Three keys of one slot, and what clients do to them.
 
 use proptest::prelude::*;
-use quorate_proto::{Origin, Slot, Start, resp::Command};
+use quorate_proto::{Origin, Slot, Start, command::Call, resp::Command};
 use quorate_store::{Request, Store, StoreOptions};
 
 const SECRET: [u8; 16] = [9; 16];
@@ -23,9 +23,9 @@ pub(crate) fn store(node: u16) -> Store {
 }
 
 pub(crate) fn execute(store: &mut Store, words: &[String], wall_ms: u64) -> (Vec<u8>, Vec<u8>) {
-    let command = Command::from_args(words);
+    let call = Call::piece(slot(), Command::from_args(words));
     let (mut reply, mut effect) = (Vec::new(), Vec::new());
-    let request = Request { slot: slot(), command: &command, wall_ms, resp3: false };
+    let request = Request { call: &call, wall_ms, resp3: false };
     store.execute(request, &mut reply, &mut effect);
     (reply, effect)
 }

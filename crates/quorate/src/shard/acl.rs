@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use quorate_proto::{
-    command,
+    command::{self, CommandId, Mistake},
     resp::{Command, ReplyWriter, parse_integer},
 };
 
@@ -128,9 +128,14 @@ fn dry_run(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String
         return Err(format!("ERR User '{}' not found", text(2)));
     }
     let inner: Vec<&[u8]> = command.args().skip(3).collect();
-    let spec = command::lookup(inner[0]).filter(|spec| !spec.is_internal());
-    let spec = spec.ok_or_else(|| format!("ERR Command '{}' not found", text(3)))?;
-    spec.check_arity(inner.len()).map_err(|error| error.to_string())?;
-    writer.ok();
-    Ok(())
+    match CommandId::of(&Command::from_args(inner)) {
+        Err(Mistake::Arity { error, .. }) => Err(error.to_string()),
+        Ok(id) if !id.spec().is_internal() => {
+            writer.ok();
+            Ok(())
+        }
+        Ok(_) | Err(Mistake::Unknown | Mistake::UnknownSubcommand) => {
+            Err(format!("ERR Command '{}' not found", text(3)))
+        }
+    }
 }

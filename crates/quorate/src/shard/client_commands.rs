@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use quorate_cluster::time::Instant;
 use quorate_proto::{
-    command::Spec,
+    command::{Call, CommandId},
     resp::{Command, ReplyWriter, parse_integer},
 };
 
@@ -15,7 +15,6 @@ use super::{
     mail::Question,
     session::Mute,
     session_commands::{client_name, plain_text, write_help},
-    stats::CommandId,
     status::Gathered,
     transaction::Transaction,
 };
@@ -140,26 +139,26 @@ impl Shard {
     }
 
     /// The subcommands that concern the connections of all shards.
-    pub(super) fn clients(&mut self, now: Now, key: usize, subcommand: &[u8], command: Command) {
+    pub(super) fn clients(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         let own = self.sessions[key].id;
         let asked: Result<(Question, Box<dyn Plan>), String> = match subcommand {
-            b"list" => listed(&command)
+            b"list" => listed(call.command())
                 .map(|filter| (Question::Clients(filter), Box::new(Gathered::Lines) as _)),
-            b"kill" if command.len() == 3 => {
-                let address = Some(String::from_utf8_lossy(command.arg(2)).into_owned());
+            b"kill" if call.command().len() == 3 => {
+                let address = Some(String::from_utf8_lossy(call.command().arg(2)).into_owned());
                 let filter = ClientFilter { address, ..ClientFilter::default() };
                 Ok((Question::Kill { filter, asker: own }, Box::new(KillOne)))
             }
-            b"kill" => killed(&command, own).map(|filter| {
+            b"kill" => killed(call.command(), own).map(|filter| {
                 let count = Box::new(Gathered::Count { most: usize::MAX });
                 (Question::Kill { filter, asker: own }, count as _)
             }),
-            b"pause" => paused(&command, now)
+            b"pause" => paused(call.command(), now)
                 .map(|pause| (Question::Pause(Some(pause)), Box::new(Gathered::Done) as _)),
             _ => Ok((Question::Pause(None), Box::new(Gathered::Done))),
         };
         match asked {
-            Ok((question, plan)) => self.gather(now, key, command, question, plan),
+            Ok((question, plan)) => self.gather(now, key, call, question, plan),
             Err(error) => self.refuse(key, error),
         }
     }
@@ -198,9 +197,9 @@ impl Shard {
     }
 
     /// Holds a command back until the pause ends.
-    pub(super) fn hold_paused(&mut self, key: usize, command: Command) {
+    pub(super) fn hold_paused(&mut self, key: usize, call: Call) {
         let session = &mut self.sessions[key];
-        session.held = Some(command);
+        session.held = Some(call);
         session.is_blocked = true;
         self.paused.push(key);
     }
@@ -218,12 +217,11 @@ impl Shard {
     }
 
     /// Whether a command has to wait for the end of a pause.
-    pub(super) fn is_paused(&self, key: usize, spec: &Spec, command: &Command) -> bool {
+    pub(super) fn is_paused(&self, key: usize, call: &Call) -> bool {
         let Some(pause) = self.pause else { return false };
-        let transaction = self.sessions[key].transaction.as_ref().filter(|_| spec.name == "exec");
-        !pause.writes_only
-            || spec.class_of(command).writes()
-            || transaction.is_some_and(Transaction::writes)
+        let transaction =
+            self.sessions[key].transaction.as_ref().filter(|_| call.spec().name == "exec");
+        !pause.writes_only || call.class().writes() || transaction.is_some_and(Transaction::writes)
     }
 }
 
@@ -358,8 +356,8 @@ pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     ];
     let flags: String = flags.iter().filter(|(has, _)| *has).map(|(_, flag)| *flag).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
-    let command = about.last_command.map_or_else(|| "NULL".into(), CommandId::name);
-    let held = session.held.as_ref().map_or(0, |command| command.frame().len());
+    let command = about.last_command.map_or_else(|| "NULL".into(), |id: CommandId| id.to_string());
+    let held = session.held.as_ref().map_or(0, |call| call.command().frame().len());
     let (input, ready) = (&session.input, &session.replies.ready);
     let unsent = session.unsent_bytes();
     let queued = unsent - ready.len();

@@ -7,34 +7,34 @@
 mod sorted;
 
 use bytes::Bytes;
-use quorate_proto::{Slot, command::Class, resp::Command};
+use quorate_proto::{Slot, command::Call, resp::Command};
 use quorate_store::algebra;
 
-use super::job::{Piece, Plan, Step, bulk, elements, integer};
+use super::job::{Plan, Step, bulk, elements, integer};
 
 /// The plan of a command whose keys are in different slots, or `None` when it has none.
-pub(crate) fn plan(command: &Command, resp3: bool) -> Option<Box<dyn Plan>> {
-    let name = command.name().to_ascii_uppercase();
+pub(crate) fn plan(call: &Call, resp3: bool) -> Option<Box<dyn Plan>> {
+    let command = call.command();
     let arguments: Vec<Bytes> = command.args().skip(1).map(Bytes::copy_from_slice).collect();
-    Some(match name.as_slice() {
-        b"SUNION" => Combine::boxed(Operation::Union, Target::Client { resp3 }, &arguments),
-        b"SINTER" => Combine::boxed(Operation::Intersection, Target::Client { resp3 }, &arguments),
-        b"SDIFF" => Combine::boxed(Operation::Difference, Target::Client { resp3 }, &arguments),
-        b"SUNIONSTORE" => Combine::stored(Operation::Union, &arguments),
-        b"SINTERSTORE" => Combine::stored(Operation::Intersection, &arguments),
-        b"SDIFFSTORE" => Combine::stored(Operation::Difference, &arguments),
-        b"SINTERCARD" => Combine::counted(&arguments)?,
-        b"SMOVE" => Box::new(MoveMember::new(&arguments)),
-        b"RENAME" => Box::new(Transfer::rename(&arguments, true)),
-        b"RENAMENX" => Box::new(Transfer::rename(&arguments, false)),
-        b"COPY" => Transfer::copy(&arguments)?,
-        b"MSETNX" => Box::new(SetAllOrNothing::new(command)),
-        name => return sorted::plan(name, command, &arguments, resp3),
+    Some(match call.spec().name {
+        "sunion" => Combine::boxed(Operation::Union, Target::Client { resp3 }, &arguments),
+        "sinter" => Combine::boxed(Operation::Intersection, Target::Client { resp3 }, &arguments),
+        "sdiff" => Combine::boxed(Operation::Difference, Target::Client { resp3 }, &arguments),
+        "sunionstore" => Combine::stored(Operation::Union, &arguments),
+        "sinterstore" => Combine::stored(Operation::Intersection, &arguments),
+        "sdiffstore" => Combine::stored(Operation::Difference, &arguments),
+        "sintercard" => Combine::counted(&arguments)?,
+        "smove" => Box::new(MoveMember::new(&arguments)),
+        "rename" => Box::new(Transfer::rename(&arguments, true)),
+        "renamenx" => Box::new(Transfer::rename(&arguments, false)),
+        "copy" => Transfer::copy(&arguments)?,
+        "msetnx" => Box::new(SetAllOrNothing::new(command)),
+        _ => return sorted::plan(call, &arguments, resp3),
     })
 }
 
-fn piece(class: Class, key: &[u8], command: Command) -> Piece {
-    Piece { slot: Slot::of_key(key), class, command }
+fn piece(key: &[u8], command: Command) -> Call {
+    Call::piece(Slot::of_key(key), command)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,9 +108,7 @@ impl Plan for Combine {
     fn next(&mut self, replies: &[Bytes]) -> Step {
         self.stage += 1;
         if self.stage == 1 {
-            let read = |key: &Bytes| {
-                piece(Class::Read, key, Command::from_args([b"SMEMBERS".as_slice(), key]))
-            };
+            let read = |key: &Bytes| piece(key, Command::from_args([b"SMEMBERS".as_slice(), key]));
             return Step::Run(self.sources.iter().map(read).collect());
         }
         if self.stage == 3 {
@@ -133,7 +131,7 @@ impl Plan for Combine {
                 let head = [b"quorate.setstore".as_slice(), key];
                 let members = members.iter().map(Vec::as_slice);
                 let command = Command::from_args(head.into_iter().chain(members));
-                Step::Run(vec![piece(Class::ReadModifyWrite, key, command)])
+                Step::Run(vec![piece(key, command)])
             }
         }
     }
@@ -154,8 +152,8 @@ impl MoveMember {
         Self { source, destination, member, stage: 0 }
     }
 
-    fn piece(&self, class: Class, name: &str, key: &Bytes) -> Piece {
-        piece(class, key, Command::from_args([name.as_bytes(), key, &self.member]))
+    fn piece(&self, name: &str, key: &Bytes) -> Call {
+        piece(key, Command::from_args([name.as_bytes(), key, &self.member]))
     }
 }
 
@@ -165,17 +163,17 @@ impl Plan for MoveMember {
         match self.stage {
             1 => {
                 let count = Command::from_args([b"SCARD".as_slice(), &self.source]);
-                Step::Run(vec![piece(Class::Read, &self.source, count)])
+                Step::Run(vec![piece(&self.source, count)])
             }
             // Without a source the kind of the destination does not matter.
             2 if integer(&replies[0]) == Some(0) => Step::Done(b":0\r\n".to_vec()),
             2 => Step::Run(vec![
-                self.piece(Class::Read, "SISMEMBER", &self.source),
-                self.piece(Class::Read, "SISMEMBER", &self.destination),
+                self.piece("SISMEMBER", &self.source),
+                self.piece("SISMEMBER", &self.destination),
             ]),
             3 if integer(&replies[0]) != Some(1) => Step::Done(b":0\r\n".to_vec()),
-            3 => Step::Run(vec![self.piece(Class::Write, "SADD", &self.destination)]),
-            4 => Step::Run(vec![self.piece(Class::ReadModifyWrite, "SREM", &self.source)]),
+            3 => Step::Run(vec![self.piece("SADD", &self.destination)]),
+            4 => Step::Run(vec![self.piece("SREM", &self.source)]),
             _ => Step::Done(replies[0].to_vec()),
         }
     }
@@ -244,7 +242,7 @@ impl Plan for Transfer {
         match self.stage {
             1 => {
                 let export = Command::from_args([b"quorate.export".as_slice(), &self.source]);
-                Step::Run(vec![piece(Class::Read, &self.source, export)])
+                Step::Run(vec![piece(&self.source, export)])
             }
             2 => match bulk(&replies[0]) {
                 None => Step::Done(self.missing.to_vec()),
@@ -252,13 +250,13 @@ impl Plan for Transfer {
                     let mode: &[u8] = if self.replace { b"REPLACE" } else { b"NX" };
                     let name = b"quorate.install".as_slice();
                     let command = Command::from_args([name, &self.destination, state, mode]);
-                    Step::Run(vec![piece(Class::ReadModifyWrite, &self.destination, command)])
+                    Step::Run(vec![piece(&self.destination, command)])
                 }
             },
             3 if integer(&replies[0]) == Some(0) => Step::Done(self.refused.to_vec()),
             3 if self.remove => {
                 let delete = Command::from_args([b"DEL".as_slice(), &self.source]);
-                Step::Run(vec![piece(Class::ReadModifyWrite, &self.source, delete)])
+                Step::Run(vec![piece(&self.source, delete)])
             }
             _ => Step::Done(self.done.to_vec()),
         }
@@ -289,7 +287,7 @@ impl Plan for SetAllOrNothing {
                     .iter()
                     .map(|(key, _)| {
                         let exists = Command::from_args([b"EXISTS".as_slice(), key]);
-                        piece(Class::Read, key, exists)
+                        piece(key, exists)
                     })
                     .collect(),
             ),
@@ -301,7 +299,7 @@ impl Plan for SetAllOrNothing {
                     .iter()
                     .map(|(key, value)| {
                         let set = Command::from_args([b"SET".as_slice(), key, value]);
-                        piece(Class::Write, key, set)
+                        piece(key, set)
                     })
                     .collect(),
             ),
@@ -316,15 +314,16 @@ mod tests {
 
     /// Runs a plan against scripted replies, checking the commands it asks for.
     fn run(command: &[&str], script: &[&[(&str, &'static str)]]) -> String {
-        let command = Command::from_args(command);
-        let mut plan = plan(&command, false).expect("has a plan");
+        let call = Call::piece(Slot::default(), Command::from_args(command));
+        let mut plan = plan(&call, false).expect("has a plan");
         let mut replies = Vec::new();
         for step in script {
             let Step::Run(pieces) = plan.next(&replies) else { panic!("ended early") };
             let asked: Vec<_> = pieces
                 .iter()
                 .map(|piece| {
-                    let words: Vec<_> = piece.command.args().map(String::from_utf8_lossy).collect();
+                    let words: Vec<_> =
+                        piece.command().args().map(String::from_utf8_lossy).collect();
                     words.join(" ")
                 })
                 .collect();

@@ -1,6 +1,9 @@
 //! `CONFIG`: showing and changing parameters, and counting anew.
 
-use quorate_proto::resp::{Command, ReplyWriter};
+use quorate_proto::{
+    command::Call,
+    resp::{Command, ReplyWriter},
+};
 
 use super::{
     Now, Shard,
@@ -32,8 +35,8 @@ impl Shard {
     }
 
     /// `CONFIG RESETSTAT`
-    pub(super) fn config_resetstat(&mut self, now: Now, key: usize, command: Command) {
-        self.gather(now, key, command, Question::ResetStats, Box::new(Gathered::Done));
+    pub(super) fn config_resetstat(&mut self, now: Now, key: usize, call: Call) {
+        self.gather(now, key, call, Question::ResetStats, Box::new(Gathered::Done));
     }
 
     fn config_get(&self, writer: &mut ReplyWriter<'_>, command: &Command) {

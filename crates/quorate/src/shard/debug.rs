@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_proto::{
     Slot,
-    command::Class,
+    command::Call,
     resp::{Command, ReplyWriter},
 };
 
@@ -16,26 +16,27 @@ const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 impl Shard {
     /// `DEBUG SLEEP seconds`, `DEBUG OBJECT key`, `DEBUG SET-ACTIVE-EXPIRE 0|1`, `DEBUG ERROR text`,
     /// `DEBUG LOG text`, `DEBUG STRINGMATCH-LEN length pattern`
-    pub(super) fn debug(&mut self, now: Now, key: usize, subcommand: &[u8], command: Command) {
+    pub(super) fn debug(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         match subcommand {
             b"sleep" => {
-                let seconds = leading_number(command.arg(2));
+                let seconds = leading_number(call.command().arg(2));
                 let after = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-                self.answer_later(now, key, command, after.min(SLEEP_MAX), |reply| reply.ok());
+                self.answer_later(now, key, call, after.min(SLEEP_MAX), |reply| reply.ok());
             }
             b"object" => {
-                let slot = Slot::of_key(command.arg(2));
-                let words = [&b"quorate.debugobject"[..], command.arg(2)];
-                self.single(now, key, slot, Class::Read, Command::from_args(words));
+                let slot = Slot::of_key(call.command().arg(2));
+                let words = [&b"quorate.debugobject"[..], call.command().arg(2)];
+                let piece = Call::piece(slot, Command::from_args(words));
+                self.by_piece(now, key, call, piece);
             }
             b"error" => {
-                let text = String::from_utf8_lossy(command.arg(2)).into_owned();
+                let text = String::from_utf8_lossy(call.command().arg(2)).into_owned();
                 self.refuse(key, text);
             }
             _ => {
                 let mut reply = Vec::new();
                 let mut writer = ReplyWriter::new(&mut reply, self.sessions[key].resp3);
-                match self.debug_here(subcommand, &command, &mut writer) {
+                match self.debug_here(subcommand, call.command(), &mut writer) {
                     Ok(()) => drop(self.reply(key, &reply)),
                     Err(error) => self.refuse(key, error),
                 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_cluster::time::Instant;
-use quorate_proto::resp::{Command, ReplyWriter, parse_integer};
+use quorate_proto::{
+    command::Call,
+    resp::{ReplyWriter, parse_integer},
+};
 
 use super::{Now, Shard, Waiter};
 
@@ -22,17 +25,17 @@ impl Shard {
         &mut self,
         now: Now,
         key: usize,
-        command: Command,
+        call: Call,
         after: Duration,
         reply: impl FnOnce(&mut ReplyWriter<'_>),
     ) {
         if self.sessions[key].replies.waiting() > 0 {
-            self.sessions[key].held = Some(command);
+            self.sessions[key].held = Some(call);
             return;
         }
         let mut encoded = Vec::new();
         reply(&mut ReplyWriter::new(&mut encoded, self.sessions[key].resp3));
-        let waiter = self.expect_alone(key, &command);
+        let waiter = self.expect_alone(key, call.command());
         self.sessions[key].is_blocked = true;
         self.delayed.push(Delayed { at: now.monotonic + after, waiter, reply: encoded.into() });
     }
@@ -66,11 +69,11 @@ impl Shard {
     /// `WAIT replicas timeout`: how many more replicas than one have every write of the connection, as
     /// far as its level vouches for it. It does not change, so that there is nothing to wait for but
     /// the timeout.
-    pub(super) fn wait_command(&mut self, now: Now, key: usize, command: Command) {
-        let Some(wanted) = parse_integer(command.arg(1)) else {
+    pub(super) fn wait_command(&mut self, now: Now, key: usize, call: Call) {
+        let Some(wanted) = parse_integer(call.command().arg(1)) else {
             return self.refuse(key, "ERR value is not an integer or out of range");
         };
-        let timeout_ms = match parse_integer(command.arg(2)) {
+        let timeout_ms = match parse_integer(call.command().arg(2)) {
             None => return self.refuse(key, "ERR timeout is not an integer or out of range"),
             Some(timeout) if timeout < 0 => return self.refuse(key, "ERR timeout is negative"),
             Some(timeout) => timeout.unsigned_abs(),
@@ -86,6 +89,6 @@ impl Shard {
             0 => Duration::MAX,
             ms => Duration::from_millis(ms),
         };
-        self.answer_later(now, key, command, after, |reply| reply.integer(vouched));
+        self.answer_later(now, key, call, after, |reply| reply.integer(vouched));
     }
 }

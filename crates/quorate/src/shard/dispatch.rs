@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_cluster::coordinator::{Durability, Replica as _};
+use quorate_cluster::coordinator::{Durability, Replica as _, Terms};
 use quorate_proto::{
     Slot,
-    command::{self, Class, Routing, Spec, SubcommandError, UnknownCommand},
+    command::{self, Call, CommandId, Mistake, Routing, Spec, Spread, UnknownCommand},
     resp::{Command, ReplyWriter, parse_cursor, parse_integer},
 };
 
 use super::{
-    Now, Shard, Waiter,
+    Errand, Now, Shard, Waiter,
     cluster_commands::parse_slot,
     composite,
-    job::{Job, Piece, Plan, Step, Terms},
+    job::{Job, Plan, Step},
     session::Coverage,
     split::Split,
-    stats::{CommandId, Run, Sender},
+    stats::{Run, Sender},
     transaction::{exec_abort, is_immediate},
     walk,
 };
@@ -40,51 +40,45 @@ impl Shard {
         }
     }
 
-    /// Executes one command of a client, or sends it on its way.
+    /// Makes a call of a client's command.
     pub(super) fn command(&mut self, now: Now, key: usize, command: Command) {
         if is_http(command.name()) {
             return self.close_stranger(now, key);
         }
-        let row = command::lookup_row(command.name());
-        let row = row.filter(|row| !command::all()[*row].is_internal());
-        let Some(row) = row else {
-            return self.reject(key, None, UnknownCommand(&command));
-        };
-        let spec = &command::all()[row];
-        if let Err(error) = spec.check_arity(command.len()) {
-            if spec.name == "exec" {
-                self.sessions[key].end_transaction();
-                return self.reject(key, Some(CommandId::new(row, None)), exec_abort(&error));
+        match CommandId::of(&command) {
+            Ok(id) if !id.spec().is_internal() => self.call(now, key, Call::new(id, command)),
+            Err(Mistake::Arity { id, error }) if !id.spec().is_internal() => {
+                if id.spec().name == "exec" {
+                    self.sessions[key].end_transaction();
+                    return self.reject(key, Some(id), exec_abort(&error));
+                }
+                self.reject(key, Some(id), error);
             }
-            return self.reject(key, Some(CommandId::new(row, None)), error);
-        }
-        let mut subcommand = None;
-        if !spec.subcommands.is_empty() && command.len() > 1 {
-            match spec.subcommand(&command) {
-                Ok(number) => subcommand = Some(number),
-                Err(SubcommandError::Unknown) => {
-                    return self.reject(key, None, command::unknown_subcommand(&command));
-                }
-                Err(SubcommandError::Arity { number, error }) => {
-                    return self.reject(key, Some(CommandId::new(row, Some(number))), error);
-                }
+            Err(Mistake::UnknownSubcommand) => {
+                self.reject(key, None, command::unknown_subcommand(&command));
+            }
+            Ok(_) | Err(Mistake::Unknown | Mistake::Arity { .. }) => {
+                self.reject(key, None, UnknownCommand(&command));
             }
         }
-        let id = CommandId::new(row, subcommand);
+    }
+
+    /// Executes one call of a client, or sends it on its way.
+    pub(super) fn call(&mut self, now: Now, key: usize, call: Call) {
         let about = &mut self.sessions[key].about;
-        (about.last_command, about.active_ms) = (Some(id), now.wall_ms());
-        if self.is_paused(key, spec, &command) {
-            return self.hold_paused(key, command);
+        (about.last_command, about.active_ms) = (Some(call.id()), now.wall_ms());
+        if self.is_paused(key, &call) {
+            return self.hold_paused(key, call);
         }
-        self.stats.begin(id);
-        if self.sessions[key].transaction.is_some() && !is_immediate(spec) {
-            return self.queue(key, id, command);
+        self.stats.begin(call.id());
+        if self.sessions[key].transaction.is_some() && !is_immediate(call.spec()) {
+            return self.queue(key, call);
         }
-        match spec.routing {
-            Routing::Session => self.session_command(now, key, spec, command),
-            Routing::Keyspace => self.keyspace_command(now, key, spec, command),
+        match call.spec().routing {
+            Routing::Session => self.session_command(now, key, call),
+            Routing::Keyspace => self.keyspace_command(now, key, call),
             Routing::Key | Routing::Split(_) | Routing::Composite => {
-                self.keyed_command(now, key, spec, command);
+                self.keyed_command(now, key, call);
             }
         }
     }
@@ -132,14 +126,13 @@ impl Shard {
     /// A command that has waited for others has its reply.
     pub(super) fn finish(&mut self, key: usize, run: &Run, reply: &[u8]) {
         if let Some(took) = self.stats.finish(run, reply) {
-            self.note_slow(key, took, &run.command);
+            self.note_slow(key, took, run.spec(), &run.command);
         }
     }
 
     /// A command of a client, if it is still there, was slow.
-    pub(super) fn note_slow(&mut self, key: usize, took: Duration, command: &Command) {
-        let spec = command::lookup(command.name());
-        if spec.is_some_and(|spec| matches!(spec.name, "auth" | "hello")) {
+    pub(super) fn note_slow(&mut self, key: usize, took: Duration, spec: &Spec, command: &Command) {
+        if matches!(spec.name, "auth" | "hello") {
             return;
         }
         let about = self.sessions.get(key).map(|session| &session.about);
@@ -152,22 +145,24 @@ impl Shard {
         self.stats.slow_log.push(when, took, command, sender, len_max);
     }
 
-    fn keyed_command(&mut self, now: Now, key: usize, spec: &'static Spec, command: Command) {
-        let class = spec.class_of(&command);
-        let slot = match command::keys(spec, &command) {
-            Err(error) => return self.refuse(key, error),
-            Ok(mut keys) => match keys.next() {
-                // A keyless form such as OBJECT HELP can run anywhere.
-                None => Some(self.first_owned_slot()),
-                Some(first) => {
-                    let slot = Slot::of_key(first);
-                    keys.all(|key| Slot::of_key(key) == slot).then_some(slot)
-                }
-            },
-        };
-        if let Some(slot) = slot {
-            return self.single(now, key, slot, class, command);
+    fn keyed_command(&mut self, now: Now, key: usize, call: Call) {
+        if let Err(error) = call.check_keys() {
+            return self.refuse(key, error);
         }
+        match call.spread() {
+            // A keyless form such as OBJECT HELP can run anywhere.
+            Spread::None => {
+                let slot = self.first_owned_slot();
+                self.single(now, key, call.moved_to(slot));
+            }
+            Spread::One => self.single(now, key, call),
+            Spread::Several => self.several(now, key, call),
+        }
+    }
+
+    /// A call whose keys are in several slots.
+    fn several(&mut self, now: Now, key: usize, call: Call) {
+        let (spec, command) = (call.spec(), call.command());
         let pairs = matches!(spec.name, "mset" | "msetnx");
         if pairs && command.len().is_multiple_of(2) {
             return self.refuse(
@@ -175,50 +170,49 @@ impl Shard {
                 format_args!("ERR wrong number of arguments for '{}' command", spec.name),
             );
         }
-        let resp3 = self.sessions[key].resp3;
         let plan: Option<Box<dyn Plan>> = match spec.routing {
             Routing::Split(join) => {
                 let step = if pairs { 2 } else { 1 };
-                Some(Box::new(Split::new(&command, class, join, step)))
+                Some(Box::new(Split::new(command, join, step)))
             }
-            _ => composite::plan(&command, resp3),
+            _ => composite::plan(&call, self.sessions[key].resp3),
         };
         match plan {
-            Some(plan) => self.exclusive(now, key, command, |_, _| plan),
+            Some(plan) => self.exclusive(now, key, call, |_, _| plan),
             // Options that the store answers with the right error.
-            None => {
-                let slot = Slot::of_key(command.arg(1));
-                self.single(now, key, slot, class, command);
-            }
+            None => self.single(now, key, call),
         }
     }
 
-    /// A command whose keys are all in one slot.
-    pub(super) fn single(
-        &mut self,
-        now: Now,
-        key: usize,
-        slot: Slot,
-        class: Class,
-        command: Command,
-    ) {
-        let writes = class.writes();
+    /// A call whose keys are all in one slot.
+    pub(super) fn single(&mut self, now: Now, key: usize, call: Call) {
+        let (slot, writes) = (call.slot(), call.class().writes());
         let session = &mut self.sessions[key];
         if session.conflicts(slot, writes) {
-            session.held = Some(command);
+            session.held = Some(call);
             return;
         }
         if self.is_alone(slot, writes) {
-            return self.execute_alone(key, slot, writes, &command);
+            return self.execute_alone(key, &call);
         }
-        let run = self.stats.run(&command);
+        let run = self.stats.run(call.command());
         let session = &mut self.sessions[key];
         session.started(slot, writes);
         let number = session.replies.expect();
         let waiter = Waiter::Session { key, id: session.id, number, slot, writes, run };
-        let errand = self.terms(now, key).errand(slot, class, command);
-        self.submit(now, waiter, errand);
+        let terms = self.terms(now, key);
+        self.submit(now, waiter, Errand { call, terms });
         self.stats.read_stopwatch();
+    }
+
+    /// A client's call that is answered by a piece on one slot.
+    pub(super) fn by_piece(&mut self, now: Now, key: usize, call: Call, piece: Call) {
+        let session = &mut self.sessions[key];
+        if session.conflicts(piece.slot(), piece.class().writes()) {
+            session.held = Some(call);
+            return;
+        }
+        self.single(now, key, piece);
     }
 
     /// Whether a slot has this shard as its only replica, so that there is nobody to agree with.
@@ -233,14 +227,14 @@ impl Shard {
     }
 
     /// The shortest way: execute, and write the reply straight to the client's buffer.
-    fn execute_alone(&mut self, key: usize, slot: Slot, writes: bool, command: &Command) {
+    fn execute_alone(&mut self, key: usize, call: &Call) {
         let session = &mut self.sessions[key];
         let resp3 = session.resp3;
         let (stats, storage) = (&mut self.stats, &mut self.storage);
         let (mut slow, mut shared_reply) = (None, None);
         session.replies.push(|out: &mut Vec<u8>| {
             let start = out.len();
-            match storage.execute_into(slot, command, resp3, writes, out) {
+            match storage.execute_into(call, resp3, out) {
                 Ok((_, shared)) => shared_reply = shared,
                 Err(rejection) => ReplyWriter::new(out, resp3)
                     .error(format_args!("MISCONF {}; nothing was done", rejection.text)),
@@ -251,7 +245,7 @@ impl Shard {
             session.replies.push_whole(reply);
         }
         if let Some(took) = slow {
-            self.note_slow(key, took, command);
+            self.note_slow(key, took, call.spec(), call.command());
         }
     }
 
@@ -270,16 +264,16 @@ impl Shard {
         &mut self,
         now: Now,
         key: usize,
-        command: Command,
+        call: Call,
         plan: impl FnOnce(&mut Self, &Command) -> Box<dyn Plan>,
     ) {
         if self.sessions[key].replies.waiting() > 0 {
-            self.sessions[key].held = Some(command);
+            self.sessions[key].held = Some(call);
             return;
         }
-        let plan = plan(self, &command);
+        let plan = plan(self, call.command());
         let terms = self.terms(now, key);
-        let waiter = self.expect_alone(key, &command);
+        let waiter = self.expect_alone(key, call.command());
         self.start_job(now, waiter, plan, terms);
     }
 
@@ -303,9 +297,8 @@ impl Shard {
             Step::Run(pieces) => {
                 self.jobs[key].begin(&pieces);
                 let terms = self.jobs[key].terms;
-                for (piece, Piece { slot, class, command }) in pieces.into_iter().enumerate() {
-                    let errand = terms.errand(slot, class, command);
-                    self.submit(now, Waiter::Job { key, piece }, errand);
+                for (piece, call) in pieces.into_iter().enumerate() {
+                    self.submit(now, Waiter::Job { key, piece }, Errand { call, terms });
                 }
             }
             Step::Done(reply) => {
@@ -320,17 +313,17 @@ impl Shard {
     }
 
     /// A command over the whole keyspace.
-    fn keyspace_command(&mut self, now: Now, key: usize, spec: &Spec, command: Command) {
+    fn keyspace_command(&mut self, now: Now, key: usize, call: Call) {
         let coverage = self.sessions[key].coverage;
-        match spec.name {
-            "dbsize" => self.exclusive(now, key, command, |shard, _| {
+        match call.spec().name {
+            "dbsize" => self.exclusive(now, key, call, |shard, _| {
                 Box::new(walk::Count { runs: shard.runs(coverage) })
             }),
-            "keys" => self.exclusive(now, key, command, |shard, command| {
+            "keys" => self.exclusive(now, key, call, |shard, command| {
                 let pattern = Bytes::copy_from_slice(command.arg(1));
                 Box::new(walk::Keys { runs: shard.runs(coverage), pattern, limit: usize::MAX })
             }),
-            "randomkey" => self.exclusive(now, key, command, |shard, _| {
+            "randomkey" => self.exclusive(now, key, call, |shard, _| {
                 let mut runs = shard.runs(coverage);
                 // Any starting point will do that differs from call to call.
                 let start = (shard.stats.counters.commands as usize).wrapping_mul(0x9e37_79b1)
@@ -338,20 +331,20 @@ impl Shard {
                 runs.rotate_left(start);
                 Box::new(walk::RandomKey { runs: runs.into_iter() })
             }),
-            "scan" => match parse_scan(&command) {
+            "scan" => match parse_scan(call.command()) {
                 Ok(scan) => {
-                    self.exclusive(now, key, command, |shard, _| shard.scan(scan, coverage));
+                    self.exclusive(now, key, call, |shard, _| shard.scan(scan, coverage));
                 }
                 Err(error) => self.refuse(key, error),
             },
             _ => {
-                let mode = command.get(1).unwrap_or(b"SYNC");
+                let mode = call.command().get(1).unwrap_or(b"SYNC");
                 let known =
                     mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC");
-                if !known || command.len() > 2 {
+                if !known || call.command().len() > 2 {
                     return self.refuse(key, "ERR syntax error");
                 }
-                self.exclusive(now, key, command, |shard, _| {
+                self.exclusive(now, key, call, |shard, _| {
                     Box::new(walk::Flush::new(shard.runs(Coverage::Cluster)))
                 });
             }
@@ -359,30 +352,31 @@ impl Shard {
     }
 
     /// `CLUSTER COUNTKEYSINSLOT slot`, `CLUSTER GETKEYSINSLOT slot count`
-    pub(super) fn slot_command(&mut self, now: Now, key: usize, command: Command) {
-        let slot = match parse_slot(command.arg(2)) {
+    pub(super) fn slot_command(&mut self, now: Now, key: usize, call: Call) {
+        let slot = match parse_slot(call.command().arg(2)) {
             Ok(slot) => slot,
             Err(error) => return self.refuse(key, error),
         };
         let runs = vec![(slot, slot)];
-        let Some(count) = command.get(3) else {
-            return self.exclusive(now, key, command, |_, _| Box::new(walk::Count { runs }));
+        let Some(count) = call.command().get(3) else {
+            return self.exclusive(now, key, call, |_, _| Box::new(walk::Count { runs }));
         };
         let Some(limit) = parse_integer(count).and_then(|count| usize::try_from(count).ok()) else {
             return self.refuse(key, "ERR Invalid number of keys");
         };
         let pattern = Bytes::from_static(b"*");
-        self.exclusive(now, key, command, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
+        self.exclusive(now, key, call, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
     /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position [STATES]]`, `QUORATE MERGE slot effect`
-    pub(super) fn snapshot_command(&mut self, now: Now, key: usize, command: &Command) {
+    pub(super) fn snapshot_command(&mut self, now: Now, key: usize, call: Call) {
+        let command = call.command();
         let slot = match parse_slot(command.arg(2)) {
             Ok(slot) => slot,
             Err(error) => return self.refuse(key, error),
         };
         let number = command.arg(2);
-        let (class, words) = match command.arg(1).to_ascii_lowercase().as_slice() {
+        let words = match command.arg(1).to_ascii_lowercase().as_slice() {
             b"export" => {
                 let position = command.get(3).unwrap_or(b"0");
                 let mut words = vec![b"quorate.exportslot".as_slice(), number, position];
@@ -393,14 +387,15 @@ impl Shard {
                     }
                     Some(_) => return self.refuse(key, "ERR syntax error"),
                 }
-                (Class::Read, words)
+                words
             }
             b"merge" => {
-                (Class::Write, vec![b"quorate.mergeslot".as_slice(), number, command.arg(3)])
+                vec![b"quorate.mergeslot".as_slice(), number, command.arg(3)]
             }
-            _ => (Class::Read, vec![b"quorate.slotdigest".as_slice(), number]),
+            _ => vec![b"quorate.slotdigest".as_slice(), number],
         };
-        self.single(now, key, slot, class, Command::from_args(words));
+        let piece = Call::piece(slot, Command::from_args(words));
+        self.by_piece(now, key, call, piece);
     }
 
     /// The slots covered as runs: neighbours in one group with the same replicas.

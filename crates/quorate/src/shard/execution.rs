@@ -63,10 +63,10 @@ impl Shard {
     fn resume(&mut self, now: Now, key: usize, most: u32) -> u32 {
         let ends = self.stats.shown() + Duration::from_micros(limits::BATCH_MICROS_MAX);
         if let Some(session) = self.sessions.get_mut(key)
-            && let Some(command) = session.held.take()
+            && let Some(call) = session.held.take()
         {
             session.is_blocked = false;
-            self.command(now, key, command);
+            self.call(now, key, call);
         }
         let most = most.min(limits::COMMANDS_PER_BATCH_MAX);
         for executed in 0..most {

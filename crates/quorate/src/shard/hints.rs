@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quorate_proto::{
     MemberNumber,
+    command::Call,
     resp::{Command, ReplyWriter},
 };
 
@@ -17,9 +18,9 @@ const SYNTAX: &str = "HINTS [LIST | DRAIN [node] | DROP node]";
 
 impl Shard {
     /// `QUORATE HINTS [LIST | DRAIN [node] | DROP node]`
-    pub(super) fn hints_command(&mut self, now: Now, key: usize, command: Command) {
-        match self.parse_hints(&command) {
-            Ok(order) => self.gather_ledger(now, key, command, Shown::Hints, order),
+    pub(super) fn hints_command(&mut self, now: Now, key: usize, call: Call) {
+        match self.parse_hints(call.command()) {
+            Ok(order) => self.gather_ledger(now, key, call, Shown::Hints, order),
             Err(error) => self.refuse(key, error),
         }
     }

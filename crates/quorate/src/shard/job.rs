@@ -6,29 +6,14 @@
 //! routes nothing and waits for nothing.
 
 use bytes::Bytes;
-use quorate_cluster::time::Instant;
-use quorate_proto::{
-    Level, Slot,
-    command::Class,
-    resp::{Command, reply},
-};
+use quorate_cluster::coordinator::Terms;
+use quorate_proto::{command::Call, resp::reply};
 
-use super::{Errand, outcome::Fates};
+use super::outcome::Fates;
 
-/// One command on one slot.
-#[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    pub(crate) slot: Slot,
-    /// How it is routed: reads to any replica, the others to the one that executes writes.
-    pub(crate) class: Class,
-    pub(crate) command: Command,
-}
-
-impl Piece {
-    /// Whether it may change something. Questions to the replica that executes writes do not.
-    fn changes(&self) -> bool {
-        self.class.writes() && self.command.name() != OCCUPIED.as_bytes()
-    }
+/// Whether a piece may change something. Questions to the replica that executes writes do not.
+fn changes(piece: &Call) -> bool {
+    piece.class().writes() && piece.spec().name != OCCUPIED
 }
 
 /// The question which slots hold keys.
@@ -40,7 +25,7 @@ pub(crate) const FLUSH: &str = "quorate.flush";
 /// What a job wants next.
 pub(crate) enum Step {
     /// Run these; come back with the replies in the same order.
-    Run(Vec<Piece>),
+    Run(Vec<Call>),
     /// The encoded reply.
     Done(Vec<u8>),
 }
@@ -56,35 +41,20 @@ pub(crate) trait Plan: Send + std::fmt::Debug {
     }
 }
 
-/// The terms on which the client asked: they hold for every piece.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) read_level: Level,
-    pub(crate) write_level: Level,
-    pub(crate) resp3: bool,
-    pub(crate) deadline: Instant,
-}
-
-impl Terms {
-    pub(crate) fn errand(self, slot: Slot, class: Class, command: Command) -> Errand {
-        let Self { read_level, write_level, resp3, deadline } = self;
-        Errand { slot, class, command, read_level, write_level, resp3, deadline }
-    }
-}
-
 /// A job in progress: a plan and the replies to its current step.
 #[derive(Debug)]
 pub(crate) struct Job<W> {
     plan: Box<dyn Plan>,
     /// Who gets the reply.
     pub(crate) waiter: W,
+    /// They hold for every piece.
     pub(crate) terms: Terms,
     replies: Vec<Bytes>,
     missing: usize,
     /// Whether the replies are to pieces, so that errors among them end the job.
     of_pieces: bool,
     /// The pieces of the current step that change something, by their positions in it.
-    changing: Vec<(usize, Command)>,
+    changing: Vec<(usize, Call)>,
     fates: Fates,
 }
 
@@ -103,11 +73,11 @@ impl<W> Job<W> {
     }
 
     /// Expects the replies to these pieces.
-    pub(crate) fn begin(&mut self, pieces: &[Piece]) {
+    pub(crate) fn begin(&mut self, pieces: &[Call]) {
         self.expect(pieces.len());
         self.of_pieces = true;
-        let changing = pieces.iter().enumerate().filter(|(_, piece)| piece.changes());
-        self.changing = changing.map(|(at, piece)| (at, piece.command.clone())).collect();
+        let changing = pieces.iter().enumerate().filter(|(_, piece)| changes(piece));
+        self.changing = changing.map(|(at, piece)| (at, piece.clone())).collect();
     }
 
     /// Expects `count` answers that are no replies to commands.
@@ -127,8 +97,8 @@ impl<W> Job<W> {
     /// Continues after a complete step.
     pub(crate) fn next(&mut self) -> Step {
         let replies = std::mem::take(&mut self.replies);
-        for (at, command) in self.changing.drain(..) {
-            self.fates.note(command, &replies[at]);
+        for (at, piece) in self.changing.drain(..) {
+            self.fates.note(piece, &replies[at]);
         }
         let failure = |_| self.fates.failure(&replies, self.plan.untried());
         match self.of_pieces.then_some(()).and_then(failure) {
@@ -182,6 +152,9 @@ fn memchr_newline(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_cluster::time::Instant;
+    use quorate_proto::{Level, Slot, resp::Command};
+
     use super::*;
     use crate::shard::{composite, split::Split};
 
@@ -215,7 +188,8 @@ mod tests {
     }
 
     fn composite(words: &[&str]) -> Box<dyn Plan> {
-        composite::plan(&Command::from_args(words), false).expect("has a plan")
+        composite::plan(&Call::piece(Slot::default(), Command::from_args(words)), false)
+            .expect("has a plan")
     }
 
     const REFUSED: &str = "-MISCONF the disk of n1 is full; nothing was done\r\n";
@@ -247,7 +221,7 @@ mod tests {
         let command = Command::from_args(["DEL", "foo", "bar"]);
         let split = || {
             let join = quorate_proto::command::Join::Sum;
-            Box::new(Split::new(&command, Class::ReadModifyWrite, join, 1))
+            Box::new(Split::new(&command, join, 1))
         };
         assert_eq!(run(split(), &[&[":1\r\n", ":0\r\n"]]), ":1\r\n");
         assert_eq!(run(split(), &[&[REFUSED, REFUSED]]), REFUSED);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_proto::{
     Slot,
-    command::Class,
+    command::Call,
     resp::{Command, ReplyWriter, parse_integer},
 };
 
@@ -23,21 +23,22 @@ const SAMPLES: u64 = 5;
 
 impl Shard {
     /// `MEMORY USAGE key [SAMPLES count]`, `MEMORY STATS`
-    pub(super) fn memory(&mut self, now: Now, key: usize, subcommand: &[u8], command: Command) {
+    pub(super) fn memory(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         if subcommand == b"usage" {
-            return match samples(&command) {
+            return match samples(call.command()) {
                 Ok(samples) => {
-                    let slot = Slot::of_key(command.arg(2));
+                    let slot = Slot::of_key(call.command().arg(2));
                     let samples = samples.to_string();
-                    let words = [b"quorate.memoryusage", command.arg(2), samples.as_bytes()];
-                    self.single(now, key, slot, Class::Read, Command::from_args(words));
+                    let words = [b"quorate.memoryusage", call.command().arg(2), samples.as_bytes()];
+                    let piece = Call::piece(slot, Command::from_args(words));
+                    self.by_piece(now, key, call, piece);
                 }
                 Err(error) => self.refuse(key, error),
             };
         }
         let plan = Stats { node: Arc::clone(&self.node), resp3: self.sessions[key].resp3 };
         let question = Question::Figures { breakdown: false };
-        self.gather(now, key, command, question, Box::new(plan));
+        self.gather(now, key, call, question, Box::new(plan));
     }
 }
 

@@ -47,7 +47,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use quorate_cluster::{
     clocks::{self, Clocks},
-    coordinator::{self, Coordinator},
+    coordinator::{self, Coordinator, Terms},
     handoff::Handoff,
     limits::SETTLING_MARGIN,
     membership::LinkId,
@@ -56,9 +56,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{
-    Groups, Level, MemberNumber, Slot, Start, command::Class, mutant::Mutant, resp::Command,
-};
+use quorate_proto::{Groups, MemberNumber, Slot, Start, command::Call, mutant::Mutant};
 use slab::Slab;
 
 use crate::{
@@ -101,16 +99,11 @@ enum Waiter {
     Shard { shard: u16, ticket: u64 },
 }
 
-/// A command on one slot with everything needed to run it anywhere.
+/// A call with everything needed to run it anywhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Errand {
-    pub(crate) slot: Slot,
-    pub(crate) class: Class,
-    pub(crate) command: Command,
-    pub(crate) read_level: Level,
-    pub(crate) write_level: Level,
-    pub(crate) resp3: bool,
-    pub(crate) deadline: Instant,
+    pub(crate) call: Call,
+    pub(crate) terms: Terms,
 }
 
 fn new_coordinator(topology: &Arc<Topology>, settings: &Settings) -> Coordinator {
@@ -333,7 +326,7 @@ impl Shard {
 
     /// Runs a command on the shard that owns its slot; the reply goes to `waiter`.
     fn submit(&mut self, now: Now, waiter: Waiter, errand: Errand) {
-        let owner = self.storage.owner(errand.slot);
+        let owner = self.storage.owner(errand.call.slot());
         if owner == self.id {
             return self.run(now, waiter, errand);
         }
@@ -343,7 +336,7 @@ impl Shard {
 
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
-        let writes = errand.class.writes();
+        let writes = errand.call.class().writes();
         let sealed = self.topology().sealed();
         if !self.node.is_founded() || writes && !sealed {
             self.seal_wanted |= writes && !sealed;
@@ -351,17 +344,8 @@ impl Shard {
             return;
         }
         let id = self.waiters.insert(waiter) as u64;
-        let Errand { slot, class, command, read_level, write_level, resp3, deadline } = errand;
-        let request = coordinator::Request {
-            id,
-            slot,
-            class,
-            read_level,
-            write_level,
-            resp3,
-            command,
-            deadline,
-        };
+        let Errand { call, terms } = errand;
+        let request = coordinator::Request { id, call, terms };
         self.coordinator.handle_request(now.monotonic, &mut self.storage, request);
     }
 

@@ -23,10 +23,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use quorate_proto::{
-    Groups, MemberNumber, Slot,
-    resp::{Command, ReplyWriter},
-};
+use quorate_proto::{Groups, MemberNumber, Slot, command::Call, resp::ReplyWriter};
 
 use super::{
     Now, Shard,
@@ -254,8 +251,8 @@ pub(super) fn write_number(writer: &mut ReplyWriter<'_>, field: &str, value: u64
 
 impl Shard {
     /// `QUORATE OBLIGATIONS`
-    pub(super) fn obligations_command(&mut self, now: Now, key: usize, command: Command) {
-        self.gather_ledger(now, key, command, Shown::Obligations, None);
+    pub(super) fn obligations_command(&mut self, now: Now, key: usize, call: Call) {
+        self.gather_ledger(now, key, call, Shown::Obligations, None);
     }
 
     /// Carries out an order on every shard and shows what they owe.
@@ -263,7 +260,7 @@ impl Shard {
         &mut self,
         now: Now,
         key: usize,
-        command: Command,
+        call: Call,
         shown: Shown,
         order: Option<HintOrder>,
     ) {
@@ -271,7 +268,7 @@ impl Shard {
         let peers = topology.peers().map(|peer| topology.member(peer));
         let peers = peers.map(|peer| (peer.name.clone(), peer.datacentre.clone())).collect();
         let plan = Box::new(Ledger { peers, shown, resp3: self.sessions[key].resp3 });
-        self.gather(now, key, command, Question::Ledger(order), plan);
+        self.gather(now, key, call, Question::Ledger(order), plan);
     }
 
     /// What this shard owes every peer, in lines.

@@ -12,11 +12,7 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
-use quorate_proto::{
-    command,
-    mutant::Mutant,
-    resp::{Command, ReplyWriter},
-};
+use quorate_proto::{command::Call, mutant::Mutant, resp::ReplyWriter};
 
 use super::job::{FLUSH, first_error};
 use crate::limits;
@@ -47,13 +43,13 @@ impl Fate {
 /// The fates of all parts so far that change something.
 #[derive(Debug, Default)]
 pub(super) struct Fates {
-    parts: Vec<(Command, Fate)>,
+    parts: Vec<(Call, Fate)>,
 }
 
 impl Fates {
     /// A part that changes something has been answered.
-    pub(super) fn note(&mut self, command: Command, reply: &[u8]) {
-        self.parts.push((command, Fate::of(reply)));
+    pub(super) fn note(&mut self, part: Call, reply: &[u8]) {
+        self.parts.push((part, Fate::of(reply)));
     }
 
     /// The answer to the command, if one of the `replies` of its last step is an error. `untried`
@@ -84,7 +80,7 @@ impl Fates {
     /// The parts of one fate: the first few by name, the others by their number.
     fn group(&self, heading: &str, fate: Fate, untried: usize) -> Option<String> {
         let parts = self.parts.iter().filter(|(_, found)| *found == fate);
-        let mut names = parts.flat_map(|(command, _)| names(command));
+        let mut names = parts.flat_map(|(part, _)| names(part));
         let mut text = format!("{heading}:");
         // Writing to a string does not fail.
         for name in names.by_ref().take(limits::PARTS_NAMED_MAX) {
@@ -118,11 +114,9 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-fn names(command: &Command) -> impl Iterator<Item = Name<'_>> {
-    let slot = (command.name() == FLUSH.as_bytes()).then(|| Name::Slot(command.arg(1)));
-    let spec = command::lookup(command.name()).filter(|_| slot.is_none());
-    let keys = spec.and_then(|spec| command::keys(spec, command).ok());
-    slot.into_iter().chain(keys.into_iter().flatten().map(Name::Key))
+fn names(part: &Call) -> impl Iterator<Item = Name<'_>> {
+    let is_slot = part.spec().name == FLUSH;
+    part.keys().map(move |name| if is_slot { Name::Slot(name) } else { Name::Key(name) })
 }
 
 /// The text of an error about one part, without what it says of that part alone.
@@ -146,6 +140,8 @@ const OF_A_PART: [&str; 4] = [
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::{Slot, resp::Command};
+
     use super::*;
 
     const REFUSED: &str = "-UNAVAILABLE too few of n1, n2; nothing was done\r\n";
@@ -158,7 +154,8 @@ mod tests {
         let mut fates = Fates::default();
         let mut replies = Vec::new();
         for (words, reply) in parts {
-            fates.note(Command::from_args(*words), reply.as_bytes());
+            let part = Call::piece(Slot::default(), Command::from_args(*words));
+            fates.note(part, reply.as_bytes());
             replies.push(Bytes::from_static(reply.as_bytes()));
         }
         fates.failure(&replies, untried).map(|reply| String::from_utf8(reply).expect("text"))

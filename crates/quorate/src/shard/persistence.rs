@@ -1,7 +1,7 @@
 //! `SAVE`, `BGSAVE`, `BGREWRITEAOF`, `LASTSAVE`: the log of the node stands for Redis's files.
 
 use bytes::Bytes;
-use quorate_proto::resp::Command;
+use quorate_proto::command::Call;
 use quorate_store::log::Sequence;
 
 use super::{
@@ -35,38 +35,38 @@ impl Plan for Saved {
 
 impl Shard {
     /// `SAVE`: `OK` once everything that is in memory now is synced.
-    pub(super) fn save(&mut self, now: Now, key: usize, command: Command) {
-        self.save_by(now, key, command, Question::Save { waits: true }, "OK");
+    pub(super) fn save(&mut self, now: Now, key: usize, call: Call) {
+        self.save_by(now, key, call, Question::Save { waits: true }, "OK");
     }
 
     /// `BGSAVE [SCHEDULE]`: a sync begins now, and nobody waits for it.
-    pub(super) fn background_save(&mut self, now: Now, key: usize, command: Command) {
-        let fits = command.get(1).is_none_or(|word| word.eq_ignore_ascii_case(b"SCHEDULE"));
-        if !fits || command.len() > 2 {
+    pub(super) fn background_save(&mut self, now: Now, key: usize, call: Call) {
+        let fits = call.command().get(1).is_none_or(|word| word.eq_ignore_ascii_case(b"SCHEDULE"));
+        if !fits || call.command().len() > 2 {
             return self.refuse(key, "ERR syntax error");
         }
         let question = Question::Save { waits: false };
-        self.save_by(now, key, command, question, "Background saving started");
+        self.save_by(now, key, call, question, "Background saving started");
     }
 
     /// `BGREWRITEAOF`: a checkpoint begins, after which the log holds what is alive.
-    pub(super) fn rewrite(&mut self, now: Now, key: usize, command: Command) {
+    pub(super) fn rewrite(&mut self, now: Now, key: usize, call: Call) {
         let text = "Background append only file rewriting started";
-        self.save_by(now, key, command, Question::Rewrite, text);
+        self.save_by(now, key, call, Question::Rewrite, text);
     }
 
     fn save_by(
         &mut self,
         now: Now,
         key: usize,
-        command: Command,
+        call: Call,
         question: Question,
         text: &'static str,
     ) {
         if self.node.settings.memory {
             return self.refuse(key, IN_MEMORY);
         }
-        self.gather(now, key, command, question, Box::new(Saved(text)));
+        self.gather(now, key, call, question, Box::new(Saved(text)));
     }
 
     /// Begins a sync, and answers when it is done, or at once.

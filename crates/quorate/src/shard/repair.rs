@@ -21,6 +21,7 @@ use bytes::Bytes;
 use quorate_cluster::sync::{Order, Repair, Tally};
 use quorate_proto::{
     Groups, MemberNumber,
+    command::Call,
     resp::{Command, ReplyWriter},
 };
 
@@ -154,8 +155,8 @@ fn write_peer(writer: &mut ReplyWriter<'_>, name: &str, datacentre: &str, line: 
 
 impl Shard {
     /// `QUORATE REPAIR [STATUS | START [DC name] [RANGE first last] [DRY]]`
-    pub(super) fn repair_command(&mut self, now: Now, key: usize, command: Command) {
-        let order = match self.parse_repair(&command) {
+    pub(super) fn repair_command(&mut self, now: Now, key: usize, call: Call) {
+        let order = match self.parse_repair(call.command()) {
             Ok(order) => order,
             Err(error) => return self.refuse(key, error),
         };
@@ -163,7 +164,7 @@ impl Shard {
         let peers = topology.peers().map(|peer| topology.member(peer));
         let peers = peers.map(|peer| (peer.name.clone(), peer.datacentre.clone())).collect();
         let plan = Box::new(Joined { peers, resp3: self.sessions[key].resp3 });
-        self.gather(now, key, command, Question::Repair(order), plan);
+        self.gather(now, key, call, Question::Repair(order), plan);
     }
 
     fn parse_repair(&self, command: &Command) -> Result<Option<RepairOrder>, String> {

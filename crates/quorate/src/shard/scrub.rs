@@ -16,7 +16,7 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use quorate_proto::resp::{Command, ReplyWriter};
+use quorate_proto::{command::Call, resp::ReplyWriter};
 
 use super::{
     Now, Shard,
@@ -132,9 +132,9 @@ impl Shard {
     }
 
     /// `QUORATE SCRUB [STATUS | START | STOP]`
-    pub(super) fn scrub_command(&mut self, now: Now, key: usize, command: Command) {
-        let word = command.get(2).unwrap_or(b"STATUS").to_ascii_uppercase();
-        let order = match (&*word, command.len()) {
+    pub(super) fn scrub_command(&mut self, now: Now, key: usize, call: Call) {
+        let word = call.command().get(2).unwrap_or(b"STATUS").to_ascii_uppercase();
+        let order = match (&*word, call.command().len()) {
             (b"STATUS", ..=3) => None,
             (b"START", 3) => Some(ScrubCommand::Start),
             (b"STOP", 3) => Some(ScrubCommand::Stop),
@@ -144,7 +144,7 @@ impl Shard {
             }
         };
         let plan = Box::new(Joined { resp3: self.sessions[key].resp3 });
-        self.gather(now, key, command, Question::Scrub(order), plan);
+        self.gather(now, key, call, Question::Scrub(order), plan);
     }
 
     /// Starts or stops the scrub as ordered, and says how far this shard's has come.

@@ -12,10 +12,11 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use quorate_proto::{
     Level, Slot,
+    command::{Call, CommandId},
     resp::{Command, CommandReader, ProtocolError},
 };
 
-use super::{stats::CommandId, transaction::Transaction};
+use super::transaction::Transaction;
 use crate::{
     limits,
     reactor::{ConnectionId, Ready},
@@ -168,7 +169,7 @@ pub(crate) struct Session {
     pub(crate) input: BytesMut,
     pub(crate) reader: CommandReader,
     /// A command that must wait for earlier ones; nothing behind it is parsed.
-    pub(crate) held: Option<Command>,
+    pub(crate) held: Option<Call>,
     /// Commands that must be alone: they wait for all earlier ones and hold back all later ones.
     pub(crate) exclusive: bool,
     in_flight: HashMap<Slot, InFlight, FixedState>,

@@ -1,8 +1,9 @@
 //! Commands that the node answers by itself: about the connection, the server and the cluster.
 
+use quorate_cluster::coordinator::Terms;
 use quorate_proto::{
     Level,
-    command::{self, Access, ListFilter, Spec, SubcommandError},
+    command::{self, Call, CommandId, ListFilter, Mistake, Spread},
     resp::{Command, ReplyWriter},
 };
 
@@ -12,57 +13,51 @@ use super::{
 };
 
 impl Shard {
-    pub(super) fn session_command(
-        &mut self,
-        now: Now,
-        key: usize,
-        spec: &'static Spec,
-        command: Command,
-    ) {
-        let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
-        match (spec.name, subcommand.as_slice()) {
-            ("config", b"resetstat") => return self.config_resetstat(now, key, command),
-            ("slowlog", _) => return self.slow_log(now, key, command),
-            ("latency", b"histogram") => return self.latency_histogram(now, key, command),
-            ("info", _) => return self.info(now, key, command),
+    pub(super) fn session_command(&mut self, now: Now, key: usize, call: Call) {
+        let subcommand = call.command().get(1).unwrap_or_default().to_ascii_lowercase();
+        match (call.spec().name, subcommand.as_slice()) {
+            ("config", b"resetstat") => return self.config_resetstat(now, key, call),
+            ("slowlog", _) => return self.slow_log(now, key, call),
+            ("latency", b"histogram") => return self.latency_histogram(now, key, call),
+            ("info", _) => return self.info(now, key, call),
             ("client", b"list" | b"kill" | b"pause" | b"unpause") => {
-                return self.clients(now, key, &subcommand, command);
+                return self.clients(now, key, &subcommand, call);
             }
             ("multi" | "exec" | "discard" | "watch" | "unwatch", _) => {
-                return self.transaction_command(now, key, spec, command);
+                return self.transaction_command(now, key, call);
             }
-            ("debug", _) => return self.debug(now, key, &subcommand, command),
+            ("debug", _) => return self.debug(now, key, &subcommand, call),
             ("memory", b"usage" | b"stats") => {
-                return self.memory(now, key, &subcommand, command);
+                return self.memory(now, key, &subcommand, call);
             }
-            ("wait", _) => return self.wait_command(now, key, command),
-            ("save", _) => return self.save(now, key, command),
-            ("bgsave", _) => return self.background_save(now, key, command),
-            ("bgrewriteaof", _) => return self.rewrite(now, key, command),
+            ("wait", _) => return self.wait_command(now, key, call),
+            ("save", _) => return self.save(now, key, call),
+            ("bgsave", _) => return self.background_save(now, key, call),
+            ("bgrewriteaof", _) => return self.rewrite(now, key, call),
             ("quorate", b"export" | b"merge" | b"slotdigest") => {
-                return self.snapshot_command(now, key, &command);
+                return self.snapshot_command(now, key, call);
             }
             ("quorate", b"digest") => {
                 let plan = Box::new(status::Gathered::Digest);
-                return self.gather(now, key, command, Question::Digest, plan);
+                return self.gather(now, key, call, Question::Digest, plan);
             }
-            ("quorate", b"repair") => return self.repair_command(now, key, command),
-            ("quorate", b"scrub") => return self.scrub_command(now, key, command),
-            ("quorate", b"hints") => return self.hints_command(now, key, command),
+            ("quorate", b"repair") => return self.repair_command(now, key, call),
+            ("quorate", b"scrub") => return self.scrub_command(now, key, call),
+            ("quorate", b"hints") => return self.hints_command(now, key, call),
             ("quorate", b"obligations") => {
-                return self.obligations_command(now, key, command);
+                return self.obligations_command(now, key, call);
             }
             ("cluster", b"countkeysinslot" | b"getkeysinslot") => {
-                return self.slot_command(now, key, command);
+                return self.slot_command(now, key, call);
             }
             _ => {}
         }
         let mut reply = Vec::new();
-        let outcome = self.answer(now, key, spec, &subcommand, &command, &mut reply);
+        let outcome = self.answer(now, key, &subcommand, &call, &mut reply);
         match outcome {
             Ok(()) => {
                 if let Some(took) = self.reply(key, &reply) {
-                    self.note_slow(key, took, &command);
+                    self.note_slow(key, took, call.spec(), call.command());
                 }
             }
             Err(error) => self.refuse(key, error),
@@ -73,14 +68,14 @@ impl Shard {
         &mut self,
         now: Now,
         key: usize,
-        spec: &Spec,
         subcommand: &[u8],
-        command: &Command,
+        call: &Call,
         reply: &mut Vec<u8>,
     ) -> Result<(), String> {
+        let command = call.command();
         let resp3 = self.sessions[key].resp3;
         let mut writer = ReplyWriter::new(reply, resp3);
-        match spec.name {
+        match call.spec().name {
             "ping" => return ping(&mut writer, command),
             "echo" => writer.bulk(command.arg(1)),
             "quit" => {
@@ -260,16 +255,16 @@ impl Shard {
         &mut self,
         now: Now,
         key: usize,
-        command: Command,
+        call: Call,
         question: Question,
         plan: Box<dyn super::job::Plan>,
     ) {
         if self.sessions[key].replies.waiting() > 0 {
-            self.sessions[key].held = Some(command);
+            self.sessions[key].held = Some(call);
             return;
         }
-        let waiter = self.expect_alone(key, &command);
-        let terms = super::job::Terms {
+        let waiter = self.expect_alone(key, call.command());
+        let terms = Terms {
             read_level: Level::One,
             write_level: Level::One,
             resp3: self.sessions[key].resp3,
@@ -402,14 +397,14 @@ fn describe_commands(
         b"info" => command::write_info(writer, &names),
         b"list" => list_commands(writer, &names)?,
         b"getkeys" => {
-            let inner = Command::from_args(&names);
-            let keys = keys_of(&inner)?;
-            writer.array(keys.len());
-            keys.iter().for_each(|(key, _)| writer.bulk(key));
+            let call = with_keys(&names)?;
+            writer.array(call.keys().count());
+            call.keys().for_each(|key| writer.bulk(key));
         }
         b"getkeysandflags" => {
-            let inner = Command::from_args(&names);
-            command::write_keys_and_flags(writer, &keys_of(&inner)?);
+            let call = with_keys(&names)?;
+            let keys: Vec<_> = call.keys_with_access().collect();
+            command::write_keys_and_flags(writer, &keys);
         }
         _ => write_help(writer, "command"),
     }
@@ -436,26 +431,25 @@ fn list_commands(writer: &mut ReplyWriter<'_>, words: &[&[u8]]) -> Result<(), St
     Ok(())
 }
 
-/// The keys of the command that these words make, and what becomes of each.
-fn keys_of(command: &Command) -> Result<Vec<(&[u8], Access)>, String> {
-    let spec = command::lookup(command.name()).filter(|spec| !spec.is_internal());
-    let spec = spec.ok_or("ERR Invalid command specified")?;
-    if !spec.subcommands.is_empty()
-        && command.len() > 1
-        && spec.subcommand(command) == Err(SubcommandError::Unknown)
-    {
-        return Err("ERR Invalid command specified".into());
+/// The call that these words make, if it has keys.
+fn with_keys(words: &[&[u8]]) -> Result<Call, &'static str> {
+    let command = Command::from_args(words);
+    let id = CommandId::of(&command).map_err(|mistake| match mistake {
+        Mistake::Unknown | Mistake::UnknownSubcommand => UNKNOWN,
+        Mistake::Arity { .. } => "ERR Invalid number of arguments specified for command",
+    })?;
+    if id.spec().is_internal() {
+        return Err(UNKNOWN);
     }
-    spec.check_arity(command.len())
-        .map_err(|_| "ERR Invalid number of arguments specified for command")?;
-    let keys = command::keys_with_access(spec, command)
-        .map_err(|_| "ERR Invalid arguments specified for command")?;
-    let keys: Vec<_> = keys.collect();
-    if keys.is_empty() {
-        return Err("ERR The command has no key arguments".into());
+    let call = Call::new(id, command);
+    call.check_keys().map_err(|_| "ERR Invalid arguments specified for command")?;
+    match call.spread() {
+        Spread::None => Err("ERR The command has no key arguments"),
+        Spread::One | Spread::Several => Ok(call),
     }
-    Ok(keys)
 }
+
+const UNKNOWN: &str = "ERR Invalid command specified";
 
 /// The lines of a container's `HELP`, made from its row of the command table.
 pub(super) fn write_help(writer: &mut ReplyWriter<'_>, container: &str) {

@@ -3,7 +3,10 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use bytes::Bytes;
-use quorate_proto::resp::{Command, ReplyWriter, parse_integer};
+use quorate_proto::{
+    command::Call,
+    resp::{ReplyWriter, parse_integer},
+};
 
 use super::{
     Now, Shard,
@@ -19,17 +22,21 @@ const SHOWN: usize = 10;
 
 impl Shard {
     /// `SLOWLOG GET [count]`, `SLOWLOG LEN`, `SLOWLOG RESET`
-    pub(super) fn slow_log(&mut self, now: Now, key: usize, command: Command) {
+    pub(super) fn slow_log(&mut self, now: Now, key: usize, call: Call) {
         let len_max = self.node.adjustable.slow_log_len();
-        let (order, plan): (_, Box<dyn Plan>) = match command.arg(1).to_ascii_lowercase().as_slice()
+        let (order, plan): (_, Box<dyn Plan>) = match call
+            .command()
+            .arg(1)
+            .to_ascii_lowercase()
+            .as_slice()
         {
-            b"get" if command.len() > 3 => {
+            b"get" if call.command().len() > 3 => {
                 let error = "ERR unknown subcommand or wrong number of arguments for 'GET'. Try \
                              SLOWLOG HELP.";
                 return self.refuse(key, error);
             }
             b"get" => {
-                let count = match command.get(2).map(parse_integer) {
+                let count = match call.command().get(2).map(parse_integer) {
                     None => SHOWN,
                     Some(Some(-1)) => len_max,
                     Some(Some(count @ 0..)) => usize::try_from(count).unwrap_or(usize::MAX),
@@ -49,7 +56,7 @@ impl Shard {
                 return;
             }
         };
-        self.gather(now, key, command, Question::SlowLog(order), plan);
+        self.gather(now, key, call, Question::SlowLog(order), plan);
     }
 
     pub(super) fn describe_slow_log(&mut self, order: SlowLogOrder) -> Vec<u8> {
@@ -65,13 +72,13 @@ impl Shard {
     }
 
     /// `LATENCY HISTOGRAM [command...]`
-    pub(super) fn latency_histogram(&mut self, now: Now, key: usize, command: Command) {
-        let names = command.args().skip(2);
+    pub(super) fn latency_histogram(&mut self, now: Now, key: usize, call: Call) {
+        let names = call.command().args().skip(2);
         let names = names.map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
         let plan =
             Histogram { node: Arc::clone(&self.node), names, resp3: self.sessions[key].resp3 };
         let question = Question::Figures { breakdown: true };
-        self.gather(now, key, command, question, Box::new(plan));
+        self.gather(now, key, call, question, Box::new(plan));
     }
 
     /// The rest of `LATENCY`: no events are watched, so there are none.
@@ -137,7 +144,7 @@ impl Plan for Histogram {
         let shown: Vec<_> = breakdown
             .commands
             .iter()
-            .map(|(id, tally)| (id.name(), tally))
+            .map(|(id, tally)| (id.to_string(), tally))
             .filter(|(name, tally)| tally.calls > 0 && self.wants(name))
             .collect();
         let mut reply = Vec::new();

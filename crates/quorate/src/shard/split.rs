@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use quorate_proto::{
     Slot,
-    command::{Class, Join},
+    command::{Call, Join},
     resp::Command,
 };
 
-use super::job::{Piece, Plan, Step, elements, integer};
+use super::job::{Plan, Step, elements, integer};
 
 /// Splits a command by slot, runs the parts side by side and joins their replies.
 #[derive(Debug)]
@@ -17,12 +17,12 @@ pub(crate) struct Split {
     join: Join,
     /// Where the values of each part stand in the client's order.
     positions: Vec<Vec<usize>>,
-    pieces: Option<Vec<Piece>>,
+    pieces: Option<Vec<Call>>,
 }
 
 impl Split {
     /// Splits `command`, whose keys start at argument 1 and stand `step` apart.
-    pub(crate) fn new(command: &Command, class: Class, join: Join, step: usize) -> Self {
+    pub(crate) fn new(command: &Command, join: Join, step: usize) -> Self {
         let mut by_slot: BTreeMap<Slot, (Vec<&[u8]>, Vec<usize>)> = BTreeMap::new();
         for (position, at) in (1..command.len()).step_by(step).enumerate() {
             let (arguments, positions) = by_slot.entry(Slot::of_key(command.arg(at))).or_default();
@@ -33,7 +33,7 @@ impl Split {
         let mut all_positions = Vec::with_capacity(by_slot.len());
         for (slot, (arguments, positions)) in by_slot {
             let command = Command::from_args(std::iter::once(command.name()).chain(arguments));
-            pieces.push(Piece { slot, class, command });
+            pieces.push(Call::piece(slot, command));
             all_positions.push(positions);
         }
         Self { join, positions: all_positions, pieces: Some(pieces) }
@@ -80,7 +80,7 @@ mod tests {
     fn run(split: &mut Split, answer: impl Fn(&Command) -> &'static [u8]) -> Vec<u8> {
         let Step::Run(pieces) = split.next(&[]) else { panic!("nothing to run") };
         let replies: Vec<_> =
-            pieces.iter().map(|piece| Bytes::from_static(answer(&piece.command))).collect();
+            pieces.iter().map(|piece| Bytes::from_static(answer(piece.command()))).collect();
         match split.next(&replies) {
             Step::Done(reply) => reply,
             Step::Run(_) => panic!("a split has one step"),
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn values_come_back_in_the_order_of_the_keys() {
         let command = Command::from_args(["MGET", "foo", "bar", "{foo}x"]);
-        let mut split = Split::new(&command, Class::Read, Join::Values, 1);
+        let mut split = Split::new(&command, Join::Values, 1);
         let reply = run(&mut split, |part| match part.arg(1) {
             b"foo" => {
                 assert_eq!(part.arg(2), b"{foo}x");
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn pairs_stay_together() {
         let command = Command::from_args(["MSET", "foo", "1", "bar", "2"]);
-        let mut split = Split::new(&command, Class::Write, Join::Ok, 2);
+        let mut split = Split::new(&command, Join::Ok, 2);
         let reply = run(&mut split, |part| {
             assert!(
                 part.len() == 3 && part.arg(2) == if part.arg(1) == b"foo" { b"1" } else { b"2" }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn counts_add_up() {
         let command = Command::from_args(["DEL", "foo", "bar", "hello"]);
-        let mut split = Split::new(&command, Class::ReadModifyWrite, Join::Sum, 1);
+        let mut split = Split::new(&command, Join::Sum, 1);
         assert_eq!(run(&mut split, |_| b":1\r\n"), b":3\r\n");
     }
 }

@@ -6,22 +6,21 @@
 
 use bytes::Bytes;
 use quorate_proto::{
-    Slot,
-    command::{self, Batch, Class, CrossSlot, Routing, Spec, WrongArity},
+    command::{Batch, Call, CrossSlot, Routing, Spec, Spread, WrongArity},
     resp::{Command, ReplyWriter},
 };
 
 use super::{
-    Now, Shard, Waiter,
+    Errand, Now, Shard, Waiter,
     job::{bulk, elements},
-    stats::{CommandId, Run},
+    stats::Run,
 };
 use crate::limits;
 
 /// What a connection has queued since `MULTI`.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
-    queued: Vec<(CommandId, Command)>,
+    queued: Vec<Call>,
     bytes: usize,
     words: usize,
     /// Whether a command was refused, so that none will be executed.
@@ -41,7 +40,7 @@ impl Transaction {
 
     /// Whether it may change something.
     pub(super) fn writes(&self) -> bool {
-        self.queued.iter().any(|(id, command)| id.spec().class_of(command).writes())
+        self.queued.iter().any(|call| call.class().writes())
     }
 }
 
@@ -52,7 +51,8 @@ pub(super) fn is_immediate(spec: &Spec) -> bool {
 
 /// Whether a command may be queued: one on keys, or one whose answer is known at once and that changes
 /// nothing but the connection.
-fn is_allowed(spec: &Spec, command: &Command) -> bool {
+fn is_allowed(call: &Call) -> bool {
+    let (spec, command) = (call.spec(), call.command());
     match spec.routing {
         Routing::Key | Routing::Split(_) | Routing::Composite => true,
         Routing::Keyspace => false,
@@ -75,18 +75,12 @@ pub(super) fn exec_abort(error: &WrongArity) -> String {
 
 impl Shard {
     /// The commands about transactions.
-    pub(super) fn transaction_command(
-        &mut self,
-        now: Now,
-        key: usize,
-        spec: &Spec,
-        command: Command,
-    ) {
-        match spec.name {
+    pub(super) fn transaction_command(&mut self, now: Now, key: usize, call: Call) {
+        match call.spec().name {
             "multi" => self.multi(key),
-            "exec" => self.exec(now, key, command),
+            "exec" => self.exec(now, key, call),
             "discard" => self.discard(key),
-            "watch" => self.watch(now, key, command),
+            "watch" => self.watch(now, key, call),
             _ => {
                 self.sessions[key].watched.clear();
                 let _ = self.reply(key, b"+OK\r\n");
@@ -113,19 +107,14 @@ impl Shard {
     }
 
     /// Queues a command of a connection with an open transaction.
-    pub(super) fn queue(&mut self, key: usize, id: CommandId, command: Command) {
-        let spec = id.spec();
+    pub(super) fn queue(&mut self, key: usize, call: Call) {
         let Some(transaction) = &mut self.sessions[key].transaction else { return };
-        let bytes = transaction.bytes + command.frame().len();
-        let words = transaction.words + command.len();
+        let bytes = transaction.bytes + call.command().frame().len();
+        let words = transaction.words + call.command().len();
         let fits = bytes <= limits::TRANSACTION_BYTES_MAX && words <= limits::TRANSACTION_WORDS_MAX;
-        let mut slots = command::keys(spec, &command).into_iter().flatten().map(Slot::of_key);
-        let first = slots.next();
-        let is_crossing = slots.any(|slot| Some(slot) != first);
-        drop(slots);
-        let error = if !is_allowed(spec, &command) {
+        let error = if !is_allowed(&call) {
             "ERR Command not allowed inside a transaction".to_owned()
-        } else if is_crossing {
+        } else if call.spread() == Spread::Several {
             CrossSlot.to_string()
         } else if !fits {
             format!(
@@ -134,7 +123,7 @@ impl Shard {
                 limits::TRANSACTION_WORDS_MAX
             )
         } else {
-            transaction.queued.push((id, command));
+            transaction.queued.push(call);
             (transaction.bytes, transaction.words) = (bytes, words);
             let _ = self.reply(key, b"+QUEUED\r\n");
             return;
@@ -144,10 +133,10 @@ impl Shard {
     }
 
     /// `EXEC`
-    fn exec(&mut self, now: Now, key: usize, command: Command) {
+    fn exec(&mut self, now: Now, key: usize, call: Call) {
         let session = &mut self.sessions[key];
         if session.replies.waiting() > 0 {
-            session.held = Some(command);
+            session.held = Some(call);
             return;
         }
         let Some(transaction) = session.transaction.take() else {
@@ -166,10 +155,10 @@ impl Shard {
                 replies.iter().for_each(|one| reply.extend_from_slice(one));
                 let _ = self.reply(key, &reply);
             }
-            Ok(Ok((slot, class, batch))) => {
-                let errand = self.terms(now, key).errand(slot, class, batch);
-                let waiter = self.expect_alone(key, &command);
-                self.submit(now, waiter, errand);
+            Ok(Ok(batch)) => {
+                let terms = self.terms(now, key);
+                let waiter = self.expect_alone(key, call.command());
+                self.submit(now, waiter, Errand { call: batch, terms });
             }
         }
     }
@@ -183,15 +172,14 @@ impl Shard {
         watched: Vec<(Bytes, Bytes)>,
     ) -> Result<Batch, CrossSlot> {
         let mut batch = Batch::watching(watched)?;
-        for (id, command) in transaction.queued {
-            let spec = id.spec();
-            if spec.routing != Routing::Session {
-                batch.call(spec, &command)?;
+        for call in transaction.queued {
+            if call.spec().routing != Routing::Session {
+                batch.call(&call)?;
                 continue;
             }
             let mut reply = Vec::new();
-            let subcommand = command.get(1).unwrap_or_default().to_ascii_lowercase();
-            if let Err(error) = self.answer(now, key, spec, &subcommand, &command, &mut reply) {
+            let subcommand = call.command().get(1).unwrap_or_default().to_ascii_lowercase();
+            if let Err(error) = self.answer(now, key, &subcommand, &call, &mut reply) {
                 reply.clear();
                 ReplyWriter::new(&mut reply, false).error(error);
             }
@@ -201,27 +189,28 @@ impl Shard {
     }
 
     /// `WATCH key...`
-    fn watch(&mut self, now: Now, key: usize, command: Command) {
+    fn watch(&mut self, now: Now, key: usize, call: Call) {
         let session = &mut self.sessions[key];
         if session.transaction.is_some() {
             return self.refuse(key, "ERR WATCH inside MULTI is not allowed");
         }
         if session.replies.waiting() > 0 {
-            session.held = Some(command);
+            session.held = Some(call);
             return;
         }
-        if session.watched.len() + command.len() > limits::WATCHED_MAX {
+        if session.watched.len() + call.command().len() > limits::WATCHED_MAX {
             return self.refuse(key, "ERR too many keys are watched");
         }
-        let keys: Vec<Bytes> = command.args().skip(1).map(Bytes::copy_from_slice).collect();
-        let slot = Slot::of_key(&keys[0]);
-        if keys.iter().any(|key| Slot::of_key(key) != slot) {
+        if call.spread() == Spread::Several {
             return self.refuse(key, CrossSlot);
         }
+        let keys: Vec<Bytes> = call.keys().map(Bytes::copy_from_slice).collect();
         let name = [Bytes::from_static(b"quorate.version")];
         let question = Command::from_args(name.iter().chain(&keys));
-        let errand = self.terms(now, key).errand(slot, Class::Read, question);
-        let Waiter::Exclusive { key, id, number, run } = self.expect_alone(key, &command) else {
+        let errand =
+            Errand { call: Call::piece(call.slot(), question), terms: self.terms(now, key) };
+        let Waiter::Exclusive { key, id, number, run } = self.expect_alone(key, call.command())
+        else {
             unreachable!("invariant: who is alone is exclusive")
         };
         self.submit(now, Waiter::Watch { key, id, number, run, keys }, errand);

@@ -17,7 +17,7 @@ impl Shard {
     pub(super) fn expire_unsealed(&mut self, now: Now) {
         let (late, waiting) = std::mem::take(&mut self.unsealed)
             .into_iter()
-            .partition::<Vec<_>, _>(|(_, errand)| errand.deadline <= now.monotonic);
+            .partition::<Vec<_>, _>(|(_, errand)| errand.terms.deadline <= now.monotonic);
         self.unsealed = waiting;
         if late.is_empty() {
             return;

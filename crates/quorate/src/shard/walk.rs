@@ -16,25 +16,21 @@
 use bytes::Bytes;
 use quorate_proto::{
     Slot,
-    command::Class,
+    command::Call,
     resp::{Command, ReplyWriter},
     slot::SLOTS,
 };
 
-use super::job::{FLUSH, OCCUPIED, Piece, Plan, Step, bulk, elements, integer, is_null};
+use super::job::{FLUSH, OCCUPIED, Plan, Step, bulk, elements, integer, is_null};
 
 /// Neighbouring slots, first and last.
 pub(crate) type Run = (Slot, Slot);
 
-fn slot_piece(class: Class, slot: Slot, arguments: &[&[u8]]) -> Piece {
-    Piece { slot, class, command: Command::from_args(arguments) }
-}
-
-fn run_piece(name: &str, run: Run, arguments: &[&[u8]]) -> Piece {
+fn run_piece(name: &str, run: Run, arguments: &[&[u8]]) -> Call {
     let (first, last) = (run.0.number().to_string(), run.1.number().to_string());
     let mut all = vec![name.as_bytes(), first.as_bytes(), last.as_bytes()];
     all.extend_from_slice(arguments);
-    slot_piece(Class::Read, run.0, &all)
+    Call::piece(run.0, Command::from_args(all))
 }
 
 /// `DBSIZE`: the sum over all runs.
@@ -97,8 +93,7 @@ impl Plan for Flush {
     fn next(&mut self, replies: &[Bytes]) -> Step {
         let Some(occupied) = &mut self.occupied else {
             if replies.is_empty() {
-                let ask =
-                    |run: &Run| Piece { class: Class::Write, ..run_piece(OCCUPIED, *run, &[]) };
+                let ask = |run: &Run| run_piece(OCCUPIED, *run, &[]);
                 return Step::Run(self.runs.iter().map(ask).collect());
             }
             let numbers = replies.iter().flat_map(|reply| elements(reply)).filter_map(integer);
@@ -106,11 +101,11 @@ impl Plan for Flush {
             self.occupied = Some(slots.collect::<Vec<_>>().into_iter());
             return self.next(&[]);
         };
-        let pieces: Vec<Piece> = occupied
+        let pieces: Vec<Call> = occupied
             .take(FLUSH_WIDTH)
             .map(|slot| {
                 let number = slot.number().to_string();
-                slot_piece(Class::Write, slot, &[FLUSH.as_bytes(), number.as_bytes()])
+                Call::piece(slot, Command::from_args([FLUSH, &number]))
             })
             .collect();
         if pieces.is_empty() { Step::Done(b"+OK\r\n".to_vec()) } else { Step::Run(pieces) }
@@ -231,6 +226,8 @@ fn parse_number(text: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::command::Class;
+
     use super::*;
 
     #[test]
@@ -260,11 +257,11 @@ mod tests {
 
     fn asked(step: Step) -> Vec<(String, Class)> {
         let Step::Run(pieces) = step else { panic!("nothing to run") };
-        let words = |piece: &Piece| {
-            let words: Vec<_> = piece.command.args().map(String::from_utf8_lossy).collect();
+        let words = |piece: &Call| {
+            let words: Vec<_> = piece.command().args().map(String::from_utf8_lossy).collect();
             words.join(" ")
         };
-        pieces.iter().map(|piece| (words(piece), piece.class)).collect()
+        pieces.iter().map(|piece| (words(piece), piece.class())).collect()
     }
 
     fn flush() -> Flush {

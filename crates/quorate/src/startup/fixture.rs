@@ -6,7 +6,9 @@
 use std::path::Path;
 
 use quorate_cluster::{coordinator, handoff::Hints, membership::Persisted, sync::Settled};
-use quorate_proto::{Dot, Incarnation, MemberNumber, Numbers, Slot, Start, resp::Command};
+use quorate_proto::{
+    Dot, Incarnation, MemberNumber, Numbers, Slot, Start, command::Call, resp::Command,
+};
 
 use super::*;
 use crate::identity::Claim;
@@ -110,7 +112,8 @@ fn persisted(me: Incarnation) -> Persisted {
 
 fn execute(storage: &mut Storage, words: &[&str]) -> (Slot, coordinator::Executed) {
     let slot = Slot::of_key(words[1].as_bytes());
-    let executed = coordinator::Replica::execute(storage, slot, &Command::from_args(words), false);
+    let call = Call::piece(slot, Command::from_args(words));
+    let executed = coordinator::Replica::execute(storage, &call, false);
     (slot, executed.expect("is carried out"))
 }
 

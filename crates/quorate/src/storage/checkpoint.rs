@@ -165,7 +165,7 @@ mod tests {
     use std::sync::Arc;
 
     use quorate_cluster::coordinator::Replica as _;
-    use quorate_proto::{Slot, resp::Command};
+    use quorate_proto::{Slot, command::Call, resp::Command};
     use quorate_store::{disk::SimulatedDisk, log::LogOptions};
 
     use super::*;
@@ -189,7 +189,7 @@ mod tests {
         for key in keys.map(|number| format!("key:{number:08}")) {
             let slot = Slot::of_key(key.as_bytes());
             let command = Command::from_args(["SET", &key, &"v".repeat(1_000)]);
-            storage.execute(slot, &command, false).expect("is carried out");
+            storage.execute(&Call::piece(slot, command), false).expect("is carried out");
             turn(storage);
         }
         while storage.is_busy() {
@@ -234,7 +234,7 @@ mod tests {
                 let key = format!("key:{number:08}");
                 let slot = Slot::of_key(key.as_bytes());
                 let command = Command::from_args(["SET", &key, &"v".repeat(1_000 + round)]);
-                storage.execute(slot, &command, false).expect("is carried out");
+                storage.execute(&Call::piece(slot, command), false).expect("is carried out");
             }
             turn(&mut storage);
         }

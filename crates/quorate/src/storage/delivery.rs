@@ -110,7 +110,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use quorate_cluster::coordinator::Replica as _;
-    use quorate_proto::resp::Command;
+    use quorate_proto::{command::Call, resp::Command};
 
     use super::*;
     use crate::storage::rounds::storage;
@@ -121,7 +121,7 @@ mod tests {
     fn hint(storage: &mut Storage, key: &str, value: &str) {
         let slot = Slot::of_key(key.as_bytes());
         let command = Command::from_args(&["SET", key, value]);
-        let executed = storage.execute(slot, &command, false).expect("is carried out");
+        let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
         storage.hint(PEER, slot, executed.dot, &executed.effect);
         storage.write().expect("is written");
     }

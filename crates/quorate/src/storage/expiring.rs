@@ -44,7 +44,7 @@ impl Storage {
 #[cfg(test)]
 mod tests {
     use quorate_cluster::coordinator::Replica as _;
-    use quorate_proto::{Slot, Unfit, resp::Command};
+    use quorate_proto::{Slot, Unfit, command::Call, resp::Command};
 
     use super::*;
     use crate::storage::rounds::storage;
@@ -52,7 +52,9 @@ mod tests {
     fn set(storage: &mut Storage, number: usize, ttl_ms: u64) {
         let key = format!("key:{number}");
         let command = Command::from_args(["SET", &key, "v", "PX", &ttl_ms.to_string()]);
-        storage.execute(Slot::of_key(key.as_bytes()), &command, false).expect("is carried out");
+        storage
+            .execute(&Call::piece(Slot::of_key(key.as_bytes()), command), false)
+            .expect("is carried out");
     }
 
     #[test]

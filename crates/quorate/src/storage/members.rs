@@ -3,6 +3,7 @@
 use quorate_cluster::{clocks, handoff::Hints, sync::Digests as _};
 use quorate_proto::{
     NodeId, Numbers, Origin,
+    command::Call,
     message::{Member, Message, View},
     resp::Command,
 };
@@ -30,7 +31,7 @@ fn with_everything() -> Storage {
         let key = format!("key{number}");
         let slot = Slot::of_key(key.as_bytes());
         let command = Command::from_args(&["SET", &key, "value"]);
-        let executed = storage.execute(slot, &command, false).expect("is carried out");
+        let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
         storage.hint(PEER, slot, executed.dot, &executed.effect);
         let dots = vec![Dot { origin: theirs, counter: 1 }];
         storage.merge(slot, dots, &executed.effect).expect("is merged");

@@ -10,7 +10,7 @@ use quorate_cluster::{
     limits::CLOCKS_INTERVAL,
     time::Instant,
 };
-use quorate_proto::{Dot, MemberNumber, Origin, message::View};
+use quorate_proto::{Dot, MemberNumber, Origin, message::View, resp::Command};
 
 use super::{
     rounds::{key, pair, set},
@@ -90,7 +90,8 @@ fn a_slot_with_one_replica_has_no_dots() {
     let me = alone.topology.member(alone.topology.me()).id;
     alone.topology = Arc::new(Topology::new(&view, me).expect("a topology"));
     let command = Command::from_args(&["SET", "key", "value"]);
-    let executed = alone.execute(Slot::of_key(b"key"), &command, false).expect("is carried out");
+    let executed =
+        alone.execute(&Call::piece(Slot::of_key(b"key"), command), false).expect("is carried out");
     assert!(!executed.effect.is_empty());
     assert_eq!((executed.dot, alone.knowledge().version()), (None, 0));
 }

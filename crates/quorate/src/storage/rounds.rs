@@ -14,6 +14,7 @@ use quorate_cluster::{
 use quorate_proto::{
     Incarnation, NodeId, Numbers, Origin, Start,
     message::{Member, Message, View},
+    resp::Command,
 };
 use quorate_store::{StoreOptions, log::HintOptions};
 
@@ -86,7 +87,7 @@ pub(super) fn key(number: u64) -> String {
 pub(super) fn set(storage: &mut Storage, key: &str) -> (Slot, Bytes) {
     let slot = Slot::of_key(key.as_bytes());
     let command = Command::from_args(&["SET", key, &"v".repeat(64)]);
-    let executed = storage.execute(slot, &command, false).expect("is carried out");
+    let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
     (slot, executed.effect)
 }
 
@@ -182,7 +183,7 @@ const TINY_MESSAGES: elements::Limits =
 /// Runs a command on one of two nodes, and perhaps its effect on the other one.
 fn run(nodes: &mut [Storage; 2], at: usize, words: &[&str], reaches: bool) {
     let slot = Slot::of_key(words[1].as_bytes());
-    let executed = nodes[at].execute(slot, &Command::from_args(words), false);
+    let executed = nodes[at].execute(&Call::piece(slot, Command::from_args(words)), false);
     let effect = executed.expect("is carried out").effect;
     if reaches {
         nodes[1 - at].merge(slot, Vec::new(), &effect).expect("is merged");

@@ -94,7 +94,7 @@ mod tests {
     use std::sync::Arc;
 
     use quorate_cluster::coordinator::Replica as _;
-    use quorate_proto::resp::Command;
+    use quorate_proto::{command::Call, resp::Command};
     use quorate_store::{
         disk::SimulatedDisk,
         log::{LogOptions, SegmentLog},
@@ -105,7 +105,7 @@ mod tests {
 
     fn set(storage: &mut Storage, bytes: usize) -> Result<(), Rejection> {
         let command = Command::from_args(["SET", "k", &"v".repeat(bytes)]);
-        storage.execute(Slot::of_key(b"k"), &command, false).map(|_| ())
+        storage.execute(&Call::piece(Slot::of_key(b"k"), command), false).map(|_| ())
     }
 
     #[test]

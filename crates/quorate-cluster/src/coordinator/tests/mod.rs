@@ -12,6 +12,7 @@ use std::string::String;
 use quorate_proto::{
     Dot, NodeId, Numbers,
     message::{Member, Scope, View},
+    resp::Command,
 };
 
 use super::*;
@@ -100,12 +101,12 @@ impl Elements for Fake {
 }
 
 impl Replica for Fake {
-    fn execute(&mut self, _: Slot, command: &Command, _: bool) -> Result<Executed, Rejection> {
+    fn execute(&mut self, call: &Call, _: bool) -> Result<Executed, Rejection> {
         if self.full {
             let (cause, text) = (Cause::StoreFull, "the disk is full".into());
             return Err(Rejection { cause, text });
         }
-        let argument = command.args().next_back().unwrap_or_default();
+        let argument = call.command().args().next_back().unwrap_or_default();
         self.executed.push(String::from_utf8_lossy(argument).into());
         let mut effect = Bytes::new();
         if !self.idle {
@@ -116,15 +117,15 @@ impl Replica for Fake {
         Ok(Executed { reply, effect, dot: None, durability })
     }
 
-    fn read(&mut self, _: Slot, _: &Command, _: bool) -> Option<Bytes> {
+    fn read(&mut self, _: &Call, _: bool) -> Option<Bytes> {
         (!self.timeless).then(|| self.state())
     }
 
-    fn digest(&mut self, slot: Slot, _: &Command) -> u128 {
-        self.key_digest(slot, b"k", Scope::Alive)
+    fn digest(&mut self, call: &Call) -> u128 {
+        self.key_digest(call.slot(), b"k", Scope::Alive)
     }
 
-    fn export(&mut self, _: Slot, _: &Command) -> Bytes {
+    fn export(&mut self, _: &Call) -> Bytes {
         self.state()
     }
 
@@ -197,32 +198,30 @@ impl Stage {
         Self::new(me, &["x", "x", "x"])
     }
 
-    fn request(&mut self, words: &[&str], class: Class, level: Level) -> u64 {
+    fn request(&mut self, words: &[&str], level: Level) -> u64 {
         self.requests += 1;
-        let request = Request {
-            id: self.requests,
-            slot: self.slot,
-            class,
+        let terms = Terms {
             read_level: level,
             write_level: level,
             resp3: false,
-            command: Command::from_args(words),
             deadline: self.now + Duration::from_millis(1_000),
         };
+        let call = Call::piece(self.slot, Command::from_args(words));
+        let request = Request { id: self.requests, call, terms };
         self.coordinator.handle_request(self.now, &mut self.replica, request);
         self.requests
     }
 
     fn set(&mut self, level: Level) -> u64 {
-        self.request(&["SET", "k", "v"], Class::Write, level)
+        self.request(&["SET", "k", "v"], level)
     }
 
     fn increment(&mut self, name: &str) -> u64 {
-        self.request(&["APPEND", "k", name], Class::ReadModifyWrite, Level::Quorum)
+        self.request(&["APPEND", "k", name], Level::Quorum)
     }
 
     fn get(&mut self, level: Level) -> u64 {
-        self.request(&["GET", "k"], Class::Read, level)
+        self.request(&["GET", "k"], level)
     }
 
     fn respond(&mut self, correlation: u64, message: Message) {

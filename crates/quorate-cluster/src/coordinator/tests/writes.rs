@@ -301,7 +301,7 @@ fn writes_behind_a_read_modify_write_keep_their_order() {
     let mut stage = Stage::three(0);
     stage.increment("first");
     stage.increment("second");
-    stage.request(&["SET", "k", "third"], Class::Write, Level::Quorum);
+    stage.request(&["SET", "k", "third"], Level::Quorum);
     assert_eq!(stage.coordinator.in_flight(), 3);
     let asked = stage.sent();
     assert_eq!(targets(&asked), [1]);

@@ -64,7 +64,7 @@ impl OriginSpace {
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::{Slot, Start, resp::Command};
+    use quorate_proto::{Slot, Start, command::Call, resp::Command};
     use quorate_store::{Request, Store, StoreOptions};
 
     use super::*;
@@ -106,10 +106,9 @@ mod tests {
     }
 
     fn run(store: &mut Store, words: &[&str]) -> String {
-        let command = Command::from_args(words);
+        let call = Call::piece(Slot::of_key(b"n"), Command::from_args(words));
         let (mut reply, mut effect) = (Vec::new(), Vec::new());
-        let slot = Slot::of_key(b"n");
-        let request = Request { slot, command: &command, wall_ms: WALL_MS, resp3: false };
+        let request = Request { call: &call, wall_ms: WALL_MS, resp3: false };
         store.execute(request, &mut reply, &mut effect);
         String::from_utf8(reply).expect("text")
     }

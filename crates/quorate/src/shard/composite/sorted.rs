@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use quorate_proto::{
-    command::{self, Class},
+    Slot,
+    command::Call,
     resp::{Command, ReplyWriter, format_double, parse_double, parse_integer},
 };
 use quorate_store::algebra::{self, Aggregate, Operation, Scored};
@@ -13,30 +14,25 @@ use super::{
 };
 
 /// The plan of a command, or `None` when it has none, or when the store explains what is wrong with it.
-pub(super) fn plan(
-    name: &[u8],
-    command: &Command,
-    arguments: &[Bytes],
-    resp3: bool,
-) -> Option<Box<dyn Plan>> {
+pub(super) fn plan(call: &Call, arguments: &[Bytes], resp3: bool) -> Option<Box<dyn Plan>> {
     use Operation::{Difference, Intersection, Union};
     let combine = |operation, target, at| -> Option<Box<dyn Plan>> {
         match Combine::parse(operation, target, arguments, at) {
             Some(plan) => Some(Box::new(plan)),
-            None => Some(Box::new(Explain::new(command, arguments, at)?)),
+            None => Some(Box::new(Explain::new(call, arguments, at)?)),
         }
     };
     let client = Target::Client { resp3, with_scores: false };
-    match name {
-        b"ZUNION" => combine(Union, client, 0),
-        b"ZINTER" => combine(Intersection, client, 0),
-        b"ZDIFF" => combine(Difference, client, 0),
-        b"ZINTERCARD" => combine(Intersection, Target::Count { limit: 0 }, 0),
-        b"ZUNIONSTORE" => combine(Union, Target::Key(arguments.first()?.clone()), 1),
-        b"ZINTERSTORE" => combine(Intersection, Target::Key(arguments.first()?.clone()), 1),
-        b"ZDIFFSTORE" => combine(Difference, Target::Key(arguments.first()?.clone()), 1),
-        b"ZRANGESTORE" => Some(Box::new(StoreRange { arguments: arguments.to_vec(), stage: 0 })),
-        b"ZMPOP" => Some(Box::new(PopFirst::parse(arguments, resp3)?)),
+    match call.spec().name {
+        "zunion" => combine(Union, client, 0),
+        "zinter" => combine(Intersection, client, 0),
+        "zdiff" => combine(Difference, client, 0),
+        "zintercard" => combine(Intersection, Target::Count { limit: 0 }, 0),
+        "zunionstore" => combine(Union, Target::Key(arguments.first()?.clone()), 1),
+        "zinterstore" => combine(Intersection, Target::Key(arguments.first()?.clone()), 1),
+        "zdiffstore" => combine(Difference, Target::Key(arguments.first()?.clone()), 1),
+        "zrangestore" => Some(Box::new(StoreRange { arguments: arguments.to_vec(), stage: 0 })),
+        "zmpop" => Some(Box::new(PopFirst::parse(arguments, resp3)?)),
         _ => None,
     }
 }
@@ -116,16 +112,17 @@ impl Combine {
 /// the store, to which all of the keys are missing, says what is wrong.
 #[derive(Debug)]
 struct Explain {
-    command: Command,
+    call: Call,
     sources: Vec<Bytes>,
     stage: u8,
 }
 
 impl Explain {
-    fn new(command: &Command, arguments: &[Bytes], first: usize) -> Option<Self> {
+    fn new(call: &Call, arguments: &[Bytes], first: usize) -> Option<Self> {
         let count = usize::try_from(parse_integer(arguments.get(first)?)?).ok()?;
         let (sources, _) = arguments.get(first + 1..)?.split_at_checked(count)?;
-        Some(Self { command: command.clone(), sources: sources.to_vec(), stage: 0 })
+        let call = call.clone().moved_to(Slot::of_key(sources.first()?));
+        Some(Self { call, sources: sources.to_vec(), stage: 0 })
     }
 }
 
@@ -134,19 +131,14 @@ impl Plan for Explain {
         self.stage += 1;
         match self.stage {
             1 => Step::Run(self.sources.iter().map(read).collect()),
-            2 => {
-                let spec = command::lookup(self.command.name());
-                let class =
-                    spec.map_or(Class::ReadModifyWrite, |spec| spec.class_of(&self.command));
-                Step::Run(vec![piece(class, &self.sources[0], self.command.clone())])
-            }
+            2 => Step::Run(vec![self.call.clone()]),
             _ => Step::Done(replies[0].to_vec()),
         }
     }
 }
 
-fn read(key: &Bytes) -> super::Piece {
-    piece(Class::Read, key, Command::from_args([b"quorate.zmembers".as_slice(), key]))
+fn read(key: &Bytes) -> Call {
+    piece(key, Command::from_args([b"quorate.zmembers".as_slice(), key]))
 }
 
 /// The members and scores in a flat reply.
@@ -199,13 +191,13 @@ fn encode(members: &[Scored], resp3: bool, with_scores: bool) -> Vec<u8> {
     out
 }
 
-fn store(key: &Bytes, members: &[Scored]) -> super::Piece {
+fn store(key: &Bytes, members: &[Scored]) -> Call {
     let words = members
         .iter()
         .flat_map(|(member, score)| [member.clone(), format_double(*score).into_bytes()]);
     let head = [b"quorate.zsetstore".to_vec(), key.to_vec()];
     let command = Command::from_args(head.into_iter().chain(words));
-    piece(Class::ReadModifyWrite, key, command)
+    piece(key, command)
 }
 
 /// `ZRANGESTORE destination source min max options`
@@ -223,7 +215,7 @@ impl Plan for StoreRange {
                 let head = Bytes::from_static(b"quorate.zrange");
                 let words = std::iter::once(&head).chain(&self.arguments[1..]);
                 let command = Command::from_args(words);
-                Step::Run(vec![piece(Class::Read, &self.arguments[1], command)])
+                Step::Run(vec![piece(&self.arguments[1], command)])
             }
             2 => Step::Run(vec![store(&self.arguments[0], &scored(&replies[0]))]),
             _ => Step::Done(replies[0].to_vec()),
@@ -271,7 +263,7 @@ impl Plan for PopFirst {
             (Some(key), Some(count)) if integer(count) != Some(0) => {
                 let head = [Bytes::from_static(b"ZMPOP"), Bytes::from_static(b"1"), key.clone()];
                 let command = Command::from_args(head.iter().chain(&self.options));
-                return Step::Run(vec![piece(Class::ReadModifyWrite, &key, command)]);
+                return Step::Run(vec![piece(&key, command)]);
             }
             (None, Some(popped)) if !is_null(popped) => return Step::Done(popped.to_vec()),
             _ => {}
@@ -282,7 +274,7 @@ impl Plan for PopFirst {
             return Step::Done(none);
         };
         let count = Command::from_args([b"ZCARD".as_slice(), &key]);
-        let count = piece(Class::Read, &key, count);
+        let count = piece(&key, count);
         self.counted = Some(key);
         Step::Run(vec![count])
     }

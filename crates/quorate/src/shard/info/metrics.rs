@@ -323,7 +323,7 @@ fn command_lines(report: &Report<'_>) -> Option<Vec<Line>> {
             "calls={},usec={},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
             tally.calls, tally.micros, tally.rejected, tally.failed
         );
-        (format!("cmdstat_{}", id.name()), text)
+        (format!("cmdstat_{id}"), text)
     });
     Some(lines.collect())
 }
@@ -342,7 +342,7 @@ fn latency_lines(report: &Report<'_>) -> Option<Vec<Line>> {
     let lines = called.map(|(id, tally)| {
         let [half, most, all] = [50.0, 99.0, 99.9].map(|percent| tally.latency.percentile(percent));
         let text = format!("p50={half}.000,p99={most}.000,p99.9={all}.000");
-        (format!("latency_percentiles_usec_{}", id.name()), text)
+        (format!("latency_percentiles_usec_{id}"), text)
     });
     Some(lines.collect())
 }

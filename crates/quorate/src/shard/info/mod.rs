@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_cluster::topology::Topology;
-use quorate_proto::resp::{Command, ReplyWriter};
+use quorate_proto::{command::Call, resp::ReplyWriter};
 
 use super::{
     Breakdown, Figures, Now, Shard,
@@ -49,8 +49,8 @@ struct Buffers {
 
 impl Shard {
     /// `INFO [section...]`
-    pub(super) fn info(&mut self, now: Now, key: usize, command: Command) {
-        let words: Vec<&[u8]> = command.args().skip(1).collect();
+    pub(super) fn info(&mut self, now: Now, key: usize, call: Call) {
+        let words: Vec<&[u8]> = call.command().args().skip(1).collect();
         let sections = wanted(&words);
         let breakdown = sections.iter().any(|section| section.needs_breakdown);
         let plan = Box::new(Info {
@@ -60,7 +60,7 @@ impl Shard {
             wall_ms: now.wall_ms(),
             resp3: self.sessions[key].resp3,
         });
-        self.gather(now, key, command, Question::Figures { breakdown }, plan);
+        self.gather(now, key, call, Question::Figures { breakdown }, plan);
     }
 
     /// Publishes this shard's figures, and tells of the buffers of its clients.

@@ -9,19 +9,28 @@ mod tallies;
 use std::time::Duration;
 
 use quorate_cluster::time::Instant;
-use quorate_proto::resp::Command;
+use quorate_proto::{
+    command::{CommandId, Spec},
+    resp::Command,
+};
 
 use errors::Errors;
 pub(crate) use latency::Latency;
 use rate::Rate;
 pub(crate) use slow_log::{Sender, SlowLog};
-pub(crate) use tallies::{CommandId, Tallies};
+pub(crate) use tallies::Tallies;
 
 /// A command under way: what it counts as, since when, and its words, should it turn out to be slow.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     begun: Begun,
     pub(super) command: Command,
+}
+
+impl Run {
+    pub(super) fn spec(&self) -> &'static Spec {
+        self.begun.id.spec()
+    }
 }
 
 /// When which kind of command began.

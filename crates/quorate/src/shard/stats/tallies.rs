@@ -2,38 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use quorate_proto::command::{self, Spec};
+use quorate_proto::command::{self, CommandId};
 
 use super::Latency;
-
-/// A kind of command: its row in the command table, and the number of its subcommand there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CommandId {
-    row: u16,
-    subcommand: Option<u8>,
-}
-
-impl CommandId {
-    pub(crate) fn new(row: usize, subcommand: Option<usize>) -> Self {
-        Self { row: row as u16, subcommand: subcommand.map(|number| number as u8) }
-    }
-
-    /// The row of the command table.
-    pub(crate) fn spec(self) -> &'static Spec {
-        &command::all()[usize::from(self.row)]
-    }
-
-    /// The name, as in `get` and `config|get`.
-    pub(crate) fn name(self) -> String {
-        let spec = self.spec();
-        match self.subcommand {
-            None => spec.name.to_owned(),
-            Some(number) => {
-                format!("{}|{}", spec.name, spec.subcommands[usize::from(number)].name)
-            }
-        }
-    }
-}
 
 /// What is counted of one kind of command.
 #[derive(Clone, Debug, Default)]
@@ -74,10 +45,10 @@ pub(crate) struct Tallies {
 
 impl Tallies {
     pub(super) fn tally(&mut self, id: CommandId) -> &mut Tally {
-        if id.subcommand.is_some() {
+        if id.subcommand().is_some() {
             return self.subcommands.entry(id).or_default();
         }
-        let row = usize::from(id.row);
+        let row = id.row();
         if self.commands.len() <= row {
             self.commands.resize_with(command::all().len(), Default::default);
         }
@@ -93,7 +64,7 @@ impl Tallies {
     /// Everything that has been seen.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (CommandId, &Tally)> {
         let commands = self.commands.iter().enumerate().filter_map(|(row, tally)| {
-            tally.as_deref().map(|tally| (CommandId::new(row, None), tally))
+            tally.as_deref().map(|tally| (CommandId::of_row(row), tally))
         });
         commands.chain(self.subcommands.iter().map(|(id, tally)| (*id, tally)))
     }
@@ -101,22 +72,22 @@ impl Tallies {
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::resp::Command;
+
     use super::*;
 
     #[test]
     fn kinds_of_commands_are_counted_apart_and_summed() {
-        let id = |name: &[u8], subcommand| {
-            CommandId::new(command::lookup_row(name).expect("in the table"), subcommand)
-        };
+        let id = |words: &[&str]| CommandId::of(&Command::from_args(words)).expect("in the table");
         let mut tallies = Tallies::default();
-        tallies.tally(id(b"get", None)).note(Duration::from_micros(3), false);
-        tallies.tally(id(b"get", None)).note(Duration::from_micros(4), true);
-        tallies.tally(id(b"client", Some(0))).note(Duration::ZERO, false);
+        tallies.tally(id(&["GET", "a"])).note(Duration::from_micros(3), false);
+        tallies.tally(id(&["GET", "a"])).note(Duration::from_micros(4), true);
+        tallies.tally(id(&["CLIENT", "ID"])).note(Duration::ZERO, false);
         let mut sum = tallies.clone();
         sum.add(&tallies);
         let found: Vec<_> = sum
             .iter()
-            .map(|(id, tally)| (id.name(), tally.calls, tally.micros, tally.failed))
+            .map(|(id, tally)| (id.to_string(), tally.calls, tally.micros, tally.failed))
             .collect();
         assert_eq!(found, [("get".to_owned(), 4, 14, 2), ("client|id".to_owned(), 2, 0, 0)]);
     }
