@@ -13,24 +13,27 @@ use crate::{
     object::Kind,
     part::{Body, Owner, Part},
     state::{Context, KeyState},
+    table::Spot,
 };
 
 impl Store {
     /// Merges an effect that is known to be well-formed.
     pub(crate) fn apply(&mut self, slot: Slot, effect: &[u8]) {
         for delta in deltas(effect).map_while(Result::ok) {
-            self.apply_delta(slot, delta);
+            let mut spot = self.look_up(slot, delta.key);
+            self.apply_delta(slot, &mut spot, delta);
         }
     }
 
-    fn apply_delta(&mut self, slot: Slot, delta: Delta<'_>) {
+    /// Merges a delta, known to be well-formed, of a key that has been looked up.
+    pub(crate) fn apply_delta(&mut self, slot: Slot, spot: &mut Spot, delta: Delta<'_>) {
         if let Some((value, stamp)) = only_string(delta)
-            && self.write_string(slot, PlainString { key: delta.key, value, stamp })
+            && self.write_string(slot, spot, PlainString { key: delta.key, value, stamp })
         {
             return;
         }
         let parts = || delta.parts().map_while(Result::ok);
-        self.change(slot, delta.key, |state, context| {
+        self.change(slot, delta.key, spot, |state, context| {
             let (mut change, mut removed): (Digest, bool) = (0, false);
             if state.view().has_ended() {
                 // What lifts the end comes before what the end would hold back.
@@ -51,54 +54,52 @@ impl Store {
 
     /// Merges the value of a string into a key that is another plain string, or that is not there: the
     /// commonest of all writes. Returns whether it could.
-    fn write_string(&mut self, slot: Slot, string: PlainString<'_>) -> bool {
-        let key = string.key;
-        let hash = self.hasher.hash_one(key);
-        let table = &mut self.slots[slot.index()];
+    fn write_string(&mut self, slot: Slot, spot: &mut Spot, string: PlainString<'_>) -> bool {
         // A state drops what has the stamp zero, so this way must not keep it.
         let fits = string.fits() && !string.stamp.is_zero();
-        if !fits || table.is_boxed(hash, key) || Mutant::ArrivalOrder.is_planted() {
+        if !fits || spot.is_boxed() || Mutant::ArrivalOrder.is_planted() {
             return false;
         }
-        let digester = self.digester.of_key(key);
+        let table = &mut self.slots[slot.index()];
+        let digester = self.digester.of_key(string.key);
         let digest_of = |stamp| digester.part(&Part::string(stamp, &[]));
         let mut change = digest_of(string.stamp);
-        if let Some(place) = table.place(&self.strings, hash, key) {
-            let old = self.strings.get(place);
+        if let Some(place) = table.place_mut(spot) {
+            let old = self.strings.get(*place);
             if (string.stamp, string.value) <= (old.stamp, old.value) {
                 return true;
             }
             change = change.wrapping_sub(digest_of(old.stamp));
-            if !self.strings.overwrite(place, string.value, string.stamp) {
+            if !self.strings.overwrite(*place, string.value, string.stamp) {
                 let Some(new) = self.strings.push(string) else { return false };
-                self.strings.remove(place);
-                let noted = table.place_mut(hash, place);
-                *noted.expect("invariant: the place was found") = new;
+                self.strings.remove(*place);
+                *place = new;
             }
         } else {
             let Some(place) = self.strings.push(string) else { return false };
-            table.put(&self.strings, &self.hasher, hash, place);
+            table.put(&self.strings, &self.hasher, spot, place);
             table.live += 1;
             self.live += 1;
         }
-        table.digest = table.digest.wrapping_add(drifted(hash, change));
+        table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
         self.drain();
         true
     }
 
-    /// Changes the state of a key: `merge` returns the change of the digest, and whether it may have made
+    /// Changes the state of a key that has been looked up: `merge` returns the change of the digest, and whether it may have made
     /// marks.
     pub(crate) fn change(
         &mut self,
         slot: Slot,
         key: &[u8],
+        spot: &mut Spot,
         merge: impl FnOnce(&mut KeyState, Context<'_>) -> (Digest, bool),
     ) {
         let epoch = self.epoch;
-        let context = Context { key, digester: &self.digester, hasher: &self.hasher, epoch };
-        let hash = self.hasher.hash_one(key);
+        let digester = self.digester.of_key(key);
+        let context = Context { digester: &digester, hasher: &self.hasher, epoch };
         let table = &mut self.slots[slot.index()];
-        let state = table.boxed(&mut self.strings, &self.hasher, hash, key);
+        let state = table.boxed(&mut self.strings, &self.hasher, spot, key);
         let (was_live, expired_at) = (state.view().is_live(), state.view().expires_at());
         let timed_before = expired_at.filter(|_| was_live);
         let marks_before = state.view().marks_digest(context);
@@ -112,8 +113,8 @@ impl Store {
         let timed_after = expires_at.filter(|_| is_live);
         let marks_change = state.view().marks_digest(context).wrapping_sub(marks_before);
         let is_settled = state.is_settled();
-        self.expiry.reschedule((slot, hash), expired_at, expires_at);
-        table.digest = table.digest.wrapping_add(drifted(hash, change));
+        self.expiry.reschedule((slot, spot.hash), expired_at, expires_at);
+        table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
         table.marks = table.marks.wrapping_add(marks_change);
         table.live = table.live + usize::from(is_live) - usize::from(was_live);
         self.live = self.live + usize::from(is_live) - usize::from(was_live);
@@ -121,23 +122,23 @@ impl Store {
             self.timed.change(timed_before, timed_after);
         }
         if is_settled {
-            self.tidy(slot, hash, key);
+            self.tidy(slot, key, spot);
         }
     }
 
     /// Drops the box of a key of which nothing is left, or nothing but a plain string.
-    pub(crate) fn tidy(&mut self, slot: Slot, hash: u64, key: &[u8]) {
+    pub(crate) fn tidy(&mut self, slot: Slot, key: &[u8], spot: &mut Spot) {
         let table = &mut self.slots[slot.index()];
-        let Some(state) = table.find_mut(hash, key) else { return };
+        let Some(state) = table.state_mut(spot) else { return };
         if state.view().is_blank() {
-            table.remove(hash, key);
+            table.remove(spot);
         } else if let Some((value, stamp)) = state.as_plain() {
             let string = PlainString { key, value, stamp };
             if string.fits()
                 && let Some(place) = self.strings.push(string)
             {
-                table.remove(hash, key);
-                table.put(&self.strings, &self.hasher, hash, place);
+                table.remove(spot);
+                table.put(&self.strings, &self.hasher, spot, place);
             }
         }
         self.drain();
@@ -150,7 +151,7 @@ impl Store {
             let hash = self.hasher.hash_one(string.key);
             let table = &mut self.slots[Slot::of_key(string.key).index()];
             // What the table does not know has been overwritten or removed.
-            let Some(place) = table.place_mut(hash, old) else { continue };
+            let Some(place) = table.find_place(hash, old) else { continue };
             let new = self.strings.push(string);
             *place = new.expect("invariant: a chunk with gaps fits into what pushes left");
         }

@@ -26,8 +26,8 @@ pub fn coalesce(effects: &[&[u8]]) -> Result<Vec<u8>, Malformed> {
     for effect in effects {
         for delta in deltas(effect) {
             let delta = delta?;
-            let context =
-                Context { key: delta.key, digester: &digester, hasher: &hasher, epoch: 0 };
+            let digester = digester.of_key(delta.key);
+            let context = Context { digester: &digester, hasher: &hasher, epoch: 0 };
             let state = states.entry(delta.key).or_default();
             for part in delta.parts() {
                 state.merge(context, &part?);

@@ -43,20 +43,30 @@ impl<'a> DeltaWriter<'a> {
 
     /// Ends the delta and returns its bytes; a delta without parts leaves no trace.
     pub fn finish(self) -> &'a [u8] {
-        let (effect, start) = self.finish_within();
-        &effect[start..]
+        let start = self.start;
+        &self.end()[start..]
     }
 
-    /// Ends the delta like [`DeltaWriter::finish`]; returns the effect and where the delta begins in it.
-    pub(crate) fn finish_within(self) -> (&'a mut Vec<u8>, usize) {
+    /// Ends the delta of `key` like [`DeltaWriter::finish`], and hands it to `merge` if it has parts. Returns
+    /// the effect.
+    pub(crate) fn finish_into(self, key: &[u8], merge: impl FnOnce(Delta<'_>)) -> &'a mut Vec<u8> {
+        let parts = self.parts;
+        let effect = self.end();
+        if let Some(parts) = effect.get(parts..) {
+            merge(Delta { key, parts });
+        }
+        effect
+    }
+
+    fn end(self) -> &'a mut Vec<u8> {
         let length = self.length();
         if length == 0 {
             self.effect.truncate(self.start);
-            return (self.effect, self.start);
+            return self.effect;
         }
         let length = u32::try_from(length).expect("invariant: effects stay below 4 GiB");
         self.effect[self.parts - 4..self.parts].copy_from_slice(&length.to_le_bytes());
-        (self.effect, self.start)
+        self.effect
     }
 }
 

@@ -205,7 +205,7 @@ impl<P: Payload, T: Table<P>> Elements<P, T> {
         if self.removed.is_empty() {
             return;
         }
-        let digester = context.digester.of_key(context.key);
+        let digester = context.digester;
         self.removed.retain(|name, mark| {
             let wanted = wanted(*mark);
             if !wanted {
@@ -257,7 +257,7 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     }
 
     fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest {
-        let digester = context.digester.of_key(context.key);
+        let digester = context.digester;
         let (name, body) = (part.name_bytes(), part.body());
         let Self { live, removed, marks, .. } = self;
         let absent = || {
@@ -265,12 +265,12 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
             P::removed(mark)
         };
         let (merged, was_live) = live.update(name, absent, |payload| {
-            let before = Sums::of::<P>(&digester, name, payload.element());
+            let before = Sums::of::<P>(digester, name, payload.element());
             if !payload.merge(&body) {
                 return None;
             }
             let element = payload.element();
-            let after = Sums::of::<P>(&digester, name, element);
+            let after = Sums::of::<P>(digester, name, element);
             let dead = (!element.is_live()).then(|| element.stamp());
             Some((
                 after.alive.wrapping_sub(before.alive),
@@ -295,14 +295,14 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     }
 
     fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
-        let digester = context.digester.of_key(context.key);
+        let digester = context.digester;
         let mut change = Sums::default();
         self.live.update_all(|name, payload| {
-            change.subtract(Sums::of::<P>(&digester, name, payload.element()));
+            change.subtract(Sums::of::<P>(digester, name, payload.element()));
             // One whose removal outlives the cut is never live without increments that do too.
             payload.cut(horizon);
             if payload.is_live() {
-                change.add(Sums::of::<P>(&digester, name, payload.element()));
+                change.add(Sums::of::<P>(digester, name, payload.element()));
             }
         });
         self.marks = self.marks.wrapping_add(change.marks);

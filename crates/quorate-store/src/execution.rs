@@ -1,21 +1,20 @@
 //! Executing one command: reading state, writing a reply, and changing state through effects.
 
-use std::borrow::Cow;
+use std::cell::Cell;
 
 use bytes::Bytes;
 use quorate_proto::{Slot, Stamp, command::Call, mutant::Mutant, resp::ReplyWriter};
 
 use crate::{
-    Store,
-    cell::{Contribution, Element},
+    Lookups, Store,
+    cell::Contribution,
     choice::Choice,
     commands::{self, CommandError},
     delta::DeltaWriter,
-    hash::Hash,
-    number::Number,
+    key::{Key, Shown},
     part::{Body, Owner, Part},
-    set::Set,
     state::{Kind, State},
+    table::Spot,
 };
 
 /// A call to execute.
@@ -40,7 +39,8 @@ impl Store {
         effect: &mut Vec<u8>,
     ) -> Option<Bytes> {
         let Request { call, wall_ms, resp3 } = request;
-        let keys = Keys { slot: call.slot(), wall_ms, store: self, effect };
+        let (counts, found) = (false, Cell::default());
+        let keys = Keys { slot: call.slot(), wall_ms, store: self, effect, counts, found };
         let mut execution = Execution { keys, reply: ReplyWriter::new(reply, resp3) };
         execution.run(call);
         execution.reply.take_whole()
@@ -59,9 +59,7 @@ pub(crate) struct Execution<'a> {
 impl Execution<'_> {
     /// Executes a call: exactly one reply is written, also when it fails.
     pub(crate) fn run(&mut self, call: &Call) {
-        if !call.class().writes() && !call.spec().is_internal() {
-            self.keys.store.note_lookups(self.keys.slot, call.keys(), self.keys.wall_ms);
-        }
+        self.keys.counts = !call.class().writes() && !call.spec().is_internal();
         let start = self.reply.position();
         let result = match commands::handler(call.id()) {
             Some(handler) => handler(self, call.command()),
@@ -71,6 +69,7 @@ impl Execution<'_> {
             self.reply.take_back(start);
             self.reply.error(error);
         }
+        self.keys.store.note_lookups(self.keys.found.take());
     }
 }
 
@@ -80,115 +79,49 @@ pub(crate) struct Keys<'a> {
     pub(crate) wall_ms: u64,
     pub(crate) store: &'a mut Store,
     effect: &'a mut Vec<u8>,
+    /// Whether the command counts as one that only reads.
+    counts: bool,
+    /// What such a command has found. Reading needs no exclusive access to the keys.
+    found: Cell<Lookups>,
 }
 
-impl Keys<'_> {
-    /// The state of `key`, unless nothing is known of it or it is past its expiry. It may be dead.
-    pub(crate) fn state(&self, key: &[u8]) -> Option<State<'_>> {
-        self.store.raw_state(self.slot, key).filter(|state| !state.is_expired(self.wall_ms))
-    }
-
-    /// The kind of value that `key` shows; `None` when it does not exist.
-    pub(crate) fn kind(&self, key: &[u8]) -> Option<Kind> {
-        self.state(key)?.kind()
-    }
-
-    /// The string of `key` as a cell; `None` when the key does not exist.
-    pub(crate) fn cell(&self, key: &[u8]) -> Result<Option<Element<'_, &[u8]>>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Text)?.map(State::text))
-    }
-
-    /// The string that `key` shows; `None` when it does not exist.
-    pub(crate) fn text(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, CommandError> {
-        Ok(self.cell(key)?.and_then(|cell| cell.visible()))
-    }
-
-    /// The hash at `key`; `None` when it does not exist.
-    pub(crate) fn hash(&self, key: &[u8]) -> Result<Option<&Hash>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Hash)?.and_then(State::hash))
-    }
-
-    /// The set at `key`; `None` when it does not exist.
-    pub(crate) fn set(&self, key: &[u8]) -> Result<Option<&Set>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::Set)?.and_then(State::set))
-    }
-
-    /// The state of a key that shows a value of this kind; `None` when the key does not exist.
-    pub(crate) fn state_of_kind(
-        &self,
-        key: &[u8],
-        kind: Kind,
-    ) -> Result<Option<State<'_>>, CommandError> {
-        let Some(state) = self.state(key) else {
-            return Ok(None);
-        };
-        match state.kind() {
-            None => Ok(None),
-            Some(found) if found == kind => Ok(Some(state)),
-            Some(_) => Err(CommandError::WrongType),
+impl<'a> Keys<'a> {
+    /// What shows of a key: for commands that only read, and do so once.
+    #[inline]
+    pub(crate) fn read(&self, key: &[u8]) -> Shown<'_> {
+        let shown = self.shown(&self.store.look_up(self.slot, key));
+        if self.counts {
+            self.count(shown);
         }
+        shown
     }
 
-    /// Begins a change of `key`. Nothing happens until [`Change::apply`].
-    pub(crate) fn change<'e>(&'e mut self, key: &'e [u8]) -> Change<'e> {
-        let mut writer = DeltaWriter::new(self.effect, key);
-        let known = self.store.raw_state(self.slot, key);
-        let mut before = known.map_or(Before::Unknown, |state| {
-            if state.is_live() { Before::Live } else { Before::Dead }
-        });
-        if let Some(state) = known {
-            // What has expired must not show through the new value, wherever it still is.
-            state.ended(self.wall_ms, |part| writer.part(part));
-            if state.is_expired(self.wall_ms) {
-                before = Before::Dead;
-            }
+    /// Looks up a key to work on.
+    #[inline]
+    pub(crate) fn find<'k>(&'k mut self, name: &'k [u8]) -> Key<'k, 'a> {
+        let spot = self.store.look_up(self.slot, name);
+        if self.counts {
+            self.count(self.shown(&spot));
         }
-        let began = known.filter(|_| before == Before::Live).and_then(State::began);
-        let (slot, wall_ms) = (self.slot, self.wall_ms);
-        Change {
-            key,
-            slot,
-            wall_ms,
-            store: self.store,
-            writer,
-            before,
-            began,
-            removes: false,
-            expires: false,
-        }
+        Key { keys: self, name, spot }
     }
 
-    /// Changes `key` in one go.
+    #[inline]
+    pub(crate) fn shown(&self, spot: &Spot) -> Shown<'_> {
+        let state = self.store.state_at(self.slot, spot);
+        Shown(state.filter(|state| !state.is_expired(self.wall_ms)))
+    }
+
+    fn count(&self, shown: Shown<'_>) {
+        let Lookups { hits, misses } = self.found.get();
+        let found = u64::from(shown.state().is_some_and(State::is_live));
+        self.found.set(Lookups { hits: hits + found, misses: misses + 1 - found });
+    }
+
+    /// Changes a key in one go.
+    #[inline]
     pub(crate) fn apply(&mut self, key: &[u8], build: impl FnOnce(&mut Change<'_>)) {
-        let mut change = self.change(key);
-        build(&mut change);
-        change.apply();
-    }
-
-    /// Adds to the string at `key`, whose sum then is `sum`.
-    pub(crate) fn increment(
-        &mut self,
-        key: &[u8],
-        amount: Number,
-        sum: Number,
-    ) -> Result<(), CommandError> {
-        let stamp = self.stamp();
-        let cell = self.cell(key)?.unwrap_or(Element::NONE);
-        let contribution = cell.increment(amount, sum, stamp);
-        self.apply(key, |change| match contribution {
-            Some(contribution) => change.add(Kind::Text, &[], contribution),
-            None => change.edit_text(sum.to_string().as_bytes()),
-        });
-        Ok(())
-    }
-
-    /// Lets an existing key expire at a moment; deletes it when that is past.
-    pub(crate) fn expire_at(&mut self, key: &[u8], at_ms: u64) {
-        if at_ms <= self.wall_ms {
-            self.delete(key);
-        } else {
-            self.apply(key, |change| change.expiry(Some(at_ms)));
-        }
+        self.find(key).apply(build);
     }
 
     /// Random positions out of `length`: `count` different ones (all when there are fewer), or,
@@ -201,22 +134,41 @@ impl Keys<'_> {
     pub(crate) fn stamp(&mut self) -> Stamp {
         self.store.clock.tick(self.wall_ms)
     }
+}
 
-    /// Deletes the whole key. Returns whether it existed. One that is past its expiry is deleted
-    /// all the same: by the clock of another replica it may have a moment left.
-    pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
-        let existed = self.kind(key).is_some();
-        if self.store.raw_state(self.slot, key).is_some_and(State::is_live) {
-            self.apply(key, |change| {
-                change.clear();
-                // One that this store has not heard of must not reach an addition that it has not
-                // heard of either.
-                if change.store.keeps_removed() && !Mutant::ExpiryOutlives.is_planted() {
-                    change.expiry(None);
-                }
-            });
+impl Key<'_, '_> {
+    /// Begins a change of the key. Nothing happens until [`Change::apply`].
+    #[inline]
+    pub(crate) fn change(&mut self) -> Change<'_> {
+        let Self { keys: Keys { slot, wall_ms, store, effect, .. }, name, spot } = self;
+        let (slot, wall_ms) = (*slot, *wall_ms);
+        let mut writer = DeltaWriter::new(effect, name);
+        let known = store.state_at(slot, spot);
+        let mut before = known.map_or(Before::Unknown, |state| {
+            if state.is_live() { Before::Live } else { Before::Dead }
+        });
+        if let Some(state) = known {
+            // What has expired must not show through the new value, wherever it still is.
+            state.ended(wall_ms, |part| writer.part(part));
+            if state.is_expired(wall_ms) {
+                before = Before::Dead;
+            }
         }
-        existed
+        let began = known.filter(|_| before == Before::Live).and_then(State::began);
+        let has_collection = known.is_some_and(State::has_collection);
+        Change {
+            key: name,
+            slot,
+            spot,
+            wall_ms,
+            store,
+            writer,
+            before,
+            has_collection,
+            began,
+            removes: false,
+            expires: false,
+        }
     }
 }
 
@@ -224,10 +176,13 @@ impl Keys<'_> {
 pub(crate) struct Change<'e> {
     key: &'e [u8],
     slot: Slot,
+    spot: &'e mut Spot,
     wall_ms: u64,
     store: &'e mut Store,
     writer: DeltaWriter<'e>,
     before: Before,
+    /// Whether it has live elements of a collection.
+    has_collection: bool,
     /// When the object that shows ended the expiries of the one before it.
     began: Option<Stamp>,
     /// Whether the change removes elements, so that it may empty the key.
@@ -254,21 +209,22 @@ impl Change<'_> {
     /// been, it ends the time to live too: an expiry never applies to an object that began after it
     /// was set, also when it arrives after the beginning.
     pub(crate) fn apply(self) {
-        let Self { key, slot, wall_ms, store, mut writer, before, began, removes, expires } = self;
+        let Self { key, slot, spot, wall_ms, store, mut writer, .. } = self;
+        let (before, began, removes, expires) =
+            (self.before, self.began, self.removes, self.expires);
         // A replica that has not heard of the beginning must not take what is added for a part of
         // an object with a time to live.
         if let Some(began) = began.filter(|_| writer.length() > 0 && !removes && !expires) {
             writer.part(Part::expiry(began, None));
         }
-        let (effect, start) = writer.finish_within();
-        store.apply(slot, &effect[start..]);
+        let effect = writer.finish_into(key, |delta| store.apply_delta(slot, spot, delta));
         let may_end = before == Before::Live && removes;
         let may_begin = matches!(before, Before::Dead | Before::Deleted);
         // Most writes do neither, and need not look at the key again.
         if expires || !(may_end || may_begin) || Mutant::ExpiryOutlives.is_planted() {
             return;
         }
-        let Some(state) = store.raw_state(slot, key) else { return };
+        let Some(state) = store.state_at(slot, spot) else { return };
         // Where nobody else writes, only an expiry that is known here can outlive its object.
         if !store.keeps_removed() && state.expires_at().is_none() {
             return;
@@ -280,7 +236,7 @@ impl Change<'_> {
             let stamp = store.clock.tick(wall_ms);
             let mut writer = DeltaWriter::new(effect, key);
             writer.part(Part::expiry(stamp, None));
-            store.apply(slot, writer.finish());
+            writer.finish_into(key, |delta| store.apply_delta(slot, spot, delta));
         }
     }
 
@@ -291,7 +247,12 @@ impl Change<'_> {
 
     /// The state before the change.
     fn before(&self) -> Option<State<'_>> {
-        self.store.raw_state(self.slot, self.key)
+        self.store.state_at(self.slot, self.spot)
+    }
+
+    /// Whether marks of removals are kept, because other replicas hold the same keys.
+    pub(crate) fn keeps_removed(&self) -> bool {
+        self.store.keeps_removed()
     }
 
     /// Deletes everything that the key holds: value, expiry and all.
@@ -304,7 +265,7 @@ impl Change<'_> {
 
     /// Makes the key the string `value`, whatever it was; ends its time to live.
     pub(crate) fn replace_text(&mut self, value: &[u8]) {
-        if self.before().is_some_and(State::has_collection) {
+        if self.has_collection {
             self.clear();
         }
         let stamp = self.stamp();

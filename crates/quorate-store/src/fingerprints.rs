@@ -80,7 +80,8 @@ impl Store {
 
     /// Digest of all of `key`, marks of removals included; zero when there is nothing.
     pub fn key_version(&self, slot: Slot, key: &[u8]) -> Digest {
-        let context = self.context(key);
+        let digester = self.digester().of_key(key);
+        let context = self.context(&digester);
         self.raw_state(slot, key)
             .map_or(0, |state| state.digest(context).wrapping_add(state.marks_digest(context)))
     }

@@ -29,6 +29,7 @@ mod fingerprints;
 mod floor;
 pub mod glob;
 pub mod hash;
+mod key;
 mod lifetime;
 pub mod log;
 mod mark;

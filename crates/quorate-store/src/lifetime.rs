@@ -60,6 +60,6 @@ impl Expiry {
     }
 
     fn digest(self, context: Context<'_>) -> Digest {
-        context.digester.of_key(context.key).part(&Part::expiry(self.stamp, self.at))
+        context.digester.part(&Part::expiry(self.stamp, self.at))
     }
 }

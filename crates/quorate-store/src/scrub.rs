@@ -13,10 +13,10 @@ use quorate_proto::Slot;
 
 use crate::{
     Store,
-    digest::Digest,
+    digest::{Digest, KeyDigester},
     object::Kind,
     part::Owner,
-    state::{Context, KeptDigests, State},
+    state::{KeptDigests, State},
 };
 
 /// Keys of a slot that are named when their digests were wrong.
@@ -63,7 +63,7 @@ impl Store {
         let mut wrong: Vec<(Box<[u8]>, KeptDigests)> = Vec::new();
         let table = &self.slots[slot.index()];
         for (key, state) in self.entries(slot) {
-            let sums = sums(self.context(key), state);
+            let sums = sums(&self.digester.of_key(key), state);
             digest = digest.wrapping_add(sums.text).wrapping_add(sums.kept.alive);
             marks = sums.kept.marks.into_iter().fold(marks, Digest::wrapping_add);
             marks = marks.wrapping_add(sums.unkept_marks);
@@ -81,7 +81,8 @@ impl Store {
         self.live = (self.live + live).saturating_sub(table.live);
         (table.digest, table.marks, table.live) = (digest, marks, live);
         for (key, right) in wrong {
-            if let Some(state) = table.find_mut(self.hasher.hash_one(&*key), &key) {
+            let spot = table.look_up(&self.strings, self.hasher.hash_one(&*key), &key);
+            if let Some(state) = table.state_mut(&spot) {
                 state.correct_digests(right);
             }
             if found.named.len() < KEYS_NAMED_MAX {
@@ -92,9 +93,8 @@ impl Store {
     }
 }
 
-fn sums(context: Context<'_>, state: State<'_>) -> Sums {
+fn sums(digester: &KeyDigester, state: State<'_>) -> Sums {
     let mut sums = Sums::default();
-    let digester = context.digester.of_key(context.key);
     state.export(|part| {
         sums.elements += 1;
         let sum = match (part.owner(), state.is_mark(&part)) {
@@ -207,8 +207,8 @@ mod tests {
         run(&mut store, &["HDEL", "h", "g"]);
         let slot = Slot::of_key(b"h");
         let (digest, version) = (store.slot_digest(slot), store.slot_version(slot));
-        let hash = store.hasher.hash_one(&b"h"[..]);
-        let state = store.slots[slot.index()].find_mut(hash, b"h").expect("there");
+        let spot = store.look_up(slot, b"h");
+        let state = store.slots[slot.index()].state_mut(&spot).expect("there");
         let right = state.view().kept_digests().expect("a hash keeps digests");
         state.correct_digests(KeptDigests { alive: 5, marks: [6; KINDS] });
         let found = store.scrub_slot(slot);

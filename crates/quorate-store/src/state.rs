@@ -29,7 +29,7 @@ use quorate_proto::Stamp;
 
 use crate::{
     cell::{Cell, Element},
-    digest::{Digest, Digester},
+    digest::{Digest, KeyDigester},
     lifetime::Expiry,
     mark::{Forgettable, Mark},
     object::{KINDS, Objects},
@@ -65,11 +65,10 @@ pub(crate) struct KeptDigests {
     pub(crate) marks: [Digest; KINDS],
 }
 
-/// What a merge needs besides the state: the key, the digester, and the hasher of new maps.
+/// What a merge needs besides the state: the digester of the key, and the hasher of new maps.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
-    pub(crate) key: &'a [u8],
-    pub(crate) digester: &'a Digester,
+    pub(crate) digester: &'a KeyDigester,
     pub(crate) hasher: &'a FixedState,
     /// The epoch that a mark made now belongs to.
     pub(crate) epoch: u32,
@@ -258,16 +257,15 @@ pub(crate) fn horizon_digest(context: Context<'_>, horizon: Stamp) -> Digest {
     if horizon.is_zero() {
         return 0;
     }
-    context.digester.of_key(context.key).part(&Part::horizon(horizon))
+    context.digester.part(&Part::horizon(horizon))
 }
 
 /// What the string adds to the digest of what is alive.
 pub(crate) fn text_digest(context: Context<'_>, text: Element<'_, &[u8]>) -> Digest {
-    let digester = context.digester.of_key(context.key);
     let mut sum: Digest = 0;
     text.export(|body| {
         let part = Part::new(Owner::Object(Kind::Text), &[], body);
-        sum = sum.wrapping_add(digester.part(&part));
+        sum = sum.wrapping_add(context.digester.part(&part));
     });
     sum
 }

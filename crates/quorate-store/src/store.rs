@@ -23,13 +23,13 @@ use crate::{
     arena::Arena,
     clock::HybridClock,
     delta::{DeltaWriter, Malformed, deltas},
-    digest::{Digest, Digester},
+    digest::{Digest, Digester, KeyDigester},
     expiry::ExpiryQueue,
     floor,
     mark::{Forgettable, MarkQueue, Reminder},
     random::Random,
     state::{Context, State},
-    table::{Entry, SlotTable},
+    table::{Entry, SlotTable, Spot},
 };
 
 /// Keys looked at to estimate the size of a slot.
@@ -217,20 +217,10 @@ impl Store {
         self.expired = 0;
     }
 
-    /// Notes which of the keys that a reading command names are there.
-    pub(crate) fn note_lookups<'a>(
-        &mut self,
-        slot: Slot,
-        keys: impl Iterator<Item = &'a [u8]>,
-        wall_ms: u64,
-    ) {
-        for key in keys {
-            let state = self.raw_state(slot, key).filter(|state| !state.is_expired(wall_ms));
-            match state.is_some_and(State::is_live) {
-                true => self.lookups.hits += 1,
-                false => self.lookups.misses += 1,
-            }
-        }
+    /// Counts what a command that only reads has found.
+    pub(crate) fn note_lookups(&mut self, found: Lookups) {
+        self.lookups.hits += found.hits;
+        self.lookups.misses += found.misses;
     }
 
     /// Keys that have expired since the start, or since they were counted anew.
@@ -251,7 +241,12 @@ impl Store {
 
     /// Digest of what is alive of one key; zero when nothing is.
     pub fn key_digest(&self, slot: Slot, key: &[u8]) -> Digest {
-        self.raw_state(slot, key).map_or(0, |state| state.digest(self.context(key)))
+        self.raw_state(slot, key).map_or(0, |state| self.state_digest(key, state))
+    }
+
+    /// Digest of what is alive of a state of `key`.
+    pub(crate) fn state_digest(&self, key: &[u8], state: State<'_>) -> Digest {
+        state.digest(self.context(&self.digester.of_key(key)))
     }
 
     /// Every key of `slot` that `wanted` picks, with the digest of its state, marks of deletions
@@ -263,7 +258,8 @@ impl Store {
     ) -> impl Iterator<Item = (&[u8], Digest)> {
         let entries = self.entries(slot).filter(move |(key, _)| wanted(key));
         entries.map(|(key, state)| {
-            let context = self.context(key);
+            let digester = self.digester.of_key(key);
+            let context = self.context(&digester);
             (key, state.digest(context).wrapping_add(state.marks_digest(context)))
         })
     }
@@ -353,9 +349,10 @@ impl Store {
                 entry.state.view().expires_at() == Some(at_ms)
                     && self.hasher.hash_one(&*entry.key) == hash
             };
-            let found = self.slots[slot.index()].find_entry(hash, is_it);
-            let key = found.expect("invariant: every reminder has a key").key.clone();
-            self.change(slot, &key, |state, context| (state.expire(context), true));
+            let table = &self.slots[slot.index()];
+            let mut spot = table.look_up_boxed(hash, is_it);
+            let key = table.entry(&spot).expect("invariant: every reminder has a key").key.clone();
+            self.change(slot, &key, &mut spot, |state, context| (state.expire(context), true));
             removed += 1;
         }
         self.expired += removed as u64;
@@ -369,8 +366,11 @@ impl Store {
             return;
         }
         for delta in deltas(effect).map_while(Result::ok) {
-            if self.raw_state(slot, delta.key).is_some_and(|state| state.is_expired(wall_ms)) {
-                self.change(slot, delta.key, |state, context| (state.expire(context), true));
+            let mut spot = self.look_up(slot, delta.key);
+            if self.state_at(slot, &spot).is_some_and(|state| state.is_expired(wall_ms)) {
+                self.change(slot, delta.key, &mut spot, |state, context| {
+                    (state.expire(context), true)
+                });
                 self.expired += 1;
             }
         }
@@ -424,19 +424,19 @@ impl Store {
         {
             looked_at += 1;
             let Reminder { slot, key, .. } = reminder;
-            let hash = self.hasher.hash_one(&*key);
+            let mut spot = self.look_up(slot, &key);
             let epoch = self.epoch;
-            let (digester, hasher) = (&self.digester, &self.hasher);
-            let context = Context { key: &key, digester, hasher, epoch };
+            let digester = self.digester.of_key(&key);
+            let context = Context { digester: &digester, hasher: &self.hasher, epoch };
             let table = &mut self.slots[slot.index()];
-            let Some(state) = table.find_mut(hash, &key) else { continue };
+            let Some(state) = table.state_mut(&spot) else { continue };
             let before = state.view().marks_digest(context);
             if state.forget(context, forgettable) && state.wants_reminder(epoch) {
                 self.marks.push(epoch, slot, &key);
             }
             let change = state.view().marks_digest(context).wrapping_sub(before);
             table.marks = table.marks.wrapping_add(change);
-            self.tidy(slot, hash, &key);
+            self.tidy(slot, &key, &mut spot);
         }
         looked_at
     }
@@ -449,7 +449,19 @@ impl Store {
 
     /// The state of `key`, expired or not.
     pub(crate) fn raw_state(&self, slot: Slot, key: &[u8]) -> Option<State<'_>> {
-        self.slots[slot.index()].find(&self.strings, self.hasher.hash_one(key), key)
+        self.state_at(slot, &self.look_up(slot, key))
+    }
+
+    /// Where `key` is. Whoever changes it afterwards needs no other look-up.
+    #[inline]
+    pub(crate) fn look_up(&self, slot: Slot, key: &[u8]) -> Spot {
+        self.slots[slot.index()].look_up(&self.strings, self.hasher.hash_one(key), key)
+    }
+
+    /// The state of a key that has been looked up, expired or not.
+    #[inline]
+    pub(crate) fn state_at(&self, slot: Slot, spot: &Spot) -> Option<State<'_>> {
+        self.slots[slot.index()].state(&self.strings, spot)
     }
 
     /// Every key of a slot with its state, marks of deletions included, in no particular order.
@@ -466,8 +478,8 @@ impl Store {
         &self.digester
     }
 
-    pub(crate) fn context<'a>(&'a self, key: &'a [u8]) -> Context<'a> {
-        Context { key, digester: &self.digester, hasher: &self.hasher, epoch: self.epoch }
+    pub(crate) fn context<'a>(&'a self, digester: &'a KeyDigester) -> Context<'a> {
+        Context { digester, hasher: &self.hasher, epoch: self.epoch }
     }
 
     /// Checks a whole effect.

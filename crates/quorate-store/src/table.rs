@@ -5,7 +5,7 @@
 //! memory. Every other key has a box of its own. A key is in one of the two tables of its slot, or in none.
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashTable, hash_table};
+use hashbrown::HashTable;
 use std::hash::BuildHasher as _;
 
 use crate::{
@@ -36,46 +36,99 @@ pub(crate) struct SlotTable {
     pub(crate) marks: Digest,
 }
 
+/// Where a look-up has found a key, or that it has not. It stays good until another key of the slot comes or
+/// goes; what changes the key itself keeps it up to date. So a key is looked up once for all that is done
+/// with it.
+#[derive(Debug)]
+pub(crate) struct Spot {
+    /// Of the key.
+    pub(crate) hash: u64,
+    at: At,
+}
+
+impl Spot {
+    /// Whether the key has a box.
+    #[inline]
+    pub(crate) fn is_boxed(&self) -> bool {
+        matches!(self.at, At::Box(_))
+    }
+}
+
+/// The place in one of the tables of the slot.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Nowhere,
+    String(usize),
+    Box(usize),
+}
+
 impl SlotTable {
-    /// The state of `key`.
+    /// Looks a key up.
     #[inline]
-    pub(crate) fn find<'a>(&'a self, arena: &'a Arena, hash: u64, key: &[u8]) -> Option<State<'a>> {
-        if let Some(place) = self.place(arena, hash, key) {
-            return Some(view(arena.get(place)));
-        }
-        self.others.find(hash, |entry| *entry.key == *key).map(|entry| entry.state.view())
-    }
-
-    /// Where `key` lies if it is a plain string.
-    #[inline]
-    pub(crate) fn place(&self, arena: &Arena, hash: u64, key: &[u8]) -> Option<Place> {
-        self.strings.find(hash, |place| arena.key(*place) == key).copied()
-    }
-
-    /// Whether `key` has a box.
-    pub(crate) fn is_boxed(&self, hash: u64, key: &[u8]) -> bool {
-        !self.others.is_empty() && self.others.find(hash, |entry| *entry.key == *key).is_some()
-    }
-
-    /// The state of `key`, if it has a box.
-    pub(crate) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut KeyState> {
-        let found = self.others.find_mut(hash, |entry| *entry.key == *key);
-        found.map(|entry| &mut entry.state)
+    pub(crate) fn look_up(&self, arena: &Arena, hash: u64, key: &[u8]) -> Spot {
+        let same = |place: &Place| arena.key(*place) == key;
+        let at = match self.strings.find_bucket_index(hash, same) {
+            Some(bucket) => At::String(bucket),
+            None => self.boxed_at(hash, |entry| *entry.key == *key),
+        };
+        Spot { hash, at }
     }
 
     /// The first key in a box with this hash that `is_it`.
-    pub(crate) fn find_entry(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> Option<&Entry> {
-        self.others.find(hash, |entry| is_it(entry)).map(|entry| &**entry)
+    pub(crate) fn look_up_boxed(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> Spot {
+        Spot { hash, at: self.boxed_at(hash, is_it) }
+    }
+
+    #[inline]
+    fn boxed_at(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> At {
+        self.others.find_bucket_index(hash, |entry| is_it(entry)).map_or(At::Nowhere, At::Box)
+    }
+
+    /// The state of a key.
+    #[inline]
+    pub(crate) fn state<'a>(&'a self, arena: &'a Arena, spot: &Spot) -> Option<State<'a>> {
+        match spot.at {
+            At::Nowhere => None,
+            At::String(bucket) => self.strings.get_bucket(bucket).map(|at| view(arena.get(*at))),
+            At::Box(bucket) => self.others.get_bucket(bucket).map(|entry| entry.state.view()),
+        }
+    }
+
+    /// The key and its state, if it has a box.
+    pub(crate) fn entry(&self, spot: &Spot) -> Option<&Entry> {
+        let At::Box(bucket) = spot.at else { return None };
+        self.others.get_bucket(bucket).map(|entry| &**entry)
+    }
+
+    /// The state of a key, if it has a box.
+    pub(crate) fn state_mut(&mut self, spot: &Spot) -> Option<&mut KeyState> {
+        let At::Box(bucket) = spot.at else { return None };
+        self.others.get_bucket_mut(bucket).map(|entry| &mut entry.state)
+    }
+
+    /// Where a key lies if it is a plain string.
+    #[inline]
+    pub(crate) fn place_mut(&mut self, spot: &Spot) -> Option<&mut Place> {
+        let At::String(bucket) = spot.at else { return None };
+        self.strings.get_bucket_mut(bucket)
     }
 
     /// Where a place is noted, if it is.
-    pub(crate) fn place_mut(&mut self, hash: u64, at: Place) -> Option<&mut Place> {
+    pub(crate) fn find_place(&mut self, hash: u64, at: Place) -> Option<&mut Place> {
         self.strings.find_mut(hash, |place| *place == at)
     }
 
     /// Notes where a plain string lies whose key is in neither table.
-    pub(crate) fn put(&mut self, arena: &Arena, hasher: &FixedState, hash: u64, place: Place) {
-        self.strings.insert_unique(hash, place, |other| hasher.hash_one(arena.key(*other)));
+    pub(crate) fn put(
+        &mut self,
+        arena: &Arena,
+        hasher: &FixedState,
+        spot: &mut Spot,
+        place: Place,
+    ) {
+        let rehash = |other: &Place| hasher.hash_one(arena.key(*other));
+        let entry = self.strings.insert_unique(spot.hash, place, rehash);
+        spot.at = At::String(entry.bucket_index());
     }
 
     /// The state of `key` in a box, to be changed: it is put into one if it has none.
@@ -84,31 +137,43 @@ impl SlotTable {
         &mut self,
         arena: &mut Arena,
         hasher: &FixedState,
-        hash: u64,
+        spot: &mut Spot,
         key: &[u8],
     ) -> &mut KeyState {
-        let same = |entry: &Entry| *entry.key == *key;
-        let rehash = |entry: &Entry| hasher.hash_one(&*entry.key);
-        let vacant = match self.others.entry(hash, |entry| same(entry), |entry| rehash(entry)) {
-            hash_table::Entry::Occupied(found) => return &mut found.into_mut().state,
-            hash_table::Entry::Vacant(vacant) => vacant,
-        };
-        let mut state = KeyState::default();
-        if let Ok(found) = self.strings.find_entry(hash, |place| arena.key(*place) == key) {
-            let (place, _) = found.remove();
-            let PlainString { value, stamp, .. } = arena.get(place);
-            state = KeyState::plain(value, stamp);
-            arena.remove(place);
-            if self.strings.is_empty() {
-                self.strings = HashTable::new();
+        let bucket = match spot.at {
+            At::Box(bucket) => bucket,
+            At::Nowhere | At::String(_) => {
+                let state = self.take_string(arena, spot);
+                let entry = Box::new(Entry { key: key.into(), state: state.unwrap_or_default() });
+                let added = self
+                    .others
+                    .insert_unique(spot.hash, entry, |other| hasher.hash_one(&*other.key));
+                added.bucket_index()
             }
-        }
-        &mut vacant.insert(Box::new(Entry { key: key.into(), state })).into_mut().state
+        };
+        spot.at = At::Box(bucket);
+        let entry = self.others.get_bucket_mut(bucket);
+        &mut entry.expect("invariant: a spot is of its table").state
     }
 
-    /// Drops the box of `key`.
-    pub(crate) fn remove(&mut self, hash: u64, key: &[u8]) {
-        if let Ok(entry) = self.others.find_entry(hash, |entry| *entry.key == *key) {
+    /// Takes a plain string out.
+    fn take_string(&mut self, arena: &mut Arena, spot: &Spot) -> Option<KeyState> {
+        let At::String(bucket) = spot.at else { return None };
+        let (place, _) = self.strings.get_bucket_entry(bucket).ok()?.remove();
+        let PlainString { value, stamp, .. } = arena.get(place);
+        let state = KeyState::plain(value, stamp);
+        arena.remove(place);
+        if self.strings.is_empty() {
+            self.strings = HashTable::new();
+        }
+        Some(state)
+    }
+
+    /// Drops the box of a key.
+    pub(crate) fn remove(&mut self, spot: &mut Spot) {
+        let At::Box(bucket) = spot.at else { return };
+        spot.at = At::Nowhere;
+        if let Ok(entry) = self.others.get_bucket_entry(bucket) {
             entry.remove();
         }
         if self.others.is_empty() {

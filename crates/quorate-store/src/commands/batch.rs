@@ -18,9 +18,9 @@ const ABSENT: &str = "-";
 impl Keys<'_> {
     /// What differs after every change of a key, and is the same on every replica that holds the same.
     fn version(&self, key: &[u8]) -> String {
-        match self.kind(key) {
+        match self.read(key).state().filter(|state| state.is_live()) {
             None => ABSENT.to_owned(),
-            Some(_) => format!("{:032x}", self.store.key_digest(self.slot, key)),
+            Some(state) => format!("{:032x}", self.store.state_digest(key, state)),
         }
     }
 }

@@ -9,10 +9,12 @@ use quorate_proto::resp::{Command, parse_integer};
 use super::{CommandError, Handlers, Outcome};
 use crate::{
     arguments::{integer, number},
-    cell::Element,
+    cell::{Contribution, Element},
     decimal::Decimal,
     execution::Execution,
+    key::Key,
     number::Number,
+    state::Kind,
 };
 
 pub(super) const HANDLERS: Handlers = &[
@@ -48,11 +50,14 @@ fn decrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 fn add(execution: &mut Execution<'_>, command: &Command, amount: i64) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let old = keys.cell(key)?.map_or(Some(0), integer_of).ok_or(CommandError::NotInteger)?;
+    let mut key = keys.find(command.arg(1));
+    let stamp = key.stamp();
+    let cell = key.read().cell()?.unwrap_or(Element::NONE);
+    let old = integer_of(cell).ok_or(CommandError::NotInteger)?;
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
     let exact = |integer| Number::Exact(Decimal::from_integer(integer));
-    keys.increment(key, exact(amount), exact(sum))?;
+    let contribution = cell.increment(exact(amount), exact(sum), stamp);
+    write(&mut key, contribution, exact(sum));
     reply.integer(sum);
     Ok(())
 }
@@ -60,16 +65,24 @@ fn add(execution: &mut Execution<'_>, command: &Command, amount: i64) -> Outcome
 /// `INCRBYFLOAT key amount`
 fn incrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let old = match keys.cell(key)? {
-        Some(cell) => cell.number().ok_or(CommandError::NotFloat)?,
-        None => Number::ZERO,
-    };
+    let mut key = keys.find(command.arg(1));
+    let stamp = key.stamp();
+    let cell = key.read().cell()?.unwrap_or(Element::NONE);
+    let old = cell.number().ok_or(CommandError::NotFloat)?;
     let amount = number(command.arg(2))?;
     let sum = old.checked_add(amount).ok_or(INFINITE)?;
-    keys.increment(key, amount, sum)?;
+    let contribution = cell.increment(amount, sum, stamp);
+    write(&mut key, contribution, sum);
     reply.text(&sum.to_string());
     Ok(())
+}
+
+/// Writes what this origin has added to a string, or its sum where that is beyond exact decimals.
+fn write(key: &mut Key<'_, '_>, contribution: Option<Contribution>, sum: Number) {
+    key.apply(|change| match contribution {
+        Some(contribution) => change.add(Kind::Text, &[], contribution),
+        None => change.edit_text(sum.to_string().as_bytes()),
+    });
 }
 
 /// A sum beyond all numbers.

@@ -74,18 +74,18 @@ impl Conditions {
 /// `EXPIRE key time [NX|XX|GT|LT]` and its siblings.
 fn expire(execution: &mut Execution<'_>, command: &Command, time: Time) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
     let conditions = Conditions::parse(command)?;
     let value = integer(command.arg(2))?;
     let at = time.moment(value, keys.wall_ms);
     let at = at.ok_or_else(|| CommandError::invalid_expiry(command))?;
-    let Some(state) = keys.state(key).filter(|state| state.is_live()) else {
+    let mut key = keys.find(command.arg(1));
+    let Some(state) = key.read().state().filter(|state| state.is_live()) else {
         reply.integer(0);
         return Ok(());
     };
     let allowed = conditions.allow(state.expires_at(), at);
     if allowed {
-        keys.expire_at(key, u64::try_from(at).unwrap_or(0));
+        key.expire_at(u64::try_from(at).unwrap_or(0));
     }
     reply.integer(i64::from(allowed));
     Ok(())
@@ -94,7 +94,7 @@ fn expire(execution: &mut Execution<'_>, command: &Command, time: Time) -> Outco
 /// `TTL key` and its siblings: -2 without the key, -1 without an expiry.
 fn remaining(execution: &mut Execution<'_>, command: &Command, time: Time) -> Outcome {
     let Execution { keys, reply } = execution;
-    let Some(state) = keys.state(command.arg(1)).filter(|state| state.is_live()) else {
+    let Some(state) = keys.read(command.arg(1)).state().filter(|state| state.is_live()) else {
         reply.integer(-2);
         return Ok(());
     };
@@ -116,11 +116,11 @@ fn remaining(execution: &mut Execution<'_>, command: &Command, time: Time) -> Ou
 /// `PERSIST key`
 fn persist(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
+    let mut key = keys.find(command.arg(1));
     let expires =
-        keys.state(key).is_some_and(|state| state.is_live() && state.expires_at().is_some());
+        key.read().state().is_some_and(|state| state.is_live() && state.expires_at().is_some());
     if expires {
-        keys.apply(key, |change| change.expiry(None));
+        key.apply(|change| change.expiry(None));
     }
     reply.integer(i64::from(expires));
     Ok(())

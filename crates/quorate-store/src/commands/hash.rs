@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     arguments::{ReplyRoom, integer, is_word, number, random_count},
-    cell::Element,
+    cell::{Contribution, Element},
     decimal::Decimal,
-    execution::{Change, Execution, Keys},
+    execution::{Change, Execution},
     hash::Hash,
+    key::Key,
     number::Number,
     part::Body,
     state::{Kind, State},
@@ -68,24 +69,24 @@ fn set_fields(execution: &mut Execution<'_>, command: &Command) -> Result<usize,
     if !command.len().is_multiple_of(2) {
         return Err(CommandError::arity(command));
     }
-    let key = command.arg(1);
-    let before = keys.hash(key)?.map_or(0, Hash::len);
-    keys.apply(key, |change| {
+    let mut key = keys.find(command.arg(1));
+    let before = key.read().hash()?.map_or(0, Hash::len);
+    key.apply(|change| {
         for at in (2..command.len()).step_by(2) {
             put(change, command.arg(at), command.arg(at + 1));
         }
     });
-    let after = keys.hash(key)?.map_or(0, Hash::len);
+    let after = key.read().hash()?.map_or(0, Hash::len);
     Ok(after.saturating_sub(before))
 }
 
 /// `HSETNX key field value`
 fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let (key, name) = (command.arg(1), command.arg(2));
-    let absent = keys.hash(key)?.is_none_or(|hash| hash.get(name).is_none());
+    let (mut key, name) = (keys.find(command.arg(1)), command.arg(2));
+    let absent = key.read().hash()?.is_none_or(|hash| hash.get(name).is_none());
     if absent {
-        keys.apply(key, |change| put(change, name, command.arg(3)));
+        key.apply(|change| put(change, name, command.arg(3)));
     }
     reply.integer(i64::from(absent));
     Ok(())
@@ -94,7 +95,7 @@ fn hsetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HGET key field`
 fn hget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let hash = keys.hash(command.arg(1))?;
+    let hash = keys.read(command.arg(1)).hash()?;
     let value = hash.and_then(|hash| hash.get(command.arg(2))).and_then(|field| field.visible());
     reply.optional(value.as_deref());
     Ok(())
@@ -103,7 +104,7 @@ fn hget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HMGET key field...`
 fn hmget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let hash = keys.hash(command.arg(1))?;
+    let hash = keys.read(command.arg(1)).hash()?;
     reply.array(command.len() - 2);
     for name in command.args().skip(2) {
         let value = hash.and_then(|hash| hash.get(name)).and_then(|field| field.visible());
@@ -115,7 +116,7 @@ fn hmget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HGETALL key`
 fn hgetall(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let hash = keys.hash(command.arg(1))?;
+    let hash = keys.read(command.arg(1)).hash()?;
     reply.map(hash.map_or(0, Hash::len));
     for (name, field) in hash.into_iter().flat_map(Hash::iter) {
         reply.bulk(name);
@@ -127,7 +128,7 @@ fn hgetall(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HKEYS key`
 fn hkeys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let hash = keys.hash(command.arg(1))?;
+    let hash = keys.read(command.arg(1)).hash()?;
     reply.array(hash.map_or(0, Hash::len));
     hash.into_iter().flat_map(Hash::iter).for_each(|(name, _)| reply.bulk(name));
     Ok(())
@@ -136,7 +137,7 @@ fn hkeys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HVALS key`
 fn hvals(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let hash = keys.hash(command.arg(1))?;
+    let hash = keys.read(command.arg(1)).hash()?;
     reply.array(hash.map_or(0, Hash::len));
     let fields = hash.into_iter().flat_map(Hash::iter);
     fields.for_each(|(_, field)| reply.optional(field.visible().as_deref()));
@@ -146,21 +147,21 @@ fn hvals(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HDEL key field...`: number of fields removed.
 fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let before = keys.hash(key)?.map_or(0, Hash::len);
+    let mut key = keys.find(command.arg(1));
+    let before = key.read().hash()?.map_or(0, Hash::len);
     if before > 0 {
-        keys.apply(key, |change| {
+        key.apply(|change| {
             command.args().skip(2).for_each(|name| change.remove(Kind::Hash, name));
         });
     }
-    let after = keys.hash(key)?.map_or(0, Hash::len);
+    let after = key.read().hash()?.map_or(0, Hash::len);
     reply.integer((before - after) as i64);
     Ok(())
 }
 
 /// `HEXISTS key field`
 fn hexists(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let hash = execution.keys.hash(command.arg(1))?;
+    let hash = execution.keys.read(command.arg(1)).hash()?;
     let exists = hash.is_some_and(|hash| hash.get(command.arg(2)).is_some());
     execution.reply.integer(i64::from(exists));
     Ok(())
@@ -168,14 +169,14 @@ fn hexists(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// `HLEN key`
 fn hlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let length = execution.keys.hash(command.arg(1))?.map_or(0, Hash::len);
+    let length = execution.keys.read(command.arg(1)).hash()?.map_or(0, Hash::len);
     execution.reply.integer(length as i64);
     Ok(())
 }
 
 /// `HSTRLEN key field`
 fn hstrlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let hash = execution.keys.hash(command.arg(1))?;
+    let hash = execution.keys.read(command.arg(1)).hash()?;
     let value = hash.and_then(|hash| hash.get(command.arg(2))).and_then(|field| field.visible());
     let length = value.map_or(0, |value| value.len());
     execution.reply.integer(length as i64);
@@ -185,15 +186,16 @@ fn hstrlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HINCRBY key field amount`
 fn hincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let (key, name) = (command.arg(1), command.arg(2));
+    let name = command.arg(2);
     let amount = integer(command.arg(3))?;
-    let cell = keys.hash(key)?.and_then(|hash| hash.get(name));
-    let old = cell
-        .map_or(Some(0), integer_of)
-        .ok_or(CommandError::Text("hash value is not an integer"))?;
+    let mut key = keys.find(command.arg(1));
+    let stamp = key.stamp();
+    let cell = key.read().hash()?.and_then(|hash| hash.get(name)).unwrap_or(Element::NONE);
+    let old = integer_of(cell).ok_or(CommandError::Text("hash value is not an integer"))?;
     let sum = old.checked_add(amount).ok_or(CommandError::Overflow)?;
     let exact = |integer| Number::Exact(Decimal::from_integer(integer));
-    increment(keys, key, name, exact(amount), exact(sum))?;
+    let contribution = cell.increment(exact(amount), exact(sum), stamp);
+    write(&mut key, name, contribution, exact(sum));
     reply.integer(sum);
     Ok(())
 }
@@ -201,31 +203,28 @@ fn hincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `HINCRBYFLOAT key field amount`
 fn hincrbyfloat(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let (key, name) = (command.arg(1), command.arg(2));
+    let name = command.arg(2);
     let amount = number(command.arg(3))?;
     if amount == Number::Infinite {
         return Err(CommandError::Text("value is NaN or Infinity"));
     }
-    let old = match keys.hash(key)?.and_then(|hash| hash.get(name)) {
-        Some(cell) => cell.number().ok_or(CommandError::Text("hash value is not a float"))?,
-        None => Number::ZERO,
-    };
+    let mut key = keys.find(command.arg(1));
+    let stamp = key.stamp();
+    let cell = key.read().hash()?.and_then(|hash| hash.get(name)).unwrap_or(Element::NONE);
+    let old = cell.number().ok_or(CommandError::Text("hash value is not a float"))?;
     let sum = old.checked_add(amount).ok_or(INFINITE)?;
-    increment(keys, key, name, amount, sum)?;
+    let contribution = cell.increment(amount, sum, stamp);
+    write(&mut key, name, contribution, sum);
     reply.text(&sum.to_string());
     Ok(())
 }
 
-/// Adds to a field, whose sum then is `sum`.
-fn increment(keys: &mut Keys<'_>, key: &[u8], name: &[u8], amount: Number, sum: Number) -> Outcome {
-    let stamp = keys.stamp();
-    let field = keys.hash(key)?.and_then(|hash| hash.get(name)).unwrap_or(Element::NONE);
-    let contribution = field.increment(amount, sum, stamp);
-    keys.apply(key, |change| match contribution {
+/// Writes what this origin has added to a field, or its sum where that is beyond exact decimals.
+fn write(key: &mut Key<'_, '_>, name: &[u8], contribution: Option<Contribution>, sum: Number) {
+    key.apply(|change| match contribution {
         Some(contribution) => change.add(Kind::Hash, name, contribution),
         None => put(change, name, sum.to_string().as_bytes()),
     });
-    Ok(())
 }
 
 /// `HRANDFIELD key [count [WITHVALUES]]`
@@ -240,9 +239,10 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if with_values && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
         return Err(CommandError::Text("value is out of range"));
     }
-    let length = keys.hash(command.arg(1))?.map_or(0, Hash::len);
-    let chosen = keys.choose(length, count.unwrap_or(1));
-    let hash = keys.hash(command.arg(1))?;
+    let mut key = keys.find(command.arg(1));
+    let length = key.read().hash()?.map_or(0, Hash::len);
+    let chosen = key.choose(length, count.unwrap_or(1));
+    let hash = key.read().hash()?;
     let number = chosen.len();
     let mut fields = chosen.filter_map(|index| hash?.at(index));
     let Some(count) = count else {
@@ -271,7 +271,7 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn hscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let cursor = cursor(command)?;
-    let Some(hash) = keys.hash(command.arg(1))? else {
+    let Some(hash) = keys.read(command.arg(1)).hash()? else {
         reply_empty(reply);
         return Ok(());
     };

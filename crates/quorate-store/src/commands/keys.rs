@@ -38,7 +38,7 @@ const OBJECT_HELP: [&str; 11] = [
 /// `DEL key...`, `UNLINK key...`
 fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let deleted = command.args().skip(1).filter(|key| keys.delete(key)).count();
+    let deleted = command.args().skip(1).filter(|key| keys.find(key).delete()).count();
     reply.integer(deleted as i64);
     Ok(())
 }
@@ -46,14 +46,14 @@ fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `EXISTS key...`, `TOUCH key...`
 fn exists(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let found = command.args().skip(1).filter(|key| keys.kind(key).is_some()).count();
+    let found = command.args().skip(1).filter(|key| keys.read(key).kind().is_some()).count();
     reply.integer(found as i64);
     Ok(())
 }
 
 /// `TYPE key`
 fn kind(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let kind = execution.keys.kind(command.arg(1));
+    let kind = execution.keys.read(command.arg(1)).kind();
     execution.reply.simple(kind.map_or("none", Kind::name));
     Ok(())
 }
@@ -70,7 +70,7 @@ fn object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Some(key) = command.get(2) else {
         return Err(CommandError::UnknownSubcommand(command::unknown_subcommand(command)));
     };
-    let shown = keys.state(key).and_then(|state| Some((state, state.kind()?)));
+    let shown = keys.read(key).state().and_then(|state| Some((state, state.kind()?)));
     let Some((state, kind)) = shown else {
         reply.null();
         return Ok(());

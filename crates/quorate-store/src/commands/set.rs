@@ -59,10 +59,10 @@ fn members_of(set: &Set) -> impl Iterator<Item = &[u8]> {
 /// `SADD key member...`: number of new members.
 fn sadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let before = keys.set(key)?.map_or(0, Set::len);
-    keys.apply(key, |change| command.args().skip(2).for_each(|member| put(change, member)));
-    let after = keys.set(key)?.map_or(0, Set::len);
+    let mut key = keys.find(command.arg(1));
+    let before = key.read().set()?.map_or(0, Set::len);
+    key.apply(|change| command.args().skip(2).for_each(|member| put(change, member)));
+    let after = key.read().set()?.map_or(0, Set::len);
     reply.integer(after.saturating_sub(before) as i64);
     Ok(())
 }
@@ -70,13 +70,13 @@ fn sadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `SREM key member...`: number of members removed.
 fn srem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let before = keys.set(key)?.map_or(0, Set::len);
+    let mut key = keys.find(command.arg(1));
+    let before = key.read().set()?.map_or(0, Set::len);
     if before > 0 {
         let members = command.args().skip(2);
-        keys.apply(key, |change| members.for_each(|member| change.remove(Kind::Set, member)));
+        key.apply(|change| members.for_each(|member| change.remove(Kind::Set, member)));
     }
-    let after = keys.set(key)?.map_or(0, Set::len);
+    let after = key.read().set()?.map_or(0, Set::len);
     reply.integer((before - after) as i64);
     Ok(())
 }
@@ -84,7 +84,7 @@ fn srem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `SMEMBERS key`
 fn smembers(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let set = keys.set(command.arg(1))?;
+    let set = keys.read(command.arg(1)).set()?;
     reply.set(set.map_or(0, Set::len));
     set.into_iter().flat_map(members_of).for_each(|member| reply.bulk(member));
     Ok(())
@@ -92,7 +92,7 @@ fn smembers(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// `SISMEMBER key member`
 fn sismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let set = execution.keys.set(command.arg(1))?;
+    let set = execution.keys.read(command.arg(1)).set()?;
     let found = set.is_some_and(|set| contains(set, command.arg(2)));
     execution.reply.integer(i64::from(found));
     Ok(())
@@ -101,7 +101,7 @@ fn sismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `SMISMEMBER key member...`
 fn smismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let set = keys.set(command.arg(1))?;
+    let set = keys.read(command.arg(1)).set()?;
     reply.array(command.len() - 2);
     for member in command.args().skip(2) {
         reply.integer(i64::from(set.is_some_and(|set| contains(set, member))));
@@ -111,7 +111,7 @@ fn smismember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// `SCARD key`
 fn scard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let length = execution.keys.set(command.arg(1))?.map_or(0, Set::len);
+    let length = execution.keys.read(command.arg(1)).set()?.map_or(0, Set::len);
     execution.reply.integer(length as i64);
     Ok(())
 }
@@ -129,10 +129,10 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
             Some(count.ok_or(CommandError::Text("value is out of range, must be positive"))?)
         }
     };
-    let key = command.arg(1);
-    let length = keys.set(key)?.map_or(0, Set::len);
-    let chosen = keys.choose(length, count.unwrap_or(1));
-    let set = keys.set(key)?;
+    let mut key = keys.find(command.arg(1));
+    let length = key.read().set()?.map_or(0, Set::len);
+    let chosen = key.choose(length, count.unwrap_or(1));
+    let set = key.read().set()?;
     let members = chosen.filter_map(|index| set?.at(index));
     let members: Vec<Vec<u8>> = members.map(|(member, _)| member.to_vec()).collect();
     if count.is_some() {
@@ -142,9 +142,7 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.optional(members.first().map(Vec::as_slice));
     }
     if !members.is_empty() {
-        keys.apply(key, |change| {
-            members.iter().for_each(|member| change.remove(Kind::Set, member))
-        });
+        key.apply(|change| members.iter().for_each(|member| change.remove(Kind::Set, member)));
     }
     Ok(())
 }
@@ -156,10 +154,10 @@ fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Err(CommandError::Syntax);
     }
     let count = command.get(2).map(random_count).transpose()?;
-    let key = command.arg(1);
-    let length = keys.set(key)?.map_or(0, Set::len);
-    let chosen = keys.choose(length, count.unwrap_or(1));
-    let set = keys.set(key)?;
+    let mut key = keys.find(command.arg(1));
+    let length = key.read().set()?.map_or(0, Set::len);
+    let chosen = key.choose(length, count.unwrap_or(1));
+    let set = key.read().set()?;
     let number = chosen.len();
     let mut members = chosen.filter_map(|index| set?.at(index)).map(|(member, _)| member);
     let Some(count) = count else {
@@ -179,12 +177,12 @@ fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn smove(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination, member) = (command.arg(1), command.arg(2), command.arg(3));
-    let Some(set) = keys.set(source)? else {
+    let Some(set) = keys.read(source).set()? else {
         reply.integer(0);
         return Ok(());
     };
     let found = contains(set, member);
-    keys.set(destination)?;
+    keys.read(destination).set()?;
     if found && source != destination {
         keys.apply(source, |change| change.remove(Kind::Set, member));
         keys.apply(destination, |change| put(change, member));
@@ -206,7 +204,7 @@ fn combined<'a>(
 ) -> Result<Vec<Vec<u8>>, CommandError> {
     let mut sets = Vec::new();
     for key in sources {
-        let members = keys.set(key)?.into_iter().flat_map(members_of);
+        let members = keys.read(key).set()?.into_iter().flat_map(members_of);
         sets.push(members.collect());
     }
     Ok(combine(&sets))
@@ -266,7 +264,7 @@ fn sintercard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     let mut sets: Vec<Vec<&[u8]>> = Vec::new();
     for key in command.args().skip(2).take(count) {
-        sets.push(keys.set(key)?.into_iter().flat_map(members_of).collect());
+        sets.push(keys.read(key).set()?.into_iter().flat_map(members_of).collect());
     }
     reply.integer(algebra::intersection(&sets, limit).len() as i64);
     Ok(())
@@ -276,7 +274,7 @@ fn sintercard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn sscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let cursor = cursor(command)?;
-    let Some(set) = keys.set(command.arg(1))? else {
+    let Some(set) = keys.read(command.arg(1)).set()? else {
         reply_empty(reply);
         return Ok(());
     };

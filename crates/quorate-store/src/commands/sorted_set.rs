@@ -13,6 +13,7 @@ use crate::{
     arguments::{ReplyRoom, integer, is_word, random_count},
     cell::Element,
     execution::{Change, Execution, Keys},
+    key::Key,
     part::Body,
     score::Score,
     sorted_set::SortedSet,
@@ -70,31 +71,24 @@ const SCORE_TEXT_MAX: usize = 24;
 
 const NOT_A_NUMBER: CommandError = CommandError::Text("resulting score is not a number (NaN)");
 
-impl Keys<'_> {
-    /// The sorted set at `key`; `None` when it does not exist.
-    fn sorted_set(&self, key: &[u8]) -> Result<Option<&SortedSet>, CommandError> {
-        Ok(self.state_of_kind(key, Kind::SortedSet)?.and_then(State::sorted_set))
-    }
-
-    fn sorted_set_len(&self, key: &[u8]) -> Result<usize, CommandError> {
-        Ok(self.sorted_set(key)?.map_or(0, SortedSet::len))
+impl Key<'_, '_> {
+    fn sorted_set_len(&self) -> Result<usize, CommandError> {
+        Ok(self.read().sorted_set()?.map_or(0, SortedSet::len))
     }
 
     /// Removes members and returns how many there were.
-    fn remove_members(
-        &mut self,
-        key: &[u8],
-        members: &[impl AsRef<[u8]>],
-    ) -> Result<usize, CommandError> {
-        let before = self.sorted_set_len(key)?;
+    fn remove_members(&mut self, members: &[impl AsRef<[u8]>]) -> Result<usize, CommandError> {
+        let before = self.sorted_set_len()?;
         if before > 0 && !members.is_empty() {
-            self.apply(key, |change| {
+            self.apply(|change| {
                 members.iter().for_each(|member| change.remove(Kind::SortedSet, member.as_ref()));
             });
         }
-        Ok(before - self.sorted_set_len(key)?)
+        Ok(before - self.sorted_set_len()?)
     }
+}
 
+impl Keys<'_> {
     /// Makes `key` a sorted set of these members and nothing else.
     fn replace_sorted_set(&mut self, key: &[u8], members: &[(Vec<u8>, Score)]) {
         self.apply(key, |change| {
@@ -201,22 +195,22 @@ fn zadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let pairs: Vec<(Score, &[u8])> = pairs
         .map(|at| Ok((score(command.arg(at))?, command.arg(at + 1))))
         .collect::<Result<_, CommandError>>()?;
-    let key = command.arg(1);
     if options.increment {
-        return increment(execution, key, pairs[0].1, pairs[0].0, options);
+        return increment(execution, command.arg(1), pairs[0].1, pairs[0].0, options);
     }
     let Execution { keys, reply } = execution;
-    let before = keys.sorted_set_len(key)?;
+    let mut key = keys.find(command.arg(1));
+    let before = key.sorted_set_len()?;
     let (writes, changed) = match options.is_conditional() || options.answer_changed {
-        true => allowed(keys.sorted_set(key)?, &pairs, options),
+        true => allowed(key.read().sorted_set()?, &pairs, options),
         false => (pairs, 0),
     };
     if !writes.is_empty() {
-        keys.apply(key, |change| {
+        key.apply(|change| {
             writes.iter().for_each(|(score, member)| put(change, member, *score));
         });
     }
-    let added = keys.sorted_set_len(key)?.saturating_sub(before);
+    let added = key.sorted_set_len()?.saturating_sub(before);
     reply.integer((if options.answer_changed { added + changed } else { added }) as i64);
     Ok(())
 }
@@ -258,8 +252,9 @@ fn increment(
     options: AddOptions,
 ) -> Outcome {
     let Execution { keys, reply } = execution;
-    let stamp = keys.stamp();
-    let element = keys.sorted_set(key)?.and_then(|set| set.get(member));
+    let mut key = keys.find(key);
+    let stamp = key.stamp();
+    let element = key.read().sorted_set()?.and_then(|set| set.get(member));
     let old = element.map(|element| element.score());
     let target = match old {
         // What the sum would be does not matter then.
@@ -272,8 +267,8 @@ fn increment(
         return Ok(());
     };
     let body = element.unwrap_or(Element::NONE).reach(target, stamp);
-    keys.apply(key, |change| change.put(Kind::SortedSet, member, |_| body));
-    let element = keys.sorted_set(key)?.and_then(|set| set.get(member));
+    key.apply(|change| change.put(Kind::SortedSet, member, |_| body));
+    let element = key.read().sorted_set()?.and_then(|set| set.get(member));
     reply.double(element.map_or(target, |element| element.score()).value());
     Ok(())
 }
@@ -281,14 +276,14 @@ fn increment(
 /// `ZREM key member...`: number of members removed.
 fn zrem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let members: Vec<&[u8]> = command.args().skip(2).collect();
-    let removed = execution.keys.remove_members(command.arg(1), &members)?;
+    let removed = execution.keys.find(command.arg(1)).remove_members(&members)?;
     execution.reply.integer(removed as i64);
     Ok(())
 }
 
 /// `ZCARD key`
 fn zcard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let length = execution.keys.sorted_set_len(command.arg(1))?;
+    let length = execution.keys.find(command.arg(1)).sorted_set_len()?;
     execution.reply.integer(length as i64);
     Ok(())
 }
@@ -303,14 +298,14 @@ fn write_score(reply: &mut ReplyWriter<'_>, set: Option<&SortedSet>, member: &[u
 /// `ZSCORE key member`
 fn zscore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    write_score(reply, keys.sorted_set(command.arg(1))?, command.arg(2));
+    write_score(reply, keys.read(command.arg(1)).sorted_set()?, command.arg(2));
     Ok(())
 }
 
 /// `ZMSCORE key member...`
 fn zmscore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let set = keys.sorted_set(command.arg(1))?;
+    let set = keys.read(command.arg(1)).sorted_set()?;
     reply.array(command.len() - 2);
     command.args().skip(2).for_each(|member| write_score(reply, set, member));
     Ok(())
@@ -325,7 +320,7 @@ fn rank(execution: &mut Execution<'_>, command: &Command, reverse: bool) -> Outc
         Some(word) if is_word(word, "WITHSCORE") => true,
         Some(_) => return Err(CommandError::Syntax),
     };
-    let (set, member) = (keys.sorted_set(command.arg(1))?, command.arg(2));
+    let (set, member) = (keys.read(command.arg(1)).sorted_set()?, command.arg(2));
     let found = set.and_then(|set| Some((set, set.table().rank(member)?)));
     let Some((set, rank)) = found else {
         if with_score {
@@ -372,11 +367,11 @@ fn pop(execution: &mut Execution<'_>, command: &Command, greatest: bool) -> Outc
         count.ok_or(out_of_range)
     });
     let count = count.transpose()?;
-    let key = command.arg(1);
-    let popped = keys.sorted_set(key)?;
+    let mut key = keys.find(command.arg(1));
+    let popped = key.read().sorted_set()?;
     let popped = popped.map_or_else(Vec::new, |set| ends(set, count.unwrap_or(1), greatest));
     let names: Vec<&[u8]> = as_slices(&popped).map(|(member, _)| member).collect();
-    keys.remove_members(key, &names)?;
+    key.remove_members(&names)?;
     if count.is_some() {
         write_scored(reply, as_slices(&popped).map(|(member, score)| (member, score.value())));
         return Ok(());
@@ -413,13 +408,14 @@ fn zmpop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         }
         _ => return Err(CommandError::Syntax),
     };
-    for key in command.args().skip(2).take(numkeys) {
-        let Some(set) = keys.sorted_set(key)? else { continue };
+    for name in command.args().skip(2).take(numkeys) {
+        let mut key = keys.find(name);
+        let Some(set) = key.read().sorted_set()? else { continue };
         let popped = ends(set, count, greatest);
         let names: Vec<&[u8]> = as_slices(&popped).map(|(member, _)| member).collect();
-        keys.remove_members(key, &names)?;
+        key.remove_members(&names)?;
         reply.array(2);
-        reply.bulk(key);
+        reply.bulk(name);
         reply.array(popped.len());
         for (member, score) in as_slices(&popped) {
             reply.array(2);
@@ -445,9 +441,9 @@ fn zrandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     {
         return Err(CommandError::Text("value is out of range"));
     }
-    let key = command.arg(1);
-    let chosen = keys.choose(keys.sorted_set_len(key)?, count.unwrap_or(1));
-    let set = keys.sorted_set(key)?;
+    let mut key = keys.find(command.arg(1));
+    let chosen = key.choose(key.sorted_set_len()?, count.unwrap_or(1));
+    let set = key.read().sorted_set()?;
     let number = chosen.len();
     let mut members = chosen.filter_map(|index| set?.at(index));
     let Some(count) = count else {
@@ -475,7 +471,7 @@ fn zrandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn zscan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let cursor = cursor(command)?;
-    let Some(set) = keys.sorted_set(command.arg(1))? else {
+    let Some(set) = keys.read(command.arg(1)).sorted_set()? else {
         reply_empty(reply);
         return Ok(());
     };

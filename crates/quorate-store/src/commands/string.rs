@@ -47,7 +47,7 @@ const TOO_LONG: CommandError =
 /// `GET key`
 fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let state = keys.state_of_kind(command.arg(1), Kind::Text)?;
+    let state = keys.read(command.arg(1)).of_kind(Kind::Text)?;
     match state.and_then(State::shared_reply) {
         Some(shared) => reply.whole(shared),
         None => reply.optional(state.and_then(|state| state.text().visible()).as_deref()),
@@ -117,9 +117,10 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     let options = SetOptions::parse(command, 3)?;
     let expires_at = options.expires_at(keys.wall_ms, command)?;
-    let exists = keys.kind(key).is_some();
+    let mut key = keys.find(key);
+    let exists = key.read().kind().is_some();
     if options.answer_old {
-        reply.optional(keys.text(key)?.as_deref());
+        reply.optional(key.read().text()?.as_deref());
     }
     if (options.only_new && exists) || (options.only_existing && !exists) {
         if !options.answer_old {
@@ -127,7 +128,7 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         }
         return Ok(());
     }
-    keys.apply(key, |change| {
+    key.apply(|change| {
         if options.keep_expiry {
             change.edit_text(value);
         } else {
@@ -146,10 +147,10 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `SETNX key value`
 fn setnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let absent = keys.kind(key).is_none();
+    let mut key = keys.find(command.arg(1));
+    let absent = key.read().kind().is_none();
     if absent {
-        keys.apply(key, |change| change.replace_text(command.arg(2)));
+        key.apply(|change| change.replace_text(command.arg(2)));
     }
     reply.integer(i64::from(absent));
     Ok(())
@@ -172,36 +173,40 @@ fn setex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `GETSET key value`
 fn getset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    reply.optional(keys.text(key)?.as_deref());
-    keys.apply(key, |change| change.replace_text(command.arg(2)));
+    let mut key = keys.find(command.arg(1));
+    reply.optional(key.read().text()?.as_deref());
+    key.apply(|change| change.replace_text(command.arg(2)));
     Ok(())
 }
 
 /// `GETDEL key`
 fn getdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    reply.optional(keys.text(command.arg(1))?.as_deref());
-    keys.delete(command.arg(1));
+    let mut key = keys.find(command.arg(1));
+    reply.optional(key.read().text()?.as_deref());
+    key.delete();
     Ok(())
 }
 
 /// `GETEX key [EX s|PX ms|EXAT s|PXAT ms|PERSIST]`
 fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
     let options = SetOptions::parse(command, 2)?;
-    let Some(value) = keys.text(key)? else {
+    let wall_ms = keys.wall_ms;
+    let mut key = keys.find(command.arg(1));
+    let Some(value) = key.read().text()? else {
         reply.null();
         return Ok(());
     };
     // Redis looks at the time only once there is something to expire.
-    let expires_at = options.expires_at(keys.wall_ms, command)?;
+    let expires_at = options.expires_at(wall_ms, command)?;
     reply.bulk(&value);
     if let Some(at) = expires_at {
-        keys.expire_at(key, at);
-    } else if options.persist && keys.state(key).is_some_and(|state| state.expires_at().is_some()) {
-        keys.apply(key, |change| change.expiry(None));
+        key.expire_at(at);
+    } else if options.persist
+        && key.read().state().is_some_and(|state| state.expires_at().is_some())
+    {
+        key.apply(|change| change.expiry(None));
     }
     Ok(())
 }
@@ -211,7 +216,7 @@ fn mget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     reply.array(command.len() - 1);
     for key in command.args().skip(1) {
-        reply.optional(keys.text(key).unwrap_or_default().as_deref());
+        reply.optional(keys.read(key).text().unwrap_or_default().as_deref());
     }
     Ok(())
 }
@@ -229,7 +234,7 @@ fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn msetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     check_pairs(command)?;
-    let free = (1..command.len()).step_by(2).all(|at| keys.kind(command.arg(at)).is_none());
+    let free = (1..command.len()).step_by(2).all(|at| keys.read(command.arg(at)).kind().is_none());
     if free {
         set_pairs(keys, command);
     }
@@ -250,20 +255,20 @@ fn set_pairs(keys: &mut Keys<'_>, command: &Command) {
 /// `APPEND key value`
 fn append(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
-    let mut value = keys.text(key)?.map_or_else(Vec::new, Cow::into_owned);
+    let mut key = keys.find(command.arg(1));
+    let mut value = key.read().text()?.map_or_else(Vec::new, Cow::into_owned);
     if value.len() + command.arg(2).len() > BULK_LENGTH_MAX {
         return Err(TOO_LONG);
     }
     value.extend_from_slice(command.arg(2));
-    keys.apply(key, |change| change.edit_text(&value));
+    key.apply(|change| change.edit_text(&value));
     reply.integer(value.len() as i64);
     Ok(())
 }
 
 /// `STRLEN key`
 fn strlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let length = execution.keys.text(command.arg(1))?.map_or(0, |value| value.len());
+    let length = execution.keys.read(command.arg(1)).text()?.map_or(0, |value| value.len());
     execution.reply.integer(length as i64);
     Ok(())
 }
@@ -272,7 +277,7 @@ fn strlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn getrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (start, end) = (integer(command.arg(2))?, integer(command.arg(3))?);
-    let value = keys.text(command.arg(1))?.unwrap_or_default();
+    let value = keys.read(command.arg(1)).text()?.unwrap_or_default();
     let length = value.len() as i64;
     if start < 0 && end < 0 && start > end {
         reply.bulk(b"");
@@ -293,11 +298,12 @@ fn getrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `SETRANGE key offset value`
 fn setrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let (key, part) = (command.arg(1), command.arg(3));
+    let part = command.arg(3);
     let offset = integer(command.arg(2))?;
     let offset =
         usize::try_from(offset).map_err(|_| CommandError::Text("offset is out of range"))?;
-    let old = keys.text(key)?;
+    let mut key = keys.find(command.arg(1));
+    let old = key.read().text()?;
     if part.is_empty() {
         let length = old.map_or(0, |value| value.len());
         reply.integer(length as i64);
@@ -312,7 +318,7 @@ fn setrange(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         value.resize(end, 0);
     }
     value[offset..end].copy_from_slice(part);
-    keys.apply(key, |change| change.edit_text(&value));
+    key.apply(|change| change.edit_text(&value));
     reply.integer(value.len() as i64);
     Ok(())
 }

@@ -32,7 +32,7 @@ fn rename(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let value = visible_value(keys, source).ok_or(NO_SUCH_KEY)?;
     if source != destination {
         install_value(keys, destination, &value)?;
-        keys.delete(source);
+        keys.find(source).delete();
     }
     reply.ok();
     Ok(())
@@ -43,10 +43,10 @@ fn renamenx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination) = (command.arg(1), command.arg(2));
     let value = visible_value(keys, source).ok_or(NO_SUCH_KEY)?;
-    let free = keys.kind(destination).is_none();
+    let free = keys.read(destination).kind().is_none();
     if free {
         install_value(keys, destination, &value)?;
-        keys.delete(source);
+        keys.find(source).delete();
     }
     reply.integer(i64::from(free));
     Ok(())
@@ -64,7 +64,7 @@ fn copy(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.integer(0);
         return Ok(());
     };
-    let free = replace || keys.kind(destination).is_none();
+    let free = replace || keys.read(destination).kind().is_none();
     if free {
         install_value(keys, destination, &value)?;
     }
@@ -100,7 +100,7 @@ fn export(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn install(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let free = is_word(command.arg(3), "REPLACE") || keys.kind(key).is_none();
+    let free = is_word(command.arg(3), "REPLACE") || keys.read(key).kind().is_none();
     if free {
         install_value(keys, key, command.arg(2))?;
     }
@@ -110,7 +110,7 @@ fn install(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// What `key` shows, as a delta without meaningful stamps; `None` when it does not exist.
 fn visible_value(keys: &Keys<'_>, key: &[u8]) -> Option<Vec<u8>> {
-    let state = keys.state(key)?;
+    let state = keys.read(key).state()?;
     state.kind()?;
     let mut value = Vec::new();
     let mut delta = DeltaWriter::new(&mut value, b"");

@@ -198,7 +198,7 @@ fn flush(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let slot = keys.slot;
     let _ = command;
     let all: Vec<Vec<u8>> = visible_keys(keys, slot).map(<[u8]>::to_vec).collect();
-    let deleted = all.iter().filter(|key| keys.delete(key)).count();
+    let deleted = all.iter().filter(|key| keys.find(key).delete()).count();
     reply.integer(deleted as i64);
     Ok(())
 }

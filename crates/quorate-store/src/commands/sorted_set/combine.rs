@@ -31,11 +31,12 @@ enum Target {
 impl Keys<'_> {
     /// The members of a sorted set, or of a set, whose members have the score one.
     fn scored(&self, key: &[u8]) -> Result<Vec<Scored>, CommandError> {
-        if self.kind(key) == Some(Kind::Set) {
-            let set = self.set(key)?.into_iter().flat_map(|set| set.iter());
+        let shown = self.read(key);
+        if shown.kind() == Some(Kind::Set) {
+            let set = shown.set()?.into_iter().flat_map(|set| set.iter());
             return Ok(set.map(|(member, _)| (member.to_vec(), 1.0)).collect());
         }
-        let set = self.sorted_set(key)?.into_iter().flat_map(|set| set.iter());
+        let set = shown.sorted_set()?.into_iter().flat_map(|set| set.iter());
         Ok(set.map(|(member, element)| (member.to_vec(), element.score().value())).collect())
     }
 }

@@ -212,7 +212,7 @@ impl<'a> Query<'a> {
 fn answer(execution: &mut Execution<'_>, command: &Command, fixed: Option<(By, bool)>) -> Outcome {
     let Execution { keys, reply } = execution;
     let query = Query::parse(command, 2, Dialect { fixed, stores: false })?;
-    let members = query.members(keys.sorted_set(command.arg(1))?);
+    let members = query.members(keys.read(command.arg(1)).sorted_set()?);
     if query.with_scores {
         write_scored(reply, members.into_iter().map(|(member, score)| (member, score.value())));
     } else {
@@ -256,7 +256,7 @@ pub(super) fn zrevrangebylex(execution: &mut Execution<'_>, command: &Command) -
 pub(super) fn zrangestore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let query = Query::parse(command, 3, Dialect { fixed: None, stores: true })?;
-    let members = query.members(keys.sorted_set(command.arg(2))?);
+    let members = query.members(keys.read(command.arg(2)).sorted_set()?);
     let members: Vec<_> = members.iter().map(|(member, score)| (member.to_vec(), *score)).collect();
     keys.replace_sorted_set(command.arg(1), &members);
     reply.integer(members.len() as i64);
@@ -268,7 +268,7 @@ pub(super) fn zrangestore(execution: &mut Execution<'_>, command: &Command) -> O
 pub(super) fn pairs_of_range(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let query = Query::parse(command, 2, Dialect { fixed: None, stores: true })?;
-    let members = query.members(keys.sorted_set(command.arg(1))?);
+    let members = query.members(keys.read(command.arg(1)).sorted_set()?);
     reply.array(2 * members.len());
     for (member, score) in members {
         reply.bulk(member);
@@ -279,7 +279,7 @@ pub(super) fn pairs_of_range(execution: &mut Execution<'_>, command: &Command) -
 
 fn count(execution: &mut Execution<'_>, command: &Command, by: By) -> Outcome {
     let span = Span::parse(by, command.arg(2), command.arg(3))?;
-    let set = execution.keys.sorted_set(command.arg(1))?;
+    let set = execution.keys.read(command.arg(1)).sorted_set()?;
     let count = set.map_or(0, |set| span.positions(set, false).len());
     execution.reply.integer(count as i64);
     Ok(())
@@ -297,13 +297,13 @@ pub(super) fn zlexcount(execution: &mut Execution<'_>, command: &Command) -> Out
 
 fn remove(execution: &mut Execution<'_>, command: &Command, by: By) -> Outcome {
     let Execution { keys, reply } = execution;
-    let key = command.arg(1);
     let span = Span::parse(by, command.arg(2), command.arg(3))?;
-    let members: Vec<Vec<u8>> = keys.sorted_set(key)?.map_or_else(Vec::new, |set| {
+    let mut key = keys.find(command.arg(1));
+    let members: Vec<Vec<u8>> = key.read().sorted_set()?.map_or_else(Vec::new, |set| {
         let Range { start, end } = span.positions(set, false);
         set.table().range(start, end).map(|(member, _)| member.to_vec()).collect()
     });
-    let removed = keys.remove_members(key, &members)?;
+    let removed = key.remove_members(&members)?;
     reply.integer(removed as i64);
     Ok(())
 }
