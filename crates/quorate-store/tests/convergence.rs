@@ -27,14 +27,14 @@ struct Fact {
     name: &'static str,
     stamp: Stamp,
     /// Of increments: how long the contribution had lasted.
-    lasted: u64,
+    lasted_ms: u64,
     value: u8,
 }
 
 impl Fact {
     fn write(&self, delta: &mut DeltaWriter<'_>) {
         let (stamp, value) = (self.stamp, [self.value]);
-        let last = Stamp::new(stamp.clock() + self.lasted, stamp.origin());
+        let last = Stamp::new(stamp.clock() + (self.lasted_ms << 16), stamp.origin());
         let sum = Sum::from_bytes([self.value; Sum::LENGTH]);
         let added = Body::Added(Contribution { since: stamp, last, sum });
         let score = Score::new(f64::from(self.value)).expect("a number");
@@ -43,7 +43,7 @@ impl Fact {
         delta.part(match self.kind {
             0 => Part::horizon(stamp),
             1 => Part::expiry(stamp, None),
-            2 => Part::expiry(stamp, Some(2_000_000 + u64::from(self.value))),
+            2 => Part::expiry(stamp, Some(1 + 2 * u64::from(self.value))),
             3 => Part::string(stamp, &value),
             4 => text(added),
             5 => of(Kind::Hash, Body::Bytes(stamp, &value)),
@@ -60,14 +60,10 @@ impl Fact {
 
 /// Few of everything, so that much of it meets.
 fn fact() -> impl Strategy<Value = Fact> {
-    let stamp = (0..6_u64, 0..2_u32).prop_map(|(clock, origin)| Stamp::new(clock, Origin(origin)));
+    let stamp = (0..6_u64, 0..2_u32).prop_map(|(ms, origin)| Stamp::new(ms << 16, Origin(origin)));
     let name = prop::sample::select(&["x", "y"][..]);
-    (0..13_u8, name, stamp, 0..4_u64, 0..3_u8).prop_map(|(kind, name, stamp, lasted, value)| Fact {
-        kind,
-        name,
-        stamp,
-        lasted,
-        value,
+    (0..13_u8, name, stamp, 0..4_u64, 0..3_u8).prop_map(|(kind, name, stamp, lasted_ms, value)| {
+        Fact { kind, name, stamp, lasted_ms, value }
     })
 }
 
@@ -81,6 +77,14 @@ fn effect() -> impl Strategy<Value = Vec<u8>> {
             effect
         },
     )
+}
+
+fn exchange(from: &Store, to: &mut Store) {
+    for key in KEYS {
+        let mut state = Vec::new();
+        from.export(slot(), key.as_bytes(), &mut state);
+        assert_eq!(to.merge(slot(), &state, 1_000), Ok(Merged::Whole));
+    }
 }
 
 /// Everything that the store holds, values included, in one order.
@@ -243,5 +247,30 @@ proptest! {
             prop_assert_eq!(other.slot_version(slot()), forwards.slot_version(slot()));
         }
         prop_assert_eq!(forwards.scrub_slot(slot()).mismatches(), 0);
+    }
+
+    #[test]
+    fn whenever_expiries_are_carried_out_an_exchange_settles_the_rest(
+        steps in prop::collection::vec((effect(), 0..8_u64, 0..8_u64), 1..12),
+    ) {
+        let (mut one, mut other) = (store(1), store(2));
+        for (effect, wall_ms, _) in &steps {
+            prop_assert_eq!(one.merge(slot(), effect, 1_000), Ok(Merged::Whole));
+            one.sweep_expired(*wall_ms, usize::MAX);
+        }
+        for (effect, _, wall_ms) in steps.iter().rev() {
+            prop_assert_eq!(other.merge(slot(), effect, 1_000), Ok(Merged::Whole));
+            other.sweep_expired(*wall_ms, usize::MAX);
+        }
+        for _ in 0..2 {
+            exchange(&one, &mut other);
+            exchange(&other, &mut one);
+        }
+        for store in [&mut one, &mut other] {
+            store.sweep_expired(1_000, usize::MAX);
+            prop_assert_eq!(store.scrub_slot(slot()).mismatches(), 0);
+        }
+        prop_assert_eq!(held(&one), held(&other));
+        prop_assert_eq!(one.slot_version(slot()), other.slot_version(slot()));
     }
 }
