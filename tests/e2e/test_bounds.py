@@ -151,6 +151,14 @@ def test_limits_of_output_are_shown_and_set_as_in_redis(node, redis_server):
     assert shown[1].startswith(shown[0] + b" ") and shown[0] == b"normal 5242880 4194304 3"
 
 
+def test_the_smallest_limit_can_be_lifted_again(node, redis_server):
+    for server in (node, redis_server):
+        admin = server.raw()
+        for limit in ("normal 1 1 1", "normal 0 0 0"):
+            assert admin("CONFIG", "SET", "client-output-buffer-limit", limit) == (b"+", b"OK")
+            assert server.raw()("PING") == (b"+", b"PONG"), limit
+
+
 def test_a_client_beyond_its_limit_is_disconnected(node):
     admin = node.raw()
     assert admin("SET", "long", b"x" * 16 * MEGABYTE) == (b"+", b"OK")

@@ -378,6 +378,25 @@ def test_a_pause_holds_commands_back(shared_node):
         connection.close()
 
 
+def test_a_pause_without_an_end_is_none(node, redis_server):
+    for server in (node, redis_server):
+        admin = server.raw()
+        assert admin("CLIENT", "PAUSE", str(2**63 - 1)) == (b"+", b"OK")
+        assert admin("PING") == (b"+", b"PONG")
+        assert admin("CLIENT", "PAUSE", "-1")[0] == b"-"
+
+
+def test_operators_look_at_a_node_whose_clients_are_paused(node):
+    admin = node.raw()
+    assert admin("CLIENT", "PAUSE", "60000", "ALL") == (b"+", b"OK")
+    assert node.raw()("QUORATE", "STATUS")[0] != b"-"
+
+
+def test_no_node_is_a_replica_of_another(shared_node, redis_server):
+    for name in ("replicaof", "slaveof"):
+        assert shared_node.raw()("CONFIG", "GET", name) == redis_server.raw()("CONFIG", "GET", name)
+
+
 def test_a_sleeping_connection_holds_up_nobody(node):
     sleeper, other = node.raw(), node.raw()
     sleeper.send(b"*3\r\n$5\r\nDEBUG\r\n$5\r\nSLEEP\r\n$3\r\n1.5\r\n*1\r\n$4\r\nPING\r\n")

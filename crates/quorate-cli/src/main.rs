@@ -86,3 +86,13 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_flags_of_all_commands_are_possible() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -61,12 +61,11 @@ fn flag(setting: &'static Setting) -> Arg {
         Shape::Flag => ArgAction::SetTrue,
         Shape::Many | Shape::Sections(_) => ArgAction::Append,
     };
-    let flag = Arg::new(setting.key)
-        .long(setting.flag())
-        .value_name(setting.placeholder)
-        .allow_negative_numbers(true)
-        .action(action)
-        .help(help);
+    let flag = Arg::new(setting.key).long(setting.flag()).action(action).help(help);
+    let flag = match setting.shape() {
+        Shape::Flag => flag,
+        _ => flag.value_name(setting.placeholder).allow_negative_numbers(true),
+    };
     let is_of_channel = setting.key.starts_with("entropy.");
     if is_of_channel { flag.help_heading("Reconciliation channel") } else { flag }
 }

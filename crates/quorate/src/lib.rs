@@ -31,6 +31,7 @@ mod limits;
 mod net;
 mod node;
 mod reactor;
+mod repeated;
 mod running;
 mod shard;
 #[cfg(feature = "simulation")]

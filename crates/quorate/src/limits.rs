@@ -137,8 +137,9 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer may take to introduce itself: its first frame follows the connection at once.
 pub(crate) const ARRIVING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A shard tells of clients that speak HTTP once in this time, as Redis does: they come in masses.
-pub(crate) const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Unsent bytes of a client that no limit counts, as Redis does not count its fixed buffer: whatever
+/// the limits are set to, the command that sets them anew is answered.
+pub(crate) const OUTPUT_UNCOUNTED: usize = 16 << 10;
 
 /// Microseconds beyond which a command is slow, as in Redis.
 pub(crate) const SLOW_MICROS_DEFAULT: i64 = 10_000;

@@ -45,7 +45,7 @@ use quorate_store::{
     log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors},
 };
 
-use crate::{config::SyncPolicy, limits};
+use crate::{config::SyncPolicy, limits, repeated::Repeated};
 use checkpoint::Progress;
 use expiring::Expiring;
 use forgetting::Forgetting;
@@ -79,6 +79,8 @@ pub(crate) struct Storage {
     live_bytes: u64,
     /// Bytes of the log since the last checkpoint when that was last counted.
     counted_at: u64,
+    /// Keys when what is live was last counted or written.
+    counted_keys: usize,
     checkpoint_bytes_min: u64,
     /// Wall clock when a checkpoint last found no space.
     checkpoint_given_up_ms: u64,
@@ -120,6 +122,8 @@ pub(crate) struct Storage {
     fitness: Fitness,
     failure_reported: bool,
     failure_told: bool,
+    /// Effects of other nodes that were not merged.
+    refused_effects: Repeated,
 }
 
 /// What a storage is made of.
@@ -150,6 +154,7 @@ impl Storage {
             newest: vec![recovered; if synced_answers { usize::from(SLOTS) } else { 0 }],
             checkpoint: None,
             live_bytes: 0,
+            counted_keys: 0,
             counted_at: 0,
             checkpoint_bytes_min: parts.checkpoint_bytes_min,
             checkpoint_given_up_ms: 0,
@@ -179,6 +184,7 @@ impl Storage {
             fitness: Fitness::FIT,
             failure_reported: false,
             failure_told: false,
+            refused_effects: Repeated::default(),
         }
     }
 
@@ -238,7 +244,9 @@ impl Storage {
                 MergeError::ClockSkew { .. } => Cause::ClockSkew,
                 _ => Cause::Malformed,
             };
-            tracing::warn!(%error, "an effect from another node was refused");
+            if let Some(times) = self.refused_effects.note(self.wall_ms) {
+                tracing::warn!(%error, times, "effects from other nodes are refused");
+            }
             Rejection { cause, text: error.to_string() }
         })?;
         if !self.is_in_doubt() {

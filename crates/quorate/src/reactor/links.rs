@@ -33,14 +33,17 @@ impl Reactor {
             && (deadline <= now.monotonic || self.arriving.len() > limits::ARRIVING_MAX)
         {
             self.arriving.pop_front();
-            self.close_stranger(connection);
+            self.close_stranger(now, connection);
         }
     }
 
-    fn close_stranger(&mut self, connection: ConnectionId) {
+    fn close_stranger(&mut self, now: Now, connection: ConnectionId) {
         let Some(found) = self.connections.get(connection) else { return };
         if let Role::Arriving { address, .. } = &found.role {
-            tracing::warn!(%address, "closed a peer connection: its first frame was not a hello");
+            if let Some(times) = self.strangers.note(now.wall_ms()) {
+                let what = "closed a peer connection: its first frame was not a hello";
+                tracing::warn!(%address, times, "{what}");
+            }
             self.close_connection(connection);
         }
     }
@@ -88,7 +91,7 @@ impl Reactor {
         let hello = match first_frame(input) {
             Ok(None) => return,
             Ok(Some(hello)) => hello,
-            Err(Stranger) => return self.close_stranger(connection),
+            Err(Stranger) => return self.close_stranger(now, connection),
         };
         let (address, input) = (std::mem::take(address), std::mem::take(input));
         let to = match hello.shard {

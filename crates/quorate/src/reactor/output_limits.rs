@@ -16,7 +16,7 @@ impl Reactor {
         let now = self.turn.monotonic;
         let Some(found) = self.connections.get_mut(connection) else { return false };
         let Role::Client { much_since, .. } = &mut found.role else { return false };
-        let bytes = found.unsent.len() as u64;
+        let bytes = found.unsent.len().saturating_sub(limits::OUTPUT_UNCOUNTED) as u64;
         let since = limit.is_soft_passed(bytes).then(|| much_since.unwrap_or(now));
         *much_since = since;
         let patience = Duration::from_secs(limit.soft_seconds);

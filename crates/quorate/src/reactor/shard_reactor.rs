@@ -17,6 +17,7 @@ use quorate_proto::mutant::Mutant;
 use super::{Arrival, ConnectionId, Done, Machine, Output, Port, Unsent, connections::Connections};
 use crate::{
     node::Node,
+    repeated::Repeated,
     shard::{About, Coverage, Ending, Mail, Now, Shard, Stopwatch},
     storage::Storage,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Reactor {
     /// Connections of peers in the order in which they came, with the ends of their patience. Some
     /// have introduced themselves or are closed since.
     pub(super) arriving: VecDeque<(ConnectionId, Instant)>,
+    /// Those of them that were closed because they did not introduce themselves.
+    pub(super) strangers: Repeated,
     /// The time that the turn goes by.
     pub(super) turn: Now,
     /// When clients are looked at again that take nothing.
@@ -73,6 +76,7 @@ impl Reactor {
             outgoing: BTreeMap::new(),
             incoming: BTreeMap::new(),
             arriving: VecDeque::new(),
+            strangers: Repeated::default(),
             turn: now,
             readers_at: Instant::ZERO,
             bounded_at: 0,

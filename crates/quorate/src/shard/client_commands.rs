@@ -216,12 +216,13 @@ impl Shard {
         self.pause.map(|pause| pause.until)
     }
 
-    /// Whether a command has to wait for the end of a pause.
+    /// Whether a command has to wait for the end of a pause. Operators can look at the node meanwhile.
     pub(super) fn is_paused(&self, key: usize, call: &Call) -> bool {
         let Some(pause) = self.pause else { return false };
-        let transaction =
-            self.sessions[key].transaction.as_ref().filter(|_| call.spec().name == "exec");
-        !pause.writes_only || call.class().writes() || transaction.is_some_and(Transaction::writes)
+        let name = call.spec().name;
+        let transaction = self.sessions[key].transaction.as_ref().filter(|_| name == "exec");
+        let writes = call.class().writes() || transaction.is_some_and(Transaction::writes);
+        writes || !pause.writes_only && name != "quorate"
     }
 }
 
@@ -295,6 +296,10 @@ fn paused(command: &Command, now: Now) -> Result<Pause, String> {
     let ms =
         parse_integer(command.arg(2)).ok_or("ERR timeout is not an integer or out of range")?;
     let ms = u64::try_from(ms).map_err(|_| "ERR timeout is negative")?;
+    // Redis takes the moment of the end for past when it lies beyond its largest number.
+    if i64::try_from(now.wall_ms().saturating_add(ms)).is_err() {
+        return Ok(Pause { until: now.monotonic, writes_only });
+    }
     Ok(Pause { until: now.monotonic + Duration::from_millis(ms), writes_only })
 }
 

@@ -21,7 +21,7 @@ use super::{
     transaction::{exec_abort, is_immediate},
     walk,
 };
-use crate::{config::SyncPolicy, limits};
+use crate::config::SyncPolicy;
 
 impl Shard {
     /// Disconnects clients that have sent nothing for longer than `timeout`.
@@ -89,10 +89,10 @@ impl Shard {
         let session = &mut self.sessions[key];
         session.closing = true;
         session.input.clear();
-        if self.stranger_told_at <= now.monotonic {
-            self.stranger_told_at = now.monotonic + limits::STRANGER_TOLD_EVERY;
+        if let Some(times) = self.strangers.note(now.wall_ms()) {
             tracing::warn!(
                 client = %session.about.address,
+                times,
                 "possible attack: a client sends HTTP (POST or Host:) to the port for commands, as \
                  a web page can make a browser do; its connection is closed"
             );

@@ -62,6 +62,7 @@ use slab::Slab;
 use crate::{
     config::Settings,
     node::Node,
+    repeated::Repeated,
     storage::{Scrub, Storage},
 };
 pub(crate) use clients::Ending;
@@ -162,8 +163,8 @@ pub(crate) struct Shard {
     second_passed: bool,
     seal_wanted: bool,
     stats: Stats,
-    /// When the operator may be told again of a client that speaks HTTP.
-    stranger_told_at: Instant,
+    /// Clients that speak HTTP.
+    strangers: Repeated,
 }
 
 impl Shard {
@@ -202,7 +203,7 @@ impl Shard {
             second_passed: true,
             seal_wanted: false,
             stats: Stats::default(),
-            stranger_told_at: Instant::ZERO,
+            strangers: Repeated::default(),
         }
     }
 

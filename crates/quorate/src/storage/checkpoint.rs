@@ -48,6 +48,7 @@ impl Storage {
                     Some(Progress { next, pass: Pass::Counting(live) })
                 } else {
                     self.live_bytes = live;
+                    self.counted_keys = self.store.len();
                     self.counted_at = self.log_bytes_since_checkpoint();
                     if self.log_is_half_dead() { self.begin_writing() } else { None }
                 }
@@ -82,7 +83,7 @@ impl Storage {
         }
         // Where about half of what comes is new, the next count would follow at once.
         let has_grown = log.bytes_since_checkpoint() >= self.counted_at + self.live_bytes / 8;
-        let is_due = has_grown && self.log_is_half_dead();
+        let is_due = has_grown && self.log_is_half_dead() || self.has_lost_most_keys();
         is_due.then_some(Progress { next: 0, pass: Pass::Counting(0) })
     }
 
@@ -90,6 +91,13 @@ impl Storage {
     fn log_is_half_dead(&self) -> bool {
         let dead_min = self.live_bytes.max(self.checkpoint_bytes_min);
         self.log_bytes_since_checkpoint() >= self.live_bytes + dead_min
+    }
+
+    /// Whether most of the keys are gone that were there when what is live was last known, so that
+    /// it is much less than was believed.
+    fn has_lost_most_keys(&self) -> bool {
+        self.store.len() < self.counted_keys / 2
+            && self.log_bytes_since_checkpoint() >= self.checkpoint_bytes_min
     }
 
     fn log_bytes_since_checkpoint(&self) -> u64 {
@@ -156,6 +164,7 @@ impl Storage {
         let Some(log) = &mut self.log else { return };
         if log.finish_checkpoint(writing.checkpoint).is_ok() {
             self.live_bytes = writing.live;
+            self.counted_keys = self.store.len();
         }
     }
 }
@@ -243,6 +252,24 @@ mod tests {
         }
         assert!(storage.live_bytes < 4_000 * 1_100, "{} bytes", storage.live_bytes);
         assert!(storage.log_bytes() < 6 * 8_000 * 1_100, "{} bytes", storage.log_bytes());
+    }
+
+    #[test]
+    fn a_few_large_keys_that_are_gone_leave_the_log() {
+        let mut storage = with_log();
+        let large = "v".repeat(2 << 20);
+        let keys = ["a", "b", "c", "d"];
+        let sets = keys.map(|key| Command::from_args(["SET", key, &large]));
+        let dels = keys.map(|key| Command::from_args(["DEL", key]));
+        for command in sets.into_iter().chain(dels) {
+            let slot = Slot::of_key(command.arg(1));
+            storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+            turn(&mut storage);
+            while storage.is_busy() {
+                turn(&mut storage);
+            }
+        }
+        assert!(storage.log_bytes() < 2 << 20, "{} bytes", storage.log_bytes());
     }
 
     #[test]
