@@ -104,7 +104,12 @@ fn put(change: &mut Change<'_>, member: &[u8], score: Score) {
 
 /// A score as an argument.
 fn score(text: &[u8]) -> Result<Score, CommandError> {
-    parse_double(text).and_then(Score::new).ok_or(CommandError::NotFloat)
+    number(text).and_then(|number| Score::new(number).ok_or(CommandError::NotFloat))
+}
+
+/// A number as an argument, of which a score may be made.
+fn number(text: &[u8]) -> Result<f64, CommandError> {
+    parse_double(text).ok_or(CommandError::NotFloat)
 }
 
 /// Members with their scores: flat in RESP2, as pairs in RESP3.
@@ -196,7 +201,8 @@ fn zadd(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         .map(|at| Ok((score(command.arg(at))?, command.arg(at + 1))))
         .collect::<Result<_, CommandError>>()?;
     if options.increment {
-        return increment(execution, command.arg(1), pairs[0].1, pairs[0].0, options);
+        let amount = number(command.arg(first))?;
+        return increment(execution, command.arg(1), pairs[0].1, amount, options);
     }
     let Execution { keys, reply } = execution;
     let mut key = keys.find(command.arg(1));
@@ -239,16 +245,17 @@ fn allowed<'a>(
 
 /// `ZINCRBY key increment member`
 fn zincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let amount = score(command.arg(2))?;
+    let amount = number(command.arg(2))?;
     increment(execution, command.arg(1), command.arg(3), amount, AddOptions::default())
 }
 
-/// Adds to a score as this origin's contribution.
+/// Adds to a score as this origin's contribution. The answer to a new member is the amount as it was
+/// given: `-0`, of which 0 is kept.
 fn increment(
     execution: &mut Execution<'_>,
     key: &[u8],
     member: &[u8],
-    amount: Score,
+    amount: f64,
     options: AddOptions,
 ) -> Outcome {
     let Execution { keys, reply } = execution;
@@ -256,11 +263,11 @@ fn increment(
     let stamp = key.stamp();
     let element = key.read().sorted_set()?.and_then(|set| set.get(member));
     let old = element.map(|element| element.score());
+    // What the sum would be does not matter where only new members are wanted.
+    let sum = old.map_or(amount, |old| old.value() + amount);
     let target = match old {
-        // What the sum would be does not matter then.
         Some(_) if options.only_new => None,
-        Some(old) => Some(Score::new(old.value() + amount.value()).ok_or(NOT_A_NUMBER)?),
-        None => Some(amount),
+        _ => Some(Score::new(sum).ok_or(NOT_A_NUMBER)?),
     };
     let Some(target) = target.filter(|target| options.allow(old, *target)) else {
         reply.null();
@@ -269,7 +276,8 @@ fn increment(
     let body = element.unwrap_or(Element::NONE).reach(target, stamp);
     key.apply(|change| change.put(Kind::SortedSet, member, |_| body));
     let element = key.read().sorted_set()?.and_then(|set| set.get(member));
-    reply.double(element.map_or(target, |element| element.score()).value());
+    let score = element.filter(|_| old.is_some()).map(|element| element.score().value());
+    reply.double(score.unwrap_or(sum));
     Ok(())
 }
 

@@ -67,9 +67,9 @@ impl Query {
             let weighs = operation != Operation::Difference && target != Target::Count;
             if weighs && left > count && is_word(word, "WEIGHTS") {
                 for (source, index) in sources.iter_mut().zip(at + 1..) {
-                    let weight = parse_double(command.arg(index)).and_then(Score::new);
+                    let weight = parse_double(command.arg(index));
                     let weight = weight.ok_or(CommandError::Text("weight value is not a float"))?;
-                    algebra::weigh(source, weight.value());
+                    algebra::weigh(source, weight);
                 }
                 at += 1 + count;
             } else if weighs && left > 1 && is_word(word, "AGGREGATE") {
