@@ -134,9 +134,10 @@ pub(crate) fn restore(arguments: &RestoreArguments) -> Result<()> {
     let restore = outcome?;
     let manifest = restore.manifest();
     let (number, cluster) = (manifest.number, manifest.cluster.clone());
+    let node = NodeSink::new(&arguments.node);
     let (address, sink): (&str, Box<dyn StreamingSink>) = match &arguments.redis {
         Some(address) => (address, Box::new(RedisReplaySink::new(address))),
-        None => (&arguments.node, Box::new(NodeSink::new(&arguments.node))),
+        None => (&arguments.node, Box::new(node.clone())),
     };
     let progress = Progress::start("restored", restore.meter(), Some(manifest.bytes()));
     let outcome = restore.run(&*sink);
@@ -150,6 +151,13 @@ pub(crate) fn restore(arguments: &RestoreArguments) -> Result<()> {
         amount(restored.bytes),
         start.elapsed().as_secs_f64(),
     );
+    if node.left_out() > 0 {
+        eprintln!(
+            "not there, in whole or in part, are {} of these keys: they have been deleted in this cluster, \
+             or have expired",
+            node.left_out()
+        );
+    }
     for damage in &restored.damages {
         eprintln!("left out: {damage}");
     }

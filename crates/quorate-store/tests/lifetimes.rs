@@ -260,7 +260,7 @@ fn a_state_from_elsewhere_begins_an_object_of_its_own() {
     let call = Call::piece(slot(), Command::from_args(&words));
     let request = Request { call: &call, wall_ms: now, resp3: false };
     here.execute(request, &mut reply, &mut effect);
-    assert_eq!(reply, b"+OK\r\n");
+    assert_eq!(reply, b":0\r\n");
     here.merge(slot(), &expiry[0], now).expect("is merged");
     now += 1_000;
     other.merge(slot(), &effect, now).expect("is merged");

@@ -1,11 +1,13 @@
 //! Whole slots out of and into the store, for the reconciliation channel.
 
+use std::collections::BTreeSet;
+
 use quorate_proto::resp::{Command, format_double};
 
 use super::{CommandError, Handlers, Outcome, object_family};
 use crate::{
     MergeError, Merged,
-    delta::{DeltaWriter, deltas},
+    delta::{Delta, DeltaWriter, deltas},
     execution::{Execution, Keys},
     part::{Body, Part},
     state::{Kind, State},
@@ -83,20 +85,22 @@ fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.mergeslot slot effect`
+/// `quorate.mergeslot slot effect`: number of keys of which something is left out.
 fn merge_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    keys.merge(command.arg(2)).map_err(|error| match error {
-        MergeError::Malformed(_) => CommandError::Text("malformed effect; nothing was merged"),
-        MergeError::WrongSlot { .. } => {
-            CommandError::Text("effect with a key of another slot; nothing was merged")
-        }
-        MergeError::ClockSkew { .. } => CommandError::Text(
-            "effect with a stamp ahead of this node's clock; nothing was merged: check the clocks",
-        ),
-    })?;
-    reply.ok();
+    let left_out = keys.merge(command.arg(2))?;
+    reply.integer(left_out as i64);
     Ok(())
+}
+
+fn refused(error: MergeError) -> CommandError {
+    CommandError::Text(match error {
+        MergeError::Malformed(_) => "malformed effect; nothing was merged",
+        MergeError::WrongSlot { .. } => "effect with a key of another slot; nothing was merged",
+        MergeError::ClockSkew { .. } => {
+            "effect with a stamp ahead of this node's clock; nothing was merged: check the clocks"
+        }
+    })
 }
 
 /// Encoded commands. A collection is deleted first, so that it becomes what it is here and nothing
@@ -167,19 +171,26 @@ impl<'a> Batch<'a> {
 impl Keys<'_> {
     /// Merges an effect whose keys are all in this slot. It becomes part of the effect of the command, so
     /// that it is logged and replicated as any other, and is a change like any other: it may end the
-    /// object that a key holds, and begin one.
-    fn merge(&mut self, effect: &[u8]) -> Result<(), MergeError> {
-        let admitted = self.store.admit(self.slot, effect, self.wall_ms)?;
-        let kept = match &admitted {
-            Merged::Whole => effect,
-            Merged::Part { kept, .. } => kept,
+    /// object that a key holds, and begin one. Returns how many of its keys do not show, or not all of
+    /// them, because they have been deleted here or have expired.
+    pub(super) fn merge(&mut self, effect: &[u8]) -> Result<usize, CommandError> {
+        let admitted = self.store.admit(self.slot, effect, self.wall_ms).map_err(refused)?;
+        let (kept, refutation): (&[u8], &[u8]) = match &admitted {
+            Merged::Whole => (effect, &[]),
+            Merged::Part { kept, refutation } => (kept, refutation),
         };
         for delta in deltas(kept).map_while(Result::ok) {
             self.apply(delta.key, |change| {
                 delta.parts().map_while(Result::ok).for_each(|part| change.adopt(part));
             });
         }
-        Ok(())
+        let refuted: BTreeSet<&[u8]> =
+            deltas(refutation).map_while(Result::ok).map(|delta| delta.key).collect();
+        let is_left_out = |delta: &Delta<'_>| {
+            delta.parts().map_while(Result::ok).any(|part| !part.is_mark())
+                && (refuted.contains(delta.key) || self.read(delta.key).kind().is_none())
+        };
+        Ok(deltas(effect).map_while(Result::ok).filter(is_left_out).count())
     }
 }
 
@@ -256,7 +267,7 @@ mod tests {
                 keys += 1;
                 let (effect, commands) = (text(&pair[0]), text(&pair[1]));
                 let words: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &effect];
-                assert_eq!(run(&mut merged, slot, &words), Value::Simple("OK".into()));
+                assert_eq!(run(&mut merged, slot, &words), Value::Integer(0));
                 let mut input = bytes::BytesMut::from(&commands[..]);
                 let mut reader = quorate_proto::resp::CommandReader::new();
                 while let Some(command) = reader.next(&mut input).expect("valid") {
@@ -325,6 +336,30 @@ mod tests {
             assert!(matches!(merge(&mut into, slot, effect), Value::Error(_)));
         }
         assert!(into.is_empty());
-        assert_eq!(merge(&mut into, slot, &effect), Value::Simple("OK".into()));
+        assert_eq!(merge(&mut into, slot, &effect), Value::Integer(0));
+    }
+
+    #[test]
+    fn what_has_been_deleted_is_counted_as_left_out() {
+        let slot = Slot::of_key(b"{t}");
+        let mut from = store(0);
+        run(&mut from, slot, &[b"SET", b"{t}k", b"v"]);
+        run(&mut from, slot, &[b"SADD", b"{t}s", b"a", b"b"]);
+        run(&mut from, slot, &[b"SET", b"{t}gone", b"v"]);
+        run(&mut from, slot, &[b"DEL", b"{t}gone"]);
+        let mut effect = Vec::new();
+        for key in [&b"{t}k"[..], b"{t}s", b"{t}gone"] {
+            from.export(slot, key, &mut effect);
+        }
+        let number = slot.number().to_string();
+        let merge: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &effect];
+        let mut into = store(1);
+        assert_eq!(run(&mut into, slot, &merge), Value::Integer(0));
+        run(&mut into, slot, &[b"DEL", b"{t}k"]);
+        assert_eq!(run(&mut into, slot, &merge), Value::Integer(1), "the deletion is remembered");
+        let mut into = store(1);
+        into.raise_floor(slot.group(), WALL_MS);
+        assert_eq!(run(&mut into, slot, &merge), Value::Integer(2), "deletions are forgotten");
+        assert!(into.is_empty());
     }
 }

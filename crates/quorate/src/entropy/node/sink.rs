@@ -1,5 +1,10 @@
 //! A stream into a running node.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use quorate_proto::{Slot, resp::Command};
 
 use super::{OriginSpace, Stamped, origin_space};
@@ -23,17 +28,28 @@ const MERGE_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct NodeSink {
     server: Server,
+    left_out: Arc<AtomicU64>,
 }
 
 impl NodeSink {
     /// Merges into the node at `host:port`.
     pub fn new(address: impl Into<String>) -> Self {
-        Self { server: Server::At(address.into()) }
+        Self::into(Server::At(address.into()))
     }
 
     /// Merges into the node of this process.
     pub(crate) fn here(clients: Clients) -> Self {
-        Self { server: Server::Here(clients) }
+        Self::into(Server::Here(clients))
+    }
+
+    fn into(server: Server) -> Self {
+        Self { server, left_out: Arc::default() }
+    }
+
+    /// Keys that do not show what was merged, or not all of it, because they had been deleted there or
+    /// have expired. Of all snapshots that became whole, for this sink and its clones.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 }
 
@@ -45,6 +61,7 @@ impl StreamingSink for NodeSink {
         Ok(Box::new(Merge {
             pipeline,
             commands: CommandStream::default(),
+            left_out: Arc::clone(&self.left_out),
             space,
             skip: 0,
             slot: Slot::default(),
@@ -60,6 +77,8 @@ impl StreamingSink for NodeSink {
 struct Merge {
     pipeline: Pipeline,
     commands: CommandStream,
+    /// Of the sink.
+    left_out: Arc<AtomicU64>,
     space: OriginSpace,
     /// Commands to come that a merged state stands for.
     skip: u32,
@@ -114,7 +133,9 @@ impl SinkStream for Merge {
     fn finish(mut self: Box<Self>) -> EntropyResult<()> {
         self.commands.end()?;
         self.flush()?;
-        self.pipeline.settle()
+        self.pipeline.settle()?;
+        self.left_out.fetch_add(self.pipeline.left_out(), Ordering::Relaxed);
+        Ok(())
     }
 
     fn abort(self: Box<Self>) {}

@@ -24,6 +24,8 @@ pub(in crate::entropy) struct Pipeline {
     waiting: VecDeque<Waiting>,
     /// Their bytes.
     bytes: usize,
+    /// The sum of what a node has answered to `QUORATE MERGE`.
+    left_out: u64,
 }
 
 struct Waiting {
@@ -37,7 +39,7 @@ impl Pipeline {
     pub(in crate::entropy) fn open(server: &Server) -> EntropyResult<Self> {
         let connection = Connection::open(server, &Connections::default());
         let connection = connection.map_err(|error| sink(format_args!("{server}: {error}")))?;
-        Ok(Self { connection, waiting: VecDeque::new(), bytes: 0 })
+        Ok(Self { connection, waiting: VecDeque::new(), bytes: 0, left_out: 0 })
     }
 
     /// The connection, with nothing on its way.
@@ -57,6 +59,11 @@ impl Pipeline {
             self.connection.flush().map_err(sink)?;
         }
         self.settle_to(WINDOW_BYTES, WINDOW_COMMANDS)
+    }
+
+    /// Keys of which a node has left something out, as far as replies have come.
+    pub(in crate::entropy) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Sends what is left and waits for all replies.
@@ -86,6 +93,9 @@ impl Pipeline {
                 Ok(reply) => {
                     if let Some(why) = first_error(&reply) {
                         return failed(why);
+                    }
+                    if let (Value::Integer(count), "QUORATE") = (reply, name.as_str()) {
+                        self.left_out += u64::try_from(count).unwrap_or_default();
                     }
                 }
             }
