@@ -1,9 +1,10 @@
 """A node whose clock is wrong does not say what has expired: others do, or nobody."""
 
 import glob
+import subprocess
 
 import pytest
-from nodes import Cluster, Node, wait_until
+from nodes import QUORATE, Cluster, Node, wait_until
 
 FAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
 
@@ -55,6 +56,7 @@ def test_a_node_an_hour_off_hides_nothing_and_shows_nothing_that_is_over(cluster
     wrong.start()
     wait_until(lambda: client("DBSIZE") == (b":", b"100"), 30, "the short ones are over")
     wait_until(lambda: wrong.status()["clock_in_doubt"] == 1, 30, "it doubts its clock")
+    wait_until(lambda: wrong.status()["clock_contradicted"] == 1, 30, "the others contradict it")
     wait_until(lambda: all(m["state"] != "down" for m in wrong.status()["members"]), 30, "it has met the others")
     for level in ["ONE", "QUORUM"]:
         there = connect(wrong, level)
@@ -79,3 +81,25 @@ def test_a_node_an_hour_off_hides_nothing_and_shows_nothing_that_is_over(cluster
         kind, text = there(*command)
         assert kind == b"-" and b"clock of this node is not confirmed" in text, (command, text)
         assert text.startswith(b"UNAVAILABLE") and text.endswith(b"nothing was done")
+
+
+def test_a_clock_that_nobody_has_contradicted_is_not_called_so(cluster):
+    first, second, third = cluster.nodes
+    connection = connect(first, "QUORUM")
+    wait_until(lambda: connection("SET", "k", "v") == (b"+", b"OK"), 20, "the first write")
+    second.kill()
+    third.kill()
+    first.stop()
+    first.start()
+
+    def shown():
+        output = subprocess.run([QUORATE, "status", "--address", f"127.0.0.1:{first.port}"],
+                                check=True, capture_output=True, text=True)
+        return output.stdout
+
+    # Alone, it may not know the time for a while.
+    said = shown()
+    assert "CLOCK IN DOUBT" not in said and first.status()["clock_contradicted"] == 0
+    assert "not yet compared" in said or first.status()["clock_in_doubt"] == 0
+    wait_until(lambda: first.status()["clock_in_doubt"] == 0, 30, "it trusts its own")
+    assert "clock  " not in shown()

@@ -97,8 +97,12 @@ fn print_table(status: &Value) {
     if !waits_for.is_empty() {
         println!("waits for {waits_for}");
     }
-    if text(status, "clock_in_doubt") == "1" {
+    if text(status, "clock_contradicted") == "1" {
         println!("          CLOCK IN DOUBT: most peers contradict it, so this node dates no write");
+    } else if text(status, "clock_in_doubt") == "1" {
+        println!(
+            "clock     not yet compared with a peer's: this node dates no write, for 5 s at most"
+        );
     }
     println!("keys      {}", text(status, "keys"));
     println!("log       {} bytes", text(status, "log_bytes"));

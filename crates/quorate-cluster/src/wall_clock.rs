@@ -119,6 +119,12 @@ impl WallClock {
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt
     }
+
+    /// Whether it is in doubt because most of the peers that were known last contradict it, and not
+    /// because none has been heard since the start.
+    pub fn is_contradicted(&self) -> bool {
+        self.in_doubt && self.contradicted
+    }
 }
 
 fn signed(wall_us: u64) -> i64 {
@@ -151,7 +157,7 @@ mod tests {
     #[test]
     fn a_jump_that_no_peer_confirms_is_not_followed() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
-        assert!(clock.is_in_doubt());
+        assert!(clock.is_in_doubt() && !clock.is_contradicted());
         clock.read(at(100), wall(HOUR + 100), false, peers(&[0, 3]));
         assert!(!clock.is_in_doubt());
         let read = clock.read(at(200), wall(3 * HOUR), false, peers(&[0, 3]));
@@ -164,7 +170,7 @@ mod tests {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
         let hour = HOUR as i64;
         clock.read(at(100), wall(HOUR + 100), false, peers(&[hour, hour + 2]));
-        assert!(clock.is_in_doubt(), "both peers contradict it");
+        assert!(clock.is_in_doubt() && clock.is_contradicted(), "both peers contradict it");
         let read = clock.read(at(200), wall(2 * HOUR + 200), false, peers(&[hour, hour + 2]));
         assert_eq!(read, (wall(2 * HOUR + 200), Some(hour)));
         assert!(!clock.is_in_doubt());

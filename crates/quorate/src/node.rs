@@ -314,6 +314,7 @@ impl Node {
             total.clocks.pended += figures.clocks.pended;
             total.recent_bytes += figures.recent_bytes;
             total.fitness = total.fitness.and(figures.fitness);
+            total.clock_contradicted |= figures.clock_contradicted;
             total.awaited = total.awaited.max(figures.awaited);
             // All shards must have regained everything as the same process.
             let regained = figures.regained;

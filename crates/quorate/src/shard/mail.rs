@@ -134,6 +134,8 @@ pub(crate) struct Figures {
     /// Bytes of effects kept for the questions of peers.
     pub(crate) recent_bytes: u64,
     pub(crate) fitness: Fitness,
+    /// Whether peers contradict the clock; without that one in doubt waits for a peer's.
+    pub(crate) clock_contradicted: bool,
     /// Peers that data must still be compared with.
     pub(crate) awaited: u64,
     /// The start as which nothing is missing, on disk neither.

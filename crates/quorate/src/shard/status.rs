@@ -74,6 +74,7 @@ impl Shard {
             clocks: self.clocks.figures(),
             recent_bytes: self.storage.knowledge().recent_bytes() as u64,
             fitness: self.fitness(),
+            clock_contradicted: self.clock.is_contradicted(),
             awaited: self.peers.awaited(self.machine.monotonic) as u64,
             regained: self.storage.has_regained().then(|| self.start()),
             failed: self.storage.has_failed(),
@@ -114,7 +115,7 @@ impl Shard {
         let me = topology.member(topology.me());
         let footing = self.node.footing();
         let is = |unfit| total.fitness.is(unfit);
-        writer.map(20);
+        writer.map(21);
         let mut text = |name: &str, value: &str| {
             writer.text(name);
             writer.text(value);
@@ -130,6 +131,7 @@ impl Shard {
             ("incomplete", u64::from(is(Unfit::Incomplete))),
             ("awaited_peers", total.awaited),
             ("clock_in_doubt", u64::from(is(Unfit::ClockInDoubt))),
+            ("clock_contradicted", u64::from(total.clock_contradicted)),
             ("keys", total.keys),
             ("log_bytes", total.log_bytes),
             ("hint_bytes", total.hint_bytes),

@@ -60,13 +60,12 @@ impl Shard {
             tracing::warn!(ms, "the clock has jumped");
             self.peers.handle_clock_jump(ms);
         }
-        let in_doubt = self.clock.is_in_doubt();
-        if in_doubt != was_in_doubt {
-            if in_doubt {
-                tracing::warn!("peers contradict this node's clock");
-            } else {
-                tracing::info!("peers confirm this node's clock");
+        match (was_in_doubt, self.clock.is_in_doubt()) {
+            (false, true) => {
+                tracing::warn!("most peers contradict this node's clock: it dates no write");
             }
+            (true, false) => tracing::info!("this node's clock is in doubt no more"),
+            _ => {}
         }
         self.note_fitness();
         self.storage.begin_turn(now.wall_ms(), self.fitness());
