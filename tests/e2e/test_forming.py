@@ -15,6 +15,7 @@ def test_a_node_that_is_gone_before_the_first_write_is_named_and_can_be_done_wit
         assert kind == b"-" and text.startswith(b"UNAVAILABLE"), text
         assert f"n3 (127.0.0.1:{gone.peer_port})".encode() in text and b"n2" not in text
         assert b"nothing was done" in text and b"delete their data directories" in text
+        wait_until(lambda: "stop all, delete their data directories" in rest[0].log(), 20, "its log says so, too")
         for node in rest:
             status = node.status()
             assert not status["sealed"] and status["waits_for"] == f"n3 (127.0.0.1:{gone.peer_port})"

@@ -65,6 +65,12 @@ pub(crate) const WAITS_FOR_SEEDS: &str = "this node has no data and does not kno
      waits until it has met every node among its seeds, also those that are down. Start them. If one is \
      gone for good with all that it had, start the others without its address among their seeds";
 
+/// What a node says whose member list is to become final, and what is to be done about it.
+pub(crate) const WAITS_FOR_PROMISES: &str = "the first write needs every node that joined to confirm the \
+     member list, and some have not. Start them, or look at what they wait for (quorate status). If one is \
+     gone for good, or they wait for each other, and none is sealed: stop all, delete their data directories, \
+     and start them with the addresses of all that are left as seeds";
+
 /// What the membership tells the shards besides the member list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Footing {

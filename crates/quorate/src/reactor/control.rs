@@ -18,7 +18,7 @@ use quorate_proto::{
 use super::{Arrival, ConnectionId, Machine, Output, Unsent, connections::Connections};
 use crate::{
     identity::{self, Identity},
-    node::{Footing, Node, WAITS_FOR_SEEDS},
+    node::{Footing, Node, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS},
     shard::{Mail, Now},
     startup::MakeTopology,
 };
@@ -261,7 +261,8 @@ impl Control {
         self.published = view;
     }
 
-    /// Tells the shards and the operator whether this node knows what data there is.
+    /// Tells the shards and the operator whether this node knows what data there is, and for whom it
+    /// waits.
     fn state_footing(&mut self) {
         let rejoining = self.membership.is_rejoining();
         let footing = Footing {
@@ -269,8 +270,16 @@ impl Control {
             rejoining,
             awaited: self.membership.awaited(),
         };
-        let waits = !footing.founded && self.membership.standing() == Standing::Forming;
-        if waits && self.told_at <= self.now {
+        let standing = self.membership.standing();
+        let waits = match standing {
+            Standing::Forming => !footing.founded,
+            Standing::Promised => !footing.awaited.is_empty(),
+            Standing::Sealed => false,
+        };
+        if !waits {
+            // A list that becomes final at once is not worth a warning.
+            self.told_at = self.now + WAITING_TOLD_EVERY;
+        } else if self.told_at <= self.now {
             self.told_at = self.now + WAITING_TOLD_EVERY;
             let waits_for = footing.awaited.join(", ");
             if rejoining {
@@ -278,6 +287,8 @@ impl Control {
                     waits_for,
                     "this node was a member, has lost everything, and asks all others for its seat"
                 );
+            } else if standing == Standing::Promised {
+                tracing::warn!(waits_for, "{WAITS_FOR_PROMISES}");
             } else {
                 tracing::warn!(waits_for, "{WAITS_FOR_SEEDS}");
             }

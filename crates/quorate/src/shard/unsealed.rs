@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Now, Shard};
-use crate::node::{Footing, WAITS_FOR_SEEDS};
+use crate::node::{Footing, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS};
 
 impl Shard {
     /// Runs what has waited, unless it must wait on.
@@ -33,12 +33,7 @@ impl Shard {
         let Footing { founded, rejoining, awaited } = self.node.footing();
         let awaited = awaited.join(", ");
         if founded {
-            format!(
-                "the first write needs every node that joined to confirm the member list, and these have \
-                 not: {awaited}; nothing was done. Start them, or look at what they wait for (quorate \
-                 status). If one is gone for good, stop all others, delete their data directories, and \
-                 start them without it"
-            )
+            format!("{WAITS_FOR_PROMISES}; nothing was done. It waits for: {awaited}")
         } else if rejoining {
             format!(
                 "this node was a member, has lost everything, and needs all others to get its seat again; \
