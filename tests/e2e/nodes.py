@@ -108,6 +108,14 @@ class Process:
                 raise AssertionError(f"did not stop in time:\n{self.log()}") from None
         return self.process.returncode
 
+    def stand_still(self):
+        self.process.send_signal(signal.SIGSTOP)
+        _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def raw(self):
         return Raw(self.port)
 
@@ -146,6 +154,10 @@ class Node(Process):
             return fields(connection("QUORATE", "STATUS"))
         finally:
             connection.close()
+
+    def sees(self, name):
+        """Whether a member is up, as far as this node knows."""
+        return all(member["state"] != "down" for member in self.status()["members"] if member["name"] == name)
 
     def digest(self):
         output = subprocess.run(

@@ -249,6 +249,33 @@ def test_a_set_made_again_does_not_inherit_a_time_to_live(shared_cluster, ending
         assert connection("TTL", "z") == (b":", b"-1")
 
 
+def test_an_addition_that_an_emptying_did_not_see_stays_without_a_time_to_live(cluster):
+    first, second, third = cluster.nodes
+    one = first.raw()
+    wait_until(lambda: one("SADD", "cart", "a") == (b":", b"1"), 20, "the first write")
+    assert one("EXPIRE", "cart", "3600") == (b":", b"1")
+    cluster.settle()
+    first.stand_still()
+    second.stand_still()
+    wait_until(lambda: not third.sees("n1") and not third.sees("n2"), 30, "the third is alone")
+    alone = third.raw()
+    assert alone("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE") == (b"+", b"OK")
+    wait_until(lambda: alone("SADD", "cart", "x") == (b":", b"1"), 30, "it adds")
+    third.stand_still()
+    first.go_on()
+    second.go_on()
+    wait_until(lambda: first.sees("n2") and not first.sees("n3"), 30, "the others are without it")
+    wait_until(lambda: one("SREM", "cart", "a") == (b":", b"1"), 30, "the key is emptied")
+    assert one("EXISTS", "cart") == (b":", b"0")
+    assert one("SADD", "cart", "b") == (b":", b"1")
+    third.go_on()
+    cluster.settle()
+    for node in cluster.nodes:
+        connection = node.raw()
+        assert sorted(connection("SMEMBERS", "cart")[1]) == [(b"$", b"b"), (b"$", b"x")]
+        assert connection("TTL", "cart") == (b":", b"-1")
+
+
 def test_the_end_of_a_terminal_stops_a_node_in_order(tmp_path):
     node = Node(tmp_path / "node").start()
     try:

@@ -1,8 +1,5 @@
 """Commands over several slots when some of their parts fail, and what is said of them."""
 
-import os
-import signal
-
 import pytest
 import redis
 from nodes import Cluster, wait_until
@@ -100,13 +97,11 @@ def test_what_nobody_knows_is_not_called_done_or_undone(halves):
     cluster, here, there = halves
     connection = cluster[0].raw()
     connection("MSET", here[0], "old", there[0], "old")
-    cluster[2].process.send_signal(signal.SIGSTOP)
-    _, status = os.waitpid(cluster[2].process.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
+    cluster[2].stand_still()
     try:
         kind, text = connection("MSET", here[0], "new", there[0], "new")
     finally:
-        cluster[2].process.send_signal(signal.SIGCONT)
+        cluster[2].go_on()
     assert kind == b"-" and text.startswith(b"UNKNOWN "), text
     assert f'done: "{here[0]}"; may have been done: "{there[0]}"; because '.encode() in text
     assert connection("GET", here[0]) == (b"$", b"new")

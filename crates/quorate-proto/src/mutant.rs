@@ -90,11 +90,13 @@ pub enum Mutant {
     WatchIgnored,
     /// The last write of a transaction is left out.
     TransactionTorn,
+    /// A flush deletes only what the replica that executes it holds.
+    FlushAlone,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -137,6 +139,7 @@ impl Mutant {
         Self::SentBeforeWritten,
         Self::WatchIgnored,
         Self::TransactionTorn,
+        Self::FlushAlone,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -122,6 +122,8 @@ pub enum Action {
     Take,
     /// `SET value` in a transaction that watches the key, of whose value a `GET` before tells.
     Swap(u64),
+    /// What `FLUSHALL` does to each key.
+    Flush,
 }
 
 /// More than a set of a schedule has members.
@@ -130,8 +132,11 @@ const ALL_MEMBERS: u64 = 1_000_000;
 /// What a command does: to one key, or the same to several, of which each is an operation of its own.
 pub type Parts = Vec<(Key, Action)>;
 
-/// The words of the command that does all of these at once: `MSET` or `DEL` for several keys.
+/// The words of the command that does all of these at once: `MSET`, `DEL` or `FLUSHALL` for several keys.
 pub fn words(parts: &[(Key, Action)]) -> Vec<String> {
+    if let [(_, Action::Flush), ..] = parts {
+        return vec!["FLUSHALL".to_owned()];
+    }
     if let [(key, action)] = parts {
         return action.words(*key);
     }
@@ -225,6 +230,7 @@ impl Action {
                 | Self::DropBelow(_)
                 | Self::Take
                 | Self::Swap(_)
+                | Self::Flush
         )
     }
 
@@ -264,6 +270,7 @@ impl Action {
                 all
             }
             Self::Take => words(&["GETDEL", key]),
+            Self::Flush => words(&["FLUSHALL"]),
         }
     }
 

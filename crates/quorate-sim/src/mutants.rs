@@ -75,6 +75,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::SentBeforeWritten, "killed", 200, &["backwards", "linearizable", "lost", "stale"]),
     trap(Mutant::WatchIgnored, "watched", 100, &["linearizable"]),
     trap(Mutant::TransactionTorn, "transactions", 100, &["whole"]),
+    trap(Mutant::FlushAlone, "flushes", 400, &["resurrection", "linearizable"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),
 ];

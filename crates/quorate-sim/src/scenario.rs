@@ -43,6 +43,8 @@ pub struct Scenario {
     pub pairs_percent: u32,
     /// How many writes of twins in a hundred watch them.
     pub swaps_percent: u32,
+    /// How many of a hundred operations delete everything.
+    pub flushes_percent: u32,
     /// Delay between nodes of a datacentre, least and most.
     pub delay: (u64, u64),
     /// Delay between datacentres, least and most.
@@ -203,6 +205,7 @@ impl Scenario {
         expiring_percent: 5,
         pairs_percent: 0,
         swaps_percent: 0,
+        flushes_percent: 0,
         delay: (150, 900),
         far_delay: (5_000, 15_000),
         faults: LINKS_AND_PROCESSES,
@@ -294,6 +297,21 @@ pub const ALL: &[Scenario] = &[
         keys: 4,
         expiring_percent: 0,
         delay: (600, 2_500),
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "flushes",
+        about: "everything is deleted now and then, by nodes that may have missed writes: nothing that was \
+                acknowledged before is left",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::Set, 1)],
+        keys: 3,
+        expiring_percent: 0,
+        flushes_percent: 8,
+        delay: (600, 2_500),
+        faults: &[(Kind::Partition, 4), (Kind::Pause, 3), (Kind::Cut, 3), (Kind::Kill, 1)],
         linearizable: true,
         ..Scenario::BASE
     },

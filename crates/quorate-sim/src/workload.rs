@@ -16,6 +16,7 @@ pub struct Workload {
     expiring_percent: u32,
     pairs_percent: u32,
     swaps_percent: u32,
+    flushes_percent: u32,
     /// Members of a set, and fields of a hash.
     members: u64,
     next_value: u64,
@@ -32,6 +33,7 @@ impl Workload {
             expiring_percent: scenario.expiring_percent,
             pairs_percent: scenario.pairs_percent,
             swaps_percent: scenario.swaps_percent,
+            flushes_percent: scenario.flushes_percent,
             members: scenario.members,
             next_value: 0,
             fields: BTreeMap::new(),
@@ -56,6 +58,9 @@ impl Workload {
     pub fn draw(&mut self, random: &mut Stream, first: bool) -> Parts {
         if self.pairs_percent > 0 && random.percent(self.pairs_percent) {
             return self.pair(random);
+        }
+        if self.flushes_percent > 0 && random.percent(self.flushes_percent) {
+            return self.keys().into_iter().map(|key| (key, Action::Flush)).collect();
         }
         let family = random.weighted(self.families).copied().unwrap_or(Family::Register);
         let family = if family == Family::List && !first { Family::Register } else { family };

@@ -35,9 +35,10 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Dot, Fitness, Groups, MemberNumber, Slot, Unfit,
-    command::Call,
+    command::{Call, Routing},
     message::Cause,
     mutant::Mutant,
+    resp::parse_integer,
     slot::{GROUPS, SLOTS},
 };
 use quorate_store::{
@@ -497,11 +498,16 @@ impl Replica for Storage {
     }
 
     fn digest(&mut self, call: &Call) -> u128 {
-        let digests = call.keys().map(|key| self.store.key_digest(call.slot(), key));
-        digests.fold(0, u128::wrapping_add)
+        let keys = call.keys().map(|key| self.store.key_digest(call.slot(), key));
+        let slots = slots_of(call).into_iter().flatten().map(|slot| self.store.slot_digest(slot));
+        keys.chain(slots).fold(0, u128::wrapping_add)
     }
 
     fn export(&mut self, call: &Call) -> Bytes {
+        if slots_of(call).is_some() {
+            let request = Request { call, wall_ms: self.wall_ms, resp3: false };
+            return self.store.tell(request).into();
+        }
         let mut states = Vec::new();
         call.keys().for_each(|key| self.store.export(call.slot(), key, &mut states));
         states.into()
@@ -556,4 +562,11 @@ fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
         *scratch = Vec::new();
     }
     copy
+}
+
+/// The slots that a call is about, if it is about slots.
+fn slots_of(call: &Call) -> Option<impl Iterator<Item = Slot> + use<>> {
+    let command = Some(call.command()).filter(|_| call.spec().routing == Routing::Slots)?;
+    let number = |at: usize| u16::try_from(parse_integer(command.arg(at))?).ok();
+    Some((number(1)?..=number(2)?).filter_map(Slot::new))
 }

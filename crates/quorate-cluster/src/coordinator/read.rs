@@ -8,7 +8,8 @@
 //!      +-- in large keys --> Elements -- merge them --> Repairing --- acks --+
 //! ```
 //! Small states travel whole, both ways. Of large keys only those [elements](crate::elements)
-//! travel that one side lacks, for one round trip more.
+//! travel that one side lacks, for one round trip more. What a command over slots is to know of the
+//! replicas that differ is neither merged nor repaired: they tell it, and it becomes part of the command.
 //!
 //! The answer belongs to one state, and every replica that the level counts holds that state or a
 //! newer one: what the digest was of when the others were asked, or what was sent out as repair.
@@ -21,7 +22,13 @@
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use quorate_proto::{Level, MemberNumber, Slot, Unfit, message::Message, mutant::Mutant};
+use quorate_proto::{
+    Level, MemberNumber, Slot, Unfit,
+    command::{Call, Routing},
+    message::Message,
+    mutant::Mutant,
+    resp::Command,
+};
 
 use super::{
     Attempt, Coordinator, Durability, ReadRepair, Replica, Request, Requester,
@@ -194,6 +201,9 @@ impl Coordinator {
         if differing.is_empty() {
             return self.read_settled(now, replica, index);
         }
+        if operation.is_over_slots() {
+            return self.ask_states(now, index);
+        }
         self.read_repairs.reads += 1;
         if large || names_large(replica, &operation.call) {
             self.compare_elements(now, replica, index, 0);
@@ -219,7 +229,10 @@ impl Coordinator {
         position: usize,
         state: &Bytes,
     ) {
-        let operation = &self.operations[index];
+        let operation = &mut self.operations[index];
+        if operation.is_over_slots() {
+            return self.take_told(now, replica, index, state);
+        }
         if replica.merge(operation.slot(), Vec::new(), state).is_err() {
             // A state from a clock far ahead, or a full disk here: others may do.
             return self.lost_replica(now, replica, index, position);
@@ -227,6 +240,22 @@ impl Coordinator {
         if operation.asked.is_empty() {
             self.repair(now, replica, index);
         }
+    }
+
+    /// Takes what a replica that differs tells of the slots that a command is about. Once all have told,
+    /// the command is executed with that.
+    fn take_told(&mut self, now: Instant, replica: &mut impl Replica, index: usize, told: &Bytes) {
+        let operation = &mut self.operations[index];
+        operation.compared().told.push(told.clone());
+        if !operation.asked.is_empty() {
+            return;
+        }
+        let told = core::mem::take(&mut operation.compared().told);
+        let words = operation.call.command().args().chain(told.iter().map(Bytes::as_ref));
+        let command = Command::from_args(words.collect::<Vec<&[u8]>>());
+        operation.call = Call::piece(operation.slot(), command);
+        keep_reply(replica, operation);
+        self.read_settled(now, replica, index);
     }
 
     /// Sends the merged state to the replicas that lack some of it; the operation waits for them.
@@ -435,6 +464,11 @@ pub(super) fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) 
 }
 
 impl Operation {
+    /// Whether the command is about slots, and not about keys.
+    fn is_over_slots(&self) -> bool {
+        self.call.spec().routing == Routing::Slots
+    }
+
     /// What replicas are asked about.
     fn question(&self) -> (Slot, Bytes) {
         (self.slot(), self.call.command().frame().clone())

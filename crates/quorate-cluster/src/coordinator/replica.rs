@@ -47,9 +47,10 @@ pub trait Replica: Elements {
     /// The encoded reply of a call that only reads; `None` where that depends on what time it is,
     /// which this node does not know at the moment.
     fn read(&mut self, call: &Call, resp3: bool) -> Option<Bytes>;
-    /// The summed digests of the keys that a call names.
+    /// The summed digests of the keys that a call names, or of the slots that it is about.
     fn digest(&mut self, call: &Call) -> u128;
-    /// The whole state of the keys that a call names, as an effect.
+    /// The whole state of the keys that a call names, as an effect; of a call about slots what another
+    /// replica needs to execute it for this one too, as an argument.
     fn export(&mut self, call: &Call) -> Bytes;
     /// Merges an effect that holds all of these writes, or a state.
     fn merge(

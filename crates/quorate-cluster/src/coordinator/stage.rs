@@ -1,6 +1,6 @@
 //! What an operation is doing, with what only that needs.
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 use quorate_proto::{Dot, MemberNumber};
@@ -60,6 +60,8 @@ pub(super) struct Compared {
     /// How often elements were compared from the beginning, by this operation.
     pub(super) exchanges: u8,
     pub(super) exchange: Option<Box<Exchange>>,
+    /// What the others that differ have told of slots.
+    pub(super) told: Vec<Bytes>,
 }
 
 /// A write that was executed here.

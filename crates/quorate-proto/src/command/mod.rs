@@ -19,7 +19,7 @@ pub use reply::{
     CATEGORIES, ListFilter, of_category, write_count, write_docs, write_info, write_keys_and_flags,
     write_list,
 };
-pub use table::{all, lookup};
+pub use table::{FLUSH, all, lookup};
 
 use crate::resp::{Command, parse_double};
 
@@ -65,6 +65,9 @@ pub enum Routing {
     Composite,
     /// Works on the whole keyspace.
     Keyspace,
+    /// A piece of such a command, on a run of neighbouring slots: the first two arguments. What other
+    /// replicas hold that differ is told by further arguments, one for each.
+    Slots,
 }
 
 /// Properties of a command, as clients see them.

@@ -27,6 +27,9 @@ const TRANSACTION_FAST: Flags = TRANSACTION.with(Flags::FAST).with(Flags::ALLOW_
 const HANDSHAKE: Flags =
     STATUS_FAST.with(Flags::NOSCRIPT).with(Flags::NO_AUTH).with(Flags::ALLOW_BUSY);
 
+/// The command that deletes all that is in a slot.
+pub const FLUSH: &str = "quorate.flush";
+
 /// A command on keys.
 #[expect(clippy::too_many_arguments, reason = "one argument a column of the table")]
 const fn key(
@@ -89,6 +92,12 @@ const fn container(
 const fn internal(name: &'static str, arity: i8, class: Class, summary: &'static str) -> Spec {
     let keys = one(if class.writes() { Update } else { Fetch });
     key(name, arity, Flags::INTERNAL, class, keys, Group::Generic, "0.1.0", "O(N)", summary)
+}
+
+/// A piece of a command over the whole keyspace.
+const fn over_slots(name: &'static str, arity: i8, class: Class, summary: &'static str) -> Spec {
+    let spec = internal(name, arity, class, summary);
+    Spec { keys: Keys::NONE, ..routed(spec, Routing::Slots) }
 }
 
 const fn sub(name: &'static str, arity: i8, summary: &'static str) -> Subcommand {
@@ -414,12 +423,12 @@ const SPECS: &[Spec] = &[
     internal("quorate.zrange", -4, Read, "Members and scores that ZRANGESTORE would store"),
     Spec { keys: counted(2, Update), ..internal(BATCH, -6, Rmw, "Several commands, executed as one") },
     Spec { keys: from(1, Look), ..internal("quorate.version", -2, Read, "Versions of keys, which every change changes") },
-    internal("quorate.count", 3, Read, "Number of keys in a run of slots"),
-    internal("quorate.keys", 4, Read, "Keys in a run of slots that match a pattern"),
-    internal("quorate.scan", 7, Read, "Some keys of a run of slots"),
-    internal("quorate.randomkey", 3, Read, "A random key in a run of slots"),
-    internal("quorate.occupied", 3, Write, "Slots of a run that hold keys, asked of whoever executes writes"),
-    internal("quorate.flush", 2, Write, "Deletes every key of a slot"),
+    over_slots("quorate.count", -3, Read, "Number of keys in a run of slots"),
+    over_slots("quorate.keys", -4, Read, "Keys in a run of slots that match a pattern"),
+    over_slots("quorate.scan", -7, Read, "Some keys of a run of slots"),
+    over_slots("quorate.randomkey", -3, Read, "A random key in a run of slots"),
+    over_slots("quorate.occupied", -3, Rmw, "Slots of a run that hold keys, at the level of writes"),
+    over_slots(FLUSH, -3, Rmw, "Deletes every key of a run of slots, which is one slot"),
     internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
     internal("quorate.exportslot", -3, Read, "State of some keys of a slot"),
     internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),

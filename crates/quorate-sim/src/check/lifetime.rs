@@ -58,7 +58,10 @@ fn shows(returned: &Returned, action: Action) -> bool {
 
 /// Whether an action removes everything that its executor knows, what `add` has brought included.
 fn empties(action: Action) -> bool {
-    matches!(action, Action::Delete | Action::PopAll | Action::Take | Action::DropBelow(_))
+    matches!(
+        action,
+        Action::Delete | Action::PopAll | Action::Take | Action::DropBelow(_) | Action::Flush
+    )
 }
 
 const fn lasts(action: Action) -> Option<Time> {

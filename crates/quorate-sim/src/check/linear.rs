@@ -118,7 +118,7 @@ fn apply(operation: &Operation, state: &State) -> Option<State> {
             state.push(value);
             Some(state)
         }
-        (Action::Delete, _) => Some(State::new()),
+        (Action::Delete | Action::Flush, _) => Some(State::new()),
         (Action::Get, Some(Returned::Nothing)) => state.is_empty().then(State::new),
         (Action::Get, Some(Returned::Number(value))) => {
             (state.first().map(|found| *found as i64) == Some(*value)).then(|| state.clone())

@@ -231,7 +231,7 @@ fn shown(returned: &Returned, field: Option<u64>) -> Option<u64> {
 /// Whether an action ends what `field` of a key, or the whole key, holds.
 fn erases(action: Action, field: Option<u64>) -> bool {
     match action {
-        Action::Delete => true,
+        Action::Delete | Action::Flush => true,
         Action::Drop(dropped) => Some(dropped) == field,
         _ => false,
     }

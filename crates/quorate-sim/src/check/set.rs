@@ -44,7 +44,8 @@ pub(super) fn check(
             };
             let removes = || {
                 operations.iter().filter(move |found| {
-                    (found.action == Action::Remove(member) || found.action == Action::Delete)
+                    let removing = [Action::Remove(member), Action::Delete, Action::Flush];
+                    removing.contains(&found.action)
                         && !found.is_failed()
                         && found.start <= read.end
                 })

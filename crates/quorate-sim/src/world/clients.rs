@@ -268,6 +268,10 @@ pub(crate) fn judge(
     match word {
         "UNAVAILABLE" | "OVERLOADED" | "MISCONF" => all(Outcome::Failed(text.clone())),
         "TIMEOUT" if text.ends_with("nothing was changed") => all(Outcome::Failed(text.clone())),
+        // Slots are named, not keys.
+        "PARTIAL" | "UNKNOWN" if matches!(parts, [(_, Action::Flush), ..]) => {
+            all(Outcome::Unknown(text.clone()))
+        }
         "PARTIAL" | "UNKNOWN" if parts.len() > 1 && text.contains("; because ") => {
             parts.iter().map(|(key, _)| named(*key, text)).collect()
         }

@@ -1,17 +1,26 @@
 //! Walking over keys and elements: the `SCAN` family, and the pieces of commands over the whole
-//! keyspace. A piece works on a run of neighbouring slots, of which this store holds all.
+//! keyspace. A piece works on a run of neighbouring slots, of which this store holds all. What other
+//! replicas tell ([`Store::tell`]) follows its arguments.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use quorate_proto::{
     Slot,
-    resp::{Command, ReplyWriter, parse_cursor, parse_integer},
+    command::FLUSH,
+    mutant::Mutant,
+    resp::{Command, ReplyWriter, parse_cursor, parse_integer, reply::Value},
     slot::SLOTS,
 };
 
 use super::{CommandError, Handlers, Outcome};
 use crate::{
+    Store,
     arguments::{integer, is_word},
-    execution::{Execution, Keys},
+    delta::DeltaWriter,
+    execution::{Execution, Keys, Request},
     glob,
+    part::Part,
     walk::{next_chunk, position},
 };
 
@@ -21,7 +30,7 @@ pub(super) const HANDLERS: Handlers = &[
     ("quorate.scan", scan),
     ("quorate.randomkey", random_key),
     ("quorate.occupied", occupied),
-    ("quorate.flush", flush),
+    (FLUSH, flush),
 ];
 
 /// Collections up to this size are given whole by one call, as Redis does for compact ones.
@@ -97,21 +106,67 @@ fn run(command: &Command) -> Result<impl Iterator<Item = Slot> + use<>, CommandE
     Ok((slot(1)?..=slot(2)?).filter_map(Slot::new))
 }
 
-/// `quorate.count first last`
+impl Store {
+    /// What this replica tells another one that executes a command over slots for both: the reply to
+    /// a question; of a flush, the effect that deletes all that is here.
+    pub fn tell(&mut self, request: Request<'_>) -> Vec<u8> {
+        let mut told = Vec::new();
+        if request.call.spec().name == FLUSH {
+            for (key, state) in
+                self.entries(request.call.slot()).filter(|(_, state)| state.is_live())
+            {
+                let mut delta = DeltaWriter::new(&mut told, key);
+                delta.part(Part::horizon(state.newest()));
+                delta.finish();
+            }
+        } else {
+            self.execute(request, &mut told, &mut Vec::new());
+        }
+        told
+    }
+}
+
+/// What other replicas have told, behind the command's own `arguments`.
+fn told(command: &Command, arguments: usize) -> impl Iterator<Item = Value> {
+    let replies = command.args().skip(1 + arguments);
+    replies.filter_map(|reply| Some(Value::decode(reply).ok()??.0))
+}
+
+/// The strings in what one of them has told.
+fn strings(told: Value) -> impl Iterator<Item = Bytes> {
+    let values = if let Value::Array(values) = told { values } else { Vec::new() };
+    values.into_iter().filter_map(|value| match value {
+        Value::Bulk(text) => Some(text),
+        _ => None,
+    })
+}
+
+/// `quorate.count first last`: of replicas that differ, the largest number.
 fn count(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let store = &execution.keys.store;
     let sum: usize = run(command)?.map(|slot| store.keys_in_slot(slot)).sum();
-    execution.reply.integer(sum as i64);
+    let others = told(command, 2).filter_map(|told| match told {
+        Value::Integer(count) => Some(count),
+        _ => None,
+    });
+    execution.reply.integer(others.fold(sum as i64, i64::max));
     Ok(())
 }
 
 /// `quorate.occupied first last`
 fn occupied(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let slots: Vec<Slot> =
-        run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0).collect();
+    let here = run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0);
+    let mut slots: BTreeSet<i64> = here.map(|slot| slot.number().into()).collect();
+    for told in told(command, 2) {
+        let Value::Array(numbers) = told else { continue };
+        slots.extend(numbers.iter().filter_map(|number| match number {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }));
+    }
     reply.array(slots.len());
-    slots.iter().for_each(|slot| reply.integer(slot.number().into()));
+    slots.iter().for_each(|slot| reply.integer(*slot));
     Ok(())
 }
 
@@ -119,18 +174,30 @@ fn occupied(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn matching_keys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let pattern = command.arg(3);
-    let found: Vec<&[u8]> = run(command)?
+    let mut found: Vec<&[u8]> = run(command)?
         .flat_map(|slot| visible_keys(keys, slot))
         .filter(|key| glob::matches(pattern, key))
         .collect();
+    let others: Vec<Bytes> = told(command, 3).flat_map(strings).collect();
+    unite(&mut found, &others);
     reply.array(found.len());
     found.iter().for_each(|key| reply.bulk(key));
     Ok(())
 }
 
+/// Adds the keys that others have told of to those that are here, each once.
+fn unite<'a>(here: &mut Vec<&'a [u8]>, others: &'a [Bytes]) {
+    if !others.is_empty() {
+        here.extend(others.iter().map(|key| key.as_ref()));
+        here.sort_unstable();
+        here.dedup();
+    }
+}
+
 /// `quorate.scan first last position count pattern kind`: goes on behind `position` in the first
 /// slot. Answers the cursor behind what it gives (`position * 16384 + slot`, 0 at the end of the
-/// run) and the keys. An empty pattern or kind admits all.
+/// run) and the keys. An empty pattern or kind admits all. Replicas that differ have not all come
+/// as far: what is behind the first of their cursors is left for the next call.
 fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let number = |at: usize| {
@@ -158,10 +225,35 @@ fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
             break;
         }
     }
+    let mut others = Vec::new();
+    for told in told(command, 6) {
+        let mut told = strings(told);
+        let theirs = told.next().and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
+        cursor = nearer(cursor, theirs.unwrap_or(0));
+        others.extend(told);
+    }
+    unite(&mut found, &others);
+    if !others.is_empty() && cursor != 0 {
+        found.retain(|key| (Slot::of_key(key).number().into(), position(key)) <= place(cursor));
+    }
     reply.array(1 + found.len());
     reply.text(&cursor.to_string());
     found.iter().for_each(|key| reply.bulk(key));
     Ok(())
+}
+
+/// The slot of a cursor, and the position in it.
+fn place(cursor: u64) -> (u64, u64) {
+    (cursor % u64::from(SLOTS), cursor / u64::from(SLOTS))
+}
+
+/// Of two cursors the one that comes first; 0 is behind all.
+fn nearer(one: u64, other: u64) -> u64 {
+    match (one, other) {
+        (0, cursor) | (cursor, 0) => cursor,
+        (one, other) if place(other) < place(one) => other,
+        (one, _) => one,
+    }
 }
 
 fn wanted(keys: &Keys<'_>, slot: Slot, key: &[u8], pattern: &[u8], kind: &[u8]) -> bool {
@@ -178,7 +270,11 @@ fn random_key(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let slots: Vec<Slot> =
         run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0).collect();
     if slots.is_empty() {
-        reply.null();
+        let of_others = told(command, 2).find_map(|told| match told {
+            Value::Bulk(key) => Some(key),
+            _ => None,
+        });
+        reply.optional(of_others.as_deref());
         return Ok(());
     }
     // A random slot first; the next ones only where all of its keys are past their expiry.
@@ -192,14 +288,19 @@ fn random_key(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.flush slot`
+/// `quorate.flush slot slot`: deletes what is here and what other replicas have told of.
 fn flush(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let slot = keys.slot;
-    let _ = command;
     let all: Vec<Vec<u8>> = visible_keys(keys, slot).map(<[u8]>::to_vec).collect();
-    let deleted = all.iter().filter(|key| keys.find(key).delete()).count();
-    reply.integer(deleted as i64);
+    let others: Vec<u8> = command.args().skip(3).flatten().copied().collect();
+    if !Mutant::FlushAlone.is_planted() {
+        keys.merge(&others)?;
+    }
+    for key in &all {
+        keys.find(key).delete();
+    }
+    reply.integer(all.len() as i64);
     Ok(())
 }
 
@@ -212,7 +313,114 @@ fn visible_keys<'a>(keys: &'a Keys<'_>, slot: Slot) -> impl Iterator<Item = &'a 
 
 #[cfg(test)]
 mod tests {
+    use quorate_proto::{Origin, Start, command::Call};
+
     use super::*;
+    use crate::StoreOptions;
+
+    const WALL_MS: u64 = 1_700_000_000_000;
+
+    /// The replica of a member that holds these keys.
+    fn replica(member: u16, keys: std::ops::Range<u32>) -> Store {
+        let mut store = Store::new(StoreOptions {
+            origin: Origin::new(member, Start::from_random(1)),
+            digest_secret: [7; 16],
+            seed: 1,
+            keep_removed: true,
+        });
+        for number in keys {
+            let key = format!("key:{number}");
+            let words = ["SET", &key, "v"];
+            execute(&mut store, Slot::of_key(key.as_bytes()), &Command::from_args(words));
+        }
+        store
+    }
+
+    fn execute(store: &mut Store, slot: Slot, command: &Command) -> (Value, Vec<u8>) {
+        let (mut reply, mut effect) = (Vec::new(), Vec::new());
+        let call = Call::piece(slot, command.clone());
+        let request = Request { call: &call, wall_ms: WALL_MS, resp3: false };
+        store.execute(request, &mut reply, &mut effect);
+        (Value::decode(&reply).expect("valid").expect("whole").0, effect)
+    }
+
+    /// Executes a command over slots for two replicas.
+    fn execute_for_both(
+        here: &mut Store,
+        other: &mut Store,
+        slot: Slot,
+        words: &[&str],
+    ) -> (Value, Vec<u8>) {
+        let call = Call::piece(slot, Command::from_args(words));
+        let told = other.tell(Request { call: &call, wall_ms: WALL_MS, resp3: false });
+        let all: Vec<&[u8]> = call.command().args().chain([told.as_slice()]).collect();
+        execute(here, slot, &Command::from_args(all))
+    }
+
+    fn names(keys: std::ops::Range<u32>) -> BTreeSet<Bytes> {
+        keys.map(|number| format!("key:{number}").into()).collect()
+    }
+
+    #[test]
+    fn a_listing_unites_what_two_replicas_hold() {
+        let (mut here, mut other) = (replica(0, 0..60), replica(1, 40..100));
+        let mut run =
+            |words: &[&str]| execute_for_both(&mut here, &mut other, Slot::default(), words).0;
+        let Value::Array(keys) = run(&["quorate.keys", "0", "16383", "*"]) else {
+            panic!("no keys")
+        };
+        let keys: Vec<Bytes> = strings(Value::Array(keys)).collect();
+        assert_eq!((keys.len(), keys.into_iter().collect()), (100, names(0..100)));
+        assert_eq!(run(&["quorate.count", "0", "16383"]), Value::Integer(60));
+        let Value::Array(slots) = run(&["quorate.occupied", "0", "16383"]) else { panic!("none") };
+        let of = |number: u32| Slot::of_key(format!("key:{number}").as_bytes()).number();
+        assert_eq!(slots.len(), (0..100).map(of).collect::<BTreeSet<_>>().len());
+        let mut nothing = replica(2, 0..0);
+        let words = ["quorate.randomkey", "0", "16383"];
+        let (random, _) = execute_for_both(&mut nothing, &mut other, Slot::default(), &words);
+        assert!(matches!(random, Value::Bulk(key) if names(40..100).contains(&key)));
+    }
+
+    #[test]
+    fn a_walk_over_replicas_that_differ_meets_each_key_once() {
+        for count in ["1", "7", "1000"] {
+            let (mut here, mut other) = (replica(0, 0..60), replica(1, 40..300));
+            let (mut met, mut cursor) = (Vec::new(), 0_u64);
+            loop {
+                let (slot, position) = place(cursor);
+                let (slot, position) = (slot.to_string(), position.to_string());
+                let words = ["quorate.scan", &slot, "16383", &position, count, "", ""];
+                let (reply, _) = execute_for_both(&mut here, &mut other, Slot::default(), &words);
+                let mut values = strings(reply);
+                let next = values.next().expect("a cursor");
+                cursor = std::str::from_utf8(&next).expect("text").parse().expect("a number");
+                met.extend(values);
+                if cursor == 0 {
+                    break;
+                }
+            }
+            assert_eq!(met.len(), 300, "{count} at a time");
+            assert_eq!(met.into_iter().collect::<BTreeSet<_>>(), names(0..300));
+        }
+    }
+
+    #[test]
+    fn a_flush_deletes_what_either_replica_holds_and_nothing_newer() {
+        let slot = Slot::of_key(b"key:1");
+        let (mut here, mut other) = (replica(0, 0..0), replica(1, 1..2));
+        let mut later = replica(2, 1..2);
+        let number = slot.number().to_string();
+        let words = ["quorate.flush", &number, &number];
+        let (_, effect) = execute_for_both(&mut here, &mut other, slot, &words);
+        for store in [&mut other, &mut later] {
+            store.merge(slot, &effect, WALL_MS).expect("merges");
+        }
+        assert_eq!((here.len(), other.len(), later.len()), (0, 0, 1));
+        // What is set now is not reached by the flush anywhere.
+        let (_, set) = execute(&mut here, slot, &Command::from_args(["SET", "key:1", "again"]));
+        other.merge(slot, &set, WALL_MS).expect("merges");
+        assert_eq!((here.len(), other.len()), (1, 1));
+    }
 
     #[test]
     fn a_large_collection_is_walked_in_a_bounded_number_of_steps() {

@@ -77,7 +77,7 @@ impl Shard {
         match call.spec().routing {
             Routing::Session => self.session_command(now, key, call),
             Routing::Keyspace => self.keyspace_command(now, key, call),
-            Routing::Key | Routing::Split(_) | Routing::Composite => {
+            Routing::Key | Routing::Split(_) | Routing::Composite | Routing::Slots => {
                 self.keyed_command(now, key, call);
             }
         }

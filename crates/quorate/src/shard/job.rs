@@ -11,16 +11,13 @@ use quorate_proto::{command::Call, resp::reply};
 
 use super::outcome::Fates;
 
-/// Whether a piece may change something. Questions to the replica that executes writes do not.
+/// Whether a piece may change something. Questions at the level of writes do not.
 fn changes(piece: &Call) -> bool {
     piece.class().writes() && piece.spec().name != OCCUPIED
 }
 
 /// The question which slots hold keys.
 pub(crate) const OCCUPIED: &str = "quorate.occupied";
-
-/// The command that deletes all that is in a slot.
-pub(crate) const FLUSH: &str = "quorate.flush";
 
 /// What a job wants next.
 pub(crate) enum Step {

@@ -12,9 +12,13 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
-use quorate_proto::{command::Call, mutant::Mutant, resp::ReplyWriter};
+use quorate_proto::{
+    command::{Call, FLUSH},
+    mutant::Mutant,
+    resp::ReplyWriter,
+};
 
-use super::job::{FLUSH, first_error};
+use super::job::first_error;
 use crate::limits;
 
 /// What is known of one part.
@@ -115,8 +119,8 @@ impl fmt::Display for Name<'_> {
 }
 
 fn names(part: &Call) -> impl Iterator<Item = Name<'_>> {
-    let is_slot = part.spec().name == FLUSH;
-    part.keys().map(move |name| if is_slot { Name::Slot(name) } else { Name::Key(name) })
+    let slot = (part.spec().name == FLUSH).then(|| Name::Slot(part.command().arg(1)));
+    slot.into_iter().chain(part.keys().map(Name::Key))
 }
 
 /// The text of an error about one part, without what it says of that part alone.
@@ -180,7 +184,7 @@ mod tests {
             )
         );
         let parts: &[(&[&str], _)] =
-            &[(&["quorate.flush", "5"], ":1\r\n"), (&["quorate.flush", "7"], IN_VAIN)];
+            &[(&["quorate.flush", "5", "5"], ":1\r\n"), (&["quorate.flush", "7", "7"], IN_VAIN)];
         assert_eq!(
             failure(parts, 9).as_deref(),
             Some("-PARTIAL done: slot 5; not done: slot 7 and 9 more; because 0 of 2 answered\r\n")

@@ -55,7 +55,7 @@ fn is_allowed(call: &Call) -> bool {
     let (spec, command) = (call.spec(), call.command());
     match spec.routing {
         Routing::Key | Routing::Split(_) | Routing::Composite => true,
-        Routing::Keyspace => false,
+        Routing::Keyspace | Routing::Slots => false,
         Routing::Session => match spec.name {
             "ping" | "echo" | "time" | "select" | "readonly" | "readwrite" | "asking"
             | "unwatch" | "command" | "lolwut" | "lastsave" | "role" => true,

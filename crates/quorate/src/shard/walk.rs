@@ -10,18 +10,21 @@
 //! quorate.scan first last position count pattern type       -> next position (0: end), keys...
 //! quorate.randomkey first last                              -> key or nil
 //! quorate.occupied first last                               -> numbers of the slots that hold keys
-//! quorate.flush slot                                        -> number of keys deleted
+//! quorate.flush slot slot                                   -> number of keys deleted
 //! ```
+//!
+//! Each is answered for as many replicas as its level asks: where their digests of the run differ, whoever
+//! coordinates it adds what the others tell.
 
 use bytes::Bytes;
 use quorate_proto::{
     Slot,
-    command::Call,
+    command::{Call, FLUSH},
     resp::{Command, ReplyWriter},
     slot::SLOTS,
 };
 
-use super::job::{FLUSH, OCCUPIED, Plan, Step, bulk, elements, integer, is_null};
+use super::job::{OCCUPIED, Plan, Step, bulk, elements, integer, is_null};
 
 /// Neighbouring slots, first and last.
 pub(crate) type Run = (Slot, Slot);
@@ -76,7 +79,7 @@ impl Plan for Keys {
 #[derive(Debug)]
 pub(crate) struct Flush {
     runs: Vec<Run>,
-    /// Those to come, once the replicas that will execute the deletion have said which hold keys.
+    /// Those to come, once as many replicas as the level of writes asks have said which hold keys.
     occupied: Option<std::vec::IntoIter<Slot>>,
 }
 
@@ -101,13 +104,8 @@ impl Plan for Flush {
             self.occupied = Some(slots.collect::<Vec<_>>().into_iter());
             return self.next(&[]);
         };
-        let pieces: Vec<Call> = occupied
-            .take(FLUSH_WIDTH)
-            .map(|slot| {
-                let number = slot.number().to_string();
-                Call::piece(slot, Command::from_args([FLUSH, &number]))
-            })
-            .collect();
+        let pieces: Vec<Call> =
+            occupied.take(FLUSH_WIDTH).map(|slot| run_piece(FLUSH, (slot, slot), &[])).collect();
         if pieces.is_empty() { Step::Done(b"+OK\r\n".to_vec()) } else { Step::Run(pieces) }
     }
 
@@ -270,16 +268,19 @@ mod tests {
     }
 
     #[test]
-    fn only_slots_with_keys_are_flushed_and_their_executors_say_which() {
+    fn only_slots_with_keys_are_flushed_and_the_level_of_writes_says_which() {
         let mut flush = flush();
-        let question = |words: &str| (words.to_owned(), Class::Write);
+        let question = |words: &str| (words.to_owned(), Class::ReadModifyWrite);
         assert_eq!(
             asked(flush.next(&[])),
             [question("quorate.occupied 0 255"), question("quorate.occupied 256 511")]
         );
         let replies = ["*2\r\n:3\r\n:255\r\n", "*1\r\n:400\r\n"].map(Bytes::from);
         let deletions = asked(flush.next(&replies));
-        assert_eq!(deletions, [3, 255, 400].map(|slot| question(&format!("quorate.flush {slot}"))));
+        assert_eq!(
+            deletions,
+            [3, 255, 400].map(|slot| question(&format!("quorate.flush {slot} {slot}")))
+        );
         let done = vec![Bytes::from(":1\r\n"); 3];
         assert!(matches!(flush.next(&done), Step::Done(reply) if reply == b"+OK\r\n"));
     }
