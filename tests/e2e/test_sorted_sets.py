@@ -130,6 +130,23 @@ def test_random_ranges_of_members_are_those_of_redis(shared_node, redis_server, 
     theirs.close()
 
 
+@pytest.mark.parametrize("seed", seeds())
+def test_ranges_of_members_of_different_scores_are_those_of_the_compact_encoding(shared_node, redis_server, seed):
+    generator = random.Random(seed)
+    ours, theirs = shared_node.raw(), redis_server.raw()
+    bounds = ["-", "+", "[m1", "(m1", "[m2", "(m3", "[m3", "(m5", "[a", "[z"]
+    lines = ["ZRANGEBYLEX z L L", "ZREVRANGEBYLEX z L L", "ZREVRANGEBYLEX z L L LIMIT 1 2", "ZLEXCOUNT z L L", "ZRANGE z L L BYLEX REV",
+             "ZRANGE z L L BYLEX LIMIT 1 2", "ZRANGESTORE y z L L BYLEX", "ZRANGESTORE y z L L BYLEX REV", "ZREMRANGEBYLEX z L L"]
+    for number in range(150):
+        members = [word for member in range(generator.randint(1, 6)) for word in (generator.randint(1, 4), f"m{member}")]
+        line = generator.choice(lines).split()
+        command = [generator.choice(bounds) if word == "L" else word for word in line]
+        for program in (("DEL", "z", "y"), ("ZADD", "z", *members), command, ("ZRANGE", "y", "0", "-1"), ("ZRANGE", "z", "0", "-1")):
+            assert ours(*program) == theirs(*program), f"seed {seed}, step {number}: {members}, {command}"
+    ours.close()
+    theirs.close()
+
+
 def test_sums_are_rounded_as_in_redis(shared_node, redis_server):
     """The texts differ between versions of Redis, the numbers do not."""
     generator = random.Random(4)

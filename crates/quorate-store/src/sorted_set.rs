@@ -96,6 +96,19 @@ impl ByScore {
         }
     }
 
+    /// The same, but seen from the end: how many members are left without those at the end that
+    /// `is_behind` holds for.
+    pub(crate) fn partition_point_from_end(&self, is_behind: impl Fn(&[u8]) -> bool) -> usize {
+        match &self.0 {
+            Layout::Packed(packed, _) => {
+                let last =
+                    packed.iter().enumerate().filter(|(_, (name, _))| !is_behind(name)).last();
+                last.map_or(0, |(position, _)| position + 1)
+            }
+            Layout::Ranked(ranked) => ranked.partition_point(|name| !is_behind(name)),
+        }
+    }
+
     /// How many members stand before `name`, if it is one.
     pub(crate) fn rank(&self, name: &[u8]) -> Option<usize> {
         match &self.0 {

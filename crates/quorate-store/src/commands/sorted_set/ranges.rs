@@ -71,24 +71,51 @@ impl<'a> MemberBound<'a> {
         }
     }
 
-    /// How many members stand before a range that begins here.
-    fn start(self, set: &SortedSet) -> usize {
+    /// Whether a member lies before a range that begins here.
+    fn is_above(self, member: &[u8]) -> bool {
         match self {
-            Self::First => 0,
-            Self::Last => set.len(),
-            Self::Including(bound) => set.table().partition_point(|member| member < bound),
-            Self::Excluding(bound) => set.table().partition_point(|member| member <= bound),
+            Self::First => false,
+            Self::Last => true,
+            Self::Including(bound) => member < bound,
+            Self::Excluding(bound) => member <= bound,
         }
     }
 
-    /// How many members there are up to the end of a range that ends here.
-    fn end(self, set: &SortedSet) -> usize {
+    /// Whether a member lies behind a range that ends here.
+    fn is_below(self, member: &[u8]) -> bool {
         match self {
-            Self::First => 0,
-            Self::Last => set.len(),
-            Self::Including(bound) => set.table().partition_point(|member| member <= bound),
-            Self::Excluding(bound) => set.table().partition_point(|member| member < bound),
+            Self::First => true,
+            Self::Last => false,
+            Self::Including(bound) => member > bound,
+            Self::Excluding(bound) => member >= bound,
         }
+    }
+}
+
+/// The positions of the members between two bounds. Where scores differ, so that names are in no order,
+/// this is what Redis finds in its compact encoding: nothing if the range lies before the first or
+/// behind the last member, else the members from the end that is read first up to the first one outside.
+fn between(
+    set: &SortedSet,
+    min: MemberBound<'_>,
+    max: MemberBound<'_>,
+    reverse: bool,
+) -> (usize, usize) {
+    let table = set.table();
+    let name_at = |at: usize| table.range(at, at + 1).next().map(|(name, _)| name);
+    let (first, last) = (name_at(0), name_at(set.len().saturating_sub(1)));
+    if first.is_none_or(|first| max.is_below(first)) || last.is_none_or(|last| min.is_above(last)) {
+        return (0, 0);
+    }
+    match reverse {
+        false => (
+            table.partition_point(|member| min.is_above(member)),
+            table.partition_point(|member| !max.is_below(member)),
+        ),
+        true => (
+            table.partition_point_from_end(|member| !min.is_above(member)),
+            table.partition_point_from_end(|member| max.is_below(member)),
+        ),
     }
 }
 
@@ -125,7 +152,7 @@ impl<'a> Span<'a> {
                     if max.is_excluded { table.below(max.score) } else { table.up_to(max.score) };
                 (start, end)
             }
-            Self::Member(min, max) => (min.start(set), max.end(set)),
+            Self::Member(min, max) => between(set, min, max, reverse),
         };
         start..end.max(start)
     }
