@@ -95,6 +95,19 @@ def test_a_full_node_alone_takes_what_fits_and_goes_on_with_space(tmp_path, smal
         assert refused[1].startswith(b"MISCONF the log cannot take a write: "), refused
         assert refused[1].endswith(b"nothing was done")
         assert client("GET", "k1") == (b"$", b"x" * (1 << 20))
+        # Small writes may still fit, and then there is less space for what does not.
+        client("SADD", "s1", "x" * 2_000_000)
+        for number in range(30):
+            client("SET", f"small{number}", b"x" * 100_000)
+        value = b"x" * (1 << 20)
+        assert client("MULTI") == (b"+", b"OK")
+        assert client("SET", "k1", value) == (b"+", b"QUEUED")
+        assert client("EXEC") == client("SET", "k1", value)
+        for line in (("MSET", "a", value, "b", value), ("RENAME", "k2", "other"), ("COPY", "k2", "another")):
+            reply = client(*line)
+            assert reply[1].startswith(b"MISCONF the log cannot take a write: "), (line[0], reply)
+            assert b"UNAVAILABLE" not in reply[1]
+        assert b"UNAVAILABLE" not in client("FLUSHALL")[1]
         (small_disk / "ballast").unlink()
         wait_until(lambda: client("SET", "again", b"x" * (1 << 20)) == (b"+", b"OK"), 30, "there is space")
         node.kill()

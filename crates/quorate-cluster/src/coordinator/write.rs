@@ -156,7 +156,9 @@ impl Coordinator {
         let me = self.topology.me();
         let (level, class) = (request.terms.write_level, request.call.class());
         let requirement = self.topology.required(slot, level, me);
-        let read_only = self.read_only(slot);
+        // What there is no other replica for is tried.
+        let has_others = self.topology.replicas(slot).len() > 1;
+        let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
         if !requirement.is_met_by(self.alive(slot) - read_only) {
             let error = self.too_few(slot, level, read_only);
             return self.reply(requester, error);
