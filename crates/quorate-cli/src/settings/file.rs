@@ -47,7 +47,7 @@ impl File {
             with_snippet: false,
         };
         let node: Spanned<Node> = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| anyhow::anyhow!("{}: no valid YAML: {error}", path.display()))?;
+            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), unreadable(&error)))?;
         let mut problems = Vec::new();
         match &node.value {
             Node::Map(entries) => file.look_at("", entries, &mut problems),
@@ -100,7 +100,8 @@ impl File {
             }
             let inside = format!("{key}.");
             match (Setting::find(&key), &node.value) {
-                (_, Node::Nothing) => {}
+                (Some(_), Node::Nothing) => {}
+                (None, Node::Nothing) if !keys_of(&inside).is_empty() => {}
                 (Some(setting), _) => self.take(setting, node, problems),
                 (None, Node::Map(entries)) if !keys_of(&inside).is_empty() => {
                     self.look_at(&inside, entries, problems);
@@ -156,6 +157,17 @@ impl File {
         };
         let place = self.place(node.referenced);
         problems.push(not_allowed(&place, setting.key, &node.value, &allowed));
+    }
+}
+
+/// Why a file cannot be read.
+fn unreadable(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            "more than one YAML document; allowed: one, so no line --- behind the first setting"
+                .into()
+        }
+        error => format!("no valid YAML: {error}"),
     }
 }
 
@@ -266,7 +278,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.to_string()))
+        // One without a fraction must not pass for an integer.
+        let text = if value.fract() == 0.0 { format!("{value:.1}") } else { value.to_string() };
+        Ok(Node::Scalar(text))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
@@ -315,10 +329,23 @@ mod tests {
     fn what_is_wrong_is_said_with_its_place_and_what_is_allowed() {
         for (text, expected) in [
             ("name: a\nrf: -1\n", "node.yaml:2:5: rf: '-1' is not allowed; allowed: 1 to 16"),
+            ("rf: 3.0", "node.yaml:1:5: rf: '3.0' is not allowed; allowed: 1 to 16"),
+            ("nope:", "node.yaml:1:1: nope is no key; allowed: listen, peer_listen, "),
+            ("rf: 1\n---\nrf: 2\n", "node.yaml: more than one YAML document; allowed: one, "),
+            (
+                "peer_listen: 127.0.0.1:6379",
+                "node.yaml:1:14: peer_listen: '127.0.0.1:6379' is not allowed; allowed: an address other \
+                 than that of listen",
+            ),
+            (
+                "listen: 127.0.0.1:7000\ncluster_listen: 127.0.0.1:17000",
+                "node.yaml:2:17: cluster_listen: '127.0.0.1:17000' is not allowed; allowed: an address \
+                 other than that of peer_listen",
+            ),
             ("rf: 1.5", "node.yaml:1:5: rf: '1.5' is not allowed; allowed: 1 to 16"),
             (
                 "rf: 99999999999999999999999999",
-                "node.yaml:1:5: rf: '100000000000000000000000000' is",
+                "node.yaml:1:5: rf: '100000000000000000000000000.0' is",
             ),
             ("rf: two", "node.yaml:1:5: rf: 'two' is not allowed; allowed: 1 to 16"),
             (

@@ -200,6 +200,7 @@ impl Settings {
         errors.extend(self.peer_address().err());
         errors.extend(self.cluster_address().err());
         errors.extend(self.check_advertised().err());
+        errors.extend(self.check_addresses().err());
         if self.memory && self.data_dir.is_some() {
             let allowed = "a directory, or memory: true, not both";
             errors.push(ConfigError::new("data_dir", "with memory: true", allowed));
@@ -258,6 +259,24 @@ impl Settings {
             let why = format!("{allowed}, because the port of listen + {offset} is above 65535");
             ConfigError::new(key, "(none)", why)
         })
+    }
+
+    /// No two of the addresses to listen on may be one. Port 0 stands for any that is free.
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        let addresses = [
+            ("listen", Some(self.listen)),
+            ("peer_listen", self.peer_address().ok()),
+            ("cluster_listen", self.cluster_address().ok().flatten()),
+        ];
+        for (position, (key, address)) in addresses.iter().enumerate() {
+            let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+            let earlier = addresses[..position].iter().find(|(_, other)| *other == Some(address));
+            if let Some((other, _)) = earlier {
+                let allowed = format!("an address other than that of {other}");
+                return Err(ConfigError::new(key, address, allowed));
+            }
+        }
+        Ok(())
     }
 
     fn check_advertised(&self) -> Result<(), ConfigError> {
