@@ -19,6 +19,11 @@ SADD {t}s a b | WATCH {t}s | SREM {t}s nope | MULTI | PING | EXEC | WATCH {t}s |
 MULTI | WATCH {t}a | SET {t}a 1 | EXEC | WATCH | WATCH {t}a | RESET | SET {t}a 2 | MULTI | GET {t}a | RESET | EXEC | MULTI | GET {t}a | EXEC
 HELLO 3 | MULTI | HSET {t}h a 1 | HGETALL {t}h | ZADD {t}z 1.5 m | ZSCORE {t}z m | GET {t}none | SMEMBERS {t}none | ZRANK {t}z none WITHSCORE | EXEC | WATCH {t}h | HSET {t}h a 2 | MULTI | PING | EXEC
 SET {t}a 1 PX 30 | WATCH {t}a | DEBUG SLEEP 0.06 | MULTI | PING | EXEC | WATCH {t}a | MULTI | SET {t}a 2 PX 1 | SET {t}a 3 | GET {t}a | EXEC
+MULTI | SINTERCARD 5 {t}a | EXEC | MULTI | PING | SINTERCARD 0 {t}a | SINTERCARD x {t}a | ECHO y | EXEC | MULTI | ZUNION 5 {t}a | ZUNION 0 {t}a | ZUNION x {t}a | ZINTER 5 {t}a | ZDIFF 0 {t}a | ZINTERCARD x {t}a | ZMPOP 0 {t}a MIN | ZMPOP 5 {t}a MIN | EXEC | MULTI | ZMPOP 0 {t}a MIN | SET {t}a 1 | EXEC | GET {t}a
+MULTI | ZUNIONSTORE {t}d 0 {t}a | ZINTERSTORE {t}d x {t}a | ZDIFFSTORE {t}d 5 {t}a | EXEC | EXISTS {t}d | MULTI | OBJECT FREQ {t}a | MEMORY USAGE {t}none | MEMORY USAGE {t}none SAMPLES x | MEMORY USAGE {t}none SAMPLES -1 | EXEC | MULTI | MEMORY USAGE {t}none | EXEC
+SADD {t}s a b | WATCH {t}s | SADD {t}s a | MULTI | PING | EXEC | WATCH {t}s | SMOVE {t}s {t}s a | MULTI | PING | EXEC | SADD {t}o a | WATCH {t}o | SMOVE {t}s {t}o a | MULTI | PING | EXEC | WATCH {t}s | EXPIRE {t}s 100 | MULTI | PING | EXEC | WATCH {t}s | SADD {t}s b | MULTI | PING | EXEC | WATCH {t}s | EXPIRE {t}s 100 | MULTI | PING | EXEC
+ZADD {t}z 1 a inf i -inf j | WATCH {t}z | ZADD {t}z 1 a | MULTI | PING | EXEC | WATCH {t}z | ZADD {t}z INCR 0 a | ZADD {t}z XX INCR 0 a | ZINCRBY {t}z 0 a | ZINCRBY {t}z 5 i | ZINCRBY {t}z 5 j | ZADD {t}z NX 7 a | ZADD {t}z GT 0 a | ZADD {t}z XX 1 none | MULTI | PING | EXEC | WATCH {t}z | ZADD {t}z 2 a | MULTI | PING | EXEC | WATCH {t}z | ZINCRBY {t}z 1 new | MULTI | PING | EXEC | WATCH {t}z | ZREM {t}z new | MULTI | PING | EXEC
+SET {t}a x | WATCH {t}a | APPEND {t}a y | MULTI | PING | EXEC | WATCH {t}a | SETNX {t}a z | SETRANGE {t}a 0 q | MULTI | PING | EXEC | WATCH {t}a | SETNX {t}a z | GETEX {t}a | PERSIST {t}a | EXPIRE {t}a 10 XX | GETRANGE {t}a 0 1 | RENAME {t}a {t}a | COPY {t}a {t}b | MULTI | PING | EXEC | HSET {t}h a 1 | WATCH {t}h | HSETNX {t}h a 2 | HDEL {t}h none | MULTI | PING | EXEC | WATCH {t}h | HSET {t}h a 1 | MULTI | PING | EXEC | SET {t}n 1 | WATCH {t}n | INCRBY {t}n 0 | MULTI | PING | EXEC | WATCH {t}h | HINCRBY {t}h a 0 | MULTI | PING | EXEC
 COMMAND GETKEYS WATCH a b | COMMAND GETKEYSANDFLAGS WATCH a | COMMAND GETKEYS MULTI | COMMAND LIST FILTERBY ACLCAT transaction
 """.strip().splitlines()
 
@@ -51,6 +56,63 @@ def test_transactions_answer_alike_through_every_node_of_a_cluster(shared_cluste
         expected = compared(lines, run(redis_server, lines))
         for node in shared_cluster.nodes:
             assert compared(lines, run(node, lines)) == expected
+
+
+@pytest.mark.parametrize("write", ["SADD {t}k a", "ZADD {t}z 1 a", "ZADD {t}z XX INCR 0 a", "ZINCRBY {t}z 0 a", "ZINCRBY {t}z 1 i", "ZINCRBY {t}z 0.1 b"])
+def test_what_another_client_writes_again_is_no_change(shared_cluster, redis_server, write):
+    for first, second in ((redis_server, redis_server), (shared_cluster[0], shared_cluster[1])):
+        watcher, writer = first.raw(), second.raw()
+        for line in ("FLUSHALL", "SADD {t}k a", "ZADD {t}z 1 a inf i 1e16 b"):
+            writer(*line.split())
+        assert watcher("WATCH", "{t}k", "{t}z") == (b"+", b"OK")
+        writer(*write.split())
+        assert watcher("MULTI") == (b"+", b"OK")
+        assert watcher("SET", "{t}a", "1") == (b"+", b"QUEUED")
+        assert watcher("EXEC") == (b"*", [(b"+", b"OK")])
+        for connection in (watcher, writer):
+            connection.close()
+
+
+def test_a_large_set_is_watched(shared_node):
+    connection = shared_node.raw()
+    connection("FLUSHALL")
+    connection("SADD", "{t}s", *range(2_000))
+    for write, reply in ((("SREM", "{t}s", "none"), [(b"+", b"PONG")]), (("SADD", "{t}s", "new"), None)):
+        connection("WATCH", "{t}s")
+        connection(*write)
+        connection("MULTI")
+        connection("PING")
+        assert connection("EXEC") == (b"*", reply)
+    connection.close()
+
+
+def test_queued_commands_on_no_key_are_answered(shared_node, shared_cluster):
+    for server in (shared_node, shared_cluster[0]):
+        connection = server.raw()
+        for queued in (("OBJECT", "HELP"), ("PING",)), (("OBJECT", "HELP"), ("GET", "{t}a")):
+            connection("MULTI")
+            for words in queued:
+                assert connection(*words) == (b"+", b"QUEUED")
+            help_text, _ = connection("EXEC")[1]
+            assert help_text == connection("OBJECT", "HELP")
+        connection("SET", "{t}a", "1")
+        connection("MULTI")
+        connection("MEMORY", "USAGE", "{t}a")
+        assert connection("EXEC") == (b"*", [connection("MEMORY", "USAGE", "{t}a")])
+        connection.close()
+
+
+def test_a_client_in_a_transaction_says_so(shared_node, redis_server):
+    def shown(server):
+        connection = server.raw()
+        connection("MULTI")
+        connection("CLIENT", "INFO")
+        connection("PING")
+        line = connection("EXEC")[1][0][1].decode()
+        connection.close()
+        return [field for field in line.split() if field.startswith(("flags=", "multi=", "cmd="))]
+
+    assert shown(shared_node) == shown(redis_server)
 
 
 def test_keys_of_several_slots_are_a_clear_error(shared_node, shared_cluster):

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::{Call, Class};
 use crate::{
     Slot,
-    resp::{Command, parse_integer},
+    resp::{Command, ReplyWriter, parse_integer},
 };
 
 /// The name of the command.
@@ -61,8 +61,14 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Adds a call. One whose keys cannot be told is answered with an error.
+    /// Adds a call. One whose keys cannot be told is answered with the error.
     pub fn call(&mut self, call: &Call) -> Result<(), CrossSlot> {
+        if let Err(error) = call.check_keys() {
+            let mut reply = Vec::new();
+            ReplyWriter::new(&mut reply, false).error(error);
+            self.reply(&reply);
+            return Ok(());
+        }
         for key in call.keys() {
             self.key(key)?;
         }
@@ -89,11 +95,13 @@ impl Batch {
         Ok(())
     }
 
-    /// The batch as one call; the replies, when it has no keys.
+    /// The batch as one call; the replies, when all are known. One without keys may be executed on any
+    /// slot.
     pub fn finish(self) -> Result<Call, Vec<Vec<u8>>> {
-        let Some(slot) = self.slot else {
+        if self.slot.is_none() && self.words == 0 {
             return Err(self.entries.into_iter().map(|entry| entry[1..].to_vec()).collect());
-        };
+        }
+        let slot = self.slot.unwrap_or_default();
         let class: &[u8] = match self.class {
             Class::Read => b"r",
             Class::Write => b"w",
@@ -171,8 +179,7 @@ impl<'a> Batched<'a> {
         self.len() == 0
     }
 
-    /// Its parts, whose keys are in `slot`; `None` for one that cannot be read, or that clients may not
-    /// send.
+    /// Its parts, whose keys are in `slot`; `None` for one that cannot be read, or that is a batch.
     pub fn entries(&self, slot: Slot) -> impl Iterator<Item = Option<Entry>> {
         let command = self.command;
         (self.first_entry..command.len()).map(move |at| {
@@ -180,7 +187,7 @@ impl<'a> Batched<'a> {
             let rest = command.frame().slice_ref(rest);
             match kind {
                 b'C' => Call::decode(slot, rest)
-                    .filter(|call| !call.spec().is_internal())
+                    .filter(|call| call.spec().name != BATCH)
                     .map(Entry::Call),
                 b'R' => Some(Entry::Reply(rest)),
                 _ => None,
@@ -240,6 +247,18 @@ mod tests {
             }
             assert_eq!(batch.finish().expect("has keys").class(), class, "{commands:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_without_keys_is_answered_or_executed_anywhere() {
+        let mut batch = Batch::default();
+        call(&mut batch, &["SINTERCARD", "0", "a"]).expect("no slot");
+        batch.reply(b"+PONG\r\n");
+        let error = b"-ERR numkeys should be greater than 0\r\n".to_vec();
+        assert_eq!(batch.finish(), Err(alloc::vec![error, b"+PONG\r\n".to_vec()]));
+        let mut batch = Batch::default();
+        call(&mut batch, &["OBJECT", "HELP"]).expect("no slot");
+        assert_eq!(batch.finish().expect("to be executed").class(), Class::Read);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Several commands as one, and the versions of keys that decide whether it is executed.
 
 use quorate_proto::{
+    Stamp,
     command::{self, Batched, Call, Entry},
     limits::COUNTED_REPLY_LENGTH_MAX,
     mutant::Mutant,
@@ -8,19 +9,53 @@ use quorate_proto::{
 };
 
 use super::{CommandError, Handlers, Outcome};
-use crate::execution::{Execution, Keys};
+use crate::{
+    execution::{Execution, Keys},
+    state::{Kind, State},
+};
 
 pub(super) const HANDLERS: Handlers = &[(command::BATCH, batch), ("quorate.version", versions)];
 
 /// The version of a key that does not exist.
 const ABSENT: &str = "-";
 
+/// Sets and sorted sets with more members are not looked through for their version.
+const COMPARED_MAX: usize = 1_024;
+
 impl Keys<'_> {
     /// What differs after every change of a key, and is the same on every replica that holds the same.
     fn version(&self, key: &[u8]) -> String {
-        match self.read(key).state().filter(|state| state.is_live()) {
-            None => ABSENT.to_owned(),
-            Some(state) => format!("{:032x}", self.store.state_digest(key, state)),
+        let found = self.read(key);
+        let Some(state) = found.state().filter(|state| state.is_live()) else {
+            return ABSENT.to_owned();
+        };
+        match self.members_digest(key, state) {
+            Some(members) => {
+                let expiry = state.expires_at().and(state.expiry_stamp()).unwrap_or(Stamp::ZERO);
+                format!("{members:016x}{:016x}{:08x}", expiry.clock(), expiry.origin().0)
+            }
+            None => format!("{:032x}", self.store.state_digest(key, state)),
+        }
+    }
+
+    /// A digest of what a set or sorted set shows, unless it has too many members. To add a member that is
+    /// there, or to give one the score that it has, is a write but no change.
+    fn members_digest(&self, key: &[u8], state: State<'_>) -> Option<u64> {
+        let digester = self.store.digester.of_key(key);
+        match state.kind()? {
+            Kind::Set => {
+                let set = state.set().filter(|set| set.len() <= COMPARED_MAX)?;
+                let members = set.iter().map(|(member, _)| digester.name(member));
+                Some(members.fold(0, u64::wrapping_add))
+            }
+            Kind::SortedSet => {
+                let set = state.sorted_set().filter(|set| set.len() <= COMPARED_MAX)?;
+                let members = set.iter().map(|(member, element)| {
+                    digester.name(&[&element.score().to_bytes(), member].concat())
+                });
+                Some(members.fold(0, u64::wrapping_add))
+            }
+            _ => None,
         }
     }
 }

@@ -100,7 +100,12 @@ impl Shard {
     }
 
     /// Refuses a command before it has begun.
-    fn reject(&mut self, key: usize, id: Option<CommandId>, error: impl std::fmt::Display) {
+    pub(super) fn reject(
+        &mut self,
+        key: usize,
+        id: Option<CommandId>,
+        error: impl std::fmt::Display,
+    ) {
         let mut reply = Vec::new();
         ReplyWriter::new(&mut reply, false).error(error);
         self.stats.rejected(id, &reply);
@@ -279,7 +284,11 @@ impl Shard {
 
     /// Expects the reply to a command that must be alone.
     pub(super) fn expect_alone(&mut self, key: usize, command: &Command) -> Waiter {
-        let run = self.stats.run(command);
+        self.expect_run(key, self.stats.run(command))
+    }
+
+    /// Expects the end of a run that must be alone.
+    pub(super) fn expect_run(&mut self, key: usize, run: Run) -> Waiter {
         let session = &mut self.sessions[key];
         session.exclusive = true;
         let number = session.replies.expect();
@@ -453,6 +462,7 @@ struct ScanArguments {
     cursor: walk::Cursor,
     count: usize,
     pattern: Bytes,
+    /// Of which kind; empty: of any.
     kind: Bytes,
 }
 
@@ -460,7 +470,8 @@ struct ScanArguments {
 fn parse_scan(command: &Command) -> Result<ScanArguments, &'static str> {
     let cursor = parse_cursor(command.arg(1));
     let cursor = walk::Cursor::from_number(cursor.ok_or("ERR invalid cursor")?);
-    let mut scan = ScanArguments { cursor, count: 10, pattern: Bytes::new(), kind: Bytes::new() };
+    let pattern = Bytes::from_static(b"*");
+    let mut scan = ScanArguments { cursor, count: 10, pattern, kind: Bytes::new() };
     let mut at = 2;
     while let Some(word) = command.get(at) {
         let value = command.get(at + 1).ok_or("ERR syntax error")?;
@@ -472,7 +483,9 @@ fn parse_scan(command: &Command) -> Result<ScanArguments, &'static str> {
         } else if word.eq_ignore_ascii_case(b"MATCH") {
             scan.pattern = Bytes::copy_from_slice(value);
         } else if word.eq_ignore_ascii_case(b"TYPE") {
-            scan.kind = Bytes::copy_from_slice(value);
+            // No key is of the kind without a name, nor of that of keys that do not exist.
+            let kind = if value.is_empty() { b"none" } else { value };
+            scan.kind = Bytes::copy_from_slice(kind);
         } else {
             return Err("ERR syntax error");
         }

@@ -25,14 +25,8 @@ impl Shard {
     /// `MEMORY USAGE key [SAMPLES count]`, `MEMORY STATS`
     pub(super) fn memory(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         if subcommand == b"usage" {
-            return match samples(call.command()) {
-                Ok(samples) => {
-                    let slot = Slot::of_key(call.command().arg(2));
-                    let samples = samples.to_string();
-                    let words = [b"quorate.memoryusage", call.command().arg(2), samples.as_bytes()];
-                    let piece = Call::piece(slot, Command::from_args(words));
-                    self.by_piece(now, key, call, piece);
-                }
+            return match usage(call.command()) {
+                Ok(piece) => self.by_piece(now, key, call, piece),
                 Err(error) => self.refuse(key, error),
             };
         }
@@ -56,7 +50,14 @@ pub(super) fn answer(writer: &mut ReplyWriter<'_>, subcommand: &[u8]) {
     }
 }
 
-/// `MEMORY USAGE key [SAMPLES count]`; zero stands for all elements.
+/// `MEMORY USAGE key [SAMPLES count]` as the store understands it.
+pub(super) fn usage(command: &Command) -> Result<Call, &'static str> {
+    let (key, samples) = (command.arg(2), samples(command)?.to_string());
+    let words = [b"quorate.memoryusage", key, samples.as_bytes()];
+    Ok(Call::piece(Slot::of_key(key), Command::from_args(words)))
+}
+
+/// The number of samples of `MEMORY USAGE key [SAMPLES count]`; zero stands for all elements.
 fn samples(command: &Command) -> Result<u64, &'static str> {
     let mut samples = SAMPLES;
     let mut at = 3;

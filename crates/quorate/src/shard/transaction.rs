@@ -13,6 +13,7 @@ use quorate_proto::{
 use super::{
     Errand, Now, Shard, Waiter,
     job::{bulk, elements},
+    memory,
     stats::Run,
 };
 use crate::limits;
@@ -62,9 +63,14 @@ fn is_allowed(call: &Call) -> bool {
             "client" => ["ID", "GETNAME", "SETNAME", "SETINFO", "INFO", "NO-EVICT", "NO-TOUCH"]
                 .iter()
                 .any(|name| command.arg(1).eq_ignore_ascii_case(name.as_bytes())),
+            "memory" => is_memory_usage(call),
             _ => false,
         },
     }
+}
+
+fn is_memory_usage(call: &Call) -> bool {
+    call.spec().name == "memory" && call.command().arg(1).eq_ignore_ascii_case(b"USAGE")
 }
 
 /// The answer to an `EXEC` that ends a transaction because it is wrong itself.
@@ -125,11 +131,12 @@ impl Shard {
         } else {
             transaction.queued.push(call);
             (transaction.bytes, transaction.words) = (bytes, words);
-            let _ = self.reply(key, b"+QUEUED\r\n");
+            // It is counted once it is executed.
+            self.sessions[key].replies.push(|out| out.extend_from_slice(b"+QUEUED\r\n"));
+            self.stats.read_stopwatch();
             return;
         };
-        transaction.break_off();
-        self.refuse(key, error);
+        self.reject(key, Some(call.id()), error);
     }
 
     /// `EXEC`
@@ -139,47 +146,64 @@ impl Shard {
             session.held = Some(call);
             return;
         }
-        let Some(transaction) = session.transaction.take() else {
+        let Some(transaction) = &session.transaction else {
             return self.refuse(key, "ERR EXEC without MULTI");
         };
-        let watched = std::mem::take(&mut session.watched);
         if transaction.is_broken {
+            session.end_transaction();
             let error = "EXECABORT Transaction discarded because of previous errors.";
             return self.refuse(key, error);
         }
-        match self.batch(now, key, transaction, watched).map(Batch::finish) {
+        let queued = transaction.queued.clone();
+        let batch = self.batch(now, key, &queued);
+        self.sessions[key].end_transaction();
+        let parts = queued.iter().map(Call::id).collect();
+        match batch.map(Batch::finish) {
             Err(error) => self.refuse(key, error),
             Ok(Err(replies)) => {
                 let mut reply = Vec::new();
                 ReplyWriter::new(&mut reply, false).array(replies.len());
                 replies.iter().for_each(|one| reply.extend_from_slice(one));
-                let _ = self.reply(key, &reply);
+                let run = self.stats.run(call.command()).with_parts(parts);
+                self.sessions[key].replies.push(|out| out.extend_from_slice(&reply));
+                self.finish(key, &run, &reply);
             }
             Ok(Ok(batch)) => {
                 let terms = self.terms(now, key);
-                let waiter = self.expect_alone(key, call.command());
+                let run = self.stats.run(call.command()).with_parts(parts);
+                let waiter = self.expect_run(key, run);
                 self.submit(now, waiter, Errand { call: batch, terms });
             }
         }
     }
 
-    /// Makes one command of a transaction. What needs no keys is answered now.
+    /// Makes one command of the transaction that is open. What needs no keys is answered now.
     fn batch(
         &mut self,
         now: Now,
         key: usize,
-        transaction: Transaction,
-        watched: Vec<(Bytes, Bytes)>,
+        queued: &[Call],
     ) -> Result<Batch, CrossSlot> {
-        let mut batch = Batch::watching(watched)?;
-        for call in transaction.queued {
+        let mut batch = Batch::watching(std::mem::take(&mut self.sessions[key].watched))?;
+        for call in queued {
             if call.spec().routing != Routing::Session {
-                batch.call(&call)?;
+                batch.call(call)?;
                 continue;
             }
             let mut reply = Vec::new();
             let subcommand = call.command().get(1).unwrap_or_default().to_ascii_lowercase();
-            if let Err(error) = self.answer(now, key, &subcommand, &call, &mut reply) {
+            let outcome = if is_memory_usage(call) {
+                match memory::usage(call.command()) {
+                    Ok(piece) => {
+                        batch.call(&piece)?;
+                        continue;
+                    }
+                    Err(error) => Err(error.to_owned()),
+                }
+            } else {
+                self.answer(now, key, &subcommand, call, &mut reply)
+            };
+            if let Err(error) = outcome {
                 reply.clear();
                 ReplyWriter::new(&mut reply, false).error(error);
             }

@@ -14,6 +14,7 @@ use quorate_proto::{
     resp::Command,
 };
 
+use super::job::elements;
 use errors::Errors;
 pub(crate) use latency::Latency;
 use rate::Rate;
@@ -25,9 +26,16 @@ pub(crate) use tallies::Tallies;
 pub(super) struct Run {
     begun: Begun,
     pub(super) command: Command,
+    /// The commands of a transaction.
+    parts: Box<[CommandId]>,
 }
 
 impl Run {
+    /// The run of a transaction of these commands.
+    pub(super) fn with_parts(self, parts: Box<[CommandId]>) -> Self {
+        Self { parts, ..self }
+    }
+
     pub(super) fn spec(&self) -> &'static Spec {
         self.begun.id.spec()
     }
@@ -135,13 +143,27 @@ impl Stats {
 
     /// The command that has just begun, which is to end later.
     pub(super) fn run(&self, command: &Command) -> Run {
-        Run { begun: self.begun, command: command.clone() }
+        Run { begun: self.begun, command: command.clone(), parts: Box::default() }
     }
 
     /// A command that has waited for others has ended with this reply. Returns how long it took, if it
     /// was slow.
     pub(super) fn finish(&mut self, run: &Run, reply: &[u8]) -> Option<Duration> {
-        self.note(run.begun, reply)
+        let slow = self.note(run.begun, reply);
+        if !run.parts.is_empty() {
+            self.note_parts(run, reply);
+        }
+        slow
+    }
+
+    /// The commands of a transaction have these replies, if it was executed. How long each took is not
+    /// known: they share the time evenly.
+    fn note_parts(&mut self, run: &Run, reply: &[u8]) {
+        let count = u32::try_from(run.parts.len()).unwrap_or(u32::MAX);
+        let share = self.shown.since(run.begun.at) / count;
+        for (id, reply) in run.parts.iter().zip(elements(reply)) {
+            self.tally(*id, share, reply);
+        }
     }
 
     /// A command of this kind was refused before it began.
@@ -154,14 +176,18 @@ impl Stats {
 
     fn note(&mut self, Begun { id, at }: Begun, reply: &[u8]) -> Option<Duration> {
         let took = self.read_stopwatch().since(at);
+        self.tally(id, took, reply);
+        let slow_micros = u128::try_from(self.slow_micros).ok()?;
+        (took.as_micros() >= slow_micros).then_some(took)
+    }
+
+    fn tally(&mut self, id: CommandId, took: Duration, reply: &[u8]) {
         self.counters.commands += 1;
         let failed = reply.first() == Some(&b'-');
         if failed {
             self.note_error(reply);
         }
         self.breakdown.commands.tally(id).note(took, failed);
-        let slow_micros = u128::try_from(self.slow_micros).ok()?;
-        (took.as_micros() >= slow_micros).then_some(took)
     }
 
     fn note_error(&mut self, reply: &[u8]) {
