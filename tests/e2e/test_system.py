@@ -77,6 +77,10 @@ SCRIPT = [
     "SET a 1", "GET a", "GET nope", "MGET a nope a", "EXISTS a nope", "HSET h f v", "HGET h f", "HGET nope f",
     "HGETALL a", "INCR h", "SADD s a b", "SMEMBERS s", "SINTER s nope", "TTL a", "TYPE nope", "STRLEN a", "DEL a h s",
     "GET", "SET a 1 NOPE", "CONFIG GET maxmemory", "CONFIG NOPE", "CLIENT SETNAME", "NOSUCH x", "APPEND s x", "SADD s x",
+    # Commands of a transaction are counted once they are executed.
+    "MULTI", "SET {t}a x", "INCR {t}a", "SADD {t}a b", "PING", "GET {t}a", "EXEC",
+    "WATCH {t}a", "SET {t}a 2", "MULTI", "GET {t}a", "INCR {t}a", "EXEC", "MULTI", "GET {t}a", "DISCARD",
+    "MULTI", "GET {t}a", "NOSUCH", "HGET {t}a", "EXEC", "MULTI", "PING", "ECHO x", "SELECT 1", "EXEC",
 ]
 
 
@@ -170,6 +174,9 @@ def test_slow_commands_are_kept_from_every_shard(shared_node):
     "SLOWLOG GET 1 2", "DEBUG SLEEP abc", "DEBUG SLEEP 0.001x", "SLOWLOG GET -2", "SLOWLOG GET x", "SLOWLOG NOPE", "SLOWLOG", "LATENCY LATEST", "LATENCY HISTORY x", "LATENCY RESET",
     "LATENCY NOPE", "CONFIG GET maxmemory-policy hz", "CONFIG GET notify-keyspace-events", "CONFIG GET slowlog-*",
     "ACL WHOAMI", "ACL USERS", "ACL LIST", "ACL GETUSER default", "ACL GETUSER nope", "ACL CAT nope", "ACL LOG RESET", "REPLICAOF NO ONE",
+    "CONFIG SET maxmemory-clients 0%", "CONFIG SET maxmemory-clients 101%", "CONFIG SET maxmemory-clients %", "CONFIG SET maxmemory-clients -1%",
+    "CONFIG SET maxmemory-clients x", "CONFIG SET client-output-buffer-limit ''", "LATENCY GRAPH command", "LATENCY GRAPH", "ACL CAT a b",
+    "CLIENT UNBLOCK 1 ERROR x", "CLIENT UNBLOCK x FOO", "COMMAND LIST FILTERBY PATTERN config|*",
     "ACL LOG x", "ACL DRYRUN default GET a", "ACL DRYRUN nope GET a", "ACL DRYRUN default nope", "ACL NOPE", "ACL",
     "FUNCTION LIST", "FUNCTION FLUSH", "FUNCTION FLUSH x", "FUNCTION FLUSH SYNC", "FUNCTION DELETE x", "FUNCTION KILL",
     "SCRIPT EXISTS a b", "SCRIPT EXISTS", "SCRIPT FLUSH", "SCRIPT FLUSH ASYNC", "SCRIPT FLUSH x", "SCRIPT KILL",
@@ -194,6 +201,65 @@ def test_configuration_answers_like_redis(shared_node, redis_server, line):
     assert mine == expected
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("value", ["normal 0 0 0 ", " normal 0 0 0", "normal 0  0 0", "normal\t0 0 0", " ", "normal 0 0 0 slave 0 0 0"])
+def test_limits_of_output_are_read_like_redis(shared_node, redis_server, value):
+    line = ("CONFIG", "SET", "client-output-buffer-limit", value)
+    ours, theirs = shared_node.raw(), redis_server.raw()
+    assert ours(*line) == theirs(*line)
+    ours.close()
+    theirs.close()
+
+
+def test_percents_of_no_limit_are_none(node):
+    connection = node.raw()
+    assert connection("CONFIG", "SET", "maxmemory-clients", "5%") == (b"+", b"OK")
+    assert connection("CONFIG", "GET", "maxmemory-clients")[1][1] == (b"$", b"0")
+    connection.close()
+
+
+WORD = b"f\xff"
+
+
+@pytest.mark.parametrize("line", [
+    (WORD, b"a\xc3", b"b\0c", b"d"), (b"f\0g", b"x"), (b"f" * 200, b"\xc3\xa9" * 100, b"y"), ("CLIENT", WORD), ("CLIENT", b"f\0"), ("CONFIG", "SET", WORD, "1"),
+    ("CONFIG", "SET", b"f\0g", "1"), ("HELLO", "3", WORD), ("CLIENT", "KILL", "TYPE", WORD), ("CLIENT", "LIST", "TYPE", WORD),
+    ("CLIENT", "KILL", "USER", WORD), ("ACL", "CAT", WORD), ("ACL", "DRYRUN", WORD, "get"), ("ACL", "DRYRUN", "default", WORD),
+    ("EXPIRE", "k", "1", WORD), ("LATENCY", "GRAPH", WORD), ("FUNCTION", "LIST", WORD), (b"\xf4\x8f\xbe\x80",), ("DEBUG", "ERROR", b"A \xff\r\nb"),
+], ids=repr)
+def test_errors_show_the_bytes_of_words(shared_node, redis_server, line):
+    ours, theirs = shared_node.raw(), redis_server.raw()
+    assert ours(*line) == theirs(*line)
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("line", ["HELLO 3 SETNAME x FOO", "HELLO 2 SETNAME x AUTH nope y", "HELLO 4 SETNAME x", "HELLO 2 SETNAME x SETNAME y", "HELLO 2 SETNAME"])
+def test_a_name_holds_although_a_later_option_is_wrong(shared_node, redis_server, line):
+    ours, theirs = shared_node.raw(), redis_server.raw()
+    mine, expected = ours(*line.split()), theirs(*line.split())
+    assert mine[0] == expected[0] and (mine[0] == b"*" or mine == expected)
+    assert ours("CLIENT", "GETNAME") == theirs("CLIENT", "GETNAME")
+    ours.close()
+    theirs.close()
+
+
+def test_lists_of_commands_name_subcommands_and_categories_are_strings(shared_node):
+    connection = shared_node.raw()
+    names = [name for _, name in connection("COMMAND", "LIST")[1]]
+    assert {b"get", b"config", b"config|get", b"client|id"} <= set(names) and len(names) == len(set(names))
+    assert {kind for kind, _ in connection("ACL", "CAT")[1]} == {b"$"}
+    connection.close()
+
+
+def test_cluster_commands_without_a_bus(shared_cluster):
+    connection = shared_cluster[0].raw()
+    id = connection("CLUSTER", "MYID")[1]
+    assert connection("CLUSTER", "LINKS") == (b"*", [])
+    assert connection("CLUSTER", "REPLICAS", id) == connection("CLUSTER", "SLAVES", id) == (b"*", [])
+    assert connection("CLUSTER", "REPLICAS", "x") == (b"-", b"ERR Unknown node x")
+    connection.close()
 
 
 def test_changed_parameters_are_obeyed(node):
@@ -266,6 +332,7 @@ def test_clients_are_listed_and_closed(shared_node):
         lines = first("CLIENT", "LIST", *words)[1].decode().splitlines()
         return [dict(field.split("=", 1) for field in line.split(" ")) for line in lines]
 
+    assert [line["id"] for line in listed()] == sorted((line["id"] for line in listed()), key=int)
     assert {line["id"] for line in listed("ID", ids[1], ids[2])} == {ids[1].decode(), ids[2].decode()}
     assert {each.decode() for each in ids} <= {line["id"] for line in listed("TYPE", "normal")}
     assert first("CLIENT", "KILL", "ID", ids[1]) == (b":", b"1")
@@ -319,6 +386,18 @@ def test_a_skipped_reply_is_one(shared_node, redis_server):
         return replies
 
     assert run(shared_node) == run(redis_server)
+
+
+@pytest.mark.parametrize("empty", [b"\r\n", b"*0\r\n", b"*-1\r\n", b" \r\n"])
+def test_a_command_without_words_has_the_skipped_reply(shared_node, redis_server, empty):
+    for server in (shared_node, redis_server):
+        connection = server.raw()
+        connection.send(encode("CLIENT", "REPLY", "SKIP") + empty + encode("ECHO", "1"))
+        assert connection.read() == (b"$", b"1")
+        connection.send(empty + encode("CLIENT", "REPLY", "SKIP"))
+        connection.send(encode("ECHO", "2") + encode("ECHO", "3"))
+        assert connection.read() == (b"$", b"3")
+        connection.close()
 
 
 def test_a_pause_is_only_extended(shared_node, redis_server):

@@ -5,8 +5,15 @@
 //! star is tried again, which is enough because it can take over whatever an earlier one would have
 //! matched.
 
-/// Whether `text` as a whole matches `pattern`.
+/// Whether `text` as a whole matches `pattern`. Of all patterns of stars only a single one matches the
+/// empty text, as in Redis.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if pattern == b"*" {
+        return true;
+    }
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
     let (mut at_pattern, mut at_text) = (0, 0);
     // Where to go on after a mismatch: behind the last star, one text byte further each time.
     let mut retry: Option<(usize, usize)> = None;
@@ -87,6 +94,10 @@ mod tests {
         for (pattern, text, expected) in [
             ("", "", true),
             ("*", "", true),
+            ("**", "", false),
+            ("**", "a", true),
+            ("a**", "a", true),
+            ("", "a", false),
             ("a*", "abc", true),
             ("*c", "abc", true),
             ("*b", "abc", false),

@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use core::fmt;
 
-use crate::resp::{Command, parse_integer};
+use crate::resp::{Command, parse_integer, quoted};
 
 /// Longest part of a client's words that an error repeats.
 const ECHO_LENGTH_MAX: usize = 128;
@@ -42,16 +42,16 @@ pub struct UnknownCommand<'a>(pub &'a Command);
 impl fmt::Display for UnknownCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(command) = self;
-        let name = echo(command.name(), ECHO_LENGTH_MAX);
+        let name = quoted(beginning(command.name(), ECHO_LENGTH_MAX));
         write!(f, "ERR unknown command '{name}', with args beginning with: ")?;
         let mut length = 0;
         for argument in command.args().skip(1) {
             if length >= ECHO_LENGTH_MAX {
                 break;
             }
-            let shown = format!("'{}' ", echo(argument, ECHO_LENGTH_MAX - length));
-            length += shown.len();
-            f.write_str(&shown)?;
+            let shown = beginning(argument, ECHO_LENGTH_MAX - length);
+            length += shown.len() + "'' ".len();
+            write!(f, "'{}' ", quoted(shown))?;
         }
         Ok(())
     }
@@ -59,13 +59,15 @@ impl fmt::Display for UnknownCommand<'_> {
 
 /// The text for a container command without such a subcommand.
 pub fn unknown_subcommand(command: &Command) -> String {
-    let name = echo(command.get(1).unwrap_or_default(), ECHO_LENGTH_MAX);
-    let container = echo(command.name(), ECHO_LENGTH_MAX).to_ascii_uppercase();
+    let name = quoted(beginning(command.get(1).unwrap_or_default(), ECHO_LENGTH_MAX));
+    let container = quoted(command.name()).to_ascii_uppercase();
     format!("ERR unknown subcommand '{name}'. Try {container} HELP.")
 }
 
-fn echo(bytes: &[u8], length_max: usize) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(length_max)]).into_owned()
+/// What of a word is shown: as far as its first zero byte.
+fn beginning(word: &[u8], length_max: usize) -> &[u8] {
+    let end = memchr::memchr(0, word).unwrap_or(word.len());
+    &word[..end.min(length_max)]
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The replies of the `COMMAND` family.
 
-use alloc::{format, vec::Vec};
+use alloc::{borrow::ToOwned as _, format, string::String, vec::Vec};
+use core::iter;
 
 use super::{Access, Flags, Group, Keys, Routing, Spec, Subcommand, all, keys::Find, lookup};
 use crate::resp::ReplyWriter;
@@ -17,26 +18,35 @@ pub fn write_count(reply: &mut ReplyWriter<'_>) {
 /// Which commands `COMMAND LIST` shows.
 #[derive(Clone, Copy)]
 pub enum ListFilter<'a> {
-    /// All.
+    /// All, with the subcommands of containers.
     All,
     /// Those of a module. There are no modules.
     Module,
-    /// Those of a category, named without `@`.
+    /// Those of a category, named without `@`. A container stands for its subcommands.
     Category(&'a [u8]),
-    /// Those whose name this accepts.
+    /// Those whose name this accepts, subcommands included.
     Name(&'a dyn Fn(&str) -> bool),
 }
 
 /// `COMMAND LIST`
 pub fn write_list(reply: &mut ReplyWriter<'_>, filter: ListFilter<'_>) {
-    let admits = |spec: &&Spec| match filter {
-        ListFilter::All => true,
-        ListFilter::Module => false,
-        ListFilter::Category(name) => is_of_category(spec, name),
-        ListFilter::Name(accepts) => accepts(spec.name),
-    };
-    reply.array(public().filter(admits).count());
-    public().filter(admits).for_each(|spec| reply.text(spec.name));
+    let mut names: Vec<String> = Vec::new();
+    for spec in public() {
+        let own = iter::once(spec.name.to_owned());
+        let all =
+            own.chain(spec.subcommands.iter().map(|row| format!("{}|{}", spec.name, row.name)));
+        match filter {
+            ListFilter::All => names.extend(all),
+            ListFilter::Module => {}
+            ListFilter::Category(name) if is_of_category(spec, name) => {
+                names.push(spec.name.to_owned())
+            }
+            ListFilter::Category(_) => {}
+            ListFilter::Name(accepts) => names.extend(all.filter(|name| accepts(name))),
+        }
+    }
+    reply.array(names.len());
+    names.iter().for_each(|name| reply.text(name));
 }
 
 /// `COMMAND` and `COMMAND INFO`: details of the named commands, of all when none is named.

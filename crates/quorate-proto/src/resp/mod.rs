@@ -8,6 +8,7 @@ mod command;
 mod double;
 mod error;
 mod inline;
+mod quoted;
 mod reader;
 pub mod reply;
 mod writer;
@@ -15,6 +16,7 @@ mod writer;
 pub use command::Command;
 pub use double::{format_double, parse_double};
 pub use error::ProtocolError;
+pub use quoted::quoted;
 pub use reader::CommandReader;
 pub use writer::ReplyWriter;
 

@@ -21,6 +21,8 @@ pub struct CommandReader {
     /// Length of the argument at `parsed`, once its line is parsed.
     bulk_length: Option<usize>,
     arguments: ArgumentRanges,
+    /// Whether an empty command was skipped.
+    has_skipped: bool,
 }
 
 impl Default for CommandReader {
@@ -38,7 +40,13 @@ impl CommandReader {
             missing: None,
             bulk_length: None,
             arguments: ArgumentRanges::new(),
+            has_skipped: false,
         }
+    }
+
+    /// Whether empty commands were skipped since this was asked last: lines and arrays without words.
+    pub fn take_skipped(&mut self) -> bool {
+        core::mem::take(&mut self.has_skipped)
     }
 
     /// Refuses arguments longer than `bytes`, before they are buffered. Never above
@@ -59,7 +67,10 @@ impl CommandReader {
                     Some(b'*') => {}
                     Some(_) => match inline::take(input)? {
                         inline::Taken::Incomplete => return Ok(None),
-                        inline::Taken::Empty => continue,
+                        inline::Taken::Empty => {
+                            self.has_skipped = true;
+                            continue;
+                        }
                         inline::Taken::Command(command) => return Ok(Some(command)),
                     },
                 }
@@ -69,6 +80,7 @@ impl CommandReader {
                         // Redis skips an array without arguments.
                         let _ = input.split_to(self.parsed);
                         self.parsed = 0;
+                        self.has_skipped = true;
                         continue;
                     }
                     Some(count) => self.missing = Some(count),
@@ -229,6 +241,13 @@ mod tests {
     fn empty_arrays_and_lines_are_skipped() {
         let commands = read_all(b"*0\r\n*-1\r\n\r\n\n   \r\n*1\r\n$4\r\nPING\r\n");
         assert_eq!(commands, Ok(vec![Command::from_args(["PING"])]));
+        for (bytes, skipped) in
+            [("\r\n", true), ("*0\r\n", true), ("*-1\r\n", true), ("PING\r\n", false)]
+        {
+            let mut reader = CommandReader::new();
+            reader.next(&mut BytesMut::from(bytes)).expect("valid");
+            assert_eq!((reader.take_skipped(), reader.take_skipped()), (skipped, false));
+        }
     }
 
     #[test]

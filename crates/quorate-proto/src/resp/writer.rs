@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::{format_double, write_decimal};
+use super::{format_double, quoted, write_decimal};
 
 /// Writes replies to a buffer, as RESP2 or RESP3.
 #[derive(Debug)]
@@ -38,15 +38,13 @@ impl<'a> ReplyWriter<'a> {
         self.end();
     }
 
-    /// An error. Its text begins with a code word such as `ERR`; line ends become spaces.
+    /// An error. Its text begins with a code word such as `ERR`; line ends become spaces, and words
+    /// that were [quoted](super::quoted()) are what they were.
     pub fn error(&mut self, text: impl fmt::Display) {
         self.out.push(b'-');
         let text = text.to_string();
-        self.out.extend(text.bytes().map(
-            |byte| {
-                if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }
-            },
-        ));
+        let text = quoted::bytes(&text);
+        self.out.extend(text.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
         self.end();
     }
 

@@ -1,6 +1,6 @@
 //! Times to live.
 
-use quorate_proto::resp::Command;
+use quorate_proto::resp::{Command, quoted};
 
 use super::{CommandError, Handlers, Outcome};
 use crate::{
@@ -42,8 +42,7 @@ impl Conditions {
             } else if is_word(word, "LT") {
                 &mut conditions.only_earlier
             } else {
-                let word = String::from_utf8_lossy(word).into_owned();
-                return Err(CommandError::UnsupportedOption(word));
+                return Err(CommandError::UnsupportedOption(quoted(word)));
             };
             *flag = true;
         }

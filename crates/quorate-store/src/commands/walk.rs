@@ -196,8 +196,8 @@ fn unite<'a>(here: &mut Vec<&'a [u8]>, others: &'a [Bytes]) {
 
 /// `quorate.scan first last position count pattern kind`: goes on behind `position` in the first
 /// slot. Answers the cursor behind what it gives (`position * 16384 + slot`, 0 at the end of the
-/// run) and the keys. An empty pattern or kind admits all. Replicas that differ have not all come
-/// as far: what is behind the first of their cursors is left for the next call.
+/// run) and the keys. An empty kind admits all. Replicas that differ have not all come as far: what
+/// is behind the first of their cursors is left for the next call.
 fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let number = |at: usize| {
@@ -261,7 +261,7 @@ fn wanted(keys: &Keys<'_>, slot: Slot, key: &[u8], pattern: &[u8], kind: &[u8]) 
         let found = keys.store.raw_state(slot, key).and_then(|state| state.kind());
         found.is_some_and(|found| kind.eq_ignore_ascii_case(found.name().as_bytes()))
     };
-    (pattern.is_empty() || glob::matches(pattern, key)) && (kind.is_empty() || kind_fits())
+    glob::matches(pattern, key) && (kind.is_empty() || kind_fits())
 }
 
 /// `quorate.randomkey first last`

@@ -4,7 +4,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use quorate_proto::{
     command::{self, CommandId, Mistake},
-    resp::{Command, ReplyWriter, parse_integer},
+    resp::{Command, ReplyWriter, parse_integer, quoted},
 };
 
 use super::{Shard, client_commands::client_line, session_commands::write_help};
@@ -13,6 +13,9 @@ use crate::denials::Denials;
 const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 const FIXED: &str = "ERR users cannot be changed: there is only 'default', who needs no password";
+
+const NO_FILE: &str =
+    "ERR there is no file of users: there is only 'default', who needs no password";
 
 /// Entries that `ACL LOG` shows without a count.
 const LOG_SHOWN: i64 = 10;
@@ -80,6 +83,7 @@ pub(super) fn answer(
         b"cat" => return categories(writer, command),
         b"dryrun" => return dry_run(writer, command),
         b"setuser" | b"deluser" => return Err(FIXED.into()),
+        b"load" | b"save" => return Err(NO_FILE.into()),
         _ => write_help(writer, "acl"),
     }
     Ok(())
@@ -105,15 +109,15 @@ fn write_default(writer: &mut ReplyWriter<'_>) {
 fn categories(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
     let Some(name) = command.get(2) else {
         writer.array(command::CATEGORIES.len());
-        command::CATEGORIES.iter().for_each(|category| writer.simple(category));
+        command::CATEGORIES.iter().for_each(|category| writer.text(category));
         return Ok(());
     };
     if command.len() > 3 {
-        return Err("ERR wrong number of arguments for 'acl|cat' command".into());
+        let error = "ERR unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP.";
+        return Err(error.into());
     }
     let Some(commands) = command::of_category(name) else {
-        let name = String::from_utf8_lossy(name);
-        return Err(format!("ERR Unknown category '{name}'"));
+        return Err(format!("ERR Unknown category '{}'", quoted(name)));
     };
     let commands: Vec<_> = commands.collect();
     writer.array(commands.len());
@@ -123,7 +127,7 @@ fn categories(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), Str
 
 /// `ACL DRYRUN user command [argument...]`
 fn dry_run(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
-    let text = |at: usize| String::from_utf8_lossy(command.arg(at)).into_owned();
+    let text = |at: usize| quoted(command.arg(at));
     if command.arg(2) != b"default" {
         return Err(format!("ERR User '{}' not found", text(2)));
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_cluster::time::Instant;
 use quorate_proto::{
     command::{Call, CommandId},
-    resp::{Command, ReplyWriter, parse_integer},
+    resp::{Command, ReplyWriter, parse_integer, quoted},
 };
 
 use super::{
@@ -64,8 +64,7 @@ impl ClientFilter {
             b"normal" => self.none = false,
             b"master" | b"slave" | b"replica" | b"pubsub" => self.none = true,
             _ => {
-                let kind = String::from_utf8_lossy(kind);
-                return Err(format!("ERR Unknown client type '{kind}'"));
+                return Err(format!("ERR Unknown client type '{}'", quoted(kind)));
             }
         }
         Ok(())
@@ -123,14 +122,7 @@ impl Shard {
             }
             // No command blocks, so there is nobody to wake.
             b"unblock" => {
-                let id = parse_integer(command.arg(2));
-                id.ok_or("ERR value is not an integer or out of range")?;
-                let is_way = |way: &[u8]| {
-                    way.eq_ignore_ascii_case(b"TIMEOUT") || way.eq_ignore_ascii_case(b"ERROR")
-                };
-                if command.len() > 4 || command.get(3).is_some_and(|way| !is_way(way)) {
-                    return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR".into());
-                }
+                check_unblock(command)?;
                 writer.integer(0);
             }
             _ => write_help(writer, "client"),
@@ -143,7 +135,7 @@ impl Shard {
         let own = self.sessions[key].id;
         let asked: Result<(Question, Box<dyn Plan>), String> = match subcommand {
             b"list" => listed(call.command())
-                .map(|filter| (Question::Clients(filter), Box::new(Gathered::Lines) as _)),
+                .map(|filter| (Question::Clients(filter), Box::new(Gathered::Clients) as _)),
             b"kill" if call.command().len() == 3 => {
                 let address = Some(String::from_utf8_lossy(call.command().arg(2)).into_owned());
                 let filter = ClientFilter { address, ..ClientFilter::default() };
@@ -274,7 +266,7 @@ fn killed(command: &Command, own: u64) -> Result<ClientFilter, String> {
             }
             b"type" => filter.of_kind(value)?,
             b"user" if value == b"default" => {}
-            b"user" => return Err(format!("ERR No such user '{}'", text())),
+            b"user" => return Err(format!("ERR No such user '{}'", quoted(value))),
             b"addr" => filter.address = Some(text()),
             b"laddr" => filter.local_address = Some(text()),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.except = Some(own),
@@ -306,7 +298,7 @@ fn paused(command: &Command, now: Now) -> Result<Pause, String> {
 /// `CLIENT SETINFO LIB-NAME|LIB-VER text`
 fn set_info(session: &mut Session, command: &Command) -> Result<(), String> {
     let option = command.arg(2);
-    let shown = String::from_utf8_lossy(option);
+    let shown = quoted(option);
     let value = plain_text(command.arg(3)).ok_or_else(|| {
         let option = shown.to_lowercase();
         format!("ERR {option} cannot contain spaces, newlines or special characters.")
@@ -335,6 +327,22 @@ fn reply_mode(session: &mut Session, mode: &[u8]) -> Result<(), String> {
     };
     // Only `ON` is answered itself.
     session.replies.muted = session.mute != Mute::Off;
+    Ok(())
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`
+fn check_unblock(command: &Command) -> Result<(), &'static str> {
+    if command.len() > 4 {
+        return Err(
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
+        );
+    }
+    let is_way =
+        |way: &[u8]| way.eq_ignore_ascii_case(b"TIMEOUT") || way.eq_ignore_ascii_case(b"ERROR");
+    if command.get(3).is_some_and(|way| !is_way(way)) {
+        return Err("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    }
+    parse_integer(command.arg(2)).ok_or("ERR value is not an integer or out of range")?;
     Ok(())
 }
 

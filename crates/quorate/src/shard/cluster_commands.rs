@@ -11,7 +11,7 @@ use quorate_cluster::topology::Topology;
 use quorate_proto::{
     MemberNumber, Slot,
     message::Member,
-    resp::{Command, ReplyWriter, parse_integer},
+    resp::{Command, ReplyWriter, parse_integer, quoted},
 };
 
 use super::{Shard, session_commands::write_help};
@@ -56,6 +56,16 @@ impl Shard {
             b"myid" => {
                 let topology = self.topology();
                 writer.text(&topology.member(topology.me()).id.to_cluster_id());
+            }
+            b"links" => writer.array(0),
+            b"replicas" | b"slaves" => {
+                let topology = self.topology();
+                let is_it =
+                    |node| topology.member(node).id.to_cluster_id().as_bytes() == command.arg(2);
+                if !topology.nodes().any(is_it) {
+                    return Err(format!("ERR Unknown node {}", quoted(command.arg(2))));
+                }
+                writer.array(0);
             }
             b"keyslot" => writer.integer(i64::from(Slot::of_key(command.arg(2)).number())),
             _ => write_help(writer, "cluster"),

@@ -2,7 +2,7 @@
 
 use quorate_proto::{
     command::Call,
-    resp::{Command, ReplyWriter},
+    resp::{Command, ReplyWriter, quoted},
 };
 
 use super::{
@@ -63,7 +63,7 @@ impl Shard {
         let pairs = words.chunks_exact(2).map(|pair| (pair[0], pair[1]));
         let mut rows = Vec::new();
         for (name, value) in pairs {
-            let shown = String::from_utf8_lossy(name);
+            let shown = quoted(name);
             let row = Parameter::find(name).ok_or_else(|| {
                 format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'")
             })?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_proto::{
     Slot,
     command::Call,
-    resp::{Command, ReplyWriter},
+    resp::{Command, ReplyWriter, quoted},
 };
 
 use super::{Now, Shard, session_commands::write_help};
@@ -30,8 +30,7 @@ impl Shard {
                 self.by_piece(now, key, call, piece);
             }
             b"error" => {
-                let text = String::from_utf8_lossy(call.command().arg(2)).into_owned();
-                self.refuse(key, text);
+                self.refuse(key, quoted(call.command().arg(2)));
             }
             _ => {
                 let mut reply = Vec::new();

@@ -149,10 +149,7 @@ fn named() -> Vec<Parameter> { vec![
     fixed("logfile", ""),
     changed(of("maxclients", |s| s.node.adjustable.maxclients().to_string()), Change::Number(1, limits::CLIENTS_MAX as i64, check_maxclients)),
     fixed("maxmemory", "0"),
-    changed(of("maxmemory-clients", |s| s.node.adjustable.clients_output_max().to_string()), Change::Text(|text| {
-        let bytes = parse_memory(text).ok_or("argument must be a memory value")?;
-        accepted(move |node| node.adjustable.set_clients_output_max(bytes))
-    })),
+    changed(of("maxmemory-clients", |s| s.node.adjustable.clients_output_max().to_string()), Change::Text(parse_clients_limit)),
     fixed("maxmemory-policy", "noeviction"),
     fixed("notify-keyspace-events", ""),
     of("port", |s| s.node.settings.listen.port().to_string()),
@@ -184,7 +181,10 @@ fn shown_limit(limit: OutputLimit) -> String {
 /// `class hard soft seconds`, for one class or several. Those that there are no clients of are checked
 /// and otherwise ignored.
 fn parse_limit(text: &[u8]) -> Result<Accepted, String> {
-    let words: Vec<&[u8]> = text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&[u8]> = match text {
+        [] => Vec::new(),
+        text => text.split(|byte| *byte == b' ').collect(),
+    };
     if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
@@ -208,6 +208,18 @@ fn parse_limit(text: &[u8]) -> Result<Accepted, String> {
             node.adjustable.set_output_limit(limit);
         }
     })
+}
+
+/// A number of bytes, or percents of `maxmemory`, which is not limited: neither are those.
+fn parse_clients_limit(text: &[u8]) -> Result<Accepted, String> {
+    let percents = text.strip_suffix(b"%").map(|number| parse_integer(number).filter(|n| *n >= 0));
+    let bytes = match percents {
+        Some(Some(101..)) => return Err("percentage argument must be less or equal to 100".into()),
+        Some(percents) => percents.map(|_| 0),
+        None => parse_memory(text),
+    };
+    let bytes = bytes.ok_or("argument must be a memory or percent value")?;
+    accepted(move |node| node.adjustable.set_clients_output_max(bytes))
 }
 
 /// A number of bytes, with a unit as Redis has them.

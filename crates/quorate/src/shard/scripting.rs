@@ -1,6 +1,6 @@
 //! `FUNCTION` and `SCRIPT`: there are none, so they are easily listed, and flushed.
 
-use quorate_proto::resp::{Command, ReplyWriter};
+use quorate_proto::resp::{Command, ReplyWriter, quoted};
 
 use super::session_commands::write_help;
 
@@ -60,8 +60,7 @@ fn list(writer: &mut ReplyWriter<'_>, command: &Command) -> Result<(), String> {
         if word.eq_ignore_ascii_case(b"LIBRARYNAME") {
             words.next().ok_or("ERR library name argument was not given")?;
         } else if !word.eq_ignore_ascii_case(b"WITHCODE") {
-            let word = String::from_utf8_lossy(word);
-            return Err(format!("ERR Unknown argument {word}"));
+            return Err(format!("ERR Unknown argument {}", quoted(word)));
         }
     }
     writer.array(0);

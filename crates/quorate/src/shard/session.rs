@@ -328,6 +328,10 @@ impl Session {
     /// The next whole command of what was read.
     pub(super) fn next_command(&mut self) -> Result<Option<Command>, ProtocolError> {
         let next = self.reader.next(&mut self.input);
+        // One without words is a command too, whose reply is not missed.
+        if self.reader.take_skipped() && self.mute == Mute::Next {
+            self.mute = Mute::Off;
+        }
         self.needs_input = matches!(next, Ok(None));
         if !self.needs_input {
             self.begin_command();

@@ -4,7 +4,7 @@ use quorate_cluster::coordinator::Terms;
 use quorate_proto::{
     Level,
     command::{self, Call, CommandId, ListFilter, Mistake, Spread},
-    resp::{Command, ReplyWriter},
+    resp::{Command, ReplyWriter, quoted},
 };
 
 use super::{
@@ -125,7 +125,7 @@ impl Shard {
             }
             "lolwut" => writer.verbatim(LOLWUT),
             "swapdb" => return swap_databases(&mut writer, command),
-            "latency" => return self.latency(&mut writer, subcommand),
+            "latency" => return self.latency(&mut writer, subcommand, command),
             "cluster" => return self.cluster(&mut writer, subcommand, command),
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
             _ => return Err("ERR this command cannot be executed here".into()),
@@ -136,7 +136,6 @@ impl Shard {
     /// `HELLO [version [AUTH user password] [SETNAME name]]`
     fn hello(&mut self, key: usize, command: &Command, reply: &mut Vec<u8>) -> Result<(), String> {
         let mut resp3 = self.sessions[key].resp3;
-        let mut name = None;
         if let Some(version) = command.get(1) {
             let parsed = quorate_proto::resp::parse_integer(version);
             resp3 = match parsed {
@@ -153,19 +152,16 @@ impl Shard {
                     self.check_user(key, command.arg(at + 1), command)?;
                     at += 3;
                 } else if option.eq_ignore_ascii_case(b"SETNAME") && at + 1 < command.len() {
-                    name = Some(client_name(command.arg(at + 1))?);
+                    // It holds although a later option may be wrong.
+                    self.sessions[key].about.name = client_name(command.arg(at + 1))?;
                     at += 2;
                 } else {
-                    let option = String::from_utf8_lossy(option);
-                    return Err(format!("ERR Syntax error in HELLO option '{option}'"));
+                    return Err(format!("ERR Syntax error in HELLO option '{}'", quoted(option)));
                 }
             }
         }
         let session = &mut self.sessions[key];
         session.resp3 = resp3;
-        if let Some(name) = name {
-            session.about.name = name;
-        }
         let id = session.id as i64;
         let mode = cluster_commands::mode(self.topology());
         let mut writer = ReplyWriter::new(reply, resp3);

@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 use bytes::Bytes;
 use quorate_proto::{
     command::Call,
-    resp::{ReplyWriter, parse_integer},
+    resp::{Command, ReplyWriter, parse_integer, quoted},
 };
 
 use super::{
@@ -86,8 +86,13 @@ impl Shard {
         &self,
         writer: &mut ReplyWriter<'_>,
         subcommand: &[u8],
+        command: &Command,
     ) -> Result<(), String> {
         match subcommand {
+            b"graph" => {
+                let event = quoted(command.arg(2));
+                return Err(format!("ERR No samples available for event '{event}'"));
+            }
             b"latest" | b"history" => writer.array(0),
             b"reset" => writer.integer(0),
             b"doctor" => writer.verbatim(

@@ -15,8 +15,8 @@ use crate::storage::ScrubOutcome;
 /// Joins the texts that all shards answer to one question.
 #[derive(Debug)]
 pub(super) enum Gathered {
-    /// One behind the other.
-    Lines,
+    /// The lines of `CLIENT LIST`, in the order of the ids that they begin with.
+    Clients,
     /// Numbers in hexadecimal, summed.
     Digest,
     /// Nothing: they have done what they were asked to.
@@ -34,7 +34,12 @@ impl Plan for Gathered {
                 let most = i64::try_from(*most).unwrap_or(i64::MAX);
                 return Step::Done(format!(":{}\r\n", sum.min(most)).into_bytes());
             }
-            Self::Lines => replies.concat(),
+            Self::Clients => {
+                let lines = replies.iter().flat_map(|reply| reply.split_inclusive(|b| *b == b'\n'));
+                let mut lines: Vec<&[u8]> = lines.collect();
+                lines.sort_by_cached_key(|line| client_id(line));
+                lines.concat()
+            }
             Self::Digest => {
                 let digests = replies.iter().filter_map(|reply| {
                     u128::from_str_radix(std::str::from_utf8(reply).ok()?, 16).ok()
@@ -47,6 +52,12 @@ impl Plan for Gathered {
         ReplyWriter::new(&mut reply, false).bulk(&joined);
         Step::Done(reply)
     }
+}
+
+/// The id at the head of a line of `CLIENT LIST`.
+fn client_id(line: &[u8]) -> Option<u64> {
+    let number = line.strip_prefix(b"id=")?.split(|byte| *byte == b' ').next()?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 impl Shard {

@@ -178,12 +178,7 @@ impl Shard {
     }
 
     /// Makes one command of the transaction that is open. What needs no keys is answered now.
-    fn batch(
-        &mut self,
-        now: Now,
-        key: usize,
-        queued: &[Call],
-    ) -> Result<Batch, CrossSlot> {
+    fn batch(&mut self, now: Now, key: usize, queued: &[Call]) -> Result<Batch, CrossSlot> {
         let mut batch = Batch::watching(std::mem::take(&mut self.sessions[key].watched))?;
         for call in queued {
             if call.spec().routing != Routing::Session {
