@@ -55,6 +55,21 @@ pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 /// up answers in a fraction; a member that is alone must not be kept from serving for long.
 pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long it is asked what became of a write whose executor is lost. A link that broke is up again
+/// by then; a client should not wait longer for one that has died.
+pub const OUTCOME_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the memory of a reply to another node's write takes besides the reply, in bytes: its place in a
+/// table and in a queue, and what the allocator adds.
+pub const OUTCOME_BYTES: usize = 160;
+
+/// Longest reply that is remembered. Replies to writes are short, and replicas are sent them too.
+pub const OUTCOME_REPLY_MAX: usize = 256;
+
+/// Memory for replies to other nodes' writes, of each shard. The newest 20,000 or so cover what is
+/// written while a broken link is noticed.
+pub const OUTCOMES_BYTES_MAX: usize = 4 << 20;
+
 /// Pause between heartbeats on an outgoing link.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 

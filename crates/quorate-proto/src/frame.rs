@@ -23,7 +23,7 @@ use crate::{
 pub const MAGIC: [u8; 4] = *b"QRT1";
 
 /// Version of the frame and message formats.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 
 /// Bytes before the payload.
 pub const HEADER_LENGTH: usize = 32;
@@ -158,8 +158,12 @@ mod tests {
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
         let slot = Slot::new(1).expect("a slot");
-        let message =
-            Message::Replicate { slot, dots: Vec::new(), effect: Bytes::from_static(b"abc") };
+        let message = Message::Replicate {
+            slot,
+            dots: Vec::new(),
+            outcome: None,
+            effect: Bytes::from_static(b"abc"),
+        };
         encode(&mut out, 7, 9, &message);
         out
     }
@@ -168,10 +172,10 @@ mod tests {
     fn golden_frame() {
         #[rustfmt::skip]
         let golden = [
-            b'Q', b'R', b'T', b'1', 4, 18, 0, 0,
+            b'Q', b'R', b'T', b'1', 5, 18, 0, 0,
             7, 0, 0, 0, 0, 0, 0, 0,
             9, 0, 0, 0, 0, 0, 0, 0,
-            5, 0, 0, 0, 0x61, 0xe8, 0xea, 0x3b,
+            5, 0, 0, 0, 0x44, 0x23, 0x31, 0xcc,
             1, 0, b'a', b'b', b'c',
         ];
         assert_eq!(sample(), golden, "{:02x?}", sample());

@@ -11,6 +11,7 @@
 #![no_std]
 extern crate alloc;
 
+pub mod call_id;
 pub mod checksum;
 pub mod command;
 pub mod dot;
@@ -27,6 +28,7 @@ pub mod resp;
 pub mod slot;
 pub mod stamp;
 
+pub use call_id::{CallId, Outcome};
 pub use dot::{Dot, DotRange};
 pub use fitness::{Fitness, Unfit};
 pub use groups::Groups;

@@ -92,6 +92,8 @@ pub enum Mutant {
     TransactionTorn,
     /// A flush deletes only what the replica that executes it holds.
     FlushAlone,
+    /// A write whose executor is lost is executed again by another one.
+    CallRepeated,
 }
 
 impl Mutant {
@@ -140,6 +142,7 @@ impl Mutant {
         Self::WatchIgnored,
         Self::TransactionTorn,
         Self::FlushAlone,
+        Self::CallRepeated,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

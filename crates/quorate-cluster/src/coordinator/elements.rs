@@ -261,7 +261,8 @@ impl Coordinator {
         self.begin_repairing(now, index, lacking);
         let slot = self.operations[index].slot();
         for (position, effect) in repairs {
-            self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
+            let message = Message::Replicate { slot, dots: Vec::new(), outcome: None, effect };
+            self.call(index, position, message);
         }
         self.repaired(now, replica, index);
     }

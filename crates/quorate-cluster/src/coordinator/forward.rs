@@ -1,13 +1,15 @@
 //! Requests that another node coordinates.
 //!
 //! A read may go to one replica after the other until somebody answers. A write goes to one
-//! executor: once it is on a link, nobody but that executor knows whether it took effect.
+//! executor: once it is on a link, nobody but that executor, and those whom it has told, knows whether
+//! it took effect.
 
 use alloc::vec::Vec;
 
 use quorate_proto::{
     MemberNumber, Unfit,
     message::{Cause, Forward, Message},
+    mutant::Mutant,
 };
 
 use super::{Attempt, Coordinator, Output, Rejection, Replica, errors, operation, stage::Phase};
@@ -31,6 +33,7 @@ impl Coordinator {
 
     fn send_forward(&mut self, now: Instant, index: usize, to: MemberNumber) {
         let position = self.topology.position(self.operations[index].slot(), to);
+        let id = self.call_id(&self.operations[index]);
         let operation = &mut self.operations[index];
         operation.enter(Phase::Forwarding(to));
         operation.asked = Positions::of(FORWARD_POSITION);
@@ -42,6 +45,7 @@ impl Coordinator {
             write_level: operation.terms.write_level,
             resp3: operation.terms.resp3,
             budget_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+            id,
             command: operation.call.command().frame().clone(),
         });
         let correlation = operation::join_correlation(index, operation.serial, FORWARD_POSITION);
@@ -93,10 +97,13 @@ impl Coordinator {
         to: MemberNumber,
     ) {
         let operation = &self.operations[index];
+        if operation.writes() && Mutant::CallRepeated.is_planted() {
+            let operation = self.operations.remove(index);
+            let requester = operation.requester;
+            return self.start(now, replica, requester, operation.into_request(0));
+        }
         if operation.writes() {
-            let name = &self.topology.member(to).name;
-            let text = alloc::format!("the link to the executor {name} was lost");
-            return self.finish(now, replica, index, errors::unknown(&text));
+            return self.ask_outcome(now, replica, index, to);
         }
         self.read_elsewhere(now, replica, index, None);
     }

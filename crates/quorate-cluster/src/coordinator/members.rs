@@ -64,6 +64,7 @@ impl Coordinator {
         operation.executors_refused = moved(operation.executors_refused);
         match operation.phase() {
             Phase::Forwarding(_) => operation.tried = moved(operation.tried),
+            Phase::Asking(executor) => self.outcome_unknown(now, replica, index, executor),
             Phase::Settled => {}
             Phase::Replicating => {
                 operation.answered = moved(operation.answered);
@@ -117,7 +118,7 @@ impl Coordinator {
         let is_here = self.topology.is_replica(attempt.request.call.slot(), self.topology.me());
         match attempt.requester {
             Requester::Peer { .. } if is_here => self.coordinate_write(now, replica, attempt),
-            Requester::Peer { link, correlation } => {
+            Requester::Peer { link, correlation, .. } => {
                 let text = alloc::format!(
                     "slot {} has no replica here any more",
                     attempt.request.call.slot().number()

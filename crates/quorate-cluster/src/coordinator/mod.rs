@@ -28,6 +28,7 @@ mod errors;
 mod forward;
 mod members;
 mod operation;
+mod outcomes;
 mod read;
 mod read_repair;
 mod replica;
@@ -45,7 +46,7 @@ use alloc::{
 
 use bytes::Bytes;
 use quorate_proto::{
-    Fitness, Level, MemberNumber, Slot, Unfit,
+    CallId, Fitness, Level, MemberNumber, Origin, Slot, Unfit,
     command::Call,
     message::{Cause, Message},
 };
@@ -61,6 +62,7 @@ use crate::{
     topology::Topology,
 };
 use operation::Operation;
+use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
 pub use replica::{Durability, Executed, Rejection, Replica};
 use stage::Phase;
@@ -123,7 +125,12 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Requester {
     Session(u64),
-    Peer { link: LinkId, correlation: u64 },
+    /// The id is that of a write.
+    Peer {
+        link: LinkId,
+        correlation: u64,
+        call: Option<CallId>,
+    },
 }
 
 /// What happens when the log is synced up to a sequence.
@@ -159,7 +166,9 @@ pub struct Coordinator {
     read_repair: ReadRepair,
     read_repairs: ReadRepairs,
     operations: Slab<Operation>,
+    next_number: u64,
     next_serial: u32,
+    outcomes: Outcomes,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
     held: BTreeMap<Slot, VecDeque<Attempt>>,
     /// Writes in `held`, over all slots.
@@ -180,7 +189,9 @@ impl Coordinator {
             read_repair: ReadRepair::default(),
             read_repairs: ReadRepairs::default(),
             operations: Slab::new(),
+            next_number: 0,
             next_serial: 0,
+            outcomes: Outcomes::default(),
             held: BTreeMap::new(),
             held_writes: 0,
             on_durable: VecDeque::new(),
@@ -195,6 +206,12 @@ impl Coordinator {
     /// Repairs reads in another way.
     pub fn with_read_repair(mut self, read_repair: ReadRepair) -> Self {
         self.read_repair = read_repair;
+        self
+    }
+
+    /// Begins to number calls elsewhere than other coordinators of this node's start do.
+    pub fn with_shard(mut self, shard: u16) -> Self {
+        self.next_number = u64::from(shard) << 48;
         self
     }
 
@@ -261,6 +278,7 @@ impl Coordinator {
     /// A peer is up.
     pub fn handle_peer_up(&mut self, peer: MemberNumber, fitness: Fitness) {
         self.peers[peer] = Peer { alive: true, fitness };
+        self.ask_again(peer);
     }
 
     /// A peer is down: whatever was asked of it goes to another one, is kept for it, or ends.
@@ -358,6 +376,12 @@ impl Coordinator {
             (Phase::Forwarding(to), Message::Rejected { cause, text }) => {
                 self.forward_rejected(now, replica, index, to, cause, &text);
             }
+            (Phase::Asking(executor), Message::Reply(reply)) => {
+                self.take_outcome(now, replica, index, (position, executor), reply);
+            }
+            (Phase::Asking(executor), _) => {
+                self.outcome_denied(now, replica, index, (position, executor));
+            }
             (Phase::Digests, Message::KeysDigest { digest, large }) => {
                 self.take_digest(now, replica, index, position, (digest, large));
             }
@@ -426,7 +450,10 @@ impl Coordinator {
     fn reply(&mut self, requester: Requester, reply: Bytes) {
         match requester {
             Requester::Session(request) => self.outputs.push_back(Output::Reply { request, reply }),
-            Requester::Peer { link, correlation } => {
+            Requester::Peer { link, correlation, call } => {
+                if let Some(id) = call {
+                    self.outcomes.note(id, &reply);
+                }
                 self.respond(link, correlation, Message::Reply(reply));
             }
         }
@@ -563,16 +590,25 @@ impl Coordinator {
         self.peers[self.topology.me()].fitness
     }
 
+    /// By which the operation is known to other nodes.
+    fn call_id(&self, operation: &Operation) -> CallId {
+        let me = self.topology.me();
+        let origin = Origin::new(me.0, self.topology.member(me).incarnation.start);
+        CallId { origin, number: operation.number }
+    }
+
     fn is_me(&self, node: MemberNumber) -> bool {
         node == self.topology.me()
     }
 
     fn insert(&mut self, requester: Requester, request: Request, phase: Phase) -> usize {
         let serial = self.new_serial();
+        self.next_number += 1;
         self.wake_by(request.terms.deadline);
         let own_position =
             self.topology.position(request.call.slot(), self.topology.me()).unwrap_or(usize::MAX);
-        self.operations.insert(Operation::new(serial, requester, request, phase, own_position))
+        let names = (self.next_number, serial);
+        self.operations.insert(Operation::new(names, requester, request, phase, own_position))
     }
 
     fn new_serial(&mut self) -> u32 {

@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) serial: u32,
+    /// No other operation of this node's start has the same.
+    pub(super) number: u64,
     pub(super) requester: Requester,
     pub(super) call: Call,
     pub(super) terms: Terms,
@@ -46,7 +48,7 @@ pub(super) struct Operation {
 
 impl Operation {
     pub(super) fn new(
-        serial: u32,
+        (number, serial): (u64, u32),
         requester: Requester,
         request: Request,
         phase: Phase,
@@ -54,6 +56,7 @@ impl Operation {
     ) -> Self {
         Self {
             serial,
+            number,
             requester,
             call: request.call,
             terms: request.terms,

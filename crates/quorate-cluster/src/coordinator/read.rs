@@ -113,7 +113,7 @@ impl Coordinator {
     fn refuse_read(&mut self, requester: Requester, unfit: Unfit) {
         let (cause, text) = (unfit.into(), errors::unfit_to_read(unfit));
         match requester {
-            Requester::Peer { link, correlation } => {
+            Requester::Peer { link, correlation, .. } => {
                 self.reject(link, correlation, cause, text.into());
             }
             Requester::Session(_) => self.reply(requester, errors::unavailable(text)),
@@ -299,7 +299,8 @@ impl Coordinator {
         let state = replica.export(&operation.call);
         for position in to.iter() {
             let effect = state.clone();
-            self.call(index, position, Message::Replicate { slot, dots: Vec::new(), effect });
+            let message = Message::Replicate { slot, dots: Vec::new(), outcome: None, effect };
+            self.call(index, position, message);
         }
     }
 
@@ -369,6 +370,7 @@ impl Coordinator {
                 }
             }
             Phase::Forwarding(_) => self.forward_bypassed(now, index),
+            Phase::Asking(executor) => self.give_up_outcome(now, replica, index, executor),
             Phase::Replicating | Phase::Settled => {}
         }
     }
@@ -407,7 +409,7 @@ impl Coordinator {
                 self.begin_again(now, replica, index);
             }
             Phase::Repairing => self.repaired(now, replica, index),
-            Phase::Forwarding(_) | Phase::Settled => {}
+            Phase::Forwarding(_) | Phase::Asking(_) | Phase::Settled => {}
         }
     }
 
@@ -444,6 +446,7 @@ impl Coordinator {
             }
             Phase::Replicating => self.expire_write(replica, index),
             Phase::Forwarding(to) => self.forward_expired(now, replica, index, to),
+            Phase::Asking(executor) => self.give_up_outcome(now, replica, index, executor),
             Phase::Digests
             | Phase::States
             | Phase::Elements

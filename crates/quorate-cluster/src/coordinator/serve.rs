@@ -10,7 +10,7 @@ use quorate_proto::{
 };
 
 use super::{
-    Attempt, Coordinator, Durability, OnDurable, Replica, Request, Requester, Terms,
+    Attempt, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester, Terms,
     elements::names_large, errors,
 };
 use crate::{elements, membership::LinkId, positions::Positions, time::Instant};
@@ -34,23 +34,16 @@ impl Coordinator {
             return self.reject(link, correlation, Cause::StaleEpoch, text);
         }
         match message {
-            Message::Replicate { slot, dots, effect } => match replica.merge(slot, dots, &effect) {
-                Ok(_) if Mutant::AckBeforeDurable.is_planted() => {
-                    self.respond(link, correlation, Message::Ack);
+            Message::Replicate { slot, dots, outcome, effect } => {
+                let merged = replica.merge(slot, dots, &effect);
+                if let (Ok(_), Some(outcome)) = (&merged, outcome) {
+                    self.outcomes.note(outcome.id, &outcome.reply);
                 }
-                Ok(Durability::Now) => self.respond(link, correlation, Message::Ack),
-                Ok(Durability::At(sequence)) => {
-                    let action = OnDurable::Respond { link, correlation, message: Message::Ack };
-                    self.once_durable(sequence, action);
-                }
-                Ok(Durability::Never) => {
-                    let text = errors::LOG_FAILED.into();
-                    self.reject(link, correlation, Cause::StoreFull, text);
-                }
-                Err(rejection) => {
-                    self.reject(link, correlation, rejection.cause, rejection.text);
-                }
-            },
+                self.acknowledge(link, correlation, merged);
+            }
+            Message::AskOutcome { slot, id } => {
+                self.tell_outcome(replica, (link, correlation), slot, id);
+            }
             Message::AskDigest { .. } if self.fitness().may_count().is_err() => {
                 let text = errors::unfit(Unfit::Incomplete).into();
                 self.reject(link, correlation, Cause::Incomplete, text);
@@ -92,6 +85,30 @@ impl Coordinator {
         }
     }
 
+    /// Tells who has sent an effect what became of it.
+    fn acknowledge(
+        &mut self,
+        link: LinkId,
+        correlation: u64,
+        merged: Result<Durability, Rejection>,
+    ) {
+        match merged {
+            Ok(_) if Mutant::AckBeforeDurable.is_planted() => {
+                self.respond(link, correlation, Message::Ack);
+            }
+            Ok(Durability::Now) => self.respond(link, correlation, Message::Ack),
+            Ok(Durability::At(sequence)) => {
+                let action = OnDurable::Respond { link, correlation, message: Message::Ack };
+                self.once_durable(sequence, action);
+            }
+            Ok(Durability::Never) => {
+                let text = errors::LOG_FAILED.into();
+                self.reject(link, correlation, Cause::StoreFull, text);
+            }
+            Err(rejection) => self.reject(link, correlation, rejection.cause, rejection.text),
+        }
+    }
+
     /// Coordinates a command for another node. It is never forwarded once more.
     fn take_forward(
         &mut self,
@@ -119,8 +136,9 @@ impl Coordinator {
             deadline: now + Duration::from_millis(u64::from(forward.budget_ms)),
         };
         let request = Request { id: 0, call, terms };
-        let requester = Requester::Peer { link, correlation };
-        if request.call.class().writes() {
+        let is_write = request.call.class().writes();
+        let requester = Requester::Peer { link, correlation, call: is_write.then_some(forward.id) };
+        if is_write {
             let attempt = Attempt { requester, request, refused: Positions::NONE };
             self.coordinate_write(now, replica, attempt);
         } else {

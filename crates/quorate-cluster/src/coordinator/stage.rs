@@ -13,6 +13,8 @@ use crate::positions::Positions;
 pub(super) enum Phase {
     /// The reply of another node.
     Forwarding(MemberNumber),
+    /// What became of a write that was forwarded to this node, which is lost.
+    Asking(MemberNumber),
     /// Digests of other replicas.
     Digests,
     /// States of the replicas whose digests differ.
@@ -32,6 +34,7 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) enum Stage {
     Forwarding(MemberNumber),
+    Asking(MemberNumber),
     Comparing(Step, Compared),
     Replicating(Replication),
     Settled,
@@ -79,6 +82,7 @@ impl Stage {
     pub(super) fn phase(&self) -> Phase {
         match self {
             Self::Forwarding(to) => Phase::Forwarding(*to),
+            Self::Asking(executor) => Phase::Asking(*executor),
             Self::Comparing(Step::Digests, _) => Phase::Digests,
             Self::Comparing(Step::States, _) => Phase::States,
             Self::Comparing(Step::Elements, _) => Phase::Elements,
@@ -96,6 +100,7 @@ impl Stage {
     pub(super) fn next(self, phase: Phase) -> Self {
         match (phase, self) {
             (Phase::Forwarding(to), _) => Self::Forwarding(to),
+            (Phase::Asking(executor), _) => Self::Asking(executor),
             (Phase::Digests, Self::Comparing(_, Compared { exchanges, .. })) => {
                 Self::Comparing(Step::Digests, Compared { exchanges, ..Compared::default() })
             }

@@ -74,7 +74,7 @@ impl Coordinator {
         refusal: Rejection,
     ) {
         match attempt.requester {
-            Requester::Peer { link, correlation } => {
+            Requester::Peer { link, correlation, .. } => {
                 self.reject(link, correlation, refusal.cause, refusal.text);
             }
             Requester::Session(_) => {
@@ -239,12 +239,15 @@ impl Coordinator {
         let (slot, own, answered) = (operation.slot(), operation.own_position, operation.answered);
         let Some(Replication { effect, dot, .. }) = operation.replication() else { return };
         let (effect, dot) = (effect.clone(), *dot);
+        // A write without a dot is not named, so nobody is asked about it.
+        let outcome = operation.outcome().filter(|_| dot.is_some());
         let places = 0..self.topology.replicas(slot).len();
         for position in places.filter(|at| *at != own && !answered.contains(*at)) {
             let node = self.topology.replicas(slot)[position];
             if self.peers[node].alive {
                 let dots = dot.into_iter().collect();
-                let message = Message::Replicate { slot, dots, effect: effect.clone() };
+                let (outcome, effect) = (outcome.clone(), effect.clone());
+                let message = Message::Replicate { slot, dots, outcome, effect };
                 self.call(index, position, message);
             } else {
                 replica.hint(node, slot, dot, &effect);
@@ -255,14 +258,17 @@ impl Coordinator {
         }
     }
 
-    /// The effect is durable here.
+    /// The effect is durable here, or what is known of it.
     pub(super) fn vote_own(&mut self, index: usize) {
         let operation = &mut self.operations[index];
         if let Stage::Replicating(replication) = &mut operation.stage {
             replication.durable = true;
         }
         operation.answered |= operation.own();
-        self.count_votes(index);
+        match operation.phase() {
+            Phase::Asking(_) => self.count_outcome(index),
+            _ => self.count_votes(index),
+        }
     }
 
     /// The replica at `position` has taken the effect.

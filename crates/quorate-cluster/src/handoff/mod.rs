@@ -144,7 +144,7 @@ impl Handoff {
                 target.window.handle_sent(now);
                 let correlation = u64::from(target.round) << ROUND_SHIFT | first & SEQUENCE_MASK;
                 let Hint { slot, dots, effect, .. } = hint;
-                let message = Message::Replicate { slot, dots, effect };
+                let message = Message::Replicate { slot, dots, outcome: None, effect };
                 deliveries.push((node, correlation, message));
             }
         }

@@ -72,6 +72,7 @@ pub fn wire_bytes(message: &Message) -> u64 {
         | Message::SealVote { .. }
         | Message::Claim(_)
         | Message::SeatVote { .. }
+        | Message::AskOutcome { .. }
         | Message::Heartbeat(_)
         | Message::HeartbeatReply(_)
         | Message::Forward(_)
@@ -157,12 +158,12 @@ mod tests {
             },
             Message::Elements { digest: 1, until: 2, buckets: vec![3], fingerprints: vec![4, 5] },
             Message::AskElements { slot, keys: vec![bytes.clone()], fingerprints: vec![4] },
-            Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
+            Message::Replicate { slot, dots: vec![], outcome: None, effect: bytes.clone() },
             Message::AskClocks { group: 1, shards: 2, since: 3, from: slot },
             Message::Clocks { shards: 1, version: 2, next: None, slots: dots.clone() },
             Message::AskDots { group: 1, wanted: dots.clone() },
             Message::Dots { effects: vec![effect], absent: dots },
-            Message::Replicate { slot, dots: vec![dot], effect: bytes },
+            Message::Replicate { slot, dots: vec![dot], outcome: None, effect: bytes },
             Message::Ack,
             Message::Rejected { cause: Cause::StoreFull, text: "full".into() },
         ] {

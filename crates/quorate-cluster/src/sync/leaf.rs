@@ -125,7 +125,7 @@ impl Round {
         lacking.drain(..covered);
         (
             self.asked.insert(Question::PushParts { leaf, lacking }),
-            Message::Replicate { slot, dots: Vec::new(), effect },
+            Message::Replicate { slot, dots: Vec::new(), outcome: None, effect },
         )
     }
 

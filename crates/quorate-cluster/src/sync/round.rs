@@ -246,9 +246,12 @@ impl Round {
             Question::States { slot, keys } => {
                 Message::AskKeyStates { slot: *slot, keys: keys.clone() }
             }
-            Question::Refute { slot, effect } => {
-                Message::Replicate { slot: *slot, dots: Vec::new(), effect: effect.clone() }
-            }
+            Question::Refute { slot, effect } => Message::Replicate {
+                slot: *slot,
+                dots: Vec::new(),
+                outcome: None,
+                effect: effect.clone(),
+            },
         })
     }
 
@@ -276,7 +279,7 @@ impl Round {
             self.ask(slot, Question::Push { slot, keys: rest });
         }
         let index = self.asked.insert(Question::Push { slot, keys });
-        (index, Message::Replicate { slot, dots: Vec::new(), effect })
+        (index, Message::Replicate { slot, dots: Vec::new(), outcome: None, effect })
     }
 
     /// Asks something about a slot in exchange, before anything else.

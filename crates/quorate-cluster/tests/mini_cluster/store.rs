@@ -114,7 +114,7 @@ pub(crate) struct Store {
     /// Up to where it is durable.
     pub(crate) synced: u64,
     knowledge: Knowledge,
-    starts: u32,
+    pub(crate) starts: u32,
 }
 
 impl Store {

@@ -351,7 +351,8 @@ impl World {
             found.store.rewind(MemberNumber(target as u16));
         }
         found.machines = Some(Machines {
-            coordinator: Coordinator::new(found.topology.clone()),
+            coordinator: Coordinator::new(found.topology.clone())
+                .with_shard(found.store.starts as u16),
             handoff: Handoff::new(found.topology.peers()),
             clocks: Clocks::new(seed),
             sync: Sync::new(found.topology.peers()).with_seed(seed),

@@ -12,8 +12,9 @@
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
 //!            given:u16 list of number              number := id:u128 u16 below given
 //! ```
-//! The body of each kind lists its fields in the order of their declaration. `Replicate` has two
-//! kinds: with dots, whose count is a u16, and without them and their count.
+//! The body of each kind lists its fields in the order of their declaration. `Replicate` has three
+//! kinds: with dots, whose count is a u16, and an outcome; with dots alone; and without them and their
+//! count.
 
 mod fields;
 mod members;
@@ -28,7 +29,7 @@ use super::{
     Forward, Message, Refused,
     dots::{put_effect, put_slots},
 };
-use crate::Slot;
+use crate::{Outcome, Slot};
 pub(super) use fields::{Input, put_bytes, put_count, put_dots, put_slot};
 use fields::{
     NO_SLOT, put_fingerprints, put_keys, put_scope, put_settlement, put_string, put_symbol,
@@ -57,6 +58,8 @@ mod kind {
     pub(super) const ASK_STATES: u8 = 23;
     pub(super) const STATES: u8 = 24;
     pub(super) const REPLICATE_DOTS: u8 = 25;
+    pub(super) const REPLICATE_OUTCOME: u8 = 26;
+    pub(super) const ASK_OUTCOME: u8 = 27;
     pub(super) const COMPARE_GROUP: u8 = 32;
     pub(super) const GROUP_SAME: u8 = 33;
     pub(super) const GROUP_DIFFERS: u8 = 34;
@@ -117,8 +120,10 @@ impl Message {
             Self::HeartbeatReply(_) => kind::HEARTBEAT_REPLY,
             Self::Forward(_) => kind::FORWARD,
             Self::Reply(_) => kind::REPLY,
+            Self::Replicate { outcome: Some(_), .. } => kind::REPLICATE_OUTCOME,
             Self::Replicate { dots, .. } if dots.is_empty() => kind::REPLICATE,
             Self::Replicate { .. } => kind::REPLICATE_DOTS,
+            Self::AskOutcome { .. } => kind::ASK_OUTCOME,
             Self::Ack => kind::ACK,
             Self::Rejected { .. } => kind::REJECTED,
             Self::AskDigest { .. } => kind::ASK_DIGEST,
@@ -164,14 +169,22 @@ impl Message {
             Self::Heartbeat(beat) | Self::HeartbeatReply(beat) => put_heartbeat(out, beat),
             Self::Forward(forward) => put_forward(out, forward),
             Self::Reply(bytes) | Self::States(bytes) => out.extend_from_slice(bytes),
-            Self::Replicate { slot, dots, effect } => {
+            Self::Replicate { slot, dots, outcome, effect } => {
                 put_slot(out, *slot);
                 put_dots(out, dots);
+                if let Some(outcome) = outcome {
+                    out.extend_from_slice(&outcome.id.to_bytes());
+                    put_bytes(out, &outcome.reply);
+                }
                 out.extend_from_slice(effect);
             }
             Self::AskDigest { slot, command: bytes } | Self::AskStates { slot, command: bytes } => {
                 put_slot(out, *slot);
                 out.extend_from_slice(bytes);
+            }
+            Self::AskOutcome { slot, id } => {
+                put_slot(out, *slot);
+                out.extend_from_slice(&id.to_bytes());
             }
             Self::Ack | Self::SlotSame => {}
             Self::GroupSame(settlement) => put_settlement(out, *settlement),
@@ -289,6 +302,7 @@ fn put_forward(out: &mut Vec<u8>, forward: &Forward) {
     out.push(forward.write_level as u8);
     out.push(u8::from(forward.resp3));
     out.extend_from_slice(&forward.budget_ms.to_le_bytes());
+    out.extend_from_slice(&forward.id.to_bytes());
     out.extend_from_slice(&forward.command);
 }
 
@@ -312,13 +326,22 @@ impl Input {
             kind::REPLICATE => Message::Replicate {
                 slot: self.slot()?,
                 dots: Vec::new(),
+                outcome: None,
                 effect: self.remainder(),
             },
             kind::REPLICATE_DOTS => Message::Replicate {
                 slot: self.slot()?,
                 dots: self.dots()?,
+                outcome: None,
                 effect: self.remainder(),
             },
+            kind::REPLICATE_OUTCOME => Message::Replicate {
+                slot: self.slot()?,
+                dots: self.dots()?,
+                outcome: Some(Box::new(Outcome { id: self.call_id()?, reply: self.bytes()? })),
+                effect: self.remainder(),
+            },
+            kind::ASK_OUTCOME => Message::AskOutcome { slot: self.slot()?, id: self.call_id()? },
             kind::ACK => Message::Ack,
             kind::REJECTED => Message::Rejected { cause: self.cause()?, text: self.string()? },
             kind::ASK_DIGEST => {
@@ -417,6 +440,7 @@ impl Input {
             write_level: self.level()?,
             resp3: self.boolean()?,
             budget_ms: u32::from_le_bytes(self.array()?),
+            id: self.call_id()?,
             command: self.remainder(),
         })
     }

@@ -15,7 +15,10 @@ use bytes::Bytes;
 pub use codec::MessageError;
 pub use reach::Reach;
 
-use crate::{Dot, DotRange, Fitness, Incarnation, Level, NodeId, Numbers, Slot, Start, Unfit};
+use crate::{
+    CallId, Dot, DotRange, Fitness, Incarnation, Level, NodeId, Numbers, Outcome, Slot, Start,
+    Unfit,
+};
 
 /// One request or response between two nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +72,18 @@ pub enum Message {
         /// The writes that the effect holds all of, at most
         /// [`DOTS_PER_EFFECT_MAX`](crate::limits::DOTS_PER_EFFECT_MAX); none for a repair.
         dots: Vec<Dot>,
+        /// Of a write with one dot that another node has forwarded: what it was answered.
+        outcome: Option<Box<Outcome>>,
         /// Encoded key deltas.
         effect: Bytes,
+    },
+    /// Asks what became of a write that the sender has forwarded. Answered by [`Message::Reply`] by who
+    /// knows it, which includes everybody who has merged its effect.
+    AskOutcome {
+        /// The slot of the write.
+        slot: Slot,
+        /// Which write.
+        id: CallId,
     },
     /// The effect is merged.
     Ack,
@@ -416,6 +429,8 @@ pub struct Forward {
     pub resp3: bool,
     /// Milliseconds left until the client's deadline.
     pub budget_ms: u32,
+    /// By which the sender may ask what became of it.
+    pub id: CallId,
     /// The command, as an encoded RESP array.
     pub command: Bytes,
 }
@@ -486,4 +501,6 @@ pub enum Cause {
     Incomplete = 7,
     /// The receiver's clock is contradicted by those of its peers.
     ClockInDoubt = 8,
+    /// The receiver does not know what became of a call.
+    OutcomeUnknown = 9,
 }

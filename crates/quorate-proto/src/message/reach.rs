@@ -32,6 +32,7 @@ impl Message {
         match self {
             Self::Forward(forward) => Reach::Slot(forward.slot),
             Self::Replicate { slot, .. }
+            | Self::AskOutcome { slot, .. }
             | Self::AskDigest { slot, .. }
             | Self::AskStates { slot, .. }
             | Self::CompareSlot { slot, .. }

@@ -107,8 +107,8 @@ pub(crate) struct Errand {
     pub(crate) terms: Terms,
 }
 
-fn new_coordinator(topology: &Arc<Topology>, settings: &Settings) -> Coordinator {
-    Coordinator::new(Arc::clone(topology)).with_read_repair(settings.read_repair)
+fn new_coordinator(topology: &Arc<Topology>, shard: u16, settings: &Settings) -> Coordinator {
+    Coordinator::new(Arc::clone(topology)).with_shard(shard).with_read_repair(settings.read_repair)
 }
 
 /// Digest rounds whose pauses differ from node to node and from shard to shard.
@@ -172,7 +172,7 @@ impl Shard {
         let topology = Arc::clone(&storage.topology);
         let shards = usize::from(node.settings.shards);
         let incomplete = storage.incomplete;
-        let coordinator = new_coordinator(&topology, &node.settings);
+        let coordinator = new_coordinator(&topology, id, &node.settings);
         node.set_members(topology.len());
         let history = peers::History { data_may_exist: node.data_may_exist, incomplete };
         Self {

@@ -209,8 +209,10 @@ fn what_changes_between_two_exchanges_is_compared_once_more() {
     stage.replica.members.insert(new);
     let slot = stage.slot;
     let first = encode(0, ours[..2].iter().copied());
-    let response =
-        theirs.respond(slot, &Message::Replicate { slot, dots: Vec::new(), effect: first });
+    let response = theirs.respond(
+        slot,
+        &Message::Replicate { slot, dots: Vec::new(), outcome: None, effect: first },
+    );
     stage.respond(correlation, response);
     let mut others = [theirs];
     let (reply, _) = run(&mut stage, &mut others);
@@ -370,6 +372,7 @@ fn a_forwarded_read_at_one_is_passed_on_by_a_node_that_lost_data() {
         write_level: Level::One,
         resp3: false,
         budget_ms: 1_000,
+        id: ID,
         command,
     };
     stage.peer_asks(EPOCH, Message::Forward(forward));

@@ -2,6 +2,7 @@
 
 mod elements;
 mod members;
+mod outcomes;
 mod reads;
 mod writes;
 
@@ -157,6 +158,7 @@ struct Stage {
 
 const EPOCH: u64 = 4;
 const LINK: LinkId = LinkId(9);
+const ID: CallId = CallId { origin: Origin(6), number: 9 };
 
 impl Stage {
     /// Node `me` of as many nodes as datacentres are given, named `a`, `b`, and so on, and a slot

@@ -259,6 +259,7 @@ fn in_doubt_of_its_clock_a_node_asks_others_and_answers_for_what_no_clock_decide
             write_level: Level::One,
             resp3: false,
             budget_ms: 100,
+            id: ID,
             command: command.frame().clone(),
         });
         stage.peer_asks(EPOCH, forward);

@@ -166,6 +166,7 @@ fn what_a_peer_sends_to_a_full_replica_it_gets_back() {
         write_level: Level::One,
         resp3: false,
         budget_ms: 100,
+        id: ID,
         command: command.frame().clone(),
     });
     stage.peer_asks(EPOCH, forward.clone());
@@ -217,7 +218,10 @@ fn what_must_be_durable_counts_only_then() {
         stage.respond(correlation, Message::Ack);
     }
     let effect = "9".into();
-    stage.peer_asks(EPOCH, Message::Replicate { slot: stage.slot, dots: Vec::new(), effect });
+    stage.peer_asks(
+        EPOCH,
+        Message::Replicate { slot: stage.slot, dots: Vec::new(), outcome: None, effect },
+    );
     stage.coordinator.handle_durable(11);
     assert_eq!(stage.coordinator.poll_output(), None);
     stage.coordinator.handle_durable(12);
@@ -244,17 +248,6 @@ fn a_write_goes_to_the_executor_with_the_time_that_is_left() {
 }
 
 #[test]
-fn a_write_that_left_with_a_lost_link_is_unknown() {
-    let mut stage = Stage::three(1);
-    stage.set(Level::Quorum);
-    stage.sent();
-    stage.down(0);
-    let text = stage.reply().1;
-    assert!(text.starts_with("-UNKNOWN the link to the executor a was lost"), "{text}");
-    stage.finished();
-}
-
-#[test]
 fn a_write_that_never_left_goes_to_the_next_executor() {
     let mut stage = Stage::three(1);
     stage.set(Level::Quorum);
@@ -274,6 +267,7 @@ fn a_forwarded_request_is_served_here_or_refused() {
             write_level: Level::One,
             resp3: false,
             budget_ms: 100,
+            id: ID,
             command: Command::from_args([name, "k", "v"]).frame().clone(),
         })
     };

@@ -8,7 +8,7 @@ use super::{
     super::{Cause, RefusalCode, Scope, Settlement, Symbol},
     MessageError,
 };
-use crate::{Dot, Level, Slot, limits::DOTS_PER_EFFECT_MAX, slot::GROUPS};
+use crate::{CallId, Dot, Level, Slot, limits::DOTS_PER_EFFECT_MAX, slot::GROUPS};
 
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     // Texts come from names bounded far below this and from our own errors.
@@ -116,6 +116,7 @@ impl Input {
             Cause::Overloaded,
             Cause::Incomplete,
             Cause::ClockInDoubt,
+            Cause::OutcomeUnknown,
         ];
         causes.into_iter().find(|cause| *cause as u8 == code).ok_or(self.field("cause"))
     }
@@ -147,6 +148,10 @@ impl Input {
 
     pub(crate) fn dot(&mut self) -> Result<Dot, MessageError> {
         Dot::from_bytes(self.array()?).ok_or(self.field("dot"))
+    }
+
+    pub(crate) fn call_id(&mut self) -> Result<CallId, MessageError> {
+        Ok(CallId::from_bytes(self.array()?))
     }
 
     pub(crate) fn boolean(&mut self) -> Result<bool, MessageError> {

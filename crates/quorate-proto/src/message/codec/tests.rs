@@ -12,8 +12,8 @@ use super::{
     *,
 };
 use crate::{
-    Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Start,
-    Unfit,
+    CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin,
+    Start, Unfit,
     message::{DottedEffect, SlotDots},
 };
 
@@ -43,6 +43,7 @@ fn samples() -> Vec<Message> {
     let bytes = Bytes::from_static(b"xyz");
     let settlement = Settlement { clock_ms: 7, floor_ms: 5 };
     let dot = Dot { origin: Origin(6), counter: 7 };
+    let id = CallId { origin: Origin(8), number: 9 };
     let dotted = DottedEffect { slot, dots: vec![dot], effect: bytes.clone() };
     let range = DotRange { origin: Origin(6), first: 7, last: 8 };
     let dots = vec![SlotDots { slot, ranges: vec![range] }];
@@ -67,11 +68,19 @@ fn samples() -> Vec<Message> {
             write_level: Level::All,
             resp3: true,
             budget_ms: 5000,
+            id,
             command: bytes.clone(),
         }),
         Message::Reply(bytes.clone()),
-        Message::Replicate { slot, dots: vec![], effect: bytes.clone() },
-        Message::Replicate { slot, dots: vec![dot, dot], effect: bytes.clone() },
+        Message::Replicate { slot, dots: vec![], outcome: None, effect: bytes.clone() },
+        Message::Replicate { slot, dots: vec![dot, dot], outcome: None, effect: bytes.clone() },
+        Message::Replicate {
+            slot,
+            dots: vec![dot],
+            outcome: Some(Box::new(Outcome { id, reply: bytes.clone() })),
+            effect: bytes.clone(),
+        },
+        Message::AskOutcome { slot, id },
         Message::Ack,
         Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
         Message::AskDigest { slot, command: bytes.clone() },
@@ -152,8 +161,9 @@ fn golden_bodies() {
         incarnation: incarnation(0x0304, 0x050607, 0x08090a),
         empty: vec![EmptySeat { seat: NodeId(7), life: 8, newcomer: NodeId(9) }],
     };
+    let id = CallId { origin: Origin(8), number: 9 };
     let dot = Dot { origin: Origin(6), counter: 7 };
-    let golden: [(Message, &[u8]); 18] = [
+    let golden: [(Message, &[u8]); 21] = [
         (
             Message::SeatVote { granted: true, view },
             &[
@@ -173,12 +183,70 @@ fn golden_bodies() {
         ),
         (Message::GroupSame(settlement), &[2, 1, 0, 0, 0, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0]),
         (
-            Message::Replicate { slot, dots: vec![], effect: Bytes::from_static(b"e") },
+            Message::Replicate {
+                slot,
+                dots: vec![],
+                outcome: None,
+                effect: Bytes::from_static(b"e"),
+            },
             &[0x34, 0x12, b'e'],
         ),
         (
-            Message::Replicate { slot, dots: vec![dot], effect: Bytes::from_static(b"e") },
+            Message::Replicate {
+                slot,
+                dots: vec![dot],
+                outcome: None,
+                effect: Bytes::from_static(b"e"),
+            },
             &[0x34, 0x12, 1, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, b'e'],
+        ),
+        (
+            Message::Replicate {
+                slot,
+                dots: vec![dot],
+                outcome: Some(Box::new(Outcome { id, reply: Bytes::from_static(b"+OK\r\n") })),
+                effect: Bytes::from_static(b"e"),
+            },
+            &[
+                0x34, 0x12, 1, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0, 0, 0,
+                0, 0, 5, 0, 0, 0, b'+', b'O', b'K', b'\r', b'\n', b'e',
+            ],
+        ),
+        (Message::AskOutcome { slot, id }, &[0x34, 0x12, 8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]),
+        (
+            Message::Forward(Forward {
+                slot,
+                read_level: Level::One,
+                write_level: Level::One,
+                resp3: true,
+                budget_ms: 5,
+                id,
+                command: Bytes::from_static(b"c"),
+            }),
+            &[
+                0x34,
+                0x12,
+                Level::One as u8,
+                Level::One as u8,
+                1,
+                5,
+                0,
+                0,
+                0,
+                8,
+                0,
+                0,
+                0,
+                9,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                b'c',
+            ],
         ),
         (
             Message::Heartbeat(Heartbeat {
@@ -272,8 +340,8 @@ fn golden_bodies() {
     assert_eq!(
         kinds,
         [
-            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 16, 17, 18, 25, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35,
-            36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
+            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32, 33,
+            34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
         ]
     );
 }
