@@ -64,6 +64,10 @@ pub enum Mutant {
     /// A node answers before it has met its seeds, though it may have been a member that has lost
     /// everything.
     FoundedAtOnce,
+    /// What shards say before a seat is taken counts for the life that begins with it.
+    RefillEndsEarly,
+    /// A shard answers as soon as the node has a seat, although it has not heard of it.
+    SeatUnheard,
     /// Nodes without data found a cluster although some of their seeds have not answered.
     SeedsGivenUp,
     /// Nodes without data prove floors to each other before any list is final, and keep them as members.
@@ -98,7 +102,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -128,6 +132,8 @@ impl Mutant {
         Self::ClocksPullUnmerged,
         Self::SeatReusesOrigin,
         Self::FoundedAtOnce,
+        Self::RefillEndsEarly,
+        Self::SeatUnheard,
         Self::SeedsGivenUp,
         Self::FloorsWhileForming,
         Self::ElementsLeftOut,

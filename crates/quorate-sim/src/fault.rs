@@ -198,6 +198,9 @@ pub enum Kind {
     /// [`Fault::WipeAll`] of most nodes at once, or of all but one, while the rest is down and comes back
     /// last.
     WipeMost,
+    /// [`Fault::WipeAll`] of one node while another one is down, and [`Fault::Kill`] of all while it is
+    /// filled. Who has all that was acknowledged is the last to come back.
+    KilledWhileFilled,
     /// [`Fault::PutBack`].
     PutBack,
 }
@@ -242,8 +245,15 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Script {
 fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     let unsynced = scenario.sync != SyncPolicy::Always;
     let power = matches!(kind, Kind::PowerOff | Kind::Falter);
-    matches!(kind, Kind::Rot | Kind::Wipe | Kind::WipeAll | Kind::WipeMost | Kind::PutBack)
-        || unsynced && power
+    let loses_some = [
+        Kind::Rot,
+        Kind::Wipe,
+        Kind::WipeAll,
+        Kind::WipeMost,
+        Kind::KilledWhileFilled,
+        Kind::PutBack,
+    ];
+    loses_some.contains(&kind) || unsynced && power
 }
 
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
@@ -328,6 +338,21 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
                 };
                 script.push(Planned { at, lasts, fault, loses_data: true });
             }
+            return;
+        }
+        Kind::KilledWhileFilled => {
+            let [wiped, behind, full] = [0, 1, 2].map(|offset| (node + offset) % nodes as usize);
+            let away = random.between(500_000, 4_000_000);
+            let wiped_at = at + away - random.between(10_000, 100_000);
+            let killed_at = at + away + random.between(100_000, 2_500_000);
+            let mut then = |at, lasts, fault| {
+                script.push(Planned { at, lasts, fault, loses_data: true });
+            };
+            then(at, away, Fault::Kill { node: behind });
+            then(wiped_at, at + away - wiped_at, Fault::WipeAll { node: wiped });
+            then(killed_at, 100_000, Fault::Kill { node: wiped });
+            then(killed_at, 100_000, Fault::Kill { node: behind });
+            then(killed_at, lasts.max(5_000_000), Fault::Kill { node: full });
             return;
         }
         Kind::PutBack => Fault::PutBack { node, starts: random.between(1, 4) as usize },

@@ -60,6 +60,7 @@ pub struct Machine {
     seed: u64,
     hint_bytes_max: u64,
     element_limits: Limits,
+    mail_delay_us: u32,
     started: Time,
     skew_ms: i64,
     drift_ppm: i64,
@@ -125,6 +126,7 @@ impl Machine {
             seed: Stream::new(seed, "machine", node as u64).number(),
             hint_bytes_max: scenario.hint_bytes_max,
             element_limits: scenario.element_limits,
+            mail_delay_us: scenario.mail_delay_us,
             started: 0,
             skew_ms: 0,
             drift_ppm: 0,
@@ -150,6 +152,7 @@ impl Machine {
             hint_bytes_max: self.hint_bytes_max,
             element_limits: self.element_limits,
             command_us: 0,
+            mail_delay_us: self.mail_delay_us,
         };
         let process =
             Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;

@@ -59,6 +59,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::FloorIgnored, "forgetting", 400, &["resurrection", "convergence"]),
     trap(Mutant::SeatReusesOrigin, "lost-counters", 200, &["origins"]),
     trap(Mutant::FoundedAtOnce, "lost", 200, &["stale"]),
+    trap(Mutant::RefillEndsEarly, "refill", 100, &["notes", "stale"]),
+    trap(Mutant::SeatUnheard, "refill", 200, &["stale"]),
     trap(Mutant::SeedsGivenUp, "founders", 100, &["founders"]),
     trap(Mutant::FloorsWhileForming, "founders", 100, &["lost", "resurrection", "convergence"]),
     trap(Mutant::MarksForgottenByAge, "forgetting", 400, &["resurrection", "convergence"]),

@@ -49,6 +49,8 @@ pub struct Scenario {
     pub delay: (u64, u64),
     /// Delay between datacentres, least and most.
     pub far_delay: (u64, u64),
+    /// How much later the shards of a node hear of its membership at most, in microseconds.
+    pub mail_delay_us: u32,
     /// The faults that happen, with their weights.
     pub faults: &'static [(Kind, u32)],
     /// Mean time between them.
@@ -208,6 +210,7 @@ impl Scenario {
         flushes_percent: 0,
         delay: (150, 900),
         far_delay: (5_000, 15_000),
+        mail_delay_us: 0,
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
         fault_stretch: 1,
@@ -517,6 +520,20 @@ pub const ALL: &[Scenario] = &[
         ],
         faults_max: 6,
         keys: 3,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "refill",
+        about: "one node loses everything while another one is down, all are killed while it is filled, and \
+                the one that has all that was acknowledged comes back last",
+        nodes: THREE,
+        shards: 3,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        mail_delay_us: 300_000,
+        faults: &[(Kind::KilledWhileFilled, 1)],
+        period: 30_000_000,
+        keys: 30,
         ..Scenario::BASE
     },
     FOUNDERS,

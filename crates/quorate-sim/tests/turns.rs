@@ -41,6 +41,7 @@ impl Node {
             hint_bytes_max: 1 << 20,
             element_limits: Limits::DEFAULT,
             command_us: COMMAND_US,
+            mail_delay_us: 0,
         };
         let process = Process::start(options, moment(0)).expect("the node starts");
         Self { process, now_us: 1_000 }

@@ -82,7 +82,9 @@ impl Channel {
             let driver = driver.interval(settings.recon_interval)?;
             let (watched, counted) = (Arc::clone(node), Arc::clone(node));
             let started = driver.start_when(
-                move || !watched.figures().fitness.is(Unfit::CatchingUp) && watched.is_founded(),
+                move || {
+                    !watched.figures().fitness.is(Unfit::CatchingUp) && watched.footing().founded
+                },
                 move |cycle, took| counted.channel.add(cycle, took, clock.now().wall_ms()),
             );
             channel.driver = Some(started?);

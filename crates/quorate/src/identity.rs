@@ -5,6 +5,7 @@ mod record;
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -12,14 +13,12 @@ use std::{
 };
 
 use quorate_cluster::{membership::Persisted, random::Random};
-use quorate_proto::{Incarnation, NodeId, Start, message::Member};
+use quorate_proto::{Incarnation, NodeId, Start, message::Member, mutant::Mutant};
 use quorate_store::{
     disk::Disk,
     log::{is_full, is_out_of_descriptors},
 };
 use record::{ClusterRecord, Record, draw, incarnation, parse_id};
-
-use crate::shard::Figures;
 
 const FILE_NAME: &str = "node.json";
 
@@ -34,6 +33,10 @@ pub(crate) struct Identity {
     path: PathBuf,
     record: Record,
     is_new: bool,
+    /// Shards that have not said, of this process and life, that nothing is missing.
+    awaited: BTreeSet<u16>,
+    /// Whether a log has failed since the start: what it could not sync may be lost.
+    log_failed: bool,
     /// Held while the process lives, so that no second one uses the directory.
     _lock: Option<File>,
 }
@@ -150,7 +153,8 @@ impl Identity {
         let incomplete = record.incomplete || lost_power && record.unsynced;
         let unsynced = unsynced || !is_new && !record.clean && record.unsynced;
         let record = Record { boot, incomplete, unsynced, clean: false, ..record };
-        let identity = Self { disk, path, record, is_new, _lock: lock };
+        let awaited = (0..shards).collect();
+        let identity = Self { disk, path, record, is_new, awaited, log_failed: false, _lock: lock };
         // Before anything else: whoever copies the directory from now on has this start in the copy.
         identity.save().map_err(failed)?;
         Ok(identity)
@@ -188,6 +192,9 @@ impl Identity {
         self.record.start = member.incarnation.start.get();
         self.record.lineage.clear();
         self.record.incomplete = true;
+        if !Mutant::RefillEndsEarly.is_planted() {
+            self.awaited = (0..self.record.shards).collect();
+        }
         self.persist(persisted)
     }
 
@@ -228,38 +235,42 @@ impl Identity {
         let Some(contents) = disk.read(&path)? else { return Ok(()) };
         let record = Record::parse(&contents).map_err(io::Error::other)?;
         let record = Record { clean: true, ..record };
-        Self { disk, path, record, is_new: false, _lock: None }.save()
+        write(&*disk, &path, &record)
     }
 
-    /// Notes that a log has failed: what was acknowledged and not synced may be lost. Tried again by
-    /// [`Identity::settle`] where the disk takes nothing at the moment.
-    pub(crate) fn record_failed_log(&mut self) {
-        if self.record.incomplete || !self.record.unsynced {
+    /// A log has failed: what was acknowledged and not synced may be lost.
+    pub(crate) fn handle_failed_log(&mut self) {
+        self.log_failed = true;
+    }
+
+    /// A shard has said that nothing is missing in it. What was said of an earlier life tells nothing of
+    /// this one: a shard that has not heard yet of the seat that was taken misses nothing.
+    pub(crate) fn handle_regained(&mut self, shard: u16, of: Incarnation) {
+        let own = self.incarnation();
+        if (of.life, of.start) == (own.life, own.start) {
+            self.awaited.remove(&shard);
+        }
+    }
+
+    /// Notes that something is missing, or that nothing is any more. Tried again where the disk takes
+    /// nothing at the moment.
+    pub(crate) fn settle(&mut self) {
+        let incomplete = if self.log_failed {
+            self.record.incomplete || self.record.unsynced
+        } else {
+            self.record.incomplete && !self.awaited.is_empty()
+        };
+        if incomplete == self.record.incomplete {
             return;
         }
-        match self.record_incomplete(true) {
-            Ok(()) => tracing::error!("the log has failed; the next start refills this node"),
-            Err(error) => {
-                self.record.incomplete = false;
-                tracing::error!(%error, "that the log has failed cannot be noted; trying again");
+        match self.record_incomplete(incomplete) {
+            Ok(()) if incomplete => {
+                tracing::error!("the log has failed; the next start refills this node");
             }
-        }
-    }
-
-    /// Notes that nothing is missing any more, once what every shard has regained is durable.
-    /// Tried again where the disk takes nothing at the moment.
-    pub(crate) fn settle(&mut self, figures: &Figures) {
-        if figures.failed {
-            return self.record_failed_log();
-        }
-        if !self.record.incomplete || figures.regained != Some(self.incarnation().start) {
-            return;
-        }
-        match self.record_incomplete(false) {
             Ok(()) => tracing::info!("what was lost has come back from the other nodes"),
             Err(error) => {
-                self.record.incomplete = true;
-                tracing::warn!(%error, "that nothing is missing cannot be noted; trying again");
+                self.record.incomplete = !incomplete;
+                tracing::error!(%error, "whether data is missing cannot be noted; trying again");
             }
         }
     }
@@ -284,15 +295,19 @@ impl Identity {
     }
 
     fn save(&self) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(&self.record).map_err(io::Error::other)?;
-        self.disk.replace(&self.path, text.as_bytes())?;
-        // A start that cannot be written down must not take place, also when the disk is full.
-        let spare = text.len() as u64 + SPARE_BYTES;
-        if let Err(error) = self.disk.spare(&self.path, spare) {
-            tracing::warn!(%error, "little space is left for the next change of {FILE_NAME}");
-        }
-        Ok(())
+        write(&*self.disk, &self.path, &self.record)
     }
+}
+
+fn write(disk: &dyn Disk, path: &Path, record: &Record) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
+    disk.replace(path, text.as_bytes())?;
+    // A start that cannot be written down must not take place, also when the disk is full.
+    let spare = text.len() as u64 + SPARE_BYTES;
+    if let Err(error) = disk.spare(path, spare) {
+        tracing::warn!(%error, "little space is left for the next change of {FILE_NAME}");
+    }
+    Ok(())
 }
 
 /// The name of a log in `directory`, if there is any.

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -102,7 +102,6 @@ pub(crate) struct Node {
     hint_budget: Arc<HintBudget>,
     figures: Vec<Mutex<Figures>>,
     breakdowns: Vec<Mutex<Breakdown>>,
-    founded: AtomicBool,
     footing: Mutex<Footing>,
     next_client_id: AtomicU64,
     next_slow_id: AtomicU64,
@@ -136,7 +135,6 @@ impl Node {
             hint_budget,
             figures,
             breakdowns,
-            founded: AtomicBool::new(false),
             footing: Mutex::default(),
             next_client_id: AtomicU64::new(1),
             next_slow_id: AtomicU64::new(0),
@@ -212,11 +210,6 @@ impl Node {
         Origin::new(me.0, topology.member(me).incarnation.start)
     }
 
-    /// Whether the node knows what data there is.
-    pub(crate) fn is_founded(&self) -> bool {
-        self.founded.load(Ordering::Acquire)
-    }
-
     /// How the node stands with its cluster.
     pub(crate) fn footing(&self) -> Footing {
         self.footing.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -224,7 +217,6 @@ impl Node {
 
     /// The membership has come further. Returns whether that makes a difference.
     pub(crate) fn set_footing(&self, footing: Footing) -> bool {
-        self.founded.store(footing.founded, Ordering::Release);
         let mut known = self.footing.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = *known != footing;
         *known = footing;
@@ -322,9 +314,6 @@ impl Node {
             total.fitness = total.fitness.and(figures.fitness);
             total.clock_contradicted |= figures.clock_contradicted;
             total.awaited = total.awaited.max(figures.awaited);
-            // All shards must have regained everything as the same process.
-            let regained = figures.regained;
-            total.regained = regained.filter(|_| index == 0 || total.regained == regained);
             total.failed |= figures.failed;
             total.scrubbing |= figures.scrubbing;
             total.scrub.add(figures.scrub);

@@ -65,6 +65,10 @@ impl World<'_> {
         let outputs = process.turn(moment, inputs);
         let due = process.poll_timeout();
         let (death, fenced) = (process.death().map(str::to_owned), process.is_fenced());
+        if process.conceals_loss() {
+            let text = format!("{} would start as complete, and is not", machine::name(node));
+            self.violations.push(Violation::new("notes", text));
+        }
         if let Some(death) = death {
             self.observer.note(|| format!("ends: {death}"));
             self.take_down(node, State::Killed);

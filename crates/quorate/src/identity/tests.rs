@@ -130,11 +130,16 @@ fn a_failed_log_is_noted_as_soon_as_the_disk_takes_it() {
     let disk = SimulatedDisk::new();
     let mut identity = open(&disk, Some("a")).expect("opens");
     disk.fail_writes(true);
-    identity.record_failed_log();
+    identity.handle_failed_log();
+    identity.settle();
     assert!(!identity.is_incomplete());
     disk.fail_writes(false);
-    let figures = Figures { failed: true, ..Figures::default() };
-    identity.settle(&figures);
+    identity.settle();
+    // What a shard said before it, or another one says after it, changes nothing.
+    for shard in 0..2 {
+        identity.handle_regained(shard, identity.incarnation());
+        identity.settle();
+    }
     assert!(open(&disk, None).expect("opens").is_incomplete());
 }
 
@@ -143,21 +148,20 @@ fn what_was_regained_counts_once_every_shard_has_it_on_disk() {
     let disk = SimulatedDisk::new();
     let mut identity = open(&disk, Some("a")).expect("opens");
     identity.record_incomplete(true).expect("saved");
-    for regained in [None, Some(Start::NONE)] {
-        let figures = Figures { regained, ..Figures::default() };
-        identity.settle(&figures);
+    let own = identity.incarnation();
+    let another = Incarnation { start: Start::NONE, ..own };
+    for (shard, of) in [(0, another), (1, another), (0, own), (0, own)] {
+        identity.handle_regained(shard, of);
+        identity.settle();
         assert!(identity.is_incomplete());
     }
-    let regained = Some(identity.incarnation().start);
-    let figures = Figures { regained, ..Figures::default() };
-    identity.settle(&figures);
+    identity.handle_regained(1, own);
+    identity.settle();
     assert!(!open(&disk, None).expect("opens").is_incomplete());
 }
 
-#[test]
-fn who_takes_a_seat_keeps_its_logs_and_lacks_data() {
-    let disk = SimulatedDisk::new();
-    let mut identity = open(&disk, Some("a")).expect("opens");
+/// A member of another life, and what its membership remembers.
+fn seat() -> (Member, Persisted) {
     let member = Member {
         id: NodeId(99),
         name: "a".into(),
@@ -170,7 +174,36 @@ fn who_takes_a_seat_keeps_its_logs_and_lacks_data() {
     };
     let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
     let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
-    let persisted = Persisted { cluster: "c".into(), view };
+    (member, Persisted { cluster: "c".into(), view })
+}
+
+#[test]
+fn what_shards_said_before_a_seat_was_taken_tells_nothing_of_it() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let before = identity.incarnation();
+    identity.handle_regained(0, before);
+    let (mut member, persisted) = seat();
+    // A seat is taken without another start.
+    member.incarnation.start = before.start;
+    identity.take_seat(&member, persisted).expect("saved");
+    // The other shard has not heard of it yet.
+    identity.handle_regained(1, before);
+    identity.settle();
+    assert!(identity.is_incomplete());
+    for shard in 0..2 {
+        assert!(identity.is_incomplete());
+        identity.handle_regained(shard, member.incarnation);
+        identity.settle();
+    }
+    assert!(!identity.is_incomplete());
+}
+
+#[test]
+fn who_takes_a_seat_keeps_its_logs_and_lacks_data() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let (member, persisted) = seat();
     identity.take_seat(&member, persisted.clone()).expect("saved");
     let again = open(&disk, None).expect("opens");
     assert_eq!((again.id(), again.log_id()), (NodeId(99), NodeId(7)));

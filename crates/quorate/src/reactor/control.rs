@@ -11,7 +11,7 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    frame,
+    Incarnation, frame,
     message::{Message, View},
 };
 
@@ -37,8 +37,8 @@ const WRITE_PAUSE: Duration = Duration::from_millis(200);
 /// How often a node without data says whom it waits for.
 const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is looked at what the shards have published.
-const FIGURES_EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried again to note whether data is missing, where the disk did not take it.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the control is told by shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) enum ControlMail {
     SealWanted,
     /// A shard's log has failed.
     LogFailed,
+    /// Nothing is missing in a shard any more, on disk neither, as this process of the node.
+    Regained { shard: u16, of: Incarnation },
 }
 
 /// What a connection is for.
@@ -109,7 +111,8 @@ impl Control {
     pub(crate) fn handle_mail(&mut self, now: Now, mail: ControlMail) {
         match mail {
             ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
-            ControlMail::LogFailed => self.identity.record_failed_log(),
+            ControlMail::LogFailed => self.identity.handle_failed_log(),
+            ControlMail::Regained { shard, of } => self.identity.handle_regained(shard, of),
         }
     }
 
@@ -293,8 +296,9 @@ impl Control {
                 tracing::warn!(waits_for, "{WAITS_FOR_SEEDS}");
             }
         }
+        let founded = footing.founded;
         if self.node.set_footing(footing) {
-            self.tell_shards(|| Mail::Founded);
+            self.tell_shards(|| Mail::Footing { founded });
         }
     }
 
@@ -363,7 +367,7 @@ impl Machine for Control {
     fn end_turn(&mut self, _: Now) -> io::Result<()> {
         self.service()?;
         self.state_footing();
-        self.identity.settle(&self.node.figures());
+        self.identity.settle();
         Ok(())
     }
 
@@ -372,9 +376,9 @@ impl Machine for Control {
     }
 
     fn poll_timeout(&self) -> Instant {
-        let figures = Some(self.now + FIGURES_EVERY);
+        let note = Some(self.now + NOTE_PAUSE);
         let retry = self.unwritten.as_ref().map(|_| self.now + WRITE_PAUSE);
-        let timeouts = [figures, retry, self.membership.poll_timeout()];
+        let timeouts = [note, retry, self.membership.poll_timeout()];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 

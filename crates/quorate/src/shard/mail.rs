@@ -9,7 +9,7 @@ use quorate_cluster::{
     sync::{Order, PeerRequest},
     topology::Topology,
 };
-use quorate_proto::{Fitness, MemberNumber, Start, message::Message};
+use quorate_proto::{Fitness, MemberNumber, message::Message};
 
 use super::{
     Counters, Errand,
@@ -30,8 +30,8 @@ pub(crate) enum Mail {
     PeerResponse { link: LinkId, correlation: u64, message: Message },
     /// The topology has changed.
     Topology { topology: Arc<Topology> },
-    /// The node knows by now what data there is.
-    Founded,
+    /// Whether the node knows what data there is, by the topology that was told before.
+    Footing { founded: bool },
     /// Tell me about yourself.
     Describe { from: u16, ticket: u64, question: Question },
 }
@@ -138,8 +138,6 @@ pub(crate) struct Figures {
     pub(crate) clock_contradicted: bool,
     /// Peers that data must still be compared with.
     pub(crate) awaited: u64,
-    /// The start as which nothing is missing, on disk neither.
-    pub(crate) regained: Option<Start>,
     pub(crate) scrubbing: bool,
     /// When the last scrub ended, in milliseconds since the Unix epoch; zero before the first.
     pub(crate) scrubbed_ms: u64,

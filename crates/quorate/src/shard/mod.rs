@@ -56,7 +56,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
-use quorate_proto::{Groups, MemberNumber, Slot, Start, command::Call, mutant::Mutant};
+use quorate_proto::{Groups, Incarnation, MemberNumber, Slot, command::Call, mutant::Mutant};
 use slab::Slab;
 
 use crate::{
@@ -162,6 +162,10 @@ pub(crate) struct Shard {
     next_second: Instant,
     second_passed: bool,
     seal_wanted: bool,
+    /// Whether the node knows what data there is, as far as this shard has been told.
+    founded: bool,
+    /// The process of the node as which the control was told that nothing is missing.
+    regained_told: Option<Incarnation>,
     stats: Stats,
     /// Clients that speak HTTP.
     strangers: Repeated,
@@ -202,6 +206,8 @@ impl Shard {
             next_second: Instant::ZERO,
             second_passed: true,
             seal_wanted: false,
+            founded: false,
+            regained_told: None,
             stats: Stats::default(),
             strangers: Repeated::default(),
         }
@@ -335,11 +341,17 @@ impl Shard {
         self.outbox[usize::from(owner)].push(Mail::Errand { from: self.id, ticket, errand });
     }
 
+    /// Whether the node knows what data there is, as far as this shard has been told: what another one
+    /// has heard of already, this one may have lost.
+    fn is_founded(&self) -> bool {
+        self.founded || Mutant::SeatUnheard.is_planted() && self.node.footing().founded
+    }
+
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
         let writes = errand.call.class().writes();
         let sealed = self.topology().sealed();
-        if !self.node.is_founded() || writes && !sealed {
+        if !self.is_founded() || writes && !sealed {
             self.seal_wanted |= writes && !sealed;
             self.unsealed.push((waiter, errand));
             return;
@@ -410,7 +422,10 @@ impl Shard {
                 self.pass_response(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
-            Mail::Founded => self.run_unsealed(now),
+            Mail::Footing { founded } => {
+                self.founded = founded;
+                self.run_unsealed(now);
+            }
             Mail::Describe { from, ticket, question } => {
                 let waiter = Waiter::Shard { shard: from, ticket };
                 self.answer_question(now, waiter, question);
@@ -459,9 +474,9 @@ impl Shard {
         self.note_ready(became_ready);
     }
 
-    /// Which start of its node this process is.
-    fn start(&self) -> Start {
-        self.topology().member(self.topology().me()).incarnation.start
+    /// Which process of its node this is, as far as this shard has been told.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.topology().member(self.topology().me()).incarnation
     }
 
     /// This node has taken the seat of a member that it was, and has lost what that one had.
@@ -480,7 +495,7 @@ impl Shard {
     /// The deadline of a request that arrives now.
     fn deadline(&self, now: Now) -> Instant {
         let patience = self.node.settings.request_timeout;
-        let first_write = !self.topology().sealed() && self.node.is_founded();
+        let first_write = !self.topology().sealed() && self.is_founded();
         now.monotonic + if first_write { patience.max(SEAL_PATIENCE) } else { patience }
     }
 

@@ -417,13 +417,16 @@ impl Shard {
     /// Answers a peer's request about slots that this shard owns.
     pub(super) fn serve(&mut self, now: Now, request: PeerRequest) {
         let PeerRequest { link, correlation, epoch, from, message } = request;
-        let answer = sync::answer(&self.storage, from, &message)
-            .or_else(|| clocks::answer(&self.storage, from, &message));
-        if let Some(answer) = answer {
-            return self.respond(now, link, correlation, answer);
-        }
-        if matches!(message, Message::Replicate { .. }) && !self.peers.is_up(from) {
-            self.sync.handle_orphan();
+        // The shard of the link may have heard of a seat or a seal before this one, which refuses until then.
+        if epoch == self.topology().epoch() {
+            let answer = sync::answer(&self.storage, from, &message)
+                .or_else(|| clocks::answer(&self.storage, from, &message));
+            if let Some(answer) = answer {
+                return self.respond(now, link, correlation, answer);
+            }
+            if matches!(message, Message::Replicate { .. }) && !self.peers.is_up(from) {
+                self.sync.handle_orphan();
+            }
         }
         let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
         coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);

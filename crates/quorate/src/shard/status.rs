@@ -87,7 +87,6 @@ impl Shard {
             fitness: self.fitness(),
             clock_contradicted: self.clock.is_contradicted(),
             awaited: self.peers.awaited(self.machine.monotonic) as u64,
-            regained: self.storage.has_regained().then(|| self.start()),
             failed: self.storage.has_failed(),
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),

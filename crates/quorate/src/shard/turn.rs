@@ -144,6 +144,11 @@ impl Shard {
         if self.storage.take_failed() {
             order(Output::Control(ControlMail::LogFailed));
         }
+        let of = self.incarnation();
+        if self.storage.has_regained() && self.regained_told != Some(of) {
+            self.regained_told = Some(of);
+            order(Output::Control(ControlMail::Regained { shard: self.id, of }));
+        }
         if std::mem::take(&mut self.seal_wanted) {
             order(Output::Control(ControlMail::SealWanted));
         }

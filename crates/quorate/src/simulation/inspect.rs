@@ -88,6 +88,15 @@ impl Process {
         self.control.identity().is_incomplete() || self.shards().any(Shard::is_incomplete)
     }
 
+    /// Whether a start after this moment would take the node for complete although one of its shards
+    /// is not, or has not heard of the node's present life.
+    pub fn conceals_loss(&self) -> bool {
+        let identity = self.control.identity();
+        let life = identity.incarnation().life;
+        let misses = |shard: &Shard| shard.is_incomplete() || shard.incarnation().life != life;
+        !identity.is_incomplete() && self.shards().any(misses)
+    }
+
     /// What scrubs have found since the start: digests that were wrong, and damage on disk.
     pub fn scrub_findings(&self) -> (u64, u64) {
         let totals = self.shards().map(Shard::scrub_total);

@@ -112,4 +112,6 @@ pub struct Options {
     pub element_limits: elements::Limits,
     /// What every command takes, in microseconds.
     pub command_us: u64,
+    /// What the control tells the shards arrives up to this later, in microseconds.
+    pub mail_delay_us: u32,
 }

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use quorate_cluster::time::Instant;
+use quorate_cluster::{random::Random, time::Instant};
 
 use super::{DIALLED, Input, Moment, Options, Output, Port, Wire, topologies::remembered_topology};
 use crate::{
@@ -32,6 +32,28 @@ enum Letter {
     ToControl(ControlMail),
 }
 
+/// Mail of the control to the shards, which arrives late, and in order at each of them.
+#[derive(Debug)]
+struct Told {
+    random: Random,
+    delay_us: u32,
+    /// By shard: with the moments at which it arrives, in microseconds of the monotonic clock.
+    mail: Vec<VecDeque<(u64, Mail)>>,
+}
+
+impl Told {
+    fn send(&mut self, now: Now, shard: u16, mail: Mail) {
+        let delay = u64::from(self.random.below(self.delay_us + 1));
+        let queue = &mut self.mail[usize::from(shard)];
+        let before = queue.back().map_or(0, |(at, _)| *at);
+        queue.push_back((before.max(now.monotonic.as_micros() + delay), mail));
+    }
+
+    fn arrives_at(&self) -> Option<u64> {
+        self.mail.iter().filter_map(|queue| queue.front()).map(|(at, _)| *at).min()
+    }
+}
+
 /// A running process.
 pub struct Process {
     pub(super) reactors: Vec<Reactor>,
@@ -45,6 +67,8 @@ pub struct Process {
     jobs: BTreeMap<u64, (usize, Job)>,
     next_job: u64,
     letters: VecDeque<Letter>,
+    /// What the control has told the shards and they have not heard yet.
+    told: Told,
     outputs: Vec<Output>,
     death: Option<String>,
     fenced: bool,
@@ -96,7 +120,12 @@ impl Process {
             }));
             reactor
         });
-        let reactors = reactors.collect();
+        let reactors: Vec<Reactor> = reactors.collect();
+        let told = Told {
+            random: Random::new(seed),
+            delay_us: options.mail_delay_us,
+            mail: reactors.iter().map(|_| VecDeque::new()).collect(),
+        };
         let control = Control::new(membership, identity, node, make_topology);
         Ok(Self {
             reactors,
@@ -109,6 +138,7 @@ impl Process {
             jobs: BTreeMap::new(),
             next_job: 0,
             letters: VecDeque::new(),
+            told,
             outputs: Vec::new(),
             death: None,
             fenced: false,
@@ -123,6 +153,7 @@ impl Process {
         for input in inputs {
             self.handle(now, input);
         }
+        self.hear(now);
         self.control.handle_timeout(now);
         self.reactors.iter_mut().for_each(|reactor| reactor.handle_timeout(now));
         loop {
@@ -147,8 +178,8 @@ impl Process {
     /// When the next turn is due even if nothing arrives, in microseconds of the monotonic clock.
     pub fn poll_timeout(&self) -> u64 {
         let reactors = self.reactors.iter().map(Machine::poll_timeout);
-        let next = reactors.chain([self.control.poll_timeout()]).min();
-        next.map_or(0, Instant::as_micros)
+        let next = reactors.chain([self.control.poll_timeout()]).map(Instant::as_micros);
+        next.chain(self.told.arrives_at()).min().unwrap_or(0)
     }
 
     /// How long the commands of the last turn took, in microseconds.
@@ -164,6 +195,17 @@ impl Process {
     /// Why the process has ended by itself, if it has.
     pub fn death(&self) -> Option<&str> {
         self.death.as_deref()
+    }
+
+    /// What the control has told the shards arrives.
+    fn hear(&mut self, now: Now) {
+        for (reactor, queue) in self.reactors.iter_mut().zip(&mut self.told.mail) {
+            while let Some((_, mail)) =
+                queue.pop_front_if(|(at, _)| *at <= now.monotonic.as_micros())
+            {
+                reactor.handle_mail(now, mail);
+            }
+        }
     }
 
     fn begin_turns(&mut self, now: Now) {
@@ -287,6 +329,11 @@ impl Process {
                 self.jobs.insert(self.next_job, (usize::from(shard), job));
                 self.outputs.push(Output::Sync(self.next_job));
                 self.next_job += 1;
+            }
+            reactor::Output::Mail { shard, mail }
+                if owner == Owner::Control && self.told.delay_us > 0 =>
+            {
+                self.told.send(now, shard, mail);
             }
             reactor::Output::Mail { shard, mail } => {
                 self.letters.push_back(Letter::ToShard(shard, mail));
