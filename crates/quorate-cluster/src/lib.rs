@@ -8,6 +8,7 @@
 //! * [`sync`]: finds and settles differences by digests;
 //! * [`elements`]: compares large keys by their parts, so that only what is missing travels;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
+//! * [`starting`]: from when a node that starts may judge what it can answer;
 //! * [`wall_clock`]: the clock that stamps go by, which does not believe every jump;
 //! * [`time`], [`random`], [`limits`]: what all of them share.
 //!
@@ -30,6 +31,7 @@ pub mod peer_map;
 pub mod positions;
 pub mod random;
 pub mod ring;
+pub mod starting;
 pub mod sync;
 pub mod time;
 pub mod topology;

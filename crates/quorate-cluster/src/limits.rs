@@ -70,6 +70,11 @@ pub const OUTCOME_REPLY_MAX: usize = 256;
 /// written while a broken link is noticed.
 pub const OUTCOMES_BYTES_MAX: usize = 4 << 20;
 
+/// How long a member that starts waits for the answers of all others before it answers clients by what
+/// it knows. One that is up is linked and answers in a fraction, even when the first dial fails.
+pub const MEETING_PATIENCE: Duration = Duration::from_secs(1);
+const _: () = assert!(MEETING_PATIENCE.as_millis() < READINESS_PATIENCE.as_millis());
+
 /// Pause between heartbeats on an outgoing link.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 

@@ -164,7 +164,7 @@ impl Liveness {
         self.peers.get(node).is_some_and(|peer| peer.up)
     }
 
-    /// What `node` has said last that it may do.
+    /// What `node` has said last on the present link that it may do.
     pub fn fitness(&self, node: MemberNumber) -> Fitness {
         self.peers[node].fitness
     }
@@ -172,6 +172,11 @@ impl Liveness {
     /// Effects that `node` keeps for this node, as far as it has said on the present link.
     pub fn hints_pending(&self, node: MemberNumber) -> Option<u64> {
         self.peers[node].hints_pending
+    }
+
+    /// For each peer: whether it is up and has told of itself on the present link.
+    pub fn met(&self) -> impl Iterator<Item = bool> {
+        self.peers.values().map(|peer| peer.hints_pending.is_some())
     }
 
     /// How far the wall clock of `node` is ahead of this node's, about.
@@ -200,7 +205,7 @@ impl Liveness {
         peer.linked = true;
         peer.asked = None;
         // What the peer said before belongs to the link, perhaps the process, before.
-        peer.hints_pending = None;
+        (peer.hints_pending, peer.fitness) = (None, Fitness::default());
         self.handle_heard(now, node);
         self.send_heartbeat(now, node);
     }

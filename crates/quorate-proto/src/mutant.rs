@@ -98,11 +98,13 @@ pub enum Mutant {
     FlushAlone,
     /// A write whose executor is lost is executed again by another one.
     CallRepeated,
+    /// A node that starts answers before it has met the others.
+    StartsAtOnce,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -149,6 +151,7 @@ impl Mutant {
         Self::TransactionTorn,
         Self::FlushAlone,
         Self::CallRepeated,
+        Self::StartsAtOnce,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

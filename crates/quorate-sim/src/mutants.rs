@@ -79,6 +79,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::TransactionTorn, "transactions", 100, &["whole"]),
     trap(Mutant::FlushAlone, "flushes", 400, &["resurrection", "linearizable"]),
     trap(Mutant::CallRepeated, "base", 100, &["counter"]),
+    trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),
 ];

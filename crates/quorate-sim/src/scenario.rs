@@ -73,9 +73,11 @@ pub struct Scenario {
     /// round trips longer than a tick of the stamps. Lists only where one node executes all: two
     /// executors that append at the same time do not see each other.
     pub linearizable: bool,
-    /// Whether every operation must be acknowledged that begins after the calm, whatever fails. Until
-    /// then nodes that have just started may not know each other's clocks.
+    /// Whether every operation must be acknowledged that begins after the calm, whatever fails.
     pub available: bool,
+    /// Whether one node is killed and comes back: nothing is refused meanwhile or by a node that starts,
+    /// and what was written while it was away is read there, at `ONE` too.
+    pub comes_back: bool,
     /// Bytes of hints for one target before they collapse into dirty ranges.
     pub hint_bytes_max: u64,
     /// Bytes of all hints of a node before they do.
@@ -222,6 +224,7 @@ impl Scenario {
         excused: Excused::NOTHING,
         linearizable: false,
         available: false,
+        comes_back: false,
         hint_bytes_max: 1 << 18,
         hints_bytes_max: 1 << 20,
         hint_window_ms: 3 * 3_600_000,
@@ -264,8 +267,25 @@ pub const ALL: &[Scenario] = &[
         about: "nothing fails: every operation is acknowledged",
         faults: &[],
         levels: MIXED,
-        calm_until: 2_000_000,
         available: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "comes-back",
+        about: "one node of three is killed and starts again while its clients knock: it refuses nothing, \
+                and reads at ONE are not stale",
+        nodes: THREE,
+        levels: &[((Level::One, Level::Quorum), 2), ((Level::LocalQuorum, Level::Quorum), 1)],
+        clients: 6,
+        roaming: false,
+        operations: 2_000,
+        delay: (1_000, 30_000),
+        faults: &[(Kind::Kill, 1)],
+        faults_max: 1,
+        period: 20_000_000,
+        // Those that stay are ready by then.
+        calm_until: 6_000_000,
+        comes_back: true,
         ..Scenario::BASE
     },
     Scenario {

@@ -97,6 +97,8 @@ fn a_closed_link_takes_the_peer_down_at_once() {
     assert_eq!(liveness.hints_pending(PEER), None);
     liveness.handle_link_down(PEER);
     assert_eq!(drain(&mut liveness), [], "down only once");
+    liveness.handle_link_up(at(2), PEER);
+    assert_eq!(liveness.fitness(PEER), Fitness::default(), "it may be another process");
 }
 
 #[test]

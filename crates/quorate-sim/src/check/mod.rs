@@ -13,6 +13,7 @@
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
 //! | `equal` | every node reads the same in the end |
 //! | `available` | where faults leave enough replicas, every operation is acknowledged |
+//! | `refused` | no operation fails while one node is away, or because it starts |
 //!
 //! The world itself judges `convergence`, `founders`, `origins`, `ledger`, `deadlines`, `bounds` and `replies`, and the runner
 //! `determinism`.
@@ -48,6 +49,34 @@ pub struct Terms {
     pub one_datacentre: bool,
     /// Whether registers and lists are linearizable.
     pub linearizable: bool,
+    /// The one outage of a node whose end is not to show.
+    pub outage: Option<Outage>,
+}
+
+/// The time between the end of a process and the next start of its node.
+#[derive(Clone, Copy, Debug)]
+pub struct Outage {
+    node: usize,
+    from: Time,
+    until: Time,
+}
+
+impl Outage {
+    /// The first one in a script.
+    fn first(script: &[Planned]) -> Option<Self> {
+        script.iter().find_map(|planned| match planned.fault {
+            Fault::Kill { node } => {
+                Some(Self { node, from: planned.at, until: planned.at + planned.lasts })
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether the node had to miss `write`, and everybody else has it, when it was asked for `read`.
+    fn hides(&self, write: &Operation, read: &Operation) -> bool {
+        let missed = self.from <= write.start && write.end <= self.until;
+        missed && write.write_level == Level::Quorum && read.node == self.node
+    }
 }
 
 impl Terms {
@@ -59,6 +88,7 @@ impl Terms {
             excused: scenario.excused,
             one_datacentre: scenario.nodes.iter().all(|(name, _)| Some(*name) == first),
             linearizable: scenario.linearizable,
+            outage: scenario.comes_back.then(|| Outage::first(script)).flatten(),
         }
     }
 
@@ -83,6 +113,7 @@ impl Terms {
         }
         let kept = !(self.excused.writes_at_one && write.write_level == Level::One);
         kept && read.last
+            || self.outage.is_some_and(|outage| outage.hides(write, read))
             || kept
                 && !self.excused.stale_reads
                 && self.meet((write, write.write_level), (read, read.read_level))
@@ -156,6 +187,9 @@ pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Vi
     if scenario.available {
         available(history, scenario.calm_until, &mut violations);
     }
+    if scenario.comes_back {
+        refused(history, &mut violations);
+    }
     violations
 }
 
@@ -200,6 +234,13 @@ fn available(history: &History, since: Time, violations: &mut Vec<Violation>) {
     let failed = |found: &&Operation| !found.is_ok() && found.start >= since;
     for operation in history.operations.iter().filter(failed) {
         violations.push(Violation::new("available", operation.describe()));
+    }
+}
+
+/// No operation failed, but for those whose connections broke.
+fn refused(history: &History, violations: &mut Vec<Violation>) {
+    for operation in history.operations.iter().filter(|found| found.is_failed()) {
+        violations.push(Violation::new("refused", operation.describe()));
     }
 }
 

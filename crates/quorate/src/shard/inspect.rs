@@ -19,7 +19,7 @@ impl Shard {
 
     /// Requests under way, those of other nodes included.
     pub(crate) fn requests(&self) -> usize {
-        self.coordinator.in_flight() + self.unsealed.len()
+        self.coordinator.in_flight() + self.waiting.len()
     }
 
     /// The digest of the state of a slot.

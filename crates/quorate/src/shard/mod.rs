@@ -39,7 +39,7 @@ mod stats;
 mod status;
 mod transaction;
 mod turn;
-mod unsealed;
+mod waiting;
 mod walk;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -51,6 +51,7 @@ use quorate_cluster::{
     handoff::Handoff,
     limits::SETTLING_MARGIN,
     membership::LinkId,
+    starting::Starting,
     sync::{self, Retention, Sync},
     time::Instant,
     topology::Topology,
@@ -154,8 +155,9 @@ pub(crate) struct Shard {
     savings: Vec<persistence::Saving>,
     jobs: Slab<Job<Waiter>>,
     waiters: Slab<Waiter>,
-    /// Writes that wait for the member list to be sealed.
-    unsealed: Vec<(Waiter, Errand)>,
+    starting: Starting,
+    /// What waits for the start to end, or for the member list to be sealed.
+    waiting: Vec<(Waiter, Errand)>,
     /// Mail to the other shards, by shard.
     outbox: Vec<Vec<Mail>>,
     next_tick: Instant,
@@ -200,7 +202,8 @@ impl Shard {
             savings: Vec::new(),
             jobs: Slab::new(),
             waiters: Slab::new(),
-            unsealed: Vec::new(),
+            starting: Starting::default(),
+            waiting: Vec::new(),
             outbox: (0..shards).map(|_| Vec::new()).collect(),
             next_tick: Instant::ZERO,
             next_second: Instant::ZERO,
@@ -239,7 +242,7 @@ impl Shard {
         if ticks {
             self.next_tick = now.monotonic + TICK;
             self.storage.look_for_space();
-            self.expire_unsealed(now);
+            self.expire_waiting(now);
             self.stats.sample(now.monotonic);
             self.publish_figures(now);
         }
@@ -249,7 +252,8 @@ impl Shard {
 
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        if self.storage.is_busy() || !self.ready.is_empty() {
+        let starts_up = self.start_is_due(self.machine.monotonic);
+        if self.storage.is_busy() || !self.ready.is_empty() || starts_up {
             return Instant::ZERO;
         }
         let timeouts = [
@@ -273,7 +277,7 @@ impl Shard {
     /// Whether no request is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.coordinator.in_flight() == 0
-            && self.unsealed.is_empty()
+            && self.waiting.is_empty()
             && self.sessions.iter().all(|(_, session)| session.replies.waiting() == 0)
     }
 
@@ -351,9 +355,9 @@ impl Shard {
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
         let writes = errand.call.class().writes();
         let sealed = self.topology().sealed();
-        if !self.is_founded() || writes && !sealed {
+        if !self.starting.is_over() || writes && !sealed {
             self.seal_wanted |= writes && !sealed;
-            self.unsealed.push((waiter, errand));
+            self.waiting.push((waiter, errand));
             return;
         }
         let id = self.waiters.insert(waiter) as u64;
@@ -422,10 +426,7 @@ impl Shard {
                 self.pass_response(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
-            Mail::Footing { founded } => {
-                self.founded = founded;
-                self.run_unsealed(now);
-            }
+            Mail::Footing { founded } => self.handle_footing(now, founded),
             Mail::Describe { from, ticket, question } => {
                 let waiter = Waiter::Shard { shard: from, ticket };
                 self.answer_question(now, waiter, question);
@@ -458,7 +459,9 @@ impl Shard {
             self.lose_everything(now);
         }
         if topology.sealed() && !before.sealed() {
-            self.run_unsealed(now);
+            // Whoever is in the list may have come a moment ago.
+            self.starting = Starting::default();
+            self.handle_footing(now, self.founded);
         }
     }
 

@@ -177,6 +177,11 @@ impl Peers {
         self.liveness.is_up(peer)
     }
 
+    /// For each peer: whether it is up and has told of itself.
+    pub(super) fn met(&self) -> impl Iterator<Item = bool> {
+        self.liveness.met()
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         self.readiness.is_ready()
     }

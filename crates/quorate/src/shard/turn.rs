@@ -70,6 +70,7 @@ impl Shard {
         self.note_fitness();
         self.storage.begin_turn(now.wall_ms(), self.fitness());
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
+        self.end_start(now);
         now
     }
 

@@ -1,24 +1,46 @@
-//! Requests that wait until the node knows what data there is, or until the member list is final.
+//! Requests that wait until the node has started, or until the member list is final.
 
 use bytes::Bytes;
+use quorate_cluster::time::Instant;
 
 use super::{Now, Shard};
 use crate::node::{Footing, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS};
 
 impl Shard {
+    /// How the node stands with its cluster has changed.
+    pub(super) fn handle_footing(&mut self, now: Now, founded: bool) {
+        self.founded = founded;
+        if self.is_founded() {
+            self.starting.handle_founded(now.monotonic);
+        }
+    }
+
+    /// Whether the start is to end.
+    pub(super) fn start_is_due(&self, now: Instant) -> bool {
+        self.starting.is_due(now, self.peers.is_ready(), self.peers.met())
+    }
+
+    /// Ends the start when that is due: the clock was read since the peers were met.
+    pub(super) fn end_start(&mut self, now: Now) {
+        if self.start_is_due(now.monotonic) {
+            self.starting.end();
+            self.run_waiting(now);
+        }
+    }
+
     /// Runs what has waited, unless it must wait on.
-    pub(super) fn run_unsealed(&mut self, now: Now) {
-        for (waiter, errand) in std::mem::take(&mut self.unsealed) {
+    pub(super) fn run_waiting(&mut self, now: Now) {
+        for (waiter, errand) in std::mem::take(&mut self.waiting) {
             self.run(now, waiter, errand);
         }
     }
 
     /// Gives up on what has waited for too long, and says what for.
-    pub(super) fn expire_unsealed(&mut self, now: Now) {
-        let (late, waiting) = std::mem::take(&mut self.unsealed)
+    pub(super) fn expire_waiting(&mut self, now: Now) {
+        let (late, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition::<Vec<_>, _>(|(_, errand)| errand.terms.deadline <= now.monotonic);
-        self.unsealed = waiting;
+        self.waiting = waiting;
         if late.is_empty() {
             return;
         }
@@ -32,7 +54,9 @@ impl Shard {
     fn awaited_text(&self) -> String {
         let Footing { founded, rejoining, awaited } = self.node.footing();
         let awaited = awaited.join(", ");
-        if founded {
+        if founded && self.topology().sealed() {
+            "this node has just started and has not met the others yet; nothing was done".into()
+        } else if founded {
             format!("{WAITS_FOR_PROMISES}; nothing was done. It waits for: {awaited}")
         } else if rejoining {
             format!(
