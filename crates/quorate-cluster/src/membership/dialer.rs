@@ -132,6 +132,13 @@ impl Dialer {
         }
     }
 
+    /// The target has dialled this node: it is there, so it is dialled without a further pause.
+    pub fn handle_heard(&mut self, now: Instant, target: &Target) {
+        if let Some(Entry { state: State::Waiting { until }, .. }) = self.entries.get_mut(target) {
+            *until = now.min(*until);
+        }
+    }
+
     /// Dials `target` no more and closes its link.
     pub fn give_up(&mut self, target: &Target) {
         let link = self.entries.remove(target).and_then(|entry| entry.state.link());
@@ -314,6 +321,28 @@ mod tests {
         assert_eq!(dialer.poll_timeout(), None);
         dialer.handle_closed(now, link);
         assert!(dialer.poll_timeout().expect("waits") <= now + REDIAL_PAUSE_MIN);
+    }
+
+    #[test]
+    fn whoever_dials_is_dialled_back_at_once() {
+        let mut dialer = Dialer::new(1);
+        let mut now = Instant::ZERO;
+        dialer.aim(now, PEER, "a:1");
+        for _ in 0..10 {
+            dialer.handle_timeout(now);
+            let (link, _) = dialled(&mut dialer).expect("dialled");
+            dialer.handle_closed(now, link);
+            now = dialer.poll_timeout().expect("waits");
+        }
+        let soon = Instant::ZERO + now.since(Instant::ZERO) / 2;
+        dialer.handle_heard(soon, &PEER);
+        assert_eq!(dialer.poll_timeout(), Some(soon));
+        dialer.handle_timeout(soon);
+        let (link, _) = dialled(&mut dialer).expect("dialled");
+        dialer.handle_heard(soon, &PEER);
+        dialer.handle_welcomed(link);
+        dialer.handle_heard(soon, &PEER);
+        assert!(dialer.is_up(&PEER));
     }
 
     #[test]

@@ -410,7 +410,7 @@ pub struct Heartbeat {
     pub epoch: u64,
     /// What the sender may do.
     pub fitness: Fitness,
-    /// Effects that the sender still keeps for the receiver.
+    /// Effects that the sender still keeps for the receiver, and one more as long as it takes it for down.
     pub hints_pending: u64,
     /// The sender's wall clock in milliseconds since the Unix epoch.
     pub wall_ms: u64,

@@ -348,7 +348,7 @@ impl Shard {
         let known = self.peers.incoming.get(&number).and_then(|incoming| incoming.from);
         let Some((id, incarnation)) = known else {
             let Message::Hello(hello) = message else { return Err(LinkError::Stranger) };
-            self.take_hello(number, correlation, &hello);
+            self.take_hello(now, number, correlation, &hello);
             return Ok(());
         };
         let from = self.topology().number_of(id).ok_or(LinkError::Stranger)?;
@@ -384,7 +384,7 @@ impl Shard {
         }
     }
 
-    fn take_hello(&mut self, number: u64, correlation: u64, hello: &Hello) {
+    fn take_hello(&mut self, now: Now, number: u64, correlation: u64, hello: &Hello) {
         let topology = Arc::clone(self.topology());
         let verdict = check_data_link(&self.node.settings.cluster, &topology, hello);
         let introduction = self.introduction(&topology);
@@ -392,6 +392,8 @@ impl Shard {
         let answer = match verdict {
             Ok(()) => {
                 incoming.from = Some((hello.member.id, hello.member.incarnation));
+                let from = Target::Member(hello.member.id);
+                self.peers.dialer.handle_heard(now.monotonic, &from);
                 Message::Welcome(Box::new(introduction))
             }
             Err(refusal) => {
@@ -444,10 +446,12 @@ impl Shard {
         let fitness = self.fitness();
         let read_only = fitness.is(Unfit::ReadOnly) || self.node.is_read_only();
         let fitness = fitness.with(Unfit::ReadOnly, read_only);
+        // Whom this node takes for down it keeps hints for, from the next write on.
+        let missed = u64::from(!self.peers.is_up(to));
         Heartbeat {
             epoch: self.topology().epoch(),
             fitness,
-            hints_pending: self.storage.pending(to) + dirty,
+            hints_pending: self.storage.pending(to) + dirty + missed,
             wall_ms: self.machine.wall_ms(),
         }
     }
