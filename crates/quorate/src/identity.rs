@@ -57,7 +57,12 @@ pub enum DataDirectoryError {
     #[error("data directory {} is in use by another process", .0.display())]
     InUse(PathBuf),
     /// Its identity file is damaged.
-    #[error("{} is not a node identity: {why}", path.display())]
+    #[error(
+        "{} is not a node identity: {why}; nothing was changed. If it is damaged, move the directory away and \
+         start with an empty one: in a cluster, with the same name, the node takes its seat again and gets \
+         its data from the others; alone, restore a backup (quorate restore)",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -300,7 +305,7 @@ impl Identity {
 }
 
 fn write(disk: &dyn Disk, path: &Path, record: &Record) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(record).map_err(io::Error::other)?;
+    let text = record.text().map_err(io::Error::other)?;
     disk.replace(path, text.as_bytes())?;
     // A start that cannot be written down must not take place, also when the disk is full.
     let spare = text.len() as u64 + SPARE_BYTES;

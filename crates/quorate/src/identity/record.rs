@@ -1,8 +1,17 @@
-//! What stands in `node.json`.
+//! What stands in `node.json`:
+//!
+//! ```text
+//! {
+//!   "checksum": "<CRC-32C of all that follows this line, 8 hexadecimal digits>",
+//!   "format": 4,
+//!   ...
+//! }
+//! ```
 
 use quorate_cluster::{membership::Persisted, random::Random};
 use quorate_proto::{
     Incarnation, MemberNumber, NodeId, Numbers, Start,
+    checksum::crc32c,
     limits::LINEAGE_MAX,
     message::{Member, View},
     mutant::Mutant,
@@ -10,7 +19,13 @@ use quorate_proto::{
 use serde::{Deserialize, Serialize};
 
 /// Version of the file's format.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
+
+/// The version before it, which has no checksum and is read too.
+const UNCHECKED_FORMAT: u32 = 3;
+
+/// How a file begins that has a checksum.
+const CHECKED: &str = "{\n  \"checksum\": \"";
 
 /// The contents of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,19 +127,37 @@ impl Record {
     /// The contents of the file, or what is wrong with them.
     pub(super) fn parse(contents: &[u8]) -> Result<Self, String> {
         let explain = |error: serde_json::Error| error.to_string();
+        let is_checked = contents.starts_with(CHECKED.as_bytes());
+        if is_checked {
+            let parts = contents.split_at_checked(head(&[]).len());
+            let is_whole = parts.is_some_and(|(found, rest)| found == head(rest).as_bytes());
+            is_whole.then_some(()).ok_or("its checksum is not that of its contents")?;
+        }
         let Format { format } = serde_json::from_slice(contents).map_err(explain)?;
-        if format != FORMAT {
-            return Err(format!(
-                "it has format {format}, and this version reads only {FORMAT}; take a backup with the \
-                 version that wrote it, and restore that"
-            ));
+        match (format, is_checked) {
+            (FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
+            (FORMAT, false) => return Err("its checksum is missing".into()),
+            _ => {
+                return Err(format!(
+                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} and {FORMAT}; take \
+                     a backup with the version that wrote it, and restore that"
+                ));
+            }
         }
         let record: Self = serde_json::from_slice(contents).map_err(explain)?;
+        let record = Self { format: FORMAT, ..record };
         parse_id(&record.id).ok_or("its id is no id")?;
         if let Some(cluster) = &record.cluster {
             cluster.numbers().ok_or("two members have the same number, or one was never given")?;
         }
         Ok(record)
+    }
+
+    /// The contents of the file.
+    pub(super) fn text(&self) -> serde_json::Result<String> {
+        let text = serde_json::to_string_pretty(self)?;
+        let rest = text.trim_start_matches("{\n");
+        Ok(head(rest.as_bytes()) + rest)
     }
 
     /// What another start makes of it.
@@ -200,6 +233,11 @@ impl ClusterRecord {
             .filter_map(|member| Some((parse_id(&member.id)?, MemberNumber(member.number?))));
         Numbers::from_parts(self.numbers_given, numbered)
     }
+}
+
+/// The beginning of a file, up to what its checksum is over.
+fn head(rest: &[u8]) -> String {
+    format!("{CHECKED}{:08x}\",\n", crc32c(rest))
 }
 
 /// A start that is none of the earlier ones that are known.

@@ -80,7 +80,7 @@ fn every_start_is_written_down_on_a_full_disk() {
 #[test]
 fn another_format_is_refused_with_advice() {
     let disk = SimulatedDisk::new();
-    for format in [1, 2, 4] {
+    for format in [1, 2, 5] {
         let contents = format!("{{\"format\": {format}}}");
         disk.replace(Path::new("/data/node.json"), contents.as_bytes()).expect("written");
         let error = open(&disk, None).expect_err("cannot be read").to_string();
@@ -248,4 +248,26 @@ fn a_damaged_identity_is_refused() {
     let disk = SimulatedDisk::new();
     disk.replace(Path::new("/data/node.json"), b"{").expect("written");
     assert!(matches!(open(&disk, None), Err(DataDirectoryError::Damaged { .. })));
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let (member, persisted) = seat();
+    identity.take_seat(&member, persisted).expect("saved");
+    let path = Path::new("/data/node.json");
+    let contents = disk.read(path).expect("read").expect("there");
+    Record::parse(&contents).expect("whole");
+    for bit in 0..8 * contents.len() {
+        let mut flipped = contents.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Record::parse(&flipped).is_err(), "bit {bit}");
+    }
+    for length in 0..contents.len() {
+        assert!(Record::parse(&contents[..length]).is_err(), "{length} bytes");
+    }
+    disk.flip_bit(path, 8 * contents.len() / 2);
+    let error = open(&disk, None).expect_err("damaged").to_string();
+    assert!(error.contains("checksum") && error.contains("nothing was changed"), "{error}");
 }

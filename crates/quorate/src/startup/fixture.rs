@@ -14,7 +14,10 @@ use super::*;
 use crate::identity::Claim;
 
 /// The directory that this version writes.
-const PRESENT: &str = "data-v3";
+const PRESENT: &str = "data-v4";
+
+/// Those that earlier versions have written.
+const EARLIER: [&str; 1] = ["data-v3"];
 
 const WALL_MS: u64 = 1_700_000_000_000;
 
@@ -159,7 +162,7 @@ fn load(disk: &SimulatedDisk, from: &Path, to: &Path) {
 
 #[test]
 fn data_directories_of_every_version_are_read() {
-    for version in [PRESENT] {
+    for version in EARLIER.into_iter().chain([PRESENT]) {
         let disk = SimulatedDisk::new();
         load(&disk, &fixtures().join(version), Path::new("/data"));
         let identity = identity(&disk);
