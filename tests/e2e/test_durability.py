@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -381,3 +382,52 @@ def test_a_full_disk_refuses_writes_and_keeps_reads(tmp_path):
         node.kill()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
+def test_a_lone_node_whose_logs_are_gone_refuses_to_start(tmp_path):
+    node = Node(tmp_path / "node", arguments=["--shards", "3"]).start()
+    client = redis.Redis(port=node.port)
+    client.mset({f"k{n}": n for n in range(3_000)})
+    held = client.dbsize()
+    assert held == 3_000
+    node.stop()
+    data = node.directory / "data"
+    logs = sorted(data.glob("log-*"))
+    assert len(logs) == 3
+    for gone in [logs[:1], logs[2:], logs]:
+        for log in gone:
+            log.rename(tmp_path / log.name)
+        node.launch()
+        assert node.process.wait(20) != 0
+        assert f"{gone[0].name} is gone; accept_damaged_log" in node.log()
+        for log in gone:
+            shutil.rmtree(log, ignore_errors=True)
+            (tmp_path / log.name).rename(log)
+    node.start()
+    assert redis.Redis(port=node.port).dbsize() == 3_000
+    node.stop()
+    shutil.rmtree(logs[0])
+    node.arguments.append("--accept-damaged-log")
+    node.start()
+    assert 0 < redis.Redis(port=node.port).dbsize() < 3_000
+    node.kill()
+
+
+def test_logs_that_the_identity_does_not_name_are_not_left_out(tmp_path):
+    node = Node(tmp_path / "node", arguments=["--shards", "2"]).start()
+    redis.Redis(port=node.port).mset({f"k{n}": n for n in range(1_000)})
+    node.stop()
+    data = node.directory / "data"
+    for name in ["log-1-2", "log-7-0"]:
+        shutil.copytree(data / "log-1-0", data / name)
+        node.launch()
+        assert node.process.wait(20) != 0
+        assert f"holds {name}, which its node.json does not name" in node.log()
+        assert (data / name).is_dir()
+        shutil.rmtree(data / name)
+    # What a change of the number of shards leaves when it is cut short.
+    shutil.copytree(data / "log-1-0", data / "log-2-0")
+    node.start()
+    assert redis.Redis(port=node.port).dbsize() == 1_000
+    assert not (data / "log-2-0").exists()
+    node.kill()

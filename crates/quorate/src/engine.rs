@@ -51,6 +51,15 @@ pub enum StartError {
          accept_damaged_log: true starts with what can still be read"
     )]
     DamagedLog(String),
+    /// The data directory holds a log that its identity does not name.
+    #[error(
+        "the data directory holds {log}, which its node.json does not name; nothing was changed. If \
+         node.json is older than the log, put the newer one back. Otherwise move {log} away"
+    )]
+    UnnamedLog {
+        /// The name of its directory.
+        log: String,
+    },
     /// The reconciliation channel.
     #[error("entropy: {0}")]
     Entropy(#[from] EntropyError),

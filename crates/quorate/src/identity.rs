@@ -32,8 +32,9 @@ pub(crate) struct Identity {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     record: Record,
-    is_new: bool,
-    /// Shards that have not said, of this process and life, that nothing is missing.
+    /// Shards of this process.
+    shards: u16,
+    /// Those that have not said, of this process and life, that nothing is missing.
     awaited: BTreeSet<u16>,
     /// Whether a log has failed since the start: what it could not sync may be lost.
     log_failed: bool,
@@ -103,7 +104,7 @@ pub enum DataDirectoryError {
 pub(crate) struct Claim {
     /// The name configured, if any.
     pub(crate) name: Option<String>,
-    /// Shards of a new node.
+    /// Shards of this start.
     pub(crate) shards: u16,
     /// Identity of a new node.
     pub(crate) new_id: u128,
@@ -149,7 +150,7 @@ impl Identity {
                 }
                 record.started_again(&mut random)
             }
-            None => Record::new(name, shards, new_id, draw(&mut random, &[])),
+            None => Record::new(name, new_id, draw(&mut random, &[])),
         };
         let same_boot = boot.is_some() && record.boot == boot;
         let lost_power = !is_new && !record.clean && !same_boot;
@@ -159,7 +160,7 @@ impl Identity {
         let unsynced = unsynced || !is_new && !record.clean && record.unsynced;
         let record = Record { boot, incomplete, unsynced, clean: false, ..record };
         let awaited = (0..shards).collect();
-        let identity = Self { disk, path, record, is_new, awaited, log_failed: false, _lock: lock };
+        let identity = Self { disk, path, record, shards, awaited, log_failed: false, _lock: lock };
         // Before anything else: whoever copies the directory from now on has this start in the copy.
         identity.save().map_err(failed)?;
         Ok(identity)
@@ -198,28 +199,22 @@ impl Identity {
         self.record.lineage.clear();
         self.record.incomplete = true;
         if !Mutant::RefillEndsEarly.is_planted() {
-            self.awaited = (0..self.record.shards).collect();
+            self.awaited = (0..self.shards).collect();
         }
         self.persist(persisted)
     }
 
-    pub(crate) fn shards(&self) -> u16 {
-        self.record.shards
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.record.generation
+    /// The shards whose logs are in the directory, and the generation of those logs; `None` before there
+    /// are any.
+    pub(crate) fn logs(&self) -> Option<(u16, u64)> {
+        let Record { shards, generation, .. } = self.record;
+        (shards > 0).then_some((shards, generation))
     }
 
     /// Remembers that the logs of `shards` shards are those of `generation`.
     pub(crate) fn record_logs(&mut self, shards: u16, generation: u64) -> io::Result<()> {
         (self.record.shards, self.record.generation) = (shards, generation);
         self.save()
-    }
-
-    /// Whether the node was founded by this start.
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// Whether acknowledged data was lost and has not come back yet.

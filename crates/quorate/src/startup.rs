@@ -257,8 +257,15 @@ fn open_logs(
     stores: &mut [Store],
     incomplete: &mut bool,
 ) -> Result<Vec<Option<SegmentLog>>, StartError> {
-    let (old_shards, shards) = (identity.shards(), node.settings.shards);
-    let generation = identity.generation();
+    let shards = node.settings.shards;
+    let named = identity.logs();
+    let (old_shards, generation) = named.unwrap_or((shards, 1));
+    let gone = check_named(node, named)?;
+    judge_damages(node, topology, &gone)?;
+    if !gone.is_empty() {
+        *incomplete = true;
+        identity.record_incomplete(true)?;
+    }
     let mut logs = Vec::new();
     let mut damages = Vec::new();
     let mut lost_records = false;
@@ -266,11 +273,6 @@ fn open_logs(
         let directory = log_directory(node, generation, shard);
         let options = log_options(node, identity, shard);
         let disk = Arc::clone(&node.disk);
-        if !identity.is_new() && disk.list(&directory)?.is_empty() {
-            tracing::error!(shard, directory = %directory.display(), "the log is gone");
-            *incomplete = true;
-            identity.record_incomplete(true)?;
-        }
         let mut unreadable = 0_u64;
         let (mut log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
             unreadable += u64::from(!recover(stores, record));
@@ -303,15 +305,54 @@ fn open_logs(
         logs.push(Some(log));
     }
     *incomplete |= !damages.is_empty() || lost_records;
+    let damages: Vec<String> = damages.iter().map(Damage::to_string).collect();
     judge_damages(node, topology, &damages)?;
+    if named.is_none() {
+        record_logs(node, identity, generation)?;
+    }
     if old_shards == shards {
         return Ok(logs);
     }
     reshard(node, identity, topology, stores, logs).map_err(StartError::Io)
 }
 
+/// Compares the logs in the directory with those of `named` shards and generation, by which they are
+/// read. Returns which of these are gone, in words. Of others only those are known that a first start or a
+/// change of the number of shards left when it was cut short, before its end or behind it: they go.
+fn check_named(node: &Node, named: Option<(u16, u64)>) -> Result<Vec<String>, StartError> {
+    let (shards, generation) = named.unwrap_or((0, 0));
+    let disk = &node.disk;
+    let directories = disk.list_directories(&node.directory)?;
+    let mut gone = Vec::new();
+    for shard in 0..shards {
+        let directory = log_directory(node, generation, shard);
+        if !directories.contains(&directory) || disk.list(&directory)?.is_empty() {
+            gone.push(format!("{} is gone", directory.display()));
+        }
+    }
+    let is_named = |directory: &PathBuf| {
+        (0..shards).any(|shard| log_directory(node, generation, shard) == *directory)
+    };
+    let mut left_over = Vec::new();
+    for directory in directories.iter().filter(|directory| !is_named(directory)) {
+        let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { continue };
+        let Some(numbers) = name.strip_prefix("log-") else { continue };
+        let other = numbers.split_once('-').and_then(|(number, _)| number.parse::<u64>().ok());
+        let is_left_over = other.is_some_and(|other| other.abs_diff(generation) == 1);
+        if !is_left_over || !gone.is_empty() {
+            return Err(StartError::UnnamedLog { log: name.to_owned() });
+        }
+        left_over.push(directory);
+    }
+    for directory in left_over {
+        tracing::warn!(log = %directory.display(), "left over from a start that was cut short; removed");
+        disk.remove_directory(directory)?;
+    }
+    Ok(gone)
+}
+
 /// A damaged log is a lie for a node alone, and a repair for one with replicas.
-fn judge_damages(node: &Node, topology: &Topology, damages: &[Damage]) -> Result<(), StartError> {
+fn judge_damages(node: &Node, topology: &Topology, damages: &[String]) -> Result<(), StartError> {
     for damage in damages {
         tracing::error!("the log is damaged: {damage}");
     }
@@ -324,7 +365,7 @@ fn judge_damages(node: &Node, topology: &Topology, damages: &[Damage]) -> Result
         tracing::warn!("starting with a damaged log, as accept_damaged_log asks for");
         return Ok(());
     }
-    Err(StartError::DamagedLog(first.to_string()))
+    Err(StartError::DamagedLog(first.clone()))
 }
 
 /// Writes everything into new logs, one for each shard of now, and drops the old ones.
@@ -335,8 +376,9 @@ fn reshard(
     stores: &[Store],
     old_logs: Vec<Option<SegmentLog>>,
 ) -> io::Result<Vec<Option<SegmentLog>>> {
-    let (old_shards, shards) = (identity.shards(), node.settings.shards);
-    let (old, new) = (identity.generation(), identity.generation() + 1);
+    let shards = node.settings.shards;
+    let (old_shards, old) = identity.logs().unwrap_or((shards, 1));
+    let new = old + 1;
     tracing::info!(old_shards, shards, "the number of shards has changed; rewriting the logs");
     let mut logs = Vec::new();
     for (store, shard) in stores.iter().zip(0..) {
@@ -375,7 +417,7 @@ fn reshard(
     if topology.len() > 1 {
         collapse_hints(node, topology, old_shards)?;
     }
-    identity.record_logs(shards, new)?;
+    record_logs(node, identity, new)?;
     old_logs.into_iter().flatten().flat_map(SegmentLog::abandon).for_each(|aside| {
         report_set_aside(&aside);
     });
@@ -383,6 +425,15 @@ fn reshard(
         node.disk.remove_directory(&log_directory(node, old, shard))?;
     }
     Ok(logs)
+}
+
+/// Names the logs of `generation`, which no loss of power takes from then on, empty ones neither.
+fn record_logs(node: &Node, identity: &mut Identity, generation: u64) -> io::Result<()> {
+    let shards = node.settings.shards;
+    for shard in 0..shards {
+        node.disk.sync_directory(&log_directory(node, generation, shard))?;
+    }
+    identity.record_logs(shards, generation)
 }
 
 /// Makes dirty ranges of everything that is kept for other nodes: hints stand in the queues of the

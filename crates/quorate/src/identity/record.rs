@@ -44,7 +44,7 @@ pub(super) struct Record {
     /// Identity of the logs, in hexadecimal, where that is not the node's.
     #[serde(default)]
     pub(super) log_id: Option<String>,
-    /// Shards whose logs are in the directory, and the generation of those logs.
+    /// Shards whose logs are in the directory, and the generation of those logs; zero before there are any.
     pub(super) shards: u16,
     pub(super) generation: u64,
     /// Whether acknowledged data was lost and has not come back from the peers yet.
@@ -103,7 +103,7 @@ const fn unknown() -> bool {
 
 impl Record {
     /// The record of a new node.
-    pub(super) fn new(name: Option<&str>, shards: u16, id: u128, start: u32) -> Self {
+    pub(super) fn new(name: Option<&str>, id: u128, start: u32) -> Self {
         let id = NodeId(id).to_string();
         let name = name.map_or_else(|| format!("node-{}", &id[..8]), str::to_owned);
         Self {
@@ -114,8 +114,8 @@ impl Record {
             start,
             lineage: Vec::new(),
             log_id: None,
-            shards,
-            generation: 1,
+            shards: 0,
+            generation: 0,
             incomplete: false,
             boot: None,
             clean: false,
