@@ -161,8 +161,8 @@ fn store() -> Store {
 
 const NOW_MS: u64 = 1_700_000_200_000;
 
-/// Effects from elsewhere are merged whole or not at all, in any order, and coalesce to the same: also
-/// those that no node would write.
+/// Effects from elsewhere are merged whole or not at all, in any order, and coalesce to the same:
+/// also those that no node would write.
 pub(crate) fn effects(bytes: &[u8]) {
     let mut pieces = Pieces(bytes);
     let slot = Slot::new(pieces.short() % quorate_proto::slot::SLOTS).expect("below the end");

@@ -7,8 +7,8 @@ use quorate::{
 };
 use quorate_proto::{Slot, slot::SLOTS};
 
-/// Values of settings, one in each line: they are refused with a text, or understood, and then shown as
-/// something that means the same.
+/// Values of settings, one in each line: they are refused with a text, or understood, and then
+/// shown as something that means the same.
 pub(crate) fn configuration(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if names_a_host(text) {

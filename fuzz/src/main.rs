@@ -1,5 +1,5 @@
-//! One target under libFuzzer: `QUORATE_FUZZ_TARGET` names it. With `QUORATE_FUZZ_CORPUS` its seeds and
-//! regressions are written to that folder first, and as many mutations of them as
+//! One target under libFuzzer: `QUORATE_FUZZ_TARGET` names it. With `QUORATE_FUZZ_CORPUS` its seeds
+//! and regressions are written to that folder first, and as many mutations of them as
 //! `QUORATE_FUZZ_MUTATIONS` says.
 #![no_main]
 

@@ -127,7 +127,7 @@ def test_what_a_dead_executor_left_at_one_replica_reaches_the_other(held_cluster
     written = []
 
     def pulls():
-        # A digest round may come first by chance, but not again and again.
+        # An anti-entropy round may come first by chance, but not again and again.
         written.append(next(keys))
         executor.set(written[-1], "only at two")
         wait_until(lambda: third.get(written[-1]) is not None, 90, "the third node has it")

@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 ONCE = Retry(NoBackoff(), 0)
 
-# What the digest rounds of a shard may cause in a second, and at once after a pause.
+# What the anti-entropy rounds of a shard may cause in a second, and at once after a pause.
 PACE, BURST = 32 << 20, 8 << 20
 
 
@@ -122,7 +122,7 @@ def test_a_node_wiped_under_load_becomes_equal_without_clients(cluster):
     # No client asks for anything from here on but for digests.
     wait_until(lambda: len({node.digest() for node in cluster.nodes}) == 1, 120, "all are equal")
     cluster.settle()
-    assert caused > sum(map(len, before.values())) * 0.9, "the refill came by digest rounds"
+    assert caused > sum(map(len, before.values())) * 0.9, "the refill came by anti-entropy rounds"
     # Whoever began the rounds; an upper bound, however fast the machine is.
     allowed = shards * (PACE * (level_at - started_at + 1) + BURST)
     assert caused <= allowed, (caused, allowed)

@@ -35,7 +35,7 @@ enum Action {
         #[arg(long, default_value_t = 600, value_name = "SECONDS")]
         timeout: u64,
     },
-    /// Give up what is kept for a peer: digest rounds bring it instead, once it is up
+    /// Give up what is kept for a peer: anti-entropy rounds bring it instead, once it is up
     Drop {
         /// The peer, by its name
         node: String,
@@ -126,12 +126,14 @@ fn give_up(client: &mut Client, node: &str, yes: bool) -> Result<()> {
     let after = of_node(list(client.run(&["QUORATE", "HINTS", "DROP", node])?));
     let dirty = after.map_or(0, |peer| number(&peer, "dirty_groups"));
     println!("{pending} hints for {node} are dropped; {dirty} groups of slots are dirty now");
-    println!("a digest round brings what they hold, as soon as {node} is up");
+    println!("an anti-entropy round brings what they hold, as soon as {node} is up");
     Ok(())
 }
 
 fn confirm(node: &str, pending: u64) -> Result<bool> {
-    print!("Drop {pending} hints for {node}, so that digest rounds bring what they hold? [y/N] ");
+    print!(
+        "Drop {pending} hints for {node}, so that anti-entropy rounds bring what they hold? [y/N] "
+    );
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

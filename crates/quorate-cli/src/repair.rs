@@ -1,4 +1,4 @@
-//! `quorate repair`: digest rounds of a node with its peers, now, and waiting for their end.
+//! `quorate repair`: anti-entropy rounds of a node with its peers, now, and waiting for their end.
 
 use std::{collections::BTreeSet, thread};
 

@@ -2,8 +2,8 @@
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// The end of a terminal stops a process as cleanly as an interrupt, unless whoever started it asked
-/// that it go on, as `nohup` does.
+/// The end of a terminal stops a process as cleanly as an interrupt, unless whoever started it
+/// asked that it go on, as `nohup` does.
 pub(crate) fn that_stop() -> Vec<i32> {
     let mut signals = vec![SIGINT, SIGTERM];
     if !is_ignored(SIGHUP) {

@@ -11,15 +11,16 @@
 //! round trip. A third level would save half of that and cost another one.
 //!
 //! Sums cover what is alive, like all digests, but in a bucket that differs every fingerprint is
-//! told, marks of removals too: a member that one node lacks may have been removed there. All
-//! elements of one name share a bucket. Marks elsewhere do not matter, so that a node that has
+//! told, tombstones too: a member that one node lacks may have been removed there. All
+//! elements of one name share a bucket. Tombstones elsewhere do not matter, so that a node that has
 //! forgotten some costs nothing. What belongs to a key as a whole (the horizon, the expiry, the
 //! string) has the smallest fingerprints and is always told.
 //!
 //! What an answer has no room for comes next, from where it ended; no message exceeds its bound.
-//! Horizons are told each time: they decide about all the rest. Keys change while they are compared,
-//! so an element that was told of may be gone when it is asked for. Then what has superseded it
-//! comes instead, so that whoever asks knows as much as the other one did when it told.
+//! Horizons are told each time: they decide about all the rest. Keys change while they are
+//! compared, so an element that was told of may be gone when it is asked for. Then what has
+//! superseded it comes instead, so that whoever asks knows as much as the other one did when it
+//! told.
 //!
 //! Fingerprints may collide and so hide a difference. Then buckets or digests differ and nothing is
 //! found, and whole states are to be exchanged.
@@ -76,7 +77,7 @@ pub trait Elements {
     /// Calls `each` with the first bits of the fingerprint of every element that the scope covers,
     /// and with a digest of it.
     fn for_each_digest(&self, slot: Slot, key: &[u8], scope: Scope, each: impl FnMut(u16, u64));
-    /// Calls `each` with the fingerprint of every element, marks of removals included, whose first
+    /// Calls `each` with the fingerprint of every element, tombstones included, whose first
     /// bits `wanted` picks.
     fn for_each_fingerprint(
         &self,
@@ -229,8 +230,8 @@ impl Comparison {
         Buckets::differing(&now, &self.own_sums)
     }
 
-    /// Whether something must differ although nothing was found, and nothing has changed here since:
-    /// fingerprints collide.
+    /// Whether something must differ although nothing was found, and nothing has changed here
+    /// since: fingerprints collide.
     pub(crate) fn is_deceived(&self, elements: &impl Elements, view: &View) -> bool {
         view.digest != self.digest && self.digest_now(elements) == self.digest
     }

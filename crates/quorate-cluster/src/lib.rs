@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod anti_entropy;
 mod chunk;
 pub mod clocks;
 pub mod coordinator;
@@ -32,7 +33,7 @@ pub mod positions;
 pub mod random;
 pub mod ring;
 pub mod starting;
-pub mod sync;
+
 pub mod time;
 pub mod topology;
 pub mod wall_clock;

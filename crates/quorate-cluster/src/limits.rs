@@ -11,7 +11,8 @@ use quorate_proto::{
 /// Members of a cluster. Every node links to every other one, so this is also the number of links.
 pub const MEMBERS_MAX: usize = 1_024;
 
-/// Replicas of a slot over all datacentres: one bit each in [`Positions`](crate::positions::Positions).
+/// Replicas of a slot over all datacentres: one bit each in
+/// [`Positions`](crate::positions::Positions).
 pub const REPLICAS_MAX: usize = 64;
 
 /// Replicas of a slot in each datacentre unless configured otherwise.
@@ -51,16 +52,16 @@ pub const SEAL_RETRY_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between rounds of asking for votes.
 pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// How long a member that starts waits for another one that accepts it before it serves. One that is
-/// up answers in a fraction; a member that is alone must not be kept from serving for long.
+/// How long a member that starts waits for another one that accepts it before it serves. One that
+/// is up answers in a fraction; a member that is alone must not be kept from serving for long.
 pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long it is asked what became of a write whose executor is lost. A link that broke is up again
-/// by then; a client should not wait longer for one that has died.
+/// How long it is asked what became of a write whose executor is lost. A link that broke is up
+/// again by then; a client should not wait longer for one that has died.
 pub const OUTCOME_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the memory of a reply to another node's write takes besides the reply, in bytes: its place in a
-/// table and in a queue, and what the allocator adds.
+/// What the memory of a reply to another node's write takes besides the reply, in bytes: its place
+/// in a table and in a queue, and what the allocator adds.
 pub const OUTCOME_BYTES: usize = 160;
 
 /// Longest reply that is remembered. Replies to writes are short, and replicas are sent them too.
@@ -70,8 +71,9 @@ pub const OUTCOME_REPLY_MAX: usize = 256;
 /// written while a broken link is noticed.
 pub const OUTCOMES_BYTES_MAX: usize = 4 << 20;
 
-/// How long a member that starts waits for the answers of all others before it answers clients by what
-/// it knows. One that is up is linked and answers in a fraction, even when the first dial fails.
+/// How long a member that starts waits for the answers of all others before it answers clients by
+/// what it knows. One that is up is linked and answers in a fraction, even when the first dial
+/// fails.
 pub const MEETING_PATIENCE: Duration = Duration::from_secs(1);
 const _: () = assert!(MEETING_PATIENCE.as_millis() < READINESS_PATIENCE.as_millis());
 
@@ -133,7 +135,7 @@ pub const HANDOFF_RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a target has refused a hint.
 pub const HANDOFF_PAUSE: Duration = Duration::from_secs(1);
 
-/// Requests of a digest round in flight.
+/// Requests of an anti-entropy round in flight.
 pub const SYNC_WINDOW: usize = 16;
 
 /// Keys whose states travel in one message.
@@ -175,23 +177,23 @@ pub const SYNC_SYMBOLS_MAX: usize = 1_024;
 /// then compared key by key, which no collision can deceive.
 pub const SYNC_PASSES_MAX: u8 = 3;
 
-/// Bytes a second, both ways together, that the digest rounds of one shard may cause in the long
-/// run: a quarter of a gigabit link, so that a node that refills leaves room for clients.
+/// Bytes a second, both ways together, that the anti-entropy rounds of one shard may cause in the
+/// long run: a quarter of a gigabit link, so that a node that refills leaves room for clients.
 pub const SYNC_BYTES_PER_SECOND: u64 = 32 << 20;
 
-/// Bytes that a digest round may cause at once after a pause. More than the whole window can ask
-/// for in one turn of the shell, so that the pace is held and not merely approached from below.
+/// Bytes that an anti-entropy round may cause at once after a pause. More than the whole window can
+/// ask for in one turn of the shell, so that the pace is held and not merely approached from below.
 pub const SYNC_BURST_BYTES: u64 = 8 << 20;
 
-/// Pause before a digest round is repeated in which something was refused.
+/// Pause before an anti-entropy round is repeated in which something was refused.
 pub const SYNC_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause between two digest rounds with a peer, and twice the shortest.
+/// Longest pause between two anti-entropy rounds with a peer, and twice the shortest.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long marks of removals are kept at least. Those who get deletions in other ways than by
-/// digest rounds, such as another cluster on the reconciliation channel, have so much time.
-pub const MARKS_KEPT: Duration = Duration::from_secs(900);
+/// How long tombstones are kept at least. Those who get deletions in other ways than by
+/// anti-entropy rounds, such as another cluster on the reconciliation channel, have so much time.
+pub const TOMBSTONES_KEPT: Duration = Duration::from_secs(900);
 
 /// How long a write may be on its way at least before what is older counts as settled.
 pub const SETTLING_MARGIN: Duration = Duration::from_secs(10);
@@ -225,7 +227,8 @@ pub const CLOCKS_ENTRY_BYTES: usize = 128;
 /// An effect with more bytes is not kept: it would push out thousands of others.
 pub const CLOCKS_EFFECT_MAX: usize = 1 << 20;
 
-/// Effects are kept at least this long, if there is room, and at most twice as long: several exchanges.
+/// Effects are kept at least this long, if there is room, and at most twice as long: several
+/// exchanges.
 pub const CLOCKS_RECENT_AGE: Duration = Duration::from_secs(10);
 
 /// Slots in one message about what has changed.
@@ -251,7 +254,7 @@ pub const CLOCKS_LACKING_MAX: usize = 1 << 14;
 /// beyond is not known after it, until it is reported again.
 pub const CLOCKS_PENDED_MAX: usize = 1 << 18;
 
-/// Pause between two digest rounds that are asked for because clocks cannot tell.
+/// Pause between two anti-entropy rounds that are asked for because clocks cannot tell.
 pub const CLOCKS_SUSPICION_PAUSE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(CLOCKS_EFFECT_MAX < CLOCKS_RECENT_BYTES);

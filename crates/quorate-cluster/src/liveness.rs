@@ -154,7 +154,8 @@ impl Liveness {
         self.peers.insert(node, Peer::default());
     }
 
-    /// A node is no peer any more. That it is down is for the shell to say, as long as it has links.
+    /// A node is no peer any more. That it is down is for the shell to say, as long as it has
+    /// links.
     pub fn handle_left(&mut self, node: MemberNumber) {
         self.peers.remove(node);
     }

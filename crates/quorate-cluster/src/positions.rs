@@ -4,7 +4,8 @@ use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, Sub, SubAssign};
 
 use crate::limits::REPLICAS_MAX;
 
-/// Some replicas of a slot: positions in [`Topology::replicas`](crate::topology::Topology::replicas).
+/// Some replicas of a slot: positions in
+/// [`Topology::replicas`](crate::topology::Topology::replicas).
 ///
 /// They mean nothing in another topology, and leave the process only as an echo of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,15 +1,15 @@
 //! From when a node that starts may judge what it can answer.
 //!
-//! A member that starts has met nobody yet. It would take those that are up for dead, its own state for
-//! the newest there is, and its clock for unconfirmed. So what clients ask waits, and is answered
-//! once one of these holds:
+//! A member that starts has met nobody yet. It would take those that are up for dead, its own state
+//! for the newest there is, and its clock for unconfirmed. So what clients ask waits, and is
+//! answered once one of these holds:
 //!
 //! * every peer is up and has told of itself;
 //! * [`MEETING_PATIENCE`] is over, and some peer has, or this node is ready without them;
 //! * [`READINESS_PATIENCE`] is over.
 //!
-//! The time runs from when the node knows what data there is. It starts once: what comes later is an
-//! outage like any other.
+//! The time runs from when the node knows what data there is. It starts once: what comes later is
+//! an outage like any other.
 
 use quorate_proto::mutant::Mutant;
 
@@ -36,8 +36,8 @@ impl Starting {
         self.over
     }
 
-    /// Whether the start is to end, which it has not: `met` tells of each peer whether it is up and has told
-    /// of itself.
+    /// Whether the start is to end, which it has not: `met` tells of each peer whether it is up and
+    /// has told of itself.
     pub fn is_due(&self, now: Instant, is_ready: bool, met: impl Iterator<Item = bool>) -> bool {
         let Some(founded_at) = self.founded_at.filter(|_| !self.over) else { return false };
         let (mut all, mut some) = (true, false);

@@ -157,8 +157,8 @@ impl Topology {
         })
     }
 
-    /// The topology of `view` without placing every slot again; `None` when its members are others, or
-    /// in other places.
+    /// The topology of `view` without placing every slot again; `None` when its members are others,
+    /// or in other places.
     pub fn updated(&self, view: &View) -> Option<Self> {
         let same_place = |theirs: &Member| {
             self.number_of(theirs.id).is_some_and(|number| {
@@ -196,8 +196,8 @@ impl Topology {
         View { epoch: self.epoch + 1, sealed: true, numbers: self.numbers.clone(), ..self.view() }
     }
 
-    /// Which peers have come and gone since an earlier topology. A number that has another member now,
-    /// as may be while the list is not final, has done both.
+    /// Which peers have come and gone since an earlier topology. A number that has another member
+    /// now, as may be while the list is not final, has done both.
     pub fn changes_since(&self, before: &Self) -> PeerChanges {
         let is_peer_of = |topology: &Self, node: MemberNumber, id: NodeId| {
             node != topology.me && topology.get(node).is_some_and(|member| member.id == id)

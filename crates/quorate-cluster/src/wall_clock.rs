@@ -3,9 +3,10 @@
 //! The clock of a machine may jump: somebody sets it, a virtual machine is moved, time is lost in a
 //! sleep. A stamp from a clock that is hours ahead would beat every later write, so a jump is not
 //! believed by itself. The clock shown here runs with the monotonic one and follows the machine's
-//! at a bounded pace. A jump beyond the bound is followed only when the machines of more peers confirm
-//! it than confirm the shown clock, or when there are no peers. What peers tell is what their machines
-//! show, so that nodes that have doubted each other agree again once all machines are set right.
+//! at a bounded pace. A jump beyond the bound is followed only when the machines of more peers
+//! confirm it than confirm the shown clock, or when there are no peers. What peers tell is what
+//! their machines show, so that nodes that have doubted each other agree again once all machines
+//! are set right.
 //!
 //! Guaranteed: between two calls the shown clock moves by the monotonic time between them, a
 //! twentieth more or less, unless the peers confirm a jump. [`WallClock::is_in_doubt`] tells when
@@ -57,8 +58,9 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// A clock that shows what the machine's does at the start, in microseconds since the Unix epoch. With `doubted` it is in doubt until
-    /// a peer's clock is known: a node that has data may have got another clock while it was away.
+    /// A clock that shows what the machine's does at the start, in microseconds since the Unix
+    /// epoch. With `doubted` it is in doubt until a peer's clock is known: a node that has data may
+    /// have got another clock while it was away.
     pub fn new(now: Instant, wall_us: u64, doubted: bool) -> Self {
         let shown_us = signed(wall_us);
         Self {
@@ -72,8 +74,8 @@ impl WallClock {
     }
 
     /// Reads the clock, given what the machine's shows and what is known of the peers'. `alone`
-    /// tells that there are no peers at all. Returns the time in microseconds, and by how many milliseconds
-    /// it has jumped, if it has.
+    /// tells that there are no peers at all. Returns the time in microseconds, and by how many
+    /// milliseconds it has jumped, if it has.
     pub fn read(
         &mut self,
         now: Instant,

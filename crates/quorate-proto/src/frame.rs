@@ -6,8 +6,8 @@
 //!  | "QRT1" |v |k |  0  | epoch          | correlation    | length | crc32c | payload
 //!  +--------+--+--+-----+----------------+----------------+--------+--------+---------
 //! ```
-//! All integers are little-endian. `v` is [`VERSION`], `k` the kind of the message, `length` that of
-//! the payload. The checksum covers the first 28 bytes of the header and the payload.
+//! All integers are little-endian. `v` is [`VERSION`], `k` the kind of the message, `length` that
+//! of the payload. The checksum covers the first 28 bytes of the header and the payload.
 
 use alloc::vec::Vec;
 

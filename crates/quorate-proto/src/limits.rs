@@ -3,8 +3,8 @@
 /// Longest bulk string by default: what Redis allows.
 pub const BULK_LENGTH_MAX: usize = 512 << 20;
 
-/// Longest reply that a command makes of a count that it is given: as long as the longest value. A reply
-/// to other commands is bounded by what the keys hold.
+/// Longest reply that a command makes of a count that it is given: as long as the longest value. A
+/// reply to other commands is bounded by what the keys hold.
 pub const COUNTED_REPLY_LENGTH_MAX: usize = BULK_LENGTH_MAX;
 
 /// Most arguments of one command: what Redis allows.
@@ -19,8 +19,9 @@ pub const REPLY_DEPTH_MAX: usize = 128;
 /// Largest payload of a peer frame: the largest value, its key, and room for stamps.
 pub const FRAME_PAYLOAD_MAX: usize = 1 << 30;
 
-/// Dots of one effect. A write has one; a kept effect that several were merged into has theirs. What
-/// is beyond goes without: its receiver does not know that it has it, and asks for it once more.
+/// Dots of one effect. A write has one; a kept effect that several were merged into has theirs.
+/// What is beyond goes without: its receiver does not know that it has it, and asks for it once
+/// more.
 pub const DOTS_PER_EFFECT_MAX: usize = 1_024;
 
 /// Slots of one message about dots.

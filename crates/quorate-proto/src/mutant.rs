@@ -15,8 +15,8 @@ pub enum Mutant {
     HintDropped,
     /// The last write to arrive wins, not the newest.
     ArrivalOrder,
-    /// The marks of deletions are forgotten at once.
-    MarksForgotten,
+    /// The tombstones are forgotten at once.
+    TombstonesForgotten,
     /// A sync does nothing.
     SyncSkipped,
     /// A restarted node goes by the origin that it had before.
@@ -35,8 +35,8 @@ pub enum Mutant {
     NeverExpires,
     /// Increments add to what they should replace, so that one that arrives twice counts twice.
     CountedTwice,
-    /// A digest round overlooks keys that only one side has.
-    SyncSkipsMissing,
+    /// An anti-entropy round overlooks keys that only one side has.
+    RepairSkipsMissing,
     /// Digests do not change when a member is removed.
     DigestBlind,
     /// The expiry of a key is not merged.
@@ -49,8 +49,8 @@ pub enum Mutant {
     ReadUnsynced,
     /// What was removed long ago is merged again.
     FloorIgnored,
-    /// Marks of deletions are forgotten after a time, whoever has not heard of the deletion yet.
-    MarksForgottenByAge,
+    /// Tombstones are forgotten after a time, whoever has not heard of the deletion yet.
+    TombstonesForgottenByAge,
     /// The digest of a slot misses a change now and then, and not at all replicas the same ones.
     DigestDrifts,
     /// A scrub reads nothing.
@@ -70,7 +70,8 @@ pub enum Mutant {
     SeatUnheard,
     /// Nodes without data found a cluster although some of their seeds have not answered.
     SeedsGivenUp,
-    /// Nodes without data prove floors to each other before any list is final, and keep them as members.
+    /// Nodes without data prove floors to each other before any list is final, and keep them as
+    /// members.
     FloorsWhileForming,
     /// An exchange of elements does not send what the other side lacks.
     ElementsLeftOut,
@@ -110,7 +111,7 @@ impl Mutant {
         Self::HintCounts,
         Self::HintDropped,
         Self::ArrivalOrder,
-        Self::MarksForgotten,
+        Self::TombstonesForgotten,
         Self::SyncSkipped,
         Self::OriginReused,
         Self::ReadAlone,
@@ -120,14 +121,14 @@ impl Mutant {
         Self::FailedYetApplied,
         Self::NeverExpires,
         Self::CountedTwice,
-        Self::SyncSkipsMissing,
+        Self::RepairSkipsMissing,
         Self::DigestBlind,
         Self::ExpiryLost,
         Self::ExpiryOutlives,
         Self::ClockTrusted,
         Self::ReadUnsynced,
         Self::FloorIgnored,
-        Self::MarksForgottenByAge,
+        Self::TombstonesForgottenByAge,
         Self::DigestDrifts,
         Self::ScrubBlind,
         Self::ClocksClaimUnmerged,

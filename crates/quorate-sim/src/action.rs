@@ -129,10 +129,12 @@ pub enum Action {
 /// More than a set of a schedule has members.
 const ALL_MEMBERS: u64 = 1_000_000;
 
-/// What a command does: to one key, or the same to several, of which each is an operation of its own.
+/// What a command does: to one key, or the same to several, of which each is an operation of its
+/// own.
 pub type Parts = Vec<(Key, Action)>;
 
-/// The words of the command that does all of these at once: `MSET`, `DEL` or `FLUSHALL` for several keys.
+/// The words of the command that does all of these at once: `MSET`, `DEL` or `FLUSHALL` for several
+/// keys.
 pub fn words(parts: &[(Key, Action)]) -> Vec<String> {
     if let [(_, Action::Flush), ..] = parts {
         return vec!["FLUSHALL".to_owned()];

@@ -154,8 +154,8 @@ pub enum Kind {
     PowerOff,
     /// All nodes lose power within a moment.
     PowerOffAll,
-    /// [`Fault::Cut`] of one node from another one, and then [`Fault::PowerOff`]: some of its last writes
-    /// have reached one of the others only.
+    /// [`Fault::Cut`] of one node from another one, and then [`Fault::PowerOff`]: some of its last
+    /// writes have reached one of the others only.
     Falter,
     /// [`Fault::Pause`].
     Pause,
@@ -195,11 +195,11 @@ pub enum Kind {
     Wipe,
     /// [`Fault::WipeAll`].
     WipeAll,
-    /// [`Fault::WipeAll`] of most nodes at once, or of all but one, while the rest is down and comes back
-    /// last.
+    /// [`Fault::WipeAll`] of most nodes at once, or of all but one, while the rest is down and
+    /// comes back last.
     WipeMost,
-    /// [`Fault::WipeAll`] of one node while another one is down, and [`Fault::Kill`] of all while it is
-    /// filled. Who has all that was acknowledged is the last to come back.
+    /// [`Fault::WipeAll`] of one node while another one is down, and [`Fault::Kill`] of all while
+    /// it is filled. Who has all that was acknowledged is the last to come back.
     KilledWhileFilled,
     /// [`Fault::PutBack`].
     PutBack,

@@ -117,8 +117,8 @@ impl History {
         keys.into_iter().collect()
     }
 
-    /// The history in the form that Elle reads: one JSON object an event, registers as `rw-register`
-    /// transactions of one micro-operation, lists as `list-append`.
+    /// The history in the form that Elle reads: one JSON object an event, registers as
+    /// `rw-register` transactions of one micro-operation, lists as `list-append`.
     pub fn to_elle(&self) -> String {
         let mut events: Vec<(Time, u8, serde_json::Value)> = Vec::new();
         for operation in &self.operations {

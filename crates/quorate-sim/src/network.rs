@@ -13,7 +13,8 @@ use crate::{history::Time, random::Stream, scenario::Scenario};
 /// How long TCP waits before it sends a lost packet again.
 const RETRANSMISSION: Time = 200_000;
 
-/// The longest of its waits, each twice the one before. Longer than any node's patience with a link.
+/// The longest of its waits, each twice the one before. Longer than any node's patience with a
+/// link.
 const RETRANSMISSION_MAX: Time = 1_600_000;
 
 /// Who is at one side of a connection.

@@ -75,8 +75,8 @@ pub struct Scenario {
     pub linearizable: bool,
     /// Whether every operation must be acknowledged that begins after the calm, whatever fails.
     pub available: bool,
-    /// Whether one node is killed and comes back: nothing is refused meanwhile or by a node that starts,
-    /// and what was written while it was away is read there, at `ONE` too.
+    /// Whether one node is killed and comes back: nothing is refused meanwhile or by a node that
+    /// starts, and what was written while it was away is read there, at `ONE` too.
     pub comes_back: bool,
     /// Bytes of hints for one target before they collapse into dirty ranges.
     pub hint_bytes_max: u64,
@@ -92,7 +92,7 @@ pub struct Scenario {
     /// Seconds between scrubs; zero for none. Digests and logs must always be found as they should
     /// be then, but for bits that flip.
     pub scrub_seconds: u64,
-    /// Whether all marks of removals must be forgotten in the end.
+    /// Whether all tombstones must be forgotten in the end.
     pub forgets: bool,
     /// When reads repair replicas that are behind.
     pub read_repair: ReadRepair,
@@ -107,10 +107,10 @@ pub struct Scenario {
 pub enum Repair {
     /// All of them.
     Every,
-    /// Digest rounds and exchanges of clocks get no answer, so that hints have to do all.
+    /// Anti-entropy rounds and exchanges of clocks get no answer, so that hints have to do all.
     Hints,
-    /// Digest rounds and hints are refused as long as something fails. By then clocks alone must
-    /// have made those equal that went on all the time.
+    /// Anti-entropy rounds and hints are refused as long as something fails. By then clocks alone
+    /// must have made those equal that went on all the time.
     Clocks,
 }
 
@@ -592,7 +592,8 @@ pub const ALL: &[Scenario] = &[
             (Kind::Slow, 1),
         ],
         faults_max: 8,
-        // Until the copy meets somebody who has met a later start, nobody knows that it lacks anything.
+        // Until the copy meets somebody who has met a later start, nobody knows that it lacks
+        // anything.
         excused: Excused { stale_reads: true, writes_at_one: true, backwards: true },
         ..Scenario::BASE
     },
@@ -643,7 +644,8 @@ pub const ALL: &[Scenario] = &[
         nodes: THREE,
         levels: QUORUMS,
         faults: &[(Kind::Skew, 3), (Kind::Kill, 3), (Kind::Slow, 1)],
-        // Who is right is open while two nodes contradict each other: then neither answers for these.
+        // Who is right is open while two nodes contradict each other: then neither answers for
+        // these.
         expiring_percent: 30,
         skew_max_ms: 7_200_000,
         faults_max: 10,
@@ -678,7 +680,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "forgetting",
-        about: "minutes of deletions while nodes are away or lose data: marks go, nothing comes back",
+        about: "minutes of deletions while nodes are away or lose data: tombstones go, nothing comes back",
         nodes: THREE,
         sync: SyncPolicy::No,
         levels: QUORUMS,
@@ -709,7 +711,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "hints",
-        about: "links fail and digest rounds do not work: hints alone make the replicas equal",
+        about: "links fail and anti-entropy rounds do not work: hints alone make the replicas equal",
         nodes: THREE,
         faults: &[
             (Kind::Partition, 4),
@@ -719,7 +721,8 @@ pub const ALL: &[Scenario] = &[
             (Kind::Lossy, 1),
             (Kind::Duplicate, 2),
         ],
-        // Replicas that forget an expired key at different moments differ until a digest round.
+        // Replicas that forget an expired key at different moments differ until an anti-entropy
+        // round.
         expiring_percent: 0,
         calm_until: 2_000_000,
         repair: Repair::Hints,
@@ -741,14 +744,14 @@ pub const ALL: &[Scenario] = &[
         faults: &[(Kind::Falter, 1)],
         faults_max: 1,
         fault_gap: 800_000,
-        // Every node has had a digest round with every other one.
+        // Every node has had an anti-entropy round with every other one.
         calm_until: 12_000_000,
         repair: Repair::Clocks,
         ..Scenario::BASE
     },
     Scenario {
         name: "overflow",
-        about: "hints overflow while nodes are away, and digest rounds settle the rest",
+        about: "hints overflow while nodes are away, and anti-entropy rounds settle the rest",
         nodes: THREE,
         faults: &[(Kind::Kill, 3), (Kind::Partition, 3)],
         hint_bytes_max: 2_048,

@@ -1,5 +1,5 @@
-//! Instructions that the store executes for a command, as valgrind counts them: a figure that a busy machine
-//! does not change. Needs `valgrind`.
+//! Instructions that the store executes for a command, as valgrind counts them: a figure that a
+//! busy machine does not change. Needs `valgrind`.
 //!
 //! `cargo bench -p quorate-store --bench instructions`, or with names of commands behind `--`.
 //!
@@ -17,8 +17,8 @@ const KEYS: usize = 1_000;
 /// Elements of a collection.
 const ELEMENTS: usize = 10;
 
-/// A command that is measured, and the one that writes its keys. `K` stands for a key, `E` for an element,
-/// `V` for a value.
+/// A command that is measured, and the one that writes its keys. `K` stands for a key, `E` for an
+/// element, `V` for a value.
 struct Row {
     name: &'static str,
     prepare: &'static str,

@@ -98,9 +98,9 @@ pub fn weigh(members: &mut [Scored], weight: f64) {
     members.iter_mut().for_each(|(_, score)| *score *= weight);
 }
 
-/// Combines sorted sets. The members come in the order of their scores, then of their bytes. A score
-/// that is not a number counts as zero where it is a member's first; in an intersection a later one
-/// makes a sum zero, and changes no minimum and no maximum.
+/// Combines sorted sets. The members come in the order of their scores, then of their bytes. A
+/// score that is not a number counts as zero where it is a member's first; in an intersection a
+/// later one makes a sum zero, and changes no minimum and no maximum.
 pub fn combine_scored(
     operation: Operation,
     aggregate: Aggregate,

@@ -3,14 +3,15 @@
 //! ```text
 //! entry := key_length:u16le value_length:u16le stamp:12 key value padding
 //! ```
-//! Entries are appended to chunks, and a *place* names the entry for as long as it is not moved: a chunk,
-//! and a position in it, in units of eight bytes. What is overwritten with another size, or removed, leaves
-//! a gap. A chunk with too many of them is *drained*: the owner moves what still lives, which a
-//! look-up of its key tells, and the chunk is given back.
+//! Entries are appended to chunks, and a *place* names the entry for as long as it is not moved: a
+//! chunk, and a position in it, in units of eight bytes. What is overwritten with another size, or
+//! removed, leaves a gap. A chunk with too many of them is *drained*: the owner moves what still
+//! lives, which a look-up of its key tells, and the chunk is given back.
 
 use quorate_proto::Stamp;
 
-/// Key and value of an entry take at most so many bytes. Larger ones gain nothing by lying together.
+/// Key and value of an entry take at most so many bytes. Larger ones gain nothing by lying
+/// together.
 const ENTRY_MAX: usize = 1024;
 
 const CHUNK_BYTES: usize = 1 << 16;

@@ -11,11 +11,12 @@
 //!  visible value "13"
 //! ```
 //!
-//! A contribution has a single writer, its origin, so of two versions the one that began later is the
-//! newer one, and of those that began together the one with the newer `last`, which contains the
-//! other. Merging takes the newer one. It is live while it began (`since`) after the register was
-//! written. Merging two cells is therefore commutative, associative and idempotent: also of versions
-//! that no origin writes, for a register that drops the version that began last drops all of them.
+//! A contribution has a single writer, its origin, so of two versions the one that began later is
+//! the newer one, and of those that began together the one with the newer `last`, which contains
+//! the other. Merging takes the newer one. It is live while it began (`since`) after the register
+//! was written. Merging two cells is therefore commutative, associative and idempotent: also of
+//! versions that no origin writes, for a register that drops the version that began last drops all
+//! of them.
 //!
 //! Readers see a cell, or any other element of a collection, as an [`Element`].
 
@@ -43,8 +44,8 @@ impl Contribution {
         self.last.origin()
     }
 
-    /// Whether `new`, of the same origin, takes the place of this one. Their sums differ under the same
-    /// stamps only if a peer is at fault.
+    /// Whether `new`, of the same origin, takes the place of this one. Their sums differ under the
+    /// same stamps only if a peer is at fault.
     fn is_older_than(&self, new: &Self) -> bool {
         let order = |part: &Self| (part.since, part.last, part.sum);
         order(self) < order(new)
@@ -216,8 +217,8 @@ impl<'a> Element<'a, &'a [u8]> {
     }
 
     /// The contribution of the origin of `stamp` after it has added `amount`, which makes `sum` of
-    /// the visible value. `None` where one of them is beyond exact decimals: then the sum is written
-    /// as a value, because binary sums depend on their order, and a merge must not.
+    /// the visible value. `None` where one of them is beyond exact decimals: then the sum is
+    /// written as a value, because binary sums depend on their order, and a merge must not.
     pub(crate) fn increment(
         &self,
         amount: Number,

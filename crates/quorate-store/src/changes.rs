@@ -1,4 +1,5 @@
-//! Where state changes: merging effects that are known to be well-formed, and carrying expiries out.
+//! Where state changes: merging effects that are known to be well-formed, and carrying expiries
+//! out.
 
 use std::hash::BuildHasher as _;
 
@@ -9,11 +10,11 @@ use crate::{
     arena::PlainString,
     delta::{Delta, deltas},
     digest::Digest,
-    mark::Forgettable,
     object::Kind,
     part::{Body, Owner, Part},
     state::{Context, KeyState},
     table::Spot,
+    tombstone::Forgettable,
 };
 
 impl Store {
@@ -45,15 +46,15 @@ impl Store {
                 if Mutant::ExpiryLost.is_planted() && matches!(part.body(), Body::Until(..)) {
                     continue;
                 }
-                removed |= part.is_mark();
+                removed |= part.is_tombstone();
                 change = change.wrapping_add(state.merge(context, &part));
             }
             (change, removed)
         });
     }
 
-    /// Merges the value of a string into a key that is another plain string, or that is not there: the
-    /// commonest of all writes. Returns whether it could.
+    /// Merges the value of a string into a key that is another plain string, or that is not there:
+    /// the commonest of all writes. Returns whether it could.
     fn write_string(&mut self, slot: Slot, spot: &mut Spot, string: PlainString<'_>) -> bool {
         // A state drops what has the stamp zero, so this way must not keep it.
         let fits = string.fits() && !string.stamp.is_zero();
@@ -86,8 +87,8 @@ impl Store {
         true
     }
 
-    /// Changes the state of a key that has been looked up: `merge` returns the change of the digest, and whether it may have made
-    /// marks.
+    /// Changes the state of a key that has been looked up: `merge` returns the change of the
+    /// digest, and whether it may have made tombstones.
     pub(crate) fn change(
         &mut self,
         slot: Slot,
@@ -102,20 +103,21 @@ impl Store {
         let state = table.boxed(&mut self.strings, &self.hasher, spot, key);
         let (was_live, expired_at) = (state.view().is_live(), state.view().expires_at());
         let timed_before = expired_at.filter(|_| was_live);
-        let marks_before = state.view().marks_digest(context);
+        let tombstones_before = state.view().tombstones_digest(context);
         let (change, removed) = merge(state, context);
-        if removed && (!self.keep_removed || Mutant::MarksForgotten.is_planted()) {
+        if removed && (!self.keep_removed || Mutant::TombstonesForgotten.is_planted()) {
             state.forget(context, Forgettable::EVERYTHING);
         } else if removed && state.wants_reminder(epoch) {
-            self.marks.push(epoch, slot, key);
+            self.tombstones.push(epoch, slot, key);
         }
         let (is_live, expires_at) = (state.view().is_live(), state.view().expires_at());
         let timed_after = expires_at.filter(|_| is_live);
-        let marks_change = state.view().marks_digest(context).wrapping_sub(marks_before);
+        let tombstones_change =
+            state.view().tombstones_digest(context).wrapping_sub(tombstones_before);
         let is_settled = state.is_settled();
         self.expiry.reschedule((slot, spot.hash), expired_at, expires_at);
         table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
-        table.marks = table.marks.wrapping_add(marks_change);
+        table.tombstones = table.tombstones.wrapping_add(tombstones_change);
         table.live = table.live + usize::from(is_live) - usize::from(was_live);
         self.live = self.live + usize::from(is_live) - usize::from(was_live);
         if timed_before != timed_after {
@@ -213,7 +215,8 @@ mod tests {
         [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat()
     }
 
-    /// What a client does to a string whose value may be shorter or longer than what lies in chunks.
+    /// What a client does to a string whose value may be shorter or longer than what lies in
+    /// chunks.
     fn step() -> impl Strategy<Value = (u8, u16, usize)> {
         (0..8_u8, 0..300_u16, prop_oneof![0..200_usize, 0..2_000_usize])
     }

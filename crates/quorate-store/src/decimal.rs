@@ -24,8 +24,8 @@ impl Decimal {
     /// One, as the integer that a decimal is made of.
     pub(crate) const UNIT: u128 = ONE.unsigned_abs();
 
-    /// `d.ddd * 10^leading`, of which `digits` are the digits. Those beyond the precision are rounded,
-    /// half away from zero. `None` when the number is out of range.
+    /// `d.ddd * 10^leading`, of which `digits` are the digits. Those beyond the precision are
+    /// rounded, half away from zero. `None` when the number is out of range.
     pub(crate) fn from_digits(
         negative: bool,
         digits: impl Iterator<Item = u8>,

@@ -47,8 +47,8 @@ impl<'a> DeltaWriter<'a> {
         &self.end()[start..]
     }
 
-    /// Ends the delta of `key` like [`DeltaWriter::finish`], and hands it to `merge` if it has parts. Returns
-    /// the effect.
+    /// Ends the delta of `key` like [`DeltaWriter::finish`], and hands it to `merge` if it has
+    /// parts. Returns the effect.
     pub(crate) fn finish_into(self, key: &[u8], merge: impl FnOnce(Delta<'_>)) -> &'a mut Vec<u8> {
         let parts = self.parts;
         let effect = self.end();

@@ -5,8 +5,8 @@
 //! sums of keys, slots and ranges add up. The hash is SipHash-1-3 with 128-bit output, keyed with a
 //! secret of the cluster: clients choose keys, so an unkeyed sum could be made to collide.
 //!
-//! A part is hashed by tag, key, name and stamp, not by value: a stamp belongs to exactly one write,
-//! so it stands for the value that the write stored.
+//! A part is hashed by tag, key, name and stamp, not by value: a stamp belongs to exactly one
+//! write, so it stands for the value that the write stored.
 
 use core::hash::Hasher as _;
 
@@ -71,8 +71,8 @@ const HEAD: usize = 1 + Stamp::LENGTH;
 /// Longest name that is hashed in one go with what is before it.
 const SHORT_NAME_MAX: usize = 64;
 
-/// Hashes elements of one key. Most keys and names are short: such are hashed in one go, since to write them
-/// into a hasher piece by piece costs more than the hash.
+/// Hashes elements of one key. Most keys and names are short: such are hashed in one go, since to
+/// write them into a hasher piece by piece costs more than the hash.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyDigester {
     /// Has taken in whole words of the length and the key.

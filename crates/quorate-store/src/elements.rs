@@ -1,12 +1,12 @@
 //! A collection of elements with names: what hashes and sets are.
 //!
 //! Live elements are in a [`Table`], which may keep an order among them; what was removed leaves a
-//! mark with the newest stamp that the removal saw. An addition that a removal did not see beats it.
-//! How elements of one kind converge is the business of their [`Payload`]; merging, marks, digests,
-//! export, cutting and forgetting are written here, once for all kinds.
+//! tombstone with the newest stamp that the removal saw. An addition that a removal did not see
+//! beats it. How elements of one kind converge is the business of their [`Payload`]; merging,
+//! tombstones, digests, export, cutting and forgetting are written here, once for all kinds.
 //!
-//! The digest covers what is alive, the marks have one of their own. An element that lives only by
-//! increments of a removed one carries the mark of that removal in itself.
+//! The digest covers what is alive, the tombstones have one of their own. An element that lives
+//! only by increments of a removed one carries the tombstone of that removal in itself.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ use quorate_proto::{Stamp, mutant::Mutant};
 use crate::{
     cell::{Element, Value},
     digest::{Digest, KeyDigester},
-    mark::{Forgettable, Mark},
     object::{Collection, Kind},
     part::{Body, Part},
     state::Context,
+    tombstone::{Forgettable, Tombstone},
 };
 
 /// The state of one element.
@@ -159,16 +159,16 @@ impl<P: Payload> Table<P> for Unordered<P> {
 pub struct Elements<P, T = Unordered<P>> {
     live: T,
     /// Removed elements: the newest stamp that the removal saw.
-    removed: HashMap<Box<[u8]>, Mark, FixedState>,
-    /// Digest of the marks, those below live increments included.
-    marks: Digest,
+    removed: HashMap<Box<[u8]>, Tombstone, FixedState>,
+    /// Digest of the tombstones, those below live increments included.
+    tombstones: Digest,
     payload: std::marker::PhantomData<P>,
 }
 
 impl<P: Payload, T: Table<P>> Elements<P, T> {
     pub(crate) fn new(hasher: &FixedState) -> Self {
         let removed = HashMap::with_hasher(hasher.clone());
-        Self { live: T::new(hasher), removed, marks: 0, payload: std::marker::PhantomData }
+        Self { live: T::new(hasher), removed, tombstones: 0, payload: std::marker::PhantomData }
     }
 
     /// Number of live elements.
@@ -201,16 +201,20 @@ impl<P: Payload, T: Table<P>> Elements<P, T> {
         &self.live
     }
 
-    fn retain_marks(&mut self, context: Context<'_>, mut wanted: impl FnMut(Mark) -> bool) {
+    fn retain_tombstones(
+        &mut self,
+        context: Context<'_>,
+        mut wanted: impl FnMut(Tombstone) -> bool,
+    ) {
         if self.removed.is_empty() {
             return;
         }
         let digester = context.digester;
-        self.removed.retain(|name, mark| {
-            let wanted = wanted(*mark);
+        self.removed.retain(|name, tombstone| {
+            let wanted = wanted(*tombstone);
             if !wanted {
-                let gone = digester.part(&removed::<P>(name, mark.stamp));
-                self.marks = self.marks.wrapping_sub(gone);
+                let gone = digester.part(&removed::<P>(name, tombstone.stamp));
+                self.tombstones = self.tombstones.wrapping_sub(gone);
             }
             wanted
         });
@@ -222,7 +226,7 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
         self.live.len()
     }
 
-    fn len_with_marks(&self) -> usize {
+    fn len_with_tombstones(&self) -> usize {
         self.live.len() + self.removed.len()
     }
 
@@ -231,7 +235,7 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     }
 
     fn newest(&self) -> Stamp {
-        let removed = self.removed.values().map(|mark| mark.stamp);
+        let removed = self.removed.values().map(|tombstone| tombstone.stamp);
         removed.fold(self.newest_live(), Stamp::max)
     }
 
@@ -243,8 +247,8 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
         self.get(name).map(Element::outline)
     }
 
-    fn mark(&self, name: &[u8]) -> Stamp {
-        self.removed.get(name).map_or(Stamp::ZERO, |mark| mark.stamp)
+    fn tombstone(&self, name: &[u8]) -> Stamp {
+        self.removed.get(name).map_or(Stamp::ZERO, |tombstone| tombstone.stamp)
     }
 
     fn estimated_bytes(&self) -> usize {
@@ -259,10 +263,10 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest {
         let digester = context.digester;
         let (name, body) = (part.name_bytes(), part.body());
-        let Self { live, removed, marks, .. } = self;
+        let Self { live, removed, tombstones, .. } = self;
         let absent = || {
-            let mark = removed.get(name).map_or(Stamp::ZERO, |mark| mark.stamp);
-            P::removed(mark)
+            let tombstone = removed.get(name).map_or(Stamp::ZERO, |tombstone| tombstone.stamp);
+            P::removed(tombstone)
         };
         let (merged, was_live) = live.update(name, absent, |payload| {
             let before = Sums::of::<P>(digester, name, payload.element());
@@ -274,15 +278,15 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
             let dead = (!element.is_live()).then(|| element.stamp());
             Some((
                 after.alive.wrapping_sub(before.alive),
-                after.marks.wrapping_sub(before.marks),
+                after.tombstones.wrapping_sub(before.tombstones),
                 dead,
             ))
         });
-        let Some((change, marks_change, dead)) = merged else { return 0 };
-        *marks = marks.wrapping_add(marks_change);
+        let Some((change, tombstones_change, dead)) = merged else { return 0 };
+        *tombstones = tombstones.wrapping_add(tombstones_change);
         match dead {
             Some(stamp) => {
-                removed.insert(name.into(), Mark { stamp, epoch: context.epoch });
+                removed.insert(name.into(), Tombstone { stamp, epoch: context.epoch });
                 if Mutant::DigestBlind.is_planted() { 0 } else { change }
             }
             None => {
@@ -305,37 +309,37 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
                 change.add(Sums::of::<P>(digester, name, payload.element()));
             }
         });
-        self.marks = self.marks.wrapping_add(change.marks);
-        self.retain_marks(context, |mark| mark.stamp > horizon);
+        self.tombstones = self.tombstones.wrapping_add(change.tombstones);
+        self.retain_tombstones(context, |tombstone| tombstone.stamp > horizon);
         change.alive
     }
 
     fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {
         let mut left = false;
-        // A mark below live increments stays: it takes no space of its own.
-        self.retain_marks(context, |mark| {
-            let kept = !forgettable.covers(mark);
-            left |= kept && mark.is_temporary();
+        // A tombstone below live increments stays: it takes no space of its own.
+        self.retain_tombstones(context, |tombstone| {
+            let kept = !forgettable.covers(tombstone);
+            left |= kept && tombstone.is_temporary();
             kept
         });
         self.removed.shrink_to_fit();
         left
     }
 
-    fn marks_digest(&self) -> Digest {
-        self.marks
+    fn tombstones_digest(&self) -> Digest {
+        self.tombstones
     }
 
-    fn correct_marks_digest(&mut self, marks: Digest) {
-        self.marks = marks;
+    fn correct_tombstones_digest(&mut self, tombstones: Digest) {
+        self.tombstones = tombstones;
     }
 
     fn export<'a>(&'a self, emit: &mut dyn FnMut(Part<'a>)) {
         for (name, element) in self.live.iter() {
             element.export(|body| emit(Part::element(P::KIND, name, body)));
         }
-        for (name, mark) in &self.removed {
-            emit(removed::<P>(name, mark.stamp));
+        for (name, tombstone) in &self.removed {
+            emit(removed::<P>(name, tombstone.stamp));
         }
     }
 
@@ -350,7 +354,7 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
     alive: Digest,
-    marks: Digest,
+    tombstones: Digest,
 }
 
 impl Sums {
@@ -359,7 +363,7 @@ impl Sums {
         let mut sums = Self::default();
         element.export(|body| {
             let part = Part::element(P::KIND, name, body);
-            let sum = if part.is_mark() { &mut sums.marks } else { &mut sums.alive };
+            let sum = if part.is_tombstone() { &mut sums.tombstones } else { &mut sums.alive };
             *sum = sum.wrapping_add(digester.part(&part));
         });
         sums
@@ -367,12 +371,12 @@ impl Sums {
 
     fn add(&mut self, other: Self) {
         self.alive = self.alive.wrapping_add(other.alive);
-        self.marks = self.marks.wrapping_add(other.marks);
+        self.tombstones = self.tombstones.wrapping_add(other.tombstones);
     }
 
     fn subtract(&mut self, other: Self) {
         self.alive = self.alive.wrapping_sub(other.alive);
-        self.marks = self.marks.wrapping_sub(other.marks);
+        self.tombstones = self.tombstones.wrapping_sub(other.tombstones);
     }
 }
 

@@ -194,9 +194,9 @@ pub(crate) struct Change<'e> {
 /// What a change found of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Before {
-    /// Not even a mark.
+    /// Not even a tombstone.
     Unknown,
-    /// Marks of an object that is gone, or one past its expiry.
+    /// Tombstones of an object that is gone, or one past its expiry.
     Dead,
     /// An object that shows.
     Live,
@@ -250,7 +250,7 @@ impl Change<'_> {
         self.store.state_at(self.slot, self.spot)
     }
 
-    /// Whether marks of removals are kept, because other replicas hold the same keys.
+    /// Whether tombstones are kept, because other replicas hold the same keys.
     pub(crate) fn keeps_removed(&self) -> bool {
         self.store.keeps_removed()
     }
@@ -309,7 +309,7 @@ impl Change<'_> {
 
     /// Makes a part of what was written elsewhere one of the change.
     pub(crate) fn adopt(&mut self, part: Part<'_>) {
-        self.removes |= part.is_mark();
+        self.removes |= part.is_tombstone();
         self.expires |= matches!(part.body(), Body::Until(_, Some(_)));
         self.writer.part(part);
     }

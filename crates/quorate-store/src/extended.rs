@@ -1,5 +1,6 @@
-//! Binary numbers beyond the range of exact decimals, as Redis computes them: the 80 bit format of x86
-//! processors, with a mantissa of 64 bits and exponents of 15. Only large values are kept in it.
+//! Binary numbers beyond the range of exact decimals, as Redis computes them: the 80 bit format of
+//! x86 processors, with a mantissa of 64 bits and exponents of 15. Only large values are kept in
+//! it.
 
 use crate::decimal::Decimal;
 
@@ -64,8 +65,8 @@ impl Extended {
 
     /// The nearest number to `value`; `None` for zero.
     pub(crate) fn from_decimal(value: Decimal) -> Option<Self> {
-        // A value of the greatest magnitude leaves room for 32 binary places. What is below them matters
-        // only to a sum with a large number when that is a tie.
+        // A value of the greatest magnitude leaves room for 32 binary places. What is below them
+        // matters only to a sum with a large number when that is a tie.
         const PLACES: u32 = 32;
         let (negative, whole, fraction) = value.parts();
         let scaled = u128::from(fraction) << PLACES;

@@ -9,15 +9,16 @@
 //!  | 0             |1| the same of the string and the expiry     |
 //!  +---------------+-+-------------------------------------------+
 //! ```
-//! Eight bytes stand for a part of the state: a register, a contribution, a field, a member, a mark
-//! of a removal, the horizon, the expiry. Everything about one field or member shares the upper
-//! part, so that a live one and the mark of its removal are met together; what belongs to the key as
-//! a whole has zero there, and horizons, which decide about all the rest, come first. The upper part
+//! Eight bytes stand for a part of the state: a register, a contribution, a field, a member, a
+//! tombstone of a removal, the horizon, the expiry. Everything about one field or member shares the
+//! upper part, so that a live one and the tombstone are met together; what belongs to the key as a
+//! whole has zero there, and horizons, which decide about all the rest, come first. The upper part
 //! is a keyed hash of the key and the name (zero made one), the lower one is of the element's
 //! [digest](crate::digest).
 //!
 //! Fingerprints travel between nodes that share the secret of the digests, so they never change.
-//! Two may collide, with a chance of 2^-48 for two versions of one name; the digest of the key tells.
+//! Two may collide, with a chance of 2^-48 for two versions of one name; the digest of the key
+//! tells.
 
 use std::collections::BTreeMap;
 
@@ -78,34 +79,34 @@ impl Store {
         self.raw_state(slot, key).map_or(0, |state| state.named_elements())
     }
 
-    /// Digest of all of `key`, marks of removals included; zero when there is nothing.
+    /// Digest of all of `key`, tombstones included; zero when there is nothing.
     pub fn key_version(&self, slot: Slot, key: &[u8]) -> Digest {
         let digester = self.digester().of_key(key);
         let context = self.context(&digester);
         self.raw_state(slot, key)
-            .map_or(0, |state| state.digest(context).wrapping_add(state.marks_digest(context)))
+            .map_or(0, |state| state.digest(context).wrapping_add(state.tombstones_digest(context)))
     }
 
     /// Calls `each` with the digest of every element of `key`, and the upper part of its
-    /// fingerprint. Marks of removals are left out unless they are wanted. The digests sum up to
+    /// fingerprint. Tombstones are left out unless they are wanted. The digests sum up to
     /// that of the key.
     pub fn for_each_digest(
         &self,
         slot: Slot,
         key: &[u8],
-        marks: bool,
+        tombstones: bool,
         mut each: impl FnMut(u16, Digest),
     ) {
         let Some(state) = self.raw_state(slot, key) else { return };
         let digester = self.digester().of_key(key);
         state.export(|part| {
-            if marks || !state.is_mark(&part) {
+            if tombstones || !state.is_tombstone(&part) {
                 each(name_part(&digester, &part), digester.part(&part));
             }
         });
     }
 
-    /// Calls `each` with the fingerprint of every element of `key`, marks included, of which
+    /// Calls `each` with the fingerprint of every element of `key`, tombstones included, of which
     /// `wanted` picks the upper part.
     pub fn for_each_fingerprint(
         &self,

@@ -2,9 +2,9 @@
 //!
 //! Once a store has everything of a group of slots that any replica held and that is dated up to a
 //! moment, it raises its *floor* to that moment. What arrives later and is dated earlier is either
-//! known or was removed, so below the floor *absent means removed*, and the marks of removals can
-//! go (see [`crate::mark`]). A peer that still holds such a thing (its disk was set back, or it
-//! lost the removal) is told so by a *refutation*: an effect that removes it there.
+//! known or was removed, so below the floor *absent means removed*, and the tombstones can go (see
+//! [`crate::tombstone`]). A peer that still holds such a thing (its disk was set back, or it lost
+//! the removal) is told so by a *refutation*: an effect that removes it there.
 //!
 //! ```text
 //!             floor                       now
@@ -31,7 +31,7 @@ enum Standing {
     New,
     /// Known, or superseded by something that is known.
     Known,
-    /// Removed here, and the mark forgotten.
+    /// Removed here, and the tombstone forgotten.
     Removed,
 }
 
@@ -85,7 +85,7 @@ fn judge(state: State<'_>, part: &Part<'_>) -> Standing {
     let horizon = state.horizon();
     match (part.owner(), part.body()) {
         (Owner::Key, Body::Until(stamp, None)) => {
-            // A mark: there is something to end, or it has been forgotten here.
+            // A tombstone: there is something to end, or it has been forgotten here.
             let older = state.expiry_stamp().is_some_and(|ours| ours < stamp);
             removes(older && (state.expires_at().is_some() || state.has_ended()))
         }
@@ -100,8 +100,8 @@ fn judge(state: State<'_>, part: &Part<'_>) -> Standing {
 
 /// Judges a part of the string, or of an element of a collection.
 fn judge_element(state: State<'_>, kind: Kind, name: &[u8], body: &Body<'_>) -> Standing {
-    let (element, mark) = state.outline(kind, name);
-    let removed_to = state.horizon().max(mark);
+    let (element, tombstone) = state.outline(kind, name);
+    let removed_to = state.horizon().max(tombstone);
     match *body {
         Body::Removed(stamp) => removes(element.is_some_and(|found| found.is_reached_by(stamp))),
         Body::Added(contribution) => judge_contribution(element, contribution, removed_to),

@@ -5,8 +5,8 @@
 //! star is tried again, which is enough because it can take over whatever an earlier one would have
 //! matched.
 
-/// Whether `text` as a whole matches `pattern`. Of all patterns of stars only a single one matches the
-/// empty text, as in Redis.
+/// Whether `text` as a whole matches `pattern`. Of all patterns of stars only a single one matches
+/// the empty text, as in Redis.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if pattern == b"*" {
         return true;

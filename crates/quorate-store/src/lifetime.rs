@@ -16,7 +16,7 @@ const MILLISECONDS_MAX: u64 = (1 << 48) - 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry {
     pub(crate) stamp: Stamp,
-    /// When the key expires; `None` for never, which is a mark.
+    /// When the key expires; `None` for never, which is a tombstone.
     pub(crate) at: Option<u64>,
     /// The epoch of this store in which the expiry arrived, or was carried out.
     pub(crate) epoch: u32,
@@ -54,8 +54,8 @@ impl Expiry {
         if self.is_ahead() { self.digest(context) } else { 0 }
     }
 
-    /// What the expiry adds to the digest of marks.
-    pub(crate) fn marks_digest(self, context: Context<'_>) -> Digest {
+    /// What the expiry adds to the digest of tombstones.
+    pub(crate) fn tombstones_digest(self, context: Context<'_>) -> Digest {
         if self.is_ahead() { 0 } else { self.digest(context) }
     }
 

@@ -15,7 +15,8 @@ const TEXT_LENGTH_MAX: usize = 5 * 1024 - 1;
 const EXPONENT_MAX: i64 = 4_932;
 const EXPONENT_MIN: i64 = -4_951;
 
-/// Integers with this many digits at least are beyond exact decimals, so binary is looked at only then.
+/// Integers with this many digits at least are beyond exact decimals, so binary is looked at only
+/// then.
 const EXACT_EXPONENT_MAX: i64 = 21;
 
 /// A number that a counter holds or is given.

@@ -8,8 +8,8 @@ use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
 
 use crate::{
-    cell::Element, digest::Digest, hash::Hash, mark::Forgettable, part::Part, set::Set,
-    sorted_set::SortedSet, state::Context,
+    cell::Element, digest::Digest, hash::Hash, part::Part, set::Set, sorted_set::SortedSet,
+    state::Context, tombstone::Forgettable,
 };
 
 /// The kinds of value a key can hold.
@@ -51,11 +51,11 @@ pub(crate) trait Collection {
     fn len(&self) -> usize;
 
     /// Number of elements, with those that are removed.
-    fn len_with_marks(&self) -> usize;
+    fn len_with_tombstones(&self) -> usize;
 
-    /// Whether nothing is left, not even a mark.
+    /// Whether nothing is left, not even a tombstone.
     fn is_blank(&self) -> bool {
-        self.len_with_marks() == 0
+        self.len_with_tombstones() == 0
     }
 
     /// Whether a deletion up to `horizon` would remove anything.
@@ -70,8 +70,8 @@ pub(crate) trait Collection {
     /// The live element of a name.
     fn outline(&self, name: &[u8]) -> Option<Element<'_, ()>>;
 
-    /// Up to where a name is removed; zero without a mark.
-    fn mark(&self, name: &[u8]) -> Stamp;
+    /// Up to where a name is removed; zero without a tombstone.
+    fn tombstone(&self, name: &[u8]) -> Stamp;
 
     /// Bytes of what is alive, from the size of a few elements.
     fn estimated_bytes(&self) -> usize;
@@ -82,15 +82,15 @@ pub(crate) trait Collection {
     /// Drops everything up to `horizon` and returns the change of the digest.
     fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest;
 
-    /// Drops the marks of removals that have served their time. Returns whether others wait for
+    /// Drops the tombstones that have served their time. Returns whether others wait for
     /// theirs.
     fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool;
 
-    /// Digest of the marks, which is not part of the digest of the collection.
-    fn marks_digest(&self) -> Digest;
+    /// Digest of the tombstones, which is not part of the digest of the collection.
+    fn tombstones_digest(&self) -> Digest;
 
-    /// Sets the digest of the marks to what it should be.
-    fn correct_marks_digest(&mut self, marks: Digest);
+    /// Sets the digest of the tombstones to what it should be.
+    fn correct_tombstones_digest(&mut self, tombstones: Digest);
 
     /// Hands every part to `emit`; merging them into nothing gives this collection.
     fn export<'a>(&'a self, emit: &mut dyn FnMut(Part<'a>));
@@ -198,7 +198,7 @@ impl Objects {
         self.as_slice().len() - 1
     }
 
-    /// Drops the objects of which nothing is left, not even a mark.
+    /// Drops the objects of which nothing is left, not even a tombstone.
     pub(crate) fn drop_blank(&mut self) {
         if !self.as_slice().iter().any(|object| object.collection().is_blank()) {
             return;

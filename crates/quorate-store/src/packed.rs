@@ -7,9 +7,9 @@
 //! score  := 0:u8 double:u64le | varint of 1 + zigzag of an integer
 //! varint := LEB128
 //! ```
-//! Members stand in the order of their scores, then of their names, and everything is found by looking
-//! through them, of which there are few. A member with increments, a long name or one too many needs a
-//! [table](crate::ranked).
+//! Members stand in the order of their scores, then of their names, and everything is found by
+//! looking through them, of which there are few. A member with increments, a long name or one too
+//! many needs a [table](crate::ranked).
 
 use quorate_proto::{Origin, Stamp};
 

@@ -267,7 +267,7 @@ impl<'a> Part<'a> {
 
     /// Whether the part only says what is removed, or that an expiry is.
     #[inline]
-    pub(crate) fn is_mark(&self) -> bool {
+    pub(crate) fn is_tombstone(&self) -> bool {
         matches!(self.body, Body::Removed(_) | Body::Until(_, None))
     }
 

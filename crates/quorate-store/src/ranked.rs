@@ -1,7 +1,7 @@
 //! A sorted set of any size: a table of members, and their order.
 //!
-//! The order is a [sequence](crate::sequence) that counts, so that the member of a rank, and the rank of
-//! a member, are found in O(log n). It holds scores, and positions in the table.
+//! The order is a [sequence](crate::sequence) that counts, so that the member of a rank, and the
+//! rank of a member, are found in O(log n). It holds scores, and positions in the table.
 
 use foldhash::fast::FixedState;
 use indexmap::IndexMap;

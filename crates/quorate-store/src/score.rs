@@ -3,9 +3,9 @@
 //! A score is a [cell](crate::cell): a register, to which each origin contributes increments. What
 //! a client is told is the floating-point sum as Redis computes it, rounded after every increment.
 //! So the origin that increments keeps, as its sum, the exact distance from everything else to the
-//! score that it has answered, in two numbers (the second one holds what the first one rounds away).
-//! Contributions of several origins are added in the order of origins, so that all replicas see the
-//! same score.
+//! score that it has answered, in two numbers (the second one holds what the first one rounds
+//! away). Contributions of several origins are added in the order of origins, so that all replicas
+//! see the same score.
 
 use std::{cmp::Ordering, num::NonZeroU64};
 

@@ -25,7 +25,7 @@ const KEYS_NAMED_MAX: usize = 8;
 /// What computing the digests of a slot again has come to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotScrub {
-    /// Keys that were looked at, marks of deletions included.
+    /// Keys that were looked at, tombstones included.
     pub keys: u64,
     /// Their elements: what the work is proportional to.
     pub elements: u64,
@@ -49,8 +49,8 @@ impl SlotScrub {
 struct Sums {
     kept: KeptDigests,
     text: Digest,
-    /// Marks of the whole key, whose digest is not kept.
-    unkept_marks: Digest,
+    /// Tombstones of the whole key, whose digest is not kept.
+    unkept_tombstones: Digest,
     elements: u64,
 }
 
@@ -59,14 +59,14 @@ impl Store {
     /// are kept and differ. Looks at the whole slot.
     pub fn scrub_slot(&mut self, slot: Slot) -> SlotScrub {
         let mut found = SlotScrub::default();
-        let (mut digest, mut marks, mut live): (Digest, Digest, usize) = (0, 0, 0);
+        let (mut digest, mut tombstones, mut live): (Digest, Digest, usize) = (0, 0, 0);
         let mut wrong: Vec<(Box<[u8]>, KeptDigests)> = Vec::new();
         let table = &self.slots[slot.index()];
         for (key, state) in self.entries(slot) {
             let sums = sums(&self.digester.of_key(key), state);
             digest = digest.wrapping_add(sums.text).wrapping_add(sums.kept.alive);
-            marks = sums.kept.marks.into_iter().fold(marks, Digest::wrapping_add);
-            marks = marks.wrapping_add(sums.unkept_marks);
+            tombstones = sums.kept.tombstones.into_iter().fold(tombstones, Digest::wrapping_add);
+            tombstones = tombstones.wrapping_add(sums.unkept_tombstones);
             live += usize::from(state.is_live());
             found.keys += 1;
             // A key costs something even if nothing of it is left but the key.
@@ -75,11 +75,12 @@ impl Store {
                 wrong.push((key.into(), sums.kept));
             }
         }
-        found.slot_was_wrong = (table.digest, table.marks, table.live) != (digest, marks, live);
+        found.slot_was_wrong =
+            (table.digest, table.tombstones, table.live) != (digest, tombstones, live);
         found.wrong_keys = wrong.len() as u64;
         let table = &mut self.slots[slot.index()];
         self.live = (self.live + live).saturating_sub(table.live);
-        (table.digest, table.marks, table.live) = (digest, marks, live);
+        (table.digest, table.tombstones, table.live) = (digest, tombstones, live);
         for (key, right) in wrong {
             let spot = table.look_up(&self.strings, self.hasher.hash_one(&*key), &key);
             if let Some(state) = table.state_mut(&spot) {
@@ -97,11 +98,11 @@ fn sums(digester: &KeyDigester, state: State<'_>) -> Sums {
     let mut sums = Sums::default();
     state.export(|part| {
         sums.elements += 1;
-        let sum = match (part.owner(), state.is_mark(&part)) {
-            (Owner::Key, true) => &mut sums.unkept_marks,
+        let sum = match (part.owner(), state.is_tombstone(&part)) {
+            (Owner::Key, true) => &mut sums.unkept_tombstones,
             (Owner::Object(Kind::Text), _) => &mut sums.text,
             (_, false) => &mut sums.kept.alive,
-            (Owner::Object(kind), true) => &mut sums.kept.marks[kind as usize],
+            (Owner::Object(kind), true) => &mut sums.kept.tombstones[kind as usize],
         };
         *sum = sum.wrapping_add(digester.part(&part));
     });
@@ -184,7 +185,7 @@ mod tests {
         let right = (store.slot_digest(slot), store.slot_version(slot), store.len());
         let spoil: [fn(&mut Store, usize); 3] = [
             |store, at| store.slots[at].digest ^= 1 << 77,
-            |store, at| store.slots[at].marks ^= 1,
+            |store, at| store.slots[at].tombstones ^= 1,
             |store, at| {
                 store.slots[at].live += 1;
                 store.live += 1;
@@ -210,7 +211,7 @@ mod tests {
         let spot = store.look_up(slot, b"h");
         let state = store.slots[slot.index()].state_mut(&spot).expect("there");
         let right = state.view().kept_digests().expect("a hash keeps digests");
-        state.correct_digests(KeptDigests { alive: 5, marks: [6; KINDS] });
+        state.correct_digests(KeptDigests { alive: 5, tombstones: [6; KINDS] });
         let found = store.scrub_slot(slot);
         assert!(!found.slot_was_wrong, "its sums are kept apart");
         assert_eq!(found.named, [b"h"[..].into()]);

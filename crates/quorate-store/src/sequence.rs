@@ -1,7 +1,8 @@
 //! A sequence whose items are found, inserted and removed by their position in O(log n).
 //!
-//! A B-tree without keys: every branch knows how many items each child has, and a copy of the first.
-//! Who keeps the sequence in order finds positions by bisection ([`Sequence::partition_point`]).
+//! A B-tree without keys: every branch knows how many items each child has, and a copy of the
+//! first. Who keeps the sequence in order finds positions by bisection
+//! ([`Sequence::partition_point`]).
 //!
 //! ```text
 //!  branch   [ 40 items from a | 25 from g | 61 from m ]

@@ -1,10 +1,10 @@
 //! The convergent state of one key.
 //!
-//! A key is the product of independent lattices: a string cell, a collection of each kind, an expiry
-//! register and a *horizon*, the stamp up to which everything was deleted. Merging merges each of them, so
-//! it is commutative, associative and idempotent because they are. Commands keep a key to one kind;
-//! only writes of different kinds that did not see each other leave two kinds side by side, and
-//! then the one written last shows.
+//! A key is the product of independent lattices: a string cell, a collection of each kind, an
+//! expiry register and a *horizon*, the stamp up to which everything was deleted. Merging merges
+//! each of them, so it is commutative, associative and idempotent because they are. Commands keep a
+//! key to one kind; only writes of different kinds that did not see each other leave two kinds side
+//! by side, and then the one written last shows.
 //!
 //! Two rules tie the parts together, both functions of the merged stamps alone:
 //! * an element with a stamp up to the horizon is gone (a contribution, when it *began* by then);
@@ -15,14 +15,15 @@
 //! arrives later applies to nothing, and an addition that the emptying did not see stays.
 //!
 //! When its time has come, each replica carries an expiry out by itself: it drops what the expiry
-//! reaches, but not for the others, who may know of a newer one. The expiry holds back what it reached
-//! and arrives late, until a newer one lifts that; then what is not over comes back from the others. The
-//! next write deletes for good what its executor knows to be over (see `execution`).
+//! reaches, but not for the others, who may know of a newer one. The expiry holds back what it
+//! reached and arrives late, until a newer one lifts that; then what is not over comes back from
+//! the others. The next write deletes for good what its executor knows to be over (see
+//! `execution`).
 //!
-//! The digest of a key covers what is alive. Marks of removals are left out, so that replicas which
-//! have forgotten some agree with those that have not; the marks have a digest of their own. An
-//! expiry of *never* is such a mark, and one that has been carried out: they go when they have served their time
-//! and the key is dead.
+//! The digest of a key covers what is alive. Tombstones are left out, so that replicas which have
+//! forgotten some agree with those that have not; the tombstones have a digest of their own. An
+//! expiry of *never* is such a tombstone, and one that has been carried out: they go when they have
+//! served their time and the key is dead.
 
 use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
@@ -31,9 +32,9 @@ use crate::{
     cell::{Cell, Element},
     digest::{Digest, KeyDigester},
     lifetime::Expiry,
-    mark::{Forgettable, Mark},
     object::{KINDS, Objects},
     part::{Body, Owner, Part},
+    tombstone::{Forgettable, Tombstone},
 };
 
 pub use crate::{object::Kind, view::State};
@@ -47,12 +48,12 @@ pub(crate) struct KeyState {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rest {
-    pub(crate) horizon: Mark,
+    pub(crate) horizon: Tombstone,
     pub(crate) expiry: Option<Expiry>,
     pub(crate) objects: Objects,
     /// Digest of what is alive of the above.
     pub(crate) digest: Digest,
-    /// The epoch after the one in which the queue of marks last got the key.
+    /// The epoch after the one in which the queue of tombstones last got the key.
     reminded: u32,
 }
 
@@ -61,8 +62,8 @@ pub(crate) struct Rest {
 pub(crate) struct KeptDigests {
     /// Of what is alive, but for the string.
     pub(crate) alive: Digest,
-    /// Of the marks of removed elements, by the kind of collection.
-    pub(crate) marks: [Digest; KINDS],
+    /// Of the tombstones of elements, by the kind of collection.
+    pub(crate) tombstones: [Digest; KINDS],
 }
 
 /// What a merge needs besides the state: the digester of the key, and the hasher of new maps.
@@ -70,7 +71,7 @@ pub(crate) struct KeptDigests {
 pub(crate) struct Context<'a> {
     pub(crate) digester: &'a KeyDigester,
     pub(crate) hasher: &'a FixedState,
-    /// The epoch that a mark made now belongs to.
+    /// The epoch that a tombstone made now belongs to.
     pub(crate) epoch: u32,
 }
 
@@ -104,8 +105,8 @@ impl KeyState {
         let Some(rest) = &mut self.rest else { return };
         rest.digest = right.alive;
         for object in rest.objects.as_mut_slice() {
-            let marks = right.marks[object.kind() as usize];
-            object.collection_mut().correct_marks_digest(marks);
+            let tombstones = right.tombstones[object.kind() as usize];
+            object.collection_mut().correct_tombstones_digest(tombstones);
         }
     }
 
@@ -159,7 +160,8 @@ impl KeyState {
         }
         let rest = self.rest.get_or_insert_default();
         let before = match rest.expiry {
-            // Two moments never share a stamp; comparing them keeps the merge commutative even then.
+            // Two moments never share a stamp; comparing them keeps the merge commutative even
+            // then.
             Some(old) if (old.stamp, old.at) >= (stamp, at) => return 0,
             Some(old) => old.alive_digest(context),
             None => 0,
@@ -174,7 +176,7 @@ impl KeyState {
     fn raise_horizon(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
         let mut change = self.cut(context, horizon);
         let rest = self.rest.get_or_insert_default();
-        rest.horizon = Mark { stamp: horizon, epoch: context.epoch };
+        rest.horizon = Tombstone { stamp: horizon, epoch: context.epoch };
         if let Some(expiry) = rest.expiry.take_if(|expiry| expiry.stamp <= horizon) {
             let gone = expiry.alive_digest(context);
             rest.digest = rest.digest.wrapping_sub(gone);
@@ -198,9 +200,9 @@ impl KeyState {
         change.wrapping_add(text_change)
     }
 
-    /// Carries out the expiry: removes what it reaches and returns the change of the digest. The expiry
-    /// stays as a mark that holds back what it would have reached, until a newer one arrives: this
-    /// replica may not have heard of an expiry that others obey.
+    /// Carries out the expiry: removes what it reaches and returns the change of the digest. The
+    /// expiry stays as a tombstone that holds back what it would have reached, until a newer one
+    /// arrives: this replica may not have heard of an expiry that others obey.
     pub(crate) fn expire(&mut self, context: Context<'_>) -> Digest {
         let Some(expiry) = self.rest.as_ref().and_then(|rest| rest.expiry) else { return 0 };
         let gone = expiry.alive_digest(context);
@@ -212,27 +214,28 @@ impl KeyState {
         change
     }
 
-    /// Whether the queue of marks must get the key for a mark made in `epoch`: once an epoch.
+    /// Whether the queue of tombstones must get the key for a tombstone made in `epoch`: once an
+    /// epoch.
     pub(crate) fn wants_reminder(&mut self, epoch: u32) -> bool {
         let Some(rest) = &mut self.rest else { return false };
         std::mem::replace(&mut rest.reminded, epoch + 1) <= epoch
     }
 
-    /// Drops the marks of removals that have served their time. Returns whether others wait for
+    /// Drops the tombstones that have served their time. Returns whether others wait for
     /// theirs.
     pub(crate) fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {
         let is_live = self.view().is_live();
         let Some(rest) = &mut self.rest else { return false };
         if forgettable.covers(rest.horizon) {
-            rest.horizon = Mark::default();
+            rest.horizon = Tombstone::default();
         }
         let mut left = rest.horizon.is_temporary();
-        // While the key lives, the mark holds back an older expiry, which could not be refuted
+        // While the key lives, the tombstone holds back an older expiry, which could not be refuted
         // without reaching what is alive.
         if let Some(expiry) = rest.expiry.filter(|expiry| !expiry.is_ahead() && !is_live) {
-            let mark = Mark { stamp: expiry.reach(), epoch: expiry.epoch };
-            rest.expiry.take_if(|_| forgettable.covers(mark));
-            left |= rest.expiry.is_some() && mark.is_temporary();
+            let tombstone = Tombstone { stamp: expiry.reach(), epoch: expiry.epoch };
+            rest.expiry.take_if(|_| forgettable.covers(tombstone));
+            left |= rest.expiry.is_some() && tombstone.is_temporary();
         }
         for object in rest.objects.as_mut_slice() {
             left |= object.collection_mut().forget(context, forgettable);

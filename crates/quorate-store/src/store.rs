@@ -26,10 +26,10 @@ use crate::{
     digest::{Digest, Digester, KeyDigester},
     expiry::ExpiryQueue,
     floor,
-    mark::{Forgettable, MarkQueue, Reminder},
     random::Random,
     state::{Context, State},
     table::{Entry, SlotTable, Spot},
+    tombstone::{Forgettable, Reminder, TombstoneQueue},
 };
 
 /// Keys looked at to estimate the size of a slot.
@@ -44,7 +44,7 @@ pub struct StoreOptions {
     pub digest_secret: [u8; 16],
     /// Seed of the hash tables and of random choices.
     pub seed: u64,
-    /// Whether marks of removals are kept, because other replicas hold the same keys.
+    /// Whether tombstones are kept, because other replicas hold the same keys.
     pub keep_removed: bool,
 }
 
@@ -99,9 +99,10 @@ pub struct Store {
     pub(crate) digester: Digester,
     pub(crate) hasher: FixedState,
     pub(crate) expiry: ExpiryQueue,
-    pub(crate) marks: MarkQueue,
+    pub(crate) tombstones: TombstoneQueue,
     pub(crate) epoch: u32,
-    /// By group: everything that is dated up to here is known, in milliseconds since the Unix epoch.
+    /// By group: everything that is dated up to here is known, in milliseconds since the Unix
+    /// epoch.
     floors: Vec<u64>,
     pub(crate) keep_removed: bool,
     pub(crate) live: usize,
@@ -140,7 +141,7 @@ impl Store {
             digester: Digester::new(options.digest_secret),
             hasher: FixedState::with_seed(options.seed),
             expiry: ExpiryQueue::default(),
-            marks: MarkQueue::default(),
+            tombstones: TombstoneQueue::default(),
             epoch: 0,
             floors: vec![0; usize::from(GROUPS)],
             keep_removed: options.keep_removed,
@@ -151,7 +152,7 @@ impl Store {
         }
     }
 
-    /// Changes who issues stamps from now on, and whether marks of removals are kept. For the
+    /// Changes who issues stamps from now on, and whether tombstones are kept. For the
     /// moment at which the member list is sealed, before the first write.
     pub fn adopt(&mut self, origin: Origin, keep_removed: bool) {
         self.clock.adopt_origin(origin);
@@ -200,8 +201,8 @@ impl Store {
         self.raw_state(slot, key).is_some_and(|state| state.expires_at().is_some())
     }
 
-    /// Sum of the moments at which the keys of [`Store::expiring`] expire, in milliseconds since the
-    /// Unix epoch.
+    /// Sum of the moments at which the keys of [`Store::expiring`] expire, in milliseconds since
+    /// the Unix epoch.
     pub fn expiry_moments_ms(&self) -> u128 {
         self.timed.moments_ms
     }
@@ -233,10 +234,10 @@ impl Store {
         self.slots[slot.index()].digest
     }
 
-    /// Digest of everything in `slot`, marks of removals included.
+    /// Digest of everything in `slot`, tombstones included.
     pub fn slot_version(&self, slot: Slot) -> Digest {
         let table = &self.slots[slot.index()];
-        table.digest.wrapping_add(table.marks)
+        table.digest.wrapping_add(table.tombstones)
     }
 
     /// Digest of what is alive of one key; zero when nothing is.
@@ -249,7 +250,7 @@ impl Store {
         state.digest(self.context(&self.digester.of_key(key)))
     }
 
-    /// Every key of `slot` that `wanted` picks, with the digest of its state, marks of deletions
+    /// Every key of `slot` that `wanted` picks, with the digest of its state, tombstones
     /// included, in no particular order. The digests of other keys are not computed.
     pub fn key_versions(
         &self,
@@ -260,7 +261,7 @@ impl Store {
         entries.map(|(key, state)| {
             let digester = self.digester.of_key(key);
             let context = self.context(&digester);
-            (key, state.digest(context).wrapping_add(state.marks_digest(context)))
+            (key, state.digest(context).wrapping_add(state.tombstones_digest(context)))
         })
     }
 
@@ -339,7 +340,8 @@ impl Store {
     }
 
     /// Removes keys that are past their expiry, at most `limit` of them, and returns how many.
-    /// Every replica removes an expired key by itself and in the same way, so nothing is replicated.
+    /// Every replica removes an expired key by itself and in the same way, so nothing is
+    /// replicated.
     pub fn sweep_expired(&mut self, wall_ms: u64, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit
@@ -359,8 +361,8 @@ impl Store {
         removed
     }
 
-    /// Removes the keys of an effect that are past their expiry: what was added to one after its end has
-    /// to show at once.
+    /// Removes the keys of an effect that are past their expiry: what was added to one after its
+    /// end has to show at once.
     pub fn sweep_merged(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) {
         if self.expiry.first_due(wall_ms).is_none() {
             return;
@@ -381,7 +383,7 @@ impl Store {
         self.expiry.scheduled()
     }
 
-    /// Begins a new epoch and returns it. Marks made before belong to older ones.
+    /// Begins a new epoch and returns it. Tombstones made before belong to older ones.
     pub fn begin_epoch(&mut self) -> u32 {
         self.epoch += 1;
         self.epoch
@@ -415,12 +417,12 @@ impl Store {
         self.floors[usize::from(group)] = 0;
     }
 
-    /// Drops marks of a group that have served their time, looking at no more than `limit` keys.
-    /// Returns at how many it has looked.
+    /// Drops tombstones of a group that have served their time, looking at no more than `limit`
+    /// keys. Returns at how many it has looked.
     pub fn forget(&mut self, group: u16, forgettable: Forgettable, limit: usize) -> usize {
         let mut looked_at = 0;
         while looked_at < limit
-            && let Some(reminder) = self.marks.pop_before(group, forgettable.before_epoch)
+            && let Some(reminder) = self.tombstones.pop_before(group, forgettable.before_epoch)
         {
             looked_at += 1;
             let Reminder { slot, key, .. } = reminder;
@@ -430,21 +432,21 @@ impl Store {
             let context = Context { digester: &digester, hasher: &self.hasher, epoch };
             let table = &mut self.slots[slot.index()];
             let Some(state) = table.state_mut(&spot) else { continue };
-            let before = state.view().marks_digest(context);
+            let before = state.view().tombstones_digest(context);
             if state.forget(context, forgettable) && state.wants_reminder(epoch) {
-                self.marks.push(epoch, slot, &key);
+                self.tombstones.push(epoch, slot, &key);
             }
-            let change = state.view().marks_digest(context).wrapping_sub(before);
-            table.marks = table.marks.wrapping_add(change);
+            let change = state.view().tombstones_digest(context).wrapping_sub(before);
+            table.tombstones = table.tombstones.wrapping_add(change);
             self.tidy(slot, &key, &mut spot);
         }
         looked_at
     }
 
-    /// Keys with marks of removals that wait to be forgotten; one with marks of several epochs
+    /// Keys with tombstones that wait to be forgotten; one with tombstones of several epochs
     /// counts several times.
     pub fn marked(&self) -> usize {
-        self.marks.len()
+        self.tombstones.len()
     }
 
     /// The state of `key`, expired or not.
@@ -464,12 +466,12 @@ impl Store {
         self.slots[slot.index()].state(&self.strings, spot)
     }
 
-    /// Every key of a slot with its state, marks of deletions included, in no particular order.
+    /// Every key of a slot with its state, tombstones included, in no particular order.
     pub(crate) fn entries(&self, slot: Slot) -> impl Iterator<Item = (&[u8], State<'_>)> {
         self.slots[slot.index()].iter(&self.strings)
     }
 
-    /// Whether marks of removals are kept, because other replicas hold the same keys.
+    /// Whether tombstones are kept, because other replicas hold the same keys.
     pub(crate) fn keeps_removed(&self) -> bool {
         self.keep_removed
     }

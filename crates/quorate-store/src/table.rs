@@ -1,8 +1,9 @@
 //! Slot tables: where the keys of a shard are found.
 //!
-//! Most keys are plain strings of moderate size, without a time to live or any marks. These lie in the
-//! shard's [`Arena`], key, stamp and value together, so that a read touches the table and one piece of
-//! memory. Every other key has a box of its own. A key is in one of the two tables of its slot, or in none.
+//! Most keys are plain strings of moderate size, without a time to live or any tombstones. These
+//! lie in the shard's [`Arena`], key, stamp and value together, so that a read touches the table
+//! and one piece of memory. Every other key has a box of its own. A key is in one of the two tables
+//! of its slot, or in none.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -28,17 +29,17 @@ pub(crate) struct SlotTable {
     /// Boxed: tables are at most seven eighths full, often half, and an empty place should cost
     /// a word.
     others: HashTable<Box<Entry>>,
-    /// Keys with a visible value; the rest are marks of deletions.
+    /// Keys with a visible value; the rest are tombstones.
     pub(crate) live: usize,
     /// Sum of the digests of all keys.
     pub(crate) digest: Digest,
-    /// Sum of the digests of all marks of removals.
-    pub(crate) marks: Digest,
+    /// Sum of the digests of all tombstones.
+    pub(crate) tombstones: Digest,
 }
 
-/// Where a look-up has found a key, or that it has not. It stays good until another key of the slot comes or
-/// goes; what changes the key itself keeps it up to date. So a key is looked up once for all that is done
-/// with it.
+/// Where a look-up has found a key, or that it has not. It stays good until another key of the slot
+/// comes or goes; what changes the key itself keeps it up to date. So a key is looked up once for
+/// all that is done with it.
 #[derive(Debug)]
 pub(crate) struct Spot {
     /// Of the key.
@@ -181,7 +182,7 @@ impl SlotTable {
         }
     }
 
-    /// Every key with its state, marks of deletions included, in no particular order.
+    /// Every key with its state, tombstones included, in no particular order.
     pub(crate) fn iter<'a>(
         &'a self,
         arena: &'a Arena,

@@ -73,7 +73,7 @@ impl<'a> State<'a> {
         }
     }
 
-    /// The collections of the key, also those of which only marks are left.
+    /// The collections of the key, also those of which only tombstones are left.
     #[inline]
     fn objects(self) -> &'a [Object] {
         self.rest.map_or(&[], |rest| rest.objects.as_slice())
@@ -114,8 +114,8 @@ impl<'a> State<'a> {
     }
 
     /// Whether a part of the state only says what is removed.
-    pub(crate) fn is_mark(self, part: &Part<'_>) -> bool {
-        part.is_mark() || self.has_ended() && matches!(part.body(), Body::Until(..))
+    pub(crate) fn is_tombstone(self, part: &Part<'_>) -> bool {
+        part.is_tombstone() || self.has_ended() && matches!(part.body(), Body::Until(..))
     }
 
     /// The stamp of an expiry of *never*: when the object ended those of the one before it.
@@ -154,7 +154,7 @@ impl<'a> State<'a> {
         self.text.is_live() || self.has_collection()
     }
 
-    /// Whether nothing is left, not even a mark.
+    /// Whether nothing is left, not even a tombstone.
     #[inline]
     pub(crate) fn is_blank(self) -> bool {
         !self.text.is_live() && self.rest.is_none_or(|rest| rest.is_blank())
@@ -171,10 +171,10 @@ impl<'a> State<'a> {
         self.collections().map(|collection| collection.newest()).fold(key, Stamp::max)
     }
 
-    /// Hands what deletes for good what the end of the time to live has reached to `emit`, if it is over
-    /// at `wall_ms`: everything up to the stamp of the expiry, and of what was written from then until
-    /// its moment, what is known here. What is not may belong to an object that began anew. What was
-    /// added after the moment began another object.
+    /// Hands what deletes for good what the end of the time to live has reached to `emit`, if it is
+    /// over at `wall_ms`: everything up to the stamp of the expiry, and of what was written from
+    /// then until its moment, what is known here. What is not may belong to an object that began
+    /// anew. What was added after the moment began another object.
     pub(crate) fn ended(self, wall_ms: u64, mut emit: impl FnMut(Part<'a>)) {
         let expiry = self.rest.and_then(|rest| rest.expiry);
         let Some(expiry) = expiry.filter(|expiry| expiry.at.is_some_and(|at| at <= wall_ms)) else {
@@ -183,14 +183,14 @@ impl<'a> State<'a> {
         let (mut horizon, reach) = (expiry.stamp, expiry.reach());
         self.export(|part| {
             let since = part.since();
-            if since <= expiry.stamp || since > reach || part.is_mark() {
+            if since <= expiry.stamp || since > reach || part.is_tombstone() {
                 return;
             }
             match (part.owner(), part.name()) {
                 (Owner::Object(kind), Some(name)) => {
                     emit(Part::element(kind, name, Body::Removed(since)));
                 }
-                // Increments of a string have no marks of their own.
+                // Increments of a string have no tombstones of their own.
                 (Owner::Object(_), None) => horizon = horizon.max(since),
                 (Owner::Key, _) => {}
             }
@@ -213,24 +213,24 @@ impl<'a> State<'a> {
     /// The digests that are kept up to date with every change, if the state is one that keeps any.
     pub(crate) fn kept_digests(self) -> Option<KeptDigests> {
         let rest = self.rest?;
-        let mut kept = KeptDigests { alive: rest.digest, marks: [0; KINDS] };
+        let mut kept = KeptDigests { alive: rest.digest, tombstones: [0; KINDS] };
         for object in rest.objects.as_slice() {
-            kept.marks[object.kind() as usize] = object.collection().marks_digest();
+            kept.tombstones[object.kind() as usize] = object.collection().tombstones_digest();
         }
         Some(kept)
     }
 
-    /// Digest of the marks of removals.
-    pub(crate) fn marks_digest(self, context: Context<'_>) -> Digest {
+    /// Digest of the tombstones.
+    pub(crate) fn tombstones_digest(self, context: Context<'_>) -> Digest {
         let Some(rest) = self.rest else { return 0 };
-        let expiry = rest.expiry.map_or(0, |expiry| expiry.marks_digest(context));
+        let expiry = rest.expiry.map_or(0, |expiry| expiry.tombstones_digest(context));
         let key = horizon_digest(context, rest.horizon.stamp).wrapping_add(expiry);
-        let marks = self.collections().map(|collection| collection.marks_digest());
-        marks.fold(key, Digest::wrapping_add)
+        let tombstones = self.collections().map(|collection| collection.tombstones_digest());
+        tombstones.fold(key, Digest::wrapping_add)
     }
 
-    /// What is known of the string, or of one element of a collection, and up to where it is removed
-    /// by a mark of its own.
+    /// What is known of the string, or of one element of a collection, and up to where it is
+    /// removed by a tombstone of its own.
     pub(crate) fn outline(self, kind: Kind, name: &[u8]) -> (Option<Element<'a, ()>>, Stamp) {
         if kind == Kind::Text {
             return (Some(self.text.outline()), Stamp::ZERO);
@@ -238,7 +238,7 @@ impl<'a> State<'a> {
         let object = self.rest.and_then(|rest| rest.objects.of_kind(kind));
         object.map_or((None, Stamp::ZERO), |object| {
             let collection = object.collection();
-            (collection.outline(name), collection.mark(name))
+            (collection.outline(name), collection.tombstone(name))
         })
     }
 
@@ -249,7 +249,7 @@ impl<'a> State<'a> {
 
     /// Elements of collections, with those that are removed.
     pub(crate) fn named_elements(self) -> usize {
-        self.collections().map(|collection| collection.len_with_marks()).sum()
+        self.collections().map(|collection| collection.len_with_tombstones()).sum()
     }
 
     /// Whether a deletion up to `horizon` would remove anything.

@@ -1,9 +1,9 @@
 //! What the store promises of merging: any order, any number of times, on any replica, the same
 //! state; and the replica that executed a command holds what those that merged its effect hold.
 //!
-//! That holds for effects that no node would write as well: one stamp for two things, contributions that
-//! overlap, dates before all clocks. A peer that is at fault may make the data wrong, but not different
-//! from replica to replica.
+//! That holds for effects that no node would write as well: one stamp for two things, contributions
+//! that overlap, dates before all clocks. A peer that is at fault may make the data wrong, but not
+//! different from replica to replica.
 
 mod common;
 

@@ -138,13 +138,13 @@ proptest! {
         run(&mut stores, program, &mut 1_000_000);
         let [store, ..] = &stores;
         for key in KEYS.map(str::as_bytes) {
-            for marks in [false, true] {
+            for tombstones in [false, true] {
                 let (mut sum, mut names) = (0_u128, Vec::new());
-                store.for_each_digest(slot(), key, marks, |name, digest| {
+                store.for_each_digest(slot(), key, tombstones, |name, digest| {
                     sum = sum.wrapping_add(digest);
                     names.push(name);
                 });
-                let digest = if marks {
+                let digest = if tombstones {
                     store.key_version(slot(), key)
                 } else {
                     store.key_digest(slot(), key)

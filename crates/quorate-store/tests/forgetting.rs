@@ -1,5 +1,5 @@
 //! What the store promises of forgetting: once every replica has everything and says so by its
-//! floor, the marks of removals go, and nothing that was removed comes back.
+//! floor, the tombstones go, and nothing that was removed comes back.
 
 mod common;
 
@@ -53,8 +53,8 @@ fn state(store: &Store) -> Vec<u8> {
     state
 }
 
-/// Marks that a field below live increments keeps are not counted.
-fn marks(store: &Store) -> usize {
+/// Tombstones that a field below live increments keeps are not counted.
+fn tombstones(store: &Store) -> usize {
     let state = state(store);
     let parts = deltas(&state).flat_map(|delta| delta.expect("a delta").parts());
     let parts: Vec<Part<'_>> = parts.map(|part| part.expect("a part")).collect();
@@ -84,7 +84,7 @@ proptest! {
         for store in &mut stores {
             let (seen, digest) = (visible(store, now), store.slot_digest(slot()));
             settle(store, wall_ms + 1_000);
-            prop_assert_eq!((marks(store), store.marked()), (0, 0));
+            prop_assert_eq!((tombstones(store), store.marked()), (0, 0));
             if state(store).is_empty() {
                 prop_assert_eq!(store.slot_version(slot()), 0);
             }
@@ -160,29 +160,33 @@ proptest! {
 }
 
 #[test]
-fn marks_wait_for_their_epoch_and_for_the_floor() {
+fn tombstones_wait_for_their_epoch_and_for_the_floor() {
     let mut store = store(0);
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     execute(&mut store, &words("SADD {k}a m n"), 1_000);
     execute(&mut store, &words("SREM {k}a m"), 2_000);
     let group = slot().group();
     store.forget(group, Forgettable { before_epoch: 0, floor_ms: 5_000 }, usize::MAX);
-    assert_eq!(marks(&store), 1, "made in this epoch");
+    assert_eq!(tombstones(&store), 1, "made in this epoch");
 
     let before_epoch = store.begin_epoch();
     execute(&mut store, &words("SREM {k}a n"), 3_000);
     store.forget(group, Forgettable { before_epoch, floor_ms: 999 }, usize::MAX);
     // The second removal has emptied the key, which ends its time to live.
-    assert_eq!(marks(&store), 2, "others may still take them in");
+    assert_eq!(tombstones(&store), 2, "others may still take them in");
     assert_eq!(store.marked(), 1, "one reminder for the epoch");
 
     let before_epoch = store.begin_epoch();
     store.forget(group, Forgettable { before_epoch, floor_ms: 1_000 }, usize::MAX);
-    assert_eq!((marks(&store), store.marked()), (0, 1), "the end of the time to live is newer");
+    assert_eq!(
+        (tombstones(&store), store.marked()),
+        (0, 1),
+        "the end of the time to live is newer"
+    );
 
     let before_epoch = store.begin_epoch();
     store.forget(group, Forgettable { before_epoch, floor_ms: 3_000 }, usize::MAX);
-    assert_eq!((marks(&store), store.marked()), (0, 0));
+    assert_eq!((tombstones(&store), store.marked()), (0, 0));
 }
 
 #[test]

@@ -162,7 +162,8 @@ fn a_stale_replica_ends_nothing_of_an_object_that_began_anew() {
             if swept {
                 stores[1].sweep_expired(now, usize::MAX);
             }
-            // Whoever adds without having read deletes what is over of what it knows, and nothing else.
+            // Whoever adds without having read deletes what is over of what it knows, and nothing
+            // else.
             effects.extend(run(&mut stores[1], &mut now, &[&later.replace("later", "own")]));
             for store in &mut stores {
                 for effect in &effects {
@@ -191,7 +192,7 @@ fn what_others_let_live_longer_comes_back_to_who_had_not_heard_of_it() {
             now += 1_000;
             stores[1].sweep_expired(now, usize::MAX);
             assert!(stores[1].is_empty());
-            // A digest round brings them level, whoever tells first.
+            // An anti-entropy round brings them level, whoever tells first.
             let [ours, theirs] = &mut stores;
             for _ in 0..2 {
                 let (mut one, mut other) = (Vec::new(), Vec::new());

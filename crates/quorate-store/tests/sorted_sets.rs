@@ -1,5 +1,5 @@
-//! What the store promises of sorted sets: the order of scores is that of a sort, whatever was merged
-//! in which order, and scores converge as clients expect.
+//! What the store promises of sorted sets: the order of scores is that of a sort, whatever was
+//! merged in which order, and scores converge as clients expect.
 
 use std::collections::BTreeMap;
 
@@ -145,7 +145,8 @@ fn scores(store: &mut Store) -> BTreeMap<String, String> {
     pairs.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
 }
 
-/// Two replicas that both hold m with score 10, run one command each without the other's, and merge.
+/// Two replicas that both hold m with score 10, run one command each without the other's, and
+/// merge.
 fn conflict(at_first: &str, at_second: &str) -> BTreeMap<String, String> {
     let (mut one, mut other) = (store(0), store(1));
     let key = KEY;

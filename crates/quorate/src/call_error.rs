@@ -11,8 +11,8 @@ pub enum CallError {
     /// them. Nothing was done, and the same command would fail again.
     #[error("{0}")]
     Invalid(String),
-    /// The cluster cannot carry it out at the moment: too few replicas answer, too much is in flight,
-    /// nothing can be stored. Nothing was done; trying again later may succeed.
+    /// The cluster cannot carry it out at the moment: too few replicas answer, too much is in
+    /// flight, nothing can be stored. Nothing was done; trying again later may succeed.
     #[error("{0}")]
     Refused(String),
     /// Of a command over several slots some parts are done and others are not: the text names them.
@@ -21,8 +21,8 @@ pub enum CallError {
     /// The deadline passed before the level was met. It may have taken effect, or may do so later.
     #[error("{0}")]
     Timeout(String),
-    /// The node lost sight of the command, as when its executor fell silent. It may have taken effect,
-    /// or may do so later.
+    /// The node lost sight of the command, as when its executor fell silent. It may have taken
+    /// effect, or may do so later.
     #[error("{0}")]
     Unknown(String),
     /// The node has stopped, or could not write its log. It may have taken effect.

@@ -83,7 +83,7 @@ impl Channel {
             let (watched, counted) = (Arc::clone(node), Arc::clone(node));
             let started = driver.start_when(
                 move || {
-                    !watched.figures().fitness.is(Unfit::CatchingUp) && watched.footing().founded
+                    !watched.metrics().fitness.is(Unfit::CatchingUp) && watched.footing().founded
                 },
                 move |cycle, took| counted.channel.add(cycle, took, clock.now().wall_ms()),
             );

@@ -38,8 +38,8 @@ struct Session {
 
 impl Client {
     /// Runs a command given as its words, the name first, at the level and with the deadline of the
-    /// session. Whatever a server would reply as an error is a [`CallError`], which says what is known
-    /// of the effect; errors inside of arrays stay values.
+    /// session. Whatever a server would reply as an error is a [`CallError`], which says what is
+    /// known of the effect; errors inside of arrays stay values.
     ///
     /// Dropping the future does not undo the command: it is carried out all the same.
     pub async fn run<I>(&self, words: I) -> Result<Value, CallError>

@@ -1,8 +1,8 @@
 //! Configuration: what the operator or the embedder says about a node.
 //!
-//! [`Settings`] is plain data with a default for everything. [`SETTINGS`] has one row for each of its
-//! values; from it come the keys of the file, the flags, `CONFIG GET`, the reference in the book, and the
-//! check of what is allowed.
+//! [`Settings`] is plain data with a default for everything. [`SETTINGS`] has one row for each of
+//! its values; from it come the keys of the file, the flags, `CONFIG GET`, the reference in the
+//! book, and the check of what is allowed.
 
 use std::fmt;
 

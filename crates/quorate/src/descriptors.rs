@@ -21,8 +21,9 @@ pub(crate) fn clients_max(settings: &Settings, members: usize) -> Option<u64> {
     Some(raise_limit()?.saturating_sub(reserved(settings, members)))
 }
 
-/// Descriptors that are not for clients. Other nodes are taken to have as many shards as this one: each
-/// shard of each has a link to this node, each shard here one to it, and so have the memberships.
+/// Descriptors that are not for clients. Other nodes are taken to have as many shards as this one:
+/// each shard of each has a link to this node, each shard here one to it, and so have the
+/// memberships.
 fn reserved(settings: &Settings, members: usize) -> u64 {
     let channel = settings.channel().map_or(0, |channel| channel.connections_max);
     let links = 2 * (u64::from(settings.shards) + 1) * (members as u64).saturating_sub(1);

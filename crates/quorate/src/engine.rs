@@ -79,7 +79,8 @@ impl From<ConfigError> for StartError {
 
 /// A running node.
 ///
-/// Dropping it stops the node and waits for that, as [`Engine::stop`] does; an error is logged then.
+/// Dropping it stops the node and waits for that, as [`Engine::stop`] does; an error is logged
+/// then.
 #[derive(Debug)]
 pub struct Engine {
     bound: Bound,
@@ -123,7 +124,8 @@ impl Engine {
             unsynced: settings.sync != SyncPolicy::Always,
             lock: settings.durable_dir().is_some(),
         };
-        // First: a node that is started again and again because its address is taken uses up nothing.
+        // First: a node that is started again and again because its address is taken uses up
+        // nothing.
         let sockets = Sockets::open(&settings)?;
         let prepared = settings.channel().map(Prepared::new).transpose()?;
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;

@@ -22,8 +22,9 @@ use record::{ClusterRecord, Record, draw, incarnation, parse_id};
 
 const FILE_NAME: &str = "node.json";
 
-/// What is kept on the disk to write the file once more, beyond its present length. Every start adds a
-/// few bytes to the file, and to what is kept for the next one: a whole lineage fits in twice.
+/// What is kept on the disk to write the file once more, beyond its present length. Every start
+/// adds a few bytes to the file, and to what is kept for the next one: a whole lineage fits in
+/// twice.
 const SPARE_BYTES: u64 = 32 << 10;
 
 /// A node's identity and what it must remember of its cluster.
@@ -154,14 +155,15 @@ impl Identity {
         };
         let same_boot = boot.is_some() && record.boot == boot;
         let lost_power = !is_new && !record.clean && !same_boot;
-        // Written with the new boot: another start must not find the one without the other. What the
-        // process before has acknowledged goes by its policy, and is not synced by this start.
+        // Written with the new boot: another start must not find the one without the other. What
+        // the process before has acknowledged goes by its policy, and is not synced by this start.
         let incomplete = record.incomplete || lost_power && record.unsynced;
         let unsynced = unsynced || !is_new && !record.clean && record.unsynced;
         let record = Record { boot, incomplete, unsynced, clean: false, ..record };
         let awaited = (0..shards).collect();
         let identity = Self { disk, path, record, shards, awaited, log_failed: false, _lock: lock };
-        // Before anything else: whoever copies the directory from now on has this start in the copy.
+        // Before anything else: whoever copies the directory from now on has this start in the
+        // copy.
         identity.save().map_err(failed)?;
         Ok(identity)
     }
@@ -204,8 +206,8 @@ impl Identity {
         self.persist(persisted)
     }
 
-    /// The shards whose logs are in the directory, and the generation of those logs; `None` before there
-    /// are any.
+    /// The shards whose logs are in the directory, and the generation of those logs; `None` before
+    /// there are any.
     pub(crate) fn logs(&self) -> Option<(u16, u64)> {
         let Record { shards, generation, .. } = self.record;
         (shards > 0).then_some((shards, generation))
@@ -228,8 +230,8 @@ impl Identity {
         self.save()
     }
 
-    /// Remembers an orderly stop, after which nothing is lost with the power. For the data directory
-    /// of a node that has stopped.
+    /// Remembers an orderly stop, after which nothing is lost with the power. For the data
+    /// directory of a node that has stopped.
     pub(crate) fn record_clean_stop(disk: Arc<dyn Disk>, directory: &Path) -> io::Result<()> {
         let path = directory.join(FILE_NAME);
         let Some(contents) = disk.read(&path)? else { return Ok(()) };
@@ -243,8 +245,9 @@ impl Identity {
         self.log_failed = true;
     }
 
-    /// A shard has said that nothing is missing in it. What was said of an earlier life tells nothing of
-    /// this one: a shard that has not heard yet of the seat that was taken misses nothing.
+    /// A shard has said that nothing is missing in it. What was said of an earlier life tells
+    /// nothing of this one: a shard that has not heard yet of the seat that was taken misses
+    /// nothing.
     pub(crate) fn handle_regained(&mut self, shard: u16, of: Incarnation) {
         let own = self.incarnation();
         if (of.life, of.start) == (own.life, own.start) {
@@ -252,8 +255,8 @@ impl Identity {
         }
     }
 
-    /// Notes that something is missing, or that nothing is any more. Tried again where the disk takes
-    /// nothing at the moment.
+    /// Notes that something is missing, or that nothing is any more. Tried again where the disk
+    /// takes nothing at the moment.
     pub(crate) fn settle(&mut self) {
         let incomplete = if self.log_failed {
             self.record.incomplete || self.record.unsynced
@@ -286,8 +289,8 @@ impl Identity {
         self.save()
     }
 
-    /// The same where it is better to go on than to stop when the disk does not take it: it is about
-    /// what a peer said of itself, and is kept in memory until the next time.
+    /// The same where it is better to go on than to stop when the disk does not take it: it is
+    /// about what a peer said of itself, and is kept in memory until the next time.
     pub(crate) fn register(&mut self, persisted: Persisted) {
         if let Err(error) = self.persist(persisted) {
             tracing::error!(%error, "what is known of the other nodes cannot be written down");

@@ -34,16 +34,17 @@ pub(crate) const REQUEST_TIMEOUT_MAX_MS: u64 = 3_600_000;
 /// Bytes that the record of all floors may take in the log.
 pub(crate) const FLOORS_RECORD_BYTES: usize = 4 << 10;
 
-/// Keys whose marks of removals are looked at in one turn: some microseconds each at most.
+/// Keys whose tombstones are looked at in one turn: some microseconds each at most.
 pub(crate) const FORGOTTEN_PER_TURN_MAX: usize = 1_024;
 
-/// How long marks of removals are kept at least unless configured otherwise.
+/// How long tombstones are kept at least unless configured otherwise.
 pub(crate) const GC_GRACE_DEFAULT_SECONDS: u64 = 900;
 
 /// A year, beyond which a grace period is no period.
 pub(crate) const GC_GRACE_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 
-/// How often a shard is scrubbed unless configured otherwise: a restart reads the whole log as well.
+/// How often a shard is scrubbed unless configured otherwise: a restart reads the whole log as
+/// well.
 pub(crate) const SCRUB_INTERVAL_DEFAULT_SECONDS: u64 = 7 * 24 * 3_600;
 
 /// A year, beyond which rot is not found in time.
@@ -103,9 +104,9 @@ pub(crate) const CLIENTS_MAX: u32 = 1 << 20;
 /// polls, and the channel's own connections to others.
 pub(crate) const DESCRIPTORS_OF_NODE: u64 = 64;
 
-/// Descriptors that a shard needs beside those of its links with other nodes: listeners, the segments of
-/// its log and of hints that are in use (those that are synced are closed), and peers that have not
-/// introduced themselves.
+/// Descriptors that a shard needs beside those of its links with other nodes: listeners, the
+/// segments of its log and of hints that are in use (those that are synced are closed), and peers
+/// that have not introduced themselves.
 pub(crate) const DESCRIPTORS_OF_SHARD: u64 = 128;
 
 /// Names of other nodes that are looked up side by side, each by a thread.
@@ -117,8 +118,8 @@ pub(crate) const LOOKUPS_WAITING_MAX: usize = 4096;
 /// Names of which something is remembered.
 pub(crate) const NAMES_MAX: usize = 4096;
 
-/// How long a name leads where it was found to lead. Longer than the pauses of a dialer that has given
-/// up waiting for it, so that a slow answer is of use to the next attempt.
+/// How long a name leads where it was found to lead. Longer than the pauses of a dialer that has
+/// given up waiting for it, so that a slow answer is of use to the next attempt.
 pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
 /// Peer connections of one shard that have not introduced themselves. The oldest makes room.
@@ -127,8 +128,8 @@ pub(crate) const ARRIVING_MAX: usize = 32;
 /// Links of other nodes that one shard serves: each shard of each member has one.
 pub(crate) const INCOMING_MAX: usize = 16_384;
 
-/// Bytes of the frame with which a peer introduces itself: the list of all members, with the longest names
-/// that they can have.
+/// Bytes of the frame with which a peer introduces itself: the list of all members, with the
+/// longest names that they can have.
 pub(crate) const HELLO_LENGTH_MAX: usize = 2 << 20;
 
 /// How soon a shard tries again to accept what it could not, for want of descriptors.
@@ -137,8 +138,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer may take to introduce itself: its first frame follows the connection at once.
 pub(crate) const ARRIVING_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Unsent bytes of a client that no limit counts, as Redis does not count its fixed buffer: whatever
-/// the limits are set to, the command that sets them anew is answered.
+/// Unsent bytes of a client that no limit counts, as Redis does not count its fixed buffer:
+/// whatever the limits are set to, the command that sets them anew is answered.
 pub(crate) const OUTPUT_UNCOUNTED: usize = 16 << 10;
 
 /// Microseconds beyond which a command is slow, as in Redis.
@@ -176,36 +177,36 @@ pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 /// Commands that one connection executes before the next one gets its turn.
 pub(crate) const COMMANDS_PER_BATCH_MAX: u32 = 256;
 
-/// Microseconds after which a connection that is not through with its commands lets others go first. A
-/// single command is not cut.
+/// Microseconds after which a connection that is not through with its commands lets others go
+/// first. A single command is not cut.
 pub(crate) const BATCH_MICROS_MAX: u64 = 500;
 
-/// Commands of clients in one turn, which is about a millisecond of small ones: replies do not wait for
-/// longer pipelines.
+/// Commands of clients in one turn, which is about a millisecond of small ones: replies do not wait
+/// for longer pipelines.
 pub(crate) const COMMANDS_PER_TURN_MAX: u32 = 1_024;
 
 /// Bytes of commands and replies in one turn. They are written to the log and sent in one go.
 pub(crate) const BYTES_PER_TURN_MAX: usize = 4 << 20;
 
-/// Microseconds of one turn for commands of clients: heartbeats and the messages of other nodes wait
-/// for no more than this and one command.
+/// Microseconds of one turn for commands of clients: heartbeats and the messages of other nodes
+/// wait for no more than this and one command.
 pub(crate) const TURN_MICROS_MAX: u64 = 2_000;
 
-/// Bytes of replies that wait for a client, or are expected for it. Beyond them nothing more of what it
-/// has sent is executed or read until it has taken some: a client that does not read costs no more
-/// than this and the replies that were under way.
+/// Bytes of replies that wait for a client, or are expected for it. Beyond them nothing more of
+/// what it has sent is executed or read until it has taken some: a client that does not read costs
+/// no more than this and the replies that were under way.
 pub(crate) const SESSION_OUTPUT_PAUSE: usize = 1 << 20;
 
-/// What the replies of a connection are taken to have before any is known: a few small ones show that
-/// it asks for small ones.
+/// What the replies of a connection are taken to have before any is known: a few small ones show
+/// that it asks for small ones.
 pub(crate) const REPLY_BYTES_EXPECTED: usize = 256 << 10;
 
-/// Replies waiting for a client that does not read, unless configured otherwise. Beyond it the client is
-/// disconnected. Any single reply fits.
+/// Replies waiting for a client that does not read, unless configured otherwise. Beyond it the
+/// client is disconnected. Any single reply fits.
 pub(crate) const CLIENT_OUTPUT_DEFAULT: u64 = 1 << 30;
 
-/// Replies waiting for all clients of a node, unless configured otherwise. Beyond it the slowest readers
-/// are disconnected.
+/// Replies waiting for all clients of a node, unless configured otherwise. Beyond it the slowest
+/// readers are disconnected.
 pub(crate) const CLIENTS_OUTPUT_DEFAULT: u64 = 2 << 30;
 
 /// What a shard holds for its clients is told again when it has changed by as much.
@@ -230,8 +231,8 @@ pub(crate) const SCRATCH_KEPT_MAX: usize = 4 << 10;
 /// Small replies are put together up to this length.
 pub(crate) const OUTPUT_KEPT_MAX: usize = 256 << 10;
 
-/// A buffer of a connection that is larger than this is given back once it is empty: connections are
-/// many, and most are silent.
+/// A buffer of a connection that is larger than this is given back once it is empty: connections
+/// are many, and most are silent.
 pub(crate) const BUFFER_KEPT_MAX: usize = 16 << 10;
 
 /// Keys expired in one turn, so that a mass expiry does not hold up clients: a fifth of a
@@ -241,8 +242,8 @@ pub(crate) const EXPIRED_PER_TURN_MAX: usize = 256;
 /// Live keys that a checkpoint counts or writes in one turn. A slot is not cut.
 pub(crate) const CHECKPOINT_KEYS_PER_TURN: usize = 1_024;
 
-/// Bytes that a checkpoint writes in one turn, so that large values neither hold up clients nor pile
-/// up in memory.
+/// Bytes that a checkpoint writes in one turn, so that large values neither hold up clients nor
+/// pile up in memory.
 pub(crate) const CHECKPOINT_BYTES_PER_TURN: u64 = 4 << 20;
 
 /// Bytes that a checkpoint counts in one turn: each field and member of a large key is looked at.
@@ -251,8 +252,8 @@ pub(crate) const CHECKPOINT_COUNTED_PER_TURN: u64 = 16 << 20;
 /// Bytes of a log segment.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// How long a log that has found no space waits before it looks for some. As long its shard executes
-/// no writes, which is longer than those take that are on their way to it.
+/// How long a log that has found no space waits before it looks for some. As long its shard
+/// executes no writes, which is longer than those take that are on their way to it.
 pub(crate) const SPACE_PAUSE_MIN_MS: u64 = 1_000;
 
 /// The longest such pause. It doubles where space does not last.
@@ -270,7 +271,8 @@ pub(crate) const SPACE_MAX: usize = 1 << 20;
 /// A log smaller than this is never checkpointed.
 pub(crate) const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 
-/// Hints kept for one target by one shard. Beyond it digest rounds over dirty ranges settle the rest.
+/// Hints kept for one target by one shard. Beyond it anti-entropy rounds over dirty ranges settle
+/// the rest.
 pub(crate) const HINT_BYTES_MAX: u64 = 1 << 30;
 
 /// Hints kept by one node for all targets, unless configured otherwise: hours of a modest load, and

@@ -20,11 +20,12 @@ use crate::{
     descriptors,
     entropy::Tally,
     limits,
-    shard::{Breakdown, Figures},
+    shard::{Breakdown, Metrics},
     storage::{HintBudget, HintTerms},
 };
 
-/// Sizes on disk and of messages. They are no settings: only a simulation has a reason to change them.
+/// Sizes on disk and of messages. They are no settings: only a simulation has a reason to change
+/// them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// Bytes of a log segment.
@@ -82,7 +83,7 @@ pub(crate) struct Footing {
     pub(crate) awaited: Vec<String>,
 }
 
-/// One node: its settings and identity, and the figures that its shards publish.
+/// One node: its settings and identity, and the metrics that its shards publish.
 pub(crate) struct Node {
     pub(crate) settings: Settings,
     /// What may have been changed since the start.
@@ -100,7 +101,7 @@ pub(crate) struct Node {
     /// What the reconciliation channel has done.
     pub(crate) channel: Arc<Tally>,
     hint_budget: Arc<HintBudget>,
-    figures: Vec<Mutex<Figures>>,
+    metrics: Vec<Mutex<Metrics>>,
     breakdowns: Vec<Mutex<Breakdown>>,
     footing: Mutex<Footing>,
     next_client_id: AtomicU64,
@@ -117,7 +118,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
-        let figures = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
+        let metrics = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
         let breakdowns = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
         let client_bytes = (0..parts.settings.shards).map(|_| AtomicU64::new(0)).collect();
         let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
@@ -133,7 +134,7 @@ impl Node {
             denials: Mutex::default(),
             channel: Arc::default(),
             hint_budget,
-            figures,
+            metrics,
             breakdowns,
             footing: Mutex::default(),
             next_client_id: AtomicU64::new(1),
@@ -245,15 +246,16 @@ impl Node {
 
     /// The salt of logs that are new.
     pub(crate) fn new_salt(&self) -> u32 {
-        // Another part of the same secret than the one that hash tables use, which shows in nothing.
+        // Another part of the same secret than the one that hash tables use, which shows in
+        // nothing.
         (self.table_seed >> 32) as u32
     }
 
-    /// Publishes a shard's figures.
-    pub(crate) fn publish(&self, shard: u16, figures: Figures) {
+    /// Publishes a shard's metrics.
+    pub(crate) fn publish(&self, shard: u16, metrics: Metrics) {
         let mut published =
-            self.figures[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner);
-        *published = figures;
+            self.metrics[usize::from(shard)].lock().unwrap_or_else(PoisonError::into_inner);
+        *published = metrics;
     }
 
     /// Publishes what a shard counts by kind.
@@ -273,55 +275,55 @@ impl Node {
 
     /// Whether the log of any shard takes no writes, as far as they have published.
     pub(crate) fn is_read_only(&self) -> bool {
-        let mut shards = self.figures.iter();
-        shards.any(|figures| {
-            let figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
-            figures.fitness.is(Unfit::ReadOnly)
+        let mut shards = self.metrics.iter();
+        shards.any(|metrics| {
+            let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+            metrics.fitness.is(Unfit::ReadOnly)
         })
     }
 
-    /// The figures of all shards together, each at most a moment old.
-    pub(crate) fn figures(&self) -> Figures {
-        let mut total = Figures { fitness: Fitness::FIT, ..Figures::default() };
-        for (index, figures) in self.figures.iter().enumerate() {
-            let figures = figures.lock().unwrap_or_else(PoisonError::into_inner);
-            total.keys += figures.keys;
-            total.expiring += figures.expiring;
-            total.expiry_moments_ms += figures.expiry_moments_ms;
-            total.expired += figures.expired;
-            total.marked += figures.marked;
-            total.clients += figures.clients;
-            total.blocked_clients += figures.blocked_clients;
-            total.counters.add(&figures.counters);
-            total.in_flight += figures.in_flight;
-            total.read_repairs += figures.read_repairs;
-            total.read_repair_bytes += figures.read_repair_bytes;
-            total.log_bytes += figures.log_bytes;
-            total.rewriting |= figures.rewriting;
-            total.saving |= figures.saving;
-            total.syncing |= figures.syncing;
-            total.unsynced += figures.unsynced;
+    /// The metrics of all shards together, each at most a moment old.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut total = Metrics { fitness: Fitness::FIT, ..Metrics::default() };
+        for (index, metrics) in self.metrics.iter().enumerate() {
+            let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+            total.keys += metrics.keys;
+            total.expiring += metrics.expiring;
+            total.expiry_moments_ms += metrics.expiry_moments_ms;
+            total.expired += metrics.expired;
+            total.marked += metrics.marked;
+            total.clients += metrics.clients;
+            total.blocked_clients += metrics.blocked_clients;
+            total.counters.add(&metrics.counters);
+            total.in_flight += metrics.in_flight;
+            total.read_repairs += metrics.read_repairs;
+            total.read_repair_bytes += metrics.read_repair_bytes;
+            total.log_bytes += metrics.log_bytes;
+            total.rewriting |= metrics.rewriting;
+            total.saving |= metrics.saving;
+            total.syncing |= metrics.syncing;
+            total.unsynced += metrics.unsynced;
             total.saved_ms = match index {
-                0 => figures.saved_ms,
-                _ => total.saved_ms.min(figures.saved_ms),
+                0 => metrics.saved_ms,
+                _ => total.saved_ms.min(metrics.saved_ms),
             };
-            total.hint_bytes += figures.hint_bytes;
-            total.clocks.pulled += figures.clocks.pulled;
-            total.clocks.absent += figures.clocks.absent;
-            total.clocks.bytes += figures.clocks.bytes;
-            total.clocks.pended += figures.clocks.pended;
-            total.recent_bytes += figures.recent_bytes;
-            total.fitness = total.fitness.and(figures.fitness);
-            total.clock_contradicted |= figures.clock_contradicted;
-            total.awaited = total.awaited.max(figures.awaited);
-            total.failed |= figures.failed;
-            total.scrubbing |= figures.scrubbing;
-            total.scrub.add(figures.scrub);
+            total.hint_bytes += metrics.hint_bytes;
+            total.clocks.pulled += metrics.clocks.pulled;
+            total.clocks.absent += metrics.clocks.absent;
+            total.clocks.bytes += metrics.clocks.bytes;
+            total.clocks.pended += metrics.clocks.pended;
+            total.recent_bytes += metrics.recent_bytes;
+            total.fitness = total.fitness.and(metrics.fitness);
+            total.clock_contradicted |= metrics.clock_contradicted;
+            total.awaited = total.awaited.max(metrics.awaited);
+            total.failed |= metrics.failed;
+            total.scrubbing |= metrics.scrubbing;
+            total.scrub.add(metrics.scrub);
             total.scrubbed_ms = match index {
-                0 => figures.scrubbed_ms,
-                _ => total.scrubbed_ms.min(figures.scrubbed_ms),
+                0 => metrics.scrubbed_ms,
+                _ => total.scrubbed_ms.min(metrics.scrubbed_ms),
             };
-            total.add_peers(&figures.peers, index == 0);
+            total.add_peers(&metrics.peers, index == 0);
         }
         total
     }

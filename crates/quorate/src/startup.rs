@@ -316,9 +316,10 @@ fn open_logs(
     reshard(node, identity, topology, stores, logs).map_err(StartError::Io)
 }
 
-/// Compares the logs in the directory with those of `named` shards and generation, by which they are
-/// read. Returns which of these are gone, in words. Of others only those are known that a first start or a
-/// change of the number of shards left when it was cut short, before its end or behind it: they go.
+/// Compares the logs in the directory with those of `named` shards and generation, by which they
+/// are read. Returns which of these are gone, in words. Of others only those are known that a first
+/// start or a change of the number of shards left when it was cut short, before its end or behind
+/// it: they go.
 fn check_named(node: &Node, named: Option<(u16, u64)>) -> Result<Vec<String>, StartError> {
     let (shards, generation) = named.unwrap_or((0, 0));
     let disk = &node.disk;
@@ -437,7 +438,7 @@ fn record_logs(node: &Node, identity: &mut Identity, generation: u64) -> io::Res
 }
 
 /// Makes dirty ranges of everything that is kept for other nodes: hints stand in the queues of the
-/// shards that owned their slots, and digest rounds are run by those that own them now.
+/// shards that owned their slots, and anti-entropy rounds are run by those that own them now.
 fn collapse_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io::Result<()> {
     let (disk, shards) = (&node.disk, node.settings.shards);
     let terms = node.hint_terms(topology.len());

@@ -101,7 +101,8 @@ pub(crate) struct Storage {
     effect: Vec<u8>,
     /// Whether a sync is under way.
     syncing: bool,
-    /// Everything that was written up to these moments is in the sync under way, and in the last one.
+    /// Everything that was written up to these moments is in the sync under way, and in the last
+    /// one.
     syncing_ms: u64,
     /// A sync, and a checkpoint, that somebody has asked for.
     sync_wanted: bool,
@@ -194,8 +195,8 @@ impl Storage {
         slot.group() % self.shards
     }
 
-    /// Executes a call, appending its reply to `out` unless it shares its bytes with the store: then
-    /// it is returned. Returns when its effect is durable, or why nothing was done.
+    /// Executes a call, appending its reply to `out` unless it shares its bytes with the store:
+    /// then it is returned. Returns when its effect is durable, or why nothing was done.
     pub(crate) fn execute_into(
         &mut self,
         call: &Call,
@@ -349,8 +350,8 @@ impl Storage {
         self.syncing
     }
 
-    /// The last moment whose state is known to be on disk, in milliseconds since the Unix epoch; zero
-    /// when none is.
+    /// The last moment whose state is known to be on disk, in milliseconds since the Unix epoch;
+    /// zero when none is.
     pub(crate) fn saved_ms(&self) -> u64 {
         let is_level = self.log.is_some() && self.unsynced() == 0 && !self.has_failed();
         if is_level { self.wall_ms } else { self.saved_ms }
@@ -445,7 +446,8 @@ impl Storage {
         expires || !names_keys && self.store.expiring() > 0
     }
 
-    /// Adopts another topology. Stamps, dots, hints and marks go by the numbers of members, which stay.
+    /// Adopts another topology. Stamps, dots, hints and marks go by the numbers of members, which
+    /// stay.
     pub(crate) fn adopt(&mut self, topology: Arc<Topology>, terms: HintTerms) {
         let before = std::mem::replace(&mut self.topology, Arc::clone(&topology));
         self.knowledge.set_current(topology.origins());
@@ -551,8 +553,8 @@ impl Replica for Storage {
     }
 }
 
-/// What a scratch buffer holds. A small one is kept for the next command; one that is large, and mostly
-/// filled, is not copied.
+/// What a scratch buffer holds. A small one is kept for the next command; one that is large, and
+/// mostly filled, is not copied.
 fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
     if scratch.len() > limits::SCRATCH_KEPT_MAX && scratch.capacity() <= 2 * scratch.len() {
         return std::mem::take(scratch).into();

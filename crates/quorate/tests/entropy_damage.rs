@@ -16,8 +16,8 @@ const VECTORS: [(&str, usize, bool, usize); 5] = [
     ("plain", 3000, false, 1024),
 ];
 
-/// Positions of a stream: all of a short one. Of a long one every thirteenth, which meets every place
-/// within its chunks, because they are 84 and 1004 bytes long.
+/// Positions of a stream: all of a short one. Of a long one every thirteenth, which meets every
+/// place within its chunks, because they are 84 and 1004 bytes long.
 fn positions(stream: &[u8]) -> impl Iterator<Item = usize> {
     (0..stream.len()).step_by(if stream.len() > 1500 { 13 } else { 1 })
 }

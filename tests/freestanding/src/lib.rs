@@ -1,7 +1,7 @@
 //! A static library of the pure crates with an allocator and a panic handler of its own.
 //!
-//! Were any of them, or of what they depend on, to use the standard library, its panic handler would
-//! be there twice, and this would not build.
+//! Were any of them, or of what they depend on, to use the standard library, its panic handler
+//! would be there twice, and this would not build.
 #![no_std]
 
 use core::{

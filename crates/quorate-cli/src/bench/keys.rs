@@ -41,7 +41,7 @@ impl Keys {
 
     /// A random number in `0..1`.
     pub(super) fn fraction(&mut self) -> f64 {
-        // Xorshift (Marsaglia, 2003): fast enough not to show in the figures.
+        // Xorshift (Marsaglia, 2003): fast enough not to show in the metrics.
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;

@@ -1,8 +1,8 @@
 //! `quorate bench`: servers that speak the Redis protocol, measured side by side in one run.
 //!
 //! What counts on a shared machine is the CPU time that a server spends on an operation, and ratios
-//! of one run; so targets take turns, medians are quoted, and every figure stands beside that of the
-//! first target.
+//! of one run; so targets take turns, medians are quoted, and every figure stands beside that of
+//! the first target.
 
 mod keys;
 mod load;

@@ -39,9 +39,9 @@ impl Target {
 /// a second.
 pub(super) fn cpu_us(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may contain spaces; the figures come behind it.
-    let figures: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |index: usize| figures.get(index)?.parse::<u64>().ok();
+    // The name in parentheses may contain spaces; the metrics come behind it.
+    let metrics: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = |index: usize| metrics.get(index)?.parse::<u64>().ok();
     Some((ticks(11)? + ticks(12)?) * 10_000)
 }
 

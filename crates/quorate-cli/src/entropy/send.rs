@@ -53,9 +53,9 @@ pub(super) struct Arguments {
     /// only the slots whose digests differ
     #[arg(long, value_name = "HOST:PORT", requires = "every")]
     peer_node: Option<String>,
-    /// Send a snapshot each time this many bytes are full, cut between commands, instead of one of up to
-    /// 4 GiB; only with --protocol classic. Up to 8 MiB each, a stream needs no temporary copy;
-    /// a receiver with --file keeps the last one only
+    /// Send a snapshot each time this many bytes are full, cut between commands, instead of one of
+    /// up to 4 GiB; only with --protocol classic. Up to 8 MiB each, a stream needs no temporary
+    /// copy; a receiver with --file keeps the last one only
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..))]
     part_size: Option<u32>,
 }

@@ -1,4 +1,5 @@
-//! The configuration file: read with the places of its keys, so that whatever is wrong can be found.
+//! The configuration file: read with the places of its keys, so that whatever is wrong can be
+//! found.
 
 use std::{
     fmt,
@@ -195,8 +196,8 @@ fn is_scalar(node: &Spanned<Node>) -> bool {
     matches!(node.value, Node::Scalar(_))
 }
 
-/// The values of a section, in the order of the keys that it may have; those behind the first may be
-/// missing.
+/// The values of a section, in the order of the keys that it may have; those behind the first may
+/// be missing.
 fn joined(keys: &[&str], section: &Spanned<Node>) -> Option<String> {
     let Node::Map(entries) = &section.value else { return None };
     let is_known = |(name, node): &Entry| keys.contains(&name.value.as_str()) && is_scalar(node);

@@ -37,15 +37,16 @@ struct SlotClock {
 }
 
 impl Knowledge {
-    /// From now on only these origins are noted ([`Topology::origins`](crate::topology::Topology::origins)).
-    /// What the members' older starts have left unsettled is for digest rounds.
+    /// From now on only these origins are noted
+    /// ([`Topology::origins`](crate::topology::Topology::origins)). What the members' older starts
+    /// have left unsettled is for anti-entropy rounds.
     pub fn set_current(&mut self, origins: impl IntoIterator<Item = Origin>) {
         self.current = origins.into_iter().collect();
         self.current.sort_unstable();
     }
 
-    /// Names the effect that this node, which goes by `origin`, has made just now; `None` when peers
-    /// have named so much that there is no room. Digest rounds bring what has no name.
+    /// Names the effect that this node, which goes by `origin`, has made just now; `None` when
+    /// peers have named so much that there is no room. Anti-entropy rounds bring what has no name.
     pub fn issue(&mut self, slot: Slot, origin: Origin, effect: &Bytes) -> Option<Dot> {
         let (clock, recent, current) = self.changed(slot);
         let counters = clock.counters(origin, current)?;
@@ -148,8 +149,8 @@ impl SlotClock {
         }
     }
 
-    /// The counters of an origin, new ones for one that is `current`: they take the place of those of
-    /// origins that are not any more, whose unsettled writes are for digest rounds.
+    /// The counters of an origin, new ones for one that is `current`: they take the place of those
+    /// of origins that are not any more, whose unsettled writes are for anti-entropy rounds.
     fn counters(&mut self, origin: Origin, current: &[Origin]) -> Option<&mut Counters> {
         let at = match self.find(origin) {
             Ok(at) => at,

@@ -8,14 +8,14 @@
 //!                        these dots                         ->  their effects; which are absent
 //! ```
 //! The first look notes what is lacking, a later one asks: what was merely on its way has come by
-//! then. Whoever asks keeps the state of the exchange; whoever answers only counts the versions of its
-//! own [`Knowledge`]. An effect that was pulled is merged as any other.
+//! then. Whoever asks keeps the state of the exchange; whoever answers only counts the versions of
+//! its own [`Knowledge`]. An effect that was pulled is merged as any other.
 //!
 //! **A node claims a dot only when it holds what that write did.** A claim that is wrong would keep
 //! everybody from sending that write to it by this way. So dots become known
 //!
 //! * when their effect has been merged, in the same turn;
-//! * or when a digest round has shown that nothing of them is missing. What a peer reported is
+//! * or when an anti-entropy round has shown that nothing of them is missing. What a peer reported is
 //!   *pended* if its effect cannot be pulled: the peer has forgotten the effect, or there is too much
 //!   of it, or it is history, which hints and a round are about to bring anyway: everything until a
 //!   whole round with the peer was completed that began after its first whole report. It becomes
@@ -27,9 +27,9 @@
 //! Nothing here is durable. A node that starts knows nothing, pends what it is told, and the round
 //! that each start brings settles it.
 //!
-//! Digests leave marks of removals out, and so does what they prove: a removal whose object neither
-//! node has may become known without its mark. Should the object arrive later, a digest round
-//! removes it, as it would without clocks.
+//! Digests leave tombstones out, and so does what they prove: a removal whose object neither node
+//! has may become known without its tombstone. Should the object arrive later, an anti-entropy
+//! round removes it, as it would without clocks.
 
 mod counters;
 mod knowledge;
@@ -51,10 +51,10 @@ use quorate_proto::{
 pub use respond::answer;
 
 use crate::{
+    anti_entropy::wire_bytes,
     limits::{CLOCKS_INTERVAL, CLOCKS_PATIENCE, CLOCKS_RECENT_AGE},
     peer_map::PeerMap,
     random::Random,
-    sync::wire_bytes,
     time::Instant,
 };
 use peer::{Peer, Question};
@@ -89,20 +89,20 @@ pub enum Output {
         /// The request.
         message: Message,
     },
-    /// Only a digest round with this peer can tell whether something is missing.
+    /// Only an anti-entropy round with this peer can tell whether something is missing.
     Suspect(MemberNumber),
 }
 
 /// What anti-entropy by clocks has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Metrics {
     /// Writes that were pulled and merged, since the start.
     pub pulled: u64,
     /// Writes asked for whose effects the peers had forgotten, since the start.
     pub absent: u64,
     /// Bytes of questions and answers, both ways, since the start.
     pub bytes: u64,
-    /// Slots and origins that wait for a digest round, over all peers.
+    /// Slots and origins that wait for an anti-entropy round, over all peers.
     pub pended: u64,
 }
 
@@ -115,7 +115,7 @@ pub struct Clocks {
     /// Counts the questions, so that late answers are told apart.
     serial: u64,
     age_at: Instant,
-    figures: Figures,
+    metrics: Metrics,
     outputs: VecDeque<Output>,
 }
 
@@ -127,7 +127,7 @@ impl Clocks {
             random: Random::new(seed),
             serial: 0,
             age_at: Instant::ZERO,
-            figures: Figures::default(),
+            metrics: Metrics::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -143,9 +143,9 @@ impl Clocks {
     }
 
     /// What it has come to so far.
-    pub fn figures(&self) -> Figures {
+    pub fn metrics(&self) -> Metrics {
         let pended = self.peers.values().map(Peer::pended).sum::<usize>() as u64;
-        Figures { pended, ..self.figures }
+        Metrics { pended, ..self.metrics }
     }
 
     /// A peer is up.
@@ -161,7 +161,7 @@ impl Clocks {
         self.peers.remove(peer);
     }
 
-    /// A digest round of everything with a peer begins.
+    /// An anti-entropy round of everything with a peer begins.
     pub fn handle_round_begun(&mut self, peer: MemberNumber) {
         if let Some(found) = self.peers.get_mut(peer) {
             found.round_begun();
@@ -205,7 +205,7 @@ impl Clocks {
     ) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         let Some(question) = peer.take_question(correlation) else { return };
-        self.figures.bytes += wire_bytes(&message);
+        self.metrics.bytes += wire_bytes(&message);
         match (question, message) {
             (Question::Summary, Message::Clocks { shards, version, next, slots }) => {
                 peer.take_summary(holdings, from, slots);
@@ -213,8 +213,8 @@ impl Clocks {
             }
             (Question::Dots(wanted), Message::Dots { effects, absent }) => {
                 let (pulled, absent) = peer.take_effects(holdings, from, wanted, effects, &absent);
-                self.figures.pulled += pulled;
-                self.figures.absent += absent;
+                self.metrics.pulled += pulled;
+                self.metrics.absent += absent;
             }
             // It is asked again the next time.
             _ => peer.give_up(),
@@ -231,7 +231,7 @@ impl Clocks {
         let Some((question, message)) = peer.next_question(holdings) else { return };
         self.serial = (self.serial + 1) & SERIAL_MASK;
         peer.asked(question, self.serial, now + CLOCKS_PATIENCE);
-        self.figures.bytes += wire_bytes(&message);
+        self.metrics.bytes += wire_bytes(&message);
         self.outputs.push_back(Output::Send { to, correlation: self.serial, message });
     }
 }

@@ -42,12 +42,12 @@ pub(super) struct Peer {
     reported: Dots,
     /// Reported before it began: known once it is completed.
     riding: Dots,
-    /// Before this no further digest round is asked for.
+    /// Before this no further anti-entropy round is asked for.
     suspect_at: Instant,
 }
 
-/// How far it is with a peer since it came up. What is reported until the end is history, which hints
-/// and digest rounds bring.
+/// How far it is with a peer since it came up. What is reported until the end is history, which
+/// hints and anti-entropy rounds bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     /// Not everything that the peer holds was reported.
@@ -347,7 +347,7 @@ impl Peer {
         self.pull_from = first.or(self.pull_from);
     }
 
-    /// A digest round begins: what was reported until now it settles.
+    /// An anti-entropy round begins: what was reported until now it settles.
     pub(super) fn round_begun(&mut self) {
         if self.level == Level::Reported {
             self.level = Level::Riding;
@@ -367,7 +367,7 @@ impl Peer {
         }
     }
 
-    /// Whether a digest round is to be asked for now.
+    /// Whether an anti-entropy round is to be asked for now.
     pub(super) fn take_suspicion(&mut self, now: Instant) -> bool {
         let waits = !self.reported.is_empty() || self.level == Level::Reported;
         // Halfway through its first report a round would settle only half of it.

@@ -24,8 +24,8 @@ pub fn answer(holdings: &impl Holdings, from: MemberNumber, message: &Message) -
     }
 }
 
-/// What has changed since a version in the groups of slots that belong to the shard of the peer that
-/// owns `group` there, from the slot `first` on.
+/// What has changed since a version in the groups of slots that belong to the shard of the peer
+/// that owns `group` there, from the slot `first` on.
 fn summary(
     holdings: &impl Holdings,
     from: MemberNumber,

@@ -178,7 +178,7 @@ impl Pair {
         assert!(self.ours.claimed().is_subset(&self.ours.held));
     }
 
-    /// A digest round of everything.
+    /// An anti-entropy round of everything.
     fn round(&mut self) {
         self.clocks.handle_round_begun(PEER);
         for theirs in &mut self.theirs {
@@ -205,15 +205,15 @@ fn what_is_lacking_at_a_later_look_is_pulled() {
     assert!(!pair.holds(7, dot), "it may be on its way");
     pair.exchange();
     assert!(pair.holds(7, dot));
-    let figures = pair.clocks.figures();
-    assert_eq!((figures.pulled, figures.absent, figures.pended), (1, 0, 0));
+    let metrics = pair.clocks.metrics();
+    assert_eq!((metrics.pulled, metrics.absent, metrics.pended), (1, 0, 0));
     // Nothing is left to do: only one question, and the same few bytes each time.
-    let (asked, bytes) = (pair.asked.len(), figures.bytes);
+    let (asked, bytes) = (pair.asked.len(), metrics.bytes);
     pair.exchange();
-    let idle = pair.clocks.figures().bytes - bytes;
+    let idle = pair.clocks.metrics().bytes - bytes;
     pair.exchange();
     assert_eq!(pair.asked.len(), asked + 2);
-    assert_eq!(pair.clocks.figures().bytes - bytes, 2 * idle);
+    assert_eq!(pair.clocks.metrics().bytes - bytes, 2 * idle);
     assert!(idle < 128, "{idle} bytes");
 }
 
@@ -241,11 +241,11 @@ fn before_a_whole_round_everything_waits_for_one_that_begins_later() {
     let second = pair.write(7);
     (0..2).for_each(|_| pair.exchange());
     assert!(pair.ours.claimed().is_empty());
-    assert_eq!((pair.pulls(), pair.clocks.figures().pended), (0, 1));
+    assert_eq!((pair.pulls(), pair.clocks.metrics().pended), (0, 1));
     pair.round();
     let history = [first, second].map(|dot| (slot(7), dot));
     assert_eq!(pair.ours.claimed(), history.into());
-    assert_eq!(pair.clocks.figures().pended, 0);
+    assert_eq!(pair.clocks.metrics().pended, 0);
     let third = pair.write(7);
     (0..2).for_each(|_| pair.exchange());
     assert!(pair.holds(7, third), "what is new is pulled");
@@ -260,8 +260,8 @@ fn what_a_peer_has_forgotten_waits_for_a_round() {
     pair.theirs[0].knowledge.age();
     pair.exchange();
     pair.exchange();
-    let figures = pair.clocks.figures();
-    assert_eq!((figures.absent, figures.pended, pair.suspects), (1, 1, 1));
+    let metrics = pair.clocks.metrics();
+    assert_eq!((metrics.absent, metrics.pended, pair.suspects), (1, 1, 1));
     assert!(!pair.ours.claimed().contains(&(slot(7), dot)));
     let pulls = pair.pulls();
     // It is neither asked for again, nor is another round asked for at once.
@@ -281,8 +281,8 @@ fn much_of_one_slot_is_for_digests() {
     let other = pair.write(8);
     (0..2).for_each(|_| pair.exchange());
     assert!(pair.holds(8, other));
-    let figures = pair.clocks.figures();
-    assert_eq!((figures.pulled, figures.pended), (1, 1));
+    let metrics = pair.clocks.metrics();
+    assert_eq!((metrics.pulled, metrics.pended), (1, 1));
 }
 
 #[test]
@@ -386,7 +386,7 @@ fn what_a_peer_said_before_its_link_closed_does_not_count() {
     pair.theirs[0].knowledge.age();
     pair.theirs[0].knowledge.age();
     (0..2).for_each(|_| pair.exchange());
-    assert_eq!(pair.clocks.figures().pended, 1);
+    assert_eq!(pair.clocks.metrics().pended, 1);
     // It comes back, and has lost what it had told.
     pair.clocks.handle_peer_down(PEER);
     pair.theirs[0] = Data::new(1, 2);
@@ -397,12 +397,13 @@ fn what_a_peer_said_before_its_link_closed_does_not_count() {
 }
 
 /// Nodes that replicate, lose messages, lose links, restart with or without their data, and have
-/// digest rounds.
+/// anti-entropy rounds.
 struct World {
     now: Instant,
     random: Random,
     nodes: Vec<Node>,
-    /// Requests and their answers on the way: when they arrive, the asker, its link and the answerer.
+    /// Requests and their answers on the way: when they arrive, the asker, its link and the
+    /// answerer.
     mail: Vec<(Instant, usize, u64, usize, u64, Message)>,
 }
 
@@ -487,7 +488,7 @@ impl World {
         self.tell_origins();
     }
 
-    /// A digest round, which exchanges what both held when it began, or is cut short.
+    /// An anti-entropy round, which exchanges what both held when it began, or is cut short.
     fn round(&mut self, node: usize, peer: usize) {
         if !self.nodes[node].links[peer].1 {
             return;

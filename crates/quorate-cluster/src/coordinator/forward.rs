@@ -1,8 +1,8 @@
 //! Requests that another node coordinates.
 //!
 //! A read may go to one replica after the other until somebody answers. A write goes to one
-//! executor: once it is on a link, nobody but that executor, and those whom it has told, knows whether
-//! it took effect.
+//! executor: once it is on a link, nobody but that executor, and those whom it has told, knows
+//! whether it took effect.
 
 use alloc::vec::Vec;
 
@@ -120,8 +120,8 @@ impl Coordinator {
         let next = self.reader(operation.slot(), operation.terms.read_level, operation.tried);
         match next {
             Some(next) => self.send_forward(now, index, next),
-            // A replica has passed the read on because it is behind, or does not know the time: it is
-            // all there is.
+            // A replica has passed the read on because it is behind, or does not know the time: it
+            // is all there is.
             None if !operation.own().is_empty() => {
                 let operation = self.operations.remove(index);
                 let requester = operation.requester;

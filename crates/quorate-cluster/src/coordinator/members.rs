@@ -1,9 +1,9 @@
 //! Members that come and go while requests are under way.
 //!
-//! An operation counts its replicas by their places in the slot's replica set. When that set becomes
-//! another one, what has no effect yet begins again among the replicas of now. An effect goes to the
-//! replicas that do not have it, new ones too, and is acknowledged when as many of the new set have it
-//! as the level asks; those that have taken it already count.
+//! An operation counts its replicas by their places in the slot's replica set. When that set
+//! becomes another one, what has no effect yet begins again among the replicas of now. An effect
+//! goes to the replicas that do not have it, new ones too, and is acknowledged when as many of the
+//! new set have it as the level asks; those that have taken it already count.
 
 use alloc::{sync::Arc, vec::Vec};
 
@@ -13,8 +13,8 @@ use super::{Attempt, Coordinator, OnDurable, Peer, Replica, Requester, stage::Ph
 use crate::{positions::Positions, time::Instant, topology::Topology};
 
 impl Coordinator {
-    /// Another topology: sealed now, with members at other addresses, or with others. Those that have
-    /// left must be down ([`Coordinator::handle_peer_down`]); those that have come are.
+    /// Another topology: sealed now, with members at other addresses, or with others. Those that
+    /// have left must be down ([`Coordinator::handle_peer_down`]); those that have come are.
     pub fn adopt(&mut self, now: Instant, replica: &mut impl Replica, topology: Arc<Topology>) {
         let before = core::mem::replace(&mut self.topology, topology);
         self.adopt_peers(&before);

@@ -1,7 +1,8 @@
 //! Coordination: who executes a command, who must have it, and when the client hears.
 //!
-//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states, and of a
-//! [`Call`] it sees slot, class and keys: what they mean is the business of the [`Replica`] passed in.
+//! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states, and of
+//! a [`Call`] it sees slot, class and keys: what they mean is the business of the [`Replica`]
+//! passed in.
 //!
 //! * A write goes to its *executor*, the first live replica in preference order that has caught up.
 //!   The executor runs it once, replicates the effect to every other replica, keeps it as a hint
@@ -19,9 +20,9 @@
 //! commands on a slot in order waits before it goes from reading to writing and back.
 //!
 //! Every request gets exactly one reply, by its deadline. An error says whether nothing happened
-//! (`UNAVAILABLE`, `OVERLOADED`: nothing was done) or nobody knows (`TIMEOUT`, `UNKNOWN`: it may still
-//! take effect). An effect, once made, is never forgotten: whoever did not acknowledge it gets a
-//! hint.
+//! (`UNAVAILABLE`, `OVERLOADED`: nothing was done) or nobody knows (`TIMEOUT`, `UNKNOWN`: it may
+//! still take effect). An effect, once made, is never forgotten: whoever did not acknowledge it
+//! gets a hint.
 
 mod elements;
 mod errors;
@@ -53,11 +54,11 @@ use quorate_proto::{
 use slab::Slab;
 
 use crate::{
+    anti_entropy::wire_bytes,
     limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
     peer_map::PeerMap,
     positions::Positions,
-    sync::wire_bytes,
     time::Instant,
     topology::Topology,
 };
@@ -269,8 +270,8 @@ impl Coordinator {
         self.peers[peer].alive
     }
 
-    /// What a node, perhaps this one, may do from now on. What it may not, others do, as far as there
-    /// are any.
+    /// What a node, perhaps this one, may do from now on. What it may not, others do, as far as
+    /// there are any.
     pub fn handle_fitness(&mut self, node: MemberNumber, fitness: Fitness) {
         self.peers[node].fitness = fitness;
     }

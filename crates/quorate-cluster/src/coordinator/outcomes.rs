@@ -1,8 +1,8 @@
 //! What became of a write whose executor cannot be heard any more.
 //!
-//! A write is executed once, so it is never forwarded a second time. Each has an id instead, and what it
-//! was answered is remembered: by its executor, and by every replica that its effect has reached. When a
-//! node loses the link to the executor it asks them all:
+//! A write is executed once, so it is never forwarded a second time. Each has an id instead, and
+//! what it was answered is remembered: by its executor, and by every replica that its effect has
+//! reached. When a node loses the link to the executor it asks them all:
 //!
 //! ```text
 //!   Forwarding --- link lost --> Asking --- as many replicas know it as the level asks --> reply
@@ -213,8 +213,8 @@ impl Coordinator {
         }
     }
 
-    /// A peer asks what became of a write. If that is under way, the answer goes to the peer once it is
-    /// known.
+    /// A peer asks what became of a write. If that is under way, the answer goes to the peer once
+    /// it is known.
     pub(super) fn tell_outcome(
         &mut self,
         replica: &impl Replica,

@@ -9,7 +9,8 @@
 //! ```
 //! Small states travel whole, both ways. Of large keys only those [elements](crate::elements)
 //! travel that one side lacks, for one round trip more. What a command over slots is to know of the
-//! replicas that differ is neither merged nor repaired: they tell it, and it becomes part of the command.
+//! replicas that differ is neither merged nor repaired: they tell it, and it becomes part of the
+//! command.
 //!
 //! The answer belongs to one state, and every replica that the level counts holds that state or a
 //! newer one: what the digest was of when the others were asked, or what was sent out as repair.
@@ -52,8 +53,8 @@ impl Coordinator {
         let requirement = self.topology.required(slot, level, me);
         let holds = self.topology.is_replica(slot, me);
         let forwarded = matches!(requester, Requester::Peer { .. });
-        // A node whose log takes nothing falls behind, and cannot take what others have to answer. One
-        // that does not know the time cannot tell what has expired.
+        // A node whose log takes nothing falls behind, and cannot take what others have to answer.
+        // One that does not know the time cannot tell what has expired.
         let own = self.fitness();
         let in_doubt = own.is(Unfit::ClockInDoubt) && !Mutant::DoubtIgnored.is_planted();
         let caught_up = requirement.answers > 1 || !own.is(Unfit::CatchingUp);
@@ -242,8 +243,8 @@ impl Coordinator {
         }
     }
 
-    /// Takes what a replica that differs tells of the slots that a command is about. Once all have told,
-    /// the command is executed with that.
+    /// Takes what a replica that differs tells of the slots that a command is about. Once all have
+    /// told, the command is executed with that.
     fn take_told(&mut self, now: Instant, replica: &mut impl Replica, index: usize, told: &Bytes) {
         let operation = &mut self.operations[index];
         operation.compared().told.push(told.clone());

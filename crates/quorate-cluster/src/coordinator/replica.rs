@@ -49,8 +49,8 @@ pub trait Replica: Elements {
     fn read(&mut self, call: &Call, resp3: bool) -> Option<Bytes>;
     /// The summed digests of the keys that a call names, or of the slots that it is about.
     fn digest(&mut self, call: &Call) -> u128;
-    /// The whole state of the keys that a call names, as an effect; of a call about slots what another
-    /// replica needs to execute it for this one too, as an argument.
+    /// The whole state of the keys that a call names, as an effect; of a call about slots what
+    /// another replica needs to execute it for this one too, as an argument.
     fn export(&mut self, call: &Call) -> Bytes;
     /// Merges an effect that holds all of these writes, or a state.
     fn merge(

@@ -92,8 +92,8 @@ impl Stage {
         }
     }
 
-    /// The stage of `phase` that comes after this one. A comparison begins with the digests; an effect
-    /// stays what it is.
+    /// The stage of `phase` that comes after this one. A comparison begins with the digests; an
+    /// effect stays what it is.
     ///
     /// # Panics
     /// When states or elements are to be compared, or repaired, and digests were not.

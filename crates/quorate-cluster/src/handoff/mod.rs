@@ -1,8 +1,8 @@
 //! Hinted handoff: bringing kept effects to their targets once they are up.
 //!
 //! Hints go out in order, as much at a time as the target can take, and leave the queue only when
-//! it has acknowledged them. A refusal or a lost link winds the queue back; merging an effect twice is
-//! harmless. Nothing is ever dropped here.
+//! it has acknowledged them. A refusal or a lost link winds the queue back; merging an effect twice
+//! is harmless. Nothing is ever dropped here.
 
 mod window;
 

@@ -1,14 +1,15 @@
 //! When nodes without data may found a cluster.
 //!
 //! A node without data cannot tell whether it is new, or was a member and has lost everything. The
-//! seeds that it was given are its only hint of what there is, so it founds nothing, promises no list
-//! and answers for nothing before every one of them has told who it is. That one does not answer proves
-//! nothing, however long it lasts and in whatever way: a member that is stopped, with all the data,
-//! refuses connections as an address does that nobody has. Whoever knows that a seed is gone for good
-//! says so by starting the nodes without it.
+//! seeds that it was given are its only hint of what there is, so it founds nothing, promises no
+//! list and answers for nothing before every one of them has told who it is. That one does not
+//! answer proves nothing, however long it lasts and in whatever way: a member that is stopped, with
+//! all the data, refuses connections as an address does that nobody has. Whoever knows that a seed
+//! is gone for good says so by starting the nodes without it.
 //!
-//! Every member promises the list by its own seeds, so that one of them names a node is enough for all
-//! to wait for it. Whom no seed names nobody waits for: the seeds of each node are to name all others.
+//! Every member promises the list by its own seeds, so that one of them names a node is enough for
+//! all to wait for it. Whom no seed names nobody waits for: the seeds of each node are to name all
+//! others.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -30,8 +31,8 @@ pub(super) enum Seed {
     Itself,
 }
 
-/// The seeds of a node that starts. Its own address needs no proof, which not every network would let
-/// it have.
+/// The seeds of a node that starts. Its own address needs no proof, which not every network would
+/// let it have.
 pub(super) fn seeds(config: &Config) -> BTreeMap<String, Seed> {
     let own = &config.member.peer_address;
     let seed = |address: &String| if address == own { Seed::Itself } else { Seed::Unmet };
@@ -40,10 +41,10 @@ pub(super) fn seeds(config: &Config) -> BTreeMap<String, Seed> {
 
 impl Membership {
     /// Whether this node knows what data there is: it is a member of a list that is promised or
-    /// sealed, or all of its seeds have told what they know. Until then it may have been a member that
-    /// has lost everything, and must answer for nothing. A member that starts first gives the others
-    /// [`VOUCH_PATIENCE`](crate::limits::VOUCH_PATIENCE) to say that its data directory is an old one,
-    /// or a copy.
+    /// sealed, or all of its seeds have told what they know. Until then it may have been a member
+    /// that has lost everything, and must answer for nothing. A member that starts first gives the
+    /// others [`VOUCH_PATIENCE`](crate::limits::VOUCH_PATIENCE) to say that its data directory is
+    /// an old one, or a copy.
     pub fn is_founded(&self, now: Instant) -> bool {
         if Mutant::FoundedAtOnce.is_planted() {
             return true;

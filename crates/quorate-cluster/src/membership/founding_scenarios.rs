@@ -1,4 +1,5 @@
-//! Scripts: nodes without data, and what they may take for granted while some of their seeds are missing.
+//! Scripts: nodes without data, and what they may take for granted while some of their seeds are
+//! missing.
 
 use alloc::{vec, vec::Vec};
 use core::time::Duration;

@@ -33,8 +33,8 @@ impl Membership {
         Ok(())
     }
 
-    /// Whether the peer is the only one that says that it is this member: where this node has a link
-    /// to another place, that one is asked, and gives way only when it does not answer.
+    /// Whether the peer is the only one that says that it is this member: where this node has a
+    /// link to another place, that one is asked, and gives way only when it does not answer.
     fn check_elsewhere(&mut self, now: Instant, peer: &Member) -> Result<(), Refusal> {
         let mut links = self.incoming.values().chain(self.outgoing.values());
         let elsewhere =
@@ -118,9 +118,9 @@ impl Membership {
         }
     }
 
-    /// Learns from a sealed list who was replaced, perhaps this node itself. Which starts a life has
-    /// had is learned from the member alone, which tells its lineage: what others have met may be a
-    /// copy.
+    /// Learns from a sealed list who was replaced, perhaps this node itself. Which starts a life
+    /// has had is learned from the member alone, which tells its lineage: what others have met may
+    /// be a copy.
     fn learn_incarnations(&mut self, view: &View) {
         let me = self.me();
         let mut changed = false;

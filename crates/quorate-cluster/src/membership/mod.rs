@@ -7,7 +7,8 @@
 //! ```
 //!
 //! **Forming.** Nodes exchange their lists over every link; a list is the union of all lists seen.
-//! It is kept in memory only: a node that restarts learns it again. See `founding` for when it may end.
+//! It is kept in memory only: a node that restarts learns it again. See `founding` for when it may
+//! end.
 //!
 //! **Sealing.** A node that promises a list writes that down first and admits nobody afterwards.
 //! It asks every member for the same promise; a member whose list is larger promises the larger
@@ -31,8 +32,8 @@
 //! before they hear that the list is sealed.
 //!
 //! **Numbers.** Sealing gives every member its [number](quorate_proto::Numbers), by the order of ids:
-//! all who seal a list give the same ones, and replicas that take the first writes before they hear of
-//! the seal go by them already.
+//! all who seal a list give the same ones, and replicas that take the first writes before they hear
+//! of the seal go by them already.
 //!
 //! **Addresses.** A node is its id. Where it is, and what it is called, is what it says itself in
 //! its `Hello`; what others say of it only gives further addresses to try.

@@ -48,12 +48,12 @@ pub enum Output {
     },
     /// Make this durable before carrying out any later output. A node that cannot must stop.
     Persist(Persisted),
-    /// Make this durable before carrying out any later output if that is possible now, and try again
-    /// later if it is not: it is about what a peer said of itself.
+    /// Make this durable before carrying out any later output if that is possible now, and try
+    /// again later if it is not: it is about what a peer said of itself.
     Register(Persisted),
-    /// This node has taken the seat of the member that it was. Make who it is now, that it lacks what
-    /// it had acknowledged, and the list durable before carrying out any later output. A node that
-    /// cannot must stop.
+    /// This node has taken the seat of the member that it was. Make who it is now, that it lacks
+    /// what it had acknowledged, and the list durable before carrying out any later output. A node
+    /// that cannot must stop.
     Seated {
         /// This node from now on.
         member: Box<Member>,
@@ -120,15 +120,16 @@ pub enum Event {
         /// What it goes by from now on.
         incarnation: Incarnation,
     },
-    /// The member list is final, and the seeds of this node do not name all others: should some of them
-    /// lose everything while another one is down, they would not know of that one.
+    /// The member list is final, and the seeds of this node do not name all others: should some of
+    /// them lose everything while another one is down, they would not know of that one.
     FewSeeds {
         /// Members of the list.
         members: usize,
         /// Seeds of this node, without itself.
         seeds: usize,
     },
-    /// Another process is, or was, this member: this one must stop, and take part in nothing any more.
+    /// Another process is, or was, this member: this one must stop, and take part in nothing any
+    /// more.
     Fenced {
         /// What it was told.
         text: String,

@@ -19,20 +19,20 @@
 //! [`check_data_link`](super::check_data_link)), so whoever may hold something of the member's past
 //! has met it, and all of them are asked to count that past as over: a majority might miss one that
 //! only met the member while it was cut off from the rest. To wait for all costs little, because
-//! the member counts in no read before it has compared its data with all of them anyway. A member that
-//! has lost everything itself knows nothing, but holds nothing either: it need not be asked. Those
-//! who grant the seat write down that its life is over, too, so that its old disk cannot come back
-//! with what nobody knows of.
+//! the member counts in no read before it has compared its data with all of them anyway. A member
+//! that has lost everything itself knows nothing, but holds nothing either: it need not be asked.
+//! Those who grant the seat write down that its life is over, too, so that its old disk cannot come
+//! back with what nobody knows of.
 //!
 //! **A seat is taken by one node.** Each member grants a life to one claimant, and none that is not
-//! above the one before. So of two claimants only one can have the grants of all members to the same
-//! one; the other one is refused while that one lives.
+//! above the one before. So of two claimants only one can have the grants of all members to the
+//! same one; the other one is refused while that one lives.
 //!
 //! **Whoever is replaced is fenced.** A member that granted or heard of a later life refuses every
 //! earlier one, on every link, with the reason; and a node that hears of a later life of itself
 //! stops. Within a life, a member that has met another start than a process knows of refuses it in
-//! the same way. That holds for a process that stood still meanwhile, for a disk that comes back, and
-//! for a data directory that was copied back, however many starts ago it was copied.
+//! the same way. That holds for a process that stood still meanwhile, for a disk that comes back,
+//! and for a data directory that was copied back, however many starts ago it was copied.
 //!
 //! **The living are not replaced.** A claim is refused for good when the member answers on a link. A
 //! link that stands proves nothing when its other end has lost power: it is asked, and given up
@@ -64,8 +64,8 @@ pub(super) struct Rejoining {
     /// The sealed list, with the latest lives that anybody has told.
     list: BTreeMap<NodeId, Member>,
     numbers: Numbers,
-    /// Nodes that have come in the places of members, with the life of the member that was known when
-    /// they were met: a later one may be somebody else's.
+    /// Nodes that have come in the places of members, with the life of the member that was known
+    /// when they were met: a later one may be somebody else's.
     newcomers: BTreeMap<NodeId, u16>,
     /// What was asked for last.
     claim: Option<Claim>,

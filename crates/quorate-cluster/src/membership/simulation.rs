@@ -512,8 +512,8 @@ proptest! {
         }
     }
 
-    /// Where seeds are not those of everybody, nodes that start again while lists are promised may wait
-    /// for each other. None does so silently.
+    /// Where seeds are not those of everybody, nodes that start again while lists are promised may
+    /// wait for each other. None does so silently.
     #[test]
     fn whatever_fails_nobody_is_shut_out_silently(
         seed in any::<u64>(),

@@ -23,8 +23,8 @@
 //!   racks than replicas moves what spreading over racks demands.
 //!
 //! How close a change comes to the fewest moves depends on how evenly members are paired, so
-//! members that share few slots as yet are put together first. Neighbouring slots share their replica set where possible, which keeps the list of slot ranges
-//! that clients read short.
+//! members that share few slots as yet are put together first. Neighbouring slots share their
+//! replica set where possible, which keeps the list of slot ranges that clients read short.
 
 mod assignment;
 mod primaries;

@@ -270,9 +270,9 @@ fn settle(world: &mut World, checker: &mut Checker, keys: &[Bytes], replicas: us
     }
 }
 
-/// Three nodes, and what they become when two members join, one whose id is before all others and one
-/// whose id is behind them. Every node holds everything, so a majority of those that come meets each
-/// of those that were.
+/// Three nodes, and what they become when two members join, one whose id is before all others and
+/// one whose id is behind them. Every node holds everything, so a majority of those that come meets
+/// each of those that were.
 fn growing() -> Vec<Vec<Arc<Topology>>> {
     let mut all = vec![topologies(3, 1, 5)];
     for newcomer in [1, 1_000 * ID_STEP] {

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quorate_cluster::{
+    anti_entropy::Digests,
     clocks::{Holdings, Knowledge},
     coordinator::{Durability, Executed, Rejection, Replica},
     elements::{Elements, Limits},
     handoff::{Hint, Hints},
     random::Random,
-    sync::Digests,
     topology::Topology,
 };
 use quorate_proto::{

@@ -8,13 +8,13 @@ use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc, time::Duratio
 
 use bytes::Bytes;
 use quorate_cluster::{
+    anti_entropy::{self, AntiEntropy, PeerRequest},
     clocks::{self, Clocks},
     coordinator::{self, Coordinator, Request},
     handoff::{Handoff, Hints},
     limits::{READINESS_PATIENCE, SCAN_INTERVAL, SILENCE_MAX},
     membership::LinkId,
     random::Random,
-    sync::{self, PeerRequest, Sync},
     time::Instant,
     topology::Topology,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Machines {
     pub(crate) coordinator: Coordinator,
     handoff: Handoff,
     clocks: Clocks,
-    sync: Sync,
+    anti_entropy: AntiEntropy,
 }
 
 pub(crate) struct Node {
@@ -227,7 +227,7 @@ impl World {
                 machines.coordinator.poll_timeout(),
                 machines.handoff.poll_timeout(),
                 machines.clocks.poll_timeout(),
-                machines.sync.poll_timeout(),
+                machines.anti_entropy.poll_timeout(),
             ];
             Some((timeouts.into_iter().flatten().min()?.as_micros(), index))
         });
@@ -240,7 +240,7 @@ impl World {
         store.now = now.as_micros();
         machines.coordinator.handle_timeout(now, store);
         machines.clocks.handle_timeout(now, store);
-        machines.sync.handle_timeout(now, store);
+        machines.anti_entropy.handle_timeout(now, store);
         self.pump(node);
     }
 
@@ -295,8 +295,8 @@ impl World {
         }
     }
 
-    /// A member joins, with nothing, and every other node hears of it at once. These are the topologies
-    /// as the nodes see them then, in the order of their numbers, the newcomer's last.
+    /// A member joins, with nothing, and every other node hears of it at once. These are the
+    /// topologies as the nodes see them then, in the order of their numbers, the newcomer's last.
     pub(crate) fn join(&mut self, topologies: &[Arc<Topology>], keys: &[Bytes]) {
         let (now, count) = (self.instant(), self.nodes.len());
         for (node, topology) in topologies[..count].iter().cloned().enumerate() {
@@ -308,7 +308,7 @@ impl World {
                 machines.coordinator.adopt(now, &mut found.store, topology);
                 for peer in joined {
                     machines.handoff.handle_joined(peer);
-                    machines.sync.handle_joined(peer);
+                    machines.anti_entropy.handle_joined(peer);
                 }
                 self.pump(node);
             }
@@ -355,7 +355,7 @@ impl World {
                 .with_shard(found.store.starts as u16),
             handoff: Handoff::new(found.topology.peers()),
             clocks: Clocks::new(seed),
-            sync: Sync::new(found.topology.peers()).with_seed(seed),
+            anti_entropy: AntiEntropy::new(found.topology.peers()).with_seed(seed),
         });
         for other in (0..count).filter(|other| *other != node) {
             let delay = self.between(10, 2_000);
@@ -382,7 +382,7 @@ impl World {
         machines.coordinator.handle_peer_down(now, store, peer);
         machines.handoff.handle_peer_down(store, peer);
         machines.clocks.handle_peer_down(peer);
-        machines.sync.handle_peer_down(peer);
+        machines.anti_entropy.handle_peer_down(peer);
         self.pump(from);
         let pause = self.between(5_000, 300_000);
         self.after(pause, Event::Dial { from, to });
@@ -409,7 +409,7 @@ impl World {
         machines.handoff.handle_peer_up(peer);
         machines.clocks.handle_peer_up(now, peer);
         if store.pending(peer) == 0 {
-            machines.sync.request(now, peer);
+            machines.anti_entropy.request(now, peer);
         }
         self.pump(from);
     }
@@ -479,10 +479,10 @@ impl World {
                     let handoff = &mut machines.handoff;
                     handoff.handle_response(now, store, peer, correlation, &message);
                     if store.pending(peer) == 0 {
-                        machines.sync.request(now, peer);
+                        machines.anti_entropy.request(now, peer);
                     }
                 }
-                2 => machines.sync.handle_response(now, store, peer, correlation, message),
+                2 => machines.anti_entropy.handle_response(now, store, peer, correlation, message),
                 _ => machines.clocks.handle_response(now, store, peer, correlation, message),
             }
             return self.pump(from);
@@ -494,7 +494,10 @@ impl World {
         let (machines, store) = self.machines(to);
         store.now = now.as_micros();
         if tagged >> MACHINE_SHIFT == 2 {
-            machines.sync.handle_question(now, store, request).expect("no more than a round asks");
+            machines
+                .anti_entropy
+                .handle_question(now, store, request)
+                .expect("no more than a round asks");
         } else {
             self.serve(to, request);
         }
@@ -505,7 +508,7 @@ impl World {
         let PeerRequest { link, correlation, epoch, from, message } = request;
         let now = self.instant();
         let (machines, store) = self.machines(node);
-        let answer = sync::answer(store, from, &message);
+        let answer = anti_entropy::answer(store, from, &message);
         if let Some(answer) = answer.or_else(|| clocks::answer(store, from, &message)) {
             return self.send(from.index(), node, true, (correlation, answer));
         }
@@ -515,28 +518,28 @@ impl World {
     /// Does what the machines of a node ask for, until they ask for nothing more.
     fn pump(&mut self, node: usize) {
         // What it serves, the coordinator may answer.
-        while let Some(output) = self.machines(node).0.sync.poll_output() {
+        while let Some(output) = self.machines(node).0.anti_entropy.poll_output() {
             match output {
-                sync::Output::Send { to, correlation, message } => {
+                anti_entropy::Output::Send { to, correlation, message } => {
                     self.send_tagged(node, to, 2, correlation, message);
                 }
-                sync::Output::Synced { groups, .. } if groups != Groups::ALL => {}
-                sync::Output::Synced { peer, .. } => {
+                anti_entropy::Output::Completed { groups, .. } if groups != Groups::ALL => {}
+                anti_entropy::Output::Completed { peer, .. } => {
                     self.nodes[node].synced.insert(peer);
                     let (machines, store) = self.machines(node);
                     machines.clocks.handle_synced(peer, store);
                 }
-                sync::Output::Answer(request) => {
+                anti_entropy::Output::Answer(request) => {
                     self.serve(node, request);
                     let now = self.instant();
                     let (machines, store) = self.machines(node);
-                    machines.sync.handle_answered(now, store);
+                    machines.anti_entropy.handle_answered(now, store);
                 }
-                sync::Output::Begun { peer } => {
+                anti_entropy::Output::Begun { peer } => {
                     self.machines(node).0.clocks.handle_round_begun(peer);
                 }
                 // Nothing is ever removed here.
-                sync::Output::Settled(_) => {}
+                anti_entropy::Output::Settled(_) => {}
             }
         }
         while let Some(output) = self.machines(node).0.coordinator.poll_output() {
@@ -566,7 +569,7 @@ impl World {
                 clocks::Output::Suspect(peer) => {
                     let (machines, store) = self.machines(node);
                     if store.pending(peer) == 0 {
-                        machines.sync.request(now, peer);
+                        machines.anti_entropy.request(now, peer);
                     }
                 }
             }

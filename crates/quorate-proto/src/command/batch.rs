@@ -4,8 +4,8 @@
 //! quorate.batch class numkeys key... numwatched version... words entry...
 //! ```
 //!
-//! The first keys are those that are watched: nothing is executed unless each has its version still.
-//! An entry is `C` and a command, or `R` and a reply that is known already.
+//! The first keys are those that are watched: nothing is executed unless each has its version
+//! still. An entry is `C` and a command, or `R` and a reply that is known already.
 
 use alloc::{string::ToString as _, vec::Vec};
 
@@ -95,8 +95,8 @@ impl Batch {
         Ok(())
     }
 
-    /// The batch as one call; the replies, when all are known. One without keys may be executed on any
-    /// slot.
+    /// The batch as one call; the replies, when all are known. One without keys may be executed on
+    /// any slot.
     pub fn finish(self) -> Result<Call, Vec<Vec<u8>>> {
         if self.slot.is_none() && self.words == 0 {
             return Err(self.entries.into_iter().map(|entry| entry[1..].to_vec()).collect());

@@ -1,8 +1,8 @@
 //! A command with what the table says of it.
 //!
-//! A call is made once, where a command enters the node: from a client, from a peer, or as a piece of
-//! another call. It travels from there to the store, and nobody on its way looks into the table by
-//! name again. Between nodes it travels as the command that it was made of.
+//! A call is made once, where a command enters the node: from a client, from a peer, or as a piece
+//! of another call. It travels from there to the store, and nobody on its way looks into the table
+//! by name again. Between nodes it travels as the command that it was made of.
 
 use core::fmt;
 

@@ -25,8 +25,8 @@ impl fmt::Display for WrongArity {
     }
 }
 
-/// Whether a text is the number of the only database. Errors are those of `SELECT` and `COPY`, without
-/// their code word.
+/// Whether a text is the number of the only database. Errors are those of `SELECT` and `COPY`,
+/// without their code word.
 pub fn check_database(text: &[u8]) -> Result<(), &'static str> {
     match parse_integer(text).map(i32::try_from) {
         None => Err("value is not an integer or out of range"),

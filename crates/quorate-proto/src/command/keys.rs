@@ -62,8 +62,8 @@ impl Access {
 /// Where some keys of a command stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Find {
-    /// From the first to the last one, each `step` behind the one before. A negative last one counts
-    /// from the end.
+    /// From the first to the last one, each `step` behind the one before. A negative last one
+    /// counts from the end.
     Range { last: i8, step: u8 },
     /// The first argument is their number, and they follow it.
     Counted,
@@ -146,8 +146,8 @@ impl Keys {
             || matches!(other, Some(KeySpec { find: Find::Counted, .. }))
     }
 
-    /// The first and last one, as `COMMAND INFO` shows them, and their distance: those that an argument
-    /// counts are left out. All zero: none.
+    /// The first and last one, as `COMMAND INFO` shows them, and their distance: those that an
+    /// argument counts are left out. All zero: none.
     pub(super) fn positions(self) -> (i64, i64, i64) {
         let mut positions = (0, 0, 0);
         for spec in self.specs() {
@@ -184,7 +184,8 @@ pub enum KeysError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Places([Option<Run>; 2]);
 
-/// Keys at equal distances that are used in the same way: the first, one behind the last, their distance.
+/// Keys at equal distances that are used in the same way: the first, one behind the last, their
+/// distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     first: u32,

@@ -2,7 +2,8 @@
 //!
 //! A row says what clients are told of a command (arity, flags, key positions, documentation) and
 //! what the router must know: how the command reaches its keys ([`Routing`]), and whether what it
-//! writes depends on what it reads ([`Class`]). A command is looked up once, and is a [`Call`] then.
+//! writes depends on what it reads ([`Class`]). A command is looked up once, and is a [`Call`]
+//! then.
 
 mod batch;
 mod call;
@@ -65,8 +66,8 @@ pub enum Routing {
     Composite,
     /// Works on the whole keyspace.
     Keyspace,
-    /// A piece of such a command, on a run of neighbouring slots: the first two arguments. What other
-    /// replicas hold that differ is told by further arguments, one for each.
+    /// A piece of such a command, on a run of neighbouring slots: the first two arguments. What
+    /// other replicas hold that differ is told by further arguments, one for each.
     Slots,
 }
 

@@ -276,7 +276,7 @@ const SPECS: &[Spec] = &[
         sub("digest", 2, "Digest of all data that this node holds"),
         sub("locate", 3, "Slot and replicas of a key"),
         sub("scrub", -2, "Digests and disk checked again: SCRUB [STATUS|START|STOP]"),
-        sub("repair", -2, "Digest rounds with the peers: REPAIR [STATUS|START [DC name] [RANGE first last] [DRY]]"),
+        sub("repair", -2, "Anti-entropy rounds with the peers: REPAIR [STATUS|START [DC name] [RANGE first last] [DRY]]"),
         sub("hints", -2, "What is kept for the peers: HINTS [LIST|DRAIN [node]|DROP node]"),
         sub("obligations", 2, "What the peers may lack of what was acknowledged, and where it is"),
         sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),

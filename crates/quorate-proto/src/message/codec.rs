@@ -13,8 +13,8 @@
 //!            given:u16 list of number              number := id:u128 u16 below given
 //! ```
 //! The body of each kind lists its fields in the order of their declaration. `Replicate` has three
-//! kinds: with dots, whose count is a u16, and an outcome; with dots alone; and without them and their
-//! count.
+//! kinds: with dots, whose count is a u16, and an outcome; with dots alone; and without them and
+//! their count.
 
 mod fields;
 mod members;

@@ -43,8 +43,8 @@ pub enum Message {
         view: View,
     },
 
-    /// Asks a member of a sealed list for the seat of a member that has lost everything. Answered by
-    /// [`Message::SeatVote`] or [`Message::Refused`].
+    /// Asks a member of a sealed list for the seat of a member that has lost everything. Answered
+    /// by [`Message::SeatVote`] or [`Message::Refused`].
     Claim(Claim),
     /// Whether the receiver grants the seat, and its own view, in which it has then.
     SeatVote {
@@ -77,8 +77,8 @@ pub enum Message {
         /// Encoded key deltas.
         effect: Bytes,
     },
-    /// Asks what became of a write that the sender has forwarded. Answered by [`Message::Reply`] by who
-    /// knows it, which includes everybody who has merged its effect.
+    /// Asks what became of a write that the sender has forwarded. Answered by [`Message::Reply`] by
+    /// who knows it, which includes everybody who has merged its effect.
     AskOutcome {
         /// The slot of the write.
         slot: Slot,
@@ -310,10 +310,10 @@ pub struct DottedEffect {
 /// What the digests of slots cover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// What is alive. Replicas that have forgotten marks of removals agree with those that have not.
+    /// What is alive. Replicas that have forgotten tombstones agree with those that have not.
     #[default]
     Alive,
-    /// Marks of removals as well, for a node that has lost some.
+    /// Tombstones as well, for a node that has lost some.
     Everything,
 }
 
@@ -410,7 +410,8 @@ pub struct Heartbeat {
     pub epoch: u64,
     /// What the sender may do.
     pub fitness: Fitness,
-    /// Effects that the sender still keeps for the receiver, and one more as long as it takes it for down.
+    /// Effects that the sender still keeps for the receiver, and one more as long as it takes it
+    /// for down.
     pub hints_pending: u64,
     /// The sender's wall clock in milliseconds since the Unix epoch.
     pub wall_ms: u64,

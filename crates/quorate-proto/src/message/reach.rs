@@ -26,8 +26,8 @@ impl Reach {
 }
 
 impl Message {
-    /// What part of the receiving node this message concerns. Responses go back to whoever asked, by
-    /// their correlation, and concern the node.
+    /// What part of the receiving node this message concerns. Responses go back to whoever asked,
+    /// by their correlation, and concern the node.
     pub const fn reach(&self) -> Reach {
         match self {
             Self::Forward(forward) => Reach::Slot(forward.slot),

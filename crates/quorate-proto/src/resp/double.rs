@@ -37,8 +37,8 @@ pub fn format_double(value: f64) -> String {
     format!("{sign}{mantissa}e{exponent_sign}{}", exponent.abs())
 }
 
-/// The number that a text stands for: decimal or hexadecimal, infinite too. `None` for what is not a
-/// number, and for numbers that are too large or too small to be held.
+/// The number that a text stands for: decimal or hexadecimal, infinite too. `None` for what is not
+/// a number, and for numbers that are too large or too small to be held.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
     let text = core::str::from_utf8(text).ok()?;
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);

@@ -36,8 +36,8 @@ pub(crate) fn write_decimal(out: &mut alloc::vec::Vec<u8>, value: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Parses the cursor of a walk as Redis does, which leaves it to the C function `strtoul`: signs are
-/// allowed, a negative number counts from the end of 64 bits, and no text at all is zero.
+/// Parses the cursor of a walk as Redis does, which leaves it to the C function `strtoul`: signs
+/// are allowed, a negative number counts from the end of 64 bits, and no text at all is zero.
 pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     let (negative, digits) = match text {
         [] => return Some(0),

@@ -1,13 +1,14 @@
 //! Words of clients in the texts of errors.
 //!
-//! Errors are put together as strings, but a word may be any bytes. A byte of it that is not UTF-8 stands
-//! in the string as a character of its own, from a private range, until the error is written: then it is that
-//! byte again. A word with characters of this range is taken for bytes as well, so nothing is mistaken.
+//! Errors are put together as strings, but a word may be any bytes. A byte of it that is not UTF-8
+//! stands in the string as a character of its own, from a private range, until the error is
+//! written: then it is that byte again. A word with characters of this range is taken for bytes as
+//! well, so nothing is mistaken.
 
 use alloc::string::String;
 
-/// The character that stands for a byte is this much above it. Bytes below 0x80 are always UTF-8, so that
-/// no character stands for the end of a line.
+/// The character that stands for a byte is this much above it. Bytes below 0x80 are always UTF-8,
+/// so that no character stands for the end of a line.
 const BASE: u32 = 0x10_ff00;
 
 /// A word as it is shown in an error: as far as its first zero byte, where Redis ends it too.

@@ -44,7 +44,8 @@ impl CommandReader {
         }
     }
 
-    /// Whether empty commands were skipped since this was asked last: lines and arrays without words.
+    /// Whether empty commands were skipped since this was asked last: lines and arrays without
+    /// words.
     pub fn take_skipped(&mut self) -> bool {
         core::mem::take(&mut self.has_skipped)
     }

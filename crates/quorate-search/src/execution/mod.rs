@@ -7,7 +7,8 @@
 //! Documents are visited one at a time, in the order of their numbers, by matchers that seek
 //! ahead; each is scored when it is met, and the best are kept.
 //!
-//! Vectors are compared one by one. Shapes are not indexed yet; a query that asks for them is refused.
+//! Vectors are compared one by one. Shapes are not indexed yet; a query that asks for them is
+//! refused.
 
 mod building;
 mod dictionary;
@@ -211,8 +212,8 @@ impl Hits {
 }
 
 impl Index {
-    /// The second phase of a query: the best documents, by the statistics of all partitions. Refuses
-    /// statistics of another query, which a peer may send.
+    /// The second phase of a query: the best documents, by the statistics of all partitions.
+    /// Refuses statistics of another query, which a peer may send.
     pub fn search(&self, request: &Request<'_>, statistics: &Statistics) -> Result<Hits, Error> {
         if !statistics.fit(request.node) {
             return Err(Error::new(Code::BadQuery, "Statistics are of another query"));

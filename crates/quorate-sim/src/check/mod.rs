@@ -15,8 +15,8 @@
 //! | `available` | where faults leave enough replicas, every operation is acknowledged |
 //! | `refused` | no operation fails while one node is away, or because it starts |
 //!
-//! The world itself judges `convergence`, `founders`, `origins`, `ledger`, `deadlines`, `bounds` and `replies`, and the runner
-//! `determinism`.
+//! The world itself judges `convergence`, `founders`, `origins`, `ledger`, `deadlines`, `bounds`
+//! and `replies`, and the runner `determinism`.
 
 mod cell;
 mod counter;
@@ -72,7 +72,8 @@ impl Outage {
         })
     }
 
-    /// Whether the node had to miss `write`, and everybody else has it, when it was asked for `read`.
+    /// Whether the node had to miss `write`, and everybody else has it, when it was asked for
+    /// `read`.
     fn hides(&self, write: &Operation, read: &Operation) -> bool {
         let missed = self.from <= write.start && write.end <= self.until;
         missed && write.write_level == Level::Quorum && read.node == self.node

@@ -169,7 +169,8 @@ pub const ALL: &[Attack] = &[
             levels: QUORUMS,
             faults: &[(Kind::PutBack, 2), (Kind::Kill, 4), (Kind::Partition, 1)],
             faults_max: 8,
-            // Until it meets somebody who has met a later start, nobody knows that it lacks anything.
+            // Until it meets somebody who has met a later start, nobody knows that it lacks
+            // anything.
             excused: Excused { stale_reads: true, writes_at_one: true, backwards: true },
             ..BASE
         },
@@ -205,7 +206,8 @@ pub const ALL: &[Attack] = &[
             name: "clocks",
             about: "wall clocks jump by minutes while processes are killed and cut off",
             levels: QUORUMS,
-            // Who is right is open while two nodes contradict each other: then expired keys may show.
+            // Who is right is open while two nodes contradict each other: then expired keys may
+            // show.
             expiring_percent: 0,
             families: &[
                 (Family::Register, 4),

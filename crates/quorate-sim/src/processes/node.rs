@@ -1,5 +1,5 @@
-//! One server process, and what can be done to it from outside: killed, stopped, robbed of its data,
-//! of space, of descriptors, or of the right time.
+//! One server process, and what can be done to it from outside: killed, stopped, robbed of its
+//! data, of space, of descriptors, or of the right time.
 
 use std::{
     fs,

@@ -1,8 +1,8 @@
 //! Ports for server processes, from below those that the system gives to connections.
 //!
 //! A port that the system chooses may be the source of a connection by the time a server listens on
-//! it. A block of ports belongs to the process that holds a socket at its start, on an address where
-//! nobody listens; so runs beside each other do not meet. The end-to-end tests do the same.
+//! it. A block of ports belongs to the process that holds a socket at its start, on an address
+//! where nobody listens; so runs beside each other do not meet. The end-to-end tests do the same.
 
 use std::{
     io,

@@ -1,10 +1,10 @@
 //! Clients that ask for more than their share, beside one that asks for little and is timed.
 //!
 //! A round puts an equal number of ordinary clients on the node, and then the pressing ones; the
-//! probe writes one small key after the other in both. What counts is the median of the rounds' 99th
-//! percentiles under pressure, against 50 milliseconds or three times those without. A run fails
-//! only at ten times that: machines that test are busy. It also fails when the probe gets an error, a
-//! node takes another one for dead, or memory passes its bound.
+//! probe writes one small key after the other in both. What counts is the median of the rounds'
+//! 99th percentiles under pressure, against 50 milliseconds or three times those without. A run
+//! fails only at ten times that: machines that test are busy. It also fails when the probe gets an
+//! error, a node takes another one for dead, or memory passes its bound.
 
 use std::{
     fs,

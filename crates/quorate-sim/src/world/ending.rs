@@ -50,7 +50,7 @@ impl World<'_> {
         }
     }
 
-    /// Runs until every mark of a removal is forgotten, where that is promised. Returns whether they
+    /// Runs until every tombstone is forgotten, where that is promised. Returns whether they
     /// were.
     pub(super) fn forget(&mut self) -> bool {
         let healed = self.now;
@@ -58,7 +58,7 @@ impl World<'_> {
             if self.now > healed + FORGET_MAX {
                 let seconds = FORGET_MAX / 1_000_000;
                 let text = format!("{seconds} s after all was equal, {} are left", self.marked());
-                self.violations.push(Violation::new("marks", text));
+                self.violations.push(Violation::new("tombstones", text));
                 return false;
             }
             self.run_until(self.now + 1_000_000);
@@ -66,7 +66,7 @@ impl World<'_> {
         true
     }
 
-    /// Keys with marks of removals, on all nodes.
+    /// Keys with tombstones, on all nodes.
     fn marked(&self) -> usize {
         self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.marked())).sum()
     }

@@ -1,10 +1,10 @@
 //! Whether the ledgers of the nodes tell of everything that live replicas lack of each other.
 //!
 //! Where the digests of two live replicas of a slot differ, one of them lacks something that the
-//! other one holds. Some live node must say so then of one of the two: it keeps a hint for it in the
-//! slot's group, has marked the group as dirty for it, has sent it an effect on the slot that is not
-//! acknowledged, or has nothing that proves it to be level. That holds at any moment but for the
-//! time that nodes take to notice that one of them is gone, or that it is back with less.
+//! other one holds. Some live node must say so then of one of the two: it keeps a hint for it in
+//! the slot's group, has marked the group as dirty for it, has sent it an effect on the slot that
+//! is not acknowledged, or has nothing that proves it to be level. That holds at any moment but for
+//! the time that nodes take to notice that one of them is gone, or that it is back with less.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,7 +42,7 @@ impl World<'_> {
     /// Runs until nobody owes anything, which must not take long once everything is equal.
     pub(super) fn settle_ledgers(&mut self) {
         let begun = self.now;
-        // Where digest rounds do not work, nothing is ever proved.
+        // Where anti-entropy rounds do not work, nothing is ever proved.
         while self.scenario.repair != Repair::Hints
             && let Some(owed) = self.owed()
         {

@@ -38,7 +38,7 @@ use crate::{
 /// How long everything may take to settle once nothing fails any more: three rounds of digests,
 /// and the time until dead peers are noticed.
 const SETTLE_MAX: Time = 110_000_000;
-/// Time within which marks of removals are forgotten once all replicas are equal: three digest
+/// Time within which tombstones are forgotten once all replicas are equal: three digest
 /// rounds with every other node, at the longest pause, and the margin below the floors.
 const FORGET_MAX: Time = 120_000_000;
 

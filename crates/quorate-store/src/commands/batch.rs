@@ -23,7 +23,8 @@ const ABSENT: &str = "-";
 const COMPARED_MAX: usize = 1_024;
 
 impl Keys<'_> {
-    /// What differs after every change of a key, and is the same on every replica that holds the same.
+    /// What differs after every change of a key, and is the same on every replica that holds the
+    /// same.
     fn version(&self, key: &[u8]) -> String {
         let found = self.read(key);
         let Some(state) = found.state().filter(|state| state.is_live()) else {
@@ -38,8 +39,8 @@ impl Keys<'_> {
         }
     }
 
-    /// A digest of what a set or sorted set shows, unless it has too many members. To add a member that is
-    /// there, or to give one the score that it has, is a write but no change.
+    /// A digest of what a set or sorted set shows, unless it has too many members. To add a member
+    /// that is there, or to give one the score that it has, is a write but no change.
     fn members_digest(&self, key: &[u8], state: State<'_>) -> Option<u64> {
         let digester = self.store.digester.of_key(key);
         match state.kind()? {
@@ -68,7 +69,8 @@ fn versions(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.batch`: an array of the replies, or no array if a watched key has another version by now.
+/// `quorate.batch`: an array of the replies, or no array if a watched key has another version by
+/// now.
 fn batch(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let batch = Batched::parse(command).ok_or(CommandError::Syntax)?;
     let entries = batch.entries(execution.keys.slot);

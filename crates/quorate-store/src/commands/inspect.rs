@@ -8,15 +8,15 @@ use crate::{arguments::integer, execution::Execution, table::Entry};
 pub(super) const HANDLERS: Handlers =
     &[("quorate.memoryusage", memory_usage), ("quorate.debugobject", debug_object)];
 
-/// What an element of a hash or a set takes beside its name and value: its stamp, two lengths, and its
-/// places in the table and in the order.
+/// What an element of a hash or a set takes beside its name and value: its stamp, two lengths, and
+/// its places in the table and in the order.
 const ELEMENT_BYTES: usize = 64;
 
 /// Elements that an estimate looks at in any case.
 const SAMPLED_MIN: i64 = 16;
 
-/// `quorate.memoryusage key samples`: bytes of memory, from the size of at least so many elements (0: of
-/// all).
+/// `quorate.memoryusage key samples`: bytes of memory, from the size of at least so many elements
+/// (0: of all).
 fn memory_usage(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);

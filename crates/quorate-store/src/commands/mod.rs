@@ -49,7 +49,8 @@ struct ObjectFamily {
     kind: Kind,
     /// The encoding that Redis 7.0 would choose with its default settings.
     encoding: fn(State<'_>) -> &'static str,
-    /// The command that creates such a value anew: a key, then what [`words`] gives for each element.
+    /// The command that creates such a value anew: a key, then what [`words`] gives for each
+    /// element.
     recreate: &'static str,
 }
 

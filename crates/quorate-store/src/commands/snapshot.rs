@@ -36,10 +36,10 @@ fn slot_digest(execution: &mut Execution<'_>, _command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.exportslot slot position [STATES]`: goes on behind `position`. Answers the next position
-/// (0 at the end), then for each key the effect that is its whole state, marks of removals included,
-/// and the Redis commands that make an empty or older key what it shows: none when it shows nothing,
-/// or when only states are asked for.
+/// `quorate.exportslot slot position [STATES]`: goes on behind `position`. Answers the next
+/// position (0 at the end), then for each key the effect that is its whole state, tombstones
+/// included, and the Redis commands that make an empty or older key what it shows: none when it
+/// shows nothing, or when only states are asked for.
 fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
@@ -169,10 +169,10 @@ impl<'a> Batch<'a> {
 }
 
 impl Keys<'_> {
-    /// Merges an effect whose keys are all in this slot. It becomes part of the effect of the command, so
-    /// that it is logged and replicated as any other, and is a change like any other: it may end the
-    /// object that a key holds, and begin one. Returns how many of its keys do not show, or not all of
-    /// them, because they have been deleted here or have expired.
+    /// Merges an effect whose keys are all in this slot. It becomes part of the effect of the
+    /// command, so that it is logged and replicated as any other, and is a change like any other:
+    /// it may end the object that a key holds, and begin one. Returns how many of its keys do not
+    /// show, or not all of them, because they have been deleted here or have expired.
     pub(super) fn merge(&mut self, effect: &[u8]) -> Result<usize, CommandError> {
         let admitted = self.store.admit(self.slot, effect, self.wall_ms).map_err(refused)?;
         let (kept, refutation): (&[u8], &[u8]) = match &admitted {
@@ -187,7 +187,7 @@ impl Keys<'_> {
         let refuted: BTreeSet<&[u8]> =
             deltas(refutation).map_while(Result::ok).map(|delta| delta.key).collect();
         let is_left_out = |delta: &Delta<'_>| {
-            delta.parts().map_while(Result::ok).any(|part| !part.is_mark())
+            delta.parts().map_while(Result::ok).any(|part| !part.is_tombstone())
                 && (refuted.contains(delta.key) || self.read(delta.key).kind().is_none())
         };
         Ok(deltas(effect).map_while(Result::ok).filter(is_left_out).count())

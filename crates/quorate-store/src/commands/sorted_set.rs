@@ -249,8 +249,8 @@ fn zincrby(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     increment(execution, command.arg(1), command.arg(3), amount, AddOptions::default())
 }
 
-/// Adds to a score as this origin's contribution. The answer to a new member is the amount as it was
-/// given: `-0`, of which 0 is kept.
+/// Adds to a score as this origin's contribution. The answer to a new member is the amount as it
+/// was given: `-0`, of which 0 is kept.
 fn increment(
     execution: &mut Execution<'_>,
     key: &[u8],

@@ -1,6 +1,6 @@
 //! Walking over keys and elements: the `SCAN` family, and the pieces of commands over the whole
-//! keyspace. A piece works on a run of neighbouring slots, of which this store holds all. What other
-//! replicas tell ([`Store::tell`]) follows its arguments.
+//! keyspace. A piece works on a run of neighbouring slots, of which this store holds all. What
+//! other replicas tell ([`Store::tell`]) follows its arguments.
 
 use std::collections::BTreeSet;
 
@@ -36,8 +36,8 @@ pub(super) const HANDLERS: Handlers = &[
 /// Collections up to this size are given whole by one call, as Redis does for compact ones.
 const WHOLE_SCAN_MAX: usize = 128;
 
-/// A walk over a collection takes no more steps than this. Each looks through all of it, so that one
-/// of a few elements at a time would take the square of its size.
+/// A walk over a collection takes no more steps than this. Each looks through all of it, so that
+/// one of a few elements at a time would take the square of its size.
 const STEPS_MAX: usize = 128;
 
 /// Cursor and options of `HSCAN` and `SSCAN`.
@@ -85,7 +85,8 @@ impl<'a> MemberScan<'a> {
     }
 }
 
-/// The cursor of `HSCAN` and `SSCAN`. Redis looks at it before the key, and at the options after it.
+/// The cursor of `HSCAN` and `SSCAN`. Redis looks at it before the key, and at the options after
+/// it.
 pub(super) fn cursor(command: &Command) -> Result<u64, CommandError> {
     parse_cursor(command.arg(2)).ok_or(CommandError::Text("invalid cursor"))
 }
@@ -107,8 +108,8 @@ fn run(command: &Command) -> Result<impl Iterator<Item = Slot> + use<>, CommandE
 }
 
 impl Store {
-    /// What this replica tells another one that executes a command over slots for both: the reply to
-    /// a question; of a flush, the effect that deletes all that is here.
+    /// What this replica tells another one that executes a command over slots for both: the reply
+    /// to a question; of a flush, the effect that deletes all that is here.
     pub fn tell(&mut self, request: Request<'_>) -> Vec<u8> {
         let mut told = Vec::new();
         if request.call.spec().name == FLUSH {

@@ -1,5 +1,5 @@
-//! What keeping digests up to date costs a write:
-//! `cargo test --release -p quorate-store --lib what_digests_cost_a_write -- --ignored --nocapture`.
+//! What keeping digests up to date costs a write: `cargo test --release -p quorate-store --lib
+//! what_digests_cost_a_write -- --ignored --nocapture`.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

@@ -34,9 +34,9 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// holds either the old or the new contents.
     fn replace(&self, path: &Path, contents: &[u8]) -> io::Result<()>;
 
-    /// Takes space for the next [`Disk::replace`] of a file, so that `length` bytes can be written then
-    /// however full the disk is. Where there is less it takes what there is, and fails. A loss of power may
-    /// give it back.
+    /// Takes space for the next [`Disk::replace`] of a file, so that `length` bytes can be written
+    /// then however full the disk is. Where there is less it takes what there is, and fails. A loss
+    /// of power may give it back.
     fn spare(&self, path: &Path, length: u64) -> io::Result<()>;
 
     /// The contents of a small file, `None` when it is missing.
@@ -74,7 +74,8 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// the disk itself. A disk that holds nothing in memory has nothing to do.
     fn forget_cached(&self, _offset: u64, _length: u64) {}
 
-    /// Gives back the descriptor of a file that is not used for now; the next use opens it again. What
-    /// is not synced must not be left behind by it. A disk without descriptors has nothing to do.
+    /// Gives back the descriptor of a file that is not used for now; the next use opens it again.
+    /// What is not synced must not be left behind by it. A disk without descriptors has nothing to
+    /// do.
     fn release(&self) {}
 }

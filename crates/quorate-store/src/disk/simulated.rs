@@ -221,7 +221,8 @@ impl Inner {
         self.files.get(path).map_or(0, |file| lock(file).now.len() as u64)
     }
 
-    /// A file holds this and nothing else, durably, in the space that it has and what it needs besides.
+    /// A file holds this and nothing else, durably, in the space that it has and what it needs
+    /// besides.
     fn overwrite(&mut self, path: &Path, contents: Vec<u8>) -> io::Result<()> {
         if self.writes_fail {
             return Err(io::Error::other("writes fail"));

@@ -238,7 +238,8 @@ impl HintLog {
         self.log.scrub_job(position, bytes_max)
     }
 
-    /// Notes what a part of a pass has found. Hints that are damaged count as lost; the others stay.
+    /// Notes what a part of a pass has found. Hints that are damaged count as lost; the others
+    /// stay.
     pub fn scrub_ended(&mut self, scrubbed: Scrubbed) -> (ScrubPosition, Option<Damage>) {
         let (position, damage) = self.log.scrub_ended(scrubbed);
         let loses = |damage: &Damage| damage.next.is_none_or(|next| next > damage.first);

@@ -1,8 +1,8 @@
 //! Reading an open log again, to find out whether the disk still holds what was written.
 //!
 //! A pass goes from the superblock over every segment up to what was written when it began. Its
-//! jobs read a bounded part each and run on any thread, as those of syncs do, while the log goes on.
-//! The log knows how long its segments are and which sequences they hold, so anything but whole
+//! jobs read a bounded part each and run on any thread, as those of syncs do, while the log goes
+//! on. The log knows how long its segments are and which sequences they hold, so anything but whole
 //! records in their order is damage, and so is a read that fails.
 //!
 //! A damaged superblock is written again by the job itself. A damaged segment is noted: memory has
@@ -156,8 +156,8 @@ impl SegmentLog {
         self.damaged_up_to.is_some_and(|number| number >= self.begin.segment)
     }
 
-    /// Whether anything damaged is still part of the log, or waits for the checkpoint in its place to
-    /// be durable.
+    /// Whether anything damaged is still part of the log, or waits for the checkpoint in its place
+    /// to be durable.
     pub fn has_damage(&self) -> bool {
         self.wants_checkpoint() || self.segments.iter().any(|segment| segment.damaged)
     }

@@ -199,9 +199,9 @@ impl SyncJob {
     }
 }
 
-/// Whether a file or directory could not be opened because the process, or the machine, has too many
-/// open. Nothing was asked of the disk then, so that nothing is lost and the next try proves as much
-/// as this one would have: no system reports it of a write or a sync.
+/// Whether a file or directory could not be opened because the process, or the machine, has too
+/// many open. Nothing was asked of the disk then, so that nothing is lost and the next try proves
+/// as much as this one would have: no system reports it of a write or a sync.
 pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))

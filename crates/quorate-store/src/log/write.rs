@@ -244,7 +244,8 @@ impl SegmentLog {
         self.check()?;
         let length = self.buffer.len() as u64;
         if !self.has_room(length) {
-            // More was appended than was reserved. Nothing is written yet, so it may be tried again.
+            // More was appended than was reserved. Nothing is written yet, so it may be tried
+            // again.
             self.start_segment(length).map_err(LogError::Full)?;
         }
         let active = self.segments.back_mut().expect("invariant: a segment has room");
@@ -447,8 +448,8 @@ impl SegmentLog {
         self.segments.back().is_some_and(|active| active.end + bytes <= active.allocated)
     }
 
-    /// Starts the next segment, with room for `length` bytes, and for less than usual where space is
-    /// scarce. Nothing changes on an error.
+    /// Starts the next segment, with room for `length` bytes, and for less than usual where space
+    /// is scarce. Nothing changes on an error.
     fn start_segment(&mut self, length: u64) -> io::Result<()> {
         let (number, first) = (self.newest + 1, self.written + 1);
         let least = length + SEGMENT_HEADER as u64;

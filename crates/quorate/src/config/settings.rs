@@ -68,8 +68,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where other nodes connect; `None`: at the host of `listen`, its port + 10000.
     pub peer_listen: Option<SocketAddr>,
-    /// Where cluster clients connect: they are sent there, and see on each node what it is responsible
-    /// for.
+    /// Where cluster clients connect: they are sent there, and see on each node what it is
+    /// responsible for.
     pub cluster_listen: ClusterListen,
     /// Host that others are told, when it is not the one listened on.
     pub advertise: Option<String>,
@@ -110,7 +110,7 @@ pub struct Settings {
     pub clients_output_max: u64,
     /// Time within which every request is answered.
     pub request_timeout: Duration,
-    /// How long marks of removals are kept at least.
+    /// How long tombstones are kept at least.
     pub gc_grace: Duration,
     /// How often digests are computed again and the disk is read again; `None` for never.
     pub scrub_interval: Option<Duration>,

@@ -1,5 +1,5 @@
-//! Where a stream of Redis commands can be cut: between commands, and never between a state out of a
-//! node and the commands that it stands for. A node would execute those.
+//! Where a stream of Redis commands can be cut: between commands, and never between a state out of
+//! a node and the commands that it stands for. A node would execute those.
 
 use super::node::Stamped;
 

@@ -44,7 +44,8 @@ pub(super) struct Record {
     /// Identity of the logs, in hexadecimal, where that is not the node's.
     #[serde(default)]
     pub(super) log_id: Option<String>,
-    /// Shards whose logs are in the directory, and the generation of those logs; zero before there are any.
+    /// Shards whose logs are in the directory, and the generation of those logs; zero before there
+    /// are any.
     pub(super) shards: u16,
     pub(super) generation: u64,
     /// Whether acknowledged data was lost and has not come back from the peers yet.

@@ -1,9 +1,9 @@
 //! Looks names up beside the event loops: the system may take many seconds for one.
 //!
-//! Whoever asks for a name that is being looked up waits for the same answer, and an answer holds for
-//! a moment: a dialer that has lost patience finds it at its next attempt. Several names are looked up
-//! side by side, so that one that hangs holds up no other. Who asks again, and when, is left to those
-//! who ask: dialers make pauses.
+//! Whoever asks for a name that is being looked up waits for the same answer, and an answer holds
+//! for a moment: a dialer that has lost patience finds it at its next attempt. Several names are
+//! looked up side by side, so that one that hangs holds up no other. Who asks again, and when, is
+//! left to those who ask: dialers make pauses.
 
 use std::{
     collections::{HashMap, VecDeque},

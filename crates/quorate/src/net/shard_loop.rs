@@ -27,8 +27,8 @@ pub(crate) struct ShardLoop {
     clock: Clock,
     sockets: Sockets,
     listeners: Listeners,
-    /// When to accept again what could not be accepted for want of a descriptor: a listener tells of
-    /// new connections only.
+    /// When to accept again what could not be accepted for want of a descriptor: a listener tells
+    /// of new connections only.
     accept_again: Option<Instant>,
     in_process: InProcess,
     mailbox: Arc<Mailbox<ToShard>>,

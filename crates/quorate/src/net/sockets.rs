@@ -233,8 +233,8 @@ impl Sockets {
         }
     }
 
-    /// Does what the machine wants done with sockets. Returns what is for others to do; `look_up` finds
-    /// out where the address of a connection leads.
+    /// Does what the machine wants done with sockets. Returns what is for others to do; `look_up`
+    /// finds out where the address of a connection leads.
     pub(super) fn perform<M: Machine>(
         &mut self,
         machine: &mut M,

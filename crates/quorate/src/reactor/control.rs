@@ -227,8 +227,8 @@ impl Control {
         Ok(())
     }
 
-    /// Whether the membership must wait because `wanted` could not be written down, for a reason that
-    /// may pass.
+    /// Whether the membership must wait because `wanted` could not be written down, for a reason
+    /// that may pass.
     fn must_wait(&mut self, wanted: Wanted, result: io::Result<()>) -> io::Result<bool> {
         match result {
             Err(error) if identity::passes(&error) => {
@@ -264,8 +264,8 @@ impl Control {
         self.published = view;
     }
 
-    /// Tells the shards and the operator whether this node knows what data there is, and for whom it
-    /// waits.
+    /// Tells the shards and the operator whether this node knows what data there is, and for whom
+    /// it waits.
     fn state_footing(&mut self) {
         let rejoining = self.membership.is_rejoining();
         let footing = Footing {

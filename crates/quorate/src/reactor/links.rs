@@ -26,8 +26,8 @@ impl Reactor {
         Some(connection)
     }
 
-    /// Closes connections of peers that have not introduced themselves in time, and the oldest where
-    /// there are too many.
+    /// Closes connections of peers that have not introduced themselves in time, and the oldest
+    /// where there are too many.
     pub(super) fn close_strangers(&mut self, now: Now) {
         while let Some(&(connection, deadline)) = self.arriving.front()
             && (deadline <= now.monotonic || self.arriving.len() > limits::ARRIVING_MAX)

@@ -1,9 +1,9 @@
 //! What clients that do not read their replies may cost.
 //!
-//! Beyond a pause, which sessions observe, a connection executes nothing more. What it holds by then,
-//! a single reply of any length, counts against the limits here: those of its class, as Redis's
-//! `client-output-buffer-limit`, and one for all clients of the node, as `maxmemory-clients`, beyond
-//! which whoever holds most is disconnected.
+//! Beyond a pause, which sessions observe, a connection executes nothing more. What it holds by
+//! then, a single reply of any length, counts against the limits here: those of its class, as
+//! Redis's `client-output-buffer-limit`, and one for all clients of the node, as
+//! `maxmemory-clients`, beyond which whoever holds most is disconnected.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -37,8 +37,8 @@ impl Reactor {
         }
     }
 
-    /// Disconnects the slowest readers while the clients of the node hold more than they may, and those
-    /// of this shard more than its share.
+    /// Disconnects the slowest readers while the clients of the node hold more than they may, and
+    /// those of this shard more than its share.
     pub(super) fn bound_clients(&mut self) {
         let unsent = self.connections.unsent_bytes() as u64;
         if unsent.abs_diff(self.bounded_at) < limits::CLIENT_BYTES_STEP {

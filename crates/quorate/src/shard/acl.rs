@@ -21,7 +21,8 @@ const NO_FILE: &str =
 const LOG_SHOWN: i64 = 10;
 
 impl Shard {
-    /// Only `default` may be named, and may give whichever password it likes, as in a Redis without any.
+    /// Only `default` may be named, and may give whichever password it likes, as in a Redis without
+    /// any.
     pub(super) fn check_user(
         &mut self,
         key: usize,

@@ -208,7 +208,8 @@ impl Shard {
         self.pause.map(|pause| pause.until)
     }
 
-    /// Whether a command has to wait for the end of a pause. Operators can look at the node meanwhile.
+    /// Whether a command has to wait for the end of a pause. Operators can look at the node
+    /// meanwhile.
     pub(super) fn is_paused(&self, key: usize, call: &Call) -> bool {
         let Some(pause) = self.pause else { return false };
         let name = call.spec().name;

@@ -12,13 +12,13 @@
 pub(super) enum Machine {
     Coordinator = 0,
     Handoff = 1,
-    Sync = 2,
+    AntiEntropy = 2,
     Link = 3,
     Clocks = 4,
 }
 
 const MACHINES: [Machine; 5] =
-    [Machine::Coordinator, Machine::Handoff, Machine::Sync, Machine::Link, Machine::Clocks];
+    [Machine::Coordinator, Machine::Handoff, Machine::AntiEntropy, Machine::Link, Machine::Clocks];
 const SHIFT: u32 = 60;
 const OWN: u64 = (1 << SHIFT) - 1;
 

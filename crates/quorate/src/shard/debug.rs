@@ -14,8 +14,8 @@ use super::{Now, Shard, session_commands::write_help};
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 
 impl Shard {
-    /// `DEBUG SLEEP seconds`, `DEBUG OBJECT key`, `DEBUG SET-ACTIVE-EXPIRE 0|1`, `DEBUG ERROR text`,
-    /// `DEBUG LOG text`, `DEBUG STRINGMATCH-LEN length pattern`
+    /// `DEBUG SLEEP seconds`, `DEBUG OBJECT key`, `DEBUG SET-ACTIVE-EXPIRE 0|1`, `DEBUG ERROR
+    /// text`, `DEBUG LOG text`, `DEBUG STRINGMATCH-LEN length pattern`
     pub(super) fn debug(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         match subcommand {
             b"sleep" => {

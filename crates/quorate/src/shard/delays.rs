@@ -66,9 +66,9 @@ impl Shard {
         self.delayed.iter().map(|delayed| delayed.at).min()
     }
 
-    /// `WAIT replicas timeout`: how many more replicas than one have every write of the connection, as
-    /// far as its level vouches for it. It does not change, so that there is nothing to wait for but
-    /// the timeout.
+    /// `WAIT replicas timeout`: how many more replicas than one have every write of the connection,
+    /// as far as its level vouches for it. It does not change, so that there is nothing to wait for
+    /// but the timeout.
     pub(super) fn wait_command(&mut self, now: Now, key: usize, call: Call) {
         let Some(wanted) = parse_integer(call.command().arg(1)) else {
             return self.refuse(key, "ERR value is not an integer or out of range");

@@ -83,8 +83,8 @@ impl Shard {
         }
     }
 
-    /// Ends a connection that speaks HTTP: what follows is the body of a request, which whoever wrote
-    /// a web page may have chosen.
+    /// Ends a connection that speaks HTTP: what follows is the body of a request, which whoever
+    /// wrote a web page may have chosen.
     fn close_stranger(&mut self, now: Now, key: usize) {
         let session = &mut self.sessions[key];
         session.closing = true;
@@ -377,7 +377,8 @@ impl Shard {
         self.exclusive(now, key, call, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
-    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position [STATES]]`, `QUORATE MERGE slot effect`
+    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position [STATES]]`, `QUORATE MERGE slot
+    /// effect`
     pub(super) fn snapshot_command(&mut self, now: Now, key: usize, call: Call) {
         let command = call.command();
         let slot = match parse_slot(command.arg(2)) {

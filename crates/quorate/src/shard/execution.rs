@@ -59,7 +59,8 @@ impl Shard {
         }
     }
 
-    /// Executes a batch of a connection, of at most `most` commands. Returns how many it has executed.
+    /// Executes a batch of a connection, of at most `most` commands. Returns how many it has
+    /// executed.
     fn resume(&mut self, now: Now, key: usize, most: u32) -> u32 {
         let ends = self.stats.shown() + Duration::from_micros(limits::BATCH_MICROS_MAX);
         if let Some(session) = self.sessions.get_mut(key)

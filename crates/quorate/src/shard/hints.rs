@@ -52,7 +52,7 @@ impl Shard {
             HintOrder::Drain(peers) => {
                 for peer in peers.iter().filter(|peer| topology.get(**peer).is_some()) {
                     self.handoff.drain(*peer);
-                    self.sync.settle_now(now.monotonic, *peer);
+                    self.anti_entropy.settle_now(now.monotonic, *peer);
                 }
             }
             HintOrder::Drop(peer) => {

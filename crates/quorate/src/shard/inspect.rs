@@ -31,7 +31,7 @@ impl Shard {
         self.storage.store.len()
     }
 
-    /// Keys with marks of removals that wait to be forgotten.
+    /// Keys with tombstones that wait to be forgotten.
     pub(crate) fn marked(&self) -> usize {
         self.storage.store.marked()
     }

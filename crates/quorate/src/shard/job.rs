@@ -2,8 +2,8 @@
 //!
 //! A job runs in steps. Each step is a list of commands on single slots; when all their replies are
 //! there the job decides what follows: another step, or the reply to the client. A step of which a
-//! piece failed is the last one, and the job says what is known of all pieces. It is a plain value: it
-//! routes nothing and waits for nothing.
+//! piece failed is the last one, and the job says what is known of all pieces. It is a plain value:
+//! it routes nothing and waits for nothing.
 
 use bytes::Bytes;
 use quorate_cluster::coordinator::Terms;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_cluster::{
+    anti_entropy::{Order, PeerRequest},
     membership::LinkId,
     peer_map::PeerMap,
-    sync::{Order, PeerRequest},
     topology::Topology,
 };
 use quorate_proto::{Fitness, MemberNumber, message::Message};
@@ -39,8 +39,8 @@ pub(crate) enum Mail {
 /// What a shard can be asked about.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
-    /// Its figures, to be published; with what it counts by kind, when that is wanted.
-    Figures { breakdown: bool },
+    /// Its metrics, to be published; with what it counts by kind, when that is wanted.
+    Metrics { breakdown: bool },
     /// It is to count anew.
     ResetStats,
     /// The log of slow commands.
@@ -57,7 +57,7 @@ pub(crate) enum Question {
     Rewrite,
     /// The digest of all its data, in hexadecimal.
     Digest,
-    /// How far digest rounds have come, after starting some.
+    /// How far anti-entropy rounds have come, after starting some.
     Repair(Option<RepairOrder>),
     /// What it owes every peer, after doing something about hints.
     Ledger(Option<HintOrder>),
@@ -91,7 +91,7 @@ pub(crate) enum HintOrder {
     Drop(MemberNumber),
 }
 
-/// Digest rounds to start at once.
+/// Anti-entropy rounds to start at once.
 #[derive(Clone, Debug)]
 pub(crate) struct RepairOrder {
     /// The peers to have one with.
@@ -100,16 +100,16 @@ pub(crate) struct RepairOrder {
     pub(crate) order: Order,
 }
 
-/// Figures that a shard publishes for the whole node.
+/// Metrics that a shard publishes for the whole node.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Figures {
+pub(crate) struct Metrics {
     pub(crate) keys: u64,
-    /// Keys with a time to live, and the sum of the moments at which they expire, in milliseconds since
-    /// the Unix epoch.
+    /// Keys with a time to live, and the sum of the moments at which they expire, in milliseconds
+    /// since the Unix epoch.
     pub(crate) expiring: u64,
     pub(crate) expiry_moments_ms: u128,
     pub(crate) expired: u64,
-    /// Keys with marks of removals that wait to be forgotten.
+    /// Keys with tombstones that wait to be forgotten.
     pub(crate) marked: u64,
     pub(crate) clients: u64,
     /// Clients that wait for a time to pass.
@@ -122,15 +122,15 @@ pub(crate) struct Figures {
     pub(crate) log_bytes: u64,
     /// Whether the log is being written anew.
     pub(crate) rewriting: bool,
-    /// Whether somebody waits for the log to be synced, and whether it is being synced at all; as of when
-    /// it was synced last, and records since then.
+    /// Whether somebody waits for the log to be synced, and whether it is being synced at all; as
+    /// of when it was synced last, and records since then.
     pub(crate) saving: bool,
     pub(crate) syncing: bool,
     pub(crate) saved_ms: u64,
     pub(crate) unsynced: u64,
     pub(crate) hint_bytes: u64,
     /// Of anti-entropy by clocks.
-    pub(crate) clocks: quorate_cluster::clocks::Figures,
+    pub(crate) clocks: quorate_cluster::clocks::Metrics,
     /// Bytes of effects kept for the questions of peers.
     pub(crate) recent_bytes: u64,
     pub(crate) fitness: Fitness,
@@ -144,13 +144,13 @@ pub(crate) struct Figures {
     /// What scrubs have come to since the start.
     pub(crate) scrub: ScrubTally,
     pub(crate) failed: bool,
-    pub(crate) peers: PeerMap<PeerFigures>,
+    pub(crate) peers: PeerMap<PeerMetrics>,
 }
 
-impl Figures {
-    /// Adds what a shard says of the peers. The first shard decides whether a peer is up unless a later
-    /// one contradicts it: a peer is up for the node when it is for all of its shards.
-    pub(crate) fn add_peers(&mut self, shard: &PeerMap<PeerFigures>, is_first: bool) {
+impl Metrics {
+    /// Adds what a shard says of the peers. The first shard decides whether a peer is up unless a
+    /// later one contradicts it: a peer is up for the node when it is for all of its shards.
+    pub(crate) fn add_peers(&mut self, shard: &PeerMap<PeerMetrics>, is_first: bool) {
         for (node, peer) in shard.iter() {
             let sum = self.peers.get_or_default(node);
             sum.up = peer.up && (sum.up || is_first);
@@ -166,7 +166,7 @@ impl Figures {
 
 /// What is published of one peer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PeerFigures {
+pub(crate) struct PeerMetrics {
     pub(crate) up: bool,
     pub(crate) hints: u64,
     pub(crate) hint_bytes: u64,
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn every_peer_of_a_large_cluster_is_counted() {
         let members = quorate_cluster::limits::MEMBERS_MAX;
-        let owed = |up| PeerFigures { up, hints: 1, dirty_groups: 2, ..PeerFigures::default() };
+        let owed = |up| PeerMetrics { up, hints: 1, dirty_groups: 2, ..PeerMetrics::default() };
         let shard = |up| (0..members as u16).map(|node| (MemberNumber(node), owed(up))).collect();
-        let mut total = Figures::default();
+        let mut total = Metrics::default();
         total.add_peers(&shard(true), true);
         total.add_peers(&shard(false), false);
         assert_eq!(total.peers.values().count(), members);

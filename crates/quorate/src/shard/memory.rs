@@ -31,12 +31,12 @@ impl Shard {
             };
         }
         let plan = Stats { node: Arc::clone(&self.node), resp3: self.sessions[key].resp3 };
-        let question = Question::Figures { breakdown: false };
+        let question = Question::Metrics { breakdown: false };
         self.gather(now, key, call, question, Box::new(plan));
     }
 }
 
-/// The subcommands that need no figures.
+/// The subcommands that need no metrics.
 pub(super) fn answer(writer: &mut ReplyWriter<'_>, subcommand: &[u8]) {
     match subcommand {
         b"doctor" => writer.verbatim(
@@ -82,7 +82,7 @@ struct Stats {
 
 impl Plan for Stats {
     fn next(&mut self, _: &[Bytes]) -> Step {
-        let figures = self.node.figures();
+        let metrics = self.node.metrics();
         let process = Process::read();
         let mut reply = Vec::new();
         let mut writer = ReplyWriter::new(&mut reply, self.resp3);
@@ -91,9 +91,9 @@ impl Plan for Stats {
             ("total.allocated", process.resident_bytes),
             ("replication.backlog", 0),
             ("clients.slaves", 0),
-            ("keys.count", figures.keys),
-            ("keys.bytes-per-key", process.resident_bytes / figures.keys.max(1)),
-            ("log.bytes", figures.log_bytes),
+            ("keys.count", metrics.keys),
+            ("keys.bytes-per-key", process.resident_bytes / metrics.keys.max(1)),
+            ("log.bytes", metrics.log_bytes),
         ];
         writer.map(rows.len());
         for (name, value) in rows {

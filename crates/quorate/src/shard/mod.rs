@@ -46,13 +46,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster::{
+    anti_entropy::{self, AntiEntropy, Retention},
     clocks::{self, Clocks},
     coordinator::{self, Coordinator, Terms},
     handoff::Handoff,
     limits::SETTLING_MARGIN,
     membership::LinkId,
     starting::Starting,
-    sync::{self, Retention, Sync},
     time::Instant,
     topology::Topology,
     wall_clock::WallClock,
@@ -70,7 +70,7 @@ pub(crate) use clients::Ending;
 use correlation::Machine;
 use job::Job;
 pub(crate) use link_error::LinkError;
-pub(crate) use mail::{Figures, Mail};
+pub(crate) use mail::{Mail, Metrics};
 use session::Session;
 pub(crate) use session::{About, Coverage};
 pub(crate) use stats::{Breakdown, Counters, Stopwatch};
@@ -112,15 +112,15 @@ fn new_coordinator(topology: &Arc<Topology>, shard: u16, settings: &Settings) ->
     Coordinator::new(Arc::clone(topology)).with_shard(shard).with_read_repair(settings.read_repair)
 }
 
-/// Digest rounds whose pauses differ from node to node and from shard to shard.
-fn new_sync(topology: &Topology, shard: u16, settings: &Settings) -> Sync {
+/// Anti-entropy rounds whose pauses differ from node to node and from shard to shard.
+fn new_anti_entropy(topology: &Topology, shard: u16, settings: &Settings) -> AntiEntropy {
     let id = topology.member(topology.me()).id.0 as u64;
     let retention = Retention {
-        marks: settings.gc_grace,
+        tombstones: settings.gc_grace,
         // No write is acknowledged after the time of its request.
         margin: SETTLING_MARGIN.max(settings.request_timeout * 2),
     };
-    Sync::new(topology.peers()).with_seed(id ^ u64::from(shard)).with_retention(retention)
+    AntiEntropy::new(topology.peers()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
 
 /// Exchanges of clocks whose pauses differ likewise.
@@ -137,7 +137,7 @@ pub(crate) struct Shard {
     coordinator: Coordinator,
     handoff: Handoff,
     clocks: Clocks,
-    sync: Sync,
+    anti_entropy: AntiEntropy,
     scrub: Scrub,
     peers: peers::Peers,
     clock: WallClock,
@@ -186,7 +186,7 @@ impl Shard {
             coordinator,
             handoff: Handoff::new(topology.peers()),
             clocks: new_clocks(&topology, id),
-            sync: new_sync(&topology, id, &node.settings),
+            anti_entropy: new_anti_entropy(&topology, id, &node.settings),
             scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
             peers: peers::Peers::new(now.monotonic, &topology, history),
             machine: now,
@@ -244,7 +244,7 @@ impl Shard {
             self.storage.look_for_space();
             self.expire_waiting(now);
             self.stats.sample(now.monotonic);
-            self.publish_figures(now);
+            self.publish_metrics(now);
         }
         self.advance_scrub(now);
         self.service(now);
@@ -261,7 +261,7 @@ impl Shard {
             self.coordinator.poll_timeout(),
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),
-            self.sync.poll_timeout(),
+            self.anti_entropy.poll_timeout(),
             self.clocks.poll_timeout(),
             self.scrub.poll_timeout(),
             self.pause_ends(),
@@ -291,21 +291,21 @@ impl Shard {
     /// Does what the machines ask for, until they ask for nothing more.
     fn service(&mut self, now: Now) {
         // What it serves, the coordinator may answer.
-        while let Some(output) = self.sync.poll_output() {
+        while let Some(output) = self.anti_entropy.poll_output() {
             match output {
-                sync::Output::Send { to, correlation, message } => {
-                    self.send(to, Machine::Sync, correlation, &message);
+                anti_entropy::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::AntiEntropy, correlation, &message);
                 }
-                sync::Output::Answer(request) => {
+                anti_entropy::Output::Answer(request) => {
                     self.serve(now, request);
-                    self.sync.handle_answered(now.monotonic, &self.storage);
+                    self.anti_entropy.handle_answered(now.monotonic, &self.storage);
                 }
-                sync::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
-                sync::Output::Synced { peer, keys, groups, epoch } => {
+                anti_entropy::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
+                anti_entropy::Output::Completed { peer, keys, groups, epoch } => {
                     self.storage.clear_dirty(peer, groups, epoch);
                     self.synced(now, peer, keys, groups == Groups::ALL);
                 }
-                sync::Output::Settled(settled) => self.storage.settle(settled),
+                anti_entropy::Output::Settled(settled) => self.storage.settle(settled),
             }
         }
         while let Some(output) = self.coordinator.poll_output() {
@@ -345,8 +345,8 @@ impl Shard {
         self.outbox[usize::from(owner)].push(Mail::Errand { from: self.id, ticket, errand });
     }
 
-    /// Whether the node knows what data there is, as far as this shard has been told: what another one
-    /// has heard of already, this one may have lost.
+    /// Whether the node knows what data there is, as far as this shard has been told: what another
+    /// one has heard of already, this one may have lost.
     fn is_founded(&self) -> bool {
         self.founded || Mutant::SeatUnheard.is_planted() && self.node.footing().founded
     }
@@ -435,8 +435,8 @@ impl Shard {
         self.service(now);
     }
 
-    /// A new topology: its seal, new addresses or starts, or other members. What is known of and kept
-    /// for those that stay remains.
+    /// A new topology: its seal, new addresses or starts, or other members. What is known of and
+    /// kept for those that stay remains.
     fn adopt(&mut self, now: Now, topology: Arc<Topology>) {
         self.service_liveness(now);
         let before = Arc::clone(self.topology());
@@ -450,7 +450,7 @@ impl Shard {
         self.coordinator.adopt(now.monotonic, &mut self.storage, Arc::clone(&topology));
         for peer in &changes.joined {
             self.handoff.handle_joined(*peer);
-            self.sync.handle_joined(*peer);
+            self.anti_entropy.handle_joined(*peer);
             self.peers.handle_joined(now.monotonic, *peer);
         }
         self.peers.aim(now.monotonic, &topology);
@@ -472,7 +472,7 @@ impl Shard {
         self.handoff.handle_peer_down(storage, peer);
         self.handoff.handle_left(peer);
         self.clocks.handle_peer_down(peer);
-        self.sync.handle_left(peer);
+        self.anti_entropy.handle_left(peer);
         let became_ready = self.peers.handle_left(now.monotonic, peer);
         self.note_ready(became_ready);
     }
@@ -521,7 +521,7 @@ impl Shard {
         message: quorate_proto::message::Message,
     ) {
         if peers::is_of_round(correlation) {
-            self.sync.charge_others(now.monotonic, &message);
+            self.anti_entropy.charge_others(now.monotonic, &message);
         }
         self.pass_response(link, correlation, message);
     }

@@ -1,8 +1,8 @@
 //! The obligation ledger: what this node owes the others, `QUORATE OBLIGATIONS` and `INFO`.
 //!
-//! Every acknowledged write is on the owners of its key, or a live node can say for which of them it
-//! is on its way, kept as a hint, in a range marked dirty, or not proved to be there. A reply joins
-//! what the shards say: a map of `peers` and `datacentres`, each an array of maps.
+//! Every acknowledged write is on the owners of its key, or a live node can say for which of them
+//! it is on its way, kept as a hint, in a range marked dirty, or not proved to be there. A reply
+//! joins what the shards say: a map of `peers` and `datacentres`, each an array of maps.
 //!
 //! | field | meaning |
 //! |---|---|
@@ -290,7 +290,7 @@ impl Shard {
             let mut debt = Debt {
                 down: u64::from(!self.peers.is_up(peer)),
                 dirty: self.storage.dirty_groups(peer).bits(),
-                unverified: u64::from(!self.sync.is_proved(peer)),
+                unverified: u64::from(!self.anti_entropy.is_proved(peer)),
                 unacknowledged: effects,
                 unacknowledged_bytes: effect_bytes,
                 paused: u64::from(self.handoff.is_paused(now.monotonic, peer)),
@@ -321,9 +321,9 @@ impl Shard {
             ms += debt.hints.saturating_mul(1_000) / self.handoff.hints_per_second(peer)?;
         }
         if debt.dirty > 0 || debt.unverified > 0 {
-            let took = self.sync.round_takes(peer)?.as_millis() as u64;
+            let took = self.anti_entropy.round_takes(peer)?.as_millis() as u64;
             if debt.unverified > 0 {
-                let due = self.sync.due_at(peer)?.since(now.monotonic);
+                let due = self.anti_entropy.due_at(peer)?.since(now.monotonic);
                 ms += due.as_millis() as u64 + took;
             } else {
                 let owned = u64::from(self.storage.owned_groups().len());
@@ -340,7 +340,7 @@ impl Shard {
         let hints = self.storage.hints_for(peer).map_or(Groups::NONE, |log| log.groups());
         let known = hints.union(self.storage.dirty_groups(peer));
         known.contains(slot.group())
-            || !self.sync.is_proved(peer)
+            || !self.anti_entropy.is_proved(peer)
             || self.coordinator.is_unacknowledged(peer, slot)
     }
 

@@ -110,7 +110,8 @@ fn accepted(change: impl FnOnce(&Node) + 'static) -> Result<Accepted, String> {
     Ok(Box::new(change))
 }
 
-/// Every parameter: those with a name of their own, and every other setting as `quorate-` and its key.
+/// Every parameter: those with a name of their own, and every other setting as `quorate-` and its
+/// key.
 pub(super) static PARAMETERS: LazyLock<Vec<Parameter>> = LazyLock::new(|| {
     let mut rows = named();
     for setting in SETTINGS {
@@ -178,8 +179,8 @@ fn shown_limit(limit: OutputLimit) -> String {
     format!("normal {hard_max} {soft_max} {soft_seconds}")
 }
 
-/// `class hard soft seconds`, for one class or several. Those that there are no clients of are checked
-/// and otherwise ignored.
+/// `class hard soft seconds`, for one class or several. Those that there are no clients of are
+/// checked and otherwise ignored.
 fn parse_limit(text: &[u8]) -> Result<Accepted, String> {
     let words: Vec<&[u8]> = match text {
         [] => Vec::new(),

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use quorate_cluster::{
+    anti_entropy::{self, PeerRequest},
     clocks,
     limits::READINESS_PATIENCE,
     liveness::{self, Liveness, Readiness},
     membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation},
     peer_map::PeerMap,
-    sync::{self, PeerRequest},
     time::{Instant, Wall},
     topology::Topology,
     wall_clock::PeerClock,
@@ -30,9 +30,9 @@ pub(super) fn shard_of(link: LinkId) -> u16 {
     (link.0 >> SHARD_SHIFT) as u16
 }
 
-/// Whether a request or response belongs to a digest round.
+/// Whether a request or response belongs to an anti-entropy round.
 pub(super) fn is_of_round(correlation: u64) -> bool {
-    matches!(Machine::of(correlation), Some((Machine::Sync, _)))
+    matches!(Machine::of(correlation), Some((Machine::AntiEntropy, _)))
 }
 
 /// What one shard knows of the other nodes.
@@ -204,7 +204,7 @@ impl Shard {
         let became_ready = self.peers.readiness.handle_timeout(now.monotonic);
         self.note_ready(became_ready);
         let storage = &mut self.storage;
-        self.sync.handle_timeout(now.monotonic, storage);
+        self.anti_entropy.handle_timeout(now.monotonic, storage);
         self.clocks.handle_timeout(now.monotonic, storage);
         self.service_liveness(now);
     }
@@ -276,8 +276,14 @@ impl Shard {
                 handoff.handle_response(now.monotonic, storage, from, correlation, &message);
                 self.sync_once_drained(now, from);
             }
-            (Machine::Sync, message) => {
-                self.sync.handle_response(now.monotonic, storage, from, correlation, message);
+            (Machine::AntiEntropy, message) => {
+                self.anti_entropy.handle_response(
+                    now.monotonic,
+                    storage,
+                    from,
+                    correlation,
+                    message,
+                );
             }
             (Machine::Clocks, message) => {
                 self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
@@ -409,9 +415,13 @@ impl Shard {
         if !is_of_round(request.correlation) {
             return self.serve(now, request);
         }
-        let taken = self.sync.handle_question(now.monotonic, &self.storage, request);
+        let taken = self.anti_entropy.handle_question(now.monotonic, &self.storage, request);
         if let Err(request) = taken {
-            self.refuse_question(now, request, "too many questions of digest rounds wait here");
+            self.refuse_question(
+                now,
+                request,
+                "too many questions of anti-entropy rounds wait here",
+            );
         }
     }
 
@@ -424,15 +434,16 @@ impl Shard {
     /// Answers a peer's request about slots that this shard owns.
     pub(super) fn serve(&mut self, now: Now, request: PeerRequest) {
         let PeerRequest { link, correlation, epoch, from, message } = request;
-        // The shard of the link may have heard of a seat or a seal before this one, which refuses until then.
+        // The shard of the link may have heard of a seat or a seal before this one, which refuses
+        // until then.
         if epoch == self.topology().epoch() {
-            let answer = sync::answer(&self.storage, from, &message)
+            let answer = anti_entropy::answer(&self.storage, from, &message)
                 .or_else(|| clocks::answer(&self.storage, from, &message));
             if let Some(answer) = answer {
                 return self.respond(now, link, correlation, answer);
             }
             if matches!(message, Message::Replicate { .. }) && !self.peers.is_up(from) {
-                self.sync.handle_orphan();
+                self.anti_entropy.handle_orphan();
             }
         }
         let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
@@ -479,7 +490,7 @@ impl Shard {
                     self.coordinator.handle_peer_up(peer, fitness);
                     self.handoff.handle_peer_up(peer);
                     self.clocks.handle_peer_up(now.monotonic, peer);
-                    self.sync.handle_peer_up(now.monotonic, peer);
+                    self.anti_entropy.handle_peer_up(now.monotonic, peer);
                     self.peers.readiness.handle_up(peer);
                     self.sync_once_drained(now, peer);
                 }
@@ -500,7 +511,7 @@ impl Shard {
                     self.coordinator.handle_peer_down(now.monotonic, storage, peer);
                     self.handoff.handle_peer_down(storage, peer);
                     self.clocks.handle_peer_down(peer);
-                    self.sync.handle_peer_down(peer);
+                    self.anti_entropy.handle_peer_down(peer);
                     self.peers.readiness.handle_down(now.monotonic, peer);
                 }
                 Output::GiveUpLink(peer) => {
@@ -534,12 +545,12 @@ impl Shard {
         self.note_fitness();
     }
 
-    /// A digest round follows once the hints for a peer are delivered.
+    /// An anti-entropy round follows once the hints for a peer are delivered.
     fn sync_once_drained(&mut self, now: Now, peer: MemberNumber) {
         use quorate_cluster::handoff::Hints as _;
         if self.storage.pending(peer) == 0 {
-            self.sync.request(now.monotonic, peer);
-            self.sync.handle_timeout(now.monotonic, &mut self.storage);
+            self.anti_entropy.request(now.monotonic, peer);
+            self.anti_entropy.handle_timeout(now.monotonic, &mut self.storage);
         }
     }
 
@@ -548,14 +559,14 @@ impl Shard {
     pub(super) fn suspected(&mut self, now: Now, peer: MemberNumber) {
         use quorate_cluster::handoff::Hints as _;
         if self.peers.is_up(peer) && self.storage.pending(peer) == 0 {
-            self.sync.request(now.monotonic, peer);
+            self.anti_entropy.request(now.monotonic, peer);
         }
     }
 
     pub(super) fn synced(&mut self, now: Now, peer: MemberNumber, keys: u64, whole: bool) {
         if keys > 0 {
             let peer = &self.topology().member(peer).name;
-            tracing::info!(%peer, keys, whole, "a digest round has settled differing keys");
+            tracing::info!(%peer, keys, whole, "an anti-entropy round has settled differing keys");
         }
         if !whole {
             return;

@@ -1,4 +1,4 @@
-//! `QUORATE REPAIR`: digest rounds on demand, and what they have come to.
+//! `QUORATE REPAIR`: anti-entropy rounds on demand, and what they have come to.
 //!
 //! `RANGE` takes two slots, rounded out to the groups of 256 that are compared.
 //!
@@ -18,7 +18,7 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
-use quorate_cluster::sync::{Order, Repair, Tally};
+use quorate_cluster::anti_entropy::{Order, Repair, Tally};
 use quorate_proto::{
     Groups, MemberNumber,
     command::Call,
@@ -215,18 +215,18 @@ impl Shard {
         if let Some(RepairOrder { peers, order }) = order {
             // The order may come from a shard that knows other members already.
             for peer in peers.iter().filter(|peer| topology.get(**peer).is_some()) {
-                self.sync.repair(now.monotonic, *peer, *order);
+                self.anti_entropy.repair(now.monotonic, *peer, *order);
             }
         }
         let mut lines = String::new();
         for peer in topology.peers() {
-            let record = self.sync.record(peer);
+            let record = self.anti_entropy.record(peer);
             let done_ms = record.done_at.map_or(0, |at| {
                 let ago = now.monotonic.since(at).as_millis();
                 now.wall_ms().saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX))
             });
             let line = Line {
-                running: u64::from(self.sync.running_with() == Some(peer)),
+                running: u64::from(self.anti_entropy.running_with() == Some(peer)),
                 rounds: record.rounds,
                 keys: record.keys,
                 bytes: record.bytes,

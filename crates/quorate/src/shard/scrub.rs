@@ -127,7 +127,7 @@ impl Shard {
         if self.scrub.handle_timeout(now.monotonic, &mut self.storage) {
             // A peer that is down is compared with once it is up.
             let peers = self.storage.topology.peers().filter(|peer| self.peers.is_up(*peer));
-            peers.for_each(|peer| self.sync.request(now.monotonic, peer));
+            peers.for_each(|peer| self.anti_entropy.request(now.monotonic, peer));
         }
     }
 

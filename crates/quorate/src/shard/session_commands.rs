@@ -120,7 +120,7 @@ impl Shard {
                 writer.array(0);
             }
             "lastsave" => {
-                let saved_ms = self.node.figures().saved_ms.max(self.node.started_ms);
+                let saved_ms = self.node.metrics().saved_ms.max(self.node.started_ms);
                 writer.integer((saved_ms / 1000) as i64);
             }
             "lolwut" => writer.verbatim(LOLWUT),
@@ -296,7 +296,7 @@ impl Shard {
     /// Describes this shard.
     fn describe(&mut self, now: Now, question: Question) -> Vec<u8> {
         match question {
-            Question::Figures { breakdown } => self.describe_figures(now, breakdown).into(),
+            Question::Metrics { breakdown } => self.describe_metrics(now, breakdown).into(),
             Question::ResetStats => {
                 self.stats.reset();
                 self.storage.store.reset_counters();

@@ -77,7 +77,7 @@ impl Shard {
         let names = names.map(|name| String::from_utf8_lossy(name).to_lowercase()).collect();
         let plan =
             Histogram { node: Arc::clone(&self.node), names, resp3: self.sessions[key].resp3 };
-        let question = Question::Figures { breakdown: true };
+        let question = Question::Metrics { breakdown: true };
         self.gather(now, key, call, question, Box::new(plan));
     }
 

@@ -1,4 +1,4 @@
-//! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and figures gathered from its shards.
+//! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and metrics gathered from its shards.
 
 use bytes::Bytes;
 use quorate_cluster::clocks::Holdings as _;
@@ -6,9 +6,9 @@ use quorate_proto::{Slot, Unfit, resp::ReplyWriter};
 use quorate_store::Lookups;
 
 use super::{
-    Counters, Figures, Now, Shard,
+    Counters, Metrics, Now, Shard,
     job::{Plan, Step, integer},
-    mail::PeerFigures,
+    mail::PeerMetrics,
 };
 use crate::storage::ScrubOutcome;
 
@@ -61,9 +61,9 @@ fn client_id(line: &[u8]) -> Option<u64> {
 }
 
 impl Shard {
-    /// Publishes this shard's figures for whoever asks the node.
-    pub(super) fn publish_figures(&self, now: Now) {
-        let mut figures = Figures {
+    /// Publishes this shard's metrics for whoever asks the node.
+    pub(super) fn publish_metrics(&self, now: Now) {
+        let mut metrics = Metrics {
             keys: self.storage.store.len() as u64,
             expiring: self.storage.store.expiring() as u64,
             expiry_moments_ms: self.storage.store.expiry_moments_ms(),
@@ -82,7 +82,7 @@ impl Shard {
             saved_ms: self.storage.saved_ms(),
             unsynced: self.storage.unsynced(),
             hint_bytes: self.storage.hint_bytes(),
-            clocks: self.clocks.figures(),
+            clocks: self.clocks.metrics(),
             recent_bytes: self.storage.knowledge().recent_bytes() as u64,
             fitness: self.fitness(),
             clock_contradicted: self.clock.is_contradicted(),
@@ -91,10 +91,10 @@ impl Shard {
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),
             scrub: self.scrub.total(),
-            ..Figures::default()
+            ..Metrics::default()
         };
         let peers = self.debts(now).map(|(peer, debt)| {
-            let figures = PeerFigures {
+            let metrics = PeerMetrics {
                 up: debt.down == 0,
                 hints: debt.hints,
                 hint_bytes: debt.hint_bytes,
@@ -102,10 +102,10 @@ impl Shard {
                 unverified: debt.unverified > 0,
                 unacknowledged: debt.unacknowledged,
             };
-            (peer, figures)
+            (peer, metrics)
         });
-        figures.peers = peers.collect();
-        self.node.publish(self.id, figures);
+        metrics.peers = peers.collect();
+        self.node.publish(self.id, metrics);
     }
 
     fn blocked_clients(&self) -> usize {
@@ -119,8 +119,8 @@ impl Shard {
 
     /// `QUORATE STATUS`
     pub(super) fn status(&self, now: Now, writer: &mut ReplyWriter<'_>) {
-        self.publish_figures(now);
-        let total = self.node.figures();
+        self.publish_metrics(now);
+        let total = self.node.metrics();
         let topology = self.topology();
         let me = topology.member(topology.me());
         let footing = self.node.footing();
@@ -160,8 +160,8 @@ impl Shard {
         writer.array(topology.len());
         for node in topology.nodes() {
             let member = topology.member(node);
-            let figures = total.peers.get(node).copied().unwrap_or_default();
-            let state = match (node == topology.me(), figures.up) {
+            let metrics = total.peers.get(node).copied().unwrap_or_default();
+            let state = match (node == topology.me(), metrics.up) {
                 (true, _) => "self",
                 (false, true) => "up",
                 (false, false) => "down",
@@ -181,9 +181,9 @@ impl Shard {
             writer.text("state");
             writer.text(state);
             for (name, value) in [
-                ("hints_pending", figures.hints),
-                ("dirty_groups", figures.dirty_groups),
-                ("unverified", u64::from(figures.unverified)),
+                ("hints_pending", metrics.hints),
+                ("dirty_groups", metrics.dirty_groups),
+                ("unverified", u64::from(metrics.unverified)),
             ] {
                 writer.text(name);
                 writer.integer(i64::try_from(value).unwrap_or(i64::MAX));

@@ -1,8 +1,8 @@
 //! Transactions: `MULTI`, `EXEC`, `DISCARD`, `WATCH` and `UNWATCH`.
 //!
-//! Commands are queued here and executed as one [batch](quorate_proto::command::Batch) where their slot
-//! is: at once, with one effect. What is watched is compared there, right before, by the version that it
-//! had here.
+//! Commands are queued here and executed as one [batch](quorate_proto::command::Batch) where their
+//! slot is: at once, with one effect. What is watched is compared there, right before, by the
+//! version that it had here.
 
 use bytes::Bytes;
 use quorate_proto::{
@@ -50,8 +50,8 @@ pub(super) fn is_immediate(spec: &Spec) -> bool {
     matches!(spec.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")
 }
 
-/// Whether a command may be queued: one on keys, or one whose answer is known at once and that changes
-/// nothing but the connection.
+/// Whether a command may be queued: one on keys, or one whose answer is known at once and that
+/// changes nothing but the connection.
 fn is_allowed(call: &Call) -> bool {
     let (spec, command) = (call.spec(), call.command());
     match spec.routing {

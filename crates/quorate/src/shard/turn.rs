@@ -75,8 +75,8 @@ impl Shard {
     }
 
     /// What has just arrived had not when the turn began, and is executed at the moment at which it
-    /// arrived: by the clock of its sender, no time to live may be longer than it was set. Returns the
-    /// turn's time with the wall clock of now.
+    /// arrived: by the clock of its sender, no time to live may be longer than it was set. Returns
+    /// the turn's time with the wall clock of now.
     pub(crate) fn advance_wall_clock(&mut self, now: Now, monotonic: Instant) -> Now {
         let passed = u64::try_from(monotonic.since(now.monotonic).as_micros()).unwrap_or(0);
         let now = Now { wall_us: now.wall_us.saturating_add(passed), ..now };
@@ -84,8 +84,8 @@ impl Shard {
         now
     }
 
-    /// The clocks show this in the middle of a turn. A long one must not answer for others' clocks with
-    /// what its own showed when it began.
+    /// The clocks show this in the middle of a turn. A long one must not answer for others' clocks
+    /// with what its own showed when it began.
     pub(crate) fn read_clocks(&mut self, now: Now) {
         self.machine = now;
     }
@@ -95,8 +95,8 @@ impl Shard {
         self.stats.use_stopwatch(stopwatch);
     }
 
-    /// Hands the log of this turn to the operating system. Returns whether what the turn has done may
-    /// be shown.
+    /// Hands the log of this turn to the operating system. Returns whether what the turn has done
+    /// may be shown.
     pub(crate) fn write_log(&mut self) -> bool {
         let written = self.storage.write();
         if let Err(error) = &written {

@@ -13,8 +13,8 @@
 //! quorate.flush slot slot                                   -> number of keys deleted
 //! ```
 //!
-//! Each is answered for as many replicas as its level asks: where their digests of the run differ, whoever
-//! coordinates it adds what the others tell.
+//! Each is answered for as many replicas as its level asks: where their digests of the run differ,
+//! whoever coordinates it adds what the others tell.
 
 use bytes::Bytes;
 use quorate_proto::{

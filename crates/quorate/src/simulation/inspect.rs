@@ -44,7 +44,7 @@ impl Process {
         self.shards().map(Shard::keys).sum()
     }
 
-    /// Keys with marks of removals that wait to be forgotten.
+    /// Keys with tombstones that wait to be forgotten.
     pub fn marked(&self) -> usize {
         self.shards().map(Shard::marked).sum()
     }
@@ -88,8 +88,8 @@ impl Process {
         self.control.identity().is_incomplete() || self.shards().any(Shard::is_incomplete)
     }
 
-    /// Whether a start after this moment would take the node for complete although one of its shards
-    /// is not, or has not heard of the node's present life.
+    /// Whether a start after this moment would take the node for complete although one of its
+    /// shards is not, or has not heard of the node's present life.
     pub fn conceals_loss(&self) -> bool {
         let identity = self.control.identity();
         let life = identity.incarnation().life;

@@ -3,8 +3,8 @@
 //! A [`Process`] is what runs inside a server process: the same machines, with their connections,
 //! turns, storage and identity. What [`crate::Engine`] does for them with sockets, threads and
 //! clocks it does with numbers and with a time that is an argument: a turn takes what has arrived
-//! and returns what leaves. Nothing in it draws a random number or depends on addresses in memory, so
-//! the same inputs give the same outputs.
+//! and returns what leaves. Nothing in it draws a random number or depends on addresses in memory,
+//! so the same inputs give the same outputs.
 
 mod inspect;
 mod process;

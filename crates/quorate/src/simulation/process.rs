@@ -162,7 +162,8 @@ impl Process {
                 self.worked_us = self.clock_us.load(Ordering::Relaxed) - moment.monotonic_us;
                 return std::mem::take(&mut self.outputs);
             }
-            // What the machines tell each other arrives in a further turn of theirs, at the same moment.
+            // What the machines tell each other arrives in a further turn of theirs, at the same
+            // moment.
             self.begin_turns(now);
             while let Some(letter) = self.letters.pop_front() {
                 match letter {

@@ -1,11 +1,11 @@
 //! A data directory of every format version, in `tests/fixtures`, which this version reads.
 //!
-//! `cargo test -p quorate --lib write_the_data_directory -- --ignored` writes the one of this version,
-//! once for each version of a format: what is committed stays as it is.
+//! `cargo test -p quorate --lib write_the_data_directory -- --ignored` writes the one of this
+//! version, once for each version of a format: what is committed stays as it is.
 
 use std::path::Path;
 
-use quorate_cluster::{coordinator, handoff::Hints, membership::Persisted, sync::Settled};
+use quorate_cluster::{anti_entropy::Settled, coordinator, handoff::Hints, membership::Persisted};
 use quorate_proto::{
     Dot, Incarnation, MemberNumber, Numbers, Slot, Start, command::Call, resp::Command,
 };

@@ -1,6 +1,6 @@
 //! Tests of what is kept for others: what goes beyond a bound leaves a mark, and nothing else does.
 
-use quorate_cluster::{handoff::Hints, sync::Digests as _};
+use quorate_cluster::{anti_entropy::Digests as _, handoff::Hints};
 use quorate_proto::{command::Call, resp::Command};
 
 use super::{

@@ -1,7 +1,8 @@
-//! Checkpoints: the whole state is written into the log again, and what stands before it is dropped.
+//! Checkpoints: the whole state is written into the log again, and what stands before it is
+//! dropped.
 //!
-//! Where the log has grown a lot, what is live is counted first: a log that only took new data holds
-//! little that is not, and to write it again would double what the disk has to take.
+//! Where the log has grown a lot, what is live is counted first: a log that only took new data
+//! holds little that is not, and to write it again would double what the disk has to take.
 
 use quorate_proto::{Slot, slot::SLOTS};
 use quorate_store::log::{Checkpoint, SegmentLog};

@@ -1,11 +1,11 @@
-//! The data of a shard as digest rounds and repairs of reads see it.
+//! The data of a shard as anti-entropy rounds and repairs of reads see it.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use quorate_cluster::{
+    anti_entropy::Digests,
     elements::{self, Elements},
-    sync::Digests,
 };
 use quorate_proto::{Groups, MemberNumber, Slot, message::Scope};
 
@@ -41,8 +41,8 @@ impl Elements for Storage {
         scope: Scope,
         mut each: impl FnMut(u16, u64),
     ) {
-        let marks = scope == Scope::Everything;
-        self.store.for_each_digest(slot, key, marks, |name, digest| each(name, digest as u64));
+        let tombstones = scope == Scope::Everything;
+        self.store.for_each_digest(slot, key, tombstones, |name, digest| each(name, digest as u64));
     }
 
     fn for_each_fingerprint(

@@ -1,7 +1,7 @@
 //! Dirty ranges: groups of slots in which a target lacks something that no hint brings it.
 //!
-//! A mark is settled by a digest round over its group that began after the mark was made, which its
-//! epoch tells. What is marked takes the same memory however long a target is away.
+//! A mark is settled by an anti-entropy round over its group that began after the mark was made,
+//! which its epoch tells. What is marked takes the same memory however long a target is away.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -123,7 +123,7 @@ impl Dirty {
         news
     }
 
-    /// A digest round that began with `epoch` has settled these groups.
+    /// An anti-entropy round that began with `epoch` has settled these groups.
     pub(super) fn clear(&mut self, target: MemberNumber, groups: Groups, epoch: u32) {
         let mut news = false;
         for group in groups.iter() {

@@ -1,13 +1,13 @@
-//! Forgetting the marks of removals, as soon as rounds have proved that no replica needs them.
+//! Forgetting the tombstones, as soon as rounds have proved that no replica needs them.
 
-use quorate_cluster::sync::Settled;
+use quorate_cluster::anti_entropy::Settled;
 use quorate_proto::mutant::Mutant;
 use quorate_store::Forgettable;
 
 use super::{Storage, record::write_floors};
 use crate::limits;
 
-/// Which marks may go, by group.
+/// Which tombstones may go, by group.
 #[derive(Debug, Default)]
 pub(crate) struct Forgetting {
     settled: Vec<Settled>,
@@ -16,11 +16,11 @@ pub(crate) struct Forgetting {
 }
 
 impl Storage {
-    /// Rounds have proved something: floors rise, and marks may go.
+    /// Rounds have proved something: floors rise, and tombstones may go.
     ///
-    /// The floors go to the log in this turn, so that a restart knows what others rely on. Before the
-    /// member list is final nothing is proved: newcomers that hold nothing agree at once, and below
-    /// their floors they would refute all that the cluster holds whose seats they take.
+    /// The floors go to the log in this turn, so that a restart knows what others rely on. Before
+    /// the member list is final nothing is proved: newcomers that hold nothing agree at once, and
+    /// below their floors they would refute all that the cluster holds whose seats they take.
     pub(crate) fn settle(&mut self, settled: Vec<Settled>) {
         if !self.topology.sealed() && !Mutant::FloorsWhileForming.is_planted() {
             return;
@@ -40,7 +40,7 @@ impl Storage {
         self.forgetting = Forgetting { settled, next: 0 };
     }
 
-    /// Drops some marks that may go.
+    /// Drops some tombstones that may go.
     pub(crate) fn advance_forgetting(&mut self) {
         let mut left = limits::FORGOTTEN_PER_TURN_MAX;
         while let Some(settled) = self.forgetting.settled.get(self.forgetting.next) {
@@ -54,7 +54,7 @@ impl Storage {
         }
     }
 
-    /// Whether there are marks that may go.
+    /// Whether there are tombstones that may go.
     pub(crate) fn is_forgetting(&self) -> bool {
         self.forgetting.next < self.forgetting.settled.len()
     }

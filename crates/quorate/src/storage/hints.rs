@@ -124,8 +124,8 @@ fn about(record: &[u8]) -> Option<HintAbout> {
 
 impl Storage {
     /// Syncs of what is kept for others, once a second. Hints that were given up go only once the
-    /// dirty ranges that stand for them are on disk; delivered ones need not wait for that, which may
-    /// take the space that they leave.
+    /// dirty ranges that stand for them are on disk; delivered ones need not wait for that, which
+    /// may take the space that they leave.
     pub(crate) fn hint_syncs(&mut self) -> Vec<(HintSync, SyncTask)> {
         let HintQueues { queues, dirty, .. } = &mut self.hints;
         let save = dirty.save_job(&self.topology);
@@ -206,8 +206,8 @@ impl Storage {
         self.hints.dirty.mark(target, groups, self.store.epoch());
     }
 
-    /// A digest round over these groups, which began with `epoch`, has brought `target` what it
-    /// lacked.
+    /// An anti-entropy round over these groups, which began with `epoch`, has brought `target` what
+    /// it lacked.
     pub(crate) fn clear_dirty(&mut self, target: MemberNumber, groups: Groups, epoch: u32) {
         // A round that was refused something settles nothing; see the planted bug.
         let epoch = if Mutant::DirtyClearedEarly.is_planted() { u32::MAX } else { epoch };
@@ -330,7 +330,7 @@ impl HintQueues {
         Ok(())
     }
 
-    /// What is lost of the hints for `target` only a digest round brings.
+    /// What is lost of the hints for `target` only an anti-entropy round brings.
     pub(super) fn note_lost(&mut self, target: MemberNumber, epoch: u32) {
         let lost = self.log_mut(target).map_or(Groups::NONE, HintLog::take_lost);
         self.give_up(target, lost, epoch, "hints were lost");
@@ -354,7 +354,7 @@ impl HintQueues {
                 target_node = target.0,
                 groups,
                 why,
-                "digest rounds settle what hints do not bring"
+                "anti-entropy rounds settle what hints do not bring"
             );
         }
     }
@@ -408,9 +408,9 @@ impl HintQueues {
         }
     }
 
-    /// A log that has failed never gets rid of what it holds: only a digest round settles that. What
-    /// is on disk is tried again when the next hint, or the next process, opens it. Without space a
-    /// queue goes on with what it has.
+    /// A log that has failed never gets rid of what it holds: only an anti-entropy round settles
+    /// that. What is on disk is tried again when the next hint, or the next process, opens it.
+    /// Without space a queue goes on with what it has.
     pub(super) fn give_up_failed(&mut self, target: MemberNumber, epoch: u32) {
         let queue = &mut self.queues[target];
         if let Some(log) = queue.log.take_if(|log| log.has_failed()) {

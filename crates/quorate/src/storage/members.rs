@@ -1,6 +1,6 @@
 //! Members that join and leave: what is kept of and for the others means what it meant.
 
-use quorate_cluster::{clocks, handoff::Hints, sync::Digests as _};
+use quorate_cluster::{anti_entropy::Digests as _, clocks, handoff::Hints};
 use quorate_proto::{
     NodeId, Numbers, Origin,
     command::Call,

@@ -32,7 +32,7 @@ struct Exchanges {
 }
 
 impl Exchanges {
-    /// Both hold the same, and have had a digest round.
+    /// Both hold the same, and have had an anti-entropy round.
     fn new(keys: u64) -> Self {
         let (ours, theirs) = pair(keys);
         let mut clocks = Clocks::new(1);
@@ -44,7 +44,7 @@ impl Exchanges {
         pair.clocks.handle_round_begun(PEER);
         pair.clocks.handle_synced(PEER, &mut pair.ours);
         pair.exchange();
-        assert_eq!(pair.clocks.figures().pended, 0);
+        assert_eq!(pair.clocks.metrics().pended, 0);
         pair
     }
 
@@ -67,7 +67,7 @@ impl Exchanges {
     }
 
     fn bytes(&self) -> u64 {
-        self.clocks.figures().bytes
+        self.clocks.metrics().bytes
     }
 }
 
@@ -75,10 +75,10 @@ impl Exchanges {
 fn what_is_missing_is_pulled() {
     let mut pair = Exchanges::new(1_000);
     for missing in [1, 100, 1_000] {
-        let before = pair.clocks.figures().pulled;
+        let before = pair.clocks.metrics().pulled;
         (0..missing).for_each(|number| drop(set(&mut pair.theirs, &key(number))));
         (0..2).for_each(|_| pair.exchange());
-        assert_eq!(pair.clocks.figures().pulled - before, missing);
+        assert_eq!(pair.clocks.metrics().pulled - before, missing);
         assert_eq!(Storage::digest(&mut pair.ours), Storage::digest(&mut pair.theirs));
     }
 }
@@ -107,11 +107,11 @@ fn what_clocks_cost() {
         for number in 0..missing {
             set(&mut pair.theirs, &key(number * (1_000_000 / missing)));
         }
-        let (bytes, pulled) = (pair.bytes(), pair.clocks.figures().pulled);
+        let (bytes, pulled) = (pair.bytes(), pair.clocks.metrics().pulled);
         (pair.requests, pair.asking, pair.answering) = Default::default();
         pair.exchange();
         pair.exchange();
-        assert_eq!(pair.clocks.figures().pulled - pulled, missing);
+        assert_eq!(pair.clocks.metrics().pulled - pulled, missing);
         println!(
             "| {missing} | {} | {} | {:.1} | {:.1} |",
             pair.requests,

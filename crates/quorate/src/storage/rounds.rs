@@ -1,4 +1,4 @@
-//! Digest rounds between two real storages: that they settle everything, and what they cost.
+//! Anti-entropy rounds between two real storages: that they settle everything, and what they cost.
 //!
 //! The table of the book comes from
 //! `cargo test --release -p quorate --lib what_a_round_costs -- --ignored --nocapture`.
@@ -6,9 +6,9 @@
 use std::time::{Duration, Instant as Clock};
 
 use quorate_cluster::{
+    anti_entropy::{self, AntiEntropy, Output, wire_bytes},
     elements,
     random::Random,
-    sync::{self, Output, Sync, wire_bytes},
     time::Instant,
 };
 use quorate_proto::{
@@ -115,7 +115,7 @@ struct Cost {
 
 fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
     let (me, peer) = (MemberNumber(0), MemberNumber(1));
-    let mut sync = Sync::new([MemberNumber(1)]);
+    let mut sync = AntiEntropy::new([MemberNumber(1)]);
     let mut now = Instant::ZERO;
     let mut cost = Cost::default();
     sync.request(now, peer);
@@ -125,12 +125,12 @@ fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
         cost.asking += begun.elapsed();
         while let Some(output) = sync.poll_output() {
             let Output::Send { correlation, message, .. } = output else {
-                let Output::Synced { keys, .. } = output else { continue };
+                let Output::Completed { keys, .. } = output else { continue };
                 cost.keys = keys;
                 return cost;
             };
             let begun = Clock::now();
-            let response = sync::answer(theirs, me, &message);
+            let response = anti_entropy::answer(theirs, me, &message);
             let response = response.or_else(|| elements::answer(theirs, &message));
             let response = response.unwrap_or_else(|| {
                 let Message::Replicate { slot, effect, .. } = &message else {

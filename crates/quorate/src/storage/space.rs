@@ -36,8 +36,8 @@ impl Storage {
         self.has_failed() || self.space.missing.is_some()
     }
 
-    /// Whether this replica executes writes on `slot`. One that has refused a write refuses those that
-    /// follow too, or they would overtake it on its way to the next executor.
+    /// Whether this replica executes writes on `slot`. One that has refused a write refuses those
+    /// that follow too, or they would overtake it on its way to the next executor.
     pub(super) fn check_may_execute(&self, slot: Slot) -> Result<(), Rejection> {
         let has_others = self.topology.replicas(slot).len() > 1;
         if self.space.missing.is_some() && has_others { Err(no_space()) } else { Ok(()) }

@@ -92,9 +92,10 @@ impl<'a> MemberBound<'a> {
     }
 }
 
-/// The positions of the members between two bounds. Where scores differ, so that names are in no order,
-/// this is what Redis finds in its compact encoding: nothing if the range lies before the first or
-/// behind the last member, else the members from the end that is read first up to the first one outside.
+/// The positions of the members between two bounds. Where scores differ, so that names are in no
+/// order, this is what Redis finds in its compact encoding: nothing if the range lies before the
+/// first or behind the last member, else the members from the end that is read first up to the
+/// first one outside.
 fn between(
     set: &SortedSet,
     min: MemberBound<'_>,

@@ -14,7 +14,8 @@
 //!
 //! A backup is taken from nodes that serve. Each slot is as one replica had it at a moment of its
 //! own: slots are not of one moment. What that replica had not received yet is not in it, unless
-//! the [whole cluster](Backup::whole_cluster) is asked: then the states of replicas that differ are.
+//! the [whole cluster](Backup::whole_cluster) is asked: then the states of replicas that differ
+//! are.
 //!
 //! The manifest is replaced last, and atomically; files are never changed, and removed only when
 //! the manifest that does without them is durable. So a backup that is interrupted anywhere leaves

@@ -46,8 +46,8 @@ impl NodeSink {
         Self { server, left_out: Arc::default() }
     }
 
-    /// Keys that do not show what was merged, or not all of it, because they had been deleted there or
-    /// have expired. Of all snapshots that became whole, for this sink and its clones.
+    /// Keys that do not show what was merged, or not all of it, because they had been deleted there
+    /// or have expired. Of all snapshots that became whole, for this sink and its clones.
     pub fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
     }

@@ -26,8 +26,8 @@ const PREAMBLE: &str = "aof-use-rdb-preamble";
 /// Snapshots of a local Redis or Valkey server by `BGREWRITEAOF`. Its files must be readable here.
 ///
 /// The server writes commands, not an RDB preamble: `aof-use-rdb-preamble` is turned off for the
-/// time of the rewrite and then set again. Both layouts are known: one file, and since Redis 7 a directory with a
-/// manifest, of which the base file is the snapshot.
+/// time of the rewrite and then set again. Both layouts are known: one file, and since Redis 7 a
+/// directory with a manifest, of which the base file is the snapshot.
 #[derive(Clone, Debug)]
 pub struct RedisLocalSnapshot {
     address: String,

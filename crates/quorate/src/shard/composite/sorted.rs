@@ -13,7 +13,8 @@ use super::{
     piece,
 };
 
-/// The plan of a command, or `None` when it has none, or when the store explains what is wrong with it.
+/// The plan of a command, or `None` when it has none, or when the store explains what is wrong with
+/// it.
 pub(super) fn plan(call: &Call, arguments: &[Bytes], resp3: bool) -> Option<Box<dyn Plan>> {
     use Operation::{Difference, Intersection, Union};
     let combine = |operation, target, at| -> Option<Box<dyn Plan>> {
@@ -108,8 +109,8 @@ impl Combine {
     }
 }
 
-/// A command whose options are wrong: the kinds of its keys are looked at first, as in Redis, and then
-/// the store, to which all of the keys are missing, says what is wrong.
+/// A command whose options are wrong: the kinds of its keys are looked at first, as in Redis, and
+/// then the store, to which all of the keys are missing, says what is wrong.
 #[derive(Debug)]
 struct Explain {
     call: Call,

@@ -1,7 +1,7 @@
 //! The rows of `INFO`.
 //!
-//! Names are those of Redis where the meaning is; the constants are figures of Redis that tools read
-//! and that never change here.
+//! Names are those of Redis where the meaning is; the constants are metrics of Redis that tools
+//! read and that never change here.
 
 use quorate_proto::Unfit;
 
@@ -139,12 +139,12 @@ const SERVER: &[Metric] = &[
 
 #[rustfmt::skip]
 const CLIENTS: &[Metric] = &[
-    row("connected_clients", Number(|r| r.figures.clients)),
-    row("cluster_connections", Number(|r| r.figures.peers.values().filter(|peer| peer.up).count() as u64)),
+    row("connected_clients", Number(|r| r.metrics.clients)),
+    row("cluster_connections", Number(|r| r.metrics.peers.values().filter(|peer| peer.up).count() as u64)),
     row("maxclients", Text(|r| r.node.adjustable.maxclients().to_string())),
     row("client_recent_max_input_buffer", Number(|r| r.buffers.input_max)),
     row("client_recent_max_output_buffer", Number(|r| r.buffers.output_max)),
-    row("blocked_clients", Number(|r| r.figures.blocked_clients)),
+    row("blocked_clients", Number(|r| r.metrics.blocked_clients)),
     row("tracking_clients", Constant("0")),
     row("clients_in_timeout_table", Constant("0")),
     row("total_blocking_keys", Constant("0")),
@@ -185,53 +185,53 @@ const PERSISTENCE: &[Metric] = &[
     row("loading", Constant("0")),
     row("async_loading", Constant("0")),
     row("current_cow_size", Constant("0")),
-    row("rdb_changes_since_last_save", Optional(|r| (!r.node.settings.memory).then_some(r.figures.unsynced))),
-    row("rdb_bgsave_in_progress", Number(|r| r.figures.saving.into())),
-    row("rdb_last_save_time", Number(|r| u64::max(r.figures.saved_ms, r.node.started_ms) / 1000)),
-    row("rdb_last_bgsave_status", Text(|r| outcome(!r.figures.failed))),
+    row("rdb_changes_since_last_save", Optional(|r| (!r.node.settings.memory).then_some(r.metrics.unsynced))),
+    row("rdb_bgsave_in_progress", Number(|r| r.metrics.saving.into())),
+    row("rdb_last_save_time", Number(|r| u64::max(r.metrics.saved_ms, r.node.started_ms) / 1000)),
+    row("rdb_last_bgsave_status", Text(|r| outcome(!r.metrics.failed))),
     row("rdb_last_cow_size", Constant("0")),
     row("aof_enabled", Number(|r| (!r.node.settings.memory).into())),
-    row("aof_rewrite_in_progress", Number(|r| r.figures.rewriting.into())),
+    row("aof_rewrite_in_progress", Number(|r| r.metrics.rewriting.into())),
     row("aof_rewrite_scheduled", Constant("0")),
-    row("aof_pending_bio_fsync", Number(|r| r.figures.syncing.into())),
-    row("aof_last_write_status", Text(|r| outcome(!r.figures.fitness.is(Unfit::ReadOnly)))),
-    row("aof_last_bgrewrite_status", Text(|r| outcome(!r.figures.failed))),
-    row("aof_current_size", Optional(|r| (!r.node.settings.memory).then_some(r.figures.log_bytes))),
+    row("aof_pending_bio_fsync", Number(|r| r.metrics.syncing.into())),
+    row("aof_last_write_status", Text(|r| outcome(!r.metrics.fitness.is(Unfit::ReadOnly)))),
+    row("aof_last_bgrewrite_status", Text(|r| outcome(!r.metrics.failed))),
+    row("aof_current_size", Optional(|r| (!r.node.settings.memory).then_some(r.metrics.log_bytes))),
     row("sync_policy", Text(|r| r.node.settings.sync.name().into())),
-    row("log_failed", Number(|r| r.figures.failed.into())),
-    row("read_only", Number(|r| r.figures.fitness.is(Unfit::ReadOnly).into())),
-    row("scrub_running", Number(|r| r.figures.scrubbing.into())),
-    row("scrub_last_done_ms", Number(|r| r.figures.scrubbed_ms)),
-    row("scrub_keys_checked", Number(|r| r.figures.scrub.keys)),
-    row("scrub_bytes_checked", Number(|r| r.figures.scrub.bytes)),
-    row("scrub_mismatches", Number(|r| r.figures.scrub.mismatches)),
-    row("scrub_damages", Number(|r| r.figures.scrub.damages)),
+    row("log_failed", Number(|r| r.metrics.failed.into())),
+    row("read_only", Number(|r| r.metrics.fitness.is(Unfit::ReadOnly).into())),
+    row("scrub_running", Number(|r| r.metrics.scrubbing.into())),
+    row("scrub_last_done_ms", Number(|r| r.metrics.scrubbed_ms)),
+    row("scrub_keys_checked", Number(|r| r.metrics.scrub.keys)),
+    row("scrub_bytes_checked", Number(|r| r.metrics.scrub.bytes)),
+    row("scrub_mismatches", Number(|r| r.metrics.scrub.mismatches)),
+    row("scrub_damages", Number(|r| r.metrics.scrub.damages)),
 ];
 
 #[rustfmt::skip]
 const STATS: &[Metric] = &[
-    row("total_connections_received", Number(|r| r.figures.counters.connections)),
-    row("total_commands_processed", Number(|r| r.figures.counters.commands)),
-    row("instantaneous_ops_per_sec", Number(|r| r.figures.counters.commands_per_second)),
-    row("total_net_input_bytes", Number(|r| r.figures.counters.input_bytes)),
-    row("total_net_output_bytes", Number(|r| r.figures.counters.output_bytes)),
+    row("total_connections_received", Number(|r| r.metrics.counters.connections)),
+    row("total_commands_processed", Number(|r| r.metrics.counters.commands)),
+    row("instantaneous_ops_per_sec", Number(|r| r.metrics.counters.commands_per_second)),
+    row("total_net_input_bytes", Number(|r| r.metrics.counters.input_bytes)),
+    row("total_net_output_bytes", Number(|r| r.metrics.counters.output_bytes)),
     row("total_net_repl_input_bytes", Constant("0")),
     row("total_net_repl_output_bytes", Constant("0")),
-    row("instantaneous_input_kbps", Text(|r| kilobytes(r.figures.counters.input_bytes_per_second))),
-    row("instantaneous_output_kbps", Text(|r| kilobytes(r.figures.counters.output_bytes_per_second))),
+    row("instantaneous_input_kbps", Text(|r| kilobytes(r.metrics.counters.input_bytes_per_second))),
+    row("instantaneous_output_kbps", Text(|r| kilobytes(r.metrics.counters.output_bytes_per_second))),
     row("instantaneous_input_repl_kbps", Constant("0.00")),
     row("instantaneous_output_repl_kbps", Constant("0.00")),
-    row("rejected_connections", Number(|r| r.figures.counters.rejected_connections)),
+    row("rejected_connections", Number(|r| r.metrics.counters.rejected_connections)),
     row("sync_full", Constant("0")),
     row("sync_partial_ok", Constant("0")),
     row("sync_partial_err", Constant("0")),
-    row("expired_keys", Number(|r| r.figures.expired)),
+    row("expired_keys", Number(|r| r.metrics.expired)),
     row("evicted_keys", Constant("0")),
     row("evicted_clients", Constant("0")),
     row("total_eviction_exceeded_time", Constant("0")),
     row("current_eviction_exceeded_time", Constant("0")),
-    row("keyspace_hits", Number(|r| r.figures.counters.keyspace_hits)),
-    row("keyspace_misses", Number(|r| r.figures.counters.keyspace_misses)),
+    row("keyspace_hits", Number(|r| r.metrics.counters.keyspace_hits)),
+    row("keyspace_misses", Number(|r| r.metrics.counters.keyspace_misses)),
     row("pubsub_channels", Constant("0")),
     row("pubsub_patterns", Constant("0")),
     row("pubsubshard_channels", Constant("0")),
@@ -243,17 +243,17 @@ const STATS: &[Metric] = &[
     row("tracking_total_items", Constant("0")),
     row("tracking_total_prefixes", Constant("0")),
     row("unexpected_error_replies", Constant("0")),
-    row("total_error_replies", Number(|r| r.figures.counters.error_replies)),
-    row("total_reads_processed", Number(|r| r.figures.counters.reads)),
-    row("total_writes_processed", Number(|r| r.figures.counters.writes)),
-    row("acl_access_denied_auth", Number(|r| r.figures.counters.denied_users)),
+    row("total_error_replies", Number(|r| r.metrics.counters.error_replies)),
+    row("total_reads_processed", Number(|r| r.metrics.counters.reads)),
+    row("total_writes_processed", Number(|r| r.metrics.counters.writes)),
+    row("acl_access_denied_auth", Number(|r| r.metrics.counters.denied_users)),
     row("acl_access_denied_cmd", Constant("0")),
     row("acl_access_denied_key", Constant("0")),
     row("acl_access_denied_channel", Constant("0")),
-    row("marked_keys", Number(|r| r.figures.marked)),
-    row("operations_in_flight", Number(|r| r.figures.in_flight)),
-    row("read_repairs", Number(|r| r.figures.read_repairs)),
-    row("read_repair_bytes", Number(|r| r.figures.read_repair_bytes)),
+    row("tombstone_keys", Number(|r| r.metrics.marked)),
+    row("operations_in_flight", Number(|r| r.metrics.in_flight)),
+    row("read_repairs", Number(|r| r.metrics.read_repairs)),
+    row("read_repair_bytes", Number(|r| r.metrics.read_repair_bytes)),
 ];
 
 #[rustfmt::skip]
@@ -290,29 +290,29 @@ const QUORATE: &[Metric] = &[
     row("rack", Text(|r| r.topology.member(r.topology.me()).rack.clone())),
     row("epoch", Number(|r| r.topology.epoch())),
     row("sealed", Number(|r| r.topology.sealed().into())),
-    row("ready", Number(|r| (!r.figures.fitness.is(Unfit::CatchingUp)).into())),
-    row("incomplete", Number(|r| r.figures.fitness.is(Unfit::Incomplete).into())),
-    row("clock_in_doubt", Number(|r| r.figures.fitness.is(Unfit::ClockInDoubt).into())),
+    row("ready", Number(|r| (!r.metrics.fitness.is(Unfit::CatchingUp)).into())),
+    row("incomplete", Number(|r| r.metrics.fitness.is(Unfit::Incomplete).into())),
+    row("clock_in_doubt", Number(|r| r.metrics.fitness.is(Unfit::ClockInDoubt).into())),
     row("members", Number(|r| r.topology.len() as u64)),
-    row("peers_up", Number(|r| r.figures.peers.values().filter(|peer| peer.up).count() as u64)),
-    row("hints_pending", Number(|r| r.figures.peers.values().map(|peer| peer.hints).sum())),
-    row("hint_bytes", Number(|r| r.figures.hint_bytes)),
-    row("clock_dots_pulled", Number(|r| r.figures.clocks.pulled)),
-    row("clock_dots_absent", Number(|r| r.figures.clocks.absent)),
-    row("clock_dots_pended", Number(|r| r.figures.clocks.pended)),
-    row("clock_bytes", Number(|r| r.figures.clocks.bytes)),
-    row("clock_recent_bytes", Number(|r| r.figures.recent_bytes)),
+    row("peers_up", Number(|r| r.metrics.peers.values().filter(|peer| peer.up).count() as u64)),
+    row("hints_pending", Number(|r| r.metrics.peers.values().map(|peer| peer.hints).sum())),
+    row("hint_bytes", Number(|r| r.metrics.hint_bytes)),
+    row("clock_dots_pulled", Number(|r| r.metrics.clocks.pulled)),
+    row("clock_dots_absent", Number(|r| r.metrics.clocks.absent)),
+    row("clock_dots_pended", Number(|r| r.metrics.clocks.pended)),
+    row("clock_bytes", Number(|r| r.metrics.clocks.bytes)),
+    row("clock_recent_bytes", Number(|r| r.metrics.recent_bytes)),
 ];
 
 /// An empty database has no line.
 fn keyspace_lines(report: &Report<'_>) -> Option<Vec<Line>> {
-    let figures = &report.figures;
-    let Some(moment) = figures.expiry_moments_ms.checked_div(u128::from(figures.expiring)) else {
-        let line = format!("keys={},expires=0,avg_ttl=0", figures.keys);
-        return Some((figures.keys > 0).then(|| ("db0".to_owned(), line)).into_iter().collect());
+    let metrics = &report.metrics;
+    let Some(moment) = metrics.expiry_moments_ms.checked_div(u128::from(metrics.expiring)) else {
+        let line = format!("keys={},expires=0,avg_ttl=0", metrics.keys);
+        return Some((metrics.keys > 0).then(|| ("db0".to_owned(), line)).into_iter().collect());
     };
     let ttl_ms = moment.saturating_sub(u128::from(report.wall_ms));
-    let line = format!("keys={},expires={},avg_ttl={ttl_ms}", figures.keys, figures.expiring);
+    let line = format!("keys={},expires={},avg_ttl={ttl_ms}", metrics.keys, metrics.expiring);
     Some(vec![("db0".to_owned(), line)])
 }
 

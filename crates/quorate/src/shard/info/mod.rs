@@ -1,7 +1,7 @@
-//! `INFO`: figures about the node, in the format of Redis.
+//! `INFO`: metrics about the node, in the format of Redis.
 //!
 //! One figure is one row of [`metrics`]: its name, and how it comes out of a [`Report`]. Whoever is
-//! asked has all shards publish their figures first, so that what is told is true at this moment.
+//! asked has all shards publish their metrics first, so that what is told is true at this moment.
 
 mod channel;
 mod metrics;
@@ -15,7 +15,7 @@ use quorate_cluster::topology::Topology;
 use quorate_proto::{command::Call, resp::ReplyWriter};
 
 use super::{
-    Breakdown, Figures, Now, Shard,
+    Breakdown, Metrics, Now, Shard,
     job::{Plan, Step},
     mail::Question,
 };
@@ -26,11 +26,11 @@ pub(super) use process::Process;
 /// A figure's name and its value.
 type Line = (String, String);
 
-/// What figures are made from.
+/// What metrics are made from.
 struct Report<'a> {
     node: &'a Node,
     topology: &'a Topology,
-    figures: Figures,
+    metrics: Metrics,
     breakdown: Breakdown,
     buffers: Buffers,
     process: Process,
@@ -60,12 +60,12 @@ impl Shard {
             wall_ms: now.wall_ms(),
             resp3: self.sessions[key].resp3,
         });
-        self.gather(now, key, call, Question::Figures { breakdown }, plan);
+        self.gather(now, key, call, Question::Metrics { breakdown }, plan);
     }
 
-    /// Publishes this shard's figures, and tells of the buffers of its clients.
-    pub(super) fn describe_figures(&mut self, now: Now, breakdown: bool) -> String {
-        self.publish_figures(now);
+    /// Publishes this shard's metrics, and tells of the buffers of its clients.
+    pub(super) fn describe_metrics(&mut self, now: Now, breakdown: bool) -> String {
+        self.publish_metrics(now);
         if breakdown {
             self.node.publish_breakdown(self.id, self.stats.breakdown.clone());
         }
@@ -116,7 +116,7 @@ impl Plan for Info {
         let report = Report {
             node: &self.node,
             topology: &self.topology,
-            figures: self.node.figures(),
+            metrics: self.node.metrics(),
             breakdown: self.node.breakdown(),
             buffers,
             process: Process::read(),

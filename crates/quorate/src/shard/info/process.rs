@@ -1,4 +1,4 @@
-//! What the operating system knows of this process. Where it does not tell, figures are zero.
+//! What the operating system knows of this process. Where it does not tell, metrics are zero.
 
 use std::fs;
 

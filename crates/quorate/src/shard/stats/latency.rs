@@ -33,8 +33,8 @@ impl Latency {
         })
     }
 
-    /// Microseconds within which this part of all durations (0.0 to 100.0) lies: the upper bound of a
-    /// bucket.
+    /// Microseconds within which this part of all durations (0.0 to 100.0) lies: the upper bound of
+    /// a bucket.
     pub(crate) fn percentile(&self, percent: f64) -> u64 {
         let total: u64 = self.buckets.iter().sum();
         let wanted = (total as f64 * percent / 100.0).ceil().max(1.0) as u64;

@@ -21,7 +21,8 @@ use rate::Rate;
 pub(crate) use slow_log::{Sender, SlowLog};
 pub(crate) use tallies::Tallies;
 
-/// A command under way: what it counts as, since when, and its words, should it turn out to be slow.
+/// A command under way: what it counts as, since when, and its words, should it turn out to be
+/// slow.
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     begun: Begun,
@@ -135,8 +136,8 @@ impl Stats {
         self.begun = Begun { id, at: self.shown };
     }
 
-    /// The command that has just begun has ended with this reply. Returns how long it took, if it was
-    /// slow.
+    /// The command that has just begun has ended with this reply. Returns how long it took, if it
+    /// was slow.
     pub(super) fn end(&mut self, reply: &[u8]) -> Option<Duration> {
         self.note(self.begun, reply)
     }
@@ -146,8 +147,8 @@ impl Stats {
         Run { begun: self.begun, command: command.clone(), parts: Box::default() }
     }
 
-    /// A command that has waited for others has ended with this reply. Returns how long it took, if it
-    /// was slow.
+    /// A command that has waited for others has ended with this reply. Returns how long it took, if
+    /// it was slow.
     pub(super) fn finish(&mut self, run: &Run, reply: &[u8]) -> Option<Duration> {
         let slow = self.note(run.begun, reply);
         if !run.parts.is_empty() {
@@ -156,8 +157,8 @@ impl Stats {
         slow
     }
 
-    /// The commands of a transaction have these replies, if it was executed. How long each took is not
-    /// known: they share the time evenly.
+    /// The commands of a transaction have these replies, if it was executed. How long each took is
+    /// not known: they share the time evenly.
     fn note_parts(&mut self, run: &Run, reply: &[u8]) {
         let count = u32::try_from(run.parts.len()).unwrap_or(u32::MAX);
         let share = self.shown.since(run.begun.at) / count;
@@ -195,7 +196,7 @@ impl Stats {
         self.breakdown.errors.note(reply);
     }
 
-    /// Brings the figures a second up to date, at most ten times a second.
+    /// Brings the metrics a second up to date, at most ten times a second.
     pub(super) fn sample(&mut self, now: Instant) {
         let Self { counters, rates: [commands, input, output], .. } = self;
         counters.commands_per_second = commands.sample(now, counters.commands);

@@ -468,7 +468,7 @@ impl Round {
         let lacking_keys: BTreeSet<u64> = lacking.iter().copied().map(key_of).collect();
         let changed: BTreeSet<u64> =
             wanted.iter().copied().map(key_of).filter(|part| lacking_keys.contains(part)).collect();
-        if Mutant::SyncSkipsMissing.is_planted() {
+        if Mutant::RepairSkipsMissing.is_planted() {
             lacking.retain(|one| changed.contains(&key_of(*one)));
             wanted.retain(|one| changed.contains(&key_of(*one)));
         }
@@ -539,14 +539,14 @@ impl Round {
         let mut wanted = Vec::new();
         for (key, digest) in theirs {
             let our_digest = ours.remove(&key);
-            if our_digest.is_none() && Mutant::SyncSkipsMissing.is_planted() {
+            if our_digest.is_none() && Mutant::RepairSkipsMissing.is_planted() {
                 continue;
             }
             if our_digest != Some(digest) {
                 wanted.push(key);
             }
         }
-        if Mutant::SyncSkipsMissing.is_planted() {
+        if Mutant::RepairSkipsMissing.is_planted() {
             ours.clear();
         }
         // Of what both have and is large here, only what is missing travels.

@@ -1,4 +1,4 @@
-//! What completed rounds prove: up to when a replica holds everything, and which marks of removals
+//! What completed rounds prove: up to when a replica holds everything, and which tombstones
 //! no replica needs any more.
 //!
 //! A round exchanges everything that one of two nodes held when it began. So a replica that has
@@ -11,9 +11,10 @@
 //!   peer 2   ------------[round, begun at 112]---------------
 //!   floor                               100 - margin            112 - margin
 //! ```
-//! A mark may go once a round with every other replica began after it was made, for then none of
-//! them holds what it removed, and once its stamp is below the floors of all, for then all refuse
-//! that should it come late. A node with hints for others vouches for nothing: they may be late.
+//! A tombstone may go once a round with every other replica began after it was made, for then none
+//! of them holds what it removed, and once its stamp is below the floors of all, for then all
+//! refuse that should it come late. A node with hints for others vouches for nothing: they may be
+//! late.
 //!
 //! The proofs about a peer end when its link does: should it come back with less than it had, what
 //! it says in the next round counts.
@@ -26,11 +27,11 @@ use quorate_proto::{MemberNumber, message::Settlement, mutant::Mutant};
 use super::Digests;
 use crate::{peer_map::PeerMap, time::Instant};
 
-/// When marks of removals may go, besides what rounds prove.
+/// When tombstones may go, besides what rounds prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// How long marks are kept at least, for those who do not take part in rounds.
-    pub marks: Duration,
+    /// How long tombstones are kept at least, for those who do not take part in rounds.
+    pub tombstones: Duration,
     /// Longer than any write is on its way and is still acknowledged.
     pub margin: Duration,
 }
@@ -42,7 +43,7 @@ pub struct Settled {
     pub group: u16,
     /// This node holds everything that is dated up to here, in milliseconds since the Unix epoch.
     pub floor_ms: u64,
-    /// Marks of earlier epochs may go,
+    /// Tombstones of earlier epochs may go,
     pub before_epoch: u32,
     /// when they are dated up to here.
     pub forget_ms: u64,
@@ -113,9 +114,9 @@ impl Settling {
         self.proofs.remove(peer);
     }
 
-    /// The newest epoch whose beginning is old enough for the marks made before it to go.
+    /// The newest epoch whose beginning is old enough for the tombstones made before it to go.
     fn old_enough(&mut self, now: Instant) -> u32 {
-        let is_old = |began: Instant| began + self.retention.marks <= now;
+        let is_old = |began: Instant| began + self.retention.tombstones <= now;
         while self.epochs.get(1).is_some_and(|(_, began)| is_old(*began)) {
             self.epochs.pop_front();
         }
@@ -131,7 +132,7 @@ impl Settling {
         let settled = groups.filter_map(|group| {
             let replicas = digests.other_replicas(group);
             let proofs = replicas.iter().map(|peer| self.proofs.get(*peer));
-            if Mutant::MarksForgottenByAge.is_planted() {
+            if Mutant::TombstonesForgottenByAge.is_planted() {
                 let floor_ms = digests.floor_ms(group);
                 return Some(Settled {
                     group,
@@ -252,7 +253,7 @@ mod tests {
     }
 
     fn settling() -> Settling {
-        Settling::new(Retention { marks: GRACE, margin: MARGIN })
+        Settling::new(Retention { tombstones: GRACE, margin: MARGIN })
     }
 
     /// A whole round in which the peer tells these clock and floor for every group.
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_wait_for_a_later_round_with_everybody_and_for_their_time() {
+    fn tombstones_wait_for_a_later_round_with_everybody_and_for_their_time() {
         let mut settling = settling();
         let before = |settling: &mut Settling, second| {
             of_group_3(settling, second, 1_000_000).expect("is proved").before_epoch

@@ -9,13 +9,13 @@
 //!   for large keys of both:        their elements, as in [`crate::elements`]
 //!   for each slot, again:          my digest             ->  same, or fingerprints as above
 //! ```
-//! A round runs with one peer at a time, a bounded number of requests in flight, at a bounded
-//! pace. What peers' rounds ask of this node goes by the same pace, in turns with its own
-//! questions: a node that is filled again by all its peers takes no more than one that fills itself.
-//! Writes that are on their way make slots differ for a moment, so a slot that differs is
-//! compared once more after all groups, and only what differs both times counts.
-//! A round starts when a peer comes up, once the hints for it are delivered, and then from time
-//! to time. It settles whatever hints, crashes and lost messages have left behind.
+//! A round runs with one peer at a time, a bounded number of requests in flight, at a bounded pace.
+//! What peers' rounds ask of this node goes by the same pace, in turns with its own questions: a
+//! node that is filled again by all its peers takes no more than one that fills itself. Writes that
+//! are on their way make slots differ for a moment, so a slot that differs is compared once more
+//! after all groups, and only what differs both times counts. A round starts when a peer comes up,
+//! once the hints for it are delivered, and then from time to time. It settles whatever hints,
+//! crashes and lost messages have left behind.
 //!
 //! What a round costs follows from what differs: a fixed part for the groups, a
 //! sketch of a slot that differs, and the states of the keys that differ; of a large one some
@@ -28,19 +28,20 @@
 //! on to differ although nothing is found, and its keys are compared by name and whole digest. If
 //! no element of a key is found to differ that does differ, its whole state is exchanged.
 //!
-//! What a peer sends may have been removed here so long ago that the mark is forgotten. Then it is
-//! not merged, and the peer is told to remove it. What rounds prove decides when marks go.
+//! What a peer sends may have been removed here so long ago that the tombstone is forgotten. Then
+//! it is not merged, and the peer is told to remove it. What rounds prove decides when tombstones
+//! go.
 //!
 //! Digests cover what is alive, so that replicas need not forget at the same time. Only a node that
-//! has lost data compares marks of removals as well: it may have acknowledged a removal of
+//! has lost data compares tombstones as well: it may have acknowledged a removal of
 //! something that it has yet to hear of.
 //!
 //! A round compares all groups, or only some: those that are [dirty](Digests::dirty) for a peer, as
 //! soon as it is up, and those that an operator asks for. One over some groups settles these and
 //! proves nothing else.
 //!
-//! Guaranteed: [`Output::Synced`] means that everything the round found was exchanged. A round in
-//! which either side refused something ends without it and is repeated after a pause.
+//! Guaranteed: [`Output::Completed`] means that everything the round found was exchanged. A round
+//! in which either side refused something ends without it and is repeated after a pause.
 
 mod cost;
 mod fingerprint;
@@ -71,7 +72,7 @@ pub use settling::{Retention, Settled};
 use crate::{
     chunk::Chunk,
     elements::Elements,
-    limits::{MARKS_KEPT, SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW},
+    limits::{SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW, TOMBSTONES_KEPT},
     peer_map::PeerMap,
     random::Random,
     time::Instant,
@@ -149,7 +150,7 @@ pub enum Output {
         /// The request.
         message: Message,
     },
-    /// Answer a question of a peer's round, and then call [`Sync::handle_answered`].
+    /// Answer a question of a peer's round, and then call [`AntiEntropy::handle_answered`].
     Answer(PeerRequest),
     /// A round with a peer begins that compares everything.
     Begun {
@@ -157,7 +158,7 @@ pub enum Output {
         peer: MemberNumber,
     },
     /// A round with a peer has ended; keys that differed were exchanged.
-    Synced {
+    Completed {
         /// The peer.
         peer: MemberNumber,
         /// Keys that differed.
@@ -173,7 +174,7 @@ pub enum Output {
 
 /// Synchronises the slots of one shard with its peers.
 #[derive(Debug)]
-pub struct Sync {
+pub struct AntiEntropy {
     peers: PeerMap<Peer>,
     round: Option<Round>,
     /// Of the round; a response to an earlier one is ignored.
@@ -187,7 +188,7 @@ pub struct Sync {
     outputs: VecDeque<Output>,
 }
 
-impl Sync {
+impl AntiEntropy {
     /// Synchronises with these peers, all of them down.
     pub fn new(peers: impl IntoIterator<Item = MemberNumber>) -> Self {
         Self {
@@ -198,7 +199,10 @@ impl Sync {
             pace: Pace::default(),
             questions: Questions::default(),
             random: Random::new(0),
-            settling: Settling::new(Retention { marks: MARKS_KEPT, margin: SETTLING_MARGIN }),
+            settling: Settling::new(Retention {
+                tombstones: TOMBSTONES_KEPT,
+                margin: SETTLING_MARGIN,
+            }),
             outputs: VecDeque::new(),
         }
     }
@@ -209,7 +213,7 @@ impl Sync {
         self
     }
 
-    /// Keeps marks of removals as long as configured.
+    /// Keeps tombstones as long as configured.
     pub fn with_retention(mut self, retention: Retention) -> Self {
         self.settling.set_retention(retention);
         self
@@ -220,8 +224,8 @@ impl Sync {
         self.outputs.pop_front()
     }
 
-    /// When [`Sync::handle_timeout`] wants to be called. What has become dirty shows only when it
-    /// is.
+    /// When [`AntiEntropy::handle_timeout`] wants to be called. What has become dirty shows only
+    /// when it is.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.round {
             _ if self.questions.is_next() => Some(self.pace.free_at()),
@@ -291,7 +295,8 @@ impl Sync {
         self.peers[peer].due = Some(now);
     }
 
-    /// An operator wants a round with `peer` now. What becomes of it, [`Sync::record`] tells.
+    /// An operator wants a round with `peer` now. What becomes of it, [`AntiEntropy::record`]
+    /// tells.
     pub fn repair(&mut self, now: Instant, peer: MemberNumber, order: Order) {
         let Peer { due, record, .. } = &mut self.peers[peer];
         let is_up = due.is_some();
@@ -507,7 +512,7 @@ impl Sync {
         }
         if !dry {
             let (keys, epoch) = (round.keys, round.epoch);
-            self.outputs.push_back(Output::Synced { peer, keys, groups, epoch });
+            self.outputs.push_back(Output::Completed { peer, keys, groups, epoch });
         }
         if is_whole {
             record.rounds += 1;

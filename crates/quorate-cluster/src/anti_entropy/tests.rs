@@ -320,7 +320,7 @@ pub(super) fn respond(theirs: &mut Data, message: &Message) -> Message {
 }
 
 /// Runs one round between two nodes.
-fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
+fn measure(sync: &mut AntiEntropy, ours: &mut Data, theirs: &mut Data) -> Tally {
     let mut now = Instant::ZERO;
     let start = now;
     let mut tally = Tally::default();
@@ -328,7 +328,7 @@ fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
     loop {
         while let Some(output) = sync.poll_output() {
             match output {
-                Output::Synced { keys, .. } => tally.keys = keys,
+                Output::Completed { keys, .. } => tally.keys = keys,
                 Output::Begun { .. } | Output::Settled(_) | Output::Answer(_) => {}
                 Output::Send { correlation, message, .. } => {
                     tally.requests += 1;
@@ -350,7 +350,7 @@ fn measure(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Tally {
 }
 
 fn tally(ours: &mut Data, theirs: &mut Data) -> Tally {
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.request(Instant::ZERO, PEER);
     let tally = measure(&mut sync, ours, theirs);
     assert_eq!(sync.record(PEER).bytes, tally.bytes);
@@ -395,12 +395,12 @@ fn a_difference_that_passes_is_not_exchanged() {
     let (now, peer) = (Instant::ZERO, MemberNumber(1));
     let mut ours = Data::of(&[("a", 1)]);
     let theirs = Data::of(&[("a", 2)]);
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.request(now, peer);
     sync.handle_timeout(now, &mut ours);
     loop {
         match sync.poll_output().expect("the round goes on") {
-            Output::Synced { keys, .. } => break assert_eq!(keys, 0),
+            Output::Completed { keys, .. } => break assert_eq!(keys, 0),
             Output::Begun { .. } | Output::Settled(_) | Output::Answer(_) => {}
             Output::Send { correlation, message, .. } => {
                 let question =
@@ -422,7 +422,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
     let (now, peer) = (Instant::ZERO, MemberNumber(1));
     let mut ours = Data::of(&[("a", 1)]);
     let theirs = Data::default();
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.request(now, peer);
     sync.handle_timeout(now, &mut ours);
     let mut refused = 0;
@@ -450,7 +450,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
 #[test]
 fn a_round_with_a_lost_peer_ends_and_another_can_start() {
     let mut data = Data::of(&[("a", 1)]);
-    let mut sync = Sync::new([PEER, MemberNumber(2)]);
+    let mut sync = AntiEntropy::new([PEER, MemberNumber(2)]);
     sync.request(Instant::ZERO, MemberNumber(1));
     sync.handle_timeout(Instant::ZERO, &mut data);
     assert_eq!(sync.poll_output(), Some(Output::Begun { peer: MemberNumber(1) }));
@@ -637,7 +637,7 @@ fn round_with_liar(ours: &mut Data, lie: &Message) -> Repair {
 }
 
 fn round_with_liar_about(ours: &mut Data, theirs: &mut Data, lie: &Message) -> Repair {
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.request(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, Order::WHOLE);
     sync.handle_timeout(Instant::ZERO, ours);
@@ -681,7 +681,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
     let mut ours = all.clone();
     all.first_keys().iter().for_each(|key| ours.remove(key));
     let before = ours.clone();
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.request(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, DRY);
     let mut theirs = all.clone();
@@ -702,7 +702,7 @@ fn a_comparison_counts_slots_and_exchanges_nothing() {
 
 #[test]
 fn a_repair_with_a_lost_peer_fails() {
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.repair(Instant::ZERO, PEER, Order::WHOLE);
     assert_eq!(sync.record(PEER).repair, Repair::Failed);
     sync.request(Instant::ZERO, PEER);
@@ -824,7 +824,7 @@ fn questions_about_elements_that_make_no_sense_are_refused() {
 }
 
 /// Lets the requests of a round be answered, all of them well.
-fn serve(sync: &mut Sync, ours: &mut Data, theirs: &mut Data) -> Vec<Output> {
+fn serve(sync: &mut AntiEntropy, ours: &mut Data, theirs: &mut Data) -> Vec<Output> {
     let mut others = Vec::new();
     while let Some(output) = sync.poll_output() {
         let Output::Send { correlation, message, .. } = output else {
@@ -844,12 +844,12 @@ fn a_round_over_some_groups_settles_these_and_is_no_whole_round() {
     let groups: Groups = [3, 40].into_iter().collect();
     let within = ours.slots.iter().filter(|(slot, _)| groups.contains(slot.group()));
     let expected: u64 = within.map(|(_, keys)| keys.len() as u64).sum();
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.handle_peer_up(Instant::ZERO, PEER);
     sync.repair(Instant::ZERO, PEER, Order { groups, dry: false });
     sync.handle_timeout(Instant::ZERO, &mut ours);
     let outputs = serve(&mut sync, &mut ours, &mut theirs);
-    let synced = Output::Synced { peer: PEER, keys: expected, groups, epoch: 1 };
+    let synced = Output::Completed { peer: PEER, keys: expected, groups, epoch: 1 };
     assert_eq!(outputs, [synced], "and nothing is settled beyond that");
     let mut exchanged = theirs.slots.keys();
     assert!(exchanged.all(|slot| groups.contains(slot.group())) && expected > 0);
@@ -874,7 +874,7 @@ fn what_is_dirty_is_settled_while_the_peer_is_up_and_not_too_often() {
     let mut ours = Data::numbered("key", 500);
     let mut theirs = Data::default();
     ours.dirty.insert(7);
-    let mut sync = Sync::new([PEER]);
+    let mut sync = AntiEntropy::new([PEER]);
     sync.handle_timeout(Instant::ZERO, &mut ours);
     assert_eq!(sync.running_with(), None, "it is down");
     sync.handle_peer_up(Instant::ZERO, PEER);
@@ -882,7 +882,7 @@ fn what_is_dirty_is_settled_while_the_peer_is_up_and_not_too_often() {
     assert_eq!(sync.running_with(), Some(PEER));
     let outputs = serve(&mut sync, &mut ours, &mut theirs);
     let groups = ours.dirty;
-    assert!(matches!(outputs[..], [Output::Synced { groups: found, .. }] if found == groups));
+    assert!(matches!(outputs[..], [Output::Completed { groups: found, .. }] if found == groups));
     // Still dirty: something was marked meanwhile.
     sync.handle_timeout(Instant::ZERO, &mut ours);
     assert_eq!(sync.running_with(), None);
@@ -894,8 +894,8 @@ fn what_is_dirty_is_settled_while_the_peer_is_up_and_not_too_often() {
 fn a_peer_is_proved_by_a_whole_round_that_began_after_every_loss() {
     let mut ours = Data::of(&[("a", 1)]);
     let mut theirs = ours.clone();
-    let mut sync = Sync::new([PEER, MemberNumber(2)]);
-    let mut whole_round = |sync: &mut Sync, meanwhile: fn(&mut Sync)| {
+    let mut sync = AntiEntropy::new([PEER, MemberNumber(2)]);
+    let mut whole_round = |sync: &mut AntiEntropy, meanwhile: fn(&mut AntiEntropy)| {
         sync.request(Instant::ZERO, PEER);
         sync.handle_timeout(Instant::ZERO, &mut ours);
         meanwhile(sync);
@@ -908,7 +908,7 @@ fn a_peer_is_proved_by_a_whole_round_that_began_after_every_loss() {
     sync.handle_peer_down(MemberNumber(2));
     assert!(!sync.is_proved(PEER));
     assert!(!whole_round(&mut sync, |sync| sync.handle_peer_down(MemberNumber(2))));
-    assert!(!whole_round(&mut sync, Sync::handle_orphan));
+    assert!(!whole_round(&mut sync, AntiEntropy::handle_orphan));
     assert!(whole_round(&mut sync, |_| {}));
     sync.handle_peer_down(PEER);
     sync.handle_peer_up(Instant::ZERO, PEER);

@@ -1,32 +1,33 @@
-//! Marks of removals, and when they may be forgotten.
+//! Tombstones, and when they may be forgotten.
 //!
-//! A mark holds back what was removed, should it arrive again. It is needed until two things are
-//! proved: no replica holds what it removed, and every replica refuses what is that old. The first
-//! follows from digest rounds that began after the mark was made, so each mark remembers the
+//! A tombstone holds back what was removed, should it arrive again. It is needed until two things
+//! are proved: no replica holds what it removed, and every replica refuses what is that old. The
+//! first follows from anti-entropy rounds that began after the tombstone was made, so each
+//! tombstone remembers the
 //! *epoch* in which it was; the second from the floors of all replicas (see [`crate::floor`]).
 
 use std::collections::VecDeque;
 
 use quorate_proto::{Slot, Stamp, slot::GROUPS};
 
-/// A mark of a removal.
+/// A tombstone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct Tombstone {
     /// The newest stamp that the removal saw.
     pub(crate) stamp: Stamp,
-    /// The epoch of this store in which the mark arrived.
+    /// The epoch of this store in which the tombstone arrived.
     pub(crate) epoch: u32,
 }
 
-impl Mark {
-    /// Whether this is a mark that may be forgotten some time. One for a foreign origin may not:
-    /// what it removed can come again from another cluster, which knows nothing of floors.
+impl Tombstone {
+    /// Whether this is a tombstone that may be forgotten some time. One for a foreign origin may
+    /// not: what it removed can come again from another cluster, which knows nothing of floors.
     pub(crate) fn is_temporary(&self) -> bool {
         !self.stamp.is_zero() && !self.stamp.origin().is_foreign()
     }
 }
 
-/// Which marks of a group of slots have served their time.
+/// Which tombstones of a group of slots have served their time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forgettable {
     /// No other replica holds what was removed before this epoch.
@@ -36,26 +37,27 @@ pub struct Forgettable {
 }
 
 impl Forgettable {
-    /// Marks that no replica needs, because there is only one.
+    /// Tombstones that no replica needs, because there is only one.
     pub(crate) const EVERYTHING: Self = Self { before_epoch: u32::MAX, floor_ms: u64::MAX };
 
-    /// Whether `mark` may go.
-    pub(crate) fn covers(&self, mark: Mark) -> bool {
+    /// Whether `tombstone` may go.
+    pub(crate) fn covers(&self, tombstone: Tombstone) -> bool {
         *self == Self::EVERYTHING
-            || mark.epoch < self.before_epoch
-                && mark.stamp.milliseconds() <= self.floor_ms
-                && mark.is_temporary()
+            || tombstone.epoch < self.before_epoch
+                && tombstone.stamp.milliseconds() <= self.floor_ms
+                && tombstone.is_temporary()
     }
 }
 
-/// The keys of one store with marks to forget, for each group of slots in the order of arrival.
+/// The keys of one store with tombstones to forget, for each group of slots in the order of
+/// arrival.
 #[derive(Debug)]
-pub(crate) struct MarkQueue {
+pub(crate) struct TombstoneQueue {
     groups: Vec<VecDeque<Reminder>>,
     len: usize,
 }
 
-/// A key with marks of up to this epoch.
+/// A key with tombstones of up to this epoch.
 #[derive(Debug)]
 pub(crate) struct Reminder {
     pub(crate) epoch: u32,
@@ -63,13 +65,13 @@ pub(crate) struct Reminder {
     pub(crate) key: Box<[u8]>,
 }
 
-impl Default for MarkQueue {
+impl Default for TombstoneQueue {
     fn default() -> Self {
         Self { groups: (0..GROUPS).map(|_| VecDeque::new()).collect(), len: 0 }
     }
 }
 
-impl MarkQueue {
+impl TombstoneQueue {
     pub(crate) fn push(&mut self, epoch: u32, slot: Slot, key: &[u8]) {
         self.groups[usize::from(slot.group())].push_back(Reminder { epoch, slot, key: key.into() });
         self.len += 1;

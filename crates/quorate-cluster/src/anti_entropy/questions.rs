@@ -37,8 +37,8 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Puts a question behind the others; gives it back when more came on its link, which is that of
-    /// one shard of a peer, than a round asks at a time.
+    /// Puts a question behind the others; gives it back when more came on its link, which is that
+    /// of one shard of a peer, than a round asks at a time.
     pub(super) fn push(&mut self, question: PeerRequest) -> Result<(), PeerRequest> {
         // A round that was broken off may have left as many behind as the next one asks.
         let asked = self.waiting.iter().filter(|waiting| waiting.link == question.link).count();
@@ -92,19 +92,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        limits::{SYNC_BURST_BYTES, SYNC_BYTES_PER_SECOND},
-        sync::{
-            Output, Sync,
+        anti_entropy::{
+            AntiEntropy, Output,
             tests::{Data, respond},
             wire_bytes,
         },
+        limits::{SYNC_BURST_BYTES, SYNC_BYTES_PER_SECOND},
         time::Instant,
     };
 
     /// Nodes whose messages take no time, so that only the pace does.
     struct World {
         now: Instant,
-        nodes: Vec<(Sync, Data)>,
+        nodes: Vec<(AntiEntropy, Data)>,
         /// Bytes that the first node has sent or been sent: of its own rounds, and of the others'.
         own: u64,
         others: u64,
@@ -116,7 +116,7 @@ mod tests {
             let node = |number| {
                 let keys = if number == 0 { 0 } else { keys };
                 (
-                    Sync::new((0..=peers).map(MemberNumber)),
+                    AntiEntropy::new((0..=peers).map(MemberNumber)),
                     Data::numbered("key", keys).padded(padding),
                 )
             };
@@ -153,7 +153,7 @@ mod tests {
                     let (sync, data) = &mut self.nodes[asker.index()];
                     sync.handle_response(now, data, from, correlation, answer);
                 }
-                Output::Begun { .. } | Output::Synced { .. } | Output::Settled(_) => {}
+                Output::Begun { .. } | Output::Completed { .. } | Output::Settled(_) => {}
             }
             true
         }

@@ -11,8 +11,8 @@
 //!  symbol = the sum, the checks and the number of the fingerprints in it
 //! ```
 //! A symbol of the difference that holds one fingerprint names it; taking it out of the other
-//! symbols leaves new ones that hold one, until all are empty. Symbols of a longer sketch begin with
-//! those of a shorter one, and nobody needs to know beforehand how many differences there are:
+//! symbols leaves new ones that hold one, until all are empty. Symbols of a longer sketch begin
+//! with those of a shorter one, and nobody needs to know beforehand how many differences there are:
 //! rateless invertible Bloom lookup tables (Yang, Gilad, Alizadeh, "Practical Rateless Set
 //! Reconciliation", 2024, section 4), with the positions computed in integers, so that all machines
 //! agree on them.
