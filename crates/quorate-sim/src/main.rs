@@ -100,7 +100,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let mut out = String::new();
     let passed = if arguments.list {
-        for scenario in scenario::ALL {
+        for scenario in scenario::all() {
             out.push_str(&format!("{:18} {}\n", scenario.name, scenario.about));
         }
         out.push_str("\nAttacks on real processes:\n");
@@ -266,7 +266,7 @@ fn tell(
 
 fn scenarios(names: &str) -> anyhow::Result<Vec<&'static Scenario>> {
     if names == "all" {
-        return Ok(scenario::ALL.iter().collect());
+        return Ok(scenario::all().collect());
     }
     let find = |name| {
         Scenario::named(name).with_context(|| format!("no scenario '{name}'; --list shows them"))

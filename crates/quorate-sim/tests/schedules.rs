@@ -1,5 +1,7 @@
 //! Schedules that once failed, each with what was wrong, and a few of every scenario.
 
+use std::collections::BTreeSet;
+
 use quorate_sim::{fault::Script, observe::Attention, scenario, scenario::Scenario, schedule};
 use serde::Deserialize;
 
@@ -27,7 +29,9 @@ fn what_once_failed_passes() {
 
 #[test]
 fn every_scenario_keeps_its_promises() {
-    for scenario in scenario::ALL {
+    let mut names = BTreeSet::new();
+    for scenario in scenario::all() {
+        assert!(names.insert(scenario.name), "two scenarios are called {}", scenario.name);
         let script = schedule::script(scenario, 1);
         let verdict = schedule::run(scenario, 1, &script, Attention::None);
         assert_eq!(verdict.violations, [], "{}", scenario.name);

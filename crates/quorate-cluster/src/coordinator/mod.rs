@@ -33,6 +33,7 @@ mod outcomes;
 mod read;
 mod read_repair;
 mod replica;
+mod request;
 mod serve;
 mod stage;
 #[cfg(test)]
@@ -47,8 +48,7 @@ use alloc::{
 
 use bytes::Bytes;
 use quorate_proto::{
-    CallId, Fitness, Level, MemberNumber, Origin, Slot, Unfit,
-    command::Call,
+    CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
     message::{Cause, Message},
 };
 use slab::Slab;
@@ -66,31 +66,8 @@ use operation::Operation;
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
 pub use replica::{Durability, Executed, Rejection, Replica};
+pub use request::{Request, Terms};
 use stage::Phase;
-
-/// A client's call.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Given back with the reply.
-    pub id: u64,
-    /// What is asked for.
-    pub call: Call,
-    /// How it is to be answered.
-    pub terms: Terms,
-}
-
-/// The terms on which a client asks.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// Level for reads.
-    pub read_level: Level,
-    /// Level for writes.
-    pub write_level: Level,
-    /// Whether the reply is encoded for RESP3.
-    pub resp3: bool,
-    /// When the client must have an answer.
-    pub deadline: Instant,
-}
 
 /// What the coordinator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]

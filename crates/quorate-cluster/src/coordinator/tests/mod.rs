@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::string::String;
 
 use quorate_proto::{
-    Dot, NodeId, Numbers,
+    Dot, Level, NodeId, Numbers,
     message::{Member, Scope, View},
     resp::Command,
 };

@@ -1,0 +1,176 @@
+//! What clients do, and where nodes are.
+
+use super::*;
+
+pub(super) const WORKLOADS: &[Scenario] = &[
+    Scenario::BASE,
+    Scenario {
+        name: "calm",
+        about: "nothing fails: every operation is acknowledged",
+        faults: &[],
+        levels: MIXED,
+        available: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "comes-back",
+        about: "one node of three is killed and starts again while its clients knock: it refuses nothing, \
+                and reads at ONE are not stale",
+        nodes: THREE,
+        levels: &[((Level::One, Level::Quorum), 2), ((Level::LocalQuorum, Level::Quorum), 1)],
+        clients: 6,
+        roaming: false,
+        operations: 2_000,
+        delay: (1_000, 30_000),
+        faults: &[(Kind::Kill, 1)],
+        faults_max: 1,
+        period: 20_000_000,
+        // Those that stay are ready by then.
+        calm_until: 6_000_000,
+        comes_back: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "quorum",
+        about: "three racks, quorum reads and writes on few keys: reads see what was acknowledged",
+        nodes: THREE,
+        levels: QUORUMS,
+        keys: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "hot",
+        about: "two registers, slow links, everybody at once: quorum reads while writes are on their way",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 1)],
+        keys: 2,
+        clients: 5,
+        period: 8_000_000,
+        delay: (1_000, 60_000),
+        expiring_percent: 0,
+        faults: &[(Kind::Kill, 1), (Kind::Cut, 1), (Kind::Slow, 4), (Kind::Reset, 2)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "linear",
+        about: "registers with equal clocks at quorum: linearizable",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 1)],
+        keys: 4,
+        expiring_percent: 0,
+        delay: (600, 2_500),
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "flushes",
+        about: "everything is deleted now and then, by nodes that may have missed writes: nothing that was \
+                acknowledged before is left",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 3), (Family::Set, 1)],
+        keys: 3,
+        expiring_percent: 0,
+        flushes_percent: 8,
+        delay: (600, 2_500),
+        faults: &[(Kind::Partition, 4), (Kind::Pause, 3), (Kind::Cut, 3), (Kind::Kill, 1)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "transactions",
+        about: "transactions on two keys, links and processes fail: both or nothing",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Twin, 3), (Family::Register, 1)],
+        swaps_percent: 30,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "watched",
+        about: "transactions that watch, one replica of each key, asked through every node: linearizable",
+        nodes: THREE,
+        replication_factor: 1,
+        levels: QUORUMS,
+        families: &[(Family::Twin, 1)],
+        keys: 4,
+        swaps_percent: 80,
+        delay: (1_000, 20_000),
+        faults: &[(Kind::Slow, 1)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "killed-transactions",
+        about: "one node, killed again and again, and transactions that watch: linearizable",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        levels: QUORUMS,
+        families: &[(Family::Twin, 1)],
+        keys: 4,
+        swaps_percent: 50,
+        clients: 6,
+        faults: &[(Kind::Kill, 4), (Kind::Pause, 1)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "two-datacentres",
+        about: "three and three with local quorums, datacentres cut off from each other",
+        nodes: THREE_AND_THREE,
+        faults: &[
+            (Kind::DatacentreCut, 4),
+            (Kind::Kill, 3),
+            (Kind::Partition, 2),
+            (Kind::Slow, 2),
+            (Kind::Reset, 2),
+            (Kind::Pause, 2),
+        ],
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "three-datacentres",
+        about: "two nodes in each of three datacentres",
+        nodes: TWO_TWO_TWO,
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "five",
+        about: "more nodes than replicas: requests are forwarded",
+        nodes: FIVE,
+        levels: QUORUMS,
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "pairs",
+        about: "commands on two registers with replicas of their own: errors say which part was done",
+        nodes: FIVE,
+        levels: QUORUMS,
+        clients: 2,
+        families: &[(Family::Register, 1)],
+        keys: 8,
+        pairs_percent: 60,
+        faults: &[
+            (Kind::Kill, 4),
+            (Kind::Partition, 3),
+            (Kind::Pause, 2),
+            (Kind::Cut, 2),
+            (Kind::DiskFull, 2),
+            (Kind::Slow, 1),
+        ],
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "shards",
+        about: "three shards a node: mail between them",
+        nodes: THREE,
+        shards: 3,
+        ..Scenario::BASE
+    },
+];
