@@ -225,7 +225,7 @@ impl Shard {
         let topology = self.topology();
         self.storage.owner(slot) == self.id
             && topology.len() == 1
-            && self.is_founded()
+            && self.founded
             && (topology.sealed() || !writes)
             && !(writes && self.node.settings.sync == SyncPolicy::Always)
             && self.storage.durability(slot) == Durability::Now

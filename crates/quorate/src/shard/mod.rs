@@ -345,17 +345,17 @@ impl Shard {
         self.outbox[usize::from(owner)].push(Mail::Errand { from: self.id, ticket, errand });
     }
 
-    /// Whether the node knows what data there is, as far as this shard has been told: what another
-    /// one has heard of already, this one may have lost.
-    fn is_founded(&self) -> bool {
-        self.founded || Mutant::SeatUnheard.is_planted() && self.node.footing().founded
+    /// Whether the node has started, as far as this shard has been told: what another one has heard of
+    /// already, this one may have lost.
+    fn has_started(&self) -> bool {
+        self.starting.is_over() || Mutant::SeatUnheard.is_planted() && self.node.footing().founded
     }
 
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
         let writes = errand.call.class().writes();
         let sealed = self.topology().sealed();
-        if !self.starting.is_over() || writes && !sealed {
+        if !self.has_started() || writes && !sealed {
             self.seal_wanted |= writes && !sealed;
             self.waiting.push((waiter, errand));
             return;
@@ -498,7 +498,7 @@ impl Shard {
     /// The deadline of a request that arrives now.
     fn deadline(&self, now: Now) -> Instant {
         let patience = self.node.settings.request_timeout;
-        let first_write = !self.topology().sealed() && self.is_founded();
+        let first_write = !self.topology().sealed() && self.founded;
         now.monotonic + if first_write { patience.max(SEAL_PATIENCE) } else { patience }
     }
 

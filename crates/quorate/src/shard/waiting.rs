@@ -10,7 +10,7 @@ impl Shard {
     /// How the node stands with its cluster has changed.
     pub(super) fn handle_footing(&mut self, now: Now, founded: bool) {
         self.founded = founded;
-        if self.is_founded() {
+        if self.founded {
             self.starting.handle_founded(now.monotonic);
         }
     }
