@@ -495,7 +495,8 @@ mod tests {
                 "{}",
                 spec.name
             );
-            let keyless = matches!(spec.routing, Routing::Session | Routing::Keyspace);
+            let keyless =
+                matches!(spec.routing, Routing::Session | Routing::Keyspace | Routing::Slots);
             let has_keys = |keys: Keys| keys.specs().next().is_some();
             let with_keys = spec.subcommands.iter().any(|row| has_keys(row.keys));
             assert!(keyless || has_keys(spec.keys) || with_keys, "{}", spec.name);
