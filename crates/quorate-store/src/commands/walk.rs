@@ -390,7 +390,7 @@ mod tests {
             loop {
                 let (slot, position) = place(cursor);
                 let (slot, position) = (slot.to_string(), position.to_string());
-                let words = ["quorate.scan", &slot, "16383", &position, count, "", ""];
+                let words = ["quorate.scan", &slot, "16383", &position, count, "*", ""];
                 let (reply, _) = execute_for_both(&mut here, &mut other, Slot::default(), &words);
                 let mut values = strings(reply);
                 let next = values.next().expect("a cursor");

@@ -345,8 +345,8 @@ impl Shard {
         self.outbox[usize::from(owner)].push(Mail::Errand { from: self.id, ticket, errand });
     }
 
-    /// Whether the node has started, as far as this shard has been told: what another one has heard of
-    /// already, this one may have lost.
+    /// Whether the node has started, as far as this shard has been told: what another one has heard
+    /// of already, this one may have lost.
     fn has_started(&self) -> bool {
         self.starting.is_over() || Mutant::SeatUnheard.is_planted() && self.node.footing().founded
     }

@@ -12,6 +12,7 @@ use std::string::String;
 
 use quorate_proto::{
     Dot, Level, NodeId, Numbers,
+    command::Call,
     message::{Member, Scope, View},
     resp::Command,
 };
