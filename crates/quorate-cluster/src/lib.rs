@@ -5,7 +5,7 @@
 //! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
 //! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
 //! * [`handoff`]: delivers hints; [`clocks`]: pulls writes that are lacking, by their dots;
-//! * [`sync`]: finds and settles differences by digests;
+//! * [`anti_entropy`]: finds and settles differences by digests;
 //! * [`elements`]: compares large keys by their parts, so that only what is missing travels;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
 //! * [`starting`]: from when a node that starts may judge what it can answer;

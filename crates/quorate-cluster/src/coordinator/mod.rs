@@ -1,8 +1,8 @@
 //! Coordination: who executes a command, who must have it, and when the client hears.
 //!
 //! One [`Coordinator`] serves the slots of one shard. It never looks into effects or states, and of
-//! a [`Call`] it sees slot, class and keys: what they mean is the business of the [`Replica`]
-//! passed in.
+//! a [`Call`](quorate_proto::command::Call) it sees slot, class and keys: what they mean is the
+//! business of the [`Replica`] passed in.
 //!
 //! * A write goes to its *executor*, the first live replica in preference order that has caught up.
 //!   The executor runs it once, replicates the effect to every other replica, keeps it as a hint
