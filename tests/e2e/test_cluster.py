@@ -220,7 +220,7 @@ def test_what_is_deleted_leaves_nothing_behind_and_stays_deleted(tmp_path):
         cluster.settle()
 
         def marked():
-            return [int(client.info("stats")["marked_keys"]) for client in clients]
+            return [int(client.info("stats")["tombstone_keys"]) for client in clients]
 
         wait_until(lambda: marked() == [0, 0, 0], 240, "all marks are forgotten")
         cluster[1].kill()
