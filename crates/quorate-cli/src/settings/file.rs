@@ -280,7 +280,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
         // One without a fraction must not pass for an integer.
-        let text = if value.fract() == 0.0 { format!("{value:.1}") } else { value.to_string() };
+        let text = if value.fract() == 0.0 { format!("{value}.0") } else { value.to_string() };
         Ok(Node::Scalar(text))
     }
 
