@@ -71,7 +71,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::OverflowUnmarked, "ledger", 400, &["ledger"]),
     trap(Mutant::ExpiryUnmarked, "hint-age", 400, &["ledger"]),
     trap(Mutant::DirtyClearedEarly, "ledger", 400, &["ledger"]),
-    trap(Mutant::ElementsLeftOut, "large-hot", 800, &["backwards", "stale"]),
+    trap(Mutant::ElementsLeftOut, "large-cut", 1_600, &["backwards", "stale"]),
     trap(Mutant::PartTakenForWhole, "pairs", 100, &["outcomes"]),
     trap(Mutant::DoubtIgnored, "wrong-starts", 400, &["stale", "resurrection", "backwards"]),
     trap(Mutant::SentBeforeWritten, "killed", 200, &["backwards", "linearizable", "lost", "stale"]),

@@ -202,6 +202,26 @@ pub(super) const REPAIRS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "large-cut",
+        about: "one hash compared by elements, links break all the time, and only hints and reads repair",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Hash, 1)],
+        keys: 1,
+        members: 4,
+        clients: 5,
+        expiring_percent: 0,
+        delay: (1_000, 60_000),
+        period: 8_000_000,
+        faults: &[(Kind::Reset, 8), (Kind::Slow, 2), (Kind::Cut, 2)],
+        fault_gap: 100_000,
+        faults_max: 80,
+        calm_until: 2_000_000,
+        repair: Repair::Hints,
+        element_limits: TINY_MESSAGES,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "large-wipe",
         about: "large hashes and sets while one node loses all of its data",
         nodes: THREE,
