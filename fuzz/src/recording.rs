@@ -15,7 +15,7 @@ use quorate::{
 };
 use quorate_cluster::elements::Limits;
 use quorate_proto::{
-    Dot, DotRange, Origin, Slot, Start, frame,
+    CallId, Dot, DotRange, Origin, Slot, Start, frame,
     message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},
     resp::Command,
 };
@@ -135,6 +135,7 @@ fn rare() -> Vec<Said> {
     let command = Command::from_args(["GET", "a"]).frame().clone();
     let wanted = dots(3);
     let asked = [
+        Message::AskOutcome { slot, id: CallId { origin, number: 1 } },
         Message::AskStates { slot, command },
         Message::AskKeyDigests { slot },
         Message::AskKeyStates { slot, keys: vec![Bytes::from_static(b"a")] },

@@ -84,8 +84,9 @@ fn a_long_pipeline_holds_up_nobody() {
     let accepted = [GREEDY, MODEST].map(|wire| Input::Accepted { wire, port: Port::Client });
     node.turn(accepted.to_vec());
     let set = Command::from_args(["SET", "key", "value"]);
-    let (_, answered) = node.turn(vec![Input::Bytes(MODEST, set.frame().to_vec())]);
-    assert_eq!(answered, 1, "the first write seals the member list of one");
+    let mut inputs = vec![Input::Bytes(MODEST, set.frame().to_vec())];
+    let turns = (0..3).map(|_| node.turn(std::mem::take(&mut inputs)).1);
+    assert_eq!(turns.sum::<usize>(), 1, "the first write seals the member list of one");
     let mut answered = 0;
     let mut inputs = vec![Input::Bytes(GREEDY, set.frame().repeat(PIPELINE))];
     for _ in 0..PIPELINE {

@@ -58,11 +58,21 @@ pub fn write_info(reply: &mut ReplyWriter<'_>, names: &[&[u8]]) {
     }
     reply.array(names.len());
     for name in names {
-        match lookup(name).filter(|spec| !spec.is_internal()) {
-            Some(spec) => write_row(reply, spec),
+        match named(name) {
+            Some((spec, None)) => write_row(reply, spec),
+            Some((spec, Some(row))) => write_subcommand(reply, spec, row),
             None => reply.null(),
         }
     }
+}
+
+/// The command of a name in any case, or the subcommand of `container|subcommand`.
+fn named(name: &[u8]) -> Option<(&'static Spec, Option<&'static Subcommand>)> {
+    let mut words = name.splitn(2, |byte| *byte == b'|');
+    let spec = lookup(words.next()?).filter(|spec| !spec.is_internal())?;
+    let Some(word) = words.next() else { return Some((spec, None)) };
+    let named = |row: &&Subcommand| word.eq_ignore_ascii_case(row.name.as_bytes());
+    Some((spec, Some(spec.subcommands.iter().find(named)?)))
 }
 
 /// `COMMAND DOCS`: documentation of the named commands, of all when none is named.

@@ -25,6 +25,7 @@ impl Shard {
         if self.start_is_due(now.monotonic) {
             self.starting.end();
             self.run_waiting(now);
+            self.service(now);
         }
     }
 
