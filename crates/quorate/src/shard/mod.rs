@@ -46,7 +46,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster::{
-    anti_entropy::{self, AntiEntropy, Retention},
+    anti_entropy::{self, AntiEntropy, PeerRequest, Retention},
     clocks::{self, Clocks},
     coordinator::{self, Coordinator, Terms},
     handoff::Handoff,
@@ -158,6 +158,8 @@ pub(crate) struct Shard {
     starting: Starting,
     /// What waits for the start to end, or for the member list to be sealed.
     waiting: Vec<(Waiter, Errand)>,
+    /// Calls that peers have forwarded, which wait for the end of the start.
+    forwarded: Vec<PeerRequest>,
     /// Mail to the other shards, by shard.
     outbox: Vec<Vec<Mail>>,
     next_tick: Instant,
@@ -204,6 +206,7 @@ impl Shard {
             waiters: Slab::new(),
             starting: Starting::default(),
             waiting: Vec::new(),
+            forwarded: Vec::new(),
             outbox: (0..shards).map(|_| Vec::new()).collect(),
             next_tick: Instant::ZERO,
             next_second: Instant::ZERO,
@@ -278,6 +281,7 @@ impl Shard {
     pub(crate) fn is_idle(&self) -> bool {
         self.coordinator.in_flight() == 0
             && self.waiting.is_empty()
+            && self.forwarded.is_empty()
             && self.sessions.iter().all(|(_, session)| session.replies.waiting() == 0)
     }
 

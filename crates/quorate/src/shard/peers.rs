@@ -433,6 +433,11 @@ impl Shard {
 
     /// Answers a peer's request about slots that this shard owns.
     pub(super) fn serve(&mut self, now: Now, request: PeerRequest) {
+        if matches!(request.message, Message::Forward(_)) && !self.has_started() {
+            // It would take those that it has not met for dead. Whoever asks has a deadline.
+            self.forwarded.push(request);
+            return;
+        }
         let PeerRequest { link, correlation, epoch, from, message } = request;
         // The shard of the link may have heard of a seat or a seal before this one, which refuses
         // until then.

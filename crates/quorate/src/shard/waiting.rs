@@ -25,6 +25,9 @@ impl Shard {
         if self.start_is_due(now.monotonic) {
             self.starting.end();
             self.run_waiting(now);
+            for request in std::mem::take(&mut self.forwarded) {
+                self.serve(now, request);
+            }
             self.service(now);
         }
     }
