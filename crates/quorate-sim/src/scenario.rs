@@ -116,6 +116,9 @@ pub enum Repair {
     /// Anti-entropy rounds and hints are refused as long as something fails. By then clocks alone
     /// must have made those equal that went on all the time.
     Clocks,
+    /// All of these are refused as long as something fails: what a read does not repair stays as it
+    /// is.
+    Reads,
 }
 
 /// Promises that a scenario's faults go beyond.

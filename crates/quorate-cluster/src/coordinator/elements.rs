@@ -110,7 +110,8 @@ impl Coordinator {
         self.enter(now, index, Phase::Elements);
         let operation = &mut self.operations[index];
         let keys = keys_of(&operation.call);
-        let comparison = Comparison::new(replica, operation.slot(), keys, Scope::Alive, from);
+        let scope = if operation.counts_itself() { Scope::Alive } else { Scope::Everything };
+        let comparison = Comparison::new(replica, operation.slot(), keys, scope, from);
         let (mut found, mut level_at, mut moved) = (false, comparison.digest, false);
         let compared = operation.compared();
         match compared.exchange.take() {

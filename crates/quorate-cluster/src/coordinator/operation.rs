@@ -124,6 +124,11 @@ impl Operation {
         if is_replica { Positions::of(self.own_position) } else { Positions::NONE }
     }
 
+    /// Whether what this node holds counts in a read: it is a replica that has lost nothing.
+    pub(super) fn counts_itself(&self) -> bool {
+        !(self.answered & self.own()).is_empty()
+    }
+
     /// Whether a response to the call of `position` is still wanted.
     pub(super) fn is_call(&self, serial: u32, position: usize) -> bool {
         self.serial == serial && self.asked.contains(position)

@@ -202,6 +202,11 @@ impl Coordinator {
         if differing.is_empty() {
             return self.read_settled(now, replica, index);
         }
+        if !operation.counts_itself() {
+            // Who agrees with this node, which has lost data, may hold a tombstone that it lacks:
+            // digests leave them out.
+            operation.compared().differing = operation.answered;
+        }
         if operation.is_over_slots() {
             return self.ask_states(now, index);
         }

@@ -203,7 +203,7 @@ pub(super) const REPAIRS: &[Scenario] = &[
     },
     Scenario {
         name: "large-cut",
-        about: "one hash compared by elements, links break all the time, and only hints and reads repair",
+        about: "one hash compared by elements, links break all the time, and only reads repair",
         nodes: THREE,
         levels: QUORUMS,
         families: &[(Family::Hash, 1)],
@@ -217,7 +217,7 @@ pub(super) const REPAIRS: &[Scenario] = &[
         fault_gap: 100_000,
         faults_max: 80,
         calm_until: 2_000_000,
-        repair: Repair::Hints,
+        repair: Repair::Reads,
         element_limits: TINY_MESSAGES,
         ..Scenario::BASE
     },

@@ -138,7 +138,7 @@ impl World<'_> {
     fn repair(&self) -> Repair {
         match self.scenario.repair {
             _ if self.now <= self.scenario.calm_until => Repair::Every,
-            Repair::Clocks if self.healed => Repair::Every,
+            Repair::Clocks | Repair::Reads if self.healed => Repair::Every,
             repair => repair,
         }
     }

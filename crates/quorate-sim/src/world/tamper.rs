@@ -41,7 +41,9 @@ pub(super) fn repairing_by(repair: Repair, bytes: &[u8]) -> Vec<u8> {
         match repair {
             Repair::Hints if digests || clocks => {}
             // An answer is no question: it is rejected, and nothing waits for ever.
-            Repair::Clocks if digests || hint => {
+            Repair::Clocks | Repair::Reads
+                if digests || hint || clocks && repair == Repair::Reads =>
+            {
                 frame::encode(out, frame.epoch, frame.correlation, &Message::SlotSame);
             }
             _ => out.extend_from_slice(same),
