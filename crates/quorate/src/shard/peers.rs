@@ -277,13 +277,8 @@ impl Shard {
                 self.sync_once_drained(now, from);
             }
             (Machine::AntiEntropy, message) => {
-                self.anti_entropy.handle_response(
-                    now.monotonic,
-                    storage,
-                    from,
-                    correlation,
-                    message,
-                );
+                let rounds = &mut self.anti_entropy;
+                rounds.handle_response(now.monotonic, storage, from, correlation, message);
             }
             (Machine::Clocks, message) => {
                 self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
@@ -417,11 +412,8 @@ impl Shard {
         }
         let taken = self.anti_entropy.handle_question(now.monotonic, &self.storage, request);
         if let Err(request) = taken {
-            self.refuse_question(
-                now,
-                request,
-                "too many questions of anti-entropy rounds wait here",
-            );
+            let reason = "too many questions of anti-entropy rounds wait here";
+            self.refuse_question(now, request, reason);
         }
     }
 
