@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from nodes import Cluster, Raw, encode
+from nodes import Cluster, Raw, encode, wait_until
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_node_that_starts_alone_answers_when_its_patience_is_over(cluster):
     assert early("PING") == (b"+", b"PONG")
     assert early("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE") == (b"+", b"OK")
     assert early("GET", "k") == (b"$", b"v")
-    assert third.status()["ready"] == 1
+    wait_until(lambda: third.status()["ready"] == 1, 20, "its other shards are ready, too")
     assert early("SET", "k", "w") == (b"+", b"OK")
     assert early("QUORATE", "LEVEL", "READ", "QUORUM", "WRITE", "QUORUM") == (b"+", b"OK")
     kind, text = early("SET", "k", "x")
