@@ -138,7 +138,7 @@ pub fn group_digest(slots: &[(Slot, u128)]) -> u128 {
     slots.iter().fold(0, |sum, (_, digest)| sum.wrapping_add(*digest))
 }
 
-/// What synchronisation wants done.
+/// What anti-entropy by rounds wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send a request to a peer.

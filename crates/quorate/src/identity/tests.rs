@@ -160,18 +160,22 @@ fn what_was_regained_counts_once_every_shard_has_it_on_disk() {
     assert!(!open(&disk, None).expect("opens").is_incomplete());
 }
 
-/// A member of another life, and what its membership remembers.
-fn seat() -> (Member, Persisted) {
-    let member = Member {
-        id: NodeId(99),
+fn member(id: NodeId, incarnation: Incarnation) -> Member {
+    Member {
+        id,
         name: "a".into(),
         datacentre: "dc1".into(),
         rack: "r1".into(),
         peer_address: "h:1".into(),
         client_address: "h:2".into(),
         cluster_address: "h:3".into(),
-        incarnation: incarnation(3, 40, 30),
-    };
+        incarnation,
+    }
+}
+
+/// A member of another life, and what its membership remembers.
+fn seat() -> (Member, Persisted) {
+    let member = member(NodeId(99), incarnation(3, 40, 30));
     let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
     let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
     (member, Persisted { cluster: "c".into(), view })
@@ -225,16 +229,7 @@ fn what_the_membership_remembers_round_trips() {
     let disk = SimulatedDisk::new();
     let mut identity = open(&disk, Some("a")).expect("opens");
     assert_eq!(identity.persisted(), None);
-    let member = Member {
-        id: identity.id(),
-        name: "a".into(),
-        datacentre: "dc1".into(),
-        rack: "r1".into(),
-        peer_address: "h:1".into(),
-        client_address: "h:2".into(),
-        cluster_address: "h:3".into(),
-        incarnation: incarnation(1, 7, 6),
-    };
+    let member = member(identity.id(), incarnation(1, 7, 6));
     let numbers = numbers(9, 4, &member);
     let members = vec![member];
     let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
