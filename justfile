@@ -4,6 +4,10 @@
 test:
     tests/run
 
+# Rust's tests, their properties with other inputs each time: just properties -p quorate-store
+properties *arguments:
+    env -u PROPTEST_RNG_SEED cargo test {{arguments}}
+
 # Simulated schedules: just simulate --seeds 2000 --scenario base
 simulate *arguments:
     cargo run --profile sim -p quorate-sim -- {{arguments}}

@@ -68,6 +68,14 @@ pub struct Incarnation {
     pub previous: Start,
 }
 
+impl Incarnation {
+    /// Whether no process is known that lives this life: those who know it so have only been told
+    /// that the ones before are over.
+    pub fn is_nobodys(self) -> bool {
+        self.start == Start::NONE
+    }
+}
+
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.life, self.start)

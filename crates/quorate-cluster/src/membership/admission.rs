@@ -356,8 +356,8 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
 /// was started on what that one has left, or has had its seat granted since.
 fn succeeds(hello: &Hello, met: Incarnation) -> bool {
     let Incarnation { life, start, .. } = hello.member.incarnation;
-    life > met.life
-        || life == met.life && (start == met.start || hello.lineage.contains(&met.start))
+    let knows_met = met.is_nobodys() || start == met.start || hello.lineage.contains(&met.start);
+    life > met.life || life == met.life && knows_met
 }
 
 /// Whether a peer that introduces itself on a link for data is the process that this node knows of:

@@ -130,7 +130,10 @@ impl Membership {
                 continue;
             }
             let (told, known) = (theirs.incarnation, ours.incarnation);
-            let is_known = told.start == known.start || self.config.lineage.contains(&told.start);
+            // Who was asked about another seat meanwhile may have counted this life as nobody's.
+            let is_known = told.is_nobodys()
+                || told.start == known.start
+                || self.config.lineage.contains(&told.start);
             let is_later = told.life > known.life;
             if theirs.id == me && (is_later || told.life == known.life && !is_known) {
                 let text = Refusal::fenced(ours, told).to_string();

@@ -46,7 +46,7 @@ use alloc::{
 };
 
 use quorate_proto::{
-    Incarnation, NodeId, Numbers, Start,
+    Incarnation, NodeId, Numbers,
     message::{Claim, EmptySeat, Hello, Member, Message, View},
     mutant::Mutant,
 };
@@ -197,8 +197,8 @@ impl Membership {
             let (seat, known) = (member.id, member.incarnation);
             let met = rejoining.newcomers.get(&node.id).copied().unwrap_or(known.life);
             // One that was granted to the newcomer itself, or to nobody, is over as well.
-            let is_nobodys = [node.incarnation.start, Start::NONE].contains(&known.start);
-            let life = if is_nobodys { known.life } else { met };
+            let is_its_own = known.start == node.incarnation.start;
+            let life = if known.is_nobodys() || is_its_own { known.life } else { met };
             Some((seat, EmptySeat { seat, life, newcomer: node.id }))
         });
         let voters: BTreeSet<NodeId> = self.outgoing.values().map(|member| member.id).collect();

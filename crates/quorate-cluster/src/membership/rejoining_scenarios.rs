@@ -297,6 +297,7 @@ fn several_that_have_lost_everything_agree_on_who_is_gone() {
         (11_104_601_483_663_931_850, 5, 0, 26),
         (5_550_259_926_777_841_807, 4, 1, 2),
         (18_007_687_332_992_853_979, 5, 0, 23),
+        (1_457_638_428_446_346_529, 4, 2, 1),
     ] {
         lose_and_come_back(seed, count, crash, lost);
     }
