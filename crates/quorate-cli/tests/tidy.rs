@@ -126,8 +126,7 @@ fn links_of_the_book_lead_somewhere() {
                 continue;
             }
             let (file, section) = link.split_once('#').map_or((link, None), |(f, s)| (f, Some(s)));
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let target = if file.is_empty() { path.clone() } else { folder.join(file) };
+            let target = if file.is_empty() { path.clone() } else { beside(path, file) };
             let there = root().join(&target).exists();
             let section_there = section.is_none_or(|section| {
                 anchors(&target).is_some_and(|all| all.iter().any(|anchor| anchor == section))
@@ -138,6 +137,19 @@ fn links_of_the_book_lead_somewhere() {
         }
     }
     assert_none("links that lead nowhere", &found);
+}
+
+/// What a link in `page` leads to, without steps upwards.
+fn beside(page: &Path, link: &str) -> PathBuf {
+    let mut target = page.parent().unwrap_or(Path::new("")).to_path_buf();
+    for step in Path::new(link) {
+        if step == ".." {
+            target.pop();
+        } else {
+            target.push(step);
+        }
+    }
+    target
 }
 
 /// The name that a heading has in links.
