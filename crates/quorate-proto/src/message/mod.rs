@@ -5,7 +5,6 @@
 //! shard that owns the slot whatever its number of shards.
 
 mod codec;
-mod dots;
 mod reach;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -504,4 +503,19 @@ pub enum Cause {
     ClockInDoubt = 8,
     /// The receiver does not know what became of a call.
     OutcomeUnknown = 9,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 9] = [
+        Self::StaleEpoch,
+        Self::ClockSkew,
+        Self::StoreFull,
+        Self::NotReplica,
+        Self::Malformed,
+        Self::Overloaded,
+        Self::Incomplete,
+        Self::ClockInDoubt,
+        Self::OutcomeUnknown,
+    ];
 }

@@ -125,6 +125,7 @@ fn encoded(message: &Message) -> Vec<u8> {
 fn every_kind_round_trips_and_refuses_to_be_cut() {
     for message in samples() {
         let body = encoded(&message);
+        assert_eq!(message.body_length(), body.len(), "{message:?}");
         let decode =
             |length| Message::decode(message.kind(), Bytes::copy_from_slice(&body[..length]));
         assert_eq!(decode(body.len()), Ok(message.clone()));

@@ -10,84 +10,127 @@
 use alloc::vec::Vec;
 
 use super::{
-    DottedEffect, MessageError, SlotDots,
-    codec::{Input, put_bytes, put_dots, put_slot},
+    super::{DottedEffect, SlotDots},
+    Codec, Field, Input, MessageError, Plain, Sink, codec_of, record,
 };
 use crate::{
-    DotRange, Origin,
+    Dot, DotRange, Origin, Slot,
     dot::COUNTER_MAX,
-    limits::{DOT_RANGES_MAX, DOT_SLOTS_MAX},
+    limits::{DOT_RANGES_MAX, DOT_SLOTS_MAX, DOTS_PER_EFFECT_MAX},
 };
 
-pub(super) fn put_slots(out: &mut Vec<u8>, slots: &[SlotDots]) {
-    assert!(slots.len() <= DOT_SLOTS_MAX, "{} slots in one message", slots.len());
-    out.extend_from_slice(&(slots.len() as u16).to_le_bytes());
-    for SlotDots { slot, ranges } in slots {
-        assert!((1..=DOT_RANGES_MAX).contains(&ranges.len()), "{} ranges", ranges.len());
-        put_slot(out, *slot);
-        out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
-        for range in ranges {
-            out.extend_from_slice(&range.origin.0.to_le_bytes());
-            out.extend_from_slice(&range.first.to_le_bytes());
-            out.extend_from_slice(&range.last.to_le_bytes());
+record!(DottedEffect { slot, dots, effect });
+
+/// The count of a short list.
+fn put_short_count(count: usize, max: usize, out: &mut impl Sink) {
+    assert!(count <= max, "{count} items where {max} are allowed");
+    (count as u16).put(out);
+}
+
+impl Field for Dot {
+    fn put(&self, out: &mut impl Sink) {
+        out.put(&self.to_bytes());
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        Self::from_bytes(input.array()?).ok_or(input.field("dot"))
+    }
+
+    fn put_list(dots: &[Self], out: &mut impl Sink) {
+        assert!(!dots.is_empty(), "an effect without dots");
+        put_short_count(dots.len(), DOTS_PER_EFFECT_MAX, out);
+        dots.iter().for_each(|dot| dot.put(out));
+    }
+
+    fn take_list(input: &mut Input) -> Result<Vec<Self>, MessageError> {
+        let count = usize::from(u16::take(input)?);
+        if !(1..=DOTS_PER_EFFECT_MAX).contains(&count) {
+            return Err(input.field("count of dots"));
         }
+        (0..count).map(|_| Self::take(input)).collect()
     }
 }
 
-pub(super) fn put_effect(out: &mut Vec<u8>, effect: &DottedEffect) {
-    assert!(!effect.dots.is_empty(), "an effect without dots");
-    put_slot(out, effect.slot);
-    put_dots(out, &effect.dots);
-    put_bytes(out, &effect.effect);
+impl Field for Origin {
+    fn put(&self, out: &mut impl Sink) {
+        self.0.put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        u32::take(input).map(Self)
+    }
 }
 
-impl Input {
-    pub(super) fn slots_of_dots(&mut self) -> Result<Vec<SlotDots>, MessageError> {
-        let count = usize::from(self.u16()?);
-        if count > DOT_SLOTS_MAX {
-            return Err(self.field("count of slots"));
+impl Field for DotRange {
+    fn put(&self, out: &mut impl Sink) {
+        self.origin.put(out);
+        self.first.put(out);
+        self.last.put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        let origin = Origin::take(input)?;
+        let (first, last) = (u64::take(input)?, u64::take(input)?);
+        if 1 <= first && first <= last && last <= COUNTER_MAX {
+            Ok(Self { origin, first, last })
+        } else {
+            Err(input.field("range"))
         }
-        let mut slots: Vec<SlotDots> = Vec::new();
+    }
+
+    fn put_list(ranges: &[Self], out: &mut impl Sink) {
+        assert!(!ranges.is_empty(), "a slot without ranges");
+        put_short_count(ranges.len(), DOT_RANGES_MAX, out);
+        ranges.iter().for_each(|range| range.put(out));
+    }
+
+    fn take_list(input: &mut Input) -> Result<Vec<Self>, MessageError> {
+        let count = usize::from(u16::take(input)?);
+        if !(1..=DOT_RANGES_MAX).contains(&count) {
+            return Err(input.field("count of ranges"));
+        }
+        let mut ranges: Vec<Self> = Vec::new();
         for _ in 0..count {
-            let found = self.slot_dots()?;
+            let range = Self::take(input)?;
+            let behind = |last: &Self| (last.origin, last.last) < (range.origin, range.first);
+            if !ranges.last().is_none_or(behind) {
+                return Err(input.field("order of ranges"));
+            }
+            ranges.push(range);
+        }
+        Ok(ranges)
+    }
+}
+
+impl Field for SlotDots {
+    fn put(&self, out: &mut impl Sink) {
+        self.slot.put(out);
+        self.ranges.put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        Ok(Self { slot: Slot::take(input)?, ranges: Vec::take(input)? })
+    }
+
+    fn put_list(slots: &[Self], out: &mut impl Sink) {
+        put_short_count(slots.len(), DOT_SLOTS_MAX, out);
+        slots.iter().for_each(|slot| slot.put(out));
+    }
+
+    fn take_list(input: &mut Input) -> Result<Vec<Self>, MessageError> {
+        let count = usize::from(u16::take(input)?);
+        if count > DOT_SLOTS_MAX {
+            return Err(input.field("count of slots"));
+        }
+        let mut slots: Vec<Self> = Vec::new();
+        for _ in 0..count {
+            let found = Self::take(input)?;
             if slots.last().is_some_and(|last| last.slot >= found.slot) {
-                return Err(self.field("order of slots"));
+                return Err(input.field("order of slots"));
             }
             slots.push(found);
         }
         Ok(slots)
-    }
-
-    fn slot_dots(&mut self) -> Result<SlotDots, MessageError> {
-        let slot = self.slot()?;
-        let count = usize::from(self.u16()?);
-        if !(1..=DOT_RANGES_MAX).contains(&count) {
-            return Err(self.field("count of ranges"));
-        }
-        let mut ranges: Vec<DotRange> = Vec::new();
-        for _ in 0..count {
-            let range = self.range()?;
-            let behind = |last: &DotRange| (last.origin, last.last) < (range.origin, range.first);
-            if !ranges.last().is_none_or(behind) {
-                return Err(self.field("order of ranges"));
-            }
-            ranges.push(range);
-        }
-        Ok(SlotDots { slot, ranges })
-    }
-
-    fn range(&mut self) -> Result<DotRange, MessageError> {
-        let origin = Origin(u32::from_le_bytes(self.array()?));
-        let (first, last) = (self.u64()?, self.u64()?);
-        if 1 <= first && first <= last && last <= COUNTER_MAX {
-            Ok(DotRange { origin, first, last })
-        } else {
-            Err(self.field("range"))
-        }
-    }
-
-    pub(super) fn effect(&mut self) -> Result<DottedEffect, MessageError> {
-        Ok(DottedEffect { slot: self.slot()?, dots: self.dots()?, effect: self.bytes()? })
     }
 }
 
@@ -98,7 +141,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Dot, Slot, message::Message};
+    use crate::message::Message;
 
     fn slot_dots(number: u16, ranges: &[(u32, u64, u64)]) -> SlotDots {
         let ranges = ranges.iter().map(|&(origin, first, last)| DotRange {
