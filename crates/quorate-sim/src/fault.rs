@@ -269,15 +269,7 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
     let fault = match kind {
         Kind::Kill => Fault::Kill { node },
         Kind::PowerOff => Fault::PowerOff { node, seed },
-        Kind::PowerOffAll => {
-            for node in 0..nodes as usize {
-                let at = at + random.below(2_000);
-                let lasts = random.between(50_000, 3_000_000);
-                let fault = Fault::PowerOff { node, seed: random.number() };
-                script.push(Planned { at, lasts, fault, loses_data: false });
-            }
-            return;
-        }
+        Kind::PowerOffAll => return power_off_all(nodes as usize, at, random, script),
         Kind::Falter => {
             // Shorter than anybody takes to notice, and then for the rest of the schedule.
             let falters = random.between(1_000, 900_000);
@@ -327,37 +319,58 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         }
         Kind::Wipe => Fault::Wipe { node },
         Kind::WipeAll => Fault::WipeAll { node },
-        Kind::WipeMost => {
-            let kept = random.between(1, (nodes - 1) / 2) as usize;
-            for offset in 0..nodes as usize {
-                let node = (node + offset) % nodes as usize;
-                let (lasts, fault) = if offset < kept {
-                    (random.between(5_000_000, 70_000_000), Fault::Kill { node })
-                } else {
-                    (random.between(50_000, 3_000_000), Fault::WipeAll { node })
-                };
-                script.push(Planned { at, lasts, fault, loses_data: true });
-            }
-            return;
-        }
+        Kind::WipeMost => return wipe_most(nodes as usize, node, at, random, script),
         Kind::KilledWhileFilled => {
-            let [wiped, behind, full] = [0, 1, 2].map(|offset| (node + offset) % nodes as usize);
-            let away = random.between(500_000, 4_000_000);
-            let wiped_at = at + away - random.between(10_000, 100_000);
-            let killed_at = at + away + random.between(100_000, 2_500_000);
-            let mut then = |at, lasts, fault| {
-                script.push(Planned { at, lasts, fault, loses_data: true });
-            };
-            then(at, away, Fault::Kill { node: behind });
-            then(wiped_at, at + away - wiped_at, Fault::WipeAll { node: wiped });
-            then(killed_at, 100_000, Fault::Kill { node: wiped });
-            then(killed_at, 100_000, Fault::Kill { node: behind });
-            then(killed_at, lasts.max(5_000_000), Fault::Kill { node: full });
-            return;
+            let several = [0, 1, 2].map(|offset| (node + offset) % nodes as usize);
+            return kill_while_filled(several, (at, lasts), random, script);
         }
         Kind::PutBack => Fault::PutBack { node, starts: random.between(1, 4) as usize },
     };
     script.push(Planned { at, lasts, fault, loses_data: loses_data(scenario, kind) });
+}
+
+fn power_off_all(nodes: usize, at: Time, random: &mut Stream, script: &mut Script) {
+    for node in 0..nodes {
+        let at = at + random.below(2_000);
+        let lasts = random.between(50_000, 3_000_000);
+        let fault = Fault::PowerOff { node, seed: random.number() };
+        script.push(Planned { at, lasts, fault, loses_data: false });
+    }
+}
+
+/// A minority, from `first` on, is down for long, and the others lose everything.
+fn wipe_most(nodes: usize, first: usize, at: Time, random: &mut Stream, script: &mut Script) {
+    let kept = random.between(1, (nodes as u64 - 1) / 2) as usize;
+    for offset in 0..nodes {
+        let node = (first + offset) % nodes;
+        let (lasts, fault) = if offset < kept {
+            (random.between(5_000_000, 70_000_000), Fault::Kill { node })
+        } else {
+            (random.between(50_000, 3_000_000), Fault::WipeAll { node })
+        };
+        script.push(Planned { at, lasts, fault, loses_data: true });
+    }
+}
+
+/// One that has lost everything is killed while the others fill it, one of which is behind; the
+/// other one is down from then on.
+fn kill_while_filled(
+    [wiped, behind, full]: [usize; 3],
+    (at, lasts): (Time, Time),
+    random: &mut Stream,
+    script: &mut Script,
+) {
+    let away = random.between(500_000, 4_000_000);
+    let wiped_at = at + away - random.between(10_000, 100_000);
+    let killed_at = at + away + random.between(100_000, 2_500_000);
+    let mut then = |at, lasts, fault| {
+        script.push(Planned { at, lasts, fault, loses_data: true });
+    };
+    then(at, away, Fault::Kill { node: behind });
+    then(wiped_at, at + away - wiped_at, Fault::WipeAll { node: wiped });
+    then(killed_at, 100_000, Fault::Kill { node: wiped });
+    then(killed_at, 100_000, Fault::Kill { node: behind });
+    then(killed_at, lasts.max(5_000_000), Fault::Kill { node: full });
 }
 
 /// One line for a reader.

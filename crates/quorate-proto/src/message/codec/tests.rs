@@ -22,6 +22,7 @@ fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
     Incarnation { life, start, previous }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn samples() -> Vec<Message> {
     let member = Member {
         id: NodeId(0x0102),
@@ -140,6 +141,7 @@ fn every_kind_round_trips_and_refuses_to_be_cut() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn golden_bodies() {
     let slot = Slot::new(0x1234).expect("a slot");
     let settlement = Settlement { clock_ms: 0x0102, floor_ms: 0x0304 };
