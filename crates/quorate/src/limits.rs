@@ -174,6 +174,13 @@ pub(crate) const PART_NAME_BYTES_MAX: usize = 64;
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 
+/// Commands that other nodes have forwarded to a shard that has not met all of them yet, which are
+/// held meanwhile: those of about a second, or of less where they are large.
+pub(crate) const FORWARDED_MAX: usize = 1 << 16;
+
+/// Bytes of such commands.
+pub(crate) const FORWARDED_BYTES_MAX: usize = 64 << 20;
+
 /// Commands that one connection executes before the next one gets its turn.
 pub(crate) const COMMANDS_PER_BATCH_MAX: u32 = 256;
 

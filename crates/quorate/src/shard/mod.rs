@@ -15,6 +15,7 @@ mod debug;
 mod delays;
 mod dispatch;
 mod execution;
+mod forwarded;
 mod hints;
 mod info;
 #[cfg(feature = "simulation")]
@@ -46,7 +47,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use quorate_cluster::{
-    anti_entropy::{self, AntiEntropy, PeerRequest, Retention},
+    anti_entropy::{self, AntiEntropy, Retention},
     clocks::{self, Clocks},
     coordinator::{self, Coordinator, Terms},
     handoff::Handoff,
@@ -68,6 +69,7 @@ use crate::{
 };
 pub(crate) use clients::Ending;
 use correlation::Machine;
+use forwarded::Forwarded;
 use job::Job;
 pub(crate) use link_error::LinkError;
 pub(crate) use mail::{Mail, Metrics};
@@ -158,8 +160,7 @@ pub(crate) struct Shard {
     starting: Starting,
     /// What waits for the start to end, or for the member list to be sealed.
     waiting: Vec<(Waiter, Errand)>,
-    /// Calls that peers have forwarded, which wait for the end of the start.
-    forwarded: Vec<PeerRequest>,
+    forwarded: Forwarded,
     /// Mail to the other shards, by shard.
     outbox: Vec<Vec<Mail>>,
     next_tick: Instant,
@@ -206,7 +207,7 @@ impl Shard {
             waiters: Slab::new(),
             starting: Starting::default(),
             waiting: Vec::new(),
-            forwarded: Vec::new(),
+            forwarded: Forwarded::default(),
             outbox: (0..shards).map(|_| Vec::new()).collect(),
             next_tick: Instant::ZERO,
             next_second: Instant::ZERO,

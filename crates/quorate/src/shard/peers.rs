@@ -413,12 +413,12 @@ impl Shard {
         let taken = self.anti_entropy.handle_question(now.monotonic, &self.storage, request);
         if let Err(request) = taken {
             let reason = "too many questions of anti-entropy rounds wait here";
-            self.refuse_question(now, request, reason);
+            self.refuse_request(now, request, reason);
         }
     }
 
-    /// The peer's round ends, and begins again after a pause.
-    pub(super) fn refuse_question(&mut self, now: Now, request: PeerRequest, reason: &str) {
+    /// Too much waits here; nothing was done. A round ends, and begins again after a pause.
+    pub(super) fn refuse_request(&mut self, now: Now, request: PeerRequest, reason: &str) {
         let message = Message::Rejected { cause: Cause::Overloaded, text: reason.into() };
         self.respond(now, request.link, request.correlation, message);
     }
@@ -426,9 +426,7 @@ impl Shard {
     /// Answers a peer's request about slots that this shard owns.
     pub(super) fn serve(&mut self, now: Now, request: PeerRequest) {
         if matches!(request.message, Message::Forward(_)) && !self.has_started() {
-            // It would take those that it has not met for dead. Whoever asks has a deadline.
-            self.forwarded.push(request);
-            return;
+            return self.hold_forwarded(now, request);
         }
         let PeerRequest { link, correlation, epoch, from, message } = request;
         // The shard of the link may have heard of a seat or a seal before this one, which refuses

@@ -1,7 +1,7 @@
 //! Requests that wait until the node has started, or until the member list is final.
 
 use bytes::Bytes;
-use quorate_cluster::time::Instant;
+use quorate_cluster::{anti_entropy::PeerRequest, time::Instant};
 
 use super::{Now, Shard};
 use crate::node::{Footing, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS};
@@ -25,10 +25,19 @@ impl Shard {
         if self.start_is_due(now.monotonic) {
             self.starting.end();
             self.run_waiting(now);
-            for request in std::mem::take(&mut self.forwarded) {
+            for request in std::mem::take(&mut self.forwarded).take(now.monotonic) {
                 self.serve(now, request);
             }
             self.service(now);
+        }
+    }
+
+    /// Keeps a call of a peer until the start ends: this node would take those that it has not met
+    /// for dead.
+    pub(super) fn hold_forwarded(&mut self, now: Now, request: PeerRequest) {
+        if let Err(request) = self.forwarded.push(now.monotonic, request) {
+            let reason = "too many requests wait for the start of this node";
+            self.refuse_request(now, request, reason);
         }
     }
 
@@ -41,6 +50,7 @@ impl Shard {
 
     /// Gives up on what has waited for too long, and says what for.
     pub(super) fn expire_waiting(&mut self, now: Now) {
+        self.forwarded.expire(now.monotonic);
         let (late, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition::<Vec<_>, _>(|(_, errand)| errand.terms.deadline <= now.monotonic);
