@@ -340,15 +340,10 @@ impl Topology {
 
     /// All slots as the fewest ranges of neighbours with the same replicas in the same order.
     pub fn ranges(&self) -> impl Iterator<Item = SlotRange<'_>> {
-        let mut slots = Slot::all().peekable();
-        core::iter::from_fn(move || {
+        let mut slots = Slot::all();
+        self.set_of_slot.chunk_by(PartialEq::eq).filter_map(move |alike| {
             let first = slots.next()?;
-            let like =
-                |slot: &Slot| self.set_of_slot[slot.index()] == self.set_of_slot[first.index()];
-            let mut last = first;
-            while let Some(slot) = slots.next_if(like) {
-                last = slot;
-            }
+            let last = if alike.len() > 1 { slots.nth(alike.len() - 2)? } else { first };
             Some(SlotRange { first, last, replicas: self.replicas(first) })
         })
     }

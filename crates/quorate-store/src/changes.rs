@@ -80,7 +80,7 @@ impl Store {
             let Some(place) = self.strings.push(string) else { return false };
             table.put(&self.strings, &self.hasher, spot, place);
             table.live += 1;
-            self.live += 1;
+            self.live[usize::from(slot.group())] += 1;
         }
         table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
         self.drain();
@@ -118,8 +118,10 @@ impl Store {
         self.expiry.reschedule((slot, spot.hash), expired_at, expires_at);
         table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
         table.tombstones = table.tombstones.wrapping_add(tombstones_change);
-        table.live = table.live + usize::from(is_live) - usize::from(was_live);
-        self.live = self.live + usize::from(is_live) - usize::from(was_live);
+        let of_group = &mut self.live[usize::from(slot.group())];
+        for live in [&mut table.live, of_group] {
+            *live = *live + usize::from(is_live) - usize::from(was_live);
+        }
         if timed_before != timed_after {
             self.timed.change(timed_before, timed_after);
         }

@@ -79,7 +79,8 @@ impl Store {
             (table.digest, table.tombstones, table.live) != (digest, tombstones, live);
         found.wrong_keys = wrong.len() as u64;
         let table = &mut self.slots[slot.index()];
-        self.live = (self.live + live).saturating_sub(table.live);
+        let of_group = &mut self.live[usize::from(slot.group())];
+        *of_group = (*of_group + live).saturating_sub(table.live);
         (table.digest, table.tombstones, table.live) = (digest, tombstones, live);
         for (key, right) in wrong {
             let spot = table.look_up(&self.strings, self.hasher.hash_one(&*key), &key);
@@ -183,16 +184,16 @@ mod tests {
         run(&mut store, &["SREM", "{k}s", "a"]);
         let slot = Slot::of_key(b"k");
         let right = (store.slot_digest(slot), store.slot_version(slot), store.len());
-        let spoil: [fn(&mut Store, usize); 3] = [
-            |store, at| store.slots[at].digest ^= 1 << 77,
-            |store, at| store.slots[at].tombstones ^= 1,
-            |store, at| {
-                store.slots[at].live += 1;
-                store.live += 1;
+        let spoil: [fn(&mut Store, Slot); 3] = [
+            |store, slot| store.slots[slot.index()].digest ^= 1 << 77,
+            |store, slot| store.slots[slot.index()].tombstones ^= 1,
+            |store, slot| {
+                store.slots[slot.index()].live += 1;
+                store.live[usize::from(slot.group())] += 1;
             },
         ];
         for spoil in spoil {
-            spoil(&mut store, slot.index());
+            spoil(&mut store, slot);
             let found = store.scrub_slot(slot);
             assert!(found.slot_was_wrong && found.wrong_keys == 0, "{found:?}");
             assert_eq!((found.keys, found.elements), (2, 3));

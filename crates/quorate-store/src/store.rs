@@ -105,7 +105,8 @@ pub struct Store {
     /// epoch.
     floors: Vec<u64>,
     pub(crate) keep_removed: bool,
-    pub(crate) live: usize,
+    /// By group: keys with a visible value.
+    pub(crate) live: Vec<usize>,
     pub(crate) timed: Timed,
     lookups: Lookups,
     expired: u64,
@@ -145,7 +146,7 @@ impl Store {
             epoch: 0,
             floors: vec![0; usize::from(GROUPS)],
             keep_removed: options.keep_removed,
-            live: 0,
+            live: vec![0; usize::from(GROUPS)],
             timed: Timed::default(),
             lookups: Lookups::default(),
             expired: 0,
@@ -166,12 +167,21 @@ impl Store {
 
     /// Number of keys with a visible value; keys past their expiry count until they are swept.
     pub fn len(&self) -> usize {
-        self.live
+        self.live.iter().sum()
     }
 
     /// Whether no key has a visible value.
     pub fn is_empty(&self) -> bool {
-        self.live == 0
+        self.len() == 0
+    }
+
+    /// The slots from the first to the last one given that have live keys, in order.
+    pub fn occupied(&self, (first, last): (Slot, Slot)) -> impl Iterator<Item = Slot> + use<'_> {
+        let groups = (first.group()..=last.group())
+            .filter(|group| self.live[usize::from(*group)] > 0)
+            .flat_map(Slot::of_group);
+        groups
+            .filter(move |slot| (first..=last).contains(slot) && self.slots[slot.index()].live > 0)
     }
 
     /// Number of live keys in `slot`.

@@ -98,13 +98,13 @@ pub(super) fn reply_empty(reply: &mut ReplyWriter<'_>) {
     reply.array(0);
 }
 
-/// The slots of a run, named by the first two arguments.
-fn run(command: &Command) -> Result<impl Iterator<Item = Slot> + use<>, CommandError> {
+/// The first and the last slot of a run, named by the first two arguments.
+fn run(command: &Command) -> Result<(Slot, Slot), CommandError> {
     let slot = |at: usize| {
         let number = parse_integer(command.arg(at)).and_then(|number| u16::try_from(number).ok());
-        number.filter(|number| *number < SLOTS).ok_or(CommandError::Text("no such slot"))
+        number.and_then(Slot::new).ok_or(CommandError::Text("no such slot"))
     };
-    Ok((slot(1)?..=slot(2)?).filter_map(Slot::new))
+    Ok((slot(1)?, slot(2)?))
 }
 
 impl Store {
@@ -145,7 +145,7 @@ fn strings(told: Value) -> impl Iterator<Item = Bytes> {
 /// `quorate.count first last`: of replicas that differ, the largest number.
 fn count(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let store = &execution.keys.store;
-    let sum: usize = run(command)?.map(|slot| store.keys_in_slot(slot)).sum();
+    let sum: usize = store.occupied(run(command)?).map(|slot| store.keys_in_slot(slot)).sum();
     let others = told(command, 2).filter_map(|told| match told {
         Value::Integer(count) => Some(count),
         _ => None,
@@ -157,7 +157,7 @@ fn count(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `quorate.occupied first last`
 fn occupied(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let here = run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0);
+    let here = keys.store.occupied(run(command)?);
     let mut slots: BTreeSet<i64> = here.map(|slot| slot.number().into()).collect();
     for told in told(command, 2) {
         let Value::Array(numbers) = told else { continue };
@@ -175,7 +175,9 @@ fn occupied(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn matching_keys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let pattern = command.arg(3);
-    let mut found: Vec<&[u8]> = run(command)?
+    let mut found: Vec<&[u8]> = keys
+        .store
+        .occupied(run(command)?)
         .flat_map(|slot| visible_keys(keys, slot))
         .filter(|key| glob::matches(pattern, key))
         .collect();
@@ -205,18 +207,19 @@ fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         let text = std::str::from_utf8(command.arg(at)).ok();
         text.and_then(|text| text.parse::<u64>().ok()).ok_or(CommandError::NotInteger)
     };
-    let (mut after, limit) = (number(3)?, number(4)? as usize);
+    let (after, limit) = (number(3)?, number(4)? as usize);
     let (pattern, kind) = (command.arg(5), command.arg(6));
     let mut found: Vec<&[u8]> = Vec::new();
     let mut looked_at = 0;
     let mut cursor = 0;
-    let mut slots = run(command)?.peekable();
+    let (first, last) = run(command)?;
+    let mut slots = keys.store.occupied((first, last)).peekable();
     while let Some(slot) = slots.next() {
         let here = visible_keys(keys, slot).map(|key| (position(key), key));
+        let after = if slot == first { after } else { 0 };
         let (chunk, next) = next_chunk(here, after, limit.saturating_sub(looked_at));
         looked_at += chunk.len();
         found.extend(chunk.into_iter().filter(|key| wanted(keys, slot, key, pattern, kind)));
-        after = 0;
         if next != 0 {
             cursor = next * u64::from(SLOTS) + u64::from(slot.number());
             break;
@@ -268,8 +271,7 @@ fn wanted(keys: &Keys<'_>, slot: Slot, key: &[u8], pattern: &[u8], kind: &[u8]) 
 /// `quorate.randomkey first last`
 fn random_key(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let slots: Vec<Slot> =
-        run(command)?.filter(|slot| keys.store.keys_in_slot(*slot) > 0).collect();
+    let slots: Vec<Slot> = keys.store.occupied(run(command)?).collect();
     if slots.is_empty() {
         let of_others = told(command, 2).find_map(|told| match told {
             Value::Bulk(key) => Some(key),
@@ -403,6 +405,19 @@ mod tests {
             assert_eq!(met.len(), 300, "{count} at a time");
             assert_eq!(met.into_iter().collect::<BTreeSet<_>>(), names(0..300));
         }
+    }
+
+    #[test]
+    fn a_walk_whose_slot_was_emptied_begins_at_the_start_of_the_next_one() {
+        let mut store = replica(0, 0..60);
+        let first = Slot::all().find(|slot| store.keys_in_slot(*slot) > 0).expect("a slot");
+        let (from, last) = (first.number().to_string(), u64::MAX.to_string());
+        let number = first.number().to_string();
+        let flush = Command::from_args(["quorate.flush", &number, &number]);
+        execute(&mut store, first, &flush);
+        let scan = Command::from_args(["quorate.scan", &from, "16383", &last, "100", "*", ""]);
+        let Value::Array(found) = execute(&mut store, first, &scan).0 else { panic!("no keys") };
+        assert_eq!(found.len(), 1 + store.len(), "a cursor, and all keys that are left");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use quorate_cluster::topology::Topology;
+use quorate_cluster::topology::{SlotRange, Topology};
 use quorate_proto::{
     MemberNumber, Slot,
     message::Member,
@@ -75,14 +75,9 @@ impl Shard {
 
     /// The ranges as they are now.
     fn ranges(&self) -> Vec<Range> {
-        let topology = self.topology();
-        let up = |node: &MemberNumber| *node == topology.me() || self.peers.is_up(*node);
         let mut ranges: Vec<Range> = Vec::new();
-        for range in topology.ranges() {
-            let preferred = range.replicas.iter().copied();
-            let Some(node) = preferred.clone().find(up).or(preferred.clone().next()) else {
-                continue;
-            };
+        for range in self.topology().ranges() {
+            let Some(node) = self.shown_for(&range) else { continue };
             match ranges.last_mut() {
                 Some(last) if last.node == node => last.last = range.last,
                 _ => ranges.push(Range { first: range.first, last: range.last, node }),
@@ -91,13 +86,10 @@ impl Shard {
         ranges
     }
 
-    /// The slots that are shown as this node's.
-    pub(super) fn primary_slots(&self) -> Vec<Slot> {
-        let me = self.topology().me();
-        let own = self.ranges().into_iter().filter(|range| range.node == me);
-        own.flat_map(|range| range.first.number()..=range.last.number())
-            .filter_map(Slot::new)
-            .collect()
+    /// Whose the slots of a range are shown as: the first replica that is up, else the first.
+    pub(super) fn shown_for(&self, range: &SlotRange<'_>) -> Option<MemberNumber> {
+        let up = |node: &MemberNumber| *node == self.topology().me() || self.peers.is_up(*node);
+        range.replicas.iter().copied().find(up).or(range.replicas.first().copied())
     }
 
     fn cluster_slots(&self, writer: &mut ReplyWriter<'_>) {

@@ -411,24 +411,11 @@ impl Shard {
     /// The slots covered as runs: neighbours in one group with the same replicas.
     fn runs(&self, coverage: Coverage) -> Vec<walk::Run> {
         let topology = self.topology();
-        let covered: Vec<Slot> = match coverage {
-            Coverage::Cluster => Slot::all().collect(),
-            Coverage::Primary => self.primary_slots(),
-        };
-        let mut runs: Vec<walk::Run> = Vec::new();
-        for slot in covered {
-            match runs.last_mut() {
-                Some((first, last))
-                    if last.number() + 1 == slot.number()
-                        && first.group() == slot.group()
-                        && topology.replicas(*first) == topology.replicas(slot) =>
-                {
-                    *last = slot;
-                }
-                _ => runs.push((slot, slot)),
-            }
-        }
-        runs
+        let covered = topology.ranges().filter(|range| match coverage {
+            Coverage::Cluster => true,
+            Coverage::Primary => self.shown_for(range) == Some(topology.me()),
+        });
+        covered.flat_map(|range| walk::runs(range.first, range.last)).collect()
     }
 
     fn scan(&self, scan: ScanArguments, coverage: Coverage) -> Box<dyn Plan> {

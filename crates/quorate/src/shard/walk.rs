@@ -36,6 +36,14 @@ fn run_piece(name: &str, run: Run, arguments: &[&[u8]]) -> Call {
     Call::piece(run.0, Command::from_args(all))
 }
 
+/// The runs of neighbouring slots that have the same replicas: one a group.
+pub(crate) fn runs(first: Slot, last: Slot) -> impl Iterator<Item = Run> {
+    (first.group()..=last.group()).filter_map(move |group| {
+        let mut slots = Slot::of_group(group);
+        Some((slots.next()?.max(first), slots.next_back()?.min(last)))
+    })
+}
+
 /// `DBSIZE`: the sum over all runs.
 #[derive(Debug)]
 pub(crate) struct Count {
