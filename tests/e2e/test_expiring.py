@@ -63,3 +63,28 @@ def test_each_key_is_counted_once_however_often_it_gets_a_time_to_live(node, red
         client("PERSIST", "often:2")
         client("SET", "often:3", "w")
         wait_until(lambda client=client: keyspace(client) == (999, 997), 5, "INFO tells of each once")
+
+
+def test_a_flush_takes_what_is_over_but_not_yet_removed(node, cluster, redis_server):
+    for servers in ([redis_server], [node], cluster.nodes):
+        connections = [server.raw() for server in servers]
+        client = connections[0]
+        client("FLUSHALL")
+        try:
+            for connection in connections:
+                assert connection("DEBUG", "SET-ACTIVE-EXPIRE", "0") == (b"+", b"OK")
+            due_ms = int(time.time() * 1000) + 1_000
+            for number in range(50):
+                client("SET", f"text:{number}", "v", "PXAT", due_ms)
+                client("SADD", f"set:{number}", "m")
+                client("PEXPIREAT", f"set:{number}", due_ms)
+            wait_until(lambda due_ms=due_ms: time.time() * 1000 > due_ms + 100, 10, "they are over")
+            for connection in connections:
+                assert keyspace(connection) == (100, 100), servers
+            assert client("FLUSHALL") == (b"+", b"OK")
+            for connection in connections:
+                wait_until(lambda connection=connection: keyspace(connection) == (0, 0), 5, "none is left")
+                assert connection("DBSIZE") == (b":", b"0")
+        finally:
+            for connection in connections:
+                connection("DEBUG", "SET-ACTIVE-EXPIRE", "1")

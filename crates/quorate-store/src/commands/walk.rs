@@ -291,11 +291,13 @@ fn random_key(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.flush slot slot`: deletes what is here and what other replicas have told of.
+/// `quorate.flush slot slot`: deletes what is here, also what is past its expiry, and what other
+/// replicas have told of.
 fn flush(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let slot = keys.slot;
-    let all: Vec<Vec<u8>> = visible_keys(keys, slot).map(<[u8]>::to_vec).collect();
+    let live = keys.store.entries(slot).filter(|(_, state)| state.is_live());
+    let all: Vec<Vec<u8>> = live.map(|(key, _)| key.to_vec()).collect();
     let others: Vec<u8> = command.args().skip(3).flatten().copied().collect();
     if !Mutant::FlushAlone.is_planted() {
         keys.merge(&others)?;
