@@ -71,6 +71,35 @@ def test_a_wiped_node_killed_while_it_is_filled_is_still_incomplete(quorums):
             assert None not in client.mget(keys[start:start + 2_000]), node.name
 
 
+def test_no_option_takes_back_that_a_node_with_replicas_is_incomplete(quorums):
+    """Killed again and again before the others can fill it."""
+    wiped, others = quorums[2], quorums.nodes[:2]
+    keys = [f"key:{n}" for n in range(1_000)]
+    redis.Redis(port=wiped.port).mset({key: "v" for key in keys})
+    for node in quorums.nodes:
+        node.kill()
+    for log in (wiped.directory / "data").glob("log-*/*"):
+        log.unlink()
+    wiped.arguments.append("--accept-damaged-log")
+    for _ in range(3):
+        wiped.start()
+        assert is_incomplete(wiped) and wiped.status()["incomplete"] == 1
+        wiped.kill()
+    # With the one other that is up it is no majority: only that one knows what it has.
+    wiped.start()
+    others[0].start()
+    wait_until(lambda: wiped.sees(others[0].name), 30, "the two have met")
+    for node in (wiped, others[0]):
+        connection = node.raw()
+        assert {connection("GET", key) for key in keys[::100]}.isdisjoint({(b"$", None)})
+    others[1].start()
+    quorums.settle()
+    wait_until(lambda: not is_incomplete(wiped), 60, "it is filled again")
+    client = wiped.raw()
+    client("QUORATE", "LEVEL", "READ", "ONE")
+    assert {client("GET", key) for key in keys} == {(b"$", b"v")}
+
+
 class Reader(threading.Thread):
     """Reads keys that are always there until told to stop."""
 

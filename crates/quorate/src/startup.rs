@@ -166,7 +166,7 @@ fn open(
             stores.iter_mut().for_each(Store::drop_floors);
         }
         // Before anything is answered: the next start must know even if this one is cut short.
-        let incomplete = incomplete && topology.len() > 1 && !node.settings.accept_damaged_log;
+        let incomplete = incomplete && topology.len() > 1;
         if incomplete != identity.is_incomplete() {
             identity.record_incomplete(incomplete)?;
         }
