@@ -136,6 +136,22 @@ def test_two_of_three_down_is_an_error_that_names_them(cluster):
     assert connection("GET", "k") == (b"$", b"one")
 
 
+def test_a_slot_is_shown_as_one_replica_holds_it_at_any_level(cluster):
+    cluster[0].raw()("SET", "k", "v")
+    cluster.settle()
+    connections = [node.raw() for node in cluster.nodes]
+    slot = connections[0]("CLUSTER", "KEYSLOT", "k")[1].decode()
+    digests = {connection("QUORATE", "SLOTDIGEST", slot) for connection in connections}
+    assert len(digests) == 1 and digests != {(b"$", b"0" * 32)}
+    cluster[1].kill()
+    cluster[2].kill()
+    connection = connections[0]
+    wait_until(lambda: connection("GET", "k")[1].startswith(b"UNAVAILABLE"), 5, "they are down")
+    assert {connection("QUORATE", "SLOTDIGEST", slot)} == digests
+    kind, told = connection("QUORATE", "EXPORT", slot)
+    assert kind == b"*" and told[0] == (b"$", b"0") and told[2] == (b"$", encode("SET", "k", "v"))
+
+
 def test_a_repair_says_what_became_of_it(cluster):
     connection = cluster[0].raw()
     connection("SET", "k", "v")

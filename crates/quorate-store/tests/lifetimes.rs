@@ -256,7 +256,8 @@ fn a_state_from_elsewhere_begins_an_object_of_its_own() {
     let mut state = Vec::new();
     elsewhere.export(slot(), b"{k}a", &mut state);
     let number = slot().number().to_string();
-    let words: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &state];
+    let number = number.as_bytes();
+    let words: [&[u8]; 4] = [b"quorate.mergeslot", number, number, &state];
     let (mut reply, mut effect) = (Vec::new(), Vec::new());
     let call = Call::piece(slot(), Command::from_args(&words));
     let request = Request { call: &call, wall_ms: now, resp3: false };

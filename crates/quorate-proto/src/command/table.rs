@@ -435,11 +435,11 @@ const SPECS: &[Spec] = &[
     over_slots("quorate.randomkey", -3, Read, "A random key in a run of slots"),
     over_slots("quorate.occupied", -3, Rmw, "Slots of a run that hold keys, at the level of writes"),
     over_slots(FLUSH, -3, Rmw, "Deletes every key of a run of slots, which is one slot"),
-    internal("quorate.slotdigest", 2, Read, "Digest of a slot"),
-    internal("quorate.exportslot", -3, Read, "State of some keys of a slot"),
+    over_slots("quorate.slotdigest", 3, Read, "Digest of a run of slots, which is one slot"),
+    over_slots("quorate.exportslot", -4, Read, "State of some keys of a run of slots, which is one slot"),
+    over_slots("quorate.mergeslot", 4, Write, "Merges a state of keys of a run of slots, which is one slot"),
     internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),
     internal("quorate.debugobject", 2, Read, "How a key is kept"),
-    internal("quorate.mergeslot", 3, Write, "Merges a state of keys of a slot"),
 ];
 
 /// Open addressing with linear probing, built by the compiler; at most half full.

@@ -29,22 +29,22 @@ const BYTES_MAX: usize = 1 << 20;
 const ELEMENTS_PER_COMMAND: usize = 512;
 const BYTES_PER_COMMAND: usize = 1 << 20;
 
-/// `quorate.slotdigest slot`: in hexadecimal.
+/// `quorate.slotdigest slot slot`: in hexadecimal.
 fn slot_digest(execution: &mut Execution<'_>, _command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     reply.text(&format!("{:032x}", keys.store.slot_digest(keys.slot)));
     Ok(())
 }
 
-/// `quorate.exportslot slot position [STATES]`: goes on behind `position`. Answers the next
+/// `quorate.exportslot slot slot position [STATES]`: goes on behind `position`. Answers the next
 /// position (0 at the end), then for each key the effect that is its whole state, tombstones
 /// included, and the Redis commands that make an empty or older key what it shows: none when it
 /// shows nothing, or when only states are asked for.
 fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let after = std::str::from_utf8(command.arg(2)).ok().and_then(|text| text.parse().ok());
+    let after = std::str::from_utf8(command.arg(3)).ok().and_then(|text| text.parse().ok());
     let after = after.ok_or(CommandError::Text("invalid position"))?;
-    let plain = command.get(3).is_none();
+    let plain = command.get(4).is_none();
     let entries = keys.store.entries(keys.slot);
     let placed = entries.map(|entry| (position(entry.0), entry));
     let (mut chunk, mut next) = next_chunk(placed, after, KEYS_MAX);
@@ -85,10 +85,10 @@ fn export_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-/// `quorate.mergeslot slot effect`: number of keys of which something is left out.
+/// `quorate.mergeslot slot slot effect`: number of keys of which something is left out.
 fn merge_slot(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let left_out = keys.merge(command.arg(2))?;
+    let left_out = keys.merge(command.arg(3))?;
     reply.integer(left_out as i64);
     Ok(())
 }
@@ -261,12 +261,13 @@ mod tests {
         let mut keys = 0;
         loop {
             let name = b"quorate.exportslot";
-            let reply = run(&mut from, slot, &[name, number.as_bytes(), after.as_bytes()]);
+            let number = number.as_bytes();
+            let reply = run(&mut from, slot, &[name, number, number, after.as_bytes()]);
             let Value::Array(values) = reply else { panic!("no array") };
             for pair in values[1..].chunks(2) {
                 keys += 1;
                 let (effect, commands) = (text(&pair[0]), text(&pair[1]));
-                let words: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &effect];
+                let words: [&[u8]; 4] = [b"quorate.mergeslot", number, number, &effect];
                 assert_eq!(run(&mut merged, slot, &words), Value::Integer(0));
                 let mut input = bytes::BytesMut::from(&commands[..]);
                 let mut reader = quorate_proto::resp::CommandReader::new();
@@ -330,7 +331,8 @@ mod tests {
         let mut into = store(1);
         let merge = |into: &mut Store, slot: Slot, effect: &[u8]| {
             let number = slot.number().to_string();
-            run(into, slot, &[b"quorate.mergeslot", number.as_bytes(), effect])
+            let number = number.as_bytes();
+            run(into, slot, &[b"quorate.mergeslot", number, number, effect])
         };
         for (slot, effect) in [(slot, &b"junk"[..]), (other, &effect[..])] {
             assert!(matches!(merge(&mut into, slot, effect), Value::Error(_)));
@@ -352,7 +354,8 @@ mod tests {
             from.export(slot, key, &mut effect);
         }
         let number = slot.number().to_string();
-        let merge: [&[u8]; 3] = [b"quorate.mergeslot", number.as_bytes(), &effect];
+        let number = number.as_bytes();
+        let merge: [&[u8]; 4] = [b"quorate.mergeslot", number, number, &effect];
         let mut into = store(1);
         assert_eq!(run(&mut into, slot, &merge), Value::Integer(0));
         run(&mut into, slot, &[b"DEL", b"{t}k"]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_cluster::coordinator::{Durability, Replica as _, Terms};
 use quorate_proto::{
-    Slot,
+    Level, Slot,
     command::{self, Call, CommandId, Mistake, Routing, Spec, Spread, UnknownCommand},
     resp::{Command, ReplyWriter, parse_cursor, parse_integer},
 };
@@ -191,6 +191,11 @@ impl Shard {
 
     /// A call whose keys are all in one slot.
     pub(super) fn single(&mut self, now: Now, key: usize, call: Call) {
+        self.single_on(now, key, call, self.terms(now, key));
+    }
+
+    /// The same on other terms than those of the connection.
+    fn single_on(&mut self, now: Now, key: usize, call: Call, terms: Terms) {
         let (slot, writes) = (call.slot(), call.class().writes());
         let session = &mut self.sessions[key];
         if session.conflicts(slot, writes) {
@@ -205,19 +210,24 @@ impl Shard {
         session.started(slot, writes);
         let number = session.replies.expect();
         let waiter = Waiter::Session { key, id: session.id, number, slot, writes, run };
-        let terms = self.terms(now, key);
         self.submit(now, waiter, Errand { call, terms });
         self.stats.read_stopwatch();
     }
 
     /// A client's call that is answered by a piece on one slot.
-    pub(super) fn by_piece(&mut self, now: Now, key: usize, call: Call, piece: Call) {
+    pub(super) fn by_piece(
+        &mut self,
+        now: Now,
+        key: usize,
+        call: Call,
+        (piece, terms): (Call, Terms),
+    ) {
         let session = &mut self.sessions[key];
         if session.conflicts(piece.slot(), piece.class().writes()) {
             session.held = Some(call);
             return;
         }
-        self.single(now, key, piece);
+        self.single_on(now, key, piece, terms);
     }
 
     /// Whether a slot has this shard as its only replica, so that there is nobody to agree with.
@@ -378,7 +388,7 @@ impl Shard {
     }
 
     /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position [STATES]]`, `QUORATE MERGE slot
-    /// effect`
+    /// effect`. What is asked is what one replica holds, whatever the level of the connection.
     pub(super) fn snapshot_command(&mut self, now: Now, key: usize, call: Call) {
         let command = call.command();
         let slot = match parse_slot(command.arg(2)) {
@@ -389,7 +399,7 @@ impl Shard {
         let words = match command.arg(1).to_ascii_lowercase().as_slice() {
             b"export" => {
                 let position = command.get(3).unwrap_or(b"0");
-                let mut words = vec![b"quorate.exportslot".as_slice(), number, position];
+                let mut words = vec![b"quorate.exportslot".as_slice(), number, number, position];
                 match command.get(4) {
                     None => {}
                     Some(word) if word.eq_ignore_ascii_case(b"STATES") && command.len() == 5 => {
@@ -400,12 +410,13 @@ impl Shard {
                 words
             }
             b"merge" => {
-                vec![b"quorate.mergeslot".as_slice(), number, command.arg(3)]
+                vec![b"quorate.mergeslot".as_slice(), number, number, command.arg(3)]
             }
-            _ => vec![b"quorate.slotdigest".as_slice(), number],
+            _ => vec![b"quorate.slotdigest".as_slice(), number, number],
         };
         let piece = Call::piece(slot, Command::from_args(words));
-        self.by_piece(now, key, call, piece);
+        let terms = Terms { read_level: Level::One, ..self.terms(now, key) };
+        self.by_piece(now, key, call, (piece, terms));
     }
 
     /// The slots covered as runs: neighbours in one group with the same replicas.
