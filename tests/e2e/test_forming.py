@@ -4,6 +4,7 @@ import shutil
 
 import redis
 from nodes import START_SECONDS, Cluster, wait_until
+from test_backup import backup, fine, restore
 
 
 def test_a_node_that_is_gone_before_the_first_write_is_named_and_can_be_done_without(tmp_path):
@@ -51,5 +52,90 @@ def test_a_node_that_comes_back_before_the_first_write_lets_it_through(tmp_path)
         assert redis.Redis(port=cluster[0].port).set("k", "v")
         for node in cluster.nodes:
             assert redis.Redis(port=node.port).get("k") == b"v"
+    finally:
+        cluster.stop()
+
+
+def one_sided(directory):
+    """Three nodes of which the first one names nobody, and the others name only that one."""
+    cluster = Cluster(directory)
+    cluster[0].seeds = []
+    for node in cluster.nodes[1:]:
+        node.seeds = [cluster[0].peer_port]
+    return cluster
+
+
+def test_a_node_without_seeds_that_is_written_to_first_stays_alone_and_says_so(tmp_path):
+    cluster = one_sided(tmp_path)
+    first, late = cluster[0], cluster[1]
+    try:
+        first.start()
+        assert first.raw()("SET", "k", "v") == (b"+", b"OK")
+        wait_until(lambda: "has founded a cluster of its own" in first.log(), 20, "it says so")
+        late.launch()
+        assert late.process.wait(START_SECONDS) != 0
+        assert "refused by the cluster" in late.log() and "already holds data with 1 nodes" in late.log()
+
+        # As the operations guide says.
+        assert first.stop() == 0
+        shutil.rmtree(first.directory / "data")
+        first.seeds = [node.peer_port for node in cluster.nodes[1:]]
+        cluster.start()
+        assert redis.Redis(port=late.port).set("k", "w")
+        assert [redis.Redis(port=node.port).get("k") for node in cluster.nodes] == [b"w"] * 3
+    finally:
+        cluster.stop()
+
+
+def test_a_node_without_seeds_that_loses_everything_takes_its_seat_if_the_others_are_up(tmp_path):
+    cluster = one_sided(tmp_path).start()
+    wiped = cluster[0]
+    try:
+        assert cluster[1].raw()("SET", "k", "old") == (b"+", b"OK")
+        assert "the seeds do not name all other members" in wiped.log()
+        cluster.settle()
+        wiped.kill()
+        shutil.rmtree(wiped.directory / "data")
+        wiped.start()
+        cluster.meet()
+        cluster.settle()
+        assert [redis.Redis(port=node.port).get("k") for node in cluster.nodes] == [b"old"] * 3
+    finally:
+        cluster.stop()
+
+
+def test_two_clusters_that_one_sided_seeds_made_refuse_each_other_aloud(tmp_path):
+    cluster = one_sided(tmp_path).start()
+    wiped, others = cluster[0], cluster.nodes[1:]
+    try:
+        assert others[0].raw()("SET", "k", "old") == (b"+", b"OK")
+        cluster.settle()
+        for node in cluster.nodes:
+            node.kill()
+        shutil.rmtree(wiped.directory / "data")
+        wiped.start()
+        assert wiped.raw()("SET", "k", "new") == (b"+", b"OK")
+        wait_until(lambda: "has founded a cluster of its own" in wiped.log(), 20, "it says so")
+        for node in others:
+            node.start()
+        for node in others:
+            wait_until(lambda node=node: "this node belongs to another cluster" in node.log(), 20, "it is refused")
+            wait_until(lambda node=node: node.status()["ready"] == 1, 20, "it serves")
+            assert not node.sees(wiped.name)
+            assert redis.Redis(port=node.port).get("k") == b"old"
+        assert "refused a node" in wiped.log()
+        assert redis.Redis(port=wiped.port).get("k") == b"new"
+
+        # As the operations guide says.
+        folder = tmp_path / "backup"
+        fine(backup(folder, wiped))
+        assert wiped.stop() == 0
+        fine(restore(folder, others[0]))
+        shutil.rmtree(wiped.directory / "data")
+        wiped.seeds = [node.peer_port for node in others]
+        wiped.start()
+        cluster.meet()
+        cluster.settle()
+        assert [redis.Redis(port=node.port).get("k") for node in cluster.nodes] == [b"new"] * 3
     finally:
         cluster.stop()

@@ -120,6 +120,8 @@ pub enum Event {
         /// What it goes by from now on.
         incarnation: Incarnation,
     },
+    /// The member list has become final, and this node is alone in it: nobody joins it any more.
+    FoundedAlone,
     /// The member list is final, and the seeds of this node do not name all others: should some of
     /// them lose everything while another one is down, they would not know of that one.
     FewSeeds {

@@ -155,6 +155,9 @@ impl Membership {
         self.persist();
         self.publish();
         self.outputs.push_back(Output::Sealed);
+        if self.members.len() == 1 {
+            self.outputs.push_back(Output::Event(Event::FoundedAlone));
+        }
         self.count_seeds();
         self.tell_everybody();
         self.gossip_at = Some(now + GOSSIP_INTERVAL);

@@ -422,6 +422,10 @@ fn report(event: &Event) {
         ),
         Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
         Event::Conflict(reason) => tracing::error!(%reason, "conflicting member lists"),
+        Event::FoundedAlone => tracing::info!(
+            "this node has founded a cluster of its own, which no other can join: one that was meant to \
+             belong to others is to be started with an empty data directory and their addresses as seeds"
+        ),
         Event::FewSeeds { members, seeds } => tracing::warn!(
             members,
             seeds,
