@@ -26,10 +26,10 @@ class Wrong(Node):
 @pytest.fixture
 def cluster(tmp_path):
     cluster = Cluster(tmp_path, arguments=["--shards", "1"])
-    old = cluster.nodes[2]
-    wrong = Wrong(old.directory, name=old.name, seeds=old.seeds, arguments=old.arguments)
-    wrong.port, wrong.peer_port, wrong.cluster_port = old.port, old.peer_port, old.cluster_port
-    cluster.nodes[2] = wrong
+    for number, old in enumerate(cluster.nodes):
+        node = Wrong(old.directory, name=old.name, seeds=old.seeds, arguments=old.arguments)
+        node.port, node.peer_port, node.cluster_port = old.port, old.peer_port, old.cluster_port
+        cluster.nodes[number] = node
     try:
         yield cluster.start()
     finally:
@@ -103,3 +103,41 @@ def test_a_clock_that_nobody_has_contradicted_is_not_called_so(cluster):
     assert "not yet compared" in said or first.status()["clock_in_doubt"] == 0
     wait_until(lambda: first.status()["clock_in_doubt"] == 0, 30, "it trusts its own")
     assert "clock  " not in shown()
+
+
+def set_clocks(nodes, offset):
+    for node in nodes:
+        node.stop()
+        node.offset = offset
+    for node in nodes:
+        node.start()
+
+
+def test_a_majority_that_is_wrong_decides_until_its_time_has_come(cluster):
+    """What the operations guide says of two clocks of three that are ahead."""
+    right, *wrong = cluster.nodes
+    client = connect(right, "QUORUM")
+    for key, seconds in [("soon", 25), ("long", 600)]:
+        assert client("SET", key, "v", "EX", seconds) == (b"+", b"OK")
+    cluster.settle()
+    set_clocks(wrong, "+30s")
+    wait_until(lambda: right.status()["clock_contradicted"] == 1, 30, "the right one is contradicted")
+    assert "most peers contradict this node's clock" in right.log()
+    for node in cluster.nodes:
+        client = connect(node, "QUORUM")
+        wait_until(lambda client=client: client("GET", "soon") == (b"$", None), 30, "it is over for the majority")
+        assert int(client("TTL", "long")[1]) <= 570
+        assert "a peer's clock is too far from ours" in node.log()
+    assert client("SET", "ahead", "written ahead") == (b"+", b"OK")
+    wait_until(lambda: "effects from other nodes are refused" in right.log(), 30, "it does not take that")
+
+    set_clocks(wrong, None)
+    wait_until(lambda: right.status()["clock_in_doubt"] == 0, 60, "it trusts its clock again")
+    cluster.settle()
+    clients = [connect(node, "QUORUM") for node in cluster.nodes]
+    assert [client("GET", "ahead") for client in clients] == [(b"$", b"written ahead")] * 3
+    for writer in clients:
+        assert writer("APPEND", "ahead", "!")[0] == b":"
+        assert len({client("GET", "ahead") for client in clients}) == 1
+    assert clients[0]("GET", "ahead") == (b"$", b"written ahead!!!")
+    assert {node.status()["clock_in_doubt"] for node in cluster.nodes} == {0}
