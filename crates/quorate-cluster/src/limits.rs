@@ -83,6 +83,14 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 /// A peer that was not heard for this long is down.
 pub const SILENCE_MAX: Duration = Duration::from_millis(1_000);
 
+/// A peer that is heard and answers nothing for this long is down: its longest turn is over by then,
+/// and a link that takes nothing any more must be given up.
+pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// A turn that lasts longer is told to the other nodes: sooner than they take silence for death,
+/// later than nearly all turns end.
+pub const WORK_TOLD_AFTER: Duration = Duration::from_millis(100);
+
 /// The time within which requests are routed around a dead node.
 pub const ROUTED_AROUND_WITHIN: Duration = Duration::from_millis(2_000);
 
@@ -267,6 +275,11 @@ const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
 const _: () = assert!(MEMBERS_MAX <= Origin::NUMBERS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(SEAL_RETRY_MIN.as_millis() < SEAL_RETRY_MAX.as_millis());
+// Word of a turn comes in time: the last thing heard, the turn's beginning, a look at it.
+const _: () = assert!(
+    2 * HEARTBEAT_INTERVAL.as_millis() + WORK_TOLD_AFTER.as_millis() < SILENCE_MAX.as_millis()
+);
+const _: () = assert!(SILENCE_MAX.as_millis() < ANSWER_MAX.as_millis());
 // One heartbeat may get lost in the noise, a dead node must not.
 const _: () = assert!(SILENCE_MAX.as_millis() >= 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(

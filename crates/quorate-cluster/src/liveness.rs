@@ -1,13 +1,15 @@
 //! Who is up, what each peer said last of itself, and whether this node has caught up.
 //!
 //! [`Liveness`] sends a heartbeat on every outgoing link at a fixed interval. A peer is up while
-//! its outgoing link is up and something was heard of it lately, on any link: a peer that is busy
-//! sending data need not answer heartbeats to be taken for alive. Each shard has its own opinion,
-//! because each has its own links, and a local opinion is all that routing needs.
+//! its outgoing link is up and something was heard of it lately: bytes on any link, or word that it
+//! is at work. So neither a heartbeat behind much data nor a turn that takes long makes a peer one
+//! that is down. Each shard has its own opinion, because each has its own links, and a local
+//! opinion is all that routing needs.
 //!
 //! Guaranteed: a peer that falls silent is reported down within [`Settings::silence_max`] plus one
 //! call of [`Liveness::handle_timeout`], and its link is given up, so that the dialer opens a new
-//! one; a peer whose link closes is down at once. Up and down alternate for each peer.
+//! one; so is one that answers nothing for [`Settings::answer_max`], whatever else is heard of it.
+//! A peer whose link closes is down at once. Up and down alternate for each peer.
 //!
 //! The detector behind [`Liveness::is_up`] is a fixed silence. One that learns the rhythm of each
 //! peer, or hears of it from others, can take its place: inputs and outputs stay as they are.
@@ -21,7 +23,8 @@ use quorate_proto::{Fitness, MemberNumber, message::Heartbeat, mutant::Mutant};
 
 use crate::{
     limits::{
-        CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, READINESS_PATIENCE, ROUTED_AROUND_WITHIN, SILENCE_MAX,
+        ANSWER_MAX, CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, READINESS_PATIENCE, ROUTED_AROUND_WITHIN,
+        SILENCE_MAX,
     },
     peer_map::PeerMap,
     time::{Instant, Wall},
@@ -35,6 +38,8 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// A peer that was not heard for this long is down.
     pub silence_max: Duration,
+    /// A peer that is heard and answers nothing for this long is down.
+    pub answer_max: Duration,
     /// A wall clock that differs by more is reported.
     pub clock_skew_max: Duration,
 }
@@ -44,6 +49,7 @@ impl Default for Settings {
         Self {
             heartbeat_interval: HEARTBEAT_INTERVAL,
             silence_max: SILENCE_MAX,
+            answer_max: ANSWER_MAX,
             clock_skew_max: CLOCK_SKEW_MAX,
         }
     }
@@ -65,8 +71,9 @@ pub struct UnsoundSettings {
 impl Settings {
     /// Whether the numbers go together.
     pub fn check(&self) -> Result<(), UnsoundSettings> {
-        let Self { heartbeat_interval, silence_max, .. } = *self;
+        let Self { heartbeat_interval, silence_max, answer_max, .. } = *self;
         let sound = !heartbeat_interval.is_zero()
+            && silence_max <= answer_max
             && silence_max >= heartbeat_interval.saturating_mul(3)
             && silence_max.saturating_add(heartbeat_interval) <= ROUTED_AROUND_WITHIN;
         if sound { Ok(()) } else { Err(UnsoundSettings { heartbeat_interval, silence_max }) }
@@ -121,6 +128,8 @@ struct Peer {
     up: bool,
     /// When something was heard last.
     heard: Instant,
+    /// When something came on the outgoing link last.
+    answered: Instant,
     /// What it said last of itself.
     fitness: Fitness,
     /// Effects that it keeps for this node; unknown until it has said so on the present link.
@@ -207,7 +216,7 @@ impl Liveness {
         peer.asked = None;
         // What the peer said before belongs to the link, perhaps the process, before.
         (peer.hints_pending, peer.fitness) = (None, Fitness::default());
-        self.handle_heard(now, node);
+        self.handle_answer(now, node);
         self.send_heartbeat(now, node);
     }
 
@@ -217,9 +226,17 @@ impl Liveness {
         self.take_down(node);
     }
 
-    /// Any frame of `node` arrived, on either link.
-    pub fn handle_heard(&mut self, now: Instant, node: MemberNumber) {
+    /// Bytes of `node` arrived on its outgoing link.
+    pub fn handle_answer(&mut self, now: Instant, node: MemberNumber) {
         let peer = &mut self.peers[node];
+        peer.answered = peer.answered.max(now);
+        self.handle_heard(now, node);
+    }
+
+    /// Bytes of `node` arrived on its own link, or word that it is at work. One that is no peer
+    /// does not matter.
+    pub fn handle_heard(&mut self, now: Instant, node: MemberNumber) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
         peer.heard = peer.heard.max(now);
         if peer.linked && !peer.up {
             peer.up = true;
@@ -241,7 +258,7 @@ impl Liveness {
         node: MemberNumber,
         heartbeat: &Heartbeat,
     ) {
-        self.handle_heard(now, node);
+        self.handle_answer(now, node);
         self.note(node, heartbeat);
         if let Some(asked) = self.peers[node].asked.take() {
             self.compare_clocks(now.since(asked), wall, node, Wall(heartbeat.wall_ms));
@@ -250,8 +267,7 @@ impl Liveness {
 
     /// Takes down the silent and sends the heartbeats that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let silence_max = self.settings.silence_max;
-        for node in self.linked(|peer| now.since(peer.heard) >= silence_max) {
+        for node in self.linked(|peer| self.silent_at(peer) <= now) {
             self.peers[node].linked = false;
             self.take_down(node);
             self.outputs.push_back(Output::GiveUpLink(node));
@@ -267,13 +283,19 @@ impl Liveness {
     /// When [`Liveness::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let linked = self.peers.values().filter(|peer| peer.linked);
-        let silences = linked.map(|peer| peer.heard + self.settings.silence_max);
+        let silences = linked.map(|peer| self.silent_at(peer));
         silences.chain([self.next_heartbeat]).min()
     }
 
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// When a peer is down unless something is heard of it before.
+    fn silent_at(&self, peer: &Peer) -> Instant {
+        let Settings { silence_max, answer_max, .. } = self.settings;
+        (peer.heard + silence_max).min(peer.answered + answer_max)
     }
 
     /// The peers whose outgoing links are up and which are so.

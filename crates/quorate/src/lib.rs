@@ -38,6 +38,7 @@ mod shard;
 pub mod simulation;
 mod startup;
 mod storage;
+mod work;
 
 pub use call_error::CallError;
 pub use client::Client;

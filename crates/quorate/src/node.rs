@@ -22,6 +22,7 @@ use crate::{
     limits,
     shard::{Breakdown, Metrics},
     storage::{HintBudget, HintTerms},
+    work::Work,
 };
 
 /// Sizes on disk and of messages. They are no settings: only a simulation has a reason to change
@@ -104,6 +105,7 @@ pub(crate) struct Node {
     metrics: Vec<Mutex<Metrics>>,
     breakdowns: Vec<Mutex<Breakdown>>,
     footing: Mutex<Footing>,
+    pub(crate) work: Work,
     next_client_id: AtomicU64,
     next_slow_id: AtomicU64,
     /// Clients that are connected from outside.
@@ -122,6 +124,7 @@ impl Node {
         let breakdowns = (0..parts.settings.shards).map(|_| Mutex::default()).collect();
         let client_bytes = (0..parts.settings.shards).map(|_| AtomicU64::new(0)).collect();
         let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
+        let work = Work::new(parts.settings.shards);
         Self {
             adjustable: Adjustable::new(&parts.settings),
             settings: parts.settings,
@@ -137,6 +140,7 @@ impl Node {
             metrics,
             breakdowns,
             footing: Mutex::default(),
+            work,
             next_client_id: AtomicU64::new(1),
             next_slow_id: AtomicU64::new(0),
             clients: AtomicU64::new(0),

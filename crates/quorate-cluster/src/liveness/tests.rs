@@ -82,6 +82,28 @@ fn a_silent_peer_is_down_within_a_second_and_its_link_given_up() {
 }
 
 #[test]
+fn a_peer_that_is_heard_may_answer_late_but_not_never() {
+    let mut liveness = linked();
+    for millis in (0..10_000).step_by(100) {
+        liveness.handle_heard(at(millis), PEER);
+        liveness.handle_timeout(at(millis));
+        assert!(liveness.is_up(PEER), "at {millis} ms");
+        if millis == 5_000 {
+            drain(&mut liveness);
+            liveness.handle_answer(at(millis), PEER);
+        }
+    }
+    let mut now = 10_000;
+    while liveness.is_up(PEER) {
+        now += 100;
+        liveness.handle_heard(at(now), PEER);
+        liveness.handle_timeout(at(now));
+    }
+    assert_eq!(now, 15_000);
+    assert!(drain(&mut liveness).ends_with(&[Output::Down(PEER), Output::GiveUpLink(PEER)]));
+}
+
+#[test]
 fn a_closed_link_takes_the_peer_down_at_once() {
     let mut liveness = linked();
     liveness.handle_heartbeat(at(1), PEER, &heartbeat(true, 7, 0));

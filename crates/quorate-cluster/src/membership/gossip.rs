@@ -339,6 +339,12 @@ impl Membership {
         }
     }
 
+    /// A shard of this node answers late, because its turn takes long: tells every linked member.
+    pub fn tell_of_work(&mut self) {
+        let send = |&link| Output::Send { link, message: Message::AtWork };
+        self.outputs.extend(self.outgoing.keys().map(send));
+    }
+
     /// Sends the list to those who may have missed it. Goes on for as long as there may be any.
     pub(super) fn gossip(&mut self, now: Instant) {
         self.gossip_at = Some(now + GOSSIP_INTERVAL);

@@ -310,6 +310,9 @@ impl Membership {
                 let accepted = self.vote(now, from, &view);
                 Message::SealVote { accepted, view: self.view() }
             }
+            Message::AtWork => {
+                return self.outputs.push_back(Output::AtWork { member: from });
+            }
             // Whatever else comes here is not for the membership.
             _ => {
                 self.outputs.push_back(Output::CloseIncoming { link });

@@ -64,6 +64,11 @@ pub enum Output {
     Topology(View),
     /// The member list is final: writes may go ahead.
     Sealed,
+    /// A member is at work, and alive although it may answer late.
+    AtWork {
+        /// The member.
+        member: NodeId,
+    },
     /// Something to tell the operator.
     Event(Event),
 }

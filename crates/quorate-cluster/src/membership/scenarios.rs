@@ -72,6 +72,17 @@ fn a_chain_of_seeds_forms_one_list() {
 }
 
 #[test]
+fn a_node_at_work_says_so_to_all_that_are_linked() {
+    let mut world = sealed_three();
+    world.input(1, |membership, _| membership.tell_of_work());
+    world.run_for(A_WHILE);
+    let me = world.nodes[1].config.member.id;
+    let told: Vec<&[NodeId]> = world.nodes.iter().map(|node| node.at_work.as_slice()).collect();
+    assert_eq!(told, [&[me][..], &[], &[me]]);
+    assert_eq!(world.nodes[0].topology.members.len(), 3, "no link is closed for it");
+}
+
+#[test]
 fn a_lone_node_seals_at_once() {
     let mut world = formed(vec![config(0, &[])]);
     world.input(0, Membership::request_seal);

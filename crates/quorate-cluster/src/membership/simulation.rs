@@ -53,6 +53,8 @@ pub(super) struct Node {
     pub(super) machine: Option<Membership>,
     pub(super) disk: Option<Persisted>,
     pub(super) events: Vec<Event>,
+    /// Who has said to be at work.
+    pub(super) at_work: Vec<NodeId>,
     pub(super) topology: View,
     starts: u64,
     /// How often it has lost everything.
@@ -101,6 +103,7 @@ impl World {
             machine: None,
             disk: None,
             events: Vec::new(),
+            at_work: Vec::new(),
             topology: View::default(),
             starts: 0,
             lives: 0,
@@ -333,6 +336,7 @@ impl World {
                 let disk = self.nodes[index].disk.as_ref().expect("persisted first");
                 assert!(disk.view.sealed);
             }
+            Output::AtWork { member } => self.nodes[index].at_work.push(member),
             Output::Event(event) => {
                 let is_fenced = matches!(event, Event::Fenced { .. });
                 self.nodes[index].events.push(event);

@@ -142,6 +142,7 @@ kinds! {
     8 HeartbeatReply(beat);
     9 Claim(claim);
     10 SeatVote { granted, view };
+    11 AtWork;
     16 Forward(forward);
     17 Reply(reply as Rest);
     19 Ack;

@@ -58,6 +58,10 @@ pub enum Message {
     /// Answers a heartbeat.
     HeartbeatReply(Heartbeat),
 
+    /// A shard of the sender is in a turn that takes long: it answers late and is not dead. Not
+    /// answered.
+    AtWork,
+
     /// A client's command for the receiver to coordinate. Answered by [`Message::Reply`].
     Forward(Forward),
     /// The encoded RESP reply to a forwarded command.

@@ -54,6 +54,7 @@ impl Message {
             | Self::SeatVote { .. }
             | Self::Heartbeat(_)
             | Self::HeartbeatReply(_)
+            | Self::AtWork
             | Self::Reply(_)
             | Self::Ack
             | Self::Rejected { .. }

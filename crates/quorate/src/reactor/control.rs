@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use quorate_cluster::{
+    limits::HEARTBEAT_INTERVAL,
     membership::{Event, LinkId, Membership, Output as Wanted, Standing},
     time::Instant,
 };
@@ -74,6 +75,8 @@ pub(crate) struct Control {
     published: View,
     /// When it is to be told next whom this node waits for.
     told_at: Instant,
+    /// When to look again whether a shard's turn takes long.
+    look_at: Instant,
     /// The time of this turn.
     now: Instant,
 }
@@ -97,6 +100,7 @@ impl Control {
             next_incoming: 0,
             unwritten: None,
             told_at: Instant::ZERO,
+            look_at: Instant::ZERO,
             now: Instant::ZERO,
         }
     }
@@ -217,6 +221,7 @@ impl Control {
                     );
                 }
                 Wanted::Topology(view) => self.publish(view),
+                Wanted::AtWork { member } => self.node.work.note_peer(member, self.now),
                 Wanted::Sealed => tracing::info!("the member list is sealed: data may be written"),
                 Wanted::Event(event) => {
                     report(&event);
@@ -362,6 +367,12 @@ impl Machine for Control {
 
     fn handle_timeout(&mut self, now: Now) {
         self.membership.handle_timeout(now.monotonic);
+        if self.look_at <= now.monotonic {
+            self.look_at = now.monotonic + HEARTBEAT_INTERVAL;
+            if self.node.work.takes_long(now.monotonic) {
+                self.membership.tell_of_work();
+            }
+        }
     }
 
     fn end_turn(&mut self, _: Now) -> io::Result<()> {
@@ -378,7 +389,7 @@ impl Machine for Control {
     fn poll_timeout(&self) -> Instant {
         let note = Some(self.now + NOTE_PAUSE);
         let retry = self.unwritten.as_ref().map(|_| self.now + WRITE_PAUSE);
-        let timeouts = [note, retry, self.membership.poll_timeout()];
+        let timeouts = [note, retry, Some(self.look_at), self.membership.poll_timeout()];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 

@@ -257,6 +257,7 @@ impl Reactor {
 
 impl Machine for Reactor {
     fn begin_turn(&mut self, now: Now) {
+        self.node.work.begin(self.id(), now.monotonic);
         self.turn = self.shard.begin_turn(now);
         if Mutant::SentBeforeWritten.is_planted() {
             // Whatever comes of it: it is too late.
@@ -337,7 +338,11 @@ impl Machine for Reactor {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.connections.outputs.pop_front()
+        let output = self.connections.outputs.pop_front();
+        if output.is_none() {
+            self.node.work.end(self.id());
+        }
+        output
     }
 
     fn poll_timeout(&self) -> Instant {

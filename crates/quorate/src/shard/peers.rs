@@ -199,6 +199,9 @@ fn incoming_number(link: LinkId) -> u64 {
 impl Shard {
     /// Heartbeats, silence, dialling.
     pub(super) fn tick_peers(&mut self, now: Now) {
+        for (id, at) in self.node.work.of_peers() {
+            self.heard(at, id);
+        }
         self.peers.liveness.handle_timeout(now.monotonic);
         self.peers.dialer.handle_timeout(now.monotonic);
         let became_ready = self.peers.readiness.handle_timeout(now.monotonic);
@@ -252,6 +255,10 @@ impl Shard {
         while let Some(frame) = frame::decode(input)? {
             self.take_response(now, link, frame)?;
         }
+        // A part of a frame is an answer too: the rest may take long.
+        if let Some((from, _)) = self.peers.standing(link) {
+            self.peers.liveness.handle_answer(now.monotonic, from);
+        }
         self.service_liveness(now);
         self.service(now);
         Ok(())
@@ -264,7 +271,6 @@ impl Shard {
         if incarnation != self.topology().member(from).incarnation {
             return Err(LinkError::Replaced);
         }
-        self.peers.liveness.handle_heard(now.monotonic, from);
         let (machine, correlation) = Machine::of(frame.correlation).ok_or(LinkError::Unasked)?;
         let storage = &mut self.storage;
         match (machine, frame.message) {
@@ -339,6 +345,10 @@ impl Shard {
         while let Some(frame) = frame::decode(input)? {
             self.take_request(now, link, frame)?;
         }
+        let incoming = self.peers.incoming.get(&incoming_number(link));
+        if let Some((id, _)) = incoming.and_then(|incoming| incoming.from) {
+            self.heard(now.monotonic, id);
+        }
         self.service(now);
         Ok(())
     }
@@ -372,6 +382,13 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// A node has shown that it is alive.
+    fn heard(&mut self, at: Instant, id: NodeId) {
+        if let Some(node) = self.topology().number_of(id) {
+            self.peers.liveness.handle_heard(at, node);
+        }
     }
 
     /// How this node introduces itself on a link for data.

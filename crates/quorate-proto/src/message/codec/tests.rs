@@ -63,6 +63,7 @@ fn samples() -> Vec<Message> {
         Message::SeatVote { granted: false, view },
         Message::Heartbeat(beat),
         Message::HeartbeatReply(beat),
+        Message::AtWork,
         Message::Forward(Forward {
             slot,
             read_level: Level::Quorum,
@@ -343,8 +344,8 @@ fn golden_bodies() {
     assert_eq!(
         kinds,
         [
-            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32, 33,
-            34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
+            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 11, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32,
+            33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
         ]
     );
 }
