@@ -62,6 +62,8 @@ impl Reactor {
         let Some(found) = self.connections.get_mut(connection) else { return };
         // A long turn must not answer for others' clocks with what its own showed when it began.
         self.shard.read_clocks(now);
+        // Nor may what others date now seem to come from the future.
+        let turn = self.shard.advance_wall_clock(self.turn, now.monotonic);
         let outcome = match &mut found.role {
             Role::Arriving { input, .. } => {
                 input.extend_from_slice(bytes);
@@ -69,11 +71,11 @@ impl Reactor {
             }
             Role::Incoming { link, input } => {
                 input.extend_from_slice(bytes);
-                self.shard.incoming_input(self.turn, *link, input)
+                self.shard.incoming_input(turn, *link, input)
             }
             Role::Outgoing { link, input } => {
                 input.extend_from_slice(bytes);
-                self.shard.link_input(self.turn, *link, input)
+                self.shard.link_input(turn, *link, input)
             }
             Role::Client { .. } | Role::TurnedAway => return,
         };
