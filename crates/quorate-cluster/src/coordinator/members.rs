@@ -20,7 +20,7 @@ impl Coordinator {
         self.adopt_peers(&before);
         for queue in self.held.values_mut() {
             // Whoever has refused is asked again: the places are others.
-            queue.iter_mut().for_each(|held| held.refused = Positions::NONE);
+            queue.iter_mut().for_each(|held| held.attempt.refused = Positions::NONE);
         }
         let is_moved = |slot| before.replicas(slot) != self.topology.replicas(slot);
         let operations = self.operations.iter();
@@ -108,6 +108,7 @@ impl Coordinator {
         }
         let waiting = self.held.remove(&slot).unwrap_or_default();
         self.held_writes -= waiting.len();
+        let waiting = waiting.into_iter().map(|held| held.attempt);
         for attempt in [Attempt { requester, request, refused }].into_iter().chain(waiting) {
             self.redirect(now, replica, attempt);
         }

@@ -9,7 +9,7 @@
 //!   for those that are down, and answers when the level is met.
 //! * A write whose effect depends on what it reads first reads at the same level, so that an
 //!   executor that missed something learns it before it decides. Meanwhile later writes on the same
-//!   slot wait in order.
+//!   slot wait in order, and one reading is that of all who waited when it began.
 //! * A read asks as many replicas as its level demands for a digest, merges what differs, brings
 //!   the differing ones up to date, and only then answers, with a state that all of them hold:
 //!   quorum reads never go back in time. Under [`ReadRepair::Background`] it does not wait for them.
@@ -27,6 +27,7 @@
 mod elements;
 mod errors;
 mod forward;
+mod held;
 mod members;
 mod operation;
 mod outcomes;
@@ -62,6 +63,7 @@ use crate::{
     time::Instant,
     topology::Topology,
 };
+use held::Held;
 use operation::Operation;
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
@@ -148,7 +150,7 @@ pub struct Coordinator {
     next_serial: u32,
     outcomes: Outcomes,
     /// Slots with a read-modify-write in its read phase, and the writes behind it.
-    held: BTreeMap<Slot, VecDeque<Attempt>>,
+    held: BTreeMap<Slot, VecDeque<Held>>,
     /// Writes in `held`, over all slots.
     held_writes: usize,
     on_durable: VecDeque<(u64, OnDurable)>,
@@ -326,7 +328,8 @@ impl Coordinator {
             }
         }
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
-        let held = self.held.values().flatten().map(|held| held.request.terms.deadline);
+        let held = self.held.values().flatten();
+        let held = held.map(|held| held.attempt.request.terms.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
         self.next_scan = operations.chain(held).min().map(|at| at.max(soonest));
@@ -467,7 +470,8 @@ impl Coordinator {
         let operation = self.operations.remove(index);
         self.reply(operation.requester, reply);
         if operation.holds_slot {
-            self.release(now, replica, operation.slot());
+            let has_read = operation.phase() == Phase::Replicating;
+            self.release(now, replica, operation.slot(), has_read);
         }
     }
 
@@ -490,7 +494,7 @@ impl Coordinator {
         let held = core::mem::take(&mut operation.holds_slot);
         self.once_durable(sequence, OnDurable::Answer { index, serial });
         if held {
-            self.release(now, replica, slot);
+            self.release(now, replica, slot, true);
         }
     }
 

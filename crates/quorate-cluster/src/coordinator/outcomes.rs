@@ -227,7 +227,7 @@ impl Coordinator {
             return self.respond_once_durable(replica, slot, link, correlation, reply);
         }
         let under_way = self.operations.iter_mut().map(|(_, found)| &mut found.requester);
-        let held = self.held.values_mut().flatten().map(|held| &mut held.requester);
+        let held = self.held.values_mut().flatten().map(|held| &mut held.attempt.requester);
         let is_it = |asked: &&mut Requester| match asked {
             Requester::Peer { call, .. } => *call == Some(id),
             Requester::Session(_) => false,

@@ -150,6 +150,7 @@ impl Coordinator {
     /// Asks as many replicas for digests as the level still needs.
     pub(super) fn ask_digests(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         self.enter(now, index, Phase::Digests);
+        self.read_for_held(index);
         let counts = self.fitness().may_count().is_ok();
         let operation = &mut self.operations[index];
         operation.answered = if counts { operation.own() } else { Positions::NONE };

@@ -1,7 +1,5 @@
 //! Writes: executed once, replicated, acknowledged.
 
-use alloc::vec::Vec;
-
 use bytes::Bytes;
 use quorate_proto::{
     Level, MemberNumber, Slot, Unfit,
@@ -141,16 +139,24 @@ impl Coordinator {
         replica: &mut impl Replica,
         attempt: Attempt,
     ) {
-        let slot = attempt.request.call.slot();
-        if let Some(queue) = self.held.get_mut(&slot) {
-            let deadline = attempt.request.terms.deadline;
-            queue.push_back(attempt);
-            self.held_writes += 1;
-            self.wake_by(deadline);
-            return;
+        if let Err(attempt) = self.hold(attempt) {
+            self.begin_write(now, replica, attempt, false);
         }
+    }
+
+    /// Begins a write, which reads first if it must and nobody has read for it. Returns the operation
+    /// if it reads.
+    pub(super) fn begin_write(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        attempt: Attempt,
+        has_read: bool,
+    ) -> Option<usize> {
+        let slot = attempt.request.call.slot();
         if let Some(refusal) = self.own_refusal(slot) {
-            return self.refuse_write(now, replica, attempt, refusal);
+            self.refuse_write(now, replica, attempt, refusal);
+            return None;
         }
         let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
@@ -161,18 +167,21 @@ impl Coordinator {
         let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
         if !requirement.is_met_by(self.alive(slot) - read_only) {
             let error = self.too_few(slot, level, read_only);
-            return self.reply(requester, error);
+            self.reply(requester, error);
+            return None;
         }
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
         self.operations[index].executors_refused = refused;
-        let reads_first = class == Class::ReadModifyWrite && !Mutant::WriteBlind.is_planted();
-        if reads_first && requirement.answers > 1 {
+        let blind = has_read || Mutant::WriteBlind.is_planted();
+        if class == Class::ReadModifyWrite && !blind && requirement.answers > 1 {
             self.operations[index].holds_slot = true;
             self.held.insert(slot, Default::default());
             self.ask_digests(now, replica, index);
+            Some(index)
         } else {
             self.execute(now, replica, index);
+            None
         }
     }
 
@@ -205,7 +214,7 @@ impl Coordinator {
             }
         }
         if held {
-            self.release(now, replica, slot);
+            self.release(now, replica, slot, true);
         }
     }
 
@@ -229,7 +238,7 @@ impl Coordinator {
         // It goes before those that wait behind it.
         self.refuse_write(now, replica, attempt, refusal);
         if held {
-            self.release(now, replica, slot);
+            self.release(now, replica, slot, false);
         }
     }
 
@@ -330,41 +339,6 @@ impl Coordinator {
         let node = self.topology.replicas(operation.slot())[position];
         if let Some(Replication { effect, dot, .. }) = operation.replication() {
             replica.hint(node, operation.slot(), *dot, effect);
-        }
-    }
-
-    /// Lets the writes go on that waited for a read-modify-write on `slot`.
-    pub(super) fn release(&mut self, now: Instant, replica: &mut impl Replica, slot: Slot) {
-        let Some(mut queue) = self.held.remove(&slot) else {
-            return;
-        };
-        while let Some(attempt) = queue.pop_front() {
-            self.held_writes -= 1;
-            self.coordinate_write(now, replica, attempt);
-            if let Some(again) = self.held.get_mut(&slot) {
-                // Another one reads now: the rest stays behind it, in order.
-                again.extend(queue);
-                return;
-            }
-        }
-    }
-
-    /// Answers writes that wait behind another one beyond their deadline.
-    pub(super) fn expire_held(&mut self, now: Instant) {
-        let mut late = Vec::new();
-        for queue in self.held.values_mut() {
-            queue.retain(|held| {
-                let in_time = held.request.terms.deadline > now;
-                if !in_time {
-                    late.push(held.requester);
-                }
-                in_time
-            });
-        }
-        self.held_writes -= late.len();
-        for requester in late {
-            let text = "the write waited too long behind another one on its slot";
-            self.reply(requester, errors::unavailable(text));
         }
     }
 }

@@ -308,6 +308,58 @@ fn writes_behind_a_read_modify_write_keep_their_order() {
     assert_eq!(stage.replica.executed, ["first", "second", "third"]);
 }
 
+fn questions(sent: &[(u16, u64, Message)]) -> Vec<u64> {
+    let is_question = |message: &Message| matches!(message, Message::AskDigest { .. });
+    sent.iter().filter(|(.., message)| is_question(message)).map(|(_, asked, _)| *asked).collect()
+}
+
+#[test]
+fn one_reading_is_that_of_all_who_waited_when_it_began() {
+    let mut stage = Stage::three(0);
+    for name in ["1", "2", "3"] {
+        stage.increment(name);
+    }
+    stage.request(&["SET", "k", "4"], Level::Quorum);
+    stage.increment("5");
+    stage.request(&["APPEND", "other", "6"], Level::Quorum);
+    stage.increment("7");
+    let first = questions(&stage.sent());
+    assert_eq!(first.len(), 1);
+    stage.respond(first[0], digest(5));
+    assert_eq!(stage.replica.executed, ["1"], "the others came when it had begun");
+    let second = questions(&stage.sent());
+    stage.increment("8");
+    assert_eq!(second.len(), 1);
+    stage.respond(second[0], digest(6));
+    assert_eq!(stage.replica.executed, ["1", "2", "3", "4", "5"], "up to another key");
+    let third = questions(&stage.sent());
+    assert_eq!(third.len(), 1);
+    stage.respond(third[0], digest(10));
+    assert_eq!(stage.replica.executed[5..], ["6", "7"], "which is read as well");
+    let fourth = questions(&stage.sent());
+    stage.respond(fourth[0], digest(12));
+    assert_eq!(stage.replica.executed[7..], ["8"]);
+}
+
+#[test]
+fn a_reading_that_ends_early_is_nobodys() {
+    let mut stage = Stage::three(0);
+    let written = stage.increment("1");
+    let second = stage.increment("2");
+    let first = questions(&stage.sent());
+    stage.pass(Duration::from_millis(500));
+    stage.sent();
+    stage.increment("3");
+    stage.respond(first[0], digest(5));
+    assert_eq!(questions(&stage.sent()).len(), 1, "of the second one, for the third one, too");
+    stage.pass(Duration::from_millis(500));
+    assert_eq!([stage.reply().0, stage.reply().0], [written, second]);
+    assert_eq!(stage.replica.executed, ["1"]);
+    let again = questions(&stage.sent());
+    stage.respond(again[0], digest(6));
+    assert_eq!(stage.replica.executed, ["1", "3"]);
+}
+
 #[test]
 fn writes_that_wait_too_long_are_answered() {
     let mut stage = Stage::three(0);
