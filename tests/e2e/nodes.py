@@ -77,17 +77,28 @@ class Process:
 
     def start(self):
         self.launch()
+        return self.start_ends()
+
+    def start_ends(self):
+        """Waits until it serves."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self.check_running()
-            try:
-                probe = Raw(self.port, timeout=5)
-                if probe("PING") == (b"+", b"PONG"):
-                    probe.close()
-                    return self
-            except OSError:
-                time.sleep(0.05)
+            if self.ping() == (b"+", b"PONG"):
+                return self
+            time.sleep(0.05)
         raise AssertionError(f"did not start in time:\n{self.log()}")
+
+    def ping(self):
+        """The answer to PING, `None` without any: a node that recovers its data answers LOADING."""
+        try:
+            probe = Raw(self.port, timeout=5)
+            try:
+                return probe("PING")
+            finally:
+                probe.close()
+        except (OSError, EOFError):
+            return None
 
     def check_running(self):
         code = self.process.poll()
@@ -151,7 +162,10 @@ class Node(Process):
     def status(self):
         connection = self.raw()
         try:
-            return fields(connection("QUORATE", "STATUS"))
+            reply = connection("QUORATE", "STATUS")
+            if reply[0] == b"-":
+                raise ConnectionError(reply[1])
+            return fields(reply)
         finally:
             connection.close()
 

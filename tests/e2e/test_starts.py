@@ -1,9 +1,10 @@
 """What clients see of a node that has just started."""
 
+import signal
 import time
 
 import pytest
-from nodes import Cluster, Raw, encode, wait_until
+from nodes import Cluster, Node, Raw, encode, wait_until
 
 
 @pytest.fixture
@@ -63,3 +64,68 @@ def test_a_node_that_starts_alone_answers_when_its_patience_is_over(cluster):
     assert early("QUORATE", "LEVEL", "READ", "QUORUM", "WRITE", "QUORUM") == (b"+", b"OK")
     kind, text = early("SET", "k", "x")
     assert kind == b"-" and text.startswith(b"UNAVAILABLE level QUORUM"), text
+
+
+LOADING = (b"-", b"LOADING Redis is loading the dataset in memory")
+
+
+def write(node, keys):
+    client = node.raw()
+    for first in range(keys.start, keys.stop, 10_000):
+        client.send(b"".join(encode("SET", f"{key:09}", "v" * 16) for key in range(first, first + 10_000)))
+        assert client.file.read(5 * 10_000) == b"+OK\r\n" * 10_000
+    client.close()
+
+
+def is_loading(node):
+    """Whether a node that was launched is seen to load its data before it serves."""
+    while True:
+        node.check_running()
+        answer = node.ping()
+        if answer is not None:
+            return answer == LOADING
+
+
+@pytest.fixture
+def large_node(tmp_path):
+    """One that has just been launched, with as much data as it takes to see it load; and how many keys it has."""
+    node = Node(tmp_path / "node", arguments=["--shards", "1"]).start()
+    keys = 0
+    while True:
+        write(node, range(keys, keys + 500_000))
+        keys += 500_000
+        node.stop()
+        node.launch()
+        if is_loading(node):
+            break
+        node.start_ends()
+    yield node, keys
+    node.kill()
+
+
+def test_a_node_that_recovers_its_data_says_so(large_node):
+    node, keys = large_node
+    silent = [Raw(node.port) for _ in range(300)]
+    for client in silent:
+        client.send(b"*1\r\n$4\r\nPI")
+    client = node.raw()
+    assert client("GET", "000000000") == LOADING
+    assert client("SET", "k", "v") == LOADING
+    kind, info = client("INFO", "persistence")
+    assert kind == b"$" and b"\r\nloading:1\r\nasync_loading:0\r\nloading_start_time:" in info, info
+    node.start_ends()
+    client = node.raw()
+    assert client("DBSIZE") == (b":", str(keys).encode())
+    assert client("GET", "k") == (b"$", None)
+    assert b"\r\nloading:0\r\n" in client("INFO", "persistence")[1]
+
+
+def test_a_node_that_recovers_its_data_stops_at_once(large_node):
+    node, keys = large_node
+    node.process.send_signal(signal.SIGTERM)
+    assert node.process.wait(15) == 0
+    log = node.log()
+    assert "stopped before the data was recovered" in log
+    assert f"records={keys} " not in log
+    node.start()
+    assert node.raw()("DBSIZE") == (b":", str(keys).encode())

@@ -1,6 +1,16 @@
 //! `quorate serve`: a node as a process.
 
-use std::{io::IsTerminal as _, thread, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver},
+    },
+    thread::Builder,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use quorate::Engine;
@@ -31,8 +41,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         .init();
 
     let settings = arguments.flags.settings().context("the settings are wrong")?;
-    let mut signals = Signals::new(crate::signals::that_stop())?;
+    let is_serving = Arc::new(AtomicBool::new(false));
+    let stops = watch_signals(Arc::clone(&is_serving))?;
     let engine = Engine::start_blocking(settings)?;
+    is_serving.store(true, Ordering::Release);
     tracing::info!(
         name = engine.name(),
         clients = %engine.client_address(),
@@ -44,7 +56,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         tracing::info!(%snapshots, "receiving snapshots");
     }
     loop {
-        if let Some(signal) = signals.pending().next() {
+        if let Ok(signal) = stops.recv_timeout(WATCH_INTERVAL) {
             tracing::info!(signal, "stopping");
             engine.stop().context("the node did not stop in order")?;
             tracing::info!("stopped");
@@ -54,6 +66,22 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             let _ = engine.stop();
             bail!("a thread of the node has ended; see the log for why");
         }
-        thread::sleep(WATCH_INTERVAL);
     }
+}
+
+/// Tells of the signals that stop a node that serves. One that still starts ends at once: it has
+/// acknowledged nothing, and its disk is as a loss of power might leave it.
+fn watch_signals(is_serving: Arc<AtomicBool>) -> Result<Receiver<i32>> {
+    let (stop, stops) = mpsc::channel();
+    let mut signals = Signals::new(crate::signals::that_stop())?;
+    Builder::new().name("quorate-signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if !is_serving.load(Ordering::Acquire) {
+                tracing::info!(signal, "stopped before the data was recovered");
+                process::exit(0);
+            }
+            let _ = stop.send(signal);
+        }
+    })?;
+    Ok(stops)
 }

@@ -13,7 +13,7 @@ use crate::{
     descriptors,
     entropy::{EntropyError, NodeSink, NodeSource},
     identity::{Claim, DataDirectoryError, Identity},
-    net::{Bound, Sockets, clock::Clock},
+    net::{Bound, Sockets, clock::Clock, loading},
     node::Sizes,
     running::Running,
     startup::{self, Seeds},
@@ -91,7 +91,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts a node: recovers its data, listens, and looks for its cluster.
+    /// Starts a node: listens, recovers its data, and looks for its cluster.
+    ///
+    /// Clients that connect while data is recovered are answered `LOADING`, when that takes long.
     ///
     /// It raises the process's soft limit on open files to the hard one, and serves fewer clients
     /// than `maxclients` when that is still too low.
@@ -126,7 +128,7 @@ impl Engine {
         };
         // First: a node that is started again and again because its address is taken uses up
         // nothing.
-        let sockets = Sockets::open(&settings)?;
+        let mut sockets = Sockets::open(&settings)?;
         let prepared = settings.channel().map(Prepared::new).transpose()?;
         let identity = Identity::open(Arc::clone(&disk), &directory, claim)?;
         let bound = sockets.addresses()?;
@@ -141,7 +143,8 @@ impl Engine {
             now: clock.now(),
             make_topology: startup::new_topology,
         };
-        let started = startup::start(origin, identity, addresses)?;
+        let recover = || startup::start(origin, identity, addresses);
+        let started = loading::answer_during(&mut sockets, clock, recover)??;
         started.node.limit_descriptors(limit);
         let name = started.identity.name().to_owned();
         let running = Running::start(started, prepared, sockets, clock)?;

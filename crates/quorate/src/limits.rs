@@ -135,6 +135,16 @@ pub(crate) const HELLO_LENGTH_MAX: usize = 2 << 20;
 /// How soon a shard tries again to accept what it could not, for want of descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a start may take until clients that wait for it are told that the node is loading. Those
+/// of a short one are served instead.
+pub(crate) const LOADING_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Clients that are told so at a time. The oldest makes room.
+pub(crate) const LOADING_CLIENTS_MAX: usize = 128;
+
+/// Bytes that such a client may send and be sent, some hundred commands. Then it is disconnected.
+pub(crate) const LOADING_BYTES_MAX: usize = 64 << 10;
+
 /// How long a peer may take to introduce itself: its first frame follows the connection at once.
 pub(crate) const ARRIVING_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -55,6 +55,11 @@ impl Sockets {
         Ok(Bound { clients, cluster_clients, peers: self.peers[0].local_addr()? })
     }
 
+    /// Where clients connect.
+    pub(super) fn of_clients(&mut self) -> impl Iterator<Item = &mut TcpListener> {
+        self.clients.iter_mut().chain(self.cluster_clients.iter_mut().flatten())
+    }
+
     /// Those of each shard.
     pub(crate) fn by_shard(self) -> impl Iterator<Item = Listeners> {
         let mut cluster_clients = self.cluster_clients.into_iter().flatten();

@@ -6,6 +6,7 @@ pub(crate) mod control_loop;
 pub(crate) mod directory;
 mod in_process;
 mod listener;
+pub(crate) mod loading;
 pub(crate) mod mailbox;
 pub(crate) mod resolver;
 pub(crate) mod shard_loop;

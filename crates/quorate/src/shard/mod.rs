@@ -80,7 +80,7 @@ use stats::{Run, Stats};
 pub(crate) use turn::Now;
 
 /// The version of Redis whose behaviour clients find.
-const REDIS_VERSION: &str = "7.0.15";
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
 /// How long a first write waits for the member list to be sealed.
 const SEAL_PATIENCE: Duration = Duration::from_secs(15);
