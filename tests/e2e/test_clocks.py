@@ -105,7 +105,7 @@ def connect(node):
     return client
 
 
-def clock_figures(client):
+def clock_metrics(client):
     found = client.info("quorate")
     return {name: int(value) for name, value in found.items() if name.startswith("clock_")}
 
@@ -131,7 +131,7 @@ def test_what_a_dead_executor_left_at_one_replica_reaches_the_other(held_cluster
         written.append(next(keys))
         executor.set(written[-1], "only at two")
         wait_until(lambda: third.get(written[-1]) is not None, 90, "the third node has it")
-        return clock_figures(third)["clock_dots_pulled"] > 0
+        return clock_metrics(third)["clock_dots_pulled"] > 0
 
     proxy.held = "n1"
     wait_until(pulls, 90, "the third node has pulled something")
@@ -143,12 +143,12 @@ def test_what_a_dead_executor_left_at_one_replica_reaches_the_other(held_cluster
     cluster[0].kill()
     wait_until(lambda: cluster[1].digest() == cluster[2].digest(), 90, "the survivors are equal")
     assert all(third.get(key) == b"only at two" for key in written + last)
-    assert clock_figures(second)["clock_bytes"] > 0
+    assert clock_metrics(second)["clock_bytes"] > 0
 
     # The executor comes back: everybody becomes equal, and nothing waits for a round for ever.
     proxy.held = None
     cluster[0].start()
     cluster.settle()
     clients = [connect(node) for node in cluster.nodes]
-    wait_until(lambda: not any(clock_figures(client)["clock_dots_pended"] for client in clients),
+    wait_until(lambda: not any(clock_metrics(client)["clock_dots_pended"] for client in clients),
                90, "all that was pended is known")

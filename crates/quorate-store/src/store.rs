@@ -455,7 +455,7 @@ impl Store {
 
     /// Keys with tombstones that wait to be forgotten; one with tombstones of several epochs
     /// counts several times.
-    pub fn marked(&self) -> usize {
+    pub fn tombstone_keys(&self) -> usize {
         self.tombstones.len()
     }
 

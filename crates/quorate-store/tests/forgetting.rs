@@ -84,7 +84,7 @@ proptest! {
         for store in &mut stores {
             let (seen, digest) = (visible(store, now), store.slot_digest(slot()));
             settle(store, wall_ms + 1_000);
-            prop_assert_eq!((tombstones(store), store.marked()), (0, 0));
+            prop_assert_eq!((tombstones(store), store.tombstone_keys()), (0, 0));
             if state(store).is_empty() {
                 prop_assert_eq!(store.slot_version(slot()), 0);
             }
@@ -174,19 +174,19 @@ fn tombstones_wait_for_their_epoch_and_for_the_floor() {
     store.forget(group, Forgettable { before_epoch, floor_ms: 999 }, usize::MAX);
     // The second removal has emptied the key, which ends its time to live.
     assert_eq!(tombstones(&store), 2, "others may still take them in");
-    assert_eq!(store.marked(), 1, "one reminder for the epoch");
+    assert_eq!(store.tombstone_keys(), 1, "one reminder for the epoch");
 
     let before_epoch = store.begin_epoch();
     store.forget(group, Forgettable { before_epoch, floor_ms: 1_000 }, usize::MAX);
     assert_eq!(
-        (tombstones(&store), store.marked()),
+        (tombstones(&store), store.tombstone_keys()),
         (0, 1),
         "the end of the time to live is newer"
     );
 
     let before_epoch = store.begin_epoch();
     store.forget(group, Forgettable { before_epoch, floor_ms: 3_000 }, usize::MAX);
-    assert_eq!((tombstones(&store), store.marked()), (0, 0));
+    assert_eq!((tombstones(&store), store.tombstone_keys()), (0, 0));
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn what_ends_and_begins_leaves_nothing_behind_on_a_node_alone() {
     let mut store = store(0);
     store.adopt(store.origin(), false);
     run(&mut store, &mut now, &["SADD {k}a m", "PEXPIRE {k}a 100", "SPOP {k}a"]);
-    assert_eq!((store.marked(), store.len()), (0, 0));
+    assert_eq!((store.tombstone_keys(), store.len()), (0, 0));
 }
 
 proptest! {

@@ -295,7 +295,7 @@ impl Node {
             total.expiring += metrics.expiring;
             total.expiry_moments_ms += metrics.expiry_moments_ms;
             total.expired += metrics.expired;
-            total.marked += metrics.marked;
+            total.tombstone_keys += metrics.tombstone_keys;
             total.clients += metrics.clients;
             total.blocked_clients += metrics.blocked_clients;
             total.counters.add(&metrics.counters);

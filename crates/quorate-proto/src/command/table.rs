@@ -265,7 +265,7 @@ const SPECS: &[Spec] = &[
     session("swapdb", 3, Flags::FAST.with(Flags::DANGEROUS), Server, "4.0.0", "An error unless both are database 0"),
     session("lolwut", -1, RF, Server, "5.0.0", "A picture and the version"),
     session("wait", 3, Flags::NONE, Generic, "3.0.0", "How many more replicas have what the connection has written"),
-    session("info", -1, STATUS.with(Flags::DANGEROUS), Server, "1.0.0", "Figures about the node"),
+    session("info", -1, STATUS.with(Flags::DANGEROUS), Server, "1.0.0", "Metrics of the node"),
     session("time", 1, STATUS_FAST, Server, "2.6.0", "The node's clock: seconds and microseconds"),
     routed(key("dbsize", 1, RF, Read, Keys::NONE, Server, "1.0.0", "O(1)", "Number of keys in the cluster"), Routing::Keyspace),
     routed(key("flushall", -1, W.with(Flags::DANGEROUS), Write, Keys::NONE, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), Routing::Keyspace),

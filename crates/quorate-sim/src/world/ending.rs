@@ -54,10 +54,11 @@ impl World<'_> {
     /// were.
     pub(super) fn forget(&mut self) -> bool {
         let healed = self.now;
-        while self.scenario.forgets && self.marked() > 0 {
+        while self.scenario.forgets && self.tombstone_keys() > 0 {
             if self.now > healed + FORGET_MAX {
                 let seconds = FORGET_MAX / 1_000_000;
-                let text = format!("{seconds} s after all was equal, {} are left", self.marked());
+                let text =
+                    format!("{seconds} s after all was equal, {} are left", self.tombstone_keys());
                 self.violations.push(Violation::new("tombstones", text));
                 return false;
             }
@@ -67,8 +68,11 @@ impl World<'_> {
     }
 
     /// Keys with tombstones, on all nodes.
-    fn marked(&self) -> usize {
-        self.machines.iter().filter_map(|machine| Some(machine.process.as_ref()?.marked())).sum()
+    fn tombstone_keys(&self) -> usize {
+        self.machines
+            .iter()
+            .filter_map(|machine| Some(machine.process.as_ref()?.tombstone_keys()))
+            .sum()
     }
 
     /// Whether all nodes are up and all replicas equal, and nothing waits; if not, why.

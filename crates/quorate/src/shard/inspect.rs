@@ -32,8 +32,8 @@ impl Shard {
     }
 
     /// Keys with tombstones that wait to be forgotten.
-    pub(crate) fn marked(&self) -> usize {
-        self.storage.store.marked()
+    pub(crate) fn tombstone_keys(&self) -> usize {
+        self.storage.store.tombstone_keys()
     }
 
     /// Effects kept for a peer, and in how many groups of slots some could not be kept.

@@ -110,7 +110,7 @@ pub(crate) struct Metrics {
     pub(crate) expiry_moments_ms: u128,
     pub(crate) expired: u64,
     /// Keys with tombstones that wait to be forgotten.
-    pub(crate) marked: u64,
+    pub(crate) tombstone_keys: u64,
     pub(crate) clients: u64,
     /// Clients that wait for a time to pass.
     pub(crate) blocked_clients: u64,

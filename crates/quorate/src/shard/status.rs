@@ -68,7 +68,7 @@ impl Shard {
             expiring: self.storage.store.expiring() as u64,
             expiry_moments_ms: self.storage.store.expiry_moments_ms(),
             expired: self.storage.store.expired(),
-            marked: self.storage.store.marked() as u64,
+            tombstone_keys: self.storage.store.tombstone_keys() as u64,
             clients: self.sessions.len() as u64,
             blocked_clients: self.blocked_clients() as u64,
             counters: self.counters(),

@@ -45,8 +45,8 @@ impl Process {
     }
 
     /// Keys with tombstones that wait to be forgotten.
-    pub fn marked(&self) -> usize {
-        self.shards().map(Shard::marked).sum()
+    pub fn tombstone_keys(&self) -> usize {
+        self.shards().map(Shard::tombstone_keys).sum()
     }
 
     /// Effects kept for a peer, and in how many groups of slots some could not be kept.

@@ -250,7 +250,7 @@ const STATS: &[Metric] = &[
     row("acl_access_denied_cmd", Constant("0")),
     row("acl_access_denied_key", Constant("0")),
     row("acl_access_denied_channel", Constant("0")),
-    row("tombstone_keys", Number(|r| r.metrics.marked)),
+    row("tombstone_keys", Number(|r| r.metrics.tombstone_keys)),
     row("operations_in_flight", Number(|r| r.metrics.in_flight)),
     row("read_repairs", Number(|r| r.metrics.read_repairs)),
     row("read_repair_bytes", Number(|r| r.metrics.read_repair_bytes)),

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn no_figure_has_two_rows() {
+    fn no_metric_has_two_rows() {
         let rows = SECTIONS.iter().flat_map(|section| section.metrics);
         let mut names: Vec<_> = rows.map(|metric| metric.name).collect();
         let count = names.len();
