@@ -1,5 +1,6 @@
 """What clients see of a node that has just started."""
 
+import itertools
 import signal
 import time
 
@@ -129,3 +130,44 @@ def test_a_node_that_recovers_its_data_stops_at_once(large_node):
     assert f"records={keys} " not in log
     node.start()
     assert node.raw()("DBSIZE") == (b":", str(keys).encode())
+
+
+def at_quorum():
+    return encode("QUORATE", "LEVEL", "READ", "QUORUM", "WRITE", "QUORUM")
+
+
+def ask(connection, *commands):
+    connection.send(b"".join(commands))
+    return [connection.read() for _ in commands]
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "stopped"])
+def test_when_all_start_again_a_quorum_answers_with_what_was_acknowledged(cluster, killed):
+    """The one that was away before the others have missed something. At `ONE` that may show."""
+    keys = [f"k{number}" for number in range(12)]
+    for version, order in enumerate(itertools.permutations(cluster.nodes), start=1):
+        behind, *rest = order
+        wait_until(lambda: all(node.status()["ready"] for node in cluster.nodes), 30, "all are ready")
+        client = rest[0].raw()
+        ask(client, at_quorum(), *(encode("SET", key, version - 1) for key in keys))
+        behind.kill()
+        written = ask(client, encode("SET", "counter", 0), *(encode("SET", key, version) for key in keys))
+        assert set(written) == {(b"+", b"OK")}
+        for node in rest:
+            node.kill() if killed else node.stop()
+        for node in order:
+            node.launch()
+        connections = [connect_at_once(node) for node in order]
+        gets = [encode("GET", key) for key in keys]
+        for connection in connections:
+            connection.send(b"".join([at_quorum(), *gets, encode("INCR", "counter"),
+                                      encode("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "QUORUM"), *gets]))
+        newest, older = (b"$", str(version).encode()), (b"$", str(version - 1).encode())
+        for connection in connections:
+            assert connection.read() == (b"+", b"OK")
+            assert {connection.read() for _ in keys} == {newest}
+            assert connection.read()[0] == b":"
+            assert connection.read() == (b"+", b"OK")
+            assert {connection.read() for _ in keys} <= {newest, older}
+            connection.close()
+        assert ask(rest[1].raw(), at_quorum(), encode("GET", "counter"))[1] == (b"$", b"3")
