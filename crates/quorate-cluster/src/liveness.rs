@@ -134,8 +134,8 @@ struct Peer {
     fitness: Fitness,
     /// Effects that it keeps for this node; unknown until it has said so on the present link.
     hints_pending: Option<u64>,
-    /// When a heartbeat was sent that is not answered yet.
-    asked: Option<Instant>,
+    /// When the heartbeats were sent that are not answered yet: answers come in their order.
+    asked: VecDeque<Instant>,
     /// The estimate of how far its wall clock is ahead.
     ahead_ms: Option<i64>,
     /// How wrong that can be.
@@ -213,7 +213,7 @@ impl Liveness {
     pub fn handle_link_up(&mut self, now: Instant, node: MemberNumber) {
         let peer = &mut self.peers[node];
         peer.linked = true;
-        peer.asked = None;
+        peer.asked.clear();
         // What the peer said before belongs to the link, perhaps the process, before.
         (peer.hints_pending, peer.fitness) = (None, Fitness::default());
         self.handle_answer(now, node);
@@ -260,7 +260,7 @@ impl Liveness {
     ) {
         self.handle_answer(now, node);
         self.note(node, heartbeat);
-        if let Some(asked) = self.peers[node].asked.take() {
+        if let Some(asked) = self.peers[node].asked.pop_front() {
             self.compare_clocks(now.since(asked), wall, node, Wall(heartbeat.wall_ms));
         }
     }
@@ -305,9 +305,7 @@ impl Liveness {
     }
 
     fn send_heartbeat(&mut self, now: Instant, node: MemberNumber) {
-        let peer = &mut self.peers[node];
-        // With two heartbeats on their way it would be unclear which one an answer belongs to.
-        peer.asked = if peer.asked.is_none() { Some(now) } else { peer.asked };
+        self.peers[node].asked.push_back(now);
         self.outputs.push_back(Output::SendHeartbeat(node));
     }
 
@@ -315,7 +313,7 @@ impl Liveness {
         let peer = &mut self.peers[node];
         peer.hints_pending = None;
         peer.ahead_ms = None;
-        peer.asked = None;
+        peer.asked.clear();
         if peer.up {
             peer.up = false;
             self.outputs.push_back(Output::Down(node));

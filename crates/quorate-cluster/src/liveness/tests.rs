@@ -151,6 +151,23 @@ fn clock_skew_is_reported_when_it_is_certain_and_only_once() {
     }
 }
 
+#[test]
+fn a_late_answer_is_none_to_a_later_heartbeat() {
+    let mut liveness = linked();
+    liveness.handle_timeout(at(200));
+    liveness.handle_timeout(at(400));
+    // The clocks agree, and the first answer took 600 ms.
+    for (now, read_at) in [(600, 300), (601, 301)] {
+        let reply = heartbeat(true, 0, read_at);
+        liveness.handle_heartbeat_reply(at(now), Wall(now), PEER, &reply);
+        liveness.handle_timeout(at(now));
+    }
+    let reply = heartbeat(true, 0, 500);
+    liveness.handle_heartbeat_reply(at(1_000), Wall(1_000), PEER, &reply);
+    assert_eq!(liveness.clock_ahead_ms(PEER), Some(-200));
+    assert!(!drain(&mut liveness).iter().any(|output| matches!(output, Output::ClockSkew { .. })));
+}
+
 proptest! {
     /// Whatever happens, up and down alternate, and nobody silent is up.
     #[test]
