@@ -239,6 +239,10 @@ pub(crate) const LINK_OUTPUT_MAX: usize = 256 << 20;
 /// Bytes read from one socket before the next one gets its turn.
 pub(crate) const READ_PER_TURN_MAX: usize = 1 << 20;
 
+/// Bytes sent on one connection before the next one gets its turn: as fast as others read, a value
+/// of hundreds of megabytes leaves in pieces.
+pub(crate) const SENT_PER_TURN_MAX: usize = 4 << 20;
+
 /// Size of the buffer that sockets are read into.
 pub(crate) const READ_BUFFER_LENGTH: usize = 64 << 10;
 

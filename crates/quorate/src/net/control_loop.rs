@@ -37,7 +37,7 @@ impl ControlLoop {
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.sockets.handle_event(&mut self.control, event);
             }
-            self.sockets.read_on(&mut self.control);
+            self.sockets.go_on(&mut self.control);
             self.mailbox.take(&mut letters);
             for letter in letters.drain(..) {
                 match letter {

@@ -92,7 +92,7 @@ impl ShardLoop {
                 self.accept_again = None;
                 accepting::LISTENERS.into_iter().for_each(|listener| self.accept(listener));
             }
-            self.sockets.read_on(&mut self.reactor);
+            self.sockets.go_on(&mut self.reactor);
             self.mailbox.take(&mut letters);
             letters.drain(..).for_each(|letter| self.open(letter));
             self.reactor.handle_timeout(self.clock.now());

@@ -14,7 +14,7 @@ use super::{
     directory::{PassedOn, Resolved},
 };
 use crate::{
-    limits::{READ_BUFFER_LENGTH, READ_PER_TURN_MAX},
+    limits::{READ_BUFFER_LENGTH, READ_PER_TURN_MAX, SENT_PER_TURN_MAX},
     reactor::{Arrival, ConnectionId, Machine, Output, PIECES_PER_WRITE, Port},
 };
 
@@ -42,6 +42,8 @@ pub(super) struct Sockets {
     resolving: HashSet<ConnectionId>,
     /// Connections with more to read than what was read.
     unread: Vec<ConnectionId>,
+    /// Connections that took all that one turn may send, and have more to send.
+    unsent: Vec<ConnectionId>,
     scratch: Vec<u8>,
 }
 
@@ -53,13 +55,15 @@ impl Sockets {
             table: Vec::new(),
             resolving: HashSet::new(),
             unread: Vec::new(),
+            unsent: Vec::new(),
             scratch: vec![0; READ_BUFFER_LENGTH],
         }
     }
 
     /// Waits until something happens, or `patience` is over.
     pub(super) fn wait(&mut self, events: &mut Events, patience: Duration) -> io::Result<()> {
-        let patience = if self.unread.is_empty() { patience } else { Duration::ZERO };
+        let is_idle = self.unread.is_empty() && self.unsent.is_empty();
+        let patience = if is_idle { patience } else { Duration::ZERO };
         match self.poll.poll(events, Some(patience)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
@@ -131,10 +135,13 @@ impl Sockets {
         }
     }
 
-    /// Reads on where there was more than one turn allows.
-    pub(super) fn read_on<M: Machine>(&mut self, machine: &mut M) {
+    /// Reads and sends on where there was more than one turn allows.
+    pub(super) fn go_on<M: Machine>(&mut self, machine: &mut M) {
         for connection in std::mem::take(&mut self.unread) {
             self.readable(machine, connection);
+        }
+        for connection in std::mem::take(&mut self.unsent) {
+            self.flush(machine, connection);
         }
     }
 
@@ -176,11 +183,17 @@ impl Sockets {
         self.flush(machine, connection);
     }
 
-    /// Sends as much as the socket takes. For the rest it asks itself. Returns whether there is a
+    /// Sends as much as the socket takes and a turn allows: one that is read as fast as it is
+    /// written to would take for ever. For the rest it asks itself. Returns whether there is a
     /// socket.
     fn flush<M: Machine>(&mut self, machine: &mut M, connection: ConnectionId) -> bool {
         let Some(socket) = find(&mut self.table, connection) else { return false };
+        let mut total = 0;
         while !socket.blocked && !socket.connecting {
+            if total >= SENT_PER_TURN_MAX {
+                self.unsent.push(connection);
+                return true;
+            }
             let Some(unsent) = machine.unsent(connection).filter(|unsent| !unsent.is_empty())
             else {
                 return true;
@@ -188,7 +201,10 @@ impl Sockets {
             let mut pieces = [IoSlice::new(&[]); PIECES_PER_WRITE];
             let count = unsent.slices(&mut pieces);
             match socket.stream.write_vectored(&pieces[..count]) {
-                Ok(count) if count > 0 => machine.handle_sent(connection, count),
+                Ok(count) if count > 0 => {
+                    machine.handle_sent(connection, count);
+                    total += count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(_) | Err(_) => {
