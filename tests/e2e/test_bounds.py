@@ -38,6 +38,9 @@ class Probe(threading.Thread):
         assert not self.is_alive(), "a small write got no answer"
         assert not self.errors, self.errors[:3]
         assert len(self.seconds) > 20
+
+    def finish_in_time(self):
+        self.finish()
         assert sorted(self.seconds)[int(len(self.seconds) * 0.99)] < P99_MAX
 
 
@@ -91,7 +94,7 @@ def test_clients_that_do_not_read_cost_little_memory_and_nobody_else(serving):
         time.sleep(0.05)
     for client in clients:
         client.close()
-    probe.finish()
+    probe.finish_in_time()
     assert peak - before < GREEDY_BYTES_MAX
     no_peer_was_suspected(nodes)
 
@@ -106,7 +109,7 @@ def test_a_long_value_is_shared_by_all_who_do_not_read_it(node):
     clients = [greedy(node, encode("GET", "long") * 4) for _ in range(50)]
     time.sleep(2)
     grown = resident(node) - before
-    probe.finish()
+    probe.finish_in_time()
     # One of them reads after all, and the others see another value or none: nothing is mixed up.
     assert node.raw()("SET", "long", b"y" * length) == (b"+", b"OK")
     received = b""
@@ -202,7 +205,7 @@ def test_a_client_that_reads_much_gets_all_of_it_and_stalls_nobody(serving):
         chunk = client.recv(MEGABYTE)
         assert chunk, f"closed after {received} bytes"
         received += len(chunk)
-    probe.finish()
+    probe.finish_in_time()
     assert received == count * len(reply)
     assert resident(node) - before < GREEDY_BYTES_MAX
     no_peer_was_suspected(nodes)
@@ -217,7 +220,7 @@ def test_a_million_pipelined_commands_are_answered_in_turns(serving):
     received = bytearray()
     while len(received) < count * 13:
         received += client.recv(MEGABYTE)
-    probe.finish()
+    probe.finish_in_time()
     assert received == b"".join(b"$7\r\n%07d\r\n" % n for n in range(count))
     no_peer_was_suspected(nodes)
 
@@ -238,3 +241,37 @@ def test_what_is_announced_costs_nothing(node):
     for client in clients:
         client.close()
     connection.close()
+
+
+def numbered(prefix, count):
+    return [b"%s%07d" % (prefix, number) for number in range(count)]
+
+
+def pairs(first, second):
+    return [word for pair in zip(first, second) for word in pair]
+
+
+# Each takes much longer than a turn.
+LARGE_COMMANDS = [
+    (("SET", "long", b"x" * 64 * MEGABYTE), (b"+", b"OK")),
+    (("SADD", "set", *numbered(b"m", 300_000)), (b":", b"300000")),
+    (("SUNIONSTORE", "{set}copy", "set"), (b":", b"300000")),
+    (("DEL", "set"), (b":", b"1")),
+    (("HSET", "hash", *pairs(numbered(b"f", 150_000), numbered(b"v", 150_000))), (b":", b"150000")),
+    (("MSET", *pairs(numbered(b"k", 150_000), numbered(b"v", 150_000))), (b"+", b"OK")),
+    (("DEL", *numbered(b"k", 150_000)), (b":", b"150000")),
+    (("FLUSHALL",), (b"+", b"OK")),
+]
+
+
+def test_a_large_command_is_answered_and_makes_nobody_suspect_anybody(serving):
+    node, nodes = serving
+    probe = Probe(node)
+    probe.start()
+    client = node.raw()
+    for words, expected in LARGE_COMMANDS:
+        assert client(*words) == expected, words[:2]
+    probe.finish()
+    no_peer_was_suspected(nodes)
+    for each in nodes:
+        assert "effects from other nodes are refused" not in each.log()

@@ -28,6 +28,10 @@ pub(crate) const VALUE_SIZE_DEFAULT: u64 = 512 << 20;
 /// Time within which every request is answered.
 pub(crate) const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 5_000;
 
+/// Bytes of a command for which it gets a second more, up to twice the time of others: a slow disk
+/// writes them in that time, and a slow link brings them to the replicas.
+pub(crate) const COMMAND_BYTES_PER_SECOND: u64 = 16 << 20;
+
 /// Beyond an hour a timeout is none.
 pub(crate) const REQUEST_TIMEOUT_MAX_MS: u64 = 3_600_000;
 
@@ -233,8 +237,8 @@ pub(crate) const CLIENT_BYTES_STEP: u64 = 1 << 20;
 pub(crate) const READERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes waiting for a peer that does not read. Beyond it the link is closed; what was on it is
-/// kept as hints.
-pub(crate) const LINK_OUTPUT_MAX: usize = 256 << 20;
+/// kept as hints. The largest value fits while others are on their way.
+pub(crate) const LINK_OUTPUT_MAX: usize = 1 << 30;
 
 /// Bytes read from one socket before the next one gets its turn.
 pub(crate) const READ_PER_TURN_MAX: usize = 1 << 20;
@@ -325,4 +329,4 @@ const _: () = assert!(COMMANDS_PER_BATCH_MAX <= COMMANDS_PER_TURN_MAX);
 const _: () = assert!(BATCH_MICROS_MAX < TURN_MICROS_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < BYTES_PER_TURN_MAX);
 const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);
-const _: () = assert!(VALUE_SIZE_DEFAULT < LINK_OUTPUT_MAX as u64 * 4);
+const _: () = assert!(VALUE_SIZE_DEFAULT * 2 <= LINK_OUTPUT_MAX as u64);

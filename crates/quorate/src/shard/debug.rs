@@ -27,7 +27,8 @@ impl Shard {
                 let slot = Slot::of_key(call.command().arg(2));
                 let words = [&b"quorate.debugobject"[..], call.command().arg(2)];
                 let piece = Call::piece(slot, Command::from_args(words));
-                self.by_piece(now, key, call, (piece, self.terms(now, key)));
+                let terms = self.terms(now, key, &piece);
+                self.by_piece(now, key, call, (piece, terms));
             }
             b"error" => {
                 self.refuse(key, quoted(call.command().arg(2)));

@@ -191,7 +191,8 @@ impl Shard {
 
     /// A call whose keys are all in one slot.
     pub(super) fn single(&mut self, now: Now, key: usize, call: Call) {
-        self.single_on(now, key, call, self.terms(now, key));
+        let terms = self.terms(now, key, &call);
+        self.single_on(now, key, call, terms);
     }
 
     /// The same on other terms than those of the connection.
@@ -264,13 +265,13 @@ impl Shard {
         }
     }
 
-    pub(super) fn terms(&self, now: Now, key: usize) -> Terms {
+    pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
         let session = &self.sessions[key];
         Terms {
             read_level: session.read_level,
             write_level: session.write_level,
             resp3: session.resp3,
-            deadline: self.deadline(now),
+            deadline: self.deadline(now, call.command().frame().len()),
         }
     }
 
@@ -287,7 +288,7 @@ impl Shard {
             return;
         }
         let plan = plan(self, call.command());
-        let terms = self.terms(now, key);
+        let terms = self.terms(now, key, &call);
         let waiter = self.expect_alone(key, call.command());
         self.start_job(now, waiter, plan, terms);
     }
@@ -415,7 +416,7 @@ impl Shard {
             _ => vec![b"quorate.slotdigest".as_slice(), number, number],
         };
         let piece = Call::piece(slot, Command::from_args(words));
-        let terms = Terms { read_level: Level::One, ..self.terms(now, key) };
+        let terms = Terms { read_level: Level::One, ..self.terms(now, key, &piece) };
         self.by_piece(now, key, call, (piece, terms));
     }
 

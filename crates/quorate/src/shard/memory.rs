@@ -26,7 +26,10 @@ impl Shard {
     pub(super) fn memory(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         if subcommand == b"usage" {
             return match usage(call.command()) {
-                Ok(piece) => self.by_piece(now, key, call, (piece, self.terms(now, key))),
+                Ok(piece) => {
+                    let terms = self.terms(now, key, &piece);
+                    self.by_piece(now, key, call, (piece, terms));
+                }
                 Err(error) => self.refuse(key, error),
             };
         }

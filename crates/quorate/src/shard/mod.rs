@@ -63,6 +63,7 @@ use slab::Slab;
 
 use crate::{
     config::Settings,
+    limits,
     node::Node,
     repeated::Repeated,
     storage::{Scrub, Storage},
@@ -119,8 +120,9 @@ fn new_anti_entropy(topology: &Topology, shard: u16, settings: &Settings) -> Ant
     let id = topology.member(topology.me()).id.0 as u64;
     let retention = Retention {
         tombstones: settings.gc_grace,
-        // No write is acknowledged after the time of its request.
-        margin: SETTLING_MARGIN.max(settings.request_timeout * 2),
+        // No write is acknowledged after the time of its request, which is twice as long for a
+        // large one.
+        margin: SETTLING_MARGIN.max(settings.request_timeout * 3),
     };
     AntiEntropy::new(topology.peers()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
@@ -500,11 +502,13 @@ impl Shard {
         self.note_ready(false);
     }
 
-    /// The deadline of a request that arrives now.
-    fn deadline(&self, now: Now) -> Instant {
+    /// The deadline of a request of so many bytes that arrives now.
+    fn deadline(&self, now: Now, bytes: usize) -> Instant {
         let patience = self.node.settings.request_timeout;
         let first_write = !self.topology().sealed() && self.founded;
-        now.monotonic + if first_write { patience.max(SEAL_PATIENCE) } else { patience }
+        let patience = if first_write { patience.max(SEAL_PATIENCE) } else { patience };
+        let more = Duration::from_millis(bytes as u64 * 1_000 / limits::COMMAND_BYTES_PER_SECOND);
+        now.monotonic + patience + more.min(patience)
     }
 
     fn send(

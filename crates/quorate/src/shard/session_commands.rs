@@ -264,7 +264,7 @@ impl Shard {
             read_level: Level::One,
             write_level: Level::One,
             resp3: self.sessions[key].resp3,
-            deadline: self.deadline(now),
+            deadline: self.deadline(now, 0),
         };
         let job = self.jobs.insert(super::job::Job::new(plan, waiter, terms));
         let shards = self.node.settings.shards;

@@ -169,7 +169,7 @@ impl Shard {
                 self.finish(key, &run, &reply);
             }
             Ok(Ok(batch)) => {
-                let terms = self.terms(now, key);
+                let terms = self.terms(now, key, &batch);
                 let run = self.stats.run(call.command()).with_parts(parts);
                 let waiter = self.expect_run(key, run);
                 self.submit(now, waiter, Errand { call: batch, terms });
@@ -226,8 +226,8 @@ impl Shard {
         let keys: Vec<Bytes> = call.keys().map(Bytes::copy_from_slice).collect();
         let name = [Bytes::from_static(b"quorate.version")];
         let question = Command::from_args(name.iter().chain(&keys));
-        let errand =
-            Errand { call: Call::piece(call.slot(), question), terms: self.terms(now, key) };
+        let terms = self.terms(now, key, &call);
+        let errand = Errand { call: Call::piece(call.slot(), question), terms };
         let Waiter::Exclusive { key, id, number, run } = self.expect_alone(key, call.command())
         else {
             unreachable!("invariant: who is alone is exclusive")
