@@ -16,6 +16,7 @@ mod delays;
 mod dispatch;
 mod execution;
 mod forwarded;
+mod heartbeats;
 mod hints;
 mod info;
 #[cfg(feature = "simulation")]

@@ -1,4 +1,4 @@
-//! The other nodes, as one shard sees them: links, heartbeats, what comes and what goes.
+//! The other nodes, as one shard sees them: links, what comes on them and what goes.
 
 use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
@@ -10,14 +10,14 @@ use quorate_cluster::{
     liveness::{self, Liveness, Readiness},
     membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation},
     peer_map::PeerMap,
-    time::{Instant, Wall},
+    time::Instant,
     topology::Topology,
     wall_clock::PeerClock,
 };
 use quorate_proto::{
-    Incarnation, MemberNumber, NodeId, Unfit,
+    Incarnation, MemberNumber, NodeId,
     frame::{self, Frame},
-    message::{Cause, Heartbeat, Hello, Message},
+    message::{Cause, Hello, Message},
 };
 
 use super::{Mail, Now, Shard, correlation::Machine, link_error::LinkError};
@@ -37,11 +37,11 @@ pub(super) fn is_of_round(correlation: u64) -> bool {
 
 /// What one shard knows of the other nodes.
 pub(super) struct Peers {
-    liveness: Liveness,
-    readiness: Readiness,
-    dialer: Dialer,
+    pub(super) liveness: Liveness,
+    pub(super) readiness: Readiness,
+    pub(super) dialer: Dialer,
     /// The link to each peer that was welcomed.
-    outgoing: PeerMap<PeerLink>,
+    pub(super) outgoing: PeerMap<PeerLink>,
     /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
     opening: Vec<(LinkId, MemberNumber)>,
     /// By number, which no other link has or had: what is still to be answered when a link closes
@@ -384,13 +384,6 @@ impl Shard {
         Ok(())
     }
 
-    /// A node has shown that it is alive.
-    fn heard(&mut self, at: Instant, id: NodeId) {
-        if let Some(node) = self.topology().number_of(id) {
-            self.peers.liveness.handle_heard(at, node);
-        }
-    }
-
     /// How this node introduces itself on a link for data.
     fn introduction(&self, topology: &Topology) -> Hello {
         Hello {
@@ -462,91 +455,6 @@ impl Shard {
         coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);
     }
 
-    fn heartbeat(&self, to: MemberNumber) -> Heartbeat {
-        use quorate_cluster::handoff::Hints as _;
-        let dirty = u64::from(self.storage.dirty_groups(to).len());
-        // What one shard cannot write, others of this node cannot for long either.
-        let fitness = self.fitness();
-        let read_only = fitness.is(Unfit::ReadOnly) || self.node.is_read_only();
-        let fitness = fitness.with(Unfit::ReadOnly, read_only);
-        // Whom this node takes for down it keeps hints for, from the next write on.
-        let missed = u64::from(!self.peers.is_up(to));
-        Heartbeat {
-            epoch: self.topology().epoch(),
-            fitness,
-            hints_pending: self.storage.pending(to) + dirty + missed,
-            wall_ms: self.machine.wall_ms(),
-        }
-    }
-
-    /// The moment at which the clocks were read last, by the clock that the turn goes by: what has
-    /// just arrived had not when the turn began.
-    fn moment(&self, now: Now) -> (Instant, Wall) {
-        let moment = self.machine.monotonic.max(now.monotonic);
-        let passed = moment.since(now.monotonic).as_millis();
-        (moment, Wall(now.wall_ms().saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
-    }
-
-    /// Tells the machines who came and who went.
-    pub(super) fn service_liveness(&mut self, now: Now) {
-        use liveness::Output;
-        while let Some(output) = self.peers.liveness.poll_output() {
-            match output {
-                Output::SendHeartbeat(peer) => {
-                    let beat = Message::Heartbeat(self.heartbeat(peer));
-                    self.send(peer, Machine::Link, 0, &beat);
-                }
-                Output::Up(peer) => {
-                    tracing::info!(peer = %self.topology().member(peer).name, "peer is up");
-                    let fitness = self.peers.liveness.fitness(peer);
-                    self.coordinator.handle_peer_up(peer, fitness);
-                    self.handoff.handle_peer_up(peer);
-                    self.clocks.handle_peer_up(now.monotonic, peer);
-                    self.anti_entropy.handle_peer_up(now.monotonic, peer);
-                    self.peers.readiness.handle_up(peer);
-                    self.sync_once_drained(now, peer);
-                }
-                Output::Fitness { node, before, fitness } => {
-                    let peer = &self.topology().member(node).name;
-                    match (before.is(Unfit::ReadOnly), fitness.is(Unfit::ReadOnly)) {
-                        (false, true) => tracing::warn!(%peer, "the log of a peer takes no writes"),
-                        (true, false) => {
-                            tracing::info!(%peer, "the log of a peer takes writes again")
-                        }
-                        _ => {}
-                    }
-                    self.coordinator.handle_fitness(node, fitness);
-                }
-                Output::Down(peer) => {
-                    tracing::warn!(peer = %self.topology().member(peer).name, "peer is down");
-                    let storage = &mut self.storage;
-                    self.coordinator.handle_peer_down(now.monotonic, storage, peer);
-                    self.handoff.handle_peer_down(storage, peer);
-                    self.clocks.handle_peer_down(peer);
-                    self.anti_entropy.handle_peer_down(peer);
-                    self.peers.readiness.handle_down(now.monotonic, peer);
-                }
-                Output::GiveUpLink(peer) => {
-                    if let Some(link) = self.peers.outgoing.remove(peer) {
-                        self.peers.dialer.hang_up(now.monotonic, link.link);
-                    }
-                }
-                Output::ClockSkew { node, ahead_ms } => {
-                    let peer = &self.topology().member(node).name;
-                    tracing::error!(
-                        %peer,
-                        ahead_ms,
-                        "a peer's clock is too far from ours; its writes may be refused"
-                    );
-                }
-                Output::ClockAgrees(node) => {
-                    let peer = &self.topology().member(node).name;
-                    tracing::info!(%peer, "a peer's clock agrees with ours again");
-                }
-            }
-        }
-    }
-
     pub(super) fn note_ready(&mut self, became_ready: bool) {
         if became_ready {
             tracing::info!(shard = self.id, "caught up with all peers");
@@ -558,7 +466,7 @@ impl Shard {
     }
 
     /// An anti-entropy round follows once the hints for a peer are delivered.
-    fn sync_once_drained(&mut self, now: Now, peer: MemberNumber) {
+    pub(super) fn sync_once_drained(&mut self, now: Now, peer: MemberNumber) {
         use quorate_cluster::handoff::Hints as _;
         if self.storage.pending(peer) == 0 {
             self.anti_entropy.request(now.monotonic, peer);

@@ -1,0 +1,106 @@
+//! Heartbeats: what they tell of this node, and what is done about who is heard and who is not.
+
+use quorate_cluster::{
+    liveness,
+    time::{Instant, Wall},
+};
+use quorate_proto::{
+    MemberNumber, NodeId, Unfit,
+    message::{Heartbeat, Message},
+};
+
+use super::{Now, Shard, correlation::Machine};
+
+impl Shard {
+    pub(super) fn heartbeat(&self, to: MemberNumber) -> Heartbeat {
+        use quorate_cluster::handoff::Hints as _;
+        let dirty = u64::from(self.storage.dirty_groups(to).len());
+        // What one shard cannot write, others of this node cannot for long either.
+        let fitness = self.fitness();
+        let read_only = fitness.is(Unfit::ReadOnly) || self.node.is_read_only();
+        let fitness = fitness.with(Unfit::ReadOnly, read_only);
+        // Whom this node takes for down it keeps hints for, from the next write on.
+        let missed = u64::from(!self.peers.is_up(to));
+        Heartbeat {
+            epoch: self.topology().epoch(),
+            fitness,
+            hints_pending: self.storage.pending(to) + dirty + missed,
+            wall_ms: self.machine.wall_ms(),
+        }
+    }
+
+    /// The moment at which the clocks were read last, by the clock that the turn goes by: what has
+    /// just arrived had not when the turn began.
+    pub(super) fn moment(&self, now: Now) -> (Instant, Wall) {
+        let moment = self.machine.monotonic.max(now.monotonic);
+        let passed = moment.since(now.monotonic).as_millis();
+        (moment, Wall(now.wall_ms().saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
+    }
+
+    /// A node has shown that it is alive.
+    pub(super) fn heard(&mut self, at: Instant, id: NodeId) {
+        if let Some(node) = self.topology().number_of(id) {
+            self.peers.liveness.handle_heard(at, node);
+        }
+    }
+
+    /// Tells the machines who came and who went.
+    pub(super) fn service_liveness(&mut self, now: Now) {
+        use liveness::Output;
+        while let Some(output) = self.peers.liveness.poll_output() {
+            match output {
+                Output::SendHeartbeat(peer) => {
+                    let beat = Message::Heartbeat(self.heartbeat(peer));
+                    self.send(peer, Machine::Link, 0, &beat);
+                }
+                Output::Up(peer) => {
+                    tracing::info!(peer = %self.topology().member(peer).name, "peer is up");
+                    let fitness = self.peers.liveness.fitness(peer);
+                    self.coordinator.handle_peer_up(peer, fitness);
+                    self.handoff.handle_peer_up(peer);
+                    self.clocks.handle_peer_up(now.monotonic, peer);
+                    self.anti_entropy.handle_peer_up(now.monotonic, peer);
+                    self.peers.readiness.handle_up(peer);
+                    self.sync_once_drained(now, peer);
+                }
+                Output::Fitness { node, before, fitness } => {
+                    let peer = &self.topology().member(node).name;
+                    match (before.is(Unfit::ReadOnly), fitness.is(Unfit::ReadOnly)) {
+                        (false, true) => tracing::warn!(%peer, "the log of a peer takes no writes"),
+                        (true, false) => {
+                            tracing::info!(%peer, "the log of a peer takes writes again")
+                        }
+                        _ => {}
+                    }
+                    self.coordinator.handle_fitness(node, fitness);
+                }
+                Output::Down(peer) => {
+                    tracing::warn!(peer = %self.topology().member(peer).name, "peer is down");
+                    let storage = &mut self.storage;
+                    self.coordinator.handle_peer_down(now.monotonic, storage, peer);
+                    self.handoff.handle_peer_down(storage, peer);
+                    self.clocks.handle_peer_down(peer);
+                    self.anti_entropy.handle_peer_down(peer);
+                    self.peers.readiness.handle_down(now.monotonic, peer);
+                }
+                Output::GiveUpLink(peer) => {
+                    if let Some(link) = self.peers.outgoing.remove(peer) {
+                        self.peers.dialer.hang_up(now.monotonic, link.link);
+                    }
+                }
+                Output::ClockSkew { node, ahead_ms } => {
+                    let peer = &self.topology().member(node).name;
+                    tracing::error!(
+                        %peer,
+                        ahead_ms,
+                        "a peer's clock is too far from ours; its writes may be refused"
+                    );
+                }
+                Output::ClockAgrees(node) => {
+                    let peer = &self.topology().member(node).name;
+                    tracing::info!(%peer, "a peer's clock agrees with ours again");
+                }
+            }
+        }
+    }
+}
