@@ -202,6 +202,13 @@ pub(crate) const COMMANDS_PER_BATCH_MAX: u32 = 256;
 /// first. A single command is not cut.
 pub(crate) const BATCH_MICROS_MAX: u64 = 500;
 
+/// Pieces of one command that wait for replicas or other shards: enough to keep them busy, and no
+/// more than another shard executes in a turn.
+pub(crate) const PIECES_UNDER_WAY_MAX: usize = 256;
+
+/// Pieces of one command that are sent on their way before others get their turn.
+pub(crate) const PIECES_PER_BATCH_MAX: u32 = 32;
+
 /// Commands of clients in one turn, which is about a millisecond of small ones: replies do not wait
 /// for longer pipelines.
 pub(crate) const COMMANDS_PER_TURN_MAX: u32 = 1_024;

@@ -2,8 +2,10 @@
 //!
 //! Connections that have sent something stand in a queue. Each executes a batch of its commands and
 //! goes to the end if it has more; when the turn has used up its commands, bytes or time, the
-//! others go first in the next one. So no client waits for another one's pipeline, and what other
-//! nodes send, which is handled when it arrives, waits for no more than one turn.
+//! others go first in the next one. Commands that become many, one for each slot, stand in a queue
+//! of their own, and take turns with the connections. So no client waits for another one's
+//! pipeline or thousands of keys, and what other nodes send, which is handled when it arrives,
+//! waits for no more than one turn.
 
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ impl Shard {
 
     /// Executes what clients have sent, as much of it as fits into a turn.
     pub(crate) fn execute(&mut self, now: Now) {
-        if self.ready.is_empty() {
+        if self.ready.is_empty() && self.ready_jobs.is_empty() {
             return;
         }
         let mut left = Budget {
@@ -42,20 +44,32 @@ impl Shard {
             ends: self.stats.read_stopwatch() + Duration::from_micros(limits::TURN_MICROS_MAX),
         };
         while left.commands > 0 && left.bytes > 0 && self.stats.shown() < left.ends {
-            let Some(key) = self.ready.pop_front() else { return };
-            let Some(session) = self.sessions.get_mut(key) else { continue };
-            session.is_queued = false;
-            let before = session.bytes_moved();
-            let executed = self.resume(now, key, left.commands);
-            self.dirty_sessions.push(key);
-            self.service(now);
-            left.commands -= executed;
-            let Some(session) = self.sessions.get_mut(key) else { continue };
-            session.shrink();
-            left.bytes = left.bytes.saturating_sub(session.bytes_moved().wrapping_sub(before));
-            if session.is_over() {
-                self.sessions.remove(key);
+            let (job, key) = (self.ready_jobs.pop_front(), self.ready.pop_front());
+            if job.is_none() && key.is_none() {
+                return;
             }
+            if let Some(job) = job {
+                left.commands -= self.run_pieces(now, job, left.commands);
+            }
+            if let Some(key) = key {
+                self.execute_batch(now, key, &mut left);
+            }
+        }
+    }
+
+    /// Executes a batch of a connection.
+    fn execute_batch(&mut self, now: Now, key: usize, left: &mut Budget) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.is_queued = false;
+        let before = session.bytes_moved();
+        left.commands -= self.resume(now, key, left.commands);
+        self.dirty_sessions.push(key);
+        self.service(now);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.shrink();
+        left.bytes = left.bytes.saturating_sub(session.bytes_moved().wrapping_sub(before));
+        if session.is_over() {
+            self.sessions.remove(key);
         }
     }
 

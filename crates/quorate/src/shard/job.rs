@@ -5,11 +5,14 @@
 //! piece failed is the last one, and the job says what is known of all pieces. It is a plain value:
 //! it routes nothing and waits for nothing.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use quorate_cluster::coordinator::Terms;
 use quorate_proto::{command::Call, resp::reply};
 
 use super::outcome::Fates;
+use crate::limits;
 
 /// Whether a piece may change something. Questions at the level of writes do not.
 fn changes(piece: &Call) -> bool {
@@ -48,6 +51,10 @@ pub(crate) struct Job<W> {
     pub(crate) terms: Terms,
     replies: Vec<Bytes>,
     missing: usize,
+    /// Pieces of the current step that have yet to be sent on their way, by their positions in it.
+    waiting: VecDeque<(usize, Call)>,
+    /// Whether it stands in the queue of those that may go on.
+    pub(super) is_queued: bool,
     /// Whether the replies are to pieces, so that errors among them end the job.
     of_pieces: bool,
     /// The pieces of the current step that change something, by their positions in it.
@@ -63,18 +70,28 @@ impl<W> Job<W> {
             terms,
             replies: Vec::new(),
             missing: 0,
+            waiting: VecDeque::new(),
+            is_queued: false,
             of_pieces: false,
             changing: Vec::new(),
             fates: Fates::default(),
         }
     }
 
-    /// Expects the replies to these pieces.
-    pub(crate) fn begin(&mut self, pieces: &[Call]) {
+    /// Expects the replies to these pieces, which are to be sent on their way.
+    pub(crate) fn begin(&mut self, pieces: Vec<Call>) {
         self.expect(pieces.len());
         self.of_pieces = true;
         let changing = pieces.iter().enumerate().filter(|(_, piece)| changes(piece));
         self.changing = changing.map(|(at, piece)| (at, piece.clone())).collect();
+        self.waiting = pieces.into_iter().enumerate().collect();
+    }
+
+    /// The next piece to be sent on its way, unless so many are that others have to be answered
+    /// first.
+    pub(crate) fn next_piece(&mut self) -> Option<(usize, Call)> {
+        let under_way = self.missing - self.waiting.len();
+        self.waiting.pop_front_if(|_| under_way < limits::PIECES_UNDER_WAY_MAX)
     }
 
     /// Expects `count` answers that are no replies to commands.
@@ -84,10 +101,21 @@ impl<W> Job<W> {
         self.missing = count;
     }
 
-    /// Takes the reply to one piece. Returns whether the step is complete.
+    /// Takes the reply to one piece. Returns whether something is to be done: the step is complete,
+    /// or a further piece may be sent.
     pub(crate) fn take(&mut self, piece: usize, reply: Bytes) -> bool {
         self.replies[piece] = reply;
         self.missing -= 1;
+        self.is_complete() || self.has_waiting()
+    }
+
+    /// Whether pieces of the step have yet to be sent on their way.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether all pieces of the step are answered.
+    pub(crate) fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
@@ -172,12 +200,13 @@ mod tests {
                     return String::from_utf8(reply).expect("text");
                 }
                 Step::Run(pieces) => {
-                    job.begin(&pieces);
                     let replies = script.next().expect("replies to the step");
                     assert_eq!(replies.len(), pieces.len());
+                    job.begin(pieces);
                     for (at, reply) in replies.iter().enumerate() {
-                        let complete = job.take(at, Bytes::from_static(reply.as_bytes()));
-                        assert_eq!(complete, at + 1 == replies.len());
+                        assert_eq!(job.next_piece().map(|(piece, _)| piece), Some(at));
+                        job.take(at, Bytes::from_static(reply.as_bytes()));
+                        assert_eq!(job.is_complete(), at + 1 == replies.len());
                     }
                 }
             }
@@ -211,6 +240,32 @@ mod tests {
             &[&[":1\r\n"], &[":1\r\n", ":0\r\n"], &[REFUSED]],
         );
         assert_eq!(reply, REFUSED);
+    }
+
+    #[test]
+    fn a_bounded_number_of_pieces_is_under_way() {
+        let slots: Vec<(Slot, Slot)> = Slot::all().map(|slot| (slot, slot)).collect();
+        let count = Box::new(crate::shard::walk::Count { runs: slots.clone() });
+        let terms = Terms {
+            read_level: Level::Quorum,
+            write_level: Level::Quorum,
+            resp3: false,
+            deadline: Instant::NEVER,
+        };
+        let mut job = Job::new(count, (), terms);
+        let Step::Run(pieces) = job.next() else { panic!("nothing to run") };
+        job.begin(pieces);
+        let mut under_way = VecDeque::new();
+        for _ in 0..slots.len() {
+            under_way.extend(std::iter::from_fn(|| job.next_piece()).map(|(piece, _)| piece));
+            assert!(under_way.len() <= limits::PIECES_UNDER_WAY_MAX);
+            let piece = under_way.pop_front().expect("one is under way");
+            assert!(!job.is_complete());
+            job.take(piece, Bytes::from_static(b":1\r\n"));
+        }
+        assert!(job.is_complete());
+        let Step::Done(reply) = job.next() else { panic!("has one step") };
+        assert_eq!(reply, format!(":{}\r\n", slots.len()).into_bytes());
     }
 
     #[test]

@@ -159,6 +159,8 @@ pub(crate) struct Shard {
     delayed: Vec<delays::Delayed>,
     savings: Vec<persistence::Saving>,
     jobs: Slab<Job<Waiter>>,
+    /// Jobs with pieces to be sent on their way, in the order of their turns.
+    ready_jobs: VecDeque<usize>,
     waiters: Slab<Waiter>,
     starting: Starting,
     /// What waits for the start to end, or for the member list to be sealed.
@@ -207,6 +209,7 @@ impl Shard {
             delayed: Vec::new(),
             savings: Vec::new(),
             jobs: Slab::new(),
+            ready_jobs: VecDeque::new(),
             waiters: Slab::new(),
             starting: Starting::default(),
             waiting: Vec::new(),
@@ -260,7 +263,8 @@ impl Shard {
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let starts_up = self.start_is_due(self.machine.monotonic);
-        if self.storage.is_busy() || !self.ready.is_empty() || starts_up {
+        let is_waited_for = !self.ready.is_empty() || !self.ready_jobs.is_empty();
+        if self.storage.is_busy() || is_waited_for || starts_up {
             return Instant::ZERO;
         }
         let timeouts = [
