@@ -30,16 +30,21 @@ pub(super) struct Held {
 }
 
 impl Coordinator {
-    /// Lets a write wait if another one on its slot reads; otherwise gives it back.
-    pub(super) fn hold(&mut self, attempt: Attempt) -> Result<(), Attempt> {
+    /// Lets a write wait if another one on its slot reads; otherwise begins it.
+    pub(super) fn coordinate_write(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        attempt: Attempt,
+    ) {
         let Some(queue) = self.held.get_mut(&attempt.request.call.slot()) else {
-            return Err(attempt);
+            self.begin_write(now, replica, attempt, false);
+            return;
         };
         let deadline = attempt.request.terms.deadline;
         queue.push_back(Held { attempt, is_read: false });
         self.held_writes += 1;
         self.wake_by(deadline);
-        Ok(())
     }
 
     /// The operation begins to read: also for those behind it that it can read for.

@@ -132,18 +132,6 @@ impl Coordinator {
         level != Level::LocalQuorum || self.topology.is_local(node)
     }
 
-    /// Executes a write here, behind a read-modify-write on the same slot that is still reading.
-    pub(super) fn coordinate_write(
-        &mut self,
-        now: Instant,
-        replica: &mut impl Replica,
-        attempt: Attempt,
-    ) {
-        if let Err(attempt) = self.hold(attempt) {
-            self.begin_write(now, replica, attempt, false);
-        }
-    }
-
     /// Begins a write, which reads first if it must and nobody has read for it. Returns the operation
     /// if it reads.
     pub(super) fn begin_write(
