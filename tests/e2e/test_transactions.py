@@ -262,3 +262,21 @@ def send_until_gone(connection, attempt):
                 connection.read()
     except (OSError, EOFError):
         pass
+
+
+def test_the_slow_log_has_the_commands_of_a_transaction(shared_node, redis_server):
+    logged = []
+    for server in (shared_node, redis_server):
+        connection = server.raw()
+        connection("CONFIG", "SET", "slowlog-log-slower-than", "0")
+        connection("SLOWLOG", "RESET")
+        for words in ("MULTI", "SET {s}a 1", "SADD {s}a 1", "PING", "GET {s}a", "EXEC", "MULTI", "GET {s}a", "DISCARD",
+                      "WATCH {s}a", "UNWATCH", "CONFIG SET slowlog-log-slower-than 10000"):
+            connection(*words.split())
+        entries = connection("SLOWLOG", "GET", "-1")[1]
+        entries = [[word for _, word in entry[1][3][1]] for entry in entries]
+        # Whether the command that sets the limit is slow is judged by the old one here.
+        logged.append([words for words in entries if words[0] != b"CONFIG"])
+        connection.close()
+    assert logged[0] == logged[1]
+    assert [b"GET", b"{s}a"] in logged[0] and [b"EXEC"] not in logged[0]

@@ -130,8 +130,8 @@ impl Shard {
 
     /// A command that has waited for others has its reply.
     pub(super) fn finish(&mut self, key: usize, run: &Run, reply: &[u8]) {
-        if let Some(took) = self.stats.finish(run, reply) {
-            self.note_slow(key, took, run.spec(), &run.command);
+        for (took, spec, command) in self.stats.finish(run, reply) {
+            self.note_slow(key, took, spec, command);
         }
     }
 

@@ -83,33 +83,40 @@ impl Shard {
     /// The commands about transactions.
     pub(super) fn transaction_command(&mut self, now: Now, key: usize, call: Call) {
         match call.spec().name {
-            "multi" => self.multi(key),
+            "multi" => self.multi(key, &call),
             "exec" => self.exec(now, key, call),
-            "discard" => self.discard(key),
+            "discard" => self.discard(key, &call),
             "watch" => self.watch(now, key, call),
             _ => {
                 self.sessions[key].watched.clear();
-                let _ = self.reply(key, b"+OK\r\n");
+                self.accept(key, &call);
             }
         }
     }
 
-    fn multi(&mut self, key: usize) {
+    fn multi(&mut self, key: usize, call: &Call) {
         let session = &mut self.sessions[key];
         if session.transaction.is_some() {
             return self.refuse(key, "ERR MULTI calls can not be nested");
         }
         session.transaction = Some(Transaction::default());
-        let _ = self.reply(key, b"+OK\r\n");
+        self.accept(key, call);
     }
 
-    fn discard(&mut self, key: usize) {
+    fn discard(&mut self, key: usize, call: &Call) {
         let session = &mut self.sessions[key];
         if session.transaction.is_none() {
             return self.refuse(key, "ERR DISCARD without MULTI");
         }
         session.end_transaction();
-        let _ = self.reply(key, b"+OK\r\n");
+        self.accept(key, call);
+    }
+
+    /// Answers that a command is done.
+    fn accept(&mut self, key: usize, call: &Call) {
+        if let Some(took) = self.reply(key, b"+OK\r\n") {
+            self.note_slow(key, took, call.spec(), call.command());
+        }
     }
 
     /// Queues a command of a connection with an open transaction.
@@ -157,7 +164,7 @@ impl Shard {
         let queued = transaction.queued.clone();
         let batch = self.batch(now, key, &queued);
         self.sessions[key].end_transaction();
-        let parts = queued.iter().map(Call::id).collect();
+        let parts = queued.into_boxed_slice();
         match batch.map(Batch::finish) {
             Err(error) => self.refuse(key, error),
             Ok(Err(replies)) => {

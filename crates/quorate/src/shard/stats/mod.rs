@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use quorate_cluster::time::Instant;
 use quorate_proto::{
-    command::{CommandId, Spec},
+    command::{Call, CommandId, Spec},
     resp::Command,
 };
 
@@ -28,19 +28,18 @@ pub(super) struct Run {
     begun: Begun,
     pub(super) command: Command,
     /// The commands of a transaction.
-    parts: Box<[CommandId]>,
+    parts: Box<[Call]>,
 }
 
 impl Run {
     /// The run of a transaction of these commands.
-    pub(super) fn with_parts(self, parts: Box<[CommandId]>) -> Self {
+    pub(super) fn with_parts(self, parts: Box<[Call]>) -> Self {
         Self { parts, ..self }
     }
-
-    pub(super) fn spec(&self) -> &'static Spec {
-        self.begun.id.spec()
-    }
 }
+
+/// A command that was slow, and how long it took.
+pub(super) type Slow<'a> = (Duration, &'static Spec, &'a Command);
 
 /// When which kind of command began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -147,24 +146,34 @@ impl Stats {
         Run { begun: self.begun, command: command.clone(), parts: Box::default() }
     }
 
-    /// A command that has waited for others has ended with this reply. Returns how long it took, if
-    /// it was slow.
-    pub(super) fn finish(&mut self, run: &Run, reply: &[u8]) -> Option<Duration> {
-        let slow = self.note(run.begun, reply);
-        if !run.parts.is_empty() {
-            self.note_parts(run, reply);
+    /// A command that has waited for others has ended with this reply. Returns what of it was slow,
+    /// and how long that took: the commands of a transaction, as far as they are known to be, rather
+    /// than its `EXEC`.
+    pub(super) fn finish<'a>(&mut self, run: &'a Run, reply: &[u8]) -> Vec<Slow<'a>> {
+        let took = self.note(run.begun, reply);
+        let mut slow = self.note_parts(run, reply);
+        if slow.is_empty() {
+            slow.extend(took.map(|took| (took, run.begun.id.spec(), &run.command)));
         }
         slow
     }
 
     /// The commands of a transaction have these replies, if it was executed. How long each took is
     /// not known: they share the time evenly.
-    fn note_parts(&mut self, run: &Run, reply: &[u8]) {
+    fn note_parts<'a>(&mut self, run: &'a Run, reply: &[u8]) -> Vec<Slow<'a>> {
+        if run.parts.is_empty() {
+            return Vec::new();
+        }
         let count = u32::try_from(run.parts.len()).unwrap_or(u32::MAX);
         let share = self.shown.since(run.begun.at) / count;
-        for (id, reply) in run.parts.iter().zip(elements(reply)) {
-            self.tally(*id, share, reply);
+        let mut slow = Vec::new();
+        for (part, reply) in run.parts.iter().zip(elements(reply)) {
+            self.tally(part.id(), share, reply);
+            if self.is_slow(share) {
+                slow.push((share, part.spec(), part.command()));
+            }
         }
+        slow
     }
 
     /// A command of this kind was refused before it began.
@@ -178,8 +187,11 @@ impl Stats {
     fn note(&mut self, Begun { id, at }: Begun, reply: &[u8]) -> Option<Duration> {
         let took = self.read_stopwatch().since(at);
         self.tally(id, took, reply);
-        let slow_micros = u128::try_from(self.slow_micros).ok()?;
-        (took.as_micros() >= slow_micros).then_some(took)
+        self.is_slow(took).then_some(took)
+    }
+
+    fn is_slow(&self, took: Duration) -> bool {
+        u128::try_from(self.slow_micros).is_ok_and(|slow_micros| took.as_micros() >= slow_micros)
     }
 
     fn tally(&mut self, id: CommandId, took: Duration, reply: &[u8]) {
