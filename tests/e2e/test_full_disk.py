@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from nodes import Cluster, Node, encode, wait_until
+from nodes import Cluster, Node, encode, lacking, wait_until
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def small_disk(tmp_path):
     place.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("file systems cannot be mounted here")
+        lacking("file systems cannot be mounted here")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 

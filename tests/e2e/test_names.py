@@ -2,9 +2,8 @@
 
 import socket
 
-import pytest
 import redis
-from nodes import Cluster, Node, wait_until
+from nodes import Cluster, Node, lacking, wait_until
 
 
 class Elsewhere(Node):
@@ -98,7 +97,7 @@ def test_a_lookup_that_hangs_holds_up_nothing(tmp_path):
         try:
             silent.bind(("127.0.0.77", 53))
         except PermissionError:
-            pytest.skip("only root can stand in for a name server")
+            lacking("only root can stand in for a name server")
         cluster = two_nodes(tmp_path, Elsewhere)
         resolver = tmp_path / "resolv.conf"
         resolver.write_text("nameserver 127.0.0.77\noptions timeout:30 attempts:5\n")

@@ -210,6 +210,8 @@ fn attack(arguments: &Arguments, names: &[String], program: &Path) -> anyhow::Re
                 Ok(verdict) => verdict,
                 Err(lacking) => {
                     println!("{name}: SKIPPED: {lacking}");
+                    // CI runs all of them.
+                    passed &= std::env::var_os("CI").is_none();
                     continue;
                 }
             };
@@ -224,7 +226,7 @@ fn attack(arguments: &Arguments, names: &[String], program: &Path) -> anyhow::Re
     println!(
         "{rounds} attacks in {:.0?}: {operations} operations, {acknowledged} acknowledged; {}",
         begin.elapsed(),
-        if passed { "no promise was broken" } else { "PROMISES WERE BROKEN" },
+        if passed { "no promise was broken" } else { "PROMISES WERE BROKEN, OR NOT TRIED" },
     );
     Ok(passed)
 }
