@@ -135,6 +135,7 @@ fn rare() -> Vec<Said> {
     let command = Command::from_args(["GET", "a"]).frame().clone();
     let wanted = dots(3);
     let asked = [
+        Message::AtWork,
         Message::AskOutcome { slot, id: CallId { origin, number: 1 } },
         Message::AskStates { slot, command },
         Message::AskKeyDigests { slot },

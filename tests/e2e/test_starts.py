@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import threading
 import time
 
 import pytest
@@ -171,3 +172,45 @@ def test_when_all_start_again_a_quorum_answers_with_what_was_acknowledged(cluste
             assert {connection.read() for _ in keys} <= {newest, older}
             connection.close()
         assert ask(rest[1].raw(), at_quorum(), encode("GET", "counter"))[1] == (b"$", b"3")
+
+
+def keep_asking(node, number, over, errors):
+    """A client that asks for what was on a closed connection again, until it is to stop."""
+    connection, counter = None, 0
+    while not over.is_set():
+        words = [("SET", f"s{number}", counter), ("INCR", f"i{number}"), ("GET", f"s{number}"),
+                 ("DEL", f"d{number}", f"e{number}")][counter % 4]
+        try:
+            connection = connection or node.raw()
+            kind, text = connection(*words)
+        except (OSError, EOFError):
+            connection = None
+            time.sleep(0.01)
+            continue
+        if kind == b"-" and (kind, text) != LOADING:
+            errors.append((node.name, words, text))
+        counter += 1
+        time.sleep(0.002)
+
+
+def test_a_rolling_restart_gives_no_errors(tmp_path):
+    cluster = Cluster(tmp_path, arguments=["--shards", "2"])
+    over, errors, clients = threading.Event(), [], []
+    try:
+        cluster.start()
+        assert cluster[0].raw()("SET", "first", "write") == (b"+", b"OK")
+        cluster.settle()
+        for number in range(12):
+            clients.append(threading.Thread(target=keep_asking, args=(cluster[number % 3], number, over, errors)))
+            clients[-1].start()
+        for _ in range(3):
+            for node in cluster.nodes:
+                assert node.stop() == 0
+                node.start()
+                wait_until(cluster.settled, 60, "everybody is up and has caught up")
+        assert errors == []
+    finally:
+        over.set()
+        for client in clients:
+            client.join()
+        cluster.stop()

@@ -141,7 +141,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a start may take until clients that wait for it are told that the node is loading. Those
 /// of a short one are served instead.
-pub(crate) const LOADING_PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const LOADING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Clients that are told so at a time. The oldest makes room.
 pub(crate) const LOADING_CLIENTS_MAX: usize = 128;

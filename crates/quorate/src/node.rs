@@ -116,7 +116,11 @@ pub(crate) struct Node {
     descriptors: AtomicU64,
     /// Members of the cluster, as far as they are known.
     members: AtomicUsize,
+    /// Shards that stop and have nothing under way: a bit each.
+    idle: AtomicU64,
 }
+
+const _: () = assert!(limits::SHARDS_MAX as u32 <= u64::BITS);
 
 impl Node {
     pub(crate) fn new(parts: Parts) -> Self {
@@ -147,6 +151,7 @@ impl Node {
             client_bytes,
             descriptors: AtomicU64::new(u64::MAX),
             members: AtomicUsize::new(1),
+            idle: AtomicU64::new(0),
         }
     }
 
@@ -275,6 +280,18 @@ impl Node {
             total.add(&breakdown.lock().unwrap_or_else(PoisonError::into_inner));
         }
         total
+    }
+
+    /// A shard that stops tells whether it has anything under way. Returns whether no shard has, so
+    /// that none will be asked by another one.
+    pub(crate) fn note_idle(&self, shard: u16, is_idle: bool) -> bool {
+        let bit = 1_u64 << shard;
+        let idle = if is_idle {
+            self.idle.fetch_or(bit, Ordering::AcqRel) | bit
+        } else {
+            self.idle.fetch_and(!bit, Ordering::AcqRel) & !bit
+        };
+        idle.count_ones() == u32::from(self.settings.shards)
     }
 
     /// Whether the log of any shard takes no writes, as far as they have published.

@@ -32,7 +32,7 @@ pub(super) const fn unfit_to_read(unfit: Unfit) -> &'static str {
              expired, and no other replica can be asked"
         }
         Unfit::ReadOnly => {
-            "the log of this node takes no writes, so it falls behind, and no other replica can be asked"
+            "this node takes no writes, so it falls behind, and no other replica can be asked"
         }
     }
 }
@@ -46,7 +46,7 @@ pub(super) const fn unfit(unfit: Unfit) -> &'static str {
             "the clock of this node is not confirmed by the other nodes, so it must not date a write"
         }
         Unfit::ReadOnly => {
-            "the log of this node takes no writes (see its own log for the reason), and no other \
+            "this node takes no writes (see its log for the reason), and no other \
              replica can execute them"
         }
     }

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use quorate_cluster::{
+    limits::HEARTBEAT_INTERVAL,
     membership::{DialerOutput, LinkId},
     time::Instant,
 };
@@ -22,8 +23,15 @@ use crate::{
     storage::Storage,
 };
 
+/// How long a shard that is to stop goes on, so that others hear that it executes no more writes, and
+/// what they have sent before arrives. They ask with every heartbeat.
+const HANDOVER: Duration = HEARTBEAT_INTERVAL.saturating_mul(2);
+
 /// How long a shard that stops waits for requests under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How soon it looks again whether other shards have any.
+const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// What a connection is for.
 #[derive(Debug)]
@@ -63,8 +71,8 @@ pub(crate) struct Reactor {
     pub(super) readers_at: Instant,
     /// Bytes that waited to be sent when the limit for all clients was looked at last.
     pub(super) bounded_at: u64,
-    /// Until when requests under way are waited for; nothing new is taken.
-    stopping: Option<Instant>,
+    /// From when nothing new is taken, and what is under way is finished.
+    stops_at: Option<Instant>,
 }
 
 impl Reactor {
@@ -80,7 +88,7 @@ impl Reactor {
             turn: now,
             readers_at: Instant::ZERO,
             bounded_at: 0,
-            stopping: None,
+            stops_at: None,
         }
     }
 
@@ -104,21 +112,22 @@ impl Reactor {
         self.shard.handle_done(self.turn, done);
     }
 
-    /// The node stops: what is under way is finished, and nothing new is begun.
+    /// The node is to stop: others take over, then what is under way is finished, and nothing new is
+    /// begun.
     pub(crate) fn handle_stop(&mut self, now: Now) {
-        self.stopping = Some(now.monotonic + STOP_PATIENCE);
+        let handover = if self.shard.leave() { HANDOVER } else { Duration::ZERO };
+        self.stops_at = Some(now.monotonic + handover);
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.is_some()
+        self.stops_at.is_some_and(|at| at <= self.turn.monotonic)
     }
 
-    /// Whether the shard was told to stop and nothing is under way any more.
+    /// Whether the shard was told to stop and nothing is under way any more, here and in the others.
     pub(crate) fn has_stopped(&self, now: Now) -> bool {
-        self.stopping.is_some_and(|deadline| {
-            let idle = self.shard.is_idle() && self.connections.unsent_bytes() == 0;
-            idle || now.monotonic >= deadline
-        })
+        let Some(stops_at) = self.stops_at.filter(|_| self.is_stopping()) else { return false };
+        let is_idle = self.shard.is_idle() && self.connections.unsent_bytes() == 0;
+        self.node.note_idle(self.id(), is_idle) || now.monotonic >= stops_at + STOP_PATIENCE
     }
 
     /// Makes everything that was acknowledged durable.
@@ -347,7 +356,8 @@ impl Machine for Reactor {
 
     fn poll_timeout(&self) -> Instant {
         let stranger = self.arriving.front().map(|(_, deadline)| *deadline);
-        let timeouts = [Some(self.shard.poll_timeout()), stranger, self.stopping];
+        let stop = self.stops_at.map(|at| at.max(self.turn.monotonic + STOP_LOOK));
+        let timeouts = [Some(self.shard.poll_timeout()), stranger, stop];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 

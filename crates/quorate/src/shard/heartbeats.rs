@@ -66,9 +66,9 @@ impl Shard {
                 Output::Fitness { node, before, fitness } => {
                     let peer = &self.topology().member(node).name;
                     match (before.is(Unfit::ReadOnly), fitness.is(Unfit::ReadOnly)) {
-                        (false, true) => tracing::warn!(%peer, "the log of a peer takes no writes"),
+                        (false, true) => tracing::warn!(%peer, "a peer takes no writes"),
                         (true, false) => {
-                            tracing::info!(%peer, "the log of a peer takes writes again")
+                            tracing::info!(%peer, "a peer takes writes again")
                         }
                         _ => {}
                     }

@@ -163,6 +163,8 @@ pub(crate) struct Shard {
     ready_jobs: VecDeque<usize>,
     waiters: Slab<Waiter>,
     starting: Starting,
+    /// Whether the node is about to stop, so that others are to execute what comes.
+    is_leaving: bool,
     /// What waits for the start to end, or for the member list to be sealed.
     waiting: Vec<(Waiter, Errand)>,
     forwarded: Forwarded,
@@ -212,6 +214,7 @@ impl Shard {
             ready_jobs: VecDeque::new(),
             waiters: Slab::new(),
             starting: Starting::default(),
+            is_leaving: false,
             waiting: Vec::new(),
             forwarded: Forwarded::default(),
             outbox: (0..shards).map(|_| Vec::new()).collect(),

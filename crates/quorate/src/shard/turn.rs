@@ -38,7 +38,15 @@ impl Shard {
             .with(Unfit::CatchingUp, !self.peers.is_ready())
             .with(Unfit::Incomplete, self.storage.incomplete)
             .with(Unfit::ClockInDoubt, self.clock.is_in_doubt())
-            .with(Unfit::ReadOnly, self.storage.is_read_only())
+            .with(Unfit::ReadOnly, self.storage.is_read_only() || self.is_leaving)
+    }
+
+    /// The node is about to stop: this shard executes no more writes, and says so, if there is
+    /// anybody else. Returns whether there is.
+    pub(crate) fn leave(&mut self) -> bool {
+        self.is_leaving = self.peers.met().any(|met| met);
+        self.note_fitness();
+        self.is_leaving
     }
 
     /// Lets the coordinator go by it from now on.
