@@ -413,11 +413,10 @@ mod tests {
     fn a_walk_whose_slot_was_emptied_begins_at_the_start_of_the_next_one() {
         let mut store = replica(0, 0..60);
         let first = Slot::all().find(|slot| store.keys_in_slot(*slot) > 0).expect("a slot");
-        let (from, last) = (first.number().to_string(), u64::MAX.to_string());
-        let number = first.number().to_string();
+        let (number, end) = (first.number().to_string(), u64::MAX.to_string());
         let flush = Command::from_args(["quorate.flush", &number, &number]);
         execute(&mut store, first, &flush);
-        let scan = Command::from_args(["quorate.scan", &from, "16383", &last, "100", "*", ""]);
+        let scan = Command::from_args(["quorate.scan", &number, "16383", &end, "100", "*", ""]);
         let Value::Array(found) = execute(&mut store, first, &scan).0 else { panic!("no keys") };
         assert_eq!(found.len(), 1 + store.len(), "a cursor, and all keys that are left");
     }
