@@ -44,7 +44,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::SyncSkipped, "power", 400, &["lost", "stale"]),
     trap(Mutant::OriginReused, "copies", 200, &["origins"]),
     trap(Mutant::ReadAlone, "quorum", 100, &["stale"]),
-    trap(Mutant::RepairSkipped, "hot", 800, &["backwards", "stale", "linearizable"]),
+    trap(Mutant::RepairSkipped, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
     trap(Mutant::WriteBlind, "deletes", 200, &["resurrection"]),
     trap(Mutant::ReadyAtOnce, "wipe", 200, &["stale", "resurrection"]),
     trap(Mutant::FailedYetApplied, "base", 200, &["outcomes", "resurrection"]),
@@ -81,7 +81,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::CallRepeated, "base", 100, &["counter"]),
     trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
-    trap(Mutant::RepairInBackground, "hot", 800, &["backwards", "stale", "linearizable"]),
+    trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];
 
 /// What came of a trap.

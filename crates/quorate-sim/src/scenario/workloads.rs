@@ -54,6 +54,25 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "hot-cut",
+        about: "two registers, everybody at once, links break all the time, and only reads repair",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Register, 1)],
+        keys: 2,
+        clients: 5,
+        period: 8_000_000,
+        delay: (1_000, 60_000),
+        expiring_percent: 0,
+        faults: &[(Kind::Reset, 6), (Kind::Slow, 1), (Kind::Cut, 4)],
+        fault_gap: 100_000,
+        faults_max: 80,
+        calm_until: 2_000_000,
+        repair: Repair::Reads,
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "linear",
         about: "registers with equal clocks at quorum: linearizable",
         nodes: THREE,
