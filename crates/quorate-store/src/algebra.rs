@@ -5,23 +5,24 @@ use std::cmp::Ordering;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet, hash_map::Entry};
 
-type Members = HashSet<Vec<u8>, RandomState>;
-type Borrowed<'a> = HashSet<&'a [u8], RandomState>;
+type Members<'a> = HashSet<&'a [u8], RandomState>;
 
 /// Every member of any set, once, in the order of first appearance.
-pub fn union(sets: &[Vec<&[u8]>]) -> Vec<Vec<u8>> {
+pub fn union<'a>(sets: &[Vec<&'a [u8]>]) -> Vec<&'a [u8]> {
+    if let [only] = sets {
+        return only.clone();
+    }
     let mut seen = Members::default();
-    let all = sets.iter().flatten();
-    all.filter(|member| seen.insert(member.to_vec())).map(|member| member.to_vec()).collect()
+    sets.iter().flatten().copied().filter(|member| seen.insert(member)).collect()
 }
 
 /// Every member of all sets; no more than `limit` of them unless it is zero.
-pub fn intersection(sets: &[Vec<&[u8]>], limit: usize) -> Vec<Vec<u8>> {
+pub fn intersection<'a>(sets: &[Vec<&'a [u8]>], limit: usize) -> Vec<&'a [u8]> {
     let limit = if limit == 0 { usize::MAX } else { limit };
     let Some(smallest) = (0..sets.len()).min_by_key(|&index| sets[index].len()) else {
         return Vec::new();
     };
-    let others: Vec<Borrowed<'_>> = sets
+    let others: Vec<Members<'_>> = sets
         .iter()
         .enumerate()
         .filter(|(index, _)| *index != smallest)
@@ -31,18 +32,17 @@ pub fn intersection(sets: &[Vec<&[u8]>], limit: usize) -> Vec<Vec<u8>> {
         .iter()
         .filter(|member| others.iter().all(|other| other.contains(*member)))
         .take(limit)
-        .map(|member| member.to_vec())
+        .copied()
         .collect()
 }
 
 /// Every member of the first set that is in none of the others.
-pub fn difference(sets: &[Vec<&[u8]>]) -> Vec<Vec<u8>> {
+pub fn difference<'a>(sets: &[Vec<&'a [u8]>]) -> Vec<&'a [u8]> {
     let Some((first, others)) = sets.split_first() else {
         return Vec::new();
     };
-    let others: Borrowed<'_> = others.iter().flatten().copied().collect();
-    let kept = first.iter().filter(|member| !others.contains(*member));
-    kept.map(|member| member.to_vec()).collect()
+    let others: Members<'_> = others.iter().flatten().copied().collect();
+    first.iter().filter(|member| !others.contains(*member)).copied().collect()
 }
 
 /// A member with a score.
@@ -152,7 +152,7 @@ mod tests {
         texts.iter().map(|text| text.as_bytes().chunks(1).collect()).collect()
     }
 
-    fn shown(members: Vec<Vec<u8>>) -> String {
+    fn shown(members: Vec<&[u8]>) -> String {
         members.concat().into_iter().map(char::from).collect()
     }
 

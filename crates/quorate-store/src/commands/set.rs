@@ -191,17 +191,17 @@ fn smove(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-type Combine = fn(&[Vec<&[u8]>]) -> Vec<Vec<u8>>;
+type Combine = for<'a> fn(&[Vec<&'a [u8]>]) -> Vec<&'a [u8]>;
 
-fn intersection(sets: &[Vec<&[u8]>]) -> Vec<Vec<u8>> {
+fn intersection<'a>(sets: &[Vec<&'a [u8]>]) -> Vec<&'a [u8]> {
     algebra::intersection(sets, 0)
 }
 
-fn combined<'a>(
-    keys: &Keys<'_>,
+fn combined<'a, 'k>(
+    keys: &'k Keys<'_>,
     sources: impl Iterator<Item = &'a [u8]>,
     combine: Combine,
-) -> Result<Vec<Vec<u8>>, CommandError> {
+) -> Result<Vec<&'k [u8]>, CommandError> {
     let mut sets = Vec::new();
     for key in sources {
         let members = keys.read(key).set()?.into_iter().flat_map(members_of);
@@ -223,6 +223,8 @@ fn combine(execution: &mut Execution<'_>, command: &Command, combine: Combine) -
 fn store(execution: &mut Execution<'_>, command: &Command, combine: Combine) -> Outcome {
     let Execution { keys, reply } = execution;
     let members = combined(keys, command.args().skip(2), combine)?;
+    // They may be those of the key that is replaced.
+    let members: Vec<Vec<u8>> = members.into_iter().map(<[u8]>::to_vec).collect();
     replace_set(keys, command.arg(1), members.iter().map(Vec::as_slice));
     reply.integer(members.len() as i64);
     Ok(())

@@ -87,7 +87,7 @@ impl Combine {
         Some(Self::boxed(Operation::Intersection, Target::Count { limit }, sources))
     }
 
-    fn combine(&self, replies: &[Bytes]) -> Vec<Vec<u8>> {
+    fn combine<'a>(&self, replies: &'a [Bytes]) -> Vec<&'a [u8]> {
         let sets: Vec<Vec<&[u8]>> = replies
             .iter()
             .map(|reply| elements(reply).into_iter().filter_map(bulk).collect())
@@ -129,7 +129,6 @@ impl Plan for Combine {
             Target::Count { .. } => Step::Done(format!(":{}\r\n", members.len()).into_bytes()),
             Target::Key(key) => {
                 let head = [b"quorate.setstore".as_slice(), key];
-                let members = members.iter().map(Vec::as_slice);
                 let command = Command::from_args(head.into_iter().chain(members));
                 Step::Run(vec![piece(key, command)])
             }
