@@ -202,9 +202,9 @@ pub(crate) const COMMANDS_PER_BATCH_MAX: u32 = 256;
 /// first. A single command is not cut.
 pub(crate) const BATCH_MICROS_MAX: u64 = 500;
 
-/// Pieces of one command that wait for replicas or other shards: enough to keep them busy, and no
-/// more than another shard executes in a turn.
-pub(crate) const PIECES_UNDER_WAY_MAX: usize = 256;
+/// Pieces of one command that wait for replicas or other shards: enough to keep them busy where
+/// answers take long, and some ten milliseconds of another shard's turn.
+pub(crate) const PIECES_UNDER_WAY_MAX: usize = 512;
 
 /// Pieces of one command that are sent on their way before others get their turn.
 pub(crate) const PIECES_PER_BATCH_MAX: u32 = 32;

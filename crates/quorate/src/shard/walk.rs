@@ -25,6 +25,7 @@ use quorate_proto::{
 };
 
 use super::job::{OCCUPIED, Plan, Step, bulk, elements, integer, is_null};
+use crate::limits;
 
 /// Neighbouring slots, first and last.
 pub(crate) type Run = (Slot, Slot);
@@ -92,7 +93,7 @@ pub(crate) struct Flush {
 }
 
 /// Slots flushed side by side.
-const FLUSH_WIDTH: usize = 512;
+const FLUSH_WIDTH: usize = limits::PIECES_UNDER_WAY_MAX;
 
 impl Flush {
     pub(crate) fn new(runs: Vec<Run>) -> Self {
