@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use quorate_proto::{Origin, Stamp, mutant::Mutant};
 
-use crate::{decimal::Decimal, number::Number, part::Body, text::Text};
+use crate::{decimal::Decimal, number::Number, part::Body, record::Encoded, text::Text};
 
 /// What one origin has added to a cell since its contribution began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,30 @@ impl Contribution {
     /// The origin that writes this contribution.
     pub fn origin(&self) -> Origin {
         self.last.origin()
+    }
+
+    /// Encoded length in bytes.
+    pub(crate) const LENGTH: usize = 2 * Stamp::LENGTH + Sum::LENGTH;
+
+    /// The encoded contribution.
+    pub(crate) fn write(&self, out: &mut Encoded) {
+        out.extend_from_slice(&self.since.to_bytes());
+        out.extend_from_slice(&self.last.to_bytes());
+        out.extend_from_slice(&self.sum.to_bytes());
+    }
+
+    /// The inverse of [`Contribution::write`].
+    pub(crate) fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Self {
+        let (mut since, mut last, mut sum) =
+            ([0; Stamp::LENGTH], [0; Stamp::LENGTH], [0; Sum::LENGTH]);
+        since.copy_from_slice(&bytes[..Stamp::LENGTH]);
+        last.copy_from_slice(&bytes[Stamp::LENGTH..2 * Stamp::LENGTH]);
+        sum.copy_from_slice(&bytes[2 * Stamp::LENGTH..]);
+        Self {
+            since: Stamp::from_bytes(since),
+            last: Stamp::from_bytes(last),
+            sum: Sum::from_bytes(sum),
+        }
     }
 
     /// Whether `new`, of the same origin, takes the place of this one. Their sums differ under the
@@ -86,12 +110,67 @@ impl From<Decimal> for Sum {
 pub trait Value<'a>: Copy {
     /// The part body of a value that was written at `stamp`.
     fn body(self, stamp: Stamp) -> Body<'a>;
+
+    /// Appends the bytes that a record of an element keeps of it.
+    fn write(self, out: &mut Encoded);
+
+    /// The inverse of [`Value::write`].
+    fn read(bytes: &'a [u8]) -> Self;
 }
 
 /// The value of a string or of a hash field.
 impl<'a> Value<'a> for &'a [u8] {
     fn body(self, stamp: Stamp) -> Body<'a> {
         Body::Bytes(stamp, self)
+    }
+
+    fn write(self, out: &mut Encoded) {
+        out.extend_from_slice(self);
+    }
+
+    fn read(bytes: &'a [u8]) -> Self {
+        bytes
+    }
+}
+
+/// Contributions, ordered by origin, wherever they lie.
+#[derive(Clone, Copy, Debug)]
+pub enum Contributions<'a> {
+    /// In a cell.
+    Stored(&'a [Contribution]),
+    /// In a record, encoded.
+    Encoded(&'a [u8]),
+}
+
+impl<'a> Contributions<'a> {
+    /// None at all.
+    pub const NONE: Self = Self::Stored(&[]);
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        match self {
+            Self::Stored(parts) => parts.is_empty(),
+            Self::Encoded(bytes) => bytes.is_empty(),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = Contribution> + use<'a> {
+        let len = match self {
+            Self::Stored(parts) => parts.len(),
+            Self::Encoded(bytes) => bytes.len() / Contribution::LENGTH,
+        };
+        (0..len).filter_map(move |at| match self {
+            Self::Stored(parts) => parts.get(at).copied(),
+            Self::Encoded(bytes) => bytes.as_chunks().0.get(at).map(Contribution::from_bytes),
+        })
+    }
+}
+
+impl PartialEq for Contributions<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
     }
 }
 
@@ -101,21 +180,27 @@ impl<'a> Value<'a> for &'a [u8] {
 pub struct Element<'a, V> {
     value: Option<V>,
     stamp: Stamp,
-    contributions: &'a [Contribution],
+    contributions: Contributions<'a>,
 }
 
 impl<'a, V: Copy> Element<'a, V> {
     /// Nothing at all.
-    pub const NONE: Self = Self { value: None, stamp: Stamp::ZERO, contributions: &[] };
+    pub const NONE: Self =
+        Self { value: None, stamp: Stamp::ZERO, contributions: Contributions::NONE };
+
+    /// An element with contributions; it has no value when that is removed at `stamp`.
+    pub(crate) fn new(value: Option<V>, stamp: Stamp, contributions: Contributions<'a>) -> Self {
+        Self { value, stamp, contributions }
+    }
 
     /// An element that is there, with a value that was written at `stamp`.
     pub(crate) fn written(value: V, stamp: Stamp) -> Self {
-        Self { value: Some(value), stamp, contributions: &[] }
+        Self { value: Some(value), stamp, contributions: Contributions::NONE }
     }
 
     /// An element without a value that was removed at `stamp`.
     pub(crate) fn removed(stamp: Stamp) -> Self {
-        Self { value: None, stamp, contributions: &[] }
+        Self { value: None, stamp, contributions: Contributions::NONE }
     }
 
     /// Whether the element shows.
@@ -139,13 +224,18 @@ impl<'a, V: Copy> Element<'a, V> {
     }
 
     /// Live contributions, ordered by origin.
-    pub fn contributions(&self) -> &'a [Contribution] {
+    pub fn contributions(&self) -> Contributions<'a> {
         self.contributions
     }
 
     /// The live contribution of `origin`.
-    pub fn contribution_of(&self, origin: Origin) -> Option<&'a Contribution> {
-        self.contributions.iter().find(|part| part.origin() == origin)
+    pub fn contribution_of(&self, origin: Origin) -> Option<Contribution> {
+        match self.contributions {
+            Contributions::Stored(parts) => {
+                parts.iter().find(|part| part.origin() == origin).copied()
+            }
+            encoded => encoded.iter().find(|part| part.origin() == origin),
+        }
     }
 
     /// Whether a removal up to `stamp` would remove anything.
@@ -178,8 +268,8 @@ impl<'a, V: Value<'a>> Element<'a, V> {
             None if !self.stamp.is_zero() => emit(Body::Removed(self.stamp)),
             None => {}
         }
-        for contribution in self.contributions {
-            emit(Body::Added(*contribution));
+        for contribution in self.contributions.iter() {
+            emit(Body::Added(contribution));
         }
     }
 }
@@ -210,7 +300,8 @@ impl<'a> Element<'a, &'a [u8]> {
             return Some(base);
         }
         // Among themselves first: what is added to a large number one by one would be rounded away.
-        let sum = parts.iter().try_fold(Number::ZERO, |sum, part| {
+        let mut parts = parts.iter();
+        let sum = parts.try_fold(Number::ZERO, |sum, part| {
             sum.checked_add(Number::Exact(part.sum.decimal()))
         })?;
         base.checked_add(sum)
@@ -254,6 +345,24 @@ pub trait Stored: Default + 'static {
     fn put(&mut self, new: Option<Self::View<'_>>);
 }
 
+/// Whether a register, which is none for a removal, takes the place of another one.
+fn wins<V: Stored>(
+    (old, old_stamp): (Option<V::View<'_>>, Stamp),
+    (new, stamp): (Option<V::View<'_>>, Stamp),
+) -> bool {
+    // At equal stamps the removal wins, because it saw the value. Two values never share a stamp;
+    // comparing them keeps the merge commutative even then.
+    match stamp.cmp(&old_stamp) {
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Less => Mutant::ArrivalOrder.is_planted(),
+        std::cmp::Ordering::Equal => match (new, old) {
+            (None, Some(_)) => true,
+            (Some(new), Some(old)) => V::is_below(old, new),
+            (None | Some(_), None) => false,
+        },
+    }
+}
+
 /// One convergent value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell<V = Text> {
@@ -261,14 +370,13 @@ pub struct Cell<V = Text> {
     value: V,
     /// The stamp of `value`; of a removed cell, the newest stamp that the removal saw.
     stamp: Stamp,
-    /// Live contributions, ordered by origin.
-    #[expect(clippy::box_collection, reason = "one word instead of three in the many without")]
-    contributions: Option<Box<Vec<Contribution>>>,
+    /// Live contributions, ordered by origin. Nearly always none, or one.
+    contributions: Box<[Contribution]>,
 }
 
 impl<V: Stored> Default for Cell<V> {
     fn default() -> Self {
-        Self { value: V::default(), stamp: Stamp::ZERO, contributions: None }
+        Self { value: V::default(), stamp: Stamp::ZERO, contributions: Box::default() }
     }
 }
 
@@ -276,7 +384,7 @@ impl Cell {
     /// The reply that shows the value, shared with the cell; `None` where a copy costs less.
     pub(crate) fn shared_reply(&self) -> Option<Bytes> {
         // Contributions may make another value of it.
-        self.value.shared_reply().filter(|_| self.contributions.is_none())
+        self.value.shared_reply().filter(|_| self.contributions.is_empty())
     }
 }
 
@@ -288,15 +396,22 @@ impl<V: Stored> Cell<V> {
         cell
     }
 
-    /// A cell that is removed up to `stamp`.
-    pub(crate) fn removed(stamp: Stamp) -> Self {
-        Self { stamp, ..Self::default() }
+    /// A cell that holds what an element does.
+    pub(crate) fn of(element: Element<'_, V::View<'_>>) -> Self {
+        let mut cell = Self { stamp: element.stamp, ..Self::default() };
+        if element.value.is_some() {
+            cell.value.put(element.value);
+        }
+        if !element.contributions.is_empty() {
+            cell.contributions = element.contributions.iter().collect();
+        }
+        cell
     }
 
     /// Whether the cell has a visible value.
     #[inline]
     pub fn is_live(&self) -> bool {
-        self.value.view().is_some() || self.contributions.is_some()
+        self.value.view().is_some() || !self.contributions.is_empty()
     }
 
     /// What the cell holds.
@@ -305,7 +420,7 @@ impl<V: Stored> Cell<V> {
         Element {
             value: self.value.view(),
             stamp: self.stamp,
-            contributions: self.contributions.as_deref().map_or(&[], Vec::as_slice),
+            contributions: Contributions::Stored(&self.contributions),
         }
     }
 
@@ -321,18 +436,7 @@ impl<V: Stored> Cell<V> {
 
     /// Merges a register: a value, or `None` for a removal that saw everything up to `stamp`.
     fn merge_register(&mut self, value: Option<V::View<'_>>, stamp: Stamp) -> bool {
-        // At equal stamps the removal wins, because it saw the value. Two values never share a
-        // stamp; comparing them keeps the merge commutative even then.
-        let newer = match stamp.cmp(&self.stamp) {
-            std::cmp::Ordering::Greater => true,
-            std::cmp::Ordering::Less => Mutant::ArrivalOrder.is_planted(),
-            std::cmp::Ordering::Equal => match (value, self.value.view()) {
-                (None, Some(_)) => true,
-                (Some(new), Some(old)) => V::is_below(old, new),
-                (None | Some(_), None) => false,
-            },
-        };
-        if !newer {
+        if !wins::<V>((self.value.view(), self.stamp), (value, stamp)) {
             return false;
         }
         self.value.put(value);
@@ -341,11 +445,23 @@ impl<V: Stored> Cell<V> {
         true
     }
 
+    /// The element that an element without contributions becomes when the body, which is a value,
+    /// wins; `None` when it does not. For anything else a cell is [needed](Cell::merge).
+    pub(crate) fn overwritten<'b>(
+        old: Element<'_, V::View<'_>>,
+        body: &Body<'b>,
+    ) -> Option<Option<Element<'b, V::View<'b>>>> {
+        let value = V::of(body).filter(|_| old.contributions.is_empty())?;
+        let stamp = body.stamp();
+        let wins = wins::<V>((old.value, old.stamp), (Some(value), stamp));
+        Some(wins.then(|| Element::written(value, stamp)))
+    }
+
     fn merge_contribution(&mut self, new: Contribution) -> bool {
         if new.since <= self.stamp {
             return false;
         }
-        let parts = self.contributions.get_or_insert_default();
+        let parts = &mut self.contributions;
         match parts.binary_search_by_key(&new.origin(), Contribution::origin) {
             Ok(at) if parts[at].is_older_than(&new) => parts[at] = new,
             Ok(at) if Mutant::CountedTwice.is_planted() && parts[at] == new => {
@@ -354,9 +470,10 @@ impl<V: Stored> Cell<V> {
             }
             Ok(_) => return false,
             Err(at) => {
-                // One origin is the rule, for which a vector would take room for four.
-                parts.reserve_exact(1);
-                parts.insert(at, new);
+                let mut more = std::mem::take(parts).into_vec();
+                more.reserve_exact(1);
+                more.insert(at, new);
+                *parts = more.into_boxed_slice();
             }
         }
         true
@@ -370,19 +487,16 @@ impl<V: Stored> Cell<V> {
             self.value.put(None);
             self.stamp = Stamp::ZERO;
         }
-        let count = |cell: &Self| cell.contributions.as_ref().map_or(0, |parts| parts.len());
-        let before = count(self);
+        let before = self.contributions.len();
         self.drop_contributions_up_to(horizon);
-        register_cut || count(self) != before
+        register_cut || self.contributions.len() != before
     }
 
     fn drop_contributions_up_to(&mut self, stamp: Stamp) {
-        let Some(parts) = &mut self.contributions else {
-            return;
-        };
-        parts.retain(|part| part.since > stamp);
-        if parts.is_empty() {
-            self.contributions = None;
+        if self.contributions.iter().any(|part| part.since <= stamp) {
+            let mut parts = std::mem::take(&mut self.contributions).into_vec();
+            parts.retain(|part| part.since > stamp);
+            self.contributions = parts.into_boxed_slice();
         }
     }
 }

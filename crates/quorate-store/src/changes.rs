@@ -7,7 +7,7 @@ use quorate_proto::{Slot, Stamp, mutant::Mutant};
 
 use crate::{
     Store,
-    arena::PlainString,
+    arena::{Arena, PlainString},
     delta::{Delta, deltas},
     digest::Digest,
     object::Kind,
@@ -36,6 +36,10 @@ impl Store {
         let parts = || delta.parts().map_while(Result::ok);
         self.change(slot, delta.key, spot, |state, context| {
             let (mut change, mut removed): (Digest, bool) = (0, false);
+            let is_new = matches!(state, KeyState::Blank);
+            if is_new && let (Some(first), Some(_)) = (parts().next(), parts().nth(1)) {
+                state.reserve(first.owner(), delta.length());
+            }
             if state.view().has_ended() {
                 // What lifts the end comes before what the end would hold back.
                 for part in parts().filter(|part| part.owner() == Owner::Key) {
@@ -48,6 +52,9 @@ impl Store {
                 }
                 removed |= part.is_tombstone();
                 change = change.wrapping_add(state.merge(context, &part));
+            }
+            if is_new {
+                state.fit();
             }
             (change, removed)
         });
@@ -101,19 +108,20 @@ impl Store {
         let context = Context { digester: &digester, hasher: &self.hasher, epoch };
         let table = &mut self.slots[slot.index()];
         let state = table.boxed(&mut self.strings, &self.hasher, spot, key);
-        let (was_live, expired_at) = (state.view().is_live(), state.view().expires_at());
+        let before = state.view();
+        let (was_live, expired_at) = (before.is_live(), before.expires_at());
         let timed_before = expired_at.filter(|_| was_live);
-        let tombstones_before = state.view().tombstones_digest(context);
+        let tombstones_before = before.tombstones_digest(context);
         let (change, removed) = merge(state, context);
         if removed && (!self.keep_removed || Mutant::TombstonesForgotten.is_planted()) {
             state.forget(context, Forgettable::EVERYTHING);
         } else if removed && state.wants_reminder(epoch) {
             self.tombstones.push(epoch, slot, key);
         }
-        let (is_live, expires_at) = (state.view().is_live(), state.view().expires_at());
+        let after = state.view();
+        let (is_live, expires_at) = (after.is_live(), after.expires_at());
         let timed_after = expires_at.filter(|_| is_live);
-        let tombstones_change =
-            state.view().tombstones_digest(context).wrapping_sub(tombstones_before);
+        let tombstones_change = after.tombstones_digest(context).wrapping_sub(tombstones_before);
         let is_settled = state.is_settled();
         self.expiry.reschedule((slot, spot.hash), expired_at, expires_at);
         table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
@@ -151,7 +159,7 @@ impl Store {
     /// Moves the strings of a chunk that is full of gaps together.
     fn drain(&mut self) {
         let Some(chunk) = self.strings.take_due() else { return };
-        for (old, string) in chunk.entries() {
+        for (old, string) in Arena::entries(&chunk) {
             let hash = self.hasher.hash_one(string.key);
             let table = &mut self.slots[Slot::of_key(string.key).index()];
             // What the table does not know has been overwritten or removed.

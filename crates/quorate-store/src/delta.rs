@@ -79,6 +79,11 @@ pub struct Delta<'a> {
 }
 
 impl<'a> Delta<'a> {
+    /// Bytes of the parts.
+    pub(crate) fn length(&self) -> usize {
+        self.parts.len()
+    }
+
     /// Whether the first part is the value of a string.
     #[inline]
     pub(crate) fn begins_with_string(&self) -> bool {

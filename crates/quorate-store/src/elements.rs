@@ -1,6 +1,7 @@
-//! A collection of elements with names: what hashes and sets are.
+//! A collection of elements with names: what hashes, sets and sorted sets are.
 //!
-//! Live elements are in a [`Table`], which may keep an order among them; what was removed leaves a
+//! Its [live elements](crate::live) lie in memory one way while they are few, another way when they
+//! are many, which nothing here depends on; what was removed leaves a
 //! tombstone with the newest stamp that the removal saw. An addition that a removal did not see
 //! beats it. How elements of one kind converge is the business of their [`Payload`]; merging,
 //! tombstones, digests, export, cutting and forgetting are written here, once for all kinds.
@@ -12,14 +13,15 @@ use std::fmt;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use indexmap::IndexMap;
 use quorate_proto::{Stamp, mutant::Mutant};
 
 use crate::{
     cell::{Element, Value},
     digest::{Digest, KeyDigester},
+    live::{Live, Order},
     object::{Collection, Kind},
     part::{Body, Part},
+    record::{Encoded, encode},
     state::Context,
     tombstone::{Forgettable, Tombstone},
 };
@@ -32,8 +34,33 @@ pub trait Payload: Clone + fmt::Debug + 'static {
     /// What readers see of its value.
     type Value<'a>: Value<'a>;
 
-    /// An element that is removed up to a stamp; zero for one of which nothing is known.
-    fn removed(stamp: Stamp) -> Self;
+    /// How the elements of a large collection are ordered.
+    type Order: Order<Self>;
+
+    /// Whether elements have an order that means anything.
+    const IS_ORDERED: bool = false;
+
+    /// Whether `new` stands before `old` among the elements of a small one.
+    fn is_before(_new: (&[u8], ElementOf<'_, Self>), _old: (&[u8], ElementOf<'_, Self>)) -> bool {
+        false
+    }
+
+    /// Whether an element stays where it stands when it changes so.
+    fn keeps_place(_old: ElementOf<'_, Self>, _new: ElementOf<'_, Self>) -> bool {
+        true
+    }
+
+    /// The state of an element that readers see so.
+    fn of(element: ElementOf<'_, Self>) -> Self;
+
+    /// What becomes of an element when the body takes its place: another one, or `None` when it
+    /// stays as it is. No answer where that takes a [merge](Payload::merge).
+    fn overwritten<'b>(
+        _old: ElementOf<'_, Self>,
+        _body: &Body<'b>,
+    ) -> Option<Option<ElementOf<'b, Self>>> {
+        None
+    }
 
     /// Whether the element shows.
     fn is_live(&self) -> bool {
@@ -63,125 +90,53 @@ pub trait Payload: Clone + fmt::Debug + 'static {
 /// What readers see of an element with a payload.
 pub type ElementOf<'a, P> = Element<'a, <P as Payload>::Value<'a>>;
 
-/// The live elements of a collection, by name.
-pub trait Table<P: Payload>: Clone + fmt::Debug {
-    /// A table without elements.
-    fn new(hasher: &FixedState) -> Self;
-
-    /// Number of elements.
-    fn len(&self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The element `name`.
-    fn get(&self, name: &[u8]) -> Option<ElementOf<'_, P>>;
-
-    /// The element at `index`, `0..len()`.
-    fn at(&self, index: usize) -> Option<(&[u8], ElementOf<'_, P>)>;
-
-    /// All elements.
-    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], ElementOf<'_, P>)>;
-
-    /// Lets `change` work on the element `name`, or on what `absent` gives if there is none, and
-    /// keeps it while it is live. Returns what `change` does, and whether there was an element.
-    fn update<R>(
-        &mut self,
-        name: &[u8],
-        absent: impl FnOnce() -> P,
-        change: impl FnOnce(&mut P) -> R,
-    ) -> (R, bool);
-
-    /// Lets `change` work on every element and keeps those that are live.
-    fn update_all(&mut self, change: impl FnMut(&[u8], &mut P));
-}
-
-/// A table whose elements have no order that means anything. Indexed, so that a random one is found
-/// at once.
-#[derive(Clone, Debug)]
-pub struct Unordered<P>(IndexMap<Box<[u8]>, P, FixedState>);
-
-impl<P: Payload> Table<P> for Unordered<P> {
-    fn new(hasher: &FixedState) -> Self {
-        Self(IndexMap::with_hasher(hasher.clone()))
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn get(&self, name: &[u8]) -> Option<ElementOf<'_, P>> {
-        self.0.get(name).map(P::element)
-    }
-
-    fn at(&self, index: usize) -> Option<(&[u8], ElementOf<'_, P>)> {
-        self.0.get_index(index).map(|(name, payload)| (&**name, payload.element()))
-    }
-
-    fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], ElementOf<'_, P>)> {
-        self.0.iter().map(|(name, payload)| (&**name, payload.element()))
-    }
-
-    #[inline]
-    fn update<R>(
-        &mut self,
-        name: &[u8],
-        absent: impl FnOnce() -> P,
-        change: impl FnOnce(&mut P) -> R,
-    ) -> (R, bool) {
-        if let Some((index, _, payload)) = self.0.get_full_mut(name) {
-            let result = change(payload);
-            if !payload.is_live() {
-                self.0.swap_remove_index(index);
-            }
-            return (result, true);
-        }
-        let mut payload = absent();
-        let result = change(&mut payload);
-        if payload.is_live() {
-            self.0.insert(name.into(), payload);
-        }
-        (result, false)
-    }
-
-    fn update_all(&mut self, mut change: impl FnMut(&[u8], &mut P)) {
-        self.0.retain(|name, payload| {
-            change(name, payload);
-            payload.is_live()
-        });
-    }
-}
-
 /// The state of a collection.
 #[derive(Clone, Debug)]
-pub struct Elements<P, T = Unordered<P>> {
-    live: T,
-    /// Removed elements: the newest stamp that the removal saw.
-    removed: HashMap<Box<[u8]>, Tombstone, FixedState>,
-    /// Digest of the tombstones, those below live increments included.
-    tombstones: Digest,
-    payload: std::marker::PhantomData<P>,
+pub struct Elements<P: Payload> {
+    live: Live<P>,
+    /// Nothing, as long as nothing is removed.
+    removed: Option<Box<Removed>>,
 }
 
-impl<P: Payload, T: Table<P>> Elements<P, T> {
-    pub(crate) fn new(hasher: &FixedState) -> Self {
-        let removed = HashMap::with_hasher(hasher.clone());
-        Self { live: T::new(hasher), removed, tombstones: 0, payload: std::marker::PhantomData }
+/// What is removed of a collection.
+#[derive(Clone, Debug)]
+struct Removed {
+    /// Removed elements: the newest stamp that the removal saw.
+    names: HashMap<Box<[u8]>, Tombstone, FixedState>,
+    /// Digest of the tombstones, those below live increments included.
+    digest: Digest,
+}
+
+impl Removed {
+    fn tombstone(&self, name: &[u8]) -> Stamp {
+        self.names.get(name).map_or(Stamp::ZERO, |tombstone| tombstone.stamp)
     }
 
+    fn is_blank(&self) -> bool {
+        self.names.is_empty() && self.digest == 0
+    }
+}
+
+impl<P: Payload> Default for Elements<P> {
+    fn default() -> Self {
+        Self { live: Live::default(), removed: None }
+    }
+}
+
+impl<P: Payload> Elements<P> {
     /// Number of live elements.
+    #[inline]
     pub fn len(&self) -> usize {
         self.live.len()
     }
 
     /// Whether no element is live.
     pub fn is_empty(&self) -> bool {
-        self.live.is_empty()
+        self.live.len() == 0
     }
 
     /// The live element `name`.
+    #[inline]
     pub fn get(&self, name: &[u8]) -> Option<ElementOf<'_, P>> {
         self.live.get(name)
     }
@@ -196,9 +151,29 @@ impl<P: Payload, T: Table<P>> Elements<P, T> {
         self.live.iter()
     }
 
+    /// Digest of the tombstones.
+    #[inline]
+    pub(crate) fn tombstones_digest(&self) -> Digest {
+        self.removed.as_ref().map_or(0, |removed| removed.digest)
+    }
+
     /// Where the live elements are.
-    pub fn table(&self) -> &T {
+    pub(crate) fn live(&self) -> &Live<P> {
         &self.live
+    }
+
+    /// What is removed, to be changed.
+    fn removed_mut(&mut self, hasher: &FixedState) -> &mut Removed {
+        self.removed.get_or_insert_with(|| {
+            Box::new(Removed { names: HashMap::with_hasher(hasher.clone()), digest: 0 })
+        })
+    }
+
+    fn change_tombstones_digest(&mut self, hasher: &FixedState, change: Digest) {
+        if change != 0 {
+            let removed = self.removed_mut(hasher);
+            removed.digest = removed.digest.wrapping_add(change);
+        }
     }
 
     fn retain_tombstones(
@@ -206,28 +181,42 @@ impl<P: Payload, T: Table<P>> Elements<P, T> {
         context: Context<'_>,
         mut wanted: impl FnMut(Tombstone) -> bool,
     ) {
-        if self.removed.is_empty() {
-            return;
-        }
+        let Some(removed) = &mut self.removed else { return };
         let digester = context.digester;
-        self.removed.retain(|name, tombstone| {
+        let digest = &mut removed.digest;
+        removed.names.retain(|name, tombstone| {
             let wanted = wanted(*tombstone);
             if !wanted {
-                let gone = digester.part(&removed::<P>(name, tombstone.stamp));
-                self.tombstones = self.tombstones.wrapping_sub(gone);
+                let gone = digester.part(&removed_part::<P>(name, tombstone.stamp));
+                *digest = digest.wrapping_sub(gone);
             }
             wanted
         });
+        self.removed.take_if(|removed| removed.is_blank());
+    }
+
+    fn computed_digest(&self, digester: &KeyDigester) -> Digest {
+        let sums = self.iter().map(|(name, element)| Sums::of::<P>(digester, name, element).alive);
+        sums.fold(0, Digest::wrapping_add)
+    }
+
+    /// Keeps the digest of what is alive up to date where one is kept.
+    fn keep_digest(&mut self, context: Context<'_>, change: Digest) {
+        if let Some(kept) = self.live.kept_digest() {
+            let digest = kept.map(|digest| digest.wrapping_add(change));
+            let digest = digest.unwrap_or_else(|| self.computed_digest(context.digester));
+            self.live.keep_digest(digest);
+        }
     }
 }
 
-impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
+impl<P: Payload> Collection for Elements<P> {
     fn len(&self) -> usize {
         self.live.len()
     }
 
     fn len_with_tombstones(&self) -> usize {
-        self.live.len() + self.removed.len()
+        self.live.len() + self.removed.as_ref().map_or(0, |removed| removed.names.len())
     }
 
     fn is_reached_by(&self, horizon: Stamp) -> bool {
@@ -235,8 +224,8 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     }
 
     fn newest(&self) -> Stamp {
-        let removed = self.removed.values().map(|tombstone| tombstone.stamp);
-        removed.fold(self.newest_live(), Stamp::max)
+        let removed = self.removed.iter().flat_map(|removed| removed.names.values());
+        removed.map(|tombstone| tombstone.stamp).fold(self.newest_live(), Stamp::max)
     }
 
     fn newest_live(&self) -> Stamp {
@@ -248,7 +237,7 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     }
 
     fn tombstone(&self, name: &[u8]) -> Stamp {
-        self.removed.get(name).map_or(Stamp::ZERO, |tombstone| tombstone.stamp)
+        self.removed.as_ref().map_or(Stamp::ZERO, |removed| removed.tombstone(name))
     }
 
     fn estimated_bytes(&self) -> usize {
@@ -261,47 +250,50 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
     }
 
     fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest {
-        let digester = context.digester;
+        let Context { digester, hasher, epoch } = context;
         let (name, body) = (part.name_bytes(), part.body());
-        let Self { live, removed, tombstones, .. } = self;
-        let absent = || {
-            let tombstone = removed.get(name).map_or(Stamp::ZERO, |tombstone| tombstone.stamp);
-            P::removed(tombstone)
-        };
-        let (merged, was_live) = live.update(name, absent, |payload| {
-            let before = Sums::of::<P>(digester, name, payload.element());
-            if !payload.merge(&body) {
-                return None;
+        let Self { live, removed, .. } = self;
+        let tombstone = || removed.as_ref().map_or(Stamp::ZERO, |removed| removed.tombstone(name));
+        let (merged, was_live) = live.update(hasher, name, part.stamp(), |record, base, old| {
+            let old = old.unwrap_or_else(|| Element::removed(tombstone()));
+            if let Some(new) = P::overwritten(old, &body) {
+                return new.map(|new| Merged::new::<P>(digester, name, old, new, record, base));
             }
-            let element = payload.element();
-            let after = Sums::of::<P>(digester, name, element);
-            let dead = (!element.is_live()).then(|| element.stamp());
-            Some((
-                after.alive.wrapping_sub(before.alive),
-                after.tombstones.wrapping_sub(before.tombstones),
-                dead,
-            ))
+            let mut payload = P::of(old);
+            let changed = payload.merge(&body);
+            changed.then(|| Merged::new::<P>(digester, name, old, payload.element(), record, base))
         });
-        let Some((change, tombstones_change, dead)) = merged else { return 0 };
-        *tombstones = tombstones.wrapping_add(tombstones_change);
+        let Some(Merged { change, dead }) = merged else { return 0 };
+        self.change_tombstones_digest(hasher, change.tombstones);
+        self.keep_digest(context, change.alive);
         match dead {
             Some(stamp) => {
-                removed.insert(name.into(), Tombstone { stamp, epoch: context.epoch });
-                if Mutant::DigestBlind.is_planted() { 0 } else { change }
+                let tombstone = Tombstone { stamp, epoch };
+                self.removed_mut(hasher).names.insert(name.into(), tombstone);
+                if Mutant::DigestBlind.is_planted() { 0 } else { change.alive }
             }
             None => {
-                if !was_live {
-                    removed.remove(name);
+                if let Some(removed) = self.removed.as_mut().filter(|_| !was_live) {
+                    removed.names.remove(name);
+                    self.removed.take_if(|removed| removed.is_blank());
                 }
-                change
+                change.alive
             }
         }
     }
 
+    fn reserve(&mut self, bytes: usize) {
+        self.live.reserve(bytes);
+    }
+
+    fn fit(&mut self) {
+        self.live.fit();
+    }
+
     fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
-        let digester = context.digester;
+        let Context { digester, hasher, .. } = context;
         let mut change = Sums::default();
-        self.live.update_all(|name, payload| {
+        self.live.update_all(hasher, |name, payload| {
             change.subtract(Sums::of::<P>(digester, name, payload.element()));
             // One whose removal outlives the cut is never live without increments that do too.
             payload.cut(horizon);
@@ -309,7 +301,8 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
                 change.add(Sums::of::<P>(digester, name, payload.element()));
             }
         });
-        self.tombstones = self.tombstones.wrapping_add(change.tombstones);
+        self.change_tombstones_digest(hasher, change.tombstones);
+        self.keep_digest(context, change.alive);
         self.retain_tombstones(context, |tombstone| tombstone.stamp > horizon);
         change.alive
     }
@@ -322,24 +315,33 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
             left |= kept && tombstone.is_temporary();
             kept
         });
-        self.removed.shrink_to_fit();
+        if let Some(removed) = &mut self.removed {
+            removed.names.shrink_to_fit();
+        }
         left
     }
 
-    fn tombstones_digest(&self) -> Digest {
-        self.tombstones
+    fn digest(&self, context: Context<'_>) -> Digest {
+        let kept = self.live.kept_digest().flatten();
+        kept.unwrap_or_else(|| self.computed_digest(context.digester))
     }
 
-    fn correct_tombstones_digest(&mut self, tombstones: Digest) {
-        self.tombstones = tombstones;
+    fn kept_digest(&self) -> Option<Digest> {
+        self.live.kept_digest().flatten()
+    }
+
+    fn correct_digests(&mut self, hasher: &FixedState, alive: Digest, tombstones: Digest) {
+        self.live.keep_digest(alive);
+        self.removed_mut(hasher).digest = tombstones;
+        self.removed.take_if(|removed| removed.is_blank());
     }
 
     fn export<'a>(&'a self, emit: &mut dyn FnMut(Part<'a>)) {
         for (name, element) in self.live.iter() {
             element.export(|body| emit(Part::element(P::KIND, name, body)));
         }
-        for (name, tombstone) in &self.removed {
-            emit(removed::<P>(name, tombstone.stamp));
+        for (name, tombstone) in self.removed.iter().flat_map(|removed| &removed.names) {
+            emit(removed_part::<P>(name, tombstone.stamp));
         }
     }
 
@@ -347,6 +349,34 @@ impl<P: Payload, T: Table<P>> Collection for Elements<P, T> {
         for (name, element) in self.live.iter() {
             P::show(element, &mut |body| emit(Part::element(P::KIND, name, body)));
         }
+    }
+}
+
+/// What a merge has made of an element.
+struct Merged {
+    change: Sums,
+    /// Up to where it is removed, when it is dead.
+    dead: Option<Stamp>,
+}
+
+impl Merged {
+    /// Also writes the record of the new element, if that is live.
+    #[inline]
+    fn new<P: Payload>(
+        digester: &KeyDigester,
+        name: &[u8],
+        old: ElementOf<'_, P>,
+        new: ElementOf<'_, P>,
+        record: &mut Encoded,
+        base: Stamp,
+    ) -> Self {
+        let mut change = Sums::of::<P>(digester, name, new);
+        change.subtract(Sums::of::<P>(digester, name, old));
+        if !new.is_live() {
+            return Self { change, dead: Some(new.stamp()) };
+        }
+        encode(record, base, name, new);
+        Self { change, dead: None }
     }
 }
 
@@ -380,6 +410,6 @@ impl Sums {
     }
 }
 
-fn removed<P: Payload>(name: &[u8], stamp: Stamp) -> Part<'_> {
+fn removed_part<P: Payload>(name: &[u8], stamp: Stamp) -> Part<'_> {
     Part::element(P::KIND, name, Body::Removed(stamp))
 }

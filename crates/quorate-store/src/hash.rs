@@ -17,8 +17,17 @@ impl Payload for Cell {
 
     type Value<'a> = &'a [u8];
 
-    fn removed(stamp: Stamp) -> Self {
-        Self::removed(stamp)
+    type Order = ();
+
+    fn of(element: Element<'_, &[u8]>) -> Self {
+        Self::of(element)
+    }
+
+    fn overwritten<'b>(
+        old: Element<'_, &[u8]>,
+        body: &Body<'b>,
+    ) -> Option<Option<Element<'b, &'b [u8]>>> {
+        Self::overwritten(old, body)
     }
 
     fn element(&self) -> Element<'_, &[u8]> {

@@ -1,8 +1,6 @@
 //! The objects that a key can hold.
 //!
-//! A string is a cell of its own; every other kind is a collection of elements. Commands keep a key
-//! to one kind, so that most keys hold one object or none: several stand side by side only after
-//! writes of different kinds that did not see each other.
+//! A string is a cell of its own; every other kind is a collection of elements.
 
 use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
@@ -58,6 +56,11 @@ pub(crate) trait Collection {
         self.len_with_tombstones() == 0
     }
 
+    /// Whether it has tombstones.
+    fn has_tombstones(&self) -> bool {
+        self.len_with_tombstones() > self.len()
+    }
+
     /// Whether a deletion up to `horizon` would remove anything.
     fn is_reached_by(&self, horizon: Stamp) -> bool;
 
@@ -79,6 +82,13 @@ pub(crate) trait Collection {
     /// Merges one part and returns the change of the digest.
     fn merge(&mut self, context: Context<'_>, part: &Part<'_>) -> Digest;
 
+    /// Makes room for parts that are about to come, about so many bytes, so that what is small does
+    /// not grow with each.
+    fn reserve(&mut self, bytes: usize);
+
+    /// Gives back the room that is left of what was [reserved](Collection::reserve).
+    fn fit(&mut self);
+
     /// Drops everything up to `horizon` and returns the change of the digest.
     fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest;
 
@@ -86,11 +96,14 @@ pub(crate) trait Collection {
     /// theirs.
     fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool;
 
-    /// Digest of the tombstones, which is not part of the digest of the collection.
-    fn tombstones_digest(&self) -> Digest;
+    /// Digest of what is alive.
+    fn digest(&self, context: Context<'_>) -> Digest;
 
-    /// Sets the digest of the tombstones to what it should be.
-    fn correct_tombstones_digest(&mut self, tombstones: Digest);
+    /// The same where it is kept, and not computed when it is asked for.
+    fn kept_digest(&self) -> Option<Digest>;
+
+    /// Sets the digests that are kept to what they should be.
+    fn correct_digests(&mut self, hasher: &FixedState, alive: Digest, tombstones: Digest);
 
     /// Hands every part to `emit`; merging them into nothing gives this collection.
     fn export<'a>(&'a self, emit: &mut dyn FnMut(Part<'a>));
@@ -102,21 +115,22 @@ pub(crate) trait Collection {
 /// One collection.
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
-    Hash(Box<Hash>),
-    Set(Box<Set>),
-    SortedSet(Box<SortedSet>),
+    Hash(Hash),
+    Set(Set),
+    SortedSet(SortedSet),
 }
 
 impl Object {
-    fn new(kind: Kind, hasher: &FixedState) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         match kind {
             Kind::Text => unreachable!("invariant: a string is not a collection"),
-            Kind::Hash => Self::Hash(Box::new(Hash::new(hasher))),
-            Kind::Set => Self::Set(Box::new(Set::new(hasher))),
-            Kind::SortedSet => Self::SortedSet(Box::new(SortedSet::new(hasher))),
+            Kind::Hash => Self::Hash(Hash::default()),
+            Kind::Set => Self::Set(Set::default()),
+            Kind::SortedSet => Self::SortedSet(SortedSet::default()),
         }
     }
 
+    #[inline]
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Hash(_) => Kind::Hash,
@@ -125,94 +139,40 @@ impl Object {
         }
     }
 
+    /// Number of live elements.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Hash(hash) => hash.len(),
+            Self::Set(set) => set.len(),
+            Self::SortedSet(set) => set.len(),
+        }
+    }
+
+    /// Digest of the tombstones.
+    #[inline]
+    pub(crate) fn tombstones_digest(&self) -> Digest {
+        match self {
+            Self::Hash(hash) => hash.tombstones_digest(),
+            Self::Set(set) => set.tombstones_digest(),
+            Self::SortedSet(set) => set.tombstones_digest(),
+        }
+    }
+
+    #[inline]
     pub(crate) fn collection(&self) -> &dyn Collection {
         match self {
-            Self::Hash(hash) => &**hash,
-            Self::Set(set) => &**set,
-            Self::SortedSet(set) => &**set,
+            Self::Hash(hash) => hash,
+            Self::Set(set) => set,
+            Self::SortedSet(set) => set,
         }
     }
 
     pub(crate) fn collection_mut(&mut self) -> &mut dyn Collection {
         match self {
-            Self::Hash(hash) => &mut **hash,
-            Self::Set(set) => &mut **set,
-            Self::SortedSet(set) => &mut **set,
+            Self::Hash(hash) => hash,
+            Self::Set(set) => set,
+            Self::SortedSet(set) => set,
         }
-    }
-}
-
-/// The collections of one key, of different kinds.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Objects {
-    #[default]
-    None,
-    One(Object),
-    /// Two or more. Boxed, because a key pays for the largest variant.
-    #[expect(clippy::box_collection, reason = "one word instead of three in the many without")]
-    Several(Box<Vec<Object>>),
-}
-
-impl Objects {
-    pub(crate) fn as_slice(&self) -> &[Object] {
-        match self {
-            Self::None => &[],
-            Self::One(object) => std::slice::from_ref(object),
-            Self::Several(objects) => objects,
-        }
-    }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [Object] {
-        match self {
-            Self::None => &mut [],
-            Self::One(object) => std::slice::from_mut(object),
-            Self::Several(objects) => objects,
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::None)
-    }
-
-    pub(crate) fn of_kind(&self, kind: Kind) -> Option<&Object> {
-        self.as_slice().iter().find(|object| object.kind() == kind)
-    }
-
-    /// The object of a kind; a new one if there is none.
-    pub(crate) fn of_kind_or_new(&mut self, kind: Kind, hasher: &FixedState) -> &mut Object {
-        let at = self.as_slice().iter().position(|object| object.kind() == kind);
-        let at = at.unwrap_or_else(|| self.push(Object::new(kind, hasher)));
-        &mut self.as_mut_slice()[at]
-    }
-
-    /// Returns where the object stands.
-    fn push(&mut self, new: Object) -> usize {
-        *self = match std::mem::take(self) {
-            Self::None => Self::One(new),
-            Self::One(old) => Self::Several(Box::new(vec![old, new])),
-            Self::Several(mut objects) => {
-                objects.push(new);
-                Self::Several(objects)
-            }
-        };
-        self.as_slice().len() - 1
-    }
-
-    /// Drops the objects of which nothing is left, not even a tombstone.
-    pub(crate) fn drop_blank(&mut self) {
-        if !self.as_slice().iter().any(|object| object.collection().is_blank()) {
-            return;
-        }
-        *self = match std::mem::take(self) {
-            Self::None | Self::One(_) => Self::None,
-            Self::Several(mut objects) => {
-                objects.retain(|object| !object.collection().is_blank());
-                match objects.len() {
-                    0 => Self::None,
-                    1 => Self::One(objects.remove(0)),
-                    _ => Self::Several(objects),
-                }
-            }
-        };
     }
 }

@@ -14,7 +14,12 @@ use quorate_proto::Stamp;
 use crate::{
     cell::{Element, Stored, Sum, Value},
     part::Body,
+    record::Encoded,
+    varint,
 };
+
+/// Integers below this are exact.
+const INTEGER_MAX: f64 = (1_u64 << 53) as f64;
 
 /// A score: any number but NaN, and but for a negative zero.
 ///
@@ -85,6 +90,25 @@ impl Ord for Score {
 impl Value<'_> for Score {
     fn body(self, stamp: Stamp) -> Body<'static> {
         Body::Score(stamp, self)
+    }
+
+    /// A zero and the bits of the double; for an integer one more than its zigzag as a varint.
+    fn write(self, out: &mut Encoded) {
+        let value = self.value();
+        if value % 1.0 == 0.0 && value.abs() < INTEGER_MAX {
+            varint::write(out, 1 + varint::zigzag(value as i64));
+        } else {
+            out.push(0);
+            out.extend_from_slice(&value.to_bits().to_le_bytes());
+        }
+    }
+
+    fn read(mut bytes: &[u8]) -> Self {
+        let value = match varint::read(&mut bytes) {
+            0 => bytes.first_chunk().map_or(0.0, |bits| f64::from_le_bytes(*bits)),
+            integer => varint::zigzag_back(integer - 1) as f64,
+        };
+        Self::new(value).expect("invariant: a score is a number")
     }
 }
 

@@ -48,7 +48,8 @@ impl SlotScrub {
 #[derive(Default)]
 struct Sums {
     kept: KeptDigests,
-    text: Digest,
+    /// What is alive of the key but for its collections.
+    unkept: Digest,
     /// Tombstones of the whole key, whose digest is not kept.
     unkept_tombstones: Digest,
     elements: u64,
@@ -64,14 +65,15 @@ impl Store {
         let table = &self.slots[slot.index()];
         for (key, state) in self.entries(slot) {
             let sums = sums(&self.digester.of_key(key), state);
-            digest = digest.wrapping_add(sums.text).wrapping_add(sums.kept.alive);
+            digest = sums.kept.alive.into_iter().flatten().fold(digest, Digest::wrapping_add);
+            digest = digest.wrapping_add(sums.unkept);
             tombstones = sums.kept.tombstones.into_iter().fold(tombstones, Digest::wrapping_add);
             tombstones = tombstones.wrapping_add(sums.unkept_tombstones);
             live += usize::from(state.is_live());
             found.keys += 1;
             // A key costs something even if nothing of it is left but the key.
             found.elements += sums.elements.max(1);
-            if state.kept_digests().is_some_and(|kept| kept != sums.kept) {
+            if state.kept_digests().differ_from(&sums.kept) {
                 wrong.push((key.into(), sums.kept));
             }
         }
@@ -85,7 +87,7 @@ impl Store {
         for (key, right) in wrong {
             let spot = table.look_up(&self.strings, self.hasher.hash_one(&*key), &key);
             if let Some(state) = table.state_mut(&spot) {
-                state.correct_digests(right);
+                state.correct_digests(&self.hasher, &right);
             }
             if found.named.len() < KEYS_NAMED_MAX {
                 found.named.push(key);
@@ -101,8 +103,8 @@ fn sums(digester: &KeyDigester, state: State<'_>) -> Sums {
         sums.elements += 1;
         let sum = match (part.owner(), state.is_tombstone(&part)) {
             (Owner::Key, true) => &mut sums.unkept_tombstones,
-            (Owner::Object(Kind::Text), _) => &mut sums.text,
-            (_, false) => &mut sums.kept.alive,
+            (Owner::Object(Kind::Text), _) | (Owner::Key, false) => &mut sums.unkept,
+            (Owner::Object(kind), false) => sums.kept.alive[kind as usize].get_or_insert_default(),
             (Owner::Object(kind), true) => &mut sums.kept.tombstones[kind as usize],
         };
         *sum = sum.wrapping_add(digester.part(&part));
@@ -112,6 +114,7 @@ fn sums(digester: &KeyDigester, state: State<'_>) -> Sums {
 
 #[cfg(test)]
 mod tests {
+    use foldhash::fast::FixedState;
     use proptest::prelude::*;
     use quorate_proto::{Origin, command::Call, resp::Command};
 
@@ -205,18 +208,21 @@ mod tests {
     #[test]
     fn a_wrong_digest_of_a_key_is_found_named_and_corrected() {
         let mut store = store();
-        run(&mut store, &["HSET", "h", "f", "1", "g", "2"]);
+        for number in 0..300 {
+            run(&mut store, &["HSET", "h", &format!("f{number}"), "1", "g", "2"]);
+        }
         run(&mut store, &["HDEL", "h", "g"]);
         let slot = Slot::of_key(b"h");
         let (digest, version) = (store.slot_digest(slot), store.slot_version(slot));
         let spot = store.look_up(slot, b"h");
         let state = store.slots[slot.index()].state_mut(&spot).expect("there");
-        let right = state.view().kept_digests().expect("a hash keeps digests");
-        state.correct_digests(KeptDigests { alive: 5, tombstones: [6; KINDS] });
+        let right = state.view().kept_digests();
+        let wrong = KeptDigests { alive: [Some(5); KINDS], tombstones: [6; KINDS] };
+        state.correct_digests(&FixedState::with_seed(1), &wrong);
         let found = store.scrub_slot(slot);
         assert!(!found.slot_was_wrong, "its sums are kept apart");
         assert_eq!(found.named, [b"h"[..].into()]);
-        assert_eq!(store.raw_state(slot, b"h").and_then(State::kept_digests), Some(right));
+        assert_eq!(store.raw_state(slot, b"h").map(State::kept_digests), Some(right));
         assert_eq!((store.slot_digest(slot), store.slot_version(slot)), (digest, version));
         // Later changes start from what is right again.
         run(&mut store, &["HSET", "h", "g", "3"]);

@@ -7,6 +7,7 @@ use crate::{
     elements::{Elements, Payload},
     object::Kind,
     part::Body,
+    record::Encoded,
 };
 
 /// Members of a set.
@@ -16,7 +17,7 @@ pub type Set = Elements<Member>;
 ///
 /// A removal carries the newest addition that it saw, so one comparison decides: the member is
 /// live exactly while its newest addition is newer than that.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Of the newest addition; of a removed member, of the newest one that the removal saw.
     stamp: Stamp,
@@ -28,6 +29,10 @@ impl Value<'_> for () {
     fn body(self, stamp: Stamp) -> Body<'static> {
         Body::Member(stamp)
     }
+
+    fn write(self, _: &mut Encoded) {}
+
+    fn read(_: &[u8]) -> Self {}
 }
 
 impl Payload for Member {
@@ -35,8 +40,10 @@ impl Payload for Member {
 
     type Value<'a> = ();
 
-    fn removed(stamp: Stamp) -> Self {
-        Self { stamp, is_live: false }
+    type Order = ();
+
+    fn of(element: Element<'_, ()>) -> Self {
+        Self { stamp: element.stamp(), is_live: element.register().is_some() }
     }
 
     fn is_live(&self) -> bool {

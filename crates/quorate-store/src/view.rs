@@ -7,49 +7,84 @@ use crate::{
     cell::{Cell, Element},
     digest::Digest,
     hash::Hash,
-    object::{Collection, KINDS, Kind, Object},
+    lifetime::Expiry,
+    object::{Collection, Kind, Object},
     part::{Body, Owner, Part},
     set::Set,
     sorted_set::SortedSet,
-    state::{Context, KeptDigests, Rest, horizon_digest, text_digest},
+    state::{Context, KeptDigests, KeyState, Whole, horizon_digest, text_digest},
 };
 
 /// The state of one key.
 #[derive(Clone, Copy, Debug)]
-pub struct State<'a> {
-    text: Element<'a, &'a [u8]>,
-    /// Where the string lies, unless among plain ones.
-    cell: Option<&'a Cell>,
-    rest: Option<&'a Rest>,
+pub struct State<'a>(Lies<'a>);
+
+/// Where the state lies.
+#[derive(Clone, Copy, Debug)]
+enum Lies<'a> {
+    Nowhere,
+    /// Among the plain strings.
+    Plain(&'a [u8], Stamp),
+    Boxed(&'a KeyState),
 }
 
 impl<'a> State<'a> {
     /// Nothing at all.
-    pub(crate) const NONE: Self = Self { text: Element::NONE, cell: None, rest: None };
+    pub(crate) const NONE: Self = Self(Lies::Nowhere);
 
     /// A string and nothing else.
     #[inline]
     pub(crate) fn plain(value: &'a [u8], stamp: Stamp) -> Self {
-        Self { text: Element::written(value, stamp), ..Self::NONE }
+        Self(Lies::Plain(value, stamp))
     }
 
     #[inline]
-    pub(crate) fn boxed(cell: &'a Cell, rest: Option<&'a Rest>) -> Self {
-        Self { text: cell.element(), cell: Some(cell), rest }
+    pub(crate) fn boxed(state: &'a KeyState) -> Self {
+        Self(Lies::Boxed(state))
+    }
+
+    #[inline]
+    fn key_state(self) -> Option<&'a KeyState> {
+        if let Lies::Boxed(state) = self.0 { Some(state) } else { None }
+    }
+
+    /// The cell of the string, unless that is a plain one.
+    #[inline]
+    fn cell(self) -> Option<&'a Cell> {
+        self.key_state()?.text()
+    }
+
+    #[inline]
+    fn whole(self) -> Option<&'a Whole> {
+        self.key_state()?.whole()
+    }
+
+    #[inline]
+    fn expiry(self) -> Option<Expiry> {
+        self.whole()?.expiry
+    }
+
+    #[inline]
+    fn has_text(self) -> bool {
+        matches!(self.0, Lies::Plain(..)) || self.cell().is_some_and(Cell::is_live)
     }
 
     /// The reply that shows the string, shared with it; `None` where a copy costs less.
     pub(crate) fn shared_reply(self) -> Option<Bytes> {
-        self.cell?.shared_reply()
+        self.cell()?.shared_reply()
     }
 
     /// The string.
     #[inline]
     pub fn text(self) -> Element<'a, &'a [u8]> {
-        self.text
+        match self.0 {
+            Lies::Plain(value, stamp) => Element::written(value, stamp),
+            Lies::Nowhere | Lies::Boxed(_) => self.cell().map_or(Element::NONE, Cell::element),
+        }
     }
 
     /// The hash, when the key has live fields.
+    #[inline]
     pub fn hash(self) -> Option<&'a Hash> {
         match self.live_object(Kind::Hash)? {
             Object::Hash(hash) => Some(hash),
@@ -58,6 +93,7 @@ impl<'a> State<'a> {
     }
 
     /// The set, when the key has live members.
+    #[inline]
     pub fn set(self) -> Option<&'a Set> {
         match self.live_object(Kind::Set)? {
             Object::Set(set) => Some(set),
@@ -66,6 +102,7 @@ impl<'a> State<'a> {
     }
 
     /// The sorted set, when the key has live members.
+    #[inline]
     pub fn sorted_set(self) -> Option<&'a SortedSet> {
         match self.live_object(Kind::SortedSet)? {
             Object::SortedSet(set) => Some(set),
@@ -76,7 +113,7 @@ impl<'a> State<'a> {
     /// The collections of the key, also those of which only tombstones are left.
     #[inline]
     fn objects(self) -> &'a [Object] {
-        self.rest.map_or(&[], |rest| rest.objects.as_slice())
+        self.key_state().map_or(&[], KeyState::objects)
     }
 
     #[inline]
@@ -84,33 +121,46 @@ impl<'a> State<'a> {
         self.objects().iter().map(Object::collection)
     }
 
+    /// The collection of a key that holds one and nothing else, as most keys that hold any do.
+    #[inline]
+    fn only_object(self) -> Option<&'a Object> {
+        if let Lies::Boxed(KeyState::Collection(object)) = self.0 { Some(object) } else { None }
+    }
+
     #[inline]
     fn live_object(self, kind: Kind) -> Option<&'a Object> {
-        self.rest?.objects.of_kind(kind).filter(|object| object.collection().len() > 0)
+        if let Some(object) = self.only_object() {
+            return (object.kind() == kind && object.len() > 0).then_some(object);
+        }
+        let object = self.objects().iter().find(|object| object.kind() == kind);
+        object.filter(|object| object.len() > 0)
     }
 
     /// Whether the key has live elements of a collection.
     #[inline]
     pub(crate) fn has_collection(self) -> bool {
-        self.collections().any(|collection| collection.len() > 0)
+        match self.only_object() {
+            Some(object) => object.len() > 0,
+            None => self.objects().iter().any(|object| object.len() > 0),
+        }
     }
 
     /// The stamp up to which everything is deleted.
     #[inline]
     pub fn horizon(self) -> Stamp {
-        self.rest.map_or(Stamp::ZERO, |rest| rest.horizon.stamp)
+        self.whole().map_or(Stamp::ZERO, |whole| whole.horizon.stamp)
     }
 
     /// When the key expires, in milliseconds since the Unix epoch.
     #[inline]
     pub fn expires_at(self) -> Option<u64> {
-        self.rest?.expiry.filter(|expiry| expiry.is_ahead())?.at
+        self.expiry().filter(|expiry| expiry.is_ahead())?.at
     }
 
     /// Whether an expiry has been carried out here that no newer one has replaced.
     #[inline]
     pub(crate) fn has_ended(self) -> bool {
-        self.rest.and_then(|rest| rest.expiry).is_some_and(|expiry| expiry.done)
+        self.expiry().is_some_and(|expiry| expiry.done)
     }
 
     /// Whether a part of the state only says what is removed.
@@ -121,7 +171,7 @@ impl<'a> State<'a> {
     /// The stamp of an expiry of *never*: when the object ended those of the one before it.
     #[inline]
     pub(crate) fn began(self) -> Option<Stamp> {
-        self.rest?.expiry.filter(|expiry| expiry.at.is_none()).map(|expiry| expiry.stamp)
+        self.expiry().filter(|expiry| expiry.at.is_none()).map(|expiry| expiry.stamp)
     }
 
     /// Whether the key's time to live is over at `wall_ms`.
@@ -133,15 +183,18 @@ impl<'a> State<'a> {
     /// The kind that shows: the only one, or the one written last. `None` when nothing is live.
     #[inline]
     pub fn kind(self) -> Option<Kind> {
-        let has_text = self.text.is_live();
-        let live = |object: &&Object| object.collection().len() > 0;
+        if let Some(object) = self.only_object() {
+            return (object.len() > 0).then(|| object.kind());
+        }
+        let has_text = self.has_text();
+        let live = |object: &&Object| object.len() > 0;
         match self.objects() {
             [] => return has_text.then_some(Kind::Text),
             [object] if !has_text => return live(&object).then(|| object.kind()),
             _ => {}
         }
         // Which of several was written last is seen by looking through all that they hold.
-        let text = has_text.then(|| (self.text.newest(), Kind::Text));
+        let text = has_text.then(|| (self.text().newest(), Kind::Text));
         let objects = self.objects().iter().filter(live);
         let objects = objects.map(|object| (object.collection().newest_live(), object.kind()));
         let last = text.into_iter().chain(objects).max_by_key(|(newest, _)| *newest);
@@ -151,23 +204,21 @@ impl<'a> State<'a> {
     /// Whether anything shows.
     #[inline]
     pub fn is_live(self) -> bool {
-        self.text.is_live() || self.has_collection()
+        self.has_text() || self.has_collection()
     }
 
     /// Whether nothing is left, not even a tombstone.
     #[inline]
     pub(crate) fn is_blank(self) -> bool {
-        !self.text.is_live() && self.rest.is_none_or(|rest| rest.is_blank())
+        !self.is_live()
+            && self.whole().is_none_or(Whole::is_blank)
+            && self.collections().all(|collection| collection.is_blank())
     }
 
     /// The newest stamp of anything in the state: what a deletion of the whole key has seen.
     pub fn newest(self) -> Stamp {
-        let text = self.text.newest();
-        let Some(rest) = self.rest else {
-            return text;
-        };
-        let expiry = rest.expiry.map_or(Stamp::ZERO, |expiry| expiry.stamp);
-        let key = text.max(rest.horizon.stamp).max(expiry);
+        let expiry = self.expiry_stamp().unwrap_or_default();
+        let key = self.text().newest().max(self.horizon()).max(expiry);
         self.collections().map(|collection| collection.newest()).fold(key, Stamp::max)
     }
 
@@ -176,7 +227,7 @@ impl<'a> State<'a> {
     /// then until its moment, what is known here. What is not may belong to an object that began
     /// anew. What was added after the moment began another object.
     pub(crate) fn ended(self, wall_ms: u64, mut emit: impl FnMut(Part<'a>)) {
-        let expiry = self.rest.and_then(|rest| rest.expiry);
+        let expiry = self.expiry();
         let Some(expiry) = expiry.filter(|expiry| expiry.at.is_some_and(|at| at <= wall_ms)) else {
             return;
         };
@@ -200,32 +251,37 @@ impl<'a> State<'a> {
 
     /// Bytes of what is alive, those of elements from the size of a few of them.
     pub(crate) fn estimated_bytes(self) -> usize {
-        let text = self.text.register().map_or(0, <[u8]>::len);
+        let text = self.text().register().map_or(0, <[u8]>::len);
         text + self.collections().map(|collection| collection.estimated_bytes()).sum::<usize>()
     }
 
     /// Digest of what is alive.
     pub(crate) fn digest(self, context: Context<'_>) -> Digest {
-        let rest = self.rest.map_or(0, |rest| rest.digest);
-        text_digest(context, self.text).wrapping_add(rest)
+        let expiry = self.expiry().map_or(0, |expiry| expiry.alive_digest(context));
+        let key = text_digest(context, self.text()).wrapping_add(expiry);
+        let collections = self.collections().map(|collection| collection.digest(context));
+        collections.fold(key, Digest::wrapping_add)
     }
 
-    /// The digests that are kept up to date with every change, if the state is one that keeps any.
-    pub(crate) fn kept_digests(self) -> Option<KeptDigests> {
-        let rest = self.rest?;
-        let mut kept = KeptDigests { alive: rest.digest, tombstones: [0; KINDS] };
-        for object in rest.objects.as_slice() {
-            kept.tombstones[object.kind() as usize] = object.collection().tombstones_digest();
+    /// The digests that are kept up to date with every change.
+    pub(crate) fn kept_digests(self) -> KeptDigests {
+        let mut kept = KeptDigests::default();
+        for object in self.objects() {
+            let (kind, collection) = (object.kind() as usize, object.collection());
+            kept.alive[kind] = collection.kept_digest();
+            kept.tombstones[kind] = object.tombstones_digest();
         }
-        Some(kept)
+        kept
     }
 
     /// Digest of the tombstones.
     pub(crate) fn tombstones_digest(self, context: Context<'_>) -> Digest {
-        let Some(rest) = self.rest else { return 0 };
-        let expiry = rest.expiry.map_or(0, |expiry| expiry.tombstones_digest(context));
-        let key = horizon_digest(context, rest.horizon.stamp).wrapping_add(expiry);
-        let tombstones = self.collections().map(|collection| collection.tombstones_digest());
+        if let Some(object) = self.only_object() {
+            return object.tombstones_digest();
+        }
+        let expiry = self.expiry().map_or(0, |expiry| expiry.tombstones_digest(context));
+        let key = horizon_digest(context, self.horizon()).wrapping_add(expiry);
+        let tombstones = self.objects().iter().map(Object::tombstones_digest);
         tombstones.fold(key, Digest::wrapping_add)
     }
 
@@ -233,9 +289,9 @@ impl<'a> State<'a> {
     /// removed by a tombstone of its own.
     pub(crate) fn outline(self, kind: Kind, name: &[u8]) -> (Option<Element<'a, ()>>, Stamp) {
         if kind == Kind::Text {
-            return (Some(self.text.outline()), Stamp::ZERO);
+            return (Some(self.text().outline()), Stamp::ZERO);
         }
-        let object = self.rest.and_then(|rest| rest.objects.of_kind(kind));
+        let object = self.objects().iter().find(|object| object.kind() == kind);
         object.map_or((None, Stamp::ZERO), |object| {
             let collection = object.collection();
             (collection.outline(name), collection.tombstone(name))
@@ -244,7 +300,7 @@ impl<'a> State<'a> {
 
     /// When the expiry was set.
     pub(crate) fn expiry_stamp(self) -> Option<Stamp> {
-        self.rest?.expiry.map(|expiry| expiry.stamp)
+        self.expiry().map(|expiry| expiry.stamp)
     }
 
     /// Elements of collections, with those that are removed.
@@ -254,8 +310,8 @@ impl<'a> State<'a> {
 
     /// Whether a deletion up to `horizon` would remove anything.
     pub(crate) fn is_reached_by(self, horizon: Stamp) -> bool {
-        let expiry = self.rest.and_then(|rest| rest.expiry);
-        self.text.is_reached_by(horizon)
+        let expiry = self.expiry();
+        self.text().is_reached_by(horizon)
             || expiry.is_some_and(|expiry| expiry.is_ahead() && expiry.stamp <= horizon)
             || self.collections().any(|collection| collection.is_reached_by(horizon))
     }
@@ -265,13 +321,12 @@ impl<'a> State<'a> {
         if !self.horizon().is_zero() {
             emit(Part::horizon(self.horizon()));
         }
-        self.text.export(|body| emit(Part::new(Owner::Object(Kind::Text), &[], body)));
-        let Some(rest) = self.rest else { return };
-        if let Some(expiry) = rest.expiry {
+        self.text().export(|body| emit(Part::new(Owner::Object(Kind::Text), &[], body)));
+        if let Some(expiry) = self.expiry() {
             emit(Part::expiry(expiry.stamp, expiry.at));
         }
-        for object in rest.objects.as_slice() {
-            object.collection().export(&mut emit);
+        for collection in self.collections() {
+            collection.export(&mut emit);
         }
     }
 
@@ -280,7 +335,7 @@ impl<'a> State<'a> {
         match self.kind() {
             None => {}
             Some(Kind::Text) => {
-                if let Some(value) = self.text.visible() {
+                if let Some(value) = self.text().visible() {
                     emit(Part::string(Stamp::ZERO, &value));
                 }
             }

@@ -329,7 +329,7 @@ fn rank(execution: &mut Execution<'_>, command: &Command, reverse: bool) -> Outc
         Some(_) => return Err(CommandError::Syntax),
     };
     let (set, member) = (keys.read(command.arg(1)).sorted_set()?, command.arg(2));
-    let found = set.and_then(|set| Some((set, set.table().rank(member)?)));
+    let found = set.and_then(|set| Some((set, set.rank(member)?)));
     let Some((set, rank)) = found else {
         if with_score {
             reply.null_array()
@@ -354,8 +354,8 @@ fn ends(set: &SortedSet, count: usize, greatest: bool) -> Vec<(Vec<u8>, Score)> 
     let count = count.min(set.len());
     let owned = |(member, score): (&[u8], Score)| (member.to_vec(), score);
     match greatest {
-        true => set.table().range(set.len() - count, set.len()).rev().map(owned).collect(),
-        false => set.table().range(0, count).map(owned).collect(),
+        true => set.range(set.len() - count, set.len()).rev().map(owned).collect(),
+        false => set.range(0, count).map(owned).collect(),
     }
 }
 

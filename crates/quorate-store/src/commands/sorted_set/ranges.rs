@@ -102,20 +102,19 @@ fn between(
     max: MemberBound<'_>,
     reverse: bool,
 ) -> (usize, usize) {
-    let table = set.table();
-    let name_at = |at: usize| table.range(at, at + 1).next().map(|(name, _)| name);
+    let name_at = |at: usize| set.range(at, at + 1).next().map(|(name, _)| name);
     let (first, last) = (name_at(0), name_at(set.len().saturating_sub(1)));
     if first.is_none_or(|first| max.is_below(first)) || last.is_none_or(|last| min.is_above(last)) {
         return (0, 0);
     }
     match reverse {
         false => (
-            table.partition_point(|member| min.is_above(member)),
-            table.partition_point(|member| !max.is_below(member)),
+            set.partition_point(|member| min.is_above(member)),
+            set.partition_point(|member| !max.is_below(member)),
         ),
         true => (
-            table.partition_point_from_end(|member| !min.is_above(member)),
-            table.partition_point_from_end(|member| max.is_below(member)),
+            set.partition_point_from_end(|member| !min.is_above(member)),
+            set.partition_point_from_end(|member| max.is_below(member)),
         ),
     }
 }
@@ -146,11 +145,9 @@ impl<'a> Span<'a> {
                 }
             }
             Self::Score(min, max) => {
-                let table = set.table();
                 let start =
-                    if min.is_excluded { table.up_to(min.score) } else { table.below(min.score) };
-                let end =
-                    if max.is_excluded { table.below(max.score) } else { table.up_to(max.score) };
+                    if min.is_excluded { set.up_to(min.score) } else { set.below(min.score) };
+                let end = if max.is_excluded { set.below(max.score) } else { set.up_to(max.score) };
                 (start, end)
             }
             Self::Member(min, max) => between(set, min, max, reverse),
@@ -232,7 +229,7 @@ impl<'a> Query<'a> {
                 false => (start, end) = (start + offset, start + offset + count),
             }
         }
-        let members = set.table().range(start, end);
+        let members = set.range(start, end);
         if self.reverse { members.rev().collect() } else { members.collect() }
     }
 }
@@ -329,7 +326,7 @@ fn remove(execution: &mut Execution<'_>, command: &Command, by: By) -> Outcome {
     let mut key = keys.find(command.arg(1));
     let members: Vec<Vec<u8>> = key.read().sorted_set()?.map_or_else(Vec::new, |set| {
         let Range { start, end } = span.positions(set, false);
-        set.table().range(start, end).map(|(member, _)| member.to_vec()).collect()
+        set.range(start, end).map(|(member, _)| member.to_vec()).collect()
     });
     let removed = key.remove_members(&members)?;
     reply.integer(removed as i64);
