@@ -8,7 +8,8 @@
 //!
 //! Guaranteed: a peer that falls silent is reported down within [`Settings::silence_max`] plus one
 //! call of [`Liveness::handle_timeout`], and its link is given up, so that the dialer opens a new
-//! one; so is one that answers nothing for [`Settings::answer_max`], whatever else is heard of it.
+//! one; so is one that is heard but answers nothing for [`Settings::answer_max`], unless it is at
+//! work or takes what waits for it: what is sent to it does not arrive.
 //! A peer whose link closes is down at once. Up and down alternate for each peer.
 //!
 //! The detector behind [`Liveness::is_up`] is a fixed silence. One that learns the rhythm of each
@@ -38,7 +39,7 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// A peer that was not heard for this long is down.
     pub silence_max: Duration,
-    /// A peer that is heard and answers nothing for this long is down.
+    /// A peer that is heard and answers nothing for this long is down, unless it is known why.
     pub answer_max: Duration,
     /// A wall clock that differs by more is reported.
     pub clock_skew_max: Duration,
@@ -128,7 +129,7 @@ struct Peer {
     up: bool,
     /// When something was heard last.
     heard: Instant,
-    /// When something came on the outgoing link last.
+    /// When something came on the outgoing link last, or it was known why nothing comes.
     answered: Instant,
     /// What it said last of itself.
     fitness: Fitness,
@@ -233,8 +234,21 @@ impl Liveness {
         self.handle_heard(now, node);
     }
 
-    /// Bytes of `node` arrived on its own link, or word that it is at work. One that is no peer
-    /// does not matter.
+    /// `node` is at work, so that it answers late. One that is no peer does not matter.
+    pub fn handle_work(&mut self, now: Instant, node: MemberNumber) {
+        if self.peers.get_mut(node).is_some() {
+            self.handle_answer(now, node);
+        }
+    }
+
+    /// `node` takes what is sent to it, and more waits: what it is asked has yet to reach it.
+    pub fn handle_progress(&mut self, now: Instant, node: MemberNumber) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.answered = peer.answered.max(now);
+        }
+    }
+
+    /// Bytes of `node` arrived on its own link. One that is no peer does not matter.
     pub fn handle_heard(&mut self, now: Instant, node: MemberNumber) {
         let Some(peer) = self.peers.get_mut(node) else { return };
         peer.heard = peer.heard.max(now);

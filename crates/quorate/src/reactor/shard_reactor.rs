@@ -315,8 +315,14 @@ impl Machine for Reactor {
     fn handle_sent(&mut self, connection: ConnectionId, bytes: usize) {
         let ends = self.connections.sent(connection, bytes);
         let Some(found) = self.connections.get(connection) else { return };
-        if let Role::Client { session, .. } = found.role {
-            self.shard.session_sent(session, bytes, found.unsent.len());
+        match found.role {
+            Role::Client { session, .. } => {
+                self.shard.session_sent(session, bytes, found.unsent.len());
+            }
+            Role::Outgoing { link, .. } if !found.unsent.is_empty() => {
+                self.shard.link_moves(self.turn.monotonic, link);
+            }
+            _ => {}
         }
         if ends {
             self.close_connection(connection);

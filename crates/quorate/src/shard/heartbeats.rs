@@ -2,6 +2,7 @@
 
 use quorate_cluster::{
     liveness,
+    membership::LinkId,
     time::{Instant, Wall},
 };
 use quorate_proto::{
@@ -35,6 +36,20 @@ impl Shard {
         let moment = self.machine.monotonic.max(now.monotonic);
         let passed = moment.since(now.monotonic).as_millis();
         (moment, Wall(now.wall_ms().saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
+    }
+
+    /// A node is at work.
+    pub(super) fn is_at_work(&mut self, at: Instant, id: NodeId) {
+        if let Some(node) = self.topology().number_of(id) {
+            self.peers.liveness.handle_work(at, node);
+        }
+    }
+
+    /// The other end of a link takes what is sent to it, and more waits.
+    pub(crate) fn link_moves(&mut self, at: Instant, link: LinkId) {
+        if let Some((node, _)) = self.peers.standing(link) {
+            self.peers.liveness.handle_progress(at, node);
+        }
     }
 
     /// A node has shown that it is alive.

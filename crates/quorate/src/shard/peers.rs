@@ -120,7 +120,7 @@ impl Peers {
     }
 
     /// The peer to which an outgoing link stands, and its process at the other end.
-    fn standing(&self, link: LinkId) -> Option<(MemberNumber, Incarnation)> {
+    pub(super) fn standing(&self, link: LinkId) -> Option<(MemberNumber, Incarnation)> {
         let mut links = self.outgoing.iter();
         let (peer, found) = links.find(|(_, found)| found.link == link)?;
         Some((peer, found.incarnation))
@@ -200,7 +200,7 @@ impl Shard {
     /// Heartbeats, silence, dialling.
     pub(super) fn tick_peers(&mut self, now: Now) {
         for (id, at) in self.node.work.of_peers() {
-            self.heard(at, id);
+            self.is_at_work(at, id);
         }
         self.peers.liveness.handle_timeout(now.monotonic);
         self.peers.dialer.handle_timeout(now.monotonic);
