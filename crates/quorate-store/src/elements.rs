@@ -1,10 +1,10 @@
 //! A collection of elements with names: what hashes, sets and sorted sets are.
 //!
-//! Its [live elements](crate::live) lie in memory one way while they are few, another way when they
-//! are many, which nothing here depends on; what was removed leaves a
-//! tombstone with the newest stamp that the removal saw. An addition that a removal did not see
-//! beats it. How elements of one kind converge is the business of their [`Payload`]; merging,
-//! tombstones, digests, export, cutting and forgetting are written here, once for all kinds.
+//! Its live elements (`live`) lie in memory one way while they are few, and another way when they
+//! are many, which nothing here depends on. What was removed leaves a tombstone with the newest
+//! stamp that the removal saw. An addition that a removal did not see beats it. How elements of one
+//! kind converge is the business of their [`Payload`]; merging, tombstones, digests, export, cutting
+//! and forgetting are written here, once for all kinds.
 //!
 //! The digest covers what is alive, the tombstones have one of their own. An element that lives
 //! only by increments of a removed one carries the tombstone of that removal in itself.
