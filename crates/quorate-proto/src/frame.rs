@@ -70,7 +70,12 @@ pub enum FrameError {
     Message(#[from] MessageError),
 }
 
-/// Appends a frame with `message` to `out`.
+/// Whether a frame can hold a message.
+pub fn fits(message: &Message) -> bool {
+    message.body_length() <= FRAME_PAYLOAD_MAX
+}
+
+/// Appends a frame with `message`, which [fits](fits()), to `out`.
 pub fn encode(out: &mut Vec<u8>, epoch: u64, correlation: u64, message: &Message) {
     let start = out.len();
     let mut header = [0; HEADER_LENGTH];
@@ -82,7 +87,7 @@ pub fn encode(out: &mut Vec<u8>, epoch: u64, correlation: u64, message: &Message
     out.extend_from_slice(&header);
     message.encode_body(out);
     let length = out.len() - start - HEADER_LENGTH;
-    assert!(length <= FRAME_PAYLOAD_MAX, "invariant: what is sent is bounded when it is accepted");
+    assert!(length <= FRAME_PAYLOAD_MAX, "invariant: what does not fit is not sent");
     out[start + 24..start + 28].copy_from_slice(&(length as u32).to_le_bytes());
     let checksum = checksum(&out[start..]);
     out[start + 28..start + 32].copy_from_slice(&checksum.to_le_bytes());

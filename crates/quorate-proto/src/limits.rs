@@ -10,6 +10,10 @@ pub const COUNTED_REPLY_LENGTH_MAX: usize = BULK_LENGTH_MAX;
 /// Most arguments of one command: what Redis allows.
 pub const ARGUMENTS_MAX: usize = 1 << 20;
 
+/// Longest command: what comes of it for the other replicas, which is little longer, fits into a
+/// frame.
+pub const COMMAND_LENGTH_MAX: usize = FRAME_PAYLOAD_MAX - (32 << 20);
+
 /// Longest inline command, and longest line that announces a length: what Redis allows.
 pub const LINE_LENGTH_MAX: usize = 64 << 10;
 
@@ -39,3 +43,4 @@ const _: () = assert!(DOT_RANGES_MAX <= u16::MAX as usize);
 const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < FRAME_PAYLOAD_MAX);
 const _: () = assert!(BULK_LENGTH_MAX * 2 <= FRAME_PAYLOAD_MAX);
 const _: () = assert!(FRAME_PAYLOAD_MAX <= u32::MAX as usize);
+const _: () = assert!(BULK_LENGTH_MAX < COMMAND_LENGTH_MAX);

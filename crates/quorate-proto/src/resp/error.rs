@@ -13,6 +13,9 @@ pub enum ProtocolError {
     /// Another byte stands where a bulk string must begin.
     #[error("Protocol error: expected '$', got '{}'", *.0 as char)]
     ExpectedBulk(u8),
+    /// All arguments together are above the limit.
+    #[error("Protocol error: too big command")]
+    CommandLength,
     /// The line with the number of arguments does not end.
     #[error("Protocol error: too big mbulk count string")]
     ArgumentCountLine,

@@ -8,12 +8,13 @@
 use bytes::BytesMut;
 
 use super::{Command, ProtocolError, command::ArgumentRanges, inline};
-use crate::limits::{ARGUMENTS_MAX, BULK_LENGTH_MAX, LINE_LENGTH_MAX};
+use crate::limits::{ARGUMENTS_MAX, BULK_LENGTH_MAX, COMMAND_LENGTH_MAX, LINE_LENGTH_MAX};
 
 /// Reads commands from one connection.
 #[derive(Debug)]
 pub struct CommandReader {
     bulk_length_max: usize,
+    command_length_max: usize,
     /// Bytes at the head of the input that are parsed already.
     parsed: usize,
     /// Arguments still to come; `None` before the line that announces them.
@@ -36,6 +37,7 @@ impl CommandReader {
     pub fn new() -> Self {
         Self {
             bulk_length_max: BULK_LENGTH_MAX,
+            command_length_max: COMMAND_LENGTH_MAX,
             parsed: 0,
             missing: None,
             bulk_length: None,
@@ -152,14 +154,15 @@ impl CommandReader {
         };
         let length = length(line).and_then(|length| usize::try_from(length).ok());
         match length {
-            // Argument positions are u32: the whole frame must stay below 4 GiB.
-            Some(length)
-                if length <= self.bulk_length_max && end + length + 2 <= u32::MAX as usize =>
-            {
+            Some(length) if length > self.bulk_length_max => Err(ProtocolError::BulkLength),
+            Some(length) if end + length + 2 > self.command_length_max => {
+                Err(ProtocolError::CommandLength)
+            }
+            Some(length) => {
                 self.parsed = end;
                 Ok(Some(length))
             }
-            _ => Err(ProtocolError::BulkLength),
+            None => Err(ProtocolError::BulkLength),
         }
     }
 }
@@ -202,6 +205,18 @@ mod tests {
             commands.push(command);
         }
         Ok(commands)
+    }
+
+    #[test]
+    fn a_command_is_bounded_as_a_whole_before_it_has_come() {
+        let mut reader = CommandReader::new();
+        reader.command_length_max = 60;
+        let mut input = BytesMut::from("*3\r\n$3\r\nSET\r\n$20\r\n01234567890123456789\r\n$20\r\n");
+        assert_eq!(reader.next(&mut input), Err(ProtocolError::CommandLength));
+        let mut reader = CommandReader::new();
+        reader.command_length_max = 60;
+        let mut input = BytesMut::from("*2\r\n$3\r\nGET\r\n$20\r\n01234567890123456789\r\n");
+        assert!(reader.next(&mut input).is_ok_and(|command| command.is_some()));
     }
 
     #[test]

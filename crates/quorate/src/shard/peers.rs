@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quorate_cluster::{
     anti_entropy::{self, PeerRequest},
     clocks,
@@ -148,7 +148,12 @@ impl Peers {
         message: &Message,
     ) {
         let Some(link) = self.outgoing.get_mut(to) else { return };
-        frame::encode(&mut link.output, epoch, machine.tag(correlation), message);
+        if frame::fits(message) {
+            frame::encode(&mut link.output, epoch, machine.tag(correlation), message);
+        } else {
+            // Whoever asks gives up in time, and what the peer lacks comes in parts by rounds.
+            tracing::warn!(kind = message.kind(), "a message is too large to be sent");
+        }
     }
 
     pub(super) fn respond(
@@ -158,8 +163,18 @@ impl Peers {
         correlation: u64,
         message: &Message,
     ) {
-        if let Some(incoming) = self.incoming.get_mut(&incoming_number(link)) {
+        let Some(incoming) = self.incoming.get_mut(&incoming_number(link)) else { return };
+        if frame::fits(message) {
             frame::encode(&mut incoming.output, epoch, correlation, message);
+        } else {
+            let answer = match message {
+                Message::Reply(_) => Message::Reply(Bytes::from_static(REPLY_TOO_LARGE)),
+                _ => {
+                    let text = "the answer is too large for a message".into();
+                    Message::Rejected { cause: Cause::Overloaded, text }
+                }
+            };
+            frame::encode(&mut incoming.output, epoch, correlation, &answer);
         }
     }
 
@@ -191,6 +206,11 @@ impl Peers {
         self.readiness.awaited(now).count()
     }
 }
+
+/// The answer to a command that was forwarded, and executed, in the place of what no frame can hold.
+const REPLY_TOO_LARGE: &[u8] =
+    b"-UNKNOWN the reply is larger than 1 GiB, so it cannot be passed on; \
+    a node that holds the key can give it\r\n";
 
 fn incoming_number(link: LinkId) -> u64 {
     link.0 & ((1 << SHARD_SHIFT) - 1)
