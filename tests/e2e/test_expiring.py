@@ -2,7 +2,8 @@
 
 import time
 
-from nodes import encode, wait_until
+import pytest
+from nodes import Node, encode, wait_until
 
 
 def keyspace(connection):
@@ -88,3 +89,27 @@ def test_a_flush_takes_what_is_over_but_not_yet_removed(node, cluster, redis_ser
         finally:
             for connection in connections:
                 connection("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
+@pytest.mark.parametrize("then", [("EXPIRE", "k", "1000"), ("EXISTS", "k")], ids=["with a time to live", "without"])
+def test_what_is_over_does_not_come_back_with_a_restart(tmp_path, then):
+    node = Node(tmp_path / "node", arguments=["--shards", "1"]).start()
+    try:
+        for _ in range(2):
+            client = node.raw()
+            client("HSET", "k", "field", "0")
+            client("PEXPIRE", "k", "100")
+            client("HSET", "k", "within", "1")
+            wait_until(lambda client=client: client("DBSIZE") == (b":", b"0"), 10, "it is over")
+            client("HSET", "k", "anew", "2")
+            client(*then)
+            for field in ("more", "and more"):
+                node.stop()
+                node.start()
+                client = node.raw()
+                assert client("HEXISTS", "k", "field") == client("HEXISTS", "k", "within") == (b":", b"0")
+                client("HSET", "k", field, "3")
+            assert client("HLEN", "k") == (b":", b"3")
+            client("DEL", "k")
+    finally:
+        node.kill()

@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     object::Kind,
     part::{Body, Owner, Part},
-    state::{Context, KeyState},
+    state::{Context, KeyState, State},
     table::Spot,
     tombstone::Forgettable,
 };
@@ -23,6 +23,23 @@ impl Store {
         for delta in deltas(effect).map_while(Result::ok) {
             let mut spot = self.look_up(slot, delta.key);
             self.apply_delta(slot, &mut spot, delta);
+        }
+    }
+
+    /// Carries out the times to live that are over at `wall_ms`, and were for whoever wrote an effect
+    /// that is about to be merged: what the writer found ended must not show beside what it has
+    /// written. Merging alone knows no time, and gives the same in any order.
+    pub fn end_before(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) {
+        for delta in deltas(effect).map_while(Result::ok) {
+            let mut spot = self.look_up(slot, delta.key);
+            let parts = delta.parts().map_while(Result::ok);
+            let state = self.state_at(slot, &spot).filter(|state| state.is_expired(wall_ms));
+            if state.is_some_and(|state| ends_before(state, parts)) {
+                self.change(slot, delta.key, &mut spot, |state, context| {
+                    (state.expire(context), true)
+                });
+                self.expired += 1;
+            }
         }
     }
 
@@ -169,6 +186,19 @@ impl Store {
         }
         self.strings.release(chunk);
     }
+}
+
+/// Whether the time to live of a key was over when parts of it were written, and nobody who wrote
+/// them had set another one in time.
+fn ends_before<'a>(state: State<'_>, mut parts: impl Iterator<Item = Part<'a>>) -> bool {
+    let (Some(at_ms), Some(set)) = (state.expires_at(), state.expiry_stamp()) else { return false };
+    let mut is_over = false;
+    let is_lifted = parts.any(|part| {
+        let is_late = part.stamp().milliseconds() >= at_ms;
+        is_over |= is_late;
+        !is_late && matches!(part.body(), Body::Until(stamp, _) if stamp > set)
+    });
+    is_over && !is_lifted
 }
 
 /// The value and stamp of a delta that is nothing but a string's value.

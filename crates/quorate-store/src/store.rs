@@ -109,7 +109,7 @@ pub struct Store {
     pub(crate) live: Vec<usize>,
     pub(crate) timed: Timed,
     lookups: Lookups,
-    expired: u64,
+    pub(crate) expired: u64,
 }
 
 /// Keys with a time to live.
@@ -341,10 +341,12 @@ impl Store {
 
     /// Merges an effect out of this node's own log: like [`Store::merge`], but a stamp ahead of
     /// the wall clock is followed, because this node has already accepted it once, and floors do
-    /// not count, because the log holds what was merged.
+    /// not count, because the log holds what was merged. That keys have expired in between is not
+    /// in the log, and follows from the dates of what was written behind.
     pub fn recover(&mut self, slot: Slot, effect: &[u8]) -> Result<(), MergeError> {
         let checked = self.check(slot, effect)?;
         self.clock.observe(checked.newest);
+        self.end_before(slot, effect, u64::MAX);
         self.apply(slot, effect);
         Ok(())
     }

@@ -282,8 +282,71 @@ fn what_ends_and_begins_leaves_nothing_behind_on_a_node_alone() {
     assert_eq!((store.tombstone_keys(), store.len()), (0, 0));
 }
 
+/// What is added within a time to live, and what the key holds once it was made anew.
+const WITHIN: [(&str, &str, &str); 3] = [
+    ("HSET {k}a f v", "HSET {k}a within v", "HSET {k}a anew v"),
+    ("SADD {k}a m", "SADD {k}a within", "SADD {k}a anew"),
+    ("ZADD {k}a 1 m", "ZADD {k}a 2 within", "ZADD {k}a 3 anew"),
+];
+
+#[test]
+fn what_is_over_does_not_come_back_out_of_the_log_of_a_node_or_from_one_that_was_away() {
+    for (beginning, within, anew) in WITHIN {
+        for then in [&["PEXPIRE {k}a 100000"][..], &["PERSIST {k}a"], &[]] {
+            for keeps_removed in [false, true] {
+                let mut now = MOMENT;
+                let (mut live, mut away) = (store(0), store(1));
+                live.adopt(live.origin(), keeps_removed);
+                let before = [beginning, "PEXPIRE {k}a 100", within];
+                let mut effects = run(&mut live, &mut now, &before);
+                effects.iter().for_each(|effect| drop(away.merge(slot(), effect, now)));
+                now += 1_000;
+                live.sweep_expired(now, usize::MAX);
+                let later = run(&mut live, &mut now, &[&[anew], then].concat());
+                // It has not come to sweeping when it hears of the rest.
+                for effect in &later {
+                    away.end_before(slot(), effect, now);
+                    away.merge(slot(), effect, now).expect("is merged");
+                }
+                effects.extend(later);
+                let mut recovered = store(0);
+                for effect in &effects {
+                    recovered.recover(slot(), effect).expect("was written by a node");
+                }
+                for other in [&mut away, &mut recovered] {
+                    other.sweep_expired(now, usize::MAX);
+                    let case = format!("{anew}, {then:?}, {keeps_removed}");
+                    assert_eq!(visible(&mut live, now), visible(other, now), "{case}");
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_log_of_a_node_gives_what_the_node_had(
+        commands in prop::collection::vec((command(), 0..60_u64, any::<bool>()), 1..60),
+        keeps_removed in any::<bool>(),
+    ) {
+        let mut live = store(0);
+        live.adopt(live.origin(), keeps_removed);
+        let mut recovered = store(0);
+        let mut now = MOMENT;
+        for (words, step, sweeps) in commands {
+            now += step;
+            if sweeps {
+                live.sweep_expired(now, usize::MAX);
+            }
+            let (_, effect) = execute(&mut live, &words, now);
+            recovered.recover(slot(), &effect).expect("was written by a node");
+        }
+        live.sweep_expired(now, usize::MAX);
+        recovered.sweep_expired(now, usize::MAX);
+        prop_assert_eq!(visible(&mut live, now), visible(&mut recovered, now));
+    }
 
     #[test]
     fn whatever_happened_before_what_begins_anew_stays(

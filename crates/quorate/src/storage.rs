@@ -241,6 +241,9 @@ impl Storage {
         effect: &[u8],
     ) -> Result<(Durability, Vec<u8>), Rejection> {
         self.reserve(effect.len() + SLOT_BYTES)?;
+        if !self.is_in_doubt() {
+            self.store.end_before(slot, effect, self.wall_ms);
+        }
         let merged = self.store.merge(slot, effect, self.wall_ms).map_err(|error| {
             let cause = match error {
                 MergeError::ClockSkew { .. } => Cause::ClockSkew,

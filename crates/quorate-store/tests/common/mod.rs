@@ -63,6 +63,7 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
             "ZUNIONSTORE {k}b 2 K {k}c",
             "EXPIRE K 100",
             "PEXPIRE K 1",
+            "PEXPIRE K 90",
             "PERSIST K",
             "SET K V PX 1",
             "GETDEL K",
