@@ -92,7 +92,7 @@ def test_a_node_without_seeds_that_loses_everything_takes_its_seat_if_the_others
     wiped = cluster[0]
     try:
         assert cluster[1].raw()("SET", "k", "old") == (b"+", b"OK")
-        assert "the seeds do not name all other members" in wiped.log()
+        wait_until(lambda: "the seeds do not name all other members" in wiped.log(), 20, "it says so")
         cluster.settle()
         wiped.kill()
         shutil.rmtree(wiped.directory / "data")
@@ -123,7 +123,7 @@ def test_two_clusters_that_one_sided_seeds_made_refuse_each_other_aloud(tmp_path
             wait_until(lambda node=node: node.status()["ready"] == 1, 20, "it serves")
             assert not node.sees(wiped.name)
             assert redis.Redis(port=node.port).get("k") == b"old"
-        assert "refused a node" in wiped.log()
+        wait_until(lambda: "refused a node" in wiped.log(), 20, "it says so, too")
         assert redis.Redis(port=wiped.port).get("k") == b"new"
 
         # As the operations guide says.
