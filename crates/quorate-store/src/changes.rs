@@ -30,17 +30,23 @@ impl Store {
     /// that is about to be merged: what the writer found ended must not show beside what it has
     /// written. Merging alone knows no time, and gives the same in any order.
     pub fn end_before(&mut self, slot: Slot, effect: &[u8], wall_ms: u64) {
+        if self.expiry.first_due(wall_ms).is_none() {
+            return;
+        }
         for delta in deltas(effect).map_while(Result::ok) {
             let mut spot = self.look_up(slot, delta.key);
             let parts = delta.parts().map_while(Result::ok);
             let state = self.state_at(slot, &spot).filter(|state| state.is_expired(wall_ms));
             if state.is_some_and(|state| ends_before(state, parts)) {
-                self.change(slot, delta.key, &mut spot, |state, context| {
-                    (state.expire(context), true)
-                });
-                self.expired += 1;
+                self.carry_out(slot, delta.key, &mut spot);
             }
         }
+    }
+
+    /// Carries out the expiry of a key, and counts it.
+    pub(crate) fn carry_out(&mut self, slot: Slot, key: &[u8], spot: &mut Spot) {
+        self.change(slot, key, spot, |state, context| (state.expire(context), true));
+        self.expired += 1;
     }
 
     /// Merges a delta, known to be well-formed, of a key that has been looked up.

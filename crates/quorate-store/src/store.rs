@@ -366,10 +366,9 @@ impl Store {
             let table = &self.slots[slot.index()];
             let mut spot = table.look_up_boxed(hash, is_it);
             let key = table.entry(&spot).expect("invariant: every reminder has a key").key.clone();
-            self.change(slot, &key, &mut spot, |state, context| (state.expire(context), true));
+            self.carry_out(slot, &key, &mut spot);
             removed += 1;
         }
-        self.expired += removed as u64;
         removed
     }
 
@@ -382,10 +381,7 @@ impl Store {
         for delta in deltas(effect).map_while(Result::ok) {
             let mut spot = self.look_up(slot, delta.key);
             if self.state_at(slot, &spot).is_some_and(|state| state.is_expired(wall_ms)) {
-                self.change(slot, delta.key, &mut spot, |state, context| {
-                    (state.expire(context), true)
-                });
-                self.expired += 1;
+                self.carry_out(slot, delta.key, &mut spot);
             }
         }
     }
