@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use quorate_proto::message::Message;
-use quorate_store::{
+use quorate_log::{
+    HintAbout, HintLog, HintOptions, LogOptions, SegmentLog,
     disk::{Disk as _, SimulatedDisk},
-    log::{HintAbout, HintLog, HintOptions, LogOptions, SegmentLog},
 };
+use quorate_proto::message::Message;
 
 use crate::{
     node::Harness,

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use quorate::simulation::{Input, Output, Port, Process, Wire};
+use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{
     Fitness, frame,
     message::{Hello, Message},
     resp::{Command, reply::Value},
 };
-use quorate_store::disk::SimulatedDisk;
 
 use crate::{
     pieces::{Pieces, put_bytes},

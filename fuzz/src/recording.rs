@@ -14,12 +14,12 @@ use quorate::{
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
 use quorate_cluster::elements::Limits;
+use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{
     CallId, Dot, DotRange, Origin, Slot, Start, frame,
     message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},
     resp::Command,
 };
-use quorate_store::disk::SimulatedDisk;
 
 /// Name of the cluster.
 pub const CLUSTER: &str = "recorded";

@@ -15,7 +15,7 @@ const COLUMNS_MAX: usize = 110;
 /// The crates, by how far below the others they are. Each may use those below it.
 const LAYERS: [&[&str]; 5] = [
     &["quorate-proto"],
-    &["quorate-store", "quorate-cluster", "quorate-search"],
+    &["quorate-log", "quorate-store", "quorate-cluster", "quorate-search"],
     &["quorate"],
     &["quorate-sim"],
     &["quorate-cli", "quorate-fuzz"],

@@ -7,7 +7,7 @@ use quorate::{
     simulation::{Input, Moment, Options, Process},
 };
 use quorate_cluster::elements::Limits;
-use quorate_store::disk::{Disk as _, SimulatedDisk};
+use quorate_log::disk::{Disk as _, SimulatedDisk};
 
 use crate::{fault::Kind, history::Time, random::Stream, scenario::Scenario};
 

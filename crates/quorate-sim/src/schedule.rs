@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use quorate_store::disk::SimulatedDisk;
+use quorate_log::disk::SimulatedDisk;
 
 use crate::{
     check,

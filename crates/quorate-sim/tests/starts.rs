@@ -9,8 +9,8 @@ use quorate::{
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
 use quorate_cluster::elements::Limits;
+use quorate_log::disk::SimulatedDisk;
 use quorate_proto::resp::{Command, reply};
-use quorate_store::disk::SimulatedDisk;
 
 const NODES: usize = 3;
 const TURN_US: u64 = 5_000;

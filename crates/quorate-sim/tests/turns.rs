@@ -8,8 +8,8 @@ use quorate::{
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
 use quorate_cluster::elements::Limits;
+use quorate_log::disk::SimulatedDisk;
 use quorate_proto::resp::{Command, reply};
-use quorate_store::disk::SimulatedDisk;
 
 /// What every command takes, in microseconds.
 const COMMAND_US: u64 = 40;

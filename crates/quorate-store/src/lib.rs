@@ -1,12 +1,11 @@
-//! Convergent data types, the commands over them, and their durable log.
+//! Convergent data types and the commands over them.
 //!
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
 //! * [`state`] is what a key holds: a [`cell`], or [`elements`] of a [`hash`], a [`set`]
 //!   or a [`sorted_set`];
 //! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash, [`coalesce`]
 //!   makes one effect of many;
-//! * large keys are compared and exported by their elements;
-//! * [`log`] keeps effects on disk, behind the [`disk`] trait.
+//! * large keys are compared and exported by their elements.
 
 pub mod algebra;
 mod arena;
@@ -22,7 +21,6 @@ mod commands;
 pub mod decimal;
 pub mod delta;
 pub mod digest;
-pub mod disk;
 pub mod elements;
 mod execution;
 mod expiry;
@@ -35,7 +33,6 @@ mod indexed;
 mod key;
 mod lifetime;
 mod live;
-pub mod log;
 pub mod number;
 mod object;
 mod part;

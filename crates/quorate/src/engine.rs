@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc, thread::Builder};
 
 use futures_channel::oneshot;
 use quorate_cluster::{membership, topology::TopologyError};
-use quorate_store::disk::{Disk, RealDisk};
+use quorate_log::disk::{Disk, RealDisk};
 
 use crate::{
     channel::Prepared,

@@ -13,11 +13,8 @@ use std::{
 };
 
 use quorate_cluster::{membership::Persisted, random::Random};
+use quorate_log::{disk::Disk, is_full, is_out_of_descriptors};
 use quorate_proto::{Incarnation, NodeId, Start, message::Member, mutant::Mutant};
-use quorate_store::{
-    disk::Disk,
-    log::{is_full, is_out_of_descriptors},
-};
 use record::{ClusterRecord, Record, draw, incarnation, parse_id};
 
 const FILE_NAME: &str = "node.json";

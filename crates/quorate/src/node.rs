@@ -10,8 +10,8 @@ use std::{
 };
 
 use quorate_cluster::{elements, topology::Topology};
+use quorate_log::{HintOptions, disk::Disk};
 use quorate_proto::{Fitness, Origin, Unfit};
-use quorate_store::{disk::Disk, log::HintOptions};
 
 use crate::{
     adjustable::Adjustable,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mio::{Poll, Waker};
-use quorate_store::disk::RealDisk;
+use quorate_log::disk::RealDisk;
 
 use crate::{
     channel::{Channel, Prepared},

@@ -6,20 +6,17 @@ use quorate_cluster::{
     membership::{self, Membership},
     topology::{Topology, TopologyError},
 };
+use quorate_log::{
+    DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogOptions, Quarantine, SegmentLog,
+    disk::{Disk, SimulatedDisk},
+    encode_dirty, read_dirty,
+};
 use quorate_proto::{
     Groups, NodeId,
     message::{Member, View},
     slot::GROUPS,
 };
-use quorate_store::{
-    Store, StoreOptions,
-    digest::secret_of,
-    disk::{Disk, SimulatedDisk},
-    log::{
-        DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogOptions, Quarantine, SegmentLog,
-        encode_dirty, read_dirty,
-    },
-};
+use quorate_store::{Store, StoreOptions, digest::secret_of};
 
 use crate::{
     config::Settings,

@@ -33,6 +33,7 @@ use quorate_cluster::{
     elements,
     topology::Topology,
 };
+use quorate_log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors};
 use quorate_proto::{
     Dot, Fitness, Groups, MemberNumber, Slot, Unfit,
     command::{Call, Routing},
@@ -41,10 +42,7 @@ use quorate_proto::{
     resp::parse_integer,
     slot::{GROUPS, SLOTS},
 };
-use quorate_store::{
-    MergeError, Merged, Request, Store,
-    log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors},
-};
+use quorate_store::{MergeError, Merged, Request, Store};
 
 use crate::{config::SyncPolicy, limits, repeated::Repeated};
 use checkpoint::Progress;

@@ -17,8 +17,8 @@ use std::{
 };
 
 use quorate::{config::ConfigErrors, simulation::Input};
+use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{Level, NodeId, Origin};
-use quorate_store::disk::SimulatedDisk;
 
 pub(crate) use clients::judge;
 

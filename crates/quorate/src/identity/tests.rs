@@ -1,7 +1,7 @@
 //! What starts, stops and copies make of an identity.
 
+use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{MemberNumber, Numbers, limits::LINEAGE_MAX, message::View};
-use quorate_store::disk::SimulatedDisk;
 
 use super::*;
 

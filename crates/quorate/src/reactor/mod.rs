@@ -40,7 +40,7 @@ use crate::{
     shard::{Mail, Now},
     storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask},
 };
-use quorate_store::log::Sequence;
+use quorate_log::Sequence;
 
 /// What a connection is accepted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! `SAVE`, `BGSAVE`, `BGREWRITEAOF`, `LASTSAVE`: the log of the node stands for Redis's files.
 
 use bytes::Bytes;
+use quorate_log::Sequence;
 use quorate_proto::command::Call;
-use quorate_store::log::Sequence;
 
 use super::{
     Now, Shard, Waiter,

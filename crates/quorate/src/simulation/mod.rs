@@ -13,7 +13,7 @@ mod topologies;
 use std::sync::Arc;
 
 use quorate_cluster::{elements, time::Instant};
-use quorate_store::disk::Disk;
+use quorate_log::disk::Disk;
 
 pub use process::Process;
 

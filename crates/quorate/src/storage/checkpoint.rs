@@ -4,8 +4,8 @@
 //! Where the log has grown a lot, what is live is counted first: a log that only took new data
 //! holds little that is not, and to write it again would double what the disk has to take.
 
+use quorate_log::{Checkpoint, SegmentLog};
 use quorate_proto::{Slot, slot::SLOTS};
-use quorate_store::log::{Checkpoint, SegmentLog};
 
 use super::{
     Storage,
@@ -175,8 +175,8 @@ mod tests {
     use std::sync::Arc;
 
     use quorate_cluster::coordinator::Replica as _;
+    use quorate_log::{LogOptions, disk::SimulatedDisk};
     use quorate_proto::{Slot, command::Call, resp::Command};
-    use quorate_store::{disk::SimulatedDisk, log::LogOptions};
 
     use super::*;
     use crate::storage::rounds::storage;

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_cluster::handoff::{Hint, Hints};
+use quorate_log::{HintLog, Sequence};
 use quorate_proto::{MemberNumber, Slot, limits::DOTS_PER_EFFECT_MAX};
-use quorate_store::{
-    coalesce::coalesce,
-    log::{HintLog, Sequence},
-};
+use quorate_store::coalesce::coalesce;
 
 use super::{Record, Storage};
 use crate::limits::HINTS_READ_MAX;

@@ -6,11 +6,8 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use quorate_cluster::{peer_map::PeerMap, topology::Topology};
+use quorate_log::{DIRTY_FILE, DirtyRanges, disk::Disk, encode_dirty, read_dirty};
 use quorate_proto::{Groups, MemberNumber, NodeId, slot::GROUPS};
-use quorate_store::{
-    disk::Disk,
-    log::{DIRTY_FILE, DirtyRanges, encode_dirty, read_dirty},
-};
 
 type Marks = [u32; GROUPS as usize];
 
@@ -171,7 +168,7 @@ impl Dirty {
 
 #[cfg(test)]
 mod tests {
-    use quorate_store::disk::SimulatedDisk;
+    use quorate_log::disk::SimulatedDisk;
 
     use super::*;
     use crate::storage::rounds::topology;

@@ -15,12 +15,9 @@ use std::{
 };
 
 use quorate_cluster::{peer_map::PeerMap, topology::Topology};
+use quorate_log::{HintAbout, HintLog, HintOptions, Sequence, SyncJob, disk::Disk};
 use quorate_proto::{Dot, Groups, MemberNumber, Slot, mutant::Mutant};
-use quorate_store::{
-    coalesce::{count_keys, newest_ms},
-    disk::Disk,
-    log::{HintAbout, HintLog, HintOptions, Sequence, SyncJob},
-};
+use quorate_store::coalesce::{count_keys, newest_ms};
 
 use super::{
     Record, Storage,

@@ -11,12 +11,13 @@ use quorate_cluster::{
     random::Random,
     time::Instant,
 };
+use quorate_log::HintOptions;
 use quorate_proto::{
     Incarnation, NodeId, Numbers, Origin, Start,
     message::{Member, Message, View},
     resp::Command,
 };
-use quorate_store::{StoreOptions, log::HintOptions};
+use quorate_store::StoreOptions;
 
 use super::*;
 

@@ -13,11 +13,9 @@
 use std::{collections::VecDeque, time::Duration};
 
 use quorate_cluster::{random::Random, time::Instant};
+use quorate_log::{Damage, HintLog, ScrubJob, ScrubPosition, Scrubbed, SegmentLog, SetAside};
 use quorate_proto::{MemberNumber, Slot, slot::SLOTS};
-use quorate_store::{
-    SlotScrub,
-    log::{Damage, HintLog, ScrubJob, ScrubPosition, Scrubbed, SegmentLog, SetAside},
-};
+use quorate_store::SlotScrub;
 
 use super::Storage;
 use crate::{config::Settings, limits};

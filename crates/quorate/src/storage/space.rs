@@ -5,8 +5,8 @@
 //! with refusing.
 
 use quorate_cluster::coordinator::Rejection;
+use quorate_log::LogError;
 use quorate_proto::{Slot, message::Cause};
-use quorate_store::log::LogError;
 
 use super::Storage;
 use crate::limits;
@@ -94,11 +94,8 @@ mod tests {
     use std::sync::Arc;
 
     use quorate_cluster::coordinator::Replica as _;
+    use quorate_log::{LogOptions, SegmentLog, disk::SimulatedDisk};
     use quorate_proto::{command::Call, resp::Command};
-    use quorate_store::{
-        disk::SimulatedDisk,
-        log::{LogOptions, SegmentLog},
-    };
 
     use super::*;
     use crate::storage::rounds::storage;

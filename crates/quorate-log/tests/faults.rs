@@ -9,14 +9,12 @@ use std::{
 };
 
 use proptest::prelude::*;
-use quorate_proto::checksum;
-use quorate_store::{
+use quorate_log::{
+    HintAbout, HintLog, HintOptions, HintsUnwritten, LogError, LogOptions, Recovery, SegmentLog,
+    Sequence,
     disk::{Disk, DiskFile},
-    log::{
-        HintAbout, HintLog, HintOptions, HintsUnwritten, LogError, LogOptions, Recovery,
-        SegmentLog, Sequence,
-    },
 };
+use quorate_proto::checksum;
 
 const DIRECTORY: &str = "/data/log";
 const LOG_ID: u64 = 7;

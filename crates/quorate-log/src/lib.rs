@@ -1,4 +1,5 @@
-//! The segment log: effects on disk, in order.
+//! The segment log: records on disk, in order, and other small files beside it, behind the
+//! [`disk`] trait. What records hold is the business of whoever writes them.
 //!
 //! A log is a directory of segments and a superblock. Records are appended to a buffer, written
 //! once a turn, and synced by whoever runs the [`SyncJob`]. Recovery hands every record back in
@@ -36,6 +37,8 @@
 //! The superblock also says where the log begins. Segments are removed only after it says that
 //! they are not needed, so that one that is missing shows, and one that could not be removed is not
 //! read.
+
+pub mod disk;
 
 mod dirty;
 mod hints;

@@ -8,14 +8,12 @@ use std::{
 };
 
 use proptest::prelude::*;
-use quorate_proto::Groups;
-use quorate_store::{
+use quorate_log::{
+    Damage, HintAbout, HintLog, HintOptions, LogOptions, Quarantine, Recovery, ScrubJob,
+    ScrubPosition, SegmentLog, SetAside, SyncJob,
     disk::{Disk, SimulatedDisk},
-    log::{
-        Damage, HintAbout, HintLog, HintOptions, LogOptions, Quarantine, Recovery, ScrubJob,
-        ScrubPosition, SegmentLog, SetAside, SyncJob,
-    },
 };
+use quorate_proto::Groups;
 
 const DIRECTORY: &str = "/data/log";
 const QUARANTINE: &str = "/data/quarantine";
@@ -341,7 +339,7 @@ struct Machine {
     syncs: VecDeque<SyncJob>,
     position: ScrubPosition,
     made: Option<ScrubJob>,
-    ran: Option<quorate_store::log::Scrubbed>,
+    ran: Option<quorate_log::Scrubbed>,
     passes: u64,
 }
 
