@@ -23,11 +23,11 @@ pub(crate) fn stream(bytes: &[u8]) {
 pub(crate) fn stream_seeds() -> Vec<Vec<u8>> {
     // Whether encrypted, and a stream that another implementation made.
     let vectors: [(u8, &[u8]); 5] = [
-        (1, include_bytes!("../../crates/quorate/tests/entropy-vectors/empty.bin")),
-        (1, include_bytes!("../../crates/quorate/tests/entropy-vectors/one-byte.bin")),
-        (1, include_bytes!("../../crates/quorate/tests/entropy-vectors/one-block.bin")),
-        (1, include_bytes!("../../crates/quorate/tests/entropy-vectors/many-chunks.bin")),
-        (0, include_bytes!("../../crates/quorate/tests/entropy-vectors/plain.bin")),
+        (1, include_bytes!("../../crates/quorate-entropy/tests/vectors/empty.bin")),
+        (1, include_bytes!("../../crates/quorate-entropy/tests/vectors/one-byte.bin")),
+        (1, include_bytes!("../../crates/quorate-entropy/tests/vectors/one-block.bin")),
+        (1, include_bytes!("../../crates/quorate-entropy/tests/vectors/many-chunks.bin")),
+        (0, include_bytes!("../../crates/quorate-entropy/tests/vectors/plain.bin")),
     ];
     let seed = |(encrypt, stream): &(u8, &[u8])| [&[*encrypt], &stream[3..]].concat();
     vectors.iter().map(seed).collect()

@@ -15,7 +15,7 @@ import pytest
 
 from nodes import QUORATE, Node, encode, free_port, wait_until
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "crates/quorate/tests/entropy-vectors"))
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "crates/quorate-entropy/tests/vectors"))
 from make import gcm, session_keys  # noqa: E402
 
 KEY, IV = b"0123456789012345", b"abcdefghijklmnop"

@@ -13,9 +13,10 @@ const LINES_MAX: usize = 600;
 const COLUMNS_MAX: usize = 110;
 
 /// The crates, by how far below the others they are. Each may use those below it.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["quorate-proto"],
     &["quorate-log", "quorate-store", "quorate-cluster", "quorate-search"],
+    &["quorate-entropy"],
     &["quorate"],
     &["quorate-sim"],
     &["quorate-cli", "quorate-fuzz"],

@@ -69,14 +69,15 @@ impl Channel {
         let Prepared { listener, material } = prepared;
         let mut channel = Self::default();
         if let Some(listener) = listener {
-            let (sink, tally) = (NodeSink::here(clients.clone()), Arc::clone(&node.channel));
+            let (sink, tally) =
+                (NodeSink::here(Arc::new(clients.clone())), Arc::clone(&node.channel));
             let (config, sink) = (settings.receiving(), Arc::new(sink));
             let receiver =
                 EntropyReceiver::listening(listener, config, material.clone(), sink, tally);
             channel.receiver = Some(Receiver::start(receiver)?);
         }
         if !settings.peers.is_empty() {
-            let source = NodeSource::here(clients.clone());
+            let source = NodeSource::here(Arc::new(clients.clone()));
             let (config, peers) = (settings.sending(), settings.peers.clone());
             let driver = EntropyDriver::with_material(config, material, source, peers)?;
             let driver = driver.interval(settings.recon_interval)?;

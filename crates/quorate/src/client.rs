@@ -1,7 +1,9 @@
 //! The in-process client.
 
 use std::{
+    collections::VecDeque,
     future::Future,
+    io,
     pin::Pin,
     sync::{
         Arc,
@@ -14,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_channel::oneshot;
+use quorate_entropy::{self as entropy, Here};
 use quorate_proto::resp::{Command, reply::Value};
 
 use crate::{
@@ -125,5 +128,29 @@ impl Clients {
         let home = (number % self.shards.len() as u64) as usize;
         let mailbox = Arc::clone(&self.shards[home]);
         Client { session: Arc::new(Session { number, mailbox }) }
+    }
+}
+
+impl Here for Clients {
+    fn open(&self) -> Box<dyn entropy::Session> {
+        Box::new(InOrder { client: self.open(), waiting: VecDeque::new() })
+    }
+}
+
+/// A client whose replies are waited for in the order of its commands.
+struct InOrder {
+    client: Client,
+    waiting: VecDeque<Pending>,
+}
+
+impl entropy::Session for InOrder {
+    fn send(&mut self, command: &Command) {
+        self.waiting.push_back(self.client.send(command.clone()));
+    }
+
+    fn reply(&mut self, patience: Duration) -> io::Result<Option<Value>> {
+        let pending = self.waiting.pop_front();
+        let pending = pending.ok_or_else(|| io::Error::other("no reply is on its way"))?;
+        pending.wait(patience).map_err(io::Error::other)
     }
 }

@@ -184,12 +184,12 @@ impl Engine {
 
     /// What the node holds, to be sent by an [`EntropySender`](crate::entropy::EntropySender).
     pub fn snapshot_source(&self) -> NodeSource {
-        NodeSource::here(self.clients.clone())
+        NodeSource::here(Arc::new(self.clients.clone()))
     }
 
     /// Merges snapshots of an [`EntropyReceiver`](crate::entropy::EntropyReceiver) into the node.
     pub fn snapshot_sink(&self) -> NodeSink {
-        NodeSink::here(self.clients.clone())
+        NodeSink::here(Arc::new(self.clients.clone()))
     }
 
     /// Stops the node: requests under way are finished, everything acknowledged is synced.

@@ -25,7 +25,6 @@ pub mod config;
 mod denials;
 mod descriptors;
 mod engine;
-pub mod entropy;
 mod identity;
 mod limits;
 mod net;
@@ -45,4 +44,6 @@ pub use client::Client;
 pub use config::Settings;
 pub use engine::{Engine, StartError};
 pub use identity::DataDirectoryError;
+/// The reconciliation channel.
+pub use quorate_entropy as entropy;
 pub use quorate_proto::{Level, resp::reply::Value};

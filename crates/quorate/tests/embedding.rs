@@ -111,7 +111,9 @@ fn a_taken_address_and_a_wrong_setting_are_named() {
 #[test]
 fn nodes_in_a_process_keep_each_other_up_to_date() {
     let file = |name: &str| {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/entropy-vectors").join(name)
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("../quorate-entropy/tests/vectors")
+            .join(name)
     };
     let with_secret = || {
         let mut settings = with_shards(2);

@@ -24,7 +24,7 @@ fn wrong(text: &str) -> String {
 }
 
 fn vector(name: &str) -> String {
-    format!("{}/tests/entropy-vectors/{name}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/../quorate-entropy/tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A channel that can be used, and more lines of it.

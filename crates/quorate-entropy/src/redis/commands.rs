@@ -3,7 +3,7 @@
 use bytes::{Buf as _, BytesMut};
 use quorate_proto::resp::{Command, CommandReader};
 
-use crate::entropy::{EntropyResult, error::sink};
+use crate::{EntropyResult, error::sink};
 
 /// Longest line of annotation between commands.
 const ANNOTATION_MAX: usize = 4 << 10;
@@ -12,23 +12,23 @@ const ANNOTATION_MAX: usize = 4 << 10;
 ///
 /// Inline commands are refused: bytes that are no stream of commands must not be taken for some.
 #[derive(Debug, Default)]
-pub(in crate::entropy) struct CommandStream {
+pub(crate) struct CommandStream {
     input: BytesMut,
     reader: CommandReader,
     /// Whether a command has begun and is not whole yet.
     inside: bool,
     /// Commands so far.
-    pub(in crate::entropy) count: u64,
+    pub(crate) count: u64,
 }
 
 impl CommandStream {
     /// Takes the next bytes.
-    pub(in crate::entropy) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
     /// The next whole command.
-    pub(in crate::entropy) fn next(&mut self) -> EntropyResult<Option<Command>> {
+    pub(crate) fn next(&mut self) -> EntropyResult<Option<Command>> {
         while !self.inside {
             match self.input.first() {
                 None => return Ok(None),
@@ -60,14 +60,14 @@ impl CommandStream {
     }
 
     /// Checks that the stream ends between two commands.
-    pub(in crate::entropy) fn end(&self) -> EntropyResult<()> {
+    pub(crate) fn end(&self) -> EntropyResult<()> {
         match self.input.is_empty() {
             true => Ok(()),
             false => Err(self.broken("the end inside a command")),
         }
     }
 
-    fn broken(&self, what: &str) -> crate::entropy::EntropyError {
+    fn broken(&self, what: &str) -> crate::EntropyError {
         sink(format_args!("behind command {} of the stream: {what}", self.count))
     }
 }

@@ -9,12 +9,9 @@ use quorate_proto::{Slot, resp::Command};
 
 use super::{OriginSpace, Stamped, origin_space};
 use crate::{
-    client::Clients,
-    entropy::{
-        EntropyResult, SinkStream, StreamingSink,
-        error::sink,
-        redis::{CommandStream, Pipeline, Server},
-    },
+    EntropyResult, Here, SinkStream, StreamingSink,
+    error::sink,
+    redis::{CommandStream, Pipeline, Server},
 };
 
 /// States of one slot that are merged by one command.
@@ -38,8 +35,8 @@ impl NodeSink {
     }
 
     /// Merges into the node of this process.
-    pub(crate) fn here(clients: Clients) -> Self {
-        Self::into(Server::Here(clients))
+    pub fn here(node: Arc<dyn Here>) -> Self {
+        Self::into(Server::Here(node))
     }
 
     fn into(server: Server) -> Self {

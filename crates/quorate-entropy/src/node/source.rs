@@ -19,13 +19,10 @@ use quorate_proto::{
 
 use super::{OriginSpace, Stamped, origin_space};
 use crate::{
-    client::Clients,
-    entropy::{
-        EntropyResult, Snapshot, StreamingSource,
-        connections::Connections,
-        error::source,
-        redis::{Connection, Server, bulk},
-    },
+    EntropyResult, Here, Snapshot, StreamingSource,
+    connections::Connections,
+    error::source,
+    redis::{Connection, Server, bulk},
 };
 
 /// Questions on their way: enough to keep the node busy, few enough that its answers are small.
@@ -47,8 +44,8 @@ impl NodeSource {
     }
 
     /// Snapshots of the node of this process.
-    pub(crate) fn here(clients: Clients) -> Self {
-        Self::of(Server::Here(clients))
+    pub fn here(node: Arc<dyn Here>) -> Self {
+        Self::of(Server::Here(node))
     }
 
     fn of(server: Server) -> Self {
@@ -56,19 +53,19 @@ impl NodeSource {
     }
 
     /// Makes its connections part of these.
-    pub(in crate::entropy) fn among(mut self, connections: &Connections) -> Self {
+    pub(crate) fn among(mut self, connections: &Connections) -> Self {
         self.connections = connections.clone();
         self
     }
 
     /// Only these of the slots.
-    pub(in crate::entropy) fn only(&self, wanted: impl Fn(Slot) -> bool) -> Self {
+    pub(crate) fn only(&self, wanted: impl Fn(Slot) -> bool) -> Self {
         let slots = self.slots.iter().copied().filter(|slot| wanted(*slot)).collect();
         Self { slots, ..self.clone() }
     }
 
     /// The digests of all slots, in order.
-    pub(in crate::entropy) fn digests(&self) -> EntropyResult<Vec<u128>> {
+    pub(crate) fn digests(&self) -> EntropyResult<Vec<u128>> {
         let connection = Connection::open(&self.server, &self.connections);
         let digests = connection.and_then(|mut connection| {
             digests_of(&mut connection, &Slot::all().collect::<Vec<_>>())

@@ -8,7 +8,7 @@ use std::{
 use quorate_proto::slot::SLOTS;
 
 use super::{BackupError, BackupResult, MemberRecord, manifest::hex};
-use crate::entropy::node::{NodeStatus, SlotReader};
+use crate::node::{NodeStatus, SlotReader};
 
 /// The cluster, and connections to those of its nodes that slots are read from.
 pub(super) struct Sources {

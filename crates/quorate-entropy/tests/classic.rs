@@ -1,6 +1,6 @@
 //! The classic protocol on loopback: byte for byte against `openssl`, and every refusal.
 
-mod entropy_support;
+mod support;
 
 use std::{
     io::{Read, Write},
@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use entropy_support::{config, material, plaintext, serve, vector};
-use quorate::entropy::{
+use quorate_entropy::{
     DiscardSink, EntropyConfig, EntropyReceiver, EntropySender, MAX_SNAPSHOT_SIZE, MemorySink,
     NegotiationHeader, Patience, Protocol, SnapshotHeader, StaticSnapshot, boxed_sink,
     boxed_source, encrypt_chunk, load_material,
 };
+use support::{config, material, plaintext, serve, vector};
 
 /// Name, length, buffer size, header size, encrypted.
 const VECTORS: [(&str, usize, usize, usize, bool); 6] = [
@@ -174,7 +174,7 @@ fn every_refusal_closes_the_connection_and_harms_nobody() {
 #[test]
 fn a_sender_notices_that_it_was_refused() {
     let (address, stop) = serve(classic(), Arc::new(DiscardSink::new()));
-    let (key_file, iv_file) = (entropy_support::path("iv"), entropy_support::path("key"));
+    let (key_file, iv_file) = (support::path("iv"), support::path("key"));
     let config =
         EntropyConfig { peer_endpoint: address.to_string(), key_file, iv_file, ..classic() };
     let source = boxed_source(StaticSnapshot::new(plaintext(4 << 20)));
@@ -257,11 +257,8 @@ fn further_connections_are_closed_when_all_places_are_taken() {
 
 #[test]
 fn the_secret_comes_from_its_files() {
-    let (key_file, iv_file) = (entropy_support::path("key"), entropy_support::path("iv"));
+    let (key_file, iv_file) = (support::path("key"), support::path("iv"));
     let material = load_material(&key_file, &iv_file).expect("readable");
-    assert_eq!(
-        encrypt_chunk(&material, b"hello"),
-        encrypt_chunk(&entropy_support::material(), b"hello")
-    );
-    assert!(load_material(&key_file, &entropy_support::path("none")).is_err());
+    assert_eq!(encrypt_chunk(&material, b"hello"), encrypt_chunk(&support::material(), b"hello"));
+    assert!(load_material(&key_file, &support::path("none")).is_err());
 }

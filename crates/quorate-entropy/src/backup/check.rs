@@ -5,7 +5,7 @@ use std::{fmt, io, path::Path};
 use quorate_proto::Slot;
 
 use super::{BackupError, BackupResult, Manifest, folder::Folder};
-use crate::entropy::Meter;
+use crate::Meter;
 
 /// Something in a data file that is not as the manifest says.
 #[derive(Clone, Debug, PartialEq, Eq)]

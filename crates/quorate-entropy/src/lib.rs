@@ -17,9 +17,9 @@
 //! Everything blocks: a sender uses the thread that calls it, a receiver one for each connection.
 //!
 //! ```no_run
-//! use quorate::entropy::{EntropyConfig, EntropySender, FileSource};
+//! use quorate_entropy::{EntropyConfig, EntropySender, FileSource};
 //!
-//! # fn example() -> quorate::entropy::EntropyResult<()> {
+//! # fn example() -> quorate_entropy::EntropyResult<()> {
 //! let config = EntropyConfig { peer_endpoint: "10.0.0.7:8105".into(), ..EntropyConfig::default() };
 //! let source = std::sync::Arc::new(FileSource::new("dump.resp"));
 //! let sent = EntropySender::streaming(config, source)?.run()?;
@@ -39,6 +39,7 @@ mod error;
 mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
+mod here;
 mod material;
 mod meter;
 mod node;
@@ -61,6 +62,7 @@ pub use driver::{
     reconcile_with_peer,
 };
 pub use error::{EntropyError, EntropyResult};
+pub use here::{Here, Session};
 pub use material::{EntropyIv, EntropyKey, EntropyMaterial, load_material};
 pub use meter::Meter;
 pub use node::{NodeSink, NodeSource};
@@ -76,7 +78,7 @@ pub use source::{
     BoxedSnapshotSource, BoxedStreamingSource, FileSource, ReaderSource, Snapshot, SnapshotSource,
     StaticSnapshot, StreamingSource, boxed_source,
 };
-pub(crate) use tally::{PeerTally, Tally};
+pub use tally::{PeerTally, Tally};
 pub use wire::{
     DEFAULT_BUFFER_SIZE, DEFAULT_CIPHER_SIZE, DEFAULT_ENTROPY_PORT, DEFAULT_HEADER_SIZE,
     ENTROPY_COMMAND_SEND, ENTROPY_IV_LEN, ENTROPY_KEY_LEN, ENTROPY_MAGIC, ENTROPY_MAGIC_V2,

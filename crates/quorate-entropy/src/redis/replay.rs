@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use quorate_proto::resp::{Command, reply::Value};
 
 use super::{CommandStream, Connection, Server};
-use crate::entropy::{
+use crate::{
     EntropyResult, SinkStream, StreamingSink, connections::Connections, error::sink, node::Stamped,
 };
 
@@ -18,7 +18,7 @@ const WINDOW_COMMANDS: usize = 1024;
 const SEND_BYTES: usize = 64 << 10;
 
 /// A connection with commands on their way.
-pub(in crate::entropy) struct Pipeline {
+pub(crate) struct Pipeline {
     connection: Connection,
     /// Those commands, in order.
     waiting: VecDeque<Waiting>,
@@ -36,20 +36,20 @@ struct Waiting {
 }
 
 impl Pipeline {
-    pub(in crate::entropy) fn open(server: &Server) -> EntropyResult<Self> {
+    pub(crate) fn open(server: &Server) -> EntropyResult<Self> {
         let connection = Connection::open(server, &Connections::default());
         let connection = connection.map_err(|error| sink(format_args!("{server}: {error}")))?;
         Ok(Self { connection, waiting: VecDeque::new(), bytes: 0, left_out: 0 })
     }
 
     /// The connection, with nothing on its way.
-    pub(in crate::entropy) fn connection(&mut self) -> EntropyResult<&mut Connection> {
+    pub(crate) fn connection(&mut self) -> EntropyResult<&mut Connection> {
         self.settle()?;
         Ok(&mut self.connection)
     }
 
     /// Adds a command, which stands for command `number` of the stream.
-    pub(in crate::entropy) fn push(&mut self, number: u64, command: &Command) -> EntropyResult<()> {
+    pub(crate) fn push(&mut self, number: u64, command: &Command) -> EntropyResult<()> {
         self.connection.push(command);
         let name = String::from_utf8_lossy(command.name()).into_owned();
         let bytes = command.frame().len();
@@ -62,7 +62,7 @@ impl Pipeline {
     }
 
     /// Keys of which a node has left something out, as far as replies have come.
-    pub(in crate::entropy) fn left_out(&self) -> u64 {
+    pub(crate) fn left_out(&self) -> u64 {
         self.left_out
     }
 
@@ -70,7 +70,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// `Sink`, naming the first command that was not executed.
-    pub(in crate::entropy) fn settle(&mut self) -> EntropyResult<()> {
+    pub(crate) fn settle(&mut self) -> EntropyResult<()> {
         self.settle_to(0, 0)
     }
 

@@ -3,14 +3,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, thread};
 
-use quorate::entropy::{
+use quorate_entropy::{
     BoxedStreamingSink, EntropyConfig, EntropyIv, EntropyKey, EntropyMaterial, EntropyReceiver,
     ReceiverStop,
 };
 
 /// A file beside the vectors.
 pub fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/entropy-vectors").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
 }
 
 /// A stream that `openssl` has encrypted.

@@ -3,9 +3,9 @@
 use super::super::{EntropyIv, EntropyKey};
 use super::*;
 
-/// Made by `tests/entropy-vectors/make.py` with another implementation of everything.
-const FORWARD: &[u8] = include_bytes!("../../../tests/entropy-vectors/sealed-forward.bin");
-const BACKWARD: &[u8] = include_bytes!("../../../tests/entropy-vectors/sealed-backward.bin");
+/// Made by `tests/vectors/make.py` with another implementation of everything.
+const FORWARD: &[u8] = include_bytes!("../../tests/vectors/sealed-forward.bin");
+const BACKWARD: &[u8] = include_bytes!("../../tests/vectors/sealed-backward.bin");
 
 fn session() -> Session {
     let material = EntropyMaterial {

@@ -11,7 +11,7 @@ use std::{
 use quorate_proto::resp::reply::Value;
 
 use super::{Connection, bulk};
-use crate::entropy::{EntropyResult, Snapshot, StreamingSource, error::source, spool::FileRange};
+use crate::{EntropyResult, Snapshot, StreamingSource, error::source, spool::FileRange};
 
 /// How long a rewrite may take.
 const REWRITE_PATIENCE: Duration = Duration::from_secs(3600);

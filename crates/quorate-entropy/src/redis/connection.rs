@@ -2,10 +2,10 @@
 //! process, which is reached without a socket.
 
 use std::{
-    collections::VecDeque,
     fmt,
     io::{self, Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,8 +16,8 @@ use quorate_proto::resp::{
 };
 
 use crate::{
-    client::{Client, Clients, Pending},
-    entropy::connections::{Connections, Entered},
+    connections::{Connections, Entered},
+    here::{Here, Session},
 };
 
 /// Patience with a server that does not answer. It may be loading or saving.
@@ -34,11 +34,11 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Which server.
 #[derive(Clone, Debug)]
-pub(in crate::entropy) enum Server {
+pub(crate) enum Server {
     /// The one at `host:port`.
     At(String),
     /// The node of this process.
-    Here(Clients),
+    Here(Arc<dyn Here>),
 }
 
 impl fmt::Display for Server {
@@ -51,14 +51,14 @@ impl fmt::Display for Server {
 }
 
 /// Commands go out in the order in which they were pushed; so do the replies come.
-pub(in crate::entropy) enum Connection {
+pub(crate) enum Connection {
     Remote(Remote),
-    Local(Local),
+    Local(Box<dyn Session>),
 }
 
 impl Connection {
     /// Connects to a server; a socket is one of `connections` as long as it is open.
-    pub(in crate::entropy) fn open(server: &Server, connections: &Connections) -> io::Result<Self> {
+    pub(crate) fn open(server: &Server, connections: &Connections) -> io::Result<Self> {
         match server {
             Server::At(address) => {
                 let stream = dial(address)?;
@@ -66,27 +66,25 @@ impl Connection {
                 let (output, input) = (Vec::new(), BytesMut::new());
                 Ok(Self::Remote(Remote { stream, output, input, _entered: entered }))
             }
-            Server::Here(clients) => {
-                Ok(Self::Local(Local { client: clients.open(), waiting: VecDeque::new() }))
-            }
+            Server::Here(node) => Ok(Self::Local(node.open())),
         }
     }
 
     /// Connects to the server at `host:port`.
-    pub(in crate::entropy) fn dial(address: &str) -> io::Result<Self> {
+    pub(crate) fn dial(address: &str) -> io::Result<Self> {
         Self::open(&Server::At(address.into()), &Connections::default())
     }
 
     /// Adds a command to those that [`Connection::flush`] sends.
-    pub(in crate::entropy) fn push(&mut self, command: &Command) {
+    pub(crate) fn push(&mut self, command: &Command) {
         match self {
             Self::Remote(remote) => remote.output.extend_from_slice(command.frame()),
-            Self::Local(local) => local.waiting.push_back(local.client.send(command.clone())),
+            Self::Local(session) => session.send(command),
         }
     }
 
     /// Bytes that a flush would send.
-    pub(in crate::entropy) fn unsent(&self) -> usize {
+    pub(crate) fn unsent(&self) -> usize {
         match self {
             Self::Remote(remote) => remote.output.len(),
             Self::Local(_) => 0,
@@ -94,7 +92,7 @@ impl Connection {
     }
 
     /// Sends what was pushed.
-    pub(in crate::entropy) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         if let Self::Remote(remote) = self {
             remote.stream.write_all(&remote.output)?;
             remote.output.clear();
@@ -103,15 +101,15 @@ impl Connection {
     }
 
     /// Waits for the next reply.
-    pub(in crate::entropy) fn reply(&mut self) -> io::Result<Value> {
+    pub(crate) fn reply(&mut self) -> io::Result<Value> {
         match self {
             Self::Remote(remote) => remote.reply(),
-            Self::Local(local) => local.reply(),
+            Self::Local(session) => session.reply(PATIENCE)?.ok_or_else(silent),
         }
     }
 
     /// Runs one command; an error reply is an error.
-    pub(in crate::entropy) fn run(&mut self, words: &[&str]) -> io::Result<Value> {
+    pub(crate) fn run(&mut self, words: &[&str]) -> io::Result<Value> {
         self.push(&Command::from_args(words));
         self.flush()?;
         match self.reply()? {
@@ -122,7 +120,7 @@ impl Connection {
 }
 
 /// Through a socket.
-pub(in crate::entropy) struct Remote {
+pub(crate) struct Remote {
     stream: TcpStream,
     output: Vec<u8>,
     input: BytesMut,
@@ -177,26 +175,8 @@ fn silent() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-/// Inside this process.
-pub(in crate::entropy) struct Local {
-    client: Client,
-    waiting: VecDeque<Pending>,
-}
-
-impl Local {
-    fn reply(&mut self) -> io::Result<Value> {
-        let pending = self.waiting.pop_front();
-        let pending = pending.ok_or_else(|| io::Error::other("no reply is on its way"))?;
-        match pending.wait(PATIENCE) {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => Err(silent()),
-            Err(error) => Err(io::Error::other(error)),
-        }
-    }
-}
-
 /// The bytes of a bulk string.
-pub(in crate::entropy) fn bulk(value: &Value) -> &[u8] {
+pub(crate) fn bulk(value: &Value) -> &[u8] {
     match value {
         Value::Bulk(bytes) => bytes,
         _ => &[],

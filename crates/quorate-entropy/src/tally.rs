@@ -12,7 +12,7 @@ use super::{ReconCycle, Reconciled};
 
 /// Counts what a receiver and a driver have done since they were started.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     applied: AtomicU64,
     refused: AtomicU64,
     bytes_applied: AtomicU64,
@@ -21,56 +21,56 @@ pub(crate) struct Tally {
 
 /// What the cycles of a driver have come to.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cycles {
+pub struct Cycles {
     /// Cycles so far.
-    pub(crate) count: u64,
+    pub count: u64,
     /// When the last one ended, in milliseconds since the Unix epoch.
-    pub(crate) last_ended_ms: u64,
+    pub last_ended_ms: u64,
     /// How long it took.
-    pub(crate) last_took: Duration,
+    pub last_took: Duration,
     /// Bytes shipped in all cycles.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Slots shipped in all cycles.
-    pub(crate) slots_shipped: u64,
+    pub slots_shipped: u64,
     /// Failures in all cycles.
-    pub(crate) failures: u64,
+    pub failures: u64,
     /// For each peer, in the order of the configuration.
-    pub(crate) peers: Vec<PeerTally>,
+    pub peers: Vec<PeerTally>,
 }
 
 /// What the cycles have come to for one peer.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PeerTally {
+pub struct PeerTally {
     /// What the last cycle did; zeros when it failed.
-    pub(crate) last: Reconciled,
+    pub last: Reconciled,
     /// Failures in all cycles.
-    pub(crate) failures: u64,
+    pub failures: u64,
     /// Why the last cycle failed; empty when it did not.
-    pub(crate) last_error: String,
+    pub last_error: String,
 }
 
 impl Tally {
-    pub(super) fn applied(&self, bytes: u64) {
+    pub(crate) fn applied(&self, bytes: u64) {
         self.applied.fetch_add(1, Ordering::Relaxed);
         self.bytes_applied.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn refused(&self) {
+    pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Snapshots applied, snapshots refused, and bytes of those applied.
-    pub(crate) fn received(&self) -> [u64; 3] {
+    pub fn received(&self) -> [u64; 3] {
         [&self.applied, &self.refused, &self.bytes_applied].map(|each| each.load(Ordering::Relaxed))
     }
 
     /// The cycles so far.
-    pub(crate) fn cycles(&self) -> Cycles {
+    pub fn cycles(&self) -> Cycles {
         self.cycles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds a cycle that has just ended.
-    pub(crate) fn add(&self, cycle: &ReconCycle, took: Duration, ended_ms: u64) {
+    pub fn add(&self, cycle: &ReconCycle, took: Duration, ended_ms: u64) {
         let mut sum = self.cycles.lock().unwrap_or_else(PoisonError::into_inner);
         sum.count += 1;
         (sum.last_took, sum.last_ended_ms) = (took, ended_ms);

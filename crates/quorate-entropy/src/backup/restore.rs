@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{BackupError, BackupResult, Damage, Manifest, check::damages, folder::Folder};
-use crate::entropy::{Meter, StreamingSink, error};
+use crate::{Meter, StreamingSink, error};
 
 /// A backup that has been checked and can be restored.
 ///
-/// Into [`NodeSink`](crate::entropy::NodeSink) it is a merge through one node of a cluster of any
+/// Into [`NodeSink`](crate::NodeSink) it is a merge through one node of a cluster of any
 /// shape: that node sends each slot to its replicas at its write level, with hints for those that
 /// are down. What is newer there stays, and restoring again changes nothing. Into
-/// [`RedisReplaySink`](crate::entropy::RedisReplaySink) keys are replaced one by one.
+/// [`RedisReplaySink`](crate::RedisReplaySink) keys are replaced one by one.
 #[derive(Debug)]
 pub struct Restore {
     folder: Folder,

@@ -18,7 +18,7 @@ const HEAD: usize = MAGIC.len() + 16 + 2 + 2 + 4;
 
 /// A state on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::entropy) struct Stamped<'a> {
+pub(crate) struct Stamped<'a> {
     pub(super) space: OriginSpace,
     pub(super) slot: Slot,
     pub(super) commands: u32,
@@ -27,7 +27,7 @@ pub(in crate::entropy) struct Stamped<'a> {
 
 impl<'a> Stamped<'a> {
     /// The state that a command carries, when it carries one.
-    pub(in crate::entropy) fn read(command: &'a Command) -> Option<Self> {
+    pub(crate) fn read(command: &'a Command) -> Option<Self> {
         if command.len() != 2 || !command.name().eq_ignore_ascii_case(b"PING") {
             return None;
         }
@@ -61,11 +61,11 @@ impl<'a> Stamped<'a> {
 
 impl Stamped<'_> {
     /// Bytes in front of the effect.
-    pub(in crate::entropy) const HEAD: usize = HEAD;
+    pub(crate) const HEAD: usize = HEAD;
 
     /// How many commands a state stands for, when `head`, the beginning of the argument of a
     /// `PING`, is that of a state.
-    pub(in crate::entropy) fn commands_behind(head: &[u8]) -> Option<u32> {
+    pub(crate) fn commands_behind(head: &[u8]) -> Option<u32> {
         let head = head.first_chunk::<HEAD>().filter(|head| head.starts_with(MAGIC))?;
         head.last_chunk().map(|count| u32::from_be_bytes(*count))
     }

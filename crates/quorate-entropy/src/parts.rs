@@ -228,7 +228,7 @@ mod tests {
     use quorate_proto::resp::Command;
 
     use super::*;
-    use crate::entropy::spool::{MEMORY_MAX, temporary_file};
+    use crate::spool::{MEMORY_MAX, temporary_file};
 
     const MOST: u64 = 1 << 30;
 

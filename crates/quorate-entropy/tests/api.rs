@@ -1,6 +1,6 @@
 //! The names that embedders of the channel know, each with the meaning that they rely on.
 
-mod entropy_support;
+mod support;
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -10,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use entropy_support::{config, material, path, plaintext};
-use quorate::entropy::{
+use quorate_entropy::{
     BoxedSnapshotSink, BoxedSnapshotSource, DEFAULT_BUFFER_SIZE, DEFAULT_CIPHER_SIZE,
     DEFAULT_ENTROPY_PORT, DEFAULT_HEADER_SIZE, DEFAULT_RECON_INTERVAL, ENTROPY_COMMAND_SEND,
     ENTROPY_IV_LEN, ENTROPY_KEY_LEN, ENTROPY_MAGIC, EntropyConfig, EntropyDriver, EntropyError,
@@ -22,6 +21,7 @@ use quorate::entropy::{
     StreamingSink, StreamingSource, boxed_sink, boxed_source, decrypt_chunk, encrypt_chunk,
     load_material, reconcile_with_peer,
 };
+use support::{config, material, path, plaintext};
 
 #[test]
 fn the_constants_have_their_published_values() {

@@ -158,7 +158,7 @@ impl EntropyDriver {
     }
 
     /// As [`EntropyDriver::start`], from when `ready` says so on, and reports each cycle.
-    pub(crate) fn start_when(
+    pub fn start_when(
         mut self,
         ready: impl Fn() -> bool + Send + 'static,
         mut report: impl FnMut(&ReconCycle, Duration) + Send + 'static,

@@ -1,6 +1,6 @@
 //! Version 2 on loopback, with somebody in between.
 
-mod entropy_support;
+mod support;
 
 use std::{
     io::{Read, Write},
@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 
-use entropy_support::{config, plaintext, serve};
-use quorate::entropy::{
+use quorate_entropy::{
     BoxedStreamingSource, EntropyConfig, EntropyError, EntropyReceiver, EntropyResult,
     EntropySender, MemorySink, Patience, Protocol, ReaderSource, Received, Sent, SinkStream,
     SnapshotSink, StaticSnapshot, StreamingSink, boxed_sink, boxed_source,
 };
+use support::{config, plaintext, serve};
 
 const HELLO: usize = 44;
 const PROOF: usize = 32;
@@ -126,11 +126,8 @@ fn a_stream_of_unknown_length_arrives_whole() {
 
 #[test]
 fn another_secret_is_refused_by_both_sides() {
-    let swapped = EntropyConfig {
-        key_file: entropy_support::path("iv"),
-        iv_file: entropy_support::path("key"),
-        ..config()
-    };
+    let swapped =
+        EntropyConfig { key_file: support::path("iv"), iv_file: support::path("key"), ..config() };
     let (receiver, sink) = receiver(config());
     let address = receiver.local_addr().expect("bound");
     let (sent, received) = transfer(&receiver, sender(swapped, address), b"secret");
@@ -335,8 +332,8 @@ fn a_sink_that_fails_midway_is_heard_of() {
 fn several_senders_are_served_at_a_time() {
     let sink = MemorySink::new();
     let wrapped = boxed_sink(sink.clone());
-    struct Shared(quorate::entropy::BoxedSnapshotSink);
-    struct Piece(quorate::entropy::BoxedSnapshotSink, Vec<u8>);
+    struct Shared(quorate_entropy::BoxedSnapshotSink);
+    struct Piece(quorate_entropy::BoxedSnapshotSink, Vec<u8>);
     impl StreamingSink for Shared {
         fn begin(&self, _length: Option<u64>) -> EntropyResult<Box<dyn SinkStream>> {
             Ok(Box::new(Piece(Arc::clone(&self.0), Vec::new())))
@@ -388,7 +385,7 @@ fn nothing_shows_the_secret() {
 
 #[test]
 fn a_writer_takes_one_snapshot_at_a_time() {
-    let sink = quorate::entropy::WriterSink::new(Vec::new());
+    let sink = quorate_entropy::WriterSink::new(Vec::new());
     let first = sink.begin(None).expect("free");
     assert!(sink.begin(None).is_err(), "pieces would mix");
     first.abort();

@@ -18,7 +18,7 @@ use super::{
     manifest::data_file,
     places::{self, Source, Sources},
 };
-use crate::entropy::{Meter, node::SlotRead};
+use crate::{Meter, node::SlotRead};
 
 /// A file of which less than one in so many bytes is still needed is given up: what is needed of
 /// it goes into a new one. So a folder holds at most so many times what its backup needs.

@@ -103,7 +103,7 @@ impl ReceiverStop {
 
     /// Waits until no transfer is under way any more, but not longer than `patience`. Returns
     /// whether that is so.
-    pub(crate) fn wait_idle(&self, patience: Duration) -> bool {
+    pub fn wait_idle(&self, patience: Duration) -> bool {
         let start = Instant::now();
         while self.shared.active.load(Ordering::SeqCst) > 0 {
             if start.elapsed() > patience {
@@ -151,7 +151,7 @@ impl EntropyReceiver {
     }
 
     /// Serves on a socket that listens already; `config` has been validated.
-    pub(crate) fn listening(
+    pub fn listening(
         listener: TcpListener,
         config: EntropyConfig,
         material: EntropyMaterial,

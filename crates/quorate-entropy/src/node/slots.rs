@@ -15,7 +15,7 @@ use super::{
     OriginSpace, origin_space,
     source::{append, digest, digest_question, digests_of, question},
 };
-use crate::entropy::redis::Connection;
+use crate::redis::Connection;
 
 /// Slots whose questions are on their way: enough to keep the node busy, few enough that the
 /// answers that wait while a large slot is read are small.
@@ -26,28 +26,28 @@ const PLACES_ASKED_MAX: usize = 1024;
 
 /// A slot as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::entropy) struct SlotRead {
-    pub(in crate::entropy) slot: Slot,
+pub(crate) struct SlotRead {
+    pub(crate) slot: Slot,
     /// Its digest right before it was read.
-    pub(in crate::entropy) digest: u128,
+    pub(crate) digest: u128,
     /// Whether the digest was another one right behind: it was written to meanwhile.
-    pub(in crate::entropy) moving: bool,
+    pub(crate) moving: bool,
     /// Keys that show something.
-    pub(in crate::entropy) keys: u64,
+    pub(crate) keys: u64,
 }
 
 /// A node as its status shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::entropy) struct NodeStatus {
-    pub(in crate::entropy) name: String,
-    pub(in crate::entropy) cluster: String,
-    pub(in crate::entropy) ready: bool,
-    pub(in crate::entropy) members: Vec<BTreeMap<String, String>>,
+pub(crate) struct NodeStatus {
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) ready: bool,
+    pub(crate) members: Vec<BTreeMap<String, String>>,
 }
 
 /// Reads slots from one node, and only what it holds itself: another replica's answer would not
 /// belong to the digest that this one gave.
-pub(in crate::entropy) struct SlotReader {
+pub(crate) struct SlotReader {
     connection: Connection,
     space: OriginSpace,
     /// Slots not asked for yet.
@@ -60,7 +60,7 @@ pub(in crate::entropy) struct SlotReader {
 }
 
 impl SlotReader {
-    pub(in crate::entropy) fn open(address: &str) -> io::Result<Self> {
+    pub(crate) fn open(address: &str) -> io::Result<Self> {
         let mut connection = Connection::dial(address)?;
         connection.run(&["QUORATE", "LEVEL", "READ", "ONE"])?;
         let space = origin_space(&mut connection)?;
@@ -75,11 +75,11 @@ impl SlotReader {
     }
 
     /// The cluster whose stamps these are, as in the streams.
-    pub(in crate::entropy) fn identity(&self) -> [u8; 16] {
+    pub(crate) fn identity(&self) -> [u8; 16] {
         self.space.identity
     }
 
-    pub(in crate::entropy) fn status(&mut self) -> io::Result<NodeStatus> {
+    pub(crate) fn status(&mut self) -> io::Result<NodeStatus> {
         let status = self.connection.run(&["QUORATE", "STATUS"])?;
         let mut fields: BTreeMap<String, &Value> = pairs(&status).collect();
         let mut text = |name: &str| fields.remove(name).map(Value::to_text).unwrap_or_default();
@@ -93,7 +93,7 @@ impl SlotReader {
     }
 
     /// The names of the replicas of every slot, in order of preference.
-    pub(in crate::entropy) fn places(&mut self) -> io::Result<Vec<Vec<String>>> {
+    pub(crate) fn places(&mut self) -> io::Result<Vec<Vec<String>>> {
         let mut places = Vec::with_capacity(usize::from(SLOTS));
         for keys in key_of_each_slot().chunks(PLACES_ASKED_MAX) {
             for key in keys {
@@ -115,12 +115,12 @@ impl SlotReader {
     }
 
     /// The digests of some slots, in their order.
-    pub(in crate::entropy) fn digests(&mut self, slots: &[Slot]) -> io::Result<Vec<u128>> {
+    pub(crate) fn digests(&mut self, slots: &[Slot]) -> io::Result<Vec<u128>> {
         digests_of(&mut self.connection, slots)
     }
 
     /// Adds slots to be read.
-    pub(in crate::entropy) fn begin(&mut self, slots: &[Slot]) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, slots: &[Slot]) -> io::Result<()> {
         self.slots.extend(slots);
         self.ask()
     }
@@ -144,7 +144,7 @@ impl SlotReader {
     }
 
     /// Reads the next slot and gives it away piece by piece; without `plain`, only its states.
-    pub(in crate::entropy) fn next<E: From<io::Error>>(
+    pub(crate) fn next<E: From<io::Error>>(
         &mut self,
         plain: bool,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,

@@ -1,11 +1,11 @@
 //! Streams that are cut or changed everywhere: never a panic, nothing that was whole before the
 //! damage is lost, and nothing behind it is believed.
 
-mod entropy_support;
+mod support;
 
-use entropy_support::{plaintext, vector};
-use quorate::entropy::{EntropyError, fuzzing};
+use quorate_entropy::{EntropyError, fuzzing};
 use quorate_proto::resp::Command;
+use support::{plaintext, vector};
 
 /// Name, length, encrypted, header size.
 const VECTORS: [(&str, usize, bool, usize); 5] = [
