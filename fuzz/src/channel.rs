@@ -1,6 +1,6 @@
 //! What the reconciliation channel reads: streams of both protocols, commands, secrets.
 
-use quorate::entropy::{EntropyKey, fuzzing};
+use quorate_entropy::{EntropyKey, fuzzing};
 
 use crate::{
     pieces::{Pieces, put_bytes},

@@ -1,9 +1,9 @@
 //! Files that people and tools write: the configuration, the manifest of a backup.
 
-use quorate::{
+use quorate_entropy::backup::{DataFile, Manifest, MemberRecord, SlotRecord};
+use quorate_node::{
     Settings,
     config::{Setting, Shape},
-    entropy::backup::{DataFile, Manifest, MemberRecord, SlotRecord},
 };
 use quorate_proto::{Slot, slot::SLOTS};
 

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use quorate::simulation::{Input, Output, Port, Process, Wire};
 use quorate_log::disk::SimulatedDisk;
+use quorate_node::simulation::{Input, Output, Port, Process, Wire};
 use quorate_proto::{
     Fitness, frame,
     message::{Hello, Message},

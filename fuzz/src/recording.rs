@@ -9,12 +9,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use quorate::{
+use quorate_cluster::elements::Limits;
+use quorate_log::disk::SimulatedDisk;
+use quorate_node::{
     Settings,
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
-use quorate_cluster::elements::Limits;
-use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{
     CallId, Dot, DotRange, Origin, Slot, Start, frame,
     message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},

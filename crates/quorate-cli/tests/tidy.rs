@@ -17,9 +17,9 @@ const LAYERS: [&[&str]; 6] = [
     &["quorate-proto"],
     &["quorate-log", "quorate-store", "quorate-cluster", "quorate-search"],
     &["quorate-entropy"],
-    &["quorate"],
-    &["quorate-sim"],
-    &["quorate-cli", "quorate-fuzz"],
+    &["quorate-node"],
+    &["quorate", "quorate-sim", "quorate-fuzz"],
+    &["quorate-cli"],
 ];
 
 fn root() -> PathBuf {

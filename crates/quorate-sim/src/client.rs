@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use bytes::BytesMut;
-use quorate::simulation::Wire;
+use quorate_node::simulation::Wire;
 use quorate_proto::{Level, resp::reply::Value};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What goes wrong, as a script: drawn from a seed by the nemesis, or written by hand.
 
-use quorate::config::SyncPolicy;
+use quorate_node::config::SyncPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::{history::Time, random::Stream, scenario::Scenario};

@@ -1,6 +1,6 @@
 //! A whole Quorate cluster in one deterministic process, and checkers that decide.
 //!
-//! The nodes are those that ship: [`quorate::simulation::Process`] is everything of a server
+//! The nodes are those that ship: [`quorate_node::simulation::Process`] is everything of a server
 //! process but its sockets, threads, clocks and disk, which are simulated here. One seed gives a
 //! schedule: what clients ask, what goes wrong, and how long everything takes. Afterwards every
 //! fault ends, the cluster settles without any client, every key is read at every node, and the

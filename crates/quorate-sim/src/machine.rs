@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use quorate::{
+use quorate_cluster::elements::Limits;
+use quorate_log::disk::{Disk as _, SimulatedDisk};
+use quorate_node::{
     Settings,
     simulation::{Input, Moment, Options, Process},
 };
-use quorate_cluster::elements::Limits;
-use quorate_log::disk::{Disk as _, SimulatedDisk};
 
 use crate::{fault::Kind, history::Time, random::Stream, scenario::Scenario};
 
@@ -83,7 +83,7 @@ impl Machine {
         node: usize,
         disk: SimulatedDisk,
         seed: u64,
-    ) -> Result<Self, quorate::config::ConfigErrors> {
+    ) -> Result<Self, quorate_node::config::ConfigErrors> {
         let (datacentre, rack) = scenario.nodes[node];
         let address = |port, node: usize| SocketAddr::from(([10, 0, 0, node as u8 + 1], port));
         let mut settings = Settings::default();

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quorate::simulation::Wire;
+use quorate_node::simulation::Wire;
 
 use crate::{history::Time, random::Stream, scenario::Scenario};
 

@@ -6,8 +6,8 @@ mod losses;
 mod repairs;
 mod workloads;
 
-use quorate::config::{ReadRepair, SyncPolicy};
 use quorate_cluster::elements::Limits;
+use quorate_node::config::{ReadRepair, SyncPolicy};
 use quorate_proto::Level;
 
 use crate::{action::Family, fault::Kind};

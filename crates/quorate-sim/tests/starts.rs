@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use quorate::{
+use quorate_cluster::elements::Limits;
+use quorate_log::disk::SimulatedDisk;
+use quorate_node::{
     Settings,
     config::SyncPolicy,
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
-use quorate_cluster::elements::Limits;
-use quorate_log::disk::SimulatedDisk;
 use quorate_proto::resp::{Command, reply};
 
 const NODES: usize = 3;

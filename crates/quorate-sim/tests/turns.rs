@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use quorate::{
+use quorate_cluster::elements::Limits;
+use quorate_log::disk::SimulatedDisk;
+use quorate_node::{
     Settings,
     config::SyncPolicy,
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
-use quorate_cluster::elements::Limits;
-use quorate_log::disk::SimulatedDisk;
 use quorate_proto::resp::{Command, reply};
 
 /// What every command takes, in microseconds.

@@ -119,6 +119,7 @@ impl KeyDigester {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "measures what things cost")]
 mod cost;
 
 #[cfg(test)]

@@ -7,20 +7,15 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use quorate_entropy::{
+    DriverHandle, EntropyConfig, EntropyDriver, EntropyMaterial, EntropyReceiver, NodeSink,
+    NodeSource, ReceiverStop, load_material,
+};
+use quorate_node::{StartError, config::ChannelSettings, node::Node};
 use quorate_proto::Unfit;
 
-use crate::{
-    client::Clients,
-    config::ChannelSettings,
-    engine::StartError,
-    entropy::{
-        DriverHandle, EntropyConfig, EntropyDriver, EntropyMaterial, EntropyReceiver, NodeSink,
-        NodeSource, ReceiverStop, load_material,
-    },
-    limits::ENTROPY_STOP_PATIENCE,
-    net::clock::Clock,
-    node::Node,
-};
+use crate::limits::ENTROPY_STOP_PATIENCE;
+use crate::{client::Clients, net::clock::Clock};
 
 /// What runs of the channel; nothing when none is configured.
 #[derive(Debug, Default)]

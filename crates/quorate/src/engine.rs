@@ -3,79 +3,23 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc, thread::Builder};
 
 use futures_channel::oneshot;
-use quorate_cluster::{membership, topology::TopologyError};
+use quorate_entropy::{NodeSink, NodeSource};
 use quorate_log::disk::{Disk, RealDisk};
+use quorate_node::{
+    StartError,
+    config::{Settings, SyncPolicy},
+    descriptors,
+    identity::{Claim, Identity},
+    node::Sizes,
+    startup::{self, Seeds},
+};
 
 use crate::{
     channel::Prepared,
     client::{Client, Clients},
-    config::{ConfigError, ConfigErrors, Settings, SyncPolicy},
-    descriptors,
-    entropy::{EntropyError, NodeSink, NodeSource},
-    identity::{Claim, DataDirectoryError, Identity},
     net::{Bound, Sockets, clock::Clock, loading},
-    node::Sizes,
     running::Running,
-    startup::{self, Seeds},
 };
-
-/// Why a node did not start. Nothing is left running.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// Keys of the configuration are wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    DataDirectory(#[from] DataDirectoryError),
-    /// The configuration does not fit the cluster that the data belongs to.
-    #[error(transparent)]
-    Membership(#[from] membership::StartError),
-    /// The member list in the data directory is impossible.
-    #[error("the member list in the data directory is impossible: {0}")]
-    Topology(#[from] TopologyError),
-    /// The address cannot be listened on.
-    #[error("{key}: cannot listen on {address}: {error}")]
-    Listen {
-        /// The configuration key.
-        key: &'static str,
-        /// Its value.
-        address: SocketAddr,
-        /// Why not.
-        error: io::Error,
-    },
-    /// Records of the log are lost and no replica has them.
-    #[error(
-        "the log is damaged and no other replica can fill in what is missing: {0}; \
-         accept_damaged_log: true starts with what can still be read"
-    )]
-    DamagedLog(String),
-    /// The data directory holds a log that its identity does not name.
-    #[error(
-        "the data directory holds {log}, which its node.json does not name; nothing was changed. If \
-         node.json is older than the log, put the newer one back. Otherwise move {log} away"
-    )]
-    UnnamedLog {
-        /// The name of its directory.
-        log: String,
-    },
-    /// The reconciliation channel.
-    #[error("entropy: {0}")]
-    Entropy(#[from] EntropyError),
-    /// There are too few descriptors for the node and one client.
-    #[error(transparent)]
-    Descriptors(#[from] descriptors::TooFew),
-    /// Anything else that the operating system refused.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(ConfigErrors(vec![error]))
-    }
-}
 
 /// A running node.
 ///
@@ -116,12 +60,14 @@ impl Engine {
         let disk: Arc<dyn Disk> =
             if settings.memory { startup::memory_disk() } else { Arc::new(RealDisk) };
         let directory = settings.durable_dir().unwrap_or(Path::new("/memory")).to_path_buf();
-        let seeds = Seeds::random()?;
+        let mut random = [0; Seeds::BYTES];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let seeds = Seeds::new(&random);
         let claim = Claim {
             name: settings.name.clone(),
             shards: settings.shards,
             new_id: seeds.node_id,
-            boot: startup::boot(),
+            boot: boot(),
             seed: seeds.start,
             unsynced: settings.sync != SyncPolicy::Always,
             lock: settings.durable_dir().is_some(),
@@ -182,12 +128,12 @@ impl Engine {
         self.running.as_ref()?.entropy_address()
     }
 
-    /// What the node holds, to be sent by an [`EntropySender`](crate::entropy::EntropySender).
+    /// What the node holds, to be sent by an [`EntropySender`](quorate_entropy::EntropySender).
     pub fn snapshot_source(&self) -> NodeSource {
         NodeSource::here(Arc::new(self.clients.clone()))
     }
 
-    /// Merges snapshots of an [`EntropyReceiver`](crate::entropy::EntropyReceiver) into the node.
+    /// Merges snapshots of an [`EntropyReceiver`](quorate_entropy::EntropyReceiver) into the node.
     pub fn snapshot_sink(&self) -> NodeSink {
         NodeSink::here(Arc::new(self.clients.clone()))
     }
@@ -219,4 +165,10 @@ impl Drop for Engine {
             tracing::error!(name = %self.name, %error, "a node that was dropped did not stop in order");
         }
     }
+}
+
+/// What tells this boot of the machine from others; `None` where the system does not say.
+fn boot() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }

@@ -17,33 +17,18 @@
 //! # }
 //! ```
 
-mod adjustable;
 mod call_error;
 mod channel;
 mod client;
-pub mod config;
-mod denials;
-mod descriptors;
 mod engine;
-mod identity;
 mod limits;
 mod net;
-mod node;
-mod reactor;
-mod repeated;
 mod running;
-mod shard;
-#[cfg(feature = "simulation")]
-pub mod simulation;
-mod startup;
-mod storage;
-mod work;
 
 pub use call_error::CallError;
 pub use client::Client;
-pub use config::Settings;
-pub use engine::{Engine, StartError};
-pub use identity::DataDirectoryError;
+pub use engine::Engine;
 /// The reconciliation channel.
 pub use quorate_entropy as entropy;
+pub use quorate_node::{Settings, StartError, config, identity::DataDirectoryError};
 pub use quorate_proto::{Level, resp::reply::Value};

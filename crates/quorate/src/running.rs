@@ -10,12 +10,16 @@ use std::{
 
 use mio::{Poll, Waker};
 use quorate_log::disk::RealDisk;
+use quorate_node::{
+    StartError,
+    identity::Identity,
+    reactor::{Control, Reactor},
+    startup::{self, Started},
+};
 
 use crate::{
     channel::{Channel, Prepared},
     client::Clients,
-    engine::StartError,
-    identity::Identity,
     net::{
         Sockets, WAKE,
         clock::Clock,
@@ -26,8 +30,6 @@ use crate::{
         shard_loop::{self, ShardLoop},
         syncer::{self, Order},
     },
-    reactor::{Control, Reactor},
-    startup::{self, Started},
 };
 
 /// The threads of a running node, and what ends them.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use quorate::simulation::Process;
+use quorate_node::simulation::Process;
 use quorate_proto::Slot;
 
 use super::{EXPIRY_MAX, FORGET_MAX, SETTLE_MAX, SURVIVE_MAX, Violation, World};

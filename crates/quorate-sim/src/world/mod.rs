@@ -16,8 +16,8 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
-use quorate::{config::ConfigErrors, simulation::Input};
 use quorate_log::disk::SimulatedDisk;
+use quorate_node::{config::ConfigErrors, simulation::Input};
 use quorate_proto::{Level, NodeId, Origin};
 
 pub(crate) use clients::judge;

@@ -1,6 +1,6 @@
 //! Processes: their starts, turns and ends, and what they send and hear.
 
-use quorate::simulation::{Input, Output, Port, Wire};
+use quorate_node::simulation::{Input, Output, Port, Wire};
 use quorate_proto::checksum;
 
 use super::{Event, Violation, World, tamper};

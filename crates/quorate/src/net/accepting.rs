@@ -6,9 +6,9 @@ use mio::{
     Interest, Registry, Token,
     net::{TcpListener, TcpStream},
 };
+use quorate_node::reactor::{Arrival, Port};
 
 use super::sockets::WAKE;
-use crate::reactor::{Arrival, Port};
 
 const CLIENTS: Token = Token(WAKE.0 + 1);
 const CLUSTER_CLIENTS: Token = Token(WAKE.0 + 2);

@@ -3,8 +3,7 @@
 use std::time::{Instant as SystemInstant, SystemTime, UNIX_EPOCH};
 
 use quorate_cluster::time::Instant;
-
-use crate::shard::Now;
+use quorate_node::shard::Now;
 
 /// Both clocks of the machine.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use mio::{Events, Poll};
+use quorate_node::reactor::{ConnectionId, Control, Machine as _, Output};
 
 use super::{
     clock::Clock,
@@ -10,7 +11,6 @@ use super::{
     mailbox::Mailbox,
     sockets::{Sockets, WAKE},
 };
-use crate::reactor::{ConnectionId, Control, Machine as _, Output};
 
 pub(crate) struct ControlLoop {
     control: Control,

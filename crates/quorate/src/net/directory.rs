@@ -5,13 +5,13 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use futures_channel::oneshot;
 use mio::net::TcpStream;
-use quorate_proto::resp::Command;
-
-use super::{mailbox::Mailbox, resolver::Resolver};
-use crate::{
+use quorate_node::{
     reactor::{ConnectionId, ControlMail, Done},
     shard::Mail,
 };
+use quorate_proto::resp::Command;
+
+use super::{mailbox::Mailbox, resolver::Resolver};
 
 /// What the thread of a shard is told.
 #[derive(Debug)]

@@ -4,12 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use futures_channel::oneshot;
-use quorate_proto::resp::{Command, reply};
-
-use crate::{
+use quorate_node::{
     reactor::{Arrival, ConnectionId, Machine, Port, Reactor},
     shard::Now,
 };
+use quorate_proto::resp::{Command, reply};
 
 /// One client.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::{io, net::SocketAddr};
 
 use mio::net::TcpListener;
+use quorate_node::{StartError, config::Settings, startup::Addresses};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Listeners;
-use crate::{config::Settings, engine::StartError, startup::Addresses};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;

@@ -19,13 +19,11 @@ use mio::{
     Events, Interest, Poll, Token, Waker,
     net::{TcpListener, TcpStream},
 };
+use quorate_node::shard::REDIS_VERSION;
 use quorate_proto::resp::{Command, CommandReader, ReplyWriter};
 
 use super::{clock::Clock, listener::Sockets, sockets::WAKE};
-use crate::{
-    limits::{LOADING_BYTES_MAX, LOADING_CLIENTS_MAX, LOADING_PATIENCE},
-    shard::REDIS_VERSION,
-};
+use crate::limits::{LOADING_BYTES_MAX, LOADING_CLIENTS_MAX, LOADING_PATIENCE};
 
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 
@@ -284,7 +282,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config::Settings;
+    use quorate_node::config::Settings;
 
     fn sockets() -> Sockets {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -1,4 +1,4 @@
-//! The edges: sockets, clocks and threads around the machines of [`crate::reactor`].
+//! The edges: sockets, clocks and threads around the machines of [`quorate_node::reactor`].
 
 mod accepting;
 pub(crate) mod clock;

@@ -7,6 +7,7 @@ use std::{
 
 use mio::{Events, Poll, Token, event::Event};
 use quorate_cluster::time::Instant;
+use quorate_node::reactor::{ConnectionId, Job, Machine as _, Output, Owner, Reactor};
 
 use super::{
     accepting::{self, Listeners},
@@ -17,10 +18,7 @@ use super::{
     sockets::{Sockets, WAKE},
     syncer::Order,
 };
-use crate::{
-    limits,
-    reactor::{ConnectionId, Job, Machine as _, Output, Owner, Reactor},
-};
+use crate::limits::ACCEPT_PAUSE;
 
 pub(crate) struct ShardLoop {
     reactor: Reactor,
@@ -123,7 +121,7 @@ impl ShardLoop {
                 Ok((stream, arrival)) => self.sockets.accept(&mut self.reactor, stream, arrival),
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted; again in a second");
-                    self.accept_again = Some(self.clock.monotonic() + limits::ACCEPT_PAUSE);
+                    self.accept_again = Some(self.clock.monotonic() + ACCEPT_PAUSE);
                     return;
                 }
             }

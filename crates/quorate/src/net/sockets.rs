@@ -8,15 +8,16 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, event::Event, net::TcpStream};
+use quorate_node::{
+    limits::{READ_BUFFER_LENGTH, READ_PER_TURN_MAX},
+    reactor::{Arrival, ConnectionId, Machine, Output, PIECES_PER_WRITE, Port},
+};
 
 use super::{
     clock::Clock,
     directory::{PassedOn, Resolved},
 };
-use crate::{
-    limits::{READ_BUFFER_LENGTH, READ_PER_TURN_MAX, SENT_PER_TURN_MAX},
-    reactor::{Arrival, ConnectionId, Machine, Output, PIECES_PER_WRITE, Port},
-};
+use crate::limits::SENT_PER_TURN_MAX;
 
 /// Rings when there is mail.
 pub(crate) const WAKE: Token = Token(0);

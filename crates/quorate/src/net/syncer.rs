@@ -10,8 +10,9 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
+use quorate_node::reactor::{Done, Job};
+
 use super::{directory::ToShard, mailbox::Mailbox};
-use crate::reactor::{Done, Job};
 
 /// A job to run, and who hears of it.
 pub(crate) type Order = (Job, Arc<Mailbox<ToShard>>);

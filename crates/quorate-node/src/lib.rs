@@ -1,0 +1,27 @@
+//! A node as machines without sockets, threads and clocks.
+//!
+//! * [`reactor`] is what shells drive: a [`Reactor`](reactor::Reactor) for each shard, and
+//!   [`Control`](reactor::Control) for the membership;
+//! * [`shard`] serves clients and peers for a share of the slots, [`storage`] keeps its data;
+//! * [`startup`] brings data and [`identity`] back, [`config`] is what may be set;
+//! * [`simulation`] is the shell that simulators drive. The one with sockets and threads is in the
+//!   crate `quorate`, whose users this crate is for: what it shows may change at any time.
+
+mod adjustable;
+pub mod config;
+mod denials;
+pub mod descriptors;
+pub mod identity;
+pub mod limits;
+pub mod node;
+pub mod reactor;
+mod repeated;
+pub mod shard;
+pub mod simulation;
+mod start_error;
+pub mod startup;
+pub mod storage;
+pub mod work;
+
+pub use config::Settings;
+pub use start_error::StartError;

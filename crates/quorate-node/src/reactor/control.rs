@@ -1,0 +1,449 @@
+//! The membership, apart from the data path.
+//!
+//! It has its own links, so that forming and sealing a cluster never waits behind data, and it is
+//! the only one that writes the node's identity to disk.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use quorate_cluster::{
+    limits::HEARTBEAT_INTERVAL,
+    membership::{Event, LinkId, Membership, Output as Wanted, Standing},
+    time::Instant,
+};
+use quorate_proto::{
+    Incarnation, frame,
+    message::{Message, View},
+};
+
+use super::{Arrival, ConnectionId, Machine, Output, Unsent, connections::Connections};
+use crate::{
+    identity::{self, Identity},
+    node::{Footing, Node, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS},
+    shard::{Mail, Now},
+    startup::MakeTopology,
+};
+
+/// Another process is, or was, the member that this one is: it must stop.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Fenced(String);
+
+/// The shard number that membership links carry in their introduction.
+pub const CONTROL_SHARD: u16 = u16::MAX;
+
+/// Pause before what could not be written down is tried again.
+const WRITE_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often a node without data says whom it waits for.
+const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is tried again to note whether data is missing, where the disk did not take it.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the control is told by shards.
+#[allow(missing_docs, reason = "the fields are the business of the machines")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlMail {
+    /// A first write waits for the seal.
+    SealWanted,
+    /// A shard's log has failed.
+    LogFailed,
+    /// Nothing is missing in a shard any more, on disk neither, as this process of the node.
+    Regained { shard: u16, of: Incarnation },
+}
+
+/// What a connection is for.
+#[derive(Debug)]
+enum Role {
+    Incoming { link: LinkId, input: BytesMut, is_introduced: bool },
+    Outgoing { link: LinkId, input: BytesMut },
+}
+
+/// The membership and its links.
+pub struct Control {
+    membership: Membership,
+    identity: Identity,
+    node: Arc<Node>,
+    make_topology: MakeTopology,
+    connections: Connections<Role>,
+    outgoing: BTreeMap<LinkId, ConnectionId>,
+    incoming: BTreeMap<LinkId, ConnectionId>,
+    next_incoming: u64,
+    /// What must be written down before the membership goes on, and could not be yet.
+    unwritten: Option<Wanted>,
+    /// The member list that the shards know.
+    published: View,
+    /// When it is to be told next whom this node waits for.
+    told_at: Instant,
+    /// When to look again whether a shard's turn takes long.
+    look_at: Instant,
+    /// The time of this turn.
+    now: Instant,
+}
+
+impl Control {
+    /// The machine of a membership that begins now.
+    pub fn new(
+        membership: Membership,
+        identity: Identity,
+        node: Arc<Node>,
+        make_topology: MakeTopology,
+    ) -> Self {
+        Self {
+            published: membership.view(),
+            membership,
+            identity,
+            node,
+            make_topology,
+            connections: Connections::default(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            next_incoming: 0,
+            unwritten: None,
+            told_at: Instant::ZERO,
+            look_at: Instant::ZERO,
+            now: Instant::ZERO,
+        }
+    }
+
+    /// Peers can reach this node from now on.
+    pub fn handle_listening(&mut self, now: Now) {
+        self.membership.handle_listening(now.monotonic);
+        self.told_at = now.monotonic + WAITING_TOLD_EVERY;
+    }
+
+    /// Mail of a shard.
+    pub fn handle_mail(&mut self, now: Now, mail: ControlMail) {
+        match mail {
+            ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
+            ControlMail::LogFailed => self.identity.handle_failed_log(),
+            ControlMail::Regained { shard, of } => self.identity.handle_regained(shard, of),
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn take_frame(
+        &mut self,
+        now: Instant,
+        connection: ConnectionId,
+    ) -> Result<bool, frame::FrameError> {
+        let Some(found) = self.connections.get_mut(connection) else { return Ok(false) };
+        match &mut found.role {
+            Role::Outgoing { link, input } => {
+                let Some(frame) = frame::decode(input)? else { return Ok(false) };
+                self.membership.handle_response(now, *link, frame.message);
+            }
+            // What comes on a link that the membership has closed is for nobody.
+            Role::Incoming { link, .. } if !self.incoming.contains_key(link) => return Ok(false),
+            Role::Incoming { link, input, is_introduced } => {
+                let Some(frame) = frame::decode(input)? else { return Ok(false) };
+                let correlation = frame.correlation;
+                match frame.message {
+                    Message::Hello(hello) if !*is_introduced => {
+                        *is_introduced = true;
+                        self.membership.handle_hello(now, *link, correlation, &hello);
+                    }
+                    message => self.membership.handle_request(now, *link, correlation, message),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn forget(&mut self, now: Instant, role: &Role) {
+        match role {
+            Role::Incoming { link, .. } => {
+                if self.incoming.remove(link).is_some() {
+                    self.membership.handle_incoming_closed(*link);
+                }
+            }
+            Role::Outgoing { link, .. } => {
+                self.outgoing.remove(link);
+                self.membership.handle_closed(now, *link);
+            }
+        }
+    }
+
+    fn send(&mut self, connection: Option<ConnectionId>, correlation: u64, message: &Message) {
+        let Some(connection) = connection else { return };
+        let mut bytes = Vec::new();
+        frame::encode(&mut bytes, self.membership.view().epoch, correlation, message);
+        self.connections.send(connection, &mut bytes);
+    }
+
+    /// Does what the membership asks for, in order.
+    fn service(&mut self) -> io::Result<()> {
+        while let Some(wanted) = self.unwritten.take().or_else(|| self.membership.poll_output()) {
+            match wanted {
+                Wanted::Dial { link, address } => {
+                    let role = Role::Outgoing { link, input: BytesMut::new() };
+                    let connection = self.connections.dial(role, address);
+                    self.outgoing.insert(link, connection);
+                }
+                Wanted::Hangup { link } => {
+                    if let Some(connection) = self.outgoing.remove(&link) {
+                        self.connections.close(connection);
+                    }
+                }
+                Wanted::Send { link, message } => {
+                    self.send(self.outgoing.get(&link).copied(), 0, &message);
+                }
+                Wanted::Respond { link, correlation, message } => {
+                    self.send(self.incoming.get(&link).copied(), correlation, &message);
+                }
+                Wanted::CloseIncoming { link } => {
+                    if let Some(connection) = self.incoming.remove(&link)
+                        && self.connections.close_when_sent(connection)
+                    {
+                        self.connections.close(connection);
+                    }
+                }
+                Wanted::Persist(persisted) => {
+                    let result = self.identity.persist(persisted.clone());
+                    if self.must_wait(Wanted::Persist(persisted), result)? {
+                        return Ok(());
+                    }
+                }
+                Wanted::Register(persisted) => self.identity.register(persisted),
+                Wanted::Seated { member, persisted } => {
+                    let result = self.identity.take_seat(&member, persisted.clone());
+                    let seated = Wanted::Seated { member: member.clone(), persisted };
+                    if self.must_wait(seated, result)? {
+                        return Ok(());
+                    }
+                    tracing::warn!(
+                        id = %member.id,
+                        incarnation = %member.incarnation,
+                        "this node has its seat in the cluster again"
+                    );
+                }
+                Wanted::Topology(view) => self.publish(view),
+                Wanted::AtWork { member } => self.node.work.note_peer(member, self.now),
+                Wanted::Sealed => tracing::info!("the member list is sealed: data may be written"),
+                Wanted::Event(event) => {
+                    report(&event);
+                    self.give_up_when_refused(event)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the membership must wait because `wanted` could not be written down, for a reason
+    /// that may pass.
+    fn must_wait(&mut self, wanted: Wanted, result: io::Result<()>) -> io::Result<bool> {
+        match result {
+            Err(error) if identity::passes(&error) => {
+                tracing::error!(%error, "node.json cannot be written; trying again");
+                self.unwritten = Some(wanted);
+                Ok(true)
+            }
+            other => other.map(|()| false),
+        }
+    }
+
+    /// A node that the cluster will never admit must not go on and found one of its own.
+    fn give_up_when_refused(&self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Fenced { text } => Err(io::Error::other(Fenced(text))),
+            Event::RefusedBy { text, transient: false, .. }
+                if self.membership.standing() != Standing::Sealed =>
+            {
+                Err(io::Error::other(format!("refused by the cluster: {text}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, view: View) {
+        if self.published == view {
+            return;
+        }
+        match (self.make_topology)(&view, self.membership.me()) {
+            Ok(topology) => self.tell_shards(|| Mail::Topology { topology: Arc::clone(&topology) }),
+            Err(error) => tracing::error!(%error, "the member list is not a valid topology"),
+        }
+        self.published = view;
+    }
+
+    /// Tells the shards and the operator whether this node knows what data there is, and for whom
+    /// it waits.
+    fn state_footing(&mut self) {
+        let rejoining = self.membership.is_rejoining();
+        let footing = Footing {
+            founded: self.membership.is_founded(self.now),
+            rejoining,
+            awaited: self.membership.awaited(),
+        };
+        let standing = self.membership.standing();
+        let waits = match standing {
+            Standing::Forming => !footing.founded,
+            Standing::Promised => !footing.awaited.is_empty(),
+            Standing::Sealed => false,
+        };
+        if !waits {
+            // A list that becomes final at once is not worth a warning.
+            self.told_at = self.now + WAITING_TOLD_EVERY;
+        } else if self.told_at <= self.now {
+            self.told_at = self.now + WAITING_TOLD_EVERY;
+            let waits_for = footing.awaited.join(", ");
+            if rejoining {
+                tracing::warn!(
+                    waits_for,
+                    "this node was a member, has lost everything, and asks all others for its seat"
+                );
+            } else if standing == Standing::Promised {
+                tracing::warn!(waits_for, "{WAITS_FOR_PROMISES}");
+            } else {
+                tracing::warn!(waits_for, "{WAITS_FOR_SEEDS}");
+            }
+        }
+        let founded = footing.founded;
+        if self.node.set_footing(footing) {
+            self.tell_shards(|| Mail::Footing { founded });
+        }
+    }
+
+    fn tell_shards(&mut self, mail: impl Fn() -> Mail) {
+        let shards = 0..self.node.settings.shards;
+        self.connections.outputs.extend(shards.map(|shard| Output::Mail { shard, mail: mail() }));
+    }
+}
+
+impl Machine for Control {
+    fn begin_turn(&mut self, now: Now) {
+        self.now = now.monotonic;
+    }
+
+    fn handle_accepted(&mut self, _: Now, _: Arrival) -> Option<ConnectionId> {
+        let link = LinkId(self.next_incoming);
+        self.next_incoming += 1;
+        let role = Role::Incoming { link, input: BytesMut::new(), is_introduced: false };
+        let connection = self.connections.insert(role);
+        self.incoming.insert(link, connection);
+        Some(connection)
+    }
+
+    fn handle_connected(&mut self, _: Now, connection: ConnectionId) {
+        let Some(found) = self.connections.get(connection) else { return };
+        if let Role::Outgoing { link, .. } = found.role {
+            self.membership.handle_connected(link);
+        }
+    }
+
+    fn handle_bytes(&mut self, now: Now, connection: ConnectionId, bytes: &[u8]) {
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        let (Role::Incoming { input, .. } | Role::Outgoing { input, .. }) = &mut found.role;
+        input.extend_from_slice(bytes);
+        loop {
+            match self.take_frame(now.monotonic, connection) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a membership link is closed");
+                    if let Some(role) = self.connections.close(connection) {
+                        self.forget(now.monotonic, &role);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn handle_closed(&mut self, now: Now, connection: ConnectionId) {
+        if let Some(role) = self.connections.remove(connection) {
+            self.forget(now.monotonic, &role);
+        }
+    }
+
+    fn handle_sent(&mut self, connection: ConnectionId, bytes: usize) {
+        if self.connections.sent(connection, bytes) {
+            self.connections.close(connection);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        self.membership.handle_timeout(now.monotonic);
+        if self.look_at <= now.monotonic {
+            self.look_at = now.monotonic + HEARTBEAT_INTERVAL;
+            if self.node.work.takes_long(now.monotonic) {
+                self.membership.tell_of_work();
+            }
+        }
+    }
+
+    fn end_turn(&mut self, _: Now) -> io::Result<()> {
+        self.service()?;
+        self.state_footing();
+        self.identity.settle();
+        Ok(())
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.connections.outputs.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        let note = Some(self.now + NOTE_PAUSE);
+        let retry = self.unwritten.as_ref().map(|_| self.now + WRITE_PAUSE);
+        let timeouts = [note, retry, Some(self.look_at), self.membership.poll_timeout()];
+        timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
+    }
+
+    fn unsent(&self, connection: ConnectionId) -> Option<&Unsent> {
+        self.connections.unsent(connection)
+    }
+
+    fn admits_bytes(&mut self, _: ConnectionId) -> bool {
+        true
+    }
+}
+
+fn report(event: &Event) {
+    match event {
+        Event::Joined { member } => {
+            tracing::info!(name = %member.name, address = %member.peer_address, "a node joined");
+        }
+        Event::Changed { member } => {
+            tracing::info!(name = %member.name, address = %member.peer_address, "a node changed");
+        }
+        Event::Refused { name, address, reason } => {
+            tracing::warn!(%name, %address, %reason, "refused a node");
+        }
+        Event::RefusedBy { target, text, transient: true } => {
+            tracing::info!(?target, %text, "not admitted yet");
+        }
+        Event::RefusedBy { target, text, transient: false } => {
+            tracing::error!(?target, %text, "refused by the cluster");
+        }
+        Event::Promising { members } => {
+            tracing::info!(members, "sealing the member list for the first write");
+        }
+        Event::Rejoining { seat } => {
+            tracing::warn!(id = %seat, "this node was a member and has lost everything");
+        }
+        Event::SeatGranted { member, incarnation } => tracing::warn!(
+            name = %member.name,
+            address = %member.peer_address,
+            %incarnation,
+            "a node that has lost everything takes its seat again"
+        ),
+        Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
+        Event::Conflict(reason) => tracing::error!(%reason, "conflicting member lists"),
+        Event::FoundedAlone => tracing::info!(
+            "this node has founded a cluster of its own, which no other can join: one that was meant to \
+             belong to others is to be started with an empty data directory and their addresses as seeds"
+        ),
+        Event::FewSeeds { members, seeds } => tracing::warn!(
+            members,
+            seeds,
+            "the seeds do not name all other members: a node that has lost its data would not wait for \
+             those that its seeds do not name"
+        ),
+        other => tracing::info!(?other, "membership"),
+    }
+}

@@ -1,0 +1,561 @@
+//! One shard: a single-threaded state machine that owns a fixed part of the slots.
+//!
+//! It composes the store, the log and the hints of its slots with their coordinator, and serves the
+//! client connections and peer links that its event loop hands to it. It opens no socket and reads
+//! no clock: it takes bytes and messages with the time, and leaves bytes and messages.
+
+mod acl;
+mod client_commands;
+mod clients;
+mod cluster_commands;
+mod composite;
+mod config_commands;
+mod correlation;
+mod debug;
+mod delays;
+mod dispatch;
+mod execution;
+mod forwarded;
+mod heartbeats;
+mod hints;
+mod info;
+mod inspect;
+mod job;
+mod link_error;
+mod mail;
+mod memory;
+mod obligations;
+mod outcome;
+mod parameters;
+mod peers;
+mod persistence;
+mod repair;
+mod scripting;
+mod scrub;
+mod session;
+mod session_commands;
+mod slow_commands;
+mod split;
+mod stats;
+mod status;
+mod transaction;
+mod turn;
+mod waiting;
+mod walk;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use quorate_cluster::{
+    anti_entropy::{self, AntiEntropy, Retention},
+    clocks::{self, Clocks},
+    coordinator::{self, Coordinator, Terms},
+    handoff::Handoff,
+    limits::SETTLING_MARGIN,
+    membership::LinkId,
+    starting::Starting,
+    time::Instant,
+    topology::Topology,
+    wall_clock::WallClock,
+};
+use quorate_proto::{Groups, Incarnation, MemberNumber, Slot, command::Call, mutant::Mutant};
+use slab::Slab;
+
+use crate::{
+    config::Settings,
+    limits,
+    node::Node,
+    repeated::Repeated,
+    storage::{Scrub, Storage},
+};
+pub(crate) use clients::Ending;
+use correlation::Machine;
+use forwarded::Forwarded;
+use job::Job;
+pub(crate) use link_error::LinkError;
+pub use mail::{Mail, Metrics};
+use session::Session;
+pub(crate) use session::{About, Coverage};
+pub(crate) use stats::{Breakdown, Counters, Stopwatch};
+use stats::{Run, Stats};
+pub use turn::Now;
+
+/// The version of Redis whose behaviour clients find.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// How long a first write waits for the member list to be sealed.
+const SEAL_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Pause between the small jobs of a shard: expiry, checkpoints, syncs.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Where a reply goes.
+#[derive(Clone, Debug)]
+enum Waiter {
+    /// A client of this shard.
+    Session { key: usize, id: u64, number: u64, slot: Slot, writes: bool, run: Run },
+    /// A client of this shard whose command must be alone.
+    Exclusive { key: usize, id: u64, number: u64, run: Run },
+    /// A client of this shard that waits for the versions of the keys that it watches.
+    Watch { key: usize, id: u64, number: u64, run: Run, keys: Vec<Bytes> },
+    /// A part of a job.
+    Job { key: usize, piece: usize },
+    /// Another shard of this node.
+    Shard { shard: u16, ticket: u64 },
+}
+
+/// A call with everything needed to run it anywhere.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    pub(crate) call: Call,
+    pub(crate) terms: Terms,
+}
+
+fn new_coordinator(topology: &Arc<Topology>, shard: u16, settings: &Settings) -> Coordinator {
+    Coordinator::new(Arc::clone(topology)).with_shard(shard).with_read_repair(settings.read_repair)
+}
+
+/// Anti-entropy rounds whose pauses differ from node to node and from shard to shard.
+fn new_anti_entropy(topology: &Topology, shard: u16, settings: &Settings) -> AntiEntropy {
+    let id = topology.member(topology.me()).id.0 as u64;
+    let retention = Retention {
+        tombstones: settings.gc_grace,
+        // No write is acknowledged after the time of its request, which is twice as long for a
+        // large one.
+        margin: SETTLING_MARGIN.max(settings.request_timeout * 3),
+    };
+    AntiEntropy::new(topology.peers()).with_seed(id ^ u64::from(shard)).with_retention(retention)
+}
+
+/// Exchanges of clocks whose pauses differ likewise.
+fn new_clocks(topology: &Topology, shard: u16) -> Clocks {
+    let id = topology.member(topology.me()).id.0 as u64;
+    Clocks::new(!id ^ u64::from(shard))
+}
+
+/// One shard.
+pub(crate) struct Shard {
+    id: u16,
+    node: Arc<Node>,
+    storage: Storage,
+    coordinator: Coordinator,
+    handoff: Handoff,
+    clocks: Clocks,
+    anti_entropy: AntiEntropy,
+    scrub: Scrub,
+    peers: peers::Peers,
+    clock: WallClock,
+    /// What the clocks of the machine showed when they were read last.
+    machine: Now,
+    sessions: Slab<Session>,
+    /// Connections with bytes to send, or to be closed.
+    dirty_sessions: Vec<usize>,
+    /// Connections that may go on with what they have sent, in the order of their turns.
+    ready: VecDeque<usize>,
+    /// Since when, and of which, commands of clients wait for the operator; and who waits.
+    pause: Option<client_commands::Pause>,
+    paused: Vec<usize>,
+    delayed: Vec<delays::Delayed>,
+    savings: Vec<persistence::Saving>,
+    jobs: Slab<Job<Waiter>>,
+    /// Jobs with pieces to be sent on their way, in the order of their turns.
+    ready_jobs: VecDeque<usize>,
+    waiters: Slab<Waiter>,
+    starting: Starting,
+    /// Whether the node is about to stop, so that others are to execute what comes.
+    is_leaving: bool,
+    /// What waits for the start to end, or for the member list to be sealed.
+    waiting: Vec<(Waiter, Errand)>,
+    forwarded: Forwarded,
+    /// Mail to the other shards, by shard.
+    outbox: Vec<Vec<Mail>>,
+    next_tick: Instant,
+    next_second: Instant,
+    second_passed: bool,
+    seal_wanted: bool,
+    /// Whether the node knows what data there is, as far as this shard has been told.
+    founded: bool,
+    /// The process of the node as which the control was told that nothing is missing.
+    regained_told: Option<Incarnation>,
+    stats: Stats,
+    /// Clients that speak HTTP.
+    strangers: Repeated,
+}
+
+impl Shard {
+    pub(crate) fn new(now: Now, id: u16, node: Arc<Node>, storage: Storage) -> Self {
+        let topology = Arc::clone(&storage.topology);
+        let shards = usize::from(node.settings.shards);
+        let incomplete = storage.incomplete;
+        let coordinator = new_coordinator(&topology, id, &node.settings);
+        node.set_members(topology.len());
+        let history = peers::History { data_may_exist: node.data_may_exist, incomplete };
+        Self {
+            id,
+            coordinator,
+            handoff: Handoff::new(topology.peers()),
+            clocks: new_clocks(&topology, id),
+            anti_entropy: new_anti_entropy(&topology, id, &node.settings),
+            scrub: Scrub::new(now.monotonic, &node.settings, node.table_seed ^ u64::from(id)),
+            peers: peers::Peers::new(now.monotonic, &topology, history),
+            machine: now,
+            clock: WallClock::new(now.monotonic, now.wall_us, node.data_may_exist),
+            node,
+            storage,
+            sessions: Slab::new(),
+            dirty_sessions: Vec::new(),
+            ready: VecDeque::new(),
+            pause: None,
+            paused: Vec::new(),
+            delayed: Vec::new(),
+            savings: Vec::new(),
+            jobs: Slab::new(),
+            ready_jobs: VecDeque::new(),
+            waiters: Slab::new(),
+            starting: Starting::default(),
+            is_leaving: false,
+            waiting: Vec::new(),
+            forwarded: Forwarded::default(),
+            outbox: (0..shards).map(|_| Vec::new()).collect(),
+            next_tick: Instant::ZERO,
+            next_second: Instant::ZERO,
+            second_passed: true,
+            seal_wanted: false,
+            founded: false,
+            regained_told: None,
+            stats: Stats::default(),
+            strangers: Repeated::default(),
+        }
+    }
+
+    pub(crate) fn topology(&self) -> &Arc<Topology> {
+        &self.storage.topology
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.coordinator.handle_timeout(now.monotonic, &mut self.storage);
+        self.tick_peers(now);
+        self.end_pause(now);
+        self.answer_delayed(now);
+        if now.monotonic >= self.next_second {
+            self.second_passed = true;
+            self.close_silent_clients(now);
+            self.forget_delayed();
+            self.next_second = now.monotonic + Duration::from_secs(1);
+            self.storage.expire_hints();
+        }
+        let ticks = now.monotonic >= self.next_tick;
+        if ticks || self.storage.is_busy() {
+            self.storage.advance_expiring(self.node.adjustable.active_expiry());
+            self.storage.advance_checkpoint();
+            self.storage.advance_forgetting();
+        }
+        if ticks {
+            self.next_tick = now.monotonic + TICK;
+            self.storage.look_for_space();
+            self.expire_waiting(now);
+            self.stats.sample(now.monotonic);
+            self.publish_metrics(now);
+        }
+        self.advance_scrub(now);
+        self.service(now);
+    }
+
+    /// When [`Shard::handle_timeout`] wants to be called next.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        let starts_up = self.start_is_due(self.machine.monotonic);
+        let is_waited_for = !self.ready.is_empty() || !self.ready_jobs.is_empty();
+        if self.storage.is_busy() || is_waited_for || starts_up {
+            return Instant::ZERO;
+        }
+        let timeouts = [
+            Some(self.next_tick),
+            self.coordinator.poll_timeout(),
+            self.handoff.poll_timeout(),
+            self.peers.poll_timeout(),
+            self.anti_entropy.poll_timeout(),
+            self.clocks.poll_timeout(),
+            self.scrub.poll_timeout(),
+            self.pause_ends(),
+            self.next_delayed(),
+        ];
+        timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.coordinator.in_flight() == 0
+            && self.waiting.is_empty()
+            && self.forwarded.is_empty()
+            && self.sessions.iter().all(|(_, session)| session.replies.waiting() == 0)
+    }
+
+    /// The log is durable up to `sequence`.
+    fn handle_durable(&mut self, now: Now, sequence: u64) {
+        self.coordinator.handle_durable(sequence);
+        self.answer_saved(now);
+        self.service(now);
+    }
+
+    /// Does what the machines ask for, until they ask for nothing more.
+    fn service(&mut self, now: Now) {
+        // What it serves, the coordinator may answer.
+        while let Some(output) = self.anti_entropy.poll_output() {
+            match output {
+                anti_entropy::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::AntiEntropy, correlation, &message);
+                }
+                anti_entropy::Output::Answer(request) => {
+                    self.serve(now, request);
+                    self.anti_entropy.handle_answered(now.monotonic, &self.storage);
+                }
+                anti_entropy::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
+                anti_entropy::Output::Completed { peer, keys, groups, epoch } => {
+                    self.storage.clear_dirty(peer, groups, epoch);
+                    self.synced(now, peer, keys, groups == Groups::ALL);
+                }
+                anti_entropy::Output::Settled(settled) => self.storage.settle(settled),
+            }
+        }
+        while let Some(output) = self.coordinator.poll_output() {
+            match output {
+                coordinator::Output::Reply { request, reply } => {
+                    let waiter = self.waiters.remove(request as usize);
+                    self.deliver(now, waiter, reply);
+                }
+                coordinator::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::Coordinator, correlation, &message);
+                }
+                coordinator::Output::Respond { link, correlation, message } => {
+                    self.respond(now, link, correlation, message);
+                }
+            }
+        }
+        for (to, correlation, message) in self.handoff.poll(now.monotonic, &mut self.storage) {
+            self.send(to, Machine::Handoff, correlation, &message);
+        }
+        while let Some(output) = self.clocks.poll_output() {
+            match output {
+                clocks::Output::Send { to, correlation, message } => {
+                    self.send(to, Machine::Clocks, correlation, &message);
+                }
+                clocks::Output::Suspect(peer) => self.suspected(now, peer),
+            }
+        }
+    }
+
+    /// Runs a command on the shard that owns its slot; the reply goes to `waiter`.
+    fn submit(&mut self, now: Now, waiter: Waiter, errand: Errand) {
+        let owner = self.storage.owner(errand.call.slot());
+        if owner == self.id {
+            return self.run(now, waiter, errand);
+        }
+        let ticket = self.waiters.insert(waiter) as u64;
+        self.outbox[usize::from(owner)].push(Mail::Errand { from: self.id, ticket, errand });
+    }
+
+    /// Whether the node has started, as far as this shard has been told: what another one has heard
+    /// of already, this one may have lost.
+    fn has_started(&self) -> bool {
+        self.starting.is_over() || Mutant::SeatUnheard.is_planted() && self.node.footing().founded
+    }
+
+    /// Runs a command on a slot that this shard owns.
+    fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
+        let writes = errand.call.class().writes();
+        let sealed = self.topology().sealed();
+        if !self.has_started() || writes && !sealed {
+            self.seal_wanted |= writes && !sealed;
+            self.waiting.push((waiter, errand));
+            return;
+        }
+        let id = self.waiters.insert(waiter) as u64;
+        let Errand { call, terms } = errand;
+        let request = coordinator::Request { id, call, terms };
+        self.coordinator.handle_request(now.monotonic, &mut self.storage, request);
+    }
+
+    /// Brings a reply to whoever waits for it.
+    fn deliver(&mut self, now: Now, waiter: Waiter, reply: Bytes) {
+        match waiter {
+            Waiter::Session { key, id, number, slot, writes, run } => {
+                self.finish(key, &run, &reply);
+                let Some(session) = self.session(key, id) else { return };
+                session.replies.fill(number, &reply);
+                session.finished(slot, writes);
+                self.touch(key);
+            }
+            Waiter::Exclusive { key, id, number, run } => {
+                self.finish(key, &run, &reply);
+                let Some(session) = self.session(key, id) else { return };
+                session.replies.fill(number, &reply);
+                (session.exclusive, session.is_blocked) = (false, false);
+                self.touch(key);
+            }
+            Waiter::Watch { key, id, number, run, keys } => {
+                self.watched((key, id, number), &run, keys, &reply);
+            }
+            Waiter::Job { key, piece } => {
+                if self.jobs[key].take(piece, reply) {
+                    self.continue_job(now, key);
+                }
+            }
+            Waiter::Shard { shard, ticket } => {
+                self.outbox[usize::from(shard)].push(Mail::Reply { ticket, reply });
+            }
+        }
+    }
+
+    /// The connection `key`, if it is still the one with this identity.
+    fn session(&mut self, key: usize, id: u64) -> Option<&mut Session> {
+        self.sessions.get_mut(key).filter(|session| session.id == id)
+    }
+
+    /// Notes that a connection has something to send and may go on reading.
+    fn touch(&mut self, key: usize) {
+        self.dirty_sessions.push(key);
+        let session = &self.sessions[key];
+        if session.held.is_some() || !session.input.is_empty() || session.is_gone {
+            self.enqueue(key);
+        }
+    }
+
+    /// Mail from another shard or another thread.
+    pub(crate) fn handle_mail(&mut self, now: Now, mail: Mail) {
+        match mail {
+            Mail::Errand { from, ticket, errand } => {
+                self.run(now, Waiter::Shard { shard: from, ticket }, errand);
+            }
+            Mail::Reply { ticket, reply } => {
+                let waiter = self.waiters.remove(ticket as usize);
+                self.deliver(now, waiter, reply);
+            }
+            Mail::PeerRequest(request) => self.receive(now, request),
+            Mail::PeerResponse { link, correlation, message } => {
+                self.pass_response(link, correlation, message);
+            }
+            Mail::Topology { topology } => self.adopt(now, topology),
+            Mail::Footing { founded } => self.handle_footing(now, founded),
+            Mail::Describe { from, ticket, question } => {
+                let waiter = Waiter::Shard { shard: from, ticket };
+                self.answer_question(now, waiter, question);
+            }
+        }
+        self.service(now);
+    }
+
+    /// A new topology: its seal, new addresses or starts, or other members. What is known of and
+    /// kept for those that stay remains.
+    fn adopt(&mut self, now: Now, topology: Arc<Topology>) {
+        self.service_liveness(now);
+        let before = Arc::clone(self.topology());
+        let changes = topology.changes_since(&before);
+        self.node.set_members(topology.len());
+        for peer in &changes.left {
+            self.part_from(now, *peer);
+        }
+        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
+        self.storage.adopt(Arc::clone(&topology), self.node.hint_terms(topology.len()));
+        self.coordinator.adopt(now.monotonic, &mut self.storage, Arc::clone(&topology));
+        for peer in &changes.joined {
+            self.handoff.handle_joined(*peer);
+            self.anti_entropy.handle_joined(*peer);
+            self.peers.handle_joined(now.monotonic, *peer);
+        }
+        self.peers.aim(now.monotonic, &topology);
+        let id = |topology: &Topology| topology.member(topology.me()).id;
+        if id(&topology) != id(&before) {
+            self.lose_everything(now);
+        }
+        if topology.sealed() && !before.sealed() {
+            // Whoever is in the list may have come a moment ago.
+            self.starting = Starting::default();
+            self.handle_footing(now, self.founded);
+        }
+    }
+
+    /// A node is no peer any more.
+    fn part_from(&mut self, now: Now, peer: MemberNumber) {
+        let storage = &mut self.storage;
+        self.coordinator.handle_peer_down(now.monotonic, storage, peer);
+        self.handoff.handle_peer_down(storage, peer);
+        self.handoff.handle_left(peer);
+        self.clocks.handle_peer_down(peer);
+        self.anti_entropy.handle_left(peer);
+        let became_ready = self.peers.handle_left(now.monotonic, peer);
+        self.note_ready(became_ready);
+    }
+
+    /// Which process of its node this is, as far as this shard has been told.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.topology().member(self.topology().me()).incarnation
+    }
+
+    /// This node has taken the seat of a member that it was, and has lost what that one had.
+    fn lose_everything(&mut self, now: Now) {
+        tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
+        let topology = Arc::clone(self.topology());
+        self.storage.incomplete = true;
+        if !Mutant::FloorsWhileForming.is_planted() {
+            self.storage.store.drop_floors();
+        }
+        self.peers.handle_loss(now.monotonic, &topology);
+        self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
+        self.note_ready(false);
+    }
+
+    /// The deadline of a request of so many bytes that arrives now.
+    fn deadline(&self, now: Now, bytes: usize) -> Instant {
+        let patience = self.node.settings.request_timeout;
+        let first_write = !self.topology().sealed() && self.founded;
+        let patience = if first_write { patience.max(SEAL_PATIENCE) } else { patience };
+        let more = Duration::from_millis(bytes as u64 * 1_000 / limits::COMMAND_BYTES_PER_SECOND);
+        now.monotonic + patience + more.min(patience)
+    }
+
+    fn send(
+        &mut self,
+        to: MemberNumber,
+        machine: Machine,
+        correlation: u64,
+        message: &quorate_proto::message::Message,
+    ) {
+        let epoch = self.topology().epoch();
+        self.peers.send(to, machine, epoch, correlation, message);
+    }
+
+    fn respond(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        correlation: u64,
+        message: quorate_proto::message::Message,
+    ) {
+        if peers::is_of_round(correlation) {
+            self.anti_entropy.charge_others(now.monotonic, &message);
+        }
+        self.pass_response(link, correlation, message);
+    }
+
+    /// Sends a response on the link of whichever shard has it.
+    fn pass_response(
+        &mut self,
+        link: LinkId,
+        correlation: u64,
+        message: quorate_proto::message::Message,
+    ) {
+        let shard = peers::shard_of(link);
+        if shard == self.id {
+            let epoch = self.topology().epoch();
+            self.peers.respond(link, epoch, correlation, &message);
+        } else {
+            let mail = Mail::PeerResponse { link, correlation, message };
+            self.outbox[usize::from(shard)].push(mail);
+        }
+    }
+}
