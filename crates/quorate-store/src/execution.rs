@@ -39,8 +39,8 @@ impl Store {
         effect: &mut Vec<u8>,
     ) -> Option<Bytes> {
         let Request { call, wall_ms, resp3 } = request;
-        let (counts, found) = (false, Cell::default());
-        let keys = Keys { slot: call.slot(), wall_ms, store: self, effect, counts, found };
+        let found = Cell::default();
+        let keys = Keys { slot: call.slot(), wall_ms, store: self, effect, found };
         let mut execution = Execution { keys, reply: ReplyWriter::new(reply, resp3) };
         execution.run(call);
         execution.reply.take_whole()
@@ -59,7 +59,6 @@ pub(crate) struct Execution<'a> {
 impl Execution<'_> {
     /// Executes a call: exactly one reply is written, also when it fails.
     pub(crate) fn run(&mut self, call: &Call) {
-        self.keys.counts = !call.class().writes() && !call.spec().is_internal();
         let start = self.reply.position();
         let result = match commands::handler(call.id()) {
             Some(handler) => handler(self, call.command()),
@@ -79,31 +78,37 @@ pub(crate) struct Keys<'a> {
     pub(crate) wall_ms: u64,
     pub(crate) store: &'a mut Store,
     effect: &'a mut Vec<u8>,
-    /// Whether the command counts as one that only reads.
-    counts: bool,
-    /// What such a command has found. Reading needs no exclusive access to the keys.
+    /// What a command has found of what it reads. Reading needs no exclusive access to the keys.
     found: Cell<Lookups>,
 }
 
 impl<'a> Keys<'a> {
-    /// What shows of a key: for commands that only read, and do so once.
+    /// What shows of a key whose value is asked for: a hit or a miss.
     #[inline]
     pub(crate) fn read(&self, key: &[u8]) -> Shown<'_> {
-        let shown = self.shown(&self.store.look_up(self.slot, key));
-        if self.counts {
-            self.count(shown);
-        }
+        let shown = self.peek(key);
+        self.count(shown);
         shown
+    }
+
+    /// What shows of a key that is only looked at in order to write, which counts as neither.
+    #[inline]
+    pub(crate) fn peek(&self, key: &[u8]) -> Shown<'_> {
+        self.shown(&self.store.look_up(self.slot, key))
     }
 
     /// Looks up a key to work on.
     #[inline]
     pub(crate) fn find<'k>(&'k mut self, name: &'k [u8]) -> Key<'k, 'a> {
         let spot = self.store.look_up(self.slot, name);
-        if self.counts {
-            self.count(self.shown(&spot));
-        }
         Key { keys: self, name, spot }
+    }
+
+    /// The same for a key whose value is asked for as well: a hit or a miss.
+    pub(crate) fn fetch<'k>(&'k mut self, name: &'k [u8]) -> Key<'k, 'a> {
+        let key = self.find(name);
+        key.keys.count(key.read());
+        key
     }
 
     #[inline]

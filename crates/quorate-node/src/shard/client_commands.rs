@@ -151,7 +151,7 @@ impl Shard {
         };
         match asked {
             Ok((question, plan)) => self.gather(now, key, call, question, plan),
-            Err(error) => self.refuse(key, error),
+            Err(error) => self.refuse(key, &call, error),
         }
     }
 

@@ -31,14 +31,14 @@ impl Shard {
                 self.by_piece(now, key, call, (piece, terms));
             }
             b"error" => {
-                self.refuse(key, quoted(call.command().arg(2)));
+                self.refuse(key, &call, quoted(call.command().arg(2)));
             }
             _ => {
                 let mut reply = Vec::new();
                 let mut writer = ReplyWriter::new(&mut reply, self.sessions[key].resp3);
                 match self.debug_here(subcommand, call.command(), &mut writer) {
-                    Ok(()) => drop(self.reply(key, &reply)),
-                    Err(error) => self.refuse(key, error),
+                    Ok(()) => self.reply(key, &call, &reply),
+                    Err(error) => self.refuse(key, &call, error),
                 }
             }
         }

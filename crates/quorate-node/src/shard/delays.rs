@@ -71,11 +71,15 @@ impl Shard {
     /// but the timeout.
     pub(super) fn wait_command(&mut self, now: Now, key: usize, call: Call) {
         let Some(wanted) = parse_integer(call.command().arg(1)) else {
-            return self.refuse(key, "ERR value is not an integer or out of range");
+            return self.refuse(key, &call, "ERR value is not an integer or out of range");
         };
         let timeout_ms = match parse_integer(call.command().arg(2)) {
-            None => return self.refuse(key, "ERR timeout is not an integer or out of range"),
-            Some(timeout) if timeout < 0 => return self.refuse(key, "ERR timeout is negative"),
+            None => {
+                return self.refuse(key, &call, "ERR timeout is not an integer or out of range");
+            }
+            Some(timeout) if timeout < 0 => {
+                return self.refuse(key, &call, "ERR timeout is negative");
+            }
             Some(timeout) => timeout.unsigned_abs(),
         };
         let level = self.sessions[key].weakest_write_level;

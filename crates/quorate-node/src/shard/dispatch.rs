@@ -116,16 +116,18 @@ impl Shard {
     }
 
     /// Answers the command that has just begun with an error.
-    pub(super) fn refuse(&mut self, key: usize, error: impl std::fmt::Display) {
+    pub(super) fn refuse(&mut self, key: usize, call: &Call, error: impl std::fmt::Display) {
         let mut reply = Vec::new();
         ReplyWriter::new(&mut reply, false).error(error);
-        let _ = self.reply(key, &reply);
+        self.reply(key, call, &reply);
     }
 
-    /// Answers the command that has just begun. Returns how long it took, if it was slow.
-    pub(super) fn reply(&mut self, key: usize, reply: &[u8]) -> Option<Duration> {
+    /// Answers the command that has just begun.
+    pub(super) fn reply(&mut self, key: usize, call: &Call, reply: &[u8]) {
         self.sessions[key].replies.push(|out| out.extend_from_slice(reply));
-        self.stats.end(reply)
+        if let Some(took) = self.stats.end(reply) {
+            self.note_slow(key, took, call.spec(), call.command());
+        }
     }
 
     /// A command that has waited for others has its reply.
@@ -135,9 +137,10 @@ impl Shard {
         }
     }
 
-    /// A command of a client, if it is still there, was slow.
-    pub(super) fn note_slow(&mut self, key: usize, took: Duration, spec: &Spec, command: &Command) {
-        if matches!(spec.name, "auth" | "hello") {
+    /// A command of a client, if it is still there, was slow. Of a transaction its commands are
+    /// told instead.
+    fn note_slow(&mut self, key: usize, took: Duration, spec: &Spec, command: &Command) {
+        if spec.name == "exec" {
             return;
         }
         let about = self.sessions.get(key).map(|session| &session.about);
@@ -152,7 +155,7 @@ impl Shard {
 
     fn keyed_command(&mut self, now: Now, key: usize, call: Call) {
         if let Err(error) = call.check_keys() {
-            return self.refuse(key, error);
+            return self.refuse(key, &call, error);
         }
         match call.spread() {
             // A keyless form such as OBJECT HELP can run anywhere.
@@ -172,6 +175,7 @@ impl Shard {
         if pairs && command.len().is_multiple_of(2) {
             return self.refuse(
                 key,
+                &call,
                 format_args!("ERR wrong number of arguments for '{}' command", spec.name),
             );
         }
@@ -192,21 +196,28 @@ impl Shard {
     /// A call whose keys are all in one slot.
     pub(super) fn single(&mut self, now: Now, key: usize, call: Call) {
         let terms = self.terms(now, key, &call);
-        self.single_on(now, key, call, terms);
+        self.single_on(now, key, (call, terms), None);
     }
 
-    /// The same on other terms than those of the connection.
-    fn single_on(&mut self, now: Now, key: usize, call: Call, terms: Terms) {
+    /// The same on these terms, and for what a client `sent`, if that is something else.
+    fn single_on(
+        &mut self,
+        now: Now,
+        key: usize,
+        (call, terms): (Call, Terms),
+        sent: Option<Call>,
+    ) {
         let (slot, writes) = (call.slot(), call.class().writes());
         let session = &mut self.sessions[key];
         if session.conflicts(slot, writes) {
-            session.held = Some(call);
+            session.held = Some(sent.unwrap_or(call));
             return;
         }
+        let shown = sent.as_ref().unwrap_or(&call);
         if self.is_alone(slot, writes) {
-            return self.execute_alone(key, &call);
+            return self.execute_alone(key, &call, shown);
         }
-        let run = self.stats.run(call.command());
+        let run = self.stats.run(shown.command());
         let session = &mut self.sessions[key];
         session.started(slot, writes);
         let number = session.replies.expect();
@@ -216,19 +227,8 @@ impl Shard {
     }
 
     /// A client's call that is answered by a piece on one slot.
-    pub(super) fn by_piece(
-        &mut self,
-        now: Now,
-        key: usize,
-        call: Call,
-        (piece, terms): (Call, Terms),
-    ) {
-        let session = &mut self.sessions[key];
-        if session.conflicts(piece.slot(), piece.class().writes()) {
-            session.held = Some(call);
-            return;
-        }
-        self.single_on(now, key, piece, terms);
+    pub(super) fn by_piece(&mut self, now: Now, key: usize, call: Call, piece: (Call, Terms)) {
+        self.single_on(now, key, piece, Some(call));
     }
 
     /// Whether a slot has this shard as its only replica, so that there is nobody to agree with.
@@ -242,8 +242,9 @@ impl Shard {
             && self.storage.durability(slot) == Durability::Now
     }
 
-    /// The shortest way: execute, and write the reply straight to the client's buffer.
-    fn execute_alone(&mut self, key: usize, call: &Call) {
+    /// The shortest way: execute, and write the reply straight to the client's buffer. What the
+    /// client `sent` is what it counts as.
+    fn execute_alone(&mut self, key: usize, call: &Call, sent: &Call) {
         let session = &mut self.sessions[key];
         let resp3 = session.resp3;
         let (stats, storage) = (&mut self.stats, &mut self.storage);
@@ -261,7 +262,7 @@ impl Shard {
             session.replies.push_whole(reply);
         }
         if let Some(took) = slow {
-            self.note_slow(key, took, call.spec(), call.command());
+            self.note_slow(key, took, sent.spec(), sent.command());
         }
     }
 
@@ -382,14 +383,14 @@ impl Shard {
                 Ok(scan) => {
                     self.exclusive(now, key, call, |shard, _| shard.scan(scan, coverage));
                 }
-                Err(error) => self.refuse(key, error),
+                Err(error) => self.refuse(key, &call, error),
             },
             _ => {
                 let mode = call.command().get(1).unwrap_or(b"SYNC");
                 let known =
                     mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC");
                 if !known || call.command().len() > 2 {
-                    return self.refuse(key, "ERR syntax error");
+                    return self.refuse(key, &call, "ERR syntax error");
                 }
                 self.exclusive(now, key, call, |shard, _| {
                     Box::new(walk::Flush::new(shard.runs(Coverage::Cluster)))
@@ -402,14 +403,14 @@ impl Shard {
     pub(super) fn slot_command(&mut self, now: Now, key: usize, call: Call) {
         let slot = match parse_slot(call.command().arg(2)) {
             Ok(slot) => slot,
-            Err(error) => return self.refuse(key, error),
+            Err(error) => return self.refuse(key, &call, error),
         };
         let runs = vec![(slot, slot)];
         let Some(count) = call.command().get(3) else {
             return self.exclusive(now, key, call, |_, _| Box::new(walk::Count { runs }));
         };
         let Some(limit) = parse_integer(count).and_then(|count| usize::try_from(count).ok()) else {
-            return self.refuse(key, "ERR Invalid number of keys");
+            return self.refuse(key, &call, "ERR Invalid number of keys");
         };
         let pattern = Bytes::from_static(b"*");
         self.exclusive(now, key, call, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
@@ -421,7 +422,7 @@ impl Shard {
         let command = call.command();
         let slot = match parse_slot(command.arg(2)) {
             Ok(slot) => slot,
-            Err(error) => return self.refuse(key, error),
+            Err(error) => return self.refuse(key, &call, error),
         };
         let number = command.arg(2);
         let words = match command.arg(1).to_ascii_lowercase().as_slice() {
@@ -433,7 +434,7 @@ impl Shard {
                     Some(word) if word.eq_ignore_ascii_case(b"STATES") && command.len() == 5 => {
                         words.push(b"STATES");
                     }
-                    Some(_) => return self.refuse(key, "ERR syntax error"),
+                    Some(_) => return self.refuse(key, &call, "ERR syntax error"),
                 }
                 words
             }

@@ -21,7 +21,7 @@ impl Shard {
     pub(super) fn hints_command(&mut self, now: Now, key: usize, call: Call) {
         match self.parse_hints(call.command()) {
             Ok(order) => self.gather_ledger(now, key, call, Shown::Hints, order),
-            Err(error) => self.refuse(key, error),
+            Err(error) => self.refuse(key, &call, error),
         }
     }
 

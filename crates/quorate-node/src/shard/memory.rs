@@ -30,7 +30,7 @@ impl Shard {
                     let terms = self.terms(now, key, &piece);
                     self.by_piece(now, key, call, (piece, terms));
                 }
-                Err(error) => self.refuse(key, error),
+                Err(error) => self.refuse(key, &call, error),
             };
         }
         let plan = Stats { node: Arc::clone(&self.node), resp3: self.sessions[key].resp3 };

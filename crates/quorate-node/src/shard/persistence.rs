@@ -43,7 +43,7 @@ impl Shard {
     pub(super) fn background_save(&mut self, now: Now, key: usize, call: Call) {
         let fits = call.command().get(1).is_none_or(|word| word.eq_ignore_ascii_case(b"SCHEDULE"));
         if !fits || call.command().len() > 2 {
-            return self.refuse(key, "ERR syntax error");
+            return self.refuse(key, &call, "ERR syntax error");
         }
         let question = Question::Save { waits: false };
         self.save_by(now, key, call, question, "Background saving started");
@@ -64,7 +64,7 @@ impl Shard {
         text: &'static str,
     ) {
         if self.node.settings.memory {
-            return self.refuse(key, IN_MEMORY);
+            return self.refuse(key, &call, IN_MEMORY);
         }
         self.gather(now, key, call, question, Box::new(Saved(text)));
     }

@@ -158,7 +158,7 @@ impl Shard {
     pub(super) fn repair_command(&mut self, now: Now, key: usize, call: Call) {
         let order = match self.parse_repair(call.command()) {
             Ok(order) => order,
-            Err(error) => return self.refuse(key, error),
+            Err(error) => return self.refuse(key, &call, error),
         };
         let topology = self.topology();
         let peers = topology.peers().map(|peer| topology.member(peer));

@@ -140,7 +140,7 @@ impl Shard {
             (b"STOP", 3) => Some(ScrubCommand::Stop),
             _ => {
                 let error = "ERR syntax error: SCRUB [STATUS | START | STOP]";
-                return self.refuse(key, error);
+                return self.refuse(key, &call, error);
             }
         };
         let plan = Box::new(Joined { resp3: self.sessions[key].resp3 });

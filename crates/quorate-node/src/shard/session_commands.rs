@@ -55,12 +55,8 @@ impl Shard {
         let mut reply = Vec::new();
         let outcome = self.answer(now, key, &subcommand, &call, &mut reply);
         match outcome {
-            Ok(()) => {
-                if let Some(took) = self.reply(key, &reply) {
-                    self.note_slow(key, took, call.spec(), call.command());
-                }
-            }
-            Err(error) => self.refuse(key, error),
+            Ok(()) => self.reply(key, &call, &reply),
+            Err(error) => self.refuse(key, &call, error),
         }
     }
 

@@ -33,7 +33,7 @@ impl Shard {
             b"get" if call.command().len() > 3 => {
                 let error = "ERR unknown subcommand or wrong number of arguments for 'GET'. Try \
                              SLOWLOG HELP.";
-                return self.refuse(key, error);
+                return self.refuse(key, &call, error);
             }
             b"get" => {
                 let count = match call.command().get(2).map(parse_integer) {
@@ -42,7 +42,7 @@ impl Shard {
                     Some(Some(count @ 0..)) => usize::try_from(count).unwrap_or(usize::MAX),
                     Some(_) => {
                         let error = "ERR count should be greater than or equal to -1";
-                        return self.refuse(key, error);
+                        return self.refuse(key, &call, error);
                     }
                 };
                 (SlowLogOrder::Show, Box::new(Newest { count: count.min(len_max) }))
@@ -52,8 +52,7 @@ impl Shard {
             _ => {
                 let mut reply = Vec::new();
                 write_help(&mut ReplyWriter::new(&mut reply, false), "slowlog");
-                let _ = self.reply(key, &reply);
-                return;
+                return self.reply(key, &call, &reply);
             }
         };
         self.gather(now, key, call, Question::SlowLog(order), plan);

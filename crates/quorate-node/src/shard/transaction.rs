@@ -89,7 +89,7 @@ impl Shard {
             "watch" => self.watch(now, key, call),
             _ => {
                 self.sessions[key].watched.clear();
-                self.accept(key, &call);
+                self.reply(key, &call, b"+OK\r\n");
             }
         }
     }
@@ -97,26 +97,19 @@ impl Shard {
     fn multi(&mut self, key: usize, call: &Call) {
         let session = &mut self.sessions[key];
         if session.transaction.is_some() {
-            return self.refuse(key, "ERR MULTI calls can not be nested");
+            return self.refuse(key, call, "ERR MULTI calls can not be nested");
         }
         session.transaction = Some(Transaction::default());
-        self.accept(key, call);
+        self.reply(key, call, b"+OK\r\n");
     }
 
     fn discard(&mut self, key: usize, call: &Call) {
         let session = &mut self.sessions[key];
         if session.transaction.is_none() {
-            return self.refuse(key, "ERR DISCARD without MULTI");
+            return self.refuse(key, call, "ERR DISCARD without MULTI");
         }
         session.end_transaction();
-        self.accept(key, call);
-    }
-
-    /// Answers that a command is done.
-    fn accept(&mut self, key: usize, call: &Call) {
-        if let Some(took) = self.reply(key, b"+OK\r\n") {
-            self.note_slow(key, took, call.spec(), call.command());
-        }
+        self.reply(key, call, b"+OK\r\n");
     }
 
     /// Queues a command of a connection with an open transaction.
@@ -154,19 +147,19 @@ impl Shard {
             return;
         }
         let Some(transaction) = &session.transaction else {
-            return self.refuse(key, "ERR EXEC without MULTI");
+            return self.refuse(key, &call, "ERR EXEC without MULTI");
         };
         if transaction.is_broken {
             session.end_transaction();
             let error = "EXECABORT Transaction discarded because of previous errors.";
-            return self.refuse(key, error);
+            return self.refuse(key, &call, error);
         }
         let queued = transaction.queued.clone();
         let batch = self.batch(now, key, &queued);
         self.sessions[key].end_transaction();
         let parts = queued.into_boxed_slice();
         match batch.map(Batch::finish) {
-            Err(error) => self.refuse(key, error),
+            Err(error) => self.refuse(key, &call, error),
             Ok(Err(replies)) => {
                 let mut reply = Vec::new();
                 ReplyWriter::new(&mut reply, false).array(replies.len());
@@ -218,17 +211,17 @@ impl Shard {
     fn watch(&mut self, now: Now, key: usize, call: Call) {
         let session = &mut self.sessions[key];
         if session.transaction.is_some() {
-            return self.refuse(key, "ERR WATCH inside MULTI is not allowed");
+            return self.refuse(key, &call, "ERR WATCH inside MULTI is not allowed");
         }
         if session.replies.waiting() > 0 {
             session.held = Some(call);
             return;
         }
         if session.watched.len() + call.command().len() > limits::WATCHED_MAX {
-            return self.refuse(key, "ERR too many keys are watched");
+            return self.refuse(key, &call, "ERR too many keys are watched");
         }
         if call.spread() == Spread::Several {
-            return self.refuse(key, CrossSlot);
+            return self.refuse(key, &call, CrossSlot);
         }
         let keys: Vec<Bytes> = call.keys().map(Bytes::copy_from_slice).collect();
         let name = [Bytes::from_static(b"quorate.version")];

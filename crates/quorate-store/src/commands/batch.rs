@@ -26,7 +26,7 @@ impl Keys<'_> {
     /// What differs after every change of a key, and is the same on every replica that holds the
     /// same.
     fn version(&self, key: &[u8]) -> String {
-        let found = self.read(key);
+        let found = self.peek(key);
         let Some(state) = found.state().filter(|state| state.is_live()) else {
             return ABSENT.to_owned();
         };

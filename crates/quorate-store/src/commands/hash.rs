@@ -239,7 +239,7 @@ fn hrandfield(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if with_values && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
         return Err(CommandError::Text("value is out of range"));
     }
-    let mut key = keys.find(command.arg(1));
+    let mut key = keys.fetch(command.arg(1));
     let length = key.read().hash()?.map_or(0, Hash::len);
     let chosen = key.choose(length, count.unwrap_or(1));
     let hash = key.read().hash()?;

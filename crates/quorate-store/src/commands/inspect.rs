@@ -21,7 +21,7 @@ fn memory_usage(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
     let samples = integer(command.arg(2))?;
-    let state = keys.read(key).state().filter(|state| state.is_live());
+    let state = keys.peek(key).state().filter(|state| state.is_live());
     let Some(state) = state else {
         reply.null();
         return Ok(());
@@ -42,7 +42,7 @@ fn memory_usage(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn debug_object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let shown = keys.read(key).state().and_then(|state| Some((state, state.kind()?)));
+    let shown = keys.peek(key).state().and_then(|state| Some((state, state.kind()?)));
     let (shown, kind) = shown.ok_or(CommandError::Text("no such key"))?;
     let encoding = (object_family(kind).encoding)(shown);
     let mut state = Vec::new();

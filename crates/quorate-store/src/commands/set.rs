@@ -154,7 +154,7 @@ fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         return Err(CommandError::Syntax);
     }
     let count = command.get(2).map(random_count).transpose()?;
-    let mut key = keys.find(command.arg(1));
+    let mut key = keys.fetch(command.arg(1));
     let length = key.read().set()?.map_or(0, Set::len);
     let chosen = key.choose(length, count.unwrap_or(1));
     let set = key.read().set()?;
@@ -177,12 +177,12 @@ fn srandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn smove(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination, member) = (command.arg(1), command.arg(2), command.arg(3));
-    let Some(set) = keys.read(source).set()? else {
+    let Some(set) = keys.peek(source).set()? else {
         reply.integer(0);
         return Ok(());
     };
     let found = contains(set, member);
-    keys.read(destination).set()?;
+    keys.peek(destination).set()?;
     if found && source != destination {
         keys.apply(source, |change| change.remove(Kind::Set, member));
         keys.apply(destination, |change| put(change, member));

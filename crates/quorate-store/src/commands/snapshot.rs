@@ -188,7 +188,7 @@ impl Keys<'_> {
             deltas(refutation).map_while(Result::ok).map(|delta| delta.key).collect();
         let is_left_out = |delta: &Delta<'_>| {
             delta.parts().map_while(Result::ok).any(|part| !part.is_tombstone())
-                && (refuted.contains(delta.key) || self.read(delta.key).kind().is_none())
+                && (refuted.contains(delta.key) || self.peek(delta.key).kind().is_none())
         };
         Ok(deltas(effect).map_while(Result::ok).filter(is_left_out).count())
     }

@@ -291,7 +291,7 @@ fn zrem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// `ZCARD key`
 fn zcard(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let length = execution.keys.find(command.arg(1)).sorted_set_len()?;
+    let length = execution.keys.fetch(command.arg(1)).sorted_set_len()?;
     execution.reply.integer(length as i64);
     Ok(())
 }
@@ -449,7 +449,7 @@ fn zrandmember(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     {
         return Err(CommandError::Text("value is out of range"));
     }
-    let mut key = keys.find(command.arg(1));
+    let mut key = keys.fetch(command.arg(1));
     let chosen = key.choose(key.sorted_set_len()?, count.unwrap_or(1));
     let set = key.read().sorted_set()?;
     let number = chosen.len();

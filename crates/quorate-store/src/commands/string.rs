@@ -117,7 +117,7 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     let options = SetOptions::parse(command, 3)?;
     let expires_at = options.expires_at(keys.wall_ms, command)?;
-    let mut key = keys.find(key);
+    let mut key = if options.answer_old { keys.fetch(key) } else { keys.find(key) };
     let exists = key.read().kind().is_some();
     if options.answer_old {
         reply.optional(key.read().text()?.as_deref());
@@ -173,7 +173,7 @@ fn setex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `GETSET key value`
 fn getset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let mut key = keys.find(command.arg(1));
+    let mut key = keys.fetch(command.arg(1));
     reply.optional(key.read().text()?.as_deref());
     key.apply(|change| change.replace_text(command.arg(2)));
     Ok(())
@@ -182,7 +182,7 @@ fn getset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `GETDEL key`
 fn getdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let mut key = keys.find(command.arg(1));
+    let mut key = keys.fetch(command.arg(1));
     reply.optional(key.read().text()?.as_deref());
     key.delete();
     Ok(())
@@ -193,7 +193,7 @@ fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let options = SetOptions::parse(command, 2)?;
     let wall_ms = keys.wall_ms;
-    let mut key = keys.find(command.arg(1));
+    let mut key = keys.fetch(command.arg(1));
     let Some(value) = key.read().text()? else {
         reply.null();
         return Ok(());
@@ -234,7 +234,7 @@ fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn msetnx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     check_pairs(command)?;
-    let free = (1..command.len()).step_by(2).all(|at| keys.read(command.arg(at)).kind().is_none());
+    let free = (1..command.len()).step_by(2).all(|at| keys.peek(command.arg(at)).kind().is_none());
     if free {
         set_pairs(keys, command);
     }

@@ -11,6 +11,7 @@ use crate::{
     arguments::is_word,
     delta::{DeltaWriter, deltas},
     execution::{Execution, Keys},
+    key::Shown,
     part::{Body, Owner, Part},
     state::Kind,
 };
@@ -29,7 +30,7 @@ const NO_SUCH_KEY: CommandError = CommandError::Text("no such key");
 fn rename(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination) = (command.arg(1), command.arg(2));
-    let value = visible_value(keys, source).ok_or(NO_SUCH_KEY)?;
+    let value = visible_value(keys.peek(source)).ok_or(NO_SUCH_KEY)?;
     if source != destination {
         install_value(keys, destination, &value)?;
         keys.find(source).delete();
@@ -42,8 +43,8 @@ fn rename(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn renamenx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination) = (command.arg(1), command.arg(2));
-    let value = visible_value(keys, source).ok_or(NO_SUCH_KEY)?;
-    let free = keys.read(destination).kind().is_none();
+    let value = visible_value(keys.peek(source)).ok_or(NO_SUCH_KEY)?;
+    let free = keys.peek(destination).kind().is_none();
     if free {
         install_value(keys, destination, &value)?;
         keys.find(source).delete();
@@ -60,11 +61,11 @@ fn copy(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if source == destination {
         return Err(CommandError::Text("source and destination objects are the same"));
     }
-    let Some(value) = visible_value(keys, source) else {
+    let Some(value) = visible_value(keys.read(source)) else {
         reply.integer(0);
         return Ok(());
     };
-    let free = replace || keys.read(destination).kind().is_none();
+    let free = replace || keys.peek(destination).kind().is_none();
     if free {
         install_value(keys, destination, &value)?;
     }
@@ -91,7 +92,7 @@ fn copy_replaces(command: &Command) -> Result<bool, CommandError> {
 
 /// `quorate.export key`
 fn export(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let value = visible_value(&execution.keys, command.arg(1));
+    let value = visible_value(execution.keys.peek(command.arg(1)));
     execution.reply.optional(value.as_deref());
     Ok(())
 }
@@ -100,7 +101,7 @@ fn export(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn install(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let key = command.arg(1);
-    let free = is_word(command.arg(3), "REPLACE") || keys.read(key).kind().is_none();
+    let free = is_word(command.arg(3), "REPLACE") || keys.peek(key).kind().is_none();
     if free {
         install_value(keys, key, command.arg(2))?;
     }
@@ -108,9 +109,9 @@ fn install(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     Ok(())
 }
 
-/// What `key` shows, as a delta without meaningful stamps; `None` when it does not exist.
-fn visible_value(keys: &Keys<'_>, key: &[u8]) -> Option<Vec<u8>> {
-    let state = keys.read(key).state()?;
+/// What shows of a key as a delta without meaningful stamps; `None` when it does not exist.
+fn visible_value(shown: Shown<'_>) -> Option<Vec<u8>> {
+    let state = shown.state()?;
     state.kind()?;
     let mut value = Vec::new();
     let mut delta = DeltaWriter::new(&mut value, b"");

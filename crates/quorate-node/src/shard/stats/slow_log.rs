@@ -77,15 +77,38 @@ impl SlowLog {
     }
 }
 
-/// The words of a command, as many and as long as Redis keeps.
+/// The words of a command, as many and as long as Redis keeps, and without what is secret.
 fn shortened(command: &Command) -> Vec<Vec<u8>> {
     const WORDS: usize = limits::SLOW_WORDS_MAX;
     let shown = if command.len() > WORDS { WORDS - 1 } else { command.len() };
-    let mut words: Vec<Vec<u8>> = command.args().take(shown).map(shortened_word).collect();
+    let word = |(at, word)| match is_secret(command, at) {
+        true => b"(redacted)".to_vec(),
+        false => shortened_word(word),
+    };
+    let mut words: Vec<Vec<u8>> = command.args().enumerate().take(shown).map(word).collect();
     if command.len() > shown {
         words.push(format!("... ({} more arguments)", command.len() - shown).into());
     }
     words
+}
+
+/// Whether the word at `at` is the name or the password of a user.
+fn is_secret(command: &Command, at: usize) -> bool {
+    let is = |at: usize, words: &[&str]| {
+        let found = command.get(at).unwrap_or_default();
+        words.iter().any(|word| found.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    if is(0, &["AUTH"]) {
+        return at >= 1 && command.len() <= 3;
+    }
+    let is_user = is(0, &["ACL"]) && is(1, &["SETUSER"]) && at >= 2;
+    let is_password = is(0, &["CONFIG"])
+        && is(1, &["SET"])
+        && at >= 3
+        && !at.is_multiple_of(2)
+        && is(at - 1, &["requirepass", "masterauth"]);
+    let logs_in = is(0, &["HELLO"]) && at >= 3 && (is(at - 1, &["AUTH"]) || is(at - 2, &["AUTH"]));
+    is_user || is_password || logs_in
 }
 
 fn shortened_word(word: &[u8]) -> Vec<u8> {
@@ -114,6 +137,24 @@ mod tests {
         let word = shortened_word(&[b'x'; 130]);
         assert!(word.starts_with(&[b'x'; 128]) && word.ends_with(b"... (2 more bytes)"));
         assert_eq!(shortened_word(&[b'x'; 128]), [b'x'; 128]);
+    }
+
+    #[test]
+    fn what_is_secret_is_not_shown() {
+        for (words, shown) in [
+            ("AUTH u p", "AUTH (redacted) (redacted)"),
+            ("auth p", "auth (redacted)"),
+            ("AUTH a b c", "AUTH a b c"),
+            ("HELLO 3 SETNAME me AUTH u p", "HELLO 3 SETNAME me AUTH (redacted) (redacted)"),
+            ("HELLO 3", "HELLO 3"),
+            ("ACL SETUSER u on >p", "ACL SETUSER (redacted) (redacted) (redacted)"),
+            ("ACL WHOAMI", "ACL WHOAMI"),
+            ("CONFIG SET timeout 1 requirepass p", "CONFIG SET timeout 1 requirepass (redacted)"),
+            ("SET requirepass p", "SET requirepass p"),
+        ] {
+            let words = shortened(&Command::from_args(words.split(' ')));
+            assert_eq!(String::from_utf8_lossy(&words.join(&b' ')), shown);
+        }
     }
 
     #[test]
