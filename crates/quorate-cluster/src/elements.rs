@@ -70,6 +70,8 @@ pub trait Elements {
     fn element_limits(&self) -> Limits;
     /// Whether the state of a key is too large to travel whole.
     fn is_large(&self, slot: Slot, key: &[u8]) -> bool;
+    /// Whether a command about a few elements of a key depends on all of them.
+    fn depends_on_all(&self, slot: Slot, key: &[u8]) -> bool;
     /// About how many elements a key has.
     fn element_count(&self, slot: Slot, key: &[u8]) -> usize;
     /// The digest of a key.

@@ -503,7 +503,11 @@ impl Replica for Storage {
     }
 
     fn digest(&mut self, call: &Call) -> u128 {
-        let keys = call.keys().map(|key| self.store.key_digest(call.slot(), key));
+        let slot = call.slot();
+        let keys = call.keys().map(|key| match call.elements() {
+            Some(names) => self.store.elements_digest(slot, key, names),
+            None => self.store.key_digest(slot, key),
+        });
         let slots = slots_of(call).into_iter().flatten().map(|slot| self.store.slot_digest(slot));
         keys.chain(slots).fold(0, u128::wrapping_add)
     }
@@ -514,7 +518,12 @@ impl Replica for Storage {
             return self.store.tell(request).into();
         }
         let mut states = Vec::new();
-        call.keys().for_each(|key| self.store.export(call.slot(), key, &mut states));
+        for key in call.keys() {
+            match call.elements() {
+                Some(names) => self.store.export_named(call.slot(), key, names, &mut states),
+                None => self.store.export(call.slot(), key, &mut states),
+            }
+        }
         states.into()
     }
 

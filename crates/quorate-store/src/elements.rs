@@ -345,6 +345,18 @@ impl<P: Payload> Collection for Elements<P> {
         }
     }
 
+    fn export_name<'a>(&'a self, name: &'a [u8], emit: &mut dyn FnMut(Part<'a>)) {
+        match self.get(name) {
+            Some(element) => element.export(|body| emit(Part::element(P::KIND, name, body))),
+            None => {
+                let removed = self.tombstone(name);
+                if !removed.is_zero() {
+                    emit(removed_part::<P>(name, removed));
+                }
+            }
+        }
+    }
+
     fn show(&self, emit: &mut dyn FnMut(Part<'_>)) {
         for (name, element) in self.live.iter() {
             P::show(element, &mut |body| emit(Part::element(P::KIND, name, body)));

@@ -33,6 +33,7 @@ mod indexed;
 mod key;
 mod lifetime;
 mod live;
+mod named;
 pub mod number;
 mod object;
 mod part;

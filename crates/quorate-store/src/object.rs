@@ -108,6 +108,9 @@ pub(crate) trait Collection {
     /// Hands every part to `emit`; merging them into nothing gives this collection.
     fn export<'a>(&'a self, emit: &mut dyn FnMut(Part<'a>));
 
+    /// The same of one name.
+    fn export_name<'a>(&'a self, name: &'a [u8], emit: &mut dyn FnMut(Part<'a>));
+
     /// Hands what shows to `emit`, as parts with stamps that mean nothing.
     fn show(&self, emit: &mut dyn FnMut(Part<'_>));
 }

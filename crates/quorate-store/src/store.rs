@@ -534,7 +534,7 @@ struct Checked {
     below_floor: bool,
 }
 
-fn export_state(key: &[u8], state: State<'_>, effect: &mut Vec<u8>) {
+pub(crate) fn export_state(key: &[u8], state: State<'_>, effect: &mut Vec<u8>) {
     let mut delta = DeltaWriter::new(effect, key);
     state.export(|part| delta.part(part));
     delta.finish();

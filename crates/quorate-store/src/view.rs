@@ -318,6 +318,14 @@ impl<'a> State<'a> {
 
     /// Hands every part of the state to `emit`; merging them into nothing gives this state.
     pub(crate) fn export(self, mut emit: impl FnMut(Part<'a>)) {
+        self.export_key(&mut emit);
+        for collection in self.collections() {
+            collection.export(&mut emit);
+        }
+    }
+
+    /// Hands every part that belongs to the key as a whole to `emit`.
+    fn export_key(self, emit: &mut impl FnMut(Part<'a>)) {
         if !self.horizon().is_zero() {
             emit(Part::horizon(self.horizon()));
         }
@@ -325,9 +333,25 @@ impl<'a> State<'a> {
         if let Some(expiry) = self.expiry() {
             emit(Part::expiry(expiry.stamp, expiry.at));
         }
+    }
+
+    /// Hands the parts that belong to the key as a whole, and those of some elements, to `emit`.
+    pub(crate) fn export_names(
+        self,
+        names: impl Iterator<Item = &'a [u8]> + Clone,
+        mut emit: impl FnMut(Part<'a>),
+    ) {
+        self.export_key(&mut emit);
         for collection in self.collections() {
-            collection.export(&mut emit);
+            names.clone().for_each(|name| collection.export_name(name, &mut emit));
         }
+    }
+
+    /// The kinds that are live, a bit each.
+    pub(crate) fn live_kinds(self) -> u8 {
+        let text = u8::from(self.has_text()) << Kind::Text as u8;
+        let live = self.objects().iter().filter(|object| object.len() > 0);
+        live.fold(text, |kinds, object| kinds | 1 << object.kind() as u8)
     }
 
     /// Hands what the key shows to `emit`, as parts with stamps that mean nothing.

@@ -179,6 +179,10 @@ mod tests {
     }
 
     impl Elements for Replica {
+        fn depends_on_all(&self, _slot: Slot, _key: &[u8]) -> bool {
+            false
+        }
+
         fn element_limits(&self) -> Limits {
             Limits::DEFAULT
         }

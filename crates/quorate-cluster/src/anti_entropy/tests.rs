@@ -123,6 +123,10 @@ fn digest(key: &[u8], version: u64) -> u128 {
 }
 
 impl Elements for Data {
+    fn depends_on_all(&self, _slot: Slot, _key: &[u8]) -> bool {
+        false
+    }
+
     fn element_limits(&self) -> Limits {
         self.limits
     }

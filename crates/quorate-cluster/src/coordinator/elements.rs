@@ -269,9 +269,11 @@ impl Coordinator {
     }
 }
 
-/// Whether the state of a key that a call names is too large to travel whole.
+/// Whether what a call depends on of a key that it names is too large to travel whole.
 pub(super) fn names_large(replica: &impl Replica, call: &Call) -> bool {
-    call.keys().any(|key| replica.is_large(call.slot(), key))
+    let depends_on_all =
+        |key| call.elements().is_none() || replica.depends_on_all(call.slot(), key);
+    call.keys().any(|key| depends_on_all(key) && replica.is_large(call.slot(), key))
 }
 
 /// The keys that a call names, each once.

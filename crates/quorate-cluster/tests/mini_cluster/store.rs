@@ -218,6 +218,10 @@ fn parts(entry: &Entry) -> Vec<(u64, Entry)> {
 }
 
 impl Elements for Store {
+    fn depends_on_all(&self, _slot: Slot, _key: &[u8]) -> bool {
+        false
+    }
+
     fn element_limits(&self) -> Limits {
         Limits { whole_state: 0, fingerprints: 2, bytes: 30 }
     }

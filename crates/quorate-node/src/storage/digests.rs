@@ -23,6 +23,10 @@ impl Elements for Storage {
         self.store.is_larger(slot, key, self.element_limits.whole_state)
     }
 
+    fn depends_on_all(&self, slot: Slot, key: &[u8]) -> bool {
+        self.store.depends_on_all(slot, key)
+    }
+
     fn element_count(&self, slot: Slot, key: &[u8]) -> usize {
         self.store.element_count(slot, key)
     }

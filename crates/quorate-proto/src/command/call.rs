@@ -9,7 +9,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::{
-    Access, BATCH, Batched, Class, Spec, Subcommand, WrongArity,
+    About, Access, BATCH, Batched, Class, Spec, Subcommand, WrongArity,
     keys::{KeysError, Places},
     table::{all, lookup_row},
 };
@@ -204,6 +204,12 @@ impl Call {
         self.keys_with_access().map(|(key, _)| key)
     }
 
+    /// The elements of its only key that it reads; `None` when it is about all that its keys hold.
+    pub fn elements(&self) -> Option<impl Iterator<Item = &[u8]> + Clone> {
+        let is_about_elements = self.spec().about == About::Elements;
+        is_about_elements.then(|| (2..self.command.len()).map(|at| self.command.arg(at)))
+    }
+
     /// Its keys, and what becomes of each.
     pub fn keys_with_access(&self) -> impl Iterator<Item = (&[u8], Access)> {
         let places = self.keys.unwrap_or_default();
@@ -213,6 +219,8 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn call(words: &[&str]) -> Call {
@@ -229,6 +237,22 @@ mod tests {
         let wrong = call(&["ZMPOP", "0", "a", "MIN"]);
         assert_eq!((wrong.keys().count(), wrong.spread()), (0, Spread::None));
         assert_eq!(wrong.check_keys(), Err(KeysError::Count));
+    }
+
+    #[test]
+    fn a_call_knows_which_elements_it_is_about() {
+        let elements = |words: &[&str]| {
+            let call = call(words);
+            call.elements().map(|found| found.map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        assert_eq!(elements(&["HGET", "k", "f"]), Some(alloc::vec![b"f".to_vec()]));
+        assert_eq!(
+            elements(&["HMGET", "k", "f", "g"]),
+            Some(alloc::vec![b"f".to_vec(), b"g".to_vec()])
+        );
+        assert_eq!(elements(&["HGETALL", "k"]), None);
+        assert_eq!(elements(&["HDEL", "k", "f"]), None, "it may empty the key");
+        assert_eq!(elements(&["HINCRBY", "k", "f", "1"]), None, "it reads for those behind it");
     }
 
     #[test]

@@ -71,6 +71,16 @@ pub enum Routing {
     Slots,
 }
 
+/// What of its key a command is about, besides what belongs to the key as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// All that the key holds.
+    All,
+    /// The elements that its second argument and all further ones name. It only reads: writes that
+    /// read first do so for those that wait behind them, which are about others.
+    Elements,
+}
+
 /// Properties of a command, as clients see them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(u16);
@@ -192,6 +202,8 @@ pub struct Spec {
     class: Class,
     /// How it reaches its keys.
     pub routing: Routing,
+    /// What of its key it is about.
+    pub about: About,
     /// Subcommands of a container.
     pub subcommands: &'static [Subcommand],
 }

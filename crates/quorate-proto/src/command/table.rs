@@ -1,6 +1,7 @@
 //! The rows, and finding one by name.
 
 use super::{
+    About,
     Class::{self, Read, ReadModifyWrite as Rmw, Write},
     Flags, Group, Join, Routing, Spec, Subcommand,
     batch::BATCH,
@@ -54,6 +55,7 @@ const fn key(
         summary,
         class,
         routing: Routing::Key,
+        about: About::All,
         subcommands: &[],
     }
 }
@@ -61,6 +63,12 @@ const fn key(
 /// A command that is not executed where its only key is.
 const fn routed(spec: Spec, routing: Routing) -> Spec {
     Spec { routing, ..spec }
+}
+
+/// A command that reads the elements of its key that its second argument and all further ones
+/// name.
+const fn of_elements(spec: Spec) -> Spec {
+    Spec { about: About::Elements, ..spec }
 }
 
 /// A command about the connection or the node.
@@ -356,15 +364,15 @@ const SPECS: &[Spec] = &[
     key("hset", -4, WDF, Write, one(Update), Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
     key("hsetnx", 4, WDF, Rmw, one(Insert), Hash, "2.0.0", "O(1)", "Sets a field unless it exists"),
     key("hmset", -4, WDF, Write, one(Update), Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
-    key("hget", 3, RF, Read, one(Fetch), Hash, "2.0.0", "O(1)", "Value of a field"),
-    key("hmget", -3, RF, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "Values of several fields"),
+    of_elements(key("hget", 3, RF, Read, one(Fetch), Hash, "2.0.0", "O(1)", "Value of a field")),
+    of_elements(key("hmget", -3, RF, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "Values of several fields")),
     key("hgetall", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields and values"),
     key("hdel", -3, WF, Rmw, one(Delete), Hash, "2.0.0", "O(N) with N the number of fields", "Removes fields"),
-    key("hexists", 3, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Whether a field exists"),
+    of_elements(key("hexists", 3, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Whether a field exists")),
     key("hkeys", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields"),
     key("hvals", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All values"),
     key("hlen", 2, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Number of fields"),
-    key("hstrlen", 3, RF, Read, one(Look), Hash, "3.2.0", "O(1)", "Length of a field's value"),
+    of_elements(key("hstrlen", 3, RF, Read, one(Look), Hash, "3.2.0", "O(1)", "Length of a field's value")),
     key("hincrby", 4, WDF, Rmw, one(ReadUpdate), Hash, "2.0.0", "O(1)", "Adds an integer to a field"),
     key("hincrbyfloat", 4, WDF, Rmw, one(ReadUpdate), Hash, "2.6.0", "O(1)", "Adds a decimal number to a field"),
     key("hrandfield", -2, R, Read, one(Fetch), Hash, "6.2.0", "O(N) with N the number of fields returned", "Random fields"),
@@ -373,8 +381,8 @@ const SPECS: &[Spec] = &[
     key("sadd", -3, WDF, Write, one(Insert), Set, "1.0.0", "O(N) with N the number of members", "Adds members to a set"),
     key("srem", -3, WF, Rmw, one(Delete), Set, "1.0.0", "O(N) with N the number of members", "Removes members from a set"),
     key("smembers", 2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members", "All members of a set"),
-    key("sismember", 3, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Whether a member is in a set"),
-    key("smismember", -3, RF, Read, one(Fetch), Set, "6.2.0", "O(N) with N the number of members asked for", "Whether each of several members is in a set"),
+    of_elements(key("sismember", 3, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Whether a member is in a set")),
+    of_elements(key("smismember", -3, RF, Read, one(Fetch), Set, "6.2.0", "O(N) with N the number of members asked for", "Whether each of several members is in a set")),
     key("scard", 2, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Number of members"),
     key("spop", -2, WF, Rmw, one(ReadDelete), Set, "1.0.0", "O(N) with N the number of members removed", "Removes random members and answers them"),
     key("srandmember", -2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members returned", "Random members"),
@@ -392,8 +400,8 @@ const SPECS: &[Spec] = &[
     key("zincrby", 4, WDF, Rmw, one(ReadUpdate), SortedSet, "1.2.0", "O(log(N))", "Adds to the score of a member"),
     key("zrem", -3, WF, Rmw, one(Delete), SortedSet, "1.2.0", "O(M*log(N)) with M the number of members removed", "Removes members"),
     key("zcard", 2, RF, Read, one(Look), SortedSet, "1.2.0", "O(1)", "Number of members"),
-    key("zscore", 3, RF, Read, one(Fetch), SortedSet, "1.2.0", "O(1)", "Score of a member"),
-    key("zmscore", -3, RF, Read, one(Fetch), SortedSet, "6.2.0", "O(N) with N the number of members asked for", "Scores of several members"),
+    of_elements(key("zscore", 3, RF, Read, one(Fetch), SortedSet, "1.2.0", "O(1)", "Score of a member")),
+    of_elements(key("zmscore", -3, RF, Read, one(Fetch), SortedSet, "6.2.0", "O(N) with N the number of members asked for", "Scores of several members")),
     key("zcount", 4, RF, Read, one(Fetch), SortedSet, "2.0.0", "O(log(N))", "Number of members with scores in a range"),
     key("zlexcount", 4, RF, Read, one(Fetch), SortedSet, "2.8.9", "O(log(N))", "Number of members in a range of names"),
     key("zrank", -3, RF, Read, one(Fetch), SortedSet, "2.0.0", "O(log(N))", "Number of members with lesser scores"),

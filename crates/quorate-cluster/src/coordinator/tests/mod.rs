@@ -57,6 +57,10 @@ fn encode(version: u32, members: impl Iterator<Item = u64>) -> Bytes {
 }
 
 impl Elements for Fake {
+    fn depends_on_all(&self, _slot: Slot, _key: &[u8]) -> bool {
+        false
+    }
+
     fn element_limits(&self) -> Limits {
         self.limits.unwrap_or(Limits::DEFAULT)
     }
