@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_cluster::coordinator::{Durability, Replica as _, Terms};
 use quorate_proto::{
     Level, Slot,
-    command::{self, Call, CommandId, Mistake, Routing, Spec, Spread, UnknownCommand},
+    command::{self, Call, CommandId, Mistake, Routing, Spread, UnknownCommand},
     resp::{Command, ReplyWriter, parse_cursor, parse_integer},
 };
 
@@ -18,7 +18,7 @@ use super::{
     session::Coverage,
     split::Split,
     stats::{Run, Sender},
-    transaction::{exec_abort, is_immediate},
+    transaction::{exec_abort, is_exec, is_immediate},
     walk,
 };
 use crate::{config::SyncPolicy, limits};
@@ -48,7 +48,7 @@ impl Shard {
         match CommandId::of(&command) {
             Ok(id) if !id.spec().is_internal() => self.call(now, key, Call::new(id, command)),
             Err(Mistake::Arity { id, error }) if !id.spec().is_internal() => {
-                if id.spec().name == "exec" {
+                if is_exec(id.spec()) {
                     self.sessions[key].end_transaction();
                     return self.reject(key, Some(id), exec_abort(&error));
                 }
@@ -125,24 +125,20 @@ impl Shard {
     /// Answers the command that has just begun.
     pub(super) fn reply(&mut self, key: usize, call: &Call, reply: &[u8]) {
         self.sessions[key].replies.push(|out| out.extend_from_slice(reply));
-        if let Some(took) = self.stats.end(reply) {
-            self.note_slow(key, took, call.spec(), call.command());
+        if let Some(took) = self.stats.end(reply).filter(|_| !is_exec(call.spec())) {
+            self.note_slow(key, took, call.command());
         }
     }
 
     /// A command that has waited for others has its reply.
     pub(super) fn finish(&mut self, key: usize, run: &Run, reply: &[u8]) {
-        for (took, spec, command) in self.stats.finish(run, reply) {
-            self.note_slow(key, took, spec, command);
+        for (took, command) in self.stats.finish(run, reply) {
+            self.note_slow(key, took, command);
         }
     }
 
-    /// A command of a client, if it is still there, was slow. Of a transaction its commands are
-    /// told instead.
-    fn note_slow(&mut self, key: usize, took: Duration, spec: &Spec, command: &Command) {
-        if spec.name == "exec" {
-            return;
-        }
+    /// A command of a client, if it is still there, was slow.
+    fn note_slow(&mut self, key: usize, took: Duration, command: &Command) {
         let about = self.sessions.get(key).map(|session| &session.about);
         let sender = about.map_or(Sender::default(), |about| Sender {
             address: &about.address,
@@ -262,7 +258,7 @@ impl Shard {
             session.replies.push_whole(reply);
         }
         if let Some(took) = slow {
-            self.note_slow(key, took, sent.spec(), sent.command());
+            self.note_slow(key, took, sent.command());
         }
     }
 

@@ -45,6 +45,11 @@ impl Transaction {
     }
 }
 
+/// Whether a command executes a transaction: the slow log shows what it has executed.
+pub(super) fn is_exec(spec: &Spec) -> bool {
+    spec.name == "exec"
+}
+
 /// Whether a command is executed at once although a transaction is open.
 pub(super) fn is_immediate(spec: &Spec) -> bool {
     matches!(spec.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset")

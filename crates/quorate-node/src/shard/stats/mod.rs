@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use quorate_cluster::time::Instant;
 use quorate_proto::{
-    command::{Call, CommandId, Spec},
+    command::{Call, CommandId},
     resp::Command,
 };
 
-use super::job::elements;
+use super::{job::elements, transaction::is_exec};
 use errors::Errors;
 pub(crate) use latency::Latency;
 use rate::Rate;
@@ -39,7 +39,7 @@ impl Run {
 }
 
 /// A command that was slow, and how long it took.
-pub(super) type Slow<'a> = (Duration, &'static Spec, &'a Command);
+pub(super) type Slow<'a> = (Duration, &'a Command);
 
 /// When which kind of command began.
 #[derive(Clone, Copy, Debug, Default)]
@@ -152,8 +152,9 @@ impl Stats {
     pub(super) fn finish<'a>(&mut self, run: &'a Run, reply: &[u8]) -> Vec<Slow<'a>> {
         let took = self.note(run.begun, reply);
         let mut slow = self.note_parts(run, reply);
-        if slow.is_empty() {
-            slow.extend(took.map(|took| (took, run.begun.id.spec(), &run.command)));
+        let executed_none = || is_exec(run.begun.id.spec()) && elements(reply).is_empty();
+        if slow.is_empty() && !executed_none() {
+            slow.extend(took.map(|took| (took, &run.command)));
         }
         slow
     }
@@ -170,7 +171,7 @@ impl Stats {
         for (part, reply) in run.parts.iter().zip(elements(reply)) {
             self.tally(part.id(), share, reply);
             if self.is_slow(share) {
-                slow.push((share, part.spec(), part.command()));
+                slow.push((share, part.command()));
             }
         }
         slow
