@@ -1,10 +1,6 @@
 //! Heartbeats: what they tell of this node, and what is done about who is heard and who is not.
 
-use quorate_cluster::{
-    liveness,
-    membership::LinkId,
-    time::{Instant, Wall},
-};
+use quorate_cluster::{liveness, membership::LinkId, time::Instant};
 use quorate_proto::{
     MemberNumber, NodeId, Unfit,
     message::{Heartbeat, Message},
@@ -28,14 +24,6 @@ impl Shard {
             hints_pending: self.storage.pending(to) + dirty + missed,
             wall_ms: self.machine.wall_ms(),
         }
-    }
-
-    /// The moment at which the clocks were read last, by the clock that the turn goes by: what has
-    /// just arrived had not when the turn began.
-    pub(super) fn moment(&self, now: Now) -> (Instant, Wall) {
-        let moment = self.machine.monotonic.max(now.monotonic);
-        let passed = moment.since(now.monotonic).as_millis();
-        (moment, Wall(now.wall_ms().saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))))
     }
 
     /// A node is at work.

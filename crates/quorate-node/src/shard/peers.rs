@@ -10,7 +10,7 @@ use quorate_cluster::{
     liveness::{self, Liveness, Readiness},
     membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation},
     peer_map::PeerMap,
-    time::Instant,
+    time::{Instant, Wall},
     topology::Topology,
     wall_clock::PeerClock,
 };
@@ -310,7 +310,8 @@ impl Shard {
                 self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
             }
             (Machine::Link, Message::HeartbeatReply(beat)) => {
-                let (monotonic, wall) = self.moment(now);
+                // It had not arrived when the turn began, and the wall clock of `now` knows.
+                let (monotonic, wall) = (self.machine.monotonic, Wall(now.wall_ms()));
                 let Peers { liveness, readiness, .. } = &mut self.peers;
                 liveness.handle_heartbeat_reply(monotonic, wall, from, &beat);
                 let ready = readiness.handle_hints_pending(monotonic, from, beat.hints_pending);

@@ -41,6 +41,10 @@ impl Moment {
         let wall_us = self.wall_ms.saturating_mul(1_000);
         Now { monotonic: Instant::from_micros(self.monotonic_us), wall_us }
     }
+
+    fn after(self, us: u64) -> Self {
+        Self { monotonic_us: self.monotonic_us + us, wall_ms: self.wall_ms + us / 1_000 }
+    }
 }
 
 /// Where somebody connects to.
@@ -70,6 +74,8 @@ pub enum Input {
     Closed(Wire),
     /// What was asked of the disk happens now, and ends.
     Sync(u64),
+    /// So many microseconds pass before the rest arrives: the turn is a long one.
+    Passed(u64),
 }
 
 /// What a process does.

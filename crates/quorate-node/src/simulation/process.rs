@@ -146,20 +146,19 @@ impl Process {
     }
 
     /// One turn: takes what has arrived, does what is due, and returns what leaves, in order.
-    pub fn turn(&mut self, moment: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+    pub fn turn(&mut self, begun: Moment, inputs: impl IntoIterator<Item = Input>) -> Vec<Output> {
+        let mut moment = begun;
+        self.begin_turns(moment.now());
+        inputs.into_iter().for_each(|input| self.handle(&mut moment, input));
         let now = moment.now();
         self.clock_us.store(moment.monotonic_us, Ordering::Relaxed);
-        self.begin_turns(now);
-        for input in inputs {
-            self.handle(now, input);
-        }
         self.hear(now);
         self.control.handle_timeout(now);
         self.reactors.iter_mut().for_each(|reactor| reactor.handle_timeout(now));
         loop {
             self.end_turns(now);
             if self.letters.is_empty() || self.death.is_some() {
-                self.worked_us = self.clock_us.load(Ordering::Relaxed) - moment.monotonic_us;
+                self.worked_us = self.clock_us.load(Ordering::Relaxed) - begun.monotonic_us;
                 return std::mem::take(&mut self.outputs);
             }
             // What the machines tell each other arrives in a further turn of theirs, at the same
@@ -227,7 +226,8 @@ impl Process {
         }
     }
 
-    fn handle(&mut self, now: Now, input: Input) {
+    fn handle(&mut self, moment: &mut Moment, input: Input) {
+        let now = moment.now();
         match input {
             Input::Accepted { wire, port } => {
                 let shard = (wire.0 as usize % self.reactors.len()) as u16;
@@ -258,6 +258,7 @@ impl Process {
                     self.reactors[shard].handle_done(job.run());
                 }
             }
+            Input::Passed(us) => *moment = moment.after(us),
         }
     }
 
