@@ -1,6 +1,7 @@
 //! `quorate demo`: three nodes on this machine, to try a cluster in a minute.
 
 use std::{
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command},
     thread,
@@ -23,6 +24,8 @@ pub(crate) struct Arguments {
 }
 
 const NODES: u16 = 3;
+/// Where a node listens for cluster clients and for its peers, counted from its client port.
+const CLUSTER_PORT_OFFSET: u16 = 5_000;
 const PEER_PORT_OFFSET: u16 = 10_000;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -32,12 +35,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         arguments.port,
         u16::MAX - PEER_PORT_OFFSET - NODES
     );
+    check_ports(arguments.port)?;
     let mut signals = Signals::new(crate::signals::that_stop())?;
     let mut nodes = Nodes(Vec::new());
     for number in 0..NODES {
         nodes.0.push(start(arguments, number).context("a node could not be started")?);
     }
-    wait_for_each_other(arguments)?;
+    wait_for_each_other(arguments, &mut nodes)?;
     let port = arguments.port;
     println!("three nodes are up; every key is on each of them. Try:");
     println!("  redis-cli -p {port} set greeting hello");
@@ -45,6 +49,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("  quorate status --address 127.0.0.1:{}", port + 2);
     println!("Ctrl-C stops them; their data stays in {}.", arguments.data_dir.display());
     signals.forever().next();
+    Ok(())
+}
+
+/// Whoever has one of the ports would be taken for a node.
+fn check_ports(first: u16) -> Result<()> {
+    for offset in [0, CLUSTER_PORT_OFFSET, PEER_PORT_OFFSET] {
+        for port in (first..).take(NODES.into()).map(|port| port + offset) {
+            TcpListener::bind(("127.0.0.1", port)).with_context(|| {
+                format!("port {port} cannot be listened on; other ports: --port")
+            })?;
+        }
+    }
     Ok(())
 }
 
@@ -73,6 +89,7 @@ fn start(arguments: &Arguments, number: u16) -> Result<Child> {
     command.args(["--peer-listen", &address(port + PEER_PORT_OFFSET)]);
     command.args(["--rack", &format!("rack{}", number + 1)]).args(["--shards", "1"]);
     command.arg("--data-dir").arg(arguments.data_dir.join(&name));
+    command.args(["--cluster-listen", &address(port + CLUSTER_PORT_OFFSET)]);
     for other in (0..NODES).filter(|other| *other != number) {
         command.args(["--seed", &address(arguments.port + other + PEER_PORT_OFFSET)]);
     }
@@ -80,7 +97,7 @@ fn start(arguments: &Arguments, number: u16) -> Result<Child> {
     Ok(command.spawn()?)
 }
 
-fn wait_for_each_other(arguments: &Arguments) -> Result<()> {
+fn wait_for_each_other(arguments: &Arguments, nodes: &mut Nodes) -> Result<()> {
     const ATTEMPTS: u32 = 100;
     let joined = || -> Result<bool> {
         for number in 0..NODES {
@@ -97,6 +114,11 @@ fn wait_for_each_other(arguments: &Arguments) -> Result<()> {
         Ok(true)
     };
     for _ in 0..ATTEMPTS {
+        for (node, number) in nodes.0.iter_mut().zip(1..) {
+            if let Some(status) = node.try_wait()? {
+                anyhow::bail!("node-{number} has ended ({status}); its log above says why");
+            }
+        }
         if matches!(joined(), Ok(true)) {
             return Ok(());
         }

@@ -91,13 +91,16 @@ fn progress(peer: &Value, dry: bool) -> String {
     format!("{} keys exchanged, {bytes} bytes", number(peer, "repair_keys"))
 }
 
-/// Two slots, or one alone.
+/// Two slots.
 fn parse_range(text: &str) -> Result<(u16, u16), String> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let slot = |text: &str| text.parse().ok().filter(|slot| *slot < SLOTS);
-    match (slot(first), slot(last)) {
-        (Some(first), Some(last)) if first <= last => Ok((first, last)),
-        _ => Err(format!("a range of slots is FIRST-LAST, both 0 to {}", SLOTS - 1)),
+    let (first, last) = text.split_once('-').ok_or("a range of slots is FIRST-LAST")?;
+    let slot = |text: &str| {
+        let slot = text.parse().ok().filter(|slot| *slot < SLOTS);
+        slot.ok_or_else(|| format!("slot '{text}' is not allowed; allowed: 0 to {}", SLOTS - 1))
+    };
+    match (slot(first)?, slot(last)?) {
+        (first, last) if first <= last => Ok((first, last)),
+        (first, last) => Err(format!("the first slot, {first}, is behind the last, {last}")),
     }
 }
 
@@ -108,8 +111,8 @@ mod tests {
     #[test]
     fn ranges_are_two_slots_in_order() {
         assert_eq!(parse_range("0-16383"), Ok((0, 16_383)));
-        assert_eq!(parse_range("7"), Ok((7, 7)));
-        for wrong in ["", "-", "1-", "-1", "2-1", "0-16384", "a-b", "1-2-3"] {
+        assert_eq!(parse_range("7-7"), Ok((7, 7)));
+        for wrong in ["", "7", "-", "1-", "-1", "2-1", "0-16384", "a-b", "1-2-3"] {
             assert!(parse_range(wrong).is_err(), "{wrong}");
         }
     }

@@ -11,6 +11,8 @@ mod servers;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use quorate_proto::limits::BULK_LENGTH_MAX;
+
 use keys::Distribution;
 use load::{Kind, Load};
 use report::{Measurement, Report};
@@ -76,9 +78,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    ensure!(arguments.clients > 0 && arguments.keys > 0, "clients and keys must be at least 1");
-    ensure!(arguments.rounds > 0 && arguments.requests > 0, "rounds and requests: at least 1");
-    ensure!(arguments.pipeline.iter().all(|depth| *depth > 0), "pipeline: at least 1");
+    check(arguments)?;
+    let pids = arguments.pid.iter().map(|text| pid(text)).collect::<Result<Vec<_>>>()?;
     let kinds = arguments.command.iter().map(|name| kind(name)).collect::<Result<Vec<_>>>()?;
     let mut servers = Servers::default();
     let compares = arguments.compare_redis || arguments.compare_valkey;
@@ -99,11 +100,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let (name, address) = text
             .split_once('=')
             .with_context(|| format!("target: '{text}' is not NAME=HOST:PORT"))?;
-        let pid = arguments
-            .pid
-            .iter()
-            .find_map(|pid| pid.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
+        let pid = pids.iter().find(|(target, _)| *target == name).map(|(_, pid)| *pid);
         servers.add(Target { name: name.into(), address: address.into(), pid });
+    }
+    for (name, _) in pids {
+        let is_target = arguments.target.iter().any(|text| text.split('=').next() == Some(name));
+        ensure!(is_target, "pid: no target is named '{name}'");
     }
     // Of a cluster only the first node gets requests: it coordinates for the others.
     let targets: Vec<Target> = servers.measured().to_vec();
@@ -145,6 +147,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("every operation failed");
     }
     Ok(())
+}
+
+/// Whether the numbers are possible.
+fn check(arguments: &Arguments) -> Result<()> {
+    ensure!(arguments.clients > 0 && arguments.keys > 0, "clients and keys must be at least 1");
+    ensure!(arguments.rounds > 0 && arguments.requests > 0, "rounds and requests: at least 1");
+    ensure!(arguments.pipeline.iter().all(|depth| *depth > 0), "pipeline: at least 1");
+    ensure!(
+        (0.0..=1.0).contains(&arguments.read_share),
+        "read_share: '{}' is not allowed; allowed: 0 to 1",
+        arguments.read_share
+    );
+    ensure!(
+        arguments.value_size <= BULK_LENGTH_MAX,
+        "value_size: '{}' is not allowed; allowed: up to {BULK_LENGTH_MAX}",
+        arguments.value_size
+    );
+    Ok(())
+}
+
+/// The process of a target.
+fn pid(text: &str) -> Result<(&str, u32)> {
+    let parsed = text.split_once('=').and_then(|(name, pid)| Some((name, pid.parse().ok()?)));
+    parsed.with_context(|| format!("pid: '{text}' is not NAME=PID"))
 }
 
 fn load(

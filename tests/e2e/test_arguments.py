@@ -1,0 +1,43 @@
+"""Wrong arguments of the subcommands: each is named, with what is allowed, before anything is done."""
+
+import socket
+import subprocess
+
+import pytest
+from nodes import QUORATE
+from ports import free_port
+
+TARGET = ["--target", "a=127.0.0.1:1"]
+WRONG = [
+    (["repair", "--range", "5"], "FIRST-LAST"),
+    (["repair", "--range", "x-9"], "slot 'x' is not allowed; allowed: 0 to 16383"),
+    (["repair", "--range", "0-16384"], "slot '16384' is not allowed; allowed: 0 to 16383"),
+    (["repair", "--range", "9-5"], "the first slot, 9, is behind the last, 5"),
+    (["repair", "--node", "nowhere"], "'nowhere' is not host:port"),
+    (["bench", "--read-share", "7", *TARGET], "read_share: '7' is not allowed; allowed: 0 to 1"),
+    (["bench", "--value-size", "536870913", *TARGET], "value_size: '536870913' is not allowed"),
+    (["bench", "--pid", "5", *TARGET], "pid: '5' is not NAME=PID"),
+    (["bench", "--pid", "a=x", *TARGET], "pid: 'a=x' is not NAME=PID"),
+    (["bench", "--pid", "b=5", *TARGET], "pid: no target is named 'b'"),
+    (["bench", "--pipeline", "0", *TARGET], "pipeline: at least 1"),
+    (["bench", "--command", "nope", *TARGET], "command: 'nope' is not allowed; allowed: set, get"),
+    (["demo", "--port", "0"], "port: '0' is not allowed; allowed: 1 to"),
+]
+
+
+@pytest.mark.parametrize("arguments,expected", WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_wrong_arguments_are_named(arguments, expected):
+    outcome = subprocess.run([QUORATE, *arguments], capture_output=True, text=True, timeout=20)
+    assert outcome.returncode in (1, 2) and expected in outcome.stderr, outcome.stderr
+
+
+@pytest.mark.parametrize("offset", [1, 5_002, 10_000], ids=["client", "cluster-client", "peer"])
+def test_a_demo_on_a_port_that_is_taken_says_which(tmp_path, offset):
+    first = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first + offset))
+        taken.listen()
+        outcome = subprocess.run([QUORATE, "demo", "--port", str(first), "--data-dir", str(tmp_path / "demo")],
+                                 capture_output=True, text=True, timeout=60)
+    assert outcome.returncode == 1 and f"port {first + offset} cannot be listened on" in outcome.stderr
+    assert outcome.stdout == "" and not (tmp_path / "demo").exists()
