@@ -198,7 +198,7 @@ pub(crate) fn effects(bytes: &[u8]) {
 /// The digest of a slot, and all that it holds: digests say nothing of values.
 fn held(store: &Store, slot: Slot) -> (Digest, Vec<String>) {
     let mut held = Vec::new();
-    store.export_slot(slot, |exported| {
+    store.export_slot(slot, usize::MAX, |exported| {
         for delta in deltas(exported).map(|delta| delta.expect("it was exported")) {
             held.extend(delta.parts().map(|part| format!("{:?} {part:?}", delta.key)));
         }

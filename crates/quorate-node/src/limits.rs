@@ -248,6 +248,10 @@ pub(crate) const CHECKPOINT_BYTES_PER_TURN: u64 = 4 << 20;
 /// Bytes that a checkpoint counts in one turn: each field and member of a large key is looked at.
 pub(crate) const CHECKPOINT_COUNTED_PER_TURN: u64 = 16 << 20;
 
+/// Bytes of a key's state that a checkpoint puts into one record: a key may have more than a record
+/// can.
+pub(crate) const EXPORT_PIECE_BYTES: usize = 64 << 20;
+
 /// Bytes of a log segment.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 20;
 

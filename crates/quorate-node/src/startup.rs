@@ -22,6 +22,7 @@ use crate::{
     StartError,
     config::Settings,
     identity::Identity,
+    limits,
     node::{self, Node, Sizes},
     reactor::CONTROL_SHARD,
     shard::Now,
@@ -396,7 +397,7 @@ fn reshard(
         log.set_quarantine(quarantine(node, new, shard));
         let mut failed = None;
         for slot in quorate_proto::Slot::all() {
-            store.export_slot(slot, |effect| {
+            store.export_slot(slot, limits::EXPORT_PIECE_BYTES, |effect| {
                 let reserved = log.reserve(effect.len() + 2);
                 if let Err(error) = reserved {
                     failed.get_or_insert(error);

@@ -41,6 +41,13 @@ impl<'a> DeltaWriter<'a> {
         self.effect.len() - self.parts
     }
 
+    /// Ends the delta here, hands it to `each`, and begins another one of the same key in its place.
+    pub(crate) fn cut(&mut self, each: impl FnOnce(&[u8])) {
+        self.write_length();
+        each(&self.effect[self.start..]);
+        self.effect.truncate(self.parts);
+    }
+
     /// Ends the delta and returns its bytes; a delta without parts leaves no trace.
     pub fn finish(self) -> &'a [u8] {
         let start = self.start;
@@ -58,15 +65,18 @@ impl<'a> DeltaWriter<'a> {
         effect
     }
 
-    fn end(self) -> &'a mut Vec<u8> {
-        let length = self.length();
-        if length == 0 {
+    fn end(mut self) -> &'a mut Vec<u8> {
+        if self.length() == 0 {
             self.effect.truncate(self.start);
-            return self.effect;
+        } else {
+            self.write_length();
         }
-        let length = u32::try_from(length).expect("invariant: effects stay below 4 GiB");
-        self.effect[self.parts - 4..self.parts].copy_from_slice(&length.to_le_bytes());
         self.effect
+    }
+
+    fn write_length(&mut self) {
+        let length = u32::try_from(self.length()).expect("invariant: effects stay below 4 GiB");
+        self.effect[self.parts - 4..self.parts].copy_from_slice(&length.to_le_bytes());
     }
 }
 

@@ -282,12 +282,20 @@ impl Store {
         }
     }
 
-    /// Calls `each` with the whole state of every key of `slot`, as an encoded delta.
-    pub fn export_slot(&self, slot: Slot, mut each: impl FnMut(&[u8])) {
+    /// Calls `each` with the whole state of every key of `slot`, as an encoded delta, or as several
+    /// where it takes more than about `piece_bytes`: merged in any order they make the same state.
+    pub fn export_slot(&self, slot: Slot, piece_bytes: usize, mut each: impl FnMut(&[u8])) {
         let mut effect = Vec::new();
         for (key, state) in self.entries(slot) {
             effect.clear();
-            export_state(key, state, &mut effect);
+            let mut delta = DeltaWriter::new(&mut effect, key);
+            state.export(|part| {
+                if delta.length() > 0 && delta.length() + part.size() > piece_bytes {
+                    delta.cut(&mut each);
+                }
+                delta.part(part);
+            });
+            delta.finish();
             if !effect.is_empty() {
                 each(&effect);
             }

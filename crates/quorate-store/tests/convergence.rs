@@ -20,6 +20,9 @@ use quorate_store::{
 
 use common::{KEYS, command, execute, slot, store, visible};
 
+/// So few that hardly two parts go together.
+const PIECE_BYTES: usize = 24;
+
 /// A part without what its kind has no room for.
 #[derive(Clone, Debug)]
 struct Fact {
@@ -87,10 +90,20 @@ fn exchange(from: &Store, to: &mut Store) {
     }
 }
 
+/// What holds the same as a store whose state is read back in pieces.
+fn read_back(store: &Store, wall_ms: u64) -> Store {
+    let mut copy = self::store(3);
+    store.export_slot(slot(), PIECE_BYTES, |piece| {
+        assert_eq!(copy.merge(slot(), piece, wall_ms), Ok(Merged::Whole));
+    });
+    copy.sweep_expired(wall_ms, usize::MAX);
+    copy
+}
+
 /// Everything that the store holds, values included, in one order.
 fn held(store: &Store) -> Vec<String> {
     let mut held = Vec::new();
-    store.export_slot(slot(), |exported| {
+    store.export_slot(slot(), PIECE_BYTES, |exported| {
         for delta in deltas(exported).map(|delta| delta.expect("a delta")) {
             held.extend(delta.parts().map(|part| format!("{:?} {part:?}", delta.key)));
         }
@@ -138,6 +151,9 @@ proptest! {
             store.sweep_expired(end, usize::MAX);
         }
         let [first, second, third] = &mut stores;
+        let copy = read_back(first, end);
+        prop_assert_eq!(first.slot_digest(slot()), copy.slot_digest(slot()));
+        prop_assert_eq!(held(first), held(&copy));
         prop_assert_eq!(first.slot_digest(slot()), second.slot_digest(slot()));
         prop_assert_eq!(first.slot_digest(slot()), third.slot_digest(slot()));
         prop_assert_eq!(first.slot_version(slot()), second.slot_version(slot()));

@@ -146,7 +146,7 @@ impl Storage {
             && fits
             && let Some(slot) = Slot::new(*next)
         {
-            self.store.export_slot(slot, |effect| {
+            self.store.export_slot(slot, limits::EXPORT_PIECE_BYTES, |effect| {
                 keys += 1;
                 bytes += (SegmentLog::RECORD_BYTES + SLOT_BYTES + effect.len()) as u64;
                 fits = fits && log.reserve(effect.len() + SLOT_BYTES).is_ok();

@@ -45,11 +45,10 @@ fn debug_object(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let shown = keys.peek(key).state().and_then(|state| Some((state, state.kind()?)));
     let (shown, kind) = shown.ok_or(CommandError::Text("no such key"))?;
     let encoding = (object_family(kind).encoding)(shown);
-    let mut state = Vec::new();
-    keys.store.export(keys.slot, key, &mut state);
+    let mut length = key.len();
+    shown.export(|part| length += part.size());
     reply.simple(&format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{} lru:0 lru_seconds_idle:0",
-        state.len()
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:0 lru_seconds_idle:0"
     ));
     Ok(())
 }
