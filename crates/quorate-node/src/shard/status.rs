@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use quorate_cluster::clocks::Holdings as _;
-use quorate_proto::{Slot, Unfit, resp::ReplyWriter};
+use quorate_proto::{Slot, resp::ReplyWriter};
 use quorate_store::Lookups;
 
 use super::{
     Counters, Metrics, Now, Shard,
+    info::{self, Report},
     job::{Plan, Step, integer},
     mail::PeerMetrics,
 };
@@ -120,47 +121,15 @@ impl Shard {
     /// `QUORATE STATUS`
     pub(super) fn status(&self, now: Now, writer: &mut ReplyWriter<'_>) {
         self.publish_metrics(now);
-        let total = self.node.metrics();
         let topology = self.topology();
-        let me = topology.member(topology.me());
-        let footing = self.node.footing();
-        let is = |unfit| total.fitness.is(unfit);
-        writer.map(21);
-        let mut text = |name: &str, value: &str| {
-            writer.text(name);
-            writer.text(value);
-        };
-        text("name", &me.name);
-        text("id", &me.id.to_string());
-        text("cluster", &self.node.settings.cluster);
-        text("version", env!("CARGO_PKG_VERSION"));
-        for (name, value) in [
-            ("epoch", topology.epoch()),
-            ("sealed", u64::from(topology.sealed())),
-            ("ready", u64::from(!is(Unfit::CatchingUp) && footing.founded)),
-            ("incomplete", u64::from(is(Unfit::Incomplete))),
-            ("awaited_peers", total.awaited),
-            ("clock_in_doubt", u64::from(is(Unfit::ClockInDoubt))),
-            ("clock_contradicted", u64::from(total.clock_contradicted)),
-            ("keys", total.keys),
-            ("log_bytes", total.log_bytes),
-            ("hint_bytes", total.hint_bytes),
-            ("replication_factor", u64::from(topology.replication_factor())),
-            ("log_failed", u64::from(total.failed)),
-            ("read_only", u64::from(is(Unfit::ReadOnly))),
-            ("clock_dots_pulled", total.clocks.pulled),
-            ("clock_dots_pended", total.clocks.pended),
-        ] {
-            writer.text(name);
-            writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
-        }
-        writer.text("waits_for");
-        writer.text(&footing.awaited.join(", "));
+        let report = Report::new(&self.node, topology, now.wall_ms());
+        writer.map(info::status_len() + 1);
+        info::write_status(&report, writer);
         writer.text("members");
         writer.array(topology.len());
         for node in topology.nodes() {
             let member = topology.member(node);
-            let metrics = total.peers.get(node).copied().unwrap_or_default();
+            let metrics = report.metrics.peers.get(node).copied().unwrap_or_default();
             let state = match (node == topology.me(), metrics.up) {
                 (true, _) => "self",
                 (false, true) => "up",

@@ -1,9 +1,9 @@
-//! The rows of `INFO`.
+//! The rows of `INFO` and `QUORATE STATUS`.
 //!
 //! Names are those of Redis where the meaning is; the constants are metrics of Redis that tools
 //! read and that never change here.
 
-use quorate_proto::Unfit;
+use quorate_proto::{Unfit, resp::ReplyWriter};
 
 use super::{Line, Report, channel, owed};
 use crate::shard::{
@@ -41,6 +41,8 @@ impl Section {
 #[derive(Debug)]
 pub(super) struct Metric {
     pub(super) name: &'static str,
+    /// What it is called by `QUORATE STATUS`, if that shows it.
+    in_status: Option<&'static str>,
     value: Value,
 }
 
@@ -63,12 +65,53 @@ impl Value {
             Self::Optional(number) => number(report)?.to_string(),
         })
     }
+
+    fn write(&self, report: &Report<'_>, writer: &mut ReplyWriter<'_>) {
+        let number = match self {
+            Self::Number(number) => Some(number(report)),
+            Self::Optional(number) => number(report),
+            Self::Text(text) => return writer.text(&text(report)),
+            Self::Constant(text) => return writer.text(text),
+        };
+        match number {
+            Some(number) => writer.integer(i64::try_from(number).unwrap_or(i64::MAX)),
+            None => writer.null(),
+        }
+    }
+}
+
+fn in_status() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let metrics = SECTIONS.iter().flat_map(|section| section.metrics);
+    metrics.filter_map(|metric| Some((metric.in_status?, &metric.value)))
+}
+
+/// How many metrics `QUORATE STATUS` shows.
+pub(in crate::shard) fn status_len() -> usize {
+    in_status().count()
+}
+
+/// Writes these metrics, each as its name and its value.
+pub(in crate::shard) fn write_status(report: &Report<'_>, writer: &mut ReplyWriter<'_>) {
+    for (name, value) in in_status() {
+        writer.text(name);
+        value.write(report, writer);
+    }
 }
 
 use Value::{Constant, Number, Optional, Text};
 
 const fn row(name: &'static str, value: Value) -> Metric {
-    Metric { name, value }
+    Metric { name, in_status: None, value }
+}
+
+/// One that `QUORATE STATUS` shows as well.
+const fn both(name: &'static str, value: Value) -> Metric {
+    called(name, name, value)
+}
+
+/// One that it shows under another name.
+const fn called(name: &'static str, in_status: &'static str, value: Value) -> Metric {
+    Metric { name, in_status: Some(in_status), value }
 }
 
 const fn section(name: &'static str, metrics: &'static [Metric]) -> Section {
@@ -116,7 +159,7 @@ const SERVER: &[Metric] = &[
     row("redis_git_sha1", Constant("00000000")),
     row("redis_git_dirty", Constant("0")),
     row("redis_build_id", Constant(concat!("quorate-", env!("CARGO_PKG_VERSION")))),
-    row("quorate_version", Constant(env!("CARGO_PKG_VERSION"))),
+    called("quorate_version", "version", Constant(env!("CARGO_PKG_VERSION"))),
     row("redis_mode", Text(|r| mode(r.topology).to_owned())),
     row("os", Text(|_| operating_system())),
     row("arch_bits", Text(|_| usize::BITS.to_string())),
@@ -198,8 +241,8 @@ const PERSISTENCE: &[Metric] = &[
     row("aof_last_bgrewrite_status", Text(|r| outcome(!r.metrics.failed))),
     row("aof_current_size", Optional(|r| (!r.node.settings.memory).then_some(r.metrics.log_bytes))),
     row("sync_policy", Text(|r| r.node.settings.sync.name().into())),
-    row("log_failed", Number(|r| r.metrics.failed.into())),
-    row("read_only", Number(|r| r.metrics.fitness.is(Unfit::ReadOnly).into())),
+    both("log_failed", Number(|r| r.metrics.failed.into())),
+    both("read_only", Number(|r| r.metrics.fitness.is(Unfit::ReadOnly).into())),
     row("scrub_running", Number(|r| r.metrics.scrubbing.into())),
     row("scrub_last_done_ms", Number(|r| r.metrics.scrubbed_ms)),
     row("scrub_keys_checked", Number(|r| r.metrics.scrub.keys)),
@@ -284,22 +327,29 @@ const CLUSTER: &[Metric] = &[
 
 #[rustfmt::skip]
 const QUORATE: &[Metric] = &[
-    row("node_name", Text(|r| r.topology.member(r.topology.me()).name.clone())),
-    row("cluster_name", Text(|r| r.node.settings.cluster.clone())),
+    called("node_name", "name", Text(|r| r.topology.member(r.topology.me()).name.clone())),
+    called("node_id", "id", Text(|r| r.topology.member(r.topology.me()).id.to_string())),
+    called("cluster_name", "cluster", Text(|r| r.node.settings.cluster.clone())),
     row("datacentre", Text(|r| r.topology.member(r.topology.me()).datacentre.clone())),
     row("rack", Text(|r| r.topology.member(r.topology.me()).rack.clone())),
-    row("epoch", Number(|r| r.topology.epoch())),
-    row("sealed", Number(|r| r.topology.sealed().into())),
-    row("ready", Number(|r| (!r.metrics.fitness.is(Unfit::CatchingUp)).into())),
-    row("incomplete", Number(|r| r.metrics.fitness.is(Unfit::Incomplete).into())),
-    row("clock_in_doubt", Number(|r| r.metrics.fitness.is(Unfit::ClockInDoubt).into())),
+    both("epoch", Number(|r| r.topology.epoch())),
+    both("sealed", Number(|r| r.topology.sealed().into())),
+    both("replication_factor", Number(|r| r.topology.replication_factor().into())),
+    both("ready", Number(|r| (!r.metrics.fitness.is(Unfit::CatchingUp) && r.node.footing().founded).into())),
+    both("incomplete", Number(|r| r.metrics.fitness.is(Unfit::Incomplete).into())),
+    both("waits_for", Text(|r| r.node.footing().awaited.join(", "))),
+    both("awaited_peers", Number(|r| r.metrics.awaited)),
+    both("clock_in_doubt", Number(|r| r.metrics.fitness.is(Unfit::ClockInDoubt).into())),
+    both("clock_contradicted", Number(|r| r.metrics.clock_contradicted.into())),
+    both("keys", Number(|r| r.metrics.keys)),
+    both("log_bytes", Number(|r| r.metrics.log_bytes)),
     row("members", Number(|r| r.topology.len() as u64)),
     row("peers_up", Number(|r| r.metrics.peers.values().filter(|peer| peer.up).count() as u64)),
     row("hints_pending", Number(|r| r.metrics.peers.values().map(|peer| peer.hints).sum())),
-    row("hint_bytes", Number(|r| r.metrics.hint_bytes)),
-    row("clock_dots_pulled", Number(|r| r.metrics.clocks.pulled)),
+    both("hint_bytes", Number(|r| r.metrics.hint_bytes)),
+    both("clock_dots_pulled", Number(|r| r.metrics.clocks.pulled)),
     row("clock_dots_absent", Number(|r| r.metrics.clocks.absent)),
-    row("clock_dots_pended", Number(|r| r.metrics.clocks.pended)),
+    both("clock_dots_pended", Number(|r| r.metrics.clocks.pended)),
     row("clock_bytes", Number(|r| r.metrics.clocks.bytes)),
     row("clock_recent_bytes", Number(|r| r.metrics.recent_bytes)),
 ];

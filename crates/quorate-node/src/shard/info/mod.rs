@@ -1,6 +1,7 @@
 //! `INFO`: metrics about the node, in the format of Redis.
 //!
-//! One figure is one row of [`metrics`]: its name, and how it comes out of a [`Report`]. Whoever is
+//! One figure is one row of [`metrics`]: its name, and how it comes out of a [`Report`].
+//! `QUORATE STATUS` shows some of them as well, as typed values. Whoever is
 //! asked has all shards publish their metrics first, so that what is told is true at this moment.
 
 mod channel;
@@ -21,20 +22,35 @@ use super::{
 };
 use crate::node::Node;
 use metrics::{SECTIONS, Section};
+pub(super) use metrics::{status_len, write_status};
 pub(super) use process::Process;
 
 /// A figure's name and its value.
 type Line = (String, String);
 
 /// What metrics are made from.
-struct Report<'a> {
+pub(super) struct Report<'a> {
     node: &'a Node,
     topology: &'a Topology,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
     breakdown: Breakdown,
     buffers: Buffers,
     process: Process,
     wall_ms: u64,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(node: &'a Node, topology: &'a Topology, wall_ms: u64) -> Self {
+        Self {
+            node,
+            topology,
+            metrics: node.metrics(),
+            breakdown: node.breakdown(),
+            buffers: Buffers::default(),
+            process: Process::read(),
+            wall_ms,
+        }
+    }
 }
 
 /// Bytes that clients have sent and are not executed, and those that wait to be sent to them.
@@ -111,17 +127,8 @@ struct Info {
 
 impl Plan for Info {
     fn next(&mut self, replies: &[Bytes]) -> Step {
-        let mut buffers = Buffers::default();
-        replies.iter().for_each(|reply| buffers.add(Buffers::from_line(reply)));
-        let report = Report {
-            node: &self.node,
-            topology: &self.topology,
-            metrics: self.node.metrics(),
-            breakdown: self.node.breakdown(),
-            buffers,
-            process: Process::read(),
-            wall_ms: self.wall_ms,
-        };
+        let mut report = Report::new(&self.node, &self.topology, self.wall_ms);
+        replies.iter().for_each(|reply| report.buffers.add(Buffers::from_line(reply)));
         let sections = self.sections.iter().filter_map(|section| {
             let lines = section.lines(&report)?;
             let lines = lines.iter().map(|(name, value)| format!("{name}:{value}\r\n"));
