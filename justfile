@@ -25,7 +25,7 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo deny check bans licenses sources
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --features quorate/book
 
 # Throughput and CPU beside redis-server (see docs/src/performance.md)
 bench:

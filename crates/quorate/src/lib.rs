@@ -16,7 +16,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `cargo doc --features book` adds the book as the module `book`: how a cluster is run, what is
+//! promised, and a page for each algorithm.
 
+#[cfg(all(feature = "book", not(doctest)))]
+pub mod book;
 mod call_error;
 mod channel;
 mod client;
