@@ -43,7 +43,7 @@ pub(crate) fn is_below(part: &Part<'_>, floor_ms: u64) -> bool {
 
 /// Appends to `kept` what of `delta` is to be merged into `state`, and to `refutation` what removes
 /// the rest where it comes from, as far as it was removed here.
-pub(crate) fn sift(
+pub(crate) fn filter(
     state: Option<State<'_>>,
     delta: Delta<'_>,
     floor_ms: u64,

@@ -342,7 +342,7 @@ impl Store {
         let (mut kept, mut refutation) = (Vec::new(), Vec::new());
         for delta in deltas(effect).map_while(Result::ok) {
             let state = self.raw_state(slot, delta.key);
-            floor::sift(state, delta, self.floor(slot.group()), &mut kept, &mut refutation);
+            floor::filter(state, delta, self.floor(slot.group()), &mut kept, &mut refutation);
         }
         Ok(Merged::Part { kept, refutation })
     }

@@ -35,7 +35,7 @@ pub enum CallError {
 
 impl CallError {
     /// A reply as a result: errors of the outcome contract by their codes.
-    pub(crate) fn sift(reply: Value) -> Result<Value, Self> {
+    pub(crate) fn classify(reply: Value) -> Result<Value, Self> {
         let Value::Error(text) = reply else { return Ok(reply) };
         Err(match text.split(' ').next().unwrap_or_default() {
             "UNAVAILABLE" | "OVERLOADED" | "MISCONF" => Self::Refused(text),
@@ -58,19 +58,20 @@ mod tests {
 
     #[test]
     fn codes_tell_what_is_known() {
-        let sifted = |text: &str| CallError::sift(Value::Error(text.into())).expect_err("an error");
+        let classified =
+            |text: &str| CallError::classify(Value::Error(text.into())).expect_err("an error");
         for code in ["UNAVAILABLE", "OVERLOADED", "MISCONF"] {
             let text = format!("{code} nothing was done");
-            assert_eq!(sifted(&text), CallError::Refused(text.clone()));
-            assert!(sifted(&text).is_nothing_done());
+            assert_eq!(classified(&text), CallError::Refused(text.clone()));
+            assert!(classified(&text).is_nothing_done());
         }
-        assert_eq!(sifted("TIMEOUT after"), CallError::Timeout("TIMEOUT after".into()));
-        assert_eq!(sifted("UNKNOWN whether"), CallError::Unknown("UNKNOWN whether".into()));
-        assert!(!sifted("UNKNOWN whether").is_nothing_done());
-        assert_eq!(sifted("PARTIAL done"), CallError::Partial("PARTIAL done".into()));
-        assert!(!sifted("PARTIAL done").is_nothing_done());
-        assert!(matches!(sifted("WRONGTYPE Operation"), CallError::Invalid(_)));
+        assert_eq!(classified("TIMEOUT after"), CallError::Timeout("TIMEOUT after".into()));
+        assert_eq!(classified("UNKNOWN whether"), CallError::Unknown("UNKNOWN whether".into()));
+        assert!(!classified("UNKNOWN whether").is_nothing_done());
+        assert_eq!(classified("PARTIAL done"), CallError::Partial("PARTIAL done".into()));
+        assert!(!classified("PARTIAL done").is_nothing_done());
+        assert!(matches!(classified("WRONGTYPE Operation"), CallError::Invalid(_)));
         let nested = Value::Array(vec![Value::Error("ERR one".into())]);
-        assert_eq!(CallError::sift(nested.clone()), Ok(nested), "errors inside stay values");
+        assert_eq!(CallError::classify(nested.clone()), Ok(nested), "errors inside stay values");
     }
 }

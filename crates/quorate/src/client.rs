@@ -52,7 +52,7 @@ impl Client {
     {
         let Pending(receiver) = self.send(Command::from_args(words));
         let reply = receiver.await.map_err(|_| CallError::Stopped)?;
-        CallError::sift(decode(&reply))
+        CallError::classify(decode(&reply))
     }
 
     /// Sends a command whose reply is waited for later.

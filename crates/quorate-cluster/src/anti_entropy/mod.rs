@@ -258,7 +258,7 @@ impl AntiEntropy {
     /// It counts only when it began after the last loss of any node: whoever is lost may have
     /// brought something to one of the others that it did not bring to the rest.
     pub fn is_proved(&self, peer: MemberNumber) -> bool {
-        !self.peers[peer].unproved
+        !self.peers[peer].unverified
     }
 
     /// What is dirty for a peer need not wait.
@@ -284,7 +284,7 @@ impl AntiEntropy {
     }
 
     fn doubt_everybody(&mut self) {
-        self.peers.values_mut().for_each(|peer| peer.unproved = true);
+        self.peers.values_mut().for_each(|peer| peer.unverified = true);
         if let Some(round) = &mut self.round {
             round.doubted = true;
         }
@@ -342,7 +342,7 @@ impl AntiEntropy {
         let at = now + self.random.jittered(SYNC_INTERVAL);
         let found = &mut self.peers[peer];
         found.due.get_or_insert(at);
-        (found.settle_at, found.unproved) = (now, true);
+        (found.settle_at, found.unverified) = (now, true);
         if let Some(round) = self.round.as_mut().filter(|round| round.peer == peer) {
             round.doubted = true;
         }
@@ -498,7 +498,7 @@ impl AntiEntropy {
     fn end(&mut self, now: Instant, digests: &impl Digests) {
         let Some(round) = self.round.take() else { return };
         let peer = round.peer;
-        let Peer { due, record, unproved, .. } = &mut self.peers[peer];
+        let Peer { due, record, unverified, .. } = &mut self.peers[peer];
         record.note(&round);
         if record.repair == Repair::Running {
             record.repair = if round.refused { Repair::Failed } else { Repair::Done };
@@ -517,7 +517,7 @@ impl AntiEntropy {
         if is_whole {
             record.rounds += 1;
             (record.done_at, record.took) = (Some(now), now.since(round.began));
-            *unproved &= round.doubted;
+            *unverified &= round.doubted;
             self.settling.round_completed(peer, round.evidence);
             let settled = self.settling.settled(now, digests);
             self.outputs.push_back(Output::Settled(settled));

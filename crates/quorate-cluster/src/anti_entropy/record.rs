@@ -16,13 +16,13 @@ pub(super) struct Peer {
     /// What is dirty is not settled before.
     pub(super) settle_at: Instant,
     /// Whether it may lack something, or this node may, that nobody keeps for it.
-    pub(super) unproved: bool,
+    pub(super) unverified: bool,
 }
 
 impl Peer {
     /// Before anything is known of it.
     pub(super) const DOWN: Self =
-        Self { due: None, record: Record::NONE, settle_at: Instant::ZERO, unproved: true };
+        Self { due: None, record: Record::NONE, settle_at: Instant::ZERO, unverified: true };
 }
 
 /// What the rounds with one peer have come to.

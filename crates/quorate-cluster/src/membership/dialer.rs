@@ -104,7 +104,7 @@ impl Dialer {
 
     /// Dials `target` at `address` from now on, there before any other address known for it. A
     /// link that is up stays up.
-    pub fn aim(&mut self, now: Instant, target: Target, address: &str) {
+    pub fn set_target(&mut self, now: Instant, target: Target, address: &str) {
         let entry = self.entries.entry(target).or_insert_with(|| Entry {
             addresses: VecDeque::new(),
             state: State::Waiting { until: now },
@@ -174,7 +174,7 @@ impl Dialer {
             return false;
         };
         self.entries.remove(&Target::Seed(address.clone()));
-        self.aim(now, Target::Member(id), &address);
+        self.set_target(now, Target::Member(id), &address);
         let Some(member) = self.entries.get_mut(&Target::Member(id)) else {
             return false;
         };
@@ -300,7 +300,7 @@ mod tests {
     fn pauses_double_until_somebody_is_useful() {
         let mut dialer = Dialer::new(1);
         let mut now = Instant::ZERO;
-        dialer.aim(now, PEER, "a:1");
+        dialer.set_target(now, PEER, "a:1");
         let mut pauses = Vec::new();
         for _ in 0..10 {
             dialer.handle_timeout(now);
@@ -327,7 +327,7 @@ mod tests {
     fn whoever_dials_is_dialled_back_at_once() {
         let mut dialer = Dialer::new(1);
         let mut now = Instant::ZERO;
-        dialer.aim(now, PEER, "a:1");
+        dialer.set_target(now, PEER, "a:1");
         for _ in 0..10 {
             dialer.handle_timeout(now);
             let (link, _) = dialled(&mut dialer).expect("dialled");
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn silence_counts_as_failure() {
         let mut dialer = Dialer::new(1);
-        dialer.aim(Instant::ZERO, PEER, "a:1");
+        dialer.set_target(Instant::ZERO, PEER, "a:1");
         dialer.handle_timeout(Instant::ZERO);
         let (link, _) = dialled(&mut dialer).expect("dialled");
         let late = Instant::ZERO + DIAL_PATIENCE;
@@ -362,7 +362,7 @@ mod tests {
     fn hearsay_addresses_are_tried_in_turn() {
         let mut dialer = Dialer::new(1);
         let mut now = Instant::ZERO;
-        dialer.aim(now, PEER, "a:1");
+        dialer.set_target(now, PEER, "a:1");
         dialer.suggest(&PEER, "b:1");
         dialer.suggest(&PEER, "b:1");
         let mut tried = Vec::new();
@@ -374,7 +374,7 @@ mod tests {
             now = dialer.poll_timeout().expect("waits");
         }
         assert_eq!(tried, ["a:1", "b:1", "a:1", "b:1"]);
-        dialer.aim(now, PEER, "c:1");
+        dialer.set_target(now, PEER, "c:1");
         dialer.handle_timeout(now);
         assert_eq!(dialled(&mut dialer).expect("dialled").1, "c:1");
     }
@@ -383,8 +383,8 @@ mod tests {
     fn a_seed_becomes_the_member_found_there() {
         let seed = |address: &str| Target::Seed(address.into());
         let mut dialer = Dialer::new(1);
-        dialer.aim(Instant::ZERO, seed("a:1"), "a:1");
-        dialer.aim(Instant::ZERO, seed("b:1"), "b:1");
+        dialer.set_target(Instant::ZERO, seed("a:1"), "a:1");
+        dialer.set_target(Instant::ZERO, seed("b:1"), "b:1");
         dialer.handle_timeout(Instant::ZERO);
         let (first, _) = dialled(&mut dialer).expect("dialled");
         let (second, _) = dialled(&mut dialer).expect("dialled");

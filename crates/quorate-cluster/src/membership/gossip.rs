@@ -70,7 +70,7 @@ impl Membership {
 
     /// Takes over what a member says of itself; nobody knows better.
     fn describe(&mut self, now: Instant, peer: &Member) {
-        self.dialer.aim(now, Target::Member(peer.id), &peer.peer_address);
+        self.dialer.set_target(now, Target::Member(peer.id), &peer.peer_address);
         if let Some(seed) = self.seeds.get_mut(&peer.peer_address) {
             *seed = Seed::Met;
             self.dialer.give_up(&Target::Seed(peer.peer_address.clone()));
@@ -180,7 +180,7 @@ impl Membership {
         }
         for (id, member) in &union {
             if !self.members.contains_key(id) {
-                self.dialer.aim(now, Target::Member(*id), &member.peer_address);
+                self.dialer.set_target(now, Target::Member(*id), &member.peer_address);
                 let event = Event::Joined { member: member.clone() };
                 self.outputs.push_back(Output::Event(event));
             }
@@ -217,7 +217,7 @@ impl Membership {
         self.numbers = view.numbers.clone();
         for (id, member) in &self.members {
             if *id != self.config.member.id {
-                self.dialer.aim(now, Target::Member(*id), &member.peer_address);
+                self.dialer.set_target(now, Target::Member(*id), &member.peer_address);
             }
         }
         self.part_from_others();

@@ -196,7 +196,7 @@ impl Membership {
             membership.unvouched_until = (!is_alone).then_some(now + VOUCH_PATIENCE);
         }
         for address in membership.seeds.keys() {
-            membership.dialer.aim(now, Target::Seed(address.clone()), address);
+            membership.dialer.set_target(now, Target::Seed(address.clone()), address);
         }
         membership.publish();
         membership.drain_dialer(now);

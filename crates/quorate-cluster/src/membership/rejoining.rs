@@ -154,7 +154,7 @@ impl Membership {
             }
         }
         for member in view.members.iter().filter(|member| member.id != seat) {
-            self.dialer.aim(now, Target::Member(member.id), &member.peer_address);
+            self.dialer.set_target(now, Target::Member(member.id), &member.peer_address);
         }
         if is_first {
             // What would have become another cluster does not.
@@ -451,7 +451,7 @@ impl Membership {
         self.outputs.extend(incoming.map(|link| Output::CloseIncoming { link }));
         for (id, member) in &self.members {
             if *id != claim.seat {
-                self.dialer.aim(now, Target::Member(*id), &member.peer_address);
+                self.dialer.set_target(now, Target::Member(*id), &member.peer_address);
             }
         }
         self.told.clear();

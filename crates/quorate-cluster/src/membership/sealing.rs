@@ -21,7 +21,7 @@ impl Membership {
         let moved = view.members.iter().any(|m| m.id == me && *m != self.config.member);
         for member in view.members {
             if member.id != me {
-                self.dialer.aim(now, Target::Member(member.id), &member.peer_address);
+                self.dialer.set_target(now, Target::Member(member.id), &member.peer_address);
                 self.members.insert(member.id, member);
             }
         }

@@ -467,7 +467,7 @@ impl Shard {
             self.anti_entropy.handle_joined(*peer);
             self.peers.handle_joined(now.monotonic, *peer);
         }
-        self.peers.aim(now.monotonic, &topology);
+        self.peers.set_targets(now.monotonic, &topology);
         let id = |topology: &Topology| topology.member(topology.me()).id;
         if id(&topology) != id(&before) {
             self.lose_everything(now);

@@ -93,7 +93,7 @@ impl Peers {
             incoming: BTreeMap::new(),
             next_incoming: 0,
         };
-        peers.aim(now, topology);
+        peers.set_targets(now, topology);
         peers
     }
 
@@ -127,11 +127,11 @@ impl Peers {
     }
 
     /// Dials the members at the addresses that they have now, and nobody else.
-    pub(super) fn aim(&mut self, now: Instant, topology: &Topology) {
+    pub(super) fn set_targets(&mut self, now: Instant, topology: &Topology) {
         self.dialer.retain_members(|id| topology.number_of(id).is_some());
         for peer in topology.peers() {
             let member = topology.member(peer);
-            self.dialer.aim(now, Target::Member(member.id), &member.peer_address);
+            self.dialer.set_target(now, Target::Member(member.id), &member.peer_address);
         }
     }
 
