@@ -20,10 +20,12 @@ mod members;
 #[allow(clippy::disallowed_methods, reason = "measures what things cost")]
 mod pulls;
 mod record;
+mod replica;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "measures what things cost")]
 mod rounds;
 mod scrub;
+mod slow;
 mod space;
 
 use std::{io, sync::Arc};
@@ -31,22 +33,20 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use quorate_cluster::{
     clocks::Knowledge,
-    coordinator::{Durability, Executed, Rejection, Replica},
+    coordinator::{Durability, Rejection},
     elements,
     topology::Topology,
 };
 use quorate_log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors};
 use quorate_proto::{
-    Dot, Fitness, Groups, MemberNumber, Slot, Unfit,
-    command::{Call, Routing},
+    Fitness, Groups, Slot, Unfit,
+    command::Call,
     message::Cause,
-    mutant::Mutant,
-    resp::parse_integer,
     slot::{GROUPS, SLOTS},
 };
 use quorate_store::{MergeError, Merged, Request, Store};
 
-use crate::{config::SyncPolicy, limits, repeated::Repeated};
+use crate::{config::SyncPolicy, repeated::Repeated};
 use checkpoint::Progress;
 use expiring::Expiring;
 use forgetting::Forgetting;
@@ -56,6 +56,7 @@ use record::{SLOT_BYTES, write_effect};
 pub(crate) use scrub::{
     Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
 };
+use slow::Slow;
 use space::Space;
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
@@ -126,6 +127,7 @@ pub struct Storage {
     failure_told: bool,
     /// Effects of other nodes that were not merged.
     refused_effects: Repeated,
+    slow: Slow,
 }
 
 /// What a storage is made of.
@@ -187,6 +189,7 @@ impl Storage {
             failure_reported: false,
             failure_told: false,
             refused_effects: Repeated::default(),
+            slow: Slow::default(),
         }
     }
 
@@ -404,7 +407,10 @@ impl Storage {
 
     /// Whether there is work to go on with in the next turn.
     pub(crate) fn is_busy(&self) -> bool {
-        self.checkpoint.is_some() || self.is_forgetting() || self.is_expiring()
+        self.checkpoint.is_some()
+            || self.is_forgetting()
+            || self.is_expiring()
+            || self.slow.is_asked()
     }
 
     /// Bytes of the log on disk.
@@ -471,116 +477,4 @@ impl Storage {
         // What came while this node was no replica is not here.
         new.iter().for_each(|group| self.store.drop_floor(group));
     }
-}
-
-impl Replica for Storage {
-    fn execute(&mut self, call: &Call, resp3: bool) -> Result<Executed, Rejection> {
-        let slot = call.slot();
-        self.check_may_execute(slot)?;
-        let mut reply = std::mem::take(&mut self.reply);
-        reply.clear();
-        let executed = self.execute_into(call, resp3, &mut reply);
-        let encoded = taken_or_copied(&mut reply);
-        self.reply = reply;
-        let (durability, shared_reply) = executed?;
-        let effect = taken_or_copied(&mut self.effect);
-        let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
-        let origin = self.store.origin();
-        let issued = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
-        let dot = issued.flatten();
-        Ok(Executed { reply: shared_reply.unwrap_or(encoded), effect, dot, durability })
-    }
-
-    fn read(&mut self, call: &Call, resp3: bool) -> Option<Bytes> {
-        if self.is_in_doubt() && self.depends_on_time(call) && !Mutant::DoubtIgnored.is_planted() {
-            return None;
-        }
-        let mut reply = Vec::new();
-        // A command that only reads needs no space, so it cannot be refused.
-        let executed = self.execute_into(call, resp3, &mut reply);
-        let shared_reply = executed.ok().and_then(|(_, shared_reply)| shared_reply);
-        Some(shared_reply.unwrap_or_else(|| reply.into()))
-    }
-
-    fn digest(&mut self, call: &Call) -> u128 {
-        let slot = call.slot();
-        let keys = call.keys().map(|key| match call.elements() {
-            Some(names) => self.store.elements_digest(slot, key, names),
-            None => self.store.key_digest(slot, key),
-        });
-        let slots = slots_of(call).into_iter().flatten().map(|slot| self.store.slot_digest(slot));
-        keys.chain(slots).fold(0, u128::wrapping_add)
-    }
-
-    fn export(&mut self, call: &Call) -> Bytes {
-        if slots_of(call).is_some() {
-            let request = Request { call, wall_ms: self.wall_ms, resp3: false };
-            return self.store.tell(request).into();
-        }
-        let mut states = Vec::new();
-        for key in call.keys() {
-            match call.elements() {
-                Some(names) => self.store.export_named(call.slot(), key, names, &mut states),
-                None => self.store.export(call.slot(), key, &mut states),
-            }
-        }
-        states.into()
-    }
-
-    fn merge(
-        &mut self,
-        slot: Slot,
-        mut dots: Vec<Dot>,
-        effect: &Bytes,
-    ) -> Result<Durability, Rejection> {
-        let (durability, _) = self.merge_effect(slot, effect)?;
-        // Only replicas name writes, and nobody but this process those that it makes.
-        let own = self.store.origin();
-        dots.retain(|dot| {
-            let member = MemberNumber(dot.origin.number());
-            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
-        });
-        if !dots.is_empty() {
-            self.knowledge.note(slot, dots, effect);
-        }
-        Ok(durability)
-    }
-
-    fn durability(&self, slot: Slot) -> Durability {
-        let synced = self.log.as_ref().map_or(0, SegmentLog::synced);
-        match self.newest.get(slot.index()) {
-            Some(_) if Mutant::ReadUnsynced.is_planted() => Durability::Now,
-            Some(&sequence) if sequence > synced && self.has_failed() => Durability::Never,
-            Some(&sequence) if sequence > synced => Durability::At(sequence),
-            _ => Durability::Now,
-        }
-    }
-
-    fn hint(&mut self, target: MemberNumber, slot: Slot, dot: Option<Dot>, effect: &Bytes) {
-        if Mutant::HintDropped.is_planted() {
-            return;
-        }
-        let now = (self.store.epoch(), self.wall_ms);
-        self.hints.append(&self.topology, target, (slot, dot.as_slice(), effect), now);
-    }
-}
-
-/// What a scratch buffer holds. A small one is kept for the next command; one that is large, and
-/// mostly filled, is not copied.
-fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
-    if scratch.len() > limits::SCRATCH_KEPT_MAX && scratch.capacity() <= 2 * scratch.len() {
-        return std::mem::take(scratch).into();
-    }
-    let copy = Bytes::copy_from_slice(scratch);
-    if scratch.capacity() > limits::OUTPUT_KEPT_MAX {
-        *scratch = Vec::new();
-    }
-    copy
-}
-
-/// The slots that a call is about, if it is about slots.
-fn slots_of(call: &Call) -> Option<impl Iterator<Item = Slot> + use<>> {
-    let command = Some(call.command()).filter(|_| call.spec().routing == Routing::Slots)?;
-    let number = |at: usize| u16::try_from(parse_integer(command.arg(at))?).ok();
-    Some((number(1)?..=number(2)?).filter_map(Slot::new))
 }

@@ -101,11 +101,13 @@ pub enum Mutant {
     CallRepeated,
     /// A node that starts answers before it has met the others.
     StartsAtOnce,
+    /// A late answer of the store comes with the digest of the moment in which it comes.
+    DigestOfLater,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -153,6 +155,7 @@ impl Mutant {
         Self::FlushAlone,
         Self::CallRepeated,
         Self::StartsAtOnce,
+        Self::DigestOfLater,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -61,6 +61,7 @@ pub struct Machine {
     hint_bytes_max: u64,
     element_limits: Limits,
     mail_delay_us: u32,
+    store_turns_max: u32,
     started: Time,
     skew_ms: i64,
     drift_ppm: i64,
@@ -127,6 +128,7 @@ impl Machine {
             hint_bytes_max: scenario.hint_bytes_max,
             element_limits: scenario.element_limits,
             mail_delay_us: scenario.mail_delay_us,
+            store_turns_max: scenario.store_turns_max,
             started: 0,
             skew_ms: 0,
             drift_ppm: 0,
@@ -153,6 +155,7 @@ impl Machine {
             element_limits: self.element_limits,
             command_us: 0,
             mail_delay_us: self.mail_delay_us,
+            store_turns_max: self.store_turns_max,
         };
         let process =
             Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;

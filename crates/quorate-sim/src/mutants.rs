@@ -80,6 +80,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::FlushAlone, "flushes", 400, &["resurrection", "linearizable"]),
     trap(Mutant::CallRepeated, "base", 100, &["counter"]),
     trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),
+    trap(Mutant::DigestOfLater, "late-hot", 100, &["stale", "backwards", "linearizable"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];

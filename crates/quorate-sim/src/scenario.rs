@@ -2,6 +2,7 @@
 //!
 //! A new one is a few lines: take [`Scenario::BASE`] and change what matters.
 
+mod late;
 mod losses;
 mod repairs;
 mod workloads;
@@ -55,6 +56,8 @@ pub struct Scenario {
     pub far_delay: (u64, u64),
     /// How much later the shards of a node hear of its membership at most, in microseconds.
     pub mail_delay_us: u32,
+    /// Turns that stores take to answer, at most, each of 50 microseconds or more; zero for none.
+    pub store_turns_max: u32,
     /// The faults that happen, with their weights.
     pub faults: &'static [(Kind, u32)],
     /// Mean time between them.
@@ -220,6 +223,7 @@ impl Scenario {
         delay: (150, 900),
         far_delay: (5_000, 15_000),
         mail_delay_us: 0,
+        store_turns_max: 0,
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
         fault_stretch: 1,
@@ -268,5 +272,6 @@ const FOUNDERS: Scenario = Scenario {
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    workloads::WORKLOADS.iter().chain(losses::LOSSES).chain(repairs::REPAIRS)
+    let all = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS, late::LATE];
+    all.into_iter().flatten()
 }

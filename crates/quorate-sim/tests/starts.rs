@@ -78,6 +78,7 @@ impl Cluster {
             element_limits: Limits::DEFAULT,
             command_us: 1,
             mail_delay_us: 0,
+            store_turns_max: 0,
         };
         let process = Process::start(options, moment(self.now_us)).expect("the node starts");
         self.processes[node] = Some(process);

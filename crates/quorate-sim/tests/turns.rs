@@ -42,6 +42,7 @@ impl Node {
             element_limits: Limits::DEFAULT,
             command_us: COMMAND_US,
             mail_delay_us: 0,
+            store_turns_max: 0,
         };
         let process = Process::start(options, moment(0)).expect("the node starts");
         Self { process, now_us: 1_000 }

@@ -20,7 +20,7 @@ use quorate_proto::{
     mutant::Mutant,
 };
 
-use super::{Coordinator, Replica, read::keep_reply, stage::Phase};
+use super::{Coordinator, Replica, stage::Phase};
 use crate::{
     chunk::only_in,
     elements::{Buckets, Comparison, View, name_of},
@@ -192,7 +192,7 @@ impl Coordinator {
         for (position, answer) in &exchange.answers {
             let slot = exchange.comparison.slot;
             let elements = &answer.elements;
-            if !elements.is_empty() && replica.merge(slot, Vec::new(), elements).is_err() {
+            if !elements.is_empty() && replica.merge_now(slot, Vec::new(), elements).is_err() {
                 return self.lost_replica(now, replica, index, *position);
             }
             until = until.min(answer.until());
@@ -240,8 +240,8 @@ impl Coordinator {
         exchange.next = (!last).then(|| until + 1);
         exchange.answers.clear();
         let operation = &mut self.operations[index];
-        if last {
-            keep_reply(replica, operation);
+        if last && !operation.writes() {
+            operation.reply = replica.read_now(&operation.call, operation.terms.resp3);
         }
         operation.compared().exchange = Some(exchange);
         self.send_elements(now, replica, index, repairs);

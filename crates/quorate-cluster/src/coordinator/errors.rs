@@ -5,7 +5,7 @@ use alloc::{format, string::String, vec::Vec};
 use bytes::Bytes;
 use quorate_proto::{Level, Slot, Unfit, message::Cause, mutant::Mutant, resp::ReplyWriter};
 
-use super::{Coordinator, Rejection, operation::Operation};
+use super::{Coordinator, Rejection, operation::Operation, stage::Phase};
 use crate::positions::Positions;
 
 fn encoded(text: &str) -> Bytes {
@@ -109,10 +109,11 @@ impl Coordinator {
 
     /// The level was not met by the deadline.
     pub(super) fn timed_out(&self, operation: &Operation) -> Bytes {
-        let outcome = if operation.replication().is_none_or(|found| found.effect.is_empty()) {
-            "nothing was changed"
-        } else {
+        let has_effect = operation.replication().is_some_and(|found| !found.effect.is_empty());
+        let outcome = if has_effect || operation.phase() == Phase::Executing {
             "the write may still take effect"
+        } else {
+            "nothing was changed"
         };
         let missing = operation.requirement.counted - operation.answered;
         encoded(&format!(

@@ -7,9 +7,9 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use quorate_proto::message::Cause;
+use quorate_proto::{Slot, message::Cause};
 
-use super::{Attempt, Coordinator, OnDurable, Peer, Replica, Requester, stage::Phase};
+use super::{Attempt, Coordinator, Gate, OnDurable, Peer, Replica, Requester, stage::Phase};
 use crate::{positions::Positions, time::Instant, topology::Topology};
 
 impl Coordinator {
@@ -18,18 +18,24 @@ impl Coordinator {
     pub fn adopt(&mut self, now: Instant, replica: &mut impl Replica, topology: Arc<Topology>) {
         let before = core::mem::replace(&mut self.topology, topology);
         self.adopt_peers(&before);
-        for queue in self.held.values_mut() {
-            // Whoever has refused is asked again: the places are others.
-            queue.iter_mut().for_each(|held| held.attempt.refused = Positions::NONE);
-        }
+        // Whoever has refused is asked again: the places are others.
+        let held = self.gates.values_mut().flat_map(Gate::attempts_mut);
+        held.for_each(|attempt| attempt.refused = Positions::NONE);
         let is_moved = |slot| before.replicas(slot) != self.topology.replicas(slot);
         let operations = self.operations.iter();
         let moved: Vec<usize> = operations
             .filter(|(_, operation)| is_moved(operation.slot()))
             .map(|(index, _)| index)
             .collect();
+        let gates = self.gates.keys().copied();
+        let gated: Vec<Slot> = gates.filter(|slot| is_moved(*slot)).collect();
         for index in moved {
             self.move_operation(now, replica, index, &before);
+        }
+        for slot in gated {
+            for attempt in self.take_held(slot, false) {
+                self.redirect(now, replica, attempt);
+            }
         }
     }
 
@@ -66,11 +72,19 @@ impl Coordinator {
             Phase::Forwarding(_) => operation.tried = moved(operation.tried),
             Phase::Asking(executor) => self.outcome_unknown(now, replica, index, executor),
             Phase::Settled => {}
+            Phase::Executing => {
+                let level = operation.terms.write_level;
+                operation.requirement = self.topology.required(slot, level, self.topology.me());
+            }
             Phase::Replicating => {
                 operation.answered = moved(operation.answered);
                 self.replicate_again(now, replica, index);
             }
-            Phase::Digests | Phase::States | Phase::Elements | Phase::Repairing => {
+            Phase::Reading
+            | Phase::Digests
+            | Phase::States
+            | Phase::Elements
+            | Phase::Repairing => {
                 self.begin_anew(now, replica, index);
             }
         }
@@ -106,9 +120,7 @@ impl Coordinator {
         if !holds_slot {
             return self.start(now, replica, requester, request);
         }
-        let waiting = self.held.remove(&slot).unwrap_or_default();
-        self.held_writes -= waiting.len();
-        let waiting = waiting.into_iter().map(|held| held.attempt);
+        let waiting = self.take_held(slot, true);
         for attempt in [Attempt { requester, request, refused }].into_iter().chain(waiting) {
             self.redirect(now, replica, attempt);
         }

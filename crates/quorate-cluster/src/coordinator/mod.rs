@@ -24,10 +24,11 @@
 //! still take effect). An effect, once made, is never forgotten: whoever did not acknowledge it
 //! gets a hint.
 
+mod durable;
 mod elements;
 mod errors;
 mod forward;
-mod held;
+mod gate;
 mod members;
 mod operation;
 mod outcomes;
@@ -37,6 +38,7 @@ mod replica;
 mod request;
 mod serve;
 mod stage;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -48,10 +50,7 @@ use alloc::{
 };
 
 use bytes::Bytes;
-use quorate_proto::{
-    CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
-    message::{Cause, Message},
-};
+use quorate_proto::{CallId, Fitness, MemberNumber, Origin, Slot, Unfit, message::Message};
 use slab::Slab;
 
 use crate::{
@@ -63,13 +62,15 @@ use crate::{
     time::Instant,
     topology::Topology,
 };
-use held::Held;
+use durable::OnDurable;
+use gate::Gate;
 use operation::Operation;
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
-pub use replica::{Durability, Executed, Rejection, Replica};
+pub use replica::{Durability, Executed, Rejection, Replica, Snapshot, Stored, Ticket};
 pub use request::{Request, Terms};
 use stage::Phase;
+use stored::Awaited;
 
 /// What the coordinator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,14 +114,6 @@ enum Requester {
     },
 }
 
-/// What happens when the log is synced up to a sequence.
-#[derive(Clone, Debug)]
-enum OnDurable {
-    OwnVote { index: usize, serial: u32 },
-    Answer { index: usize, serial: u32 },
-    Respond { link: LinkId, correlation: u64, message: Message },
-}
-
 /// A write that looks for its executor.
 #[derive(Clone, Debug)]
 struct Attempt {
@@ -149,10 +142,13 @@ pub struct Coordinator {
     next_number: u64,
     next_serial: u32,
     outcomes: Outcomes,
-    /// Slots with a read-modify-write in its read phase, and the writes behind it.
-    held: BTreeMap<Slot, VecDeque<Held>>,
-    /// Writes in `held`, over all slots.
-    held_writes: usize,
+    /// Of slots where something has to wait.
+    gates: BTreeMap<Slot, Gate>,
+    /// What waits at the gates, over all slots.
+    waiting: usize,
+    /// What the replica has yet to answer.
+    awaited: BTreeMap<Ticket, Awaited>,
+    next_ticket: u64,
     on_durable: VecDeque<(u64, OnDurable)>,
     outputs: VecDeque<Output>,
     /// No operation and no held write is due before this moment.
@@ -172,8 +168,10 @@ impl Coordinator {
             next_number: 0,
             next_serial: 0,
             outcomes: Outcomes::default(),
-            held: BTreeMap::new(),
-            held_writes: 0,
+            gates: BTreeMap::new(),
+            waiting: 0,
+            awaited: BTreeMap::new(),
+            next_ticket: 0,
             on_durable: VecDeque::new(),
             outputs: VecDeque::new(),
             next_scan: None,
@@ -210,9 +208,9 @@ impl Coordinator {
         self.next_scan
     }
 
-    /// Operations in flight, and writes that wait for one.
+    /// Operations in flight, what waits for one, and what the replica has yet to answer.
     pub fn in_flight(&self) -> usize {
-        self.operations.len() + self.held_writes
+        self.operations.len() + self.waiting + self.awaited.len()
     }
 
     /// Effects that were sent to each member and that it has not acknowledged, and their bytes.
@@ -281,30 +279,6 @@ impl Coordinator {
         }
     }
 
-    /// The log is synced up to `sequence`.
-    pub fn handle_durable(&mut self, sequence: u64) {
-        while let Some((_, action)) = self.on_durable.pop_front_if(|(at, _)| *at <= sequence) {
-            let waits = |index: usize, serial: u32| {
-                self.operations.get(index).is_some_and(|found| found.serial == serial)
-            };
-            match action {
-                OnDurable::Respond { link, correlation, message } => {
-                    self.respond(link, correlation, message);
-                }
-                OnDurable::OwnVote { index, serial } if waits(index, serial) => {
-                    self.vote_own(index);
-                }
-                OnDurable::Answer { index, serial } if waits(index, serial) => {
-                    let operation = self.operations.remove(index);
-                    if let Some(reply) = operation.reply {
-                        self.reply(operation.requester, reply);
-                    }
-                }
-                OnDurable::OwnVote { .. } | OnDurable::Answer { .. } => {}
-            }
-        }
-    }
-
     /// Time has passed: slow replicas are bypassed, late requests answered.
     pub fn handle_timeout(&mut self, now: Instant, replica: &mut impl Replica) {
         if self.next_scan.is_none_or(|at| at > now) {
@@ -328,8 +302,8 @@ impl Coordinator {
             }
         }
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
-        let held = self.held.values().flatten();
-        let held = held.map(|held| held.attempt.request.terms.deadline);
+        let held = self.gates.values().flat_map(Gate::attempts);
+        let held = held.map(|attempt| attempt.request.terms.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
         self.next_scan = operations.chain(held).min().map(|at| at.max(soonest));
@@ -367,7 +341,7 @@ impl Coordinator {
                 self.take_digest(now, replica, index, position, (digest, large));
             }
             (Phase::States, Message::States(state)) => {
-                self.take_state(now, replica, index, position, &state);
+                self.take_state(now, replica, index, position, state);
             }
             (Phase::Elements, answer @ Message::Elements { .. }) => {
                 self.take_view(now, replica, index, position, answer);
@@ -381,10 +355,12 @@ impl Coordinator {
             }
             (Phase::Replicating, Message::Ack) => self.vote(index, position),
             (
-                Phase::Digests
+                Phase::Reading
+                | Phase::Digests
                 | Phase::States
                 | Phase::Elements
                 | Phase::Repairing
+                | Phase::Executing
                 | Phase::Replicating
                 | Phase::Settled,
                 _,
@@ -470,64 +446,9 @@ impl Coordinator {
         let operation = self.operations.remove(index);
         self.reply(operation.requester, reply);
         if operation.holds_slot {
-            let has_read = operation.phase() == Phase::Replicating;
+            let has_read = matches!(operation.phase(), Phase::Executing | Phase::Replicating);
             self.release(now, replica, operation.slot(), has_read);
         }
-    }
-
-    /// Answers with what was read here, as soon as that is durable: an answer must not show what a
-    /// loss of power takes back.
-    fn answer(&mut self, now: Instant, replica: &mut impl Replica, index: usize, reply: Bytes) {
-        let slot = self.operations[index].slot();
-        let sequence = match replica.durability(slot) {
-            Durability::Now => return self.finish(now, replica, index, reply),
-            Durability::Never => {
-                let error = errors::unavailable(errors::LOG_FAILED);
-                return self.finish(now, replica, index, error);
-            }
-            Durability::At(sequence) => sequence,
-        };
-        self.enter(now, index, Phase::Settled);
-        let operation = &mut self.operations[index];
-        operation.reply = Some(reply);
-        let serial = operation.serial;
-        let held = core::mem::take(&mut operation.holds_slot);
-        self.once_durable(sequence, OnDurable::Answer { index, serial });
-        if held {
-            self.release(now, replica, slot, true);
-        }
-    }
-
-    /// Responds with what was read of `slot`, as soon as that is durable.
-    fn respond_once_durable(
-        &mut self,
-        replica: &impl Replica,
-        slot: Slot,
-        link: LinkId,
-        correlation: u64,
-        message: Message,
-    ) {
-        match replica.durability(slot) {
-            Durability::Now => self.respond(link, correlation, message),
-            Durability::Never => {
-                let text = errors::LOG_FAILED.into();
-                self.respond(
-                    link,
-                    correlation,
-                    Message::Rejected { cause: Cause::StoreFull, text },
-                );
-            }
-            Durability::At(sequence) => {
-                self.once_durable(sequence, OnDurable::Respond { link, correlation, message });
-            }
-        }
-    }
-
-    /// Does something when the log is synced up to `sequence`, which may be before what others wait
-    /// for already.
-    fn once_durable(&mut self, sequence: u64, action: OnDurable) {
-        let at = self.on_durable.partition_point(|(other, _)| *other <= sequence);
-        self.on_durable.insert(at, (sequence, action));
     }
 
     /// Begins a phase in which nobody was asked anything yet. Its calls get a new serial, so that
@@ -540,8 +461,11 @@ impl Coordinator {
         operation.asked = Positions::NONE;
         operation.tried = operation.own() | operation.refused;
         // A write waits for everybody until its deadline, and nobody can be asked for what the own
-        // log is slow to do; questions can be put to others.
-        let questions = !matches!(phase, Phase::Replicating | Phase::Settled);
+        // store or log is slow to do; questions can be put to others.
+        let questions = !matches!(
+            phase,
+            Phase::Reading | Phase::Executing | Phase::Replicating | Phase::Settled
+        );
         operation.bypass_at = questions.then(|| now + RETRY_AFTER);
         let due_at = operation.due_at();
         self.wake_by(due_at);

@@ -22,7 +22,7 @@ use quorate_proto::{
 };
 
 use super::{
-    Coordinator, Durability, OnDurable, Replica, Requester, errors, operation::Operation,
+    Coordinator, Durability, Gate, OnDurable, Replica, Requester, errors, operation::Operation,
     stage::Phase,
 };
 use crate::{
@@ -227,17 +227,17 @@ impl Coordinator {
             return self.respond_once_durable(replica, slot, link, correlation, reply);
         }
         let under_way = self.operations.iter_mut().map(|(_, found)| &mut found.requester);
-        let held = self.held.values_mut().flatten().map(|held| &mut held.attempt.requester);
+        let held = self.gates.values_mut().flat_map(Gate::attempts_mut);
+        let held = held.map(|attempt| &mut attempt.requester);
         let is_it = |asked: &&mut Requester| match asked {
             Requester::Peer { call, .. } => *call == Some(id),
             Requester::Session(_) => false,
         };
-        match under_way.chain(held).find(is_it) {
-            Some(requester) => *requester = Requester::Peer { link, correlation, call: Some(id) },
-            None => {
-                let text = "the outcome of the call is not known here".into();
-                self.reject(link, correlation, Cause::OutcomeUnknown, text);
-            }
+        if let Some(requester) = under_way.chain(held).find(is_it) {
+            *requester = Requester::Peer { link, correlation, call: Some(id) };
+            return;
         }
+        let text = "the outcome of the call is not known here".into();
+        self.reject(link, correlation, Cause::OutcomeUnknown, text);
     }
 }

@@ -21,6 +21,7 @@
 //! A replica that is silent, lost or refuses is left out, as long as the others are enough.
 
 use alloc::vec::Vec;
+use core::task::Poll;
 
 use bytes::Bytes;
 use quorate_proto::{
@@ -32,11 +33,13 @@ use quorate_proto::{
 };
 
 use super::{
-    Attempt, Coordinator, Durability, ReadRepair, Replica, Request, Requester,
+    Attempt, Awaited, Coordinator, Durability, ReadRepair, Replica, Request, Requester, Ticket,
     elements::names_large,
     errors,
+    gate::{Merge, Merged},
     operation::Operation,
     stage::{Compared, Phase},
+    stored::Purpose,
 };
 use crate::{positions::Positions, time::Instant};
 
@@ -92,8 +95,14 @@ impl Coordinator {
             if let Err(unfit) = self.fitness().may_count() {
                 return self.refuse_read(requester, unfit);
             }
-            let Some(reply) = replica.read(&request.call, request.terms.resp3) else {
-                return self.refuse_read(requester, Unfit::ClockInDoubt);
+            let reply = match replica.read(self.ticket(), &request.call, request.terms.resp3) {
+                Poll::Ready(Some(reply)) => reply,
+                Poll::Ready(None) => return self.refuse_read(requester, Unfit::ClockInDoubt),
+                Poll::Pending => {
+                    let index = self.insert(requester, request, Phase::Reading);
+                    let serial = self.operations[index].serial;
+                    return self.await_stored(Awaited::Reply { index, serial });
+                }
             };
             if replica.durability(slot) == Durability::Now {
                 return self.reply(requester, reply);
@@ -149,13 +158,24 @@ impl Coordinator {
 
     /// Asks as many replicas for digests as the level still needs.
     pub(super) fn ask_digests(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        self.enter(now, index, Phase::Digests);
         self.read_for_held(index);
+        self.take_snapshot(now, replica, index, Purpose::Compare);
+    }
+
+    /// Asks for the digests that `own_digest`, which the reply that is kept belongs to, is to be
+    /// compared with.
+    pub(super) fn compare_digests(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        own_digest: u128,
+    ) {
+        self.enter(now, index, Phase::Digests);
         let counts = self.fitness().may_count().is_ok();
         let operation = &mut self.operations[index];
         operation.answered = if counts { operation.own() } else { Positions::NONE };
-        operation.compared().own_digest = replica.digest(&operation.call);
-        keep_reply(replica, operation);
+        operation.compared().own_digest = own_digest;
         let (slot, counted) = (operation.slot(), operation.requirement.counted);
         let own = operation.answered & counted;
         let needed = usize::from(operation.requirement.answers) - own.len();
@@ -234,26 +254,44 @@ impl Coordinator {
         replica: &mut impl Replica,
         index: usize,
         position: usize,
-        state: &Bytes,
+        state: Bytes,
     ) {
         let operation = &mut self.operations[index];
         if operation.is_over_slots() {
             return self.take_told(now, replica, index, state);
         }
-        if replica.merge(operation.slot(), Vec::new(), state).is_err() {
+        // It has answered once that is merged.
+        operation.asked |= Positions::of(position);
+        let merged = Merged::Compare { index, serial: operation.serial, position };
+        let slot = operation.slot();
+        self.merge(now, replica, Merge { slot, dots: Vec::new(), effect: state, merged });
+    }
+
+    /// The state of the replica at `position` is merged, or refused.
+    pub(super) fn state_merged(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        position: usize,
+        is_taken: bool,
+    ) {
+        let operation = &mut self.operations[index];
+        operation.asked -= Positions::of(position);
+        if !is_taken {
             // A state from a clock far ahead, or a full disk here: others may do.
             return self.lost_replica(now, replica, index, position);
         }
         if operation.asked.is_empty() {
-            self.repair(now, replica, index);
+            self.take_snapshot(now, replica, index, Purpose::Repair);
         }
     }
 
     /// Takes what a replica that differs tells of the slots that a command is about. Once all have
     /// told, the command is executed with that.
-    fn take_told(&mut self, now: Instant, replica: &mut impl Replica, index: usize, told: &Bytes) {
+    fn take_told(&mut self, now: Instant, replica: &mut impl Replica, index: usize, told: Bytes) {
         let operation = &mut self.operations[index];
-        operation.compared().told.push(told.clone());
+        operation.compared().told.push(told);
         if !operation.asked.is_empty() {
             return;
         }
@@ -261,14 +299,22 @@ impl Coordinator {
         let words = operation.call.command().args().chain(told.iter().map(Bytes::as_ref));
         let command = Command::from_args(words.collect::<Vec<&[u8]>>());
         operation.call = Call::piece(operation.slot(), command);
-        keep_reply(replica, operation);
-        self.read_settled(now, replica, index);
+        if operation.writes() {
+            self.read_settled(now, replica, index);
+        } else {
+            self.read_local(now, replica, index);
+        }
     }
 
     /// Sends the merged state to the replicas that lack some of it; the operation waits for them.
-    fn repair(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+    pub(super) fn repair(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        merged: u128,
+    ) {
         let operation = &mut self.operations[index];
-        let merged = replica.digest(&operation.call);
         let Compared { differing, own_digest, other_digest, .. } = *operation.compared();
         let mut lacking = differing;
         if merged != own_digest {
@@ -279,7 +325,6 @@ impl Coordinator {
             // The only one that differed had everything already.
             lacking -= differing;
         }
-        keep_reply(replica, operation);
         self.begin_repairing(now, index, lacking);
         self.send_state(replica, index, lacking);
         self.repaired(now, replica, index);
@@ -301,9 +346,13 @@ impl Coordinator {
         if to.is_empty() {
             return;
         }
-        let operation = &self.operations[index];
-        let slot = operation.slot();
-        let state = replica.export(&operation.call);
+        let operation = &mut self.operations[index];
+        let (slot, serial) = (operation.slot(), operation.serial);
+        let Poll::Ready(state) = replica.export(Ticket(self.next_ticket), &operation.call) else {
+            operation.asked |= to;
+            operation.tried |= to;
+            return self.await_stored(Awaited::Repair { slot, index, serial, to });
+        };
         for position in to.iter() {
             let effect = state.clone();
             let message = Message::Replicate { slot, dots: Vec::new(), outcome: None, effect };
@@ -338,7 +387,7 @@ impl Coordinator {
     }
 
     /// The state that was compared or merged is where the level wants it to be.
-    fn read_settled(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+    pub(super) fn read_settled(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &mut self.operations[index];
         if let Some(reply) = operation.reply.take() {
             return self.answer(now, replica, index, reply);
@@ -349,7 +398,8 @@ impl Coordinator {
         }
         match self.own_refusal(self.operations[index].slot()) {
             Some(refusal) => self.execution_refused(now, replica, index, refusal),
-            None => self.execute(now, replica, index),
+            None if self.may_execute(index) => self.execute(now, replica, index),
+            None => {}
         }
     }
 
@@ -378,7 +428,7 @@ impl Coordinator {
             }
             Phase::Forwarding(_) => self.forward_bypassed(now, index),
             Phase::Asking(executor) => self.give_up_outcome(now, replica, index, executor),
-            Phase::Replicating | Phase::Settled => {}
+            Phase::Reading | Phase::Executing | Phase::Replicating | Phase::Settled => {}
         }
     }
 
@@ -416,7 +466,11 @@ impl Coordinator {
                 self.begin_again(now, replica, index);
             }
             Phase::Repairing => self.repaired(now, replica, index),
-            Phase::Forwarding(_) | Phase::Asking(_) | Phase::Settled => {}
+            Phase::Forwarding(_)
+            | Phase::Asking(_)
+            | Phase::Reading
+            | Phase::Executing
+            | Phase::Settled => {}
         }
     }
 
@@ -454,22 +508,17 @@ impl Coordinator {
             Phase::Replicating => self.expire_write(replica, index),
             Phase::Forwarding(to) => self.forward_expired(now, replica, index, to),
             Phase::Asking(executor) => self.give_up_outcome(now, replica, index, executor),
-            Phase::Digests
+            Phase::Reading
+            | Phase::Digests
             | Phase::States
             | Phase::Elements
             | Phase::Repairing
+            | Phase::Executing
             | Phase::Settled => {
                 let error = self.timed_out(&self.operations[index]);
                 self.finish(now, replica, index, error);
             }
         }
-    }
-}
-
-/// Keeps what a read would answer for the local state of this moment, if that is known.
-pub(super) fn keep_reply(replica: &mut impl Replica, operation: &mut Operation) {
-    if !operation.writes() {
-        operation.reply = replica.read(&operation.call, operation.terms.resp3);
     }
 }
 

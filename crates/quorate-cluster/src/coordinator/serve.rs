@@ -1,6 +1,6 @@
 //! What peers ask of this replica.
 
-use core::time::Duration;
+use core::{task::Poll, time::Duration};
 
 use quorate_proto::{
     Unfit,
@@ -10,8 +10,11 @@ use quorate_proto::{
 };
 
 use super::{
-    Attempt, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester, Terms,
-    elements::names_large, errors,
+    Attempt, Awaited, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester,
+    Terms,
+    elements::names_large,
+    errors,
+    gate::{Merge, Merged},
 };
 use crate::{elements, membership::LinkId, positions::Positions, time::Instant};
 
@@ -35,11 +38,8 @@ impl Coordinator {
         }
         match message {
             Message::Replicate { slot, dots, outcome, effect } => {
-                let merged = replica.merge(slot, dots, &effect);
-                if let (Ok(_), Some(outcome)) = (&merged, outcome) {
-                    self.outcomes.note(outcome.id, &outcome.reply);
-                }
-                self.acknowledge(link, correlation, merged);
+                let merged = Merged::Acknowledge { link, correlation, outcome };
+                self.merge(now, replica, Merge { slot, dots, effect, merged });
             }
             Message::AskOutcome { slot, id } => {
                 self.tell_outcome(replica, (link, correlation), slot, id);
@@ -58,10 +58,15 @@ impl Coordinator {
                 None => self.reject_malformed(link, correlation),
             },
             Message::AskStates { slot, command } => match Call::decode(slot, command) {
-                Some(call) => {
-                    let states = Message::States(replica.export(&call));
-                    self.respond_once_durable(replica, slot, link, correlation, states);
-                }
+                Some(call) => match replica.export(self.ticket(), &call) {
+                    Poll::Ready(state) => {
+                        let states = Message::States(state);
+                        self.respond_once_durable(replica, slot, link, correlation, states);
+                    }
+                    Poll::Pending => {
+                        self.await_stored(Awaited::State { slot, link, correlation });
+                    }
+                },
                 None => self.reject_malformed(link, correlation),
             },
             Message::CompareElements { slot, .. } | Message::AskElements { slot, .. }
@@ -86,7 +91,7 @@ impl Coordinator {
     }
 
     /// Tells who has sent an effect what became of it.
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         link: LinkId,
         correlation: u64,

@@ -15,6 +15,8 @@ pub(super) enum Phase {
     Forwarding(MemberNumber),
     /// What became of a write that was forwarded to this node, which is lost.
     Asking(MemberNumber),
+    /// The own store, which has yet to tell what it holds.
+    Reading,
     /// Digests of other replicas.
     Digests,
     /// States of the replicas whose digests differ.
@@ -24,6 +26,8 @@ pub(super) enum Phase {
     /// Acknowledgements of the differing replicas, which were sent the merged state, or what they
     /// lack of it.
     Repairing,
+    /// The own store, which has yet to execute it.
+    Executing,
     /// Acknowledgements of the effect.
     Replicating,
     /// The own log, which has yet to make durable what the reply shows.
@@ -36,6 +40,7 @@ pub(super) enum Stage {
     Forwarding(MemberNumber),
     Asking(MemberNumber),
     Comparing(Step, Compared),
+    Executing,
     Replicating(Replication),
     Settled,
 }
@@ -43,6 +48,7 @@ pub(super) enum Stage {
 /// How far a comparison of replicas is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    Reading,
     Digests,
     States,
     Elements,
@@ -83,17 +89,19 @@ impl Stage {
         match self {
             Self::Forwarding(to) => Phase::Forwarding(*to),
             Self::Asking(executor) => Phase::Asking(*executor),
+            Self::Comparing(Step::Reading, _) => Phase::Reading,
             Self::Comparing(Step::Digests, _) => Phase::Digests,
             Self::Comparing(Step::States, _) => Phase::States,
             Self::Comparing(Step::Elements, _) => Phase::Elements,
             Self::Comparing(Step::Repairing, _) => Phase::Repairing,
+            Self::Executing => Phase::Executing,
             Self::Replicating(_) => Phase::Replicating,
             Self::Settled => Phase::Settled,
         }
     }
 
-    /// The stage of `phase` that comes after this one. A comparison begins with the digests; an
-    /// effect stays what it is.
+    /// The stage of `phase` that comes after this one. A comparison begins with the own state and
+    /// the digests; an effect stays what it is.
     ///
     /// # Panics
     /// When states or elements are to be compared, or repaired, and digests were not.
@@ -105,6 +113,8 @@ impl Stage {
                 Self::Comparing(Step::Digests, Compared { exchanges, ..Compared::default() })
             }
             (Phase::Digests, _) => Self::Comparing(Step::Digests, Compared::default()),
+            (Phase::Reading, Self::Comparing(_, found)) => Self::Comparing(Step::Reading, found),
+            (Phase::Reading, _) => Self::Comparing(Step::Reading, Compared::default()),
             (Phase::States, Self::Comparing(_, found)) => Self::Comparing(Step::States, found),
             (Phase::Elements, Self::Comparing(_, found)) => Self::Comparing(Step::Elements, found),
             (Phase::Repairing, Self::Comparing(_, found)) => {
@@ -113,6 +123,7 @@ impl Stage {
             (Phase::States | Phase::Elements | Phase::Repairing, other) => {
                 unreachable!("invariant: digests are compared first, and not in {other:?}")
             }
+            (Phase::Executing, _) => Self::Executing,
             (Phase::Replicating, Self::Replicating(found)) => Self::Replicating(found),
             (Phase::Replicating, _) => Self::Replicating(Replication::default()),
             (Phase::Settled, _) => Self::Settled,

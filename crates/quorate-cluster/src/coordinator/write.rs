@@ -1,5 +1,7 @@
 //! Writes: executed once, replicated, acknowledged.
 
+use core::task::Poll;
+
 use bytes::Bytes;
 use quorate_proto::{
     Level, MemberNumber, Slot, Unfit,
@@ -9,7 +11,8 @@ use quorate_proto::{
 };
 
 use super::{
-    Attempt, Coordinator, Durability, Executed, OnDurable, Rejection, Replica, Requester, errors,
+    Attempt, Awaited, Coordinator, Durability, Executed, OnDurable, Rejection, Replica, Requester,
+    errors,
     operation::Operation,
     stage::{Phase, Replication, Stage},
 };
@@ -132,19 +135,17 @@ impl Coordinator {
         level != Level::LocalQuorum || self.topology.is_local(node)
     }
 
-    /// Begins a write, which reads first if it must and nobody has read for it. Returns the operation
-    /// if it reads.
+    /// Begins a write, which reads first if it must and nobody has read for it.
     pub(super) fn begin_write(
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
         attempt: Attempt,
         has_read: bool,
-    ) -> Option<usize> {
+    ) {
         let slot = attempt.request.call.slot();
         if let Some(refusal) = self.own_refusal(slot) {
-            self.refuse_write(now, replica, attempt, refusal);
-            return None;
+            return self.refuse_write(now, replica, attempt, refusal);
         }
         let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
@@ -155,8 +156,7 @@ impl Coordinator {
         let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
         if !requirement.is_met_by(self.alive(slot) - read_only) {
             let error = self.too_few(slot, level, read_only);
-            self.reply(requester, error);
-            return None;
+            return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
@@ -164,22 +164,41 @@ impl Coordinator {
         let blind = has_read || Mutant::WriteBlind.is_planted();
         if class == Class::ReadModifyWrite && !blind && requirement.answers > 1 {
             self.operations[index].holds_slot = true;
-            self.held.insert(slot, Default::default());
+            self.hold(slot);
             self.ask_digests(now, replica, index);
-            Some(index)
         } else {
             self.execute(now, replica, index);
-            None
         }
     }
 
     /// Executes the operation on the local state and replicates its effect.
     pub(super) fn execute(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = &self.operations[index];
+        let slot = operation.slot();
+        match replica.execute(self.ticket(), &operation.call, operation.terms.resp3) {
+            Poll::Ready(executed) => self.executed(now, replica, index, executed),
+            Poll::Pending => {
+                self.enter(now, index, Phase::Executing);
+                let operation = &mut self.operations[index];
+                operation.answered = Positions::NONE;
+                let serial = operation.serial;
+                self.begin_change(slot, Awaited::Execution { slot, index, serial });
+            }
+        }
+    }
+
+    /// The replica has executed the operation, or refused to.
+    pub(super) fn executed(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        executed: Result<Executed, Rejection>,
+    ) {
         self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
         operation.answered = Positions::NONE;
         let slot = operation.slot();
-        let executed = replica.execute(&operation.call, operation.terms.resp3);
         let Executed { reply, effect, dot, durability } = match executed {
             Ok(executed) => executed,
             Err(rejection) => return self.execution_refused(now, replica, index, rejection),

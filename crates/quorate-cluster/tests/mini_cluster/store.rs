@@ -4,13 +4,16 @@
 //! counter (a total for each node, the greatest of each wins). Every reply is a number that never
 //! shrinks in a correct cluster: the register's stamp, or the counter's sum.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    task::Poll,
+};
 
 use bytes::Bytes;
 use quorate_cluster::{
     anti_entropy::Digests,
     clocks::{Holdings, Knowledge},
-    coordinator::{Durability, Executed, Rejection, Replica},
+    coordinator::{Durability, Executed, Rejection, Replica, Snapshot, Ticket},
     elements::{Elements, Limits},
     handoff::{Hint, Hints},
     random::Random,
@@ -278,8 +281,8 @@ impl Elements for Store {
     }
 }
 
-impl Replica for Store {
-    fn execute(&mut self, call: &Call, _: bool) -> Result<Executed, Rejection> {
+impl Store {
+    fn execute_now(&mut self, call: &Call) -> Result<Executed, Rejection> {
         self.check_room()?;
         let (slot, command) = (call.slot(), call.command());
         assert!(self.topology.is_replica(slot, self.me), "executed by a non-owner");
@@ -316,8 +319,38 @@ impl Replica for Store {
         let dot = issued.flatten();
         Ok(Executed { reply: number(reply), effect, dot, durability })
     }
+}
 
-    fn read(&mut self, call: &Call, _: bool) -> Option<Bytes> {
+impl Replica for Store {
+    fn execute(&mut self, _: Ticket, call: &Call, _: bool) -> Poll<Result<Executed, Rejection>> {
+        Poll::Ready(self.execute_now(call))
+    }
+
+    fn read(&mut self, _: Ticket, call: &Call, resp3: bool) -> Poll<Option<Bytes>> {
+        Poll::Ready(self.read_now(call, resp3))
+    }
+
+    fn snapshot(&mut self, _: Ticket, call: &Call, resp3: bool) -> Poll<Snapshot> {
+        Poll::Ready(Snapshot { digest: self.digest(call), reply: self.read_now(call, resp3) })
+    }
+
+    fn export(&mut self, _: Ticket, call: &Call) -> Poll<Bytes> {
+        let mut out = Vec::new();
+        self.export_one(call.command().arg(1), &mut out);
+        Poll::Ready(out.into())
+    }
+
+    fn merge(
+        &mut self,
+        _: Ticket,
+        slot: Slot,
+        dots: Vec<Dot>,
+        effect: &Bytes,
+    ) -> Poll<Result<Durability, Rejection>> {
+        Poll::Ready(self.merge_now(slot, dots, effect))
+    }
+
+    fn read_now(&mut self, call: &Call, _: bool) -> Option<Bytes> {
         let key = call.command().arg(1);
         let entry = self.entries.get(key).cloned().unwrap_or_default();
         Some(number(if key.starts_with(b"count") { entry.sum() } else { entry.register }))
@@ -328,13 +361,7 @@ impl Replica for Store {
         self.entries.get(key).map_or(0, |entry| entry.digest(key))
     }
 
-    fn export(&mut self, call: &Call) -> Bytes {
-        let mut out = Vec::new();
-        self.export_one(call.command().arg(1), &mut out);
-        out.into()
-    }
-
-    fn merge(
+    fn merge_now(
         &mut self,
         slot: Slot,
         dots: Vec<Dot>,
@@ -413,7 +440,7 @@ impl Holdings for Store {
     }
 
     fn merge_dotted(&mut self, slot: Slot, dots: Vec<Dot>, effect: &Bytes) -> bool {
-        self.merge(slot, dots, effect).is_ok()
+        self.merge_now(slot, dots, effect).is_ok()
     }
 
     fn shards(&self) -> u16 {
@@ -474,7 +501,7 @@ impl Digests for Store {
     }
 
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
-        self.merge(slot, Vec::new(), states).is_ok().then(Bytes::new)
+        self.merge_now(slot, Vec::new(), states).is_ok().then(Bytes::new)
     }
 
     fn scope(&self) -> Scope {

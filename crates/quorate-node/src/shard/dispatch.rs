@@ -227,7 +227,8 @@ impl Shard {
         self.single_on(now, key, piece, Some(call));
     }
 
-    /// Whether a slot has this shard as its only replica, so that there is nobody to agree with.
+    /// Whether a slot has this shard as its only replica, so that there is nobody to agree with, and
+    /// nothing to wait for.
     fn is_alone(&self, slot: Slot, writes: bool) -> bool {
         let topology = self.topology();
         self.storage.owner(slot) == self.id
@@ -235,6 +236,8 @@ impl Shard {
             && self.founded
             && (topology.sealed() || !writes)
             && !(writes && self.node.settings.sync == SyncPolicy::Always)
+            && !(writes && self.coordinator.is_gated(slot))
+            && !self.storage.may_be_late()
             && self.storage.durability(slot) == Durability::Now
     }
 

@@ -322,6 +322,10 @@ impl Shard {
                 anti_entropy::Output::Settled(settled) => self.storage.settle(settled),
             }
         }
+        while let Some((ticket, stored)) = self.storage.poll_stored() {
+            let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
+            coordinator.handle_stored(now.monotonic, storage, ticket, stored);
+        }
         while let Some(output) = self.coordinator.poll_output() {
             match output {
                 coordinator::Output::Reply { request, reply } => {

@@ -116,6 +116,8 @@ pub struct Options {
     pub hint_bytes_max: u64,
     /// How states travel between replicas.
     pub element_limits: elements::Limits,
+    /// Turns that a store takes to answer, at most; none where it is zero.
+    pub store_turns_max: u32,
     /// What every command takes, in microseconds.
     pub command_us: u64,
     /// What the control tells the shards arrives up to this later, in microseconds.

@@ -110,7 +110,8 @@ impl Process {
         let Started { node, identity, membership, storages } =
             startup::start(origin, identity, addresses)?;
         let clock_us = Arc::new(AtomicU64::new(0));
-        let reactors = storages.into_iter().zip(0..).map(|(storage, id)| {
+        let reactors = storages.into_iter().zip(0..).map(|(mut storage, id)| {
+            storage.answer_late(options.store_turns_max, seed ^ u64::from(id));
             let mut reactor = Reactor::new(now, id, Arc::clone(&node), storage);
             let (clock_us, command_us) = (Arc::clone(&clock_us), options.command_us);
             // It is read where a command ends.

@@ -1,7 +1,7 @@
 //! Tests of what is kept for others: what goes beyond a bound leaves a mark, and nothing else does.
 
-use quorate_cluster::{anti_entropy::Digests as _, handoff::Hints};
-use quorate_proto::{command::Call, resp::Command};
+use quorate_cluster::{anti_entropy::Digests as _, coordinator::Replica as _, handoff::Hints};
+use quorate_proto::{MemberNumber, command::Call, resp::Command};
 
 use super::{
     hints::HintSync,
@@ -15,7 +15,7 @@ const PEER: MemberNumber = MemberNumber(1);
 fn hint(storage: &mut Storage, key: &str) -> Groups {
     let slot = Slot::of_key(key.as_bytes());
     let command = Command::from_args(&["SET", key, &"v".repeat(64)]);
-    let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+    let executed = storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
     storage.hint(PEER, slot, executed.dot, &executed.effect);
     Groups::of_slot(slot)
 }

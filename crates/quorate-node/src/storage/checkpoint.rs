@@ -174,7 +174,6 @@ impl Storage {
 mod tests {
     use std::sync::Arc;
 
-    use quorate_cluster::coordinator::Replica as _;
     use quorate_log::{LogOptions, disk::SimulatedDisk};
     use quorate_proto::{Slot, command::Call, resp::Command};
 
@@ -199,7 +198,7 @@ mod tests {
         for key in keys.map(|number| format!("key:{number:08}")) {
             let slot = Slot::of_key(key.as_bytes());
             let command = Command::from_args(["SET", &key, &"v".repeat(1_000)]);
-            storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+            storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
             turn(storage);
         }
         while storage.is_busy() {
@@ -244,7 +243,7 @@ mod tests {
                 let key = format!("key:{number:08}");
                 let slot = Slot::of_key(key.as_bytes());
                 let command = Command::from_args(["SET", &key, &"v".repeat(1_000 + round)]);
-                storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+                storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
             }
             turn(&mut storage);
         }
@@ -264,7 +263,7 @@ mod tests {
         let dels = keys.map(|key| Command::from_args(["DEL", key]));
         for command in sets.into_iter().chain(dels) {
             let slot = Slot::of_key(command.arg(1));
-            storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+            storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
             turn(&mut storage);
             while storage.is_busy() {
                 turn(&mut storage);

@@ -27,7 +27,7 @@ impl Holdings for Storage {
     }
 
     fn merge_dotted(&mut self, slot: Slot, dots: Vec<Dot>, effect: &Bytes) -> bool {
-        self.merge(slot, dots, effect).is_ok()
+        self.merge_now(slot, dots, effect).is_ok()
     }
 
     fn shards(&self) -> u16 {

@@ -119,7 +119,8 @@ mod tests {
     fn hint(storage: &mut Storage, key: &str, value: &str) {
         let slot = Slot::of_key(key.as_bytes());
         let command = Command::from_args(&["SET", key, value]);
-        let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+        let executed =
+            storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
         storage.hint(PEER, slot, executed.dot, &executed.effect);
         storage.write().expect("is written");
     }
@@ -140,7 +141,7 @@ mod tests {
         assert!(hints.iter().all(|hint| hint.effect.len() < 200));
         assert_eq!(hints.iter().map(|hint| hint.dots.len()).collect::<Vec<_>>(), [100, 1, 1]);
         for hint in &hints {
-            theirs.merge(hint.slot, Vec::new(), &hint.effect).expect("is merged");
+            theirs.merge_now(hint.slot, Vec::new(), &hint.effect).expect("is merged");
         }
         assert_eq!(Storage::digest(&mut ours), Storage::digest(&mut theirs));
         assert!(Hints::read(&mut ours, PEER, 4_096).is_empty());

@@ -18,6 +18,7 @@ impl Storage {
     /// Begins a turn at this time.
     pub(crate) fn begin_turn(&mut self, wall_ms: u64, fitness: Fitness) {
         (self.wall_ms, self.fitness) = (wall_ms, fitness);
+        self.slow.begin_turn();
         self.expiring.scheduled_before = self.store.scheduled();
     }
 
@@ -43,7 +44,6 @@ impl Storage {
 
 #[cfg(test)]
 mod tests {
-    use quorate_cluster::coordinator::Replica as _;
     use quorate_proto::{Slot, Unfit, command::Call, resp::Command};
 
     use super::*;
@@ -53,7 +53,7 @@ mod tests {
         let key = format!("key:{number}");
         let command = Command::from_args(["SET", &key, "v", "PX", &ttl_ms.to_string()]);
         storage
-            .execute(&Call::piece(Slot::of_key(key.as_bytes()), command), false)
+            .execute_now(&Call::piece(Slot::of_key(key.as_bytes()), command), false)
             .expect("is carried out");
     }
 

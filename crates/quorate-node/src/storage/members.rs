@@ -1,8 +1,10 @@
 //! Members that join and leave: what is kept of and for the others means what it meant.
 
-use quorate_cluster::{anti_entropy::Digests as _, clocks, handoff::Hints};
+use quorate_cluster::{
+    anti_entropy::Digests as _, clocks, coordinator::Replica as _, handoff::Hints,
+};
 use quorate_proto::{
-    NodeId, Numbers, Origin,
+    Dot, MemberNumber, NodeId, Numbers, Origin,
     command::Call,
     message::{Member, Message, View},
     resp::Command,
@@ -31,10 +33,11 @@ fn with_everything() -> Storage {
         let key = format!("key{number}");
         let slot = Slot::of_key(key.as_bytes());
         let command = Command::from_args(&["SET", &key, "value"]);
-        let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+        let executed =
+            storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
         storage.hint(PEER, slot, executed.dot, &executed.effect);
         let dots = vec![Dot { origin: theirs, counter: 1 }];
-        storage.merge(slot, dots, &executed.effect).expect("is merged");
+        storage.merge_now(slot, dots, &executed.effect).expect("is merged");
     }
     storage.mark_dirty(PEER, [7].into_iter().collect());
     storage.store.raise_floor(9, WALL_MS - 1_000);

@@ -90,8 +90,9 @@ fn a_slot_with_one_replica_has_no_dots() {
     let me = alone.topology.member(alone.topology.me()).id;
     alone.topology = Arc::new(Topology::new(&view, me).expect("a topology"));
     let command = Command::from_args(&["SET", "key", "value"]);
-    let executed =
-        alone.execute(&Call::piece(Slot::of_key(b"key"), command), false).expect("is carried out");
+    let executed = alone
+        .execute_now(&Call::piece(Slot::of_key(b"key"), command), false)
+        .expect("is carried out");
     assert!(!executed.effect.is_empty());
     assert_eq!((executed.dot, alone.knowledge().version()), (None, 0));
 }

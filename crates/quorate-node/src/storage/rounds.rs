@@ -7,13 +7,14 @@ use std::time::{Duration, Instant as Clock};
 
 use quorate_cluster::{
     anti_entropy::{self, AntiEntropy, Output, wire_bytes},
+    coordinator::Replica as _,
     elements,
     random::Random,
     time::Instant,
 };
 use quorate_log::HintOptions;
 use quorate_proto::{
-    Incarnation, NodeId, Numbers, Origin, Start,
+    Incarnation, MemberNumber, NodeId, Numbers, Origin, Start,
     message::{Member, Message, View},
     resp::Command,
 };
@@ -88,7 +89,7 @@ pub(super) fn key(number: u64) -> String {
 pub(super) fn set(storage: &mut Storage, key: &str) -> (Slot, Bytes) {
     let slot = Slot::of_key(key.as_bytes());
     let command = Command::from_args(&["SET", key, &"v".repeat(64)]);
-    let executed = storage.execute(&Call::piece(slot, command), false).expect("is carried out");
+    let executed = storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
     (slot, executed.effect)
 }
 
@@ -97,7 +98,7 @@ pub(super) fn pair(keys: u64) -> (Storage, Storage) {
     let (mut ours, mut theirs) = (storage(0), storage(1));
     for number in 0..keys {
         let (slot, effect) = set(&mut ours, &key(number));
-        theirs.merge(slot, Vec::new(), &effect).expect("is merged");
+        theirs.merge_now(slot, Vec::new(), &effect).expect("is merged");
     }
     (ours, theirs)
 }
@@ -137,7 +138,7 @@ fn round(ours: &mut Storage, theirs: &mut Storage) -> Cost {
                 let Message::Replicate { slot, effect, .. } = &message else {
                     panic!("unexpected {message:?}");
                 };
-                theirs.merge(*slot, Vec::new(), effect).expect("is merged");
+                theirs.merge_now(*slot, Vec::new(), effect).expect("is merged");
                 Message::Ack
             });
             cost.answering += begun.elapsed();
@@ -184,10 +185,10 @@ const TINY_MESSAGES: elements::Limits =
 /// Runs a command on one of two nodes, and perhaps its effect on the other one.
 fn run(nodes: &mut [Storage; 2], at: usize, words: &[&str], reaches: bool) {
     let slot = Slot::of_key(words[1].as_bytes());
-    let executed = nodes[at].execute(&Call::piece(slot, Command::from_args(words)), false);
+    let executed = nodes[at].execute_now(&Call::piece(slot, Command::from_args(words)), false);
     let effect = executed.expect("is carried out").effect;
     if reaches {
-        nodes[1 - at].merge(slot, Vec::new(), &effect).expect("is merged");
+        nodes[1 - at].merge_now(slot, Vec::new(), &effect).expect("is merged");
     }
 }
 

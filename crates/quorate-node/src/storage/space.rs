@@ -93,7 +93,6 @@ fn no_space() -> Rejection {
 mod tests {
     use std::sync::Arc;
 
-    use quorate_cluster::coordinator::Replica as _;
     use quorate_log::{LogOptions, SegmentLog, disk::SimulatedDisk};
     use quorate_proto::{command::Call, resp::Command};
 
@@ -102,7 +101,7 @@ mod tests {
 
     fn set(storage: &mut Storage, bytes: usize) -> Result<(), Rejection> {
         let command = Command::from_args(["SET", "k", &"v".repeat(bytes)]);
-        storage.execute(&Call::piece(Slot::of_key(b"k"), command), false).map(|_| ())
+        storage.execute_now(&Call::piece(Slot::of_key(b"k"), command), false).map(|_| ())
     }
 
     #[test]

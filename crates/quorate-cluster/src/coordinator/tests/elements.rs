@@ -5,42 +5,9 @@ use core::time::Duration;
 use super::*;
 use crate::limits::RETRY_AFTER;
 
-/// A member, by the first bits of its fingerprint and the rest.
-fn member(name: u64, rest: u64) -> u64 {
-    name << 48 | rest
-}
-
-/// Members that both sides have.
-fn common() -> impl Iterator<Item = u64> {
-    (1..=16).map(|number| member(number * 4_000, number))
-}
-
-impl Fake {
-    fn with(members: &[u64]) -> Self {
-        let members = common().chain(members.iter().copied()).collect();
-        Self { version: 5, members, ..Self::default() }
-    }
-
-    /// What this replica responds to another one.
-    fn respond(&mut self, slot: Slot, message: &Message) -> Message {
-        match message {
-            Message::AskDigest { .. } => {
-                let digest = self.key_digest(slot, b"k", Scope::Alive);
-                Message::KeysDigest { digest, large: self.is_large(slot, b"k") }
-            }
-            Message::AskStates { .. } => Message::States(self.state()),
-            Message::Replicate { slot, effect, .. } => {
-                self.merge(*slot, Vec::new(), effect).expect("is merged");
-                Message::Ack
-            }
-            other => crate::elements::answer(self, other).expect("a question"),
-        }
-    }
-}
-
 fn stage(members: &[u64]) -> Stage {
     let mut stage = Stage::three(0);
-    stage.replica = Fake::with(members);
+    *stage.replica = Fake::with(members);
     stage
 }
 

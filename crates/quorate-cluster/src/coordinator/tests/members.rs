@@ -14,6 +14,7 @@ impl Stage {
     fn adopt(&mut self, topology: Topology) {
         let topology = Arc::new(topology);
         self.coordinator.adopt(self.now, &mut self.replica, topology);
+        self.settle();
     }
 
     /// A member with this id, of which every slot is to get a replica, joins and is up.

@@ -1,10 +1,9 @@
 //! One test for each rule: what goes in, what must come out. Schedules are for the mini cluster.
+//!
+//! All of them run over stores that answer at once, and over such as answer some turns later.
 
-mod elements;
-mod members;
-mod outcomes;
-mod reads;
-mod writes;
+mod delayed;
+mod late;
 
 use alloc::{collections::BTreeSet, string::ToString};
 use core::time::Duration;
@@ -13,12 +12,42 @@ use std::string::String;
 use quorate_proto::{
     Dot, Level, NodeId, Numbers,
     command::Call,
-    message::{Member, Scope, View},
+    message::{Cause, Member, Scope, View},
     resp::Command,
 };
 
+use delayed::Delayed;
+
 use super::*;
 use crate::elements::{Elements, Limits};
+
+/// The tests over a store that answers after as many turns.
+macro_rules! over_a_store {
+    ($name:ident, $turns:literal) => {
+        #[path = "."]
+        #[expect(clippy::duplicate_mod, reason = "the same tests over another store")]
+        mod $name {
+            use super::*;
+
+            type Stage = super::Stage<$turns>;
+
+            #[path = "elements.rs"]
+            mod elements;
+            #[path = "members.rs"]
+            mod members;
+            #[path = "outcomes.rs"]
+            mod outcomes;
+            #[path = "reads.rs"]
+            mod reads;
+            #[path = "writes.rs"]
+            mod writes;
+        }
+    };
+}
+
+over_a_store!(at_once, 0);
+over_a_store!(a_turn_later, 1);
+over_a_store!(three_turns_later, 3);
 
 /// A replica whose whole state is a number; the greater number is the newer state. It may have
 /// members besides; each is its own fingerprint.
@@ -106,8 +135,29 @@ impl Elements for Fake {
     }
 }
 
-impl Replica for Fake {
-    fn execute(&mut self, call: &Call, _: bool) -> Result<Executed, Rejection> {
+impl Fake {
+    fn with(members: &[u64]) -> Self {
+        let members = common().chain(members.iter().copied()).collect();
+        Self { version: 5, members, ..Self::default() }
+    }
+
+    /// What this replica responds to another one.
+    fn respond(&mut self, slot: Slot, message: &Message) -> Message {
+        match message {
+            Message::AskDigest { .. } => {
+                let digest = self.key_digest(slot, b"k", Scope::Alive);
+                Message::KeysDigest { digest, large: self.is_large(slot, b"k") }
+            }
+            Message::AskStates { .. } => Message::States(self.state()),
+            Message::Replicate { effect, .. } => {
+                self.merge(effect).expect("is merged");
+                Message::Ack
+            }
+            other => crate::elements::answer(self, other).expect("a question"),
+        }
+    }
+
+    fn execute(&mut self, call: &Call) -> Result<Executed, Rejection> {
         if self.full {
             let (cause, text) = (Cause::StoreFull, "the disk is full".into());
             return Err(Rejection { cause, text });
@@ -123,39 +173,41 @@ impl Replica for Fake {
         Ok(Executed { reply, effect, dot: None, durability })
     }
 
-    fn read(&mut self, _: &Call, _: bool) -> Option<Bytes> {
+    fn read(&self) -> Option<Bytes> {
         (!self.timeless).then(|| self.state())
     }
 
-    fn digest(&mut self, call: &Call) -> u128 {
+    fn digest(&self, call: &Call) -> u128 {
         self.key_digest(call.slot(), b"k", Scope::Alive)
     }
 
-    fn export(&mut self, _: &Call) -> Bytes {
-        self.state()
+    fn snapshot(&self, call: &Call) -> Snapshot {
+        Snapshot { digest: self.digest(call), reply: self.read() }
     }
 
-    fn merge(&mut self, _: Slot, _: Vec<Dot>, effect: &Bytes) -> Result<Durability, Rejection> {
+    fn merge(&mut self, effect: &Bytes) -> Result<Durability, Rejection> {
         let mut numbers = core::str::from_utf8(effect).expect("text").split(',');
         let version = numbers.next().expect("a version").parse().expect("a number");
         self.version = self.version.max(version);
         self.members.extend(numbers.map(|one| one.parse::<u64>().expect("a number")));
         Ok(self.written())
     }
+}
 
-    fn durability(&self, _: Slot) -> Durability {
-        self.read_durable_at.map_or(Durability::Now, Durability::At)
-    }
+/// A member, by the first bits of its fingerprint and the rest.
+fn member(name: u64, rest: u64) -> u64 {
+    name << 48 | rest
+}
 
-    fn hint(&mut self, target: MemberNumber, _: Slot, _: Option<Dot>, effect: &Bytes) {
-        self.hints.push((target.0, effect.clone()));
-    }
+/// Members that both sides have.
+fn common() -> impl Iterator<Item = u64> {
+    (1..=16).map(|number| member(number * 4_000, number))
 }
 
 /// A coordinator with all peers up and ready, and its world.
-struct Stage {
+struct Stage<const TURNS: u32> {
     coordinator: Coordinator,
-    replica: Fake,
+    replica: Delayed,
     now: Instant,
     slot: Slot,
     requests: u64,
@@ -165,7 +217,7 @@ const EPOCH: u64 = 4;
 const LINK: LinkId = LinkId(9);
 const ID: CallId = CallId { origin: Origin(6), number: 9 };
 
-impl Stage {
+impl<const TURNS: u32> Stage<TURNS> {
     /// Node `me` of as many nodes as datacentres are given, named `a`, `b`, and so on, and a slot
     /// that prefers them in this order, if there is one.
     fn new(me: usize, datacentres: &[&str]) -> Self {
@@ -194,7 +246,7 @@ impl Stage {
         }
         Self {
             coordinator,
-            replica: Fake { version: 5, ..Fake::default() },
+            replica: Delayed::new(Fake { version: 5, ..Fake::default() }, TURNS),
             now: Instant::from_millis(1_000),
             slot,
             requests: 0,
@@ -206,6 +258,13 @@ impl Stage {
     }
 
     fn request(&mut self, words: &[&str], level: Level) -> u64 {
+        let request = self.make_request(words, level);
+        self.coordinator.handle_request(self.now, &mut self.replica, request);
+        self.settle();
+        self.requests
+    }
+
+    fn make_request(&mut self, words: &[&str], level: Level) -> Request {
         self.requests += 1;
         let terms = Terms {
             read_level: level,
@@ -214,9 +273,7 @@ impl Stage {
             deadline: self.now + Duration::from_millis(1_000),
         };
         let call = Call::piece(self.slot, Command::from_args(words));
-        let request = Request { id: self.requests, call, terms };
-        self.coordinator.handle_request(self.now, &mut self.replica, request);
-        self.requests
+        Request { id: self.requests, call, terms }
     }
 
     fn set(&mut self, level: Level) -> u64 {
@@ -234,11 +291,13 @@ impl Stage {
     fn respond(&mut self, correlation: u64, message: Message) {
         let (now, replica) = (self.now, &mut self.replica);
         self.coordinator.handle_response(now, replica, correlation, message);
+        self.settle();
     }
 
     fn peer_asks(&mut self, epoch: u64, message: Message) {
         let (now, replica) = (self.now, &mut self.replica);
         self.coordinator.handle_message(now, replica, LINK, epoch, 77, message);
+        self.settle();
     }
 
     /// This node, or a peer, is fit but for this, or is without it again.
@@ -250,11 +309,26 @@ impl Stage {
 
     fn down(&mut self, peer: u16) {
         self.coordinator.handle_peer_down(self.now, &mut self.replica, MemberNumber(peer));
+        self.settle();
     }
 
     fn pass(&mut self, duration: Duration) {
         self.now += duration;
         self.coordinator.handle_timeout(self.now, &mut self.replica);
+        self.settle();
+    }
+
+    /// Gives the store the turns that it takes to answer all that it was asked.
+    fn settle(&mut self) {
+        while self.replica.is_asked() {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        for (ticket, stored) in self.replica.turn() {
+            self.coordinator.handle_stored(self.now, &mut self.replica, ticket, stored);
+        }
     }
 
     /// What is sent to peers now: to whom, with which correlation id.

@@ -1,0 +1,288 @@
+//! The gate of a slot: what waits until something else on the slot is over.
+//!
+//! | what is under way | what waits |
+//! |---|---|
+//! | a read-modify-write that still reads | writes |
+//! | an execution or a merge that the replica answers later | writes and merges |
+//!
+//! Reads, digests and exports never wait: what is pending does not show. Nor do merges wait for a
+//! read-modify-write, which may need other nodes that wait for them.
+//!
+//! Writes are executed in the order in which they came. Those that read as well need not do so one
+//! after the other: whatever was acknowledged before they came is found by any reading that began
+//! afterwards, and once merged it stays. So a reading is also that of all who waited when it began,
+//! if it is about their keys and asks as many replicas as they do.
+//!
+//! ```text
+//!  1 comes, reads -------> executes; 2, 3 and 4 are held
+//!     2, 3, 4 come         2 reads, for 3 and 4 too ------> executes, then 3, then 4
+//!                             5 comes                       5 reads
+//! ```
+
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::{mem, task::Poll};
+
+use bytes::Bytes;
+use quorate_proto::{
+    Dot, Outcome, Slot,
+    command::{Call, Class, Routing},
+};
+
+use super::{Attempt, Coordinator, Durability, Rejection, Replica, errors, stored::Awaited};
+use crate::{membership::LinkId, time::Instant};
+
+/// Where there is none, nothing waits and nothing has to.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// A read-modify-write reads, or is executed after that.
+    is_read: bool,
+    /// The replica has yet to answer an execution or a merge.
+    is_changing: bool,
+    /// What waits is gone through at the moment.
+    is_advancing: bool,
+    writes: VecDeque<Held>,
+    merges: VecDeque<Merge>,
+}
+
+/// A write that waits.
+#[derive(Debug)]
+struct Held {
+    attempt: Attempt,
+    /// Whether the reading that is under way is its own, too, or it has read.
+    is_read: bool,
+}
+
+/// An effect, or a state, of another replica.
+#[derive(Debug)]
+pub(super) struct Merge {
+    pub(super) slot: Slot,
+    pub(super) dots: Vec<Dot>,
+    pub(super) effect: Bytes,
+    pub(super) merged: Merged,
+}
+
+/// What follows a merge.
+#[derive(Debug)]
+pub(super) enum Merged {
+    /// Whoever has sent it hears of it.
+    Acknowledge { link: LinkId, correlation: u64, outcome: Option<Box<Outcome>> },
+    /// The operation that has asked the replica at this position for it goes on.
+    Compare { index: usize, serial: u32, position: usize },
+}
+
+impl Gate {
+    pub(super) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.writes.iter().map(|held| &held.attempt)
+    }
+
+    pub(super) fn attempts_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        self.writes.iter_mut().map(|held| &mut held.attempt)
+    }
+}
+
+impl Coordinator {
+    /// Whether a write on `slot` would have to wait.
+    pub fn is_gated(&self, slot: Slot) -> bool {
+        self.gates.contains_key(&slot)
+    }
+
+    /// Lets a write wait if it must; otherwise begins it.
+    pub(super) fn coordinate_write(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        attempt: Attempt,
+    ) {
+        let Some(gate) = self.gates.get_mut(&attempt.request.call.slot()) else {
+            return self.begin_write(now, replica, attempt, false);
+        };
+        let deadline = attempt.request.terms.deadline;
+        gate.writes.push_back(Held { attempt, is_read: false });
+        self.waiting += 1;
+        self.wake_by(deadline);
+    }
+
+    /// Merges what another replica has sent, once it may.
+    pub(super) fn merge(&mut self, now: Instant, replica: &mut impl Replica, merge: Merge) {
+        match self.gates.get_mut(&merge.slot) {
+            Some(gate) if gate.is_changing => {
+                gate.merges.push_back(merge);
+                self.waiting += 1;
+            }
+            _ => self.begin_merge(now, replica, merge),
+        }
+    }
+
+    fn begin_merge(&mut self, now: Instant, replica: &mut impl Replica, merge: Merge) {
+        let Merge { slot, dots, effect, merged } = merge;
+        match replica.merge(self.ticket(), slot, dots, &effect) {
+            Poll::Ready(result) => self.merged(now, replica, merged, result),
+            Poll::Pending => self.begin_change(slot, Awaited::Merge { slot, merged }),
+        }
+    }
+
+    /// A merge is over.
+    pub(super) fn merged(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        merged: Merged,
+        result: Result<Durability, Rejection>,
+    ) {
+        match merged {
+            Merged::Acknowledge { link, correlation, outcome } => {
+                if let (Ok(_), Some(outcome)) = (&result, outcome) {
+                    self.outcomes.note(outcome.id, &outcome.reply);
+                }
+                self.acknowledge(link, correlation, result);
+            }
+            Merged::Compare { index, serial, position } => {
+                let operation = self.operations.get(index);
+                if operation.is_some_and(|found| found.is_call(serial, position)) {
+                    self.state_merged(now, replica, index, position, result.is_ok());
+                }
+            }
+        }
+    }
+
+    /// A read-modify-write begins to read.
+    pub(super) fn hold(&mut self, slot: Slot) {
+        self.gates.entry(slot).or_default().is_read = true;
+    }
+
+    /// The replica answers a change of `slot` later.
+    pub(super) fn begin_change(&mut self, slot: Slot, awaited: Awaited) {
+        let gate = self.gates.entry(slot).or_default();
+        assert!(!gate.is_changing, "invariant: one change of a slot at a time");
+        gate.is_changing = true;
+        self.await_stored(awaited);
+    }
+
+    /// It has been answered; [`Coordinator::advance`] is to follow.
+    pub(super) fn end_change(&mut self, slot: Slot) {
+        let gate = self.gates.get_mut(&slot);
+        gate.expect("invariant: what is pending holds its gate").is_changing = false;
+    }
+
+    /// A read-modify-write has read. Returns whether it can be executed at once; otherwise it waits,
+    /// before all others.
+    pub(super) fn may_execute(&mut self, index: usize) -> bool {
+        let slot = self.operations[index].slot();
+        let Some(gate) = self.gates.get_mut(&slot).filter(|gate| gate.is_changing) else {
+            return true;
+        };
+        let operation = self.operations.remove(index);
+        let (requester, refused) = (operation.requester, operation.executors_refused);
+        let request = operation.into_request(0);
+        let deadline = request.terms.deadline;
+        let attempt = Attempt { requester, request, refused };
+        gate.is_read = false;
+        gate.writes.push_front(Held { attempt, is_read: true });
+        self.waiting += 1;
+        self.wake_by(deadline);
+        false
+    }
+
+    /// The operation begins to read: also for those behind it that it can read for.
+    pub(super) fn read_for_held(&mut self, index: usize) {
+        let operation = &self.operations[index];
+        if !operation.holds_slot {
+            return;
+        }
+        let Some(gate) = self.gates.get_mut(&operation.slot()) else { return };
+        let level = operation.terms.write_level;
+        for held in &mut gate.writes {
+            let request = &held.attempt.request;
+            held.is_read |=
+                request.terms.write_level == level && covers(&operation.call, &request.call);
+        }
+    }
+
+    /// A read-modify-write has been executed, or ended before: what has waited for it goes on.
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        slot: Slot,
+        has_read: bool,
+    ) {
+        let Some(gate) = self.gates.get_mut(&slot) else { return };
+        gate.is_read = false;
+        if !has_read {
+            gate.writes.iter_mut().for_each(|held| held.is_read = false);
+        }
+        self.advance(now, replica, slot);
+    }
+
+    /// Lets go on what need not wait any more.
+    pub(super) fn advance(&mut self, now: Instant, replica: &mut impl Replica, slot: Slot) {
+        let Some(gate) = self.gates.get_mut(&slot) else { return };
+        if mem::replace(&mut gate.is_advancing, true) {
+            return; // What this has come from goes on.
+        }
+        while let Some(gate) = self.gates.get_mut(&slot) {
+            if gate.is_changing {
+                gate.is_advancing = false;
+                return;
+            }
+            if let Some(merge) = gate.merges.pop_front() {
+                self.waiting -= 1;
+                self.begin_merge(now, replica, merge);
+            } else if gate.is_read {
+                gate.is_advancing = false;
+                return;
+            } else if let Some(Held { attempt, is_read }) = gate.writes.pop_front() {
+                self.waiting -= 1;
+                self.begin_write(now, replica, attempt, is_read);
+            } else {
+                self.gates.remove(&slot);
+            }
+        }
+    }
+
+    /// Takes out the writes that wait on `slot`, in order. Nothing reads for them any more.
+    pub(super) fn take_held(&mut self, slot: Slot, holder_ends: bool) -> Vec<Attempt> {
+        let Some(gate) = self.gates.get_mut(&slot) else { return Vec::new() };
+        let held = mem::take(&mut gate.writes);
+        gate.is_read &= !holder_ends;
+        if !gate.is_read && !gate.is_changing {
+            self.gates.remove(&slot);
+        }
+        self.waiting -= held.len();
+        held.into_iter().map(|held| held.attempt).collect()
+    }
+
+    /// Answers writes that wait behind another one beyond their deadline.
+    pub(super) fn expire_held(&mut self, now: Instant) {
+        let mut late = Vec::new();
+        for gate in self.gates.values_mut() {
+            gate.writes.retain(|Held { attempt, .. }| {
+                let in_time = attempt.request.terms.deadline > now;
+                if !in_time {
+                    late.push(attempt.requester);
+                }
+                in_time
+            });
+        }
+        self.waiting -= late.len();
+        for requester in late {
+            let text = "the write waited too long behind another one on its slot";
+            self.reply(requester, errors::unavailable(text));
+        }
+    }
+}
+
+/// Keys of a call up to which it is compared with others.
+const KEYS_COMPARED_MAX: usize = 8;
+
+/// Whether what is read for a call is all that another one must have read.
+fn covers(reading: &Call, other: &Call) -> bool {
+    let is_over_few_keys = |call: &Call| {
+        call.spec().routing != Routing::Slots
+            && (1..=KEYS_COMPARED_MAX).contains(&call.keys().take(KEYS_COMPARED_MAX + 1).count())
+    };
+    other.class() == Class::ReadModifyWrite
+        && is_over_few_keys(reading)
+        && is_over_few_keys(other)
+        && other.keys().all(|key| reading.keys().any(|read| read == key))
+}
