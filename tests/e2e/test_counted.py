@@ -99,3 +99,16 @@ def test_commands_are_counted_as_they_were_sent(shared_node, redis_server):
         info = connection("INFO", "commandstats", "latencystats", "errorstats")[1].decode()
         assert "quorate" not in info
         connection.close()
+
+
+def test_status_and_info_agree(shared_node):
+    connection = shared_node.raw()
+    connection("SET", "k", "v")
+    info = connection("INFO", "server", "persistence", "quorate")[1].decode().splitlines()
+    info = dict(line.split(":", 1) for line in info if ":" in line)
+    connection.close()
+    status = shared_node.status()
+    names = {"name": "node_name", "id": "node_id", "cluster": "cluster_name", "version": "quorate_version"}
+    members = status.pop("members")
+    assert len(members) == 1 and int(status["keys"]) >= 1
+    assert {name: str(value) for name, value in status.items()} == {name: info[names.get(name, name)] for name in status}

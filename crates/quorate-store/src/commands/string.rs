@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use quorate_proto::{
     limits::BULK_LENGTH_MAX,
-    resp::{Command, parse_integer},
+    resp::{Command, ReplyWriter, parse_integer},
 };
 
 use super::{CommandError, Family, ObjectFamily, Outcome};
@@ -47,12 +47,16 @@ const TOO_LONG: CommandError =
 /// `GET key`
 fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let state = keys.read(command.arg(1)).of_kind(Kind::Text)?;
+    answer(reply, keys.read(command.arg(1)).of_kind(Kind::Text)?);
+    Ok(())
+}
+
+/// Answers with a string. A long one is shared, not copied.
+fn answer(reply: &mut ReplyWriter<'_>, state: Option<State<'_>>) {
     match state.and_then(State::shared_reply) {
         Some(shared) => reply.whole(shared),
         None => reply.optional(state.and_then(|state| state.text().visible()).as_deref()),
     }
-    Ok(())
 }
 
 /// Options of `SET` and `GETEX`.
@@ -120,7 +124,7 @@ fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let mut key = if options.answer_old { keys.fetch(key) } else { keys.find(key) };
     let exists = key.read().kind().is_some();
     if options.answer_old {
-        reply.optional(key.read().text()?.as_deref());
+        answer(reply, key.read().of_kind(Kind::Text)?);
     }
     if (options.only_new && exists) || (options.only_existing && !exists) {
         if !options.answer_old {
@@ -174,7 +178,7 @@ fn setex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn getset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let mut key = keys.fetch(command.arg(1));
-    reply.optional(key.read().text()?.as_deref());
+    answer(reply, key.read().of_kind(Kind::Text)?);
     key.apply(|change| change.replace_text(command.arg(2)));
     Ok(())
 }
@@ -183,7 +187,7 @@ fn getset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn getdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let mut key = keys.fetch(command.arg(1));
-    reply.optional(key.read().text()?.as_deref());
+    answer(reply, key.read().of_kind(Kind::Text)?);
     key.delete();
     Ok(())
 }
@@ -194,13 +198,13 @@ fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let options = SetOptions::parse(command, 2)?;
     let wall_ms = keys.wall_ms;
     let mut key = keys.fetch(command.arg(1));
-    let Some(value) = key.read().text()? else {
+    let Some(state) = key.read().of_kind(Kind::Text)? else {
         reply.null();
         return Ok(());
     };
     // Redis looks at the time only once there is something to expire.
     let expires_at = options.expires_at(wall_ms, command)?;
-    reply.bulk(&value);
+    answer(reply, Some(state));
     if let Some(at) = expires_at {
         key.expire_at(at);
     } else if options.persist

@@ -48,7 +48,7 @@ pub(super) struct Metric {
 
 /// How a figure is made.
 #[derive(Debug)]
-enum Value {
+pub(super) enum Value {
     Number(fn(&Report<'_>) -> u64),
     Text(fn(&Report<'_>) -> String),
     Constant(&'static str),
@@ -80,7 +80,8 @@ impl Value {
     }
 }
 
-fn in_status() -> impl Iterator<Item = (&'static str, &'static Value)> {
+/// What `QUORATE STATUS` shows, under the names that it has there.
+pub(super) fn in_status() -> impl Iterator<Item = (&'static str, &'static Value)> {
     let metrics = SECTIONS.iter().flat_map(|section| section.metrics);
     metrics.filter_map(|metric| Some((metric.in_status?, &metric.value)))
 }

@@ -183,6 +183,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+        let shown: std::collections::BTreeSet<_> =
+            metrics::in_status().map(|(name, _)| name).collect();
+        assert_eq!(shown.len(), status_len());
     }
 
     #[test]
