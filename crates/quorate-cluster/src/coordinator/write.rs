@@ -26,21 +26,23 @@ impl Coordinator {
         replica: &mut impl Replica,
         attempt: Attempt,
     ) {
-        let (slot, level) = (attempt.request.call.slot(), attempt.request.terms.write_level);
-        let error = match self.own_refusal(slot) {
-            Some(refusal) => errors::rejected(&refusal),
-            None => self.too_few(slot, level, attempt.refused),
-        };
-        self.pass_on(now, replica, attempt, error);
+        self.pass_on(now, replica, attempt, |coordinator, attempt| {
+            let (slot, level) = (attempt.request.call.slot(), attempt.request.terms.write_level);
+            match coordinator.own_refusal(slot) {
+                Some(refusal) => errors::rejected(&refusal),
+                None => coordinator.too_few(slot, level, attempt.refused),
+            }
+        });
     }
 
-    /// Brings a write to the next replica that may execute it. Without any it ends with `error`.
+    /// Brings a write to the next replica that may execute it. Without any it ends with an error,
+    /// which nearly no write needs.
     fn pass_on(
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
         attempt: Attempt,
-        error: Bytes,
+        error: impl FnOnce(&Self, &Attempt) -> Bytes,
     ) {
         let Attempt { ref request, refused, requester } = attempt;
         match self.executor(request.call.slot(), request.terms.write_level, refused) {
@@ -48,7 +50,10 @@ impl Coordinator {
                 self.coordinate_write(now, replica, attempt);
             }
             Some(executor) => self.forward(now, attempt, executor),
-            None => self.reply(requester, error),
+            None => {
+                let error = error(self, &attempt);
+                self.reply(requester, error);
+            }
         }
     }
 
@@ -63,7 +68,7 @@ impl Coordinator {
         if Mutant::RefusalFinal.is_planted() {
             return self.reply(attempt.requester, error);
         }
-        self.pass_on(now, replica, attempt, error);
+        self.pass_on(now, replica, attempt, |_, _| error);
     }
 
     /// This node does not execute a write. Whoever has sent it asks the next replica.
