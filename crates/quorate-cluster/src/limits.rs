@@ -226,11 +226,11 @@ pub const CLOCKS_STARTS: usize = 2;
 pub const CLOCKS_ORIGINS_MAX: usize = CLOCKS_STARTS * REPLICAS_MAX;
 
 /// Bytes of the newest effects that a shard keeps for the questions of peers, with what belongs to
-/// them: at 64-byte values some 130,000 writes.
+/// them: at 64-byte values some 180,000 writes.
 pub const CLOCKS_RECENT_BYTES: usize = 32 << 20;
 
-/// What an effect that is kept takes besides its own bytes and dots: its entry and two allocations.
-pub const CLOCKS_ENTRY_BYTES: usize = 128;
+/// Bytes of the pieces of memory that they lie in.
+pub const CLOCKS_CHUNK_BYTES: usize = 64 << 10;
 
 /// An effect with more bytes is not kept: it would push out thousands of others.
 pub const CLOCKS_EFFECT_MAX: usize = 1 << 20;

@@ -70,6 +70,10 @@ impl Counters {
     /// What is in here and not in `other`.
     pub fn without(&self, other: &Self) -> Self {
         let mut rest = Self::default();
+        // Nearly always all has come, and without gaps.
+        if self.prefix <= other.prefix && self.above.is_empty() {
+            return rest;
+        }
         let mut others = other.ranges().peekable();
         for (mut first, last) in self.ranges() {
             while let Some(&(from, to)) = others.peek()

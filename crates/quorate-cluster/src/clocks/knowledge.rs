@@ -7,6 +7,7 @@ use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 use quorate_proto::{Dot, Origin, Slot, slot::SLOTS};
+use smallvec::SmallVec;
 
 use super::{
     Counters,
@@ -33,7 +34,8 @@ struct SlotClock {
     version: u64,
     /// Where the newest effect is.
     newest: Place,
-    origins: Vec<(Origin, Counters)>,
+    /// One or two for each replica.
+    origins: SmallVec<[(Origin, Counters); 3]>,
 }
 
 impl Knowledge {
@@ -53,7 +55,7 @@ impl Knowledge {
         let counter = counters.prefix().checked_add(1).filter(|next| *next < u64::MAX)?;
         let dot = Dot { origin, counter };
         counters.insert(dot.counter);
-        recent.push(&mut clock.newest, alloc::vec![dot], effect.clone());
+        recent.push(&mut clock.newest, &[dot], effect);
         Some(dot)
     }
 
@@ -68,8 +70,7 @@ impl Knowledge {
             }
         }
         if new {
-            // A copy: the effect may be a small part of a large buffer.
-            recent.push(&mut clock.newest, dots, Bytes::copy_from_slice(effect));
+            recent.push(&mut clock.newest, &dots, effect);
         }
     }
 

@@ -9,12 +9,13 @@
 //! The entries of a slot are a chain from the newest one back, so that to keep an effect costs no
 //! look-up, and to find those of a slot costs nothing for the others.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quorate_proto::Dot;
+use smallvec::SmallVec;
 
-use crate::limits::{CLOCKS_EFFECT_MAX, CLOCKS_ENTRY_BYTES, CLOCKS_RECENT_BYTES};
+use crate::limits::{CLOCKS_CHUNK_BYTES, CLOCKS_EFFECT_MAX, CLOCKS_RECENT_BYTES};
 
 /// Numbers an entry, from 1.
 pub(super) type Place = u64;
@@ -23,7 +24,8 @@ pub(super) type Place = u64;
 #[derive(Debug)]
 pub(super) struct Entry {
     previous: Place,
-    pub(super) dots: Vec<Dot>,
+    /// Nearly always one.
+    pub(super) dots: SmallVec<[Dot; 1]>,
     pub(super) effect: Bytes,
 }
 
@@ -31,6 +33,9 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Recent {
     entries: VecDeque<Entry>,
+    /// Where the next effects are copied to, one behind the other: what lies long and is left in the
+    /// order in which it came must not scatter what the allocator hands out meanwhile.
+    chunk: BytesMut,
     /// Of the oldest entry, or of the next one when there is none.
     first: Place,
     bytes: usize,
@@ -40,23 +45,29 @@ pub(super) struct Recent {
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { entries: VecDeque::new(), first: 1, bytes: 0, aged: 1 }
+        Self { entries: VecDeque::new(), chunk: BytesMut::new(), first: 1, bytes: 0, aged: 1 }
     }
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
-        CLOCKS_ENTRY_BYTES + self.dots.len() * size_of::<Dot>() + self.effect.len()
+        let dots = if self.dots.spilled() { self.dots.len() * size_of::<Dot>() } else { 0 };
+        size_of::<Self>() + dots + self.effect.len()
     }
 }
 
 impl Recent {
-    /// Keeps an effect of the slot whose newest one is at `newest`, for a while.
-    pub(super) fn push(&mut self, newest: &mut Place, dots: Vec<Dot>, effect: Bytes) {
+    /// Keeps a copy of an effect of the slot whose newest one is at `newest`, for a while.
+    pub(super) fn push(&mut self, newest: &mut Place, dots: &[Dot], effect: &[u8]) {
         if effect.len() > CLOCKS_EFFECT_MAX {
             return;
         }
-        let entry = Entry { previous: *newest, dots, effect };
+        if self.chunk.capacity() < effect.len() {
+            self.chunk = BytesMut::with_capacity(CLOCKS_CHUNK_BYTES.max(effect.len()));
+        }
+        self.chunk.extend_from_slice(effect);
+        let effect = self.chunk.split().freeze();
+        let entry = Entry { previous: *newest, dots: dots.into(), effect };
         *newest = self.next();
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
@@ -102,6 +113,8 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use quorate_proto::Origin;
 
     use super::*;
@@ -119,14 +132,14 @@ mod tests {
         let mut recent = Recent::default();
         let (mut a, mut b) = (0, 0);
         for counter in 1..=3 {
-            recent.push(&mut a, alloc::vec![dot(counter)], Bytes::from_static(b"a"));
-            recent.push(&mut b, alloc::vec![dot(10 + counter)], Bytes::from_static(b"b"));
+            recent.push(&mut a, &[dot(counter)], b"a");
+            recent.push(&mut b, &[dot(10 + counter)], b"b");
         }
         assert_eq!(counters(&recent, a), [3, 2, 1]);
         assert_eq!(counters(&recent, b), [13, 12, 11]);
         assert_eq!(counters(&recent, 0), [0; 0]);
         recent.age();
-        recent.push(&mut a, alloc::vec![dot(4)], Bytes::new());
+        recent.push(&mut a, &[dot(4)], b"");
         assert_eq!(counters(&recent, a), [4, 3, 2, 1]);
         recent.age();
         assert_eq!((counters(&recent, a), counters(&recent, b)), (alloc::vec![4], Vec::new()));
@@ -138,15 +151,15 @@ mod tests {
     fn bytes_are_bounded() {
         let mut recent = Recent::default();
         let mut newest = 0;
-        let large = Bytes::from(alloc::vec![0; CLOCKS_EFFECT_MAX]);
+        let large = alloc::vec![0; CLOCKS_EFFECT_MAX];
         for counter in 1..=2 * (CLOCKS_RECENT_BYTES / CLOCKS_EFFECT_MAX) as u64 {
-            recent.push(&mut newest, alloc::vec![dot(counter)], large.clone());
+            recent.push(&mut newest, &[dot(counter)], &large);
             assert!(recent.bytes() <= CLOCKS_RECENT_BYTES);
         }
         let kept = counters(&recent, newest).len();
         assert!(kept > 1);
-        let too_large = Bytes::from(alloc::vec![0; CLOCKS_EFFECT_MAX + 1]);
-        recent.push(&mut newest, alloc::vec![dot(1)], too_large);
+        let too_large = alloc::vec![0; CLOCKS_EFFECT_MAX + 1];
+        recent.push(&mut newest, &[dot(1)], &too_large);
         assert_eq!(counters(&recent, newest).len(), kept);
     }
 }

@@ -97,7 +97,7 @@ fn effects(holdings: &impl Holdings, from: MemberNumber, wanted: &[SlotDots]) ->
                     break;
                 }
                 bytes += entry.effect.len();
-                let (dots, effect) = (entry.dots.clone(), entry.effect.clone());
+                let (dots, effect) = (entry.dots.to_vec(), entry.effect.clone());
                 effects.push(DottedEffect { slot, dots, effect });
             }
         }
