@@ -77,18 +77,15 @@ impl Block {
     /// The record of a name.
     #[inline]
     pub(crate) fn get(&self, name: &[u8]) -> Option<Record<'_>> {
-        let mut rest = record::skip_to(self.0.get(HEAD..self.end())?, name)?;
-        Some(Record::take(&mut rest))
+        record::find(self.0.get(HEAD..self.end())?, name).map(|(_, record)| record)
     }
 
     /// Where the record of a name is.
     #[inline]
     pub(crate) fn find(&self, name: &[u8]) -> Option<(Range<usize>, Record<'_>)> {
-        let end = self.end();
-        let mut rest = record::skip_to(self.0.get(HEAD..end)?, name)?;
-        let start = end - rest.len();
-        let record = Record::take(&mut rest);
-        Some((start..end - rest.len(), record))
+        let (at, record) = record::find(self.0.get(HEAD..self.end())?, name)?;
+        let start = HEAD + at;
+        Some((start..start + record.encoded.len(), record))
     }
 
     /// Where the first record begins that `is_behind` holds for; the end without one.

@@ -145,7 +145,8 @@ impl Store {
         let (is_live, expires_at) = (after.is_live(), after.expires_at());
         let timed_after = expires_at.filter(|_| is_live);
         let tombstones_change = after.tombstones_digest(context).wrapping_sub(tombstones_before);
-        let is_settled = state.is_settled();
+        // A box is more than is needed for a plain string, or for nothing.
+        let is_settled = state.as_plain().is_some() || !is_live && state.view().is_blank();
         self.expiry.reschedule((slot, spot.hash), expired_at, expires_at);
         table.digest = table.digest.wrapping_add(drifted(spot.hash, change));
         table.tombstones = table.tombstones.wrapping_add(tombstones_change);

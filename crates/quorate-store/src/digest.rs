@@ -8,11 +8,9 @@
 //! A part is hashed by tag, key, name and stamp, not by value: a stamp belongs to exactly one
 //! write, so it stands for the value that the write stored.
 
-use core::hash::Hasher as _;
-
 use quorate_proto::Stamp;
-use siphasher::sip128::{Hash128, Hasher128 as _, SipHasher13};
 
+use self::sip::{Sip, WORD, padded};
 use crate::part::Part;
 
 /// Sum of element hashes. Equal digests mean equal states.
@@ -20,66 +18,52 @@ pub type Digest = u128;
 
 /// The secret of the cluster named `cluster`, for clusters that were given none.
 pub fn secret_of(cluster: &str) -> [u8; 16] {
-    let mut hasher = SipHasher13::new();
-    hasher.write(cluster.as_bytes());
-    hasher.finish128().as_bytes()
+    let mut hash = Sip::new([0; 16]);
+    let rest = hash.take(cluster.as_bytes());
+    hash.finish(padded(rest), cluster.len()).to_le_bytes()
 }
 
 /// Hashes elements of state with the secret of one cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Digester {
-    template: SipHasher13,
+    template: Sip,
 }
 
 impl Digester {
     /// A digester keyed with `secret`; replicas must share it to compare digests.
     pub fn new(secret: [u8; 16]) -> Self {
-        Self { template: SipHasher13::new_with_key(&secret) }
+        Self { template: Sip::new(secret) }
     }
 
     /// A digester for many elements of one key.
     pub(crate) fn of_key(&self, key: &[u8]) -> KeyDigester {
-        let length = (key.len() as u64).to_le_bytes();
         let mut begun = self.template;
-        let mut rest = [0; REST_MAX];
-        let rest_len = if key.len() <= SHORT_KEY_MAX {
-            rest[..WORD].copy_from_slice(&length);
-            rest[WORD..WORD + key.len()].copy_from_slice(key);
-            WORD + key.len()
-        } else {
-            let (whole, last) = key.split_at(key.len() - key.len() % WORD);
-            begun.write(&length);
-            begun.write(whole);
-            rest[..last.len()].copy_from_slice(last);
-            last.len()
-        };
-        KeyDigester { begun, rest, rest_len }
+        begun.take(&(key.len() as u64).to_le_bytes());
+        let rest = begun.take(key);
+        let taken = WORD + key.len() - rest.len();
+        KeyDigester { begun, rest: padded(rest), rest_len: rest.len(), taken }
     }
 }
-
-/// What SipHash takes in at a time.
-const WORD: usize = 8;
-
-/// Longest key of which nothing is taken in before the parts are.
-const SHORT_KEY_MAX: usize = 40;
-
-const REST_MAX: usize = WORD + SHORT_KEY_MAX;
 
 /// The tag and the stamp of a part.
 const HEAD: usize = 1 + Stamp::LENGTH;
 
-/// Longest name that is hashed in one go with what is before it.
+/// Longest name that is put together with what is before it. Nearly all are shorter.
 const SHORT_NAME_MAX: usize = 64;
 
-/// Hashes elements of one key. Most keys and names are short: such are hashed in one go, since to
-/// write them into a hasher piece by piece costs more than the hash.
+/// Room for that, with a word of zeros behind it.
+const PUT_TOGETHER: usize = WORD + HEAD + SHORT_NAME_MAX + WORD;
+
+/// Hashes elements of one key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyDigester {
     /// Has taken in whole words of the length and the key.
-    begun: SipHasher13,
+    begun: Sip,
     /// The rest of them.
-    rest: [u8; REST_MAX],
+    rest: [u8; WORD],
     rest_len: usize,
+    /// Bytes that were taken in.
+    taken: usize,
 }
 
 impl KeyDigester {
@@ -92,31 +76,39 @@ impl KeyDigester {
         let mut head = [0; HEAD];
         head[0] = part.tag();
         head[1..].copy_from_slice(&part.stamp().to_bytes());
-        self.hash(head, part.name_bytes()).as_u128()
+        self.hash(head, part.name_bytes())
     }
 
     /// The hash of a name, whatever it stands for. No part has the tag zero.
     pub(crate) fn name(&self, name: &[u8]) -> u64 {
-        self.hash([0], name).h1
+        self.hash([0], name) as u64
     }
 
     #[inline]
-    fn hash<const N: usize>(&self, head: [u8; N], name: &[u8]) -> Hash128 {
+    fn hash<const N: usize>(&self, head: [u8; N], name: &[u8]) -> Digest {
         const { assert!(N <= HEAD) };
-        let mut bytes = [0; REST_MAX + HEAD + SHORT_NAME_MAX];
-        bytes[..REST_MAX].copy_from_slice(&self.rest);
+        let mut bytes = [0; PUT_TOGETHER];
+        bytes[..WORD].copy_from_slice(&self.rest);
         let start = self.rest_len + N;
         bytes[self.rest_len..start].copy_from_slice(&head);
-        if name.len() <= SHORT_NAME_MAX {
-            bytes[start..start + name.len()].copy_from_slice(name);
-            return self.begun.hash(&bytes[..start + name.len()]);
-        }
-        let mut hasher = self.begun;
-        hasher.write(&bytes[..start]);
-        hasher.write(name);
-        hasher.finish128()
+        let is_short = name.len() <= SHORT_NAME_MAX;
+        // Of a long one, as much as makes the words whole.
+        let joined = if is_short { name.len() } else { SHORT_NAME_MAX - start % WORD };
+        let (first, more) = name.split_at(joined);
+        bytes[start..start + joined].copy_from_slice(first);
+        let mut hash = self.begun;
+        let whole = (start + joined) / WORD * WORD;
+        hash.take(&bytes[..whole]);
+        let last = if is_short {
+            *bytes[whole..].first_chunk().expect("invariant: zeros follow")
+        } else {
+            padded(hash.take(more))
+        };
+        hash.finish(last, self.taken + start + name.len())
     }
 }
+
+mod sip;
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "measures what things cost")]
@@ -125,9 +117,18 @@ mod cost;
 #[cfg(test)]
 mod tests {
     use quorate_proto::Origin;
+    use siphasher::sip128::SipHasher13;
 
     use super::*;
     use crate::{object::Kind, part::Body};
+
+    #[test]
+    fn a_secret_of_a_name_never_changes() {
+        let hash = |name: &str| SipHasher13::new().hash(name.as_bytes()).as_bytes();
+        for name in ["", "quorate", "a name of more than two words"] {
+            assert_eq!(secret_of(name), hash(name));
+        }
+    }
 
     /// Digests are compared between nodes of different versions.
     #[test]

@@ -403,6 +403,13 @@ impl Sums {
     #[inline]
     fn of<P: Payload>(digester: &KeyDigester, name: &[u8], element: ElementOf<'_, P>) -> Self {
         let mut sums = Self::default();
+        // Most elements are a value and nothing else.
+        if let Some(value) = element.register()
+            && element.contributions().is_empty()
+        {
+            let part = Part::element(P::KIND, name, value.body(element.stamp()));
+            return Self { alive: digester.part(&part), ..sums };
+        }
         element.export(|body| {
             let part = Part::element(P::KIND, name, body);
             let sum = if part.is_tombstone() { &mut sums.tombstones } else { &mut sums.alive };

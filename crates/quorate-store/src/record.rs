@@ -72,28 +72,25 @@ impl<'a> Record<'a> {
     }
 }
 
-/// The records from the one of a name on.
-pub(crate) fn skip_to<'a>(mut records: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    // Names that differ mostly do so at their end.
-    let (end, last) = (name.len() + 1, name.last());
+/// The record of a name, and where among `records` it begins.
+pub(crate) fn find<'a>(records: &'a [u8], name: &[u8]) -> Option<(usize, Record<'a>)> {
+    // Names that differ mostly do so at their end, so one byte tells most records that are short
+    // apart from the one that is looked for: where its name would end.
+    let head_length = varint::length((name.len() as u64) << NAME_SHIFT);
+    let (last, last_at) = (name.last(), head_length + name.len());
+    let mut rest = records;
     loop {
-        let [length, head, ..] = records else { return None };
-        // Nearly all records are short; to skip one that is costs a few instructions.
-        if (length | head) & 0x80 == 0 {
-            let has_length = usize::from(head >> NAME_SHIFT) == name.len();
-            if has_length
-                && last.is_none_or(|last| records.get(end) == Some(last))
-                && records[2..].starts_with(name)
-            {
-                return Some(records);
+        let length = *rest.first()?;
+        let is_short = length < 0x80;
+        if !is_short || last.is_none_or(|last| rest.get(last_at) == Some(last)) {
+            let mut behind = rest;
+            let record = Record::take(&mut behind);
+            if record.name == name {
+                return Some((records.len() - rest.len(), record));
             }
-            records = records.get(1 + usize::from(*length)..)?;
+            rest = behind;
         } else {
-            let mut rest = records;
-            if Record::take(&mut rest).name == name {
-                return Some(records);
-            }
-            records = rest;
+            rest = rest.get(1 + usize::from(length)..)?;
         }
     }
 }

@@ -111,12 +111,6 @@ impl KeyState {
         Some((value, text.stamp()))
     }
 
-    /// Whether a box is more than is needed: for nothing, or for a plain string.
-    #[inline]
-    pub(crate) fn is_settled(&self) -> bool {
-        self.as_plain().is_some() || self.view().is_blank()
-    }
-
     /// What readers see.
     #[inline]
     pub(crate) fn view(&self) -> State<'_> {

@@ -26,15 +26,21 @@ pub(crate) fn read(input: &mut &[u8]) -> u64 {
 
 fn read_long(input: &mut &[u8]) -> u64 {
     let mut value = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let (&byte, rest) = input.split_first().expect("invariant: records are whole");
-        *input = rest;
-        value |= u64::from(byte & 0x7f) << shift;
+    for (at, byte) in input.iter().enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
-            break;
+            *input = &input[at + 1..];
+            return value;
         }
     }
-    value
+    unreachable!("invariant: records are whole")
+}
+
+/// Bytes that a number takes.
+#[inline]
+pub(crate) fn length(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
 /// Small for numbers near zero, on either side.

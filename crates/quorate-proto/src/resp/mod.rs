@@ -20,9 +20,19 @@ pub use quoted::quoted;
 pub use reader::CommandReader;
 pub use writer::ReplyWriter;
 
+/// Most decimal digits of a number.
+const DECIMAL_MAX: usize = 20;
+
 /// Appends the decimal digits of `value`.
 pub(crate) fn write_decimal(out: &mut alloc::vec::Vec<u8>, value: u64) {
-    let mut digits = [0; 20];
+    let mut digits = [0; DECIMAL_MAX];
+    let first = put_decimal(&mut digits, value);
+    out.extend_from_slice(&digits[first..]);
+}
+
+/// Puts the decimal digits of `value` at the end of `digits`. Returns where the first one is.
+#[inline]
+fn put_decimal(digits: &mut [u8], value: u64) -> usize {
     let mut at = digits.len();
     let mut rest = value;
     loop {
@@ -30,10 +40,9 @@ pub(crate) fn write_decimal(out: &mut alloc::vec::Vec<u8>, value: u64) {
         digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
-            break;
+            return at;
         }
     }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// Parses the cursor of a walk as Redis does, which leaves it to the C function `strtoul`: signs

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-use super::{format_double, quoted, write_decimal};
+use super::{DECIMAL_MAX, format_double, put_decimal, quoted, write_decimal};
 
 /// Writes replies to a buffer, as RESP2 or RESP3.
 #[derive(Debug)]
@@ -169,9 +169,12 @@ impl<'a> ReplyWriter<'a> {
     }
 
     fn header(&mut self, kind: u8, length: usize) {
-        self.out.push(kind);
-        write_decimal(self.out, length as u64);
-        self.end();
+        let mut head = [0; 1 + DECIMAL_MAX + 2];
+        let (digits, end) = head.split_at_mut(1 + DECIMAL_MAX);
+        end.copy_from_slice(b"\r\n");
+        let first = put_decimal(digits, length as u64) - 1;
+        digits[first] = kind;
+        self.out.extend_from_slice(&head[first..]);
     }
 
     fn end(&mut self) {
