@@ -93,6 +93,8 @@ pub enum Mutant {
     SentBeforeWritten,
     /// A transaction is executed although a key that it watches has changed.
     WatchIgnored,
+    /// What others lack of a few elements leaves out that they are removed.
+    RemovedNotTold,
     /// The last write of a transaction is left out.
     TransactionTorn,
     /// A flush deletes only what the replica that executes it holds.
@@ -107,7 +109,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -151,6 +153,7 @@ impl Mutant {
         Self::DoubtIgnored,
         Self::SentBeforeWritten,
         Self::WatchIgnored,
+        Self::RemovedNotTold,
         Self::TransactionTorn,
         Self::FlushAlone,
         Self::CallRepeated,

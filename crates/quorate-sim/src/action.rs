@@ -106,12 +106,16 @@ pub enum Action {
     Remove(u64),
     /// `SMEMBERS`, or `ZRANGE` of all members
     Members,
+    /// `SMISMEMBER`, or `ZMSCORE`, of all members below a number
+    MembersBelow(u64),
     /// `HSET field value`
     Put(u64, u64),
     /// `HDEL field`
     Drop(u64),
     /// `HGETALL`
     Fields,
+    /// `HMGET` of all fields below a number
+    FieldsBelow(u64),
     /// `PEXPIRE milliseconds`
     Expire(u64),
     /// `SPOP` of all members, or `ZPOPMIN`
@@ -212,7 +216,10 @@ pub enum Returned {
 impl Action {
     /// Whether it changes something.
     pub const fn writes(&self) -> bool {
-        !matches!(self, Self::Get | Self::Members | Self::Fields)
+        !matches!(
+            self,
+            Self::Get | Self::Members | Self::MembersBelow(_) | Self::Fields | Self::FieldsBelow(_)
+        )
     }
 
     /// Whether the command reads the key at the read level before it writes. The others only add
@@ -266,11 +273,10 @@ impl Action {
             Self::Fields => words(&["HGETALL", key]),
             Self::Expire(ms) => words(&["PEXPIRE", key, &ms.to_string()]),
             Self::PopAll => words(&["SPOP", key, &ALL_MEMBERS.to_string()]),
-            Self::DropBelow(end) => {
-                let mut all = words(&["HDEL", key]);
-                all.extend((0..*end).map(|field| field.to_string()));
-                all
-            }
+            Self::DropBelow(end) => below("HDEL", key, *end),
+            Self::FieldsBelow(end) => below("HMGET", key, *end),
+            Self::MembersBelow(end) if ranked => below("ZMSCORE", key, *end),
+            Self::MembersBelow(end) => below("SMISMEMBER", key, *end),
             Self::Take => words(&["GETDEL", key]),
             Self::Flush => words(&["FLUSHALL"]),
         }
@@ -306,6 +312,16 @@ impl Action {
                 members.sort_unstable();
                 Ok(Returned::Members(members))
             }
+            (Self::MembersBelow(_), Value::Array(items)) => {
+                let is_there = |item: &Value| !matches!(item, Value::Nil | Value::Integer(0));
+                let there = (0..).zip(items).filter(|(_, item)| is_there(item));
+                Ok(Returned::Members(there.map(|(member, _)| member).collect()))
+            }
+            (Self::FieldsBelow(_), Value::Array(items)) => {
+                let there = (0..).zip(items).filter(|(_, item)| **item != Value::Nil);
+                let fields = there.map(|(field, item)| Ok((field, number(item)?)));
+                fields.collect::<Result<_, String>>().map(Returned::Fields)
+            }
             (Self::Fields, Value::Array(items)) => {
                 let mut fields = Vec::new();
                 for pair in items.chunks(2) {
@@ -318,6 +334,12 @@ impl Action {
             _ => Err(nonsense()),
         }
     }
+}
+
+/// A command on all elements of a key below a number.
+fn below(name: &str, key: &str, end: u64) -> Vec<String> {
+    let elements = (0..end).map(|element| element.to_string());
+    [name.to_owned(), key.to_owned()].into_iter().chain(elements).collect()
 }
 
 /// A command as RESP2 sends it.

@@ -147,12 +147,14 @@ impl Workload {
                 0..35 => Action::Insert(member),
                 35..60 => Action::Remove(member),
                 60..66 => Action::Delete,
+                66..80 => Action::MembersBelow(self.members),
                 _ => Action::Members,
             },
             Family::Hash => match dice {
                 0..35 => Action::Put(member, self.value()),
                 35..55 => Action::Drop(member),
                 55..60 => Action::Delete,
+                60..78 => Action::FieldsBelow(self.members),
                 _ => Action::Fields,
             },
             Family::TimedSet

@@ -6,7 +6,7 @@
 //! of value are live. Where that is more than one, which of them shows depends on all elements: then
 //! there is no saving, and the whole state is compared.
 
-use quorate_proto::Slot;
+use quorate_proto::{Slot, mutant::Mutant};
 
 use crate::{Store, delta::DeltaWriter, digest::Digest, state::State, store::export_state};
 
@@ -50,7 +50,11 @@ impl Store {
             return export_state(key, state, effect);
         }
         let mut delta = DeltaWriter::new(effect, key);
-        state.export_names(names, |part| delta.part(part));
+        state.export_names(names, |part| {
+            if !(Mutant::RemovedNotTold.is_planted() && part.is_tombstone()) {
+                delta.part(part);
+            }
+        });
         delta.finish();
     }
 
