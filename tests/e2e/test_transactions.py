@@ -1,9 +1,12 @@
 """MULTI, EXEC, DISCARD, WATCH and UNWATCH: beside a redis-server within a slot, and on a cluster that loses nodes."""
 
+import concurrent.futures
+import random
 import threading
 
 import pytest
-from nodes import Node, encode
+import redis
+from nodes import Node, encode, wait_until
 
 SCRIPTS = """
 MULTI | SET {t}a 1 | INCR {t}a | GET {t}a | EXEC | GET {t}a | EXEC | DISCARD | MULTI | EXEC
@@ -27,6 +30,18 @@ SET {t}a x | WATCH {t}a | APPEND {t}a y | MULTI | PING | EXEC | WATCH {t}a | SET
 COMMAND GETKEYS WATCH a b | COMMAND GETKEYSANDFLAGS WATCH a | COMMAND GETKEYS MULTI | COMMAND LIST FILTERBY ACLCAT transaction
 """.strip().splitlines()
 
+SPREAD_SCRIPTS = """
+MSET a 1 b 2 c 3 | MULTI | MSET a 4 d 5 e 6 | MGET a b c d none | DEL a c none | EXISTS a b d e | MSETNX b 1 x 2 | MSETNX x 1 y 2 | UNLINK b x | TOUCH y d | EXEC | MGET a b c d e x y
+MULTI | SADD s1 a b c | SADD s2 b c d | SUNIONSTORE s3 s1 s2 | SINTERSTORE s4 s1 s2 | SDIFFSTORE s5 s1 s2 | SCARD s3 | SCARD s4 | SMEMBERS s5 | SMOVE s1 s2 a | SISMEMBER s2 a | SINTERCARD 2 s1 s2 | SINTERCARD 2 s1 s2 LIMIT 1 | EXEC | SCARD s1
+MULTI | ZADD z1 1 a 2 b | ZADD z2 3 b 4 c | ZUNIONSTORE z3 2 z1 z2 WEIGHTS 2 1 | ZRANGE z3 0 -1 WITHSCORES | ZINTER 2 z1 z2 WITHSCORES | ZMPOP 2 none z2 MAX | ZDIFF 2 z1 z2 | EXEC | ZRANGE z2 0 -1
+MULTI | SET a x | RENAME a b | RENAME none b | RENAMENX b c | COPY c d | COPY c d | COPY c d REPLACE | COPY c d NOPE | EXEC | MGET a b c d
+SET a x | MULTI | SADD a y | SUNION a b | SINTERSTORE c a b | MGET a b | MSET b 1 c | INCR a | SET b 2 | EXEC | MGET a b c
+WATCH a b c | MULTI | MSET a 1 b 2 | EXEC | WATCH a b c | SET c 1 | MULTI | MSET a 3 b 4 | EXEC | MGET a b c | WATCH a | WATCH c | MULTI | INCR b | EXEC | WATCH a c | UNWATCH | SET a 9 | MULTI | MGET a c | EXEC
+SET a 1 PX 30 | WATCH a b | DEBUG SLEEP 0.06 | MULTI | SET b 1 | EXEC | EXISTS a b | SET a 1 PX 30 | WATCH a b | MULTI | GET a | PERSIST a | SET b 2 | EXEC | MGET a b
+HELLO 3 | MULTI | HSET h a 1 | HGETALL h | SADD s1 a | SADD s2 b | SINTER s1 s2 | SUNION s1 s1 | MGET a b | ZADD z1 1.5 m | ZUNION 2 z1 z2 WITHSCORES | EXEC | WATCH h s1 | HSET h a 2 | MULTI | MGET a b | EXEC
+MULTI | SETEX a 100 x | PEXPIRE b 100 | TTL a | PERSIST a | TTL a | PING | CLIENT GETNAME | SELECT 0 | MEMORY USAGE none | OBJECT ENCODING none | ECHO x | HSET h f v | HSETNX h f w | EXEC | HGETALL h
+""".strip().splitlines()
+
 
 def run(server, lines):
     connection = server.raw()
@@ -45,6 +60,12 @@ def compared(lines, replies):
 @pytest.mark.parametrize("lines", SCRIPTS)
 def test_transactions_answer_as_in_redis(shared_node, redis_server, lines):
     lines = lines.replace("ZRANK {t}z none WITHSCORE | ", "")
+    assert compared(lines, run(shared_node, lines)) == compared(lines, run(redis_server, lines))
+
+
+@pytest.mark.parametrize("lines", SCRIPTS + SPREAD_SCRIPTS)
+def test_transactions_over_many_slots_answer_as_in_redis(shared_node, redis_server, lines):
+    lines = lines.replace("ZRANK {t}z none WITHSCORE | ", "").replace("{t}", "")
     assert compared(lines, run(shared_node, lines)) == compared(lines, run(redis_server, lines))
 
 
@@ -115,13 +136,8 @@ def test_a_client_in_a_transaction_says_so(shared_node, redis_server):
     assert shown(shared_node) == shown(redis_server)
 
 
-def test_keys_of_several_slots_are_a_clear_error(shared_node, shared_cluster):
-    for server in (shared_node, shared_cluster[1]):
-        refuses_to_cross_slots(server)
-
-
-def refuses_to_cross_slots(server):
-    connection = server.raw()
+def test_keys_of_several_slots_are_a_clear_error_on_a_cluster(shared_cluster):
+    connection = shared_cluster[1].raw()
     connection("FLUSHALL")
     crossed = (b"-", b"CROSSSLOT Keys in request don't hash to the same slot")
     for first, second in ((("SET", "a", "1"), ("SET", "b", "1")), (("GET", "a"), ("MSET", "b", "1", "{b}c", "2"))):
@@ -137,11 +153,17 @@ def refuses_to_cross_slots(server):
     assert connection("SET", "b", "1") == (b"+", b"QUEUED")
     assert connection("EXEC") == crossed
     assert connection("EXISTS", "a", "b") == (b":", b"0")
-    for words in (("DBSIZE",), ("FLUSHALL",), ("INFO",), ("SCAN", "0"), ("CONFIG", "SET", "timeout", "1")):
-        assert connection("MULTI") == (b"+", b"OK")
-        assert connection(*words) == (b"-", b"ERR Command not allowed inside a transaction")
-        assert connection("EXEC")[1].startswith(b"EXECABORT")
     connection.close()
+
+
+def test_commands_over_all_keys_are_refused_in_transactions(shared_node, shared_cluster):
+    for server in (shared_node, shared_cluster[1]):
+        connection = server.raw()
+        for words in (("DBSIZE",), ("FLUSHALL",), ("INFO",), ("SCAN", "0"), ("CONFIG", "SET", "timeout", "1")):
+            assert connection("MULTI") == (b"+", b"OK")
+            assert connection(*words) == (b"-", b"ERR Command not allowed inside a transaction")
+            assert connection("EXEC")[1].startswith(b"EXECABORT")
+        connection.close()
 
 
 def test_pipelines_in_transactions_are_whole_for_every_reader(shared_cluster):
@@ -262,6 +284,112 @@ def send_until_gone(connection, attempt):
                 connection.read()
     except (OSError, EOFError):
         pass
+
+
+ACCOUNTS = 40
+
+
+def transfer(connection, attempt):
+    """Moves amounts between accounts of different slots, several transactions at a time, until the node is gone."""
+    chosen = random.Random(attempt)
+    done = 0
+    try:
+        while True:
+            for _ in range(4):
+                source, target, amount = chosen.randrange(ACCOUNTS), chosen.randrange(ACCOUNTS), chosen.randrange(100)
+                commands = ("MULTI",), ("DECRBY", f"account:{source}", amount), ("INCRBY", f"account:{target}", amount), ("EXEC",)
+                connection.send(b"".join(encode(*words) for words in commands))
+            for _ in range(4):
+                replies = [connection.read() for _ in range(4)]
+                assert replies[3][0] == b"*", replies
+                done += 1
+    except (OSError, EOFError):
+        pass
+    return done
+
+
+def balances(connection):
+    connection("MULTI")
+    # Two commands, so that whatever comes between them shows.
+    half = ACCOUNTS // 2
+    connection("MGET", *(f"account:{number}" for number in range(half)))
+    connection("MGET", *(f"account:{number}" for number in range(half, ACCOUNTS)))
+    first, second = connection("EXEC")[1]
+    return [int(value or 0) for _, value in first[1] + second[1]]
+
+
+@pytest.mark.parametrize("arguments", [["--shards", "1"], ["--shards", "4"], ["--shards", "3", "--sync", "always"]], ids=" ".join)
+def test_amounts_are_neither_made_nor_lost_on_their_way_between_shards(tmp_path, arguments):
+    node = Node(tmp_path / "node", arguments=arguments).start()
+    try:
+        for attempt in range(4):
+            connections = [node.raw() for _ in range(4)]
+            pool = concurrent.futures.ThreadPoolExecutor(4)
+            movers = [pool.submit(transfer, connection, 10 * attempt + number) for number, connection in enumerate(connections)]
+            reader = node.raw()
+            seen = [balances(reader) for _ in range(50)]
+            assert [sum(values) for values in seen] == [0] * 50
+            node.kill()
+            assert all(mover.result(60) > 0 for mover in movers)
+            for connection in (*connections, reader):
+                connection.close()
+            # What the first start has found must outlive the logs in which it was.
+            for _ in range(2):
+                node.start()
+                probe = node.raw()
+                values = balances(probe)
+                assert sum(values) == 0 and any(values), values
+                assert probe("BGREWRITEAOF")[0] == b"+"
+                wait_until(lambda: b"aof_rewrite_in_progress:0" in probe("INFO", "persistence")[1], 30, "the log is written again")
+                probe.close()
+                node.kill()
+            node.start()
+    finally:
+        node.kill()
+
+
+def test_a_client_that_leaves_holds_nobody_up(shared_node):
+    for _ in range(20):
+        connection = shared_node.raw()
+        sets = b"".join(encode("SET", f"left:{key}", "x" * 100) for key in range(200))
+        connection.send(b"".join((encode("MULTI") + sets + encode("EXEC")) for _ in range(3)))
+        connection.close()
+    connection = shared_node.raw()
+    assert connection("MULTI") == (b"+", b"OK")
+    for key in range(200):
+        assert connection("GET", f"left:{key}") == (b"+", b"QUEUED")
+    assert len(connection("EXEC")[1]) == 200
+    connection.close()
+
+
+def test_a_client_library_puts_any_keys_into_a_transaction(shared_node):
+    client = redis.Redis(port=shared_node.port)
+    client.flushall()
+    with client.pipeline(transaction=True) as pipeline:
+        for number in range(100):
+            pipeline.set(f"key:{number}", number)
+        pipeline.mset({"a": 1, "b": 2})
+        pipeline.sadd("s1", "x").sadd("s2", "y").sunionstore("s3", "s1", "s2")
+        assert pipeline.execute() == [True] * 101 + [1, 1, 2]
+    assert client.mget(f"key:{number}" for number in range(100)) == [b"%d" % number for number in range(100)]
+    assert client.smembers("s3") == {b"x", b"y"}
+
+    def raise_both(pipeline):
+        values = [int(value or 0) for value in pipeline.mget("first", "second")]
+        pipeline.multi()
+        pipeline.mset({"first": values[0] + 1, "second": values[1] + 1})
+
+    def work():
+        for _ in range(50):
+            client.transaction(raise_both, "first", "second")
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert client.mget("first", "second") == [b"200", b"200"]
+    client.close()
 
 
 def test_the_slow_log_has_the_commands_of_a_transaction(shared_node, redis_server):

@@ -7,12 +7,12 @@ use quorate_cluster::{
     topology::{Topology, TopologyError},
 };
 use quorate_log::{
-    DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogOptions, Quarantine, SegmentLog,
+    DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogError, LogOptions, Quarantine, SegmentLog,
     disk::{Disk, SimulatedDisk},
     encode_dirty, read_dirty,
 };
 use quorate_proto::{
-    Groups, NodeId,
+    Groups, NodeId, Slot,
     message::{Member, View},
     slot::GROUPS,
 };
@@ -26,8 +26,12 @@ use crate::{
     node::{self, Node, Sizes},
     reactor::CONTROL_SHARD,
     shard::Now,
-    storage::{HintQueues, Parts, Record, Storage, owned_groups, report_set_aside},
+    storage::{
+        HintQueues, Parts, Record, SLOT_BYTES, Storage, owned_groups, report_set_aside,
+        write_effect,
+    },
 };
+use transactions::Copies;
 
 /// What is drawn at random for a start.
 #[derive(Clone, Copy, Debug)]
@@ -161,11 +165,11 @@ fn open(
 ) -> Result<Vec<Storage>, StartError> {
     let shards = node.settings.shards;
     let mut stores: Vec<Store> = (0..shards).map(|_| new_store(node, topology)).collect();
-    let logs: Vec<Option<SegmentLog>> = if node.settings.memory {
-        (0..shards).map(|_| None).collect()
+    let (logs, last_transaction) = if node.settings.memory {
+        ((0..shards).map(|_| None).collect(), 0)
     } else {
         let mut incomplete = identity.is_incomplete();
-        let logs = open_logs(node, identity, topology, &mut stores, &mut incomplete)?;
+        let opened = open_logs(node, identity, topology, &mut stores, &mut incomplete)?;
         if incomplete {
             // What was known up to them may be what is missing.
             stores.iter_mut().for_each(Store::drop_floors);
@@ -178,7 +182,7 @@ fn open(
         if incomplete {
             tracing::warn!("acknowledged data may be missing; the other nodes fill it in");
         }
-        logs
+        opened
     };
     let incomplete = identity.is_incomplete();
     stores
@@ -202,6 +206,7 @@ fn open(
                 shard,
                 shards,
                 incomplete,
+                last_transaction,
             }))
         })
         .collect()
@@ -237,13 +242,20 @@ fn quarantine(node: &Node, generation: u64, shard: u16) -> Quarantine {
     Quarantine { directory, prefix: format!("log-{generation}-{shard}") }
 }
 
-/// Brings back what a record of the log holds. Returns whether it holds anything.
-fn recover(stores: &mut [Store], record: &[u8]) -> bool {
+/// Brings back what a record of a log holds. Returns whether it holds anything.
+fn recover(stores: &mut [Store], copies: &mut Copies, log: u16, record: &[u8]) -> bool {
     let shards = stores.len();
     let owner = |group: u16| usize::from(group) % shards;
     match Record::read(record) {
         Some(Record::Effect { slot, effect, .. }) => {
             stores[owner(slot.group())].recover(slot, effect).is_ok()
+        }
+        Some(Record::Transactions { number, effects }) => {
+            copies.note(log, number, effects);
+            let mut recover = |(slot, effect): (Slot, &[u8])| {
+                stores[owner(slot.group())].recover(slot, effect).is_ok()
+            };
+            effects.iter().filter(|part| !recover(*part)).count() == 0
         }
         Some(Record::Floors(floors)) if floors.iter().all(|(group, _)| group < GROUPS) => {
             floors.iter().for_each(|(group, floor_ms)| {
@@ -255,13 +267,15 @@ fn recover(stores: &mut [Store], record: &[u8]) -> bool {
     }
 }
 
+/// Opens the logs and recovers what is in them. Also returns the number of the last transaction over
+/// several shards.
 fn open_logs(
     node: &Arc<Node>,
     identity: &mut Identity,
     topology: &Topology,
     stores: &mut [Store],
     incomplete: &mut bool,
-) -> Result<Vec<Option<SegmentLog>>, StartError> {
+) -> Result<(Vec<Option<SegmentLog>>, u64), StartError> {
     let shards = node.settings.shards;
     let named = identity.logs();
     let (old_shards, generation) = named.unwrap_or((shards, 1));
@@ -274,13 +288,14 @@ fn open_logs(
     let mut logs = Vec::new();
     let mut damages = Vec::new();
     let mut lost_records = false;
+    let mut copies = Copies::new(old_shards);
     for shard in 0..old_shards {
         let directory = log_directory(node, generation, shard);
         let options = log_options(node, identity, shard);
         let disk = Arc::clone(&node.disk);
         let mut unreadable = 0_u64;
         let (mut log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
-            unreadable += u64::from(!recover(stores, record));
+            unreadable += u64::from(!recover(stores, &mut copies, shard, record));
         })
         .map_err(StartError::Io)?;
         log.set_quarantine(quarantine(node, generation, shard));
@@ -315,10 +330,15 @@ fn open_logs(
     if named.is_none() {
         record_logs(node, identity, generation)?;
     }
-    if old_shards == shards {
-        return Ok(logs);
+    if old_shards != shards {
+        let logs = reshard(node, identity, topology, stores, logs).map_err(StartError::Io)?;
+        return Ok((logs, copies.last()));
     }
-    reshard(node, identity, topology, stores, logs).map_err(StartError::Io)
+    for ((store, log), shard) in stores.iter().zip(logs.iter_mut().flatten()).zip(0..) {
+        let completed = copies.complete(shard, store, log);
+        completed.map_err(|error| StartError::Io(io::Error::other(error)))?;
+    }
+    Ok((logs, copies.last()))
 }
 
 /// Compares the logs in the directory with those of `named` shards and generation, by which they
@@ -395,29 +415,10 @@ fn reshard(
         let (mut log, _) =
             SegmentLog::open(disk, &directory, log_options(node, identity, shard), |_, _| {})?;
         log.set_quarantine(quarantine(node, new, shard));
-        let mut failed = None;
-        for slot in quorate_proto::Slot::all() {
-            store.export_slot(slot, limits::EXPORT_PIECE_BYTES, |effect| {
-                let reserved = log.reserve(effect.len() + 2);
-                if let Err(error) = reserved {
-                    failed.get_or_insert(error);
-                    return;
-                }
-                log.append(|out| {
-                    out.extend_from_slice(&slot.number().to_le_bytes());
-                    out.extend_from_slice(effect);
-                });
-            });
-        }
-        if let Some(error) = failed {
-            return Err(io::Error::other(error));
-        }
-        log.write().map_err(io::Error::other)?;
-        if let Some(job) = log.sync_job(true) {
-            let result = job.run();
-            log.sync_ended(&result);
-            result?;
-        }
+        Slot::all()
+            .try_for_each(|slot| write_slot(store, slot, &mut log))
+            .and_then(|()| write_durably(&mut log))
+            .map_err(io::Error::other)?;
         logs.push(Some(log));
     }
     if topology.len() > 1 {
@@ -431,6 +432,29 @@ fn reshard(
         node.disk.remove_directory(&log_directory(node, old, shard))?;
     }
     Ok(logs)
+}
+
+/// Appends all that a slot holds to a log.
+fn write_slot(store: &Store, slot: Slot, log: &mut SegmentLog) -> Result<(), LogError> {
+    let mut outcome = Ok(());
+    store.export_slot(slot, limits::EXPORT_PIECE_BYTES, |effect| {
+        if outcome.is_ok() {
+            outcome = log.reserve(effect.len() + SLOT_BYTES);
+        }
+        if outcome.is_ok() {
+            log.append(|out| write_effect(out, slot, effect));
+        }
+    });
+    outcome
+}
+
+/// Makes all that was appended to a log durable.
+fn write_durably(log: &mut SegmentLog) -> Result<(), LogError> {
+    log.write()?;
+    let Some(job) = log.sync_job(true) else { return Ok(()) };
+    let result = job.run();
+    log.sync_ended(&result);
+    result.map(drop).map_err(LogError::Failed)
 }
 
 /// Names the logs of `generation`, which no loss of power takes from then on, empty ones neither.
@@ -485,3 +509,4 @@ fn collapse_hints(node: &Arc<Node>, topology: &Topology, old_shards: u16) -> io:
 
 #[cfg(test)]
 mod fixture;
+mod transactions;

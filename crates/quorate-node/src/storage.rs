@@ -14,6 +14,7 @@ mod dirty;
 mod expiring;
 mod forgetting;
 mod hints;
+mod lending;
 #[cfg(test)]
 mod members;
 #[cfg(test)]
@@ -46,13 +47,13 @@ use quorate_proto::{
 };
 use quorate_store::{MergeError, Merged, Request, Store};
 
-use crate::{config::SyncPolicy, repeated::Repeated};
+use crate::{config::SyncPolicy, limits, repeated::Repeated};
 use checkpoint::Progress;
 use expiring::Expiring;
 use forgetting::Forgetting;
 pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
-pub(crate) use record::Record;
-use record::{SLOT_BYTES, write_effect};
+use lending::{Lendable, Transactions};
+pub(crate) use record::{Effects, Record, SLOT_BYTES, TransactionRecord, write_effect};
 pub(crate) use scrub::{
     Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
 };
@@ -60,7 +61,7 @@ use slow::Slow;
 use space::Space;
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
-const STAMPED_BYTES: usize = 64;
+pub(crate) const STAMPED_BYTES: usize = 64;
 
 /// The groups of slots that a shard owns.
 pub(crate) fn owned_groups(shard: u16, shards: u16) -> Groups {
@@ -70,7 +71,7 @@ pub(crate) fn owned_groups(shard: u16, shards: u16) -> Groups {
 /// What a shard stores.
 #[derive(Debug)]
 pub struct Storage {
-    pub(crate) store: Store,
+    pub(crate) store: Lendable,
     /// `None` when everything is kept in memory only.
     log: Option<SegmentLog>,
     policy: SyncPolicy,
@@ -121,6 +122,7 @@ pub struct Storage {
     regained: Sequence,
     /// The last record that was appended.
     appended: Sequence,
+    transactions: Transactions,
     /// What the shard may do in this turn.
     fitness: Fitness,
     failure_reported: bool,
@@ -142,6 +144,8 @@ pub(crate) struct Parts {
     pub(crate) shard: u16,
     pub(crate) shards: u16,
     pub(crate) incomplete: bool,
+    /// The number of the last transaction over several shards.
+    pub(crate) last_transaction: u64,
 }
 
 impl Storage {
@@ -151,7 +155,7 @@ impl Storage {
         let mut knowledge = Knowledge::default();
         knowledge.set_current(parts.topology.origins());
         Self {
-            store: parts.store,
+            store: Lendable::new(parts.store),
             log: parts.log,
             policy: parts.policy,
             // Any slot may hold what a process wrote before it was killed, and nobody has synced.
@@ -184,7 +188,8 @@ impl Storage {
             recorded_ms: 0,
             incomplete: parts.incomplete,
             regained: 0,
-            appended: 0,
+            appended: recovered,
+            transactions: Transactions::new(recovered, parts.last_transaction),
             fitness: Fitness::FIT,
             failure_reported: false,
             failure_told: false,
@@ -206,10 +211,13 @@ impl Storage {
         resp3: bool,
         out: &mut Vec<u8>,
     ) -> Result<(Durability, Option<Bytes>), Rejection> {
-        if call.class().writes() {
-            self.reserve(call.command().frame().len() + STAMPED_BYTES * call.words())?;
-        }
         self.effect.clear();
+        if call.class().writes() {
+            let room = call.command().frame().len() + STAMPED_BYTES * call.words();
+            self.reserve(room)?;
+            // That of a large command does not grow by and by, with a copy each time.
+            self.effect.reserve(if room > limits::SCRATCH_KEPT_MAX { room } else { 0 });
+        }
         let request = Request { call, wall_ms: self.wall_ms, resp3 };
         let shared_reply = self.store.execute(request, out, &mut self.effect);
         if self.effect.is_empty() {
@@ -275,7 +283,10 @@ impl Storage {
         {
             log.write()?;
         }
-        self.hints.write(&self.topology, self.store.epoch());
+        // Nothing is kept for others meanwhile.
+        if !self.is_lent() {
+            self.hints.write(&self.topology, self.store.epoch());
+        }
         Ok(())
     }
 
@@ -407,7 +418,7 @@ impl Storage {
 
     /// Whether there is work to go on with in the next turn.
     pub(crate) fn is_busy(&self) -> bool {
-        self.checkpoint.is_some()
+        self.is_checkpointing()
             || self.is_forgetting()
             || self.is_expiring()
             || self.slow.is_asked()

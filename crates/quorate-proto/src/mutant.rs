@@ -97,6 +97,8 @@ pub enum Mutant {
     RemovedNotTold,
     /// The last write of a transaction is left out.
     TransactionTorn,
+    /// Each log gets only the part of a transaction that its own shard has executed.
+    TransactionInParts,
     /// A flush deletes only what the replica that executes it holds.
     FlushAlone,
     /// A write whose executor is lost is executed again by another one.
@@ -109,7 +111,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -155,6 +157,7 @@ impl Mutant {
         Self::WatchIgnored,
         Self::RemovedNotTold,
         Self::TransactionTorn,
+        Self::TransactionInParts,
         Self::FlushAlone,
         Self::CallRepeated,
         Self::StartsAtOnce,

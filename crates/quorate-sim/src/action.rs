@@ -29,6 +29,8 @@ pub enum Family {
     TimedSortedSet,
     /// A string in one slot with another one. Transactions write both, and nothing writes one.
     Twin,
+    /// The same, but in two slots, which only a node without peers takes in one transaction.
+    FarTwin,
 }
 
 impl Family {
@@ -50,15 +52,24 @@ impl Family {
             Self::TimedCounter => 'v',
             Self::TimedSortedSet => 'w',
             Self::Twin => 'y',
+            Self::FarTwin => 'q',
         }
+    }
+
+    /// Whether its keys come in pairs that only transactions write.
+    pub const fn is_twin(self) -> bool {
+        matches!(self, Self::Twin | Self::FarTwin)
     }
 
     /// The action that reads a whole key of this family.
     pub const fn read(self) -> Action {
         match self {
-            Self::Register | Self::List | Self::Counter | Self::TimedCounter | Self::Twin => {
-                Action::Get
-            }
+            Self::Register
+            | Self::List
+            | Self::Counter
+            | Self::TimedCounter
+            | Self::Twin
+            | Self::FarTwin => Action::Get,
             Self::Set | Self::TimedSet | Self::SortedSet | Self::TimedSortedSet => Action::Members,
             Self::Hash | Self::TimedHash => Action::Fields,
         }
@@ -173,7 +184,7 @@ impl Request {
     /// The request that does all of these at once.
     pub fn new(parts: &[(Key, Action)]) -> Self {
         let [(first, action), (second, _)] = parts else { return Self::of(&[words(parts)]) };
-        if first.family != Family::Twin {
+        if !first.family.is_twin() {
             return Self::of(&[words(parts)]);
         }
         let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();

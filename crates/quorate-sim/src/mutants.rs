@@ -78,6 +78,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::RemovedNotTold, "quorum", 200, &["resurrection", "stale"]),
     trap(Mutant::WatchIgnored, "watched", 100, &["linearizable"]),
     trap(Mutant::TransactionTorn, "transactions", 100, &["whole"]),
+    trap(Mutant::TransactionInParts, "power-transactions", 100, &["whole"]),
     trap(Mutant::FlushAlone, "flushes", 400, &["resurrection", "linearizable"]),
     trap(Mutant::CallRepeated, "base", 100, &["counter"]),
     trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),

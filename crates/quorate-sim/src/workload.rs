@@ -64,8 +64,8 @@ impl Workload {
         }
         let family = random.weighted(self.families).copied().unwrap_or(Family::Register);
         let family = if family == Family::List && !first { Family::Register } else { family };
-        if family == Family::Twin {
-            return self.twins(random);
+        if family.is_twin() {
+            return self.twins(family, random);
         }
         // A hot key: much happens at the same time only where everybody goes.
         let number = if random.percent(34) { 0 } else { random.below(self.keys.into()) as u32 };
@@ -114,14 +114,14 @@ impl Workload {
     }
 
     /// One transaction on two twins.
-    fn twins(&mut self, random: &mut Stream) -> Parts {
+    fn twins(&mut self, family: Family, random: &mut Stream) -> Parts {
         let pair = random.below(u64::from(self.keys / 2)) as u32;
         let action = match random.below(100) {
             0..50 => Action::Get,
             _ if random.percent(self.swaps_percent) => Action::Swap(self.value()),
             _ => self.overwrite(),
         };
-        [2 * pair, 2 * pair + 1].map(|number| (Key { family: Family::Twin, number }, action)).into()
+        [2 * pair, 2 * pair + 1].map(|number| (Key { family, number }, action)).into()
     }
 
     /// A new value for a register.
@@ -161,7 +161,8 @@ impl Workload {
             | Family::TimedHash
             | Family::TimedCounter
             | Family::TimedSortedSet
-            | Family::Twin => family.read(),
+            | Family::Twin
+            | Family::FarTwin => family.read(),
         }
     }
 

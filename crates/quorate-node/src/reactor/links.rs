@@ -69,6 +69,9 @@ impl Reactor {
                 input.extend_from_slice(bytes);
                 return self.introduce(now, connection);
             }
+            Role::Incoming { input, .. } | Role::Outgoing { input, .. } if self.shard.is_lent() => {
+                return input.extend_from_slice(bytes);
+            }
             Role::Incoming { link, input } => {
                 input.extend_from_slice(bytes);
                 self.shard.incoming_input(turn, *link, input)
@@ -83,6 +86,13 @@ impl Reactor {
             report(&error);
             self.close_connection(connection);
         }
+    }
+
+    /// What peers have sent while the store was lent is handled.
+    pub(super) fn resume_links(&mut self, now: Now) {
+        let links: Vec<ConnectionId> =
+            self.incoming.values().chain(self.outgoing.values()).copied().collect();
+        links.into_iter().for_each(|connection| self.link_bytes(now, connection, &[]));
     }
 
     /// A peer's first frame tells whom its link is for.

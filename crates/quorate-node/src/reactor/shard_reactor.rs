@@ -105,8 +105,12 @@ impl Reactor {
 
     /// Mail of another shard, or of the control.
     pub fn handle_mail(&mut self, now: Now, mail: Mail) {
-        let now = self.shard.advance_wall_clock(self.turn, now.monotonic);
-        self.shard.handle_mail(now, mail);
+        let turn = self.shard.advance_wall_clock(self.turn, now.monotonic);
+        let was_lent = self.shard.is_lent();
+        self.shard.handle_mail(turn, mail);
+        if was_lent && !self.shard.is_lent() {
+            self.resume_links(now);
+        }
     }
 
     /// A job that was ordered has ended.

@@ -7,13 +7,37 @@
 mod sorted;
 
 use bytes::Bytes;
-use quorate_proto::{Slot, command::Call, resp::Command};
+use quorate_proto::{
+    Slot,
+    command::{Call, Routing},
+    resp::Command,
+};
 use quorate_store::algebra;
 
-use super::job::{Plan, Step, bulk, elements, integer};
+use super::{
+    job::{Plan, Step, bulk, elements, integer},
+    split::Split,
+};
+
+/// The plan of a command whose keys are in different slots. `None` where its options are wrong: one
+/// store answers it with the right error.
+pub(super) fn plan_of(call: &Call, resp3: bool) -> Result<Option<Box<dyn Plan>>, String> {
+    let (spec, command) = (call.spec(), call.command());
+    let pairs = matches!(spec.name, "mset" | "msetnx");
+    if pairs && command.len().is_multiple_of(2) {
+        return Err(format!("ERR wrong number of arguments for '{}' command", spec.name));
+    }
+    Ok(match spec.routing {
+        Routing::Split(join) => {
+            let step = if pairs { 2 } else { 1 };
+            Some(Box::new(Split::new(command, join, step)))
+        }
+        _ => plan(call, resp3),
+    })
+}
 
 /// The plan of a command whose keys are in different slots, or `None` when it has none.
-pub(crate) fn plan(call: &Call, resp3: bool) -> Option<Box<dyn Plan>> {
+fn plan(call: &Call, resp3: bool) -> Option<Box<dyn Plan>> {
     let command = call.command();
     let arguments: Vec<Bytes> = command.args().skip(1).map(Bytes::copy_from_slice).collect();
     Some(match call.spec().name {

@@ -57,6 +57,7 @@ impl Shard {
             Waiter::Session { .. }
             | Waiter::Watch { .. }
             | Waiter::Job { .. }
+            | Waiter::Copies { .. }
             | Waiter::Shard { .. } => true,
         });
     }

@@ -16,7 +16,6 @@ use super::{
     composite,
     job::{Job, Plan, Step},
     session::Coverage,
-    split::Split,
     stats::{Run, Sender},
     transaction::{exec_abort, is_exec, is_immediate},
     walk,
@@ -166,26 +165,11 @@ impl Shard {
 
     /// A call whose keys are in several slots.
     fn several(&mut self, now: Now, key: usize, call: Call) {
-        let (spec, command) = (call.spec(), call.command());
-        let pairs = matches!(spec.name, "mset" | "msetnx");
-        if pairs && command.len().is_multiple_of(2) {
-            return self.refuse(
-                key,
-                &call,
-                format_args!("ERR wrong number of arguments for '{}' command", spec.name),
-            );
-        }
-        let plan: Option<Box<dyn Plan>> = match spec.routing {
-            Routing::Split(join) => {
-                let step = if pairs { 2 } else { 1 };
-                Some(Box::new(Split::new(command, join, step)))
-            }
-            _ => composite::plan(&call, self.sessions[key].resp3),
-        };
-        match plan {
-            Some(plan) => self.exclusive(now, key, call, |_, _| plan),
+        match composite::plan_of(&call, self.sessions[key].resp3) {
+            Ok(Some(plan)) => self.exclusive(now, key, call, |_, _| plan),
             // Options that the store answers with the right error.
-            None => self.single(now, key, call),
+            Ok(None) => self.single(now, key, call),
+            Err(error) => self.refuse(key, &call, error),
         }
     }
 
@@ -266,12 +250,17 @@ impl Shard {
     }
 
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
+        self.terms_for(now, key, call.command().frame().len())
+    }
+
+    /// The terms of a request of so many bytes.
+    pub(super) fn terms_for(&self, now: Now, key: usize, bytes: usize) -> Terms {
         let session = &self.sessions[key];
         Terms {
             read_level: session.read_level,
             write_level: session.write_level,
             resp3: session.resp3,
-            deadline: self.deadline(now, call.command().frame().len()),
+            deadline: self.deadline(now, bytes),
         }
     }
 
@@ -307,7 +296,13 @@ impl Shard {
     }
 
     /// Starts a job for `waiter`.
-    fn start_job(&mut self, now: Now, waiter: Waiter, plan: Box<dyn Plan>, terms: Terms) {
+    pub(super) fn start_job(
+        &mut self,
+        now: Now,
+        waiter: Waiter,
+        plan: Box<dyn Plan>,
+        terms: Terms,
+    ) {
         let key = self.jobs.insert(Job::new(plan, waiter, terms));
         self.continue_job(now, key);
     }

@@ -35,7 +35,8 @@ impl Shard {
 
     /// Executes what clients have sent, as much of it as fits into a turn.
     pub(crate) fn execute(&mut self, now: Now) {
-        if self.ready.is_empty() && self.ready_jobs.is_empty() {
+        let nothing_waits = self.ready.is_empty() && self.ready_jobs.is_empty();
+        if nothing_waits || self.is_lent() {
             return;
         }
         let mut left = Budget {

@@ -214,7 +214,8 @@ mod tests {
     }
 
     fn composite(words: &[&str]) -> Box<dyn Plan> {
-        composite::plan(&Call::piece(Slot::default(), Command::from_args(words)), false)
+        composite::plan_of(&Call::piece(Slot::default(), Command::from_args(words)), false)
+            .expect("is well formed")
             .expect("has a plan")
     }
 

@@ -7,12 +7,14 @@ use quorate_cluster::{
     anti_entropy::{Order, PeerRequest},
     membership::LinkId,
     peer_map::PeerMap,
+    time::Instant,
     topology::Topology,
 };
 use quorate_proto::{Fitness, MemberNumber, message::Message};
+use quorate_store::Store;
 
 use super::{
-    Counters, Errand,
+    Bundle, Counters, Errand,
     client_commands::{ClientFilter, Pause},
 };
 use crate::storage::ScrubTally;
@@ -23,6 +25,14 @@ use crate::storage::ScrubTally;
 pub enum Mail {
     /// Run a command on a slot that you own, and send me the reply.
     Errand { from: u16, ticket: u64, errand: Errand },
+    /// Execute a transaction over several slots, and send me the reply.
+    Bundle { from: u16, ticket: u64, bundle: Box<Bundle> },
+    /// Lend me your store, and make room for a record of so many bytes in your log, if of any.
+    Borrow { from: u16, room: Option<usize> },
+    /// Here is my store, or why you do not get it.
+    Lent { from: u16, store: Result<Box<Store>, String> },
+    /// Here is your store again, with the record of what was done if it has changed.
+    Returned { store: Box<Store>, record: Option<Bytes> },
     /// The reply to an errand or a question.
     Reply { ticket: u64, reply: Bytes },
     /// A peer's request about a slot that you own came on a link of mine.
@@ -52,8 +62,8 @@ pub enum Question {
     Kill { filter: ClientFilter, asker: u64 },
     /// Clients wait for a while, or go on.
     Pause(Option<Pause>),
-    /// A sync begins. It is answered when it is done, or at once.
-    Save { waits: bool },
+    /// A sync begins. It is answered when it is done, by the deadline at the latest, or at once.
+    Save { deadline: Option<Instant> },
     /// A checkpoint begins.
     Rewrite,
     /// The digest of all its data, in hexadecimal.

@@ -5,6 +5,8 @@
 //! no clock: it takes bytes and messages with the time, and leaves bytes and messages.
 
 mod acl;
+mod borrowing;
+mod bundle;
 mod client_commands;
 mod clients;
 mod cluster_commands;
@@ -21,6 +23,7 @@ mod hints;
 mod info;
 mod inspect;
 mod job;
+mod lending;
 mod link_error;
 mod mail;
 mod memory;
@@ -58,6 +61,7 @@ use quorate_cluster::{
     topology::Topology,
     wall_clock::WallClock,
 };
+use quorate_log::Sequence;
 use quorate_proto::{Groups, Incarnation, MemberNumber, Slot, command::Call, mutant::Mutant};
 use slab::Slab;
 
@@ -68,6 +72,7 @@ use crate::{
     repeated::Repeated,
     storage::{Scrub, Storage},
 };
+use bundle::Bundle;
 pub(crate) use clients::Ending;
 use correlation::Machine;
 use forwarded::Forwarded;
@@ -100,6 +105,8 @@ enum Waiter {
     Watch { key: usize, id: u64, number: u64, run: Run, keys: Vec<Bytes> },
     /// A part of a job.
     Job { key: usize, piece: usize },
+    /// A checkpoint, for copies of the transactions up to a record.
+    Copies { upto: Sequence },
     /// Another shard of this node.
     Shard { shard: u16, ticket: u64 },
 }
@@ -161,6 +168,8 @@ pub(crate) struct Shard {
     /// Jobs with pieces to be sent on their way, in the order of their turns.
     ready_jobs: VecDeque<usize>,
     waiters: Slab<Waiter>,
+    bundles: borrowing::Bundles,
+    lending: lending::Lending,
     starting: Starting,
     /// Whether the node is about to stop, so that others are to execute what comes.
     is_leaving: bool,
@@ -212,6 +221,8 @@ impl Shard {
             jobs: Slab::new(),
             ready_jobs: VecDeque::new(),
             waiters: Slab::new(),
+            bundles: borrowing::Bundles::default(),
+            lending: lending::Lending::default(),
             starting: Starting::default(),
             is_leaving: false,
             waiting: Vec::new(),
@@ -249,12 +260,14 @@ impl Shard {
         if ticks || self.storage.is_busy() {
             self.storage.advance_expiring(self.node.adjustable.active_expiry());
             self.storage.advance_checkpoint();
+            self.sync_copies(now);
             self.storage.advance_forgetting();
         }
         if ticks {
             self.next_tick = now.monotonic + TICK;
             self.storage.look_for_space();
             self.expire_waiting(now);
+            self.answer_saved(now);
             self.stats.sample(now.monotonic);
             self.publish_metrics(now);
         }
@@ -264,6 +277,9 @@ impl Shard {
 
     /// When [`Shard::handle_timeout`] wants to be called next.
     pub(crate) fn poll_timeout(&self) -> Instant {
+        if self.is_lent() {
+            return Instant::NEVER;
+        }
         let starts_up = self.start_is_due(self.machine.monotonic);
         let is_waited_for = !self.ready.is_empty() || !self.ready_jobs.is_empty();
         if self.storage.is_busy() || is_waited_for || starts_up {
@@ -292,6 +308,8 @@ impl Shard {
         self.coordinator.in_flight() == 0
             && self.waiting.is_empty()
             && self.forwarded.is_empty()
+            && self.bundles.is_empty()
+            && !self.is_lent()
             && self.sessions.iter().all(|(_, session)| session.replies.waiting() == 0)
     }
 
@@ -372,9 +390,8 @@ impl Shard {
     /// Runs a command on a slot that this shard owns.
     fn run(&mut self, now: Now, waiter: Waiter, errand: Errand) {
         let writes = errand.call.class().writes();
-        let sealed = self.topology().sealed();
-        if !self.has_started() || writes && !sealed {
-            self.seal_wanted |= writes && !sealed;
+        if !self.may_begin(writes) {
+            self.seal_wanted |= writes && !self.topology().sealed();
             self.waiting.push((waiter, errand));
             return;
         }
@@ -409,6 +426,9 @@ impl Shard {
                     self.continue_job(now, key);
                 }
             }
+            Waiter::Copies { upto } => {
+                self.storage.copies_synced(upto, !reply.starts_with(b"-"));
+            }
             Waiter::Shard { shard, ticket } => {
                 self.outbox[usize::from(shard)].push(Mail::Reply { ticket, reply });
             }
@@ -431,7 +451,18 @@ impl Shard {
 
     /// Mail from another shard or another thread.
     pub(crate) fn handle_mail(&mut self, now: Now, mail: Mail) {
+        if self.is_lent() && !matches!(mail, Mail::Returned { .. }) {
+            return self.defer_mail(mail);
+        }
         match mail {
+            Mail::Bundle { from, ticket, bundle } => {
+                self.take_bundle(now, Waiter::Shard { shard: from, ticket }, *bundle);
+            }
+            Mail::Borrow { from, room } => self.handle_borrow(from, room),
+            Mail::Lent { from, store } => self.handle_lent(now, from, store),
+            Mail::Returned { store, record } => {
+                self.handle_returned(now, store, record.as_ref());
+            }
             Mail::Errand { from, ticket, errand } => {
                 self.run(now, Waiter::Shard { shard: from, ticket }, errand);
             }

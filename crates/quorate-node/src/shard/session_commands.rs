@@ -256,17 +256,29 @@ impl Shard {
             return;
         }
         let waiter = self.expect_alone(key, call.command());
+        let shards: Vec<u16> = (0..self.node.settings.shards).collect();
+        self.ask_shards(now, waiter, &shards, question, plan);
+    }
+
+    /// Asks some shards of the node; `plan` joins what they say.
+    pub(super) fn ask_shards(
+        &mut self,
+        now: Now,
+        waiter: Waiter,
+        shards: &[u16],
+        question: Question,
+        plan: Box<dyn super::job::Plan>,
+    ) {
         let terms = Terms {
             read_level: Level::One,
             write_level: Level::One,
-            resp3: self.sessions[key].resp3,
+            resp3: false,
             deadline: self.deadline(now, 0),
         };
         let job = self.jobs.insert(super::job::Job::new(plan, waiter, terms));
-        let shards = self.node.settings.shards;
-        self.jobs[job].expect(usize::from(shards));
-        for shard in 0..shards {
-            let waiter = Waiter::Job { key: job, piece: usize::from(shard) };
+        self.jobs[job].expect(shards.len());
+        for (piece, &shard) in shards.iter().enumerate() {
+            let waiter = Waiter::Job { key: job, piece };
             if shard == self.id {
                 self.answer_question(now, waiter, question.clone());
             } else {
@@ -281,7 +293,7 @@ impl Shard {
     /// Answers a question about this shard, now or when what it asks for is done.
     pub(super) fn answer_question(&mut self, now: Now, waiter: Waiter, question: Question) {
         match question {
-            Question::Save { waits } => self.begin_save(now, waiter, waits),
+            Question::Save { deadline } => self.begin_save(now, waiter, deadline),
             question => {
                 let reply = self.describe(now, question).into();
                 self.deliver(now, waiter, reply);

@@ -1,19 +1,21 @@
 //! Transactions: `MULTI`, `EXEC`, `DISCARD`, `WATCH` and `UNWATCH`.
 //!
-//! Commands are queued here and executed as one [batch](quorate_proto::command::Batch) where their
-//! slot is: at once, with one effect. What is watched is compared there, right before, by the
-//! version that it had here.
+//! Commands are queued here. On a node that is the only member one of its shards executes them, as
+//! a [bundle](super::bundle). Elsewhere they are on one slot and are executed there as one
+//! [batch](quorate_proto::command::Batch): at once, with one effect. What is watched is compared
+//! right before, by the version that it had when it was asked for.
 
 use bytes::Bytes;
 use quorate_proto::{
-    command::{Batch, Call, CrossSlot, Routing, Spec, Spread, WrongArity},
+    command::{Batch, Call, CrossSlot, Entry, Join, Routing, Spec, Spread, WrongArity},
     resp::{Command, ReplyWriter},
 };
 
 use super::{
-    Errand, Now, Shard, Waiter,
+    Bundle, Errand, Now, Shard, Waiter,
     job::{bulk, elements},
     memory,
+    split::Split,
     stats::Run,
 };
 use crate::limits;
@@ -119,13 +121,14 @@ impl Shard {
 
     /// Queues a command of a connection with an open transaction.
     pub(super) fn queue(&mut self, key: usize, call: Call) {
+        let is_alone = self.topology().len() == 1;
         let Some(transaction) = &mut self.sessions[key].transaction else { return };
         let bytes = transaction.bytes + call.command().frame().len();
         let words = transaction.words + call.command().len();
         let fits = bytes <= limits::TRANSACTION_BYTES_MAX && words <= limits::TRANSACTION_WORDS_MAX;
         let error = if !is_allowed(&call) {
             "ERR Command not allowed inside a transaction".to_owned()
-        } else if call.spread() == Spread::Several {
+        } else if call.spread() == Spread::Several && !is_alone {
             CrossSlot.to_string()
         } else if !fits {
             format!(
@@ -159,45 +162,44 @@ impl Shard {
             let error = "EXECABORT Transaction discarded because of previous errors.";
             return self.refuse(key, &call, error);
         }
-        let queued = transaction.queued.clone();
-        let batch = self.batch(now, key, &queued);
+        let (queued, bytes) = (transaction.queued.clone(), transaction.bytes);
+        let entries = self.entries(now, key, &queued);
+        let watched = std::mem::take(&mut self.sessions[key].watched);
         self.sessions[key].end_transaction();
-        let parts = queued.into_boxed_slice();
-        match batch.map(Batch::finish) {
+        let terms = self.terms_for(now, key, bytes);
+        let run = self.stats.run(call.command()).with_parts(queued.into_boxed_slice());
+        if self.topology().len() == 1 {
+            let bundle = Bundle::new(watched, entries, terms, |slot| self.storage.owner(slot));
+            let waiter = self.expect_run(key, run);
+            return self.submit_bundle(now, waiter, bundle);
+        }
+        match Batch::of(&watched, &entries).map(Batch::finish) {
             Err(error) => self.refuse(key, &call, error),
             Ok(Err(replies)) => {
                 let mut reply = Vec::new();
                 ReplyWriter::new(&mut reply, false).array(replies.len());
                 replies.iter().for_each(|one| reply.extend_from_slice(one));
-                let run = self.stats.run(call.command()).with_parts(parts);
                 self.sessions[key].replies.push(|out| out.extend_from_slice(&reply));
                 self.finish(key, &run, &reply);
             }
             Ok(Ok(batch)) => {
-                let terms = self.terms(now, key, &batch);
-                let run = self.stats.run(call.command()).with_parts(parts);
                 let waiter = self.expect_run(key, run);
                 self.submit(now, waiter, Errand { call: batch, terms });
             }
         }
     }
 
-    /// Makes one command of the transaction that is open. What needs no keys is answered now.
-    fn batch(&mut self, now: Now, key: usize, queued: &[Call]) -> Result<Batch, CrossSlot> {
-        let mut batch = Batch::watching(std::mem::take(&mut self.sessions[key].watched))?;
-        for call in queued {
+    /// What is to be executed of a transaction. What needs no keys is answered now.
+    fn entries(&mut self, now: Now, key: usize, queued: &[Call]) -> Vec<Entry> {
+        let entry = |call: &Call| {
             if call.spec().routing != Routing::Session {
-                batch.call(call)?;
-                continue;
+                return Entry::Call(call.clone());
             }
             let mut reply = Vec::new();
             let subcommand = call.command().get(1).unwrap_or_default().to_ascii_lowercase();
             let outcome = if is_memory_usage(call) {
                 match memory::usage(call.command()) {
-                    Ok(piece) => {
-                        batch.call(&piece)?;
-                        continue;
-                    }
+                    Ok(piece) => return Entry::Call(piece),
                     Err(error) => Err(error.to_owned()),
                 }
             } else {
@@ -207,9 +209,9 @@ impl Shard {
                 reply.clear();
                 ReplyWriter::new(&mut reply, false).error(error);
             }
-            batch.reply(&reply);
-        }
-        Ok(batch)
+            Entry::Reply(reply.into())
+        };
+        queued.iter().map(entry).collect()
     }
 
     /// `WATCH key...`
@@ -225,19 +227,23 @@ impl Shard {
         if session.watched.len() + call.command().len() > limits::WATCHED_MAX {
             return self.refuse(key, &call, "ERR too many keys are watched");
         }
-        if call.spread() == Spread::Several {
+        if call.spread() == Spread::Several && self.topology().len() > 1 {
             return self.refuse(key, &call, CrossSlot);
         }
         let keys: Vec<Bytes> = call.keys().map(Bytes::copy_from_slice).collect();
         let name = [Bytes::from_static(b"quorate.version")];
         let question = Command::from_args(name.iter().chain(&keys));
         let terms = self.terms(now, key, &call);
-        let errand = Errand { call: Call::piece(call.slot(), question), terms };
         let Waiter::Exclusive { key, id, number, run } = self.expect_alone(key, call.command())
         else {
             unreachable!("invariant: who is alone is exclusive")
         };
-        self.submit(now, Waiter::Watch { key, id, number, run, keys }, errand);
+        let waiter = Waiter::Watch { key, id, number, run, keys };
+        if call.spread() == Spread::Several {
+            let versions = Split::new(&question, Join::Values, 1);
+            return self.start_job(now, waiter, Box::new(versions), terms);
+        }
+        self.submit(now, waiter, Errand { call: Call::piece(call.slot(), question), terms });
     }
 
     /// The versions of keys that a connection watches have come.

@@ -148,6 +148,9 @@ impl Shard {
         if let Some(scrub) = self.scrub.take_order() {
             order(Output::Disk(Job::Scrub(scrub)));
         }
+        if !self.is_lent() {
+            self.lend();
+        }
         for (shard, mail) in (0..).zip(&mut self.outbox) {
             mail.drain(..).for_each(|mail| order(Output::Mail { shard, mail }));
         }
@@ -166,6 +169,9 @@ impl Shard {
 
     /// A job of the disk has ended.
     pub(crate) fn handle_done(&mut self, now: Now, done: Done) {
+        if self.is_lent() {
+            return self.defer_done(done);
+        }
         match done {
             Done::Synced { hints: Some(sync), result } => {
                 self.storage.hint_sync_ended(sync, &result);

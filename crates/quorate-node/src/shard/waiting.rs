@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_cluster::{anti_entropy::PeerRequest, time::Instant};
 
-use super::{Now, Shard};
+use super::{Now, Shard, Waiter};
 use crate::node::{Footing, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS};
 
 impl Shard {
@@ -46,6 +46,9 @@ impl Shard {
         for (waiter, errand) in std::mem::take(&mut self.waiting) {
             self.run(now, waiter, errand);
         }
+        for (waiter, bundle) in self.bundles.take_waiting() {
+            self.submit_bundle(now, waiter, bundle);
+        }
     }
 
     /// Gives up on what has waited for too long, and says what for.
@@ -55,11 +58,13 @@ impl Shard {
             .into_iter()
             .partition::<Vec<_>, _>(|(_, errand)| errand.terms.deadline <= now.monotonic);
         self.waiting = waiting;
+        let late = late.into_iter().map(|(waiter, _)| waiter);
+        let late: Vec<Waiter> = late.chain(self.bundles.take_late(now.monotonic)).collect();
         if late.is_empty() {
             return;
         }
         let text = Bytes::from(format!("-UNAVAILABLE {}\r\n", self.awaited_text()));
-        for (waiter, _) in late {
+        for waiter in late {
             self.deliver(now, waiter, text.clone());
         }
     }

@@ -4,7 +4,7 @@
 //! Where the log has grown a lot, what is live is counted first: a log that only took new data
 //! holds little that is not, and to write it again would double what the disk has to take.
 
-use quorate_log::{Checkpoint, SegmentLog};
+use quorate_log::{Checkpoint, SegmentLog, Sequence};
 use quorate_proto::{Slot, slot::SLOTS};
 
 use super::{
@@ -25,6 +25,9 @@ enum Pass {
     /// The bytes that the slots so far would take in a log.
     Counting(u64),
     Writing(Writing),
+    /// All is written. Before what stands before it is dropped, other shards' logs must hold their
+    /// copies of the transactions up to this record durably.
+    Written(Writing, Sequence),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,16 +65,56 @@ impl Storage {
                 } else if next < SLOTS {
                     Some(Progress { next, pass: Pass::Writing(writing) })
                 } else {
-                    self.finish_writing(writing);
-                    None
+                    Some(Progress { next, pass: Pass::Written(writing, self.transactions.last) })
                 }
             }
+            Pass::Written(writing, upto) if self.are_copied(upto) => {
+                self.finish_writing(writing);
+                None
+            }
+            Pass::Written(..) => going_on,
         };
+    }
+
+    /// Whether nothing is lost with the transactions up to `upto` in this log.
+    fn are_copied(&self, upto: Sequence) -> bool {
+        self.shards == 1 || upto <= self.transactions.copied
+    }
+
+    /// Whether a checkpoint has work to do.
+    pub(super) fn is_checkpointing(&self) -> bool {
+        let pass = self.checkpoint.as_ref().map(|progress| progress.pass);
+        match pass {
+            None => false,
+            Some(Pass::Written(_, upto)) => self.are_copied(upto),
+            Some(Pass::Counting(_) | Pass::Writing(_)) => true,
+        }
+    }
+
+    /// Up to which record a checkpoint waits for copies of transactions to be durable, unless they
+    /// are being synced already.
+    pub(crate) fn copies_to_sync(&mut self) -> Option<Sequence> {
+        let Progress { pass: Pass::Written(_, upto), .. } = self.checkpoint? else { return None };
+        let is_due = !self.are_copied(upto) && !self.transactions.syncing;
+        self.transactions.syncing |= is_due;
+        is_due.then_some(upto)
+    }
+
+    /// Copies of transactions up to this record are durable, or will not be.
+    pub(crate) fn copies_synced(&mut self, upto: Sequence, are_durable: bool) {
+        self.transactions.syncing = false;
+        if are_durable {
+            self.transactions.copied = upto;
+            return self.advance_checkpoint();
+        }
+        tracing::warn!("a checkpoint was given up because the log of another shard is not synced");
+        self.checkpoint = None;
+        self.checkpoint_given_up_ms = self.wall_ms;
     }
 
     /// Whether the whole state is being written again.
     pub(crate) fn is_rewriting(&self) -> bool {
-        matches!(self.checkpoint, Some(Progress { pass: Pass::Writing(_), .. }))
+        matches!(self.checkpoint, Some(Progress { pass: Pass::Writing(_) | Pass::Written(..), .. }))
     }
 
     fn begin_checkpoint(&mut self) -> Option<Progress> {
@@ -176,9 +219,10 @@ mod tests {
 
     use quorate_log::{LogOptions, disk::SimulatedDisk};
     use quorate_proto::{Slot, command::Call, resp::Command};
+    use quorate_store::Request;
 
     use super::*;
-    use crate::storage::rounds::storage;
+    use crate::storage::{TransactionRecord, rounds::storage};
 
     /// A storage with a log, which is looked at from a megabyte on.
     fn with_log() -> Storage {
@@ -286,6 +330,43 @@ mod tests {
         storage.wall_ms += limits::REWRITE_PAUSE_MS;
         write(&mut storage, 0..1);
         assert!(storage.log_bytes() < 2 * 2_000 * 1_050, "{} bytes", storage.log_bytes());
+    }
+
+    #[test]
+    fn a_checkpoint_waits_until_copies_of_transactions_are_durable_elsewhere() {
+        let mut storage = Storage { shards: 2, ..with_log() };
+        let key = (0..).map(|number| format!("key:{number}"));
+        let mut keys = key.filter(|key| Slot::of_key(key.as_bytes()).group().is_multiple_of(2));
+        let mut write = |storage: &mut Storage| {
+            let key = keys.next().expect("there are more");
+            let slot = Slot::of_key(key.as_bytes());
+            let call = Call::piece(slot, Command::from_args(["SET", &key, "v"]));
+            let request = Request { call: &call, wall_ms: storage.wall_ms, resp3: false };
+            let mut record = TransactionRecord::new(1, 0);
+            record.part(slot, |effect| storage.store.execute(request, &mut Vec::new(), effect));
+            storage.append_transactions(&record.finish().expect("has an effect"));
+        };
+        let until_it_asks = |storage: &mut Storage| {
+            storage.want_checkpoint();
+            loop {
+                turn(storage);
+                if let Some(upto) = storage.copies_to_sync() {
+                    return upto;
+                }
+            }
+        };
+        write(&mut storage);
+        let upto = until_it_asks(&mut storage);
+        write(&mut storage);
+        (0..10).for_each(|_| turn(&mut storage));
+        assert!(storage.is_rewriting() && !storage.is_busy(), "it waits");
+        assert_eq!(storage.copies_to_sync(), None, "and asks once");
+        storage.copies_synced(upto, true);
+        assert!(!storage.is_rewriting());
+        // The last record is not covered yet.
+        let upto = until_it_asks(&mut storage);
+        storage.copies_synced(upto, false);
+        assert!(!storage.is_rewriting(), "it is given up where another log has failed");
     }
 
     #[test]

@@ -19,7 +19,9 @@ impl Storage {
     pub(crate) fn begin_turn(&mut self, wall_ms: u64, fitness: Fitness) {
         (self.wall_ms, self.fitness) = (wall_ms, fitness);
         self.slow.begin_turn();
-        self.expiring.scheduled_before = self.store.scheduled();
+        if !self.is_lent() {
+            self.expiring.scheduled_before = self.store.scheduled();
+        }
     }
 
     /// Removes some of the keys that are due: more than have come in this turn, so that no rate of

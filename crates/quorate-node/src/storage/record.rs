@@ -3,12 +3,16 @@
 //! ```text
 //!  slot u16 | effect                            key deltas of a slot (slots are below 0x4000)
 //!  0xfffe   | slot u16 | count u16 | dot * | effect    the same, with the writes that it is made of
+//!  0xfffd   | number u64 | part *                all that transactions did, whoever owns the slots:
+//!             slot u16 | length u32 | effect     each part
 //!  0xffff   | group u16 | floor u64 | ...       up to when everything of these groups is known
 //! ```
 //! All integers are little-endian; a dot is `origin u32 | counter u64`. Only hints have dots, and
-//! bring them to their target. Floors stand behind the effects that they speak of, so what is
-//! lost of the end of a log takes its floors along.
+//! bring them to their target. A record of transactions stands in the log of every shard that it
+//! concerns, and is recovered from any of them. Floors stand behind the effects that they speak of,
+//! so what is lost of the end of a log takes its floors along.
 
+use bytes::Bytes;
 use quorate_proto::{Dot, Slot, limits::DOTS_PER_EFFECT_MAX};
 
 /// Stands in the place of a slot where floors follow.
@@ -17,8 +21,14 @@ const FLOORS: u16 = u16::MAX;
 /// Stands before the slot of an effect with dots.
 const DOTTED: u16 = u16::MAX - 1;
 
+/// Stands in the place of a slot where effects of several slots follow.
+const TRANSACTIONS: u16 = u16::MAX - 2;
+
 /// Bytes before an effect without dots.
 pub(crate) const SLOT_BYTES: usize = 2;
+
+/// Bytes before the effects of transactions.
+const HEAD_BYTES: usize = 2 + 8;
 
 /// Bytes of one floor.
 const FLOOR_BYTES: usize = 2 + 8;
@@ -33,6 +43,12 @@ pub(crate) enum Record<'a> {
         dots: Dots<'a>,
         effect: &'a [u8],
     },
+    /// Key deltas of several slots, of which a crash leaves all or none.
+    Transactions {
+        /// Grows from one that concerns several shards to the next; zero for one shard.
+        number: u64,
+        effects: Effects<'a>,
+    },
     /// Up to when everything of some groups is known.
     Floors(Floors<'a>),
 }
@@ -40,6 +56,10 @@ pub(crate) enum Record<'a> {
 /// Names of writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dots<'a>(&'a [[u8; Dot::LENGTH]]);
+
+/// Effects with their slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Effects<'a>(&'a [u8]);
 
 /// Groups with their floors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +72,7 @@ impl Record<'_> {
         match u16::from_le_bytes(*head) {
             FLOORS if rest.len().is_multiple_of(FLOOR_BYTES) => Some(Record::Floors(Floors(rest))),
             DOTTED => read_dotted(rest),
+            TRANSACTIONS => read_transactions(rest),
             number => {
                 let (slot, dots) = (Slot::new(number)?, Dots::default());
                 Some(Record::Effect { slot, dots, effect: rest })
@@ -70,6 +91,32 @@ fn read_dotted(rest: &[u8]) -> Option<Record<'_>> {
         && dots.iter().all(|dot| Dot::from_bytes(*dot).is_some());
     let slot = Slot::new(u16::from_le_bytes(*slot))?;
     sound.then_some(Record::Effect { slot, dots: Dots(dots), effect })
+}
+
+fn read_transactions(rest: &[u8]) -> Option<Record<'_>> {
+    let (number, rest) = rest.split_first_chunk()?;
+    let mut left = rest;
+    while !left.is_empty() {
+        take_part(&mut left)?;
+    }
+    let number = u64::from_le_bytes(*number);
+    (!rest.is_empty()).then_some(Record::Transactions { number, effects: Effects(rest) })
+}
+
+/// Takes the first effect, with its slot.
+fn take_part<'a>(parts: &mut &'a [u8]) -> Option<(Slot, &'a [u8])> {
+    let (slot, rest) = parts.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let (effect, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *parts = rest;
+    Some((Slot::new(u16::from_le_bytes(*slot))?, effect))
+}
+
+impl<'a> Effects<'a> {
+    pub(crate) fn iter(self) -> impl Iterator<Item = (Slot, &'a [u8])> {
+        let mut left = self.0;
+        std::iter::from_fn(move || take_part(&mut left))
+    }
 }
 
 impl Dots<'_> {
@@ -107,6 +154,43 @@ pub(crate) fn write_dotted(out: &mut Vec<u8>, slot: Slot, dots: &[Dot], effect: 
         out.extend_from_slice(effect);
     } else {
         write_effect(out, slot, effect);
+    }
+}
+
+/// The record of transactions that is being put together.
+#[derive(Debug)]
+pub(crate) struct TransactionRecord(Vec<u8>);
+
+impl TransactionRecord {
+    /// One that will take about so many bytes.
+    pub(crate) fn new(number: u64, room: usize) -> Self {
+        let mut record = Vec::with_capacity(HEAD_BYTES + room);
+        record.extend_from_slice(&TRANSACTIONS.to_le_bytes());
+        record.extend_from_slice(&number.to_le_bytes());
+        Self(record)
+    }
+
+    /// Adds the effect that `write` appends, if it appends any.
+    pub(crate) fn part<T>(&mut self, slot: Slot, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let Self(record) = self;
+        let before = record.len();
+        record.extend_from_slice(&slot.number().to_le_bytes());
+        record.extend_from_slice(&[0; 4]);
+        let start = record.len();
+        let returned = write(record);
+        let length = record.len() - start;
+        if length == 0 {
+            record.truncate(before);
+        } else {
+            let length = u32::try_from(length).expect("invariant: an effect is below 4 GiB");
+            record[start - 4..start].copy_from_slice(&length.to_le_bytes());
+        }
+        returned
+    }
+
+    /// The record; `None` when nothing was added.
+    pub(crate) fn finish(self) -> Option<Bytes> {
+        (self.0.len() > HEAD_BYTES).then(|| self.0.into())
     }
 }
 
@@ -148,6 +232,22 @@ mod tests {
         };
         assert_eq!((found, dots.iter().collect::<Vec<_>>()), (slot, vec![dot]));
 
+        let mut transactions = TransactionRecord::new(0x0809, 0);
+        let other = Slot::new(0x0567).expect("a slot");
+        for (slot, effect) in [(slot, &b"e"[..]), (slot, b""), (other, b"fg")] {
+            transactions.part(slot, |record| record.extend_from_slice(effect));
+        }
+        let record = transactions.finish().expect("has effects");
+        let head = [0xfd, 0xff, 9, 8, 0, 0, 0, 0, 0, 0];
+        let parts = [0x34, 0x12, 1, 0, 0, 0, b'e', 0x67, 0x05, 2, 0, 0, 0, b'f', b'g'];
+        assert_eq!(record, [&head[..], &parts].concat());
+        let Some(Record::Transactions { number: 0x0809, effects }) = Record::read(&record) else {
+            panic!("transactions")
+        };
+        let parts: Vec<_> = effects.iter().collect();
+        assert_eq!(parts, [(slot, &b"e"[..]), (other, b"fg")]);
+        assert_eq!(TransactionRecord::new(1, 9).finish(), None);
+
         out.clear();
         write_floors(&mut out, &[(3, 0x0102), (4, 5)]);
         let bytes = [0xff, 0xff, 3, 0, 2, 1, 0, 0, 0, 0, 0, 0, 4, 0, 5, 0, 0, 0, 0, 0, 0, 0];
@@ -161,8 +261,14 @@ mod tests {
         let no_dots = [0xfe, 0xff, 0, 0, 0, 0];
         let no_such_dot = [0xfe, 0xff, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let half_a_dot = &no_such_dot[..12];
+        let half_an_effect = [0xfd, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, b'e'];
+        let no_such_slot = [0xfd, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 1, 0, 0, 0, b'e'];
+        let no_effects = &half_an_effect[..10];
         for record in [
             &[][..],
+            no_effects,
+            &half_an_effect,
+            &no_such_slot,
             &[1],
             &[0, 0x40],
             &[0xff, 0xff, 1, 0],

@@ -77,6 +77,7 @@ pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Stora
         shard: 0,
         shards: 1,
         incomplete: false,
+        last_transaction: 0,
     });
     storage.wall_ms = WALL_MS;
     storage

@@ -32,7 +32,7 @@ pub struct Batch {
     class: Class,
     keys: Vec<Bytes>,
     versions: Vec<Bytes>,
-    entries: Vec<Vec<u8>>,
+    entries: Vec<Entry>,
     words: usize,
 }
 
@@ -50,56 +50,58 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// A batch that is executed only if these keys have these versions.
-    pub fn watching(watched: Vec<(Bytes, Bytes)>) -> Result<Self, CrossSlot> {
+    /// A batch of these entries that is executed only if these keys have these versions.
+    pub fn of(watched: &[(Bytes, Bytes)], entries: &[Entry]) -> Result<Self, CrossSlot> {
         let mut batch = Self::default();
         for (key, version) in watched {
             batch.class = Class::ReadModifyWrite;
-            batch.key(&key)?;
-            batch.versions.push(version);
+            batch.key(key.clone())?;
+            batch.versions.push(version.clone());
+        }
+        for entry in entries {
+            match entry {
+                Entry::Call(call) => batch.call(call)?,
+                Entry::Reply(reply) => batch.entries.push(Entry::Reply(reply.clone())),
+            }
         }
         Ok(batch)
     }
 
     /// Adds a call. One whose keys cannot be told is answered with the error.
-    pub fn call(&mut self, call: &Call) -> Result<(), CrossSlot> {
+    fn call(&mut self, call: &Call) -> Result<(), CrossSlot> {
         if let Err(error) = call.check_keys() {
             let mut reply = Vec::new();
             ReplyWriter::new(&mut reply, false).error(error);
-            self.reply(&reply);
+            self.entries.push(Entry::Reply(reply.into()));
             return Ok(());
         }
         for key in call.keys() {
-            self.key(key)?;
+            self.key(call.command().frame().slice_ref(key))?;
         }
         self.class = match (self.class, call.class()) {
             (one, other) if one == other || self.words == 0 && self.versions.is_empty() => other,
             _ => Class::ReadModifyWrite,
         };
         self.words += call.command().len();
-        self.entries.push([b"C", &call.command().frame()[..]].concat());
+        self.entries.push(Entry::Call(call.clone()));
         Ok(())
     }
 
-    /// Adds a reply.
-    pub fn reply(&mut self, encoded: &[u8]) {
-        self.entries.push([b"R", encoded].concat());
-    }
-
-    fn key(&mut self, key: &[u8]) -> Result<(), CrossSlot> {
-        let slot = Slot::of_key(key);
+    fn key(&mut self, key: Bytes) -> Result<(), CrossSlot> {
+        let slot = Slot::of_key(&key);
         if *self.slot.get_or_insert(slot) != slot {
             return Err(CrossSlot);
         }
-        self.keys.push(Bytes::copy_from_slice(key));
+        self.keys.push(key);
         Ok(())
     }
 
     /// The batch as one call; the replies, when all are known. One without keys may be executed on
     /// any slot.
-    pub fn finish(self) -> Result<Call, Vec<Vec<u8>>> {
+    pub fn finish(self) -> Result<Call, Vec<Bytes>> {
         if self.slot.is_none() && self.words == 0 {
-            return Err(self.entries.into_iter().map(|entry| entry[1..].to_vec()).collect());
+            let replies = self.entries.into_iter().filter_map(Entry::into_reply);
+            return Err(replies.collect());
         }
         let slot = self.slot.unwrap_or_default();
         let class: &[u8] = match self.class {
@@ -110,14 +112,15 @@ impl Batch {
         let number = |number: usize| number.to_string().into_bytes();
         let (keys, versions) = (number(self.keys.len()), number(self.versions.len()));
         let words = number(self.words);
-        let mut arguments: Vec<&[u8]> = Vec::new();
-        arguments.extend([BATCH.as_bytes(), class, &keys]);
-        arguments.extend(self.keys.iter().map(|key| &key[..]));
-        arguments.push(&versions);
-        arguments.extend(self.versions.iter().map(|version| &version[..]));
-        arguments.push(&words);
-        arguments.extend(self.entries.iter().map(Vec::as_slice));
-        Ok(Call::piece(slot, Command::from_args(arguments)))
+        let nothing: &[u8] = b"";
+        let mut arguments: Vec<(&[u8], &[u8])> = Vec::new();
+        arguments.extend([(BATCH.as_bytes(), nothing), (class, nothing), (&keys, nothing)]);
+        arguments.extend(self.keys.iter().map(|key| (&key[..], nothing)));
+        arguments.push((&versions, nothing));
+        arguments.extend(self.versions.iter().map(|version| (&version[..], nothing)));
+        arguments.push((&words, nothing));
+        arguments.extend(self.entries.iter().map(Entry::halves));
+        Ok(Call::piece(slot, Command::from_halves(arguments.into_iter())))
     }
 }
 
@@ -137,6 +140,23 @@ pub enum Entry {
     Call(Call),
     /// A reply that is known already.
     Reply(Bytes),
+}
+
+impl Entry {
+    /// The letter of its kind, and what follows.
+    fn halves(&self) -> (&[u8], &[u8]) {
+        match self {
+            Self::Call(call) => (b"C", call.command().frame()),
+            Self::Reply(reply) => (b"R", reply),
+        }
+    }
+
+    fn into_reply(self) -> Option<Bytes> {
+        match self {
+            Self::Call(_) => None,
+            Self::Reply(reply) => Some(reply),
+        }
+    }
 }
 
 /// A batch as its executor reads it.
@@ -213,9 +233,9 @@ mod tests {
     #[test]
     fn a_batch_is_read_as_it_was_written() {
         let watched = alloc::vec![(Bytes::from_static(b"a"), Bytes::from_static(b"version"))];
-        let mut batch = Batch::watching(watched).expect("one slot");
+        let mut batch = Batch::of(&watched, &[]).expect("one slot");
         call(&mut batch, &["SET", "{a}b", "1"]).expect("one slot");
-        batch.reply(b"+PONG\r\n");
+        batch.entries.push(Entry::Reply(Bytes::from_static(b"+PONG\r\n")));
         assert_eq!(call(&mut batch, &["GET", "b"]), Err(CrossSlot));
         let call = batch.finish().expect("has keys");
         assert_eq!((call.slot(), call.class()), (Slot::of_key(b"a"), Class::ReadModifyWrite));
@@ -253,9 +273,9 @@ mod tests {
     fn a_batch_without_keys_is_answered_or_executed_anywhere() {
         let mut batch = Batch::default();
         call(&mut batch, &["SINTERCARD", "0", "a"]).expect("no slot");
-        batch.reply(b"+PONG\r\n");
-        let error = b"-ERR numkeys should be greater than 0\r\n".to_vec();
-        assert_eq!(batch.finish(), Err(alloc::vec![error, b"+PONG\r\n".to_vec()]));
+        batch.entries.push(Entry::Reply(Bytes::from_static(b"+PONG\r\n")));
+        let replies = [&b"-ERR numkeys should be greater than 0\r\n"[..], b"+PONG\r\n"];
+        assert_eq!(batch.finish(), Err(replies.map(Bytes::from_static).to_vec()));
         let mut batch = Batch::default();
         call(&mut batch, &["OBJECT", "HELP"]).expect("no slot");
         assert_eq!(batch.finish().expect("to be executed").class(), Class::Read);

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{CommandReader, ProtocolError, write_decimal};
@@ -33,36 +33,40 @@ impl Command {
         I: IntoIterator<IntoIter: Clone>,
         I::Item: AsRef<[u8]>,
     {
+        let whole = arguments.into_iter().map(|argument| (argument, []));
+        Self::from_halves(whole)
+    }
+
+    /// The same, where each argument is in two pieces.
+    pub(crate) fn from_halves<A, B>(arguments: impl Iterator<Item = (A, B)> + Clone) -> Self
+    where
+        A: AsRef<[u8]>,
+        B: AsRef<[u8]>,
+    {
         /// Of a dollar sign or an asterisk, a number and an end of line.
         const HEAD_MAX: usize = 1 + 20 + 2;
-        let arguments = arguments.into_iter();
         let (mut count, mut capacity) = (0, HEAD_MAX);
-        for argument in arguments.clone() {
+        for (first, second) in arguments.clone() {
             count += 1;
-            capacity += HEAD_MAX + argument.as_ref().len() + 2;
+            capacity += HEAD_MAX + first.as_ref().len() + second.as_ref().len() + 2;
         }
         let mut frame = Vec::with_capacity(capacity);
         let mut ranges = ArgumentRanges::new();
         frame.push(b'*');
         write_decimal(&mut frame, u64::max(count, 1));
         frame.extend_from_slice(b"\r\n");
-        for argument in arguments {
-            push_argument(&mut frame, &mut ranges, argument.as_ref());
+        for (first, second) in arguments {
+            push_argument(&mut frame, &mut ranges, first.as_ref(), second.as_ref());
         }
         if ranges.is_empty() {
-            push_argument(&mut frame, &mut ranges, b"");
+            push_argument(&mut frame, &mut ranges, b"", b"");
         }
         Self { frame: frame.into(), arguments: ranges }
     }
 
-    /// Decodes one whole encoded command.
+    /// Decodes one whole encoded command, which shares the bytes of its frame.
     pub fn decode(frame: Bytes) -> Result<Self, ProtocolError> {
-        let length = frame.len();
-        let mut input = BytesMut::from(frame);
-        let command = CommandReader::new().next(&mut input)?;
-        command
-            .filter(|command| input.is_empty() && command.frame.len() == length)
-            .ok_or(ProtocolError::ArgumentCount)
+        CommandReader::whole(frame)?.ok_or(ProtocolError::ArgumentCount)
     }
 
     /// Number of arguments, the name included. At least 1.
@@ -110,13 +114,14 @@ impl fmt::Debug for Command {
     }
 }
 
-fn push_argument(frame: &mut Vec<u8>, ranges: &mut ArgumentRanges, argument: &[u8]) {
+fn push_argument(frame: &mut Vec<u8>, ranges: &mut ArgumentRanges, first: &[u8], second: &[u8]) {
     frame.push(b'$');
-    write_decimal(frame, argument.len() as u64);
+    write_decimal(frame, (first.len() + second.len()) as u64);
     frame.extend_from_slice(b"\r\n");
     let start = frame.len() as u32;
-    frame.extend_from_slice(argument);
-    ranges.push((start, start + argument.len() as u32));
+    frame.extend_from_slice(first);
+    frame.extend_from_slice(second);
+    ranges.push((start, frame.len() as u32));
     frame.extend_from_slice(b"\r\n");
 }
 

@@ -5,7 +5,7 @@
 //! once: the work is linear in its length. What is announced reserves nothing: memory is taken for
 //! what has come.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::{Command, ProtocolError, command::ArgumentRanges, inline};
 use crate::limits::{ARGUMENTS_MAX, BULK_LENGTH_MAX, COMMAND_LENGTH_MAX, LINE_LENGTH_MAX};
@@ -110,7 +110,29 @@ impl CommandReader {
         }
     }
 
+    /// Reads a frame that is an array and nothing else; `None` where it is not.
+    pub(super) fn whole(frame: Bytes) -> Result<Option<Command>, ProtocolError> {
+        let mut reader = Self::new();
+        if frame.first() != Some(&b'*') {
+            return Ok(None);
+        }
+        reader.missing = reader.argument_count(&frame)?.filter(|count| *count > 0);
+        let is_whole = reader.missing.is_some()
+            && reader.parse_arguments(&frame)?
+            && reader.parsed == frame.len();
+        Ok(is_whole.then(|| Command::new(frame, reader.arguments)))
+    }
+
     fn arguments(&mut self, input: &mut BytesMut) -> Result<Option<Command>, ProtocolError> {
+        if !self.parse_arguments(input)? {
+            return Ok(None);
+        }
+        let frame = input.split_to(core::mem::take(&mut self.parsed)).freeze();
+        Ok(Some(Command::new(frame, core::mem::take(&mut self.arguments))))
+    }
+
+    /// Goes on with the arguments. Returns whether all have come.
+    fn parse_arguments(&mut self, input: &[u8]) -> Result<bool, ProtocolError> {
         let mut missing = self.missing.unwrap_or(0);
         while missing > 0 {
             let bulk_length = match self.bulk_length {
@@ -130,13 +152,8 @@ impl CommandReader {
             self.bulk_length = None;
             missing -= 1;
         }
-        self.missing = Some(missing);
-        if missing > 0 {
-            return Ok(None);
-        }
-        self.missing = None;
-        let frame = input.split_to(core::mem::take(&mut self.parsed)).freeze();
-        Ok(Some(Command::new(frame, core::mem::take(&mut self.arguments))))
+        self.missing = (missing > 0).then_some(missing);
+        Ok(missing == 0)
     }
 
     fn bulk_length(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {

@@ -197,7 +197,7 @@ pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Vi
 /// Everything that is wrong with a history on these terms.
 pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for family in [Family::Register, Family::Hash, Family::Twin] {
+    for family in [Family::Register, Family::Hash, Family::Twin, Family::FarTwin] {
         for (key, operations) in history.by_key(family) {
             for cell in cell::cells(family, &operations) {
                 cell::check(terms, key, &cell, &mut violations);
@@ -218,7 +218,7 @@ pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
         }
     }
     twin::check(history, &mut violations);
-    for family in [Family::Register, Family::List, Family::Twin] {
+    for family in [Family::Register, Family::List, Family::Twin, Family::FarTwin] {
         for (key, operations) in history.by_key(family) {
             let excused = terms.excused.stale_reads || terms.excused.backwards;
             if terms.linearizable && !excused {

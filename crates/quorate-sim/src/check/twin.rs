@@ -1,16 +1,16 @@
-//! Twins: two keys of one slot that only transactions write, both at a time and with one value.
+//! Twins: two keys that only transactions write, both at a time and with one value.
 
 use std::collections::BTreeMap;
 
 use crate::{
-    action::{Action, Family},
+    action::Action,
     history::{History, Operation},
     world::Violation,
 };
 
 pub(super) fn check(history: &History, violations: &mut Vec<Violation>) {
     let is_read = |found: &&Operation| {
-        found.key.family == Family::Twin && found.action == Action::Get && found.is_ok()
+        found.key.family.is_twin() && found.action == Action::Get && found.is_ok()
     };
     let mut report = |one: &Operation, other: &Operation| {
         if one.returned() != other.returned() {

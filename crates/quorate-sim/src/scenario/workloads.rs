@@ -137,6 +137,51 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "far-transactions",
+        about: "one node of three shards, killed again and again, and transactions over shards that watch: \
+                linearizable",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        shards: 3,
+        levels: QUORUMS,
+        families: &[(Family::FarTwin, 4), (Family::Register, 1)],
+        swaps_percent: 50,
+        clients: 6,
+        expiring_percent: 0,
+        faults: &[(Kind::Kill, 4), (Kind::Pause, 1)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "durable-transactions",
+        about: "the same with sync always, and without power: linearizable and durable",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        shards: 3,
+        sync: SyncPolicy::Always,
+        levels: QUORUMS,
+        families: &[(Family::FarTwin, 1)],
+        swaps_percent: 50,
+        clients: 6,
+        faults: &[(Kind::Kill, 1), (Kind::PowerOff, 4), (Kind::SlowDisk, 2)],
+        linearizable: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "power-transactions",
+        about: "one node of three shards that loses power and the last second of each log: what was written \
+                together is kept or lost together",
+        nodes: &[("dc1", "r1")],
+        replication_factor: 1,
+        shards: 3,
+        levels: &[((Level::One, Level::One), 1)],
+        families: &[(Family::FarTwin, 1)],
+        clients: 6,
+        faults: &[(Kind::PowerOff, 6), (Kind::SlowDisk, 2), (Kind::Kill, 1)],
+        excused: Excused { stale_reads: true, writes_at_one: true, backwards: true },
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "two-datacentres",
         about: "three and three with local quorums, datacentres cut off from each other",
         nodes: THREE_AND_THREE,
