@@ -45,6 +45,11 @@ impl HybridClock {
         Stamp::new(self.last, self.origin)
     }
 
+    /// The newest stamp issued, or one as new as the newest observed.
+    pub(crate) fn last(&self) -> Stamp {
+        Stamp::new(self.last, self.origin)
+    }
+
     /// Remembers `stamp`, so that later stamps are greater.
     pub fn observe(&mut self, stamp: Stamp) {
         self.last = self.last.max(stamp.clock());

@@ -9,7 +9,7 @@
 //! The digest covers what is alive, the tombstones have one of their own. An element that lives
 //! only by increments of a removed one carries the tombstone of that removal in itself.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -95,7 +95,8 @@ pub type ElementOf<'a, P> = Element<'a, <P as Payload>::Value<'a>>;
 pub struct Elements<P: Payload> {
     live: Live<P>,
     /// Nothing, as long as nothing is removed.
-    removed: Option<Box<Removed>>,
+    /// Shared with copies until one of them changes.
+    removed: Option<Arc<Removed>>,
 }
 
 /// What is removed of a collection.
@@ -164,9 +165,9 @@ impl<P: Payload> Elements<P> {
 
     /// What is removed, to be changed.
     fn removed_mut(&mut self, hasher: &FixedState) -> &mut Removed {
-        self.removed.get_or_insert_with(|| {
-            Box::new(Removed { names: HashMap::with_hasher(hasher.clone()), digest: 0 })
-        })
+        Arc::make_mut(self.removed.get_or_insert_with(|| {
+            Arc::new(Removed { names: HashMap::with_hasher(hasher.clone()), digest: 0 })
+        }))
     }
 
     fn change_tombstones_digest(&mut self, hasher: &FixedState, change: Digest) {
@@ -181,7 +182,7 @@ impl<P: Payload> Elements<P> {
         context: Context<'_>,
         mut wanted: impl FnMut(Tombstone) -> bool,
     ) {
-        let Some(removed) = &mut self.removed else { return };
+        let Some(removed) = self.removed.as_mut().map(Arc::make_mut) else { return };
         let digester = context.digester;
         let digest = &mut removed.digest;
         removed.names.retain(|name, tombstone| {
@@ -200,12 +201,12 @@ impl<P: Payload> Elements<P> {
         sums.fold(0, Digest::wrapping_add)
     }
 
-    /// Keeps the digest of what is alive up to date where one is kept.
-    fn keep_digest(&mut self, context: Context<'_>, change: Digest) {
+    /// Keeps the digest of what is alive up to date where one is kept, after a part of this stamp.
+    fn keep_digest(&mut self, context: Context<'_>, change: Digest, stamp: Stamp) {
         if let Some(kept) = self.live.kept_digest() {
             let digest = kept.map(|digest| digest.wrapping_add(change));
             let digest = digest.unwrap_or_else(|| self.computed_digest(context.digester));
-            self.live.keep_digest(digest);
+            self.live.keep(digest, stamp);
         }
     }
 }
@@ -225,7 +226,7 @@ impl<P: Payload> Collection for Elements<P> {
 
     fn newest(&self) -> Stamp {
         let removed = self.removed.iter().flat_map(|removed| removed.names.values());
-        removed.map(|tombstone| tombstone.stamp).fold(self.newest_live(), Stamp::max)
+        removed.map(|tombstone| tombstone.stamp).fold(self.live.newest(), Stamp::max)
     }
 
     fn newest_live(&self) -> Stamp {
@@ -265,7 +266,7 @@ impl<P: Payload> Collection for Elements<P> {
         });
         let Some(Merged { change, dead }) = merged else { return 0 };
         self.change_tombstones_digest(hasher, change.tombstones);
-        self.keep_digest(context, change.alive);
+        self.keep_digest(context, change.alive, part.stamp());
         match dead {
             Some(stamp) => {
                 let tombstone = Tombstone { stamp, epoch };
@@ -274,7 +275,7 @@ impl<P: Payload> Collection for Elements<P> {
             }
             None => {
                 if let Some(removed) = self.removed.as_mut().filter(|_| !was_live) {
-                    removed.names.remove(name);
+                    Arc::make_mut(removed).names.remove(name);
                     self.removed.take_if(|removed| removed.is_blank());
                 }
                 change.alive
@@ -291,6 +292,12 @@ impl<P: Payload> Collection for Elements<P> {
     }
 
     fn cut(&mut self, context: Context<'_>, horizon: Stamp) -> Digest {
+        if self.newest() <= horizon {
+            // Nothing is left, and nothing has to be looked at.
+            let gone = self.digest(context);
+            *self = Self::default();
+            return gone.wrapping_neg();
+        }
         let Context { digester, hasher, .. } = context;
         let mut change = Sums::default();
         self.live.update_all(hasher, |name, payload| {
@@ -302,7 +309,7 @@ impl<P: Payload> Collection for Elements<P> {
             }
         });
         self.change_tombstones_digest(hasher, change.tombstones);
-        self.keep_digest(context, change.alive);
+        self.keep_digest(context, change.alive, Stamp::ZERO);
         self.retain_tombstones(context, |tombstone| tombstone.stamp > horizon);
         change.alive
     }
@@ -316,7 +323,7 @@ impl<P: Payload> Collection for Elements<P> {
             kept
         });
         if let Some(removed) = &mut self.removed {
-            removed.names.shrink_to_fit();
+            Arc::make_mut(removed).names.shrink_to_fit();
         }
         left
     }
@@ -331,7 +338,7 @@ impl<P: Payload> Collection for Elements<P> {
     }
 
     fn correct_digests(&mut self, hasher: &FixedState, alive: Digest, tombstones: Digest) {
-        self.live.keep_digest(alive);
+        self.live.keep(alive, Stamp::ZERO);
         self.removed_mut(hasher).digest = tombstones;
         self.removed.take_if(|removed| removed.is_blank());
     }

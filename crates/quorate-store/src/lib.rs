@@ -20,6 +20,7 @@ pub mod coalesce;
 mod commands;
 pub mod decimal;
 pub mod delta;
+mod detached;
 pub mod digest;
 pub mod elements;
 mod execution;
@@ -54,6 +55,7 @@ mod varint;
 mod view;
 mod walk;
 
+pub use detached::{Detached, Discarded, Outcome};
 pub use execution::Request;
 pub use fingerprints::{HORIZONS_END, NAME_BITS};
 pub use scrub::SlotScrub;

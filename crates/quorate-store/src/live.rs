@@ -4,7 +4,7 @@
 //! A collection that outgrows its block gets an index, and loses it only when a fraction of what a
 //! block takes is left, or when all of it is written anew.
 
-use std::{fmt, marker::PhantomData, ops::Range};
+use std::{fmt, marker::PhantomData, ops::Range, sync::Arc};
 
 use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
@@ -45,7 +45,8 @@ impl<P: Payload> Order<P> for () {
 #[derive(Clone, Debug)]
 pub(crate) enum Live<P: Payload> {
     Block(Block),
-    Large(Box<Large<P>>),
+    /// Shared with copies until one of them changes.
+    Large(Arc<Large<P>>),
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ pub(crate) struct Large<P: Payload> {
     pub(crate) order: P::Order,
     /// Of the elements. To compute it for those of a block costs less than to keep it.
     digest: Option<Digest>,
+    /// At least the newest stamp of the elements, and one that was of an element.
+    newest: Stamp,
 }
 
 impl<P: Payload> Default for Live<P> {
@@ -102,7 +105,7 @@ impl<P: Payload> Live<P> {
     }
 
     /// Whether the digest of the elements is kept, and the digest, unless elements have moved since
-    /// it was [kept](Live::keep_digest).
+    /// it was [kept](Live::keep).
     pub(crate) fn kept_digest(&self) -> Option<Option<Digest>> {
         match self {
             Self::Block(_) => None,
@@ -110,10 +113,23 @@ impl<P: Payload> Live<P> {
         }
     }
 
-    /// Keeps the digest of the elements where it is worth it.
-    pub(crate) fn keep_digest(&mut self, digest: Digest) {
+    /// Keeps the digest of the elements where it is worth it, and that one of them has been given
+    /// this stamp.
+    pub(crate) fn keep(&mut self, digest: Digest, stamp: Stamp) {
         if let Self::Large(large) = self {
+            let large = Arc::make_mut(large);
             large.digest = Some(digest);
+            large.newest = large.newest.max(stamp);
+        }
+    }
+
+    /// The newest stamp of the elements; of many, one that is as new at least, and was theirs.
+    pub(crate) fn newest(&self) -> Stamp {
+        match self {
+            Self::Block(_) => {
+                self.iter().map(|(_, element)| element.newest()).max().unwrap_or_default()
+            }
+            Self::Large(large) => large.newest,
         }
     }
 
@@ -133,7 +149,7 @@ impl<P: Payload> Live<P> {
         let block = match self {
             Self::Block(block) => block,
             Self::Large(large) => {
-                let result = large.update(&mut record, name, change);
+                let result = Arc::make_mut(large).update(&mut record, name, change);
                 if large.records.len() <= BACK_MAX {
                     self.update_all(hasher, |_, _| {});
                 }
@@ -162,17 +178,21 @@ impl<P: Payload> Live<P> {
         hasher: &FixedState,
         mut change: impl FnMut(&[u8], &mut P),
     ) {
-        let mut new = Self::default();
+        let (mut new, mut newest) = (Self::default(), Stamp::ZERO);
         for (name, element) in self.iter() {
             let mut payload = P::of(element);
             change(name, &mut payload);
             if payload.is_live() {
                 let element = payload.element();
+                newest = newest.max(element.newest());
                 let base = new.base_or(element.stamp());
                 let mut record = Encoded::new();
                 encode(&mut record, base, name, element);
                 new.push(hasher, base, &record);
             }
+        }
+        if let Self::Large(large) = &mut new {
+            Arc::make_mut(large).newest = newest;
         }
         *self = new;
     }
@@ -213,14 +233,15 @@ impl<P: Payload> Live<P> {
 
     /// Puts an index over what was a block, whose records refer to `base`.
     fn enlarge(&mut self, hasher: &FixedState, base: Stamp) -> &mut Large<P> {
+        let newest = self.newest();
         if let Self::Block(block) = self {
             let records = Indexed::new(hasher, base);
-            let mut large = Large { records, order: P::Order::default(), digest: None };
+            let mut large = Large { records, order: P::Order::default(), digest: None, newest };
             block.records().for_each(|record| large.put(record.encoded));
-            *self = Self::Large(Box::new(large));
+            *self = Self::Large(Arc::new(large));
         }
         match self {
-            Self::Large(large) => large,
+            Self::Large(large) => Arc::make_mut(large),
             Self::Block(_) => unreachable!("invariant: it was enlarged"),
         }
     }

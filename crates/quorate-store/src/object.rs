@@ -64,7 +64,8 @@ pub(crate) trait Collection {
     /// Whether a deletion up to `horizon` would remove anything.
     fn is_reached_by(&self, horizon: Stamp) -> bool;
 
-    /// The newest stamp of anything.
+    /// The newest stamp of anything; of what is large, one that is as new at least, and that something
+    /// had.
     fn newest(&self) -> Stamp;
 
     /// The newest stamp of what is live.

@@ -103,12 +103,12 @@ pub struct Store {
     pub(crate) epoch: u32,
     /// By group: everything that is dated up to here is known, in milliseconds since the Unix
     /// epoch.
-    floors: Vec<u64>,
+    pub(crate) floors: Vec<u64>,
     pub(crate) keep_removed: bool,
     /// By group: keys with a visible value.
     pub(crate) live: Vec<usize>,
     pub(crate) timed: Timed,
-    lookups: Lookups,
+    pub(crate) lookups: Lookups,
     pub(crate) expired: u64,
 }
 

@@ -48,6 +48,15 @@ impl<'a> State<'a> {
         if let Lies::Boxed(state) = self.0 { Some(state) } else { None }
     }
 
+    /// A copy in a box, which shares the elements of large collections until one of them changes.
+    pub(crate) fn boxed_copy(self) -> KeyState {
+        match self.0 {
+            Lies::Nowhere => KeyState::Blank,
+            Lies::Plain(value, stamp) => KeyState::plain(value, stamp),
+            Lies::Boxed(state) => state.clone(),
+        }
+    }
+
     /// The cell of the string, unless that is a plain one.
     #[inline]
     fn cell(self) -> Option<&'a Cell> {

@@ -101,8 +101,10 @@ impl Flags {
     /// Only for pieces of other commands; clients may not send it.
     pub(crate) const INTERNAL: Self = Self(2048);
     pub(crate) const ADMIN: Self = Self(4096);
+    /// Goes over all elements of its keys.
+    pub(crate) const WHOLE: Self = Self(8192);
 
-    /// Names in the order in which Redis lists them; `DANGEROUS` and `INTERNAL` have none.
+    /// Names in the order in which Redis lists them; `DANGEROUS`, `INTERNAL` and `WHOLE` have none.
     pub(crate) const NAMES: [(Self, &'static str); 11] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
@@ -220,6 +222,11 @@ impl Spec {
             _ => false,
         };
         if depends { Class::ReadModifyWrite } else { self.class }
+    }
+
+    /// Whether the command goes over all elements of its keys.
+    pub fn is_whole(&self) -> bool {
+        self.flags.has(Flags::WHOLE)
     }
 
     /// Whether clients may not send the command.

@@ -71,6 +71,11 @@ const fn of_elements(spec: Spec) -> Spec {
     Spec { about: About::Elements, ..spec }
 }
 
+/// A command that goes over all elements of its keys.
+const fn whole(spec: Spec) -> Spec {
+    Spec { flags: spec.flags.with(Flags::WHOLE), ..spec }
+}
+
 /// A command about the connection or the node.
 const fn session(
     name: &'static str,
@@ -328,9 +333,9 @@ const SPECS: &[Spec] = &[
     routed(key("scan", -2, R, Read, Keys::NONE, Generic, "2.8.0", "O(1) a call", "Walks over the keys of the cluster"), Routing::Keyspace),
     routed(key("keys", 2, R.with(Flags::DANGEROUS), Read, Keys::NONE, Generic, "1.0.0", "O(N) with N the number of keys", "Keys that match a pattern"), Routing::Keyspace),
     routed(key("randomkey", 1, R, Read, Keys::NONE, Generic, "1.0.0", "O(1)", "A random key"), Routing::Keyspace),
-    routed(key("rename", 3, W, Rmw, at(1, ReadDelete).and(at(2, Replace)), Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key"), Routing::Composite),
-    routed(key("renamenx", 3, WF, Rmw, at(1, ReadDelete).and(at(2, Create)), Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key unless the new name exists"), Routing::Composite),
-    routed(key("copy", -3, WD, Rmw, at(1, Fetch).and(at(2, Replace)), Generic, "6.2.0", "O(N) with N the number of elements", "Copies a key"), Routing::Composite),
+    whole(routed(key("rename", 3, W, Rmw, at(1, ReadDelete).and(at(2, Replace)), Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key"), Routing::Composite)),
+    whole(routed(key("renamenx", 3, WF, Rmw, at(1, ReadDelete).and(at(2, Create)), Generic, "1.0.0", "O(N) with N the number of elements", "Renames a key unless the new name exists"), Routing::Composite)),
+    whole(routed(key("copy", -3, WD, Rmw, at(1, Fetch).and(at(2, Replace)), Generic, "6.2.0", "O(N) with N the number of elements", "Copies a key"), Routing::Composite)),
     Spec { routing: Routing::Key, ..container("object", Generic, "2.2.3", "Details of a value", &[
         sub_key("encoding", 3, "The encoding that Redis would use"),
         sub_key("refcount", 3, "The references that Redis would count"),
@@ -366,11 +371,11 @@ const SPECS: &[Spec] = &[
     key("hmset", -4, WDF, Write, one(Update), Hash, "2.0.0", "O(N) with N the number of fields", "Sets fields of a hash"),
     of_elements(key("hget", 3, RF, Read, one(Fetch), Hash, "2.0.0", "O(1)", "Value of a field")),
     of_elements(key("hmget", -3, RF, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "Values of several fields")),
-    key("hgetall", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields and values"),
+    whole(key("hgetall", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields and values")),
     key("hdel", -3, WF, Rmw, one(Delete), Hash, "2.0.0", "O(N) with N the number of fields", "Removes fields"),
     of_elements(key("hexists", 3, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Whether a field exists")),
-    key("hkeys", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields"),
-    key("hvals", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All values"),
+    whole(key("hkeys", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All fields")),
+    whole(key("hvals", 2, R, Read, one(Fetch), Hash, "2.0.0", "O(N) with N the number of fields", "All values")),
     key("hlen", 2, RF, Read, one(Look), Hash, "2.0.0", "O(1)", "Number of fields"),
     of_elements(key("hstrlen", 3, RF, Read, one(Look), Hash, "3.2.0", "O(1)", "Length of a field's value")),
     key("hincrby", 4, WDF, Rmw, one(ReadUpdate), Hash, "2.0.0", "O(1)", "Adds an integer to a field"),
@@ -380,20 +385,20 @@ const SPECS: &[Spec] = &[
     // Sets
     key("sadd", -3, WDF, Write, one(Insert), Set, "1.0.0", "O(N) with N the number of members", "Adds members to a set"),
     key("srem", -3, WF, Rmw, one(Delete), Set, "1.0.0", "O(N) with N the number of members", "Removes members from a set"),
-    key("smembers", 2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members", "All members of a set"),
+    whole(key("smembers", 2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members", "All members of a set")),
     of_elements(key("sismember", 3, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Whether a member is in a set")),
     of_elements(key("smismember", -3, RF, Read, one(Fetch), Set, "6.2.0", "O(N) with N the number of members asked for", "Whether each of several members is in a set")),
     key("scard", 2, RF, Read, one(Look), Set, "1.0.0", "O(1)", "Number of members"),
     key("spop", -2, WF, Rmw, one(ReadDelete), Set, "1.0.0", "O(N) with N the number of members removed", "Removes random members and answers them"),
     key("srandmember", -2, R, Read, one(Fetch), Set, "1.0.0", "O(N) with N the number of members returned", "Random members"),
     routed(key("smove", 4, WF, Rmw, at(1, ReadDelete).and(at(2, Insert)), Set, "1.0.0", "O(1)", "Moves a member to another set"), Routing::Composite),
-    routed(key("sunion", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N) with N the number of all members", "Union of sets"), Routing::Composite),
-    routed(key("sinter", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Intersection of sets"), Routing::Composite),
-    routed(key("sdiff", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N) with N the number of all members", "Members of the first set that are in no other"), Routing::Composite),
-    routed(key("sunionstore", -3, WD, Rmw, at(1, Replace).and(from(2, Fetch)), Set, "1.0.0", "O(N) with N the number of all members", "Stores a union of sets"), Routing::Composite),
-    routed(key("sinterstore", -3, WD, Rmw, at(1, Update).and(from(2, Fetch)), Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Stores an intersection of sets"), Routing::Composite),
-    routed(key("sdiffstore", -3, WD, Rmw, at(1, Replace).and(from(2, Fetch)), Set, "1.0.0", "O(N) with N the number of all members", "Stores a difference of sets"), Routing::Composite),
-    routed(key("sintercard", -3, R, Read, counted(1, Fetch), Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), Routing::Composite),
+    whole(routed(key("sunion", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N) with N the number of all members", "Union of sets"), Routing::Composite)),
+    whole(routed(key("sinter", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Intersection of sets"), Routing::Composite)),
+    whole(routed(key("sdiff", -2, R, Read, from(1, Fetch), Set, "1.0.0", "O(N) with N the number of all members", "Members of the first set that are in no other"), Routing::Composite)),
+    whole(routed(key("sunionstore", -3, WD, Rmw, at(1, Replace).and(from(2, Fetch)), Set, "1.0.0", "O(N) with N the number of all members", "Stores a union of sets"), Routing::Composite)),
+    whole(routed(key("sinterstore", -3, WD, Rmw, at(1, Update).and(from(2, Fetch)), Set, "1.0.0", "O(N*M) with N the smallest set, M the number of sets", "Stores an intersection of sets"), Routing::Composite)),
+    whole(routed(key("sdiffstore", -3, WD, Rmw, at(1, Replace).and(from(2, Fetch)), Set, "1.0.0", "O(N) with N the number of all members", "Stores a difference of sets"), Routing::Composite)),
+    whole(routed(key("sintercard", -3, R, Read, counted(1, Fetch), Set, "7.0.0", "O(N*M) with N the smallest set, M the number of sets", "Size of an intersection of sets"), Routing::Composite)),
     key("sscan", -3, R, Read, one(Fetch), Set, "2.8.0", "O(N) a call", "Walks over the members of a set"),
     // Sorted sets
     key("zadd", -4, WDF, Write, one(Update), SortedSet, "1.2.0", "O(log(N)) for each member", "Sets scores of members, or adds to one"),
@@ -421,19 +426,19 @@ const SPECS: &[Spec] = &[
     routed(key("zmpop", -4, W, Rmw, counted(1, ReadDelete), SortedSet, "7.0.0", "O(K+M*log(N)) with K the number of keys, M the number of members removed", "Pops from the first sorted set that has members"), Routing::Composite),
     key("zrandmember", -2, R, Read, one(Fetch), SortedSet, "6.2.0", "O(N) with N the number of members returned", "Random members"),
     key("zscan", -3, R, Read, one(Fetch), SortedSet, "2.8.0", "O(N) a call", "Walks over the members of a sorted set"),
-    routed(key("zunion", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Union of sorted sets"), Routing::Composite),
-    routed(key("zinter", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Intersection of sorted sets"), Routing::Composite),
-    routed(key("zdiff", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Members of the first sorted set that are in no other"), Routing::Composite),
-    routed(key("zunionstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores a union of sorted sets"), Routing::Composite),
-    routed(key("zinterstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores an intersection of sorted sets"), Routing::Composite),
-    routed(key("zdiffstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Stores a difference of sorted sets"), Routing::Composite),
-    routed(key("zintercard", -3, R, Read, counted(1, Fetch), SortedSet, "7.0.0", "O(N) with N the number of all members", "Size of an intersection of sorted sets"), Routing::Composite),
+    whole(routed(key("zunion", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Union of sorted sets"), Routing::Composite)),
+    whole(routed(key("zinter", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Intersection of sorted sets"), Routing::Composite)),
+    whole(routed(key("zdiff", -3, R, Read, counted(1, Fetch), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Members of the first sorted set that are in no other"), Routing::Composite)),
+    whole(routed(key("zunionstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores a union of sorted sets"), Routing::Composite)),
+    whole(routed(key("zinterstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores an intersection of sorted sets"), Routing::Composite)),
+    whole(routed(key("zdiffstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Stores a difference of sorted sets"), Routing::Composite)),
+    whole(routed(key("zintercard", -3, R, Read, counted(1, Fetch), SortedSet, "7.0.0", "O(N) with N the number of all members", "Size of an intersection of sorted sets"), Routing::Composite)),
     // Pieces of commands over several slots
-    internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere"),
+    whole(internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere")),
     internal("quorate.install", 4, Rmw, "Installs an exported value: key value REPLACE|NX"),
     internal("quorate.setstore", -2, Rmw, "Replaces a key by a set of these members"),
     internal("quorate.zsetstore", -2, Rmw, "Replaces a key by a sorted set of these members and scores"),
-    internal("quorate.zmembers", 2, Read, "Members and scores of a sorted set, or of a set"),
+    whole(internal("quorate.zmembers", 2, Read, "Members and scores of a sorted set, or of a set")),
     internal("quorate.zrange", -4, Read, "Members and scores that ZRANGESTORE would store"),
     Spec { keys: counted(2, Update), ..internal(BATCH, -6, Rmw, "Several commands, executed as one") },
     Spec { keys: from(1, Look), ..internal("quorate.version", -2, Read, "Versions of keys, which every change changes") },
@@ -447,7 +452,7 @@ const SPECS: &[Spec] = &[
     over_slots("quorate.exportslot", -4, Read, "State of some keys of a run of slots, which is one slot"),
     over_slots("quorate.mergeslot", 4, Write, "Merges a state of keys of a run of slots, which is one slot"),
     internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),
-    internal("quorate.debugobject", 2, Read, "How a key is kept"),
+    whole(internal("quorate.debugobject", 2, Read, "How a key is kept")),
 ];
 
 /// Open addressing with linear probing, built by the compiler; at most half full.

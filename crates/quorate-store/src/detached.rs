@@ -1,0 +1,242 @@
+//! Work beside the store: a call that takes long is executed, or a large effect merged, on copies of
+//! the keys that it names, and what has come of it takes their place in one moment.
+//!
+//! ```text
+//!  Store::detach ->  Detached  -> execute, merge -> Outcome ->  Store::attach
+//!  (copies)          (anywhere, takes its time)                 (one moment)
+//! ```
+//! A copy of a large collection shares its elements with the store until one of them changes, so
+//! neither end takes long. Whoever detaches sees to it that nothing else is written to the slot
+//! meanwhile. What the store does by itself, as removing expired keys, it may do all the same: then
+//! the effect is merged as one from elsewhere would be, which gives the same, only not as fast.
+//!
+//! The clock of the work goes on from that of the store, which catches up in the end; meanwhile it
+//! may issue the same stamps. Stamps are only compared where they are of one key, and those of the
+//! slot wait.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use quorate_proto::{Slot, Stamp, command::Call, slot::SLOTS};
+
+use crate::{
+    Lookups, MergeError, Merged, Request, Store,
+    arena::Arena,
+    delta::deltas,
+    digest::Digest,
+    expiry::ExpiryQueue,
+    state::{KeyState, State},
+    store::Timed,
+    table::SlotTable,
+    tombstone::TombstoneQueue,
+};
+
+/// A small store with copies of some keys of one slot.
+#[derive(Debug)]
+pub struct Detached {
+    store: Store,
+    slot: Slot,
+    copies: Vec<(Box<[u8]>, KeyState)>,
+    basis: Basis,
+}
+
+/// What must not have changed for new states to take the place of old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Basis {
+    version: Digest,
+    /// Tombstones belong to it, and it settles those of before.
+    epoch: u32,
+    floor_ms: u64,
+}
+
+/// What has come of work beside the store.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The encoded reply; empty if bytes are shared.
+    pub reply: Vec<u8>,
+    /// The reply, if it shares its bytes with the store.
+    pub shared_reply: Option<Bytes>,
+    /// The effect.
+    pub effect: Vec<u8>,
+    slot: Slot,
+    basis: Basis,
+    changed: Vec<(Box<[u8]>, KeyState)>,
+    /// Keys with new tombstones.
+    reminded: Vec<Box<[u8]>>,
+    /// As new as anything that the work has dated or seen.
+    newest: Stamp,
+    lookups: Lookups,
+    expired: u64,
+}
+
+/// States that are no longer needed. To drop large ones takes a while.
+#[derive(Debug)]
+pub struct Discarded {
+    #[expect(dead_code, reason = "what is dropped is not read")]
+    states: Vec<KeyState>,
+}
+
+impl Detached {
+    /// Executes a call on the copies.
+    pub fn execute(self, request: Request<'_>) -> Outcome {
+        self.run(|store, effect| {
+            let mut reply = Vec::new();
+            let shared_reply = store.execute(request, &mut reply, effect);
+            (reply, shared_reply)
+        })
+    }
+
+    /// Merges an effect from elsewhere into the copies, as [`Store::merge`] does. Keys whose time is
+    /// over at `expired_ms` end as [`Store::end_before`] and [`Store::sweep_merged`] say.
+    pub fn merge(
+        self,
+        effect: &[u8],
+        wall_ms: u64,
+        expired_ms: Option<u64>,
+    ) -> Result<(Outcome, Merged), MergeError> {
+        let slot = self.slot;
+        let mut merged = Ok(Merged::Whole);
+        let mut outcome = self.run(|store, kept| {
+            if let Some(expired_ms) = expired_ms {
+                store.end_before(slot, effect, expired_ms);
+            }
+            merged = store.merge(slot, effect, wall_ms);
+            if let (Some(expired_ms), Ok(_)) = (expired_ms, &merged) {
+                store.sweep_merged(slot, effect, expired_ms);
+            }
+            kept.extend_from_slice(effect);
+            (Vec::new(), None)
+        });
+        let merged = merged?;
+        if let Merged::Part { kept, .. } = &merged {
+            outcome.effect.clone_from(kept);
+        }
+        Ok((outcome, merged))
+    }
+
+    fn run(
+        self,
+        work: impl FnOnce(&mut Store, &mut Vec<u8>) -> (Vec<u8>, Option<Bytes>),
+    ) -> Outcome {
+        let Self { mut store, slot, copies, basis } = self;
+        store.slots.resize_with(usize::from(SLOTS), SlotTable::default);
+        for (key, state) in copies {
+            store.replace(slot, &key, state);
+        }
+        let mut effect = Vec::new();
+        let (reply, shared_reply) = work(&mut store, &mut effect);
+        let mut seen = HashSet::new();
+        let keys = deltas(&effect).map_while(Result::ok).map(|delta| delta.key);
+        let changed = keys.filter(|key| seen.insert(*key));
+        let changed = changed.map(|key| (key.into(), store.take_state(slot, key))).collect();
+        let group = slot.group();
+        let reminders = std::iter::from_fn(|| store.tombstones.pop_before(group, u32::MAX));
+        let reminded = reminders.map(|reminder| reminder.key).collect();
+        let newest = store.clock.last();
+        let Store { lookups, expired, .. } = store;
+        Outcome {
+            reply,
+            shared_reply,
+            effect,
+            slot,
+            basis,
+            changed,
+            reminded,
+            newest,
+            lookups,
+            expired,
+        }
+    }
+}
+
+impl Store {
+    /// How much work a call is about, in words and elements.
+    pub fn work(&self, call: &Call) -> usize {
+        let keys = call.keys().filter(|_| call.spec().is_whole());
+        let states = keys.filter_map(|key| self.raw_state(call.slot(), key));
+        call.words() + states.map(State::named_elements).sum::<usize>()
+    }
+
+    /// Copies keys of one slot.
+    pub fn detach<'k>(&self, slot: Slot, keys: impl Iterator<Item = &'k [u8]>) -> Detached {
+        let copies =
+            keys.filter_map(|key| Some((key.into(), self.raw_state(slot, key)?.boxed_copy())));
+        Detached { store: self.beside(), slot, copies: copies.collect(), basis: self.basis(slot) }
+    }
+
+    /// Copies the keys of an effect.
+    pub fn detach_for(&self, slot: Slot, effect: &[u8]) -> Detached {
+        self.detach(slot, deltas(effect).map_while(Result::ok).map(|delta| delta.key))
+    }
+
+    /// Puts what has come of the work in the place of what was there; or merges it, if something
+    /// has happened to the slot since. Returns what is no longer needed.
+    pub fn attach(&mut self, outcome: &mut Outcome, wall_ms: u64) -> Discarded {
+        let slot = outcome.slot;
+        self.clock.observe(outcome.newest);
+        self.note_lookups(outcome.lookups);
+        let changed = std::mem::take(&mut outcome.changed);
+        if !self.is_current(outcome) {
+            self.end_before(slot, &outcome.effect, wall_ms);
+            self.apply(slot, &outcome.effect);
+            return Discarded { states: changed.into_iter().map(|(_, state)| state).collect() };
+        }
+        self.expired += outcome.expired;
+        for key in &outcome.reminded {
+            self.tombstones.push(self.epoch, slot, key);
+        }
+        let states = changed.into_iter().map(|(key, state)| self.replace(slot, &key, state));
+        Discarded { states: states.collect() }
+    }
+
+    /// Whether nothing has happened to the slot since the keys were copied.
+    pub fn is_current(&self, outcome: &Outcome) -> bool {
+        self.basis(outcome.slot) == outcome.basis
+    }
+
+    fn basis(&self, slot: Slot) -> Basis {
+        let (version, floor_ms) = (self.slot_version(slot), self.floor(slot.group()));
+        Basis { version, epoch: self.epoch, floor_ms }
+    }
+
+    /// A store without keys, and for now without tables, that goes on where this one is.
+    fn beside(&self) -> Self {
+        Self {
+            slots: Vec::new(),
+            strings: Arena::default(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            digester: self.digester,
+            hasher: self.hasher.clone(),
+            expiry: ExpiryQueue::default(),
+            tombstones: TombstoneQueue::default(),
+            epoch: self.epoch,
+            floors: self.floors.clone(),
+            keep_removed: self.keep_removed,
+            live: vec![0; self.live.len()],
+            timed: Timed::default(),
+            lookups: Lookups::default(),
+            expired: 0,
+        }
+    }
+
+    /// Puts a state in the place of what a key holds, which is returned.
+    fn replace(&mut self, slot: Slot, key: &[u8], mut new: KeyState) -> KeyState {
+        let mut spot = self.look_up(slot, key);
+        self.change(slot, key, &mut spot, |state, context| {
+            let before = state.view().digest(context);
+            std::mem::swap(state, &mut new);
+            (state.view().digest(context).wrapping_sub(before), false)
+        });
+        new
+    }
+
+    /// Takes what a key holds, nothing if it is not there, and leaves the counts as they are.
+    fn take_state(&mut self, slot: Slot, key: &[u8]) -> KeyState {
+        let spot = self.look_up(slot, key);
+        match self.slots[slot.index()].state_mut(&spot) {
+            Some(state) => std::mem::take(state),
+            None => self.state_at(slot, &spot).map_or(KeyState::Blank, State::boxed_copy),
+        }
+    }
+}
