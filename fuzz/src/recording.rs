@@ -100,6 +100,7 @@ pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, S
         command_us: 0,
         mail_delay_us: 0,
         store_turns_max: 0,
+        long_call: 8,
     };
     Process::start(options, moment(now_us)).map_err(|error| error.to_string())
 }

@@ -22,6 +22,21 @@ pub(crate) const PEER_PORT_OFFSET: u16 = 10_000;
 /// The port for cluster clients stands this far above the one for other clients.
 pub(crate) const CLUSTER_PORT_OFFSET: u16 = 5_000;
 
+/// Words and elements from which on a call is executed beside its shard: one or two milliseconds. To
+/// hand it over takes tens of microseconds.
+pub(crate) const LONG_CALL_MIN: usize = 4_096;
+
+/// A long call has the time of one of so many bytes: twice that of others.
+pub(crate) const LONG_CALL_BYTES: usize = 1 << 40;
+
+/// A call is executed beside its shard only if it has so many words and elements for each key: to
+/// copy a key and to put it back costs more than a few words of work.
+pub(crate) const LONG_CALL_KEY_MIN: usize = 16;
+
+/// Calls and merges that one shard has beside it. Their keys are copied when they are asked for, so
+/// whatever comes beyond is executed at once.
+pub(crate) const QUESTIONS_BESIDE_MAX: usize = 1_024;
+
 /// Largest value accepted by default: Redis's `proto-max-bulk-len`.
 pub(crate) const VALUE_SIZE_DEFAULT: u64 = 512 << 20;
 

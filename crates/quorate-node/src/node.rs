@@ -36,6 +36,8 @@ pub struct Sizes {
     pub(crate) hints_max: u64,
     /// How states travel between replicas.
     pub(crate) elements: elements::Limits,
+    /// Words and elements from which on a call is executed beside the shard.
+    pub(crate) long_call: usize,
 }
 
 impl Default for Sizes {
@@ -45,6 +47,7 @@ impl Default for Sizes {
             checkpoint_min: limits::CHECKPOINT_BYTES_MIN,
             hints_max: limits::HINT_BYTES_MAX,
             elements: elements::Limits::DEFAULT,
+            long_call: limits::LONG_CALL_MIN,
         }
     }
 }

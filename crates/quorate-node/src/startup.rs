@@ -202,6 +202,7 @@ fn open(
                 checkpoint_bytes_min: node.sizes.checkpoint_min,
                 hints,
                 element_limits: node.sizes.elements,
+                long_call: node.sizes.long_call,
                 topology: Arc::clone(topology),
                 shard,
                 shards,

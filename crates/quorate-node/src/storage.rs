@@ -4,6 +4,7 @@
 //! its way to the log. Records are buffered and written once a turn, before any reply of the turn
 //! leaves the process: what was acknowledged survives the death of the process under every policy.
 
+mod beside;
 #[cfg(test)]
 mod bounds;
 mod checkpoint;
@@ -48,6 +49,8 @@ use quorate_proto::{
 use quorate_store::{MergeError, Merged, Request, Store};
 
 use crate::{config::SyncPolicy, limits, repeated::Repeated};
+use beside::Beside;
+pub(crate) use beside::{Work, Worked};
 use checkpoint::Progress;
 use expiring::Expiring;
 use forgetting::Forgetting;
@@ -130,6 +133,7 @@ pub struct Storage {
     /// Effects of other nodes that were not merged.
     refused_effects: Repeated,
     slow: Slow,
+    beside: Beside,
 }
 
 /// What a storage is made of.
@@ -140,6 +144,8 @@ pub(crate) struct Parts {
     pub(crate) checkpoint_bytes_min: u64,
     pub(crate) hints: HintQueues,
     pub(crate) element_limits: elements::Limits,
+    /// Words and elements from which on a call is executed beside the shard.
+    pub(crate) long_call: usize,
     pub(crate) topology: Arc<Topology>,
     pub(crate) shard: u16,
     pub(crate) shards: u16,
@@ -195,6 +201,7 @@ impl Storage {
             failure_told: false,
             refused_effects: Repeated::default(),
             slow: Slow::default(),
+            beside: Beside::new(parts.long_call),
         }
     }
 
@@ -213,8 +220,7 @@ impl Storage {
     ) -> Result<(Durability, Option<Bytes>), Rejection> {
         self.effect.clear();
         if call.class().writes() {
-            let room = call.command().frame().len() + STAMPED_BYTES * call.words();
-            self.reserve(room)?;
+            let room = self.reserve_for(call)?;
             // That of a large command does not grow by and by, with a copy each time.
             self.effect.reserve(if room > limits::SCRATCH_KEPT_MAX { room } else { 0 });
         }
@@ -227,6 +233,12 @@ impl Storage {
         let durability = self.append(call.slot(), &effect);
         self.effect = effect;
         Ok((durability, shared_reply))
+    }
+
+    /// Makes sure that the log can take the effect of a call.
+    fn reserve_for(&mut self, call: &Call) -> Result<usize, Rejection> {
+        let room = call.command().frame().len() + STAMPED_BYTES * call.words();
+        self.reserve(room).map(|()| room)
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
@@ -255,24 +267,37 @@ impl Storage {
         if !self.is_in_doubt() {
             self.store.end_before(slot, effect, self.wall_ms);
         }
-        let merged = self.store.merge(slot, effect, self.wall_ms).map_err(|error| {
-            let cause = match error {
-                MergeError::ClockSkew { .. } => Cause::ClockSkew,
-                _ => Cause::Malformed,
-            };
-            if let Some(times) = self.refused_effects.note(self.wall_ms) {
-                tracing::warn!(%error, times, "effects from other nodes are refused");
-            }
-            Rejection { cause, text: error.to_string() }
-        })?;
+        let merged = self.store.merge(slot, effect, self.wall_ms);
+        let merged = merged.map_err(|error| self.refuse_effect(error))?;
         if !self.is_in_doubt() {
             self.store.sweep_merged(slot, effect, self.wall_ms);
         }
-        Ok(match merged {
+        Ok(self.append_merged(slot, effect, merged))
+    }
+
+    fn refuse_effect(&mut self, error: MergeError) -> Rejection {
+        let cause = match error {
+            MergeError::ClockSkew { .. } => Cause::ClockSkew,
+            _ => Cause::Malformed,
+        };
+        if let Some(times) = self.refused_effects.note(self.wall_ms) {
+            tracing::warn!(%error, times, "effects from other nodes are refused");
+        }
+        Rejection { cause, text: error.to_string() }
+    }
+
+    /// Appends what was merged of an effect to the log.
+    fn append_merged(
+        &mut self,
+        slot: Slot,
+        effect: &[u8],
+        merged: Merged,
+    ) -> (Durability, Vec<u8>) {
+        match merged {
             Merged::Whole => (self.append(slot, effect), Vec::new()),
             Merged::Part { kept, refutation } if kept.is_empty() => (Durability::Now, refutation),
             Merged::Part { kept, refutation } => (self.append(slot, &kept), refutation),
-        })
+        }
     }
 
     /// Hands everything appended in this turn to the operating system. After an error nothing of

@@ -107,11 +107,13 @@ pub enum Mutant {
     StartsAtOnce,
     /// A late answer of the store comes with the digest of the moment in which it comes.
     DigestOfLater,
+    /// What was done beside the store takes the place of states that have changed since.
+    AttachedBlind,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -162,6 +164,7 @@ impl Mutant {
         Self::CallRepeated,
         Self::StartsAtOnce,
         Self::DigestOfLater,
+        Self::AttachedBlind,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

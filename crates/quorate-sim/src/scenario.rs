@@ -3,6 +3,7 @@
 //! A new one is a few lines: take [`Scenario::BASE`] and change what matters.
 
 mod late;
+mod long;
 mod losses;
 mod repairs;
 mod workloads;
@@ -105,6 +106,8 @@ pub struct Scenario {
     pub read_repair: ReadRepair,
     /// How states travel between replicas.
     pub element_limits: Limits,
+    /// Words and elements from which on a call is executed beside its shard.
+    pub long_call: usize,
     /// Members of each set, and fields of each hash.
     pub members: u64,
 }
@@ -245,6 +248,7 @@ impl Scenario {
         forgets: false,
         read_repair: ReadRepair::Blocking,
         element_limits: Limits::DEFAULT,
+        long_call: usize::MAX,
         members: 8,
     };
 
@@ -272,6 +276,6 @@ const FOUNDERS: Scenario = Scenario {
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    let all = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS, late::LATE];
+    let all = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS, late::LATE, long::LONG];
     all.into_iter().flatten()
 }

@@ -76,6 +76,7 @@ impl Cluster {
             checkpoint_bytes_min: 1 << 20,
             hint_bytes_max: 1 << 20,
             element_limits: Limits::DEFAULT,
+            long_call: usize::MAX,
             command_us: 1,
             mail_delay_us: 0,
             store_turns_max: 0,

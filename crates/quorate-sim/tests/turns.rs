@@ -40,6 +40,7 @@ impl Node {
             checkpoint_bytes_min: 1 << 20,
             hint_bytes_max: 1 << 20,
             element_limits: Limits::DEFAULT,
+            long_call: usize::MAX,
             command_us: COMMAND_US,
             mail_delay_us: 0,
             store_turns_max: 0,

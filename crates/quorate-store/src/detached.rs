@@ -17,7 +17,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use quorate_proto::{Slot, Stamp, command::Call, slot::SLOTS};
+use quorate_proto::{Slot, Stamp, command::Call, mutant::Mutant, slot::SLOTS};
 
 use crate::{
     Lookups, MergeError, Merged, Request, Store,
@@ -30,6 +30,20 @@ use crate::{
     table::SlotTable,
     tombstone::TombstoneQueue,
 };
+
+/// To copy so many bytes takes as long as a word or an element.
+const BYTES_OF_A_WORD: usize = 256;
+
+/// Bytes of an element in an effect, about.
+const ELEMENT_BYTES: usize = 24;
+
+/// How much work it is to merge an effect, as of [`Store::work`], and how many keys it is about.
+pub fn work_of_effect(effect: &[u8]) -> (usize, usize) {
+    deltas(effect).map_while(Result::ok).fold((0, 0), |(work, keys), delta| {
+        let unit = if delta.begins_with_string() { BYTES_OF_A_WORD } else { ELEMENT_BYTES };
+        (work + 1 + delta.length() / unit, keys + 1)
+    })
+}
 
 /// A small store with copies of some keys of one slot.
 #[derive(Debug)]
@@ -150,11 +164,12 @@ impl Detached {
 }
 
 impl Store {
-    /// How much work a call is about, in words and elements.
+    /// How much work a call is about, in words and elements; bytes count where they are many.
     pub fn work(&self, call: &Call) -> usize {
         let keys = call.keys().filter(|_| call.spec().is_whole());
         let states = keys.filter_map(|key| self.raw_state(call.slot(), key));
-        call.words() + states.map(State::named_elements).sum::<usize>()
+        let given = call.words() + call.command().frame().len() / BYTES_OF_A_WORD;
+        given + states.map(State::named_elements).sum::<usize>()
     }
 
     /// Copies keys of one slot.
@@ -191,7 +206,7 @@ impl Store {
 
     /// Whether nothing has happened to the slot since the keys were copied.
     pub fn is_current(&self, outcome: &Outcome) -> bool {
-        self.basis(outcome.slot) == outcome.basis
+        self.basis(outcome.slot) == outcome.basis || Mutant::AttachedBlind.is_planted()
     }
 
     fn basis(&self, slot: Slot) -> Basis {

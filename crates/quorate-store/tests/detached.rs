@@ -11,7 +11,7 @@ use quorate_store::{Forgettable, Merged, Request, Store};
 fn account(store: &mut Store, wall_ms: u64) -> impl PartialEq + std::fmt::Debug + use<> {
     let shown = visible(store, wall_ms);
     let mut states = Vec::new();
-    store.export_slot(slot(), |state| states.push(state.to_vec()));
+    store.export_slot(slot(), usize::MAX, |state| states.push(state.to_vec()));
     states.sort();
     let digests = KEYS.map(|key| store.key_digest(slot(), key.as_bytes()));
     let counts =

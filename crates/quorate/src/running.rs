@@ -41,12 +41,13 @@ pub(crate) struct Running {
     loops: Vec<JoinHandle<io::Result<()>>>,
     syncer: Worker,
     scrubber: Worker,
+    worker: Worker,
     channel: Channel,
     /// `None` when everything is in memory.
     data_dir: Option<PathBuf>,
 }
 
-/// A thread that works on the disk until nobody orders anything more.
+/// A thread that works until nobody orders anything more.
 type Worker = (Sender<Order>, JoinHandle<()>);
 
 impl Running {
@@ -71,6 +72,7 @@ impl Running {
             loops: Vec::new(),
             syncer: syncer::start("quorate-sync")?,
             scrubber: syncer::start("quorate-scrub")?,
+            worker: syncer::start("quorate-work")?,
             channel: Channel::default(),
             data_dir: started.node.settings.durable_dir().map(Into::into),
         };
@@ -105,6 +107,7 @@ impl Running {
                 directory: self.directory.clone(),
                 syncer: self.syncer.0.clone(),
                 scrubber: self.scrubber.0.clone(),
+                worker: self.worker.0.clone(),
             })?;
             self.loops.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
         }
@@ -127,9 +130,10 @@ impl Running {
                 thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
             outcome = outcome.and(ended);
         }
-        let ((syncs, syncer), (scrubs, scrubber)) = (self.syncer, self.scrubber);
-        drop((syncs, scrubs));
-        let _ = (syncer.join(), scrubber.join());
+        for (orders, thread) in [self.syncer, self.scrubber, self.worker] {
+            drop(orders);
+            let _ = thread.join();
+        }
         outcome?;
         if let Some(directory) = self.data_dir
             && let Err(error) = Identity::record_clean_stop(Arc::new(RealDisk), &directory)

@@ -38,8 +38,9 @@ pub use unsent::{PIECES_PER_WRITE, Ready, Unsent};
 
 use crate::{
     shard::{Mail, Now},
-    storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask},
+    storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask, Work, Worked},
 };
+use quorate_store::Discarded;
 
 /// What a connection is accepted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,14 +93,14 @@ pub enum Output {
     /// has forgotten it.
     PassOn { connection: ConnectionId, to: Owner, address: String, input: BytesMut },
     /// Run the job beside the machine, and bring what comes of it back.
-    Disk(Job),
+    Run(Job),
     /// Mail to a shard of this node.
     Mail { shard: u16, mail: Mail },
     /// Mail to the control of this node.
     Control(ControlMail),
 }
 
-/// Work with the disk that takes a while.
+/// What takes a while.
 #[derive(Debug)]
 pub enum Job {
     /// Makes durable what was written: the log, or what is kept for other nodes.
@@ -111,6 +112,10 @@ pub enum Job {
     },
     /// Reads a part of the log again.
     Scrub(ScrubOrder),
+    /// Executes a long call, or merges a large effect.
+    Work(Box<Work>),
+    /// Drops states that are no longer needed.
+    Drop(Discarded),
 }
 
 /// What has come of a job.
@@ -125,6 +130,10 @@ pub enum Done {
     },
     /// A part of the log was read again.
     Scrubbed(ScrubEnded),
+    /// A long call was executed, or a large effect merged.
+    Worked(Box<Worked>),
+    /// What was no longer needed is gone.
+    Dropped,
 }
 
 impl Job {
@@ -133,6 +142,11 @@ impl Job {
         match self {
             Self::Sync { task, hints } => Done::Synced { hints, result: task.run() },
             Self::Scrub(order) => Done::Scrubbed(order.run()),
+            Self::Work(work) => Done::Worked(Box::new(work.run())),
+            Self::Drop(discarded) => {
+                drop(discarded);
+                Done::Dropped
+            }
         }
     }
 }

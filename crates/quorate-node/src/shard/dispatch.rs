@@ -194,7 +194,7 @@ impl Shard {
             return;
         }
         let shown = sent.as_ref().unwrap_or(&call);
-        if self.is_alone(slot, writes) {
+        if self.is_alone(slot, writes) && !self.storage.answers_late(&call) {
             return self.execute_alone(key, &call, shown);
         }
         let run = self.stats.run(shown.command());
@@ -250,7 +250,10 @@ impl Shard {
     }
 
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
-        self.terms_for(now, key, call.command().frame().len())
+        // A long call has as much more time as a large one may have.
+        let is_long = self.storage.answers_late(call);
+        let bytes = if is_long { limits::LONG_CALL_BYTES } else { call.command().frame().len() };
+        self.terms_for(now, key, bytes)
     }
 
     /// The terms of a request of so many bytes.

@@ -134,19 +134,22 @@ impl Shard {
         sessions
     }
 
-    /// What a turn asks of others: jobs of the disk, and mail.
+    /// What a turn asks of others: jobs, and mail.
     pub(crate) fn take_orders(&mut self, mut order: impl FnMut(Output)) {
         let second_passed = std::mem::take(&mut self.second_passed);
         if let Some(job) = self.storage.due_sync(second_passed) {
-            order(Output::Disk(Job::Sync { task: SyncTask::Log(job), hints: None }));
+            order(Output::Run(Job::Sync { task: SyncTask::Log(job), hints: None }));
         }
         if second_passed {
             for (hints, task) in self.storage.hint_syncs() {
-                order(Output::Disk(Job::Sync { task, hints: Some(hints) }));
+                order(Output::Run(Job::Sync { task, hints: Some(hints) }));
             }
         }
         if let Some(scrub) = self.scrub.take_order() {
-            order(Output::Disk(Job::Scrub(scrub)));
+            order(Output::Run(Job::Scrub(scrub)));
+        }
+        while let Some(job) = self.storage.take_work() {
+            order(Output::Run(job));
         }
         if !self.is_lent() {
             self.lend();
@@ -167,7 +170,7 @@ impl Shard {
         }
     }
 
-    /// A job of the disk has ended.
+    /// A job has ended.
     pub(crate) fn handle_done(&mut self, now: Now, done: Done) {
         if self.is_lent() {
             return self.defer_done(done);
@@ -184,6 +187,11 @@ impl Shard {
                 self.scrub.handle_read(now.monotonic, &mut self.storage, ended);
                 self.service(now);
             }
+            Done::Worked(worked) => {
+                self.storage.work_ended(*worked);
+                self.service(now);
+            }
+            Done::Dropped => {}
         }
     }
 

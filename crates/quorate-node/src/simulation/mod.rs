@@ -72,7 +72,7 @@ pub enum Input {
     Bytes(Wire, Vec<u8>),
     /// A connection is closed, or could not be opened.
     Closed(Wire),
-    /// What was asked of the disk happens now, and ends.
+    /// What was asked for with [`Output::Sync`] happens now, and ends.
     Sync(u64),
     /// So many microseconds pass before the rest arrives: the turn is a long one.
     Passed(u64),
@@ -92,8 +92,8 @@ pub enum Output {
     Send(Wire, Vec<u8>),
     /// Closes a connection; what was sent on it before still goes out.
     Close(Wire),
-    /// Asks the disk for something that takes a while, a sync or a read of a scrub; it happens with
-    /// [`Input::Sync`].
+    /// Asks for something that takes a while, a sync, a read of a scrub, or a long call; it happens
+    /// with [`Input::Sync`].
     Sync(u64),
 }
 
@@ -118,6 +118,8 @@ pub struct Options {
     pub element_limits: elements::Limits,
     /// Turns that a store takes to answer, at most; none where it is zero.
     pub store_turns_max: u32,
+    /// Words and elements from which on a call is executed beside its shard.
+    pub long_call: usize,
     /// What every command takes, in microseconds.
     pub command_us: u64,
     /// What the control tells the shards arrives up to this later, in microseconds.

@@ -102,6 +102,7 @@ impl Process {
             checkpoint_min: options.checkpoint_bytes_min,
             hints_max: options.hint_bytes_max,
             elements: options.element_limits,
+            long_call: options.long_call,
         };
         let now = moment.now();
         let make_topology = remembered_topology;
@@ -327,7 +328,7 @@ impl Process {
                     self.machine(to).handle_bytes(now, accepted, &input);
                 }
             }
-            reactor::Output::Disk(job) => {
+            reactor::Output::Run(job) => {
                 let Owner::Shard(shard) = owner else { return };
                 self.jobs.insert(self.next_job, (usize::from(shard), job));
                 self.outputs.push(Output::Sync(self.next_job));

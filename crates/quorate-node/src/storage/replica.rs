@@ -30,11 +30,33 @@ impl Storage {
         self.reply = reply;
         let (durability, shared_reply) = executed?;
         let effect = taken_or_copied(&mut self.effect);
+        let dot = self.name_write(slot, &effect);
+        Ok(Executed { reply: shared_reply.unwrap_or(encoded), effect, dot, durability })
+    }
+
+    /// Names a write of this node, if other replicas need that.
+    pub(super) fn name_write(&mut self, slot: Slot, effect: &Bytes) -> Option<Dot> {
         let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
         let origin = self.store.origin();
-        let issued = is_replicated.then(|| self.knowledge.issue(slot, origin, &effect));
-        let dot = issued.flatten();
-        Ok(Executed { reply: shared_reply.unwrap_or(encoded), effect, dot, durability })
+        is_replicated.then(|| self.knowledge.issue(slot, origin, effect)).flatten()
+    }
+
+    /// Remembers the names of the writes that an effect holds all of: only replicas name writes, and
+    /// nobody but this process those that it makes.
+    pub(super) fn note_writes(&mut self, slot: Slot, mut dots: Vec<Dot>, effect: &Bytes) {
+        let own = self.store.origin();
+        dots.retain(|dot| {
+            let member = MemberNumber(dot.origin.number());
+            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
+        });
+        if !dots.is_empty() {
+            self.knowledge.note(slot, dots, effect);
+        }
+    }
+
+    /// Whether this node cannot tell what a call shows, because it does not know what time it is.
+    fn is_in_doubt_about(&self, call: &Call) -> bool {
+        self.is_in_doubt() && self.depends_on_time(call) && !Mutant::DoubtIgnored.is_planted()
     }
 
     fn export_now(&mut self, call: &Call) -> Bytes {
@@ -67,12 +89,19 @@ impl Replica for Storage {
         if self.is_postponed(ticket, |_| Task::Execute { call: call.clone(), resp3 }) {
             return Poll::Pending;
         }
+        if self.answers_late(call) {
+            return self.execute_late(ticket, call, resp3);
+        }
         Poll::Ready(self.execute_now(call, resp3))
     }
 
     fn read(&mut self, ticket: Ticket, call: &Call, resp3: bool) -> Poll<Option<Bytes>> {
         let read = |storage: &mut Self| Task::Tell(Stored::Reply(storage.read_now(call, resp3)));
         if self.is_postponed(ticket, read) {
+            return Poll::Pending;
+        }
+        if self.answers_late(call) && !self.is_in_doubt_about(call) {
+            self.read_late(ticket, call, resp3, None);
             return Poll::Pending;
         }
         Poll::Ready(self.read_now(call, resp3))
@@ -82,6 +111,11 @@ impl Replica for Storage {
         let look =
             |storage: &mut Self| Task::Tell(Stored::Snapshot(storage.snapshot_now(call, resp3)));
         if self.is_postponed(ticket, look) {
+            return Poll::Pending;
+        }
+        if self.answers_late(call) && !self.is_in_doubt_about(call) {
+            let digest = Replica::digest(self, call);
+            self.read_late(ticket, call, resp3, Some(digest));
             return Poll::Pending;
         }
         Poll::Ready(self.snapshot_now(call, resp3))
@@ -106,11 +140,14 @@ impl Replica for Storage {
         if self.is_postponed(ticket, merge) {
             return Poll::Pending;
         }
+        if self.merges_late(effect) {
+            return self.merge_late(ticket, slot, dots, effect);
+        }
         Poll::Ready(self.merge_now(slot, dots, effect))
     }
 
     fn read_now(&mut self, call: &Call, resp3: bool) -> Option<Bytes> {
-        if self.is_in_doubt() && self.depends_on_time(call) && !Mutant::DoubtIgnored.is_planted() {
+        if self.is_in_doubt_about(call) {
             return None;
         }
         let mut reply = Vec::new();
@@ -133,19 +170,11 @@ impl Replica for Storage {
     fn merge_now(
         &mut self,
         slot: Slot,
-        mut dots: Vec<Dot>,
+        dots: Vec<Dot>,
         effect: &Bytes,
     ) -> Result<Durability, Rejection> {
         let (durability, _) = self.merge_effect(slot, effect)?;
-        // Only replicas name writes, and nobody but this process those that it makes.
-        let own = self.store.origin();
-        dots.retain(|dot| {
-            let member = MemberNumber(dot.origin.number());
-            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
-        });
-        if !dots.is_empty() {
-            self.knowledge.note(slot, dots, effect);
-        }
+        self.note_writes(slot, dots, effect);
         Ok(durability)
     }
 

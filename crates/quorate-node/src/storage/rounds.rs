@@ -73,6 +73,7 @@ pub(super) fn storage_with(number: u16, bytes_max: u64, total_max: u64) -> Stora
         checkpoint_bytes_min: 1 << 20,
         hints,
         element_limits: elements::Limits::DEFAULT,
+        long_call: usize::MAX,
         topology,
         shard: 0,
         shards: 1,

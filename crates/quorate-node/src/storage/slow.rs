@@ -86,6 +86,9 @@ impl Storage {
 
     /// The next answer to a question that was not answered at once. What it changes is of this turn.
     pub(crate) fn poll_stored(&mut self) -> Option<(Ticket, Stored)> {
+        if let Some(answer) = self.take_answer() {
+            return Some(answer);
+        }
         let due = self.slow.asked.iter().position(|asked| asked.turns == 0)?;
         let Asked { ticket, task, .. } = self.slow.asked.remove(due);
         let stored = match task {

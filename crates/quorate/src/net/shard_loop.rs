@@ -33,6 +33,7 @@ pub(crate) struct ShardLoop {
     directory: Directory,
     syncer: Sender<Order>,
     scrubber: Sender<Order>,
+    worker: Sender<Order>,
     /// Mail of this turn to the other shards, by shard.
     outbox: Vec<Vec<ToShard>>,
 }
@@ -46,11 +47,13 @@ pub(crate) struct Parts {
     pub(crate) directory: Directory,
     pub(crate) syncer: Sender<Order>,
     pub(crate) scrubber: Sender<Order>,
+    pub(crate) worker: Sender<Order>,
 }
 
 impl ShardLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { reactor, poll, clock, mut listeners, directory, syncer, scrubber } = parts;
+        let Parts { reactor, poll, clock, mut listeners, directory, syncer, scrubber, worker } =
+            parts;
         listeners.register(poll.registry())?;
         Ok(Self {
             clock,
@@ -64,6 +67,7 @@ impl ShardLoop {
             directory,
             syncer,
             scrubber,
+            worker,
         })
     }
 
@@ -167,12 +171,13 @@ impl ShardLoop {
                     }
                 }
             }
-            Some(Output::Disk(job)) => {
+            Some(Output::Run(job)) => {
                 let thread = match job {
                     Job::Sync { .. } => &self.syncer,
                     Job::Scrub(_) => &self.scrubber,
+                    Job::Work(_) | Job::Drop(_) => &self.worker,
                 };
-                // The threads of the disk end after those of the shards.
+                // These threads end after those of the shards.
                 let _ = thread.send((job, Arc::clone(&self.mailbox)));
             }
             Some(Output::Mail { shard, mail }) => {

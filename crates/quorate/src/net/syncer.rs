@@ -1,5 +1,5 @@
-//! The threads that work with the disk, so that no shard waits for it: one makes logs durable, and
-//! one reads them again. They are two, so that no sync waits for a scrub.
+//! The threads that work beside the shards: one makes logs durable, one reads them again, and one does
+//! what takes long in memory. They are three, so that no sync waits for anything else.
 
 use std::{
     io,
