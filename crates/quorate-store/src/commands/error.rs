@@ -20,6 +20,8 @@ pub(crate) enum CommandError {
          count may ask for; ask for fewer elements at a time"
     )]
     ReplyTooLong,
+    #[error("ERR what comes of this command is larger than the 3 GiB that may be written at once")]
+    EffectTooLong,
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(String),
     #[error("ERR invalid expire time in '{0}' command")]

@@ -1,6 +1,7 @@
 //! The commands that the store executes, one file a family.
 
 mod batch;
+mod bounds;
 mod counter;
 mod error;
 mod expire;

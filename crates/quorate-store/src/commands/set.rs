@@ -4,6 +4,7 @@ use quorate_proto::resp::{Command, parse_integer};
 
 use super::{
     CommandError, Family, ObjectFamily, Outcome,
+    bounds::check_elements,
     walk::{MemberScan, cursor, reply_empty},
 };
 use crate::{
@@ -135,6 +136,7 @@ fn spop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let set = key.read().set()?;
     let members = chosen.filter_map(|index| set?.at(index));
     let members: Vec<Vec<u8>> = members.map(|(member, _)| member.to_vec()).collect();
+    check_elements(members.iter().map(Vec::as_slice))?;
     if count.is_some() {
         reply.set(members.len());
         members.iter().for_each(|member| reply.bulk(member));
@@ -225,7 +227,7 @@ fn store(execution: &mut Execution<'_>, command: &Command, combine: Combine) -> 
     let members = combined(keys, command.args().skip(2), combine)?;
     // They may be those of the key that is replaced.
     let members: Vec<Vec<u8>> = members.into_iter().map(<[u8]>::to_vec).collect();
-    replace_set(keys, command.arg(1), members.iter().map(Vec::as_slice));
+    replace_set(keys, command.arg(1), &members)?;
     reply.integer(members.len() as i64);
     Ok(())
 }
@@ -233,16 +235,19 @@ fn store(execution: &mut Execution<'_>, command: &Command, combine: Combine) -> 
 /// `quorate.setstore destination member...`
 fn setstore(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    replace_set(keys, command.arg(1), command.args().skip(2));
+    let members: Vec<&[u8]> = command.args().skip(2).collect();
+    replace_set(keys, command.arg(1), &members)?;
     reply.integer(command.len() as i64 - 2);
     Ok(())
 }
 
-fn replace_set<'a>(keys: &mut Keys<'_>, key: &[u8], members: impl Iterator<Item = &'a [u8]>) {
+fn replace_set(keys: &mut Keys<'_>, key: &[u8], members: &[impl AsRef<[u8]>]) -> Outcome {
+    check_elements(members.iter().map(AsRef::as_ref))?;
     keys.apply(key, |change| {
         change.clear();
-        members.for_each(|member| put(change, member));
+        members.iter().for_each(|member| put(change, member.as_ref()));
     });
+    Ok(())
 }
 
 /// `SINTERCARD numkeys key... [LIMIT limit]`

@@ -7,6 +7,7 @@ use quorate_proto::resp::{Command, ReplyWriter, format_double, parse_double};
 
 use super::{
     CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome,
+    bounds::check_elements,
     walk::{MemberScan, cursor, reply_empty},
 };
 use crate::{
@@ -78,6 +79,7 @@ impl Key<'_, '_> {
 
     /// Removes members and returns how many there were.
     fn remove_members(&mut self, members: &[impl AsRef<[u8]>]) -> Result<usize, CommandError> {
+        check_elements(members.iter().map(AsRef::as_ref))?;
         let before = self.sorted_set_len()?;
         if before > 0 && !members.is_empty() {
             self.apply(|change| {
@@ -90,11 +92,13 @@ impl Key<'_, '_> {
 
 impl Keys<'_> {
     /// Makes `key` a sorted set of these members and nothing else.
-    fn replace_sorted_set(&mut self, key: &[u8], members: &[(Vec<u8>, Score)]) {
+    fn replace_sorted_set(&mut self, key: &[u8], members: &[(Vec<u8>, Score)]) -> Outcome {
+        check_elements(members.iter().map(|(member, _)| member.as_slice()))?;
         self.apply(key, |change| {
             change.clear();
             members.iter().for_each(|(member, score)| put(change, member, *score));
         });
+        Ok(())
     }
 }
 

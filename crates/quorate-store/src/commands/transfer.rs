@@ -6,7 +6,10 @@
 
 use quorate_proto::{Stamp, command::check_database, resp::Command};
 
-use super::{CommandError, Handlers, Outcome};
+use super::{
+    CommandError, Handlers, Outcome,
+    bounds::{EFFECT_BYTES_MAX, check_effect},
+};
 use crate::{
     arguments::is_word,
     delta::{DeltaWriter, deltas},
@@ -30,7 +33,7 @@ const NO_SUCH_KEY: CommandError = CommandError::Text("no such key");
 fn rename(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination) = (command.arg(1), command.arg(2));
-    let value = visible_value(keys.peek(source)).ok_or(NO_SUCH_KEY)?;
+    let value = visible_value(keys.peek(source))?.ok_or(NO_SUCH_KEY)?;
     if source != destination {
         install_value(keys, destination, &value)?;
         keys.find(source).delete();
@@ -43,7 +46,7 @@ fn rename(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn renamenx(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (source, destination) = (command.arg(1), command.arg(2));
-    let value = visible_value(keys.peek(source)).ok_or(NO_SUCH_KEY)?;
+    let value = visible_value(keys.peek(source))?.ok_or(NO_SUCH_KEY)?;
     let free = keys.peek(destination).kind().is_none();
     if free {
         install_value(keys, destination, &value)?;
@@ -61,7 +64,7 @@ fn copy(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     if source == destination {
         return Err(CommandError::Text("source and destination objects are the same"));
     }
-    let Some(value) = visible_value(keys.read(source)) else {
+    let Some(value) = visible_value(keys.read(source))? else {
         reply.integer(0);
         return Ok(());
     };
@@ -92,7 +95,7 @@ fn copy_replaces(command: &Command) -> Result<bool, CommandError> {
 
 /// `quorate.export key`
 fn export(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let value = visible_value(execution.keys.peek(command.arg(1)));
+    let value = visible_value(execution.keys.peek(command.arg(1)))?;
     execution.reply.optional(value.as_deref());
     Ok(())
 }
@@ -110,17 +113,23 @@ fn install(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 }
 
 /// What shows of a key as a delta without meaningful stamps; `None` when it does not exist.
-fn visible_value(shown: Shown<'_>) -> Option<Vec<u8>> {
-    let state = shown.state()?;
-    state.kind()?;
+fn visible_value(shown: Shown<'_>) -> Result<Option<Vec<u8>>, CommandError> {
+    let Some(state) = shown.state().filter(|state| state.kind().is_some()) else {
+        return Ok(None);
+    };
     let mut value = Vec::new();
     let mut delta = DeltaWriter::new(&mut value, b"");
-    state.show(&mut |part| delta.part(part));
+    state.show(&mut |part| {
+        if delta.length() <= EFFECT_BYTES_MAX {
+            delta.part(part);
+        }
+    });
+    check_effect(delta.length())?;
     if let Some(at) = state.expires_at() {
         delta.part(Part::expiry(Stamp::ZERO, Some(at)));
     }
     delta.finish();
-    Some(value)
+    Ok(Some(value))
 }
 
 /// Makes `key` hold an exported value and nothing else.

@@ -132,7 +132,7 @@ fn store(execution: &mut Execution<'_>, command: &Command, operation: Operation)
     let members = query.members(operation).into_iter();
     let members: Vec<(Vec<u8>, Score)> =
         members.map(|(member, score)| (member, Score::new(score).unwrap_or(Score::ZERO))).collect();
-    keys.replace_sorted_set(command.arg(1), &members);
+    keys.replace_sorted_set(command.arg(1), &members)?;
     reply.integer(members.len() as i64);
     Ok(())
 }
@@ -181,7 +181,7 @@ pub(super) fn set_store(execution: &mut Execution<'_>, command: &Command) -> Out
     let members: Vec<(Vec<u8>, Score)> = pairs
         .map(|at| Ok((command.arg(at).to_vec(), score(command.arg(at + 1))?)))
         .collect::<Result<_, CommandError>>()?;
-    keys.replace_sorted_set(command.arg(1), &members);
+    keys.replace_sorted_set(command.arg(1), &members)?;
     reply.integer(members.len() as i64);
     Ok(())
 }

@@ -283,7 +283,7 @@ pub(super) fn zrangestore(execution: &mut Execution<'_>, command: &Command) -> O
     let query = Query::parse(command, 3, Dialect { fixed: None, stores: true })?;
     let members = query.members(keys.read(command.arg(2)).sorted_set()?);
     let members: Vec<_> = members.iter().map(|(member, score)| (member.to_vec(), *score)).collect();
-    keys.replace_sorted_set(command.arg(1), &members);
+    keys.replace_sorted_set(command.arg(1), &members)?;
     reply.integer(members.len() as i64);
     Ok(())
 }
