@@ -99,7 +99,7 @@ pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, S
         element_limits: Limits { whole_state: 64, fingerprints: 16, bytes: 400 },
         command_us: 0,
         mail_delay_us: 0,
-        store_turns_max: 0,
+        store_delay_us: 0,
         long_call: 8,
     };
     Process::start(options, moment(now_us)).map_err(|error| error.to_string())

@@ -443,10 +443,7 @@ impl Storage {
 
     /// Whether there is work to go on with in the next turn.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_checkpointing()
-            || self.is_forgetting()
-            || self.is_expiring()
-            || self.slow.is_asked()
+        self.is_checkpointing() || self.is_forgetting() || self.is_expiring()
     }
 
     /// Bytes of the log on disk.

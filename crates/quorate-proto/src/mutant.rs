@@ -109,11 +109,13 @@ pub enum Mutant {
     DigestOfLater,
     /// What was done beside the store takes the place of states that have changed since.
     AttachedBlind,
+    /// A write that is executed after its client has given up stays with its executor.
+    LateEffectForgotten,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -165,6 +167,7 @@ impl Mutant {
         Self::StartsAtOnce,
         Self::DigestOfLater,
         Self::AttachedBlind,
+        Self::LateEffectForgotten,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -62,7 +62,7 @@ pub struct Machine {
     element_limits: Limits,
     long_call: usize,
     mail_delay_us: u32,
-    store_turns_max: u32,
+    store_delay_us: u32,
     started: Time,
     skew_ms: i64,
     drift_ppm: i64,
@@ -130,7 +130,7 @@ impl Machine {
             element_limits: scenario.element_limits,
             long_call: scenario.long_call,
             mail_delay_us: scenario.mail_delay_us,
-            store_turns_max: scenario.store_turns_max,
+            store_delay_us: scenario.store_delay_us,
             started: 0,
             skew_ms: 0,
             drift_ppm: 0,
@@ -158,7 +158,7 @@ impl Machine {
             long_call: self.long_call,
             command_us: 0,
             mail_delay_us: self.mail_delay_us,
-            store_turns_max: self.store_turns_max,
+            store_delay_us: self.store_delay_us,
         };
         let process =
             Process::start(options, self.moment(now)).map_err(|error| error.to_string())?;

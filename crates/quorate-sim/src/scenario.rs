@@ -57,8 +57,8 @@ pub struct Scenario {
     pub far_delay: (u64, u64),
     /// How much later the shards of a node hear of its membership at most, in microseconds.
     pub mail_delay_us: u32,
-    /// Turns that stores take to answer, at most, each of 50 microseconds or more; zero for none.
-    pub store_turns_max: u32,
+    /// What stores take to answer, at most, in microseconds; nothing where it is zero.
+    pub store_delay_us: u32,
     /// The faults that happen, with their weights.
     pub faults: &'static [(Kind, u32)],
     /// Mean time between them.
@@ -226,7 +226,7 @@ impl Scenario {
         delay: (150, 900),
         far_delay: (5_000, 15_000),
         mail_delay_us: 0,
-        store_turns_max: 0,
+        store_delay_us: 0,
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
         fault_stretch: 1,

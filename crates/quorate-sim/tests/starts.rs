@@ -79,7 +79,7 @@ impl Cluster {
             long_call: usize::MAX,
             command_us: 1,
             mail_delay_us: 0,
-            store_turns_max: 0,
+            store_delay_us: 0,
         };
         let process = Process::start(options, moment(self.now_us)).expect("the node starts");
         self.processes[node] = Some(process);

@@ -43,7 +43,7 @@ impl Node {
             long_call: usize::MAX,
             command_us: COMMAND_US,
             mail_delay_us: 0,
-            store_turns_max: 0,
+            store_delay_us: 0,
         };
         let process = Process::start(options, moment(0)).expect("the node starts");
         Self { process, now_us: 1_000 }

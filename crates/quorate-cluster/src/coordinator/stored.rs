@@ -196,7 +196,7 @@ impl Coordinator {
         executed: Result<Executed, Rejection>,
     ) {
         let Ok(Executed { effect, dot, .. }) = executed else { return };
-        if effect.is_empty() {
+        if effect.is_empty() || Mutant::LateEffectForgotten.is_planted() {
             return;
         }
         for node in self.topology.replicas(slot) {

@@ -287,6 +287,7 @@ impl Shard {
         }
         let timeouts = [
             Some(self.next_tick),
+            self.storage.next_stored(),
             self.coordinator.poll_timeout(),
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),

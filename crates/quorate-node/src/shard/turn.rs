@@ -77,6 +77,7 @@ impl Shard {
             _ => {}
         }
         self.note_fitness();
+        self.storage.note_time(monotonic);
         self.storage.begin_turn(now.wall_ms(), self.fitness());
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
         self.end_start(now);

@@ -116,8 +116,8 @@ pub struct Options {
     pub hint_bytes_max: u64,
     /// How states travel between replicas.
     pub element_limits: elements::Limits,
-    /// Turns that a store takes to answer, at most; none where it is zero.
-    pub store_turns_max: u32,
+    /// What a store takes to answer, at most, in microseconds; nothing where it is zero.
+    pub store_delay_us: u32,
     /// Words and elements from which on a call is executed beside its shard.
     pub long_call: usize,
     /// What every command takes, in microseconds.

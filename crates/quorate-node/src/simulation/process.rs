@@ -112,7 +112,7 @@ impl Process {
             startup::start(origin, identity, addresses)?;
         let clock_us = Arc::new(AtomicU64::new(0));
         let reactors = storages.into_iter().zip(0..).map(|(mut storage, id)| {
-            storage.answer_late(options.store_turns_max, seed ^ u64::from(id));
+            storage.answer_late(options.store_delay_us, seed ^ u64::from(id));
             let mut reactor = Reactor::new(now, id, Arc::clone(&node), storage);
             let (clock_us, command_us) = (Arc::clone(&clock_us), options.command_us);
             // It is read where a command ends.

@@ -3,13 +3,13 @@
 use super::*;
 
 /// Up to three milliseconds: longer than most messages take.
-const TURNS: u32 = 60;
+const DELAY_US: u32 = 3_000;
 
 pub(super) const LATE: &[Scenario] = &[
     Scenario {
         name: "late",
         about: "stores answer later, every family and level, links and processes fail",
-        store_turns_max: TURNS,
+        store_delay_us: DELAY_US,
         ..Scenario::BASE
     },
     Scenario {
@@ -24,7 +24,7 @@ pub(super) const LATE: &[Scenario] = &[
         delay: (600, 4_000),
         expiring_percent: 0,
         faults: &[(Kind::Reset, 4), (Kind::Slow, 2), (Kind::Cut, 2), (Kind::Kill, 1)],
-        store_turns_max: TURNS,
+        store_delay_us: DELAY_US,
         linearizable: true,
         ..Scenario::BASE
     },
@@ -35,7 +35,7 @@ pub(super) const LATE: &[Scenario] = &[
         levels: QUORUMS,
         families: &[(Family::Twin, 3), (Family::Register, 1)],
         swaps_percent: 30,
-        store_turns_max: TURNS,
+        store_delay_us: DELAY_US,
         ..Scenario::BASE
     },
     Scenario {
@@ -46,7 +46,19 @@ pub(super) const LATE: &[Scenario] = &[
         families: &[(Family::Hash, 2), (Family::Set, 1), (Family::SortedSet, 1)],
         keys: 2,
         element_limits: TINY_MESSAGES,
-        store_turns_max: TURNS,
+        store_delay_us: DELAY_US,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "late-hints",
+        about: "stores answer so late that clients of a node that stood still have given up: hints alone make \
+                the replicas equal",
+        nodes: THREE,
+        faults: &[(Kind::Pause, 4), (Kind::Partition, 2), (Kind::Cut, 2), (Kind::Reset, 1)],
+        expiring_percent: 0,
+        calm_until: 2_000_000,
+        repair: Repair::Hints,
+        store_delay_us: 150_000,
         ..Scenario::BASE
     },
     Scenario {
@@ -61,7 +73,7 @@ pub(super) const LATE: &[Scenario] = &[
         clients: 6,
         expiring_percent: 0,
         faults: &[(Kind::Kill, 4), (Kind::Pause, 1)],
-        store_turns_max: TURNS,
+        store_delay_us: DELAY_US,
         linearizable: true,
         ..Scenario::BASE
     },
