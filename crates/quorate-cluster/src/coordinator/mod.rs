@@ -34,6 +34,7 @@ mod operation;
 mod outcomes;
 mod read;
 mod read_repair;
+mod repairing;
 mod replica;
 mod request;
 mod serve;
@@ -67,6 +68,7 @@ use gate::Gate;
 use operation::Operation;
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
+use repairing::Repair;
 pub use replica::{Durability, Executed, Rejection, Replica, Snapshot, Stored, Ticket};
 pub use request::{Request, Terms};
 use stage::Phase;
@@ -149,6 +151,8 @@ pub struct Coordinator {
     /// What the replica has yet to answer.
     awaited: BTreeMap<Ticket, Awaited>,
     next_ticket: u64,
+    /// By slot.
+    repairs: BTreeMap<Slot, Repair>,
     on_durable: VecDeque<(u64, OnDurable)>,
     outputs: VecDeque<Output>,
     /// No operation and no held write is due before this moment.
@@ -172,6 +176,7 @@ impl Coordinator {
             waiting: 0,
             awaited: BTreeMap::new(),
             next_ticket: 0,
+            repairs: BTreeMap::new(),
             on_durable: VecDeque::new(),
             outputs: VecDeque::new(),
             next_scan: None,
@@ -277,6 +282,7 @@ impl Coordinator {
         for index in waiting {
             self.lost_peer(now, replica, index, peer);
         }
+        self.end_repairs(now, replica);
     }
 
     /// Time has passed: slow replicas are bypassed, late requests answered.
@@ -301,6 +307,7 @@ impl Coordinator {
                 self.bypass_silent(now, replica, index);
             }
         }
+        self.end_repairs(now, replica);
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
         let held = self.gates.values().flat_map(Gate::attempts);
         let held = held.map(|attempt| attempt.request.terms.deadline);
@@ -324,6 +331,17 @@ impl Coordinator {
         }
         self.operations[index].asked -= Positions::of(position);
         self.charge(index, &message);
+        self.take_response(now, replica, (index, position), message);
+        self.end_repairs(now, replica);
+    }
+
+    fn take_response(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        (index, position): (usize, usize),
+        message: Message,
+    ) {
         match (self.operations[index].phase(), message) {
             (Phase::Forwarding(_), Message::Reply(reply)) => {
                 self.finish(now, replica, index, reply)

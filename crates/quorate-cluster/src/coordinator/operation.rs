@@ -95,6 +95,11 @@ impl Operation {
         }
     }
 
+    /// Whether it compares elements of large keys, or repairs what has differed.
+    pub(super) fn exchanges_elements(&self) -> bool {
+        matches!(&self.stage, Stage::Comparing(_, compared) if compared.exchange.is_some())
+    }
+
     /// The write that was executed here, if it was.
     pub(super) fn replication(&self) -> Option<&Replication> {
         match &self.stage {

@@ -233,7 +233,7 @@ impl Coordinator {
         }
         self.read_repairs.reads += 1;
         if large || names_large(replica, &operation.call) {
-            self.compare_elements(now, replica, index, 0);
+            self.repair_elements(now, replica, index);
         } else {
             self.ask_states(now, index);
         }
@@ -475,7 +475,7 @@ impl Coordinator {
     }
 
     /// Starts a read over with the replicas that are left.
-    fn begin_again(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+    pub(super) fn begin_again(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let usable = self.alive(self.operations[index].slot());
         let operation = &self.operations[index];
         if operation.requirement.is_met_by(usable - operation.refused) {

@@ -111,6 +111,7 @@ impl Coordinator {
             }
             (asked, answered) => unreachable!("invariant: {answered:?} is no answer to {asked:?}"),
         }
+        self.end_repairs(now, replica);
     }
 
     /// Names the next question to the replica. The ticket is used up if the answer comes later.

@@ -64,6 +64,64 @@ fn each_side_gets_only_what_it_lacks() {
 }
 
 #[test]
+fn many_reads_of_one_key_repair_it_once() {
+    let (ours, theirs) = (member(30_000, 1), member(60_000, 2));
+    let mut stage = stage(&[ours]);
+    for _ in 0..5 {
+        stage.get(Level::Quorum);
+    }
+    let mut other = Fake::with(&[theirs]);
+    let (mut kinds, mut replies) = (Vec::new(), Vec::new());
+    while replies.len() < 5 {
+        match stage.coordinator.poll_output().expect("a step") {
+            Output::Send { correlation, message, .. } => {
+                kinds.push(message.kind());
+                let response = other.respond(stage.slot, &message);
+                stage.respond(correlation, response);
+            }
+            Output::Reply { reply, .. } => replies.push(reply),
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(replies.iter().all(|reply| **reply == *shown(&[ours, theirs]).as_bytes()));
+    let count = |kind: u8| kinds.iter().filter(|found| **found == kind).count();
+    assert_eq!((count(48), count(50), count(18)), (1, 1, 1), "one comparison and one repair");
+    assert_eq!(count(21), 9, "the four that waited compare digests again");
+    stage.finished();
+}
+
+#[test]
+fn a_repair_that_ends_without_success_is_another_ones_turn() {
+    let (ours, theirs) = (member(30_000, 1), member(60_000, 2));
+    let mut stage = stage(&[ours]);
+    for _ in 0..2 {
+        stage.get(Level::Quorum);
+    }
+    let mut others = [Fake::with(&[theirs]), Fake::with(&[theirs])];
+    let mut replies = 0;
+    let mut is_lost = false;
+    while replies < 2 {
+        match stage.coordinator.poll_output().expect("a step") {
+            // The replica that the first one repairs from dies.
+            Output::Send { to, message: Message::CompareElements { .. }, .. } if !is_lost => {
+                is_lost = true;
+                stage.down(to.0);
+            }
+            Output::Send { to, correlation, message } => {
+                let response = others[usize::from(to.0) - 1].respond(stage.slot, &message);
+                stage.respond(correlation, response);
+            }
+            Output::Reply { reply, .. } => {
+                assert_eq!(reply, shown(&[ours, theirs]));
+                replies += 1;
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    stage.finished();
+}
+
+#[test]
 fn a_replica_that_was_equal_gets_what_came_from_another_one() {
     let new = member(30_000, 1);
     let mut stage = stage(&[]);
