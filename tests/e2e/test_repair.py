@@ -111,3 +111,60 @@ def test_reads_that_race_with_writes_repair_only_what_is_missing(tmp_path, mode)
         assert len(sizes) == 1
     finally:
         cluster.stop()
+
+
+def ask_again_and_again(node, seconds, seen, errors):
+    """Reads one field of a large hash for some seconds."""
+    connection = node.raw()
+    connection("QUORATE", "LEVEL", "READ", "LOCAL_QUORUM")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        begun = time.monotonic()
+        kind, value = connection("HGET", "hash", "field:7")
+        seen.append(time.monotonic() - begun)
+        if (kind, value) != (b"$", b"seven"):
+            errors.append((kind, value))
+    connection.close()
+
+
+def test_reads_of_one_field_go_on_while_a_replica_is_thousands_of_fields_behind(cluster):
+    client = redis.Redis(port=cluster[0].port)
+    client.hset("hash", "field:7", "seven")
+    put = lambda first, last: [
+        client.hset("hash", mapping={f"field:{n}": n for n in range(at, at + 1_000)})
+        for at in range(first, last, 1_000)
+    ]
+    put(1_000, 100_000)
+    cluster.settle()
+    cluster[2].kill()
+    seen_down = lambda: "down" in [m["state"] for m in cluster[0].status()["members"]]
+    wait_until(seen_down, 10, "it is seen to be down")
+    put(100_000, 150_000)
+    # What the others keep for it as hints is lost.
+    for node in cluster.nodes[:2]:
+        node.kill()
+        for hints in (node.directory / "data").glob("hints-*"):
+            shutil.rmtree(hints)
+    for node in cluster.nodes:
+        node.launch()
+    cluster.meet()
+    logged = cluster[0].log()
+    before = read_repairs(cluster[0])
+    seen, errors = [], []
+    clients = [
+        threading.Thread(target=ask_again_and_again, args=(cluster[n % 3], 3, seen, errors))
+        for n in range(30)
+    ]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    repairs, repaired = (now - was for now, was in zip(read_repairs(cluster[0]), before))
+    assert not errors, errors[:3]
+    assert len(seen) > 100
+    # The field is the same everywhere: the rest of the hash is none of the reads' business.
+    assert repaired < 100_000, (repairs, repaired)
+    # Whoever waits for the whole hash to be repaired waits for seconds, on a busy machine too.
+    assert sorted(seen)[len(seen) // 2] < 1, max(seen)
+    assert "is down" not in cluster[0].log()[len(logged):]
+    cluster.settle()
