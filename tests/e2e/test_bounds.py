@@ -275,3 +275,29 @@ def test_a_large_command_is_answered_and_makes_nobody_suspect_anybody(serving):
     no_peer_was_suspected(nodes)
     for each in nodes:
         assert "effects from other nodes are refused" not in each.log()
+
+
+def test_others_are_served_while_a_long_command_runs(serving):
+    node, _ = serving
+    client, observer = node.raw(), node.raw()
+    assert client("SADD", "set", *numbered(b"m", 300_000)) == (b":", b"300000")
+    assert client("ZADD", "{set}scores", "1", "m0000001") == (b":", b"1")
+    probe = Probe(node)
+    probe.start()
+    for words in (
+        ("SUNIONSTORE", "{set}copy", "set"),
+        ("ZUNIONSTORE", "{set}union", "2", "set", "{set}scores"),
+    ):
+        # What is shown of it while it runs is all or nothing.
+        count = "SCARD" if words[0] == "SUNIONSTORE" else "ZCARD"
+        answers, seen = [], set()
+        runner = threading.Thread(target=lambda: answers.append(client(*words)))  # noqa: B023
+        before = len(probe.seconds)
+        runner.start()
+        while runner.is_alive():
+            seen.add(observer(count, words[1])[1])
+        served = len(probe.seconds) - before
+        assert answers == [(b":", b"300000")]
+        assert seen <= {b"0", b"300000"}, seen
+        assert served >= 10, f"{served} small writes while {words[0]} ran"
+    probe.finish()

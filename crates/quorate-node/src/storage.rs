@@ -267,37 +267,24 @@ impl Storage {
         if !self.is_in_doubt() {
             self.store.end_before(slot, effect, self.wall_ms);
         }
-        let merged = self.store.merge(slot, effect, self.wall_ms);
-        let merged = merged.map_err(|error| self.refuse_effect(error))?;
+        let merged = self.store.merge(slot, effect, self.wall_ms).map_err(|error| {
+            let cause = match error {
+                MergeError::ClockSkew { .. } => Cause::ClockSkew,
+                _ => Cause::Malformed,
+            };
+            if let Some(times) = self.refused_effects.note(self.wall_ms) {
+                tracing::warn!(%error, times, "effects from other nodes are refused");
+            }
+            Rejection { cause, text: error.to_string() }
+        })?;
         if !self.is_in_doubt() {
             self.store.sweep_merged(slot, effect, self.wall_ms);
         }
-        Ok(self.append_merged(slot, effect, merged))
-    }
-
-    fn refuse_effect(&mut self, error: MergeError) -> Rejection {
-        let cause = match error {
-            MergeError::ClockSkew { .. } => Cause::ClockSkew,
-            _ => Cause::Malformed,
-        };
-        if let Some(times) = self.refused_effects.note(self.wall_ms) {
-            tracing::warn!(%error, times, "effects from other nodes are refused");
-        }
-        Rejection { cause, text: error.to_string() }
-    }
-
-    /// Appends what was merged of an effect to the log.
-    fn append_merged(
-        &mut self,
-        slot: Slot,
-        effect: &[u8],
-        merged: Merged,
-    ) -> (Durability, Vec<u8>) {
-        match merged {
+        Ok(match merged {
             Merged::Whole => (self.append(slot, effect), Vec::new()),
             Merged::Part { kept, refutation } if kept.is_empty() => (Durability::Now, refutation),
             Merged::Part { kept, refutation } => (self.append(slot, &kept), refutation),
-        }
+        })
     }
 
     /// Hands everything appended in this turn to the operating system. After an error nothing of

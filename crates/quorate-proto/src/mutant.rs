@@ -107,8 +107,8 @@ pub enum Mutant {
     StartsAtOnce,
     /// A late answer of the store comes with the digest of the moment in which it comes.
     DigestOfLater,
-    /// What was done beside the store takes the place of states that have changed since.
-    AttachedBlind,
+    /// What a call has done that was executed beside its shard is not in the log.
+    LongCallUnlogged,
     /// A write that is executed after its client has given up stays with its executor.
     LateEffectForgotten,
 }
@@ -166,7 +166,7 @@ impl Mutant {
         Self::CallRepeated,
         Self::StartsAtOnce,
         Self::DigestOfLater,
-        Self::AttachedBlind,
+        Self::LongCallUnlogged,
         Self::LateEffectForgotten,
     ];
 

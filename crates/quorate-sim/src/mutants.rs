@@ -83,7 +83,12 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::CallRepeated, "base", 100, &["counter"]),
     trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),
     trap(Mutant::DigestOfLater, "late-hot", 100, &["stale", "backwards", "linearizable"]),
-    trap(Mutant::AttachedBlind, "long-cut", 400, &["lost", "stale", "backwards", "linearizable"]),
+    trap(
+        Mutant::LongCallUnlogged,
+        "long-alone",
+        100,
+        &["lost", "stale", "backwards", "linearizable"],
+    ),
     trap(Mutant::LateEffectForgotten, "late-hints", 200, &["convergence"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),

@@ -1,9 +1,9 @@
-//! Work beside the store: a call that takes long is executed, or a large effect merged, on copies of
-//! the keys that it names, and what has come of it takes their place in one moment.
+//! Work beside the store: a call that takes long is executed on copies of the keys that it names, and
+//! what has come of it takes their place in one moment.
 //!
 //! ```text
-//!  Store::detach ->  Detached  -> execute, merge -> Outcome ->  Store::attach
-//!  (copies)          (anywhere, takes its time)                 (one moment)
+//!  Store::detach  ->  Detached  ->  execute  ->  Outcome  ->  Store::attach
+//!  (copies)           (anywhere, takes its time)             (one moment)
 //! ```
 //! A copy of a large collection shares its elements with the store until one of them changes, so
 //! neither end takes long. Whoever detaches sees to it that nothing else is written to the slot
@@ -17,33 +17,20 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use quorate_proto::{Slot, Stamp, command::Call, mutant::Mutant, slot::SLOTS};
+use quorate_proto::{Slot, Stamp, command::Call, slot::SLOTS};
 
 use crate::{
-    Lookups, MergeError, Merged, Request, Store,
+    Lookups, Request, Store,
     arena::Arena,
     delta::deltas,
     digest::Digest,
     expiry::ExpiryQueue,
+    random::Random,
     state::{KeyState, State},
     store::Timed,
     table::SlotTable,
     tombstone::TombstoneQueue,
 };
-
-/// To copy so many bytes takes as long as a word or an element.
-const BYTES_OF_A_WORD: usize = 256;
-
-/// Bytes of an element in an effect, about.
-const ELEMENT_BYTES: usize = 24;
-
-/// How much work it is to merge an effect, as of [`Store::work`], and how many keys it is about.
-pub fn work_of_effect(effect: &[u8]) -> (usize, usize) {
-    deltas(effect).map_while(Result::ok).fold((0, 0), |(work, keys), delta| {
-        let unit = if delta.begins_with_string() { BYTES_OF_A_WORD } else { ELEMENT_BYTES };
-        (work + 1 + delta.length() / unit, keys + 1)
-    })
-}
 
 /// A small store with copies of some keys of one slot.
 #[derive(Debug)]
@@ -63,7 +50,7 @@ struct Basis {
     floor_ms: u64,
 }
 
-/// What has come of work beside the store.
+/// What has come of a call.
 #[derive(Debug)]
 pub struct Outcome {
     /// The encoded reply; empty if bytes are shared.
@@ -77,10 +64,11 @@ pub struct Outcome {
     changed: Vec<(Box<[u8]>, KeyState)>,
     /// Keys with new tombstones.
     reminded: Vec<Box<[u8]>>,
-    /// As new as anything that the work has dated or seen.
+    /// As new as anything that the call has dated or seen.
     newest: Stamp,
     lookups: Lookups,
-    expired: u64,
+    /// Where its choices have ended, so that they are not made again.
+    random: Random,
 }
 
 /// States that are no longer needed. To drop large ones takes a while.
@@ -93,52 +81,13 @@ pub struct Discarded {
 impl Detached {
     /// Executes a call on the copies.
     pub fn execute(self, request: Request<'_>) -> Outcome {
-        self.run(|store, effect| {
-            let mut reply = Vec::new();
-            let shared_reply = store.execute(request, &mut reply, effect);
-            (reply, shared_reply)
-        })
-    }
-
-    /// Merges an effect from elsewhere into the copies, as [`Store::merge`] does. Keys whose time is
-    /// over at `expired_ms` end as [`Store::end_before`] and [`Store::sweep_merged`] say.
-    pub fn merge(
-        self,
-        effect: &[u8],
-        wall_ms: u64,
-        expired_ms: Option<u64>,
-    ) -> Result<(Outcome, Merged), MergeError> {
-        let slot = self.slot;
-        let mut merged = Ok(Merged::Whole);
-        let mut outcome = self.run(|store, kept| {
-            if let Some(expired_ms) = expired_ms {
-                store.end_before(slot, effect, expired_ms);
-            }
-            merged = store.merge(slot, effect, wall_ms);
-            if let (Some(expired_ms), Ok(_)) = (expired_ms, &merged) {
-                store.sweep_merged(slot, effect, expired_ms);
-            }
-            kept.extend_from_slice(effect);
-            (Vec::new(), None)
-        });
-        let merged = merged?;
-        if let Merged::Part { kept, .. } = &merged {
-            outcome.effect.clone_from(kept);
-        }
-        Ok((outcome, merged))
-    }
-
-    fn run(
-        self,
-        work: impl FnOnce(&mut Store, &mut Vec<u8>) -> (Vec<u8>, Option<Bytes>),
-    ) -> Outcome {
         let Self { mut store, slot, copies, basis } = self;
         store.slots.resize_with(usize::from(SLOTS), SlotTable::default);
         for (key, state) in copies {
             store.replace(slot, &key, state);
         }
-        let mut effect = Vec::new();
-        let (reply, shared_reply) = work(&mut store, &mut effect);
+        let (mut reply, mut effect) = (Vec::new(), Vec::new());
+        let shared_reply = store.execute(request, &mut reply, &mut effect);
         let mut seen = HashSet::new();
         let keys = deltas(&effect).map_while(Result::ok).map(|delta| delta.key);
         let changed = keys.filter(|key| seen.insert(*key));
@@ -147,7 +96,7 @@ impl Detached {
         let reminders = std::iter::from_fn(|| store.tombstones.pop_before(group, u32::MAX));
         let reminded = reminders.map(|reminder| reminder.key).collect();
         let newest = store.clock.last();
-        let Store { lookups, expired, .. } = store;
+        let Store { lookups, random, .. } = store;
         Outcome {
             reply,
             shared_reply,
@@ -158,18 +107,17 @@ impl Detached {
             reminded,
             newest,
             lookups,
-            expired,
+            random,
         }
     }
 }
 
 impl Store {
-    /// How much work a call is about, in words and elements; bytes count where they are many.
+    /// How much work a call is about, in words and elements.
     pub fn work(&self, call: &Call) -> usize {
         let keys = call.keys().filter(|_| call.spec().is_whole());
         let states = keys.filter_map(|key| self.raw_state(call.slot(), key));
-        let given = call.words() + call.command().frame().len() / BYTES_OF_A_WORD;
-        given + states.map(State::named_elements).sum::<usize>()
+        call.words() + states.map(State::named_elements).sum::<usize>()
     }
 
     /// Copies keys of one slot.
@@ -179,24 +127,19 @@ impl Store {
         Detached { store: self.beside(), slot, copies: copies.collect(), basis: self.basis(slot) }
     }
 
-    /// Copies the keys of an effect.
-    pub fn detach_for(&self, slot: Slot, effect: &[u8]) -> Detached {
-        self.detach(slot, deltas(effect).map_while(Result::ok).map(|delta| delta.key))
-    }
-
     /// Puts what has come of the work in the place of what was there; or merges it, if something
     /// has happened to the slot since. Returns what is no longer needed.
     pub fn attach(&mut self, outcome: &mut Outcome, wall_ms: u64) -> Discarded {
         let slot = outcome.slot;
         self.clock.observe(outcome.newest);
         self.note_lookups(outcome.lookups);
+        self.random = outcome.random.clone();
         let changed = std::mem::take(&mut outcome.changed);
         if !self.is_current(outcome) {
             self.end_before(slot, &outcome.effect, wall_ms);
             self.apply(slot, &outcome.effect);
             return Discarded { states: changed.into_iter().map(|(_, state)| state).collect() };
         }
-        self.expired += outcome.expired;
         for key in &outcome.reminded {
             self.tombstones.push(self.epoch, slot, key);
         }
@@ -205,8 +148,8 @@ impl Store {
     }
 
     /// Whether nothing has happened to the slot since the keys were copied.
-    pub fn is_current(&self, outcome: &Outcome) -> bool {
-        self.basis(outcome.slot) == outcome.basis || Mutant::AttachedBlind.is_planted()
+    fn is_current(&self, outcome: &Outcome) -> bool {
+        self.basis(outcome.slot) == outcome.basis
     }
 
     fn basis(&self, slot: Slot) -> Basis {

@@ -55,7 +55,7 @@ mod varint;
 mod view;
 mod walk;
 
-pub use detached::{Detached, Discarded, Outcome, work_of_effect};
+pub use detached::{Detached, Discarded, Outcome};
 pub use execution::Request;
 pub use fingerprints::{HORIZONS_END, NAME_BITS};
 pub use scrub::SlotScrub;

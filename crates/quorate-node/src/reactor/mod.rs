@@ -112,7 +112,7 @@ pub enum Job {
     },
     /// Reads a part of the log again.
     Scrub(ScrubOrder),
-    /// Executes a long call, or merges a large effect.
+    /// Executes a long call.
     Work(Box<Work>),
     /// Drops states that are no longer needed.
     Drop(Discarded),

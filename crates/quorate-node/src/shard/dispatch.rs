@@ -250,10 +250,7 @@ impl Shard {
     }
 
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
-        // A long call has as much more time as a large one may have.
-        let is_long = self.storage.answers_late(call);
-        let bytes = if is_long { limits::LONG_CALL_BYTES } else { call.command().frame().len() };
-        self.terms_for(now, key, bytes)
+        self.terms_for(now, key, call.command().frame().len())
     }
 
     /// The terms of a request of so many bytes.

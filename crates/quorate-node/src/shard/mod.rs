@@ -397,7 +397,10 @@ impl Shard {
             return;
         }
         let id = self.waiters.insert(waiter) as u64;
-        let Errand { call, terms } = errand;
+        let Errand { call, mut terms } = errand;
+        if self.storage.answers_late(&call) {
+            terms.deadline = terms.deadline.max(self.deadline(now, limits::LONG_CALL_BYTES));
+        }
         let request = coordinator::Request { id, call, terms };
         self.coordinator.handle_request(now.monotonic, &mut self.storage, request);
     }

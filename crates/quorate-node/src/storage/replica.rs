@@ -15,7 +15,7 @@ use quorate_proto::{
 };
 use quorate_store::Request;
 
-use super::{Storage, slow::Task};
+use super::{Storage, beside::Wanted, slow::Task};
 use crate::limits;
 
 impl Storage {
@@ -39,19 +39,6 @@ impl Storage {
         let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
         let origin = self.store.origin();
         is_replicated.then(|| self.knowledge.issue(slot, origin, effect)).flatten()
-    }
-
-    /// Remembers the names of the writes that an effect holds all of: only replicas name writes, and
-    /// nobody but this process those that it makes.
-    pub(super) fn note_writes(&mut self, slot: Slot, mut dots: Vec<Dot>, effect: &Bytes) {
-        let own = self.store.origin();
-        dots.retain(|dot| {
-            let member = MemberNumber(dot.origin.number());
-            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
-        });
-        if !dots.is_empty() {
-            self.knowledge.note(slot, dots, effect);
-        }
     }
 
     /// Whether this node cannot tell what a call shows, because it does not know what time it is.
@@ -101,7 +88,7 @@ impl Replica for Storage {
             return Poll::Pending;
         }
         if self.answers_late(call) && !self.is_in_doubt_about(call) {
-            self.read_late(ticket, call, resp3, None);
+            self.ask(ticket, Wanted::Reply, call, resp3);
             return Poll::Pending;
         }
         Poll::Ready(self.read_now(call, resp3))
@@ -115,7 +102,7 @@ impl Replica for Storage {
         }
         if self.answers_late(call) && !self.is_in_doubt_about(call) {
             let digest = Replica::digest(self, call);
-            self.read_late(ticket, call, resp3, Some(digest));
+            self.ask(ticket, Wanted::Snapshot(digest), call, resp3);
             return Poll::Pending;
         }
         Poll::Ready(self.snapshot_now(call, resp3))
@@ -139,9 +126,6 @@ impl Replica for Storage {
         let merge = |_: &mut Self| Task::Merge { slot, dots: dots.clone(), effect: effect.clone() };
         if self.is_postponed(ticket, merge) {
             return Poll::Pending;
-        }
-        if self.merges_late(effect) {
-            return self.merge_late(ticket, slot, dots, effect);
         }
         Poll::Ready(self.merge_now(slot, dots, effect))
     }
@@ -170,11 +154,19 @@ impl Replica for Storage {
     fn merge_now(
         &mut self,
         slot: Slot,
-        dots: Vec<Dot>,
+        mut dots: Vec<Dot>,
         effect: &Bytes,
     ) -> Result<Durability, Rejection> {
         let (durability, _) = self.merge_effect(slot, effect)?;
-        self.note_writes(slot, dots, effect);
+        // Only replicas name writes, and nobody but this process those that it makes.
+        let own = self.store.origin();
+        dots.retain(|dot| {
+            let member = MemberNumber(dot.origin.number());
+            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
+        });
+        if !dots.is_empty() {
+            self.knowledge.note(slot, dots, effect);
+        }
         Ok(durability)
     }
 

@@ -8,14 +8,14 @@ const EVERY_CALL: usize = 1;
 pub(super) const LONG: &[Scenario] = &[
     Scenario {
         name: "long",
-        about: "every call and every merge is done beside its shard, every family and level, links and \
+        about: "every call is executed beside its shard, every family and level, links and \
                 processes fail",
         long_call: EVERY_CALL,
         ..Scenario::BASE
     },
     Scenario {
         name: "long-hot",
-        about: "every call and every merge is done beside its shard, two registers, everybody at once, links \
+        about: "every call is executed beside its shard, two registers, everybody at once, links \
                 break, rounds of repair all the time: linearizable",
         nodes: THREE,
         levels: QUORUMS,
@@ -32,7 +32,7 @@ pub(super) const LONG: &[Scenario] = &[
     },
     Scenario {
         name: "long-large",
-        about: "every call and every merge is done beside its shard, large hashes and sets are compared by \
+        about: "every call is executed beside its shard, large hashes and sets are compared by \
                 elements",
         nodes: THREE,
         levels: LARGE_LEVELS,
@@ -45,7 +45,7 @@ pub(super) const LONG: &[Scenario] = &[
     },
     Scenario {
         name: "long-cut",
-        about: "every call and every merge is done beside its shard, one hash compared by elements, links \
+        about: "every call is executed beside its shard, one hash compared by elements, links \
                 break all the time, and only reads repair",
         nodes: THREE,
         levels: QUORUMS,
@@ -67,7 +67,7 @@ pub(super) const LONG: &[Scenario] = &[
     },
     Scenario {
         name: "long-alone",
-        about: "one node that does every call beside its shard, killed again and again: linearizable",
+        about: "one node that executes every call beside its shard, killed again and again: linearizable",
         nodes: &[("dc1", "r1")],
         replication_factor: 1,
         levels: QUORUMS,

@@ -102,6 +102,9 @@ impl World<'_> {
     /// How long the answer to a command may take.
     pub(super) fn patience(&self) -> Time {
         let request = machine::REQUEST_TIMEOUT_MS * 1_000;
+        // A long call has twice the time of others.
+        let is_long = self.scenario.long_call < usize::MAX;
+        let request = if is_long { 2 * request } else { request };
         // The first write waits for the seal.
         if self.scenario.forms { request.max(15_000_000) } else { request }
     }
