@@ -408,3 +408,37 @@ def test_the_slow_log_has_the_commands_of_a_transaction(shared_node, redis_serve
         connection.close()
     assert logged[0] == logged[1]
     assert [b"GET", b"{s}a"] in logged[0] and [b"EXEC"] not in logged[0]
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_long_command_is_before_a_transaction_or_behind_it(tmp_path, shards):
+    node = Node(tmp_path, arguments=["--shards", str(shards)]).start()
+    try:
+        members = [f"m:{number}" for number in range(60_000)]
+        others, transactions = node.raw(), node.raw()
+        for attempt in range(12):
+            key = f"{{{attempt}}}set"
+            long = encode("SADD", key, *members)
+            spread = [("SET", f"far:{number}", attempt) for number in range(8)]
+            added = threading.Event()
+
+            def transact():
+                counts = 0
+                while not added.is_set():
+                    # Of each member that either adds, one says that it was new.
+                    member = random.choice(members)
+                    queued = [("SADD", key, member), *spread[: random.choice([0, 8])]]
+                    for words in [("MULTI",), *queued]:
+                        transactions(*words)
+                    counts += int(transactions("EXEC")[1][0][1])
+                return counts
+
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                beside = pool.submit(transact)
+                others.send(long)
+                by_long = int(others.read()[1])
+                added.set()
+                by_transactions = beside.result()
+            assert by_long + by_transactions == len(members) == int(others("SCARD", key)[1])
+    finally:
+        node.stop()

@@ -41,7 +41,8 @@ const EXECUTOR: u16 = 0;
 /// Bundles on their way.
 #[derive(Debug, Default)]
 pub(super) struct Bundles {
-    /// Those of clients here that wait for the start to end, or for the member list to be sealed.
+    /// Those that wait for the start to end, for the member list to be sealed, or for a long call
+    /// that is executed beside the shard.
     waiting: Vec<(Waiter, Bundle)>,
     /// Those to be executed here.
     queue: VecDeque<(Waiter, Bundle)>,
@@ -117,8 +118,12 @@ impl Shard {
         self.has_started() && (self.topology().sealed() || !writes)
     }
 
-    /// Executes a bundle, at once or when the stores are here.
+    /// Executes a bundle, at once or when the stores are here. What is executed beside this shard goes
+    /// by what it found: it belongs before a transaction or behind it.
     pub(super) fn take_bundle(&mut self, now: Now, waiter: Waiter, bundle: Bundle) {
+        if self.storage.is_executing_beside() && bundle.room.is_some() {
+            return self.bundles.waiting.push((waiter, bundle));
+        }
         if bundle.shards.iter().all(|shard| *shard == self.id) {
             let batch = VecDeque::from([(waiter, bundle)]);
             self.execute_bundles(now, batch, &mut BTreeMap::new(), &BTreeMap::new());
@@ -134,6 +139,7 @@ impl Shard {
             return;
         }
         self.bundles.next_batch();
+        self.hold_long_calls();
         let concerned = self.bundles.batch.iter().flat_map(|(_, bundle)| &bundle.shards);
         let lenders: BTreeSet<u16> = concerned.copied().filter(|shard| *shard != self.id).collect();
         self.bundles.awaited = lenders.len();
@@ -141,6 +147,12 @@ impl Shard {
         for lender in lenders {
             self.outbox[usize::from(lender)].push(Mail::Borrow { from: self.id, room });
         }
+    }
+
+    /// Keeps long calls from going on beside the shard for as long as transactions wait.
+    pub(super) fn hold_long_calls(&mut self) {
+        let is_awaited = !self.bundles.is_empty() || self.lending.is_wanted();
+        self.storage.hold_long_calls(is_awaited);
     }
 
     /// A shard has lent its store, or says why it does not.

@@ -27,6 +27,13 @@ enum Deferred {
     Done(Done),
 }
 
+impl Lending {
+    /// Whether a shard waits for the store.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
+    }
+}
+
 impl Shard {
     /// Whether the store is at another shard.
     pub(crate) fn is_lent(&self) -> bool {
@@ -44,7 +51,8 @@ impl Shard {
     pub(super) fn lend(&mut self) {
         let Some((to, room)) = self.lending.wanted else { return };
         let is_alone = self.topology().len() == 1;
-        if is_alone && !self.may_begin(room.is_some()) {
+        let is_changing = room.is_some() && self.storage.is_executing_beside();
+        if is_changing || is_alone && !self.may_begin(room.is_some()) {
             return;
         }
         self.lending.wanted = None;

@@ -77,6 +77,7 @@ impl Shard {
             _ => {}
         }
         self.note_fitness();
+        self.hold_long_calls();
         self.storage.note_time(monotonic);
         self.storage.begin_turn(now.wall_ms(), self.fitness());
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());
@@ -190,6 +191,9 @@ impl Shard {
             }
             Done::Worked(worked) => {
                 self.storage.work_ended(*worked);
+                if !self.storage.is_executing_beside() {
+                    self.run_waiting(now);
+                }
                 self.service(now);
             }
             Done::Dropped => {}

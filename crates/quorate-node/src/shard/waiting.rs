@@ -73,7 +73,9 @@ impl Shard {
     fn awaited_text(&self) -> String {
         let Footing { founded, rejoining, awaited } = self.node.footing();
         let awaited = awaited.join(", ");
-        if founded && self.topology().sealed() {
+        if self.has_started() && self.topology().sealed() {
+            "a long command was not done in time; nothing was done".into()
+        } else if founded && self.topology().sealed() {
             "this node has just started and has not met the others yet; nothing was done".into()
         } else if founded {
             format!("{WAITS_FOR_PROMISES}; nothing was done. It waits for: {awaited}")

@@ -58,19 +58,31 @@ pub(super) struct Beside {
     orders: VecDeque<Job>,
     /// Questions without an answer.
     open: usize,
+    /// Those of them that change something.
+    executing: usize,
+    /// Whether no further ones are taken.
+    is_held: bool,
     /// Answers that the coordinator has yet to hear.
     answers: VecDeque<(Ticket, Stored)>,
 }
 
 impl Beside {
     pub(super) fn new(long_min: usize) -> Self {
-        Self { long_min, orders: VecDeque::new(), open: 0, answers: VecDeque::new() }
+        Self {
+            long_min,
+            orders: VecDeque::new(),
+            open: 0,
+            executing: 0,
+            is_held: false,
+            answers: VecDeque::new(),
+        }
     }
 
     /// Whether so much work on so many keys is long, and worth that they are copied.
     fn takes(&self, work: usize, keys: usize) -> bool {
         let for_keys = keys.saturating_mul(limits::LONG_CALL_KEY_MIN.min(self.long_min));
-        keys > 0 && work >= self.long_min.max(for_keys) && self.open < limits::QUESTIONS_BESIDE_MAX
+        let has_room = self.open < limits::QUESTIONS_BESIDE_MAX && !self.is_held;
+        keys > 0 && work >= self.long_min.max(for_keys) && has_room
     }
 }
 
@@ -88,6 +100,17 @@ impl Storage {
         let bytes_min = self.beside.long_min.saturating_mul(WORD_BYTES_MIN);
         let may_be_long = call.spec().is_whole() || call.command().frame().len() >= bytes_min;
         may_be_long && self.beside.takes(self.store.work(call), call.keys().count())
+    }
+
+    /// Whether a call is executed beside the shard that may change something.
+    pub(crate) fn is_executing_beside(&self) -> bool {
+        self.beside.executing > 0
+    }
+
+    /// Whether long calls are executed at once: what waits for an end of those beside the shard
+    /// must not wait for new ones.
+    pub(crate) fn hold_long_calls(&mut self, is_held: bool) {
+        self.beside.is_held = is_held;
     }
 
     /// Has a call executed beside the shard, unless it is refused at once.
@@ -111,6 +134,7 @@ impl Storage {
         let detached = self.store.detach(call.slot(), call.keys());
         let work = Work { asked, detached, call: call.clone(), resp3 };
         self.beside.open += 1;
+        self.beside.executing += usize::from(matches!(wanted, Wanted::Execution));
         self.beside.orders.push_back(Job::Work(Box::new(work)));
     }
 
@@ -123,6 +147,7 @@ impl Storage {
     pub(crate) fn work_ended(&mut self, Worked { asked, mut outcome }: Worked) {
         let Asked { ticket, wanted, slot, wall_ms } = asked;
         self.beside.open -= 1;
+        self.beside.executing -= usize::from(matches!(wanted, Wanted::Execution));
         let discarded = self.store.attach(&mut outcome, wall_ms);
         self.beside.orders.push_back(Job::Drop(discarded));
         let reply = outcome.shared_reply.unwrap_or_else(|| outcome.reply.into());
