@@ -93,6 +93,8 @@ pub enum Mutant {
     SentBeforeWritten,
     /// A transaction is executed although a key that it watches has changed.
     WatchIgnored,
+    /// A write that changes nothing answers by what another one has read.
+    ShownUnread,
     /// What others lack of a few elements leaves out that they are removed.
     RemovedNotTold,
     /// The last write of a transaction is left out.
@@ -115,7 +117,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -159,6 +161,7 @@ impl Mutant {
         Self::DoubtIgnored,
         Self::SentBeforeWritten,
         Self::WatchIgnored,
+        Self::ShownUnread,
         Self::RemovedNotTold,
         Self::TransactionTorn,
         Self::TransactionInParts,

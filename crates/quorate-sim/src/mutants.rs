@@ -75,6 +75,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::PartTakenForWhole, "pairs", 100, &["outcomes"]),
     trap(Mutant::DoubtIgnored, "wrong-starts", 400, &["stale", "resurrection", "backwards"]),
     trap(Mutant::SentBeforeWritten, "killed", 200, &["backwards", "linearizable", "lost", "stale"]),
+    trap(Mutant::ShownUnread, "large-cut", 400, &["resurrection", "stale"]),
     trap(Mutant::RemovedNotTold, "quorum", 200, &["resurrection", "stale"]),
     trap(Mutant::WatchIgnored, "watched", 100, &["linearizable"]),
     trap(Mutant::TransactionTorn, "transactions", 100, &["whole"]),

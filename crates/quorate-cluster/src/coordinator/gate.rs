@@ -11,7 +11,9 @@
 //! Writes are executed in the order in which they came. Those that read as well need not do so one
 //! after the other: whatever was acknowledged before they came is found by any reading that began
 //! afterwards, and once merged it stays. So a reading is also that of all who waited when it began,
-//! if it is about their keys and asks as many replicas as they do.
+//! if it is about their keys and asks as many replicas as they do. What changes something then counts
+//! on its own effect, which follows those before it on the same links; what changes nothing only shows
+//! what it has found, perhaps of a write that nobody else has yet, and reads after all.
 //!
 //! ```text
 //!  1 comes, reads -------> executes; 2, 3 and 4 are held

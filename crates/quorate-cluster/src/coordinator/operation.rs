@@ -42,6 +42,8 @@ pub(super) struct Operation {
     pub(super) reply: Option<Bytes>,
     /// Whether writes on the same slot wait for this one.
     pub(super) holds_slot: bool,
+    /// Whether another operation has read for it.
+    pub(super) is_read_by_another: bool,
     /// Have refused to execute it before this node was asked to.
     pub(super) executors_refused: Positions,
 }
@@ -70,6 +72,7 @@ impl Operation {
             bypass_at: None,
             reply: None,
             holds_slot: false,
+            is_read_by_another: false,
             executors_refused: Positions::NONE,
         }
     }

@@ -166,14 +166,21 @@ impl Coordinator {
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
         self.operations[index].executors_refused = refused;
-        let blind = has_read || Mutant::WriteBlind.is_planted();
-        if class == Class::ReadModifyWrite && !blind && requirement.answers > 1 {
-            self.operations[index].holds_slot = true;
-            self.hold(slot);
-            self.ask_digests(now, replica, index);
-        } else {
-            self.execute(now, replica, index);
+        let reads = class == Class::ReadModifyWrite && requirement.answers > 1;
+        if reads && !has_read && !Mutant::WriteBlind.is_planted() {
+            return self.read_first(now, replica, index);
         }
+        self.operations[index].is_read_by_another = reads && has_read;
+        self.execute(now, replica, index);
+    }
+
+    /// The operation reads before it is executed; writes on its slot wait for it.
+    fn read_first(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = &mut self.operations[index];
+        operation.holds_slot = true;
+        let slot = operation.slot();
+        self.hold(slot);
+        self.ask_digests(now, replica, index);
     }
 
     /// Executes the operation on the local state and replicates its effect.
@@ -209,6 +216,11 @@ impl Coordinator {
             Err(rejection) => return self.execution_refused(now, replica, index, rejection),
         };
         if effect.is_empty() {
+            // What it shows may be of a write since that reading, which too few have acknowledged.
+            let is_unread = core::mem::take(&mut operation.is_read_by_another);
+            if is_unread && !Mutant::ShownUnread.is_planted() {
+                return self.read_first(now, replica, index);
+            }
             return self.answer(now, replica, index, reply);
         }
         operation.reply = Some(reply);
