@@ -117,6 +117,23 @@ def test_a_full_node_alone_takes_what_fits_and_goes_on_with_space(tmp_path, smal
         node.kill()
 
 
+def test_what_is_copied_on_a_full_disk_is_refused_before_anything_is_done(tmp_path, small_disk):
+    node = Node(tmp_path / "n1", arguments=["--shards", "1"]).start()
+    try:
+        client = node.raw()
+        client("SADD", "{t}source", *(f"{number:040}" for number in range(40_000)))
+        client("SET", "{t}small", "value")
+        fill(small_disk)
+        for command in (("SUNIONSTORE", "{t}union", "{t}source"), ("COPY", "{t}source", "{t}copy", "REPLACE")):
+            replies = (client(*command) for _ in range(200))
+            refused = next(reply for reply in replies if reply[0] != b":")
+            assert refused[1].startswith(b"MISCONF the log cannot take a write: "), refused
+        assert client("GET", "{t}small") == (b"$", b"value")
+        assert client("SCARD", "{t}source") == (b":", b"40000")
+    finally:
+        node.kill()
+
+
 def starts_of(directory):
     """All starts that a node has written down."""
     record = json.loads((directory / "node.json").read_text())

@@ -442,3 +442,54 @@ def test_a_long_command_is_before_a_transaction_or_behind_it(tmp_path, shards):
             assert by_long + by_transactions == len(members) == int(others("SCARD", key)[1])
     finally:
         node.stop()
+
+
+REMOVALS = """
+DEL s{a} | SADD s{a} again
+SREM s{a} m:0 m:1
+HDEL h{a} f
+ZPOPMIN z{a}
+RENAME s{a} t{a}
+GETDEL o{a}
+SPOP s{b} 2
+DEL h{c} s{c} o{c}
+PERSIST o{b} | DEL o{b}
+FLUSHALL
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("between", ["nothing", "rewrite", "transaction"])
+@pytest.mark.parametrize("removal", REMOVALS, ids=lambda line: line.split()[0])
+def test_what_is_removed_after_a_transaction_stays_removed(tmp_path, removal, between):
+    # {a} and {b} are on the first of three shards, {c} is on the second.
+    node = Node(tmp_path, arguments=["--shards", "3"]).start()
+    try:
+        client = node.raw()
+        ask = lambda line: client(*line.split())
+        queued = [
+            line.replace("X", tag)
+            for tag in ("{a}", "{b}", "{c}")
+            for line in ("SADD sX m:0 m:1 m:2 m:3", "HSET hX f 1 g 2", "ZADD zX 1 x 2 y", "SET oX 1 EX 1000")
+        ]
+        for line in ["MULTI", *queued, "EXEC", *removal.split(" | ")]:
+            ask(line)
+        if between == "rewrite":
+            ask("BGREWRITEAOF")
+            ask("SREM s{a} m:2")
+        elif between == "transaction":
+            for line in ["MULTI", "SET last{b} 1", "SET last{c} 1", "EXEC", "SREM s{c} m:3"]:
+                ask(line)
+        shown = lambda: [
+            sorted(map(str, ask(f"{name} {letter}{{{tag}}}")[1] or []))
+            for tag in "abc"
+            for name, letter in [("SMEMBERS", "s"), ("SMEMBERS", "t"), ("HGETALL", "h"), ("ZRANGE", "z")]
+            if name != "ZRANGE"
+        ] + [ask(f"ZRANGE z{{{tag}}} 0 -1") for tag in "abc"] + [ask(f"GET o{{{tag}}}") for tag in "abc"]
+        before = shown()
+        for end in (node.stop, node.kill):
+            end()
+            node.start()
+            client = node.raw()
+            assert shown() == before
+    finally:
+        node.stop()

@@ -31,7 +31,7 @@ use crate::{
         write_effect,
     },
 };
-use transactions::Copies;
+use transactions::{Copies, Missing};
 
 /// What is drawn at random for a start.
 #[derive(Clone, Copy, Debug)]
@@ -256,7 +256,8 @@ fn recover(stores: &mut [Store], copies: &mut Copies, log: u16, record: &[u8]) -
             let mut recover = |(slot, effect): (Slot, &[u8])| {
                 stores[owner(slot.group())].recover(slot, effect).is_ok()
             };
-            effects.iter().filter(|part| !recover(*part)).count() == 0
+            let own = effects.iter().filter(|(slot, _)| copies.log_of(*slot) == log);
+            own.filter(|part| !recover(*part)).count() == 0
         }
         Some(Record::Floors(floors)) if floors.iter().all(|(group, _)| group < GROUPS) => {
             floors.iter().for_each(|(group, floor_ms)| {
@@ -328,6 +329,9 @@ fn open_logs(
     *incomplete |= !damages.is_empty() || lost_records;
     let damages: Vec<String> = damages.iter().map(Damage::to_string).collect();
     judge_damages(node, topology, &damages)?;
+    if copies.lacks_any() {
+        logs = recover_missing(node, identity, stores, &copies)?;
+    }
     if named.is_none() {
         record_logs(node, identity, generation)?;
     }
@@ -340,6 +344,36 @@ fn open_logs(
         completed.map_err(|error| StartError::Io(io::Error::other(error)))?;
     }
     Ok((logs, copies.last()))
+}
+
+/// Opens the logs once more, and recovers from each what those of other shards lack of
+/// transactions.
+fn recover_missing(
+    node: &Arc<Node>,
+    identity: &Identity,
+    stores: &mut [Store],
+    copies: &Copies,
+) -> Result<Vec<Option<SegmentLog>>, StartError> {
+    let (old_shards, generation) = identity.logs().unwrap_or((node.settings.shards, 1));
+    let (mut missing, mut logs) = (Missing::default(), Vec::new());
+    for shard in 0..old_shards {
+        let directory = log_directory(node, generation, shard);
+        let options = log_options(node, identity, shard);
+        let opened = SegmentLog::open(Arc::clone(&node.disk), &directory, options, |_, record| {
+            if let Some(Record::Transactions { number, effects }) = Record::read(record) {
+                missing.note(copies, number, effects);
+            }
+        });
+        let (mut log, _) = opened.map_err(StartError::Io)?;
+        log.set_quarantine(quarantine(node, generation, shard));
+        logs.push(Some(log));
+    }
+    let shards = stores.len();
+    for (slot, effect) in missing.parts() {
+        let recovered = stores[usize::from(slot.group()) % shards].recover(slot, effect);
+        recovered.map_err(|error| StartError::Io(io::Error::other(error)))?;
+    }
+    Ok(logs)
 }
 
 /// Compares the logs in the directory with those of `named` shards and generation, by which they

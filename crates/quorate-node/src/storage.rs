@@ -56,7 +56,9 @@ use expiring::Expiring;
 use forgetting::Forgetting;
 pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
 use lending::{Lendable, Transactions};
-pub(crate) use record::{Effects, Record, SLOT_BYTES, TransactionRecord, write_effect};
+pub(crate) use record::{
+    Effects, Record, SLOT_BYTES, TransactionRecord, write_effect, write_last_transaction,
+};
 pub(crate) use scrub::{
     Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
 };
@@ -238,7 +240,11 @@ impl Storage {
     /// Makes sure that the log can take the effect of a call.
     fn reserve_for(&mut self, call: &Call) -> Result<usize, Rejection> {
         let room = call.command().frame().len() + STAMPED_BYTES * call.words();
-        self.reserve(room).map(|()| room)
+        let copied = match call.spec().is_whole() {
+            true => self.store.copied_bytes(call) + STAMPED_BYTES * self.store.work(call),
+            false => 0,
+        };
+        self.reserve(room + copied).map(|()| room)
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {

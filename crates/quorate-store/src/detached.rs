@@ -120,6 +120,14 @@ impl Store {
         call.words() + states.map(State::named_elements).sum::<usize>()
     }
 
+    /// About how many bytes of what its keys hold a call may write again: one that copies, moves or
+    /// combines them.
+    pub fn copied_bytes(&self, call: &Call) -> usize {
+        let keys = call.keys().filter(|_| call.spec().is_whole());
+        let states = keys.filter_map(|key| self.raw_state(call.slot(), key));
+        states.map(State::estimated_bytes).sum()
+    }
+
     /// Copies keys of one slot.
     pub fn detach<'k>(&self, slot: Slot, keys: impl Iterator<Item = &'k [u8]>) -> Detached {
         let copies =

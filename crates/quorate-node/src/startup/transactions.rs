@@ -1,15 +1,20 @@
 //! Completing what a crash has left of transactions over several shards.
 //!
 //! The record of such a transaction is whole in the log of every shard that it concerns, so one copy
-//! is enough to recover all of it. A shard whose own log has none gets what it lacks written into
-//! it before anything else: the others drop their copies some day.
+//! is enough to recover all of it. Each shard recovers its part from its own log, where it stands
+//! between what was written before and after it: a node without peers remembers no removals, so what
+//! is merged once more later would come back. Only what a shard's own log lacks, which can be but
+//! the last, is taken from other logs when all are read, and written into its own before anything
+//! else: the others drop their copies some day.
+
+use std::collections::BTreeMap;
 
 use quorate_log::{LogError, SegmentLog};
 use quorate_proto::{Slot, slot::SLOTS};
 use quorate_store::Store;
 
 use super::{write_durably, write_slot};
-use crate::storage::Effects;
+use crate::storage::{Effects, write_last_transaction};
 
 /// Which copies there are. Transactions over several shards are numbered by one shard, and come to
 /// all in the order of their numbers.
@@ -36,6 +41,21 @@ impl Copies {
         }
     }
 
+    /// The log of the shard that a slot is of.
+    pub(super) fn log_of(&self, slot: Slot) -> u16 {
+        slot.group() % self.last.len() as u16
+    }
+
+    /// Whether a part is missing in the log of its shard.
+    pub(super) fn is_missing(&self, slot: Slot, number: u64) -> bool {
+        number > self.last[usize::from(self.log_of(slot))]
+    }
+
+    /// Whether any is.
+    pub(super) fn lacks_any(&self) -> bool {
+        Slot::all().any(|slot| self.is_missing(slot, self.written[slot.index()]))
+    }
+
     /// The last number.
     pub(super) fn last(&self) -> u64 {
         self.last.iter().copied().max().unwrap_or(0)
@@ -43,11 +63,9 @@ impl Copies {
 
     /// Slots of which another log than that of their shard knows the last transaction.
     fn incomplete(&self, log: u16) -> impl Iterator<Item = Slot> {
-        let logs = self.last.len() as u16;
-        let last = self.last[usize::from(log)];
         Slot::all()
-            .filter(move |slot| slot.group() % logs == log)
-            .filter(move |slot| self.written[slot.index()] > last)
+            .filter(move |slot| self.log_of(*slot) == log)
+            .filter(|slot| self.is_missing(*slot, self.written[slot.index()]))
     }
 
     /// Writes into the log of a shard, durably, what only others hold of its part.
@@ -62,9 +80,34 @@ impl Copies {
             return Ok(());
         }
         slots.try_for_each(|slot| write_slot(store, slot, log))?;
+        log.reserve(LAST_TRANSACTION_BYTES)?;
+        log.append(|out| write_last_transaction(out, self.last()));
         write_durably(log)
     }
 }
+
+/// Parts that the logs of their shards lack, by the number of the transaction and the slot.
+#[derive(Debug, Default)]
+pub(super) struct Missing(BTreeMap<(u64, u16), Vec<u8>>);
+
+impl Missing {
+    /// A log holds a copy.
+    pub(super) fn note(&mut self, copies: &Copies, number: u64, effects: Effects<'_>) {
+        let missing = effects.iter().filter(|(slot, _)| copies.is_missing(*slot, number));
+        for (slot, effect) in missing {
+            self.0.entry((number, slot.number())).or_insert_with(|| effect.to_vec());
+        }
+    }
+
+    /// The parts, in the order in which they were executed.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Slot, &[u8])> {
+        let parts = self.0.iter();
+        parts.filter_map(|((_, slot), effect)| Some((Slot::new(*slot)?, &effect[..])))
+    }
+}
+
+/// Bytes of the record that says up to which transaction a log has its part.
+const LAST_TRANSACTION_BYTES: usize = 10;
 
 #[cfg(test)]
 mod tests {

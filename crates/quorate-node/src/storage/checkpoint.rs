@@ -173,6 +173,7 @@ impl Storage {
             return None;
         };
         self.append_floors(&self.floors());
+        self.append_last_transaction();
         let writing = Writing { checkpoint, live: 0, seen: 0 };
         Some(Progress { next: 0, pass: Pass::Writing(writing) })
     }

@@ -8,7 +8,7 @@ use quorate_log::Sequence;
 use quorate_proto::{Slot, mutant::Mutant};
 use quorate_store::Store;
 
-use super::{Record, Storage};
+use super::{Record, Storage, record::write_last_transaction};
 
 /// The store of a shard, unless it is lent. Nobody may use it then.
 #[derive(Debug)]
@@ -85,9 +85,10 @@ impl Storage {
     /// Appends the record of transactions, all of it: whichever log keeps it, nothing is lost in
     /// part. What belongs to this shard is in its store already.
     pub(crate) fn append_transactions(&mut self, record: &Bytes) {
-        let Some(Record::Transactions { effects, .. }) = Record::read(record) else {
+        let Some(Record::Transactions { number, effects }) = Record::read(record) else {
             unreachable!("invariant: a shard of this node has written the record")
         };
+        self.transactions.number = self.transactions.number.max(number);
         let own = effects.iter().filter(|(slot, _)| self.owner(*slot) == self.shard);
         let own: Vec<(Slot, &[u8])> = own.collect();
         if Mutant::TransactionInParts.is_planted() {
@@ -103,6 +104,15 @@ impl Storage {
             if let Some(newest) = self.newest.get_mut(slot.index()) {
                 *newest = sequence;
             }
+        }
+    }
+
+    /// Says in the log that it has all that transactions have written to this shard so far: what stands
+    /// before a checkpoint goes, and copies in other logs would seem to be missing here.
+    pub(super) fn append_last_transaction(&mut self) {
+        let number = self.transactions.number;
+        if let Some(log) = self.log.as_mut().filter(|_| number > 0) {
+            self.appended = log.append(|out| write_last_transaction(out, number));
         }
     }
 

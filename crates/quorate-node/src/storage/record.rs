@@ -43,7 +43,9 @@ pub(crate) enum Record<'a> {
         dots: Dots<'a>,
         effect: &'a [u8],
     },
-    /// Key deltas of several slots, of which a crash leaves all or none.
+    /// Key deltas of several slots, of which a crash leaves all or none. Without any: all that the
+    /// transactions up to this one have written to the shard of the log is in what is before it,
+    /// or in the checkpoint that begins here.
     Transactions {
         /// Grows from one that concerns several shards to the next; zero for one shard.
         number: u64,
@@ -100,7 +102,7 @@ fn read_transactions(rest: &[u8]) -> Option<Record<'_>> {
         take_part(&mut left)?;
     }
     let number = u64::from_le_bytes(*number);
-    (!rest.is_empty()).then_some(Record::Transactions { number, effects: Effects(rest) })
+    Some(Record::Transactions { number, effects: Effects(rest) })
 }
 
 /// Takes the first effect, with its slot.
@@ -157,6 +159,12 @@ pub(crate) fn write_dotted(out: &mut Vec<u8>, slot: Slot, dots: &[Dot], effect: 
     }
 }
 
+/// Appends the record that says up to which transaction a log has its part.
+pub(crate) fn write_last_transaction(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&TRANSACTIONS.to_le_bytes());
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
 /// The record of transactions that is being put together.
 #[derive(Debug)]
 pub(crate) struct TransactionRecord(Vec<u8>);
@@ -165,8 +173,7 @@ impl TransactionRecord {
     /// One that will take about so many bytes.
     pub(crate) fn new(number: u64, room: usize) -> Self {
         let mut record = Vec::with_capacity(HEAD_BYTES + room);
-        record.extend_from_slice(&TRANSACTIONS.to_le_bytes());
-        record.extend_from_slice(&number.to_le_bytes());
+        write_last_transaction(&mut record, number);
         Self(record)
     }
 
@@ -247,6 +254,13 @@ mod tests {
         let parts: Vec<_> = effects.iter().collect();
         assert_eq!(parts, [(slot, &b"e"[..]), (other, b"fg")]);
         assert_eq!(TransactionRecord::new(1, 9).finish(), None);
+        out.clear();
+        write_last_transaction(&mut out, 0x0809);
+        assert_eq!(out, head);
+        let Some(Record::Transactions { number: 0x0809, effects }) = Record::read(&out) else {
+            panic!("transactions")
+        };
+        assert_eq!(effects.iter().count(), 0);
 
         out.clear();
         write_floors(&mut out, &[(3, 0x0102), (4, 5)]);
@@ -263,10 +277,10 @@ mod tests {
         let half_a_dot = &no_such_dot[..12];
         let half_an_effect = [0xfd, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, b'e'];
         let no_such_slot = [0xfd, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 1, 0, 0, 0, b'e'];
-        let no_effects = &half_an_effect[..10];
+        let half_a_number = &half_an_effect[..9];
         for record in [
             &[][..],
-            no_effects,
+            half_a_number,
             &half_an_effect,
             &no_such_slot,
             &[1],
