@@ -329,8 +329,9 @@ fn open_logs(
     *incomplete |= !damages.is_empty() || lost_records;
     let damages: Vec<String> = damages.iter().map(Damage::to_string).collect();
     judge_damages(node, topology, &damages)?;
+    let mut missing = Missing::default();
     if copies.lacks_any() {
-        logs = recover_missing(node, identity, stores, &copies)?;
+        (logs, missing) = recover_missing(node, identity, stores, &copies)?;
     }
     if named.is_none() {
         record_logs(node, identity, generation)?;
@@ -339,8 +340,8 @@ fn open_logs(
         let logs = reshard(node, identity, topology, stores, logs).map_err(StartError::Io)?;
         return Ok((logs, copies.last()));
     }
-    for ((store, log), shard) in stores.iter().zip(logs.iter_mut().flatten()).zip(0..) {
-        let completed = copies.complete(shard, store, log);
+    for (log, shard) in logs.iter_mut().flatten().zip(0..) {
+        let completed = missing.complete(&copies, shard, log);
         completed.map_err(|error| StartError::Io(io::Error::other(error)))?;
     }
     Ok((logs, copies.last()))
@@ -353,7 +354,7 @@ fn recover_missing(
     identity: &Identity,
     stores: &mut [Store],
     copies: &Copies,
-) -> Result<Vec<Option<SegmentLog>>, StartError> {
+) -> Result<(Vec<Option<SegmentLog>>, Missing), StartError> {
     let (old_shards, generation) = identity.logs().unwrap_or((node.settings.shards, 1));
     let (mut missing, mut logs) = (Missing::default(), Vec::new());
     for shard in 0..old_shards {
@@ -373,7 +374,7 @@ fn recover_missing(
         let recovered = stores[usize::from(slot.group()) % shards].recover(slot, effect);
         recovered.map_err(|error| StartError::Io(io::Error::other(error)))?;
     }
-    Ok(logs)
+    Ok((logs, missing))
 }
 
 /// Compares the logs in the directory with those of `named` shards and generation, by which they

@@ -11,10 +11,9 @@ use std::collections::BTreeMap;
 
 use quorate_log::{LogError, SegmentLog};
 use quorate_proto::{Slot, slot::SLOTS};
-use quorate_store::Store;
 
-use super::{write_durably, write_slot};
-use crate::storage::{Effects, write_last_transaction};
+use super::write_durably;
+use crate::storage::{Effects, SLOT_BYTES, write_effect, write_last_transaction};
 
 /// Which copies there are. Transactions over several shards are numbered by one shard, and come to
 /// all in the order of their numbers.
@@ -60,30 +59,6 @@ impl Copies {
     pub(super) fn last(&self) -> u64 {
         self.last.iter().copied().max().unwrap_or(0)
     }
-
-    /// Slots of which another log than that of their shard knows the last transaction.
-    fn incomplete(&self, log: u16) -> impl Iterator<Item = Slot> {
-        Slot::all()
-            .filter(move |slot| self.log_of(*slot) == log)
-            .filter(|slot| self.is_missing(*slot, self.written[slot.index()]))
-    }
-
-    /// Writes into the log of a shard, durably, what only others hold of its part.
-    pub(super) fn complete(
-        &self,
-        shard: u16,
-        store: &Store,
-        log: &mut SegmentLog,
-    ) -> Result<(), LogError> {
-        let mut slots = self.incomplete(shard).peekable();
-        if slots.peek().is_none() {
-            return Ok(());
-        }
-        slots.try_for_each(|slot| write_slot(store, slot, log))?;
-        log.reserve(LAST_TRANSACTION_BYTES)?;
-        log.append(|out| write_last_transaction(out, self.last()));
-        write_durably(log)
-    }
 }
 
 /// Parts that the logs of their shards lack, by the number of the transaction and the slot.
@@ -104,6 +79,26 @@ impl Missing {
         let parts = self.0.iter();
         parts.filter_map(|((_, slot), effect)| Some((Slot::new(*slot)?, &effect[..])))
     }
+
+    /// Writes into the log of a shard, durably, what only others hold of its part.
+    pub(super) fn complete(
+        &self,
+        copies: &Copies,
+        shard: u16,
+        log: &mut SegmentLog,
+    ) -> Result<(), LogError> {
+        let mut own = self.parts().filter(|(slot, _)| copies.log_of(*slot) == shard).peekable();
+        if own.peek().is_none() {
+            return Ok(());
+        }
+        for (slot, effect) in own {
+            log.reserve(effect.len() + SLOT_BYTES)?;
+            log.append(|out| write_effect(out, slot, effect));
+        }
+        log.reserve(LAST_TRANSACTION_BYTES)?;
+        log.append(|out| write_last_transaction(out, copies.last()));
+        write_durably(log)
+    }
 }
 
 /// Bytes of the record that says up to which transaction a log has its part.
@@ -115,7 +110,7 @@ mod tests {
 
     use quorate_log::{LogOptions, disk::SimulatedDisk};
     use quorate_proto::{Origin, command::Call, resp::Command};
-    use quorate_store::{Request, StoreOptions};
+    use quorate_store::{Request, Store, StoreOptions};
 
     use super::*;
     use crate::storage::{Record, TransactionRecord};
@@ -138,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_its_copy_gets_what_the_store_holds() {
+    fn a_log_without_its_copy_gets_its_part() {
         let mut store = new_store();
         let slot = Slot::all().find(|slot| slot.group() % 2 == 1).expect("of the second shard");
         let key = (0..).map(|number| format!("key:{number}"));
@@ -157,27 +152,40 @@ mod tests {
             let mut recovered = new_store();
             drop(open(disk, |record| {
                 records += 1;
-                let Some(Record::Effect { slot, effect, .. }) = Record::read(record) else {
-                    panic!("an effect")
-                };
-                recovered.recover(slot, effect).expect("is merged");
+                match Record::read(record) {
+                    Some(Record::Effect { slot, effect, .. }) => {
+                        recovered.recover(slot, effect).expect("is merged");
+                    }
+                    Some(Record::Transactions { number: 5, effects }) => {
+                        assert_eq!(effects.iter().count(), 0);
+                    }
+                    other => panic!("{other:?}"),
+                }
             }));
             (records, recovered.slot_digest(slot) == store.slot_digest(slot))
+        };
+        let complete = |copies: &Copies, shard| {
+            let mut missing = Missing::default();
+            missing.note(copies, number, effects);
+            let mut log = open(&disk, |_| ());
+            missing.complete(copies, shard, &mut log).expect("there is space");
         };
         // Both logs have it: nothing is missing.
         let mut copies = Copies::new(2);
         copies.note(0, number, effects);
         copies.note(1, number, effects);
-        copies.complete(1, &store, &mut open(&disk, |_| ())).expect("there is space");
+        assert!(!copies.lacks_any());
+        complete(&copies, 1);
         assert_eq!(written(&disk), (0, false));
         // Only the other one has it.
         let mut copies = Copies::new(2);
         copies.note(0, number, effects);
         copies.note(1, number - 1, effects);
-        copies.complete(0, &store, &mut open(&disk, |_| ())).expect("there is space");
+        assert!(copies.lacks_any());
+        complete(&copies, 0);
         assert_eq!(written(&disk), (0, false), "the slot is that of another shard");
-        copies.complete(1, &store, &mut open(&disk, |_| ())).expect("there is space");
-        assert_eq!(written(&disk), (1, true));
+        complete(&copies, 1);
+        assert_eq!(written(&disk), (2, true));
         assert_eq!(copies.last(), 5);
     }
 }
