@@ -162,7 +162,7 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         levels: QUORUMS,
         families: &[(Family::FarTwin, 1)],
         swaps_percent: 50,
-        clients: 6,
+        clients: 9,
         faults: &[(Kind::Kill, 1), (Kind::PowerOff, 4), (Kind::SlowDisk, 2)],
         linearizable: true,
         ..Scenario::BASE
