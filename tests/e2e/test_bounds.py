@@ -253,7 +253,7 @@ def pairs(first, second):
 
 # Each takes much longer than a turn.
 LARGE_COMMANDS = [
-    (("SET", "long", b"x" * 64 * MEGABYTE), (b"+", b"OK")),
+    (("SET", "long", b"x" * 16 * MEGABYTE), (b"+", b"OK")),
     (("SADD", "set", *numbered(b"m", 300_000)), (b":", b"300000")),
     (("SUNIONSTORE", "{set}copy", "set"), (b":", b"300000")),
     (("DEL", "set"), (b":", b"1")),
