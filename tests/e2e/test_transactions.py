@@ -289,10 +289,9 @@ def send_until_gone(connection, attempt):
 ACCOUNTS = 40
 
 
-def transfer(connection, attempt):
+def transfer(connection, attempt, has_moved):
     """Moves amounts between accounts of different slots, several transactions at a time, until the node is gone."""
     chosen = random.Random(attempt)
-    done = 0
     try:
         while True:
             for _ in range(4):
@@ -302,10 +301,9 @@ def transfer(connection, attempt):
             for _ in range(4):
                 replies = [connection.read() for _ in range(4)]
                 assert replies[3][0] == b"*", replies
-                done += 1
+            has_moved.set()
     except (OSError, EOFError):
         pass
-    return done
 
 
 def balances(connection):
@@ -325,12 +323,17 @@ def test_amounts_are_neither_made_nor_lost_on_their_way_between_shards(tmp_path,
         for attempt in range(4):
             connections = [node.raw() for _ in range(4)]
             pool = concurrent.futures.ThreadPoolExecutor(4)
-            movers = [pool.submit(transfer, connection, 10 * attempt + number) for number, connection in enumerate(connections)]
+            moved = [threading.Event() for _ in connections]
+            movers = [
+                pool.submit(transfer, connection, 10 * attempt + number, has_moved)
+                for number, (connection, has_moved) in enumerate(zip(connections, moved))
+            ]
             reader = node.raw()
             seen = [balances(reader) for _ in range(50)]
             assert [sum(values) for values in seen] == [0] * 50
+            assert all(has_moved.wait(60) for has_moved in moved)
             node.kill()
-            assert all(mover.result(60) > 0 for mover in movers)
+            [mover.result(60) for mover in movers]
             for connection in (*connections, reader):
                 connection.close()
             # What the first start has found must outlive the logs in which it was.

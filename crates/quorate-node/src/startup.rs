@@ -362,7 +362,7 @@ fn recover_missing(
         let options = log_options(node, identity, shard);
         let opened = SegmentLog::open(Arc::clone(&node.disk), &directory, options, |_, record| {
             if let Some(Record::Transactions { number, effects }) = Record::read(record) {
-                missing.note(copies, number, effects);
+                missing.note(copies, shard, number, effects);
             }
         });
         let (mut log, _) = opened.map_err(StartError::Io)?;

@@ -61,23 +61,33 @@ impl Copies {
     }
 }
 
-/// Parts that the logs of their shards lack, by the number of the transaction and the slot.
+/// Parts that the logs of their shards lack, by the number of the record and the slot.
 #[derive(Debug, Default)]
-pub(super) struct Missing(BTreeMap<(u64, u16), Vec<u8>>);
+pub(super) struct Missing(BTreeMap<(u64, u16), Found>);
+
+/// What a record holds of a slot: the log that it was found in, and the effects in their order.
+type Found = (u16, Vec<Vec<u8>>);
 
 impl Missing {
     /// A log holds a copy.
-    pub(super) fn note(&mut self, copies: &Copies, number: u64, effects: Effects<'_>) {
+    pub(super) fn note(&mut self, copies: &Copies, log: u16, number: u64, effects: Effects<'_>) {
         let missing = effects.iter().filter(|(slot, _)| copies.is_missing(*slot, number));
         for (slot, effect) in missing {
-            self.0.entry((number, slot.number())).or_insert_with(|| effect.to_vec());
+            let (found_in, parts) =
+                self.0.entry((number, slot.number())).or_insert_with(|| (log, Vec::new()));
+            // One copy of the record is enough.
+            if *found_in == log {
+                parts.push(effect.to_vec());
+            }
         }
     }
 
     /// The parts, in the order in which they were executed.
     pub(super) fn parts(&self) -> impl Iterator<Item = (Slot, &[u8])> {
-        let parts = self.0.iter();
-        parts.filter_map(|((_, slot), effect)| Some((Slot::new(*slot)?, &effect[..])))
+        self.0.iter().flat_map(|((_, slot), (_, effects))| {
+            let effects = effects.iter().map(Vec::as_slice);
+            effects.filter_map(|effect| Some((Slot::new(*slot)?, effect)))
+        })
     }
 
     /// Writes into the log of a shard, durably, what only others hold of its part.
@@ -166,7 +176,8 @@ mod tests {
         };
         let complete = |copies: &Copies, shard| {
             let mut missing = Missing::default();
-            missing.note(copies, number, effects);
+            missing.note(copies, 0, number, effects);
+            missing.note(copies, 1, number, effects);
             let mut log = open(&disk, |_| ());
             missing.complete(copies, shard, &mut log).expect("there is space");
         };
