@@ -7,7 +7,8 @@ use quorate_cluster::{
     topology::{Topology, TopologyError},
 };
 use quorate_log::{
-    DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogError, LogOptions, Quarantine, SegmentLog,
+    DIRTY_FILE, Damage, DirtyRanges, HintOptions, LogError, LogOptions, Quarantine, Recovery,
+    SegmentLog,
     disk::{Disk, SimulatedDisk},
     encode_dirty, read_dirty,
 };
@@ -243,6 +244,21 @@ fn quarantine(node: &Node, generation: u64, shard: u16) -> Quarantine {
     Quarantine { directory, prefix: format!("log-{generation}-{shard}") }
 }
 
+/// Opens the log of a generation and a shard, and hands its records to `each`.
+fn open_log(
+    node: &Node,
+    identity: &Identity,
+    (generation, shard): (u64, u16),
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<(SegmentLog, Recovery)> {
+    let directory = log_directory(node, generation, shard);
+    let (disk, options) = (Arc::clone(&node.disk), log_options(node, identity, shard));
+    let (mut log, recovery) =
+        SegmentLog::open(disk, &directory, options, |_, record| each(record))?;
+    log.set_quarantine(quarantine(node, generation, shard));
+    Ok((log, recovery))
+}
+
 /// Brings back what a record of a log holds. Returns whether it holds anything.
 fn recover(stores: &mut [Store], copies: &mut Copies, log: u16, record: &[u8]) -> bool {
     let shards = stores.len();
@@ -292,15 +308,11 @@ fn open_logs(
     let mut lost_records = false;
     let mut copies = Copies::new(old_shards);
     for shard in 0..old_shards {
-        let directory = log_directory(node, generation, shard);
-        let options = log_options(node, identity, shard);
-        let disk = Arc::clone(&node.disk);
         let mut unreadable = 0_u64;
-        let (mut log, recovery) = SegmentLog::open(disk, &directory, options, |_, record| {
+        let (mut log, recovery) = open_log(node, identity, (generation, shard), |record| {
             unreadable += u64::from(!recover(stores, &mut copies, shard, record));
         })
         .map_err(StartError::Io)?;
-        log.set_quarantine(quarantine(node, generation, shard));
         if recovery.records > 0 || recovery.torn_bytes > 0 {
             tracing::info!(
                 shard,
@@ -358,15 +370,12 @@ fn recover_missing(
     let (old_shards, generation) = identity.logs().unwrap_or((node.settings.shards, 1));
     let (mut missing, mut logs) = (Missing::default(), Vec::new());
     for shard in 0..old_shards {
-        let directory = log_directory(node, generation, shard);
-        let options = log_options(node, identity, shard);
-        let opened = SegmentLog::open(Arc::clone(&node.disk), &directory, options, |_, record| {
+        let opened = open_log(node, identity, (generation, shard), |record| {
             if let Some(Record::Transactions { number, effects }) = Record::read(record) {
                 missing.note(copies, shard, number, effects);
             }
         });
-        let (mut log, _) = opened.map_err(StartError::Io)?;
-        log.set_quarantine(quarantine(node, generation, shard));
+        let (log, _) = opened.map_err(StartError::Io)?;
         logs.push(Some(log));
     }
     let shards = stores.len();
@@ -444,13 +453,9 @@ fn reshard(
     tracing::info!(old_shards, shards, "the number of shards has changed; rewriting the logs");
     let mut logs = Vec::new();
     for (store, shard) in stores.iter().zip(0..) {
-        let directory = log_directory(node, new, shard);
         // Left over from an attempt that was interrupted.
-        node.disk.remove_directory(&directory)?;
-        let disk = Arc::clone(&node.disk);
-        let (mut log, _) =
-            SegmentLog::open(disk, &directory, log_options(node, identity, shard), |_, _| {})?;
-        log.set_quarantine(quarantine(node, new, shard));
+        node.disk.remove_directory(&log_directory(node, new, shard))?;
+        let (mut log, _) = open_log(node, identity, (new, shard), |_| {})?;
         Slot::all()
             .try_for_each(|slot| write_slot(store, slot, &mut log))
             .and_then(|()| write_durably(&mut log))

@@ -86,11 +86,11 @@ impl Bundles {
             }
         }
     }
+}
 
-    /// The room that the record of the batch may take; `None` when it only reads.
-    fn room(&self) -> Option<usize> {
-        self.batch.iter().map(|(_, bundle)| bundle.room).sum()
-    }
+/// The room that the record of a batch may take; `None` when it only reads.
+fn room_of(batch: &VecDeque<(Waiter, Bundle)>) -> Option<usize> {
+    batch.iter().map(|(_, bundle)| bundle.room).sum()
 }
 
 impl Shard {
@@ -143,7 +143,7 @@ impl Shard {
         let concerned = self.bundles.batch.iter().flat_map(|(_, bundle)| &bundle.shards);
         let lenders: BTreeSet<u16> = concerned.copied().filter(|shard| *shard != self.id).collect();
         self.bundles.awaited = lenders.len();
-        let room = self.bundles.room();
+        let room = room_of(&self.bundles.batch);
         for lender in lenders {
             self.outbox[usize::from(lender)].push(Mail::Borrow { from: self.id, room });
         }
@@ -182,7 +182,7 @@ impl Shard {
         borrowed: &mut BTreeMap<u16, Box<Store>>,
         refusals: &BTreeMap<u16, String>,
     ) -> VecDeque<(Waiter, Bundle)> {
-        let room: Option<usize> = batch.iter().map(|(_, bundle)| bundle.room).sum();
+        let room = room_of(&batch);
         let refused = room.and_then(|room| self.storage.refuse_record(room));
         let is_alone = self.topology().len() == 1;
         let number = if borrowed.is_empty() { 0 } else { self.storage.next_transaction() };

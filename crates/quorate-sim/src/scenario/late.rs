@@ -5,6 +5,21 @@ use super::*;
 /// Up to three milliseconds: longer than most messages take.
 const DELAY_US: u32 = 3_000;
 
+/// Two registers, everybody at once, and links that break.
+pub(super) const QUICK_AND_HOT: Scenario = Scenario {
+    nodes: THREE,
+    levels: QUORUMS,
+    families: &[(Family::Register, 1)],
+    keys: 2,
+    clients: 5,
+    period: 8_000_000,
+    delay: (600, 4_000),
+    expiring_percent: 0,
+    faults: &[(Kind::Reset, 4), (Kind::Slow, 2), (Kind::Cut, 2), (Kind::Kill, 1)],
+    linearizable: true,
+    ..Scenario::BASE
+};
+
 pub(super) const LATE: &[Scenario] = &[
     Scenario {
         name: "late",
@@ -15,18 +30,8 @@ pub(super) const LATE: &[Scenario] = &[
     Scenario {
         name: "late-hot",
         about: "stores answer later, two registers, everybody at once, links break: linearizable",
-        nodes: THREE,
-        levels: QUORUMS,
-        families: &[(Family::Register, 1)],
-        keys: 2,
-        clients: 5,
-        period: 8_000_000,
-        delay: (600, 4_000),
-        expiring_percent: 0,
-        faults: &[(Kind::Reset, 4), (Kind::Slow, 2), (Kind::Cut, 2), (Kind::Kill, 1)],
         store_delay_us: DELAY_US,
-        linearizable: true,
-        ..Scenario::BASE
+        ..QUICK_AND_HOT
     },
     Scenario {
         name: "late-transactions",

@@ -1,6 +1,6 @@
 //! Calls that are executed beside their shard, as long ones are: here all are long.
 
-use super::*;
+use super::{late::QUICK_AND_HOT, *};
 
 /// Every call on keys has a word.
 const EVERY_CALL: usize = 1;
@@ -17,18 +17,8 @@ pub(super) const LONG: &[Scenario] = &[
         name: "long-hot",
         about: "every call is executed beside its shard, two registers, everybody at once, links \
                 break, rounds of repair all the time: linearizable",
-        nodes: THREE,
-        levels: QUORUMS,
-        families: &[(Family::Register, 1)],
-        keys: 2,
-        clients: 5,
-        period: 8_000_000,
-        delay: (600, 4_000),
-        expiring_percent: 0,
-        faults: &[(Kind::Reset, 4), (Kind::Slow, 2), (Kind::Cut, 2), (Kind::Kill, 1)],
         long_call: EVERY_CALL,
-        linearizable: true,
-        ..Scenario::BASE
+        ..QUICK_AND_HOT
     },
     Scenario {
         name: "long-large",
