@@ -1,4 +1,4 @@
-//! `quorate demo`: three nodes on this machine, to try a cluster in a minute.
+//! `quorate demo`: three nodes on this machine, or two that both take writes, to try a cluster in a minute.
 
 use std::{
     net::TcpListener,
@@ -21,41 +21,51 @@ pub(crate) struct Arguments {
     /// Directory of the nodes' data
     #[arg(long, default_value = "./quorate-demo", value_name = "DIR")]
     data_dir: PathBuf,
+    /// Two nodes instead, each a datacentre of its own: both take writes, also without the other one
+    #[arg(long)]
+    pair: bool,
 }
 
-const NODES: u16 = 3;
+impl Arguments {
+    fn nodes(&self) -> u16 {
+        if self.pair { 2 } else { NODES_MAX }
+    }
+}
+
+const NODES_MAX: u16 = 3;
 /// Where a node listens for cluster clients and for its peers, counted from its client port.
 const CLUSTER_PORT_OFFSET: u16 = 5_000;
 const PEER_PORT_OFFSET: u16 = 10_000;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     anyhow::ensure!(
-        (1..=u16::MAX - PEER_PORT_OFFSET - NODES).contains(&arguments.port),
+        (1..=u16::MAX - PEER_PORT_OFFSET - NODES_MAX).contains(&arguments.port),
         "port: '{}' is not allowed; allowed: 1 to {}",
         arguments.port,
-        u16::MAX - PEER_PORT_OFFSET - NODES
+        u16::MAX - PEER_PORT_OFFSET - NODES_MAX
     );
-    check_ports(arguments.port)?;
+    check_ports(arguments)?;
     let mut signals = Signals::new(crate::signals::that_stop())?;
     let mut nodes = Nodes(Vec::new());
-    for number in 0..NODES {
+    for number in 0..arguments.nodes() {
         nodes.0.push(start(arguments, number).context("a node could not be started")?);
     }
     wait_for_each_other(arguments, &mut nodes)?;
     let port = arguments.port;
-    println!("three nodes are up; every key is on each of them. Try:");
+    let last = port + arguments.nodes() - 1;
+    println!("{} nodes are up; every key is on each of them. Try:", arguments.nodes());
     println!("  redis-cli -p {port} set greeting hello");
     println!("  redis-cli -p {} get greeting", port + 1);
-    println!("  quorate status --address 127.0.0.1:{}", port + 2);
+    println!("  quorate status --address 127.0.0.1:{last}");
     println!("Ctrl-C stops them; their data stays in {}.", arguments.data_dir.display());
     signals.forever().next();
     Ok(())
 }
 
 /// Whoever has one of the ports would be taken for a node.
-fn check_ports(first: u16) -> Result<()> {
+fn check_ports(arguments: &Arguments) -> Result<()> {
     for offset in [0, CLUSTER_PORT_OFFSET, PEER_PORT_OFFSET] {
-        for port in (first..).take(NODES.into()).map(|port| port + offset) {
+        for port in (0..arguments.nodes()).map(|number| arguments.port + number + offset) {
             TcpListener::bind(("127.0.0.1", port)).with_context(|| {
                 format!("port {port} cannot be listened on; other ports: --port")
             })?;
@@ -87,10 +97,14 @@ fn start(arguments: &Arguments, number: u16) -> Result<Child> {
     command.arg("serve").args(["--cluster", "demo", "--name", &name]);
     command.args(["--listen", &address(port)]);
     command.args(["--peer-listen", &address(port + PEER_PORT_OFFSET)]);
-    command.args(["--rack", &format!("rack{}", number + 1)]).args(["--shards", "1"]);
+    let (place, place_name) = if arguments.pair { ("--dc", "dc") } else { ("--rack", "rack") };
+    command.args([place, &format!("{place_name}{}", number + 1)]).args(["--shards", "1"]);
+    if arguments.pair {
+        command.args(["--rf", "1"]);
+    }
     command.arg("--data-dir").arg(arguments.data_dir.join(&name));
     command.args(["--cluster-listen", &address(port + CLUSTER_PORT_OFFSET)]);
-    for other in (0..NODES).filter(|other| *other != number) {
+    for other in (0..arguments.nodes()).filter(|other| *other != number) {
         command.args(["--seed", &address(arguments.port + other + PEER_PORT_OFFSET)]);
     }
     command.env("QUORATE_LOG", std::env::var("QUORATE_LOG").unwrap_or_else(|_| "warn".into()));
@@ -100,14 +114,14 @@ fn start(arguments: &Arguments, number: u16) -> Result<Child> {
 fn wait_for_each_other(arguments: &Arguments, nodes: &mut Nodes) -> Result<()> {
     const ATTEMPTS: u32 = 100;
     let joined = || -> Result<bool> {
-        for number in 0..NODES {
+        for number in 0..arguments.nodes() {
             let mut client = Client::connect(&format!("127.0.0.1:{}", arguments.port + number))?;
             let status = client.run(&["QUORATE", "STATUS"])?;
             let members = match field(&status, "members") {
                 Some(quorate_proto::resp::reply::Value::Array(members)) => members.len(),
                 _ => 0,
             };
-            if members < usize::from(NODES) {
+            if members < usize::from(arguments.nodes()) {
                 return Ok(false);
             }
         }

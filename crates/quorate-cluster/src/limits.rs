@@ -73,7 +73,8 @@ pub const OUTCOMES_BYTES_MAX: usize = 4 << 20;
 
 /// How long a member that starts waits for the answers of all others before it answers clients by
 /// what it knows. One that is up is linked and answers in a fraction, even when the first dial
-/// fails.
+/// fails. A peer where nobody listens, or of another datacentre, is waited for no longer than that in
+/// any way.
 pub const MEETING_PATIENCE: Duration = Duration::from_secs(1);
 const _: () = assert!(MEETING_PATIENCE.as_millis() < READINESS_PATIENCE.as_millis());
 
@@ -97,8 +98,8 @@ pub const ROUTED_AROUND_WITHIN: Duration = Duration::from_millis(2_000);
 /// A peer whose wall clock differs by more is reported: stamps beyond this bound are refused.
 pub const CLOCK_SKEW_MAX: Duration = Duration::from_millis(250);
 
-/// A starting node gives up waiting for what a peer may hold for it once the peer was down for
-/// this long since the start. Longer than it takes to redial, shorter than an operator's patience.
+/// A starting node gives up waiting for what a peer may hold for it, and for its clock, once the peer was
+/// silent for this long since the start. Longer than it takes to redial, shorter than an operator's patience.
 pub const READINESS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Operations of one coordinator in flight. Beyond it clients are told to come back later.

@@ -24,8 +24,8 @@ use quorate_proto::{Fitness, MemberNumber, message::Heartbeat, mutant::Mutant};
 
 use crate::{
     limits::{
-        ANSWER_MAX, CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, READINESS_PATIENCE, ROUTED_AROUND_WITHIN,
-        SILENCE_MAX,
+        ANSWER_MAX, CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, MEETING_PATIENCE, READINESS_PATIENCE,
+        ROUTED_AROUND_WITHIN, SILENCE_MAX,
     },
     peer_map::PeerMap,
     time::{Instant, Wall},
@@ -376,15 +376,20 @@ impl Liveness {
 /// have missed writes. It is once for each peer one of these holds: what the peer kept for it has
 /// arrived and a comparison with the peer has settled what differs; or the peer has been down for
 /// so long that waiting for it would only add to the outage. Ready stays ready.
+///
+/// How long that is differs: a peer that may be about to answer is worth more of a wait
+/// ([`READINESS_PATIENCE`]) than one where nobody listens, or one of another datacentre, which is
+/// not asked for what this one answers ([`MEETING_PATIENCE`]).
 #[derive(Clone, Debug)]
 pub struct Readiness {
     ready: bool,
-    patience: Duration,
     peers: PeerMap<CatchUp>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct CatchUp {
+    /// How long this node waits for the peer while it is down.
+    patience: Duration,
     /// Since when the peer is down; None while it is up.
     down_since: Option<Instant>,
     /// It keeps nothing for this node.
@@ -395,10 +400,8 @@ struct CatchUp {
 }
 
 impl CatchUp {
-    const NOTHING: Self = Self { down_since: None, drained: false, synced: false };
-
-    const fn down_since(now: Instant) -> Self {
-        Self { down_since: Some(now), ..Self::NOTHING }
+    const fn down_since(now: Instant, patience: Duration) -> Self {
+        Self { patience, down_since: Some(now), drained: false, synced: false }
     }
 
     fn is_done(&self) -> bool {
@@ -407,33 +410,33 @@ impl CatchUp {
 }
 
 impl Readiness {
-    /// The readiness of a node with these peers that starts at `now`. Without data, or alone, it is
-    /// ready at once.
+    /// The readiness of a node that starts at `now`, with its peers and how long each is waited for
+    /// while it is down. Without data, or alone, the node is ready at once.
     pub fn new(
-        peers: impl IntoIterator<Item = MemberNumber>,
+        peers: impl IntoIterator<Item = (MemberNumber, Duration)>,
         data_may_exist: bool,
         now: Instant,
     ) -> Self {
-        Self::with_patience(peers, data_may_exist, now, READINESS_PATIENCE)
-    }
-
-    /// The same, waiting for peers that are down as long as `patience`.
-    pub fn with_patience(
-        peers: impl IntoIterator<Item = MemberNumber>,
-        data_may_exist: bool,
-        now: Instant,
-        patience: Duration,
-    ) -> Self {
-        let peers: PeerMap<CatchUp> =
-            peers.into_iter().map(|peer| (peer, CatchUp::down_since(now))).collect();
+        let down = |(peer, patience)| (peer, CatchUp::down_since(now, patience));
+        let peers: PeerMap<CatchUp> = peers.into_iter().map(down).collect();
         let is_alone = peers.values().next().is_none();
         let ready = !data_may_exist || is_alone || Mutant::ReadyAtOnce.is_planted();
-        Self { ready, patience, peers }
+        Self { ready, peers }
     }
 
-    /// A node has become a peer. It is down.
-    pub fn handle_joined(&mut self, now: Instant, node: MemberNumber) {
-        self.peers.insert(node, CatchUp::down_since(now));
+    /// A node has become a peer, and is waited for as long as `patience` while it is down, as it
+    /// is.
+    pub fn handle_joined(&mut self, now: Instant, node: MemberNumber, patience: Duration) {
+        self.peers.insert(node, CatchUp::down_since(now, patience));
+    }
+
+    /// Nobody listens where the peer should be. One that must be waited for whatever happens still
+    /// is.
+    pub fn handle_unreachable(&mut self, node: MemberNumber) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if peer.patience != Duration::MAX {
+            peer.patience = peer.patience.min(MEETING_PATIENCE);
+        }
     }
 
     /// A node is no peer any more. Returns whether this node became ready.
@@ -453,6 +456,15 @@ impl Readiness {
         open.map(|(node, _)| node).filter(|_| !self.ready)
     }
 
+    /// Whether some peer may still tell of its clock to a node that has asked since `since`.
+    pub fn awaits_clocks(&self, now: Instant, since: Instant) -> bool {
+        let passed = now.since(since);
+        self.peers.values().any(|peer| {
+            let patience = if peer.down_since.is_some() { peer.patience } else { Duration::MAX };
+            passed < patience.min(READINESS_PATIENCE)
+        })
+    }
+
     /// A peer is up.
     pub fn handle_up(&mut self, node: MemberNumber) {
         self.peers[node].down_since = None;
@@ -464,7 +476,8 @@ impl Readiness {
         let down_since = peer.down_since.or(Some(now));
         // Half done counts for nothing, done stays done: what comes later is an outage like any
         // other, which does not make this node one that starts.
-        *peer = CatchUp { down_since, ..if peer.is_done() { *peer } else { CatchUp::NOTHING } };
+        let is_done = peer.is_done();
+        *peer = CatchUp { down_since, drained: is_done, synced: is_done, ..*peer };
     }
 
     /// A peer said how many effects it keeps for this node. Returns whether this node became
@@ -488,8 +501,8 @@ impl Readiness {
 
     /// When [`Readiness::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let awaited = self.awaited(now).filter_map(|node| self.peers[node].down_since);
-        awaited.map(|since| since + self.patience).min()
+        let awaited = self.awaited(now).map(|node| &self.peers[node]);
+        awaited.filter_map(|peer| Some(peer.down_since? + peer.patience)).min()
     }
 
     fn update(&mut self, now: Instant) -> bool {
@@ -499,7 +512,7 @@ impl Readiness {
     }
 
     fn is_settled(&self, now: Instant, peer: &CatchUp) -> bool {
-        let given_up = peer.down_since.is_some_and(|since| now.since(since) >= self.patience);
+        let given_up = peer.down_since.is_some_and(|since| now.since(since) >= peer.patience);
         given_up || peer.is_done()
     }
 }

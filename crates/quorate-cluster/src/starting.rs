@@ -84,10 +84,10 @@ mod tests {
     #[test]
     fn patience_with_those_that_are_away_ends() {
         let starting = founded(500);
-        assert!(!is_due(starting, 1_499, true, &[true, false]));
-        assert!(is_due(starting, 1_500, false, &[true, false]));
-        assert!(!is_due(starting, 1_500, false, &[false, false]), "it may have missed anything");
-        assert!(is_due(starting, 1_500, true, &[false, false]));
+        assert!(!is_due(starting, 1_399, true, &[true, false]));
+        assert!(is_due(starting, 1_400, false, &[true, false]));
+        assert!(!is_due(starting, 1_400, false, &[false, false]), "it may have missed anything");
+        assert!(is_due(starting, 1_400, true, &[false, false]));
         assert!(is_due(starting, 5_500, false, &[false, false]));
     }
 }

@@ -17,10 +17,7 @@ use core::time::Duration;
 
 use quorate_proto::mutant::Mutant;
 
-use crate::{
-    limits::{CLOCK_SKEW_MAX, READINESS_PATIENCE},
-    time::Instant,
-};
+use crate::{limits::CLOCK_SKEW_MAX, time::Instant};
 
 /// The shown clock gains or loses at most one part in this many.
 const SLEW: i64 = 20;
@@ -75,12 +72,14 @@ impl WallClock {
 
     /// Reads the clock, given what the machine's shows and what is known of the peers'. `alone`
     /// tells that there are no peers at all. Returns the time in microseconds, and by how many
-    /// milliseconds it has jumped, if it has.
+    /// milliseconds it has jumped, if it has. `awaits` tells whether some peer's clock may become
+    /// known soon.
     pub fn read(
         &mut self,
         now: Instant,
         wall_us: u64,
         alone: bool,
+        awaits: bool,
         peers: impl Iterator<Item = PeerClock> + Clone,
     ) -> (u64, Option<i64>) {
         let elapsed = i64::try_from(now.since(self.at).as_micros()).unwrap_or(i64::MAX);
@@ -110,11 +109,15 @@ impl WallClock {
             self.contradicted = contradicting > confirming;
         }
         self.compared |= known > 0;
-        let waited = now.since(self.started) >= READINESS_PATIENCE;
         self.in_doubt = !alone
             && !Mutant::ClockTrusted.is_planted()
-            && (self.contradicted || !self.compared && !waited);
+            && (self.contradicted || !self.compared && awaits);
         (self.shown_us.max(0).unsigned_abs(), jumps.then_some(behind_ms))
+    }
+
+    /// Since when this clock asks to be compared.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Whether stamps must not be issued by this clock.
@@ -160,9 +163,9 @@ mod tests {
     fn a_jump_that_no_peer_confirms_is_not_followed() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
         assert!(clock.is_in_doubt() && !clock.is_contradicted());
-        clock.read(at(100), wall(HOUR + 100), false, peers(&[0, 3]));
+        clock.read(at(100), wall(HOUR + 100), false, true, peers(&[0, 3]));
         assert!(!clock.is_in_doubt());
-        let read = clock.read(at(200), wall(3 * HOUR), false, peers(&[0, 3]));
+        let read = clock.read(at(200), wall(3 * HOUR), false, true, peers(&[0, 3]));
         assert_eq!(read, (wall(HOUR + 200), None));
         assert!(!clock.is_in_doubt());
     }
@@ -171,9 +174,9 @@ mod tests {
     fn a_jump_that_peers_confirm_is_followed() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
         let hour = HOUR as i64;
-        clock.read(at(100), wall(HOUR + 100), false, peers(&[hour, hour + 2]));
+        clock.read(at(100), wall(HOUR + 100), false, true, peers(&[hour, hour + 2]));
         assert!(clock.is_in_doubt() && clock.is_contradicted(), "both peers contradict it");
-        let read = clock.read(at(200), wall(2 * HOUR + 200), false, peers(&[hour, hour + 2]));
+        let read = clock.read(at(200), wall(2 * HOUR + 200), false, true, peers(&[hour, hour + 2]));
         assert_eq!(read, (wall(2 * HOUR + 200), Some(hour)));
         assert!(!clock.is_in_doubt());
     }
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn alone_there_is_nobody_to_ask() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
-        let read = clock.read(at(1), wall(1), true, peers(&[]));
+        let read = clock.read(at(1), wall(1), true, true, peers(&[]));
         assert_eq!(read, (wall(1), Some(-(HOUR as i64))));
         assert!(!clock.is_in_doubt());
     }
@@ -189,45 +192,45 @@ mod tests {
     #[test]
     fn a_small_difference_is_made_up_slowly() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
-        let (shown, _) = clock.read(at(1_000), wall(HOUR + 1_100), false, peers(&[0]));
+        let (shown, _) = clock.read(at(1_000), wall(HOUR + 1_100), false, true, peers(&[0]));
         assert_eq!(shown, wall(HOUR + 1_050));
-        let (shown, _) = clock.read(at(3_000), wall(HOUR + 3_100), false, peers(&[0]));
+        let (shown, _) = clock.read(at(3_000), wall(HOUR + 3_100), false, true, peers(&[0]));
         assert_eq!(shown, wall(HOUR + 3_100));
     }
 
     #[test]
     fn the_clock_is_not_behind_within_a_millisecond() {
         let mut clock = WallClock::new(at(0), wall(HOUR) + 900, true);
-        let (shown, _) = clock.read(at(10), wall(HOUR + 10) + 900, true, peers(&[]));
+        let (shown, _) = clock.read(at(10), wall(HOUR + 10) + 900, true, true, peers(&[]));
         assert_eq!(shown, wall(HOUR + 10) + 900);
     }
 
     #[test]
-    fn a_start_without_peers_is_believed_after_a_while() {
+    fn a_start_is_believed_once_nobody_is_awaited() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
-        clock.read(at(4_000), wall(HOUR + 4_000), false, peers(&[]));
+        clock.read(at(4_000), wall(HOUR + 4_000), false, true, peers(&[]));
         assert!(clock.is_in_doubt());
-        clock.read(at(5_000), wall(HOUR + 5_000), false, peers(&[]));
+        clock.read(at(5_000), wall(HOUR + 5_000), false, false, peers(&[]));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn a_contradiction_stands_when_the_peer_is_gone() {
         let mut clock = WallClock::new(at(0), wall(HOUR), true);
-        clock.read(at(100), wall(HOUR + 100), false, peers(&[-9_000]));
-        clock.read(at(9_000), wall(HOUR + 9_000), false, peers(&[]));
+        clock.read(at(100), wall(HOUR + 100), false, true, peers(&[-9_000]));
+        clock.read(at(9_000), wall(HOUR + 9_000), false, true, peers(&[]));
         assert!(clock.is_in_doubt());
-        clock.read(at(9_100), wall(HOUR + 9_100), false, peers(&[1]));
+        clock.read(at(9_100), wall(HOUR + 9_100), false, true, peers(&[1]));
         assert!(!clock.is_in_doubt());
     }
 
     #[test]
     fn one_of_three_that_is_wrong_doubts_itself_and_the_others_do_not() {
         let mut wrong = WallClock::new(at(0), wall(HOUR), true);
-        wrong.read(at(1), wall(HOUR), false, peers(&[-900, -900]));
+        wrong.read(at(1), wall(HOUR), false, true, peers(&[-900, -900]));
         assert!(wrong.is_in_doubt());
         let mut right = WallClock::new(at(0), wall(HOUR), true);
-        right.read(at(1), wall(HOUR), false, peers(&[900, 0]));
+        right.read(at(1), wall(HOUR), false, true, peers(&[900, 0]));
         assert!(!right.is_in_doubt());
     }
 }

@@ -217,16 +217,20 @@ proptest! {
     }
 }
 
+fn patiently(peer: MemberNumber) -> (MemberNumber, Duration) {
+    (peer, READINESS_PATIENCE)
+}
+
 #[test]
 fn a_fresh_or_lone_node_is_ready_at_once() {
-    assert!(Readiness::new(TWO, false, at(0)).is_ready());
+    assert!(Readiness::new(TWO.map(patiently), false, at(0)).is_ready());
     assert!(Readiness::new([], true, at(0)).is_ready());
-    assert!(!Readiness::new([PEER], true, at(0)).is_ready());
+    assert!(!Readiness::new([PEER].map(patiently), true, at(0)).is_ready());
 }
 
 #[test]
 fn a_node_that_was_away_is_ready_after_hints_and_comparison_with_all_peers() {
-    let mut readiness = Readiness::new(TWO, true, at(0));
+    let mut readiness = Readiness::new(TWO.map(patiently), true, at(0));
     for (millis, node) in [(10, 1), (20, 2)] {
         let node = MemberNumber(node);
         readiness.handle_up(node);
@@ -246,7 +250,7 @@ fn a_node_that_was_away_is_ready_after_hints_and_comparison_with_all_peers() {
 
 #[test]
 fn comparison_and_hints_count_in_either_order() {
-    let mut readiness = Readiness::new([PEER], true, at(0));
+    let mut readiness = Readiness::new([PEER].map(patiently), true, at(0));
     readiness.handle_up(PEER);
     assert!(!readiness.handle_synced(at(1), PEER));
     assert!(!readiness.handle_hints_pending(at(2), PEER, 3));
@@ -255,7 +259,7 @@ fn comparison_and_hints_count_in_either_order() {
 
 #[test]
 fn a_peer_that_stays_down_is_given_up() {
-    let mut readiness = Readiness::new(TWO, true, at(0));
+    let mut readiness = Readiness::new(TWO.map(patiently), true, at(0));
     readiness.handle_up(MemberNumber(2));
     readiness.handle_hints_pending(at(10), MemberNumber(2), 0);
     readiness.handle_synced(at(20), MemberNumber(2));
@@ -266,8 +270,31 @@ fn a_peer_that_stays_down_is_given_up() {
 }
 
 #[test]
+fn where_nobody_listens_nobody_is_waited_for_long() {
+    let mut readiness = Readiness::new([PEER].map(patiently), true, at(0));
+    let soon = Instant::ZERO + MEETING_PATIENCE;
+    assert!(readiness.awaits_clocks(soon, at(0)));
+    readiness.handle_unreachable(PEER);
+    assert_eq!(readiness.poll_timeout(at(1)), Some(soon));
+    assert!(!readiness.awaits_clocks(soon, at(0)) && readiness.awaits_clocks(at(899), at(0)));
+    // It is there after all, and its clock is about to be known.
+    readiness.handle_up(PEER);
+    assert!(readiness.awaits_clocks(soon, at(0)) && !readiness.handle_timeout(soon));
+    readiness.handle_down(at(2_000), PEER);
+    assert!(readiness.handle_timeout(at(2_000) + MEETING_PATIENCE));
+}
+
+#[test]
+fn who_has_lost_everything_waits_for_all() {
+    let mut readiness = Readiness::new([(PEER, Duration::MAX)], true, at(0));
+    readiness.handle_unreachable(PEER);
+    assert!(!readiness.handle_timeout(at(3_600_000)));
+    assert!(!readiness.awaits_clocks(at(0) + READINESS_PATIENCE, at(0)), "but not for clocks");
+}
+
+#[test]
 fn a_peer_that_comes_back_before_it_is_given_up_is_waited_for() {
-    let mut readiness = Readiness::new([PEER], true, at(0));
+    let mut readiness = Readiness::new([PEER].map(patiently), true, at(0));
     readiness.handle_up(PEER);
     readiness.handle_hints_pending(at(10), PEER, 0);
     readiness.handle_down(at(20), PEER);
@@ -280,10 +307,10 @@ fn a_peer_that_comes_back_before_it_is_given_up_is_waited_for() {
 
 #[test]
 fn a_peer_that_leaves_is_not_waited_for_and_one_that_joins_is() {
-    let mut readiness = Readiness::new([PEER], true, at(0));
+    let mut readiness = Readiness::new([PEER].map(patiently), true, at(0));
     readiness.handle_up(PEER);
     readiness.handle_hints_pending(at(10), PEER, 0);
-    readiness.handle_joined(at(10), MemberNumber(7));
+    readiness.handle_joined(at(10), MemberNumber(7), READINESS_PATIENCE);
     assert!(!readiness.handle_synced(at(20), PEER));
     assert_eq!(readiness.awaited(at(20)).collect::<Vec<_>>(), [MemberNumber(7)]);
     assert!(readiness.handle_left(at(30), MemberNumber(7)));

@@ -504,7 +504,7 @@ impl Shard {
         for peer in &changes.joined {
             self.handoff.handle_joined(*peer);
             self.anti_entropy.handle_joined(*peer);
-            self.peers.handle_joined(now.monotonic, *peer);
+            self.peers.handle_joined(now.monotonic, &topology, *peer);
         }
         self.peers.set_targets(now.monotonic, &topology);
         let id = |topology: &Topology| topology.member(topology.me()).id;

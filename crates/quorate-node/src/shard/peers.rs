@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use quorate_cluster::{
     anti_entropy::{self, PeerRequest},
     clocks,
-    limits::READINESS_PATIENCE,
+    limits::{MEETING_PATIENCE, READINESS_PATIENCE},
     liveness::{self, Liveness, Readiness},
     membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation},
     peer_map::PeerMap,
@@ -83,10 +83,11 @@ impl Peers {
         let me = topology.member(topology.me()).id;
         let History { data_may_exist, incomplete } = history;
         // What was lost can be at any peer, and at one only.
-        let patience = if incomplete { Duration::MAX } else { READINESS_PATIENCE };
+        let patience = |peer| if incomplete { Duration::MAX } else { patience(topology, peer) };
+        let awaited = topology.peers().map(|peer| (peer, patience(peer)));
         let mut peers = Self {
             liveness: Liveness::new(liveness::Settings::default(), topology.peers(), now),
-            readiness: Readiness::with_patience(topology.peers(), data_may_exist, now, patience),
+            readiness: Readiness::new(awaited, data_may_exist, now),
             dialer: Dialer::new(me.0 as u64),
             outgoing: PeerMap::new(),
             opening: Vec::new(),
@@ -98,9 +99,9 @@ impl Peers {
     }
 
     /// A node has become a peer. It is down.
-    pub(super) fn handle_joined(&mut self, now: Instant, peer: MemberNumber) {
+    pub(super) fn handle_joined(&mut self, now: Instant, topology: &Topology, peer: MemberNumber) {
         self.liveness.handle_joined(peer);
-        self.readiness.handle_joined(now, peer);
+        self.readiness.handle_joined(now, peer, patience(topology, peer));
     }
 
     /// A node is no peer any more. Returns whether this node became ready.
@@ -116,7 +117,8 @@ impl Peers {
 
     /// This node has lost all that it had, and may serve once it has caught up with every peer.
     pub(super) fn handle_loss(&mut self, now: Instant, topology: &Topology) {
-        self.readiness = Readiness::with_patience(topology.peers(), true, now, Duration::MAX);
+        let awaited = topology.peers().map(|peer| (peer, Duration::MAX));
+        self.readiness = Readiness::new(awaited, true, now);
     }
 
     /// The peer to which an outgoing link stands, and its process at the other end.
@@ -207,6 +209,12 @@ impl Peers {
     }
 }
 
+/// How long this node waits for a peer that is down when it starts. For what this datacentre
+/// answers by itself another one is not needed, and may be cut off for long.
+fn patience(topology: &Topology, peer: MemberNumber) -> Duration {
+    if topology.is_local(peer) { READINESS_PATIENCE } else { MEETING_PATIENCE }
+}
+
 /// The answer to a command that was forwarded, and executed, in the place of what no frame can hold.
 const REPLY_TOO_LARGE: &[u8] =
     b"-UNKNOWN the reply is larger than 1 GiB, so it cannot be passed on; \
@@ -240,11 +248,8 @@ impl Shard {
     /// An outgoing link is open: introduces this node. Returns the bytes to send.
     pub(crate) fn link_opened(&mut self, link: LinkId) -> Vec<u8> {
         let mut output = Vec::new();
-        let member = self.peers.dialer.target(link).and_then(|target| match target {
-            Target::Member(id) => self.topology().number_of(*id),
-            Target::Seed(_) => None,
-        });
-        let Some(peer) = member else { return output };
+        let target = self.peers.dialer.target(link);
+        let Some(peer) = target.and_then(|target| self.member_at(target)) else { return output };
         self.peers.opening.push((link, peer));
         let topology = self.topology();
         let message = Message::Hello(Box::new(self.introduction(topology)));
@@ -253,13 +258,24 @@ impl Shard {
         output
     }
 
+    fn member_at(&self, target: &Target) -> Option<MemberNumber> {
+        match target {
+            Target::Member(id) => self.topology().number_of(*id),
+            Target::Seed(_) => None,
+        }
+    }
+
     /// An outgoing link could not be opened, or is closed.
     pub(crate) fn link_closed(&mut self, now: Now, link: LinkId) {
+        let target = self.peers.dialer.target(link);
+        let dialled = target.and_then(|target| self.member_at(target));
         self.peers.dialer.handle_closed(now.monotonic, link);
-        self.peers.opening.retain(|(opening, _)| *opening != link);
+        let opening = self.peers.opening.extract_if(.., |(opening, _)| *opening == link).next();
         if let Some((peer, _)) = self.peers.standing(link) {
             self.peers.outgoing.remove(peer);
             self.peers.liveness.handle_link_down(peer);
+        } else if let (Some(peer), None) = (dialled, opening) {
+            self.peers.readiness.handle_unreachable(peer);
         }
         self.service_liveness(now);
         self.service(now);

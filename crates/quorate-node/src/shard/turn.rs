@@ -63,7 +63,9 @@ impl Shard {
         let monotonic = now.monotonic;
         self.machine = now;
         let was_in_doubt = self.clock.is_in_doubt();
-        let (wall_us, jumped) = self.clock.read(monotonic, now.wall_us, alone, self.peers.clocks());
+        let awaits = self.peers.readiness.awaits_clocks(monotonic, self.clock.started());
+        let peers = self.peers.clocks();
+        let (wall_us, jumped) = self.clock.read(monotonic, now.wall_us, alone, awaits, peers);
         let now = Now { monotonic, wall_us };
         if let Some(ms) = jumped {
             tracing::warn!(ms, "the clock has jumped");

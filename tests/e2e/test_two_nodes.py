@@ -1,0 +1,46 @@
+"""Two nodes in two places, both written to, also each without the other."""
+
+import pytest
+from nodes import Node, wait_until
+
+
+@pytest.fixture
+def pair(tmp_path):
+    nodes = [Node(tmp_path / name, name=name, arguments=["--dc", name, "--rf", 1]) for name in ("east", "west")]
+    for node, other in (nodes, nodes[::-1]):
+        node.seeds = [other.peer_port]
+    yield nodes
+    for node in nodes:
+        node.kill()
+
+
+def test_each_goes_on_without_the_other_and_both_converge(pair):
+    east, west = pair
+    for node in pair:
+        node.start()
+    assert east.raw()("INCRBY", "visits", 1) == (b":", b"1")
+    wait_until(lambda: west.raw()("GET", "visits") == (b"$", b"1"))
+
+    west.kill()
+    client = east.raw()
+    assert client("INCRBY", "visits", 10) == (b":", b"11")
+    assert client("SADD", "users", "ada", "bob") == (b":", b"2")
+    assert client("HSET", "h", "from", "east", "e", 1) == (b":", b"2")
+    east.kill()
+
+    # Nobody is there who could tell the time or what was missed.
+    west.start()
+    client = west.raw()
+    assert client("INCRBY", "visits", 100) == (b":", b"101")
+    assert client("SADD", "users", "cleo") == (b":", b"1")
+    assert client("HSET", "h", "from", "west", "w", 1) == (b":", b"2")
+    assert west.sees("east") is False
+
+    east.start()
+    for node in pair:
+        client = node.raw()
+        wait_until(lambda client=client: client("GET", "visits") == (b"$", b"111"))
+        wait_until(lambda client=client: client("SCARD", "users") == (b":", b"3"))
+        wait_until(lambda client=client: client("HMGET", "h", "from", "e", "w")[1]
+                   == [(b"$", b"west"), (b"$", b"1"), (b"$", b"1")])
+    wait_until(lambda: east.digest() == west.digest())
