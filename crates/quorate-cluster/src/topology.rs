@@ -4,21 +4,29 @@
 //! shard. Two nodes with the same member list agree on the replicas of every slot and, inside a
 //! datacentre, on their order. Everything on the data path is a lookup in a table made here.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
 use quorate_proto::{
     Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
     message::{Member, View},
     numbers::NumbersUsedUp,
-    slot::SLOTS,
+    ownership::{Ownership, Phase},
 };
 
 use crate::{
     limits::{MEMBERS_MAX, REPLICAS_MAX},
     peer_map::PeerMap,
     positions::Positions,
-    ring::{Placement, Replication, RingMember, place},
 };
+use owners::{Piece, check_owners};
+use sets::{ReplicaSet, Sets};
+
+mod owners;
+mod requirement;
+mod sets;
+
+pub use owners::{of_placement, placed};
+pub use requirement::Requirement;
 
 /// A member list with its placement, seen from one of its members.
 #[derive(Clone, Debug)]
@@ -30,6 +38,8 @@ pub struct Topology {
     members: PeerMap<Seat>,
     /// While the list is not final, those that it would be sealed with.
     numbers: Numbers,
+    /// `None` while it follows from the members.
+    ownership: Option<Box<Ownership>>,
     /// Sorted.
     datacentre_names: Vec<String>,
     /// For each slot a position in `sets`.
@@ -44,31 +54,6 @@ struct Seat {
     member: Member,
     /// Its datacentre, as a position in the names.
     datacentre: u8,
-}
-
-/// The members that hold some slots, in order of preference: those of this node's datacentre
-/// first, then those of the other datacentres in the order of their names, starting after its own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ReplicaSet {
-    nodes: Vec<MemberNumber>,
-    /// For each datacentre which positions in `nodes` are in it.
-    in_datacentre: Vec<Positions>,
-}
-
-/// How many replicas of a slot must answer, and which of them count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// Answers needed. At least one, at most the number of replicas that count.
-    pub answers: u8,
-    /// Whose answers count.
-    pub counted: Positions,
-}
-
-impl Requirement {
-    /// Whether the answers of these replicas are enough.
-    pub fn is_met_by(self, answered: Positions) -> bool {
-        (answered & self.counted).len() >= usize::from(self.answers)
-    }
 }
 
 /// The peers that tell one topology from an earlier one.
@@ -94,7 +79,7 @@ pub struct SlotRange<'a> {
     pub first: Slot,
     /// The last slot; it belongs to the range.
     pub last: Slot,
-    /// The replicas, in order of preference.
+    /// The replicas that serve clients, in order of preference.
     pub replicas: &'a [MemberNumber],
 }
 
@@ -120,6 +105,12 @@ pub enum TopologyError {
     /// The numbers of a final list are not those of its members.
     #[error("the member numbers are not those of the {0} members")]
     Numbers(usize),
+    /// Somebody owns slots who is no member.
+    #[error("member number {} owns slots, and is no member's", .0.0)]
+    StrangeOwner(MemberNumber),
+    /// An ownership of a list that is not final.
+    #[error("owners of slots are named before the member list is final")]
+    EarlyOwners,
     /// There is no number for another member.
     #[error(transparent)]
     NumbersUsedUp(#[from] NumbersUsedUp),
@@ -140,10 +131,12 @@ impl Topology {
         names.sort();
         names.dedup();
         let members = seats(view, &numbers, &names);
-        let ring: Vec<RingMember> = view.members.iter().map(RingMember::from).collect();
-        let placement = place(&ring, &Replication::everywhere(view.replication_factor));
-        let home = usize::from(members[me].datacentre);
-        let (set_of_slot, sets) = intern(&placement, &names, home, &numbers, &members);
+        let mut sets = Sets::new(&members, members[me].datacentre);
+        match &view.ownership {
+            Some(ownership) => sets.give(ownership),
+            None => sets.give(&Ownership { owners: placed(view, &numbers), movement: None }),
+        }
+        let Sets { set_of_slot, sets, .. } = sets;
         Ok(Self {
             me,
             epoch: view.epoch,
@@ -151,6 +144,7 @@ impl Topology {
             replication_factor: view.replication_factor,
             members,
             numbers,
+            ownership: view.ownership.clone(),
             datacentre_names: names,
             set_of_slot,
             sets,
@@ -169,7 +163,8 @@ impl Topology {
         let fits = self.replication_factor == view.replication_factor
             && self.len() == view.members.len()
             && view.members.iter().all(same_place)
-            && (!view.sealed || view.numbers == self.numbers);
+            && (!view.sealed || view.numbers == self.numbers)
+            && view.ownership == self.ownership;
         let members = || seats(view, &self.numbers, &self.datacentre_names);
         let (epoch, sealed) = (view.epoch, view.sealed);
         fits.then(|| Self { epoch, sealed, members: members(), ..self.clone() })
@@ -301,9 +296,40 @@ impl Topology {
         self.datacentre(node) == self.datacentre(self.me)
     }
 
-    /// The members that hold `slot`, in order of preference: this datacentre's first.
+    /// Who holds which slots, where that is agreed on.
+    pub fn ownership(&self) -> Option<&Ownership> {
+        self.ownership.as_deref()
+    }
+
+    /// The members that hold `slot` and take its writes, in order of preference: first those that
+    /// serve clients, of these and of the others this datacentre's first.
     pub fn replicas(&self, slot: Slot) -> &[MemberNumber] {
         &self.set(slot).nodes
+    }
+
+    /// Those that serve clients. The others are being filled.
+    pub fn readers(&self, slot: Slot) -> &[MemberNumber] {
+        let set = self.set(slot);
+        &set.nodes[..usize::from(set.readers)]
+    }
+
+    /// Whether `node` serves clients with `slot`.
+    pub fn is_reader(&self, slot: Slot, node: MemberNumber) -> bool {
+        self.readers(slot).contains(&node)
+    }
+
+    /// Whether `slot` has the same replicas in the same order, with the same parts in it, as in
+    /// another topology.
+    pub fn has_same_owners(&self, other: &Self, slot: Slot) -> bool {
+        let (ours, theirs) = (self.set(slot), other.set(slot));
+        (&ours.nodes, ours.readers, ours.old, ours.new)
+            == (&theirs.nodes, theirs.readers, theirs.old, theirs.new)
+    }
+
+    /// How far a slot that goes to other members has come; `None` of one that stays.
+    pub fn phase(&self, slot: Slot) -> Option<Phase> {
+        let piece = Piece::at(self.ownership.as_deref()?, slot);
+        piece.moves().then_some(piece.phase)
     }
 
     /// Whether `node` holds `slot`.
@@ -321,19 +347,61 @@ impl Topology {
         self.replicas(slot).iter().position(|&replica| replica == node)
     }
 
-    /// What `level` demands of the replicas of `slot` when a node in the datacentre of
-    /// `coordinator` coordinates.
-    pub fn required(&self, slot: Slot, level: Level, coordinator: MemberNumber) -> Requirement {
+    /// What `level` demands of a write to `slot` when a node in the datacentre of `coordinator`
+    /// coordinates. That of a slot that moves must meet it among those that hold it, and among
+    /// those that it goes to.
+    pub fn required_to_write(
+        &self,
+        slot: Slot,
+        level: Level,
+        coordinator: MemberNumber,
+    ) -> Requirement {
         let set = self.set(slot);
-        let replicas = set.nodes.len() as u8;
-        let all = Positions::first(set.nodes.len());
+        let (answers, counted) = self.votes(set, level, coordinator, set.old);
+        if set.new.is_empty() {
+            return Requirement::of(answers, counted);
+        }
+        let (new_answers, new_counted) = self.votes(set, level, coordinator, set.new);
+        Requirement { answers, counted, new_answers, new_counted }
+    }
+
+    /// The same of a read. Only those that serve clients are asked; as long as both do, one answer
+    /// of either is enough where one is, else the level is met among each.
+    pub fn required_to_read(
+        &self,
+        slot: Slot,
+        level: Level,
+        coordinator: MemberNumber,
+    ) -> Requirement {
+        let set = self.set(slot);
+        let are_joint = !set.new.is_empty() && usize::from(set.readers) == set.nodes.len();
         match level {
-            Level::One => Requirement { answers: 1, counted: all },
-            Level::All => Requirement { answers: replicas, counted: all },
-            Level::Quorum => Requirement { answers: majority(replicas), counted: all },
+            Level::One => Requirement::of(1, Positions::first(usize::from(set.readers))),
+            _ if are_joint => self.required_to_write(slot, level, coordinator),
+            _ => {
+                let (answers, counted) = self.votes(set, level, coordinator, set.old);
+                Requirement::of(answers, counted)
+            }
+        }
+    }
+
+    /// How many answers `level` demands among `owners`, and whose count.
+    fn votes(
+        &self,
+        set: &ReplicaSet,
+        level: Level,
+        coordinator: MemberNumber,
+        owners: Positions,
+    ) -> (u8, Positions) {
+        let all = owners.len() as u8;
+        match level {
+            Level::One => (1, owners),
+            Level::All => (all, owners),
+            Level::Quorum => (majority(all), owners),
             Level::LocalQuorum => {
-                let local = set.in_datacentre[usize::from(self.datacentre(coordinator))];
-                Requirement { answers: majority(local.len() as u8), counted: local }
+                let datacentre = usize::from(self.datacentre(coordinator));
+                let local = set.in_datacentre[datacentre] & owners;
+                (majority(local.len() as u8), local)
             }
         }
     }
@@ -344,7 +412,7 @@ impl Topology {
         self.set_of_slot.chunk_by(PartialEq::eq).filter_map(move |alike| {
             let first = slots.next()?;
             let last = if alike.len() > 1 { slots.nth(alike.len() - 2)? } else { first };
-            Some(SlotRange { first, last, replicas: self.replicas(first) })
+            Some(SlotRange { first, last, replicas: self.readers(first) })
         })
     }
 
@@ -356,6 +424,7 @@ impl Topology {
             replication_factor: self.replication_factor,
             members: self.numbers.iter().map(|(_, node)| self.member(node).clone()).collect(),
             numbers: if self.sealed { self.numbers.clone() } else { Numbers::default() },
+            ownership: self.ownership.clone(),
         }
     }
 
@@ -391,7 +460,7 @@ pub fn check(view: &View) -> Result<(), TopologyError> {
     if replicas > REPLICAS_MAX {
         return Err(TopologyError::TooManyReplicas(replicas));
     }
-    Ok(())
+    view.ownership.as_ref().map_or(Ok(()), |ownership| check_owners(view, ownership))
 }
 
 /// The members of `view` in their places, of datacentres with these sorted names.
@@ -403,36 +472,6 @@ fn seats(view: &View, numbers: &Numbers, names: &[String]) -> PeerMap<Seat> {
         (number, Seat { member: member.clone(), datacentre })
     };
     view.members.iter().map(seat).collect()
-}
-
-/// Gives each distinct replica set a number, in the order of the slots.
-fn intern(
-    placement: &Placement,
-    names: &[String],
-    home: usize,
-    numbers: &Numbers,
-    members: &PeerMap<Seat>,
-) -> (Vec<u16>, Vec<ReplicaSet>) {
-    let mut known: BTreeMap<Vec<MemberNumber>, u16> = BTreeMap::new();
-    let mut sets = Vec::new();
-    let mut set_of_slot = Vec::with_capacity(usize::from(SLOTS));
-    for slot in Slot::all() {
-        let nearest_first = names[home..].iter().chain(&names[..home]);
-        let nodes: Vec<MemberNumber> = nearest_first
-            .flat_map(|name| placement.replicas(name, slot))
-            .map(|id| numbers.of(id).expect("invariant: members are placed"))
-            .collect();
-        let number = *known.entry(nodes).or_insert_with_key(|nodes| {
-            let mut in_datacentre = alloc::vec![Positions::NONE; names.len()];
-            for (position, node) in nodes.iter().enumerate() {
-                in_datacentre[usize::from(members[*node].datacentre)] |= Positions::of(position);
-            }
-            sets.push(ReplicaSet { nodes: nodes.clone(), in_datacentre });
-            (sets.len() - 1) as u16
-        });
-        set_of_slot.push(number);
-    }
-    (set_of_slot, sets)
 }
 
 const fn majority(of: u8) -> u8 {

@@ -3,7 +3,7 @@
 //! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
 //! * [`frame`] and [`message`]: what nodes say to each other; [`checksum`] guards it;
 //! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
-//!   messages are made of;
+//!   messages are made of; [`ownership`]: which members hold which slots;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
 //!
@@ -24,6 +24,7 @@ pub mod message;
 pub mod mutant;
 pub mod node;
 pub mod numbers;
+pub mod ownership;
 pub mod resp;
 pub mod slot;
 pub mod stamp;

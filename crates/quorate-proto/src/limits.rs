@@ -38,6 +38,9 @@ pub const LINEAGE_MAX: usize = 1_024;
 /// Ranges of dots of one slot in one message: some for each start of each replica.
 pub const DOT_RANGES_MAX: usize = 4_096;
 
+/// Owners of a slot over all datacentres, also while it moves.
+pub const OWNERS_MAX: usize = 64;
+
 const _: () = assert!(DOT_SLOTS_MAX <= u16::MAX as usize);
 const _: () = assert!(DOT_RANGES_MAX <= u16::MAX as usize);
 const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < FRAME_PAYLOAD_MAX);

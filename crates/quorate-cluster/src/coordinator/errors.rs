@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_proto::{Level, Slot, Unfit, message::Cause, mutant::Mutant, resp::ReplyWriter};
 
 use super::{Coordinator, Rejection, operation::Operation, stage::Phase};
-use crate::positions::Positions;
+use crate::{positions::Positions, topology::Requirement};
 
 fn encoded(text: &str) -> Bytes {
     let mut reply = Vec::with_capacity(text.len() + 3);
@@ -85,9 +85,13 @@ pub(super) fn unavailable(text: &str) -> Bytes {
 impl Coordinator {
     /// The level cannot be met with the replicas that are up, without those that have refused or
     /// were lost meanwhile.
-    pub(super) fn too_few(&self, slot: Slot, level: Level, refused: Positions) -> Bytes {
-        let requirement = self.topology.required(slot, level, self.topology.me());
-        let (needed, counted) = (requirement.answers, requirement.counted);
+    pub(super) fn too_few(
+        &self,
+        slot: Slot,
+        (level, requirement): (Level, Requirement),
+        refused: Positions,
+    ) -> Bytes {
+        let (needed, counted) = requirement.unmet_by(self.alive(slot) - refused);
         let alive = self.alive(slot) & counted;
         let usable = alive - refused;
         let mut text = format!(
@@ -115,29 +119,30 @@ impl Coordinator {
         } else {
             "nothing was changed"
         };
-        let missing = operation.requirement.counted - operation.answered;
+        let (needed, counted) = operation.requirement.unmet_by(operation.answered);
+        let missing = counted - operation.answered;
         encoded(&format!(
             "TIMEOUT level {} of slot {}: {} of {} replicas answered before the deadline \
              (answered: {}; silent: {}); {outcome}",
             operation.level(),
             operation.slot().number(),
-            (operation.answered & operation.requirement.counted).len(),
-            operation.requirement.answers,
-            self.names(operation.slot(), operation.answered & operation.requirement.counted),
+            (operation.answered & counted).len(),
+            needed,
+            self.names(operation.slot(), operation.answered & counted),
             self.names(operation.slot(), missing),
         ))
     }
 
     /// Nobody is left who could still take a write, and too few have taken it.
     pub(super) fn missed(&self, operation: &Operation) -> Bytes {
-        let counted = operation.requirement.counted;
+        let (needed, counted) = operation.requirement.unmet_by(operation.answered);
         let say = if Mutant::FailedYetApplied.is_planted() { unavailable } else { unknown };
         say(&format!(
             "level {} of slot {}: {} of {} replicas took the write (took it: {}; lost: {})",
             operation.level(),
             operation.slot().number(),
             (operation.answered & counted).len(),
-            operation.requirement.answers,
+            needed,
             self.names(operation.slot(), operation.answered & counted),
             self.names(operation.slot(), counted - operation.answered),
         ))

@@ -21,7 +21,7 @@ impl Coordinator {
         // Whoever has refused is asked again: the places are others.
         let held = self.gates.values_mut().flat_map(Gate::attempts_mut);
         held.for_each(|attempt| attempt.refused = Positions::NONE);
-        let is_moved = |slot| before.replicas(slot) != self.topology.replicas(slot);
+        let is_moved = |slot| !self.topology.has_same_owners(&before, slot);
         let operations = self.operations.iter();
         let moved: Vec<usize> = operations
             .filter(|(_, operation)| is_moved(operation.slot()))
@@ -74,7 +74,8 @@ impl Coordinator {
             Phase::Settled => {}
             Phase::Executing => {
                 let level = operation.terms.write_level;
-                operation.requirement = self.topology.required(slot, level, self.topology.me());
+                operation.requirement =
+                    self.topology.required_to_write(slot, level, self.topology.me());
             }
             Phase::Replicating => {
                 operation.answered = moved(operation.answered);
@@ -95,7 +96,8 @@ impl Coordinator {
         let operation = &self.operations[index];
         let (answered, former) = (operation.answered, operation.serial);
         let me = self.topology.me();
-        let requirement = self.topology.required(operation.slot(), operation.terms.write_level, me);
+        let requirement =
+            self.topology.required_to_write(operation.slot(), operation.terms.write_level, me);
         self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
         (operation.requirement, operation.answered) = (requirement, answered);
@@ -128,7 +130,7 @@ impl Coordinator {
 
     /// Brings a write to its executor, which may be another node now.
     fn redirect(&mut self, now: Instant, replica: &mut impl Replica, attempt: Attempt) {
-        let is_here = self.topology.is_replica(attempt.request.call.slot(), self.topology.me());
+        let is_here = self.topology.is_reader(attempt.request.call.slot(), self.topology.me());
         match attempt.requester {
             Requester::Peer { .. } if is_here => self.coordinate_write(now, replica, attempt),
             Requester::Peer { link, correlation, .. } => {

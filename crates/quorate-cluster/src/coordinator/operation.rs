@@ -63,7 +63,7 @@ impl Operation {
             call: request.call,
             terms: request.terms,
             stage: Stage::Settled.next(phase),
-            requirement: Requirement { answers: 1, counted: Positions::ALL },
+            requirement: Requirement::of(1, Positions::ALL),
             own_position,
             asked: Positions::NONE,
             tried: Positions::NONE,

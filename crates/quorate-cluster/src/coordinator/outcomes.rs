@@ -90,7 +90,7 @@ impl Coordinator {
         let me = self.topology.me();
         let operation = &mut self.operations[index];
         let (slot, level) = (operation.slot(), operation.terms.write_level);
-        operation.requirement = self.topology.required(slot, level, me);
+        operation.requirement = self.topology.required_to_write(slot, level, me);
         operation.answered = Positions::NONE;
         operation.refused = Positions::NONE;
         let gives_up_at = now + OUTCOME_PATIENCE;

@@ -53,14 +53,14 @@ impl Coordinator {
     ) {
         let me = self.topology.me();
         let (slot, level) = (request.call.slot(), request.terms.read_level);
-        let requirement = self.topology.required(slot, level, me);
-        let holds = self.topology.is_replica(slot, me);
+        let requirement = self.topology.required_to_read(slot, level, me);
+        let holds = self.topology.is_reader(slot, me);
         let forwarded = matches!(requester, Requester::Peer { .. });
         // A node whose log takes nothing falls behind, and cannot take what others have to answer.
         // One that does not know the time cannot tell what has expired.
         let own = self.fitness();
         let in_doubt = own.is(Unfit::ClockInDoubt) && !Mutant::DoubtIgnored.is_planted();
-        let caught_up = requirement.answers > 1 || !own.is(Unfit::CatchingUp);
+        let caught_up = !requirement.is_single() || !own.is(Unfit::CatchingUp);
         let serves = holds && !own.is(Unfit::ReadOnly) && !in_doubt && caught_up;
         let elsewhere = if serves {
             None
@@ -75,7 +75,7 @@ impl Coordinator {
             );
         }
         if !holds {
-            let error = self.too_few(slot, level, Positions::NONE);
+            let error = self.too_few(slot, (level, requirement), Positions::NONE);
             return self.reply(requester, error);
         }
         self.read_here(now, replica, requester, request);
@@ -90,8 +90,8 @@ impl Coordinator {
         request: Request,
     ) {
         let (slot, level) = (request.call.slot(), request.terms.read_level);
-        let requirement = self.topology.required(slot, level, self.topology.me());
-        if requirement.answers == 1 {
+        let requirement = self.topology.required_to_read(slot, level, self.topology.me());
+        if requirement.is_single() {
             if let Err(unfit) = self.fitness().may_count() {
                 return self.refuse_read(requester, unfit);
             }
@@ -111,7 +111,7 @@ impl Coordinator {
             return self.answer(now, replica, index, reply);
         }
         if !requirement.is_met_by(self.alive(slot)) {
-            let error = self.too_few(slot, level, Positions::NONE);
+            let error = self.too_few(slot, (level, requirement), Positions::NONE);
             return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Digests);
@@ -139,7 +139,7 @@ impl Coordinator {
         tried: Positions,
     ) -> Option<MemberNumber> {
         let candidates = || {
-            let replicas = self.topology.replicas(slot).iter().enumerate();
+            let replicas = self.topology.readers(slot).iter().enumerate();
             replicas
                 .filter(move |(position, node)| {
                     !tried.contains(*position)
@@ -152,7 +152,7 @@ impl Coordinator {
         let ready = || candidates().filter(|node| self.peers[*node].fitness.is_ready());
         let fit = ready().find(|node| !self.peers[*node].fitness.is(Unfit::ReadOnly));
         // Two replicas that are both catching up would send the read back and forth.
-        let holds = self.topology.is_replica(slot, self.topology.me());
+        let holds = self.topology.is_reader(slot, self.topology.me());
         fit.or_else(|| ready().chain(candidates()).next().filter(|_| !holds))
     }
 
@@ -176,22 +176,24 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.answered = if counts { operation.own() } else { Positions::NONE };
         operation.compared().own_digest = own_digest;
-        let (slot, counted) = (operation.slot(), operation.requirement.counted);
-        let own = operation.answered & counted;
-        let needed = usize::from(operation.requirement.answers) - own.len();
-        if needed == 0 || Mutant::ReadAlone.is_planted() {
+        let (slot, requirement) = (operation.slot(), operation.requirement);
+        let own = operation.answered;
+        if requirement.is_met_by(own) || Mutant::ReadAlone.is_planted() {
             return self.read_settled(now, replica, index);
         }
-        let usable = (self.alive(slot) & counted) - self.operations[index].tried;
-        if usable.len() < needed {
+        let usable = (self.alive(slot) & requirement.all_counted()) - self.operations[index].tried;
+        if !requirement.is_met_by(usable | own) {
             return self.give_up(now, replica, index);
         }
         // One that is still catching up is likely to differ, and so is one that takes no writes,
         // which could not be repaired either.
         let fit = self.ready(slot) - self.read_only(slot);
-        let preferred = (usable & fit).iter().chain((usable - fit).iter());
-        for position in preferred.take(needed) {
-            self.ask_digest(index, position);
+        let mut hoped_for = own;
+        for position in (usable & fit).iter().chain((usable - fit).iter()) {
+            if requirement.lacks(hoped_for, position) {
+                hoped_for |= Positions::of(position);
+                self.ask_digest(index, position);
+            }
         }
     }
 
@@ -488,7 +490,8 @@ impl Coordinator {
     /// Ends an operation that has changed nothing and cannot be done with the replicas left.
     fn give_up(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
-        let error = self.too_few(operation.slot(), operation.level(), operation.refused);
+        let required = (operation.level(), operation.requirement);
+        let error = self.too_few(operation.slot(), required, operation.refused);
         self.finish(now, replica, index, error);
     }
 
@@ -496,7 +499,7 @@ impl Coordinator {
     fn untried(&self, index: usize) -> Positions {
         let operation = &self.operations[index];
         let settled = operation.tried | operation.answered;
-        (self.alive(operation.slot()) & operation.requirement.counted) - settled
+        (self.alive(operation.slot()) & operation.requirement.all_counted()) - settled
     }
 
     /// An operation has reached its deadline.

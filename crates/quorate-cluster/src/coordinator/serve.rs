@@ -123,7 +123,7 @@ impl Coordinator {
         correlation: u64,
         forward: Forward,
     ) {
-        if !self.topology.is_replica(forward.slot, self.topology.me()) {
+        if !self.topology.is_reader(forward.slot, self.topology.me()) {
             let text = alloc::format!("slot {} has no replica here", forward.slot.number());
             return self.reject(link, correlation, Cause::NotReplica, text);
         }

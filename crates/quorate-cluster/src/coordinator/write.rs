@@ -30,7 +30,11 @@ impl Coordinator {
             let (slot, level) = (attempt.request.call.slot(), attempt.request.terms.write_level);
             match coordinator.own_refusal(slot) {
                 Some(refusal) => errors::rejected(&refusal),
-                None => coordinator.too_few(slot, level, attempt.refused),
+                None => {
+                    let me = coordinator.topology.me();
+                    let required = coordinator.topology.required_to_write(slot, level, me);
+                    coordinator.too_few(slot, (level, required), attempt.refused)
+                }
             }
         });
     }
@@ -95,11 +99,11 @@ impl Coordinator {
     /// Why this node executes no write on `slot` at the moment, if it holds it at all.
     pub(super) fn own_refusal(&self, slot: Slot) -> Option<Rejection> {
         let me = self.topology.me();
-        if !self.topology.is_replica(slot, me) {
+        if !self.topology.is_reader(slot, me) {
             return None;
         }
         // What there is no other replica for is tried: a small write may still fit.
-        let has_others = self.topology.replicas(slot).len() > 1;
+        let has_others = self.topology.readers(slot).len() > 1;
         match self.fitness().may_execute() {
             Ok(()) => None,
             Err(Unfit::ReadOnly) if !has_others => None,
@@ -120,7 +124,7 @@ impl Coordinator {
         refused: Positions,
     ) -> Option<MemberNumber> {
         let refuses = self.own_refusal(slot).is_some();
-        let replicas = self.topology.replicas(slot).iter().enumerate();
+        let replicas = self.topology.readers(slot).iter().enumerate();
         replicas
             .filter(|(position, _)| !refused.contains(*position))
             .map(|(_, node)| *node)
@@ -155,18 +159,18 @@ impl Coordinator {
         let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
         let (level, class) = (request.terms.write_level, request.call.class());
-        let requirement = self.topology.required(slot, level, me);
+        let requirement = self.topology.required_to_write(slot, level, me);
         // What there is no other replica for is tried.
         let has_others = self.topology.replicas(slot).len() > 1;
         let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
         if !requirement.is_met_by(self.alive(slot) - read_only) {
-            let error = self.too_few(slot, level, read_only);
+            let error = self.too_few(slot, (level, requirement), read_only);
             return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
         self.operations[index].executors_refused = refused;
-        let reads = class == Class::ReadModifyWrite && requirement.answers > 1;
+        let reads = class == Class::ReadModifyWrite && !requirement.is_single();
         if reads && !has_read && !Mutant::WriteBlind.is_planted() {
             return self.read_first(now, replica, index);
         }
@@ -176,9 +180,11 @@ impl Coordinator {
 
     /// The operation reads before it is executed; writes on its slot wait for it.
     fn read_first(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let me = self.topology.me();
         let operation = &mut self.operations[index];
         operation.holds_slot = true;
-        let slot = operation.slot();
+        let (slot, level) = (operation.slot(), operation.terms.write_level);
+        operation.requirement = self.topology.required_to_read(slot, level, me);
         self.hold(slot);
         self.ask_digests(now, replica, index);
     }
@@ -226,6 +232,12 @@ impl Coordinator {
         operation.reply = Some(reply);
         operation.stage = Stage::Replicating(Replication { effect, dot, durable: false });
         let held = core::mem::take(&mut operation.holds_slot);
+        if held {
+            // Until now it was that of a read.
+            let level = operation.terms.write_level;
+            let me = self.topology.me();
+            operation.requirement = self.topology.required_to_write(slot, level, me);
+        }
         self.replicate(replica, index);
         match durability {
             _ if Mutant::AckBeforeDurable.is_planted() => self.vote_own(index),

@@ -1,6 +1,6 @@
 //! How nodes meet and what they learn of each other.
 
-use alloc::{collections::BTreeMap, string::ToString, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::ToString, vec::Vec};
 
 use quorate_proto::{
     NodeId,
@@ -284,10 +284,10 @@ impl Membership {
     /// Sends on a fresh link what the peer's list shows it to have missed.
     fn catch_up(&mut self, link: LinkId, theirs: &View) {
         if self.standing == Standing::Promised && !theirs.sealed {
-            let message = Message::Seal(self.view());
+            let message = Message::Seal(Box::new(self.view()));
             self.outputs.push_back(Output::Send { link, message });
         } else if *theirs != self.view() {
-            let message = Message::Members(self.view());
+            let message = Message::Members(Box::new(self.view()));
             self.outputs.push_back(Output::Send { link, message });
         }
     }
@@ -334,7 +334,7 @@ impl Membership {
     pub(super) fn tell_everybody(&mut self) {
         let links: Vec<LinkId> = self.outgoing.keys().copied().collect();
         for link in links {
-            let message = Message::Members(self.view());
+            let message = Message::Members(Box::new(self.view()));
             self.outputs.push_back(Output::Send { link, message });
         }
     }
@@ -356,7 +356,7 @@ impl Membership {
         let links: Vec<LinkId> =
             self.outgoing.iter().filter(|(_, m)| untold(&m.id)).map(|(&link, _)| link).collect();
         for link in links {
-            let message = Message::Members(self.view());
+            let message = Message::Members(Box::new(self.view()));
             self.outputs.push_back(Output::Send { link, message });
         }
         let me = self.me();

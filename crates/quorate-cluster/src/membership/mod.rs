@@ -226,6 +226,7 @@ impl Membership {
             replication_factor: self.config.replication_factor,
             members: self.members.values().cloned().collect(),
             numbers: self.numbers.clone(),
+            ownership: None,
         }
     }
 
@@ -304,11 +305,11 @@ impl Membership {
             }
             Message::Members(view) => {
                 self.merge(now, from, &view);
-                Message::Members(self.view())
+                Message::Members(Box::new(self.view()))
             }
             Message::Seal(view) => {
                 let accepted = self.vote(now, from, &view);
-                Message::SealVote { accepted, view: self.view() }
+                Message::SealVote { accepted, view: Box::new(self.view()) }
             }
             Message::AtWork => {
                 return self.outputs.push_back(Output::AtWork { member: from });

@@ -331,8 +331,8 @@ impl Membership {
             None => {
                 let probe = Probe { until: now + SILENCE_MAX, heard: false };
                 self.seats.probes.insert(id, probe);
-                let view = self.view();
-                let ask = |link| Output::Send { link, message: Message::Members(view.clone()) };
+                let message = Message::Members(Box::new(self.view()));
+                let ask = |link| Output::Send { link, message: message.clone() };
                 self.outputs.extend(links.into_iter().map(ask));
                 Alive::Unknown
             }
@@ -363,7 +363,7 @@ impl Membership {
             return message;
         }
         let granted = alive == Alive::No && self.grant(now, &seat, from, claim);
-        Message::SeatVote { granted, view: self.view() }
+        Message::SeatVote { granted, view: Box::new(self.view()) }
     }
 
     /// Grants a seat if nothing speaks against it, and writes that down.

@@ -309,7 +309,7 @@ fn strangers_and_nonsense_on_a_link_are_shut_out() {
     while machine.poll_output().is_some() {}
     // A request before any introduction.
     let link = LinkId(9);
-    machine.handle_request(Instant::ZERO, link, 1, Message::Members(View::default()));
+    machine.handle_request(Instant::ZERO, link, 1, Message::Members(Box::default()));
     assert_eq!(machine.poll_output(), Some(Output::CloseIncoming { link }));
     // A list that names a member twice.
     let member = config(1, &[]).member;

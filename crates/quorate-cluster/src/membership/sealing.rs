@@ -1,6 +1,6 @@
 //! How a list becomes final. The rules and why they are safe stand in the [module above](super).
 
-use alloc::collections::BTreeSet;
+use alloc::{boxed::Box, collections::BTreeSet};
 
 use quorate_proto::{
     NodeId, Numbers,
@@ -83,7 +83,7 @@ impl Membership {
         }
         for (&link, member) in &self.outgoing {
             if self.members.contains_key(&member.id) && !self.votes.contains(&member.id) {
-                let message = Message::Seal(self.view());
+                let message = Message::Seal(Box::new(self.view()));
                 self.outputs.push_back(Output::Send { link, message });
             }
         }

@@ -1,8 +1,12 @@
 //! What a topology says, against what its view and the ring say.
 
-use alloc::{format, vec, vec::Vec};
+use alloc::{boxed::Box, format, vec, vec::Vec};
 
 use proptest::prelude::*;
+use quorate_proto::{
+    ownership::{Movement, Runs},
+    slot::SLOTS,
+};
 
 use super::*;
 
@@ -21,7 +25,14 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
 
 fn view(members: Vec<Member>, replication_factor: u16) -> View {
     let numbers = Numbers::of_first(members.iter().map(|member| member.id)).unwrap();
-    View { epoch: members.len() as u64, sealed: true, replication_factor, members, numbers }
+    View {
+        epoch: members.len() as u64,
+        sealed: true,
+        replication_factor,
+        members,
+        numbers,
+        ownership: None,
+    }
 }
 
 fn three() -> View {
@@ -72,7 +83,9 @@ fn levels_count_the_right_replicas() {
         assert_eq!(replicas.len(), 5);
         assert!(replicas[..3].iter().all(|&node| topology.is_local(node)), "nearest first");
         let required = |level, node| {
-            let Requirement { answers, counted } = topology.required(slot, level, node);
+            let required = topology.required_to_write(slot, level, node);
+            assert_eq!(required, topology.required_to_read(slot, level, node));
+            let Requirement { answers, counted, .. } = required;
             (answers, counted.iter().fold(0, |mask, position| mask | 1 << position))
         };
         assert_eq!(required(Level::One, me), (1, 0b11111));
@@ -80,7 +93,7 @@ fn levels_count_the_right_replicas() {
         assert_eq!(required(Level::LocalQuorum, far), (2, 0b11000));
         assert_eq!(required(Level::Quorum, me), (3, 0b11111));
         assert_eq!(required(Level::All, me), (5, 0b11111));
-        let local = topology.required(slot, Level::LocalQuorum, me);
+        let local = topology.required_to_read(slot, Level::LocalQuorum, me);
         let met_by = |answered: [usize; 3]| local.is_met_by(answered.into_iter().collect());
         assert!(met_by([0, 2, 2]) && !met_by([0, 3, 4]));
     }
@@ -139,13 +152,13 @@ proptest! {
                     prop_assert!(position.is_none_or(|position| theirs[position] == node));
                 }
                 for level in Level::ALL {
-                    let required = topology.required(slot, level, topology.me());
+                    let required = topology.required_to_read(slot, level, topology.me());
                     let enough = required.counted.len() >= usize::from(required.answers);
                     prop_assert!(required.answers >= 1 && enough);
                 }
                 // A majority of one place and a majority of all meet: LOCAL_QUORUM in each
                 // datacentre is a majority there.
-                let local = topology.required(slot, Level::LocalQuorum, topology.me());
+                let local = topology.required_to_read(slot, Level::LocalQuorum, topology.me());
                 prop_assert!(usize::from(local.answers) * 2 > local.counted.len());
             }
         }
@@ -240,4 +253,94 @@ fn a_final_list_has_a_number_for_everybody_and_another_one_has_none() {
     let forming = Topology::new(&forming, me).unwrap();
     assert_eq!(forming.numbers(), &good.numbers);
     assert_eq!(forming.updated(&good).unwrap().view(), Topology::new(&good, me).unwrap().view());
+}
+
+/// Four nodes of which the first three hold everything, and the last one is to take the place of
+/// the first.
+fn moving(phase: Phase) -> (View, [MemberNumber; 4]) {
+    let mut view = view((0..4).map(|index| member(index, 0, index)).collect(), 3);
+    let numbers =
+        [0, 1, 2, 3].map(|index: usize| view.numbers.of(view.members[index].id).expect("a number"));
+    let all = |owners: &[MemberNumber]| Runs::of_slots(|_| owners.to_vec());
+    let movement = Some(Movement { target: all(&numbers[1..]), phases: Runs::of_slots(|_| phase) });
+    view.ownership = Some(Box::new(Ownership { owners: all(&numbers[..3]), movement }));
+    (view, numbers)
+}
+
+#[test]
+fn the_owners_of_a_slot_that_moves_go_by_its_phase() {
+    for (phase, replicas, readers) in [
+        (Phase::Waiting, [0, 1, 2].as_slice(), 3),
+        (Phase::Filling, &[0, 1, 2, 3], 3),
+        (Phase::Joint, &[1, 2, 3, 0], 4),
+        (Phase::Moved, &[1, 2, 3], 3),
+    ] {
+        let (view, numbers) = moving(phase);
+        let topology = Topology::new(&view, view.members[0].id).unwrap();
+        let slot = Slot::of_key(b"key");
+        let expected: Vec<MemberNumber> = replicas.iter().map(|index| numbers[*index]).collect();
+        assert_eq!(topology.replicas(slot), expected, "{phase:?}");
+        assert_eq!(topology.readers(slot), &expected[..readers]);
+        assert_eq!(topology.phase(slot), Some(phase));
+        assert_eq!(topology.updated(&view).map(|same| same.view()), Some(topology.view()));
+        let waiting = topology.updated(&moving(Phase::Waiting).0);
+        assert_eq!(waiting.is_some(), phase == Phase::Waiting);
+    }
+}
+
+#[test]
+fn a_write_to_a_slot_that_moves_meets_its_level_among_old_and_new() {
+    let (view, numbers) = moving(Phase::Filling);
+    let topology = Topology::new(&view, view.members[1].id).unwrap();
+    let slot = Slot::of_key(b"key");
+    let at = |node: usize| topology.position(slot, numbers[node]).unwrap();
+    let met = |required: Requirement, nodes: &[usize]| {
+        required.is_met_by(nodes.iter().map(|node| at(*node)).collect())
+    };
+    let write = |level| topology.required_to_write(slot, level, topology.me());
+    let read = |level| topology.required_to_read(slot, level, topology.me());
+    for level in [Level::Quorum, Level::LocalQuorum] {
+        assert!(met(write(level), &[1, 2]), "they are of both");
+        assert!(!met(write(level), &[0, 1]), "too few of the new ones");
+        assert!(!met(write(level), &[2, 3]), "too few of the old ones");
+        assert!(met(write(level), &[0, 1, 3]));
+        assert!(met(read(level), &[0, 1]) && !met(read(level), &[1, 3]));
+    }
+    assert!(!met(write(Level::All), &[0, 1, 2]) && met(write(Level::All), &[0, 1, 2, 3]));
+    assert!(!met(write(Level::One), &[0]) && met(write(Level::One), &[0, 3]));
+    assert!(write(Level::Quorum).lacks([at(0), at(1)].into_iter().collect(), at(3)));
+    let (view, _) = moving(Phase::Joint);
+    let topology = Topology::new(&view, view.members[1].id).unwrap();
+    let at = |node: usize| topology.position(slot, numbers[node]).unwrap();
+    let both = topology.required_to_read(slot, Level::Quorum, topology.me());
+    assert!(!both.is_met_by([at(0), at(1)].into_iter().collect()));
+    assert!(!both.is_met_by([at(2), at(3)].into_iter().collect()));
+    assert!(both.is_met_by([at(0), at(1), at(3)].into_iter().collect()));
+    assert!(topology.required_to_read(slot, Level::One, topology.me()).is_single());
+}
+
+#[test]
+fn owners_that_are_no_members_are_refused() {
+    let (mut view, _) = moving(Phase::Filling);
+    let me = view.members[1].id;
+    let refused = |view: &View| Topology::new(view, me).map(|_| ()).unwrap_err();
+    let early = View { sealed: false, numbers: Numbers::default(), ..view.clone() };
+    assert_eq!(refused(&early), TopologyError::EarlyOwners);
+    let movement = view.ownership.as_mut().unwrap().movement.as_mut().unwrap();
+    movement.target = Runs::of_slots(|_| vec![MemberNumber(9)]);
+    assert_eq!(refused(&view), TopologyError::StrangeOwner(MemberNumber(9)));
+}
+
+#[test]
+fn agreed_owners_are_those_of_founding_until_something_moves() {
+    let founded = view((0..5).map(|index| member(index, index / 3, index)).collect(), 2);
+    let owners = placed(&founded, &founded.numbers);
+    let agreed =
+        View { ownership: Some(Box::new(Ownership { owners, movement: None })), ..founded.clone() };
+    for member in &founded.members {
+        let [founded, agreed] =
+            [&founded, &agreed].map(|view| Topology::new(view, member.id).unwrap());
+        assert!(Slot::all().all(|slot| founded.has_same_owners(&agreed, slot)));
+        assert_eq!(Slot::all().find(|slot| agreed.phase(*slot).is_some()), None);
+    }
 }

@@ -222,6 +222,7 @@ impl ClusterRecord {
                 replication_factor: self.replication_factor,
                 members: members.collect(),
                 numbers: self.numbers()?,
+                ownership: None,
             },
         })
     }

@@ -177,7 +177,8 @@ fn member(id: NodeId, incarnation: Incarnation) -> Member {
 fn seat() -> (Member, Persisted) {
     let member = member(NodeId(99), incarnation(3, 40, 30));
     let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
-    let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
+    let view =
+        View { epoch: 1, sealed: true, replication_factor: 3, members, numbers, ownership: None };
     (member, Persisted { cluster: "c".into(), view })
 }
 
@@ -232,7 +233,8 @@ fn what_the_membership_remembers_round_trips() {
     let member = member(identity.id(), incarnation(1, 7, 6));
     let numbers = numbers(9, 4, &member);
     let members = vec![member];
-    let view = View { epoch: 1, sealed: true, replication_factor: 3, members, numbers };
+    let view =
+        View { epoch: 1, sealed: true, replication_factor: 3, members, numbers, ownership: None };
     let persisted = Persisted { cluster: "c".into(), view };
     identity.persist(persisted.clone()).expect("saved");
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));

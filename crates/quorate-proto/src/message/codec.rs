@@ -11,10 +11,14 @@
 //! dot     := origin:u32 counter:u64
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
 //!            given:u16 list of number              number := id:u128 u16 below given
+//!            option of ownership                   option := bool, and the item if it is 1
+//! ownership := owners option of movement           movement := target:owners phases
+//! owners  := list of (slot list of u16)            phases := list of (slot phase:u8)
 //! ```
-//! The body of each kind lists its fields in the order of its row below. `Replicate` has three
-//! kinds: with dots, whose count is a u16, and an outcome; with dots alone; and without them and
-//! their count.
+//! Of owners and phases each item is for the slots from behind that of the item before up to its
+//! own, the last one's is the last of all. The body of each kind lists its fields in the order of
+//! its row below. `Replicate` has three kinds: with dots, whose count is a u16, and an outcome;
+//! with dots alone; and without them and their count.
 
 mod dots;
 mod fields;
@@ -28,7 +32,7 @@ use bytes::Bytes;
 
 use super::{Forward, Message, Refused, Settlement, Symbol};
 use crate::{Outcome, Slot};
-use fields::{Codec, Field, Group, Input, Length, Plain, Rest, Sink};
+use fields::{Codec, Field, Group, Input, Length, Optional, Plain, Rest, Sink};
 
 /// A payload that is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@ pub use reach::Reach;
 
 use crate::{
     CallId, Dot, DotRange, Fitness, Incarnation, Level, NodeId, Numbers, Outcome, Slot, Start,
-    Unfit,
+    Unfit, ownership::Ownership,
 };
 
 /// One request or response between two nodes.
@@ -30,16 +30,16 @@ pub enum Message {
     Refused(Refused),
 
     /// The sender's view of the members. Answered with the receiver's view after merging it.
-    Members(View),
+    Members(Box<View>),
     /// Asks the receiver to promise the member list with this digest. Answered by
     /// [`Message::SealVote`].
-    Seal(View),
+    Seal(Box<View>),
     /// Whether the receiver promised the list, and its own view.
     SealVote {
         /// The receiver will admit nobody else while this list is being sealed.
         accepted: bool,
         /// The receiver's view.
-        view: View,
+        view: Box<View>,
     },
 
     /// Asks a member of a sealed list for the seat of a member that has lost everything. Answered
@@ -50,7 +50,7 @@ pub enum Message {
         /// The receiver refuses every earlier incarnation of the member from now on.
         granted: bool,
         /// The receiver's view.
-        view: View,
+        view: Box<View>,
     },
 
     /// Proof of life. Answered by [`Message::HeartbeatReply`].
@@ -404,6 +404,8 @@ pub struct View {
     /// The number of each; none while the list is not final. They stand beside the members because
     /// no member says its own.
     pub numbers: Numbers,
+    /// Who holds which slots. `None` as long as nothing has moved: then it follows from the members.
+    pub ownership: Option<Box<Ownership>>,
 }
 
 /// Proof of life and what a peer should know at once.

@@ -233,7 +233,14 @@ impl<const TURNS: u32> Stage<TURNS> {
         };
         let members: Vec<Member> = (0..datacentres.len()).map(member).collect();
         let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
-        let view = View { epoch: EPOCH, sealed: true, replication_factor: 3, members, numbers };
+        let view = View {
+            epoch: EPOCH,
+            sealed: true,
+            replication_factor: 3,
+            members,
+            numbers,
+            ownership: None,
+        };
         let seen_from =
             |node: usize| Topology::new(&view, NodeId(node as u128 + 10)).expect("valid");
         let topology = Arc::new(seen_from(me));

@@ -95,6 +95,20 @@ impl Codec<u16> for Group {
     }
 }
 
+/// What may be missing.
+pub(super) struct Optional;
+
+impl<T: Field> Codec<Option<T>> for Optional {
+    fn put(value: &Option<T>, out: &mut impl Sink) {
+        value.is_some().put(out);
+        value.iter().for_each(|value| value.put(out));
+    }
+
+    fn take(input: &mut Input) -> Result<Option<T>, MessageError> {
+        if bool::take(input)? { T::take(input).map(Some) } else { Ok(None) }
+    }
+}
+
 /// Bytes up to the end of the body, without their length.
 pub(super) struct Rest;
 

@@ -4,9 +4,13 @@ use alloc::vec::Vec;
 
 use super::{
     super::{Claim, EmptySeat, Heartbeat, Hello, Member, View},
-    Codec, Field, Input, MessageError, Plain, Sink, codec_of, record,
+    Codec, Field, Input, MessageError, Optional, Plain, Sink, codec_of, record,
 };
-use crate::{Fitness, Incarnation, MemberNumber, NodeId, Numbers, Start, limits::LINEAGE_MAX};
+use crate::{
+    Fitness, Incarnation, MemberNumber, NodeId, Numbers, Start,
+    limits::LINEAGE_MAX,
+    ownership::{Movement, Ownership, Phase, Phases, Runs, SlotMap, may_own},
+};
 
 record!(Hello { cluster, member, shard, view, lineage as Lineage });
 record!(Member {
@@ -22,7 +26,9 @@ record!(Member {
 record!(Incarnation { life, start, previous });
 record!(Claim { seat, incarnation, empty });
 record!(EmptySeat { seat, life, newcomer });
-record!(View { epoch, sealed, replication_factor, members, numbers });
+record!(View { epoch, sealed, replication_factor, members, numbers, ownership as Optional });
+record!(Ownership { owners, movement as Optional });
+record!(Movement { target, phases });
 record!(Heartbeat { epoch, fitness, hints_pending, wall_ms });
 
 impl Field for NodeId {
@@ -76,6 +82,39 @@ impl Field for Numbers {
     fn take(input: &mut Input) -> Result<Self, MessageError> {
         let given = u16::take(input)?;
         Self::from_parts(given, Vec::take(input)?).ok_or_else(|| input.field("numbers"))
+    }
+}
+
+impl Field for Phase {
+    fn put(&self, out: &mut impl Sink) {
+        (*self as u8).put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        let code = u8::take(input)?;
+        Self::ALL.into_iter().find(|phase| *phase as u8 == code).ok_or(input.field("phase"))
+    }
+}
+
+impl Field for Phases {
+    fn put(&self, out: &mut impl Sink) {
+        self.runs().to_vec().put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        Runs::from_runs(Vec::take(input)?).ok_or_else(|| input.field("phases"))
+    }
+}
+
+impl Field for SlotMap {
+    fn put(&self, out: &mut impl Sink) {
+        self.runs().to_vec().put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        let runs: Vec<(_, Vec<MemberNumber>)> = Vec::take(input)?;
+        let runs = runs.iter().all(|(_, owners)| may_own(owners)).then_some(runs);
+        runs.and_then(Runs::from_runs).ok_or_else(|| input.field("owners"))
     }
 }
 

@@ -15,11 +15,28 @@ use crate::{
     CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin,
     Start, Unfit,
     message::{DottedEffect, SlotDots},
+    ownership::{Movement, Ownership, Phase, Runs},
 };
 
 fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
     let [start, previous] = [start, previous].map(Start::from_random);
     Incarnation { life, start, previous }
+}
+
+/// Everything is with the owners, and goes to one of them each.
+fn ownership(owners: &[MemberNumber]) -> Ownership {
+    let last = |group: u16| Slot::of_group(group).last().expect("a group");
+    let all = |item| vec![(last(63), item)];
+    let target = match owners {
+        [first, second] => vec![(last(15), vec![*first]), (last(63), vec![*second])],
+        _ => all(owners.to_vec()),
+    };
+    let phases =
+        vec![(last(15), Phase::Moved), (last(31), Phase::Joint), (last(63), Phase::Filling)];
+    let [owners, target] =
+        [all(owners.to_vec()), target].map(|runs| Runs::from_runs(runs).expect("whole"));
+    let phases = Runs::from_runs(phases).expect("whole");
+    Ownership { owners, movement: Some(Movement { target, phases }) }
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -36,7 +53,8 @@ fn samples() -> Vec<Message> {
     };
     let numbers = Numbers::of_first([member.id]).expect("a number");
     let members = vec![member.clone()];
-    let view = View { epoch: 3, sealed: true, replication_factor: 3, members, numbers };
+    let ownership = Some(Box::new(ownership(&[MemberNumber(0)])));
+    let view = View { epoch: 3, sealed: true, replication_factor: 3, members, numbers, ownership };
     let lineage = vec![Start::from_random(4), Start::from_random(3)];
     let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone(), lineage };
     let beat = Heartbeat { epoch: 1, fitness: Fitness::default(), hints_pending: 2, wall_ms: 3 };
@@ -52,15 +70,15 @@ fn samples() -> Vec<Message> {
         Message::Hello(Box::new(hello.clone())),
         Message::Welcome(Box::new(hello)),
         Message::Refused(Refused { code: RefusalCode::Fenced, text: "no".into() }),
-        Message::Members(view.clone()),
-        Message::Seal(view.clone()),
-        Message::SealVote { accepted: true, view: view.clone() },
+        Message::Members(Box::new(view.clone())),
+        Message::Seal(Box::new(view.clone())),
+        Message::SealVote { accepted: true, view: Box::new(view.clone()) },
         Message::Claim(Claim {
             seat: NodeId(7),
             incarnation: incarnation(2, 3, 0),
             empty: vec![EmptySeat { seat: NodeId(8), life: 4, newcomer: NodeId(9) }],
         }),
-        Message::SeatVote { granted: false, view },
+        Message::SeatVote { granted: false, view: Box::new(view) },
         Message::Heartbeat(beat),
         Message::HeartbeatReply(beat),
         Message::AtWork,
@@ -159,7 +177,15 @@ fn golden_bodies() {
     let numbers = Numbers::from_parts(0x0204, [(member.id, MemberNumber(0x0103))]);
     let numbers = numbers.expect("possible numbers");
     let members = vec![member];
-    let view = View { epoch: 7, sealed: true, replication_factor: 8, members, numbers };
+    let still =
+        View { epoch: 7, sealed: true, replication_factor: 8, members, numbers, ownership: None };
+    let owners = [MemberNumber(0x0103), MemberNumber(2)];
+    let moving = View {
+        members: vec![],
+        numbers: Numbers::default(),
+        ownership: Some(Box::new(ownership(&owners))),
+        ..still.clone()
+    };
     let claim = Claim {
         seat: NodeId(0x0102),
         incarnation: incarnation(0x0304, 0x050607, 0x08090a),
@@ -167,14 +193,24 @@ fn golden_bodies() {
     };
     let id = CallId { origin: Origin(8), number: 9 };
     let dot = Dot { origin: Origin(6), counter: 7 };
-    let golden: [(Message, &[u8]); 21] = [
+    let golden: [(Message, &[u8]); 22] = [
         (
-            Message::SeatVote { granted: true, view },
+            Message::Members(Box::new(moving)),
+            &[
+                7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // no members
+                1, 1, 0, 0, 0, 255, 63, 2, 0, 0, 0, 3, 1, 2, 0, // the owners of all slots
+                1, 2, 0, 0, 0, 255, 15, 1, 0, 0, 0, 3, 1, 255, 63, 1, 0, 0, 0, 2,
+                0, // the target
+                3, 0, 0, 0, 255, 15, 3, 255, 31, 2, 255, 63, 1, // the phases
+            ],
+        ),
+        (
+            Message::SeatVote { granted: true, view: Box::new(still) },
             &[
                 1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
                 0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c', 1, 0, b's',
                 4, 3, 7, 6, 5, 0, 10, 9, 8, 0, 4, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                0, 0, 0, 0, 0, 3, 1,
+                0, 0, 0, 0, 0, 3, 1, 0,
             ],
         ),
         (
@@ -361,6 +397,18 @@ fn errors_name_what_is_wrong() {
         let outside = Err(MessageError::Field { kind, field: "group" });
         assert_eq!(error(kind, &[64, 0, 0, 0, 0, 0]), outside);
     }
+    let view = |ownership: &[u8]| [&[0; 21], ownership].concat();
+    let wrong = |field| Err(MessageError::Field { kind: 4, field });
+    let decode = |ownership: &[u8]| Message::decode(4, view(ownership).into());
+    assert!(decode(&[0]).is_ok());
+    assert_eq!(decode(&[1, 1, 0, 0, 0, 255, 63, 0, 0, 0, 0]), wrong("owners"), "nobody");
+    assert_eq!(decode(&[1, 1, 0, 0, 0, 255, 31, 1, 0, 0, 0, 1, 0]), wrong("owners"), "of a half");
+    let twice = [1, 1, 0, 0, 0, 255, 63, 2, 0, 0, 0, 1, 0, 1, 0];
+    assert_eq!(decode(&twice), wrong("owners"));
+    let whole = [1, 1, 0, 0, 0, 255, 63, 1, 0, 0, 0, 1, 0];
+    let moving = |phases: &[u8]| [&whole[..], &[1], &whole[1..], phases].concat();
+    assert_eq!(decode(&moving(&[1, 0, 0, 0, 255, 63, 4])), wrong("phase"));
+    assert_eq!(decode(&moving(&[1, 0, 0, 0, 255, 31, 1])), wrong("phases"));
     let wrong = |field| Err(MessageError::Field { kind: 25, field });
     assert_eq!(error(25, &[0, 0, 0, 0]), wrong("count of dots"));
     assert_eq!(error(25, &[0, 0, 0xff, 0xff]), wrong("count of dots"));
