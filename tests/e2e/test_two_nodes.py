@@ -19,7 +19,7 @@ def test_each_goes_on_without_the_other_and_both_converge(pair):
     for node in pair:
         node.start()
     assert east.raw()("INCRBY", "visits", 1) == (b":", b"1")
-    wait_until(lambda: west.raw()("GET", "visits") == (b"$", b"1"))
+    wait_until(lambda: west.raw()("GET", "visits") == (b"$", b"1"), 20, "west has it")
 
     west.kill()
     client = east.raw()
@@ -39,8 +39,8 @@ def test_each_goes_on_without_the_other_and_both_converge(pair):
     east.start()
     for node in pair:
         client = node.raw()
-        wait_until(lambda client=client: client("GET", "visits") == (b"$", b"111"))
-        wait_until(lambda client=client: client("SCARD", "users") == (b":", b"3"))
+        wait_until(lambda client=client: client("GET", "visits") == (b"$", b"111"), 20, "both count")
+        wait_until(lambda client=client: client("SCARD", "users") == (b":", b"3"), 20, "both know all users")
         wait_until(lambda client=client: client("HMGET", "h", "from", "e", "w")[1]
-                   == [(b"$", b"west"), (b"$", b"1"), (b"$", b"1")])
-    wait_until(lambda: east.digest() == west.digest())
+                   == [(b"$", b"west"), (b"$", b"1"), (b"$", b"1")], 20, "both know all fields")
+    wait_until(lambda: east.digest() == west.digest(), 20, "they are equal")
