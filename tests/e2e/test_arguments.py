@@ -4,7 +4,7 @@ import socket
 import subprocess
 
 import pytest
-from nodes import QUORATE
+from nodes import QUORATE, Node
 from ports import free_port
 
 TARGET = ["--target", "a=127.0.0.1:1"]
@@ -21,6 +21,8 @@ WRONG = [
     (["bench", "--pid", "b=5", *TARGET], "pid: no target is named 'b'"),
     (["bench", "--pipeline", "0", *TARGET], "pipeline: at least 1"),
     (["bench", "--command", "nope", *TARGET], "command: 'nope' is not allowed; allowed: set, get"),
+    (["hash", "k", "--hash", "sha1"], "there are one_at_a_time, md5, crc16"),
+    (["hash", "k", "--hash", "md5", "--hash-tag", "{"], "hash tag: '{' is not allowed; allowed: two ASCII characters"),
     (["demo", "--port", "0"], "port: '0' is not allowed; allowed: 1 to"),
 ]
 
@@ -52,3 +54,17 @@ def test_a_demo_on_a_port_that_is_taken_says_which(tmp_path, offset):
                                  capture_output=True, text=True, timeout=60)
     assert outcome.returncode == 1 and f"port {first + offset} cannot be listened on" in outcome.stderr
     assert outcome.stdout == "" and not (tmp_path / "demo").exists()
+
+
+def test_where_keys_lie(tmp_path):
+    def lines(*arguments):
+        outcome = subprocess.run([QUORATE, "hash", *arguments], capture_output=True, text=True, timeout=20, check=True)
+        return [line.split() for line in outcome.stdout.splitlines()[1:]]
+
+    node = Node(tmp_path, name="n1").start()
+    try:
+        located = lines("foo", "{foo}bar", "--address", f"127.0.0.1:{node.port}")
+    finally:
+        node.stop()
+    assert located == [["foo", "12182", str(12182 << 18), "n1"], ["{foo}bar", "12182", str(12182 << 18), "n1"]]
+    assert lines("foo", "--hash", "murmur")[0][2] == lines("<foo>bar", "--hash", "murmur", "--hash-tag", "<>")[0][2] == "3303027599"

@@ -9,6 +9,7 @@ mod check_config;
 mod client;
 mod demo;
 mod entropy;
+mod hash;
 mod hints;
 mod repair;
 mod scrub;
@@ -52,7 +53,9 @@ enum Command {
     Scrub(scrub::Arguments),
     /// List, deliver or drop the hints that a node keeps for others.
     Hints(hints::Arguments),
-    /// Run a cluster of three nodes on this machine until Ctrl-C.
+    /// Show where keys lie: their slots, their tokens, and who holds them.
+    Hash(hash::Arguments),
+    /// Run a cluster on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
     Bench(bench::Arguments),
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Command::Repair(arguments) => repair::run(&arguments),
         Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Hints(arguments) => hints::run(&arguments),
+        Command::Hash(arguments) => hash::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

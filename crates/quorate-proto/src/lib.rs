@@ -4,6 +4,7 @@
 //! * [`frame`] and [`message`]: what nodes say to each other; [`checksum`] guards it;
 //! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
 //!   messages are made of; [`ownership`]: which members hold which slots;
+//! * [`hashkit`]: the hash functions of Dynomite's rings;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
 //!
@@ -18,6 +19,7 @@ pub mod dot;
 pub mod fitness;
 pub mod frame;
 pub mod groups;
+pub mod hashkit;
 pub mod level;
 pub mod limits;
 pub mod message;

@@ -77,7 +77,7 @@ pub fn crc16(bytes: &[u8]) -> u16 {
         .fold(0, |crc, &byte| (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) as u8 ^ byte)])
 }
 
-const CRC16_TABLE: [u16; 256] = {
+pub(crate) const CRC16_TABLE: [u16; 256] = {
     let mut table = [0_u16; 256];
     let mut index = 0;
     while index < 256 {
