@@ -3,6 +3,7 @@
 //! * [`ring`]: which members hold which slot, as pure functions;
 //! * [`topology`]: the member list of this moment with its placement, as an immutable value;
 //! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
+//! * [`register`]: decides by consensus, among a few voters, what a document is;
 //! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
 //! * [`handoff`]: delivers hints; [`clocks`]: pulls writes that are lacking, by their dots;
 //! * [`anti_entropy`]: finds and settles differences by digests;
@@ -31,6 +32,7 @@ pub mod membership;
 pub mod peer_map;
 pub mod positions;
 pub mod random;
+pub mod register;
 pub mod ring;
 pub mod starting;
 

@@ -52,6 +52,23 @@ pub const SEAL_RETRY_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between rounds of asking for votes.
 pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// Voters of a register: two of five may be lost. More would make each decision slower, and hardly
+/// safer.
+pub const VOTERS_MAX: usize = 5;
+
+/// How long answers of voters are waited for before an attempt to decide is made anew.
+pub const BALLOT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Pause after an attempt that was overruled. It doubles with each, so that one of several
+/// proposers gets through.
+pub const BALLOT_PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Longest such pause.
+pub const BALLOT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Attempts to decide before whoever wanted it is told that the outcome is not known.
+pub const BALLOTS_MAX: u8 = 12;
+
 /// How long a member that starts waits for another one that accepts it before it serves. One that
 /// is up answers in a fraction; a member that is alone must not be kept from serving for long.
 pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
@@ -273,6 +290,9 @@ const _: () = assert!(SLOTS_PER_GROUP as usize <= DOT_SLOTS_MAX);
 const _: () = assert!(CLOCKS_DOTS_PER_REQUEST <= DOT_RANGES_MAX as u64);
 const _: () = assert!(CLOCKS_ORIGINS_MAX * (1 + CLOCKS_RANGES_MAX) <= CLOCKS_SUMMARY_RANGES);
 const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
+// An even number bears no more losses than the odd one below.
+const _: () = assert!(VOTERS_MAX % 2 == 1);
+const _: () = assert!(BALLOT_PAUSE_MIN.as_millis() < BALLOT_PAUSE_MAX.as_millis());
 const _: () = assert!(MEMBERS_MAX <= Origin::NUMBERS as usize);
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(SEAL_RETRY_MIN.as_millis() < SEAL_RETRY_MAX.as_millis());

@@ -5,6 +5,7 @@
 //! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
 //!   messages are made of; [`ownership`]: which members hold which slots;
 //! * [`hashkit`]: the hash functions of Dynomite's rings;
+//! * [`register`]: what those say who decide by consensus;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
 //!
@@ -27,6 +28,7 @@ pub mod mutant;
 pub mod node;
 pub mod numbers;
 pub mod ownership;
+pub mod register;
 pub mod resp;
 pub mod slot;
 pub mod stamp;
