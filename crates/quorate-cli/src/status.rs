@@ -1,6 +1,6 @@
 //! `quorate status`: what a node says of itself and of its cluster.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use quorate_proto::resp::reply::Value;
 use serde_json::{Map, Value as Json};
 
@@ -17,6 +17,9 @@ pub(crate) struct Arguments {
     /// Print what the peers may lack of what was acknowledged, and where it is
     #[arg(long, conflicts_with = "digest")]
     obligations: bool,
+    /// Succeed only when the node is ready to serve clients, for probes
+    #[arg(long, conflicts_with_all = ["digest", "obligations"])]
+    ready: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,6 +34,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let command = if arguments.obligations { "OBLIGATIONS" } else { "STATUS" };
     let reply = client.run(&["QUORATE", command])?;
+    if arguments.ready {
+        check_ready(&reply)?;
+    }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&to_json(&reply))?);
     } else if arguments.obligations {
@@ -38,6 +44,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         print_table(&reply);
     }
+    Ok(())
+}
+
+fn check_ready(status: &Value) -> Result<()> {
+    let waits_for = text(status, "waits_for");
+    ensure!(waits_for.is_empty(), "the node is not ready: it waits for {waits_for}");
+    ensure!(text(status, "ready") == "1", "the node is not ready: it catches up with the others");
     Ok(())
 }
 
