@@ -16,7 +16,7 @@ use quorate_node::{
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
 use quorate_proto::{
-    CallId, Dot, DotRange, Origin, Slot, Start, frame,
+    CallId, Dot, DotRange, NodeId, Origin, Slot, Start, frame,
     message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},
     resp::Command,
 };
@@ -138,6 +138,8 @@ fn rare() -> Vec<Said> {
     let wanted = dots(3);
     let asked = [
         Message::AtWork,
+        Message::Probe { target: NodeId(3), number: 4 },
+        Message::ProbeAnswer { number: 4 },
         Message::AskOutcome { slot, id: CallId { origin, number: 1 } },
         Message::AskStates { slot, command },
         Message::AskKeyDigests { slot },

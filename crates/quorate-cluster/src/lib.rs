@@ -8,6 +8,7 @@
 //! * [`handoff`]: delivers hints; [`clocks`]: pulls writes that are lacking, by their dots;
 //! * [`anti_entropy`]: finds and settles differences by digests;
 //! * [`elements`]: compares large keys by their parts, so that only what is missing travels;
+//! * [`gossip`]: spreads what members say of themselves, and finds out who is alive;
 //! * [`liveness`]: who is up, who has caught up, and whether this node has;
 //! * [`starting`]: from when a node that starts may judge what it can answer;
 //! * [`wall_clock`]: the clock that stamps go by, which does not believe every jump;
@@ -25,6 +26,7 @@ mod chunk;
 pub mod clocks;
 pub mod coordinator;
 pub mod elements;
+pub mod gossip;
 pub mod handoff;
 pub mod limits;
 pub mod liveness;

@@ -42,8 +42,67 @@ pub const REDIAL_PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Time for an attempt to connect and be welcomed.
 pub const DIAL_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Pause between two rounds of telling peers what they may have missed.
-pub const GOSSIP_INTERVAL: Duration = Duration::from_millis(500);
+/// Pause between two rounds of telling peers the member list, as long as some may have missed it.
+pub const EXCHANGE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Pause between two rounds of gossip: what changes is known everywhere some rounds later, and in a
+/// cluster of [`MEMBERS_MAX`] the digests of a round are 300 KB a node.
+pub const GOSSIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Shortest pause between two rounds, when a node has something to say at once.
+pub const GOSSIP_PAUSE_MIN: Duration = Duration::from_millis(100);
+
+/// Members that a node speaks to in a round. Each further one makes news spread faster by less.
+pub const GOSSIP_FANOUT: usize = 2;
+
+/// Bytes of a message: the digests of [`MEMBERS_MAX`] and as much news as half of that.
+pub const GOSSIP_PACKET_MAX: usize = 64 << 10;
+
+/// News of one node in a message, in bytes: several nodes have room in each.
+pub const GOSSIP_SHARE_MAX: usize = 4 << 10;
+
+/// Bytes of one thing that a node says of itself: names and addresses of the greatest length.
+pub const GOSSIP_VALUE_MAX: usize = 2 << 10;
+
+/// Things that a node says of itself.
+pub const GOSSIP_TOPICS_MAX: usize = 16;
+
+/// Greatest version and number of beats: more than a node can reach, and far from what cannot be
+/// counted on.
+pub const GOSSIP_VERSION_MAX: u64 = 1 << 48;
+
+/// A start that is further in the future is made up. Clocks are wrong by hours, not by days.
+pub const GOSSIP_AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a node has said is forgotten when it is dead for so long: after most restarts of machines.
+pub const GOSSIP_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// Intervals between beats of a member by which it is told whether it is overdue.
+pub const GOSSIP_ARRIVALS: usize = 16;
+
+/// Least deviation of these intervals: a steady rhythm must not make a short delay look like death.
+pub const GOSSIP_DEVIATION_MIN: Duration = Duration::from_millis(250);
+
+/// Deviations above the mean from which on a beat is overdue, in hundredths: of a normal
+/// distribution one in 10^8 is later, a phi of 8.
+pub const GOSSIP_OVERDUE_DEVIATIONS: u32 = 561;
+
+/// A beat is overdue after this time in any case.
+pub const GOSSIP_SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Members that are asked about one that is overdue, besides itself.
+pub const GOSSIP_HELPERS: usize = 3;
+
+/// How long their answers are waited for.
+pub const GOSSIP_PROBE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Questions of others that a node passes on at a time.
+pub const GOSSIP_RELAYS_MAX: usize = 256;
+
+const _: () = assert!(GOSSIP_VALUE_MAX >= 5 * (NAME_LENGTH_MAX + 2));
+const _: () = assert!(GOSSIP_SHARE_MAX >= GOSSIP_VALUE_MAX + 64);
+const _: () = assert!(MEMBERS_MAX * 40 + 4 * GOSSIP_SHARE_MAX <= GOSSIP_PACKET_MAX);
+const _: () = assert!(GOSSIP_PAUSE_MIN.as_millis() < GOSSIP_INTERVAL.as_millis());
 
 /// Pause before a promised node asks for the missing votes again. The first rounds come early,
 /// because a client's first write waits for them.

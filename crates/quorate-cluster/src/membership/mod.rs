@@ -46,10 +46,10 @@
 
 mod admission;
 mod dialer;
+mod exchange;
 mod founding;
 #[cfg(test)]
 mod founding_scenarios;
-mod gossip;
 mod output;
 mod rejoining;
 #[cfg(test)]
@@ -80,7 +80,7 @@ pub use output::{Event, Output};
 use founding::Seed;
 
 use crate::{
-    limits::{GOSSIP_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, VOUCH_PATIENCE},
+    limits::{EXCHANGE_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, VOUCH_PATIENCE},
     random::Random,
     time::Instant,
 };
@@ -141,7 +141,7 @@ pub struct Membership {
     seal_pause: Duration,
     /// When to ask for missing votes again.
     seal_at: Option<Instant>,
-    gossip_at: Option<Instant>,
+    exchange_at: Option<Instant>,
     seeds: BTreeMap<String, Seed>,
     /// While no member has accepted this node since it started: how long it waits for one that may
     /// know that it must not go on.
@@ -178,7 +178,7 @@ impl Membership {
             seal_wanted: false,
             seal_pause: SEAL_RETRY_MIN,
             seal_at: None,
-            gossip_at: Some(now + GOSSIP_INTERVAL),
+            exchange_at: Some(now + EXCHANGE_INTERVAL),
             seeds: founding::seeds(&config),
             unvouched_until: None,
             rejoining: None,
@@ -368,7 +368,7 @@ impl Membership {
         let timeouts = [
             self.dialer.poll_timeout(),
             self.seal_at,
-            self.gossip_at,
+            self.exchange_at,
             self.poll_seat_timeout(),
             self.unvouched_until,
         ];
@@ -382,8 +382,8 @@ impl Membership {
             self.seal_at = None;
             self.continue_seal(now);
         }
-        if self.gossip_at.is_some_and(|at| at <= now) {
-            self.gossip(now);
+        if self.exchange_at.is_some_and(|at| at <= now) {
+            self.exchange(now);
         }
         self.unvouched_until = self.unvouched_until.filter(|until| *until > now);
         self.handle_seat_timeout(now);

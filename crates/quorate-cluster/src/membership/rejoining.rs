@@ -53,7 +53,7 @@ use quorate_proto::{
 
 use super::{Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission};
 use crate::{
-    limits::{GOSSIP_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SILENCE_MAX},
+    limits::{EXCHANGE_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SILENCE_MAX},
     time::Instant,
 };
 
@@ -455,7 +455,7 @@ impl Membership {
             }
         }
         self.told.clear();
-        self.gossip_at = Some(now + GOSSIP_INTERVAL);
+        self.exchange_at = Some(now + EXCHANGE_INTERVAL);
         self.publish();
         self.outputs.push_back(Output::Sealed);
     }

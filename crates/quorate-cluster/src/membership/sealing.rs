@@ -9,7 +9,7 @@ use quorate_proto::{
 
 use super::{Event, Membership, Output, Standing, Target, admission::same_list};
 use crate::{
-    limits::{GOSSIP_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN},
+    limits::{EXCHANGE_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN},
     time::Instant,
     topology,
 };
@@ -160,6 +160,6 @@ impl Membership {
         }
         self.count_seeds();
         self.tell_everybody();
-        self.gossip_at = Some(now + GOSSIP_INTERVAL);
+        self.exchange_at = Some(now + EXCHANGE_INTERVAL);
     }
 }

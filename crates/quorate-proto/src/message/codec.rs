@@ -22,6 +22,7 @@
 
 mod dots;
 mod fields;
+mod gossip;
 mod members;
 #[cfg(test)]
 mod tests;
@@ -147,6 +148,9 @@ kinds! {
     9 Claim(claim);
     10 SeatVote { granted, view };
     11 AtWork;
+    12 Gossip(gossip);
+    13 Probe { target, number };
+    14 ProbeAnswer { number };
     16 Forward(forward);
     17 Reply(reply as Rest);
     19 Ack;

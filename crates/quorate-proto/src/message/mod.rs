@@ -5,6 +5,7 @@
 //! shard that owns the slot whatever its number of shards.
 
 mod codec;
+mod gossip;
 mod reach;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -12,6 +13,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::Bytes;
 
 pub use codec::MessageError;
+pub use gossip::{Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News, Place, Topic};
 pub use reach::Reach;
 
 use crate::{
@@ -61,6 +63,23 @@ pub enum Message {
     /// A shard of the sender is in a turn that takes long: it answers late and is not dead. Not
     /// answered.
     AtWork,
+
+    /// What nodes say of themselves spreads. Not answered on this link: who has something to say
+    /// in return uses its own.
+    Gossip(Box<Gossip>),
+    /// Asks whether a node is alive: the receiver, or one that it is to ask in turn. Answered by
+    /// [`Message::ProbeAnswer`] on the receiver's own link.
+    Probe {
+        /// The node.
+        target: NodeId,
+        /// By which the sender knows its question.
+        number: u64,
+    },
+    /// The node that was asked about is alive.
+    ProbeAnswer {
+        /// The number of the question.
+        number: u64,
+    },
 
     /// A client's command for the receiver to coordinate. Answered by [`Message::Reply`].
     Forward(Forward),

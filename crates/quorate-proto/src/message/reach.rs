@@ -55,6 +55,9 @@ impl Message {
             | Self::Heartbeat(_)
             | Self::HeartbeatReply(_)
             | Self::AtWork
+            | Self::Gossip(_)
+            | Self::Probe { .. }
+            | Self::ProbeAnswer { .. }
             | Self::Reply(_)
             | Self::Ack
             | Self::Rejected { .. }

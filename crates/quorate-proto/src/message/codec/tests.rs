@@ -14,7 +14,10 @@ use super::{
 use crate::{
     CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin,
     Start, Unfit,
-    message::{DottedEffect, SlotDots},
+    message::{
+        Abilities, Delta, Digest, DottedEffect, Entry, Gossip, GossipStep, Load, News, Place,
+        SlotDots, Topic,
+    },
     ownership::{Movement, Ownership, Phase, Runs},
 };
 
@@ -82,6 +85,19 @@ fn samples() -> Vec<Message> {
         Message::Heartbeat(beat),
         Message::HeartbeatReply(beat),
         Message::AtWork,
+        Message::Gossip(Box::new(Gossip {
+            step: GossipStep::Answer,
+            digests: vec![Digest { id: NodeId(7), generation: 1, beat: 2, version: 3 }],
+            deltas: vec![Delta {
+                id: NodeId(8),
+                generation: 4,
+                beat: 5,
+                since: 6,
+                entries: vec![Entry { topic: 1, version: 7, value: bytes.clone() }],
+            }],
+        })),
+        Message::Probe { target: NodeId(7), number: 8 },
+        Message::ProbeAnswer { number: 9 },
         Message::Forward(Forward {
             slot,
             read_level: Level::Quorum,
@@ -380,10 +396,77 @@ fn golden_bodies() {
     assert_eq!(
         kinds,
         [
-            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 11, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32,
-            33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
+            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 11, 12, 13, 14, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22,
+            23, 24, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
         ]
     );
+}
+
+#[test]
+fn golden_gossip() {
+    let entry = Entry { topic: Topic::Load as u16, version: 7, value: Bytes::from_static(b"v") };
+    let gossip = Gossip {
+        step: GossipStep::Answer,
+        digests: vec![Digest { id: NodeId(1), generation: 0x0203, beat: 4, version: 5 }],
+        deltas: vec![Delta {
+            id: NodeId(2),
+            generation: 3,
+            beat: 4,
+            since: 6,
+            entries: vec![entry],
+        }],
+    };
+    #[rustfmt::skip]
+    let golden = [
+        2,
+        1, 0, 0, 0,
+        1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 0, 0,
+        4, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+        1, 0, 0, 0,
+        2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+        4, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0,
+        1, 0, 0, 0, 3, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, b'v',
+    ];
+    assert_eq!(encoded(&Message::Gossip(Box::new(gossip))), golden);
+    let probe = Message::Probe { target: NodeId(0x0102), number: 3 };
+    let golden = [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(encoded(&probe), golden);
+    assert_eq!(encoded(&Message::ProbeAnswer { number: 3 }), [3, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn golden_news() {
+    let place = Place {
+        name: "n".into(),
+        datacentre: "d".into(),
+        rack: "r".into(),
+        peer_address: "p".into(),
+        client_address: "c".into(),
+    };
+    let bytes = place.encode();
+    assert_eq!(bytes[..], [1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c']);
+    assert_eq!(Place::decode(&bytes), Some(place));
+    let abilities = Abilities { protocol: 5, features: 6, shards: 7, epoch: 8 };
+    let bytes = abilities.encode();
+    assert_eq!(bytes[..], [5, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(Abilities::decode(&bytes), Some(abilities));
+    let load = Load {
+        commands_per_second: 1,
+        hint_bytes: 2,
+        log_bytes: 3,
+        memory_bytes: 4,
+        fitness: Fitness::FIT.with(Unfit::ReadOnly, true),
+    };
+    let mut bytes = load.encode().to_vec();
+    #[rustfmt::skip]
+    let golden = [
+        1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+        4, 0, 0, 0, 0, 0, 0, 0, 8,
+    ];
+    assert_eq!(bytes, golden);
+    bytes.push(9);
+    assert_eq!(Load::decode(&bytes.into()), Some(load), "later versions may say more");
+    assert_eq!(Load::decode(&Bytes::from_static(b"x")), None);
 }
 
 #[test]

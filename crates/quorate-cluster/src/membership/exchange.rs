@@ -13,7 +13,7 @@ use super::{
     rejoining::Alive,
 };
 use crate::{
-    limits::{GOSSIP_INTERVAL, SILENCE_MAX, VOUCH_PATIENCE},
+    limits::{EXCHANGE_INTERVAL, SILENCE_MAX, VOUCH_PATIENCE},
     time::Instant,
     topology,
 };
@@ -346,8 +346,8 @@ impl Membership {
     }
 
     /// Sends the list to those who may have missed it. Goes on for as long as there may be any.
-    pub(super) fn gossip(&mut self, now: Instant) {
-        self.gossip_at = Some(now + GOSSIP_INTERVAL);
+    pub(super) fn exchange(&mut self, now: Instant) {
+        self.exchange_at = Some(now + EXCHANGE_INTERVAL);
         if self.standing != Standing::Sealed {
             self.tell_everybody();
             return;
@@ -361,7 +361,7 @@ impl Membership {
         }
         let me = self.me();
         if self.members.keys().all(|id| *id == me || self.told.contains(id)) {
-            self.gossip_at = None;
+            self.exchange_at = None;
         }
     }
 }
