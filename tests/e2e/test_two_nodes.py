@@ -23,6 +23,12 @@ def test_each_goes_on_without_the_other_and_both_converge(pair):
 
     west.kill()
     client = east.raw()
+    for level, text in [("EACH_QUORUM", b"level EACH_QUORUM of slot"), ("DC_EACH_SAFE_QUORUM", b"level EACH_QUORUM of slot")]:
+        assert client("QUORATE", "LEVEL", "WRITE", level) == (b"+", b"OK")
+        wait_until(lambda: not east.sees("west"), 20, "east knows that west is away")
+        kind, reply = client("SET", "s", 1)
+        assert kind == b"-" and text in reply and b"UNAVAILABLE" in reply, reply
+    assert client("QUORATE", "LEVEL", "READ", "DC_ONE", "WRITE", "LOCAL_ONE") == (b"+", b"OK")
     assert client("INCRBY", "visits", 10) == (b":", b"11")
     assert client("SADD", "users", "ada", "bob") == (b":", b"2")
     assert client("HSET", "h", "from", "east", "e", 1) == (b":", b"2")

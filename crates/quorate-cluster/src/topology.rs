@@ -9,6 +9,7 @@ use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use quorate_proto::{
     Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
     message::{Member, View},
+    mutant::Mutant,
     numbers::NumbersUsedUp,
     ownership::{Ownership, Phase},
 };
@@ -27,6 +28,7 @@ mod sets;
 
 pub use owners::{of_placement, placed};
 pub use requirement::Requirement;
+use requirement::Votes;
 
 /// A member list with its placement, seen from one of its members.
 #[derive(Clone, Debug)]
@@ -357,12 +359,11 @@ impl Topology {
         coordinator: MemberNumber,
     ) -> Requirement {
         let set = self.set(slot);
-        let (answers, counted) = self.votes(set, level, coordinator, set.old);
+        let old = self.votes(set, level, coordinator, set.old);
         if set.new.is_empty() {
-            return Requirement::of(answers, counted);
+            return Requirement::all_of(old);
         }
-        let (new_answers, new_counted) = self.votes(set, level, coordinator, set.new);
-        Requirement { answers, counted, new_answers, new_counted }
+        Requirement::all_of(old.chain(self.votes(set, level, coordinator, set.new)))
     }
 
     /// The same of a read. Only those that serve clients are asked; as long as both do, one answer
@@ -377,33 +378,46 @@ impl Topology {
         let are_joint = !set.new.is_empty() && usize::from(set.readers) == set.nodes.len();
         match level {
             Level::One => Requirement::of(1, Positions::first(usize::from(set.readers))),
-            _ if are_joint => self.required_to_write(slot, level, coordinator),
-            _ => {
-                let (answers, counted) = self.votes(set, level, coordinator, set.old);
-                Requirement::of(answers, counted)
+            Level::LocalOne => {
+                let readers = Positions::first(usize::from(set.readers));
+                Requirement::of(1, readers & self.local_to(set, coordinator))
             }
+            _ if are_joint => self.required_to_write(slot, level, coordinator),
+            _ => Requirement::all_of(self.votes(set, level, coordinator, set.old)),
         }
     }
 
     /// How many answers `level` demands among `owners`, and whose count.
-    fn votes(
+    fn votes<'a>(
         &self,
-        set: &ReplicaSet,
+        set: &'a ReplicaSet,
         level: Level,
         coordinator: MemberNumber,
         owners: Positions,
-    ) -> (u8, Positions) {
-        let all = owners.len() as u8;
-        match level {
-            Level::One => (1, owners),
-            Level::All => (all, owners),
-            Level::Quorum => (majority(all), owners),
-            Level::LocalQuorum => {
-                let datacentre = usize::from(self.datacentre(coordinator));
-                let local = set.in_datacentre[datacentre] & owners;
-                (majority(local.len() as u8), local)
+    ) -> impl Iterator<Item = Votes> + use<'a> {
+        let majority_of =
+            |counted: Positions| Votes { answers: majority(counted.len() as u8), counted };
+        let one_of = |counted| Votes { answers: 1, counted };
+        let local = self.local_to(set, coordinator) & owners;
+        let single = match level {
+            Level::One => Some(one_of(owners)),
+            Level::LocalOne => Some(one_of(local)),
+            Level::LocalQuorum => Some(majority_of(local)),
+            Level::Quorum => Some(majority_of(owners)),
+            Level::All => Some(Votes { answers: owners.len() as u8, counted: owners }),
+            Level::EachQuorum if Mutant::EachQuorumAnywhere.is_planted() => {
+                Some(majority_of(owners))
             }
-        }
+            Level::EachQuorum => None,
+        };
+        let datacentres: &[Positions] = if single.is_none() { &set.in_datacentre } else { &[] };
+        let owned = datacentres.iter().map(move |datacentre| *datacentre & owners);
+        single.into_iter().chain(owned.filter(|owned| !owned.is_empty()).map(majority_of))
+    }
+
+    /// Those of a set that are in the datacentre of `node`.
+    fn local_to(&self, set: &ReplicaSet, node: MemberNumber) -> Positions {
+        set.in_datacentre[usize::from(self.datacentre(node))]
     }
 
     /// All slots as the fewest ranges of neighbours with the same replicas in the same order.

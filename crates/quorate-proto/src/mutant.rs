@@ -107,6 +107,8 @@ pub enum Mutant {
     CallRepeated,
     /// A node that starts answers before it has met the others.
     StartsAtOnce,
+    /// EACH_QUORUM is met by a majority of all, wherever they are.
+    EachQuorumAnywhere,
     /// A late answer of the store comes with the digest of the moment in which it comes.
     DigestOfLater,
     /// What a call has done that was executed beside its shard is not in the log.
@@ -117,7 +119,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -168,6 +170,7 @@ impl Mutant {
         Self::FlushAlone,
         Self::CallRepeated,
         Self::StartsAtOnce,
+        Self::EachQuorumAnywhere,
         Self::DigestOfLater,
         Self::LongCallUnlogged,
         Self::LateEffectForgotten,

@@ -82,6 +82,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::TransactionInParts, "power-transactions", 100, &["whole"]),
     trap(Mutant::FlushAlone, "flushes", 400, &["resurrection", "linearizable"]),
     trap(Mutant::CallRepeated, "base", 100, &["counter"]),
+    trap(Mutant::EachQuorumAnywhere, "each-datacentre", 100, &["stale", "backwards"]),
     trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),
     trap(Mutant::DigestOfLater, "late-hot", 100, &["stale", "backwards", "linearizable"]),
     trap(

@@ -88,7 +88,7 @@ impl Coordinator {
     pub(super) fn too_few(
         &self,
         slot: Slot,
-        (level, requirement): (Level, Requirement),
+        (level, requirement): (Level, &Requirement),
         refused: Positions,
     ) -> Bytes {
         let (needed, counted) = requirement.unmet_by(self.alive(slot) - refused);

@@ -75,7 +75,7 @@ impl Coordinator {
             );
         }
         if !holds {
-            let error = self.too_few(slot, (level, requirement), Positions::NONE);
+            let error = self.too_few(slot, (level, &requirement), Positions::NONE);
             return self.reply(requester, error);
         }
         self.read_here(now, replica, requester, request);
@@ -111,7 +111,7 @@ impl Coordinator {
             return self.answer(now, replica, index, reply);
         }
         if !requirement.is_met_by(self.alive(slot)) {
-            let error = self.too_few(slot, (level, requirement), Positions::NONE);
+            let error = self.too_few(slot, (level, &requirement), Positions::NONE);
             return self.reply(requester, error);
         }
         let index = self.insert(requester, request, Phase::Digests);
@@ -176,7 +176,7 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.answered = if counts { operation.own() } else { Positions::NONE };
         operation.compared().own_digest = own_digest;
-        let (slot, requirement) = (operation.slot(), operation.requirement);
+        let (slot, requirement) = (operation.slot(), operation.requirement.clone());
         let own = operation.answered;
         if requirement.is_met_by(own) || Mutant::ReadAlone.is_planted() {
             return self.read_settled(now, replica, index);
@@ -490,7 +490,7 @@ impl Coordinator {
     /// Ends an operation that has changed nothing and cannot be done with the replicas left.
     fn give_up(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
-        let required = (operation.level(), operation.requirement);
+        let required = (operation.level(), &operation.requirement);
         let error = self.too_few(operation.slot(), required, operation.refused);
         self.finish(now, replica, index, error);
     }

@@ -33,7 +33,7 @@ impl Coordinator {
                 None => {
                     let me = coordinator.topology.me();
                     let required = coordinator.topology.required_to_write(slot, level, me);
-                    coordinator.too_few(slot, (level, required), attempt.refused)
+                    coordinator.too_few(slot, (level, &required), attempt.refused)
                 }
             }
         });
@@ -141,7 +141,7 @@ impl Coordinator {
     /// Whether a request at `level` may be coordinated by `node`: the local quorum of another
     /// datacentre is not the one that was asked for.
     pub(super) fn may_serve(&self, level: Level, node: MemberNumber) -> bool {
-        level != Level::LocalQuorum || self.topology.is_local(node)
+        !level.is_local() || self.topology.is_local(node)
     }
 
     /// Begins a write, which reads first if it must and nobody has read for it.
@@ -164,13 +164,13 @@ impl Coordinator {
         let has_others = self.topology.replicas(slot).len() > 1;
         let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
         if !requirement.is_met_by(self.alive(slot) - read_only) {
-            let error = self.too_few(slot, (level, requirement), read_only);
+            let error = self.too_few(slot, (level, &requirement), read_only);
             return self.reply(requester, error);
         }
+        let reads = class == Class::ReadModifyWrite && !requirement.is_single();
         let index = self.insert(requester, request, Phase::Replicating);
         self.operations[index].requirement = requirement;
         self.operations[index].executors_refused = refused;
-        let reads = class == Class::ReadModifyWrite && !requirement.is_single();
         if reads && !has_read && !Mutant::WriteBlind.is_planted() {
             return self.read_first(now, replica, index);
         }

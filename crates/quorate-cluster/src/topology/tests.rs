@@ -85,14 +85,18 @@ fn levels_count_the_right_replicas() {
         let required = |level, node| {
             let required = topology.required_to_write(slot, level, node);
             assert_eq!(required, topology.required_to_read(slot, level, node));
-            let Requirement { answers, counted, .. } = required;
-            (answers, counted.iter().fold(0, |mask, position| mask | 1 << position))
+            let mask =
+                |counted: Positions| counted.iter().fold(0, |mask, position| mask | 1 << position);
+            let votes = required.votes().iter().map(|it| (it.answers, mask(it.counted)));
+            votes.collect::<Vec<(u8, u32)>>()
         };
-        assert_eq!(required(Level::One, me), (1, 0b11111));
-        assert_eq!(required(Level::LocalQuorum, me), (2, 0b00111));
-        assert_eq!(required(Level::LocalQuorum, far), (2, 0b11000));
-        assert_eq!(required(Level::Quorum, me), (3, 0b11111));
-        assert_eq!(required(Level::All, me), (5, 0b11111));
+        assert_eq!(required(Level::One, me), [(1, 0b11111)]);
+        assert_eq!(required(Level::LocalOne, far), [(1, 0b11000)]);
+        assert_eq!(required(Level::LocalQuorum, me), [(2, 0b00111)]);
+        assert_eq!(required(Level::LocalQuorum, far), [(2, 0b11000)]);
+        assert_eq!(required(Level::Quorum, me), [(3, 0b11111)]);
+        assert_eq!(required(Level::EachQuorum, me), [(2, 0b00111), (2, 0b11000)]);
+        assert_eq!(required(Level::All, me), [(5, 0b11111)]);
         let local = topology.required_to_read(slot, Level::LocalQuorum, me);
         let met_by = |answered: [usize; 3]| local.is_met_by(answered.into_iter().collect());
         assert!(met_by([0, 2, 2]) && !met_by([0, 3, 4]));
@@ -153,13 +157,21 @@ proptest! {
                 }
                 for level in Level::ALL {
                     let required = topology.required_to_read(slot, level, topology.me());
-                    let enough = required.counted.len() >= usize::from(required.answers);
-                    prop_assert!(required.answers >= 1 && enough);
+                    for Votes { answers, counted } in required.votes().iter().copied() {
+                        prop_assert!(answers >= 1 && counted.len() >= usize::from(answers));
+                    }
                 }
                 // A majority of one place and a majority of all meet: LOCAL_QUORUM in each
                 // datacentre is a majority there.
                 let local = topology.required_to_read(slot, Level::LocalQuorum, topology.me());
-                prop_assert!(usize::from(local.answers) * 2 > local.counted.len());
+                let [Votes { answers, counted }] = *local.votes() else { unreachable!("one vote") };
+                prop_assert!(usize::from(answers) * 2 > counted.len());
+                // EACH_QUORUM contains the LOCAL_QUORUM of every datacentre.
+                let each = topology.required_to_write(slot, Level::EachQuorum, topology.me());
+                for node in topology.nodes() {
+                    let there = topology.required_to_read(slot, Level::LocalQuorum, node);
+                    prop_assert!(there.votes().iter().all(|votes| each.votes().contains(votes)));
+                }
             }
         }
         prop_assert_eq!(vec![first.ranges().map(|r| r.last.index() - r.first.index() + 1).sum::<usize>()],

@@ -274,7 +274,7 @@ macro_rules! choice {
 
 choice! {
     SyncPolicy: "always, everysec, no",
-    Level: "ONE, LOCAL_QUORUM, QUORUM, ALL",
+    Level: "ONE, LOCAL_ONE, LOCAL_QUORUM, QUORUM, EACH_QUORUM, ALL",
     ReadRepair: "blocking, background",
     Protocol: "v2, classic, any",
 }

@@ -85,7 +85,7 @@ impl Shard {
         };
         let level = self.sessions[key].weakest_write_level;
         let topology = self.topology();
-        let answers = |first| topology.required_to_write(first, level, topology.me()).answers;
+        let answers = |first| topology.required_to_write(first, level, topology.me()).fewest();
         let vouched = topology.ranges().map(|range| i64::from(answers(range.first)) - 1).min();
         let vouched = vouched.unwrap_or(0).max(0);
         let after = match timeout_ms {

@@ -320,9 +320,7 @@ impl Session {
     /// Writes have this level from now on.
     pub(super) fn set_write_level(&mut self, level: Level) {
         self.write_level = level;
-        if (level as u8) < self.weakest_write_level as u8 {
-            self.weakest_write_level = level;
-        }
+        self.weakest_write_level = self.weakest_write_level.weaker(level);
     }
 
     /// The next whole command of what was read.

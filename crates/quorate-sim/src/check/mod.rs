@@ -96,13 +96,15 @@ impl Terms {
     /// Whether a write of one operation and a read of another one meet at some replica, or a read
     /// and a later read, whose repair is a write. The first is `by`, at `level`.
     fn meet(&self, (by, level): (&Operation, Level), (read, at): (&Operation, Level)) -> bool {
-        let local = |level| level == Level::LocalQuorum;
+        let is_local_quorum = |level| level == Level::LocalQuorum;
         let same = self.one_datacentre || by.datacentre == read.datacentre;
         match (level, at) {
             (Level::All, _) | (_, Level::All) => true,
-            (Level::One, _) | (_, Level::One) => false,
-            (Level::Quorum, Level::Quorum) => true,
-            _ if local(level) && local(at) => same,
+            _ if level.is_of_one() || at.is_of_one() => false,
+            (Level::EachQuorum, _) | (_, Level::EachQuorum) | (Level::Quorum, Level::Quorum) => {
+                true
+            }
+            _ if is_local_quorum(level) && is_local_quorum(at) => same,
             _ => self.one_datacentre,
         }
     }
@@ -112,7 +114,7 @@ impl Terms {
         if !write.is_ok() || write.end > read.start {
             return false;
         }
-        let kept = !(self.excused.writes_at_one && write.write_level == Level::One);
+        let kept = !(self.excused.writes_at_one && write.write_level.is_of_one());
         kept && read.last
             || self.outage.is_some_and(|outage| outage.hides(write, read))
             || kept
@@ -136,8 +138,8 @@ impl Terms {
             && (second.last
                 || !self.excused.backwards
                     && self.meet((first, first.read_level), (second, second.read_level))
-                    && first.read_level != Level::One
-                    && second.read_level != Level::One)
+                    && !first.read_level.is_of_one()
+                    && !second.read_level.is_of_one())
     }
 
     /// Whether the stamp of `first` is certainly below that of `second`.

@@ -197,6 +197,28 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "each-datacentre",
+        about: "three and three, a quorum in each datacentre, then one of either",
+        nodes: THREE_AND_THREE,
+        levels: &[
+            ((Level::LocalQuorum, Level::EachQuorum), 6),
+            ((Level::EachQuorum, Level::LocalQuorum), 2),
+            ((Level::EachQuorum, Level::Quorum), 1),
+            ((Level::LocalOne, Level::EachQuorum), 1),
+            ((Level::LocalOne, Level::All), 1),
+        ],
+        faults: &[
+            (Kind::Partition, 8),
+            (Kind::Slow, 2),
+            (Kind::Lossy, 1),
+            (Kind::Kill, 1),
+            (Kind::Reset, 1),
+            (Kind::DatacentreCut, 1),
+        ],
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "three-datacentres",
         about: "two nodes in each of three datacentres",
         nodes: TWO_TWO_TWO,
