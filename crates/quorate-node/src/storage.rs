@@ -237,6 +237,11 @@ impl Storage {
         Ok((durability, shared_reply))
     }
 
+    /// Fetches from memory what calls that are about to be executed will look up.
+    pub(crate) fn prefetch<'c>(&self, calls: impl Iterator<Item = &'c Call>) {
+        self.store.prefetch(calls.flat_map(|call| call.keys().map(|key| (call.slot(), key))));
+    }
+
     /// Makes sure that the log can take the effect of a call.
     fn reserve_for(&mut self, call: &Call) -> Result<usize, Rejection> {
         let room = call.command().frame().len() + STAMPED_BYTES * call.words();

@@ -38,6 +38,7 @@ mod named;
 pub mod number;
 mod object;
 mod part;
+mod prefetch;
 mod random;
 mod ranked;
 mod record;

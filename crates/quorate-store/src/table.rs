@@ -75,6 +75,12 @@ impl SlotTable {
         Spot { hash, at }
     }
 
+    /// Where a plain string with this hash probably lies, without a look at it.
+    #[inline]
+    pub(crate) fn likely_place(&self, hash: u64) -> Option<Place> {
+        self.strings.find(hash, |_| true).copied()
+    }
+
     /// The first key in a box with this hash that `is_it`.
     pub(crate) fn look_up_boxed(&self, hash: u64, is_it: impl Fn(&Entry) -> bool) -> Spot {
         Spot { hash, at: self.boxed_at(hash, is_it) }

@@ -168,7 +168,7 @@ impl Shard {
         for (key, session) in &mut self.sessions {
             if filter.admits(session) && !session.about.is_embedded {
                 session.closing = true;
-                session.input.clear();
+                session.inbox.clear();
                 session.is_killed = session.id != asker;
                 self.dirty_sessions.push(key);
                 count += 1;
@@ -372,7 +372,7 @@ pub(super) fn client_line(session: &Session, wall_ms: u64) -> String {
     let flags = if flags.is_empty() { "N" } else { &flags };
     let command = about.last_command.map_or_else(|| "NULL".into(), |id: CommandId| id.to_string());
     let held = session.held.as_ref().map_or(0, |call| call.command().frame().len());
-    let (input, ready) = (&session.input, &session.replies.ready);
+    let (input, ready) = (&session.inbox, &session.replies.ready);
     let unsent = session.unsent_bytes();
     let queued = unsent - ready.len();
     let total = size_of::<Session>() + input.capacity() + held + multi_bytes + ready.len() + queued;

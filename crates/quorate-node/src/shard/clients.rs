@@ -57,7 +57,7 @@ impl Shard {
     /// A client has sent something, which is executed when its turn comes.
     pub(crate) fn session_bytes(&mut self, key: usize, bytes: &[u8]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.input.extend_from_slice(bytes);
+        session.inbox.push(bytes);
         self.stats.counters.reads += 1;
         self.stats.counters.input_bytes += bytes.len() as u64;
         self.enqueue(key);

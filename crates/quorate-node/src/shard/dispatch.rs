@@ -39,26 +39,19 @@ impl Shard {
         }
     }
 
-    /// Makes a call of a client's command.
-    pub(super) fn command(&mut self, now: Now, key: usize, command: Command) {
-        if is_http(command.name()) {
-            return self.close_stranger(now, key);
-        }
-        match CommandId::of(&command) {
-            Ok(id) if !id.spec().is_internal() => self.call(now, key, Call::new(id, command)),
-            Err(Mistake::Arity { id, error }) if !id.spec().is_internal() => {
-                if is_exec(id.spec()) {
-                    self.sessions[key].end_transaction();
-                    return self.reject(key, Some(id), exec_abort(&error));
-                }
-                self.reject(key, Some(id), error);
+    /// Answers a command of a client that cannot be called.
+    pub(super) fn mistaken(&mut self, now: Now, key: usize, command: &Command, mistake: Mistake) {
+        match mistake {
+            Mistake::Arity { id, error } if is_exec(id.spec()) => {
+                self.sessions[key].end_transaction();
+                self.reject(key, Some(id), exec_abort(&error));
             }
-            Err(Mistake::UnknownSubcommand) => {
-                self.reject(key, None, command::unknown_subcommand(&command));
+            Mistake::Arity { id, error } => self.reject(key, Some(id), error),
+            Mistake::UnknownSubcommand => {
+                self.reject(key, None, command::unknown_subcommand(command));
             }
-            Ok(_) | Err(Mistake::Unknown | Mistake::Arity { .. }) => {
-                self.reject(key, None, UnknownCommand(&command));
-            }
+            Mistake::Unknown if is_http(command.name()) => self.close_stranger(now, key),
+            Mistake::Unknown => self.reject(key, None, UnknownCommand(command)),
         }
     }
 
@@ -87,7 +80,7 @@ impl Shard {
     fn close_stranger(&mut self, now: Now, key: usize) {
         let session = &mut self.sessions[key];
         session.closing = true;
-        session.input.clear();
+        session.inbox.clear();
         if let Some(times) = self.strangers.note(now.wall_ms()) {
             tracing::warn!(
                 client = %session.about.address,

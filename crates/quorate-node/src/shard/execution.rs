@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_cluster::time::Instant;
 use quorate_proto::resp::ReplyWriter;
 
-use super::{Now, Shard, session::Admission};
+use super::{Now, Shard, inbox::Received, session::Admission};
 use crate::limits;
 
 /// What is left of a turn for commands of clients.
@@ -67,7 +67,7 @@ impl Shard {
         self.dirty_sessions.push(key);
         self.service(now);
         let Some(session) = self.sessions.get_mut(key) else { return };
-        session.shrink();
+        session.inbox.shrink();
         left.bytes = left.bytes.saturating_sub(session.bytes_moved().wrapping_sub(before));
         if session.is_over() {
             self.sessions.remove(key);
@@ -90,15 +90,19 @@ impl Shard {
             if session.admits() == Admission::Waits {
                 return executed;
             }
+            self.storage.prefetch(session.inbox.read_ahead());
             match session.next_command() {
-                Ok(Some(command)) => self.command(now, key, command),
+                Ok(Some(Received::Call(call))) => self.call(now, key, call),
+                Ok(Some(Received::Mistaken(command, mistake))) => {
+                    self.mistaken(now, key, &command, mistake);
+                }
                 Ok(None) => return executed,
                 Err(error) => {
                     session.replies.push(|out| {
                         ReplyWriter::new(out, false).error(format_args!("ERR {error}"));
                     });
                     session.closing = true;
-                    session.input.clear();
+                    session.inbox.clear();
                     return executed;
                 }
             }

@@ -20,6 +20,7 @@ mod execution;
 mod forwarded;
 mod heartbeats;
 mod hints;
+mod inbox;
 mod info;
 mod inspect;
 mod job;
@@ -448,7 +449,7 @@ impl Shard {
     fn touch(&mut self, key: usize) {
         self.dirty_sessions.push(key);
         let session = &self.sessions[key];
-        if session.held.is_some() || !session.input.is_empty() || session.is_gone {
+        if session.held.is_some() || !session.inbox.is_empty() || session.is_gone {
             self.enqueue(key);
         }
     }

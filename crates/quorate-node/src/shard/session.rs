@@ -7,16 +7,19 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use quorate_proto::{
     Level, Slot,
     command::{Call, CommandId},
-    resp::{Command, CommandReader, ProtocolError},
+    resp::ProtocolError,
 };
 
-use super::transaction::Transaction;
+use super::{
+    inbox::{Inbox, Received},
+    transaction::Transaction,
+};
 use crate::{
     limits,
     reactor::{ConnectionId, Ready},
@@ -165,9 +168,7 @@ pub(crate) struct Session {
     pub(crate) id: u64,
     pub(super) connection: ConnectionId,
     pub(crate) replies: Replies,
-    /// Bytes read and not parsed yet.
-    pub(crate) input: BytesMut,
-    pub(crate) reader: CommandReader,
+    pub(super) inbox: Inbox,
     /// A command that must wait for earlier ones; nothing behind it is parsed.
     pub(crate) held: Option<Call>,
     /// Commands that must be alone: they wait for all earlier ones and hold back all later ones.
@@ -262,8 +263,7 @@ impl Session {
             id,
             connection,
             replies: Replies::default(),
-            input: BytesMut::new(),
-            reader: CommandReader::new().with_max_bulk(max_bulk),
+            inbox: Inbox::new(max_bulk),
             held: None,
             exclusive: false,
             in_flight: HashMap::default(),
@@ -324,10 +324,10 @@ impl Session {
     }
 
     /// The next whole command of what was read.
-    pub(super) fn next_command(&mut self) -> Result<Option<Command>, ProtocolError> {
-        let next = self.reader.next(&mut self.input);
+    pub(super) fn next_command(&mut self) -> Result<Option<Received>, ProtocolError> {
+        let (next, has_skipped) = self.inbox.next();
         // One without words is a command too, whose reply is not missed.
-        if self.reader.take_skipped() && self.mute == Mute::Next {
+        if has_skipped && self.mute == Mute::Next {
             self.mute = Mute::Off;
         }
         self.needs_input = matches!(next, Ok(None));
@@ -339,7 +339,7 @@ impl Session {
 
     /// Whether more input would only wait.
     pub(crate) fn is_sated(&self) -> bool {
-        let is_full = self.input.len() >= limits::READ_PER_TURN_MAX;
+        let is_full = self.inbox.len() >= limits::READ_PER_TURN_MAX;
         // What has come since its last turn may hold whole commands, and is not known to.
         is_full && (self.is_queued || !self.needs_input) || self.stalled && !self.needs_input
     }
@@ -365,7 +365,7 @@ impl Session {
 
     /// Grows with every byte that is executed and every byte of replies to it.
     pub(super) fn bytes_moved(&self) -> usize {
-        self.unsent_bytes().wrapping_sub(self.input.len())
+        self.unsent_bytes().wrapping_sub(self.inbox.len())
     }
 
     fn is_clogged(&self) -> bool {
@@ -379,13 +379,6 @@ impl Session {
         let goes_on = self.stalled && !self.is_clogged();
         self.stalled &= !goes_on;
         goes_on
-    }
-
-    /// Gives back what a burst of commands has taken.
-    pub(super) fn shrink(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > limits::BUFFER_KEPT_MAX {
-            self.input = BytesMut::new();
-        }
     }
 
     /// Whether a command on `slot` would overtake one that is on its way.
@@ -469,11 +462,11 @@ mod tests {
     #[test]
     fn what_waits_for_its_turn_is_read_to_a_bound() {
         let mut session = session();
-        session.input.resize(limits::READ_PER_TURN_MAX, b'x');
+        session.inbox.push(&vec![b'x'; limits::READ_PER_TURN_MAX]);
         assert!(!session.is_sated(), "one long command needs all of it");
         session.is_queued = true;
         assert!(session.is_sated());
-        session.input.truncate(1);
+        session.inbox.clear();
         assert!(!session.is_sated());
     }
 

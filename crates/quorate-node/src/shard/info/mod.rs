@@ -87,7 +87,7 @@ impl Shard {
         }
         let mut buffers = Buffers::default();
         for (_, session) in &self.sessions {
-            let (input, output) = (session.input.len() as u64, session.unsent_bytes() as u64);
+            let (input, output) = (session.inbox.len() as u64, session.unsent_bytes() as u64);
             buffers.add(Buffers { input, output, input_max: input, output_max: output });
         }
         buffers.to_line()
