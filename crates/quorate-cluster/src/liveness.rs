@@ -9,7 +9,8 @@
 //! Guaranteed: a peer that falls silent is reported down within [`Settings::silence_max`] plus one
 //! call of [`Liveness::handle_timeout`], and its link is given up, so that the dialer opens a new
 //! one; so is one that is heard but answers nothing for [`Settings::answer_max`], unless it is at
-//! work or takes what waits for it: what is sent to it does not arrive.
+//! work or takes what waits for it: what is sent to it does not arrive. Time in which this node itself
+//! did nothing, in a long turn or while its process stood still, is nobody's silence.
 //! A peer whose link closes is down at once. Up and down alternate for each peer.
 //!
 //! The detector behind [`Liveness::is_up`] is a fixed silence. One that learns the rhythm of each
@@ -281,6 +282,10 @@ impl Liveness {
 
     /// Takes down the silent and sends the heartbeats that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        let late = now.since(self.next_heartbeat);
+        if late >= self.settings.heartbeat_interval {
+            self.excuse(now, late);
+        }
         for node in self.linked(|peer| self.silent_at(peer) <= now) {
             self.peers[node].linked = false;
             self.take_down(node);
@@ -304,6 +309,14 @@ impl Liveness {
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// This node has asked and heard nobody for so long: what it has not heard says nothing.
+    fn excuse(&mut self, now: Instant, absence: Duration) {
+        for peer in self.peers.values_mut() {
+            peer.heard = now.min(peer.heard + absence);
+            peer.answered = now.min(peer.answered + absence);
+        }
     }
 
     /// When a peer is down unless something is heard of it before.
