@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(next(&mut inbox), "strlen true");
         assert_eq!(names(&mut inbox), [""; 0], "one alone has nothing to overlap with");
         assert_eq!(next(&mut inbox), "get false");
-        assert!(inbox.is_empty() && inbox.len() == 0);
+        assert!(inbox.is_empty());
         assert_eq!(next(&mut inbox), "nothing false");
     }
 
