@@ -2,6 +2,7 @@
 //!
 //! * [`ring`]: which members hold which slot, as pure functions;
 //! * [`topology`]: the member list of this moment with its placement, as an immutable value;
+//! * [`movement`]: plans how slots go to other members, epoch by epoch;
 //! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
 //! * [`register`]: decides by consensus, among a few voters, what a document is;
 //! * [`coordinator`]: executes and replicates writes, reads at a level, serves peers;
@@ -31,6 +32,7 @@ pub mod handoff;
 pub mod limits;
 pub mod liveness;
 pub mod membership;
+pub mod movement;
 pub mod peer_map;
 pub mod positions;
 pub mod random;

@@ -110,6 +110,9 @@ pub enum TopologyError {
     /// Somebody owns slots who is no member.
     #[error("member number {} owns slots, and is no member's", .0.0)]
     StrangeOwner(MemberNumber),
+    /// Somebody is to leave who is no member, or is to hold slots in the end.
+    #[error("member number {} cannot leave: it is none, or slots go to it", .0.0)]
+    CannotLeave(MemberNumber),
     /// An ownership of a list that is not final.
     #[error("owners of slots are named before the member list is final")]
     EarlyOwners,

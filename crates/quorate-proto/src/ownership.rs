@@ -20,6 +20,8 @@ pub struct Movement {
     pub target: SlotMap,
     /// How far each slot has come. It says nothing of slots whose owners stay.
     pub phases: Phases,
+    /// Members that hold nothing in the end, and are none any more then. Ascending, each once.
+    pub leaving: Vec<MemberNumber>,
 }
 
 /// How far a slot has come on its way from its owners to others.

@@ -32,7 +32,11 @@ mod quotas;
 #[cfg(test)]
 mod tests;
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 
 use quorate_proto::{NodeId, Slot, message::Member, slot::SLOTS};
 
@@ -147,32 +151,62 @@ impl Placement {
         if self.members().any(|known| known.id == member.id) {
             return Err(RingError::AlreadyMember(member.id));
         }
-        let name = member.datacentre.clone();
-        let before = self.datacentres.get(&name);
-        let mut members = before.map_or_else(Vec::new, |ring| ring.members.clone());
-        members.push(member);
-        members.sort_by_key(|member| member.id);
-        let ring = DatacentreRing::new(members, self.replication.factor(&name), before);
-        self.datacentres.insert(name, ring);
+        let members: Vec<RingMember> = self.members().cloned().chain([member]).collect();
+        *self = self.moved(&members, &self.replication);
         Ok(())
     }
 
     /// Places the slots over one member less.
     pub fn remove(&mut self, id: NodeId) -> Result<(), RingError> {
-        let holds = |ring: &DatacentreRing| ring.members.iter().any(|member| member.id == id);
-        let Some((name, before)) = self.datacentres.iter().find(|(_, ring)| holds(ring)) else {
+        if self.members().all(|member| member.id != id) {
             return Err(RingError::NotMember(id));
-        };
-        let name = name.clone();
-        let mut members = before.members.clone();
-        members.retain(|member| member.id != id);
-        if members.is_empty() {
-            self.datacentres.remove(&name);
-        } else {
-            let ring = DatacentreRing::new(members, self.replication.factor(&name), Some(before));
-            self.datacentres.insert(name, ring);
         }
+        let members: Vec<RingMember> =
+            self.members().filter(|member| member.id != id).cloned().collect();
+        *self = self.moved(&members, &self.replication);
         Ok(())
+    }
+
+    /// Places the slots over other members, or in another number of replicas, staying as close to
+    /// this placement as the guarantees allow.
+    #[must_use]
+    pub fn moved(&self, members: &[RingMember], replication: &Replication) -> Self {
+        let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
+        for member in members {
+            by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
+        }
+        let datacentres = by_datacentre.into_iter().map(|(name, mut members)| {
+            members.sort_by_key(|member| member.id);
+            let before = self.datacentres.get(name);
+            let factor = replication.factor(name);
+            let is_same = |ring: &&DatacentreRing| {
+                ring.members == members
+                    && ring.width == usize::from(factor).min(members.len())
+                    && !ring.sets.contains(&VACANT)
+            };
+            let ring = match before.filter(is_same) {
+                Some(same) => same.clone(),
+                None => DatacentreRing::new(members, factor, before),
+            };
+            (name.into(), ring)
+        });
+        Self { replication: replication.clone(), datacentres: datacentres.collect() }
+    }
+
+    /// A placement that was agreed on: `owners` holds each slot, some of `members`. Where a slot
+    /// has fewer owners than others in a datacentre, places are vacant until they are
+    /// [moved](Self::moved).
+    pub fn agreed(members: &[RingMember], owners: impl Fn(Slot) -> Vec<NodeId>) -> Self {
+        let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
+        for member in members {
+            by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
+        }
+        let of_slot: Vec<Vec<NodeId>> = Slot::all().map(owners).collect();
+        let datacentres = by_datacentre.into_iter().filter_map(|(name, mut members)| {
+            members.sort_by_key(|member| member.id);
+            Some((name.into(), DatacentreRing::agreed(members, &of_slot)?))
+        });
+        Self { replication: Replication::everywhere(1), datacentres: datacentres.collect() }
     }
 }
 
@@ -202,6 +236,25 @@ impl DatacentreRing {
         Self { members, width, sets }
     }
 
+    /// Those of `members` who hold each slot; `None` when nobody holds any. Whoever holds none is no
+    /// member of the ring.
+    fn agreed(mut members: Vec<RingMember>, owners: &[Vec<NodeId>]) -> Option<Self> {
+        let holders: BTreeSet<NodeId> = owners.iter().flatten().copied().collect();
+        members.retain(|member| holders.contains(&member.id));
+        let position = |id: &NodeId| members.binary_search_by_key(id, |member| member.id).ok();
+        let of_slot: Vec<Vec<u16>> = owners
+            .iter()
+            .map(|ids| ids.iter().filter_map(position).map(|position| position as u16).collect())
+            .collect();
+        let width = of_slot.iter().map(Vec::len).max().filter(|width| *width > 0)?;
+        let mut sets = Vec::with_capacity(usize::from(SLOTS) * width);
+        for (slot, set) in of_slot.iter().enumerate() {
+            sets.extend(set);
+            sets.resize((slot + 1) * width, VACANT);
+        }
+        Some(Self { members, width, sets })
+    }
+
     /// The sets of this ring in terms of positions in `members`, `width` to a slot. Places of
     /// members that left and places that are new are vacant.
     fn carried_over(&self, members: &[RingMember], width: usize) -> Vec<u16> {
@@ -217,15 +270,16 @@ impl DatacentreRing {
         for set in self.sets.chunks_exact(self.width) {
             // A vacant first place keeps its place: it says that the slot lost its primary.
             let kept = set.iter().enumerate().filter_map(|(place, &old)| {
-                let position = positions[usize::from(old)];
+                let position = positions.get(usize::from(old)).copied().flatten();
                 if place == 0 { Some(position.unwrap_or(VACANT)) } else { position }
             });
             let start = sets.len();
             sets.extend(kept);
-            if sets.len() - start > width {
-                // One member fewer than replicas: the vacant place goes.
+            while sets.len() - start > width {
+                // Fewer replicas: a vacant place goes first, then the last ones.
                 let vacant = sets[start..].iter().position(|&position| position == VACANT);
-                sets.remove(start + vacant.expect("invariant: only a leaving member shrinks sets"));
+                let last = sets.len() - 1;
+                sets.remove(vacant.map_or(last, |place| start + place));
             }
             sets.resize(start + width, VACANT);
         }

@@ -103,6 +103,14 @@ pub(super) fn check_owners(view: &View, ownership: &Ownership) -> Result<(), Top
     if let Some(stranger) = owners.find(|owner| numbers.binary_search(owner).is_err()) {
         return Err(TopologyError::StrangeOwner(*stranger));
     }
+    let movement = ownership.movement.iter();
+    for leaver in movement.flat_map(|movement| &movement.leaving) {
+        let mut keeps = target.iter().flat_map(|target| target.runs());
+        let is_member = numbers.binary_search(leaver).is_ok();
+        if !is_member || keeps.any(|(_, owners)| owners.contains(leaver)) {
+            return Err(TopologyError::CannotLeave(*leaver));
+        }
+    }
     let widths = Piece::all(ownership).map(|piece| {
         let newcomers = piece.new.iter().filter(|owner| !piece.old.contains(owner));
         piece.old.len() + newcomers.count()

@@ -274,7 +274,11 @@ fn moving(phase: Phase) -> (View, [MemberNumber; 4]) {
     let numbers =
         [0, 1, 2, 3].map(|index: usize| view.numbers.of(view.members[index].id).expect("a number"));
     let all = |owners: &[MemberNumber]| Runs::of_slots(|_| owners.to_vec());
-    let movement = Some(Movement { target: all(&numbers[1..]), phases: Runs::of_slots(|_| phase) });
+    let movement = Some(Movement {
+        target: all(&numbers[1..]),
+        phases: Runs::of_slots(|_| phase),
+        leaving: vec![numbers[0]],
+    });
     view.ownership = Some(Box::new(Ownership { owners: all(&numbers[..3]), movement }));
     (view, numbers)
 }

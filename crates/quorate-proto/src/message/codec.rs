@@ -12,8 +12,9 @@
 //! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
 //!            given:u16 list of number              number := id:u128 u16 below given
 //!            option of ownership                   option := bool, and the item if it is 1
-//! ownership := owners option of movement           movement := target:owners phases
+//! ownership := owners option of movement           movement := target:owners phases leaving
 //! owners  := list of (slot list of u16)            phases := list of (slot phase:u8)
+//! leaving := list of u16, ascending
 //! ```
 //! Of owners and phases each item is for the slots from behind that of the item before up to its
 //! own, the last one's is the last of all. The body of each kind lists its fields in the order of

@@ -28,7 +28,7 @@ record!(Claim { seat, incarnation, empty });
 record!(EmptySeat { seat, life, newcomer });
 record!(View { epoch, sealed, replication_factor, members, numbers, ownership as Optional });
 record!(Ownership { owners, movement as Optional });
-record!(Movement { target, phases });
+record!(Movement { target, phases, leaving as Leaving });
 record!(Heartbeat { epoch, fitness, hints_pending, wall_ms });
 
 impl Field for NodeId {
@@ -115,6 +115,21 @@ impl Field for SlotMap {
         let runs: Vec<(_, Vec<MemberNumber>)> = Vec::take(input)?;
         let runs = runs.iter().all(|(_, owners)| may_own(owners)).then_some(runs);
         runs.and_then(Runs::from_runs).ok_or_else(|| input.field("owners"))
+    }
+}
+
+/// Members, each once.
+struct Leaving;
+
+impl Codec<Vec<MemberNumber>> for Leaving {
+    fn put(leaving: &Vec<MemberNumber>, out: &mut impl Sink) {
+        leaving.put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Vec<MemberNumber>, MessageError> {
+        let leaving: Vec<MemberNumber> = Vec::take(input)?;
+        let ascending = leaving.windows(2).all(|pair| pair[0] < pair[1]);
+        if ascending { Ok(leaving) } else { Err(input.field("leaving")) }
     }
 }
 

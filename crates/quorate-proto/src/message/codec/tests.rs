@@ -39,7 +39,10 @@ fn ownership(owners: &[MemberNumber]) -> Ownership {
     let [owners, target] =
         [all(owners.to_vec()), target].map(|runs| Runs::from_runs(runs).expect("whole"));
     let phases = Runs::from_runs(phases).expect("whole");
-    Ownership { owners, movement: Some(Movement { target, phases }) }
+    Ownership {
+        owners,
+        movement: Some(Movement { target, phases, leaving: vec![MemberNumber(4)] }),
+    }
 }
 
 #[expect(clippy::too_many_lines, reason = "a table")]
@@ -218,6 +221,7 @@ fn golden_bodies() {
                 1, 2, 0, 0, 0, 255, 15, 1, 0, 0, 0, 3, 1, 255, 63, 1, 0, 0, 0, 2,
                 0, // the target
                 3, 0, 0, 0, 255, 15, 3, 255, 31, 2, 255, 63, 1, // the phases
+                1, 0, 0, 0, 4, 0, // who leaves
             ],
         ),
         (
@@ -492,6 +496,8 @@ fn errors_name_what_is_wrong() {
     let moving = |phases: &[u8]| [&whole[..], &[1], &whole[1..], phases].concat();
     assert_eq!(decode(&moving(&[1, 0, 0, 0, 255, 63, 4])), wrong("phase"));
     assert_eq!(decode(&moving(&[1, 0, 0, 0, 255, 31, 1])), wrong("phases"));
+    let twice = [1, 0, 0, 0, 255, 63, 1, 2, 0, 0, 0, 3, 0, 3, 0];
+    assert_eq!(decode(&moving(&twice)), wrong("leaving"));
     let wrong = |field| Err(MessageError::Field { kind: 25, field });
     assert_eq!(error(25, &[0, 0, 0, 0]), wrong("count of dots"));
     assert_eq!(error(25, &[0, 0, 0xff, 0xff]), wrong("count of dots"));

@@ -1,0 +1,192 @@
+//! Where slots go when members join and leave.
+
+use alloc::vec::Vec;
+
+use quorate_proto::{
+    MemberNumber, NodeId, Slot,
+    message::{Member, View},
+    numbers::NumbersUsedUp,
+    ownership::{Movement, Ownership, Phase, Phases, SlotMap},
+};
+
+use crate::{
+    ring::{Placement, Replication, RingMember},
+    topology::{self, TopologyError, of_placement, placed},
+};
+
+/// A change of a cluster, not begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The next member list, with which it begins.
+    pub view: View,
+    /// What it comes to.
+    pub summary: Summary,
+}
+
+/// What a change comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Slots that get other owners.
+    pub slots: u16,
+    /// Replicas of slots that are made.
+    pub copies: u32,
+}
+
+/// Why a change is not possible. Nothing is changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The member list is not final.
+    #[error("the member list is not final; write something first")]
+    NotFinal,
+    /// Another change is under way.
+    #[error("another change is under way; wait for its end or cancel it")]
+    UnderWay,
+    /// Nothing is under way.
+    #[error("no change is under way")]
+    NothingToCancel,
+    /// The node is a member.
+    #[error("node {0} is a member already")]
+    AlreadyMember(NodeId),
+    /// The node is no member.
+    #[error("node {0} is not a member")]
+    NotMember(NodeId),
+    /// Nobody would be left.
+    #[error("node {0} is the last member")]
+    LastMember(NodeId),
+    /// Only the member that is given up holds these.
+    #[error("nobody but node {0} holds slot {slot}; its data would be lost", slot = .1.number())]
+    LastReplica(NodeId, Slot),
+    /// There is no number for another member.
+    #[error(transparent)]
+    NumbersUsedUp(#[from] NumbersUsedUp),
+    /// The outcome is no topology.
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+}
+
+/// A node becomes a member, and slots go to it.
+pub fn join(view: &View, member: Member) -> Result<Plan, PlanError> {
+    let owners = owners_at_rest(view)?;
+    if view.numbers.of(member.id).is_some() {
+        return Err(PlanError::AlreadyMember(member.id));
+    }
+    let mut next = view.clone();
+    next.numbers.give(member.id)?;
+    next.members.push(member);
+    next.members.sort_by_key(|member| member.id);
+    move_slots(next, owners, &[])
+}
+
+/// The slots of a member go to others; then it is none any more.
+pub fn leave(view: &View, id: NodeId) -> Result<Plan, PlanError> {
+    let owners = owners_at_rest(view)?;
+    let number = number_of(view, id)?;
+    if view.members.len() == 1 {
+        return Err(PlanError::LastMember(id));
+    }
+    move_slots(view.clone(), owners, &[number])
+}
+
+/// A node takes the place of a member: as few other slots as possible move.
+pub fn replace(view: &View, id: NodeId, member: Member) -> Result<Plan, PlanError> {
+    let joined = join(view, member)?.view;
+    let number = number_of(view, id)?;
+    let owners = owners_at_rest(view)?;
+    move_slots(View { epoch: view.epoch, ..joined }, owners, &[number])
+}
+
+/// A member that is lost for good is none any more at once, and its slots go to others.
+pub fn remove_dead(view: &View, id: NodeId) -> Result<Plan, PlanError> {
+    let owners = owners_at_rest(view)?;
+    let number = number_of(view, id)?;
+    let without = |slot| -> Vec<MemberNumber> {
+        owners.get(slot).iter().copied().filter(|owner| *owner != number).collect()
+    };
+    if let Some(slot) = Slot::all().find(|slot| without(*slot).is_empty()) {
+        return Err(PlanError::LastReplica(id, slot));
+    }
+    let mut next = view.clone();
+    next.numbers.retire(id);
+    next.members.retain(|member| member.id != id);
+    move_slots(next, SlotMap::of_slots(without), &[])
+}
+
+/// Every slot gets another number of replicas in each datacentre.
+pub fn set_replication_factor(view: &View, factor: u16) -> Result<Plan, PlanError> {
+    let owners = owners_at_rest(view)?;
+    move_slots(View { replication_factor: factor, ..view.clone() }, owners, &[])
+}
+
+/// The way back from a change that is under way. What has moved goes back, and whoever was to
+/// leave stays.
+pub fn cancel(view: &View) -> Result<Plan, PlanError> {
+    let ownership = view.ownership.as_deref().ok_or(PlanError::NothingToCancel)?;
+    let movement = ownership.movement.as_ref().ok_or(PlanError::NothingToCancel)?;
+    let held = SlotMap::of_slots(|slot| match movement.phases.get(slot) {
+        Phase::Waiting | Phase::Filling | Phase::Joint => ownership.owners.get(slot).clone(),
+        Phase::Moved => movement.target.get(slot).clone(),
+    });
+    let keeps = |number: &MemberNumber| {
+        ownership.owners.runs().iter().any(|(_, owners)| owners.contains(number))
+    };
+    let numbers = view.numbers.iter().map(|(_, number)| number);
+    let mut leaving: Vec<MemberNumber> = numbers.filter(|number| !keeps(number)).collect();
+    leaving.sort_unstable();
+    begin(view.clone(), held, ownership.owners.clone(), leaving)
+}
+
+/// Who holds every slot of a cluster in which nothing moves.
+fn owners_at_rest(view: &View) -> Result<SlotMap, PlanError> {
+    if !view.sealed {
+        return Err(PlanError::NotFinal);
+    }
+    match view.ownership.as_deref() {
+        None => Ok(placed(view, &view.numbers)),
+        Some(Ownership { movement: Some(_), .. }) => Err(PlanError::UnderWay),
+        Some(Ownership { owners, movement: None }) => Ok(owners.clone()),
+    }
+}
+
+fn number_of(view: &View, id: NodeId) -> Result<MemberNumber, PlanError> {
+    view.numbers.of(id).ok_or(PlanError::NotMember(id))
+}
+
+/// Begins to move slots from `owners` to the members of `next` without those that leave.
+fn move_slots(next: View, owners: SlotMap, leaving: &[MemberNumber]) -> Result<Plan, PlanError> {
+    let ids: Vec<(MemberNumber, NodeId)> =
+        next.numbers.iter().map(|(id, number)| (number, id)).collect();
+    let id_of =
+        |number: &MemberNumber| ids.iter().find(|(found, _)| found == number).map(|(_, id)| *id);
+    let everybody: Vec<RingMember> = next.members.iter().map(RingMember::from).collect();
+    let leavers: Vec<NodeId> = leaving.iter().filter_map(id_of).collect();
+    let staying: Vec<RingMember> =
+        everybody.iter().filter(|member| !leavers.contains(&member.id)).cloned().collect();
+    let before =
+        Placement::agreed(&everybody, |slot| owners.get(slot).iter().filter_map(id_of).collect());
+    let target = before.moved(&staying, &Replication::everywhere(next.replication_factor));
+    let target = of_placement(&target, &next.numbers);
+    begin(next, owners, target, leaving.to_vec())
+}
+
+fn begin(
+    view: View,
+    owners: SlotMap,
+    target: SlotMap,
+    leaving: Vec<MemberNumber>,
+) -> Result<Plan, PlanError> {
+    let mut summary = Summary::default();
+    for slot in Slot::all() {
+        let (old, new) = (owners.get(slot), target.get(slot));
+        let added = new.iter().filter(|owner| !old.contains(owner)).count();
+        let removed = old.iter().filter(|owner| !new.contains(owner)).count();
+        summary.copies += added as u32;
+        summary.slots += u16::from(added + removed > 0);
+    }
+    let phases = Phases::of_slots(|_| Phase::Waiting);
+    let movement = Some(Movement { target, phases, leaving });
+    let ownership = Some(Ownership { owners, movement }.into());
+    let view = View { epoch: view.epoch + 1, ownership, ..view };
+    topology::check(&view)?;
+    Ok(Plan { view, summary })
+}

@@ -1,0 +1,297 @@
+//! Movements from their plans to their ends, with members that report as they like.
+
+use alloc::{collections::BTreeSet, format, vec::Vec};
+
+use proptest::prelude::*;
+use quorate_proto::{
+    Groups, MemberNumber, NodeId, Numbers, Slot,
+    message::{Member, View},
+    ownership::Phase,
+    slot::SLOTS,
+};
+
+use super::*;
+use crate::{peer_map::PeerMap, random::Random, topology::Topology};
+
+const GROUPS_AT_ONCE: usize = 24;
+
+fn member(id: u128, rack: usize) -> Member {
+    Member {
+        // Ids are random in life.
+        id: NodeId(id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
+        name: format!("n{id}"),
+        datacentre: "dc".into(),
+        rack: format!("r{rack}"),
+        peer_address: format!("h{id}:1"),
+        client_address: format!("h{id}:2"),
+        cluster_address: format!("h{id}:3"),
+        incarnation: Default::default(),
+    }
+}
+
+fn founded(members: usize, replication_factor: u16) -> View {
+    let mut members: Vec<Member> =
+        (0..members).map(|index| member(index as u128 + 1, index)).collect();
+    members.sort_by_key(|member| member.id);
+    let numbers = Numbers::of_first(members.iter().map(|member| member.id)).unwrap();
+    let epoch = members.len() as u64;
+    View { epoch, sealed: true, replication_factor, members, numbers, ownership: None }
+}
+
+fn topology(view: &View) -> Topology {
+    Topology::new(view, view.members[0].id).expect("a topology")
+}
+
+/// A cluster whose data is known: who holds each slot whole.
+struct World {
+    view: View,
+    holders: Vec<BTreeSet<MemberNumber>>,
+    random: Random,
+}
+
+impl World {
+    fn new(members: usize, replication_factor: u16, seed: u64) -> Self {
+        let view = founded(members, replication_factor);
+        let topology = topology(&view);
+        let holders = Slot::all().map(|slot| topology.replicas(slot).iter().copied().collect());
+        Self { view, holders: holders.collect(), random: Random::new(seed) }
+    }
+
+    /// Goes by the next member list.
+    fn adopt(&mut self, view: View) {
+        let (before, after) = (topology(&self.view), topology(&view));
+        assert_eq!(after.epoch(), before.epoch() + 1);
+        for slot in Slot::all() {
+            let (was, is) = (before.readers(slot), after.readers(slot));
+            let holders = &mut self.holders[slot.index()];
+            assert!(is.iter().all(|reader| holders.contains(reader)), "a reader has nothing");
+            assert!(is.iter().any(|reader| was.contains(reader)) || was.is_empty());
+            let ownership = view.ownership.as_ref().unwrap();
+            let old = ownership.owners.get(slot).len();
+            let new = ownership.movement.as_ref().map(|movement| movement.target.get(slot).len());
+            assert!(is.len() >= new.map_or(old, |new| new.min(old)), "too few readers");
+            // Whoever has no part in it any more drops it.
+            holders.retain(|holder| after.is_replica(slot, *holder));
+        }
+        self.view = view;
+    }
+
+    /// Members report, some of them that they are level: what one has, the other has then.
+    fn reports(&mut self) -> PeerMap<Report> {
+        let topology = topology(&self.view);
+        let nodes: Vec<MemberNumber> = topology.nodes().collect();
+        let mut reports: PeerMap<Report> = nodes
+            .iter()
+            .map(|node| (*node, Report { epoch: self.view.epoch, level: PeerMap::new() }))
+            .collect();
+        for one in &nodes {
+            for other in nodes.iter().filter(|other| *other != one) {
+                if self.random.below(3) == 0 {
+                    continue;
+                }
+                let groups = Groups::from_bits(self.random.next_u64() | self.random.next_u64());
+                reports[*one].level.insert(*other, groups);
+                for slot in groups.iter().flat_map(Slot::of_group) {
+                    let holders = &mut self.holders[slot.index()];
+                    let is_shared =
+                        [one, other].iter().all(|node| topology.is_replica(slot, **node));
+                    if is_shared && (holders.contains(one) || holders.contains(other)) {
+                        holders.extend([*one, *other]);
+                    }
+                }
+            }
+        }
+        reports
+    }
+
+    /// Goes on until nothing moves, or for so many epochs.
+    fn go_on(&mut self, epochs: usize) {
+        let mut waited = 0;
+        for _ in 0..epochs {
+            while self.is_moving() {
+                let reports = self.reports();
+                if let Some(next) = advance(&self.view, &reports, |_| true, GROUPS_AT_ONCE) {
+                    check_step(&self.view, &next);
+                    self.adopt(next);
+                    break;
+                }
+                waited += 1;
+                assert!(waited < 1_000, "nothing goes on");
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.go_on(1_000);
+        assert!(!self.is_moving());
+        let topology = topology(&self.view);
+        for slot in Slot::all() {
+            assert_eq!(topology.replicas(slot), topology.readers(slot));
+            assert_eq!(topology.replicas(slot).len(), self.width());
+        }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.view.ownership.as_ref().is_some_and(|ownership| ownership.movement.is_some())
+    }
+
+    fn width(&self) -> usize {
+        usize::from(self.view.replication_factor).min(self.view.members.len())
+    }
+
+    fn begin(&mut self, plan: Plan) {
+        let Summary { slots, copies } = plan.summary;
+        assert!(slots <= SLOTS && copies <= u32::from(SLOTS) * self.view.members.len() as u32 * 4);
+        self.adopt(plan.view);
+    }
+
+    /// Replicas that each member holds.
+    fn load(&self) -> Vec<usize> {
+        let topology = topology(&self.view);
+        let held = |node| Slot::all().filter(|slot| topology.is_replica(*slot, node)).count();
+        topology.nodes().map(held).collect()
+    }
+}
+
+/// Slots go on by one phase at most, and never back.
+fn check_step(before: &View, after: &View) {
+    let (before, after) = (topology(before), topology(after));
+    for slot in Slot::all().step_by(64) {
+        if let (Some(was), Some(is)) = (before.phase(slot), after.phase(slot)) {
+            assert!(is == was || is as u8 == was as u8 + 1, "{was:?} {is:?}");
+        }
+    }
+}
+
+fn spread(load: &[usize]) -> usize {
+    load.iter().max().unwrap() - load.iter().min().unwrap()
+}
+
+#[test]
+fn a_cluster_grows_from_three_to_six_and_shrinks_again() {
+    let mut world = World::new(3, 3, 1);
+    for id in 4..7 {
+        let plan = plan::join(&world.view, member(id, id as usize)).unwrap();
+        // What balance needs: the share of the newcomer, a tenth more at most.
+        let share = u32::from(SLOTS) * 3 / id as u32;
+        let copies = plan.summary.copies;
+        assert!(copies >= share && copies <= share + share / 10, "{copies} of {share}");
+        world.begin(plan);
+        assert_eq!(plan::join(&world.view, member(9, 9)), Err(PlanError::UnderWay));
+        world.finish();
+        assert!(spread(&world.load()) <= 1, "{:?}", world.load());
+    }
+    for id in [5, 1, 6] {
+        let leaver = member(id, 0).id;
+        world.begin(plan::leave(&world.view, leaver).unwrap());
+        assert_eq!(plan::leave(&world.view, leaver), Err(PlanError::UnderWay));
+        world.finish();
+        assert_eq!(world.view.numbers.of(leaver), None);
+        assert!(spread(&world.load()) <= 1, "{:?}", world.load());
+        assert_eq!(plan::leave(&world.view, leaver), Err(PlanError::NotMember(leaver)));
+    }
+}
+
+#[test]
+fn nothing_goes_on_before_all_who_are_up_know_the_epoch() {
+    let mut world = World::new(3, 2, 2);
+    world.begin(plan::join(&world.view, member(4, 4)).unwrap());
+    let mut reports = world.reports();
+    let slow = MemberNumber(1);
+    reports[slow].epoch -= 1;
+    assert_eq!(advance(&world.view, &reports, |_| true, 64), None);
+    let without = advance(&world.view, &reports, |node| node != slow, 64).expect("it is down");
+    // Not even then does a slot of its go on to be read elsewhere.
+    let all = |epoch| {
+        let level: PeerMap<Groups> = (0..4).map(|node| (MemberNumber(node), Groups::ALL)).collect();
+        let report = |node| (MemberNumber(node), Report { epoch, level: level.clone() });
+        (0..4).filter(|node| *node != slow.0).map(report).collect::<PeerMap<Report>>()
+    };
+    let mut silent = all(without.epoch);
+    for report in silent.values_mut() {
+        report.level.remove(slow);
+    }
+    let next = advance(&without, &silent, |node| node != slow, 64).expect("others are level");
+    let topology = topology(&next);
+    for slot in Slot::all().filter(|slot| topology.phase(*slot) == Some(Phase::Joint)) {
+        assert!(!topology.is_replica(slot, slow));
+    }
+}
+
+#[test]
+fn a_dead_member_is_removed_unless_it_is_the_last_replica() {
+    let mut world = World::new(4, 2, 3);
+    let dead = world.view.members[2].id;
+    let plan = plan::remove_dead(&world.view, dead).unwrap();
+    assert_eq!(plan.view.numbers.of(dead), None);
+    for holders in &mut world.holders {
+        holders.remove(&MemberNumber(2));
+    }
+    world.begin(plan);
+    world.finish();
+    let alone = World::new(2, 1, 4);
+    let refused = plan::remove_dead(&alone.view, alone.view.members[0].id);
+    assert!(matches!(refused, Err(PlanError::LastReplica(..))), "{refused:?}");
+}
+
+#[test]
+fn a_node_takes_the_place_of_another_one() {
+    let mut world = World::new(3, 3, 5);
+    let old = world.view.members[0].id;
+    let plan = plan::replace(&world.view, old, member(9, 0)).unwrap();
+    assert_eq!(plan.summary, Summary { slots: SLOTS, copies: u32::from(SLOTS) });
+    assert_eq!(plan.view.epoch, world.view.epoch + 1);
+    world.begin(plan);
+    world.finish();
+    assert_eq!(world.view.members.len(), 3);
+}
+
+#[test]
+fn the_replication_factor_is_raised_and_lowered() {
+    let mut world = World::new(5, 2, 6);
+    for factor in [3, 1, 4] {
+        world.begin(plan::set_replication_factor(&world.view, factor).unwrap());
+        world.finish();
+        assert!(spread(&world.load()) <= 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3))]
+
+    #[test]
+    fn readers_always_have_the_data(
+        members in 1..5_usize,
+        factor in 1..4_u16,
+        changes in prop::collection::vec((0..3_u8, 0..6_usize, any::<bool>()), 1..3),
+        seed: u64,
+    ) {
+        let mut world = World::new(members, factor, seed);
+        for (index, (kind, which, is_cancelled)) in changes.into_iter().enumerate() {
+            let present = world.view.members[which % world.view.members.len()].id;
+            let newcomer = member(100 + index as u128, which);
+            let plan = match kind {
+                0 => plan::join(&world.view, newcomer),
+                1 => plan::leave(&world.view, present),
+                _ => plan::replace(&world.view, present, newcomer),
+            };
+            let before = world.view.clone();
+            match plan {
+                Err(PlanError::LastMember(_)) => continue,
+                plan => world.begin(plan.unwrap()),
+            }
+            if is_cancelled {
+                world.go_on(which);
+            }
+            if is_cancelled && world.is_moving() {
+                world.begin(plan::cancel(&world.view).unwrap());
+                world.finish();
+                prop_assert_eq!(&world.view.members, &before.members);
+                let (was, is) = (topology(&before), topology(&world.view));
+                prop_assert!(Slot::all().all(|slot| was.replicas(slot) == is.replicas(slot)));
+            } else {
+                world.finish();
+            }
+        }
+    }
+}
