@@ -20,6 +20,7 @@ def test_each_goes_on_without_the_other_and_both_converge(pair):
         node.start()
     assert east.raw()("INCRBY", "visits", 1) == (b":", b"1")
     wait_until(lambda: west.raw()("GET", "visits") == (b"$", b"1"), 20, "west has it")
+    wait_until(lambda: all(node.status()["sealed"] == 1 for node in pair), 20, "both know that the list is final")
 
     west.kill()
     client = east.raw()
@@ -29,6 +30,10 @@ def test_each_goes_on_without_the_other_and_both_converge(pair):
         kind, reply = client("SET", "s", 1)
         assert kind == b"-" and text in reply and b"UNAVAILABLE" in reply, reply
     assert client("QUORATE", "LEVEL", "READ", "DC_ONE", "WRITE", "LOCAL_ONE") == (b"+", b"OK")
+    assert client("GET", "visits") == (b"$", b"1")
+    assert client("dyno_config:conn_consistency", "DC_SOME")[1].startswith(b"ERR 'DC_SOME': unknown consistency level")
+    assert client("dyno_config:conn_consistency", "DC_QUORUM") == (b"+", b"OK")
+    assert [value for _, value in client("QUORATE", "LEVEL")[1]] == [b"read", b"LOCAL_QUORUM", b"write", b"LOCAL_QUORUM"]
     assert client("INCRBY", "visits", 10) == (b":", b"11")
     assert client("SADD", "users", "ada", "bob") == (b":", b"2")
     assert client("HSET", "h", "from", "east", "e", 1) == (b":", b"2")

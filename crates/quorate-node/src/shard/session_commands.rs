@@ -123,6 +123,12 @@ impl Shard {
             "swapdb" => return swap_databases(&mut writer, command),
             "latency" => return self.latency(&mut writer, subcommand, command),
             "cluster" => return self.cluster(&mut writer, subcommand, command),
+            "dyno_config:conn_consistency" => {
+                let level = parse_level(&String::from_utf8_lossy(command.arg(1)))?;
+                self.sessions[key].read_level = level;
+                self.sessions[key].set_write_level(level);
+                writer.ok();
+            }
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
             _ => return Err("ERR this command cannot be executed here".into()),
         }
@@ -229,7 +235,7 @@ impl Shard {
             command.args().skip(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         for pair in words.chunks(2) {
             let [which, level] = pair else { return Err("ERR syntax error".into()) };
-            let parsed: Level = level.parse().map_err(|error| format!("ERR '{level}': {error}"))?;
+            let parsed = parse_level(level)?;
             match which.to_ascii_uppercase().as_str() {
                 "READ" => read = parsed,
                 "WRITE" => write = parsed,
@@ -476,4 +482,8 @@ pub(super) fn client_name(name: &[u8]) -> Result<String, String> {
 pub(super) fn plain_text(text: &[u8]) -> Option<String> {
     let fine = text.iter().all(|byte| byte.is_ascii_graphic());
     fine.then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+fn parse_level(text: &str) -> Result<Level, String> {
+    text.parse().map_err(|error| format!("ERR '{text}': {error}"))
 }

@@ -283,6 +283,7 @@ const SPECS: &[Spec] = &[
     routed(key("dbsize", 1, RF, Read, Keys::NONE, Server, "1.0.0", "O(1)", "Number of keys in the cluster"), Routing::Keyspace),
     routed(key("flushall", -1, W.with(Flags::DANGEROUS), Write, Keys::NONE, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), Routing::Keyspace),
     routed(key("flushdb", -1, W.with(Flags::DANGEROUS), Write, Keys::NONE, Server, "1.0.0", "O(N) with N the number of keys", "Deletes every key"), Routing::Keyspace),
+    session("dyno_config:conn_consistency", 2, STATUS_FAST, Server, "0.1.0", "Sets both levels of the connection, as in Dynomite"),
     container("quorate", Server, "0.1.0", "Consistency levels and the state of the cluster", &[
         sub("level", -2, "Shows or sets the connection's levels: LEVEL [READ|WRITE level]"),
         sub("status", 2, "The node, its members and their state"),
