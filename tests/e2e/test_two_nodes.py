@@ -14,6 +14,24 @@ def pair(tmp_path):
         node.kill()
 
 
+def test_keys_have_levels_by_their_prefix(pair):
+    east, west = pair
+    east.arguments += ["--level", "both:,ONE,EACH_QUORUM", "--level", "both:one,ONE,LOCAL_ONE"]
+    for node in pair:
+        node.start()
+    client = east.raw()
+    assert client("MSET", "both:k", 1, "both:one", 1, "k", 1) == (b"+", b"OK")
+    west.kill()
+    wait_until(lambda: not east.sees("west"), 20, "east knows that west is away")
+    assert client("SET", "both:one", 2) == client("SET", "k", 2) == (b"+", b"OK")
+    assert b"level EACH_QUORUM" in client("SET", "both:k", 2)[1]
+    assert client("GET", "both:k") == (b"$", b"1")
+    assert client("QUORATE", "LEVEL", "WRITE", "ONE") == (b"+", b"OK")
+    assert client("SET", "both:k", 2) == (b"+", b"OK"), "a connection with levels of its own"
+    assert client("RESET") == (b"+", b"RESET")
+    assert b"level EACH_QUORUM" in client("SET", "both:k", 3)[1]
+
+
 def test_each_goes_on_without_the_other_and_both_converge(pair):
     east, west = pair
     for node in pair:

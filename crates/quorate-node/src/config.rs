@@ -9,6 +9,7 @@ use std::fmt;
 pub use quorate_cluster::coordinator::ReadRepair;
 
 mod channel;
+mod levels;
 mod number;
 mod rows;
 mod settings;
@@ -18,6 +19,8 @@ mod value;
 mod tests;
 
 pub use channel::ChannelSettings;
+pub use levels::LevelRule;
+pub(crate) use levels::levels_for;
 pub use rows::{SETTINGS, Setting};
 pub use settings::{ClusterListen, Settings, SyncPolicy};
 pub use value::Shape;

@@ -13,6 +13,9 @@ pub(crate) const SHARDS_MAX: u16 = GROUPS;
 /// Replicas of a key in one datacentre. More than this buys no safety and costs every write.
 pub(crate) const RF_MAX: u16 = 16;
 
+/// Prefixes of keys that have levels of their own: every command looks through them.
+pub(crate) const LEVEL_RULES_MAX: usize = 64;
+
 /// Length of names of nodes, clusters, datacentres and racks.
 pub(crate) const NAME_LENGTH_MAX: usize = 128;
 

@@ -54,6 +54,12 @@ impl Level {
         Self::ALL.into_iter().find(|level| [self, other].contains(level)).unwrap_or(self)
     }
 
+    /// The stronger of two levels.
+    #[must_use]
+    pub fn stronger(self, other: Self) -> Self {
+        if self.weaker(other) == self { other } else { self }
+    }
+
     /// The level that has the name in Dynomite's configuration.
     fn of_dynomite(name: &str) -> Option<Self> {
         let names = [
@@ -117,5 +123,7 @@ mod tests {
         assert_eq!(Level::All.weaker(Level::EachQuorum), Level::EachQuorum);
         assert_eq!(Level::LocalOne.weaker(Level::One), Level::One);
         assert_eq!(Level::Quorum.weaker(Level::Quorum), Level::Quorum);
+        assert_eq!(Level::Quorum.stronger(Level::EachQuorum), Level::EachQuorum);
+        assert_eq!(Level::Quorum.stronger(Level::One), Level::Quorum);
     }
 }

@@ -121,6 +121,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("shards", shards, "N", "one per processor", "Threads that own data; may change between starts").within(1, limits::SHARDS_MAX as u64),
     setting!("read_level", read_level, "LEVEL", "LOCAL_QUORUM", "Level of reads: ONE, LOCAL_ONE, LOCAL_QUORUM, QUORUM, EACH_QUORUM, ALL"),
     setting!("write_level", write_level, "LEVEL", "LOCAL_QUORUM", "Level of writes: ONE, LOCAL_ONE, LOCAL_QUORUM, QUORUM, EACH_QUORUM, ALL"),
+    setting!("levels", levels, "PREFIX,READ,WRITE", "none", "Levels of reads and writes for keys that begin with a prefix, on connections that have not set their own"),
     setting!("read_repair", read_repair, "WHEN", "blocking", "When reads repair replicas that are behind: blocking (before they answer), background"),
     setting!("max_value_size", max_value_size, "BYTES", "512mb", "Largest value; larger ones are refused before they are sent").within(1024, limits::VALUE_SIZE_DEFAULT),
     setting!("maxclients", maxclients, "N", "10000", "Clients connected at a time; fewer when the limit on open files is too low").within(1, limits::CLIENTS_MAX as u64),

@@ -9,7 +9,7 @@ use std::{
 
 use quorate_proto::Level;
 
-use super::{ChannelSettings, ConfigError, ConfigErrors, ReadRepair, SETTINGS, Setting};
+use super::{ChannelSettings, ConfigError, ConfigErrors, LevelRule, ReadRepair, SETTINGS, Setting};
 use crate::limits;
 
 const DEFAULT_DATA_DIR: &str = "./quorate-data";
@@ -97,6 +97,8 @@ pub struct Settings {
     pub read_level: Level,
     /// Level of writes.
     pub write_level: Level,
+    /// Levels for keys with certain prefixes, on connections that have not set their own.
+    pub levels: Vec<LevelRule>,
     /// When a read brings replicas up to date that it found behind.
     pub read_repair: ReadRepair,
     /// Largest value accepted, in bytes.
@@ -145,6 +147,7 @@ impl Default for Settings {
             shards: cores(),
             read_level: Level::default(),
             write_level: Level::default(),
+            levels: Vec::new(),
             read_repair: ReadRepair::default(),
             max_value_size: limits::VALUE_SIZE_DEFAULT as usize,
             maxclients: limits::CLIENTS_DEFAULT,

@@ -10,7 +10,7 @@ use std::{
 use quorate_entropy::{Protocol, ReconPeer};
 use quorate_proto::Level;
 
-use super::{ClusterListen, ReadRepair, Setting, SyncPolicy, number};
+use super::{ClusterListen, LevelRule, ReadRepair, Setting, SyncPolicy, number};
 use crate::limits;
 
 /// How a value is written in a file.
@@ -216,6 +216,32 @@ impl Value for Vec<ReconPeer> {
     }
 }
 
+impl Value for Vec<LevelRule> {
+    fn shape(&self) -> Shape {
+        Shape::Sections(&["prefix", "read", "write"])
+    }
+
+    fn read(&mut self, text: &str, _: &Setting) -> bool {
+        let rule = LevelRule::parse(text);
+        let is_fine = rule.is_some();
+        self.extend(rule);
+        is_fine
+    }
+
+    fn show(&self, _: &Setting) -> String {
+        self.iter().map(LevelRule::show).collect::<Vec<_>>().join(" ")
+    }
+
+    fn wrong(&self, _: &Setting) -> Option<String> {
+        (self.len() > limits::LEVEL_RULES_MAX).then(|| format!("{} rules", self.len()))
+    }
+
+    fn allowed(&self, _: &Setting) -> String {
+        let most = limits::LEVEL_RULES_MAX;
+        format!("a prefix, a level of reads and one of writes ({LEVELS}), at most {most} rules")
+    }
+}
+
 impl Value for Option<PathBuf> {
     fn read(&mut self, text: &str, _: &Setting) -> bool {
         *self = Some(text.into());
@@ -252,7 +278,7 @@ impl Value for bool {
 
 /// Of types whose values have names.
 macro_rules! choice {
-    ($($type:ty: $names:literal),+ $(,)?) => { $(
+    ($($type:ty: $names:expr),+ $(,)?) => { $(
         impl Value for $type {
             fn read(&mut self, text: &str, _: &Setting) -> bool {
                 text.parse().is_ok_and(|value| {
@@ -272,9 +298,11 @@ macro_rules! choice {
     )+ };
 }
 
+const LEVELS: &str = "ONE, LOCAL_ONE, LOCAL_QUORUM, QUORUM, EACH_QUORUM, ALL";
+
 choice! {
     SyncPolicy: "always, everysec, no",
-    Level: "ONE, LOCAL_ONE, LOCAL_QUORUM, QUORUM, EACH_QUORUM, ALL",
+    Level: LEVELS,
     ReadRepair: "blocking, background",
     Protocol: "v2, classic, any",
 }

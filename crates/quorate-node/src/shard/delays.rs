@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_cluster::time::Instant;
 use quorate_proto::{
+    Level,
     command::Call,
     resp::{ReplyWriter, parse_integer},
 };
@@ -83,7 +84,8 @@ impl Shard {
             }
             Some(timeout) => timeout.unsigned_abs(),
         };
-        let level = self.sessions[key].weakest_write_level;
+        let rules = self.node.settings.levels.iter().map(|rule| rule.write);
+        let level = rules.fold(self.sessions[key].weakest_write_level, Level::weaker);
         let topology = self.topology();
         let answers = |first| topology.required_to_write(first, level, topology.me()).fewest();
         let vouched = topology.ranges().map(|range| i64::from(answers(range.first)) - 1).min();

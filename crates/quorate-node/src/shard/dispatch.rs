@@ -20,7 +20,10 @@ use super::{
     transaction::{exec_abort, is_exec, is_immediate},
     walk,
 };
-use crate::{config::SyncPolicy, limits};
+use crate::{
+    config::{SyncPolicy, levels_for},
+    limits,
+};
 
 impl Shard {
     /// Disconnects clients that have sent nothing for longer than `timeout`.
@@ -243,7 +246,14 @@ impl Shard {
     }
 
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
-        self.terms_for(now, key, call.command().frame().len())
+        let terms = self.terms_for(now, key, call.command().frame().len());
+        let rules = &self.node.settings.levels;
+        if rules.is_empty() || self.sessions[key].has_own_levels {
+            return terms;
+        }
+        let (read_level, write_level) =
+            levels_for(rules, (terms.read_level, terms.write_level), call);
+        Terms { read_level, write_level, ..terms }
     }
 
     /// The terms of a request of so many bytes.

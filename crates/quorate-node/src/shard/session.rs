@@ -185,6 +185,8 @@ pub(crate) struct Session {
     pub(crate) about: About,
     /// The weakest level that writes of the connection have had.
     pub(super) weakest_write_level: Level,
+    /// Whether the connection has set its levels, and does not go by those of the settings.
+    pub(super) has_own_levels: bool,
     pub(super) mute: Mute,
     /// Close once everything ready has been sent.
     pub(crate) closing: bool,
@@ -275,6 +277,7 @@ impl Session {
             coverage: Coverage::default(),
             about,
             weakest_write_level: write_level,
+            has_own_levels: false,
             mute: Mute::Off,
             closing: false,
             is_killed: false,
@@ -317,10 +320,11 @@ impl Session {
         self.watched.clear();
     }
 
-    /// Writes have this level from now on.
-    pub(super) fn set_write_level(&mut self, level: Level) {
-        self.write_level = level;
-        self.weakest_write_level = self.weakest_write_level.weaker(level);
+    /// Reads and writes have these levels from now on.
+    pub(super) fn set_levels(&mut self, read: Level, write: Level) {
+        (self.read_level, self.write_level) = (read, write);
+        self.weakest_write_level = self.weakest_write_level.weaker(write);
+        self.has_own_levels = true;
     }
 
     /// The next whole command of what was read.

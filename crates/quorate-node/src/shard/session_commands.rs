@@ -125,8 +125,7 @@ impl Shard {
             "cluster" => return self.cluster(&mut writer, subcommand, command),
             "dyno_config:conn_consistency" => {
                 let level = parse_level(&String::from_utf8_lossy(command.arg(1)))?;
-                self.sessions[key].read_level = level;
-                self.sessions[key].set_write_level(level);
+                self.sessions[key].set_levels(level, level);
                 writer.ok();
             }
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
@@ -189,8 +188,8 @@ impl Shard {
         let levels = self.node.adjustable.levels();
         let session = &mut self.sessions[key];
         session.resp3 = false;
-        session.read_level = levels.0;
-        session.set_write_level(levels.1);
+        session.set_levels(levels.0, levels.1);
+        session.has_own_levels = false;
         session.about.name.clear();
         session.end_transaction();
         (session.about.no_evict, session.about.no_touch) = (false, false);
@@ -242,8 +241,7 @@ impl Shard {
                 _ => return Err(format!("ERR '{which}' is neither READ nor WRITE")),
             }
         }
-        session.read_level = read;
-        session.set_write_level(write);
+        session.set_levels(read, write);
         writer.ok();
         Ok(())
     }
