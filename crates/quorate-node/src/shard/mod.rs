@@ -448,8 +448,7 @@ impl Shard {
     /// Notes that a connection has something to send and may go on reading.
     fn touch(&mut self, key: usize) {
         self.dirty_sessions.push(key);
-        let session = &self.sessions[key];
-        if session.held.is_some() || !session.inbox.is_empty() || session.is_gone {
+        if self.sessions[key].has_more() {
             self.enqueue(key);
         }
     }

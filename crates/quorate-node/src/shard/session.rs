@@ -341,6 +341,11 @@ impl Session {
         next
     }
 
+    /// Whether something may be left to do.
+    pub(super) fn has_more(&self) -> bool {
+        self.held.is_some() || !self.inbox.is_empty() || self.is_gone
+    }
+
     /// Whether more input would only wait.
     pub(crate) fn is_sated(&self) -> bool {
         let is_full = self.inbox.len() >= limits::READ_PER_TURN_MAX;
