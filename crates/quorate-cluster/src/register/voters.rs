@@ -45,18 +45,24 @@ pub fn choose_voters(electors: &[Elector], present: &[Voter]) -> Vec<Voter> {
 }
 
 /// The voters one step from `present` towards `wanted`, both in ascending order; `None` when they
-/// are the same. Nobody goes before all that come are there.
-pub fn next_voters(present: &[Voter], wanted: &[Voter]) -> Option<Vec<Voter>> {
+/// are the same. Voters whose lives are over go first, since they count and never answer; nobody
+/// else goes before all that come are there.
+pub fn next_voters(
+    present: &[Voter],
+    wanted: &[Voter],
+    is_over: impl Fn(&Voter) -> bool,
+) -> Option<Vec<Voter>> {
+    let mut goes = present.iter().filter(|voter| !wanted.contains(voter));
+    let over = goes.clone().find(|voter| present.len() > 1 && is_over(voter));
     let comes = wanted.iter().find(|voter| !present.contains(voter));
-    let goes = present.iter().find(|voter| !wanted.contains(voter));
     let mut next = present.to_vec();
-    match (comes, goes) {
-        (Some(voter), _) => {
+    match (over, comes, goes.next()) {
+        (Some(voter), _, _) | (None, None, Some(voter)) => next.retain(|other| other != voter),
+        (None, Some(voter), _) => {
             next.push(*voter);
             next.sort_unstable();
         }
-        (None, Some(voter)) => next.retain(|other| other != voter),
-        (None, None) => return None,
+        (None, None, None) => return None,
     }
     Some(next)
 }
@@ -134,15 +140,38 @@ mod tests {
     fn they_change_by_one_and_come_before_they_go() {
         let (mut voters, wanted) = ([1, 2, 3].map(voter).to_vec(), [2, 3, 4, 5, 6].map(voter));
         let mut sizes = Vec::new();
-        while let Some(next) = next_voters(&voters, &wanted) {
+        while let Some(next) = next_voters(&voters, &wanted, |_| false) {
             assert!(is_one_step(&voters, &next));
             sizes.push(next.len());
             voters = next;
         }
         assert_eq!(sizes, [4, 5, 6, 5]);
         assert_eq!(voters, wanted);
-        assert!(!is_one_step(&voters, &[2, 3, 4].map(voter)));
+        assert!(!is_one_step(&[1, 2, 3].map(voter), &[2, 3, 4].map(voter)));
         assert!(!is_one_step(&[voter(1)], &[]));
         assert!(!is_one_step(&[1, 2].map(voter), &[2, 1].map(voter)));
+    }
+    #[test]
+    fn lives_that_are_over_go_before_others_come() {
+        let lives = |lives: &[(u128, u16)]| -> Vec<Voter> {
+            let voter = |&(id, life): &(u128, u16)| Voter { member: NodeId(id), life };
+            lives.iter().map(voter).collect()
+        };
+        let mut voters = lives(&[(1, 0), (2, 0), (3, 0)]);
+        // Two lives of a member were over before the voters had changed for the first.
+        let wanted = lives(&[(1, 0), (2, 2), (3, 0)]);
+        let is_over = |voter: &Voter| voter.member == NodeId(2) && voter.life < 2;
+        let mut steps = Vec::new();
+        while let Some(next) = next_voters(&voters, &wanted, is_over) {
+            assert!(is_one_step(&voters, &next));
+            let alive = voters.iter().filter(|voter| !is_over(voter)).count();
+            assert!(alive >= majority(&voters), "{voters:?}");
+            steps.push(next.len());
+            voters = next;
+        }
+        assert_eq!((steps, voters), (alloc::vec![2, 3], wanted));
+        let alone = lives(&[(2, 0)]);
+        assert_eq!(next_voters(&alone, &alone, is_over), None);
+        assert_eq!(next_voters(&alone, &lives(&[(2, 2)]), is_over), Some(lives(&[(2, 0), (2, 2)])));
     }
 }
