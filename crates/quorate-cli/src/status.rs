@@ -122,13 +122,23 @@ fn print_table(status: &Value) {
     println!("hints     {} bytes", text(status, "hint_bytes"));
     println!();
     println!(
-        "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} hints      dirty",
-        "member", "clients", "peers", "dc", "rack", "state"
+        "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} {:<10} {:<6} {:>10} {:>12} {:>9}  gossip",
+        "member",
+        "clients",
+        "peers",
+        "dc",
+        "rack",
+        "state",
+        "hints",
+        "dirty",
+        "commands/s",
+        "hint bytes",
+        "memory"
     );
     let Some(Value::Array(members)) = field(status, "members") else { return };
     for member in members {
         println!(
-            "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} {:<10} {}",
+            "{:<16} {:<22} {:<22} {:<10} {:<10} {:<6} {:<10} {:<6} {:>10} {:>12} {:>6} MB  {}",
             text(member, "name"),
             text(member, "client_address"),
             text(member, "peer_address"),
@@ -137,8 +147,26 @@ fn print_table(status: &Value) {
             text(member, "state"),
             text(member, "hints_pending"),
             text(member, "dirty_groups"),
+            known(member, "commands_per_second", 1),
+            known(member, "hint_bytes", 1),
+            known(member, "memory_bytes", 1_000_000),
+            gossip(member),
         );
     }
+}
+
+/// A figure from the news of a member, in some unit, if it has told it.
+fn known(member: &Value, name: &str, unit: i64) -> String {
+    match field(member, name) {
+        Some(Value::Integer(number)) if *number >= 0 => (number / unit).to_string(),
+        _ => "-".into(),
+    }
+}
+
+/// What gossip says of a member, and when it was heard of.
+fn gossip(member: &Value) -> String {
+    let age_ms = known(member, "news_age_ms", 1);
+    format!("{} {age_ms} ms ago", text(member, "gossip"))
 }
 
 fn to_json(value: &Value) -> Json {

@@ -1,6 +1,7 @@
 //! What the shards and threads of one node share.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::PathBuf,
     sync::{
@@ -9,10 +10,13 @@ use std::{
     },
 };
 
-use quorate_cluster::{elements, topology::Topology};
+use quorate_cluster::{elements, gossip::Health, time::Instant, topology::Topology};
 use quorate_entropy::Tally;
 use quorate_log::{HintOptions, disk::Disk};
-use quorate_proto::{Fitness, Origin, Unfit};
+use quorate_proto::{
+    Fitness, NodeId, Origin, Unfit,
+    message::{Abilities, Load},
+};
 
 use crate::{
     adjustable::Adjustable,
@@ -86,6 +90,18 @@ pub struct Footing {
     pub(crate) awaited: Vec<String>,
 }
 
+/// What the node has heard of a member, itself among them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemberNews {
+    /// What it can do, as far as it has said.
+    pub(crate) abilities: Option<Abilities>,
+    /// What it has to do and to keep, likewise.
+    pub(crate) load: Option<Load>,
+    pub(crate) health: Health,
+    /// When it has shown last that it is alive.
+    pub(crate) heard: Instant,
+}
+
 /// One node: its settings and identity, and the metrics that its shards publish.
 pub struct Node {
     /// What it was started with.
@@ -108,6 +124,8 @@ pub struct Node {
     metrics: Vec<Mutex<Metrics>>,
     breakdowns: Vec<Mutex<Breakdown>>,
     footing: Mutex<Footing>,
+    /// As of the last round of gossip.
+    news: Mutex<BTreeMap<NodeId, MemberNews>>,
     pub(crate) work: Work,
     next_client_id: AtomicU64,
     next_slow_id: AtomicU64,
@@ -147,6 +165,7 @@ impl Node {
             metrics,
             breakdowns,
             footing: Mutex::default(),
+            news: Mutex::default(),
             work,
             next_client_id: AtomicU64::new(1),
             next_slow_id: AtomicU64::new(0),
@@ -234,6 +253,16 @@ impl Node {
         let changed = *known != footing;
         *known = footing;
         changed
+    }
+
+    /// What has been heard of the members.
+    pub(crate) fn news(&self) -> BTreeMap<NodeId, MemberNews> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_news(&self, news: impl Iterator<Item = (NodeId, MemberNews)>) {
+        let news = news.collect();
+        *self.news.lock().unwrap_or_else(PoisonError::into_inner) = news;
     }
 
     /// Where a shard keeps its hints.

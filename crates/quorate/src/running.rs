@@ -14,6 +14,7 @@ use quorate_node::{
     StartError,
     identity::Identity,
     reactor::{Control, Reactor},
+    shard::resident_bytes,
     startup::{self, Started},
 };
 
@@ -112,7 +113,8 @@ impl Running {
             self.loops.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
         }
         self.channel = Channel::start(&node, prepared, &self.clients, clock)?;
-        let control = Control::new(membership, identity, node, startup::new_topology);
+        let mut control = Control::new(membership, identity, node, startup::new_topology);
+        control.use_memory(resident_bytes);
         let control_loop = ControlLoop::new(control, control_poll, clock, self.directory.clone());
         self.loops.push(spawn("quorate-control".into(), move || control_loop.run())?);
         Ok(())

@@ -135,6 +135,11 @@ impl Gossip {
         }
     }
 
+    /// The node whose knowledge this is.
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
     /// These are the members.
     pub fn set_members(&mut self, now: Instant, members: impl IntoIterator<Item = NodeId>) {
         let mut before = core::mem::take(&mut self.nodes);

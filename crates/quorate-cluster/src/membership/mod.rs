@@ -314,6 +314,10 @@ impl Membership {
             Message::AtWork => {
                 return self.outputs.push_back(Output::AtWork { member: from });
             }
+            message
+            @ (Message::Gossip(_) | Message::Probe { .. } | Message::ProbeAnswer { .. }) => {
+                return self.outputs.push_back(Output::Gossip { from, message });
+            }
             // Whatever else comes here is not for the membership.
             _ => {
                 self.outputs.push_back(Output::CloseIncoming { link });

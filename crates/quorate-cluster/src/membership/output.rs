@@ -69,6 +69,13 @@ pub enum Output {
         /// The member.
         member: NodeId,
     },
+    /// A linked node has sent something that is for [`crate::gossip`].
+    Gossip {
+        /// The node.
+        from: NodeId,
+        /// What it has sent.
+        message: Message,
+    },
     /// Something to tell the operator.
     Event(Event),
 }

@@ -337,6 +337,7 @@ impl World {
                 assert!(disk.view.sealed);
             }
             Output::AtWork { member } => self.nodes[index].at_work.push(member),
+            Output::Gossip { .. } => unreachable!("nobody gossips here"),
             Output::Event(event) => {
                 let is_fenced = matches!(event, Event::Fenced { .. });
                 self.nodes[index].events.push(event);

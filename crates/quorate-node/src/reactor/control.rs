@@ -7,16 +7,18 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use quorate_cluster::{
-    limits::HEARTBEAT_INTERVAL,
+    limits::{GOSSIP_PACKET_MAX, HEARTBEAT_INTERVAL},
     membership::{Event, LinkId, Membership, Output as Wanted, Standing},
-    time::Instant,
+    time::{Instant, Wall},
 };
 use quorate_proto::{
     Incarnation, frame,
     message::{Message, View},
 };
 
-use super::{Arrival, ConnectionId, Machine, Output, Unsent, connections::Connections};
+use super::{
+    Arrival, ConnectionId, Machine, Output, Unsent, connections::Connections, spreading::Spreading,
+};
 use crate::{
     identity::{self, Identity},
     node::{Footing, Node, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS},
@@ -78,6 +80,7 @@ pub struct Control {
     told_at: Instant,
     /// When to look again whether a shard's turn takes long.
     look_at: Instant,
+    news: Spreading,
     /// The time of this turn.
     now: Instant,
 }
@@ -92,6 +95,7 @@ impl Control {
     ) -> Self {
         Self {
             published: membership.view(),
+            news: Spreading::new(membership.me(), node.started_ms),
             membership,
             identity,
             node,
@@ -105,6 +109,11 @@ impl Control {
             look_at: Instant::ZERO,
             now: Instant::ZERO,
         }
+    }
+
+    /// By this the node tells others how many bytes of memory its process takes.
+    pub fn use_memory(&mut self, resident_bytes: fn() -> u64) {
+        self.news.use_memory(resident_bytes);
     }
 
     /// Peers can reach this node from now on.
@@ -224,6 +233,7 @@ impl Control {
                 Wanted::Topology(view) => self.publish(view),
                 Wanted::AtWork { member } => self.node.work.note_peer(member, self.now),
                 Wanted::Sealed => tracing::info!("the member list is sealed: data may be written"),
+                Wanted::Gossip { from, message } => self.news.take(self.now, from, message),
                 Wanted::Event(event) => {
                     report(&event);
                     self.give_up_when_refused(event)?;
@@ -231,6 +241,23 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Tells others the news, as soon as it is settled who they are.
+    fn spread(&mut self) {
+        if self.membership.standing() != Standing::Sealed {
+            return;
+        }
+        self.news.go_on(self.now, &self.membership, &self.node);
+        while let Some((to, message)) = self.news.poll_message() {
+            let link = self.membership.link_to(to);
+            let connection = link.and_then(|link| self.outgoing.get(&link).copied());
+            let unsent = connection.and_then(|connection| self.connections.unsent(connection));
+            // Who reads nothing is told nothing: there will be later news.
+            if unsent.is_some_and(|unsent| unsent.len() < GOSSIP_PACKET_MAX) {
+                self.send(connection, 0, &message);
+            }
+        }
     }
 
     /// Whether the membership must wait because `wanted` could not be written down, for a reason
@@ -317,6 +344,7 @@ impl Control {
 impl Machine for Control {
     fn begin_turn(&mut self, now: Now) {
         self.now = now.monotonic;
+        self.news.set_wall(Wall(now.wall_ms()));
     }
 
     fn handle_accepted(&mut self, _: Now, _: Arrival) -> Option<ConnectionId> {
@@ -378,6 +406,7 @@ impl Machine for Control {
 
     fn end_turn(&mut self, _: Now) -> io::Result<()> {
         self.service()?;
+        self.spread();
         self.state_footing();
         self.identity.settle();
         Ok(())
@@ -390,7 +419,9 @@ impl Machine for Control {
     fn poll_timeout(&self) -> Instant {
         let note = Some(self.now + NOTE_PAUSE);
         let retry = self.unwritten.as_ref().map(|_| self.now + WRITE_PAUSE);
-        let timeouts = [note, retry, Some(self.look_at), self.membership.poll_timeout()];
+        let is_sealed = self.membership.standing() == Standing::Sealed;
+        let news = is_sealed.then(|| self.news.poll_timeout());
+        let timeouts = [note, retry, news, Some(self.look_at), self.membership.poll_timeout()];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 

@@ -22,6 +22,7 @@ mod control;
 mod links;
 mod output_limits;
 mod shard_reactor;
+mod spreading;
 mod unsent;
 
 use std::io;

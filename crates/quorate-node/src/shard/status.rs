@@ -1,7 +1,7 @@
 //! What a node says of itself: `QUORATE STATUS`, `LOCATE`, and metrics gathered from its shards.
 
 use bytes::Bytes;
-use quorate_cluster::clocks::Holdings as _;
+use quorate_cluster::{clocks::Holdings as _, gossip::Health};
 use quorate_proto::{Slot, resp::ReplyWriter};
 use quorate_store::Lookups;
 
@@ -11,7 +11,7 @@ use super::{
     job::{Plan, Step, integer},
     mail::PeerMetrics,
 };
-use crate::storage::ScrubOutcome;
+use crate::{node::MemberNews, storage::ScrubOutcome};
 
 /// Joins the texts that all shards answer to one question.
 #[derive(Debug)]
@@ -125,6 +125,7 @@ impl Shard {
         let report = Report::new(&self.node, topology, now.wall_ms());
         writer.map(info::status_len() + 1);
         info::write_status(&report, writer);
+        let news = self.node.news();
         writer.text("members");
         writer.array(topology.len());
         for node in topology.nodes() {
@@ -135,7 +136,7 @@ impl Shard {
                 (false, true) => "up",
                 (false, false) => "down",
             };
-            writer.map(10);
+            writer.map(10 + NEWS);
             for (name, value) in [
                 ("name", &member.name),
                 ("client_address", &member.client_address),
@@ -157,6 +158,7 @@ impl Shard {
                 writer.text(name);
                 writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
             }
+            write_news(now, news.get(&member.id), writer);
         }
     }
 
@@ -171,5 +173,34 @@ impl Shard {
         writer.text("replicas");
         writer.array(replicas.len());
         replicas.iter().for_each(|node| writer.text(&topology.member(*node).name));
+    }
+}
+
+/// Figures of a member that come from its news.
+const NEWS: usize = 8;
+
+/// What has been heard of a member; nothing is -1.
+fn write_news(now: Now, news: Option<&MemberNews>, writer: &mut ReplyWriter<'_>) {
+    let health = news.map_or("unknown", |news| match news.health {
+        Health::Up => "up",
+        Health::Suspected { .. } => "suspected",
+        Health::Down { .. } => "down",
+    });
+    writer.text("gossip");
+    writer.text(health);
+    let abilities = news.and_then(|news| news.abilities);
+    let load = news.and_then(|news| news.load);
+    let age = news.map(|news| now.monotonic.since(news.heard).as_millis() as u64);
+    for (name, value) in [
+        ("news_age_ms", age),
+        ("protocol", abilities.map(|abilities| abilities.protocol.into())),
+        ("shards", abilities.map(|abilities| abilities.shards.into())),
+        ("commands_per_second", load.map(|load| load.commands_per_second)),
+        ("hint_bytes", load.map(|load| load.hint_bytes)),
+        ("log_bytes", load.map(|load| load.log_bytes)),
+        ("memory_bytes", load.map(|load| load.memory_bytes)),
+    ] {
+        writer.text(name);
+        writer.integer(value.map_or(-1, |value| i64::try_from(value).unwrap_or(i64::MAX)));
     }
 }

@@ -24,6 +24,7 @@ use crate::node::Node;
 use metrics::{SECTIONS, Section};
 pub(super) use metrics::{status_len, write_status};
 pub(super) use process::Process;
+pub use process::resident_bytes;
 
 /// A figure's name and its value.
 type Line = (String, String);

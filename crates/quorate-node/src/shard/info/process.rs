@@ -21,6 +21,11 @@ pub(in crate::shard) struct Process {
     pub(in crate::shard) children_user_seconds: f64,
 }
 
+/// Bytes of RAM that the process takes.
+pub fn resident_bytes() -> u64 {
+    kilobytes(&fs::read_to_string("/proc/self/status").unwrap_or_default(), "VmRSS:")
+}
+
 impl Process {
     pub(in crate::shard) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
