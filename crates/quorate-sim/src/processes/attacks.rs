@@ -127,6 +127,12 @@ const SLOW_READERS: Scenario = Scenario {
     ..PRESSED
 };
 
+const LONG_COMMANDS: Scenario = Scenario {
+    name: "long-commands",
+    about: "commands on very many words, elements or bytes, four at once; others are timed",
+    ..PRESSED
+};
+
 /// Every attack.
 pub const ALL: &[Attack] = &[
     Attack::new(Scenario {
@@ -247,4 +253,17 @@ pub const ALL: &[Attack] = &[
         Scenario { name: "slow-readers-one", nodes: ONE, replication_factor: 1, ..SLOW_READERS },
     ),
     Attack::pressing(Pressure::SlowReaders, SLOW_READERS),
+    Attack::pressing(
+        Pressure::LongCommands,
+        Scenario { name: "long-commands-one", nodes: ONE, replication_factor: 1, ..LONG_COMMANDS },
+    ),
+    Attack::pressing(Pressure::LongCommands, LONG_COMMANDS),
+    Attack::pressing(
+        Pressure::RepairStorm,
+        Scenario {
+            name: "repair-storm",
+            about: "a replica lacks a third of a large hash that sixty clients read; others are timed",
+            ..PRESSED
+        },
+    ),
 ];

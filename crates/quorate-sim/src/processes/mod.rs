@@ -102,6 +102,9 @@ fn run_with(
 ) -> io::Result<Verdict> {
     let mut cluster = Cluster::start(setup, scenario, binary, directory)?;
     cluster.form()?;
+    if pressure == Some(Pressure::RepairStorm) {
+        pressure::storm::prepare(&mut cluster)?;
+    }
     let script = fault::draw(scenario, seed);
     let work = Work::new(scenario, seed);
     let pressed = thread::scope(|scope| {

@@ -205,6 +205,17 @@ impl Node {
         Ok(())
     }
 
+    /// Deletes what a process that does not run keeps for others.
+    pub(super) fn forget_hints(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.data())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("hints-") {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Fills the disk under a process that does not run, or makes room again.
     pub(super) fn fill_disk(&self, full: bool) -> io::Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };

@@ -1,10 +1,15 @@
-//! Clients that ask for more than their share, beside one that asks for little and is timed.
+//! Clients that ask for more than their share, beside one that asks for little and is timed: the
+//! probe. It fails when the probe gets an error, a node takes another one for dead, or memory passes
+//! its bound.
 //!
-//! A round puts an equal number of ordinary clients on the node, and then the pressing ones; the
+//! Clients that go on are measured in rounds. A round puts an equal number of ordinary clients on the node, and then the pressing ones; the
 //! probe writes one small key after the other in both. What counts is the median of the rounds'
 //! 99th percentiles under pressure, against 50 milliseconds or three times those without. A run
-//! fails only at ten times that: machines that test are busy. It also fails when the probe gets an
-//! error, a node takes another one for dead, or memory passes its bound.
+//! fails only at ten times that: machines that test are busy. What has an end, as a long command
+//! ([`long`]) and the repair of a large key ([`storm`]), is measured once.
+
+mod long;
+pub(super) mod storm;
 
 use std::{
     fs,
@@ -29,6 +34,10 @@ pub(super) enum Pressure {
     Greedy,
     /// `GET`s of long values that are read slowly, or not at all.
     SlowReaders,
+    /// Commands on very many words, elements or bytes.
+    LongCommands,
+    /// Reads of a large hash of which one replica lacks much.
+    RepairStorm,
 }
 
 /// How a client takes its replies.
@@ -52,6 +61,9 @@ const HALF_ROUND: Duration = Duration::from_millis(1_500);
 
 /// Pause between two commands of the probe.
 const PROBE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Keys that it writes in turn.
+const PROBE_KEYS: usize = 16;
 
 /// What the probe may wait under pressure, and how many times as long as under an ordinary load.
 const WANTED_MS: f64 = 50.0;
@@ -83,6 +95,7 @@ impl Pressure {
                 kind(24, &many(&["GET", "long"], 1_000), Reading::Nothing),
                 kind(50, &many(&["GET", "longest"], 4), Reading::Nothing),
             ],
+            Self::LongCommands | Self::RepairStorm => Vec::new(),
         }
     }
 }
@@ -102,8 +115,17 @@ impl Seen {
     }
 }
 
-/// Puts pressure on the first node. Returns what was measured, and what is wrong with it.
+/// Puts pressure on the nodes. Returns what was measured, and what is wrong with it.
 pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
+    match pressure {
+        Pressure::Greedy | Pressure::SlowReaders => apply_rounds(&pressure.kinds(), nodes),
+        Pressure::LongCommands => long::apply(nodes),
+        Pressure::RepairStorm => storm::apply(nodes),
+    }
+}
+
+/// Has clients ask the first node again and again.
+fn apply_rounds(kinds: &[Kind], nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
     let to = nodes[0].client_address;
     // Long values take their time, and may cost a link between nodes: what comes before the rounds
     // does not count.
@@ -112,53 +134,28 @@ pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, V
         connection.ask(&["SET", key, &"x".repeat(length)])?;
     }
     thread::sleep(Duration::from_secs(3));
-    let logged = nodes.iter().map(Node::log).collect::<io::Result<Vec<_>>>()?;
-    let before = resident(&nodes[0])?;
-    let kinds = pressure.kinds();
+    let mut watch = Watch::begin(nodes)?;
     let ordinary = Kind {
         count: 4,
         commands: Command::from_args(["SET", "ordinary", "value"]).frame().repeat(16),
         reading: Reading::All,
     };
-    let (mut calm, mut pressed, mut errors, mut peak) =
-        (Vec::new(), Vec::new(), Vec::new(), before);
+    let (mut calm, mut pressed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut seen = half_round(std::slice::from_ref(&ordinary), to, || Ok(()))?;
+        let mut seen = half_round(std::slice::from_ref(&ordinary), to, &mut watch)?;
         calm.push(seen.at(99));
-        let mut seen = half_round(&kinds, to, || {
-            peak = peak.max(resident(&nodes[0])?);
-            Ok(())
-        })?;
+        let mut seen = half_round(kinds, to, &mut watch)?;
         pressed.push(seen.at(99));
-        errors.append(&mut seen.errors);
+        watch.errors.append(&mut seen.errors);
     }
-    thread::sleep(Duration::from_secs(1));
-    let after = resident(&nodes[0])?;
     let (calm, pressed) = (median(calm), median(pressed));
-    let mib = |bytes: u64| bytes >> 20;
     let text = format!(
-        "99th percentile {pressed:.1} ms ({calm:.1} ms under an ordinary load); resident {} MiB, at \
-         most {} MiB, {} MiB afterwards",
-        mib(before),
-        mib(peak),
-        mib(after),
+        "99th percentile {pressed:.1} ms ({calm:.1} ms under an ordinary load); {}",
+        watch.memory()?,
     );
-    let mut violations = Vec::new();
+    let mut violations = watch.end(GROWTH_MAX_BYTES)?;
     if pressed > BUSY_TIMES * WANTED_MS.max(WANTED_TIMES * calm) {
         violations.push(Violation::new("latency", text.clone()));
-    }
-    if peak > before + GROWTH_MAX_BYTES {
-        violations.push(Violation::new("memory", text.clone()));
-    }
-    if let Some(error) = errors.first() {
-        let count = errors.len();
-        violations.push(Violation::new("errors", format!("{count} errors, such as {error}")));
-    }
-    for (node, logged) in nodes.iter().zip(logged) {
-        let log = node.log()?;
-        if let Some(line) = log[logged.len()..].lines().find(|line| line.contains("is down")) {
-            violations.push(Violation::new("suspicion", line.to_owned()));
-        }
     }
     Ok((text, violations))
 }
@@ -168,30 +165,89 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs clients beside a probe for a while; `look` is called now and then.
-fn half_round(
-    kinds: &[Kind],
-    to: SocketAddr,
-    mut look: impl FnMut() -> io::Result<()>,
-) -> io::Result<Seen> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for kind in kinds {
-            for _ in 0..kind.count {
-                // Who is disconnected is.
-                scope.spawn(|| drop(press(kind, to, &is_over)));
+/// What must not happen to the nodes while there is pressure.
+struct Watch<'n> {
+    nodes: &'n [Node],
+    /// What each had logged before.
+    logged: Vec<String>,
+    /// Bytes of memory that the first node had, and has had at most.
+    before: u64,
+    peak: u64,
+    errors: Vec<String>,
+}
+
+impl<'n> Watch<'n> {
+    fn begin(nodes: &'n [Node]) -> io::Result<Self> {
+        let logged = nodes.iter().map(Node::log).collect::<io::Result<Vec<_>>>()?;
+        let before = resident(&nodes[0])?;
+        Ok(Self { nodes, logged, before, peak: before, errors: Vec::new() })
+    }
+
+    /// Has work done beside a probe of the node at this address.
+    fn beside_probe(
+        &mut self,
+        to: SocketAddr,
+        work: impl FnOnce() -> io::Result<()> + Send,
+    ) -> io::Result<Seen> {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let probe = scope.spawn(|| probe(to, &is_over));
+            let work = scope.spawn(work);
+            let mut looked = Ok(());
+            while !work.is_finished() {
+                thread::sleep(Duration::from_millis(20));
+                looked = resident(&self.nodes[0]).map(|bytes| self.peak = self.peak.max(bytes));
+            }
+            is_over.store(true, Ordering::Relaxed);
+            let panicked = |_| Err(io::Error::other("a client panicked"));
+            let seen = probe.join().unwrap_or_else(panicked);
+            work.join().unwrap_or_else(|_| Err(io::Error::other("the work panicked")))?;
+            looked.and(seen)
+        })
+    }
+
+    fn memory(&self) -> io::Result<String> {
+        thread::sleep(Duration::from_secs(1));
+        let after = resident(&self.nodes[0])?;
+        let [before, peak, after] = [self.before, self.peak, after].map(|bytes| bytes >> 20);
+        Ok(format!("resident {before} MiB, at most {peak} MiB, {after} MiB afterwards"))
+    }
+
+    fn end(self, growth_max: u64) -> io::Result<Vec<Violation>> {
+        let mut violations = Vec::new();
+        if self.peak > self.before + growth_max {
+            let grown = (self.peak - self.before) >> 20;
+            violations.push(Violation::new("memory", format!("grown by {grown} MiB")));
+        }
+        if let Some(error) = self.errors.first() {
+            let count = self.errors.len();
+            violations.push(Violation::new("errors", format!("{count} errors, such as {error}")));
+        }
+        for (node, logged) in self.nodes.iter().zip(self.logged) {
+            let log = node.log()?;
+            if let Some(line) = log[logged.len()..].lines().find(|line| line.contains("is down")) {
+                violations.push(Violation::new("suspicion", line.to_owned()));
             }
         }
-        let probe = scope.spawn(|| probe(to, &is_over));
-        let begin = Instant::now();
-        let mut looked = Ok(());
-        while begin.elapsed() < HALF_ROUND && looked.is_ok() {
-            thread::sleep(Duration::from_millis(50));
-            looked = look();
-        }
-        is_over.store(true, Ordering::Relaxed);
-        let seen = probe.join().unwrap_or_else(|_| Err(io::Error::other("the probe panicked")));
-        looked.and(seen)
+        Ok(violations)
+    }
+}
+
+/// Runs clients beside a probe for a while.
+fn half_round(kinds: &[Kind], to: SocketAddr, watch: &mut Watch<'_>) -> io::Result<Seen> {
+    watch.beside_probe(to, || {
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for kind in kinds {
+                for _ in 0..kind.count {
+                    // Who is disconnected is.
+                    scope.spawn(|| drop(press(kind, to, &is_over)));
+                }
+            }
+            thread::sleep(HALF_ROUND);
+            is_over.store(true, Ordering::Relaxed);
+        });
+        Ok(())
     })
 }
 
@@ -247,9 +303,13 @@ fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
 fn probe(to: SocketAddr, is_over: &AtomicBool) -> io::Result<Seen> {
     let mut connection = Connection::open(to, PATIENCE)?;
     let mut seen = Seen::default();
-    while !is_over.load(Ordering::Relaxed) {
+    // Of all shards.
+    let mut keys = (0..PROBE_KEYS).map(|key| format!("probe:{key}")).cycle();
+    while !is_over.load(Ordering::Relaxed)
+        && let Some(key) = keys.next()
+    {
         let begin = Instant::now();
-        let reply = connection.ask(&["SET", "probe", "value"]);
+        let reply = connection.ask(&["SET", &key, "value"]);
         seen.milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
         match reply {
             Ok(Value::Error(text)) => seen.errors.push(text),
