@@ -14,6 +14,7 @@ pub mod descriptors;
 pub mod identity;
 pub mod limits;
 pub mod node;
+pub mod process;
 pub mod reactor;
 mod repeated;
 pub mod shard;

@@ -13,8 +13,8 @@ use quorate_log::disk::RealDisk;
 use quorate_node::{
     StartError,
     identity::Identity,
+    process::resident_bytes,
     reactor::{Control, Reactor},
-    shard::resident_bytes,
     startup::{self, Started},
 };
 

@@ -11,12 +11,11 @@ use quorate_proto::{
 
 use super::{
     Now, Shard,
-    info::Process,
     job::{Plan, Step},
     mail::Question,
     session_commands::write_help,
 };
-use crate::node::Node;
+use crate::{node::Node, process::Process};
 
 /// Elements whose size is looked at, as in Redis.
 const SAMPLES: u64 = 5;

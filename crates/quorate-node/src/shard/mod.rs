@@ -77,7 +77,6 @@ use bundle::Bundle;
 pub(crate) use clients::Ending;
 use correlation::Machine;
 use forwarded::Forwarded;
-pub use info::resident_bytes;
 use job::Job;
 pub(crate) use link_error::LinkError;
 pub use mail::{Mail, Metrics};

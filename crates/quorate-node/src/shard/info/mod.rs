@@ -7,7 +7,6 @@
 mod channel;
 mod metrics;
 mod owed;
-mod process;
 
 use std::sync::Arc;
 
@@ -20,11 +19,9 @@ use super::{
     job::{Plan, Step},
     mail::Question,
 };
-use crate::node::Node;
+use crate::{node::Node, process::Process};
 use metrics::{SECTIONS, Section};
 pub(super) use metrics::{status_len, write_status};
-pub(super) use process::Process;
-pub use process::resident_bytes;
 
 /// A figure's name and its value.
 type Line = (String, String);

@@ -7,18 +7,18 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Memory and processor time of the process, and memory of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(in crate::shard) struct Process {
+pub(crate) struct Process {
     /// Bytes in RAM, now and at most since the start.
-    pub(in crate::shard) resident_bytes: u64,
-    pub(in crate::shard) resident_bytes_max: u64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) resident_bytes_max: u64,
     /// Bytes of RAM that the machine has.
-    pub(in crate::shard) machine_bytes: u64,
+    pub(crate) machine_bytes: u64,
     /// Seconds of processor time, in the kernel and outside of it.
-    pub(in crate::shard) system_seconds: f64,
-    pub(in crate::shard) user_seconds: f64,
+    pub(crate) system_seconds: f64,
+    pub(crate) user_seconds: f64,
     /// Those of processes that it has started.
-    pub(in crate::shard) children_system_seconds: f64,
-    pub(in crate::shard) children_user_seconds: f64,
+    pub(crate) children_system_seconds: f64,
+    pub(crate) children_user_seconds: f64,
 }
 
 /// Bytes of RAM that the process takes.
@@ -27,7 +27,7 @@ pub fn resident_bytes() -> u64 {
 }
 
 impl Process {
-    pub(in crate::shard) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let status = text("/proc/self/status");
         let mut process = Self {
