@@ -85,6 +85,13 @@ pub trait Payload: Clone + fmt::Debug + 'static {
             emit(value.body(Stamp::ZERO));
         }
     }
+
+    /// The same for all elements, as parts.
+    fn show_all(elements: &Elements<Self>, emit: &mut dyn FnMut(Part<'_>)) {
+        for (name, element) in elements.iter() {
+            Self::show(element, &mut |body| emit(Part::element(Self::KIND, name, body)));
+        }
+    }
 }
 
 /// What readers see of an element with a payload.
@@ -365,9 +372,7 @@ impl<P: Payload> Collection for Elements<P> {
     }
 
     fn show(&self, emit: &mut dyn FnMut(Part<'_>)) {
-        for (name, element) in self.live.iter() {
-            P::show(element, &mut |body| emit(Part::element(P::KIND, name, body)));
-        }
+        P::show_all(self, emit);
     }
 }
 

@@ -312,6 +312,11 @@ impl Change<'_> {
         self.writer.part(part.with_stamps(|_| stamp));
     }
 
+    /// Writes a part of this change, with a [stamp](Change::stamp) of its own.
+    pub(crate) fn put_part(&mut self, part: Part<'_>) {
+        self.writer.part(part);
+    }
+
     /// Makes a part of what was written elsewhere one of the change.
     pub(crate) fn adopt(&mut self, part: Part<'_>) {
         self.removes |= part.is_tombstone();

@@ -255,6 +255,12 @@ mod tests {
             (Part::element(Kind::SortedSet, b"name", Body::Score(stamp(8), score)), GOLDEN[9]),
             (Part::element(Kind::SortedSet, b"name", Body::Added(contribution)), GOLDEN[10]),
             (Part::element(Kind::SortedSet, b"name", Body::Removed(stamp(11))), GOLDEN[11]),
+            (
+                Part::element(Kind::Json, b"\x01\x01a", Body::Bytes(stamp(12), b"\x02\x00")),
+                GOLDEN[12],
+            ),
+            (Part::element(Kind::Json, b"\x01\x01a", Body::Added(contribution)), GOLDEN[13]),
+            (Part::element(Kind::Json, b"\x01\x01a", Body::Removed(stamp(13))), GOLDEN[14]),
         ] {
             let mut store = store();
             merge(&mut store, &[part]);
@@ -263,7 +269,7 @@ mod tests {
     }
 
     /// By another implementation of SipHash-1-3.
-    const GOLDEN: [u64; 12] = [
+    const GOLDEN: [u64; 15] = [
         0x4868_a730_3300,
         0x988e_7f1c_9f64,
         0xe3b1_5d0d_3799,
@@ -276,6 +282,9 @@ mod tests {
         0x2ca7_b424_5bcf_0216,
         0x2ca7_a141_9a9d_4867,
         0x2ca7_c8d9_5c29_bd91,
+        0x7ab4_a5ef_4071_79e2,
+        0x7ab4_7512_db9e_855d,
+        0x7ab4_a8ec_8b44_7a58,
     ];
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     commands::CommandError,
     execution::{Change, Keys},
     hash::Hash,
+    json::Json,
     set::Set,
     sorted_set::SortedSet,
     state::{Kind, State},
@@ -64,6 +65,12 @@ impl<'a> Shown<'a> {
     /// The sorted set.
     pub(crate) fn sorted_set(self) -> Result<Option<&'a SortedSet>, CommandError> {
         Ok(self.of_kind(Kind::SortedSet)?.and_then(State::sorted_set))
+    }
+
+    /// The document, in the words of RedisJSON.
+    pub(crate) fn json(self) -> Result<Option<&'a Json>, CommandError> {
+        let state = self.of_kind(Kind::Json).map_err(|_| CommandError::NoDocument)?;
+        Ok(state.and_then(State::json))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! * [`Store`] holds one shard's keys: it executes commands into effects and merges effects;
 //! * [`state`] is what a key holds: a [`cell`], or [`elements`] of a [`hash`], a [`set`]
-//!   or a [`sorted_set`];
+//!   a [`sorted_set`] or a JSON document (`json`);
 //! * [`delta`] is the encoding of effects and states, [`digest`] their incremental hash, [`coalesce`]
 //!   makes one effect of many;
 //! * large keys are compared and exported by their elements.
@@ -11,6 +11,7 @@ pub mod algebra;
 mod arena;
 mod arguments;
 mod block;
+mod by_name;
 pub mod cell;
 mod changes;
 mod choice;
@@ -31,6 +32,7 @@ mod floor;
 pub mod glob;
 pub mod hash;
 mod indexed;
+pub mod json;
 mod key;
 mod lifetime;
 mod live;

@@ -6,8 +6,8 @@ use foldhash::fast::FixedState;
 use quorate_proto::Stamp;
 
 use crate::{
-    cell::Element, digest::Digest, hash::Hash, part::Part, set::Set, sorted_set::SortedSet,
-    state::Context, tombstone::Forgettable,
+    cell::Element, digest::Digest, hash::Hash, json::Json, part::Part, set::Set,
+    sorted_set::SortedSet, state::Context, tombstone::Forgettable,
 };
 
 /// The kinds of value a key can hold.
@@ -21,10 +21,12 @@ pub enum Kind {
     Set,
     /// A sorted set.
     SortedSet,
+    /// A JSON document.
+    Json,
 }
 
 /// How many kinds there are.
-pub(crate) const KINDS: usize = 4;
+pub(crate) const KINDS: usize = 5;
 
 impl Kind {
     /// The name that `TYPE` reports.
@@ -34,6 +36,7 @@ impl Kind {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "zset",
+            Self::Json => "ReJSON-RL",
         }
     }
 
@@ -122,6 +125,7 @@ pub(crate) enum Object {
     Hash(Hash),
     Set(Set),
     SortedSet(SortedSet),
+    Json(Json),
 }
 
 impl Object {
@@ -131,6 +135,7 @@ impl Object {
             Kind::Hash => Self::Hash(Hash::default()),
             Kind::Set => Self::Set(Set::default()),
             Kind::SortedSet => Self::SortedSet(SortedSet::default()),
+            Kind::Json => Self::Json(Json::default()),
         }
     }
 
@@ -140,6 +145,7 @@ impl Object {
             Self::Hash(_) => Kind::Hash,
             Self::Set(_) => Kind::Set,
             Self::SortedSet(_) => Kind::SortedSet,
+            Self::Json(_) => Kind::Json,
         }
     }
 
@@ -150,6 +156,7 @@ impl Object {
             Self::Hash(hash) => hash.len(),
             Self::Set(set) => set.len(),
             Self::SortedSet(set) => set.len(),
+            Self::Json(json) => json.len(),
         }
     }
 
@@ -160,6 +167,7 @@ impl Object {
             Self::Hash(hash) => hash.tombstones_digest(),
             Self::Set(set) => set.tombstones_digest(),
             Self::SortedSet(set) => set.tombstones_digest(),
+            Self::Json(json) => json.tombstones_digest(),
         }
     }
 
@@ -169,6 +177,7 @@ impl Object {
             Self::Hash(hash) => hash,
             Self::Set(set) => set,
             Self::SortedSet(set) => set,
+            Self::Json(json) => json,
         }
     }
 
@@ -177,6 +186,7 @@ impl Object {
             Self::Hash(hash) => hash,
             Self::Set(set) => set,
             Self::SortedSet(set) => set,
+            Self::Json(json) => json,
         }
     }
 }

@@ -18,6 +18,9 @@
 //!  10 zset     score         stamp name score
 //!  11 zset     added         name contribution
 //!  12 zset     removed       stamp name
+//!  13 json     bytes         stamp name value     a name and a cell, see `json`
+//!  14 json     added         name contribution
+//!  15 json     removed       stamp name
 //! contribution := since:stamp last:stamp sum:16 bytes
 //! score        := bits of a double, big-endian; never NaN
 //! name, value  := length:varint bytes
@@ -29,6 +32,7 @@ use quorate_proto::Stamp;
 
 use crate::{
     cell::{Contribution, Sum},
+    json,
     object::{KINDS, Kind},
     score::Score,
 };
@@ -94,9 +98,10 @@ const STRING: Owner = Owner::Object(Kind::Text);
 const HASH: Owner = Owner::Object(Kind::Hash);
 const SET: Owner = Owner::Object(Kind::Set);
 const SORTED_SET: Owner = Owner::Object(Kind::SortedSet);
+const JSON: Owner = Owner::Object(Kind::Json);
 
 /// Every kind of part, in the order of its tag, from 1.
-static ROWS: [Row; 12] = [
+static ROWS: [Row; 15] = [
     Row { tag: 1, owner: Owner::Key, shape: Shape::Removed },
     Row { tag: 2, owner: Owner::Key, shape: Shape::Until },
     Row { tag: 3, owner: STRING, shape: Shape::Bytes },
@@ -109,6 +114,9 @@ static ROWS: [Row; 12] = [
     Row { tag: 10, owner: SORTED_SET, shape: Shape::Score },
     Row { tag: 11, owner: SORTED_SET, shape: Shape::Added },
     Row { tag: 12, owner: SORTED_SET, shape: Shape::Removed },
+    Row { tag: 13, owner: JSON, shape: Shape::Bytes },
+    Row { tag: 14, owner: JSON, shape: Shape::Added },
+    Row { tag: 15, owner: JSON, shape: Shape::Removed },
 ];
 
 /// The tag by owner and shape; zero where there is no such part.
@@ -338,6 +346,9 @@ impl<'a> Part<'a> {
             }
             Shape::Added => Body::Added(read_contribution(input)?),
         };
+        if row.owner == JSON && !json::is_part(name, &body) {
+            return Err(malformed("value that no document can have"));
+        }
         Ok(Self { row, name, body })
     }
 }
@@ -432,6 +443,32 @@ mod tests {
             let mut input = &encoded[..];
             assert_eq!(Part::read(&mut input), Ok(part));
             assert!(input.is_empty());
+        }
+    }
+
+    #[test]
+    fn parts_of_documents_never_change() {
+        let stamp = Stamp::new(1, Origin(2));
+        for (body, golden) in [
+            (Body::Bytes(stamp, b"\x02\x00"), "0d 0000000000000001 00000002 03 010161 02 0200"),
+            (Body::Removed(stamp), "0f 0000000000000001 00000002 03 010161"),
+        ] {
+            let part = Part::element(Kind::Json, b"\x01\x01a", body);
+            let mut encoded = Vec::new();
+            part.write(&mut encoded);
+            let hexadecimal: String = encoded.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hexadecimal, golden.replace(' ', ""));
+            assert_eq!(Part::read(&mut &encoded[..]), Ok(part));
+        }
+    }
+
+    #[test]
+    fn what_no_document_can_have_is_refused() {
+        for (name, cell) in [(&b"a"[..], &b"\x02\x00"[..]), (b"\x01\x01a", b"\x09\x00")] {
+            let mut encoded = Vec::new();
+            let body = Body::Bytes(Stamp::ZERO, cell);
+            Part::element(Kind::Json, name, body).write(&mut encoded);
+            assert!(Part::read(&mut &encoded[..]).is_err());
         }
     }
 

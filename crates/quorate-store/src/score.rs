@@ -167,14 +167,14 @@ impl Element<'_, Score> {
 
 /// The unevaluated sum of two numbers, the second one far smaller than the first.
 #[derive(Clone, Copy, Debug)]
-struct Exact {
-    high: f64,
-    low: f64,
+pub(crate) struct Exact {
+    pub(crate) high: f64,
+    pub(crate) low: f64,
 }
 
 impl Exact {
     /// What the sum of a contribution stands for; nothing if a peer sent no finite number.
-    fn of(sum: Sum) -> Self {
+    pub(crate) fn of(sum: Sum) -> Self {
         let bytes = sum.to_bytes();
         let number = |at: usize| {
             let bits =
@@ -184,7 +184,7 @@ impl Exact {
         Self { high: number(0), low: number(8) }
     }
 
-    fn sum(self) -> Sum {
+    pub(crate) fn sum(self) -> Sum {
         let mut bytes = [0; Sum::LENGTH];
         bytes[..8].copy_from_slice(&self.high.to_bits().to_be_bytes());
         bytes[8..].copy_from_slice(&self.low.to_bits().to_be_bytes());
@@ -192,7 +192,7 @@ impl Exact {
     }
 
     /// Adds without losing what rounding cuts off (Knuth's two-sum).
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         let high = self.high + other.high;
         if !high.is_finite() {
             *self = Self { high, low: 0.0 };
@@ -203,7 +203,7 @@ impl Exact {
         *self = Self { high, low: self.low + other.low + lost };
     }
 
-    fn rounded(self) -> f64 {
+    pub(crate) fn rounded(self) -> f64 {
         self.high + self.low
     }
 }

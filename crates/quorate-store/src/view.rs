@@ -7,6 +7,7 @@ use crate::{
     cell::{Cell, Element},
     digest::Digest,
     hash::Hash,
+    json::Json,
     lifetime::Expiry,
     object::{Collection, Kind, Object},
     part::{Body, Owner, Part},
@@ -115,6 +116,15 @@ impl<'a> State<'a> {
     pub fn sorted_set(self) -> Option<&'a SortedSet> {
         match self.live_object(Kind::SortedSet)? {
             Object::SortedSet(set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// The document, when the key has live values.
+    #[inline]
+    pub fn json(self) -> Option<&'a Json> {
+        match self.live_object(Kind::Json)? {
+            Object::Json(json) => Some(json),
             _ => None,
         }
     }

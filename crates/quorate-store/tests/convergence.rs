@@ -23,6 +23,9 @@ use common::{KEYS, command, execute, slot, store, visible};
 /// So few that hardly two parts go together.
 const PIECE_BYTES: usize = 24;
 
+/// Cells of documents: an object, a number and a string.
+const CELLS: [&[u8]; 3] = [b"\x07\x00", b"\x03\x00\x04", b"\x06\x00s"];
+
 /// A part without what its kind has no room for.
 #[derive(Clone, Debug)]
 struct Fact {
@@ -43,6 +46,9 @@ impl Fact {
         let score = Score::new(f64::from(self.value)).expect("a number");
         let text = |body| Part::new(Owner::Object(Kind::Text), &[], body);
         let of = |kind, body| Part::element(kind, self.name.as_bytes(), body);
+        // A member of the root, and a member of that.
+        let path: &[u8] = if self.name == "x" { b"\x01\x01x" } else { b"\x01\x01x\x01\x01y" };
+        let json = |body| Part::element(Kind::Json, path, body);
         delta.part(match self.kind {
             0 => Part::horizon(stamp),
             1 => Part::expiry(stamp, None),
@@ -56,7 +62,10 @@ impl Fact {
             9 => of(Kind::Set, Body::Removed(stamp)),
             10 => of(Kind::SortedSet, Body::Score(stamp, score)),
             11 => of(Kind::SortedSet, added),
-            _ => of(Kind::SortedSet, Body::Removed(stamp)),
+            12 => of(Kind::SortedSet, Body::Removed(stamp)),
+            13 => json(Body::Bytes(stamp, CELLS[usize::from(self.value)])),
+            14 => json(added),
+            _ => json(Body::Removed(stamp)),
         });
     }
 }
@@ -65,7 +74,7 @@ impl Fact {
 fn fact() -> impl Strategy<Value = Fact> {
     let stamp = (0..6_u64, 0..2_u32).prop_map(|(ms, origin)| Stamp::new(ms << 16, Origin(origin)));
     let name = prop::sample::select(&["x", "y"][..]);
-    (0..13_u8, name, stamp, 0..4_u64, 0..3_u8).prop_map(|(kind, name, stamp, lasted_ms, value)| {
+    (0..16_u8, name, stamp, 0..4_u64, 0..3_u8).prop_map(|(kind, name, stamp, lasted_ms, value)| {
         Fact { kind, name, stamp, lasted_ms, value }
     })
 }

@@ -23,15 +23,12 @@ use super::{
 /// store answers it with the right error.
 pub(super) fn plan_of(call: &Call, resp3: bool) -> Result<Option<Box<dyn Plan>>, String> {
     let (spec, command) = (call.spec(), call.command());
-    let pairs = matches!(spec.name, "mset" | "msetnx");
-    if pairs && command.len().is_multiple_of(2) {
+    let (step, shared) = spec.keys.step_and_shared();
+    if !(command.len() - 1 - shared).is_multiple_of(step) {
         return Err(format!("ERR wrong number of arguments for '{}' command", spec.name));
     }
     Ok(match spec.routing {
-        Routing::Split(join) => {
-            let step = if pairs { 2 } else { 1 };
-            Some(Box::new(Split::new(command, join, step)))
-        }
+        Routing::Split(join) => Some(Box::new(Split::new(command, join, step, shared))),
         _ => plan(call, resp3),
     })
 }

@@ -274,7 +274,7 @@ mod tests {
         let command = Command::from_args(["DEL", "foo", "bar"]);
         let split = || {
             let join = quorate_proto::command::Join::Sum;
-            Box::new(Split::new(&command, join, 1))
+            Box::new(Split::new(&command, join, 1, 0))
         };
         assert_eq!(run(split(), &[&[":1\r\n", ":0\r\n"]]), ":1\r\n");
         assert_eq!(run(split(), &[&[REFUSED, REFUSED]]), REFUSED);

@@ -21,10 +21,12 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// Splits `command`, whose keys start at argument 1 and stand `step` apart.
-    pub(crate) fn new(command: &Command, join: Join, step: usize) -> Self {
+    /// Splits `command`, whose keys start at argument 1 and stand `step` apart. As many words as are
+    /// `shared` stand behind them and go to each part.
+    pub(crate) fn new(command: &Command, join: Join, step: usize, shared: usize) -> Self {
+        let end = command.len() - shared;
         let mut by_slot: BTreeMap<Slot, (Vec<&[u8]>, Vec<usize>)> = BTreeMap::new();
-        for (position, at) in (1..command.len()).step_by(step).enumerate() {
+        for (position, at) in (1..end).step_by(step).enumerate() {
             let (arguments, positions) = by_slot.entry(Slot::of_key(command.arg(at))).or_default();
             arguments.extend((at..at + step).map(|index| command.arg(index)));
             positions.push(position);
@@ -32,7 +34,9 @@ impl Split {
         let mut pieces = Vec::with_capacity(by_slot.len());
         let mut all_positions = Vec::with_capacity(by_slot.len());
         for (slot, (arguments, positions)) in by_slot {
-            let command = Command::from_args(std::iter::once(command.name()).chain(arguments));
+            let shared = (end..command.len()).map(|index| command.arg(index));
+            let words = std::iter::once(command.name()).chain(arguments).chain(shared);
+            let command = Command::from_args(words);
             pieces.push(Call::piece(slot, command));
             all_positions.push(positions);
         }
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn values_come_back_in_the_order_of_the_keys() {
         let command = Command::from_args(["MGET", "foo", "bar", "{foo}x"]);
-        let mut split = Split::new(&command, Join::Values, 1);
+        let mut split = Split::new(&command, Join::Values, 1, 0);
         let reply = run(&mut split, |part| match part.arg(1) {
             b"foo" => {
                 assert_eq!(part.arg(2), b"{foo}x");
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn pairs_stay_together() {
         let command = Command::from_args(["MSET", "foo", "1", "bar", "2"]);
-        let mut split = Split::new(&command, Join::Ok, 2);
+        let mut split = Split::new(&command, Join::Ok, 2, 0);
         let reply = run(&mut split, |part| {
             assert!(
                 part.len() == 3 && part.arg(2) == if part.arg(1) == b"foo" { b"1" } else { b"2" }
@@ -115,9 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_behind_the_keys_goes_to_every_part() {
+        let command = Command::from_args(["JSON.MGET", "foo", "bar", "$.a"]);
+        let mut split = Split::new(&command, Join::Values, 1, 1);
+        let reply = run(&mut split, |part| {
+            assert!(part.len() == 3 && part.arg(2) == b"$.a");
+            if part.arg(1) == b"foo" { b"*1\r\n$1\r\n1\r\n" } else { b"*1\r\n$1\r\n2\r\n" }
+        });
+        assert_eq!(reply, b"*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    }
+
+    #[test]
     fn counts_add_up() {
         let command = Command::from_args(["DEL", "foo", "bar", "hello"]);
-        let mut split = Split::new(&command, Join::Sum, 1);
+        let mut split = Split::new(&command, Join::Sum, 1, 0);
         assert_eq!(run(&mut split, |_| b":1\r\n"), b":3\r\n");
     }
 }

@@ -240,7 +240,7 @@ impl Shard {
         };
         let waiter = Waiter::Watch { key, id, number, run, keys };
         if call.spread() == Spread::Several {
-            let versions = Split::new(&question, Join::Values, 1);
+            let versions = Split::new(&question, Join::Values, 1, 0);
             return self.start_job(now, waiter, Box::new(versions), terms);
         }
         self.submit(now, waiter, Errand { call: Call::piece(call.slot(), question), terms });

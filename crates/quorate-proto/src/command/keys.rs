@@ -86,7 +86,8 @@ impl KeySpec {
             Find::Range { last, step } => {
                 let distance = usize::from(last.unsigned_abs());
                 let end = if last < 0 { command.len() + 1 - distance } else { distance + 1 };
-                (first, end, step)
+                // A subcommand may have none.
+                (first, end.min(command.len()), step)
             }
             Find::Counted => (first + 1, first + 1 + counted_keys(spec, command, first)?, 1),
         };
@@ -120,6 +121,16 @@ pub(super) const fn pairs(first: u8, access: Access) -> Keys {
     Keys([Some(KeySpec { first, find: Find::Range { last: -1, step: 2 }, access }), None])
 }
 
+/// Every third argument from one on.
+pub(super) const fn triples(first: u8, access: Access) -> Keys {
+    Keys([Some(KeySpec { first, find: Find::Range { last: -1, step: 3 }, access }), None])
+}
+
+/// All arguments from one on but the last.
+pub(super) const fn but_last(first: u8, access: Access) -> Keys {
+    Keys([Some(KeySpec { first, find: Find::Range { last: -2, step: 1 }, access }), None])
+}
+
 /// As many as an argument says, behind it.
 pub(super) const fn counted(first: u8, access: Access) -> Keys {
     Keys([Some(KeySpec { first, find: Find::Counted, access }), None])
@@ -137,6 +148,17 @@ impl Keys {
     /// The runs.
     pub fn specs(&self) -> impl Iterator<Item = &KeySpec> {
         self.0.iter().flatten()
+    }
+
+    /// Of keys up to the end of a command: the distance from one to the next, and how many words
+    /// stand behind the last one and what belongs to it.
+    pub fn step_and_shared(self) -> (usize, usize) {
+        match self.0[0].map(|keys| keys.find) {
+            Some(Find::Range { last, step }) if last < 0 => {
+                (usize::from(step), usize::from(last.unsigned_abs()) - 1)
+            }
+            _ => (1, 0),
+        }
     }
 
     /// Whether an argument counts some of them.
@@ -252,6 +274,8 @@ mod tests {
             (&["GET", "a"][..], &["a"][..]),
             (&["MSET", "a", "1", "b", "2"], &["a", "b"]),
             (&["DEL", "a", "b", "c"], &["a", "b", "c"]),
+            (&["JSON.MGET", "a", "b", "$"], &["a", "b"]),
+            (&["JSON.MSET", "a", "$", "1", "b", "$", "2"], &["a", "b"]),
             (&["RENAME", "a", "b"], &["a", "b"]),
             (&["SINTERCARD", "2", "a", "b", "LIMIT", "3"], &["a", "b"]),
             (&["ZUNIONSTORE", "d", "2", "a", "b", "WEIGHTS", "1", "2"], &["d", "a", "b"]),
@@ -259,6 +283,8 @@ mod tests {
             (&["OBJECT", "ENCODING", "a"], &["a"]),
             (&["OBJECT", "HELP"], &[]),
             (&["MEMORY", "USAGE", "a", "SAMPLES", "1"], &["a"]),
+            (&["JSON.DEBUG", "MEMORY", "a"], &["a"]),
+            (&["JSON.DEBUG", "HELP"], &[]),
             (&["PING"], &[]),
         ] {
             let expected: Vec<_> = expected.iter().map(|key| key.as_bytes().to_vec()).collect();

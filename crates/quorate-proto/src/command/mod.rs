@@ -141,6 +141,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Documents.
+    Json,
     /// The connection itself.
     Connection,
     /// Several commands as one.
@@ -160,6 +162,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Json => "json",
             Self::Connection => "connection",
             Self::Transactions => "transactions",
             Self::Server => "server",

@@ -10,7 +10,7 @@ use super::{
             Create, Delete, Drop, Fetch, Insert, Look, ReadDelete, ReadUpdate, Replace, Update,
             Varies,
         },
-        Keys, at, counted, from, one, pairs,
+        Keys, at, but_last, counted, from, one, pairs, triples,
     },
 };
 
@@ -147,7 +147,9 @@ pub(super) fn lookup_row(name: &[u8]) -> Option<usize> {
     }
 }
 
-use Group::{Cluster, Connection, Generic, Hash, Server, Set, SortedSet, String, Transactions};
+use Group::{
+    Cluster, Connection, Generic, Hash, Json, Server, Set, SortedSet, String, Transactions,
+};
 
 #[rustfmt::skip]
 const SPECS: &[Spec] = &[
@@ -434,6 +436,31 @@ const SPECS: &[Spec] = &[
     whole(routed(key("zinterstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "2.0.0", "O(N*log(N)) with N the number of all members", "Stores an intersection of sorted sets"), Routing::Composite)),
     whole(routed(key("zdiffstore", -4, WD, Rmw, at(1, Replace).and(counted(2, Fetch)), SortedSet, "6.2.0", "O(N*log(N)) with N the number of all members", "Stores a difference of sorted sets"), Routing::Composite)),
     whole(routed(key("zintercard", -3, R, Read, counted(1, Fetch), SortedSet, "7.0.0", "O(N) with N the number of all members", "Size of an intersection of sorted sets"), Routing::Composite)),
+    // Documents
+    key("json.set", -4, WD, Rmw, one(Update), Json, "1.0.0", "O(M+N) with M the values replaced, N those set", "Sets the values at a path"),
+    routed(key("json.mset", -4, WD, Rmw, triples(1, Update), Json, "2.6.0", "O(M+N) with M the values replaced, N those set", "Sets values in several documents"), Routing::Split(Join::Ok)),
+    key("json.merge", 4, WD, Rmw, one(Update), Json, "2.6.0", "O(M+N) with M the values there, N those merged", "Merges a value into those at a path (RFC 7396)"),
+    key("json.del", -2, W, Rmw, one(Delete), Json, "1.0.0", "O(N) with N the values removed", "Removes the values at a path"),
+    key("json.forget", -2, W, Rmw, one(Delete), Json, "1.0.0", "O(N) with N the values removed", "Removes the values at a path"),
+    key("json.clear", -2, W, Rmw, one(Update), Json, "2.0.0", "O(N) with N the values removed", "Empties containers and sets numbers to zero"),
+    key("json.get", -2, R, Read, one(Fetch), Json, "1.0.0", "O(N) with N the values of the document", "Values at paths as JSON"),
+    routed(key("json.mget", -3, R, Read, but_last(1, Fetch), Json, "1.0.0", "O(N) with N the values of all documents", "Values at a path of several documents"), Routing::Split(Join::Values)),
+    key("json.type", -2, R, Read, one(Fetch), Json, "1.0.0", "O(N) with N the values of the document", "Types of the values at a path"),
+    key("json.numincrby", 4, WD, Rmw, one(ReadUpdate), Json, "1.0.0", "O(N) with N the values of the document", "Adds to the numbers at a path"),
+    key("json.nummultby", 4, WD, Rmw, one(ReadUpdate), Json, "1.0.0", "O(N) with N the values of the document", "Multiplies the numbers at a path"),
+    key("json.strappend", -3, WD, Rmw, one(Update), Json, "1.0.0", "O(N) with N the values of the document", "Appends to the strings at a path"),
+    key("json.strlen", -2, R, Read, one(Look), Json, "1.0.0", "O(N) with N the values of the document", "Lengths of the strings at a path"),
+    key("json.arrappend", -4, WD, Rmw, one(Insert), Json, "1.0.0", "O(N) with N the values of the document", "Appends to the arrays at a path"),
+    key("json.arrindex", -4, R, Read, one(Look), Json, "1.0.0", "O(N) with N the values of the document", "Where a value is first in the arrays at a path"),
+    key("json.arrinsert", -5, WD, Rmw, one(Insert), Json, "1.0.0", "O(N) with N the values of the document", "Inserts into the arrays at a path"),
+    key("json.arrlen", -2, R, Read, one(Look), Json, "1.0.0", "O(N) with N the values of the document", "Lengths of the arrays at a path"),
+    key("json.arrpop", -2, W, Rmw, one(ReadDelete), Json, "1.0.0", "O(N) with N the values of the document", "Removes an item of the arrays at a path and answers it"),
+    key("json.arrtrim", 5, W, Rmw, one(Delete), Json, "1.0.0", "O(N) with N the values of the document", "Leaves a range of the arrays at a path"),
+    key("json.objkeys", -2, R, Read, one(Fetch), Json, "1.0.0", "O(N) with N the values of the document", "Keys of the objects at a path"),
+    key("json.objlen", -2, R, Read, one(Look), Json, "1.0.0", "O(N) with N the values of the document", "Number of members of the objects at a path"),
+    key("json.toggle", 3, WD, Rmw, one(ReadUpdate), Json, "2.0.0", "O(N) with N the values of the document", "Negates the booleans at a path"),
+    key("json.resp", -2, R, Read, one(Fetch), Json, "1.0.0", "O(N) with N the values of the document", "Values at a path as replies"),
+    key("json.debug", -2, R, Read, at(2, Look), Json, "1.0.0", "O(N) with N the values of the document", "Bytes that the values at a path take: MEMORY key [path]"),
     // Pieces of commands over several slots
     whole(internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere")),
     internal("quorate.install", 4, Rmw, "Installs an exported value: key value REPLACE|NX"),

@@ -38,6 +38,12 @@ pub(crate) enum CommandError {
     /// Any other text that stands for itself.
     #[error("ERR {0}")]
     Text(&'static str),
+    /// What RedisJSON says where Redis says `WRONGTYPE`.
+    #[error("Existing key has wrong Redis type")]
+    NoDocument,
+    /// A text of RedisJSON.
+    #[error("{0}")]
+    Json(String),
 }
 
 impl CommandError {

@@ -3,7 +3,7 @@
 use quorate_proto::resp::Command;
 
 use super::{
-    CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome,
+    CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome, Recreate,
     counter::{INFINITE, integer_of},
     walk::{MemberScan, cursor, reply_empty},
 };
@@ -24,7 +24,7 @@ const LISTPACK_ENTRIES_MAX: usize = 512;
 
 pub(super) const FAMILY: Family = Family {
     handlers: HANDLERS,
-    object: Some(ObjectFamily { kind: Kind::Hash, encoding, recreate: "HSET" }),
+    object: Some(ObjectFamily { kind: Kind::Hash, encoding, recreate: Recreate::Elements("HSET") }),
 };
 
 const HANDLERS: super::Handlers = &[

@@ -7,6 +7,7 @@ mod error;
 mod expire;
 mod hash;
 mod inspect;
+mod json;
 mod keys;
 mod set;
 mod snapshot;
@@ -50,9 +51,16 @@ struct ObjectFamily {
     kind: Kind,
     /// The encoding that Redis 7.0 would choose with its default settings.
     encoding: fn(State<'_>) -> &'static str,
-    /// The command that creates such a value anew: a key, then what [`words`] gives for each
-    /// element.
-    recreate: &'static str,
+    /// The command that creates such a value anew.
+    recreate: Recreate,
+}
+
+/// How a value is created anew.
+enum Recreate {
+    /// By commands of this name with a key and elements, as many as there are.
+    Elements(&'static str),
+    /// By one command of this name with a key and these words.
+    Whole(&'static str, fn(State<'_>) -> Vec<Vec<u8>>),
 }
 
 const FAMILIES: &[Family] = &[
@@ -64,6 +72,7 @@ const FAMILIES: &[Family] = &[
     hash::FAMILY,
     set::FAMILY,
     sorted_set::FAMILY,
+    json::FAMILY,
     Family { handlers: walk::HANDLERS, object: None },
     Family { handlers: snapshot::HANDLERS, object: None },
     Family { handlers: inspect::HANDLERS, object: None },

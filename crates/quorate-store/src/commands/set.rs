@@ -3,7 +3,7 @@
 use quorate_proto::resp::{Command, parse_integer};
 
 use super::{
-    CommandError, Family, ObjectFamily, Outcome,
+    CommandError, Family, ObjectFamily, Outcome, Recreate,
     bounds::check_elements,
     walk::{MemberScan, cursor, reply_empty},
 };
@@ -21,7 +21,7 @@ const INTSET_ENTRIES_MAX: usize = 512;
 
 pub(super) const FAMILY: Family = Family {
     handlers: HANDLERS,
-    object: Some(ObjectFamily { kind: Kind::Set, encoding, recreate: "SADD" }),
+    object: Some(ObjectFamily { kind: Kind::Set, encoding, recreate: Recreate::Elements("SADD") }),
 };
 
 const HANDLERS: super::Handlers = &[

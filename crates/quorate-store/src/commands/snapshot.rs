@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quorate_proto::resp::{Command, format_double};
 
-use super::{CommandError, Handlers, Outcome, object_family};
+use super::{CommandError, Handlers, Outcome, Recreate, object_family};
 use crate::{
     MergeError, Merged,
     delta::{Delta, DeltaWriter, deltas},
@@ -112,9 +112,18 @@ fn recreating_commands(key: &[u8], state: State<'_>) -> Vec<u8> {
     if kind != Kind::Text {
         emit(&[b"DEL", key]);
     }
-    let mut batch = Batch::new(object_family(kind).recreate, key);
-    state.show(&mut |part| with_words(&part, |words| batch.add(words, &mut emit)));
-    batch.finish(&mut emit);
+    match object_family(kind).recreate {
+        Recreate::Elements(name) => {
+            let mut batch = Batch::new(name, key);
+            state.show(&mut |part| with_words(&part, |words| batch.add(words, &mut emit)));
+            batch.finish(&mut emit);
+        }
+        Recreate::Whole(name, words) => {
+            let words = words(state);
+            let head = [name.as_bytes(), key].into_iter();
+            emit(&head.chain(words.iter().map(Vec::as_slice)).collect::<Vec<_>>());
+        }
+    }
     if let Some(at) = state.expires_at() {
         emit(&[b"PEXPIREAT", key, at.to_string().as_bytes()]);
     }
@@ -240,11 +249,15 @@ mod tests {
         for number in 0..1000 {
             let key = format!("{{t}}{number}");
             let key = key.as_bytes();
-            match number % 6 {
+            match number % 7 {
                 0 => run(&mut from, slot, &[b"SET", key, b"value", b"PX", b"100000"]),
                 1 => run(&mut from, slot, &[b"HSET", key, b"f", b"1", b"g", b"2"]),
                 2 => run(&mut from, slot, &[b"SADD", key, b"a", b"b"]),
                 3 => run(&mut from, slot, &[b"INCR", key]),
+                5 => {
+                    run(&mut from, slot, &[b"JSON.SET", key, b"$", b"{\"b\":[1,{}],\"a\":1.5}"]);
+                    run(&mut from, slot, &[b"JSON.NUMINCRBY", key, b"$.a", b"2"])
+                }
                 4 => {
                     run(&mut from, slot, &[b"ZADD", key, b"0.1", b"a", b"-inf", b"b"]);
                     run(&mut from, slot, &[b"ZINCRBY", key, b"0.2", b"a"])
@@ -283,10 +296,12 @@ mod tests {
         }
         assert_eq!(keys, 1000);
         assert_eq!(merged.slot_digest(slot), from.slot_digest(slot));
-        assert_eq!((merged.len(), replayed.len()), (834, 834));
+        assert_eq!((merged.len(), replayed.len()), (858, 858));
         for number in 0..1000 {
             let key = format!("{{t}}{number}");
-            for command in ["GET", "HGETALL", "SMEMBERS", "PEXPIRETIME", "TYPE", "ZRANGE"] {
+            for command in
+                ["GET", "HGETALL", "SMEMBERS", "PEXPIRETIME", "TYPE", "ZRANGE", "JSON.GET"]
+            {
                 let all: [&[u8]; 5] =
                     [command.as_bytes(), key.as_bytes(), b"0", b"-1", b"WITHSCORES"];
                 let words = if command == "ZRANGE" { &all[..] } else { &all[..2] };

@@ -6,7 +6,7 @@ mod ranges;
 use quorate_proto::resp::{Command, ReplyWriter, format_double, parse_double};
 
 use super::{
-    CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome,
+    CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome, Recreate,
     bounds::check_elements,
     walk::{MemberScan, cursor, reply_empty},
 };
@@ -26,7 +26,11 @@ const LISTPACK_ENTRIES_MAX: usize = 128;
 
 pub(super) const FAMILY: Family = Family {
     handlers: HANDLERS,
-    object: Some(ObjectFamily { kind: Kind::SortedSet, encoding, recreate: "ZADD" }),
+    object: Some(ObjectFamily {
+        kind: Kind::SortedSet,
+        encoding,
+        recreate: Recreate::Elements("ZADD"),
+    }),
 };
 
 const HANDLERS: super::Handlers = &[

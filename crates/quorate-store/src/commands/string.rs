@@ -7,7 +7,7 @@ use quorate_proto::{
     resp::{Command, ReplyWriter, parse_integer},
 };
 
-use super::{CommandError, Family, ObjectFamily, Outcome};
+use super::{CommandError, Family, ObjectFamily, Outcome, Recreate};
 use crate::{
     arguments::{Time, expiry, integer, is_word},
     execution::{Execution, Keys},
@@ -19,7 +19,7 @@ const EMBEDDED_STRING_MAX: usize = 44;
 
 pub(super) const FAMILY: Family = Family {
     handlers: HANDLERS,
-    object: Some(ObjectFamily { kind: Kind::Text, encoding, recreate: "SET" }),
+    object: Some(ObjectFamily { kind: Kind::Text, encoding, recreate: Recreate::Elements("SET") }),
 };
 
 const HANDLERS: super::Handlers = &[

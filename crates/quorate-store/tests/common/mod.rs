@@ -61,6 +61,22 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
             "ZREM K N",
             "ZPOPMIN K",
             "ZUNIONSTORE {k}b 2 K {k}c",
+            "JSON.SET K $ {\"x\":{\"y\":1},\"z\":[1,2]}",
+            "JSON.SET K $ [1,{\"x\":2}]",
+            "JSON.SET K $.N 5",
+            "JSON.SET K $.x.N {}",
+            "JSON.SET K $.z [7,8,9]",
+            "JSON.NUMINCRBY K $..y 2",
+            "JSON.NUMINCRBY K $.* 0.5",
+            "JSON.ARRAPPEND K $.z 3",
+            "JSON.ARRINSERT K $.z 1 {\"y\":4} 6",
+            "JSON.ARRPOP K $..z 0",
+            "JSON.ARRTRIM K $.z 1 -2",
+            "JSON.MERGE K $ {\"x\":{\"y\":null,\"N\":\"V\"}}",
+            "JSON.CLEAR K $.x",
+            "JSON.DEL K $.N",
+            "JSON.DEL K $..y",
+            "JSON.DEL K",
             "EXPIRE K 100",
             "PEXPIRE K 1",
             "PEXPIRE K 90",
@@ -79,6 +95,7 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
             "N" => name.to_owned(),
             "V" if shape.starts_with("ZADD K V") => value.to_string(),
             "V" => format!("v{value}"),
+            other if other.starts_with(['$', '{']) => other.replace('N', name),
             other => other.to_owned(),
         };
         shape.split(' ').map(fill).collect()
@@ -89,7 +106,9 @@ pub(crate) fn command() -> impl Strategy<Value = Vec<String>> {
 pub(crate) fn visible(store: &mut Store, wall_ms: u64) -> Vec<String> {
     let mut seen = Vec::new();
     for key in KEYS {
-        for command in ["TYPE", "GET", "HLEN", "SCARD", "ZRANGE K 0 -1 WITHSCORES", "PEXPIRETIME"] {
+        for command in
+            ["TYPE", "GET", "HLEN", "SCARD", "ZRANGE K 0 -1 WITHSCORES", "JSON.GET", "PEXPIRETIME"]
+        {
             let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
             words.resize(words.len().max(2), String::new());
             words[1] = key.to_owned();

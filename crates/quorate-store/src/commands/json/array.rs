@@ -1,0 +1,202 @@
+//! Arrays of documents.
+
+use quorate_proto::{Stamp, resp::Command};
+
+use super::{
+    CommandError, NO_KEY, Outcome, apply, entries, integer, no_path, no_such,
+    read::{path_or_root, wrong_kind},
+    render::{self, leading_format},
+    reply_changed, value, whole_value,
+};
+use crate::{
+    execution::Execution,
+    json::{cell::Leaf, document::Node, edit::Edits, path::Path, value::Value},
+};
+
+const NOT_AN_ARRAY: &str = "not an array";
+
+/// The position that an index stands for among so many items. A negative one counts from the end;
+/// what is beyond either is the first or the last bound.
+fn clamped(index: i64, length: usize) -> usize {
+    let distance = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
+    if index < 0 { length.saturating_sub(distance) } else { distance.min(length) }
+}
+
+/// Changes each array that the path at argument 2 leads to, and answers its new length.
+fn change(
+    execution: &mut Execution<'_>,
+    command: &Command,
+    name: fn(&Path) -> &str,
+    edit: impl Fn(&mut Edits, Node<'_>, &[Node<'_>], Stamp) -> Result<usize, CommandError>,
+) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let path = Path::parse(command.arg(2))?;
+    let mut key = keys.find(command.arg(1));
+    let stamp = key.stamp();
+    let mut edits = Edits::default();
+    let mut lengths: Vec<Option<usize>> = Vec::new();
+    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
+    for node in path.find(Node::root(&entries))? {
+        let is_array = node.leaf() == Leaf::Array;
+        let length = is_array.then(|| edit(&mut edits, node, &node.items(), stamp)).transpose()?;
+        lengths.push(length);
+    }
+    drop(entries);
+    let none = || no_such(name(&path), NOT_AN_ARRAY);
+    reply_changed(reply, &path, &lengths, none, |reply, length| reply.integer(*length as i64))?;
+    apply(&mut key, edits);
+    Ok(())
+}
+
+fn values(command: &Command, first: usize) -> Result<Vec<Value>, CommandError> {
+    command.args().skip(first).map(value).collect()
+}
+
+/// `JSON.ARRAPPEND key path value...`
+pub(super) fn append(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let values = values(command, 3)?;
+    change(
+        execution,
+        command,
+        |path| &path.given,
+        |edits, array, items, stamp| {
+            edits.insert(array, items, items.len(), &values, stamp)?;
+            Ok(items.len() + values.len())
+        },
+    )
+}
+
+/// `JSON.ARRINSERT key path index value...`
+pub(super) fn insert(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let index = integer(command.arg(3))?;
+    let values = values(command, 4)?;
+    change(
+        execution,
+        command,
+        |path| &path.text,
+        |edits, array, items, stamp| {
+            let length = items.len() as i64;
+            if index > length || index < -length {
+                return Err(CommandError::Text("index out of bounds"));
+            }
+            edits.insert(array, items, clamped(index, items.len()), &values, stamp)?;
+            Ok(items.len() + values.len())
+        },
+    )
+}
+
+/// `JSON.ARRTRIM key path start stop`
+pub(super) fn trim(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let (start, stop) = (integer(command.arg(3))?, integer(command.arg(4))?);
+    change(
+        execution,
+        command,
+        |path| &path.text,
+        |edits, _, items, _| {
+            let first = clamped(start, items.len());
+            let is_before = stop < 0 && stop.unsigned_abs() > items.len() as u64;
+            let end = if is_before { 0 } else { (clamped(stop, items.len()) + 1).min(items.len()) };
+            let kept = first..end.max(first);
+            let gone = items.iter().enumerate().filter(|(at, _)| !kept.contains(at));
+            gone.for_each(|(_, item)| edits.remove(*item));
+            Ok(kept.len())
+        },
+    )
+}
+
+/// `JSON.ARRPOP key [FORMAT format] [path [index]]`: an index beyond the array is that of its first
+/// or last item.
+pub(super) fn pop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (shape, at) = leading_format(command, reply)?;
+    let path = path_or_root(command, at)?;
+    let index = command.get(at + 1).map_or(-1, |text| integer(text).unwrap_or(-1));
+    let mut key = keys.find(command.arg(1));
+    let mut edits = Edits::default();
+    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
+    let mut popped: Vec<Option<Option<Node<'_>>>> = Vec::new();
+    for node in path.find(Node::root(&entries))? {
+        let is_array = node.leaf() == Leaf::Array;
+        popped.push(is_array.then(|| {
+            let items = node.items();
+            items.get(clamped(index, items.len()).min(items.len().saturating_sub(1))).copied()
+        }));
+    }
+    popped.iter().flatten().flatten().for_each(|item| edits.remove(*item));
+    let none = || no_such(&path.text, NOT_AN_ARRAY);
+    reply_changed(reply, &path, &popped, none, |reply, item| match item {
+        Some(item) => render::value(reply, *item, shape),
+        None => reply.null(),
+    })?;
+    drop(entries);
+    apply(&mut key, edits);
+    Ok(())
+}
+
+/// `JSON.ARRINDEX key path value [start [stop]]`: the first item that is this value.
+pub(super) fn index(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    if command.len() > 6 {
+        return Err(CommandError::arity(command));
+    }
+    let path = Path::parse(command.arg(2))?;
+    let wanted = whole_value(command.arg(3))?;
+    let start = command.get(4).map_or(Ok(0), integer)?;
+    let stop = command.get(5).map_or(Ok(0), integer)?;
+    let shown = entries(keys.read(command.arg(1)), std::slice::from_ref(&path))?;
+    let entries = shown.ok_or_else(|| no_path(&path.given))?;
+    let found = path.find(Node::root(&entries))?;
+    let search = |node: &Node<'_>| {
+        (node.leaf() == Leaf::Array).then(|| {
+            let items = node.items();
+            let first = clamped(start, items.len());
+            // Zero, the default, stands for the end.
+            let end = if stop == 0 { items.len() } else { clamped(stop, items.len()) };
+            let mut positions = first..end;
+            positions.find(|at| wanted.is(items[*at])).map_or(-1, |at| at as i64)
+        })
+    };
+    if path.is_legacy {
+        let node = found.first().ok_or_else(|| no_path(&path.text))?;
+        reply.integer(search(node).ok_or_else(|| wrong_kind("array", node.leaf()))?);
+        return Ok(());
+    }
+    reply.array(found.len());
+    for node in &found {
+        match search(node) {
+            Some(position) => reply.integer(position),
+            None => reply.null(),
+        }
+    }
+    Ok(())
+}
+
+/// `JSON.ARRLEN key [path]`
+pub(super) fn length(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let path = path_or_root(command, 2)?;
+    let Some(entries) = entries(keys.read(command.arg(1)), std::slice::from_ref(&path))? else {
+        return if path.is_legacy {
+            reply.null();
+            Ok(())
+        } else {
+            Err(NO_KEY)
+        };
+    };
+    let found = path.find(Node::root(&entries))?;
+    let length = |node: &Node<'_>| (node.leaf() == Leaf::Array).then(|| node.items().len());
+    if path.is_legacy {
+        let node = found.first().ok_or_else(|| no_path(&path.given))?;
+        let length = length(node).ok_or_else(|| no_such(&path.given, NOT_AN_ARRAY))?;
+        reply.integer(length as i64);
+        return Ok(());
+    }
+    reply.array(found.len());
+    for node in &found {
+        match length(node) {
+            Some(length) => reply.integer(length as i64),
+            None => reply.null(),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What assigns and removes values of documents.
+
+use quorate_proto::resp::Command;
+
+use super::{
+    CommandError, NO_KEY, NO_ROOT, Outcome, apply, entries, read::path_or_root, topmost, value,
+};
+use crate::{
+    arguments::is_word,
+    execution::{Execution, Keys},
+    json::{
+        cell::Leaf,
+        document::Node,
+        edit::{Edits, TooLarge},
+        name,
+        number::Number,
+        path::{Last, Path},
+        value::Value,
+    },
+    key::Shown,
+};
+
+const NO_INDEX: CommandError = CommandError::Text("array index out of range");
+
+/// When a value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Always,
+    /// Only where none is.
+    New,
+    /// Only where one is.
+    Existing,
+}
+
+impl Condition {
+    /// `[NX|XX] [FORMAT format]`
+    fn parse(command: &Command) -> Result<Self, CommandError> {
+        let mut condition = Self::Always;
+        let mut at = 4;
+        while let Some(word) = command.get(at) {
+            if is_word(word, "NX") && condition == Self::Always {
+                condition = Self::New;
+            } else if is_word(word, "XX") && condition == Self::Always {
+                condition = Self::Existing;
+            } else if is_word(word, "FORMAT") && command.get(at + 1).is_some_and(is_format) {
+                at += 1;
+            } else {
+                return Err(CommandError::Syntax);
+            }
+            at += 1;
+        }
+        Ok(condition)
+    }
+}
+
+fn is_format(word: &[u8]) -> bool {
+    is_word(word, "JSON") || is_word(word, "STRING")
+}
+
+/// How a value gets to where it shall be: assigned, or merged into what is there.
+type Put = fn(&mut Edits, &[u8], Option<Node<'_>>, &Value) -> Result<(), TooLarge>;
+
+/// What it takes to put a value where a path leads; `None` where it may not, or cannot, be put.
+fn put_at(
+    shown: Shown<'_>,
+    path: &Path,
+    value: &Value,
+    condition: Condition,
+    put: Put,
+) -> Result<Option<Edits>, CommandError> {
+    let mut edits = Edits::default();
+    let Some(entries) = entries(shown, std::slice::from_ref(path))? else {
+        if condition == Condition::Existing {
+            return Ok(None);
+        }
+        if !path.is_root() {
+            return Err(NO_ROOT);
+        }
+        put(&mut edits, &[], None, value)?;
+        return Ok(Some(edits));
+    };
+    let root = Node::root(&entries);
+    let found = topmost(path.find(root)?);
+    if !found.is_empty() {
+        if condition == Condition::New {
+            return Ok(None);
+        }
+        for node in found {
+            put(&mut edits, node.name(), Some(node), value)?;
+        }
+        return Ok(Some(edits));
+    }
+    if condition == Condition::Existing {
+        return Ok(None);
+    }
+    let parents = path.find_parents(root);
+    let (parents, last) =
+        parents.ok_or_else(|| CommandError::Json("Err wrong static path".to_owned()))??;
+    let Last::Key(key) = last else { return Err(NO_INDEX) };
+    let Some(parent) = parents.first().filter(|parent| parent.leaf() == Leaf::Object) else {
+        return Ok(None);
+    };
+    let mut name = parent.name().to_vec();
+    name::push_key(&mut name, key);
+    put(&mut edits, &name, None, value)?;
+    Ok(Some(edits))
+}
+
+/// `JSON.SET key path value [NX|XX] [FORMAT format]`
+pub(super) fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let condition = Condition::parse(command)?;
+    put(execution, command, condition, Edits::assign)
+}
+
+/// `JSON.MERGE key path value`
+pub(super) fn merge(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    put(execution, command, Condition::Always, Edits::merge)
+}
+
+fn put(
+    execution: &mut Execution<'_>,
+    command: &Command,
+    condition: Condition,
+    how: Put,
+) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let (path, value) = (Path::parse(command.arg(2))?, value(command.arg(3))?);
+    let mut key = keys.find(command.arg(1));
+    match put_at(key.read(), &path, &value, condition, how)? {
+        Some(edits) => {
+            apply(&mut key, edits);
+            reply.ok();
+        }
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// `JSON.MSET key path value...`: what cannot be put where its path leads is left out. Everything is
+/// checked before anything is written.
+pub(super) fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    if command.len() % 3 != 1 {
+        return Err(CommandError::arity(command));
+    }
+    let triples = (1..command.len()).step_by(3);
+    let triples: Vec<(&[u8], Path, Value)> = triples
+        .map(|at| {
+            Ok((command.arg(at), Path::parse(command.arg(at + 1))?, value(command.arg(at + 2))?))
+        })
+        .collect::<Result<_, CommandError>>()?;
+    let assign = |keys: &Keys<'_>, (key, path, value): &(&[u8], Path, Value)| {
+        put_at(keys.peek(key), path, value, Condition::Always, Edits::assign)
+    };
+    for triple in &triples {
+        assign(keys, triple)?;
+    }
+    for triple in &triples {
+        // What one of them has written may leave another one no place.
+        if let Ok(Some(edits)) = assign(keys, triple) {
+            apply(&mut keys.find(triple.0), edits);
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `JSON.DEL key [path]`: number of values removed, those below them not counted.
+pub(super) fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let path = path_or_root(command, 2)?;
+    let mut key = keys.find(command.arg(1));
+    let mut edits = Edits::default();
+    let count = match entries(key.read(), std::slice::from_ref(&path))? {
+        None => 0,
+        Some(entries) => {
+            let found = topmost(path.find(Node::root(&entries))?);
+            if !path.is_root() {
+                found.iter().for_each(|node| edits.remove(*node));
+            }
+            found.len()
+        }
+    };
+    if path.is_root() && count > 0 {
+        key.delete();
+    }
+    apply(&mut key, edits);
+    reply.integer(count as i64);
+    Ok(())
+}
+
+/// `JSON.CLEAR key [path]`: number of containers emptied and numbers set to zero.
+pub(super) fn clear(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    let Execution { keys, reply } = execution;
+    let path = path_or_root(command, 2)?;
+    let mut key = keys.find(command.arg(1));
+    let mut edits = Edits::default();
+    let mut count = 0;
+    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
+    for node in topmost(path.find(Node::root(&entries))?) {
+        match node.leaf() {
+            Leaf::Object | Leaf::Array if node.children().is_empty() => continue,
+            Leaf::Object | Leaf::Array => edits.clear(node)?,
+            Leaf::Number(number) if number.to_double() != 0.0 => {
+                edits.replace(node, Leaf::Number(Number::ZERO))?;
+            }
+            _ => continue,
+        }
+        count += 1;
+    }
+    drop(entries);
+    apply(&mut key, edits);
+    reply.integer(count);
+    Ok(())
+}
