@@ -23,7 +23,7 @@ use crate::{
 pub const MAGIC: [u8; 4] = *b"QRT1";
 
 /// Version of the frame and message formats.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 
 /// Bytes before the payload.
 pub const HEADER_LENGTH: usize = 32;
@@ -177,10 +177,10 @@ mod tests {
     fn golden_frame() {
         #[rustfmt::skip]
         let golden = [
-            b'Q', b'R', b'T', b'1', 5, 18, 0, 0,
+            b'Q', b'R', b'T', b'1', 6, 18, 0, 0,
             7, 0, 0, 0, 0, 0, 0, 0,
             9, 0, 0, 0, 0, 0, 0, 0,
-            5, 0, 0, 0, 0x44, 0x23, 0x31, 0xcc,
+            5, 0, 0, 0, 0xda, 0x08, 0xb1, 0xd1,
             1, 0, b'a', b'b', b'c',
         ];
         assert_eq!(sample(), golden, "{:02x?}", sample());

@@ -62,7 +62,7 @@ fn told(storage: &mut Storage, id: NodeId) -> Result<String, &'static str> {
     };
     let ranges = slots.iter().flat_map(|of_slot| &of_slot.ranges);
     let ranges = ranges.map(|range| Ok((issuer(range.origin)?, range.first, range.last)));
-    let ranges = ranges.collect::<Result<Vec<_>, _>>()?;
+    let ranges = ranges.collect::<Result<Vec<_>, &'static str>>()?;
     let floors = [9, 10].map(|group| storage.floor_ms(group));
     storage.rewind(peer);
     let mut hints = Vec::new();
