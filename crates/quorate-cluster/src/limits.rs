@@ -132,6 +132,10 @@ pub const BALLOTS_MAX: u8 = 12;
 /// is up answers in a fraction; a member that is alone must not be kept from serving for long.
 pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
 
+/// Pause before a request is repeated that was refused because one of two nodes is an epoch behind.
+/// A member list reaches everybody in a fraction of a second.
+pub const STALE_EPOCH_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long it is asked what became of a write whose executor is lost. A link that broke is up
 /// again by then; a client should not wait longer for one that has died.
 pub const OUTCOME_PATIENCE: Duration = Duration::from_secs(1);

@@ -6,6 +6,8 @@
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
+use core::cmp::Ordering;
+
 use quorate_proto::{
     Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
     message::{Member, View},
@@ -217,6 +219,18 @@ impl Topology {
     /// Version of the member list.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether what a node asks that goes by the topology of `epoch` is answered: by the same one,
+    /// or, as slots move, by the one before or behind it. In between no slot moves by more than a
+    /// phase, so whatever level the one meets, the other one counts on. A list that is not final
+    /// has no neighbours.
+    pub fn accepts(&self, epoch: u64) -> bool {
+        match epoch.cmp(&self.epoch) {
+            Ordering::Equal => true,
+            Ordering::Greater => self.sealed && epoch - self.epoch == 1,
+            Ordering::Less => self.ownership.is_some() && self.epoch - epoch == 1,
+        }
     }
 
     /// Whether the member list is final.

@@ -97,6 +97,9 @@ impl Coordinator {
         to: MemberNumber,
     ) {
         let operation = &self.operations[index];
+        if !operation.stale.is_empty() {
+            return self.ask_stale(now, replica, index);
+        }
         if operation.writes() && Mutant::CallRepeated.is_planted() {
             let operation = self.operations.remove(index);
             let requester = operation.requester;
@@ -158,7 +161,10 @@ impl Coordinator {
         cause: Cause,
         text: &str,
     ) {
-        if !self.operations[index].writes() && cause != Cause::StaleEpoch {
+        if cause == Cause::StaleEpoch {
+            return self.ask_later(now, index, Positions::of(FORWARD_POSITION));
+        }
+        if !self.operations[index].writes() {
             return self.read_elsewhere(now, replica, index, Some(cause));
         }
         if matches!(cause, Cause::StoreFull | Cause::ClockInDoubt) {
@@ -189,7 +195,8 @@ impl Coordinator {
     ) {
         let name = &self.topology.member(to).name;
         let text = alloc::format!("{name} did not answer before the deadline");
-        let error = if self.operations[index].writes() {
+        let operation = &self.operations[index];
+        let error = if operation.writes() && operation.stale.is_empty() {
             errors::unknown(&text)
         } else {
             errors::unavailable(&text)

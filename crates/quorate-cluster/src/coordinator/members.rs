@@ -10,7 +10,7 @@ use alloc::{sync::Arc, vec::Vec};
 use quorate_proto::{Slot, message::Cause};
 
 use super::{Attempt, Coordinator, Gate, OnDurable, Peer, Replica, Requester, stage::Phase};
-use crate::{positions::Positions, time::Instant, topology::Topology};
+use crate::{limits::STALE_EPOCH_PAUSE, positions::Positions, time::Instant, topology::Topology};
 
 impl Coordinator {
     /// Another topology: sealed now, with members at other addresses, or with others. Those that
@@ -125,6 +125,57 @@ impl Coordinator {
         let waiting = self.take_held(slot, true);
         for attempt in [Attempt { requester, request, refused }].into_iter().chain(waiting) {
             self.redirect(now, replica, attempt);
+        }
+    }
+
+    /// The replica at `position` goes by another epoch, and has done nothing. One of the two nodes
+    /// is behind, and will soon hear of a newer member list.
+    pub(super) fn epoch_refused(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        position: usize,
+    ) {
+        let operation = &mut self.operations[index];
+        let stale = Positions::of(position);
+        if operation.phase() == Phase::Replicating {
+            // It is waited for as if it had not answered.
+            operation.asked |= stale;
+            return self.ask_later(now, index, stale);
+        }
+        let usable = self.alive(self.operations[index].slot()) - stale;
+        let operation = &self.operations[index];
+        if operation.requirement.is_met_by(usable - operation.refused) {
+            return self.lost_replica(now, replica, index, position);
+        }
+        let phase = operation.phase();
+        self.enter(now, index, phase);
+        self.ask_later(now, index, stale);
+    }
+
+    /// What an operation has asked of these is asked once more, after a pause.
+    pub(super) fn ask_later(&mut self, now: Instant, index: usize, stale: Positions) {
+        let operation = &mut self.operations[index];
+        operation.stale |= stale;
+        let at = now + STALE_EPOCH_PAUSE;
+        operation.bypass_at = Some(operation.bypass_at.map_or(at, |other| other.min(at)));
+        self.wake_by(at);
+    }
+
+    /// Asks what was refused for its epoch once more. Nothing was done, so it may be others who are
+    /// asked.
+    pub(super) fn ask_stale(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
+        let operation = &mut self.operations[index];
+        let stale = core::mem::take(&mut operation.stale) & operation.asked;
+        match operation.phase() {
+            Phase::Replicating => self.replicate_to(replica, index, stale),
+            Phase::Forwarding(_) => {
+                let operation = self.operations.remove(index);
+                let requester = operation.requester;
+                self.start(now, replica, requester, operation.into_request(0));
+            }
+            _ => self.begin_anew(now, replica, index),
         }
     }
 

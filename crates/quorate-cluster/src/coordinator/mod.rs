@@ -51,7 +51,10 @@ use alloc::{
 };
 
 use bytes::Bytes;
-use quorate_proto::{CallId, Fitness, MemberNumber, Origin, Slot, Unfit, message::Message};
+use quorate_proto::{
+    CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
+    message::{Cause, Message},
+};
 use slab::Slab;
 
 use crate::{
@@ -372,6 +375,11 @@ impl Coordinator {
                 self.repaired(now, replica, index);
             }
             (Phase::Replicating, Message::Ack) => self.vote(index, position),
+            (phase, Message::Rejected { cause: Cause::StaleEpoch, .. })
+                if phase.asks_replicas() =>
+            {
+                self.epoch_refused(now, replica, index, position);
+            }
             (
                 Phase::Reading
                 | Phase::Digests
@@ -476,7 +484,7 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         operation.serial = serial;
         operation.enter(phase);
-        operation.asked = Positions::NONE;
+        (operation.asked, operation.stale) = (Positions::NONE, Positions::NONE);
         operation.tried = operation.own() | operation.refused;
         // A write waits for everybody until its deadline, and nobody can be asked for what the own
         // store or log is slow to do; questions can be put to others.

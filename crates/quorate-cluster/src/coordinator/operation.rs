@@ -33,6 +33,8 @@ pub(super) struct Operation {
     pub(super) tried: Positions,
     /// Refused, or lost while they were asked: not asked again by this operation.
     pub(super) refused: Positions,
+    /// Go by another epoch than this node, and are asked again.
+    pub(super) stale: Positions,
     /// Answered as hoped.
     pub(super) answered: Positions,
     /// When silent replicas are bypassed, while that can still help.
@@ -68,6 +70,7 @@ impl Operation {
             asked: Positions::NONE,
             tried: Positions::NONE,
             refused: Positions::NONE,
+            stale: Positions::NONE,
             answered: Positions::NONE,
             bypass_at: None,
             reply: None,

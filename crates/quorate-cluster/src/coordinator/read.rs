@@ -409,6 +409,9 @@ impl Coordinator {
     pub(super) fn bypass_silent(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &mut self.operations[index];
         operation.bypass_at = None;
+        if !operation.stale.is_empty() {
+            return self.ask_stale(now, replica, index);
+        }
         let silent = operation.asked;
         match operation.phase() {
             Phase::Digests => {

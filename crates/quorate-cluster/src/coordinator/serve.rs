@@ -31,18 +31,45 @@ impl Coordinator {
         correlation: u64,
         message: Message,
     ) {
-        if epoch != self.topology.epoch() {
-            let text =
-                alloc::format!("epoch {epoch} is not this node's epoch {}", self.topology.epoch());
-            return self.reject(link, correlation, Cause::StaleEpoch, text);
+        if !self.topology.accepts(epoch) {
+            return self.reject_epoch(link, correlation, epoch);
         }
+        let (me, present) = (self.topology.me(), self.topology.epoch());
         match message {
+            // Whoever is ahead counts on this node as a replica. It is none before it hears why.
+            Message::Replicate { slot, .. }
+            | Message::AskDigest { slot, .. }
+            | Message::AskStates { slot, .. }
+            | Message::CompareElements { slot, .. }
+            | Message::AskElements { slot, .. }
+                if epoch > present && !self.topology.is_replica(slot, me) =>
+            {
+                self.reject_epoch(link, correlation, epoch);
+            }
+            Message::Forward(Forward { slot, .. })
+                if epoch != present && !self.topology.is_reader(slot, me) =>
+            {
+                self.reject_epoch(link, correlation, epoch);
+            }
+            // It has been one, and there is nothing that it could lack any more.
+            Message::Replicate { slot, .. } if !self.topology.is_replica(slot, me) => {
+                self.respond(link, correlation, Message::Ack);
+            }
             Message::Replicate { slot, dots, outcome, effect } => {
                 let merged = Merged::Acknowledge { link, correlation, outcome };
                 self.merge(now, replica, Merge { slot, dots, effect, merged });
             }
             Message::AskOutcome { slot, id } => {
                 self.tell_outcome(replica, (link, correlation), slot, id);
+            }
+            Message::AskDigest { slot, .. }
+            | Message::AskStates { slot, .. }
+            | Message::CompareElements { slot, .. }
+            | Message::AskElements { slot, .. }
+                if !self.topology.is_replica(slot, me) =>
+            {
+                let text = alloc::format!("slot {} has no replica here", slot.number());
+                self.reject(link, correlation, Cause::NotReplica, text);
             }
             Message::AskDigest { .. } if self.fitness().may_count().is_err() => {
                 let text = errors::unfit(Unfit::Incomplete).into();
@@ -69,12 +96,6 @@ impl Coordinator {
                 },
                 None => self.reject_malformed(link, correlation),
             },
-            Message::CompareElements { slot, .. } | Message::AskElements { slot, .. }
-                if !self.topology.is_replica(slot, self.topology.me()) =>
-            {
-                let text = alloc::format!("slot {} has no replica here", slot.number());
-                self.reject(link, correlation, Cause::NotReplica, text);
-            }
             Message::CompareElements { slot, .. } | Message::AskElements { slot, .. } => {
                 if let Some(answer) = elements::answer(replica, &message) {
                     self.respond_once_durable(replica, slot, link, correlation, answer);
@@ -83,6 +104,7 @@ impl Coordinator {
             Message::Forward(forward) => {
                 self.take_forward(now, replica, link, correlation, forward);
             }
+            _ if epoch != present => self.reject_epoch(link, correlation, epoch),
             other => {
                 let text = alloc::format!("message kind {} is not a request", other.kind());
                 self.reject(link, correlation, Cause::Malformed, text);
@@ -149,6 +171,12 @@ impl Coordinator {
         } else {
             self.start(now, replica, requester, request);
         }
+    }
+
+    fn reject_epoch(&mut self, link: LinkId, correlation: u64, epoch: u64) {
+        let text =
+            alloc::format!("epoch {epoch} is not this node's epoch {}", self.topology.epoch());
+        self.reject(link, correlation, Cause::StaleEpoch, text);
     }
 
     fn reject_malformed(&mut self, link: LinkId, correlation: u64) {

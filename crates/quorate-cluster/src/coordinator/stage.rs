@@ -34,6 +34,22 @@ pub(super) enum Phase {
     Settled,
 }
 
+impl Phase {
+    /// Whether replicas are asked, each for an answer of its own.
+    pub(super) const fn asks_replicas(self) -> bool {
+        match self {
+            Self::Digests | Self::States | Self::Elements | Self::Repairing | Self::Replicating => {
+                true
+            }
+            Self::Forwarding(_)
+            | Self::Asking(_)
+            | Self::Reading
+            | Self::Executing
+            | Self::Settled => false,
+        }
+    }
+}
+
 /// A phase with its data.
 #[derive(Debug)]
 pub(super) enum Stage {

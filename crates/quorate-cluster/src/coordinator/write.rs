@@ -280,14 +280,20 @@ impl Coordinator {
 
     /// Sends the effect to every other replica that has not acknowledged it.
     pub(super) fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
+        let own = self.operations[index].own();
+        let all = Positions::first(self.topology.replicas(self.operations[index].slot()).len());
+        self.replicate_to(replica, index, all - own - self.operations[index].answered);
+    }
+
+    /// Sends the effect to these replicas, or keeps it for those that are down.
+    pub(super) fn replicate_to(&mut self, replica: &mut impl Replica, index: usize, to: Positions) {
         let operation = &self.operations[index];
-        let (slot, own, answered) = (operation.slot(), operation.own_position, operation.answered);
+        let slot = operation.slot();
         let Some(Replication { effect, dot, .. }) = operation.replication() else { return };
         let (effect, dot) = (effect.clone(), *dot);
         // A write without a dot is not named, so nobody is asked about it.
         let outcome = operation.outcome().filter(|_| dot.is_some());
-        let places = 0..self.topology.replicas(slot).len();
-        for position in places.filter(|at| *at != own && !answered.contains(*at)) {
+        for position in to.iter() {
             let node = self.topology.replicas(slot)[position];
             if self.peers[node].alive {
                 let dots = dot.into_iter().collect();
@@ -350,7 +356,9 @@ impl Coordinator {
         index: usize,
         position: usize,
     ) {
-        self.operations[index].asked -= Positions::of(position);
+        let operation = &mut self.operations[index];
+        operation.asked -= Positions::of(position);
+        operation.stale -= Positions::of(position);
         self.hint_at(replica, &self.operations[index], position);
         self.count_votes(index);
     }

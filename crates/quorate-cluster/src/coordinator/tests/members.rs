@@ -1,6 +1,9 @@
 //! Members that join and leave while requests are under way.
 
+use quorate_proto::ownership::{Ownership, SlotMap};
+
 use super::*;
+use crate::limits::STALE_EPOCH_PAUSE;
 
 /// Of the newcomers of these tests: before and behind the ids of the others.
 const FIRST: u128 = 1;
@@ -40,6 +43,136 @@ impl Stage {
     fn up(&mut self, node: u16) {
         self.coordinator.handle_peer_up(MemberNumber(node), Fitness::default());
     }
+}
+
+impl Stage {
+    /// A list in which these hold every slot, and nothing moves.
+    fn give_to(&mut self, owners: &[u16]) {
+        let before = self.topology();
+        let owners: Vec<MemberNumber> = owners.iter().copied().map(MemberNumber).collect();
+        let owners = SlotMap::of_slots(|_| owners.clone());
+        let ownership = Some(Ownership { owners, movement: None }.into());
+        let view = View { epoch: before.epoch() + 1, ownership, ..before.view() };
+        self.adopt(Topology::new(&view, before.member(before.me()).id).expect("a topology"));
+    }
+
+    fn replicated(&self) -> Message {
+        let (dots, outcome, effect) = (Vec::new(), None, "9".into());
+        Message::Replicate { slot: self.slot, dots, outcome, effect }
+    }
+
+    fn question(&self) -> Message {
+        let command = Command::from_args(&["GET", "k"]).frame().clone();
+        Message::AskDigest { slot: self.slot, command }
+    }
+
+    fn cause(&mut self) -> Cause {
+        match self.response() {
+            Message::Rejected { cause, .. } => cause,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn neighbouring_epochs_go_together_once_slots_have_moved() {
+    let mut stage = Stage::three(0);
+    stage.peer_asks(EPOCH - 1, stage.question());
+    assert_eq!(stage.cause(), Cause::StaleEpoch, "a list that has grown");
+    stage.peer_asks(EPOCH + 1, stage.question());
+    assert_eq!(stage.response(), digest(5), "slots have moved");
+    stage.give_to(&[0, 1, 2]);
+    for epoch in [EPOCH, EPOCH + 1, EPOCH + 2] {
+        let version = u128::from(stage.replica.version);
+        stage.peer_asks(epoch, stage.question());
+        assert_eq!(stage.response(), digest(version));
+        stage.peer_asks(epoch, stage.replicated());
+        assert_eq!(stage.response(), Message::Ack);
+    }
+    for epoch in [0, EPOCH - 1, EPOCH + 3, u64::MAX] {
+        stage.peer_asks(epoch, stage.question());
+        assert_eq!(stage.cause(), Cause::StaleEpoch);
+    }
+    assert_eq!(stage.replica.version, 9);
+    let round = Message::CompareGroup { group: 0, digest: 1, scope: Scope::Alive };
+    stage.peer_asks(EPOCH, round);
+    assert_eq!(stage.cause(), Cause::StaleEpoch, "rounds prove something of an epoch");
+}
+
+#[test]
+fn who_holds_a_slot_no_more_answers_for_it_no_more() {
+    let mut stage = Stage::three(0);
+    stage.give_to(&[1, 2]);
+    for epoch in [EPOCH, EPOCH + 1] {
+        stage.peer_asks(epoch, stage.replicated());
+        assert_eq!(stage.response(), Message::Ack, "it lacks nothing");
+        stage.peer_asks(epoch, stage.question());
+        assert_eq!(stage.cause(), Cause::NotReplica);
+    }
+    assert_eq!(stage.replica.version, 5, "and it takes nothing");
+    // Whoever is ahead may count on it, and it does not know yet.
+    stage.peer_asks(EPOCH + 2, stage.replicated());
+    assert_eq!(stage.cause(), Cause::StaleEpoch);
+    stage.peer_asks(EPOCH + 2, stage.question());
+    assert_eq!(stage.cause(), Cause::StaleEpoch);
+    stage.finished();
+}
+
+#[test]
+fn an_effect_that_was_refused_for_its_epoch_is_sent_again() {
+    let mut stage = Stage::three(0);
+    let request = stage.set(Level::Quorum);
+    for (_, correlation, _) in stage.sent() {
+        stage.respond(correlation, rejected(Cause::StaleEpoch));
+    }
+    assert_eq!(stage.sent(), []);
+    stage.pass(STALE_EPOCH_PAUSE);
+    let again = stage.sent();
+    assert_eq!(targets(&again), [1, 2]);
+    stage.respond(again[0].1, Message::Ack);
+    assert_eq!(stage.reply(), (request, "6".into()));
+    stage.respond(again[1].1, rejected(Cause::StaleEpoch));
+    stage.pass(Duration::from_millis(1_000));
+    assert_eq!(stage.sent(), []);
+    assert_eq!(stage.replica.hints, [(2, "6".into())], "at the deadline");
+    stage.finished();
+}
+
+#[test]
+fn a_forward_that_was_refused_for_its_epoch_is_sent_again() {
+    for is_write in [true, false] {
+        let mut stage = Stage::new(3, &["x", "x", "x", "x"]);
+        let outside = Slot::all().find(|slot| !stage.topology().is_replica(*slot, MemberNumber(3)));
+        stage.slot = outside.expect("a slot of the others");
+        let request = if is_write { stage.set(Level::Quorum) } else { stage.get(Level::Quorum) };
+        let first = stage.sent();
+        stage.respond(first[0].1, rejected(Cause::StaleEpoch));
+        assert_eq!(stage.sent(), []);
+        stage.pass(STALE_EPOCH_PAUSE);
+        let again = stage.sent();
+        assert_eq!(targets(&again), targets(&first));
+        stage.respond(again[0].1, Message::Reply("fine".into()));
+        assert_eq!(stage.reply(), (request, "fine".into()));
+        stage.finished();
+    }
+}
+
+#[test]
+fn a_read_that_was_refused_for_its_epoch_asks_others_or_once_more() {
+    let mut stage = Stage::three(0);
+    let request = stage.get(Level::Quorum);
+    let first = stage.sent();
+    stage.respond(first[0].1, rejected(Cause::StaleEpoch));
+    let other = stage.sent();
+    assert_ne!(targets(&other), targets(&first));
+    stage.respond(other[0].1, rejected(Cause::StaleEpoch));
+    assert_eq!(stage.sent(), [], "nobody is left");
+    stage.pass(STALE_EPOCH_PAUSE);
+    let again = stage.sent();
+    assert_eq!(targets(&again).len(), 1);
+    stage.respond(again[0].1, digest(5));
+    assert_eq!(stage.reply(), (request, "5".into()));
+    stage.finished();
 }
 
 #[test]

@@ -132,10 +132,10 @@ fn a_replica_that_refuses_is_asked_once() {
     let mut stage = Stage::three(0);
     stage.get(Level::Quorum);
     let asked = stage.sent();
-    stage.respond(asked[0].1, rejected(Cause::StaleEpoch));
+    stage.respond(asked[0].1, rejected(Cause::Overloaded));
     let asked = stage.sent();
     assert_eq!(targets(&asked), [2]);
-    stage.respond(asked[0].1, rejected(Cause::StaleEpoch));
+    stage.respond(asked[0].1, rejected(Cause::Overloaded));
     let text = stage.reply().1;
     assert!(text.contains("1 is alive (alive: a; down: none; left out: b, c)"), "{text}");
     stage.finished();

@@ -279,7 +279,7 @@ fn a_forwarded_request_is_served_here_or_refused() {
         Message::Rejected { cause, .. } => cause,
         other => panic!("unexpected {other:?}"),
     };
-    stage.peer_asks(EPOCH + 1, forward(stage.slot, "SET"));
+    stage.peer_asks(EPOCH + 2, forward(stage.slot, "SET"));
     assert_eq!(cause(stage.response()), Cause::StaleEpoch);
     stage.peer_asks(EPOCH, forward(stage.slot, "NONSENSE"));
     assert_eq!(cause(stage.response()), Cause::Malformed);
