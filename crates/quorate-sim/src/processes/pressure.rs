@@ -3,10 +3,10 @@
 //! its bound.
 //!
 //! Clients that go on are measured in rounds. A round puts an equal number of ordinary clients on the
-//! node, and then the pressing ones; the probe writes one small key after the other in both. What counts is the median of the rounds'
-//! 99th percentiles under pressure, against 50 milliseconds or three times those without. A run
-//! fails only at ten times that: machines that test are busy. What has an end, as a long command
-//! ([`long`]) and the repair of a large key ([`storm`]), is measured once.
+//! node, and then the pressing ones; the probe writes small keys in both. What counts is the median
+//! of the rounds' 99th percentiles under pressure, against 50 milliseconds or three times those
+//! without. A run fails only at ten times that: machines that test are busy. What has an end, as a
+//! long command ([`long`]), is measured once.
 
 mod long;
 pub(super) mod storm;
