@@ -154,8 +154,8 @@ pub const OUTCOMES_BYTES_MAX: usize = 4 << 20;
 /// How long a member that starts waits for the answers of all others before it answers clients by
 /// what it knows. One that is up is linked and answers in a fraction, even when the first dial
 /// fails. A peer where nobody listens, or of another datacentre, is waited for no longer than that in
-/// any way.
-pub const MEETING_PATIENCE: Duration = Duration::from_secs(1);
+/// any way, so that a node serves within a second.
+pub const MEETING_PATIENCE: Duration = Duration::from_millis(900);
 const _: () = assert!(MEETING_PATIENCE.as_millis() < READINESS_PATIENCE.as_millis());
 
 /// Pause between heartbeats on an outgoing link.
