@@ -26,7 +26,15 @@ def test_keys_have_levels_by_their_prefix(pair):
     assert client("SET", "both:one", 2) == client("SET", "k", 2) == (b"+", b"OK")
     assert b"level EACH_QUORUM" in client("SET", "both:k", 2)[1]
     assert client("GET", "both:k") == (b"$", b"1")
-    assert client("QUORATE", "LEVEL", "WRITE", "ONE") == (b"+", b"OK")
+    # What is about several keys, or about all, has the strongest of their levels.
+    assert client("MULTI") == (b"+", b"OK")
+    assert client("SET", "both:k", 2) == (b"+", b"QUEUED")
+    assert b"level EACH_QUORUM" in client("EXEC")[1]
+    assert b"level EACH_QUORUM" in client("FLUSHALL")[1]
+    assert client("QUORATE", "LEVEL", "READ", "QUORUM") == (b"+", b"OK")
+    assert b"level EACH_QUORUM" in client("SET", "both:k", 2)[1], "writes have not been set"
+    assert b"level QUORUM" in client("GET", "both:k")[1]
+    assert client("QUORATE", "LEVEL", "READ", "ONE", "WRITE", "ONE") == (b"+", b"OK")
     assert client("SET", "both:k", 2) == (b"+", b"OK"), "a connection with levels of its own"
     assert client("RESET") == (b"+", b"RESET")
     assert b"level EACH_QUORUM" in client("SET", "both:k", 3)[1]

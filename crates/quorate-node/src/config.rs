@@ -20,7 +20,7 @@ mod tests;
 
 pub use channel::ChannelSettings;
 pub use levels::LevelRule;
-pub(crate) use levels::levels_for;
+pub(crate) use levels::{levels_for, levels_for_all};
 pub use rows::{SETTINGS, Setting};
 pub use settings::{ClusterListen, Settings, SyncPolicy};
 pub use value::Shape;

@@ -327,3 +327,36 @@ fn json(depth: u32) -> impl Strategy<Value = String> {
         ]
     })
 }
+
+/// Nested arrays of eight, with one value at each end.
+fn eights(depth: u32) -> String {
+    (0..depth).fold("1".into(), |inner: String, _| format!("[{}]", [inner.as_str(); 8].join(",")))
+}
+
+#[test]
+fn what_filters_look_at_is_bounded_as_well() {
+    let mut store = store(1);
+    write(&mut store, &format!("JSON.SET k $ {}", eights(4)), 1_000);
+    for path in ["$..[?(@..*==$..*)]", "$..*[?($..*==$..*)]", "$..[?($..*==1)]"] {
+        let (reply, _) = execute(&mut store, &format!("JSON.GET k {path}"), 1_000);
+        assert!(reply.starts_with("-ERR the path leads to too many values"), "{path}: {reply:.80}");
+    }
+    // What looks at the whole document once for each of a few values is no harm.
+    let (reply, _) = execute(&mut store, "JSON.GET k $[?(@..*!=$..*)][0][0][0]", 1_000);
+    assert!(reply.ends_with("\r\n[1,1,1,1,1,1,1,1]\r\n"), "{reply}");
+}
+
+#[test]
+fn a_reply_is_not_made_when_it_would_be_too_long() {
+    let mut store = store(1);
+    let items = vec!["1"; 100_000].join(",");
+    write(&mut store, &format!("JSON.SET k $ [{items}]"), 1_000);
+    let indent = "z".repeat(10_000);
+    let (reply, _) = execute(&mut store, &format!("JSON.GET k INDENT {indent} $"), 1_000);
+    assert!(
+        reply.starts_with("-ERR the reply would be longer than 536870912 bytes"),
+        "{reply:.80}"
+    );
+    let (reply, _) = execute(&mut store, "JSON.GET k INDENT z $[0]", 1_000);
+    assert!(reply.ends_with("\r\n[z1]\r\n"), "{reply}");
+}

@@ -1,6 +1,6 @@
 //! The section `levels`: other levels for keys with certain prefixes.
 
-use quorate_proto::{Level, command::Call};
+use quorate_proto::Level;
 
 /// Levels of what is about keys that begin with something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,45 +27,48 @@ impl LevelRule {
     }
 }
 
-/// The levels of reads and of writes for `call`, where those of its connection are `levels`. A call
-/// with several keys gets the stronger ones.
-pub(crate) fn levels_for(
+/// The levels of reads and of writes for what is about `keys`, where those of the connection are
+/// `levels`: the strongest that any of them has.
+pub(crate) fn levels_for<'k>(
     rules: &[LevelRule],
     levels: (Level, Level),
-    call: &Call,
+    keys: impl Iterator<Item = &'k [u8]>,
 ) -> (Level, Level) {
     let of_key = |key: &[u8]| {
         let fitting = rules.iter().filter(|rule| key.starts_with(rule.prefix.as_bytes()));
         let rule = fitting.max_by_key(|rule| rule.prefix.len());
         rule.map_or(levels, |rule| (rule.read, rule.write))
     };
-    let stronger = |one: (Level, Level), other: (Level, Level)| {
-        (one.0.stronger(other.0), one.1.stronger(other.1))
-    };
-    call.keys().map(of_key).reduce(stronger).unwrap_or(levels)
+    keys.map(of_key).reduce(stronger).unwrap_or(levels)
+}
+
+/// The same for what is about any keys.
+pub(crate) fn levels_for_all(rules: &[LevelRule], levels: (Level, Level)) -> (Level, Level) {
+    rules.iter().map(|rule| (rule.read, rule.write)).fold(levels, stronger)
+}
+
+fn stronger(one: (Level, Level), other: (Level, Level)) -> (Level, Level) {
+    (one.0.stronger(other.0), one.1.stronger(other.1))
 }
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::{command::CommandId, resp::Command};
-
     use super::*;
 
     #[test]
     fn the_longest_prefix_counts_and_the_strongest_key() {
         let rules = ["s:,ONE,ONE", "s:a,ALL,LOCAL_ONE", "b,QUORUM,EACH_QUORUM"];
         let rules = rules.map(|text| LevelRule::parse(text).expect("a rule"));
-        let levels = |words: &[&str]| {
-            let command = Command::from_args(words);
-            let call = Call::new(CommandId::of(&command).expect("in the table"), command);
-            levels_for(&rules, (Level::LocalQuorum, Level::LocalQuorum), &call)
-        };
-        assert_eq!(levels(&["GET", "s:x"]), (Level::One, Level::One));
-        assert_eq!(levels(&["GET", "s:ab"]), (Level::All, Level::LocalOne));
-        assert_eq!(levels(&["GET", "other"]), (Level::LocalQuorum, Level::LocalQuorum));
-        assert_eq!(levels(&["DEL", "s:x", "b"]), (Level::Quorum, Level::EachQuorum));
-        assert_eq!(levels(&["DEL", "s:x", "other"]), (Level::LocalQuorum, Level::LocalQuorum));
-        assert_eq!(levels(&["PING"]), (Level::LocalQuorum, Level::LocalQuorum));
+        let default = (Level::LocalQuorum, Level::LocalQuorum);
+        let levels =
+            |keys: &[&str]| levels_for(&rules, default, keys.iter().map(|key| key.as_bytes()));
+        assert_eq!(levels(&["s:x"]), (Level::One, Level::One));
+        assert_eq!(levels(&["s:ab"]), (Level::All, Level::LocalOne));
+        assert_eq!(levels(&["other"]), default);
+        assert_eq!(levels(&["s:x", "b"]), (Level::Quorum, Level::EachQuorum));
+        assert_eq!(levels(&["s:x", "other"]), default);
+        assert_eq!(levels(&[]), default);
+        assert_eq!(levels_for_all(&rules, default), (Level::All, Level::EachQuorum));
     }
 
     #[test]

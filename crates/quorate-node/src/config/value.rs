@@ -233,7 +233,14 @@ impl Value for Vec<LevelRule> {
     }
 
     fn wrong(&self, _: &Setting) -> Option<String> {
-        (self.len() > limits::LEVEL_RULES_MAX).then(|| format!("{} rules", self.len()))
+        if self.len() > limits::LEVEL_RULES_MAX {
+            return Some(format!("{} rules", self.len()));
+        }
+        let is_again = |(at, rule): &(usize, &LevelRule)| {
+            self[..*at].iter().any(|before| before.prefix == rule.prefix)
+        };
+        let again = self.iter().enumerate().find(is_again);
+        again.map(|(_, rule)| format!("{}, a second rule for the prefix", rule.show()))
     }
 
     fn allowed(&self, _: &Setting) -> String {

@@ -21,7 +21,7 @@ use super::{
     walk,
 };
 use crate::{
-    config::{SyncPolicy, levels_for},
+    config::{LevelRule, SyncPolicy, levels_for, levels_for_all},
     limits,
 };
 
@@ -246,25 +246,45 @@ impl Shard {
     }
 
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
-        let terms = self.terms_for(now, key, call.command().frame().len());
-        let rules = &self.node.settings.levels;
-        if rules.is_empty() || self.sessions[key].has_own_levels {
-            return terms;
+        let bytes = call.command().frame().len();
+        if call.spec().routing == Routing::Keyspace {
+            let levels = |rules: &[LevelRule], levels| levels_for_all(rules, levels);
+            return self.terms_of(now, key, bytes, levels);
         }
-        let (read_level, write_level) =
-            levels_for(rules, (terms.read_level, terms.write_level), call);
-        Terms { read_level, write_level, ..terms }
+        self.terms_for(now, key, bytes, call.keys())
     }
 
-    /// The terms of a request of so many bytes.
-    pub(super) fn terms_for(&self, now: Now, key: usize, bytes: usize) -> Terms {
+    /// The terms of a request of so many bytes about these keys.
+    pub(super) fn terms_for<'k>(
+        &self,
+        now: Now,
+        key: usize,
+        bytes: usize,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) -> Terms {
+        self.terms_of(now, key, bytes, |rules, levels| levels_for(rules, levels, keys))
+    }
+
+    /// The levels are the connection's own, as far as it has set them, and those that the rules give
+    /// else.
+    fn terms_of(
+        &self,
+        now: Now,
+        key: usize,
+        bytes: usize,
+        by_rules: impl FnOnce(&[LevelRule], (Level, Level)) -> (Level, Level),
+    ) -> Terms {
         let session = &self.sessions[key];
-        Terms {
-            read_level: session.read_level,
-            write_level: session.write_level,
-            resp3: session.resp3,
-            deadline: self.deadline(now, bytes),
+        let (mut read_level, mut write_level) = (session.read_level, session.write_level);
+        let rules = &self.node.settings.levels;
+        if !rules.is_empty() {
+            let (read, write) = by_rules(rules, (read_level, write_level));
+            let own = session.own_levels;
+            read_level = if own.read { read_level } else { read };
+            write_level = if own.write { write_level } else { write };
         }
+        let (resp3, deadline) = (session.resp3, self.deadline(now, bytes));
+        Terms { read_level, write_level, resp3, deadline }
     }
 
     /// Runs a command in several steps, with no other command of the connection beside it.

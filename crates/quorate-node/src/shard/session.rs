@@ -161,6 +161,13 @@ struct InFlight {
     writes: u32,
 }
 
+/// Which levels the connection has set, so that it does not go by those of keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnLevels {
+    pub(super) read: bool,
+    pub(super) write: bool,
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -185,8 +192,7 @@ pub(crate) struct Session {
     pub(crate) about: About,
     /// The weakest level that writes of the connection have had.
     pub(super) weakest_write_level: Level,
-    /// Whether the connection has set its levels, and does not go by those of the settings.
-    pub(super) has_own_levels: bool,
+    pub(super) own_levels: OwnLevels,
     pub(super) mute: Mute,
     /// Close once everything ready has been sent.
     pub(crate) closing: bool,
@@ -277,7 +283,7 @@ impl Session {
             coverage: Coverage::default(),
             about,
             weakest_write_level: write_level,
-            has_own_levels: false,
+            own_levels: OwnLevels::default(),
             mute: Mute::Off,
             closing: false,
             is_killed: false,
@@ -324,7 +330,6 @@ impl Session {
     pub(super) fn set_levels(&mut self, read: Level, write: Level) {
         (self.read_level, self.write_level) = (read, write);
         self.weakest_write_level = self.weakest_write_level.weaker(write);
-        self.has_own_levels = true;
     }
 
     /// The next whole command of what was read.

@@ -8,8 +8,11 @@ use quorate_proto::{
 };
 
 use super::{
-    Now, REDIS_VERSION, Shard, Waiter, acl, cluster_commands, mail::Question, memory, scripting,
-    session::Mute, status,
+    Now, REDIS_VERSION, Shard, Waiter, acl, cluster_commands,
+    mail::Question,
+    memory, scripting,
+    session::{Mute, OwnLevels},
+    status,
 };
 
 impl Shard {
@@ -126,6 +129,7 @@ impl Shard {
             "dyno_config:conn_consistency" => {
                 let level = parse_level(&String::from_utf8_lossy(command.arg(1)))?;
                 self.sessions[key].set_levels(level, level);
+                self.sessions[key].own_levels = OwnLevels { read: true, write: true };
                 writer.ok();
             }
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
@@ -189,7 +193,7 @@ impl Shard {
         let session = &mut self.sessions[key];
         session.resp3 = false;
         session.set_levels(levels.0, levels.1);
-        session.has_own_levels = false;
+        session.own_levels = OwnLevels::default();
         session.about.name.clear();
         session.end_transaction();
         (session.about.no_evict, session.about.no_touch) = (false, false);
@@ -230,18 +234,20 @@ impl Shard {
             return Ok(());
         }
         let (mut read, mut write) = (session.read_level, session.write_level);
+        let mut own = session.own_levels;
         let words: Vec<String> =
             command.args().skip(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         for pair in words.chunks(2) {
             let [which, level] = pair else { return Err("ERR syntax error".into()) };
             let parsed = parse_level(level)?;
             match which.to_ascii_uppercase().as_str() {
-                "READ" => read = parsed,
-                "WRITE" => write = parsed,
+                "READ" => (read, own.read) = (parsed, true),
+                "WRITE" => (write, own.write) = (parsed, true),
                 _ => return Err(format!("ERR '{which}' is neither READ nor WRITE")),
             }
         }
         session.set_levels(read, write);
+        session.own_levels = own;
         writer.ok();
         Ok(())
     }

@@ -166,7 +166,7 @@ impl Shard {
         let entries = self.entries(now, key, &queued);
         let watched = std::mem::take(&mut self.sessions[key].watched);
         self.sessions[key].end_transaction();
-        let terms = self.terms_for(now, key, bytes);
+        let terms = self.terms_for(now, key, bytes, queued.iter().flat_map(Call::keys));
         let run = self.stats.run(call.command()).with_parts(queued.into_boxed_slice());
         if self.topology().len() == 1 {
             let bundle = Bundle::new(watched, entries, terms, |slot| self.storage.owner(slot));

@@ -1,5 +1,7 @@
 //! Values of documents as JSON texts.
 
+use quorate_proto::limits::COUNTED_REPLY_LENGTH_MAX;
+
 use super::{cell::Leaf, document::Node, number::Number};
 
 /// What stands between the tokens of a text: nothing, unless a client asks for it.
@@ -18,6 +20,9 @@ pub(crate) struct Format<'a> {
 pub(crate) struct Writer<'a> {
     format: Format<'a>,
     out: Vec<u8>,
+    /// Longest text. Nothing is added to one that would be longer.
+    length_max: usize,
+    is_too_long: bool,
     /// How many containers are open, and whether the last one has a value.
     level: usize,
     has_value: bool,
@@ -25,17 +30,26 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(format: Format<'a>) -> Self {
-        Self { format, out: Vec::new(), level: 0, has_value: false }
+        let length_max = COUNTED_REPLY_LENGTH_MAX;
+        let (out, is_too_long) = (Vec::new(), false);
+        Self { format, out, length_max, is_too_long, level: 0, has_value: false }
     }
 
-    /// The text.
-    pub(crate) fn finish(self) -> Vec<u8> {
-        self.out
+    /// The text; `None` if it would be longer than a reply may be.
+    pub(crate) fn finish(self) -> Option<Vec<u8>> {
+        (!self.is_too_long).then_some(self.out)
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.is_too_long |= self.out.len() + bytes.len() > self.length_max;
+        if !self.is_too_long {
+            self.out.extend_from_slice(bytes);
+        }
     }
 
     /// Begins an object (`{`) or an array (`[`).
     pub(crate) fn begin(&mut self, bracket: u8) {
-        self.out.push(bracket);
+        self.push(&[bracket]);
         self.level += 1;
         self.has_value = false;
     }
@@ -46,19 +60,19 @@ impl<'a> Writer<'a> {
         if self.has_value {
             self.line();
         }
-        self.out.push(bracket);
+        self.push(&[bracket]);
         self.has_value = true;
     }
 
     fn line(&mut self) {
-        self.out.extend_from_slice(self.format.newline);
-        (0..self.level).for_each(|_| self.out.extend_from_slice(self.format.indent));
+        self.push(self.format.newline);
+        (0..self.level).for_each(|_| self.push(self.format.indent));
     }
 
     /// Comes before each item.
     pub(crate) fn item(&mut self) {
         if self.has_value {
-            self.out.push(b',');
+            self.push(b",");
         }
         self.line();
         self.has_value = true;
@@ -68,13 +82,14 @@ impl<'a> Writer<'a> {
     pub(crate) fn key(&mut self, key: &str) {
         self.item();
         push_text(&mut self.out, key);
-        self.out.push(b':');
-        self.out.extend_from_slice(self.format.space);
+        self.push(b":");
+        self.push(self.format.space);
     }
 
     /// A value of a document.
     pub(crate) fn value(&mut self, node: Node<'_>) {
         match node.leaf() {
+            _ if self.is_too_long => {}
             Leaf::Object => {
                 self.begin(b'{');
                 for (key, member) in node.members() {
@@ -91,16 +106,19 @@ impl<'a> Writer<'a> {
                 }
                 self.end(b']');
             }
-            scalar => push_scalar(&mut self.out, scalar),
+            scalar => {
+                push_scalar(&mut self.out, scalar);
+                self.is_too_long |= self.out.len() > self.length_max;
+            }
         }
     }
 }
 
-/// The shortest text of a value.
+/// The shortest text of a value, however long.
 pub(crate) fn text_of(node: Node<'_>) -> Vec<u8> {
-    let mut writer = Writer::new(Format::default());
+    let mut writer = Writer { length_max: usize::MAX, ..Writer::new(Format::default()) };
     writer.value(node);
-    writer.finish()
+    writer.out
 }
 
 /// The text of a number.

@@ -1,6 +1,9 @@
 //! What only reads documents.
 
-use quorate_proto::resp::{Command, ReplyWriter};
+use quorate_proto::{
+    limits::COUNTED_REPLY_LENGTH_MAX,
+    resp::{Command, ReplyWriter},
+};
 
 use super::{
     CommandError, NO_KEY, Outcome, entries, no_path, no_such,
@@ -90,7 +93,7 @@ impl<'a> Request<'a> {
         let mut writer = Writer::new(self.format);
         if let [path] = &self.paths[..] {
             write_found(&mut writer, path, root, path.is_legacy, &path.text)?;
-            return Ok(writer.finish());
+            return writer.finish().ok_or(CommandError::ReplyTooLong);
         }
         let is_legacy = self.paths.iter().all(|path| path.is_legacy);
         writer.begin(b'{');
@@ -101,7 +104,7 @@ impl<'a> Request<'a> {
             }
         }
         writer.end(b'}');
-        Ok(writer.finish())
+        writer.finish().ok_or(CommandError::ReplyTooLong)
     }
 }
 
@@ -140,11 +143,15 @@ pub(super) fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         reply.bulk(&request.text(root)?);
         return Ok(());
     }
+    let start = reply.position();
     reply.array(request.paths.len());
     for path in &request.paths {
         let found = path.find(root)?;
         reply.array(found.len());
-        found.into_iter().for_each(|node| render::value(reply, node, request.shape));
+        for node in found {
+            render::value(reply, node, request.shape);
+            check_length(reply, start)?;
+        }
     }
     Ok(())
 }
@@ -154,6 +161,7 @@ pub(super) fn mget(execution: &mut Execution<'_>, command: &Command) -> Outcome 
     let Execution { keys, reply } = execution;
     let last = command.len() - 1;
     let path = Path::parse(command.arg(last)).ok();
+    let start = reply.position();
     reply.array(last - 1);
     for key in command.args().take(last).skip(1) {
         // What is no document, and a path that cannot be read, gives nothing.
@@ -162,11 +170,18 @@ pub(super) fn mget(execution: &mut Execution<'_>, command: &Command) -> Outcome 
             let mut writer = Writer::new(Format::default());
             let root = Node::root(&entries);
             write_found(&mut writer, path, root, path.is_legacy, &path.text).ok()?;
-            Some(writer.finish())
+            Some(writer.finish().ok_or(CommandError::ReplyTooLong))
         });
-        reply.optional(text.as_deref());
+        reply.optional(text.transpose()?.as_deref());
+        check_length(reply, start)?;
     }
     Ok(())
+}
+
+/// Paths that lead to a value, and to what is in it, can make more of a document than a reply holds.
+fn check_length(reply: &ReplyWriter<'_>, start: usize) -> Outcome {
+    let is_too_long = reply.position() - start > COUNTED_REPLY_LENGTH_MAX;
+    if is_too_long { Err(CommandError::ReplyTooLong) } else { Ok(()) }
 }
 
 /// How a command on one path answers where RedisJSON's answers differ from command to command.
@@ -197,11 +212,13 @@ fn answer(
     };
     let found = path.find(Node::root(&entries))?;
     if !path.is_legacy {
+        let start = reply.position();
         reply.array(found.len());
         for node in found {
             if !one(reply, node) {
                 reply.null();
             }
+            check_length(reply, start)?;
         }
         return Ok(());
     }

@@ -14,11 +14,14 @@ use std::cmp::Ordering;
 
 use regex::{Regex, RegexBuilder};
 
-use super::{Step, TooMany, find};
+use super::{Step, TooMany, Visits, find};
 use crate::json::{cell::Leaf, document::Node, number::Number};
 
 /// Bytes that a compiled regular expression may take.
 const REGEX_BYTES_MAX: usize = 1 << 20;
+
+/// Values that could be looked at while a regular expression is compiled.
+const REGEX_VISITS: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) enum Condition {
@@ -68,11 +71,16 @@ pub(super) fn regex(text: &str) -> Option<Regex> {
 
 impl Condition {
     /// Whether it holds for a value of the document.
-    pub(super) fn holds(&self, root: Node<'_>, node: Node<'_>) -> Result<bool, TooMany> {
+    pub(super) fn holds(
+        &self,
+        root: Node<'_>,
+        node: Node<'_>,
+        visits: &Visits,
+    ) -> Result<bool, TooMany> {
         match self {
             Self::Any(conditions) => {
                 for condition in conditions {
-                    if condition.holds(root, node)? {
+                    if condition.holds(root, node, visits)? {
                         return Ok(true);
                     }
                 }
@@ -80,19 +88,21 @@ impl Condition {
             }
             Self::All(conditions) => {
                 for condition in conditions {
-                    if !condition.holds(root, node)? {
+                    if !condition.holds(root, node, visits)? {
                         return Ok(false);
                     }
                 }
                 Ok(true)
             }
-            Self::Exists(term) => Ok(term.meaning(root, node)?.is_some()),
+            Self::Exists(term) => Ok(term.meaning(root, node, visits)?.is_some()),
             Self::Compare(left, operator, right) => {
-                let (left, right) = (left.meaning(root, node)?, right.meaning(root, node)?);
+                let (left, right) =
+                    (left.meaning(root, node, visits)?, right.meaning(root, node, visits)?);
+                visits.count(operator.cost(left, right))?;
                 Ok(operator.holds(left, right))
             }
             Self::Matches(term, regex) => {
-                let text = term.meaning(root, node)?.and_then(Meaning::text);
+                let text = term.meaning(root, node, visits)?.and_then(Meaning::text);
                 Ok(regex.as_ref().zip(text).is_some_and(|(regex, text)| regex.is_match(text)))
             }
         }
@@ -104,6 +114,7 @@ impl Term {
         &'a self,
         root: Node<'a>,
         node: Node<'a>,
+        visits: &Visits,
     ) -> Result<Option<Meaning<'a>>, TooMany> {
         Ok(Some(Meaning::Scalar(match self {
             Self::Null => Leaf::Null,
@@ -111,7 +122,7 @@ impl Term {
             Self::Number(number) => Leaf::Number(*number),
             Self::Text(text) => Leaf::Text(text),
             Self::Path { from_root, steps } => {
-                let found = find(steps, if *from_root { root } else { node })?;
+                let found = find(steps, if *from_root { root } else { node }, visits)?;
                 let [only] = found[..] else { return Ok(None) };
                 return Ok(Some(Meaning::of(only)));
             }
@@ -133,6 +144,17 @@ impl<'a> Meaning<'a> {
 }
 
 impl Operator {
+    /// How many values are looked at to tell, or could be meanwhile.
+    fn cost(self, left: Option<Meaning<'_>>, right: Option<Meaning<'_>>) -> usize {
+        match (self, left.zip(right)) {
+            (Self::Matches, Some(_)) => REGEX_VISITS,
+            (_, Some((Meaning::Container(left), Meaning::Container(right)))) => {
+                left.entries().len().min(right.entries().len())
+            }
+            _ => 0,
+        }
+    }
+
     fn holds(self, left: Option<Meaning<'_>>, right: Option<Meaning<'_>>) -> bool {
         let both = left.zip(right);
         let order = || both.and_then(|(left, right)| order(left, right));

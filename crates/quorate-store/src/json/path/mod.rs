@@ -15,11 +15,13 @@ mod parser;
 
 pub(crate) use parser::PathError;
 
+use std::cell::Cell;
+
 use super::{cell::Leaf, document::Node};
 use filter::Condition;
 
 /// Values that an evaluation may look at, for each one of the document, and in any case.
-const VISITS_PER_VALUE: usize = 64;
+const VISITS_PER_VALUE: usize = 16;
 const VISITS_MIN: usize = 1 << 20;
 
 /// A path.
@@ -76,7 +78,7 @@ impl Path {
 
     /// The values that it leads to.
     pub(crate) fn find<'d>(&self, root: Node<'d>) -> Result<Vec<Node<'d>>, TooMany> {
-        find(&self.steps, root)
+        find(&self.steps, root, &Visits::of(root))
     }
 
     /// If each step leads to one value at most: those that all but the last one lead to, and what
@@ -101,7 +103,7 @@ impl Path {
             Select::Keys(keys) => Last::Key(keys.first()?),
             _ => Last::Index,
         };
-        Some(find(before, root).map(|parents| (parents, last)))
+        Some(find(before, root, &Visits::of(root)).map(|parents| (parents, last)))
     }
 
     /// The keys that the path begins with, as far as each leads to one member: nothing that it leads
@@ -121,29 +123,39 @@ impl Path {
     }
 }
 
-fn find<'d>(steps: &[Step], root: Node<'d>) -> Result<Vec<Node<'d>>, TooMany> {
-    let visits = VISITS_MIN.max(root.entries().len().saturating_mul(VISITS_PER_VALUE));
+/// How many more values an evaluation may look at, in its filters as well.
+#[derive(Debug)]
+struct Visits(Cell<usize>);
+
+impl Visits {
+    fn of(root: Node<'_>) -> Self {
+        let visits = root.entries().len().saturating_mul(VISITS_PER_VALUE);
+        Self(Cell::new(VISITS_MIN.max(visits)))
+    }
+
+    /// As many as this are looked at.
+    fn count(&self, values: usize) -> Result<(), TooMany> {
+        self.0.set(self.0.get().checked_sub(values).ok_or(TooMany)?);
+        Ok(())
+    }
+}
+
+fn find<'d>(steps: &[Step], root: Node<'d>, visits: &Visits) -> Result<Vec<Node<'d>>, TooMany> {
     let mut search = Search { root, visits, found: Vec::new() };
     search.follow(steps, root)?;
     Ok(search.found)
 }
 
 /// An evaluation under way.
-struct Search<'d> {
+struct Search<'d, 'v> {
     root: Node<'d>,
-    /// How many more values may be looked at.
-    visits: usize,
+    visits: &'v Visits,
     found: Vec<Node<'d>>,
 }
 
-impl<'d> Search<'d> {
-    fn visit(&mut self) -> Result<(), TooMany> {
-        self.visits = self.visits.checked_sub(1).ok_or(TooMany)?;
-        Ok(())
-    }
-
+impl<'d> Search<'d, '_> {
     fn follow(&mut self, steps: &[Step], node: Node<'d>) -> Result<(), TooMany> {
-        self.visit()?;
+        self.visits.count(1)?;
         let Some((step, rest)) = steps.split_first() else {
             self.found.push(node);
             return Ok(());
@@ -186,8 +198,8 @@ impl<'d> Search<'d> {
                     _ => vec![node],
                 };
                 for child in children {
-                    self.visit()?;
-                    if condition.holds(self.root, child)? {
+                    self.visits.count(1)?;
+                    if condition.holds(self.root, child, self.visits)? {
                         self.follow(rest, child)?;
                     }
                 }
