@@ -120,6 +120,31 @@ fn members_stand_in_the_order_in_which_they_came() {
     assert_eq!(shown(&mut store), "{\"a\":3,\"c\":{\"y\":3,\"x\":4,\"z\":5},\"b\":1}");
 }
 
+/// What RedisJSON 2.8 leaves of arrays.
+#[test]
+fn trimming_keeps_the_first_item_where_it_stops_before_the_array() {
+    let mut store = store(1);
+    for (document, start, stop, left) in [
+        ("[0,1,2]", 0, -5, "[0]"),
+        ("[0,1,2]", -5, -5, "[0]"),
+        ("[0,1,2]", -5, -4, "[0]"),
+        ("[0,1,2]", -4, -4, "[0]"),
+        ("[0,1,2]", 0, i64::MIN, "[0]"),
+        ("[0,1,2]", 1, -5, "[]"),
+        ("[0,1,2]", 0, -3, "[0]"),
+        ("[0,1,2]", -2, -1, "[1,2]"),
+        ("[0,1,2]", 1, i64::MAX, "[1,2]"),
+        ("[0,1,2]", 3, 9, "[]"),
+        ("[[]]", -1, -4, "[[]]"),
+        ("[0]", -1, -5, "[0]"),
+        ("[]", 0, -1, "[]"),
+    ] {
+        write(&mut store, &format!("JSON.SET k $ {document}"), 1_000);
+        write(&mut store, &format!("JSON.ARRTRIM k $ {start} {stop}"), 2_000);
+        assert_eq!(shown(&mut store), left, "{document} {start} {stop}");
+    }
+}
+
 fn large_document() -> String {
     let members: Vec<String> = (0..2_000)
         .map(|number| {

@@ -94,8 +94,8 @@ pub(super) fn trim(execution: &mut Execution<'_>, command: &Command) -> Outcome 
         |path| &path.text,
         |edits, _, items, _| {
             let first = clamped(start, items.len());
-            let is_before = stop < 0 && stop.unsigned_abs() > items.len() as u64;
-            let end = if is_before { 0 } else { (clamped(stop, items.len()) + 1).min(items.len()) };
+            // A stop before the array is that of its first item, in RedisJSON: it stays.
+            let end = (clamped(stop, items.len()) + 1).min(items.len());
             let kept = first..end.max(first);
             let gone = items.iter().enumerate().filter(|(at, _)| !kept.contains(at));
             gone.for_each(|(_, item)| edits.remove(*item));
