@@ -145,6 +145,29 @@ fn trimming_keeps_the_first_item_where_it_stops_before_the_array() {
     }
 }
 
+/// Positions that RedisJSON 2.8 finds.
+#[test]
+fn a_search_that_starts_behind_the_array_looks_at_the_last_item() {
+    let mut store = store(1);
+    for (document, search, position) in [
+        ("[0]", "0 1", 0),
+        ("[0]", "0 3", 0),
+        ("[0]", "0 2 1", 0),
+        ("[0]", "0 2 -1", -1),
+        ("[0,1,0]", "0 3", 2),
+        ("[0,1,0]", "0 9 3", 2),
+        ("[0,1,0]", "0 9 2", -1),
+        ("[0,1,0]", "1 9", -1),
+        ("[0,1,0]", "0 -9 1", 0),
+        ("[0,1,0]", "0 1 -1", -1),
+        ("[]", "0 1", -1),
+    ] {
+        write(&mut store, &format!("JSON.SET k $ {document}"), 1_000);
+        let reply = execute(&mut store, &format!("JSON.ARRINDEX k $ {search}"), 2_000).0;
+        assert_eq!(reply, format!("*1\r\n:{position}\r\n"), "{document} {search}");
+    }
+}
+
 fn large_document() -> String {
     let members: Vec<String> = (0..2_000)
         .map(|number| {

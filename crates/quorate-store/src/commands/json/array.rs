@@ -149,7 +149,8 @@ pub(super) fn index(execution: &mut Execution<'_>, command: &Command) -> Outcome
     let search = |node: &Node<'_>| {
         (node.leaf() == Leaf::Array).then(|| {
             let items = node.items();
-            let first = clamped(start, items.len());
+            // A start behind the array is that of its last item, in RedisJSON.
+            let first = clamped(start, items.len()).min(items.len().saturating_sub(1));
             // Zero, the default, stands for the end.
             let end = if stop == 0 { items.len() } else { clamped(stop, items.len()) };
             let mut positions = first..end;
