@@ -22,9 +22,13 @@ fn store(node: u16) -> Store {
 
 /// Executes words that are separated by spaces; values hold none.
 fn execute(store: &mut Store, text: &str, wall_ms: u64) -> (String, Vec<u8>) {
+    execute_as(store, text, wall_ms, false)
+}
+
+fn execute_as(store: &mut Store, text: &str, wall_ms: u64, resp3: bool) -> (String, Vec<u8>) {
     let call = Call::piece(slot(), Command::from_args(text.split(' ')));
     let (mut reply, mut effect) = (Vec::new(), Vec::new());
-    let request = Request { call: &call, wall_ms, resp3: false };
+    let request = Request { call: &call, wall_ms, resp3 };
     let whole = store.execute(request, &mut reply, &mut effect);
     reply.extend(whole.into_iter().flatten());
     (String::from_utf8(reply).expect("text"), effect)
@@ -165,6 +169,25 @@ fn a_search_that_starts_behind_the_array_looks_at_the_last_item() {
         write(&mut store, &format!("JSON.SET k $ {document}"), 1_000);
         let reply = execute(&mut store, &format!("JSON.ARRINDEX k $ {search}"), 2_000).0;
         assert_eq!(reply, format!("*1\r\n:{position}\r\n"), "{document} {search}");
+    }
+}
+
+#[test]
+fn the_newer_protocol_has_all_results_of_a_legacy_path() {
+    let mut store = store(1);
+    for (text, older, newer) in [
+        ("JSON.NUMINCRBY k * 2", "$1\r\n7\r\n", "*3\r\n_\r\n:7\r\n_\r\n"),
+        ("JSON.NUMMULTBY k * 2", "$2\r\n10\r\n", "*3\r\n_\r\n:10\r\n_\r\n"),
+        (
+            "JSON.NUMINCRBY k .a 2",
+            "-ERR Path '$.a' does not exist or does not contains a number\r\n",
+            "*1\r\n_\r\n",
+        ),
+    ] {
+        for (resp3, expected) in [(false, older), (true, newer)] {
+            write(&mut store, "JSON.SET k $ {\"a\":null,\"b\":5,\"c\":[7]}", 1_000);
+            assert_eq!(execute_as(&mut store, text, 2_000, resp3).0, expected, "{text}");
+        }
     }
 }
 

@@ -75,10 +75,8 @@ pub(super) fn number(
         return Err(no_such(&path.text, "does not contains a number"));
     }
     apply(&mut key, edits);
+    // As in RedisJSON the newer protocol has the results of all values, whatever the form of the path.
     if reply.is_resp3() {
-        if path.is_legacy {
-            results = results.pop().into_iter().collect();
-        }
         reply.array(results.len());
         for result in results {
             match result {
