@@ -127,11 +127,19 @@ fn names(part: &Call) -> impl Iterator<Item = Name<'_>> {
 fn cause(error: &[u8]) -> String {
     let text = String::from_utf8_lossy(error);
     let text = text.trim_start_matches('-').trim_end();
-    let text = text.split_once(' ').map_or(text, |(_, text)| text);
+    let text = match text.split_once(' ') {
+        Some((code, text)) if is_code(code) => text,
+        _ => text,
+    };
     text.rsplit_once("; ")
         .filter(|(_, end)| OF_A_PART.contains(end))
         .map_or(text, |(text, _)| text)
         .to_owned()
+}
+
+/// Whether an error begins with a code: what RedisJSON says begins with any word.
+fn is_code(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// How errors end that speak of what one part did.
@@ -189,6 +197,23 @@ mod tests {
             failure(parts, 9).as_deref(),
             Some("-PARTIAL done: slot 5; not done: slot 7 and 9 more; because 0 of 2 answered\r\n")
         );
+    }
+
+    #[test]
+    fn only_codes_are_left_out_of_causes() {
+        for (error, told) in [
+            ("-Existing key has wrong Redis type\r\n", "Existing key has wrong Redis type"),
+            ("-Err wrong static path\r\n", "Err wrong static path"),
+            ("-ERR array index out of range\r\n", "array index out of range"),
+            ("-OVERLOADED\r\n", "OVERLOADED"),
+        ] {
+            let parts: &[(&[&str], _)] = &[
+                (&["JSON.MSET", "a", "$", "1"], "+OK\r\n"),
+                (&["JSON.MSET", "b", "$", "1"], error),
+            ];
+            let text = failure(parts, 0).expect("a failure");
+            assert!(text.ends_with(&format!("because {told}\r\n")), "{text}");
+        }
     }
 
     #[test]
