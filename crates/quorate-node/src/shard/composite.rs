@@ -12,7 +12,7 @@ use quorate_proto::{
     command::{Call, Routing},
     resp::Command,
 };
-use quorate_store::algebra;
+use quorate_store::{algebra, json};
 
 use super::{
     job::{Plan, Step, bulk, elements, integer},
@@ -20,12 +20,15 @@ use super::{
 };
 
 /// The plan of a command whose keys are in different slots. `None` where its options are wrong: one
-/// store answers it with the right error.
+/// store answers it with the right error. What no store could take is refused here, as whole.
 pub(super) fn plan_of(call: &Call, resp3: bool) -> Result<Option<Box<dyn Plan>>, String> {
     let (spec, command) = (call.spec(), call.command());
     let (step, shared) = spec.keys.step_and_shared();
     if !(command.len() - 1 - shared).is_multiple_of(step) {
         return Err(format!("ERR wrong number of arguments for '{}' command", spec.name));
+    }
+    if spec.name == "json.mset" {
+        json::check_mset(command)?;
     }
     Ok(match spec.routing {
         Routing::Split(join) => Some(Box::new(Split::new(command, join, step, shared))),
@@ -355,6 +358,24 @@ mod tests {
             Step::Done(reply) => String::from_utf8(reply).expect("text"),
             Step::Run(_) => panic!("not at its end"),
         }
+    }
+
+    #[test]
+    fn values_and_paths_that_cannot_be_read_refuse_the_whole_command() {
+        let error = |words: &[&str]| {
+            let words = ["JSON.MSET"].iter().chain(words);
+            let call = Call::piece(Slot::default(), Command::from_args(words));
+            plan_of(&call, false).err()
+        };
+        assert_eq!(error(&["a", "$", "1", "b", ".x", "[2]"]), None);
+        let malformed = Some("expected value at line 1 column 1".to_owned());
+        assert_eq!(error(&["a", "$", "1", "b", "$", "bad"]), malformed);
+        assert_eq!(error(&["b", "$", "bad", "a", "$[", "1"]), malformed);
+        let ended = Some("EOF while parsing a list at line 1 column 1".to_owned());
+        assert_eq!(error(&["a", "$", "1", "b", "$", "1", "c", "$", "["]), ended);
+        assert!(error(&["a", "$", "1", "b", "$[", "1"]).is_some());
+        let odd = error(&["a", "$", "1", "b", "$"]);
+        assert!(odd.is_some_and(|text| text.contains("wrong number of arguments")));
     }
 
     #[test]

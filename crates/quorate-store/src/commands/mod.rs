@@ -19,6 +19,7 @@ mod walk;
 use std::sync::LazyLock;
 
 pub(crate) use error::CommandError;
+pub use json::check_mset;
 
 use quorate_proto::{
     command::{self, CommandId},

@@ -15,6 +15,8 @@
 //!  .count          7
 //! ```
 
+pub use crate::commands::check_mset;
+
 pub(crate) mod cell;
 pub(crate) mod document;
 pub(crate) mod edit;

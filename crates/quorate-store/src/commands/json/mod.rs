@@ -6,6 +6,8 @@ mod render;
 mod scalar;
 mod write;
 
+pub use write::check_mset;
+
 use quorate_proto::resp::ReplyWriter;
 
 use super::{CommandError, Family, ObjectFamily, Outcome, Recreate};

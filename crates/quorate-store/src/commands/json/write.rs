@@ -136,6 +136,23 @@ fn put(
     Ok(())
 }
 
+/// A key, a path and the value to put there.
+type Triple<'a> = (&'a [u8], Path, Value);
+
+/// What a `JSON.MSET` of whole triples says, in its order.
+fn triples(command: &Command) -> impl Iterator<Item = Result<Triple<'_>, CommandError>> {
+    (1..command.len()).step_by(3).map(|at| {
+        Ok((command.arg(at), Path::parse(command.arg(at + 1))?, value(command.arg(at + 2))?))
+    })
+}
+
+/// The error of a `JSON.MSET` of whole triples that no document could take. Whoever sends its triples
+/// on their ways asks before: once some are written it is too late to refuse the others.
+pub fn check_mset(command: &Command) -> Result<(), String> {
+    let refused = triples(command).find_map(Result::err);
+    refused.map_or(Ok(()), |error| Err(error.to_string()))
+}
+
 /// `JSON.MSET key path value...`: what cannot be put where its path leads is left out. Everything is
 /// checked before anything is written.
 pub(super) fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome {
@@ -143,13 +160,8 @@ pub(super) fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome 
     if command.len() % 3 != 1 {
         return Err(CommandError::arity(command));
     }
-    let triples = (1..command.len()).step_by(3);
-    let triples: Vec<(&[u8], Path, Value)> = triples
-        .map(|at| {
-            Ok((command.arg(at), Path::parse(command.arg(at + 1))?, value(command.arg(at + 2))?))
-        })
-        .collect::<Result<_, CommandError>>()?;
-    let assign = |keys: &Keys<'_>, (key, path, value): &(&[u8], Path, Value)| {
+    let triples: Vec<Triple<'_>> = triples(command).collect::<Result<_, CommandError>>()?;
+    let assign = |keys: &Keys<'_>, (key, path, value): &Triple<'_>| {
         put_at(keys.peek(key), path, value, Condition::Always, Edits::assign)
     };
     for triple in &triples {
