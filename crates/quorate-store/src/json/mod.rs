@@ -1,9 +1,9 @@
 //! Documents: JSON that converges.
 //!
-//! A document is a collection with an element for each of its values: the [name](name) is the way
-//! from the root, and the [cell](cell) a scalar, or that an object or an array begins there. So each
+//! A document is a collection with an element for each of its values: the `name` is the way
+//! from the root, and the `cell` a scalar, or that an object or an array begins there. So each
 //! value converges like a field of a hash: the newest write wins, increments add up, and an update
-//! beats a removal that did not see it. What readers see of all that is a [tree](document); a
+//! beats a removal that did not see it. What readers see of all that is a tree (`document`); a
 //! container that was removed while something was put into it shows again.
 //!
 //! ```text
