@@ -25,7 +25,7 @@
 //! **Generations.** A start of a node is named by the wall clock at that moment; a later one replaces
 //! all that an earlier one said. Clocks go backwards, and what comes over a network may be made up. So a node
 //! that hears more of itself than it has said begins a generation above that one and says everything
-//! again. What lies more than [`GOSSIP_AHEAD_MAX`](crate::limits::GOSSIP_AHEAD_MAX) in the future is believed by nobody.
+//! again. What lies more than `GOSSIP_AHEAD_MAX` in the future is believed by nobody.
 //!
 //! **Liveness.** A node counts up its beats, and digests spread how far. Who is overdue by the rhythm in
 //! which its beats arrived (see `arrivals`) is suspected, asked, and asked about at a few others (SWIM:
