@@ -214,3 +214,16 @@ def test_a_rolling_restart_gives_no_errors(tmp_path):
         for client in clients:
             client.join()
         cluster.stop()
+
+
+@pytest.mark.parametrize("round", range(6))
+def test_the_first_writes_keep_their_order(tmp_path, round):
+    """The list becomes final somewhere in this pipeline: what waited for that must not be overtaken."""
+    node = Node(tmp_path / "node", arguments=["--shards", "2"]).start()
+    try:
+        client = node.raw()
+        pairs = [encode("SET", f"key-{key}", "v") + encode("PEXPIRE", f"key-{key}", 10_000_000) for key in range(2_000)]
+        client.send(b"".join(pairs))
+        assert client.file.read(len(b"+OK\r\n:1\r\n") * len(pairs)) == b"+OK\r\n:1\r\n" * len(pairs)
+    finally:
+        node.kill()

@@ -213,8 +213,8 @@ impl Shard {
         let topology = self.topology();
         self.storage.owner(slot) == self.id
             && topology.len() == 1
-            && self.founded
-            && (topology.sealed() || !writes)
+            // What has come before may still wait for it.
+            && self.may_begin(writes)
             && !(writes && self.node.settings.sync == SyncPolicy::Always)
             && !(writes && self.coordinator.is_gated(slot))
             && !self.storage.may_be_late()
