@@ -248,8 +248,7 @@ impl Shard {
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
         let bytes = call.command().frame().len();
         if call.spec().routing == Routing::Keyspace {
-            let levels = |rules: &[LevelRule], levels| levels_for_all(rules, levels);
-            return self.terms_of(now, key, bytes, levels);
+            return self.terms_of(now, key, bytes, levels_for_all);
         }
         self.terms_for(now, key, bytes, call.keys())
     }

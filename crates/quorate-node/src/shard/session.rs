@@ -327,8 +327,8 @@ impl Session {
     }
 
     /// Reads and writes have these levels from now on.
-    pub(super) fn set_levels(&mut self, read: Level, write: Level) {
-        (self.read_level, self.write_level) = (read, write);
+    pub(super) fn set_levels(&mut self, read: Level, write: Level, own: OwnLevels) {
+        (self.read_level, self.write_level, self.own_levels) = (read, write, own);
         self.weakest_write_level = self.weakest_write_level.weaker(write);
     }
 

@@ -128,8 +128,8 @@ impl Shard {
             "cluster" => return self.cluster(&mut writer, subcommand, command),
             "dyno_config:conn_consistency" => {
                 let level = parse_level(&String::from_utf8_lossy(command.arg(1)))?;
-                self.sessions[key].set_levels(level, level);
-                self.sessions[key].own_levels = OwnLevels { read: true, write: true };
+                let own = OwnLevels { read: true, write: true };
+                self.sessions[key].set_levels(level, level, own);
                 writer.ok();
             }
             "quorate" => return self.quorate(now, key, &mut writer, subcommand, command),
@@ -192,8 +192,7 @@ impl Shard {
         let levels = self.node.adjustable.levels();
         let session = &mut self.sessions[key];
         session.resp3 = false;
-        session.set_levels(levels.0, levels.1);
-        session.own_levels = OwnLevels::default();
+        session.set_levels(levels.0, levels.1, OwnLevels::default());
         session.about.name.clear();
         session.end_transaction();
         (session.about.no_evict, session.about.no_touch) = (false, false);
@@ -246,8 +245,7 @@ impl Shard {
                 _ => return Err(format!("ERR '{which}' is neither READ nor WRITE")),
             }
         }
-        session.set_levels(read, write);
-        session.own_levels = own;
+        session.set_levels(read, write, own);
         writer.ok();
         Ok(())
     }
