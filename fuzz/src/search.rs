@@ -1,7 +1,9 @@
-//! What clients say to the search engine.
+//! What clients and peers say to the search engine.
 
+use quorate_search::execution::{Hits, Spelling, Statistics};
 use quorate_search::expression::{Expression, Row, Value};
 use quorate_search::query::{Context, Dialect, Parameters, explain, parse};
+use quorate_search::wire::{Message, decode, encode};
 use quorate_search::{Code, Schema};
 
 /// Arguments of `FT.CREATE`, a line each: what is accepted prints as what makes it again.
@@ -98,4 +100,28 @@ pub(crate) fn expression_seeds() -> Vec<Vec<u8>> {
         "geodistance('1,2', 3, 4) + dayofyear(0) + log2(8) + to_number('5') + strlen(to_str(@n))",
     ];
     seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect()
+}
+
+/// What a peer says of a query: it is refused, or is written as what is read as the same.
+pub(crate) fn wire(bytes: &[u8]) {
+    fn again<M: Message>(bytes: &[u8]) {
+        if let Ok(message) = decode::<M>(bytes) {
+            let written = encode(&message);
+            let read = decode::<M>(&written).expect("what was written");
+            assert_eq!(encode(&read), written);
+        }
+    }
+    again::<Statistics>(bytes);
+    again::<Hits>(bytes);
+    again::<Spelling>(bytes);
+}
+
+pub(crate) fn wire_seeds() -> Vec<Vec<u8>> {
+    let seeds: [&[u8]; 3] = [
+        b"\x01\x01\xac\x02\x05\x02\x01\x02\x01a\x01\x02bc\xac\x02\x00\x00",
+        b"\x01\x02\x07\x01\x03\x01\x01k\0\0\0\0\0\0\xf0\x3f\x01\x01e\x00\x00\x01\x01d\
+          \0\0\0\0\0\0\0\x40\x01\x01\x02\x01s",
+        b"\x01\x03\x09\x01\x01\x02ab\x00\x01\x02ac\x02",
+    ];
+    seeds.iter().map(|seed| seed.to_vec()).collect()
 }

@@ -10,6 +10,7 @@
 //! * [`language`]: the languages that texts can be in;
 //! * [`suggestions`]: dictionaries that complete what somebody types;
 //! * [`stop_words`]: words that say nothing;
+//! * [`wire`]: what nodes tell each other about a query, in bytes;
 //! * [`error`]: refusals, with the codes that clients match on;
 //! * [`limits`]: every bound.
 //!
@@ -31,6 +32,7 @@ pub mod query;
 pub mod schema;
 pub mod stop_words;
 pub mod suggestions;
+pub mod wire;
 
 pub use error::{Code, Error};
 pub use index::Index;

@@ -42,6 +42,10 @@ pub const NEAR_WORDS: usize = 10_000;
 /// Documents that are returned if nothing else is said. RediSearch's default.
 pub const TOP: usize = 10;
 
+/// How deep the explanation of a score may be nested: two levels for one of the query, and those
+/// around all.
+pub const EXPLANATION_DEPTH: usize = 2 * QUERY_DEPTH + 8;
+
 /// The nearest that can be asked for. RediSearch's bound.
 pub const NEAREST: u64 = 1 << 58;
 

@@ -40,6 +40,7 @@ use matcher::Matcher;
 use score::Scoring;
 
 pub use score::{Explanation, Scorer};
+pub(crate) use spelling::Spelt;
 pub use spelling::{Correction, Spelling, Suggested};
 pub use statistics::{LeafTerms, Statistics};
 
@@ -149,23 +150,28 @@ pub struct SortedBy {
 impl SortedBy {
     /// The first first.
     fn order(&self, other: &SortedBy) -> Ordering {
-        match (&self.value, &other.value) {
+        // Of one query they are alike; what a peer sends may not be.
+        let directions = self.descending.cmp(&other.descending);
+        directions.then_with(|| match (&self.value, &other.value) {
             (Some(own), Some(other)) if self.descending => other.order(own),
             (Some(own), Some(other)) => own.order(other),
             (own, other) => other.is_some().cmp(&own.is_some()),
-        }
+        })
     }
 }
 
 impl Hit {
-    /// The better first: by the order that was asked for, else by distance, else by score.
+    /// The better first: by the order that was asked for, else by distance, else by score. It is
+    /// an order of any hits, since peers may send what does not belong together.
     fn rank(&self, other: &Hit) -> Ordering {
         let order = match (&self.sorted_by, &other.sorted_by) {
             (Some(own), Some(other)) => own.order(other),
-            _ => match (self.distance, other.distance) {
+            (None, None) => match (self.distance, other.distance) {
                 (Some(own), Some(other)) => own.total_cmp(&other),
-                _ => other.score.total_cmp(&self.score),
+                (None, None) => other.score.total_cmp(&self.score),
+                (own, other) => other.is_some().cmp(&own.is_some()),
             },
+            (own, other) => other.is_some().cmp(&own.is_some()),
         };
         order.then_with(|| self.key.cmp(&other.key))
     }
@@ -198,7 +204,7 @@ impl Hits {
     /// Adds what was found in another partition, and keeps as many as were asked for.
     pub fn merge(&mut self, other: Hits, top: usize) {
         self.nearest = self.nearest.or(other.nearest);
-        self.total += other.total;
+        self.total = self.total.saturating_add(other.total);
         self.best.extend(other.best);
         self.best.sort_by(Hit::rank);
         match self.nearest {

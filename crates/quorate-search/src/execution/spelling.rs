@@ -19,17 +19,17 @@ pub struct Spelling {
     /// How many documents there are.
     pub documents: u64,
     /// How many letters may differ.
-    distance: u8,
-    words: Vec<Spelt>,
+    pub(crate) distance: u8,
+    pub(crate) words: Vec<Spelt>,
 }
 
 /// A word of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Spelt {
-    word: String,
-    is_known: bool,
+pub(crate) struct Spelt {
+    pub(crate) word: String,
+    pub(crate) is_known: bool,
     /// Words that differ by few letters, and how many documents have them.
-    near: BTreeMap<String, u64>,
+    pub(crate) near: BTreeMap<String, u64>,
 }
 
 /// A word that no document has, and what it might be.
@@ -97,11 +97,12 @@ fn collect_words<'a>(node: &'a Node, words: &mut Vec<&'a str>) {
 impl Spelling {
     /// Adds what another partition knows, for the same query.
     pub fn add(&mut self, other: Spelling) {
-        self.documents += other.documents;
+        self.documents = self.documents.saturating_add(other.documents);
         for (own, other) in self.words.iter_mut().zip(other.words) {
             own.is_known |= other.is_known;
             for (word, documents) in other.near {
-                *own.near.entry(word).or_default() += documents;
+                let sum = own.near.entry(word).or_default();
+                *sum = sum.saturating_add(documents);
             }
         }
     }

@@ -42,11 +42,13 @@ pub struct LeafTerms {
 impl Statistics {
     /// Adds what is known of other documents, for the same query.
     pub fn add(&mut self, other: &Statistics) {
-        self.documents += other.documents;
-        self.length += other.length;
+        // Peers may send any numbers.
+        self.documents = self.documents.saturating_add(other.documents);
+        self.length = self.length.saturating_add(other.length);
         for (leaf, other) in self.leaves.iter_mut().zip(&other.leaves) {
             for (term, documents) in &other.documents {
-                *leaf.documents.entry(term.to_string()).or_default() += documents;
+                let sum = leaf.documents.entry(term.to_string()).or_default();
+                *sum = sum.saturating_add(*documents);
             }
             leaf.cut |= other.cut;
         }
