@@ -1,5 +1,6 @@
 //! Who a node is, on disk: `node.json` in the data directory.
 
+mod ownership;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::cmp::Ordering;
 
 use quorate_proto::{
     Incarnation, NodeId,
@@ -164,6 +165,22 @@ pub enum Refusal {
         /// The rack it belongs to.
         rack: String,
     },
+    /// The peer goes by a member list that this node, or the peer, has left behind.
+    #[error(
+        "try again: the member list here is that of epoch {ours}, and the one of epoch {theirs} there; the older one \
+         is replaced by the newer"
+    )]
+    OtherEpoch {
+        /// This node's epoch.
+        ours: u64,
+        /// The peer's epoch.
+        theirs: u64,
+    },
+    /// The peer is no member any more.
+    #[error(
+        "the node {0:?} has left the cluster; start it with an empty data directory to let it join again"
+    )]
+    Left(String),
     /// A name or address is empty or too long.
     #[error("a name or address is empty or longer than {NAME_LENGTH_MAX} bytes")]
     Malformed,
@@ -176,9 +193,12 @@ impl Refusal {
     /// What it means for whoever is refused.
     pub const fn code(&self) -> RefusalCode {
         match self {
-            Self::BeingSealed { .. } | Self::NotNoted | Self::Rejoining => RefusalCode::Transient,
+            Self::BeingSealed { .. }
+            | Self::NotNoted
+            | Self::Rejoining
+            | Self::OtherEpoch { .. } => RefusalCode::Transient,
             Self::MayBeAlive { .. } => RefusalCode::Unsure,
-            Self::Fenced { .. } | Self::Copy { .. } => RefusalCode::Fenced,
+            Self::Fenced { .. } | Self::Copy { .. } | Self::Left(_) => RefusalCode::Fenced,
             Self::Itself(_) => RefusalCode::Itself,
             Self::ClusterName { .. }
             | Self::DuplicateId { .. }
@@ -232,7 +252,8 @@ pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refus
             }
         });
     }
-    if hello.view.replication_factor != config.replication_factor {
+    // How many replicas a final list has is decided with it.
+    if !hello.view.sealed && hello.view.replication_factor != config.replication_factor {
         return Err(Refusal::ReplicationFactor {
             ours: config.replication_factor,
             theirs: hello.view.replication_factor,
@@ -250,17 +271,14 @@ pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refus
 pub(super) fn check_standing(
     standing: Standing,
     me: NodeId,
+    ours: u64,
     members: &BTreeMap<NodeId, Member>,
     hello: &Hello,
 ) -> Result<(), Refusal> {
     let theirs = &hello.view;
     let known = members.get(&hello.member.id);
     match standing {
-        Standing::Sealed if theirs.sealed => {
-            if !same_ids(members, theirs) {
-                return Err(Refusal::OtherCluster { names: names(members) });
-            }
-        }
+        Standing::Sealed if theirs.sealed => check_epochs(me, ours, members, hello)?,
         Standing::Sealed if known.is_none() => return check_claimant(me, members, hello),
         // Their seal settles this node's promise, provided that it is the list promised.
         Standing::Promised if theirs.sealed => {
@@ -291,6 +309,25 @@ pub(super) fn check_standing(
         return Err(Refusal::fenced(&hello.member, known.incarnation));
     }
     check_names(members, core::slice::from_ref(&hello.member))
+}
+
+/// Whether both final lists are of one cluster: the same, or one has come out of the other.
+fn check_epochs(
+    me: NodeId,
+    ours: u64,
+    members: &BTreeMap<NodeId, Member>,
+    hello: &Hello,
+) -> Result<(), Refusal> {
+    let theirs = &hello.view;
+    let is_there = theirs.members.iter().any(|member| member.id == me);
+    let is_here = members.contains_key(&hello.member.id);
+    match theirs.epoch.cmp(&ours) {
+        Ordering::Equal if same_ids(members, theirs) => Ok(()),
+        Ordering::Greater if is_there => Ok(()),
+        Ordering::Less if is_here && is_there => Ok(()),
+        Ordering::Less if is_there => Err(Refusal::Left(hello.member.name.clone())),
+        _ => Err(Refusal::OtherCluster { names: names(members) }),
+    }
 }
 
 /// Whether a peer that is not in a sealed list may have been one of its members.
@@ -343,6 +380,11 @@ pub fn check_data_link(cluster: &str, topology: &Topology, hello: &Hello) -> Res
         && (!theirs.sealed || theirs.numbers == *topology.numbers());
     if same && let Some(index) = topology.number_of(hello.member.id) {
         return check_incarnation(topology.member(index), &hello.member);
+    }
+    let (ours, theirs_epoch) = (topology.epoch(), theirs.epoch);
+    if topology.sealed() && theirs.sealed && ours != theirs_epoch {
+        // The membership's links bring both to the newer one.
+        return Err(Refusal::OtherEpoch { ours, theirs: theirs_epoch });
     }
     if topology.sealed() && theirs.sealed {
         let names: Vec<&str> = topology.members().map(|member| member.name.as_str()).collect();
@@ -502,7 +544,9 @@ pub(super) fn check_start(
             return Err(StartError::Relocated { key, set: set.clone(), held: held.clone() });
         }
     }
-    if persisted.view.replication_factor != config.replication_factor {
+    // Once it has been decided on anew, what was set when the cluster was made counts no more.
+    let is_decided = persisted.view.ownership.is_some();
+    if !is_decided && persisted.view.replication_factor != config.replication_factor {
         return Err(StartError::ReplicationFactor {
             set: config.replication_factor,
             held: persisted.view.replication_factor,

@@ -11,6 +11,7 @@ use super::{
     Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission,
     admission::{same_ids, same_place},
     rejoining::Alive,
+    succession::Decided,
 };
 use crate::{
     limits::{EXCHANGE_INTERVAL, SILENCE_MAX, VOUCH_PATIENCE},
@@ -22,7 +23,7 @@ impl Membership {
     /// Whether a peer that introduces itself may link to this node.
     pub(super) fn admit(&mut self, now: Instant, hello: &Hello) -> Result<(), Refusal> {
         admission::check_settings(&self.config, hello)?;
-        admission::check_standing(self.standing, self.me(), &self.members, hello)?;
+        admission::check_standing(self.standing, self.me(), self.epoch(), &self.members, hello)?;
         self.check_elsewhere(now, &hello.member)?;
         if self.standing != Standing::Sealed && !hello.view.sealed && !self.is_rejoining() {
             let mut described = self.members.clone();
@@ -105,7 +106,7 @@ impl Membership {
             return;
         }
         if view.sealed {
-            self.adopt(now, from, view);
+            self.take_sealed(now, from, view);
             self.learn_incarnations(view);
         } else if self.standing == Standing::Forming && !self.is_rejoining() {
             match self.union(&view.members) {
@@ -191,12 +192,9 @@ impl Membership {
     }
 
     /// Takes over a list that a peer knows to be sealed.
-    fn adopt(&mut self, now: Instant, from: NodeId, view: &View) {
+    fn take_sealed(&mut self, now: Instant, from: NodeId, view: &View) {
         if self.standing == Standing::Sealed {
-            if same_ids(&self.members, view) {
-                self.told.insert(from);
-            }
-            return;
+            return self.take_successor(now, from, view);
         }
         let mine = view.members.iter().find(|member| member.id == self.me());
         let fits = mine.is_some_and(|mine| same_place(mine, &self.config.member))
@@ -209,20 +207,26 @@ impl Membership {
             self.outputs.push_back(Output::Event(Event::Conflict(reason)));
             return;
         }
+        self.replace_list(now, view);
+        self.told.insert(from);
+        self.become_sealed(now);
+    }
+
+    /// The members are those of `view`, as this node knows them where it has met them.
+    pub(super) fn replace_list(&mut self, now: Instant, view: &View) {
         let sealed = view.members.iter().map(|theirs| {
             let ours = self.members.get(&theirs.id).filter(|ours| same_place(ours, theirs));
             (theirs.id, ours.unwrap_or(theirs).clone())
         });
         self.members = sealed.collect();
         self.numbers = view.numbers.clone();
+        self.decided = Decided::of(view);
         for (id, member) in &self.members {
             if *id != self.config.member.id {
                 self.dialer.set_target(now, Target::Member(*id), &member.peer_address);
             }
         }
         self.part_from_others();
-        self.told.insert(from);
-        self.become_sealed(now);
     }
 
     /// Closes the links to everybody who is not a member. They dial again, and are told why not.

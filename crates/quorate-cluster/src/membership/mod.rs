@@ -29,7 +29,8 @@
 //!
 //! **Epoch.** The number of members. While a list only grows, equal lists have equal epochs, and a
 //! sealed list keeps the epoch it was promised under, since replicas may take the first writes
-//! before they hear that the list is sealed.
+//! before they hear that the list is sealed. The lists that are decided on after that count on from
+//! there: see `succession`.
 //!
 //! **Numbers.** Sealing gives every member its [number](quorate_proto::Numbers), by the order of ids:
 //! all who seal a list give the same ones, and replicas that take the first writes before they hear
@@ -59,6 +60,9 @@ mod scenarios;
 mod sealing;
 #[cfg(test)]
 mod simulation;
+mod succession;
+#[cfg(test)]
+mod succession_scenarios;
 
 use alloc::{
     boxed::Box,
@@ -71,11 +75,13 @@ use core::time::Duration;
 use quorate_proto::{
     NodeId, Numbers, Start,
     message::{Hello, Member, Message, View},
+    ownership::Ownership,
 };
 
 pub use admission::{Refusal, StartError, check_data_link, check_incarnation};
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
 pub use output::{Event, Output};
+pub use succession::{Adoption, UnfitSuccessor};
 
 use founding::Seed;
 
@@ -132,6 +138,8 @@ pub struct Membership {
     members: BTreeMap<NodeId, Member>,
     /// The number of each; none before the list is sealed.
     numbers: Numbers,
+    /// Of a list that was decided on after the sealing: its epoch, and who owns which slots.
+    decided: Option<succession::Decided>,
     /// Members that promised this very list, while promised.
     votes: BTreeSet<NodeId>,
     /// Members that know that the list is sealed.
@@ -173,6 +181,7 @@ impl Membership {
             standing: Standing::Forming,
             members: BTreeMap::from([(config.member.id, config.member.clone())]),
             numbers: Numbers::default(),
+            decided: None,
             votes: BTreeSet::new(),
             told: BTreeSet::new(),
             seal_wanted: false,
@@ -221,13 +230,22 @@ impl Membership {
     /// The member list as it is.
     pub fn view(&self) -> View {
         View {
-            epoch: self.members.len() as u64,
+            epoch: self.epoch(),
             sealed: self.standing == Standing::Sealed,
             replication_factor: self.config.replication_factor,
             members: self.members.values().cloned().collect(),
             numbers: self.numbers.clone(),
-            ownership: None,
+            ownership: self.ownership(),
         }
+    }
+
+    /// Version of the member list.
+    fn epoch(&self) -> u64 {
+        self.decided.as_ref().map_or(self.members.len() as u64, |decided| decided.epoch)
+    }
+
+    fn ownership(&self) -> Option<Box<Ownership>> {
+        self.decided.as_ref().and_then(|decided| decided.ownership.clone())
     }
 
     /// An outgoing link is open: introduces this node.

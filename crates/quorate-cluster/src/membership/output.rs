@@ -142,6 +142,18 @@ pub enum Event {
         /// Seeds of this node, without itself.
         seeds: usize,
     },
+    /// Another list was decided on, and is this node's from now on.
+    Adopted {
+        /// Version of the list.
+        epoch: u64,
+        /// Number of members.
+        members: usize,
+    },
+    /// This node is no member of the list any more: it must stop.
+    Left {
+        /// Version of the first list that is known to be without it.
+        epoch: u64,
+    },
     /// Another process is, or was, this member: this one must stop, and take part in nothing any
     /// more.
     Fenced {

@@ -51,7 +51,10 @@ use quorate_proto::{
     mutant::Mutant,
 };
 
-use super::{Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission};
+use super::{
+    Event, LinkId, Membership, Output, Refusal, Seed, Standing, Target, admission,
+    succession::Decided,
+};
 use crate::{
     limits::{EXCHANGE_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN, SILENCE_MAX},
     time::Instant,
@@ -64,6 +67,8 @@ pub(super) struct Rejoining {
     /// The sealed list, with the latest lives that anybody has told.
     list: BTreeMap<NodeId, Member>,
     numbers: Numbers,
+    /// What was decided on since the list was sealed.
+    decided: Option<Decided>,
     /// Nodes that have come in the places of members, with the life of the member that was known
     /// when they were met: a later one may be somebody else's.
     newcomers: BTreeMap<NodeId, u16>,
@@ -142,6 +147,7 @@ impl Membership {
             seat,
             list: view.members.iter().map(|member| (member.id, member.clone())).collect(),
             numbers: view.numbers.clone(),
+            decided: Decided::of(view),
             newcomers: BTreeMap::new(),
             claim: None,
             grants: BTreeSet::new(),
@@ -437,6 +443,7 @@ impl Membership {
         self.config.lineage.clear();
         self.members = rejoining.list;
         self.numbers = rejoining.numbers;
+        self.decided = rejoining.decided;
         self.members.insert(claim.seat, self.config.member.clone());
         self.standing = Standing::Sealed;
         self.seal_at = None;

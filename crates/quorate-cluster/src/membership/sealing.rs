@@ -7,7 +7,7 @@ use quorate_proto::{
     message::{Message, View},
 };
 
-use super::{Event, Membership, Output, Standing, Target, admission::same_list};
+use super::{Event, Membership, Output, Standing, Target, admission::same_list, succession};
 use crate::{
     limits::{EXCHANGE_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN},
     time::Instant,
@@ -18,6 +18,8 @@ impl Membership {
     /// Continues where this node was before it restarted.
     pub(super) fn restore(&mut self, now: Instant, view: View) {
         let me = self.me();
+        self.decided = succession::Decided::of(&view);
+        self.config.replication_factor = view.replication_factor;
         let moved = view.members.iter().any(|m| m.id == me && *m != self.config.member);
         for member in view.members {
             if member.id != me {

@@ -372,7 +372,9 @@ impl World {
     pub(super) fn sealed(&self) -> Vec<Option<BTreeSet<NodeId>>> {
         let sealed = |node: &Node| {
             let view = &node.disk.as_ref()?.view;
-            view.sealed.then(|| view.members.iter().map(|member| member.id).collect())
+            // What is decided on afterwards is another list.
+            let is_first = view.sealed && view.ownership.is_none();
+            is_first.then(|| view.members.iter().map(|member| member.id).collect())
         };
         self.nodes.iter().map(sealed).collect()
     }

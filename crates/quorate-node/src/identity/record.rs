@@ -18,10 +18,15 @@ use quorate_proto::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::ownership::OwnershipRecord;
+
 /// Version of the file's format.
 const FORMAT: u32 = 4;
 
-/// The version before it, which has no checksum and is read too.
+/// The version of a file that says who owns which slots, which those before would not go by.
+const OWNED_FORMAT: u32 = 5;
+
+/// The version before, which has no checksum and is read too.
 const UNCHECKED_FORMAT: u32 = 3;
 
 /// How a file begins that has a checksum.
@@ -78,6 +83,9 @@ pub(super) struct ClusterRecord {
     /// Member numbers that were given so far: all below this.
     numbers_given: u16,
     members: Vec<MemberRecord>,
+    /// Once it was decided on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ownership: Option<OwnershipRecord>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,11 +144,11 @@ impl Record {
         }
         let Format { format } = serde_json::from_slice(contents).map_err(explain)?;
         match (format, is_checked) {
-            (FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
-            (FORMAT, false) => return Err("its checksum is missing".into()),
+            (FORMAT | OWNED_FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
+            (FORMAT | OWNED_FORMAT, false) => return Err("its checksum is missing".into()),
             _ => {
                 return Err(format!(
-                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} and {FORMAT}; take \
+                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} to {OWNED_FORMAT}; take \
                      a backup with the version that wrote it, and restore that"
                 ));
             }
@@ -150,13 +158,19 @@ impl Record {
         parse_id(&record.id).ok_or("its id is no id")?;
         if let Some(cluster) = &record.cluster {
             cluster.numbers().ok_or("two members have the same number, or one was never given")?;
+            let owned = cluster.ownership.as_ref().map(OwnershipRecord::ownership);
+            if owned.is_some_and(|ownership| ownership.is_none()) {
+                return Err("the owners of the slots are not possible".into());
+            }
         }
         Ok(record)
     }
 
     /// The contents of the file.
     pub(super) fn text(&self) -> serde_json::Result<String> {
-        let text = serde_json::to_string_pretty(self)?;
+        let owned = self.cluster.as_ref().is_some_and(|cluster| cluster.ownership.is_some());
+        let format = if owned { OWNED_FORMAT } else { FORMAT };
+        let text = serde_json::to_string_pretty(&Self { format, ..self.clone() })?;
         let rest = text.trim_start_matches("{\n");
         Ok(head(rest.as_bytes()) + rest)
     }
@@ -176,7 +190,7 @@ impl Record {
 impl ClusterRecord {
     pub(super) fn new(persisted: Persisted) -> Self {
         let Persisted { cluster, view } = persisted;
-        let numbers = view.numbers;
+        let (numbers, ownership) = (view.numbers, view.ownership);
         let members = view.members.into_iter().map(|member| MemberRecord {
             id: member.id.to_string(),
             number: numbers.of(member.id).map(|number| number.0),
@@ -197,10 +211,12 @@ impl ClusterRecord {
             replication_factor: view.replication_factor,
             numbers_given: numbers.given(),
             members: members.collect(),
+            ownership: ownership.map(|ownership| OwnershipRecord::new(&ownership)),
         }
     }
 
-    /// What the membership remembers; `None` when the numbers of the members are not possible.
+    /// What the membership remembers; `None` when the numbers of the members, or the
+    /// owners of slots, are not possible.
     pub(super) fn persisted(&self) -> Option<Persisted> {
         let members = self.members.iter().filter_map(|member| {
             Some(Member {
@@ -222,7 +238,10 @@ impl ClusterRecord {
                 replication_factor: self.replication_factor,
                 members: members.collect(),
                 numbers: self.numbers()?,
-                ownership: None,
+                ownership: match &self.ownership {
+                    Some(record) => Some(Box::new(record.ownership()?)),
+                    None => None,
+                },
             },
         })
     }

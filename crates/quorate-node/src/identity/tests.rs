@@ -1,7 +1,13 @@
 //! What starts, stops and copies make of an identity.
 
 use quorate_log::disk::SimulatedDisk;
-use quorate_proto::{MemberNumber, Numbers, limits::LINEAGE_MAX, message::View};
+use quorate_proto::{
+    MemberNumber, Numbers,
+    checksum::crc32c,
+    limits::LINEAGE_MAX,
+    message::View,
+    ownership::{Movement, Ownership, Phase, Phases, SlotMap},
+};
 
 use super::*;
 
@@ -80,7 +86,7 @@ fn every_start_is_written_down_on_a_full_disk() {
 #[test]
 fn another_format_is_refused_with_advice() {
     let disk = SimulatedDisk::new();
-    for format in [1, 2, 5] {
+    for format in [1, 2, 6] {
         let contents = format!("{{\"format\": {format}}}");
         disk.replace(Path::new("/data/node.json"), contents.as_bytes()).expect("written");
         let error = open(&disk, None).expect_err("cannot be read").to_string();
@@ -238,6 +244,37 @@ fn what_the_membership_remembers_round_trips() {
     let persisted = Persisted { cluster: "c".into(), view };
     identity.persist(persisted.clone()).expect("saved");
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+}
+
+#[test]
+fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let member = member(identity.id(), incarnation(1, 7, 6));
+    let numbers = numbers(9, 4, &member);
+    let owners = |numbers: &'static [u16]| {
+        SlotMap::of_slots(move |slot| {
+            let owners = if slot.number() < 300 { numbers } else { &[4] };
+            owners.iter().copied().map(MemberNumber).collect()
+        })
+    };
+    let phases = Phases::of_slots(|slot| Phase::ALL[usize::from(slot.number() / 4_096)]);
+    let leaving = vec![MemberNumber(4)];
+    let movement = Some(Movement { target: owners(&[2]), phases, leaving });
+    let ownership = Some(Box::new(Ownership { owners: owners(&[4, 2, 1]), movement }));
+    let (epoch, sealed, replication_factor) = (12, true, 3);
+    let members = vec![member];
+    let view = View { epoch, sealed, replication_factor, members, numbers, ownership };
+    let persisted = Persisted { cluster: "c".into(), view };
+    identity.persist(persisted.clone()).expect("saved");
+    assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+    let text = identity.record.text().expect("is written");
+    assert!(text.contains("\"format\": 5") && text.contains("299:4,2,1 16383:4"), "{text}");
+    let wrong = text.replace("299:4,2,1", "299:4,2,2");
+    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
+    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
+    let error = Record::parse((head + rest).as_bytes()).expect_err("one owner twice");
+    assert!(error.contains("owners"), "{error}");
 }
 
 #[test]

@@ -31,6 +31,14 @@ use crate::{
 #[error("{0}")]
 pub(crate) struct Fenced(String);
 
+/// This node is no member any more: it must stop.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this node has left the cluster, whose member list of epoch {0} is without it; start it with an empty data \
+     directory to let it join again"
+)]
+pub(crate) struct Left(u64);
+
 /// The shard number that membership links carry in their introduction.
 pub const CONTROL_SHARD: u16 = u16::MAX;
 
@@ -277,6 +285,7 @@ impl Control {
     fn give_up_when_refused(&self, event: Event) -> io::Result<()> {
         match event {
             Event::Fenced { text } => Err(io::Error::other(Fenced(text))),
+            Event::Left { epoch } => Err(io::Error::other(Left(epoch))),
             Event::RefusedBy { text, transient: false, .. }
                 if self.membership.standing() != Standing::Sealed =>
             {
@@ -463,6 +472,10 @@ fn report(event: &Event) {
             %incarnation,
             "a node that has lost everything takes its seat again"
         ),
+        Event::Adopted { epoch, members } => {
+            tracing::info!(epoch, members, "another member list was decided on");
+        }
+        Event::Left { epoch } => tracing::error!(epoch, "this node has left the cluster"),
         Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
         Event::Conflict(reason) => tracing::error!(%reason, "conflicting member lists"),
         Event::FoundedAlone => tracing::info!(
