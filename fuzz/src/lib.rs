@@ -88,6 +88,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("search_schema", search::schema, search::schema_seeds),
     Target::new("search_query", search::query, search::query_seeds),
     Target::new("search_expression", search::expression, search::expression_seeds),
+    Target::new("search_aggregation", search::aggregation, search::aggregation_seeds),
     Target::new("search_wire", search::wire, search::wire_seeds),
     Target::new("json", json::documents, json::document_seeds),
     Target::new("membership", node::membership, node::membership_seeds),

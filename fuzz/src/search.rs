@@ -1,5 +1,6 @@
 //! What clients and peers say to the search engine.
 
+use quorate_search::aggregate::{Aggregation, Partial};
 use quorate_search::execution::{Hits, Spelling, Statistics};
 use quorate_search::expression::{Expression, Row, Value};
 use quorate_search::query::{Context, Dialect, Parameters, explain, parse};
@@ -114,14 +115,47 @@ pub(crate) fn wire(bytes: &[u8]) {
     again::<Statistics>(bytes);
     again::<Hits>(bytes);
     again::<Spelling>(bytes);
+    again::<Partial>(bytes);
 }
 
 pub(crate) fn wire_seeds() -> Vec<Vec<u8>> {
-    let seeds: [&[u8]; 3] = [
+    let seeds: [&[u8]; 5] = [
         b"\x01\x01\xac\x02\x05\x02\x01\x02\x01a\x01\x02bc\xac\x02\x00\x00",
         b"\x01\x02\x07\x01\x03\x01\x01k\0\0\0\0\0\0\xf0\x3f\x01\x01e\x00\x00\x01\x01d\
           \0\0\0\0\0\0\0\x40\x01\x01\x02\x01s",
         b"\x01\x03\x09\x01\x01\x02ab\x00\x01\x02ac\x02",
+        b"\x01\x04\x03\x02\x01m\x01n\x01\x01k\x00\x01\x01\x01\0\0\0\0\0\0\xf0\x3f\
+          \x01\x02\x00\x02\x01x\x01\x01t\x00",
+        b"\x01\x04\x00\x00\x00\x01\x01\xff\x09\x00\x05\x01\x01\x01\xff\x02\x01\x03\x04\
+          \x03\x02\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x40\x04\0\0\0\0\0\0\0\0\
+          \x06\x01\0\0\0\0\0\0\0\0\x00\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x40\
+          \x07\x05\x01\x01\x02\x00\x08\x01\x00\x01k\x03\x01\x00\x09\x01\x07\x01k\x00",
     ];
     seeds.iter().map(|seed| seed.to_vec()).collect()
+}
+
+/// Arguments of `FT.AGGREGATE`, a line each: they are refused, or ask for something.
+pub(crate) fn aggregation(bytes: &[u8]) {
+    let fields = "SCHEMA t TEXT SORTABLE g TAG n NUMERIC v VECTOR FLAT 6 TYPE INT8 DIM 2 \
+                  DISTANCE_METRIC L2";
+    let fields: Vec<&[u8]> = fields.split(' ').map(str::as_bytes).collect();
+    let schema = Schema::create(&fields).expect("a valid schema");
+    let arguments: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+    match Aggregation::parse(&arguments, &schema, Dialect::Two) {
+        Ok(aggregation) => {
+            let empty = Partial::default().finish(&aggregation, 0, Default::default());
+            assert!(empty.is_ok_and(|answer| answer.rows.is_empty()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub(crate) fn aggregation_seeds() -> Vec<Vec<u8>> {
+    let seeds = [
+        "* LOAD 3 @t AS u APPLY upper(@u) AS w FILTER @n>1 SORTBY 4 @w DESC @n ASC MAX 5 LIMIT 1 2",
+        "a|b VERBATIM LANGUAGE german SCORER TFIDF ADDSCORES GROUPBY 2 @g @t REDUCE COUNT 0 AS c \
+         REDUCE QUANTILE 3 @n 0.5 100 REDUCE FIRST_VALUE 4 @t BY @n DESC AS f LOAD *",
+        "@n:[$x,inf] PARAMS 2 x 1 DIALECT 3 TIMEOUT 5 WITHCURSOR COUNT 5 MAXIDLE 100 LOAD *",
+    ];
+    seeds.iter().map(|seed| seed.replace(' ', "\n").replace(',', " ").into_bytes()).collect()
 }

@@ -23,6 +23,10 @@ pub enum Code {
     NoParameter,
     /// What a query gives a name has one in the schema.
     DuplicateField,
+    /// A property is not known where it is read.
+    PropertyNotFound,
+    /// A reducer is unknown.
+    ReducerNotFound,
     /// A bound was exceeded.
     Limit,
     /// What was asked for contradicts itself, the schema or a limit.
@@ -41,6 +45,8 @@ impl Code {
             Code::Expression => "SEARCH_EXPR",
             Code::NoParameter => "SEARCH_PARAM_NOT_FOUND",
             Code::DuplicateField => "SEARCH_FIELD_DUP",
+            Code::PropertyNotFound => "SEARCH_PROP_NOT_FOUND",
+            Code::ReducerNotFound => "SEARCH_REDUCER_NOT_FOUND",
             Code::Limit => "SEARCH_LIMIT_OVER",
             Code::BadQuery => "SEARCH_QUERY_BAD",
         }

@@ -7,6 +7,9 @@
 //! * [`expression`]: expressions over the fields of a document;
 //! * [`index`]: the documents of one partition;
 //! * [`execution`]: finding and scoring documents, in partitions that answer as one;
+//! * [`aggregate`]: `FT.AGGREGATE`, in partitions that answer as one;
+//! * [`cursors`]: answers that are read in parts;
+//! * [`regex`]: `FT.REGEX`, texts that nearly follow a pattern;
 //! * [`language`]: the languages that texts can be in;
 //! * [`suggestions`]: dictionaries that complete what somebody types;
 //! * [`stop_words`]: words that say nothing;
@@ -19,8 +22,10 @@
 #![no_std]
 extern crate alloc;
 
+pub mod aggregate;
 pub mod analysis;
 mod arguments;
+pub mod cursors;
 mod edit_distance;
 pub mod error;
 pub mod execution;
@@ -29,6 +34,7 @@ pub mod index;
 pub mod language;
 pub mod limits;
 pub mod query;
+pub mod regex;
 pub mod schema;
 pub mod stop_words;
 pub mod suggestions;

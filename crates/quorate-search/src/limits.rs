@@ -46,6 +46,71 @@ pub const TOP: usize = 10;
 /// around all.
 pub const EXPLANATION_DEPTH: usize = 2 * QUERY_DEPTH + 8;
 
+/// Stages of an aggregation; those that load what others read are not counted.
+pub const STAGES: usize = 128;
+
+/// Values to sort by at one stage. RediSearch's bound.
+pub const SORT_KEYS: usize = 8;
+
+/// Groups of a stage. RediSearch's bound.
+pub const GROUPS: usize = 1_000_000;
+
+/// Groups that the lists of one row may put it into.
+pub const GROUPS_OF_ROW: usize = 4096;
+
+/// Bytes, about, that an aggregation may hold in a partition or at its coordinator.
+pub const AGGREGATION_BYTES: usize = 256 << 20;
+
+/// Bytes of what an expression may have as its value: each stage could double it.
+pub const VALUE_BYTES: usize = 1 << 20;
+
+/// Values of a `RANDOM_SAMPLE`. RediSearch's bound.
+pub const SAMPLE: usize = 1000;
+
+/// How deep lists may be nested: each stage can put lists into one.
+pub const VALUE_DEPTH: usize = STAGES + 2;
+
+/// The farthest row, and the most rows, that `LIMIT` can ask for. RediSearch's bound.
+pub const ROWS: usize = 1 << 31;
+
+/// Rows of a sorted answer if nothing else is said. RediSearch's default.
+pub const SORTED_ROWS: usize = 10;
+
+/// Rows that are read of a cursor if nothing else is said. RediSearch's default.
+pub const CURSOR_ROWS: usize = 1000;
+
+/// How long a cursor is kept at most, and if nothing else is said, in milliseconds. RediSearch's.
+pub const CURSOR_IDLE_MS: u64 = 300_000;
+
+/// Cursors of an index. RediSearch's bound.
+pub const CURSORS: usize = 128;
+
+/// Bytes, about, of rows that cursors keep.
+pub const CURSOR_BYTES: usize = 2 * AGGREGATION_BYTES;
+
+/// Results that a search can ask for. RediSearch's default.
+pub const RESULTS: usize = 1_000_000;
+
+/// Bytes of a pattern of `FT.REGEX`.
+pub const REGEX_BYTES: usize = 4096;
+
+/// How deep a pattern may be nested; what is repeated and repeated again counts as well. A level
+/// takes about half a KiB of the stack.
+pub const REGEX_DEPTH: usize = 200;
+
+/// States of a pattern's automaton. A letter of the text costs so many steps, times one for each
+/// letter that may differ and one more.
+pub const REGEX_STATES: usize = 2048;
+
+/// Letters that may differ from a pattern.
+pub const REGEX_DISTANCE: u8 = 8;
+
+/// Steps that the automaton takes in a partition for one command: about a second.
+pub const REGEX_WORK: u64 = 1 << 27;
+
+/// Parameters of a query.
+pub const PARAMETERS: usize = 1024;
+
 /// The nearest that can be asked for. RediSearch's bound.
 pub const NEAREST: u64 = 1 << 58;
 

@@ -10,6 +10,14 @@ pub const DEFAULT: [&str; 33] = [
 ];
 
 impl Schema {
+    /// Whether this is a part of a word that is not indexed.
+    pub(crate) fn hides(&self, part: &str) -> bool {
+        match &self.stop_words {
+            Some(own) => own.iter().any(|word| word.contains(part)),
+            None => DEFAULT.iter().any(|word| word.contains(part)),
+        }
+    }
+
     /// Whether a word, in lower case, is a stop word.
     pub fn is_stop_word(&self, word: &str) -> bool {
         match &self.stop_words {

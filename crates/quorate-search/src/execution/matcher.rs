@@ -141,6 +141,30 @@ impl<'a> Matcher<'a> {
         }
     }
 
+    /// The terms that the document has at which it is, each once.
+    pub(super) fn collect_terms(&mut self, id: DocumentId, terms: &mut Vec<String>) {
+        match &mut self.kind {
+            Kind::Term { term, .. } => {
+                if !terms.contains(&term.text) {
+                    terms.push(term.text.clone());
+                }
+            }
+            Kind::All(All { children, .. }) | Kind::Any { children } => {
+                for child in children.iter_mut() {
+                    if child.is_at(id) {
+                        child.collect_terms(id, terms);
+                    }
+                }
+            }
+            Kind::Optional { child, .. } => {
+                if child.is_at(id) {
+                    child.collect_terms(id, terms);
+                }
+            }
+            Kind::Label { .. } | Kind::Everything(_) | Kind::Filter(_) | Kind::Not { .. } => {}
+        }
+    }
+
     /// How far the words are from each other in the document at which it is, as RediSearch says
     /// it: 1 or more, for a group the root of the sum of the squares of the least distances
     /// between neighbours.

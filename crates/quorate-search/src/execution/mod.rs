@@ -20,6 +20,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 mod vectors;
+mod visiting;
 
 use alloc::collections::{BTreeSet, BinaryHeap};
 use alloc::string::String;
@@ -43,6 +44,7 @@ pub use score::{Explanation, Scorer};
 pub(crate) use spelling::Spelt;
 pub use spelling::{Correction, Spelling, Suggested};
 pub use statistics::{LeafTerms, Statistics};
+pub(crate) use visiting::{Found, Wanted};
 
 /// What is asked of an index.
 #[derive(Debug, Clone)]

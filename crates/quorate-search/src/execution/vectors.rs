@@ -70,7 +70,7 @@ impl Index {
     }
 
     /// The distances that a query has given names, of the document of this key.
-    pub(super) fn distances(&self, node: &Node, key: &[u8]) -> Vec<(String, f64)> {
+    pub(crate) fn distances(&self, node: &Node, key: &[u8]) -> Vec<(String, f64)> {
         let mut distances = Vec::new();
         if let Some(id) = self.documents.number(key) {
             self.collect_distances(node, id, &mut distances);

@@ -15,6 +15,7 @@
 //! input's size times a constant, since a count is believed only if the bytes that are left can
 //! hold as many elements. What a peer says may still be of another query; what uses it checks.
 
+mod aggregate;
 mod bytes;
 mod search;
 #[cfg(test)]

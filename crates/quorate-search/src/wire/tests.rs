@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -9,7 +10,9 @@ use core::fmt::Debug;
 use proptest::prelude::*;
 
 use super::*;
-use crate::execution::{Explanation, Hit, Hits, LeafTerms, SortedBy, Statistics};
+use crate::aggregate::{Distinctish, First, Partial, Quantile, Row, State, Sum};
+use crate::execution::{Explanation, Hit, Hits, LeafTerms, SortedBy, Spelling, Statistics};
+use crate::expression::Value;
 use crate::index::SortValue;
 use crate::limits;
 
@@ -99,6 +102,8 @@ proptest! {
         let bytes = [&[VERSION, kind], &body[..]].concat();
         let _ = decode::<Statistics>(&bytes);
         let _ = decode::<Hits>(&bytes);
+        let _ = decode::<Spelling>(&bytes);
+        let _ = decode::<Partial>(&bytes);
     }
 }
 
@@ -124,6 +129,51 @@ fn golden() {
     let expected = b"\x01\x02\x07\x01\x03\x01\x01k\0\0\0\0\0\0\xf0\x3f\x01\x01e\x00\x00\x01\x01d\
                      \0\0\0\0\0\0\0\x40\x01\x01\x02\x01s";
     assert_eq!(encode(&hits), expected);
+}
+
+#[test]
+fn golden_partial_states() {
+    let mut row = Row::new(b"k".as_slice().into());
+    row.set("n".into(), Value::Number(1.0));
+    row.load_later(2, vec![("m".into(), Value::Text("x".to_string()))]);
+    row.terms.push("t".to_string());
+    let rows = Partial { total: 3, rows: vec![row], ..Partial::default() };
+    let expected = b"\x01\x04\x03\x02\x01m\x01n\x01\x01k\x00\x01\x01\x01\0\0\0\0\0\0\xf0\x3f\
+                     \x01\x02\x00\x02\x01x\x01\x01t\x00";
+    assert_eq!(encode(&rows), expected);
+    round_trip(&rows);
+    let mut sum = Sum::default();
+    sum.add(2.0);
+    let id: Arc<[u8]> = b"k".as_slice().into();
+    let mut quantile = Quantile::new(5);
+    quantile.exact.insert(1, 2);
+    let list = Value::List(vec![Value::Null]);
+    let states = vec![
+        State::Count(5),
+        State::Values([vec![255]].into()),
+        State::Distinctish(Distinctish([(3, 4)].into())),
+        State::Sum(2, sum.clone()),
+        State::Min(0.0),
+        State::Max(0.0),
+        State::Deviation(1, Sum::default(), sum),
+        State::Quantile(quantile),
+        State::First(Some(First { key: Value::Null, id: id.clone(), value: list })),
+        State::Sample([((7, id), Value::Null)].into()),
+    ];
+    let groups = Partial { groups: [(vec![255], states)].into(), ..Partial::default() };
+    let expected = b"\x01\x04\x00\x00\x00\x01\x01\xff\x0a\
+                     \x00\x05\
+                     \x01\x01\x01\xff\
+                     \x02\x01\x03\x04\
+                     \x03\x02\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x40\
+                     \x04\0\0\0\0\0\0\0\0\
+                     \x05\0\0\0\0\0\0\0\0\
+                     \x06\x01\0\0\0\0\0\0\0\0\x00\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x40\
+                     \x07\x05\x01\x01\x02\x00\
+                     \x08\x01\x00\x01k\x03\x01\x00\
+                     \x09\x01\x07\x01k\x00";
+    assert_eq!(encode(&groups), expected);
+    round_trip(&groups);
 }
 
 #[test]
