@@ -10,6 +10,7 @@ mod codecs;
 mod directory;
 mod documents;
 mod json;
+mod links;
 mod mutations;
 mod node;
 mod pieces;
@@ -85,6 +86,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("entropy_records", channel::records, channel::record_seeds),
     Target::new("entropy_commands", channel::commands, channel::command_seeds),
     Target::new("entropy_secret", channel::secret, channel::secret_seeds),
+    Target::new("secure_link", links::links, links::link_seeds),
     Target::new("search_schema", search::schema, search::schema_seeds),
     Target::new("search_query", search::query, search::query_seeds),
     Target::new("search_expression", search::expression, search::expression_seeds),

@@ -46,7 +46,7 @@ class Pod(Process):
 
 
 @pytest.fixture
-def pods(tmp_path):
+def pods(tmp_path, monkeypatch):
     text = (DEPLOY / "kubernetes.yaml").read_text()
     text = text.replace("16379", str(free_port())).replace("6379", str(free_port()))
     documents = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text)}
@@ -54,6 +54,8 @@ def pods(tmp_path):
     service = documents["Service", set_["serviceName"]]
     assert service["spec"]["publishNotReadyAddresses"] and service["spec"]["clusterIP"] == "None"
     pod = set_["template"]["spec"]
+    monkeypatch.setenv("QUORATE_CLUSTER_SECRET", "of-all-pods-and-nobody-else")
+    assert "QUORATE_CLUSTER_SECRET" in [variable["name"] for variable in pod["containers"][0]["env"]]
     spec = pod["containers"][0] | {"grace": pod["terminationGracePeriodSeconds"]}
     pods = [Pod(tmp_path / f"pod-{number}", f"quorate-{number}", spec, f"127.0.0.{11 + number}")
             for number in range(set_["replicas"])]
@@ -99,8 +101,13 @@ def test_the_unit_starts_what_there_is(tmp_path):
     unit = dict(line for line in lines if not line[0].startswith("#"))
     assert unit["KillSignal"] == "SIGTERM"
     (tmp_path / "quorate.yaml").write_text(f"listen: 127.0.0.1:{free_port()}\ndata_dir: {tmp_path / 'data'}\n")
+    name, path = unit["LoadCredential"].split(":")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / name).write_text("of-all-nodes-and-nobody-else\n")
     for key in ("ExecStartPre", "ExecStart"):
-        words = shlex.split(unit[key].replace("/etc/quorate", str(tmp_path)).replace(BINARY, QUORATE))
+        words = unit[key].replace(path, "").replace("%d", str(credentials))
+        words = shlex.split(words.replace("/etc/quorate", str(tmp_path)).replace(BINARY, QUORATE))
         process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         if key == "ExecStart":
             wait_until(lambda: (tmp_path / "data" / "node.json").exists(), 20, "it runs")

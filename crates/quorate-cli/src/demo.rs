@@ -27,6 +27,10 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    fn secret_file(&self) -> PathBuf {
+        self.data_dir.join("cluster.secret")
+    }
+
     fn nodes(&self) -> u16 {
         if self.pair { 2 } else { NODES_MAX }
     }
@@ -45,6 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         u16::MAX - PEER_PORT_OFFSET - NODES_MAX
     );
     check_ports(arguments)?;
+    crate::secret::ensure(&arguments.secret_file())?;
     let mut signals = Signals::new(crate::signals::that_stop())?;
     let mut nodes = Nodes(Vec::new());
     for number in 0..arguments.nodes() {
@@ -103,6 +108,7 @@ fn start(arguments: &Arguments, number: u16) -> Result<Child> {
         command.args(["--rf", "1"]);
     }
     command.arg("--data-dir").arg(arguments.data_dir.join(&name));
+    command.arg("--cluster-secret-file").arg(arguments.secret_file());
     command.args(["--cluster-listen", &address(port + CLUSTER_PORT_OFFSET)]);
     for other in (0..arguments.nodes()).filter(|other| *other != number) {
         command.args(["--seed", &address(arguments.port + other + PEER_PORT_OFFSET)]);

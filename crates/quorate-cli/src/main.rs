@@ -13,6 +13,7 @@ mod hash;
 mod hints;
 mod repair;
 mod scrub;
+mod secret;
 mod serve;
 mod settings;
 mod signals;
@@ -55,6 +56,8 @@ enum Command {
     Hints(hints::Arguments),
     /// Show where keys lie: their slots, their tokens, and who holds them.
     Hash(hash::Arguments),
+    /// Print a new secret for the nodes of a cluster to share.
+    Secret,
     /// Run a cluster on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Hints(arguments) => hints::run(&arguments),
         Command::Hash(arguments) => hash::run(&arguments),
+        Command::Secret => secret::run(),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

@@ -22,7 +22,8 @@ use crate::settings::Flags;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The log level is set by the environment variable QUORATE_LOG, for example \
-                        QUORATE_LOG=debug."
+                  QUORATE_LOG=debug. QUORATE_CLUSTER_SECRET may hold what --cluster-secret-file \
+                  would."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]

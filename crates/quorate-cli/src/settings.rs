@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use quorate::{
-    Settings,
+    ClusterSecret, Settings,
     config::{SETTINGS, Setting, Shape},
 };
 
@@ -30,8 +30,21 @@ impl Flags {
         let is_overridden = |key: &str| self.given.iter().any(|(setting, _)| setting.key == key);
         let of_file = file.values().filter(|(setting, _)| !is_overridden(setting.key));
         let given: Vec<_> = of_file.chain(self.given.iter().cloned()).collect();
-        Settings::read(&given).map_err(|errors| anyhow!(file.explain(&errors)))
+        let mut settings =
+            Settings::read(&given).map_err(|errors| anyhow!(file.explain(&errors)))?;
+        settings.cluster_secret = secret_of_environment()?;
+        settings.validate().map_err(|errors| anyhow!(file.explain(&errors)))?;
+        Ok(settings)
     }
+}
+
+/// The secret of the cluster, for those who hand secrets to processes so.
+const SECRET_VARIABLE: &str = "QUORATE_CLUSTER_SECRET";
+
+fn secret_of_environment() -> Result<Option<ClusterSecret>> {
+    let Some(text) = std::env::var_os(SECRET_VARIABLE) else { return Ok(None) };
+    let secret = ClusterSecret::parse(text.as_encoded_bytes());
+    secret.map(Some).map_err(|error| anyhow!("{SECRET_VARIABLE}: {error}"))
 }
 
 impl clap::Args for Flags {

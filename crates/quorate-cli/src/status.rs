@@ -100,6 +100,11 @@ fn print_table(status: &Value) {
     let yes_no = |name| if text(status, name) == "1" { "yes" } else { "no" };
     println!("node      {} ({})", text(status, "name"), text(status, "id"));
     println!("cluster   {}, epoch {}", text(status, "cluster"), text(status, "epoch"));
+    if text(status, "links") == "open" {
+        println!("links     OPEN: no cluster secret, so whoever reaches the peer port is let in");
+    } else {
+        println!("links     {}", text(status, "links"));
+    }
     println!("sealed    {}", yes_no("sealed"));
     println!("ready     {}", yes_no("ready"));
     if text(status, "incomplete") == "1" {

@@ -3,6 +3,7 @@
 //! * [`reactor`] is what shells drive: a [`Reactor`](reactor::Reactor) for each shard, and
 //!   [`Control`](reactor::Control) for the membership;
 //! * [`shard`] serves clients and peers for a share of the slots, [`storage`] keeps its data;
+//! * [`secure_link`] is what links between nodes are protected by;
 //! * [`startup`] brings data and [`identity`] back, [`config`] is what may be set;
 //! * [`simulation`] is the shell that simulators drive. The one with sockets and threads is in the
 //!   crate `quorate`, whose users this crate is for: what it shows may change at any time.
@@ -17,6 +18,7 @@ pub mod node;
 pub mod process;
 pub mod reactor;
 mod repeated;
+pub mod secure_link;
 pub mod shard;
 pub mod simulation;
 mod start_error;

@@ -23,6 +23,7 @@ use crate::{
     config::Settings,
     denials::Denials,
     descriptors, limits,
+    secure_link::LinkSecurity,
     shard::{Breakdown, Metrics},
     storage::{HintBudget, HintTerms},
     work::Work,
@@ -64,6 +65,8 @@ pub(crate) struct Parts {
     pub(crate) sizes: Sizes,
     /// Makes hash tables hard to attack.
     pub(crate) table_seed: u64,
+    /// Makes the handshakes of links fresh.
+    pub(crate) links: [u8; 32],
     pub(crate) started_ms: u64,
     pub(crate) data_may_exist: bool,
 }
@@ -120,6 +123,8 @@ pub struct Node {
     pub(crate) denials: Mutex<Denials>,
     /// What the reconciliation channel has done.
     pub channel: Arc<Tally>,
+    /// What links to other nodes are protected by.
+    pub(crate) security: Arc<LinkSecurity>,
     hint_budget: Arc<HintBudget>,
     metrics: Vec<Mutex<Metrics>>,
     breakdowns: Vec<Mutex<Breakdown>>,
@@ -150,7 +155,10 @@ impl Node {
         let client_bytes = (0..parts.settings.shards).map(|_| AtomicU64::new(0)).collect();
         let hint_budget = Arc::new(HintBudget::new(parts.settings.hints_bytes_max));
         let work = Work::new(parts.settings.shards);
+        let secret = parts.settings.cluster_secret.clone();
+        let security = LinkSecurity::new(secret, parts.settings.cluster.clone(), parts.links);
         Self {
+            security: Arc::new(security),
             adjustable: Adjustable::new(&parts.settings),
             settings: parts.settings,
             disk: parts.disk,

@@ -45,14 +45,18 @@ pub struct Seeds {
     pub start: u64,
     /// Spreads what the membership repeats.
     pub(crate) membership: u64,
+    /// Makes the handshakes of links fresh.
+    pub(crate) links: [u8; 32],
 }
 
 impl Seeds {
     /// Number of random bytes that seeds are made of.
-    pub const BYTES: usize = 40;
+    pub const BYTES: usize = 72;
 
     /// Seeds made of bytes that nobody can guess.
     pub fn new(random: &[u8; Self::BYTES]) -> Self {
+        let (random, links) = random.split_at(Self::BYTES - 32);
+        let links = links.try_into().expect("invariant: 32 bytes are left");
         let mut words = random
             .chunks_exact(8)
             .map(|word| word.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)));
@@ -62,8 +66,16 @@ impl Seeds {
             tables: draw(),
             start: draw(),
             membership: draw(),
+            links,
         }
     }
+}
+
+/// Bytes for links out of a number that the nodes of a simulation do not share.
+pub(crate) fn expand(seed: u64) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_be_bytes());
+    bytes
 }
 
 /// Where a node starts from.
@@ -151,6 +163,7 @@ pub fn start(
         directory,
         sizes,
         table_seed: seeds.tables,
+        links: seeds.links,
         started_ms: now.wall_ms(),
         data_may_exist: identity.persisted().is_some(),
     }));

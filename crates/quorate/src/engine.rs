@@ -55,6 +55,10 @@ impl Engine {
     /// Starts a node as [`Engine::start`] does, and blocks until it serves.
     pub fn start_blocking(mut settings: Settings) -> Result<Self, StartError> {
         settings.validate()?;
+        settings.cluster_secret = settings.load_secret()?;
+        if settings.cluster_secret.is_none() {
+            tracing::warn!("{OPEN}");
+        }
         let limit = descriptors::raise_limit();
         settings.maxclients = descriptors::fit_clients(settings.maxclients, &settings, 1, limit)?;
         let disk: Arc<dyn Disk> =
@@ -166,6 +170,10 @@ impl Drop for Engine {
         }
     }
 }
+
+/// What a node without a cluster secret says when it starts.
+const OPEN: &str = "this cluster is open: whoever reaches the peer port can read and write everything. \
+                    Set cluster_secret_file or QUORATE_CLUSTER_SECRET on every node";
 
 /// What tells this boot of the machine from others; `None` where the system does not say.
 fn boot() -> Option<String> {

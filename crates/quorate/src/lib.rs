@@ -35,5 +35,7 @@ pub use client::Client;
 pub use engine::Engine;
 /// The reconciliation channel.
 pub use quorate_entropy as entropy;
-pub use quorate_node::{Settings, StartError, config, identity::DataDirectoryError};
+pub use quorate_node::{
+    Settings, StartError, config, identity::DataDirectoryError, secure_link::ClusterSecret,
+};
 pub use quorate_proto::{Level, resp::reply::Value};

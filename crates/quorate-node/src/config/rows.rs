@@ -111,6 +111,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("advertise", advertise, "HOST", "host of listen", "Host that other nodes and cluster clients are told; needed when listening on every address"),
     setting!("seeds", seeds, "HOST:PORT", "none", "Peer addresses of all other nodes of the cluster; names are looked up again until they resolve"),
     setting!("cluster", cluster, "NAME", "quorate", "Name of the cluster, equal on all nodes"),
+    setting!("cluster_secret_file", cluster_secret_file, "FILE", "none", "File with the secret that every node of the cluster has: only who has it too is let in"),
     setting!("name", name, "NAME", "made from the node's id", "Name of the node, unique in the cluster"),
     setting!("dc", datacentre, "NAME", "dc1", "Datacentre of the node; fixed once there is data"),
     setting!("rack", rack, "NAME", "rack1", "Rack of the node; fixed once there is data"),

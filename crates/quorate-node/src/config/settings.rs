@@ -10,7 +10,7 @@ use std::{
 use quorate_proto::Level;
 
 use super::{ChannelSettings, ConfigError, ConfigErrors, LevelRule, ReadRepair, SETTINGS, Setting};
-use crate::limits;
+use crate::{limits, secure_link::ClusterSecret};
 
 const DEFAULT_DATA_DIR: &str = "./quorate-data";
 
@@ -77,6 +77,10 @@ pub struct Settings {
     pub seeds: Vec<String>,
     /// Name of the cluster.
     pub cluster: String,
+    /// File with the secret of the cluster.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// The secret itself, when it does not come from a file.
+    pub cluster_secret: Option<ClusterSecret>,
     /// Name of this node, when it was given.
     pub name: Option<String>,
     /// Datacentre of this node.
@@ -137,6 +141,8 @@ impl Default for Settings {
             advertise: None,
             seeds: Vec::new(),
             cluster: "quorate".into(),
+            cluster_secret_file: None,
+            cluster_secret: None,
             name: None,
             datacentre: "dc1".into(),
             rack: "rack1".into(),
@@ -208,8 +214,26 @@ impl Settings {
             let allowed = "a directory, or memory: true, not both";
             errors.push(ConfigError::new("data_dir", "with memory: true", allowed));
         }
+        errors.extend(self.load_secret().err());
         self.channel.check(&mut errors);
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
+    }
+
+    /// The secret of the cluster, from wherever it comes; `None` for a cluster that is open.
+    ///
+    /// # Errors
+    /// The file is not what is allowed, or there is another secret besides.
+    pub fn load_secret(&self) -> Result<Option<ClusterSecret>, ConfigError> {
+        let Some(path) = &self.cluster_secret_file else { return Ok(self.cluster_secret.clone()) };
+        let loaded = ClusterSecret::load(path)
+            .map_err(|error| ConfigError::new("cluster_secret_file", path.display(), error))?;
+        match &self.cluster_secret {
+            Some(given) if *given != loaded => {
+                let allowed = "one secret, from a file or from the environment";
+                Err(ConfigError::new("cluster_secret_file", path.display(), allowed))
+            }
+            _ => Ok(Some(loaded)),
+        }
     }
 
     /// Where the durable data lies; `None` when everything is in memory.

@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
 use quorate_cluster::{
     limits::{GOSSIP_PACKET_MAX, HEARTBEAT_INTERVAL},
     membership::{Event, LinkId, Membership, Output as Wanted, Standing},
@@ -22,6 +21,8 @@ use super::{
 use crate::{
     identity::{self, Identity},
     node::{Footing, Node, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS},
+    repeated::Repeated,
+    secure_link::{LinkFault, SecureLink},
     shard::{Mail, Now},
     startup::MakeTopology,
 };
@@ -66,8 +67,8 @@ pub enum ControlMail {
 /// What a connection is for.
 #[derive(Debug)]
 enum Role {
-    Incoming { link: LinkId, input: BytesMut, is_introduced: bool },
-    Outgoing { link: LinkId, input: BytesMut },
+    Incoming { link: LinkId, secure: Box<SecureLink>, is_introduced: bool },
+    Outgoing { link: LinkId, secure: Box<SecureLink> },
 }
 
 /// The membership and its links.
@@ -89,6 +90,8 @@ pub struct Control {
     /// When to look again whether a shard's turn takes long.
     look_at: Instant,
     news: Spreading,
+    /// Links whose other side could not be trusted.
+    distrusted: Repeated,
     /// The time of this turn.
     now: Instant,
 }
@@ -115,6 +118,7 @@ impl Control {
             unwritten: None,
             told_at: Instant::ZERO,
             look_at: Instant::ZERO,
+            distrusted: Repeated::default(),
             now: Instant::ZERO,
         }
     }
@@ -150,14 +154,14 @@ impl Control {
     ) -> Result<bool, frame::FrameError> {
         let Some(found) = self.connections.get_mut(connection) else { return Ok(false) };
         match &mut found.role {
-            Role::Outgoing { link, input } => {
-                let Some(frame) = frame::decode(input)? else { return Ok(false) };
+            Role::Outgoing { link, secure } => {
+                let Some(frame) = frame::decode(secure.plain())? else { return Ok(false) };
                 self.membership.handle_response(now, *link, frame.message);
             }
             // What comes on a link that the membership has closed is for nobody.
             Role::Incoming { link, .. } if !self.incoming.contains_key(link) => return Ok(false),
-            Role::Incoming { link, input, is_introduced } => {
-                let Some(frame) = frame::decode(input)? else { return Ok(false) };
+            Role::Incoming { link, secure, is_introduced } => {
+                let Some(frame) = frame::decode(secure.plain())? else { return Ok(false) };
                 let correlation = frame.correlation;
                 match frame.message {
                     Message::Hello(hello) if !*is_introduced => {
@@ -189,7 +193,28 @@ impl Control {
         let Some(connection) = connection else { return };
         let mut bytes = Vec::new();
         frame::encode(&mut bytes, self.membership.view().epoch, correlation, message);
-        self.connections.send(connection, &mut bytes);
+        self.send_on_link(connection, &mut bytes);
+    }
+
+    /// Sends what is to be said on a link, and what its handshake has to say.
+    fn send_on_link(&mut self, connection: ConnectionId, bytes: &mut Vec<u8>) {
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        let (Role::Incoming { secure, .. } | Role::Outgoing { secure, .. }) = &mut found.role;
+        secure.seal(bytes);
+        if !bytes.is_empty() {
+            self.connections.send(connection, bytes);
+        }
+    }
+
+    /// Closes a link whose other side is not trusted, or does not trust this one.
+    fn distrust(&mut self, now: Now, connection: ConnectionId, fault: LinkFault) {
+        let Some(role) = self.connections.close(connection) else { return };
+        let (Role::Incoming { secure, .. } | Role::Outgoing { secure, .. }) = &role;
+        if let Some(times) = self.distrusted.note(now.wall_ms()) {
+            let address = secure.address();
+            tracing::warn!(address, times, %fault, "a membership link is not trusted");
+        }
+        self.forget(now.monotonic, &role);
     }
 
     /// Does what the membership asks for, in order.
@@ -197,7 +222,8 @@ impl Control {
         while let Some(wanted) = self.unwritten.take().or_else(|| self.membership.poll_output()) {
             match wanted {
                 Wanted::Dial { link, address } => {
-                    let role = Role::Outgoing { link, input: BytesMut::new() };
+                    let secure = Box::new(self.node.security.dial(&address));
+                    let role = Role::Outgoing { link, secure };
                     let connection = self.connections.dial(role, address);
                     self.outgoing.insert(link, connection);
                 }
@@ -356,10 +382,12 @@ impl Machine for Control {
         self.news.set_wall(Wall(now.wall_ms()));
     }
 
-    fn handle_accepted(&mut self, _: Now, _: Arrival) -> Option<ConnectionId> {
+    fn handle_accepted(&mut self, _: Now, arrival: Arrival) -> Option<ConnectionId> {
         let link = LinkId(self.next_incoming);
         self.next_incoming += 1;
-        let role = Role::Incoming { link, input: BytesMut::new(), is_introduced: false };
+        let accept = || Box::new(self.node.security.accept(&arrival.address));
+        let secure = arrival.link.unwrap_or_else(accept);
+        let role = Role::Incoming { link, secure, is_introduced: false };
         let connection = self.connections.insert(role);
         self.incoming.insert(link, connection);
         Some(connection)
@@ -368,14 +396,18 @@ impl Machine for Control {
     fn handle_connected(&mut self, _: Now, connection: ConnectionId) {
         let Some(found) = self.connections.get(connection) else { return };
         if let Role::Outgoing { link, .. } = found.role {
+            self.send_on_link(connection, &mut Vec::new());
             self.membership.handle_connected(link);
         }
     }
 
     fn handle_bytes(&mut self, now: Now, connection: ConnectionId, bytes: &[u8]) {
         let Some(found) = self.connections.get_mut(connection) else { return };
-        let (Role::Incoming { input, .. } | Role::Outgoing { input, .. }) = &mut found.role;
-        input.extend_from_slice(bytes);
+        let (Role::Incoming { secure, .. } | Role::Outgoing { secure, .. }) = &mut found.role;
+        if let Err(fault) = secure.receive(bytes) {
+            return self.distrust(now, connection, fault);
+        }
+        self.send_on_link(connection, &mut Vec::new());
         loop {
             match self.take_frame(now.monotonic, connection) {
                 Ok(true) => {}

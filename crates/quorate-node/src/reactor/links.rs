@@ -6,20 +6,25 @@ use quorate_proto::{
     message::{Hello, Message},
 };
 
-use super::{CONTROL_SHARD, ConnectionId, Output, Owner, Reactor, Unsent, shard_reactor::Role};
+use super::{
+    Arrival, CONTROL_SHARD, ConnectionId, Output, Owner, Reactor, Unsent, connections::Connections,
+    shard_reactor::Role,
+};
 use crate::{
     limits,
+    secure_link::LinkFault,
     shard::{LinkError, Now},
 };
 
 impl Reactor {
     /// Lets in a peer, which is to introduce itself.
-    pub(super) fn accept_peer(&mut self, now: Now, address: String) -> Option<ConnectionId> {
+    pub(super) fn accept_peer(&mut self, now: Now, arrival: Arrival) -> Option<ConnectionId> {
         if self.incoming.len() >= limits::INCOMING_MAX {
             return None;
         }
         let deadline = now.monotonic + limits::ARRIVING_PATIENCE;
-        let role = Role::Arriving { address, input: BytesMut::new() };
+        let accept = || Box::new(self.node.security.accept(&arrival.address));
+        let role = Role::Arriving { secure: arrival.link.unwrap_or_else(accept) };
         let connection = self.connections.insert(role);
         self.arriving.push_back((connection, deadline));
         self.close_strangers(now);
@@ -39,10 +44,10 @@ impl Reactor {
 
     fn close_stranger(&mut self, now: Now, connection: ConnectionId) {
         let Some(found) = self.connections.get(connection) else { return };
-        if let Role::Arriving { address, .. } = &found.role {
+        if let Role::Arriving { secure } = &found.role {
             if let Some(times) = self.strangers.note(now.wall_ms()) {
                 let what = "closed a peer connection: its first frame was not a hello";
-                tracing::warn!(%address, times, "{what}");
+                tracing::warn!(address = secure.address(), times, "{what}");
             }
             self.close_connection(connection);
         }
@@ -53,39 +58,77 @@ impl Reactor {
         let Some(found) = self.connections.get(connection) else { return };
         if let Role::Outgoing { link, .. } = found.role {
             let mut hello = self.shard.link_opened(link);
-            self.connections.send(connection, &mut hello);
+            self.send_on_link(connection, &mut hello);
         }
     }
 
     /// Bytes of another node.
     pub(super) fn link_bytes(&mut self, now: Now, connection: ConnectionId, bytes: &[u8]) {
         let Some(found) = self.connections.get_mut(connection) else { return };
+        let (Role::Arriving { secure }
+        | Role::Incoming { secure, .. }
+        | Role::Outgoing { secure, .. }) = &mut found.role
+        else {
+            return;
+        };
+        let received = secure.receive(bytes);
+        let is_arriving = matches!(found.role, Role::Arriving { .. });
+        if let Err(fault) = received {
+            return self.distrust(now, connection, fault);
+        }
+        if is_arriving {
+            return self.introduce(now, connection);
+        }
+        self.send_on_link(connection, &mut Vec::new());
+        if !self.shard.is_lent() {
+            self.take_frames(now, connection);
+        }
+    }
+
+    /// Handles what another node has said.
+    fn take_frames(&mut self, now: Now, connection: ConnectionId) {
         // A long turn must not answer for others' clocks with what its own showed when it began.
         self.shard.read_clocks(now);
         // Nor may what others date now seem to come from the future.
         let turn = self.shard.advance_wall_clock(self.turn, now.monotonic);
+        let Some(found) = self.connections.get_mut(connection) else { return };
         let outcome = match &mut found.role {
-            Role::Arriving { input, .. } => {
-                input.extend_from_slice(bytes);
-                return self.introduce(now, connection);
+            Role::Incoming { link, secure } => {
+                self.shard.incoming_input(turn, *link, secure.plain())
             }
-            Role::Incoming { input, .. } | Role::Outgoing { input, .. } if self.shard.is_lent() => {
-                return input.extend_from_slice(bytes);
-            }
-            Role::Incoming { link, input } => {
-                input.extend_from_slice(bytes);
-                self.shard.incoming_input(turn, *link, input)
-            }
-            Role::Outgoing { link, input } => {
-                input.extend_from_slice(bytes);
-                self.shard.link_input(turn, *link, input)
-            }
-            Role::Client { .. } | Role::TurnedAway => return,
+            Role::Outgoing { link, secure } => self.shard.link_input(turn, *link, secure.plain()),
+            Role::Arriving { .. } | Role::Client { .. } | Role::TurnedAway => return,
         };
         if let Err(error) = outcome {
             report(&error);
             self.close_connection(connection);
         }
+    }
+
+    /// Sends what is to be said on a link, and what its handshake has to say.
+    fn send_on_link(&mut self, connection: ConnectionId, bytes: &mut Vec<u8>) {
+        send_on_link(&mut self.connections, connection, bytes);
+    }
+
+    /// Closes a link whose other side is not trusted, or does not trust this one. It is told why.
+    fn distrust(&mut self, now: Now, connection: ConnectionId, fault: LinkFault) {
+        self.send_on_link(connection, &mut Vec::new());
+        let Some(found) = self.connections.get_mut(connection) else { return };
+        if let Role::Arriving { secure }
+        | Role::Incoming { secure, .. }
+        | Role::Outgoing { secure, .. } = &found.role
+            && let Some(times) = self.distrusted.note(now.wall_ms())
+        {
+            let address = secure.address();
+            tracing::warn!(address, times, %fault, "a link between nodes is not trusted");
+        }
+        if matches!(found.role, Role::Arriving { .. }) {
+            found.role = Role::TurnedAway;
+            if !self.connections.close_when_sent(connection) {
+                return;
+            }
+        }
+        self.close_connection(connection);
     }
 
     /// What peers have sent while the store was lent is handled.
@@ -99,25 +142,27 @@ impl Reactor {
     fn introduce(&mut self, now: Now, connection: ConnectionId) {
         let me = Owner::Shard(self.id());
         let Some(found) = self.connections.get_mut(connection) else { return };
-        let Role::Arriving { address, input } = &mut found.role else { return };
-        let hello = match first_frame(input) {
-            Ok(None) => return,
+        let Role::Arriving { secure } = &mut found.role else { return };
+        let hello = match first_frame(secure.plain()) {
+            Ok(None) => return self.send_on_link(connection, &mut Vec::new()),
             Ok(Some(hello)) => hello,
             Err(Stranger) => return self.close_stranger(now, connection),
         };
-        let (address, input) = (std::mem::take(address), std::mem::take(input));
         let to = match hello.shard {
             CONTROL_SHARD => Owner::Control,
             shard => Owner::Shard(shard % self.node.settings.shards),
         };
+        let role = std::mem::replace(&mut found.role, Role::TurnedAway);
+        let Role::Arriving { secure } = role else { return };
         if to == me {
             let link = self.shard.accept_link();
-            found.role = Role::Incoming { link, input };
+            found.role = Role::Incoming { link, secure };
             self.incoming.insert(link, connection);
             return self.link_bytes(now, connection, &[]);
         }
+        // The other side has answered all that was sent to it, so nothing waits here any more.
         self.connections.remove(connection);
-        self.connections.outputs.push_back(Output::PassOn { connection, to, address, input });
+        self.connections.outputs.push_back(Output::PassOn { connection, to, link: secure });
     }
 
     /// Hands out the messages of this turn.
@@ -125,7 +170,7 @@ impl Reactor {
         let mut ended = Vec::new();
         for link in self.shard.outgoing_output() {
             let Some(&connection) = self.outgoing.get(&link.link) else { continue };
-            self.connections.send(connection, &mut link.output);
+            send_on_link(&mut self.connections, connection, &mut link.output);
             if is_clogged(self.connections.unsent(connection)) {
                 ended.push(connection);
             }
@@ -133,13 +178,30 @@ impl Reactor {
         for link in self.shard.incoming_with_output() {
             let Some(&connection) = self.incoming.get(&link) else { continue };
             let (mut output, closing) = self.shard.incoming_output(link);
-            self.connections.send(connection, &mut output);
+            send_on_link(&mut self.connections, connection, &mut output);
             let is_sent = closing && self.connections.close_when_sent(connection);
             if is_sent || is_clogged(self.connections.unsent(connection)) {
                 ended.push(connection);
             }
         }
         ended.into_iter().for_each(|connection| self.close_connection(connection));
+    }
+}
+
+fn send_on_link(
+    connections: &mut Connections<Role>,
+    connection: ConnectionId,
+    bytes: &mut Vec<u8>,
+) {
+    let Some(found) = connections.get_mut(connection) else { return };
+    if let Role::Arriving { secure }
+    | Role::Incoming { secure, .. }
+    | Role::Outgoing { secure, .. } = &mut found.role
+    {
+        secure.seal(bytes);
+        if !bytes.is_empty() {
+            connections.send(connection, bytes);
+        }
     }
 }
 

@@ -27,7 +27,6 @@ mod unsent;
 
 use std::io;
 
-use bytes::BytesMut;
 use quorate_cluster::time::Instant;
 use quorate_log::Sequence;
 
@@ -38,6 +37,7 @@ pub use shard_reactor::Reactor;
 pub use unsent::{PIECES_PER_WRITE, Ready, Unsent};
 
 use crate::{
+    secure_link::SecureLink,
     shard::{Mail, Now},
     storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask, Work, Worked},
 };
@@ -57,7 +57,7 @@ pub enum Port {
 }
 
 /// A connection that somebody has opened.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Arrival {
     /// What it was accepted for.
     pub port: Port,
@@ -67,6 +67,8 @@ pub struct Arrival {
     pub local_address: String,
     /// Its file descriptor, if it has one.
     pub descriptor: Option<i32>,
+    /// How far the link of a peer has come, when it was passed on.
+    pub link: Option<Box<SecureLink>>,
 }
 
 /// Who looks after a connection.
@@ -90,9 +92,9 @@ pub enum Output {
     Read(ConnectionId),
     /// Close the connection. The machine has forgotten it.
     Close(ConnectionId),
-    /// The connection belongs to somebody else, who accepts it and takes what was read. The machine
-    /// has forgotten it.
-    PassOn { connection: ConnectionId, to: Owner, address: String, input: BytesMut },
+    /// The connection belongs to somebody else, who accepts it and takes what `link` has read. The
+    /// machine has forgotten it.
+    PassOn { connection: ConnectionId, to: Owner, link: Box<SecureLink> },
     /// Run the job beside the machine, and bring what comes of it back.
     Run(Job),
     /// Mail to a shard of this node.

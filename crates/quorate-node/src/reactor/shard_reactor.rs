@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use quorate_cluster::{
     limits::HEARTBEAT_INTERVAL,
     membership::{DialerOutput, LinkId},
@@ -19,6 +18,7 @@ use super::{Arrival, ConnectionId, Done, Machine, Output, Port, Unsent, connecti
 use crate::{
     node::Node,
     repeated::Repeated,
+    secure_link::SecureLink,
     shard::{About, Coverage, Ending, Mail, Now, Shard, Stopwatch},
     storage::Storage,
 };
@@ -46,11 +46,11 @@ pub(super) enum Role {
     /// One that there is no place for, which is told so.
     TurnedAway,
     /// A peer that has not introduced itself yet.
-    Arriving { address: String, input: BytesMut },
+    Arriving { secure: Box<SecureLink> },
     /// A peer's requests.
-    Incoming { link: LinkId, input: BytesMut },
+    Incoming { link: LinkId, secure: Box<SecureLink> },
     /// This shard's requests to a peer.
-    Outgoing { link: LinkId, input: BytesMut },
+    Outgoing { link: LinkId, secure: Box<SecureLink> },
 }
 
 /// A shard and its connections.
@@ -65,6 +65,8 @@ pub struct Reactor {
     pub(super) arriving: VecDeque<(ConnectionId, Instant)>,
     /// Those of them that were closed because they did not introduce themselves.
     pub(super) strangers: Repeated,
+    /// Links whose other side could not be trusted.
+    pub(super) distrusted: Repeated,
     /// The time that the turn goes by.
     pub(super) turn: Now,
     /// When clients are looked at again that take nothing.
@@ -86,6 +88,7 @@ impl Reactor {
             incoming: BTreeMap::new(),
             arriving: VecDeque::new(),
             strangers: Repeated::default(),
+            distrusted: Repeated::default(),
             turn: now,
             readers_at: Instant::ZERO,
             bounded_at: 0,
@@ -151,7 +154,7 @@ impl Reactor {
     }
 
     fn accept_client(&mut self, now: Now, arrival: Arrival) -> ConnectionId {
-        let Arrival { port, address, local_address, descriptor } = arrival;
+        let Arrival { port, address, local_address, descriptor, link: _ } = arrival;
         let is_embedded = port == Port::InProcess;
         if !is_embedded && !self.shard.admit_client() {
             let connection = self.connections.insert(Role::TurnedAway);
@@ -214,7 +217,8 @@ impl Reactor {
         while let Some(output) = self.shard.poll_dialer() {
             match output {
                 DialerOutput::Dial { link, address } => {
-                    let role = Role::Outgoing { link, input: BytesMut::new() };
+                    let secure = Box::new(self.node.security.dial(&address));
+                    let role = Role::Outgoing { link, secure };
                     let connection = self.connections.dial(role, address);
                     self.outgoing.insert(link, connection);
                 }
@@ -283,7 +287,7 @@ impl Machine for Reactor {
             return None;
         }
         match arrival.port {
-            Port::Peers => self.accept_peer(now, arrival.address),
+            Port::Peers => self.accept_peer(now, arrival),
             _ => Some(self.accept_client(now, arrival)),
         }
     }

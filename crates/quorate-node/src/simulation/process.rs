@@ -18,12 +18,21 @@ use crate::{
     identity::{Claim, Identity},
     node::Sizes,
     reactor::{self, Arrival, ConnectionId, Control, ControlMail, Job, Machine, Owner, Reactor},
+    secure_link::SecureLink,
     shard::{Mail, Now},
     startup::{self, Addresses, Seeds, Started},
 };
 
 /// A connection of one of the machines.
 type Place = (Owner, ConnectionId);
+
+/// Where a connection comes from.
+enum From {
+    /// Somebody has opened it, from this address.
+    Outside(String),
+    /// Another machine of the process has passed it on.
+    Machine(Box<SecureLink>),
+}
 
 /// Mail on its way inside the process.
 #[derive(Debug)]
@@ -80,7 +89,8 @@ impl Process {
         let Options { settings, disk, seed, boot, .. } = options;
         let directory = settings.data_dir.clone().unwrap_or_else(|| PathBuf::from("/data"));
         let node_id = u128::from(seed) << 64 | u128::from(!seed);
-        let seeds = Seeds { node_id, tables: seed, start: seed, membership: seed };
+        let links = startup::expand(seed);
+        let seeds = Seeds { node_id, tables: seed, start: seed, membership: seed, links };
         let claim = Claim {
             name: settings.name.clone(),
             shards: settings.shards,
@@ -238,7 +248,7 @@ impl Process {
                     Port::Peer => reactor::Port::Peers,
                 };
                 let address = format!("wire-{}", wire.0);
-                self.accept(now, Owner::Shard(shard), wire, port, address);
+                self.accept(now, Owner::Shard(shard), wire, port, From::Outside(address));
             }
             Input::Connected(wire) => {
                 if let Some(&(owner, connection)) = self.wires.get(&wire) {
@@ -270,9 +280,14 @@ impl Process {
         owner: Owner,
         wire: Wire,
         port: reactor::Port,
-        address: String,
+        from: From,
     ) -> Option<ConnectionId> {
-        let arrival = Arrival { port, address, local_address: String::new(), descriptor: None };
+        let (address, link) = match from {
+            From::Outside(address) => (address, None),
+            From::Machine(link) => (link.address().to_owned(), Some(link)),
+        };
+        let arrival =
+            Arrival { port, address, local_address: String::new(), descriptor: None, link };
         let accepted = self.machine(owner).handle_accepted(now, arrival);
         match accepted {
             Some(connection) => self.remember(wire, (owner, connection)),
@@ -321,11 +336,12 @@ impl Process {
                     self.outputs.push(Output::Close(wire));
                 }
             }
-            reactor::Output::PassOn { connection, to, address, input } => {
+            reactor::Output::PassOn { connection, to, link } => {
                 let Some(wire) = self.places.get(&(owner, connection)).copied() else { return };
                 self.forget(wire);
-                if let Some(accepted) = self.accept(now, to, wire, reactor::Port::Peers, address) {
-                    self.machine(to).handle_bytes(now, accepted, &input);
+                let from = From::Machine(link);
+                if let Some(accepted) = self.accept(now, to, wire, reactor::Port::Peers, from) {
+                    self.machine(to).handle_bytes(now, accepted, &[]);
                 }
             }
             reactor::Output::Run(job) => {

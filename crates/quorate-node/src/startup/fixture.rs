@@ -76,7 +76,7 @@ fn started(disk: &SimulatedDisk, identity: Identity) -> Started {
         disk: Arc::new(disk.clone()),
         directory: "/data".into(),
         sizes: Sizes { segment: 4_096, hints_max: 16_384, ..Sizes::default() },
-        seeds: Seeds { node_id: MEMBERS[0].0, tables: 1, start: 2, membership: 3 },
+        seeds: Seeds { node_id: MEMBERS[0].0, tables: 1, start: 2, membership: 3, links: [4; 32] },
         now: Now { monotonic: quorate_cluster::time::Instant::ZERO, wall_us: WALL_MS * 1_000 },
         make_topology: new_topology,
     };

@@ -54,7 +54,7 @@ impl Listeners {
                     let local_address = local.unwrap_or_default();
                     let descriptor = Some(stream.as_raw_fd());
                     let address = address.to_string();
-                    let arrival = Arrival { port, address, local_address, descriptor };
+                    let arrival = Arrival { port, address, local_address, descriptor, link: None };
                     return Some(Ok((stream, arrival)));
                 }
                 Err(error) => match error.kind() {

@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_channel::oneshot;
 use mio::net::TcpStream;
 use quorate_node::{
     reactor::{ConnectionId, ControlMail, Done},
+    secure_link::SecureLink,
     shard::Mail,
 };
 use quorate_proto::resp::Command;
@@ -43,12 +44,11 @@ pub(crate) enum ToControl {
     Stop,
 }
 
-/// The socket of another node, with what was read from it already.
+/// The socket of another node, with how far its link has come.
 #[derive(Debug)]
 pub(crate) struct PassedOn {
     pub(crate) socket: TcpStream,
-    pub(crate) address: String,
-    pub(crate) input: BytesMut,
+    pub(crate) link: Box<SecureLink>,
 }
 
 /// Where the address of a connection that is dialled leads; `None`: nowhere for now.

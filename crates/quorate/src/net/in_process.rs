@@ -54,6 +54,7 @@ impl InProcess {
             address,
             local_address: String::new(),
             descriptor: None,
+            link: None,
         };
         let connection = reactor.handle_accepted(now, arrival)?;
         let caller = Caller { client, waiting: VecDeque::new(), partial: BytesMut::new() };

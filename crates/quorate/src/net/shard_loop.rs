@@ -161,9 +161,9 @@ impl ShardLoop {
                 self.in_process.deliver(&mut self.reactor, connection);
             }
             Some(Output::Close(connection)) => self.in_process.close(connection),
-            Some(Output::PassOn { connection, to, address, input }) => {
+            Some(Output::PassOn { connection, to, link }) => {
                 let Some(socket) = self.sockets.take(connection) else { return };
-                let passed_on = PassedOn { socket, address, input };
+                let passed_on = PassedOn { socket, link };
                 match to {
                     Owner::Control => self.directory.control.send(ToControl::Socket(passed_on)),
                     Owner::Shard(shard) => {

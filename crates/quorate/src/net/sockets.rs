@@ -87,14 +87,19 @@ impl Sockets {
         }
     }
 
-    /// Hands the socket of another node to the machine, with what was read already.
+    /// Hands the socket of another node to the machine, with how far its link has come.
     pub(super) fn accept_passed_on<M: Machine>(&mut self, machine: &mut M, passed_on: PassedOn) {
-        let PassedOn { socket, address, input } = passed_on;
+        let PassedOn { socket, link } = passed_on;
         let now = self.clock.now();
-        let arrival =
-            Arrival { port: Port::Peers, address, local_address: String::new(), descriptor: None };
+        let arrival = Arrival {
+            port: Port::Peers,
+            address: link.address().to_owned(),
+            local_address: String::new(),
+            descriptor: None,
+            link: Some(link),
+        };
         let Some(connection) = machine.handle_accepted(now, arrival) else { return };
-        machine.handle_bytes(now, connection, &input);
+        machine.handle_bytes(now, connection, &[]);
         if self.insert(connection, socket, false) {
             self.unread.push(connection);
         } else {

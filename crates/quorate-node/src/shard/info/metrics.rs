@@ -333,6 +333,7 @@ const QUORATE: &[Metric] = &[
     called("cluster_name", "cluster", Text(|r| r.node.settings.cluster.clone())),
     row("datacentre", Text(|r| r.topology.member(r.topology.me()).datacentre.clone())),
     row("rack", Text(|r| r.topology.member(r.topology.me()).rack.clone())),
+    both("links", Text(|r| if r.node.security.has_secret() { "secret" } else { "open" }.into())),
     both("epoch", Number(|r| r.topology.epoch())),
     both("sealed", Number(|r| r.topology.sealed().into())),
     both("replication_factor", Number(|r| r.topology.replication_factor().into())),
