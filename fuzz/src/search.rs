@@ -3,7 +3,9 @@
 use quorate_search::aggregate::{Aggregation, Partial};
 use quorate_search::execution::{Hits, Spelling, Statistics};
 use quorate_search::expression::{Expression, Row, Value};
+use quorate_search::hybrid::{Hybrid, HybridPartial, HybridStatistics};
 use quorate_search::query::{Context, Dialect, Parameters, explain, parse};
+use quorate_search::regex::Regex;
 use quorate_search::wire::{Message, decode, encode};
 use quorate_search::{Code, Schema};
 
@@ -116,10 +118,12 @@ pub(crate) fn wire(bytes: &[u8]) {
     again::<Hits>(bytes);
     again::<Spelling>(bytes);
     again::<Partial>(bytes);
+    again::<HybridStatistics>(bytes);
+    again::<HybridPartial>(bytes);
 }
 
 pub(crate) fn wire_seeds() -> Vec<Vec<u8>> {
-    let seeds: [&[u8]; 5] = [
+    let seeds: [&[u8]; 7] = [
         b"\x01\x01\xac\x02\x05\x02\x01\x02\x01a\x01\x02bc\xac\x02\x00\x00",
         b"\x01\x02\x07\x01\x03\x01\x01k\0\0\0\0\0\0\xf0\x3f\x01\x01e\x00\x00\x01\x01d\
           \0\0\0\0\0\0\0\x40\x01\x01\x02\x01s",
@@ -130,11 +134,14 @@ pub(crate) fn wire_seeds() -> Vec<Vec<u8>> {
           \x03\x02\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x40\x04\0\0\0\0\0\0\0\0\
           \x06\x01\0\0\0\0\0\0\0\0\x00\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x40\
           \x07\x05\x01\x01\x02\x00\x08\x01\x00\x01k\x03\x01\x00\x09\x01\x07\x01k\x00",
+        b"\x01\x05\x01\x01\x01\x00\x01\x01a\x01\x01\x01\x00",
+        b"\x01\x06\x00\x00\x00\x00\x00\x00\x01\x01n\x01\x01k\x00\x00\x01\x00\x00\x00\x00",
     ];
     seeds.iter().map(|seed| seed.to_vec()).collect()
 }
 
-/// Arguments of `FT.AGGREGATE`, a line each: they are refused, or ask for something.
+/// Arguments of `FT.AGGREGATE`, `FT.HYBRID` and `FT.REGEX`, a line each: they are refused, or ask
+/// for something.
 pub(crate) fn aggregation(bytes: &[u8]) {
     let fields = "SCHEMA t TEXT SORTABLE g TAG n NUMERIC v VECTOR FLAT 6 TYPE INT8 DIM 2 \
                   DISTANCE_METRIC L2";
@@ -148,6 +155,16 @@ pub(crate) fn aggregation(bytes: &[u8]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+    match Hybrid::parse(&arguments, &schema) {
+        Ok(hybrid) => {
+            let empty = HybridPartial::default().finish(&hybrid, 0, Default::default());
+            assert!(empty.is_ok_and(|answer| answer.rows.is_empty()));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    if let Err(error) = Regex::parse(&arguments, &schema) {
+        assert!(!error.to_string().is_empty());
+    }
 }
 
 pub(crate) fn aggregation_seeds() -> Vec<Vec<u8>> {
@@ -155,6 +172,9 @@ pub(crate) fn aggregation_seeds() -> Vec<Vec<u8>> {
         "* LOAD 3 @t AS u APPLY upper(@u) AS w FILTER @n>1 SORTBY 4 @w DESC @n ASC MAX 5 LIMIT 1 2",
         "a|b VERBATIM LANGUAGE german SCORER TFIDF ADDSCORES GROUPBY 2 @g @t REDUCE COUNT 0 AS c \
          REDUCE QUANTILE 3 @n 0.5 100 REDUCE FIRST_VALUE 4 @t BY @n DESC AS f LOAD *",
+        "SEARCH a SCORER BM25 YIELD_SCORE_AS s VSIM @v $x KNN 2 K 5 FILTER @n:[1,2] COMBINE LINEAR 4 \
+         ALPHA 1 WINDOW 5 PARAMS 2 x ab NOSORT LOAD *",
+        "t (a|b[^c-e]+)?x{3}\\d$ DISTANCE 2 LIMIT 0 5",
         "@n:[$x,inf] PARAMS 2 x 1 DIALECT 3 TIMEOUT 5 WITHCURSOR COUNT 5 MAXIDLE 100 LOAD *",
     ];
     seeds.iter().map(|seed| seed.replace(' ', "\n").replace(',', " ").into_bytes()).collect()

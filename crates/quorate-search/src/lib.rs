@@ -10,6 +10,7 @@
 //! * [`aggregate`]: `FT.AGGREGATE`, in partitions that answer as one;
 //! * [`cursors`]: answers that are read in parts;
 //! * [`regex`]: `FT.REGEX`, texts that nearly follow a pattern;
+//! * [`hybrid`]: `FT.HYBRID`, a search for words and for vectors at once;
 //! * [`language`]: the languages that texts can be in;
 //! * [`suggestions`]: dictionaries that complete what somebody types;
 //! * [`stop_words`]: words that say nothing;
@@ -30,6 +31,7 @@ mod edit_distance;
 pub mod error;
 pub mod execution;
 pub mod expression;
+pub mod hybrid;
 pub mod index;
 pub mod language;
 pub mod limits;

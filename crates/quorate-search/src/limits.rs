@@ -108,6 +108,9 @@ pub const REGEX_DISTANCE: u8 = 8;
 /// Steps that the automaton takes in a partition for one command: about a second.
 pub const REGEX_WORK: u64 = 1 << 27;
 
+/// How many of each answer `FT.HYBRID` can fuse.
+pub const HYBRID_WINDOW: usize = 10_000;
+
 /// Parameters of a query.
 pub const PARAMETERS: usize = 1024;
 

@@ -22,7 +22,7 @@ pub trait Documents {
 
 impl Index {
     /// What a stage loads of a document.
-    pub(super) fn loaded(
+    pub(crate) fn loaded(
         &self,
         stage: &Stage,
         key: &[u8],

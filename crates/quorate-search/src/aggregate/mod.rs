@@ -48,8 +48,12 @@ pub use partial::{Answer, Partial};
 pub use row::Row;
 
 pub(crate) use distinct::Distinctish;
+pub(crate) use parse::Reading;
+pub(crate) use partial::run;
 pub(crate) use quantile::Quantile;
+pub(crate) use reducer::property;
 pub(crate) use reducer::{Reducer, Reduction};
+pub(crate) use resolve::resolve_rows;
 pub(crate) use stage::{Column, Grouping, Origin, SortKey, Stage};
 pub(crate) use state::{First, State};
 pub(crate) use sum::Sum;

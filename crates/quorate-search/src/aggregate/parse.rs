@@ -49,24 +49,24 @@ impl Aggregation {
 }
 
 /// Arguments while they are read.
-struct Reading<'a> {
-    arguments: Arguments<'a>,
-    stages: Vec<Stage>,
-    language: Option<Language>,
-    verbatim: bool,
-    slop: Option<u32>,
-    in_order: bool,
-    scorer: Scorer,
-    add_scores: bool,
-    with_count: bool,
-    dialect: Dialect,
-    timeout_ms: Option<u64>,
-    cursor: Option<CursorOptions>,
-    parameters: Parameters,
+pub(crate) struct Reading<'a> {
+    pub(crate) arguments: Arguments<'a>,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) language: Option<Language>,
+    pub(crate) verbatim: bool,
+    pub(crate) slop: Option<u32>,
+    pub(crate) in_order: bool,
+    pub(crate) scorer: Scorer,
+    pub(crate) add_scores: bool,
+    pub(crate) with_count: bool,
+    pub(crate) dialect: Dialect,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) cursor: Option<CursorOptions>,
+    pub(crate) parameters: Parameters,
 }
 
 impl<'a> Reading<'a> {
-    fn new(arguments: &'a [&'a [u8]], dialect: Dialect) -> Self {
+    pub(crate) fn new(arguments: &'a [&'a [u8]], dialect: Dialect) -> Self {
         Reading {
             arguments: Arguments::new(arguments),
             stages: Vec::new(),
@@ -112,7 +112,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What says how the query is read and answered; whether it was that.
-    fn option(&mut self, word: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn option(&mut self, word: &[u8]) -> Result<bool, Error> {
         match word.to_ascii_uppercase().as_slice() {
             b"VERBATIM" => self.verbatim = true,
             b"INORDER" => self.in_order = true,
@@ -158,7 +158,7 @@ impl<'a> Reading<'a> {
         Ok(true)
     }
 
-    fn whole<T: core::str::FromStr>(&mut self, word: &str) -> Result<T, Error> {
+    pub(crate) fn whole<T: core::str::FromStr>(&mut self, word: &str) -> Result<T, Error> {
         number(self.arguments.value(word)?).ok_or_else(|| bad(word, MALFORMED))
     }
 
@@ -182,7 +182,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What happens to rows; whether it was that.
-    fn stage(&mut self, word: &[u8]) -> Result<bool, Error> {
+    pub(crate) fn stage(&mut self, word: &[u8]) -> Result<bool, Error> {
         match word.to_ascii_uppercase().as_slice() {
             b"LOAD" if self.arguments.skip("*") => self.stages.push(Stage::LoadAll),
             b"LOAD" => {

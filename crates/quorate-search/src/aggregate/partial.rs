@@ -96,7 +96,7 @@ impl Partial {
         self.check(aggregation)?;
         let cut = aggregation.merged_at();
         let mut total = self.total;
-        let mut rows = match aggregation.stages.get(cut) {
+        let rows = match aggregation.stages.get(cut) {
             Some(Stage::Group(grouping)) => rows::finish(self.groups, grouping),
             Some(stage) => arranged(self.rows, stage),
             None => self.rows,
@@ -105,45 +105,58 @@ impl Partial {
             Some(Stage::Arrange { .. }) => {}
             _ => total = rows.len() as u64,
         }
-        for (position, stage) in aggregation.stages.iter().enumerate().skip(cut + 1) {
-            match stage {
-                Stage::Nearest(_) => {}
-                Stage::Load(_) | Stage::LoadAll => {
-                    rows.iter_mut().for_each(|row| row.load_kept(position));
-                }
-                Stage::Apply { .. } => {
-                    let mut budget = Budget::new(bounds);
-                    for row in &mut rows {
-                        transform(stage, row)?;
-                        budget.take(row.size())?;
-                    }
-                }
-                Stage::Filter(_) => {
-                    rows = filtered(rows, stage)?;
-                    total = rows.len() as u64;
-                }
-                Stage::Group(grouping) => {
-                    let mut groups = Groups::new();
-                    let mut budget = Budget::new(bounds);
-                    for (place, row) in rows.iter().enumerate() {
-                        // Rows have an order here, which decides what is the first.
-                        let id: Arc<[u8]> = Arc::from((place as u64).to_be_bytes());
-                        rows::add(&mut groups, grouping, row, &id, seed, &mut budget)?;
-                    }
-                    rows = rows::finish(groups, grouping);
-                    total = rows.len() as u64;
-                }
-                Stage::Arrange { keys, .. } => {
-                    total = rows.len() as u64;
-                    if !keys.is_empty() {
-                        rows.sort_by(|one, other| rows::compare(Some(stage), one, other));
-                    }
-                    rows = arranged(rows, stage);
+        run(rows, total, &aggregation.stages, cut + 1, seed, bounds)
+    }
+}
+
+/// Takes rows in an order through the stages from a position on. `total` is how many there were
+/// before the last cut.
+pub(crate) fn run(
+    mut rows: Vec<Row>,
+    mut total: u64,
+    stages: &[Stage],
+    from: usize,
+    seed: u64,
+    bounds: Bounds,
+) -> Result<Answer, Error> {
+    for (position, stage) in stages.iter().enumerate().skip(from) {
+        match stage {
+            Stage::Nearest(_) => {}
+            Stage::Load(_) | Stage::LoadAll => {
+                rows.iter_mut().for_each(|row| row.load_kept(position));
+            }
+            Stage::Apply { .. } => {
+                let mut budget = Budget::new(bounds);
+                for row in &mut rows {
+                    transform(stage, row)?;
+                    budget.take(row.size())?;
                 }
             }
+            Stage::Filter(_) => {
+                rows = filtered(rows, stage)?;
+                total = rows.len() as u64;
+            }
+            Stage::Group(grouping) => {
+                let mut groups = Groups::new();
+                let mut budget = Budget::new(bounds);
+                for (place, row) in rows.iter().enumerate() {
+                    // Rows have an order here, which decides what is the first.
+                    let id: Arc<[u8]> = Arc::from((place as u64).to_be_bytes());
+                    rows::add(&mut groups, grouping, row, &id, seed, &mut budget)?;
+                }
+                rows = rows::finish(groups, grouping);
+                total = rows.len() as u64;
+            }
+            Stage::Arrange { keys, .. } => {
+                total = rows.len() as u64;
+                if !keys.is_empty() {
+                    rows.sort_by(|one, other| rows::compare(Some(stage), one, other));
+                }
+                rows = arranged(rows, stage);
+            }
         }
-        Ok(Answer { total, rows })
     }
+    Ok(Answer { total, rows })
 }
 
 fn filtered(rows: Vec<Row>, stage: &Stage) -> Result<Vec<Row>, Error> {

@@ -107,7 +107,7 @@ fn known(name: &str) -> bool {
 }
 
 /// The name of a property, with or without its sign.
-pub(super) fn property(argument: &[u8]) -> String {
+pub(crate) fn property(argument: &[u8]) -> String {
     shown(argument.strip_prefix(b"@").unwrap_or(argument))
 }
 

@@ -31,14 +31,7 @@ pub(super) fn resolve(
     if scored {
         known.insert(SCORE.to_string());
     }
-    let mut resolver = Resolver {
-        schema,
-        known,
-        all: false,
-        grouped: false,
-        uses_terms: false,
-        resolved: Vec::new(),
-    };
+    let mut resolver = Resolver::new(schema, known);
     if let query::Kind::Nearest { count, .. } = &node.kind {
         resolver.resolved.push(Stage::Nearest(*count));
     }
@@ -46,6 +39,17 @@ pub(super) fn resolve(
         resolver.stage(stage)?;
     }
     Ok((resolver.resolved, resolver.uses_terms))
+}
+
+/// The stages of rows that have these names from the start, with what they read loaded before.
+pub(crate) fn resolve_rows(
+    stages: Vec<Stage>,
+    known: BTreeSet<String>,
+    schema: &Schema,
+) -> Result<Vec<Stage>, Error> {
+    let mut resolver = Resolver::new(schema, known);
+    stages.into_iter().try_for_each(|stage| resolver.stage(stage))?;
+    Ok(resolver.resolved)
 }
 
 struct Resolver<'a> {
@@ -60,7 +64,18 @@ struct Resolver<'a> {
     resolved: Vec<Stage>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    fn new(schema: &'a Schema, known: BTreeSet<String>) -> Self {
+        Resolver {
+            schema,
+            known,
+            all: false,
+            grouped: false,
+            uses_terms: false,
+            resolved: Vec::new(),
+        }
+    }
+
     fn stage(&mut self, mut stage: Stage) -> Result<(), Error> {
         match &mut stage {
             Stage::Load(columns) => {

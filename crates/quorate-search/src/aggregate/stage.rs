@@ -27,6 +27,11 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// Whether it loads values of documents.
+    pub(crate) fn loads(&self) -> bool {
+        matches!(self, Stage::Load(_) | Stage::LoadAll)
+    }
+
     /// How many rows of the beginning a sorted or cut answer needs.
     pub(crate) fn needed(&self) -> Option<usize> {
         match self {

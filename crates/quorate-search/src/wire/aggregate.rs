@@ -1,7 +1,9 @@
-//! Partial states of an aggregation.
+//! Partial states of an aggregation, and of a hybrid search.
 //!
 //! ```text
-//! partial     total | list of names: bytes | list of rows | list of groups
+//! partial     total | rows | list of groups
+//! hybrid      statistics | statistics, or: hits | hits | rows
+//! rows        list of names: bytes | list of rows
 //! row         id bytes | optional distance real | list of: name number | value
 //!             | list of: stage number | name number | value | list of terms: bytes
 //! group       values bytes, in order | list of states
@@ -21,7 +23,9 @@ use alloc::vec::Vec;
 
 use super::{Malformed, Message, Reader, Writer};
 use crate::aggregate::{Distinctish, First, Partial, Quantile, Row, State, Sum};
+use crate::execution::{Hits, Statistics};
 use crate::expression::Value;
+use crate::hybrid::{HybridPartial, HybridStatistics};
 use crate::limits;
 
 /// The fewest bytes of elements: what each writes if it is empty.
@@ -39,27 +43,8 @@ impl Message for Partial {
     const KIND: u8 = 4;
 
     fn write(&self, writer: &mut Writer) {
-        let fields = self.rows.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name));
-        let later = self.rows.iter().flat_map(|row| row.later.iter().map(|(_, name, _)| name));
-        let names: BTreeSet<&Arc<str>> = fields.chain(later).collect();
-        let numbers: BTreeMap<&Arc<str>, u64> = names.iter().copied().zip(0..).collect();
-        let number = |name| numbers.get(name).copied().unwrap_or_default();
         writer.number(self.total);
-        writer.list(names.iter(), |writer, name| writer.bytes(name.as_bytes()));
-        writer.list(self.rows.iter(), |writer, row| {
-            writer.bytes(&row.id);
-            writer.optional(row.distance, Writer::real);
-            writer.list(row.fields.iter(), |writer, (name, value)| {
-                writer.number(number(name));
-                write_value(writer, value);
-            });
-            writer.list(row.later.iter(), |writer, (stage, name, value)| {
-                writer.number(u64::from(*stage));
-                writer.number(number(name));
-                write_value(writer, value);
-            });
-            writer.list(row.terms.iter(), |writer, term| writer.bytes(term.as_bytes()));
-        });
+        write_rows(writer, &self.rows);
         writer.list(self.groups.iter(), |writer, (key, states)| {
             writer.bytes(key);
             writer.list(states.iter(), write_state);
@@ -68,8 +53,7 @@ impl Message for Partial {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let total = reader.number()?;
-        let names: Vec<Arc<str>> = reader.list(1, |reader| Ok(reader.text()?.into()))?;
-        let rows = reader.list(ROW_BYTES_MIN, |reader| read_row(reader, &names))?;
+        let rows = read_rows(reader)?;
         let mut groups = BTreeMap::new();
         for _ in 0..reader.count(GROUP_BYTES_MIN)? {
             let key = reader.bytes()?.to_vec();
@@ -79,6 +63,63 @@ impl Message for Partial {
         }
         Ok(Partial { total, rows, groups })
     }
+}
+
+impl Message for HybridStatistics {
+    const KIND: u8 = 5;
+
+    fn write(&self, writer: &mut Writer) {
+        self.words.write(writer);
+        self.nearest.write(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let words = Statistics::read(reader)?;
+        Ok(HybridStatistics { words, nearest: Statistics::read(reader)? })
+    }
+}
+
+impl Message for HybridPartial {
+    const KIND: u8 = 6;
+
+    fn write(&self, writer: &mut Writer) {
+        self.words.write(writer);
+        self.nearest.write(writer);
+        write_rows(writer, &self.rows);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (words, nearest) = (Hits::read(reader)?, Hits::read(reader)?);
+        Ok(HybridPartial { words, nearest, rows: read_rows(reader)? })
+    }
+}
+
+fn write_rows(writer: &mut Writer, rows: &[Row]) {
+    let fields = rows.iter().flat_map(|row| row.fields.iter().map(|(name, _)| name));
+    let later = rows.iter().flat_map(|row| row.later.iter().map(|(_, name, _)| name));
+    let names: BTreeSet<&Arc<str>> = fields.chain(later).collect();
+    let numbers: BTreeMap<&Arc<str>, u64> = names.iter().copied().zip(0..).collect();
+    let number = |name| numbers.get(name).copied().unwrap_or_default();
+    writer.list(names.iter(), |writer, name| writer.bytes(name.as_bytes()));
+    writer.list(rows.iter(), |writer, row| {
+        writer.bytes(&row.id);
+        writer.optional(row.distance, Writer::real);
+        writer.list(row.fields.iter(), |writer, (name, value)| {
+            writer.number(number(name));
+            write_value(writer, value);
+        });
+        writer.list(row.later.iter(), |writer, (stage, name, value)| {
+            writer.number(u64::from(*stage));
+            writer.number(number(name));
+            write_value(writer, value);
+        });
+        writer.list(row.terms.iter(), |writer, term| writer.bytes(term.as_bytes()));
+    });
+}
+
+fn read_rows(reader: &mut Reader<'_>) -> Result<Vec<Row>, Malformed> {
+    let names: Vec<Arc<str>> = reader.list(1, |reader| Ok(reader.text()?.into()))?;
+    reader.list(ROW_BYTES_MIN, |reader| read_row(reader, &names))
 }
 
 fn read_row(reader: &mut Reader<'_>, names: &[Arc<str>]) -> Result<Row, Malformed> {

@@ -13,6 +13,7 @@ use super::*;
 use crate::aggregate::{Distinctish, First, Partial, Quantile, Row, State, Sum};
 use crate::execution::{Explanation, Hit, Hits, LeafTerms, SortedBy, Spelling, Statistics};
 use crate::expression::Value;
+use crate::hybrid::{HybridPartial, HybridStatistics};
 use crate::index::SortValue;
 use crate::limits;
 
@@ -81,8 +82,9 @@ proptest! {
     }
 
     #[test]
-    fn hits_go_round(hits in hits()) {
+    fn hits_go_round(hits in hits(), words in hits()) {
         round_trip(&hits);
+        round_trip(&HybridPartial { words, nearest: hits, rows: Vec::new() });
     }
 
     /// Whatever a peer says can be added up and put in order.
@@ -104,6 +106,8 @@ proptest! {
         let _ = decode::<Hits>(&bytes);
         let _ = decode::<Spelling>(&bytes);
         let _ = decode::<Partial>(&bytes);
+        let _ = decode::<HybridStatistics>(&bytes);
+        let _ = decode::<HybridPartial>(&bytes);
     }
 }
 
