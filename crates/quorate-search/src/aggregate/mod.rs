@@ -12,6 +12,8 @@
 //! they are rounded once, sketches are those whose merge is that of their inputs, samples are
 //! chosen by a keyed hash of what a row is, and what has no other order is ordered by key.
 //!
+//! Where `matched_terms()` is asked for the nearest vectors there are none: distances alone choose.
+//!
 //! What is held is accounted; past [`Bounds`] an aggregation is refused.
 //!
 //! [`Index::aggregate`]: crate::Index::aggregate

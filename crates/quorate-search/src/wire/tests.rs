@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::{Distinctish, First, Partial, Quantile, Row, State, Sum};
-use crate::execution::{Explanation, Hit, Hits, LeafTerms, SortedBy, Spelling, Statistics};
+use crate::execution::{Explanation, Hit, Hits, LeafTerms, SortedBy, Spelling, Spelt, Statistics};
 use crate::expression::Value;
 use crate::hybrid::{HybridPartial, HybridStatistics};
 use crate::index::SortValue;
@@ -133,6 +133,26 @@ fn golden() {
     let expected = b"\x01\x02\x07\x01\x03\x01\x01k\0\0\0\0\0\0\xf0\x3f\x01\x01e\x00\x00\x01\x01d\
                      \0\0\0\0\0\0\0\x40\x01\x01\x02\x01s";
     assert_eq!(encode(&hits), expected);
+}
+
+#[test]
+fn golden_spelling_and_hybrid() {
+    let near = [("ac".to_string(), 2)].into();
+    let words = vec![Spelt { word: "ab".to_string(), is_known: false, near }];
+    let spelling = Spelling { documents: 9, distance: 1, words };
+    assert_eq!(encode(&spelling), b"\x01\x03\x09\x01\x01\x02ab\x00\x01\x02ac\x02");
+    round_trip(&spelling);
+    let words = Statistics { documents: 1, length: 2, leaves: Vec::new() };
+    let statistics = HybridStatistics { nearest: words.clone(), words };
+    assert_eq!(encode(&statistics), b"\x01\x05\x01\x02\x00\x01\x02\x00");
+    round_trip(&statistics);
+    let words = Hits { total: 4, ..Hits::default() };
+    let nearest = Hits { nearest: Some(5), ..Hits::default() };
+    let rows = vec![Row::new(b"k".as_slice().into())];
+    let partial = HybridPartial { words, nearest, rows };
+    let expected = b"\x01\x06\x04\x00\x00\x00\x01\x05\x00\x00\x01\x01k\x00\x00\x00\x00";
+    assert_eq!(encode(&partial), expected);
+    round_trip(&partial);
 }
 
 #[test]
