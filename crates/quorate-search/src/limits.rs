@@ -105,7 +105,8 @@ pub const REGEX_STATES: usize = 2048;
 /// Letters that may differ from a pattern.
 pub const REGEX_DISTANCE: u8 = 8;
 
-/// Steps that the automaton takes in a partition for one command: about a second.
+/// Steps that the automaton takes in a partition for one command, so that none holds a shard for
+/// long.
 pub const REGEX_WORK: u64 = 1 << 27;
 
 /// How many of each answer `FT.HYBRID` can fuse.

@@ -174,12 +174,20 @@ struct Active {
     /// Every state that was met, by its number.
     met: Vec<bool>,
     all_met: Vec<usize>,
+    /// States that are still to be added; empty but while one is.
+    open: Vec<usize>,
     accepts: bool,
 }
 
 impl Active {
     fn new(states: usize) -> Active {
-        Active { states: Vec::new(), met: vec![false; states], all_met: Vec::new(), accepts: false }
+        Active {
+            states: Vec::new(),
+            met: vec![false; states],
+            all_met: Vec::new(),
+            open: Vec::new(),
+            accepts: false,
+        }
     }
 
     fn clear(&mut self) {
@@ -190,8 +198,8 @@ impl Active {
 
     /// Adds a state and those that follow without a letter.
     fn add(&mut self, automaton: &Automaton, state: usize, place: Place) {
-        let mut open = vec![state];
-        while let Some(state) = open.pop() {
+        self.open.push(state);
+        while let Some(state) = self.open.pop() {
             if mem::replace(&mut self.met[state], true) {
                 continue;
             }
@@ -199,13 +207,13 @@ impl Active {
             match automaton.states[state] {
                 State::Accept => self.accepts = true,
                 State::One(..) => self.states.push(state),
-                State::Both(one, other) => open.extend([other, one]),
-                State::Start(next) if place.is_start => open.push(next),
+                State::Both(one, other) => self.open.extend([other, one]),
+                State::Start(next) if place.is_start => self.open.push(next),
                 State::Start(_) => {}
                 State::End(next) => {
                     self.states.push(state);
                     if place.is_end {
-                        open.push(next);
+                        self.open.push(next);
                     }
                 }
             }
