@@ -9,7 +9,7 @@ use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::cmp::Ordering;
 
 use quorate_proto::{
-    Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
+    Groups, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
     message::{Member, View},
     mutant::Mutant,
     numbers::NumbersUsedUp,
@@ -351,6 +351,46 @@ impl Topology {
         piece.moves().then_some(piece.phase)
     }
 
+    /// With whom this node is to make which groups level, so that slots that are under way may move
+    /// on: each new owner with each old one. Of two that are both the lower number sees to it.
+    pub fn to_be_level(&self) -> PeerMap<Groups> {
+        let mut found: PeerMap<Groups> = PeerMap::new();
+        let Some(ownership) = self.ownership.as_deref() else { return found };
+        let mut next = 0;
+        for piece in Piece::all(ownership) {
+            let slots = next..=piece.last.number();
+            next = piece.last.number() + 1;
+            let is_new = piece.new.contains(&self.me);
+            if !piece.moves() || !piece.phase.is_under_way() || !is_new {
+                continue;
+            }
+            let groups: Groups = slots.filter_map(Slot::new).map(Slot::group).collect();
+            let is_mine = |peer: &&MemberNumber| {
+                let is_both = piece.new.contains(peer) && piece.old.contains(&self.me);
+                **peer != self.me && (!is_both || self.me < **peer)
+            };
+            for peer in piece.old.iter().filter(is_mine) {
+                let before = found.get(*peer).copied().unwrap_or_default();
+                found.insert(*peer, before.union(groups));
+            }
+        }
+        found
+    }
+
+    /// Whether `slot` is on its way to this node, which did not hold it before.
+    pub fn is_newcomer(&self, slot: Slot) -> bool {
+        let Some(ownership) = self.ownership.as_deref() else { return false };
+        let piece = Piece::at(ownership, slot);
+        piece.moves() && piece.new.contains(&self.me) && !piece.old.contains(&self.me)
+    }
+
+    /// Whether `slot` is on its way from this node, which is asked for it until it has moved.
+    pub fn is_departing(&self, slot: Slot) -> bool {
+        let Some(ownership) = self.ownership.as_deref() else { return false };
+        let piece = Piece::at(ownership, slot);
+        piece.phase == Phase::Joint && !piece.new.contains(&self.me)
+    }
+
     /// Whether `node` holds `slot`.
     pub fn is_replica(&self, slot: Slot, node: MemberNumber) -> bool {
         self.replicas(slot).contains(&node)
@@ -376,6 +416,9 @@ impl Topology {
         coordinator: MemberNumber,
     ) -> Requirement {
         let set = self.set(slot);
+        if Mutant::FillingCountsNew.is_planted() && !set.new.is_empty() {
+            return Requirement::all_of(self.votes(set, level, coordinator, set.new));
+        }
         let old = self.votes(set, level, coordinator, set.old);
         if set.new.is_empty() {
             return Requirement::all_of(old);

@@ -59,6 +59,12 @@ pub(crate) const FLOORS_RECORD_BYTES: usize = 4 << 10;
 /// Keys whose tombstones are looked at in one turn: some microseconds each at most.
 pub(crate) const FORGOTTEN_PER_TURN_MAX: usize = 1_024;
 
+/// Keys of slots that other nodes hold now, dropped in one turn: a microsecond or two each.
+pub(crate) const DISCARDED_PER_TURN_MAX: usize = 1_024;
+
+/// How many times as long as a request may take a slot is kept that has moved to others.
+pub(crate) const FOREIGN_KEPT_REQUESTS: u32 = 2;
+
 /// How long tombstones are kept at least unless configured otherwise.
 pub(crate) const GC_GRACE_DEFAULT_SECONDS: u64 = 900;
 

@@ -288,6 +288,12 @@ fn recover(stores: &mut [Store], copies: &mut Copies, log: u16, record: &[u8]) -
             let own = effects.iter().filter(|(slot, _)| copies.log_of(*slot) == log);
             own.filter(|part| !recover(*part)).count() == 0
         }
+        Some(Record::Discarded(slots)) => {
+            slots.iter().for_each(|slot| {
+                stores[owner(slot.group())].discard_slot(slot);
+            });
+            true
+        }
         Some(Record::Floors(floors)) if floors.iter().all(|(group, _)| group < GROUPS) => {
             floors.iter().for_each(|(group, floor_ms)| {
                 stores[owner(group)].raise_floor(group, floor_ms);

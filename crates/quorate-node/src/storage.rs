@@ -18,6 +18,7 @@ mod hints;
 mod lending;
 #[cfg(test)]
 mod members;
+mod moving;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "measures what things cost")]
 mod pulls;
@@ -56,6 +57,7 @@ use expiring::Expiring;
 use forgetting::Forgetting;
 pub(crate) use hints::{HintBudget, HintQueues, HintSync, HintTerms, SyncTask};
 use lending::{Lendable, Transactions};
+use moving::Moving;
 pub(crate) use record::{
     Effects, Record, SLOT_BYTES, TransactionRecord, write_effect, write_last_transaction,
 };
@@ -96,6 +98,7 @@ pub struct Storage {
     expiring: Expiring,
     space: Space,
     forgetting: Forgetting,
+    moving: Moving,
     /// Which writes are here, by their dots.
     knowledge: Knowledge,
     element_limits: elements::Limits,
@@ -162,7 +165,7 @@ impl Storage {
         let recovered = parts.log.as_ref().map_or(0, SegmentLog::written);
         let mut knowledge = Knowledge::default();
         knowledge.set_current(parts.topology.origins());
-        Self {
+        let mut storage = Self {
             store: Lendable::new(parts.store),
             log: parts.log,
             policy: parts.policy,
@@ -178,6 +181,7 @@ impl Storage {
             expiring: Expiring::default(),
             space: Space::default(),
             forgetting: Forgetting::default(),
+            moving: Moving::default(),
             knowledge,
             element_limits: parts.element_limits,
             topology: parts.topology,
@@ -204,7 +208,9 @@ impl Storage {
             refused_effects: Repeated::default(),
             slow: Slow::default(),
             beside: Beside::new(parts.long_call),
-        }
+        };
+        storage.begin_moving();
+        storage
     }
 
     /// The shard of this node that owns `slot`.
@@ -441,7 +447,10 @@ impl Storage {
 
     /// Whether there is work to go on with in the next turn.
     pub(crate) fn is_busy(&self) -> bool {
-        self.is_checkpointing() || self.is_forgetting() || self.is_expiring()
+        self.is_checkpointing()
+            || self.is_forgetting()
+            || self.is_expiring()
+            || self.is_discarding()
     }
 
     /// Bytes of the log on disk.
@@ -484,28 +493,5 @@ impl Storage {
             self.store.expires(call.slot(), key)
         });
         expires || !names_keys && self.store.expiring() > 0
-    }
-
-    /// Adopts another topology. Stamps, dots, hints and marks go by the numbers of members, which
-    /// stay.
-    pub(crate) fn adopt(&mut self, topology: Arc<Topology>, terms: HintTerms) {
-        let before = std::mem::replace(&mut self.topology, Arc::clone(&topology));
-        self.knowledge.set_current(topology.origins());
-        let changes = topology.changes_since(&before);
-        if changes.is_empty() {
-            return;
-        }
-        self.hints.terms = terms;
-        changes.left.iter().for_each(|peer| self.hints.handle_left(&before, *peer));
-        let epoch = self.store.epoch();
-        changes.joined.iter().for_each(|peer| self.hints.handle_joined(&topology, *peer, epoch));
-        // What may be forgotten was proved with the replicas of before.
-        self.forgetting = Forgetting::default();
-        let is_new = |slot| {
-            topology.is_replica(slot, topology.me()) && !before.is_replica(slot, before.me())
-        };
-        let new: Groups = Slot::all().filter(|slot| is_new(*slot)).map(Slot::group).collect();
-        // What came while this node was no replica is not here.
-        new.iter().for_each(|group| self.store.drop_floor(group));
     }
 }

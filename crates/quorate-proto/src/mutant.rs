@@ -115,11 +115,19 @@ pub enum Mutant {
     LongCallUnlogged,
     /// A write that is executed after its client has given up stays with its executor.
     LateEffectForgotten,
+    /// What was made level in an epoch counts in the next one.
+    LevelOfBefore,
+    /// A node to which slots come keeps the floors that it had without them.
+    FloorOfBefore,
+    /// A slot is dropped while it is on its way, although it is still read.
+    DiscardedEarly,
+    /// A write to a slot that is being filled meets its level among the new owners only.
+    FillingCountsNew,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 58] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -174,6 +182,10 @@ impl Mutant {
         Self::DigestOfLater,
         Self::LongCallUnlogged,
         Self::LateEffectForgotten,
+        Self::LevelOfBefore,
+        Self::FloorOfBefore,
+        Self::DiscardedEarly,
+        Self::FillingCountsNew,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -93,6 +93,15 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     ),
     trap(Mutant::LateEffectForgotten, "late-hints", 200, &["convergence"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
+    trap(Mutant::LevelOfBefore, "moving", 400, &["stale", "lost", "backwards", "counter"]),
+    trap(
+        Mutant::FloorOfBefore,
+        "moving-deletes",
+        400,
+        &["stale", "lost", "counter", "convergence"],
+    ),
+    trap(Mutant::DiscardedEarly, "moving", 100, &["stale", "lost", "backwards", "counter"]),
+    trap(Mutant::FillingCountsNew, "moving", 400, &["stale", "lost", "backwards", "counter"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];
 

@@ -5,6 +5,7 @@
 mod late;
 mod long;
 mod losses;
+mod moving;
 mod repairs;
 mod workloads;
 
@@ -110,6 +111,9 @@ pub struct Scenario {
     pub long_call: usize,
     /// Members of each set, and fields of each hash.
     pub members: u64,
+    /// How often slots are to go to other members: they are taken from one, spread over all again,
+    /// or get another number of replicas.
+    pub moves: u32,
 }
 
 /// Which of the ways of repair work that need no client.
@@ -250,6 +254,7 @@ impl Scenario {
         element_limits: Limits::DEFAULT,
         long_call: usize::MAX,
         members: 8,
+        moves: 0,
     };
 
     /// The scenario of this name.
@@ -276,6 +281,7 @@ const FOUNDERS: Scenario = Scenario {
 
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    let all = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS, late::LATE, long::LONG];
-    all.into_iter().flatten()
+    let first = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS];
+    let all = first.into_iter().chain([late::LATE, long::LONG, moving::MOVING]);
+    all.flatten()
 }

@@ -23,6 +23,7 @@ pub mod decimal;
 pub mod delta;
 mod detached;
 pub mod digest;
+mod discard;
 pub mod elements;
 mod execution;
 mod expiry;

@@ -336,6 +336,24 @@ impl AntiEntropy {
         self.peers.remove(peer);
     }
 
+    /// Other members hold slots. What a round has compared so far were those that both ends held
+    /// before: it begins anew. What earlier ones have proved is proved no more.
+    pub fn handle_adopted(&mut self, now: Instant) {
+        if let Some(round) = self.round.take() {
+            let Peer { due, record, .. } = &mut self.peers[round.peer];
+            if record.repair == Repair::Running {
+                record.repair = Repair::Waiting(round.order);
+            }
+            if round.order.is_whole() {
+                *due = due.map(|_| now);
+            }
+        }
+        self.settling.forget_proofs();
+        for peer in self.peers.values_mut() {
+            (peer.settle_at, peer.unverified) = (now, true);
+        }
+    }
+
     /// A peer is up. Usually a round is requested once the hints for it are delivered; should they
     /// never be, one comes even so.
     pub fn handle_peer_up(&mut self, now: Instant, peer: MemberNumber) {

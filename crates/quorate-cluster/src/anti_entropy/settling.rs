@@ -114,6 +114,11 @@ impl Settling {
         self.proofs.remove(peer);
     }
 
+    /// The replicas of slots are others.
+    pub(super) fn forget_proofs(&mut self) {
+        self.proofs = PeerMap::new();
+    }
+
     /// The newest epoch whose beginning is old enough for the tombstones made before it to go.
     fn old_enough(&mut self, now: Instant) -> u32 {
         let is_old = |began: Instant| began + self.retention.tombstones <= now;

@@ -2,14 +2,18 @@
 //!
 //! Hints go out in order, as much at a time as the target can take, and leave the queue only when
 //! it has acknowledged them. A refusal or a lost link winds the queue back; merging an effect twice
-//! is harmless. Nothing is ever dropped here.
+//! is harmless. Nothing is ever dropped here but what a target refuses because the slot is not its
+//! own any more.
 
 mod window;
 
 use alloc::{collections::VecDeque, vec::Vec};
 
 use bytes::Bytes;
-use quorate_proto::{Dot, MemberNumber, Slot, message::Message};
+use quorate_proto::{
+    Dot, MemberNumber, Slot,
+    message::{Cause, Message},
+};
 
 use crate::{limits::HANDOFF_PAUSE, peer_map::PeerMap, time::Instant};
 use window::Window;
@@ -43,6 +47,11 @@ pub trait Hints {
     fn rewind(&mut self, target: MemberNumber);
     /// The target has everything up to this one.
     fn acknowledge(&mut self, target: MemberNumber, up_to: u64);
+    /// Whether the target holds the slot, as far as is known here. What it does not hold any more
+    /// it need not have: others hold it.
+    fn is_owed(&self, _target: MemberNumber, _slot: Slot) -> bool {
+        true
+    }
 }
 
 /// A hint to send: to whom, with which correlation id, and the request.
@@ -75,6 +84,7 @@ struct Target {
 #[derive(Clone, Copy, Debug)]
 struct InFlight {
     first: u64,
+    slot: Slot,
     bytes: usize,
     sent_at: Instant,
     acknowledged: bool,
@@ -137,7 +147,8 @@ impl Handoff {
                     target.delivered = first.saturating_sub(1);
                 }
                 let bytes = hint.effect.len();
-                let sent = InFlight { first, bytes, sent_at: now, acknowledged: false };
+                let (slot, sent_at) = (hint.slot, now);
+                let sent = InFlight { first, slot, bytes, sent_at, acknowledged: false };
                 target.in_flight.push_back(sent);
                 target.bytes += bytes;
                 target.handed_out = target.handed_out.max(last);
@@ -173,14 +184,16 @@ impl Handoff {
         if (correlation >> ROUND_SHIFT) as u8 & 0x0f != target.round {
             return;
         }
-        if *message != Message::Ack {
+        let first = correlation & SEQUENCE_MASK;
+        let found = target.in_flight.binary_search_by_key(&first, |hint| hint.first);
+        let is_moot = matches!(message, Message::Rejected { cause: Cause::NotReplica, .. })
+            && found.is_ok_and(|at| !hints.is_owed(from, target.in_flight[at].slot));
+        if *message != Message::Ack && !is_moot {
             target.window.handle_refused(now);
             target.rewind(hints, from);
             target.not_before = Some(now + HANDOFF_PAUSE);
             return;
         }
-        let first = correlation & SEQUENCE_MASK;
-        let found = target.in_flight.binary_search_by_key(&first, |hint| hint.first);
         let Ok(at) = found else { return };
         let hint = &mut target.in_flight[at];
         if !core::mem::replace(&mut hint.acknowledged, true) {
@@ -236,8 +249,6 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use quorate_proto::message::Cause;
-
     use super::*;
 
     #[derive(Default)]
@@ -246,6 +257,8 @@ mod tests {
         read: usize,
         acknowledged: u64,
         openings: u32,
+        /// The slots are of others.
+        has_moved: bool,
         /// What the next reading gives.
         coalesced: Vec<Hint>,
     }
@@ -279,6 +292,9 @@ mod tests {
         }
         fn acknowledge(&mut self, _: MemberNumber, up_to: u64) {
             self.acknowledged = up_to;
+        }
+        fn is_owed(&self, _: MemberNumber, _: Slot) -> bool {
+            !self.has_moved
         }
     }
 
@@ -321,6 +337,23 @@ mod tests {
         assert_eq!(queue.acknowledged, 0);
         for (_, correlation, _) in again {
             handoff.handle_response(later, &mut queue, PEER, correlation, &Message::Ack);
+        }
+        assert_eq!(queue.acknowledged, 2);
+    }
+
+    #[test]
+    fn what_a_target_does_not_hold_any_more_is_not_kept_for_it() {
+        let (mut handoff, mut queue) = start();
+        let now = Instant::ZERO;
+        let refusal = Message::Rejected { cause: Cause::NotReplica, text: "moved".into() };
+        let sent = handoff.poll(now, &mut queue);
+        // It may be ahead of this node, which still takes the slot for its own.
+        handoff.handle_response(now, &mut queue, PEER, sent[0].1, &refusal);
+        assert_eq!(queue.acknowledged, 0);
+        queue.has_moved = true;
+        let later = handoff.poll_timeout().expect("waits");
+        for (_, correlation, _) in handoff.poll(later, &mut queue) {
+            handoff.handle_response(later, &mut queue, PEER, correlation, &refusal);
         }
         assert_eq!(queue.acknowledged, 2);
     }

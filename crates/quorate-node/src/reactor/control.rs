@@ -143,6 +143,18 @@ impl Control {
         }
     }
 
+    /// A member list was decided on. One that cannot follow this node's is told to the operator.
+    pub(crate) fn handle_decided(&mut self, now: Now, view: &View) {
+        if let Err(error) = self.membership.adopt(now.monotonic, view) {
+            tracing::error!(%error, epoch = view.epoch, "a member list is refused");
+        }
+    }
+
+    /// The member list that this node goes by.
+    pub(crate) fn view(&self) -> View {
+        self.membership.view()
+    }
+
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }

@@ -84,6 +84,7 @@ impl Shard {
                     self.handoff.handle_peer_down(storage, peer);
                     self.clocks.handle_peer_down(peer);
                     self.anti_entropy.handle_peer_down(peer);
+                    self.storage.forget_level(peer);
                     self.peers.readiness.handle_down(now.monotonic, peer);
                 }
                 Output::GiveUpLink(peer) => {

@@ -5,6 +5,7 @@
 //! no clock: it takes bytes and messages with the time, and leaves bytes and messages.
 
 mod acl;
+mod adoption;
 mod borrowing;
 mod bundle;
 mod client_commands;
@@ -263,10 +264,12 @@ impl Shard {
             self.storage.advance_checkpoint();
             self.sync_copies(now);
             self.storage.advance_forgetting();
+            self.storage.advance_discarding();
         }
         if ticks {
             self.next_tick = now.monotonic + TICK;
             self.storage.look_for_space();
+            self.look_for_foreign(now);
             self.expire_waiting(now);
             self.answer_saved(now);
             self.stats.sample(now.monotonic);
@@ -337,6 +340,7 @@ impl Shard {
                 anti_entropy::Output::Begun { peer } => self.clocks.handle_round_begun(peer),
                 anti_entropy::Output::Completed { peer, keys, groups, epoch } => {
                     self.storage.clear_dirty(peer, groups, epoch);
+                    self.storage.note_level(peer, groups);
                     self.synced(now, peer, keys, groups == Groups::ALL);
                 }
                 anti_entropy::Output::Settled(settled) => self.storage.settle(settled),
@@ -486,66 +490,6 @@ impl Shard {
             }
         }
         self.service(now);
-    }
-
-    /// A new topology: its seal, new addresses or starts, or other members. What is known of and
-    /// kept for those that stay remains.
-    fn adopt(&mut self, now: Now, topology: Arc<Topology>) {
-        self.service_liveness(now);
-        let before = Arc::clone(self.topology());
-        let changes = topology.changes_since(&before);
-        self.node.set_members(topology.len());
-        for peer in &changes.left {
-            self.part_from(now, *peer);
-        }
-        self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
-        self.storage.adopt(Arc::clone(&topology), self.node.hint_terms(topology.len()));
-        self.coordinator.adopt(now.monotonic, &mut self.storage, Arc::clone(&topology));
-        for peer in &changes.joined {
-            self.handoff.handle_joined(*peer);
-            self.anti_entropy.handle_joined(*peer);
-            self.peers.handle_joined(now.monotonic, &topology, *peer);
-        }
-        self.peers.set_targets(now.monotonic, &topology);
-        let id = |topology: &Topology| topology.member(topology.me()).id;
-        if id(&topology) != id(&before) {
-            self.lose_everything(now);
-        }
-        if topology.sealed() && !before.sealed() {
-            // Whoever is in the list may have come a moment ago.
-            self.starting = Starting::default();
-            self.handle_footing(now, self.founded);
-        }
-    }
-
-    /// A node is no peer any more.
-    fn part_from(&mut self, now: Now, peer: MemberNumber) {
-        let storage = &mut self.storage;
-        self.coordinator.handle_peer_down(now.monotonic, storage, peer);
-        self.handoff.handle_peer_down(storage, peer);
-        self.handoff.handle_left(peer);
-        self.clocks.handle_peer_down(peer);
-        self.anti_entropy.handle_left(peer);
-        let became_ready = self.peers.handle_left(now.monotonic, peer);
-        self.note_ready(became_ready);
-    }
-
-    /// Which process of its node this is, as far as this shard has been told.
-    pub(crate) fn incarnation(&self) -> Incarnation {
-        self.topology().member(self.topology().me()).incarnation
-    }
-
-    /// This node has taken the seat of a member that it was, and has lost what that one had.
-    fn lose_everything(&mut self, now: Now) {
-        tracing::warn!(shard = self.id, "the other nodes fill in all that this one had");
-        let topology = Arc::clone(self.topology());
-        self.storage.incomplete = true;
-        if !Mutant::FloorsWhileForming.is_planted() {
-            self.storage.store.drop_floors();
-        }
-        self.peers.handle_loss(now.monotonic, &topology);
-        self.clock = WallClock::new(now.monotonic, self.machine.wall_us, true);
-        self.note_ready(false);
     }
 
     /// The deadline of a request of so many bytes that arrives now.

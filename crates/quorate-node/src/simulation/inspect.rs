@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use quorate_cluster::topology::Topology;
-use quorate_proto::{Incarnation, MemberNumber, Slot};
+use quorate_cluster::{movement::Report, topology::Topology};
+use quorate_proto::{Incarnation, MemberNumber, Slot, message::View};
 
 use super::process::Process;
 use crate::{reactor::Reactor, shard::Shard};
@@ -31,6 +31,29 @@ impl Process {
     /// The topology.
     pub fn topology(&self) -> &Arc<Topology> {
         self.reactors[0].shard().topology()
+    }
+
+    /// The member list that the node goes by, which its shards may not have heard of yet.
+    pub fn view(&self) -> View {
+        self.control.view()
+    }
+
+    /// What the node tells whoever drives a movement.
+    pub fn report(&self) -> Report {
+        let epochs = self.shards().map(|shard| shard.levels().0);
+        let mut report = Report { epoch: epochs.min().unwrap_or(0), ..Report::default() };
+        for shard in self.shards() {
+            for (peer, groups) in shard.levels().1.iter() {
+                let level = report.level.get_or_default(peer);
+                *level = level.union(*groups);
+            }
+        }
+        report
+    }
+
+    /// Slots that are here and belong to others.
+    pub fn foreign_slots(&self) -> usize {
+        self.shards().map(Shard::foreign_slots).sum()
     }
 
     /// The digest of the state of a slot.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use quorate_cluster::{elements, time::Instant};
 use quorate_log::disk::Disk;
+use quorate_proto::message::View;
 
 pub use process::Process;
 
@@ -74,6 +75,8 @@ pub enum Input {
     Closed(Wire),
     /// What was asked for with [`Output::Sync`] happens now, and ends.
     Sync(u64),
+    /// The node hears of a member list that was decided on.
+    Decided(Box<View>),
     /// So many microseconds pass before the rest arrives: the turn is a long one.
     Passed(u64),
 }

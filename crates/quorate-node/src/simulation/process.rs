@@ -270,6 +270,7 @@ impl Process {
                     self.reactors[shard].handle_done(job.run());
                 }
             }
+            Input::Decided(view) => self.control.handle_decided(now, &view),
             Input::Passed(us) => *moment = moment.after(us),
         }
     }

@@ -55,6 +55,10 @@ impl Hints for Storage {
         self.hints.note_resized();
         self.hints.give_up_failed(target, self.store.epoch());
     }
+
+    fn is_owed(&self, target: MemberNumber, slot: Slot) -> bool {
+        self.topology.is_replica(slot, target)
+    }
 }
 
 /// Hints that were read together, in the order of their first places.

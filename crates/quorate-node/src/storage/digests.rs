@@ -126,7 +126,8 @@ impl Digests for Storage {
     fn dirty(&self, peer: MemberNumber) -> Groups {
         // What hints bring need not travel twice.
         let drained = self.hints_for(peer).is_none();
-        if drained { self.dirty_groups(peer) } else { Groups::NONE }
+        let lacking = || self.dirty_groups(peer).union(self.unlevel(peer));
+        if drained { lacking() } else { Groups::NONE }
     }
 
     fn other_replicas(&self, group: u16) -> Vec<MemberNumber> {

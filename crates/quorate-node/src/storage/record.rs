@@ -5,6 +5,7 @@
 //!  0xfffe   | slot u16 | count u16 | dot * | effect    the same, with the writes that it is made of
 //!  0xfffd   | number u64 | part *                all that transactions did, whoever owns the slots:
 //!             slot u16 | length u32 | effect     each part
+//!  0xfffc   | slot u16 *                        what was held of these slots before was dropped
 //!  0xffff   | group u16 | floor u64 | ...       up to when everything of these groups is known
 //! ```
 //! All integers are little-endian; a dot is `origin u32 | counter u64`. Only hints have dots, and
@@ -23,6 +24,9 @@ const DOTTED: u16 = u16::MAX - 1;
 
 /// Stands in the place of a slot where effects of several slots follow.
 const TRANSACTIONS: u16 = u16::MAX - 2;
+
+/// Stands in the place of a slot where slots follow that were dropped.
+const DISCARDED: u16 = u16::MAX - 3;
 
 /// Bytes before an effect without dots.
 pub(crate) const SLOT_BYTES: usize = 2;
@@ -53,6 +57,8 @@ pub(crate) enum Record<'a> {
     },
     /// Up to when everything of some groups is known.
     Floors(Floors<'a>),
+    /// Slots that other nodes hold: nothing of what stands before this is here.
+    Discarded(Slots<'a>),
 }
 
 /// Names of writes.
@@ -62,6 +68,10 @@ pub(crate) struct Dots<'a>(&'a [[u8; Dot::LENGTH]]);
 /// Effects with their slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effects<'a>(&'a [u8]);
+
+/// Slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots<'a>(&'a [[u8; 2]]);
 
 /// Groups with their floors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +85,7 @@ impl Record<'_> {
             FLOORS if rest.len().is_multiple_of(FLOOR_BYTES) => Some(Record::Floors(Floors(rest))),
             DOTTED => read_dotted(rest),
             TRANSACTIONS => read_transactions(rest),
+            DISCARDED => read_discarded(rest),
             number => {
                 let (slot, dots) = (Slot::new(number)?, Dots::default());
                 Some(Record::Effect { slot, dots, effect: rest })
@@ -93,6 +104,12 @@ fn read_dotted(rest: &[u8]) -> Option<Record<'_>> {
         && dots.iter().all(|dot| Dot::from_bytes(*dot).is_some());
     let slot = Slot::new(u16::from_le_bytes(*slot))?;
     sound.then_some(Record::Effect { slot, dots: Dots(dots), effect })
+}
+
+fn read_discarded(rest: &[u8]) -> Option<Record<'_>> {
+    let (slots, odd) = rest.as_chunks();
+    let are_slots = slots.iter().all(|slot| Slot::new(u16::from_le_bytes(*slot)).is_some());
+    (odd.is_empty() && are_slots).then_some(Record::Discarded(Slots(slots)))
 }
 
 fn read_transactions(rest: &[u8]) -> Option<Record<'_>> {
@@ -124,6 +141,12 @@ impl<'a> Effects<'a> {
 impl Dots<'_> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Dot> {
         self.0.iter().filter_map(|dot| Dot::from_bytes(*dot))
+    }
+}
+
+impl Slots<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Slot> {
+        self.0.iter().filter_map(|slot| Slot::new(u16::from_le_bytes(*slot)))
     }
 }
 
@@ -201,6 +224,12 @@ impl TransactionRecord {
     }
 }
 
+/// Appends the record of slots that are dropped.
+pub(crate) fn write_discarded(out: &mut Vec<u8>, slots: &[Slot]) {
+    out.extend_from_slice(&DISCARDED.to_le_bytes());
+    slots.iter().for_each(|slot| out.extend_from_slice(&slot.number().to_le_bytes()));
+}
+
 /// Appends the record of floors.
 pub(crate) fn write_floors(out: &mut Vec<u8>, floors: &[(u16, u64)]) {
     out.extend_from_slice(&FLOORS.to_le_bytes());
@@ -268,6 +297,12 @@ mod tests {
         assert_eq!(out, bytes);
         let Some(Record::Floors(floors)) = Record::read(&out) else { panic!("floors") };
         assert_eq!(floors.iter().collect::<Vec<_>>(), [(3, 0x0102), (4, 5)]);
+
+        out.clear();
+        write_discarded(&mut out, &[slot, other]);
+        assert_eq!(out, [0xfc, 0xff, 0x34, 0x12, 0x67, 0x05]);
+        let Some(Record::Discarded(slots)) = Record::read(&out) else { panic!("slots") };
+        assert_eq!(slots.iter().collect::<Vec<_>>(), [slot, other]);
     }
 
     #[test]
@@ -286,6 +321,8 @@ mod tests {
             &[1],
             &[0, 0x40],
             &[0xff, 0xff, 1, 0],
+            &[0xfc, 0xff, 1],
+            &[0xfc, 0xff, 0, 0x40],
             &[0xfe, 0xff, 0, 0x40, 1, 0],
             &no_dots,
             &no_such_dot,

@@ -107,6 +107,7 @@ impl World<'_> {
                 }
             }
         }
+        self.is_at_rest()?;
         self.difference().map_or(Ok(()), Err)
     }
 

@@ -64,7 +64,7 @@ impl World<'_> {
     }
 
     /// The slots of the keys that clients use.
-    fn slots(&self) -> Vec<Slot> {
+    pub(super) fn slots(&self) -> Vec<Slot> {
         let keys = self.workload.keys().into_iter();
         let mut slots: Vec<Slot> =
             keys.map(|key| Slot::of_key(key.to_string().as_bytes())).collect();

@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 mod founders;
 mod ledger;
+mod moving;
 mod nodes;
 mod origins;
 mod scrub;
@@ -99,6 +100,8 @@ enum Event {
         client: usize,
         serial: u64,
     },
+    /// Somebody looks whether slots may move on.
+    Drive,
     /// A client has waited long enough.
     GiveUp {
         client: usize,
@@ -134,6 +137,8 @@ pub struct World<'a> {
     rot: Vec<scrub::Rot>,
     /// The members of the first list that was final.
     founded: Option<BTreeSet<NodeId>>,
+    /// Member lists that follow the first one.
+    decisions: moving::Decisions,
     /// Every origin that was ever gone by, with the node and which of its starts that was.
     origins: BTreeMap<Origin, (usize, u32)>,
     /// When a process began or ended last, which the others take a moment to notice.
@@ -204,6 +209,7 @@ impl<'a> World<'a> {
             disturbed: vec![0; nodes],
             rot: vec![scrub::Rot::default(); nodes],
             founded: None,
+            decisions: moving::Decisions::new(scenario.moves),
             origins: BTreeMap::new(),
             upset: 0,
             start_errors: BTreeMap::new(),
@@ -215,6 +221,9 @@ impl<'a> World<'a> {
         for node in 0..nodes {
             let at = world.random.below(20_000);
             world.schedule(at, Event::Start { node });
+        }
+        if scenario.moves > 0 {
+            world.schedule(1_000_000, Event::Drive);
         }
         for index in 0..world.script.len() {
             world.schedule(world.script[index].at, Event::FaultBegins(index));
@@ -252,6 +261,7 @@ impl<'a> World<'a> {
             self.write_last(seed);
             if self.settle(self.now) {
                 self.audit(seed);
+                self.check_holders();
                 self.settle_ledgers();
             }
         }
@@ -359,6 +369,7 @@ impl<'a> World<'a> {
             Event::FaultBegins(index) => self.begin_fault(index),
             Event::FaultEnds(index) => self.end_fault(index),
             Event::Start { node } => self.start(node),
+            Event::Drive => self.drive(),
             Event::Client { client, serial } => {
                 if self.clients[client].serial == serial {
                     self.client_goes_on(client);

@@ -1,0 +1,169 @@
+//! Slots that go to other members, as if a register decided on it: one list at a time follows the one
+//! before, and nodes hear of it at some moment.
+
+use std::collections::BTreeMap;
+
+use quorate_cluster::{
+    movement::{Report, advance, plan},
+    peer_map::PeerMap,
+};
+use quorate_node::simulation::Input;
+use quorate_proto::{MemberNumber, NodeId, message::View};
+
+use super::{Event, Violation, World};
+use crate::{
+    history::Time,
+    machine::{self, State},
+};
+
+/// How often whoever drives looks at what the members report.
+const DRIVEN_EVERY: Time = 250_000;
+
+/// What was decided on.
+#[derive(Debug, Default)]
+pub(super) struct Decisions {
+    /// The newest list; `None` before the first is final.
+    view: Option<View>,
+    /// How many changes are still to begin.
+    left: u32,
+    /// Groups that may be under way together.
+    groups_at_once: usize,
+    /// When the next change begins.
+    next_at: Time,
+}
+
+impl Decisions {
+    pub(super) fn new(moves: u32) -> Self {
+        Self { left: moves, groups_at_once: 64, ..Self::default() }
+    }
+
+    /// Whether slots are on their way.
+    fn is_under_way(&self) -> bool {
+        let ownership = self.view.as_ref().and_then(|view| view.ownership.as_ref());
+        ownership.is_some_and(|ownership| ownership.movement.is_some())
+    }
+}
+
+impl World<'_> {
+    /// Decides on what follows, and lets somebody hear of it.
+    pub(super) fn drive(&mut self) {
+        if self.scenario.moves == 0 {
+            return;
+        }
+        self.schedule(self.now + DRIVEN_EVERY, Event::Drive);
+        if self.decisions.view.is_none() {
+            let mut views = self.machines.iter().filter_map(|machine| {
+                machine.process.as_ref().map(|process| process.view()).filter(|view| view.sealed)
+            });
+            self.decisions.view = views.next();
+        }
+        let Some(view) = self.decisions.view.clone() else { return };
+        if let Some(next) = self.follows(&view) {
+            self.observer.note(|| format!("DECIDED epoch {}", next.epoch));
+            self.decisions.view = Some(next);
+        }
+        let Some(view) = self.decisions.view.clone() else { return };
+        for node in 0..self.machines.len() {
+            let is_behind = self.machines[node]
+                .process
+                .as_ref()
+                .is_some_and(|process| process.view().sealed && process.view().epoch < view.epoch);
+            // Others hear of it from these.
+            if is_behind && self.random.below(3) == 0 {
+                self.input(node, Input::Decided(Box::new(view.clone())));
+            }
+        }
+    }
+
+    /// The list that follows `view` now, if any does.
+    fn follows(&mut self, view: &View) -> Option<View> {
+        if self.decisions.is_under_way() {
+            if self.random.below(400) == 0 {
+                return plan::cancel(view).ok().map(|plan| keeping_all(plan.view));
+            }
+            let mut reports: PeerMap<Report> = PeerMap::new();
+            let mut up: BTreeMap<MemberNumber, bool> = BTreeMap::new();
+            for machine in &self.machines {
+                let Some(process) = &machine.process else { continue };
+                let me = process.topology().me();
+                up.insert(me, machine.state == State::Running);
+                reports.insert(me, process.report());
+            }
+            let is_up = |number| up.get(&number).copied().unwrap_or(false);
+            let next = advance(view, &reports, is_up, self.decisions.groups_at_once)?;
+            if next.ownership.as_ref().is_some_and(|ownership| ownership.movement.is_none()) {
+                self.decisions.next_at = self.now + self.random.between(500_000, 4_000_000);
+            }
+            return Some(next);
+        }
+        if self.decisions.left == 0
+            || self.now >= self.scenario.period
+            || self.now < self.decisions.next_at
+        {
+            return None;
+        }
+        self.decisions.left -= 1;
+        self.decisions.groups_at_once = [8, 24, 64][self.random.below(3) as usize];
+        self.begins(view)
+    }
+
+    /// A change that begins with `view`.
+    fn begins(&mut self, view: &View) -> Option<View> {
+        let factor = self.scenario.replication_factor;
+        let planned = match self.random.below(5) {
+            0 => plan::set_replication_factor(view, factor - 1),
+            1 | 2 => plan::set_replication_factor(view, factor),
+            _ => {
+                let members: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
+                let id = members[self.random.below(members.len() as u64) as usize];
+                plan::leave(view, id)
+            }
+        };
+        Some(keeping_all(planned.ok()?.view))
+    }
+
+    /// Whether nothing moves and nobody holds what belongs to others; if not, why.
+    pub(super) fn is_at_rest(&self) -> Result<(), String> {
+        let Some(view) = &self.decisions.view else { return Ok(()) };
+        if self.decisions.is_under_way() {
+            return Err(format!("slots are under way in epoch {}", view.epoch));
+        }
+        for (node, machine) in self.machines.iter().enumerate() {
+            let Some(process) = &machine.process else { continue };
+            let (name, epoch) = (machine::name(node), process.report().epoch);
+            if epoch != view.epoch {
+                return Err(format!("{name} goes by epoch {epoch}, not {}", view.epoch));
+            }
+            let foreign = process.foreign_slots();
+            if foreign > 0 {
+                return Err(format!("{name} keeps {foreign} slots of others"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody holds anything of a slot that belongs to others.
+    pub(super) fn check_holders(&mut self) {
+        let slots = self.slots();
+        for (node, machine) in self.machines.iter_mut().enumerate() {
+            let Some(process) = &mut machine.process else { continue };
+            let topology = std::sync::Arc::clone(process.topology());
+            for slot in &slots {
+                let is_here = process.slot_digest(*slot) != 0;
+                if is_here && !topology.is_replica(*slot, topology.me()) {
+                    let (name, slot) = (machine::name(node), slot.number());
+                    let text = format!("{name} holds slot {slot}, which belongs to others");
+                    self.violations.push(Violation::new("holders", text));
+                }
+            }
+        }
+    }
+}
+
+/// Whoever holds nothing in the end stays a member.
+fn keeping_all(mut view: View) -> View {
+    if let Some(movement) = view.ownership.as_mut().and_then(|found| found.movement.as_mut()) {
+        movement.leaving.clear();
+    }
+    view
+}
