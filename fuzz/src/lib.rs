@@ -16,6 +16,7 @@ mod node;
 mod pieces;
 pub mod recording;
 mod search;
+mod seeds;
 
 use std::{fs, path::Path};
 
@@ -87,6 +88,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("entropy_commands", channel::commands, channel::command_seeds),
     Target::new("entropy_secret", channel::secret, channel::secret_seeds),
     Target::new("secure_link", links::links, links::link_seeds),
+    Target::new("named_seeds", seeds::named, seeds::named_seeds),
     Target::new("search_schema", search::schema, search::schema_seeds),
     Target::new("search_query", search::query, search::query_seeds),
     Target::new("search_expression", search::expression, search::expression_seeds),

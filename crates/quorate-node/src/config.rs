@@ -12,6 +12,7 @@ mod channel;
 mod levels;
 mod number;
 mod rows;
+mod seeds;
 mod settings;
 mod value;
 
@@ -22,6 +23,7 @@ pub use channel::ChannelSettings;
 pub use levels::LevelRule;
 pub(crate) use levels::{levels_for, levels_for_all};
 pub use rows::{SETTINGS, Setting};
+pub use seeds::{Record, SeedSource, listed};
 pub use settings::{ClusterListen, Settings, SyncPolicy};
 pub use value::Shape;
 

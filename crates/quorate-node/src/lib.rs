@@ -3,6 +3,7 @@
 //! * [`reactor`] is what shells drive: a [`Reactor`](reactor::Reactor) for each shard, and
 //!   [`Control`](reactor::Control) for the membership;
 //! * [`shard`] serves clients and peers for a share of the slots, [`storage`] keeps its data;
+//! * [`dns`] reads what name services say of seeds;
 //! * [`secure_link`] is what links between nodes are protected by;
 //! * [`startup`] brings data and [`identity`] back, [`config`] is what may be set;
 //! * [`simulation`] is the shell that simulators drive. The one with sockets and threads is in the
@@ -12,6 +13,7 @@ mod adjustable;
 pub mod config;
 mod denials;
 pub mod descriptors;
+pub mod dns;
 pub mod identity;
 pub mod limits;
 pub mod node;

@@ -332,3 +332,9 @@ const _: () = assert!(BATCH_MICROS_MAX < TURN_MICROS_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < BYTES_PER_TURN_MAX);
 const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);
 const _: () = assert!(VALUE_SIZE_DEFAULT * 2 <= LINK_OUTPUT_MAX as u64);
+
+/// How often those who name seeds are asked again, in seconds.
+pub const SEEDS_INTERVAL_DEFAULT_SECONDS: u64 = 30;
+
+/// The longest pause between two such questions, in seconds: an hour.
+pub const SEEDS_INTERVAL_MAX_SECONDS: u64 = 3_600;

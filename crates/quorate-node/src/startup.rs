@@ -21,7 +21,7 @@ use quorate_store::{Store, StoreOptions, digest::secret_of};
 
 use crate::{
     StartError,
-    config::Settings,
+    config::{SeedSource, Settings},
     identity::Identity,
     limits,
     node::{self, Node, Sizes},
@@ -149,7 +149,9 @@ pub fn start(
             member,
             shard: CONTROL_SHARD,
             replication_factor: settings.replication_factor,
-            seeds: settings.seeds.clone(),
+            seeds: seeds_of(&settings, true),
+            sources: seeds_of(&settings, false),
+            seeds_min: usize::from(settings.seeds_min),
             lineage: identity.lineage(),
         },
         identity.persisted(),
@@ -169,6 +171,13 @@ pub fn start(
     }));
     let storages = open(&node, &mut identity, &topology)?;
     Ok(Started { node, identity, membership, storages })
+}
+
+/// Seeds that are addresses, or those that name others.
+fn seeds_of(settings: &Settings, addresses: bool) -> Vec<String> {
+    let is_address =
+        |seed: &str| matches!(SeedSource::parse(seed), Some(SeedSource::Address(_)) | None);
+    settings.seeds.iter().filter(|seed| is_address(seed) == addresses).cloned().collect()
 }
 
 /// The data of every shard, ready to serve.

@@ -7,7 +7,7 @@ use quorate_entropy::{NodeSink, NodeSource};
 use quorate_log::disk::{Disk, RealDisk};
 use quorate_node::{
     StartError,
-    config::{Settings, SyncPolicy},
+    config::{SeedSource, Settings, SyncPolicy},
     descriptors,
     identity::{Claim, Identity},
     node::Sizes,
@@ -17,7 +17,12 @@ use quorate_node::{
 use crate::{
     channel::Prepared,
     client::{Client, Clients},
-    net::{Bound, Sockets, clock::Clock, loading},
+    net::{
+        Bound, Sockets,
+        clock::Clock,
+        loading,
+        seeds::{self, SeedProvider},
+    },
     running::Running,
 };
 
@@ -53,8 +58,19 @@ impl Engine {
     }
 
     /// Starts a node as [`Engine::start`] does, and blocks until it serves.
-    pub fn start_blocking(mut settings: Settings) -> Result<Self, StartError> {
+    pub fn start_blocking(settings: Settings) -> Result<Self, StartError> {
+        Self::start_with(settings, Vec::new())
+    }
+
+    /// Starts a node that finds others through what the program around it knows besides its
+    /// settings, and blocks until it serves.
+    pub fn start_with(
+        mut settings: Settings,
+        providers: Vec<Box<dyn SeedProvider>>,
+    ) -> Result<Self, StartError> {
+        settings.seeds.extend(providers.iter().map(|provider| seeds::provided(provider.name())));
         settings.validate()?;
+        check_providers(&settings, &providers)?;
         settings.cluster_secret = settings.load_secret()?;
         if settings.cluster_secret.is_none() {
             tracing::warn!("{OPEN}");
@@ -97,7 +113,7 @@ impl Engine {
         let started = loading::answer_during(&mut sockets, clock, recover)??;
         started.node.limit_descriptors(limit);
         let name = started.identity.name().to_owned();
-        let running = Running::start(started, prepared, sockets, clock)?;
+        let running = Running::start(started, prepared, sockets, clock, providers)?;
         let clients = running.clients().clone();
         Ok(Self { bound, name, clients, running: Some(running) })
     }
@@ -169,6 +185,23 @@ impl Drop for Engine {
             tracing::error!(name = %self.name, %error, "a node that was dropped did not stop in order");
         }
     }
+}
+
+/// A seed that nobody names would be waited for in vain.
+fn check_providers(
+    settings: &Settings,
+    providers: &[Box<dyn SeedProvider>],
+) -> Result<(), StartError> {
+    for seed in &settings.seeds {
+        if let Some(SeedSource::Embedder(name)) = SeedSource::parse(seed)
+            && providers.iter().filter(|provider| provider.name() == name).count() != 1
+        {
+            let text =
+                format!("seeds: '{seed}' is not allowed: it takes one SeedProvider of that name");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text).into());
+        }
+    }
+    Ok(())
 }
 
 /// What a node without a cluster secret says when it starts.

@@ -33,6 +33,7 @@ mod running;
 pub use call_error::CallError;
 pub use client::Client;
 pub use engine::Engine;
+pub use net::seeds::SeedProvider;
 /// The reconciliation channel.
 pub use quorate_entropy as entropy;
 pub use quorate_node::{

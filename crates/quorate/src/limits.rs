@@ -18,6 +18,22 @@ pub(crate) const NAMES_MAX: usize = 4096;
 /// given up waiting for it, so that a slow answer is of use to the next attempt.
 pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
+/// How soon a source of seeds that has failed is asked again, at first. The pause doubles, up to that
+/// of one that answers.
+pub(crate) const SEEDS_RETRY_MIN: Duration = Duration::from_millis(500);
+
+/// How often a file with seeds is read again, at least.
+pub(crate) const SEEDS_WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a source of seeds may take for a step of its answer.
+pub(crate) const SEEDS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How often each name service is asked before a question has failed: datagrams may be lost.
+pub(crate) const SEEDS_ATTEMPTS: usize = 2;
+
+/// Bytes of a list of seeds: far more than a node may have.
+pub(crate) const SEEDS_LIST_MAX: u64 = 256 << 10;
+
 /// How soon a shard tries again to accept what it could not, for want of descriptors.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 

@@ -28,6 +28,7 @@ use crate::{
         directory::{Directory, ToControl, ToShard},
         mailbox::Mailbox,
         resolver::Resolver,
+        seeds::{self, Asking, SeedProvider},
         shard_loop::{self, ShardLoop},
         syncer::{self, Order},
     },
@@ -44,6 +45,7 @@ pub(crate) struct Running {
     scrubber: Worker,
     worker: Worker,
     channel: Channel,
+    asking: Asking,
     /// `None` when everything is in memory.
     data_dir: Option<PathBuf>,
 }
@@ -58,6 +60,7 @@ impl Running {
         prepared: Option<Prepared>,
         sockets: Sockets,
         clock: Clock,
+        providers: Vec<Box<dyn SeedProvider>>,
     ) -> Result<Self, StartError> {
         let polls = started.storages.iter().map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let control_poll = Poll::new()?;
@@ -75,10 +78,15 @@ impl Running {
             scrubber: syncer::start("quorate-scrub")?,
             worker: syncer::start("quorate-work")?,
             channel: Channel::default(),
+            asking: Asking::default(),
             data_dir: started.node.settings.durable_dir().map(Into::into),
         };
-        match running.spawn_loops(started, prepared, sockets, clock, (polls, control_poll)) {
-            Ok(()) => Ok(running),
+        let settings = started.node.settings.clone();
+        let outcome = running
+            .spawn_loops(started, prepared, sockets, clock, (polls, control_poll))
+            .and_then(|()| Ok(seeds::start(&settings, providers, &running.directory.control)?));
+        match outcome {
+            Ok(asking) => Ok(Self { asking, ..running }),
             Err(error) => {
                 // Why it did not start matters more than how it stopped.
                 let _ = running.stop();
@@ -124,6 +132,7 @@ impl Running {
     pub(crate) fn stop(self) -> io::Result<()> {
         // First, while the node still answers it.
         drop(self.channel);
+        drop(self.asking);
         self.directory.shards.iter().for_each(|shard| shard.send(ToShard::Stop));
         self.directory.control.send(ToControl::Stop);
         let mut outcome = Ok(());

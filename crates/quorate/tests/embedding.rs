@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_executor::block_on;
 use quorate::{
-    CallError, Client, Engine, Settings, Value,
+    CallError, Client, Engine, SeedProvider, Settings, Value,
     config::ClusterListen,
     entropy::{EntropyConfig, EntropySender, ReconPeer},
 };
@@ -49,6 +49,46 @@ fn a_stopped_node_has_everything_when_it_starts_again() {
         engine.shutdown().await.expect("stops in order");
     });
     std::fs::remove_dir_all(&directory).expect("removed");
+}
+
+/// Knows where the other node is, at its second answer.
+struct Known {
+    others: Vec<String>,
+    asked: u32,
+}
+
+impl SeedProvider for Known {
+    fn name(&self) -> &str {
+        "known"
+    }
+
+    fn seeds(&mut self) -> std::io::Result<Vec<String>> {
+        self.asked += 1;
+        if self.asked == 1 {
+            return Err(std::io::Error::other("not yet"));
+        }
+        Ok(self.others.clone())
+    }
+}
+
+#[test]
+fn a_program_names_the_other_nodes() {
+    let first = Engine::start_blocking(with_shards(1)).expect("starts");
+    let known = || Known { others: vec![first.peer_address().to_string()], asked: 0 };
+    let second = Engine::start_with(with_shards(1), vec![Box::new(known())]).expect("starts");
+    // Until it has met the other one it takes nothing.
+    let client = second.client();
+    let is_set =
+        || block_on(client.run(["SET", "greeting", "hello"])) == Ok(Value::Simple("OK".into()));
+    let mut attempts = (0..400).map(|_| std::thread::sleep(Duration::from_millis(50)));
+    assert!(attempts.any(|()| is_set()), "it has found the other one");
+    assert_eq!(block_on(first.client().run(["GET", "greeting"])), Ok(bulk("hello")));
+
+    let mut unnamed = with_shards(1);
+    unnamed.seeds = vec!["embedder:nobody".into()];
+    assert!(Engine::start_blocking(unnamed).is_err(), "nobody is waited for in vain");
+    let twice: Vec<Box<dyn SeedProvider>> = vec![Box::new(known()), Box::new(known())];
+    assert!(Engine::start_with(with_shards(1), twice).is_err());
 }
 
 #[test]

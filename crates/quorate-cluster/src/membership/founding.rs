@@ -60,7 +60,7 @@ impl Membership {
     /// Whether all seeds have told what they know.
     pub(super) fn seeds_are_settled(&self) -> bool {
         let gives_up = Mutant::SeedsGivenUp.is_planted() && self.members.len() > 1;
-        gives_up || self.open_seeds().next().is_none()
+        gives_up || self.open_seeds().next().is_none() && self.unnamed().is_empty()
     }
 
     /// What holds up the seal: members that have not promised yet, or seeds that nobody met; or the
@@ -76,7 +76,7 @@ impl Membership {
                 let missing = self.members.values().filter(|m| !self.votes.contains(&m.id));
                 missing.map(show).collect()
             }
-            Standing::Forming => self.open_seeds().cloned().collect(),
+            Standing::Forming => self.open_seeds().cloned().chain(self.unnamed()).collect(),
         }
     }
 

@@ -60,6 +60,7 @@ mod scenarios;
 mod sealing;
 #[cfg(test)]
 mod simulation;
+mod sources;
 mod succession;
 #[cfg(test)]
 mod succession_scenarios;
@@ -104,6 +105,10 @@ pub struct Config {
     pub replication_factor: u16,
     /// `host:port` of nodes to find the others through.
     pub seeds: Vec<String>,
+    /// Who names further ones, in time, by [`Membership::handle_seeds`].
+    pub sources: Vec<String>,
+    /// How many other nodes must have been named before a node without data may found a cluster.
+    pub seeds_min: usize,
     /// Earlier starts of this node in its present life, the newest last; at most
     /// [`LINEAGE_MAX`](quorate_proto::limits::LINEAGE_MAX).
     pub lineage: Vec<Start>,
@@ -151,6 +156,7 @@ pub struct Membership {
     seal_at: Option<Instant>,
     exchange_at: Option<Instant>,
     seeds: BTreeMap<String, Seed>,
+    sources: sources::Sources,
     /// While no member has accepted this node since it started: how long it waits for one that may
     /// know that it must not go on.
     unvouched_until: Option<Instant>,
@@ -189,6 +195,7 @@ impl Membership {
             seal_at: None,
             exchange_at: Some(now + EXCHANGE_INTERVAL),
             seeds: founding::seeds(&config),
+            sources: sources::Sources::new(&config),
             unvouched_until: None,
             rejoining: None,
             seats: rejoining::Seats::default(),

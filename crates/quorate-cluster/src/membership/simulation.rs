@@ -92,6 +92,8 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
         shard: 0,
         replication_factor: 3,
         seeds: seeds.iter().map(|seed| format!("node-{seed}:1")).collect(),
+        sources: Vec::new(),
+        seeds_min: 0,
         lineage: Vec::new(),
     }
 }

@@ -73,8 +73,13 @@ pub struct Settings {
     pub cluster_listen: ClusterListen,
     /// Host that others are told, when it is not the one listened on.
     pub advertise: Option<String>,
-    /// Peer addresses of other nodes, `host:port`, not looked up yet.
+    /// Peer addresses of other nodes, `host:port`, not looked up yet, and who names further ones;
+    /// see [`SeedSource`](super::SeedSource).
     pub seeds: Vec<String>,
+    /// How many other nodes must have been named before a node without data may found a cluster.
+    pub seeds_min: u16,
+    /// How often those who name seeds are asked again.
+    pub seeds_interval: Duration,
     /// Name of the cluster.
     pub cluster: String,
     /// File with the secret of the cluster.
@@ -140,6 +145,8 @@ impl Default for Settings {
             cluster_listen: ClusterListen::Derived,
             advertise: None,
             seeds: Vec::new(),
+            seeds_min: 0,
+            seeds_interval: Duration::from_secs(limits::SEEDS_INTERVAL_DEFAULT_SECONDS),
             cluster: "quorate".into(),
             cluster_secret_file: None,
             cluster_secret: None,

@@ -10,7 +10,10 @@ use std::{
 use quorate_entropy::{Protocol, ReconPeer};
 use quorate_proto::Level;
 
-use super::{ClusterListen, LevelRule, ReadRepair, Setting, SyncPolicy, number};
+use super::{
+    ClusterListen, LevelRule, ReadRepair, SeedSource, Setting, SyncPolicy, number,
+    seeds::is_endpoint,
+};
 use crate::limits;
 
 /// How a value is written in a file.
@@ -143,23 +146,14 @@ impl Value for Option<String> {
     }
 }
 
-/// Whether this can be the address of a listening process. It is looked up when it is needed, and
-/// again when that fails.
-fn is_endpoint(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_graphic())
-        && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// Addresses of other processes.
+/// Seeds: addresses of other nodes, and who names them.
 impl Value for Vec<String> {
     fn shape(&self) -> Shape {
         Shape::Many
     }
 
     fn read(&mut self, text: &str, _: &Setting) -> bool {
-        let is_fine = is_endpoint(text);
+        let is_fine = SeedSource::parse(text).is_some();
         self.extend(is_fine.then(|| text.to_owned()));
         is_fine
     }
@@ -169,11 +163,13 @@ impl Value for Vec<String> {
     }
 
     fn wrong(&self, _: &Setting) -> Option<String> {
-        self.iter().find(|text| !is_endpoint(text)).cloned()
+        self.iter().find(|text| SeedSource::parse(text).is_none()).cloned()
     }
 
     fn allowed(&self, _: &Setting) -> String {
-        "host:port with a port 1-65535".into()
+        "host:port with a port 1-65535, dns://HOST:PORT, srv://NAME, txt://NAME, \
+         http://HOST:PORT/PATH, file:/PATH"
+            .into()
     }
 }
 

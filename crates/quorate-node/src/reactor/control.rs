@@ -155,6 +155,14 @@ impl Control {
         self.membership.view()
     }
 
+    /// A source of seeds has named these addresses.
+    pub fn handle_seeds(&mut self, now: Now, source: &str, addresses: &[String]) {
+        let named = self.membership.handle_seeds(now.monotonic, source, addresses);
+        if let Err(left_out) = named {
+            tracing::warn!(source, left_out, "more seeds are named than a node may have");
+        }
+    }
+
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
     }

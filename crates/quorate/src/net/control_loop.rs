@@ -42,6 +42,9 @@ impl ControlLoop {
             for letter in letters.drain(..) {
                 match letter {
                     ToControl::Mail(mail) => self.control.handle_mail(now, mail),
+                    ToControl::Seeds { source, addresses } => {
+                        self.control.handle_seeds(now, &source, &addresses);
+                    }
                     ToControl::Socket(passed_on) => {
                         self.sockets.accept_passed_on(&mut self.control, passed_on);
                     }

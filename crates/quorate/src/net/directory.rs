@@ -39,6 +39,11 @@ pub(crate) enum ToShard {
 #[derive(Debug)]
 pub(crate) enum ToControl {
     Mail(ControlMail),
+    /// A source of seeds has answered.
+    Seeds {
+        source: String,
+        addresses: Vec<String>,
+    },
     Socket(PassedOn),
     Resolved(Resolved),
     Stop,

@@ -9,6 +9,7 @@ mod listener;
 pub(crate) mod loading;
 pub(crate) mod mailbox;
 pub(crate) mod resolver;
+pub(crate) mod seeds;
 pub(crate) mod shard_loop;
 mod sockets;
 pub(crate) mod syncer;
