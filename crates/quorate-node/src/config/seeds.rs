@@ -49,7 +49,7 @@ impl SeedSource {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let Some((scheme, rest)) = text.split_once(':') else { return None };
+        let (scheme, rest) = text.split_once(':')?;
         let behind = || rest.strip_prefix("//").filter(|rest| !rest.is_empty());
         match scheme {
             "dns" if rest.starts_with("//") => {
