@@ -297,11 +297,21 @@ impl Storage {
         if !self.is_in_doubt() {
             self.store.sweep_merged(slot, effect, self.wall_ms);
         }
-        Ok(match merged {
+        Ok(self.append_merged(slot, effect, merged))
+    }
+
+    /// Appends what was merged of an effect of another node.
+    fn append_merged(
+        &mut self,
+        slot: Slot,
+        effect: &[u8],
+        merged: Merged,
+    ) -> (Durability, Vec<u8>) {
+        match merged {
             Merged::Whole => (self.append(slot, effect), Vec::new()),
             Merged::Part { kept, refutation } if kept.is_empty() => (Durability::Now, refutation),
             Merged::Part { kept, refutation } => (self.append(slot, &kept), refutation),
-        })
+        }
     }
 
     /// Hands everything appended in this turn to the operating system. After an error nothing of

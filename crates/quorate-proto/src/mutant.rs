@@ -113,6 +113,8 @@ pub enum Mutant {
     DigestOfLater,
     /// What a call has done that was executed beside its shard is not in the log.
     LongCallUnlogged,
+    /// What was merged beside its shard is not in the log.
+    LongMergeUnlogged,
     /// A write that is executed after its client has given up stays with its executor.
     LateEffectForgotten,
     /// What was made level in an epoch counts in the next one.
@@ -127,7 +129,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 59] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -181,6 +183,7 @@ impl Mutant {
         Self::EachQuorumAnywhere,
         Self::DigestOfLater,
         Self::LongCallUnlogged,
+        Self::LongMergeUnlogged,
         Self::LateEffectForgotten,
         Self::LevelOfBefore,
         Self::FloorOfBefore,

@@ -1,9 +1,9 @@
-//! Work beside the store: a call that takes long is executed on copies of the keys that it names, and
-//! what has come of it takes their place in one moment.
+//! Work beside the store: a call that takes long is executed, or a large effect merged, on copies of
+//! the keys that it names, and what has come of it takes their place in one moment.
 //!
 //! ```text
-//!  Store::detach  ->  Detached  ->  execute  ->  Outcome  ->  Store::attach
-//!  (copies)           (anywhere, takes its time)             (one moment)
+//!  Store::detach  ->  Detached  ->  execute, merge  ->  Outcome  ->  Store::attach
+//!  (copies)           (anywhere, takes its time)                    (one moment)
 //! ```
 //! A copy of a large collection shares its elements with the store until one of them changes, so
 //! neither end takes long. Whoever detaches sees to it that nothing else is written to the slot
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use quorate_proto::{Slot, Stamp, command::Call, slot::SLOTS};
 
 use crate::{
-    Lookups, Request, Store,
+    Lookups, MergeError, Merged, Request, Store,
     arena::Arena,
     delta::deltas,
     digest::Digest,
@@ -67,6 +67,8 @@ pub struct Outcome {
     /// As new as anything that the call has dated or seen.
     newest: Stamp,
     lookups: Lookups,
+    /// Keys that have expired.
+    expired: u64,
     /// Where its choices have ended, so that they are not made again.
     random: Random,
 }
@@ -80,33 +82,74 @@ pub struct Discarded {
 
 impl Detached {
     /// Executes a call on the copies.
-    pub fn execute(self, request: Request<'_>) -> Outcome {
-        let Self { mut store, slot, copies, basis } = self;
-        store.slots.resize_with(usize::from(SLOTS), SlotTable::default);
-        for (key, state) in copies {
-            store.replace(slot, &key, state);
-        }
+    pub fn execute(mut self, request: Request<'_>) -> Outcome {
+        self.fill_in();
         let (mut reply, mut effect) = (Vec::new(), Vec::new());
-        let shared_reply = store.execute(request, &mut reply, &mut effect);
+        let shared_reply = self.store.execute(request, &mut reply, &mut effect);
+        let outcome = self.end(&effect);
+        Outcome { reply, shared_reply, effect, ..outcome }
+    }
+
+    /// Merges an effect of another node into the copies, like [`Store::merge`] between
+    /// [`Store::end_before`] and [`Store::sweep_merged`] if the time is known. The outcome goes to
+    /// [`Store::attach_merged`].
+    ///
+    /// # Errors
+    /// Those of [`Store::merge`], which does not merge it either.
+    pub fn merge(
+        mut self,
+        effect: &[u8],
+        wall_ms: u64,
+        knows_time: bool,
+    ) -> Result<(Merged, Outcome), MergeError> {
+        self.fill_in();
+        let (slot, store) = (self.slot, &mut self.store);
+        if knows_time {
+            store.end_before(slot, effect, wall_ms);
+        }
+        let merged = store.merge(slot, effect, wall_ms)?;
+        if knows_time {
+            store.sweep_merged(slot, effect, wall_ms);
+        }
+        let kept = match &merged {
+            Merged::Whole => effect,
+            Merged::Part { kept, .. } => kept,
+        };
+        let outcome = self.end(kept);
+        Ok((merged, outcome))
+    }
+
+    /// Puts the copies into the store of the work.
+    fn fill_in(&mut self) {
+        self.store.slots.resize_with(usize::from(SLOTS), SlotTable::default);
+        for (key, state) in std::mem::take(&mut self.copies) {
+            self.store.replace(self.slot, &key, state);
+        }
+    }
+
+    /// What has come of work with this effect.
+    fn end(self, effect: &[u8]) -> Outcome {
+        let Self { mut store, slot, basis, .. } = self;
         let mut seen = HashSet::new();
-        let keys = deltas(&effect).map_while(Result::ok).map(|delta| delta.key);
+        let keys = deltas(effect).map_while(Result::ok).map(|delta| delta.key);
         let changed = keys.filter(|key| seen.insert(*key));
         let changed = changed.map(|key| (key.into(), store.take_state(slot, key))).collect();
         let group = slot.group();
         let reminders = std::iter::from_fn(|| store.tombstones.pop_before(group, u32::MAX));
         let reminded = reminders.map(|reminder| reminder.key).collect();
         let newest = store.clock.last();
-        let Store { lookups, random, .. } = store;
+        let Store { lookups, random, expired, .. } = store;
         Outcome {
-            reply,
-            shared_reply,
-            effect,
+            reply: Vec::new(),
+            shared_reply: None,
+            effect: Vec::new(),
             slot,
             basis,
             changed,
             reminded,
             newest,
             lookups,
+            expired,
             random,
         }
     }
@@ -148,9 +191,31 @@ impl Store {
             self.apply(slot, &outcome.effect);
             return Discarded { states: changed.into_iter().map(|(_, state)| state).collect() };
         }
+        self.put_in_place(outcome, changed)
+    }
+
+    /// Puts what has come of a merge in the place of what was there. If something has happened to
+    /// the slot since, nothing is done: the effect is to be merged into what is there now.
+    pub fn attach_merged(&mut self, outcome: &mut Outcome) -> (bool, Discarded) {
+        let changed = std::mem::take(&mut outcome.changed);
+        if !self.is_current(outcome) {
+            let states = changed.into_iter().map(|(_, state)| state).collect();
+            return (false, Discarded { states });
+        }
+        self.clock.observe(outcome.newest);
+        (true, self.put_in_place(outcome, changed))
+    }
+
+    fn put_in_place(
+        &mut self,
+        outcome: &Outcome,
+        changed: Vec<(Box<[u8]>, KeyState)>,
+    ) -> Discarded {
+        let slot = outcome.slot;
         for key in &outcome.reminded {
             self.tombstones.push(self.epoch, slot, key);
         }
+        self.expired += outcome.expired;
         let states = changed.into_iter().map(|(key, state)| self.replace(slot, &key, state));
         Discarded { states: states.collect() }
     }

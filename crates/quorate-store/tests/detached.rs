@@ -112,6 +112,47 @@ proptest! {
         }
     }
 
+    #[test]
+    fn a_merge_beside_the_store_does_what_it_does_in_it(commands in commands()) {
+        let (mut writer, mut one, mut other) = (store(1), store(2), store(2));
+        let mut wall_ms = 1_000;
+        for (words, what, passed) in commands {
+            let (_, effect) = execute(&mut writer, &words, wall_ms);
+            let keys = KEYS.map(str::as_bytes).into_iter();
+            let (beside, mut outcome) = one
+                .detach(slot(), keys)
+                .merge(&effect, wall_ms, true)
+                .expect("a good effect");
+            prop_assert!(one.attach_merged(&mut outcome).0, "nothing has happened since");
+            other.end_before(slot(), &effect, wall_ms);
+            prop_assert_eq!(Ok(beside), other.merge(slot(), &effect, wall_ms));
+            other.sweep_merged(slot(), &effect, wall_ms);
+            prop_assert_eq!(account(&mut one, wall_ms), account(&mut other, wall_ms), "{:?}", words);
+            prop_assert_eq!(one.scrub_slot(slot()).mismatches(), 0);
+            wall_ms += passed;
+            happens(&mut one, what, wall_ms);
+            happens(&mut other, what, wall_ms);
+            prop_assert_eq!(account(&mut one, wall_ms), account(&mut other, wall_ms), "{:?}", what);
+        }
+    }
+
+    /// What has changed meanwhile is not overwritten: the merge is to be done anew.
+    #[test]
+    fn a_merge_is_not_put_in_the_place_of_what_is_new(
+        late in many(),
+        meanwhile in many(),
+    ) {
+        let (mut writer, mut neighbour, mut one) = (store(1), store(3), store(2));
+        let (_, effect) = execute(&mut writer, &late, 1_000);
+        let (_, new) = execute(&mut neighbour, &meanwhile, 1_000);
+        let detached = one.detach(slot(), KEYS.map(str::as_bytes).into_iter());
+        one.merge(slot(), &new, 1_000).expect("a good effect");
+        let before = account(&mut one, 1_000);
+        let (_, mut outcome) = detached.merge(&effect, 1_000, true).expect("a good effect");
+        prop_assert_eq!(one.attach_merged(&mut outcome).0, new.is_empty());
+        prop_assert!(new.is_empty() || account(&mut one, 1_000) == before);
+    }
+
     /// Nothing is lost of what happens to the slot while work is done beside the store.
     #[test]
     fn what_happens_meanwhile_stays(

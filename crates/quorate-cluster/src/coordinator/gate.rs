@@ -3,10 +3,14 @@
 //! | what is under way | what waits |
 //! |---|---|
 //! | a read-modify-write that still reads | writes |
-//! | an execution or a merge that the replica answers later | writes and merges |
+//! | an execution that the replica answers later | writes and merges |
+//! | a merge that the replica answers later | writes, merges, and looks at what is compared |
 //!
-//! Reads, digests and exports never wait: what is pending does not show. Nor do merges wait for a
-//! read-modify-write, which may need other nodes that wait for them.
+//! What is pending does not show, so nothing else has to wait. But whoever compares replicas while
+//! one of them merges would find them different, and repair what is about to be there; so the digests
+//! that comparisons begin with, of others' reads and of own ones, wait behind merges that came before
+//! them. What follows in a comparison does not, and merges do not wait for a read-modify-write, which
+//! may need other nodes that wait for them.
 //!
 //! Writes are executed in the order in which they came. Those that read as well need not do so one
 //! after the other: whatever was acknowledged before they came is found by any reading that began
@@ -28,9 +32,15 @@ use bytes::Bytes;
 use quorate_proto::{
     Dot, Outcome, Slot,
     command::{Call, Class, Routing},
+    message::Message,
 };
 
-use super::{Attempt, Coordinator, Durability, Rejection, Replica, errors, stored::Awaited};
+use super::{
+    Attempt, Coordinator, Durability, Rejection, Replica,
+    elements::names_large,
+    errors,
+    stored::{Awaited, Purpose},
+};
 use crate::{membership::LinkId, time::Instant};
 
 /// Where there is none, nothing waits and nothing has to.
@@ -40,10 +50,22 @@ pub(super) struct Gate {
     is_read: bool,
     /// The replica has yet to answer an execution or a merge.
     is_changing: bool,
+    /// What it has yet to answer is a merge.
+    is_merging: bool,
     /// What waits is gone through at the moment.
     is_advancing: bool,
     writes: VecDeque<Held>,
-    merges: VecDeque<Merge>,
+    arrivals: VecDeque<Arrival>,
+}
+
+/// What waits for a change that the replica has yet to answer, in the order in which it came.
+#[derive(Debug)]
+enum Arrival {
+    Merge(Merge),
+    /// A peer asks for the digest of what this call names.
+    Digest { link: LinkId, correlation: u64, call: Box<Call> },
+    /// An operation that compares replicas is to look at the local state.
+    Look { index: usize, serial: u32 },
 }
 
 /// A write that waits.
@@ -73,6 +95,11 @@ pub(super) enum Merged {
 }
 
 impl Gate {
+    /// Whether a comparison that begins now would miss what has come.
+    fn hides_merges(&self) -> bool {
+        self.is_merging || !self.arrivals.is_empty()
+    }
+
     pub(super) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.writes.iter().map(|held| &held.attempt)
     }
@@ -108,7 +135,7 @@ impl Coordinator {
     pub(super) fn merge(&mut self, now: Instant, replica: &mut impl Replica, merge: Merge) {
         match self.gates.get_mut(&merge.slot) {
             Some(gate) if gate.is_changing => {
-                gate.merges.push_back(merge);
+                gate.arrivals.push_back(Arrival::Merge(merge));
                 self.waiting += 1;
             }
             _ => self.begin_merge(now, replica, merge),
@@ -119,8 +146,56 @@ impl Coordinator {
         let Merge { slot, dots, effect, merged } = merge;
         match replica.merge(self.ticket(), slot, dots, &effect) {
             Poll::Ready(result) => self.merged(now, replica, merged, result),
-            Poll::Pending => self.begin_change(slot, Awaited::Merge { slot, merged }),
+            Poll::Pending => {
+                self.begin_change(slot, Awaited::Merge { slot, merged });
+                self.gates.entry(slot).or_default().is_merging = true;
+            }
         }
+    }
+
+    /// Tells a peer the digest of what a call names, once what has come before is merged.
+    pub(super) fn tell_digest(
+        &mut self,
+        replica: &mut impl Replica,
+        (link, correlation): (LinkId, u64),
+        call: Call,
+    ) {
+        let slot = call.slot();
+        if let Some(gate) = self.gates.get_mut(&slot)
+            && gate.hides_merges()
+        {
+            let call = Box::new(call);
+            gate.arrivals.push_back(Arrival::Digest { link, correlation, call });
+            self.waiting += 1;
+            return;
+        }
+        self.tell_digest_now(replica, (link, correlation), &call);
+    }
+
+    fn tell_digest_now(
+        &mut self,
+        replica: &mut impl Replica,
+        (link, correlation): (LinkId, u64),
+        call: &Call,
+    ) {
+        let digest = replica.digest(call);
+        let large = names_large(replica, call);
+        let digest = Message::KeysDigest { digest, large };
+        self.respond_once_durable(replica, call.slot(), link, correlation, digest);
+    }
+
+    /// Whether an operation that is about to be compared with others has to wait, because what has
+    /// come is not merged yet. Then it goes on by itself.
+    pub(super) fn look_later(&mut self, now: Instant, index: usize) -> bool {
+        let slot = self.operations[index].slot();
+        if !self.gates.get(&slot).is_some_and(Gate::hides_merges) {
+            return false;
+        }
+        let serial = self.enter_reading(now, index);
+        let gate = self.gates.entry(slot).or_default();
+        gate.arrivals.push_back(Arrival::Look { index, serial });
+        self.waiting += 1;
+        true
     }
 
     /// A merge is over.
@@ -162,8 +237,8 @@ impl Coordinator {
 
     /// It has been answered; [`Coordinator::advance`] is to follow.
     pub(super) fn end_change(&mut self, slot: Slot) {
-        let gate = self.gates.get_mut(&slot);
-        gate.expect("invariant: what is pending holds its gate").is_changing = false;
+        let gate = self.gates.get_mut(&slot).expect("invariant: what is pending holds its gate");
+        (gate.is_changing, gate.is_merging) = (false, false);
     }
 
     /// A read-modify-write has read. Returns whether it can be executed at once; otherwise it waits,
@@ -227,9 +302,9 @@ impl Coordinator {
                 gate.is_advancing = false;
                 return;
             }
-            if let Some(merge) = gate.merges.pop_front() {
+            if let Some(arrival) = gate.arrivals.pop_front() {
                 self.waiting -= 1;
-                self.begin_merge(now, replica, merge);
+                self.take_arrival(now, replica, arrival);
             } else if gate.is_read {
                 gate.is_advancing = false;
                 return;
@@ -242,12 +317,26 @@ impl Coordinator {
         }
     }
 
+    fn take_arrival(&mut self, now: Instant, replica: &mut impl Replica, arrival: Arrival) {
+        match arrival {
+            Arrival::Merge(merge) => self.begin_merge(now, replica, merge),
+            Arrival::Digest { link, correlation, call } => {
+                self.tell_digest_now(replica, (link, correlation), &call);
+            }
+            Arrival::Look { index, serial } if self.is_current(index, serial) => {
+                self.read_for_held(index);
+                self.take_snapshot(now, replica, index, Purpose::Compare);
+            }
+            Arrival::Look { .. } => {}
+        }
+    }
+
     /// Takes out the writes that wait on `slot`, in order. Nothing reads for them any more.
     pub(super) fn take_held(&mut self, slot: Slot, holder_ends: bool) -> Vec<Attempt> {
         let Some(gate) = self.gates.get_mut(&slot) else { return Vec::new() };
         let held = mem::take(&mut gate.writes);
         gate.is_read &= !holder_ends;
-        if !gate.is_read && !gate.is_changing {
+        if !gate.is_read && !gate.is_changing && gate.arrivals.is_empty() {
             self.gates.remove(&slot);
         }
         self.waiting -= held.len();

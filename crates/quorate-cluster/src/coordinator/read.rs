@@ -158,8 +158,10 @@ impl Coordinator {
 
     /// Asks as many replicas for digests as the level still needs.
     pub(super) fn ask_digests(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
-        self.read_for_held(index);
-        self.take_snapshot(now, replica, index, Purpose::Compare);
+        if !self.look_later(now, index) {
+            self.read_for_held(index);
+            self.take_snapshot(now, replica, index, Purpose::Compare);
+        }
     }
 
     /// Asks for the digests that `own_digest`, which the reply that is kept belongs to, is to be

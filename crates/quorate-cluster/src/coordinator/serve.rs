@@ -12,7 +12,6 @@ use quorate_proto::{
 use super::{
     Attempt, Awaited, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester,
     Terms,
-    elements::names_large,
     errors,
     gate::{Merge, Merged},
 };
@@ -76,12 +75,7 @@ impl Coordinator {
                 self.reject(link, correlation, Cause::Incomplete, text);
             }
             Message::AskDigest { slot, command } => match Call::decode(slot, command) {
-                Some(call) => {
-                    let digest = replica.digest(&call);
-                    let large = names_large(replica, &call);
-                    let digest = Message::KeysDigest { digest, large };
-                    self.respond_once_durable(replica, slot, link, correlation, digest);
-                }
+                Some(call) => self.tell_digest(replica, (link, correlation), call),
                 None => self.reject_malformed(link, correlation),
             },
             Message::AskStates { slot, command } => match Call::decode(slot, command) {

@@ -183,7 +183,7 @@ impl Coordinator {
         }
     }
 
-    fn enter_reading(&mut self, now: Instant, index: usize) -> u32 {
+    pub(super) fn enter_reading(&mut self, now: Instant, index: usize) -> u32 {
         self.enter(now, index, Phase::Reading);
         self.operations[index].serial
     }

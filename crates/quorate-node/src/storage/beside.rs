@@ -1,34 +1,58 @@
-//! Long calls, which are executed beside the shard while that goes on with other keys.
+//! Long calls, which are executed beside the shard while that goes on with other keys, and large
+//! effects of other nodes, which are merged there.
 //!
 //! A call that goes over many words or elements is executed on copies of its keys
 //! (`quorate_store::Detached`). The answer comes in a later turn. In that turn the new states take the
 //! place of the old ones, and the effect is appended to the log: until then the work does not show.
-//! The coordinator keeps other changes of the slot back meanwhile.
+//! The coordinator keeps other changes of the slot back meanwhile. What it does not keep back may have
+//! changed the slot all the same: then a call's effect is merged into what is there, and so is the
+//! effect of another node, in one turn.
 
 use std::{collections::VecDeque, task::Poll};
 
 use bytes::Bytes;
-use quorate_cluster::coordinator::{Durability, Executed, Rejection, Snapshot, Stored, Ticket};
-use quorate_proto::{Slot, command::Call, mutant::Mutant};
-use quorate_store::{Detached, Outcome, Request};
+use quorate_cluster::coordinator::{
+    Durability, Executed, Rejection, Replica as _, Snapshot, Stored, Ticket,
+};
+use quorate_proto::{Dot, Slot, command::Call, mutant::Mutant};
+use quorate_store::{Detached, Merged, Outcome, Request, delta::deltas};
 
-use super::Storage;
+use super::{SLOT_BYTES, Storage};
 use crate::{limits, reactor::Job};
 
-/// A call to execute beside the shard, on copies of its keys.
+/// Work to do beside the shard, on copies of keys.
 #[derive(Debug)]
 pub struct Work {
     asked: Asked,
     detached: Detached,
-    call: Call,
-    resp3: bool,
+    task: Task,
 }
 
-/// A call that has been executed.
+#[derive(Debug)]
+enum Task {
+    Execute { call: Call, resp3: bool },
+    Merge { arrived: Arrived, knows_time: bool },
+}
+
+/// An effect of another node, with the names of the writes that it holds.
+#[derive(Debug)]
+struct Arrived {
+    dots: Vec<Dot>,
+    effect: Bytes,
+}
+
+/// Work that has been done.
 #[derive(Debug)]
 pub struct Worked {
     asked: Asked,
-    outcome: Outcome,
+    done: Finished,
+}
+
+#[derive(Debug)]
+enum Finished {
+    Executed(Box<Outcome>),
+    /// What of the effect was merged; nothing where it was refused.
+    Merged(Arrived, Option<Box<(Merged, Outcome)>>),
 }
 
 /// Who asks for what, and when by the wall clock.
@@ -47,6 +71,15 @@ pub(super) enum Wanted {
     Reply,
     /// The reply, and the digest that the keys had when they were copied.
     Snapshot(u128),
+    /// Whether the effect of another node is merged.
+    Merge,
+}
+
+impl Wanted {
+    /// Whether it may change something.
+    fn changes(self) -> bool {
+        matches!(self, Self::Execution | Self::Merge)
+    }
 }
 
 /// What a shard has done beside it.
@@ -59,7 +92,7 @@ pub(super) struct Beside {
     /// Questions without an answer.
     open: usize,
     /// Those of them that change something.
-    executing: usize,
+    changing: usize,
     /// Whether no further ones are taken.
     is_held: bool,
     /// Answers that the coordinator has yet to hear.
@@ -72,7 +105,7 @@ impl Beside {
             long_min,
             orders: VecDeque::new(),
             open: 0,
-            executing: 0,
+            changing: 0,
             is_held: false,
             answers: VecDeque::new(),
         }
@@ -88,9 +121,19 @@ impl Beside {
 
 impl Work {
     pub(crate) fn run(self) -> Worked {
-        let Self { asked, detached, call, resp3 } = self;
-        let request = Request { call: &call, wall_ms: asked.wall_ms, resp3 };
-        Worked { asked, outcome: detached.execute(request) }
+        let Self { asked, detached, task } = self;
+        let wall_ms = asked.wall_ms;
+        let done = match task {
+            Task::Execute { call, resp3 } => {
+                let request = Request { call: &call, wall_ms, resp3 };
+                Finished::Executed(Box::new(detached.execute(request)))
+            }
+            Task::Merge { arrived, knows_time } => {
+                let merged = detached.merge(&arrived.effect, wall_ms, knows_time);
+                Finished::Merged(arrived, merged.ok().map(Box::new))
+            }
+        };
+        Worked { asked, done }
     }
 }
 
@@ -99,12 +142,13 @@ impl Storage {
     pub(crate) fn answers_late(&self, call: &Call) -> bool {
         let bytes_min = self.beside.long_min.saturating_mul(WORD_BYTES_MIN);
         let may_be_long = call.spec().is_whole() || call.command().frame().len() >= bytes_min;
-        may_be_long && self.beside.takes(self.store.work(call), call.keys().count())
+        let bytes = call.command().frame().len() / VALUE_BYTES_PER_WORD;
+        may_be_long && self.beside.takes(self.store.work(call) + bytes, call.keys().count())
     }
 
-    /// Whether a call is executed beside the shard that may change something.
+    /// Whether something is under way beside the shard that may change something.
     pub(crate) fn is_executing_beside(&self) -> bool {
-        self.beside.executing > 0
+        self.beside.changing > 0
     }
 
     /// Whether long calls are executed at once: what waits for an end of those beside the shard
@@ -130,12 +174,48 @@ impl Storage {
 
     /// Has a call executed beside the shard, which goes by the keys as they are now.
     pub(super) fn ask(&mut self, ticket: Ticket, wanted: Wanted, call: &Call, resp3: bool) {
-        let asked = Asked { ticket, wanted, slot: call.slot(), wall_ms: self.wall_ms };
         let detached = self.store.detach(call.slot(), call.keys());
-        let work = Work { asked, detached, call: call.clone(), resp3 };
+        let task = Task::Execute { call: call.clone(), resp3 };
+        self.order(ticket, wanted, call.slot(), (detached, task));
+    }
+
+    /// Whether merging an effect takes so long that it is done beside the shard. What is no effect is
+    /// refused at once.
+    pub(super) fn merges_late(&self, effect: &[u8]) -> bool {
+        let work = effect.len() / ELEMENT_BYTES;
+        let keys = || deltas(effect).try_fold(0, |keys, delta| delta.ok().map(|_| keys + 1_usize));
+        work >= self.beside.long_min && keys().is_some_and(|keys| self.beside.takes(work, keys))
+    }
+
+    /// Has an effect of another node merged beside the shard, unless there is no room for it.
+    pub(super) fn merge_late(
+        &mut self,
+        ticket: Ticket,
+        slot: Slot,
+        (dots, effect): (Vec<Dot>, &Bytes),
+    ) -> Poll<Result<Durability, Rejection>> {
+        if let Err(rejection) = self.reserve(effect.len() + SLOT_BYTES) {
+            return Poll::Ready(Err(rejection));
+        }
+        let keys = deltas(effect).map_while(Result::ok).map(|delta| delta.key);
+        let detached = self.store.detach(slot, keys);
+        let arrived = Arrived { dots, effect: effect.clone() };
+        let task = Task::Merge { arrived, knows_time: !self.is_in_doubt() };
+        self.order(ticket, Wanted::Merge, slot, (detached, task));
+        Poll::Pending
+    }
+
+    fn order(
+        &mut self,
+        ticket: Ticket,
+        wanted: Wanted,
+        slot: Slot,
+        (detached, task): (Detached, Task),
+    ) {
+        let asked = Asked { ticket, wanted, slot, wall_ms: self.wall_ms };
         self.beside.open += 1;
-        self.beside.executing += usize::from(matches!(wanted, Wanted::Execution));
-        self.beside.orders.push_back(Job::Work(Box::new(work)));
+        self.beside.changing += usize::from(wanted.changes());
+        self.beside.orders.push_back(Job::Work(Box::new(Work { asked, detached, task })));
     }
 
     /// Work to do beside the shard.
@@ -143,15 +223,26 @@ impl Storage {
         self.beside.orders.pop_front()
     }
 
-    /// A call has been executed: what it has done shows from now on.
-    pub(crate) fn work_ended(&mut self, Worked { asked, mut outcome }: Worked) {
-        let Asked { ticket, wanted, slot, wall_ms } = asked;
+    /// Work has been done: what has come of it shows from now on.
+    pub(crate) fn work_ended(&mut self, Worked { asked, done }: Worked) {
         self.beside.open -= 1;
-        self.beside.executing -= usize::from(matches!(wanted, Wanted::Execution));
+        self.beside.changing -= usize::from(asked.wanted.changes());
+        let stored = match done {
+            Finished::Executed(outcome) => self.execution_ended(asked, *outcome),
+            Finished::Merged(arrived, merged) => {
+                let merged = merged.map(|merged| *merged);
+                Stored::Merged(self.merge_ended(asked.slot, arrived, merged))
+            }
+        };
+        self.beside.answers.push_back((asked.ticket, stored));
+    }
+
+    fn execution_ended(&mut self, asked: Asked, mut outcome: Outcome) -> Stored {
+        let Asked { wanted, slot, wall_ms, .. } = asked;
         let discarded = self.store.attach(&mut outcome, wall_ms);
         self.beside.orders.push_back(Job::Drop(discarded));
         let reply = outcome.shared_reply.unwrap_or_else(|| outcome.reply.into());
-        let stored = match wanted {
+        match wanted {
             Wanted::Execution => {
                 let effect = Bytes::from(outcome.effect);
                 let is_logged = !effect.is_empty() && !Mutant::LongCallUnlogged.is_planted();
@@ -162,8 +253,30 @@ impl Storage {
             }
             Wanted::Reply => Stored::Reply(Some(reply)),
             Wanted::Snapshot(digest) => Stored::Snapshot(Snapshot { digest, reply: Some(reply) }),
-        };
-        self.beside.answers.push_back((ticket, stored));
+            Wanted::Merge => unreachable!("invariant: a merge ends as a merge"),
+        }
+    }
+
+    fn merge_ended(
+        &mut self,
+        slot: Slot,
+        Arrived { dots, effect }: Arrived,
+        merged: Option<(Merged, Outcome)>,
+    ) -> Result<Durability, Rejection> {
+        if let Some((merged, mut outcome)) = merged {
+            let (is_current, discarded) = self.store.attach_merged(&mut outcome);
+            self.beside.orders.push_back(Job::Drop(discarded));
+            if is_current && Mutant::LongMergeUnlogged.is_planted() {
+                return Ok(Durability::Now);
+            }
+            if is_current {
+                let (durability, _) = self.append_merged(slot, &effect, merged);
+                self.note_dots(slot, dots, &effect);
+                return Ok(durability);
+            }
+        }
+        // Into what has become of the slot, or refused once more, and reported.
+        self.merge_now(slot, dots, &effect)
     }
 
     /// The next answer.
@@ -174,3 +287,9 @@ impl Storage {
 
 /// Bytes of a word in a command, at least.
 const WORD_BYTES_MIN: usize = b"$0\r\n\r\n".len();
+
+/// Bytes of a value that are as much work as a word.
+const VALUE_BYTES_PER_WORD: usize = 1 << 10;
+
+/// What an element takes in an effect, about: less than this, and a long value more.
+const ELEMENT_BYTES: usize = 32;

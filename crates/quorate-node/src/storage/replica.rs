@@ -41,6 +41,19 @@ impl Storage {
         is_replicated.then(|| self.knowledge.issue(slot, origin, effect)).flatten()
     }
 
+    /// Notes that the writes of these names are here, all of them in one effect.
+    pub(super) fn note_dots(&mut self, slot: Slot, mut dots: Vec<Dot>, effect: &Bytes) {
+        // Only replicas name writes, and nobody but this process those that it makes.
+        let own = self.store.origin();
+        dots.retain(|dot| {
+            let member = MemberNumber(dot.origin.number());
+            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
+        });
+        if !dots.is_empty() {
+            self.knowledge.note(slot, dots, effect);
+        }
+    }
+
     /// Whether this node cannot tell what a call shows, because it does not know what time it is.
     fn is_in_doubt_about(&self, call: &Call) -> bool {
         self.is_in_doubt() && self.depends_on_time(call) && !Mutant::DoubtIgnored.is_planted()
@@ -127,6 +140,9 @@ impl Replica for Storage {
         if self.is_postponed(ticket, merge) {
             return Poll::Pending;
         }
+        if self.merges_late(effect) {
+            return self.merge_late(ticket, slot, (dots, effect));
+        }
         Poll::Ready(self.merge_now(slot, dots, effect))
     }
 
@@ -154,19 +170,11 @@ impl Replica for Storage {
     fn merge_now(
         &mut self,
         slot: Slot,
-        mut dots: Vec<Dot>,
+        dots: Vec<Dot>,
         effect: &Bytes,
     ) -> Result<Durability, Rejection> {
         let (durability, _) = self.merge_effect(slot, effect)?;
-        // Only replicas name writes, and nobody but this process those that it makes.
-        let own = self.store.origin();
-        dots.retain(|dot| {
-            let member = MemberNumber(dot.origin.number());
-            dot.origin != own && !dot.origin.is_foreign() && self.topology.is_replica(slot, member)
-        });
-        if !dots.is_empty() {
-            self.knowledge.note(slot, dots, effect);
-        }
+        self.note_dots(slot, dots, effect);
         Ok(durability)
     }
 

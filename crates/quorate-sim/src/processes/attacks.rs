@@ -127,6 +127,19 @@ const SLOW_READERS: Scenario = Scenario {
     ..PRESSED
 };
 
+const WIDE_READERS: Scenario = Scenario {
+    name: "wide-readers",
+    about: "clients ask for very many keys and read slowly, send commands that never end, and a million \
+            GETs of which they read nothing; others are timed",
+    ..PRESSED
+};
+
+const PIPELINES: Scenario = Scenario {
+    name: "pipelines",
+    about: "pipelines touch one key again and again, and are compared with one that sets many keys",
+    ..PRESSED
+};
+
 const LONG_COMMANDS: Scenario = Scenario {
     name: "long-commands",
     about: "commands on very many words, elements or bytes, four at once; others are timed",
@@ -253,6 +266,24 @@ pub const ALL: &[Attack] = &[
         Scenario { name: "slow-readers-one", nodes: ONE, replication_factor: 1, ..SLOW_READERS },
     ),
     Attack::pressing(Pressure::SlowReaders, SLOW_READERS),
+    Attack::pressing(
+        Pressure::WideReaders,
+        Scenario { name: "wide-readers-one", nodes: ONE, replication_factor: 1, ..WIDE_READERS },
+    ),
+    Attack::pressing(Pressure::WideReaders, WIDE_READERS),
+    Attack::pressing(
+        Pressure::Pipelines,
+        Scenario { name: "pipelines-one", nodes: ONE, replication_factor: 1, ..PIPELINES },
+    ),
+    Attack::pressing(Pressure::Pipelines, PIPELINES),
+    Attack::pressing(
+        Pressure::RollingRestarts,
+        Scenario {
+            name: "rolling-restarts",
+            about: "every node is stopped by SIGTERM and started again, ten times, while clients work",
+            ..PRESSED
+        },
+    ),
     Attack::pressing(
         Pressure::LongCommands,
         Scenario { name: "long-commands-one", nodes: ONE, replication_factor: 1, ..LONG_COMMANDS },

@@ -105,6 +105,10 @@ fn run_with(
     if pressure == Some(Pressure::RepairStorm) {
         pressure::storm::prepare(&mut cluster)?;
     }
+    let rolled = match pressure {
+        Some(Pressure::RollingRestarts) => Some(pressure::rolling::apply(&mut cluster)?),
+        _ => None,
+    };
     let script = fault::draw(scenario, seed);
     let work = Work::new(scenario, seed);
     let pressed = thread::scope(|scope| {
@@ -121,7 +125,7 @@ fn run_with(
     })?;
     let healed = Instant::now();
     let (measured, mut violations) =
-        pressed.map_or((None, Vec::new()), |(text, violations)| (Some(text), violations));
+        rolled.or(pressed).map_or((None, Vec::new()), |(text, violations)| (Some(text), violations));
     let settled = match cluster.settle(healed) {
         Ok(()) => Some(healed.elapsed()),
         Err(text) => {

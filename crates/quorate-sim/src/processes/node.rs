@@ -7,6 +7,8 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -125,6 +127,21 @@ impl Node {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Asks the process to end, and waits for that. Returns how long it took.
+    pub(super) fn stop(&mut self, patience: Duration) -> io::Result<Duration> {
+        let begin = Instant::now();
+        self.signal(Signal::TERM);
+        let Some(child) = &mut self.child else { return Ok(Duration::ZERO) };
+        while child.try_wait()?.is_none() {
+            if begin.elapsed() > patience {
+                return Err(io::Error::other("a process does not end when it is asked to"));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.child = None;
+        Ok(begin.elapsed())
     }
 
     pub(super) fn signal(&self, signal: Signal) {

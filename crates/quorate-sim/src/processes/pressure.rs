@@ -9,6 +9,8 @@
 //! long command ([`long`]), is measured once.
 
 mod long;
+mod pipelines;
+pub(super) mod rolling;
 pub(super) mod storm;
 
 use std::{
@@ -34,6 +36,13 @@ pub(super) enum Pressure {
     Greedy,
     /// `GET`s of long values that are read slowly, or not at all.
     SlowReaders,
+    /// `MGET`s of very many keys that are read slowly, commands of very many words that never end, and
+    /// a pipeline of very many `GET`s of which nothing is read.
+    WideReaders,
+    /// Pipelines that touch one key again and again.
+    Pipelines,
+    /// Every node is stopped and started again, while clients work.
+    RollingRestarts,
     /// Commands on very many words, elements or bytes.
     LongCommands,
     /// Reads of a large hash of which one replica lacks much.
@@ -77,6 +86,13 @@ const GROWTH_MAX_BYTES: u64 = 600 << 20;
 
 const VALUES: [(&str, usize); 3] = [("middle", 100_000), ("long", 1 << 20), ("longest", 8 << 20)];
 
+/// Keys that a wide command reads.
+const WIDE_KEYS: usize = 100_000;
+
+fn wide_key(number: usize) -> String {
+    format!("wide:{number:06}")
+}
+
 impl Pressure {
     fn kinds(self) -> Vec<Kind> {
         let kind = |count, commands: &[&[&str]], reading| {
@@ -95,7 +111,20 @@ impl Pressure {
                 kind(24, &many(&["GET", "long"], 1_000), Reading::Nothing),
                 kind(50, &many(&["GET", "longest"], 4), Reading::Nothing),
             ],
-            Self::LongCommands | Self::RepairStorm => Vec::new(),
+            Self::WideReaders => {
+                let keys: Vec<String> = (0..WIDE_KEYS).map(wide_key).collect();
+                let mget = std::iter::once("MGET").chain(keys.iter().map(String::as_str));
+                let mget: Vec<&str> = mget.collect();
+                let endless = [b"*1000000\r\n".to_vec(), b"$1\r\nx\r\n".repeat(100_000)].concat();
+                vec![
+                    kind(4, &[&mget[..]], Reading::Slowly(64 << 10)),
+                    Kind { count: 20, commands: endless, reading: Reading::Nothing },
+                    kind(1, &many(&["GET", "ordinary"], 1_000_000), Reading::Nothing),
+                ]
+            }
+            Self::LongCommands | Self::Pipelines | Self::RepairStorm | Self::RollingRestarts => {
+                Vec::new()
+            }
         }
     }
 }
@@ -118,9 +147,13 @@ impl Seen {
 /// Puts pressure on the nodes. Returns what was measured, and what is wrong with it.
 pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
     match pressure {
-        Pressure::Greedy | Pressure::SlowReaders => apply_rounds(&pressure.kinds(), nodes),
+        Pressure::Greedy | Pressure::SlowReaders | Pressure::WideReaders => {
+            apply_rounds(&pressure.kinds(), nodes)
+        }
         Pressure::LongCommands => long::apply(nodes),
+        Pressure::Pipelines => pipelines::apply(nodes),
         Pressure::RepairStorm => storm::apply(nodes),
+        Pressure::RollingRestarts => Ok(("all of it has happened before".into(), Vec::new())),
     }
 }
 
@@ -132,6 +165,11 @@ fn apply_rounds(kinds: &[Kind], nodes: &[Node]) -> io::Result<(String, Vec<Viola
     let mut connection = Connection::open(to, PATIENCE * 4)?;
     for (key, length) in VALUES {
         connection.ask(&["SET", key, &"x".repeat(length)])?;
+    }
+    for first in (0..WIDE_KEYS).step_by(1_000) {
+        let pairs = (first..first + 1_000).flat_map(|key| [wide_key(key), "value".into()]);
+        let words: Vec<String> = std::iter::once("MSET".to_owned()).chain(pairs).collect();
+        connection.run(&words)?;
     }
     thread::sleep(Duration::from_secs(3));
     let mut watch = Watch::begin(nodes)?;

@@ -1,4 +1,5 @@
-//! Calls that are executed beside their shard, as long ones are: here all are long.
+//! Calls that are executed beside their shard, and effects that are merged there, as long and large
+//! ones are: here all are.
 
 use super::{late::QUICK_AND_HOT, *};
 
@@ -52,6 +53,24 @@ pub(super) const LONG: &[Scenario] = &[
         calm_until: 2_000_000,
         repair: Repair::Reads,
         element_limits: TINY_MESSAGES,
+        long_call: EVERY_CALL,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "long-killed",
+        about: "every call is executed, and every effect merged, beside its shard; nodes are cut off and \
+                killed, and only reads repair",
+        nodes: THREE,
+        sync: SyncPolicy::EverySecond,
+        levels: QUORUMS,
+        families: &[(Family::Register, 2), (Family::Set, 1), (Family::Hash, 1)],
+        keys: 3,
+        clients: 5,
+        expiring_percent: 0,
+        faults: &[(Kind::Kill, 6), (Kind::Cut, 3), (Kind::Partition, 3)],
+        fault_gap: 300_000,
+        faults_max: 40,
+        repair: Repair::Reads,
         long_call: EVERY_CALL,
         ..Scenario::BASE
     },

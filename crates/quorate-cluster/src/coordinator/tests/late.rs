@@ -107,6 +107,37 @@ fn what_is_pending_does_not_show_and_reads_go_past_it() {
 }
 
 #[test]
+fn comparisons_begin_once_what_has_come_is_merged() {
+    let mut stage = Stage::three(0);
+    stage.take(effect(&stage, "20"));
+    stage.take(Message::AskDigest { slot: stage.slot, command: question() });
+    let read = stage.ask(&["GET", "k"], Level::Quorum);
+    assert!(stage.is_silent(), "whoever is compared now differs");
+    stage.turn();
+    assert_eq!((stage.response(), stage.response()), (Message::Ack, digest(20)));
+    stage.turn();
+    let asked = stage.sent();
+    assert!(matches!(asked[0].2, Message::AskDigest { .. }));
+    stage.hear(asked[0].1, digest(20));
+    assert_eq!(stage.reply(), (read, "20".into()));
+    assert!(!stage.coordinator.is_gated(stage.slot));
+}
+
+#[test]
+fn a_read_that_waits_for_a_merge_ends_at_its_deadline() {
+    let mut stage = Stage::three(0);
+    stage.take(effect(&stage, "20"));
+    let read = stage.ask(&["GET", "k"], Level::Quorum);
+    stage.wait(Duration::from_secs(60));
+    let replies = stage.replies();
+    assert!(replies.len() == 1 && replies[0].0 == read && replies[0].1.starts_with("-TIMEOUT"));
+    stage.turn();
+    assert_eq!(stage.response(), Message::Ack);
+    assert!(!stage.coordinator.is_gated(stage.slot));
+    stage.finished();
+}
+
+#[test]
 fn a_digest_is_that_of_the_reply() {
     let mut stage = Stage::three(0);
     let read = stage.ask(&["GET", "k"], Level::Quorum);
