@@ -91,7 +91,12 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
         100,
         &["lost", "stale", "backwards", "linearizable"],
     ),
-    trap(Mutant::LongMergeUnlogged, "long-killed", 400, &["lost", "stale", "backwards"]),
+    trap(
+        Mutant::LongMergeUnlogged,
+        "long-killed",
+        200,
+        &["lost", "stale", "backwards", "resurrection"],
+    ),
     trap(Mutant::LateEffectForgotten, "late-hints", 200, &["convergence"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(Mutant::LevelOfBefore, "moving", 400, &["stale", "lost", "backwards", "counter"]),

@@ -63,9 +63,16 @@ pub(super) struct Gate {
 enum Arrival {
     Merge(Merge),
     /// A peer asks for the digest of what this call names.
-    Digest { link: LinkId, correlation: u64, call: Box<Call> },
+    Digest {
+        link: LinkId,
+        correlation: u64,
+        call: Box<Call>,
+    },
     /// An operation that compares replicas is to look at the local state.
-    Look { index: usize, serial: u32 },
+    Look {
+        index: usize,
+        serial: u32,
+    },
 }
 
 /// A write that waits.

@@ -11,8 +11,7 @@ use quorate_proto::{
 
 use super::{
     Attempt, Awaited, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester,
-    Terms,
-    errors,
+    Terms, errors,
     gate::{Merge, Merged},
 };
 use crate::{elements, membership::LinkId, positions::Positions, time::Instant};

@@ -142,8 +142,7 @@ impl Storage {
     pub(crate) fn answers_late(&self, call: &Call) -> bool {
         let bytes_min = self.beside.long_min.saturating_mul(WORD_BYTES_MIN);
         let may_be_long = call.spec().is_whole() || call.command().frame().len() >= bytes_min;
-        let bytes = call.command().frame().len() / VALUE_BYTES_PER_WORD;
-        may_be_long && self.beside.takes(self.store.work(call) + bytes, call.keys().count())
+        may_be_long && self.beside.takes(self.store.work(call), call.keys().count())
     }
 
     /// Whether something is under way beside the shard that may change something.
@@ -182,9 +181,14 @@ impl Storage {
     /// Whether merging an effect takes so long that it is done beside the shard. What is no effect is
     /// refused at once.
     pub(super) fn merges_late(&self, effect: &[u8]) -> bool {
-        let work = effect.len() / ELEMENT_BYTES;
-        let keys = || deltas(effect).try_fold(0, |keys, delta| delta.ok().map(|_| keys + 1_usize));
-        work >= self.beside.long_min && keys().is_some_and(|keys| self.beside.takes(work, keys))
+        let bytes_min = self.beside.long_min.saturating_mul(PART_BYTES_MIN);
+        if effect.len() < bytes_min {
+            return false;
+        }
+        let counted = deltas(effect).try_fold((0, 0), |(keys, parts), delta| {
+            Some((keys + 1, parts + delta.ok()?.parts().count()))
+        });
+        counted.is_some_and(|(keys, parts)| self.beside.takes(parts, keys))
     }
 
     /// Has an effect of another node merged beside the shard, unless there is no room for it.
@@ -288,8 +292,5 @@ impl Storage {
 /// Bytes of a word in a command, at least.
 const WORD_BYTES_MIN: usize = b"$0\r\n\r\n".len();
 
-/// Bytes of a value that are as much work as a word.
-const VALUE_BYTES_PER_WORD: usize = 1 << 10;
-
-/// What an element takes in an effect, about: less than this, and a long value more.
-const ELEMENT_BYTES: usize = 32;
+/// Bytes of a part of an effect, at least: its name or value, and a stamp.
+const PART_BYTES_MIN: usize = 16;

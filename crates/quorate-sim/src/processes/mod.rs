@@ -124,8 +124,9 @@ fn run_with(
         played.and(pressed.transpose())
     })?;
     let healed = Instant::now();
-    let (measured, mut violations) =
-        rolled.or(pressed).map_or((None, Vec::new()), |(text, violations)| (Some(text), violations));
+    let (measured, mut violations) = rolled
+        .or(pressed)
+        .map_or((None, Vec::new()), |(text, violations)| (Some(text), violations));
     let settled = match cluster.settle(healed) {
         Ok(()) => Some(healed.elapsed()),
         Err(text) => {

@@ -85,8 +85,12 @@ fn roll(cluster: &mut Cluster<'_>, stops: &mut Vec<Duration>) -> io::Result<()> 
 fn work(to: SocketAddr, client: usize, is_over: &AtomicBool) -> Told {
     let mut told = Told::default();
     let (value, counter) = (format!("rolling:{client}"), format!("rolling:counter:{client}"));
-    let commands =
-        [vec!["SET", &value, "value"], vec!["GET", &value], vec!["INCR", &counter], vec!["EXISTS", &value]];
+    let commands = [
+        vec!["SET", &value, "value"],
+        vec!["GET", &value],
+        vec!["INCR", &counter],
+        vec!["EXISTS", &value],
+    ];
     let mut connection = None;
     let mut next = 0;
     while !is_over.load(Ordering::Relaxed) {
