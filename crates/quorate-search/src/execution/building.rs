@@ -44,7 +44,7 @@ impl<'a, 'r> Builder<'a, 'r> {
             Asked::Nothing => any(Vec::new(), weight),
             Asked::All => {
                 let all = self.index.documents.all();
-                Matcher::new(Kind::Everything(Set::Kept(all.iter())), weight, all.len())
+                Matcher::new(Kind::Everything(Set::kept(all)), weight, all.len())
             }
             Asked::Word(word) => self.word(word, node),
             Asked::Phrase(words) => self.phrase(words, node),
@@ -66,13 +66,13 @@ impl<'a, 'r> Builder<'a, 'r> {
             Asked::Or(nodes) => any(self.nodes(nodes)?, weight),
             Asked::Not(inner) => {
                 let child = Box::new(self.node(inner)?);
-                let documents = Set::Kept(self.index.documents.all().iter());
+                let documents = Set::kept(self.index.documents.all());
                 let estimate = self.index.documents.all().len();
                 Matcher::new(Kind::Not { documents, child }, weight, estimate)
             }
             Asked::Optional(inner) => {
                 let child = Box::new(self.node(inner)?);
-                let documents = Set::Kept(self.index.documents.all().iter());
+                let documents = Set::kept(self.index.documents.all());
                 let estimate = self.index.documents.all().len();
                 Matcher::new(Kind::Optional { documents, child }, weight, estimate)
             }
@@ -87,7 +87,7 @@ impl<'a, 'r> Builder<'a, 'r> {
             },
             Asked::Missing(field) => {
                 let missing = self.index.missing(*field);
-                Matcher::new(Kind::Filter(Set::Kept(missing.iter())), weight, missing.len())
+                Matcher::new(Kind::Filter(Set::kept(missing)), weight, missing.len())
             }
             Asked::Within { radius, vector } => made(self.index.within(*radius, vector)?, weight),
             Asked::Nearest { .. } => {
@@ -141,7 +141,7 @@ impl<'a, 'r> Builder<'a, 'r> {
             matchers.extend(leaf.documents.iter().map(|(label, &documents)| {
                 let kept = self.index.labels(field).and_then(|kept| kept.get(label));
                 let (documents_here, estimate) = match kept {
-                    Some(kept) => (Set::Kept(kept.iter()), kept.len()),
+                    Some(kept) => (Set::kept(kept), kept.len()),
                     None => (Set::Made(RoaringBitmap::new().into_iter()), 0),
                 };
                 let term = Term { text: label.clone(), documents };

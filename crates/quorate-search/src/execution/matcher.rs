@@ -1,9 +1,11 @@
 //! What goes through the documents that a part of a query matches.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use roaring::RoaringBitmap;
 use roaring::bitmap::{IntoIter, Iter};
 
 use super::positions::{nearest, within};
@@ -64,7 +66,7 @@ pub(super) struct All<'a> {
 
 /// Documents by their numbers, in order.
 pub(super) enum Set<'a> {
-    Kept(Iter<'a>),
+    Kept(&'a RoaringBitmap, Iter<'a>),
     Made(IntoIter),
 }
 
@@ -74,11 +76,15 @@ impl core::fmt::Debug for Set<'_> {
     }
 }
 
-impl Set<'_> {
+impl<'a> Set<'a> {
+    pub(super) fn kept(documents: &'a RoaringBitmap) -> Self {
+        Set::Kept(documents, documents.iter())
+    }
+
     /// The first from `target` on, which is behind the one before.
     fn seek(&mut self, target: DocumentId) -> Option<DocumentId> {
         match self {
-            Set::Kept(documents) => {
+            Set::Kept(_, documents) => {
                 documents.advance_to(target);
                 documents.next()
             }
@@ -111,6 +117,24 @@ impl<'a> Matcher<'a> {
     /// Whether it matches this document, which is not before the one at which it is.
     pub(super) fn is_at(&mut self, id: DocumentId) -> bool {
         self.seek(id) == Some(id)
+    }
+
+    /// All documents that it matches, before it has gone anywhere; none: every one of `all`.
+    pub(super) fn documents(mut self, all: &RoaringBitmap) -> Option<Cow<'a, RoaringBitmap>> {
+        match &self.kind {
+            Kind::Everything(_) | Kind::Optional { .. } => return None,
+            Kind::Label { documents: Set::Kept(documents, _), .. }
+            | Kind::Filter(Set::Kept(documents, _)) => return Some(Cow::Borrowed(documents)),
+            _ => {}
+        }
+        let mut next = self.seek(0);
+        let matched = core::iter::from_fn(|| {
+            let id = next?;
+            next = id.checked_add(1).and_then(|target| self.seek(target));
+            Some(id)
+        });
+        let matched: RoaringBitmap = matched.collect();
+        (matched.len() < all.len()).then_some(Cow::Owned(matched))
     }
 
     /// Where the words are in the document at which it is, in order.

@@ -7,7 +7,7 @@
 //! Documents are visited one at a time, in the order of their numbers, by matchers that seek
 //! ahead; each is scored when it is met, and the best are kept.
 //!
-//! Vectors are compared one by one. Shapes are not indexed yet; a query that asks for them is
+//! The nearest vectors are found first, and then the documents that have them are scored. Shapes are not indexed yet; a query that asks for them is
 //! refused.
 
 mod building;
@@ -231,12 +231,15 @@ impl Index {
         let allowed = request.keys.as_ref().map(|keys| -> RoaringBitmap {
             keys.iter().filter_map(|key| self.documents.number(key)).collect()
         });
-        let allowed = |id| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
         let mut hits = match &request.node.kind {
             Kind::Nearest { count, vector, .. } => {
-                self.nearest(*count, vector, matcher, &scoring, allowed)
+                let scored = Builder::new(self, request, statistics).matcher()?;
+                self.nearest(*count, vector, matcher, scored, &scoring, allowed.as_ref())
             }
-            _ => self.best(matcher, &scoring, request, allowed),
+            _ => {
+                let allowed = |id| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
+                self.best(matcher, &scoring, request, allowed)
+            }
         };
         for hit in &mut hits.best {
             hit.distances = self.distances(request.node, &hit.key);

@@ -1,5 +1,6 @@
 //! The nearest vectors, and those within a distance.
 
+use alloc::borrow::Cow;
 use alloc::collections::BinaryHeap;
 use alloc::format;
 use alloc::string::String;
@@ -27,43 +28,49 @@ impl Index {
         let FieldIndex::Vectors(vectors) = self.field(target.field) else {
             return Ok(RoaringBitmap::new());
         };
-        let compared = vectors.compared(&target.bytes);
-        let near = |document: &DocumentId| {
-            compared.distance(*document).is_some_and(|distance| distance <= radius)
-        };
-        Ok(vectors.documents().filter(near).collect())
+        Ok(vectors.compared(&target.bytes).within(radius, &target.options))
     }
 
-    /// Of what `filter` matches and `allowed` lets through, the `count` nearest.
+    /// Of what `filter` matches and `allowed` has, the `count` nearest. `scored` matches the same as
+    /// `filter`.
     pub(super) fn nearest(
         &self,
         count: u64,
         target: &Target,
-        mut filter: Matcher<'_>,
+        filter: Matcher<'_>,
+        mut scored: Matcher<'_>,
         scoring: &Scoring<'_>,
-        allowed: impl Fn(DocumentId) -> bool,
+        allowed: Option<&RoaringBitmap>,
     ) -> Hits {
+        let among = filter.documents(self.documents.all());
+        let among = match (among, allowed) {
+            (Some(among), Some(allowed)) => Some(Cow::Owned(&*among & allowed)),
+            (None, Some(allowed)) => Some(Cow::Borrowed(allowed)),
+            (among, None) => among,
+        };
         let compared = self.compared(target);
+        let found =
+            compared.map(|compared| compared.nearest(count, among.as_deref(), &target.options));
+        let mut found = found.unwrap_or_default();
+        // Matchers go from one document to a later one.
+        found.sort_unstable_by_key(|&(_, id)| id);
         let mut best = BinaryHeap::new();
-        let mut next = filter.seek(0);
-        while let Some(id) = next {
-            let distance = compared.as_ref().and_then(|compared| compared.distance(id));
-            if let Some(distance) = distance.filter(|_| count > 0 && allowed(id)) {
-                let entry = self.documents.get(id);
-                let (score, explanation) = scoring.score(&mut filter, id, entry);
-                best.push(Ranked(Hit {
-                    key: entry.key.clone(),
-                    score,
-                    explanation,
-                    distance: Some(distance),
-                    distances: Vec::new(),
-                    sorted_by: None,
-                }));
-                if best.len() as u64 > count {
-                    best.pop();
-                }
+        for (distance, id) in found {
+            // Also takes it there.
+            assert!(scored.is_at(id), "invariant: what is found was matched");
+            let entry = self.documents.get(id);
+            let (score, explanation) = scoring.score(&mut scored, id, entry);
+            best.push(Ranked(Hit {
+                key: entry.key.clone(),
+                score,
+                explanation,
+                distance: Some(distance),
+                distances: Vec::new(),
+                sorted_by: None,
+            }));
+            if best.len() as u64 > count {
+                best.pop();
             }
-            next = id.checked_add(1).and_then(|target| filter.seek(target));
         }
         let best: Vec<Hit> = best.into_sorted_vec().into_iter().map(|ranked| ranked.0).collect();
         Hits { total: best.len() as u64, best, nearest: Some(count) }

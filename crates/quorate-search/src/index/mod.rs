@@ -4,7 +4,6 @@
 //! removed one stays behind, so counts are exact and nothing is collected later. Documents have
 //! small numbers, which are used again; what a query meets first or last is never decided by them.
 
-mod distance;
 mod document;
 mod documents;
 mod labels;
@@ -18,6 +17,7 @@ mod tests;
 mod varint;
 mod vectors;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use roaring::RoaringBitmap;
@@ -60,7 +60,7 @@ pub(crate) enum FieldIndex {
     Labels(Labels),
     Numbers(Numbers),
     Places(Places),
-    Vectors(Vectors),
+    Vectors(Box<Vectors>),
 }
 
 impl Index {
@@ -70,7 +70,7 @@ impl Index {
             Kind::Tag(_) => FieldIndex::Labels(Labels::default()),
             Kind::Numeric => FieldIndex::Numbers(Numbers::default()),
             Kind::Geo => FieldIndex::Places(Places::default()),
-            Kind::Vector(ref vector) => FieldIndex::Vectors(Vectors::new(vector)),
+            Kind::Vector(ref vector) => FieldIndex::Vectors(Box::new(Vectors::new(vector))),
             Kind::Text(_) | Kind::GeoShape(_) => FieldIndex::Terms,
         });
         Index {
@@ -178,6 +178,32 @@ impl Index {
             }
         }
         true
+    }
+
+    /// Works on the graphs of vectors: moves new ones into them, and frees the places of removed
+    /// ones, for as long as it takes to compare about `budget` vectors a field. Returns
+    /// whether there is more to do. Whoever owns the index calls it between other work; what is found
+    /// does not wait for it, but is found faster afterwards.
+    pub fn advance(&mut self, budget: usize) -> bool {
+        let mut is_more = false;
+        for field in &mut self.fields {
+            if let FieldIndex::Vectors(vectors) = field {
+                is_more |= vectors.advance(budget);
+            }
+        }
+        is_more
+    }
+
+    /// Bytes that vectors and their graphs occupy.
+    pub fn vector_memory(&self) -> usize {
+        let memory = |field: &FieldIndex| match field {
+            FieldIndex::Vectors(vectors) => vectors.memory(),
+            FieldIndex::Terms
+            | FieldIndex::Labels(_)
+            | FieldIndex::Numbers(_)
+            | FieldIndex::Places(_) => 0,
+        };
+        self.fields.iter().map(memory).sum()
     }
 
     pub(crate) fn field(&self, field: FieldId) -> &FieldIndex {

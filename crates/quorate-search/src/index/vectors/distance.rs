@@ -1,16 +1,20 @@
 //! How far two vectors are from each other, for every kind of component.
 //!
-//! Sums are kept in lanes, which compilers turn into instructions on several numbers at once. They
-//! are added up in one order everywhere, so that a distance is the same on every machine.
+//! Sums are kept in lanes, which compilers turn into instructions on several numbers at once, for
+//! the processor that runs them (see `Space`). They are added up in one order everywhere and
+//! nothing is fused, so that a distance is the same on every machine.
 
 use alloc::vec::Vec;
 use core::ops::Add;
 
 /// Sums that are kept side by side.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// A component of a vector.
-pub(super) trait Component: Copy {
+pub(super) trait Component: Copy + Default {
+    /// What is calculated with.
+    type Wide: Copy + Default;
+
     /// What sums of products are kept in. They do not overflow: see `limits::VECTOR_DIMENSIONS`.
     type Sum: Copy + Default + Add<Output = Self::Sum>;
 
@@ -23,27 +27,28 @@ pub(super) trait Component: Copy {
     /// The component that is nearest to a number.
     fn of(number: f64) -> Self;
 
-    /// The component as what sums are kept in.
-    fn wide(self) -> Self::Sum;
+    fn wide(self) -> Self::Wide;
 
-    fn product(one: Self::Sum, other: Self::Sum) -> Self::Sum;
+    fn product(one: Self::Wide, other: Self::Wide) -> Self::Sum;
 
-    fn difference(one: Self::Sum, other: Self::Sum) -> Self::Sum;
+    /// The square of the difference.
+    fn square(one: Self::Wide, other: Self::Wide) -> Self::Sum;
 
     fn number(sum: Self::Sum) -> f64;
 }
 
 /// A half-precision number: IEEE 754 binary16.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Half(u16);
 
 /// The upper half of a single-precision number.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Brain(u16);
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Brain(pub(super) u16);
 
 macro_rules! components {
-    ($($component:ty, $sum:ty, $bytes:literal, $decoded:expr, $of:expr, $wide:expr;)*) => {
+    ($($component:ty, $wide_type:ty, $sum:ty, $bytes:literal, $decoded:expr, $of:expr, $wide:expr;)*) => {
         $(impl Component for $component {
+            type Wide = $wide_type;
             type Sum = $sum;
             const BYTES: usize = $bytes;
 
@@ -57,21 +62,23 @@ macro_rules! components {
                 $of(number)
             }
 
-            #[inline]
-            fn wide(self) -> $sum {
+            #[inline(always)]
+            fn wide(self) -> $wide_type {
                 $wide(self)
             }
 
-            #[inline]
-            fn product(one: $sum, other: $sum) -> $sum {
-                one * other
+            #[inline(always)]
+            fn product(one: $wide_type, other: $wide_type) -> $sum {
+                <$sum>::from(one) * <$sum>::from(other)
             }
 
-            #[inline]
-            fn difference(one: $sum, other: $sum) -> $sum {
-                one - other
+            #[inline(always)]
+            fn square(one: $wide_type, other: $wide_type) -> $sum {
+                let difference = <$sum>::from(one - other);
+                difference * difference
             }
 
+            #[inline(always)]
             fn number(sum: $sum) -> f64 {
                 f64::from(sum)
             }
@@ -80,12 +87,12 @@ macro_rules! components {
 }
 
 components! {
-    f32, f32, 4, f32::from_le_bytes, |number: f64| number as f32, core::convert::identity;
-    f64, f64, 8, f64::from_le_bytes, core::convert::identity, core::convert::identity;
-    Half, f32, 2, |bytes| Half(u16::from_le_bytes(bytes)), Half::of_number, Half::single;
-    Brain, f32, 2, |bytes| Brain(u16::from_le_bytes(bytes)), Brain::of_number, Brain::single;
-    i8, i32, 1, i8::from_le_bytes, |number: f64| libm::round(number) as i8, i32::from;
-    u8, i32, 1, u8::from_le_bytes, |number: f64| libm::round(number) as u8, i32::from;
+    f32, f32, f32, 4, f32::from_le_bytes, |number: f64| number as f32, core::convert::identity;
+    f64, f64, f64, 8, f64::from_le_bytes, core::convert::identity, core::convert::identity;
+    Half, f32, f32, 2, |bytes| Half(u16::from_le_bytes(bytes)), Half::of_number, Half::single;
+    Brain, f32, f32, 2, |bytes| Brain(u16::from_le_bytes(bytes)), Brain::of_number, Brain::single;
+    i8, i16, i32, 1, i8::from_le_bytes, |number: f64| libm::round(number) as i8, i16::from;
+    u8, i16, i32, 1, u8::from_le_bytes, |number: f64| libm::round(number) as u8, i16::from;
 }
 
 impl Half {
@@ -93,7 +100,7 @@ impl Half {
         self.0
     }
 
-    #[inline]
+    #[inline(always)]
     fn single(self) -> f32 {
         let bits = u32::from(self.0);
         let sign = (bits & 0x8000) << 16;
@@ -131,7 +138,7 @@ impl Brain {
         self.0
     }
 
-    #[inline]
+    #[inline(always)]
     fn single(self) -> f32 {
         f32::from_bits(u32::from(self.0) << 16)
     }
@@ -151,33 +158,64 @@ pub(super) fn decoded<C: Component>(bytes: &[u8]) -> Vec<C> {
     bytes.chunks_exact(C::BYTES).map(C::decoded).collect()
 }
 
-/// The square of the Euclidean distance.
-pub(super) fn euclidean<C: Component>(one: &[C], other: &[C]) -> f64 {
-    summed(one, other, |a, b| {
-        let difference = C::difference(a, b);
-        C::product(difference, difference)
-    })
+/// The squares of the Euclidean distances from one vector to others, side by side: while one
+/// waits for memory the others go on.
+#[inline(always)]
+pub(super) fn euclidean<C: Component, const N: usize>(
+    one: &[C::Wide],
+    others: [&[C]; N],
+) -> [C::Sum; N] {
+    summed(one, others, C::square)
 }
 
-/// The inner product.
-pub(super) fn product<C: Component>(one: &[C], other: &[C]) -> f64 {
-    summed(one, other, C::product)
+/// The inner products of one vector with others.
+#[inline(always)]
+pub(super) fn product<C: Component, const N: usize>(
+    one: &[C::Wide],
+    others: [&[C]; N],
+) -> [C::Sum; N] {
+    summed(one, others, C::product)
 }
 
-#[inline]
-fn summed<C: Component>(one: &[C], other: &[C], term: impl Fn(C::Sum, C::Sum) -> C::Sum) -> f64 {
-    let mut lanes = [C::Sum::default(); LANES];
-    let (one, one_rest) = one.as_chunks::<LANES>();
-    let (other, other_rest) = other.as_chunks::<LANES>();
-    for (a, b) in one.iter().zip(other) {
-        for lane in 0..LANES {
-            lanes[lane] = lanes[lane] + term(a[lane].wide(), b[lane].wide());
+#[inline(always)]
+fn summed<C: Component, const N: usize>(
+    one: &[C::Wide],
+    others: [&[C]; N],
+    term: impl Fn(C::Wide, C::Wide) -> C::Sum + Copy,
+) -> [C::Sum; N] {
+    let mut lanes = [[C::Sum::default(); LANES]; N];
+    let (chunks, rest) = one.as_chunks::<LANES>();
+    let others = others.map(|other| {
+        let (other_chunks, other_rest) = other.as_chunks::<LANES>();
+        (&other_chunks[..chunks.len()], &other_rest[..rest.len()])
+    });
+    for (at, chunk) in chunks.iter().enumerate() {
+        for (sums, (other, _)) in lanes.iter_mut().zip(&others) {
+            let other = &other[at];
+            for lane in 0..LANES {
+                sums[lane] = sums[lane] + term(chunk[lane], other[lane].wide());
+            }
         }
     }
-    for ((lane, a), b) in lanes.iter_mut().zip(one_rest).zip(other_rest) {
-        *lane = *lane + term(a.wide(), b.wide());
+    for (sums, (_, other)) in lanes.iter_mut().zip(&others) {
+        for ((sum, a), b) in sums.iter_mut().zip(rest).zip(*other) {
+            *sum = *sum + term(*a, b.wide());
+        }
     }
-    C::number(lanes.into_iter().fold(C::Sum::default(), C::Sum::add))
+    lanes.map(folded)
+}
+
+/// The sum of all lanes, in one order.
+#[inline(always)]
+pub(super) fn folded<S: Copy + Add<Output = S>>(mut lanes: [S; LANES]) -> S {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = lanes[lane] + lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
@@ -185,6 +223,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The square of the distance and the inner product, each calculated twice.
+    fn both<C: Component>(one: &[C], other: &[C]) -> (f64, f64) {
+        let wide: Vec<C::Wide> = one.iter().map(|component| component.wide()).collect();
+        let [distance, again] = euclidean(&wide, [other, other]).map(C::number);
+        assert_eq!(distance, again);
+        let [product, again] = product(&wide, [other, other]).map(C::number);
+        assert_eq!(product, again);
+        (distance, product)
+    }
 
     proptest! {
         #[test]
@@ -202,7 +250,7 @@ mod tests {
                 let own = |numbers: &[i8]| -> Vec<C> {
                     numbers.iter().map(|&number| C::of(f64::from(number))).collect()
                 };
-                (euclidean(&own(one), &own(other)), product(&own(one), &own(other)))
+                both(&own(one), &own(other))
             }
             let expected = (square as f64, inner as f64);
             prop_assert_eq!(check::<f32>(&one, &other), expected);
@@ -213,7 +261,7 @@ mod tests {
             let shifted = |numbers: &[i8]| -> Vec<u8> {
                 numbers.iter().map(|&number| u8::of(f64::from(number) + 100.0)).collect()
             };
-            prop_assert_eq!(euclidean(&shifted(&one), &shifted(&other)), expected.0);
+            prop_assert_eq!(both(&shifted(&one), &shifted(&other)).0, expected.0);
         }
 
         #[test]
@@ -258,8 +306,8 @@ mod tests {
     fn sums_of_bytes_do_not_overflow() {
         let dimensions = crate::limits::VECTOR_DIMENSIONS as usize;
         let (low, high) = (alloc::vec![i8::MIN; dimensions], alloc::vec![i8::MAX; dimensions]);
-        assert_eq!(euclidean(&low, &high), 65_025.0 * dimensions as f64);
+        assert_eq!(both(&low, &high).0, 65_025.0 * dimensions as f64);
         let high = alloc::vec![u8::MAX; dimensions];
-        assert_eq!(product(&high, &high), 65_025.0 * dimensions as f64);
+        assert_eq!(both(&high, &high).1, 65_025.0 * dimensions as f64);
     }
 }

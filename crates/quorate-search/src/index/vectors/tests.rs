@@ -1,0 +1,289 @@
+//! Graphs against comparing all.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::query::VectorOptions;
+use crate::schema::{Graph as Hnsw, Metric};
+
+const DIMENSIONS: usize = 24;
+
+/// Numbers that look random, from a seed (xorshift).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Bell-shaped, about, of deviation 1.
+    fn bell(&mut self) -> f64 {
+        let sum: u64 = (0..12).map(|_| self.next() >> 40).sum();
+        sum as f64 / f64::from(1 << 24) - 6.0
+    }
+
+    /// A point of one of 40 clusters.
+    fn point(&mut self) -> Vec<f64> {
+        let cluster = self.next() % 40;
+        let mut centre = Numbers(cluster * 7919 + 1);
+        (0..5).for_each(|_| _ = centre.next());
+        (0..DIMENSIONS).map(|_| 20.0 * centre.bell() + 10.0 * self.bell()).collect()
+    }
+}
+
+fn vectors(element: Element, metric: Metric, algorithm: Algorithm) -> Vectors {
+    Vectors::new(&Vector { element, dimensions: DIMENSIONS as u32, metric, algorithm })
+}
+
+fn hnsw() -> Algorithm {
+    Algorithm::Hnsw(Hnsw { search_candidates: 64, ..Hnsw::default() })
+}
+
+fn bytes(numbers: &mut Numbers, element: Element) -> Vec<u8> {
+    let point: Vec<f64> = numbers.point();
+    let point: Vec<f64> = match element {
+        Element::Uint8 => point.into_iter().map(|number| number / 2.0 + 128.0).collect(),
+        _ => point,
+    };
+    bytes_of(&point, element)
+}
+
+/// A field and the same one that is always compared whole.
+struct Both {
+    graph: Vectors,
+    flat: Vectors,
+    element: Element,
+    numbers: Numbers,
+}
+
+impl Both {
+    fn new(element: Element, metric: Metric, algorithm: Algorithm) -> Both {
+        Both {
+            graph: vectors(element, metric, algorithm),
+            flat: vectors(element, metric, Algorithm::Flat(Default::default())),
+            element,
+            numbers: Numbers(0x2545_f491_4f6c_dd1d),
+        }
+    }
+
+    fn put(&mut self, document: DocumentId) {
+        let bytes = bytes(&mut self.numbers, self.element);
+        self.graph.remove(document);
+        self.flat.remove(document);
+        self.graph.insert(&bytes, document);
+        self.flat.insert(&bytes, document);
+    }
+
+    fn remove(&mut self, document: DocumentId) {
+        self.graph.remove(document);
+        self.flat.remove(document);
+    }
+
+    fn settle(&mut self) {
+        while self.graph.advance(100_000) {}
+    }
+
+    /// The part of the ten nearest that is found, over some queries.
+    fn recall(&mut self, among: Option<&RoaringBitmap>) -> f64 {
+        let options = VectorOptions::default();
+        let (mut found, mut all) = (0, 0);
+        for _ in 0..60 {
+            let bytes = bytes(&mut self.numbers, self.element);
+            let expected = self.flat.compared(&bytes).nearest(10, among, &options);
+            let nearest = self.graph.compared(&bytes).nearest(10, among, &options);
+            let furthest = expected.last().expect("there are some").0;
+            let furthest = furthest + furthest.abs() * 1e-6;
+            let near = nearest.iter().filter(|(distance, _)| *distance <= furthest);
+            assert!(nearest.iter().all(|(_, id)| among.is_none_or(|among| among.contains(*id))));
+            found += near.count().min(10);
+            all += expected.len().min(10);
+        }
+        f64::from(found as u32) / f64::from(all as u32)
+    }
+}
+
+#[test]
+fn recall_is_high_for_every_element_and_metric() {
+    for &element in Element::ALL {
+        for &metric in Metric::ALL {
+            let mut both = Both::new(element, metric, hnsw());
+            (0..2000).for_each(|document| both.put(document));
+            both.settle();
+            let recall = both.recall(None);
+            assert!(recall >= 0.95, "{element:?} {metric:?}: {recall}");
+        }
+    }
+}
+
+#[test]
+fn quantised_vectors_are_ordered_exactly() {
+    for &metric in Metric::ALL {
+        let vamana = crate::schema::Vamana {
+            search_candidates: 64,
+            compression: Some(crate::schema::Compression::Lvq8),
+            ..Default::default()
+        };
+        let mut both = Both::new(Element::Float32, metric, Algorithm::Vamana(vamana));
+        (0..3000).for_each(|document| both.put(document));
+        both.settle();
+        let recall = both.recall(None);
+        assert!(recall >= 0.95, "{metric:?}: {recall}");
+    }
+}
+
+#[test]
+fn recall_does_not_decay_when_half_is_replaced() {
+    let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+    (0..4000).for_each(|document| both.put(document));
+    both.settle();
+    let before = both.recall(None);
+    for round in 0..4 {
+        // Half of them, and in between the graph goes on as if under load.
+        for document in (round % 2..4000).step_by(2) {
+            both.put(document);
+            both.graph.advance(2_000);
+        }
+        both.settle();
+        let after = both.recall(None);
+        assert!(after >= before - 0.02 && after >= 0.95, "{before} {after}");
+    }
+    let slots = both.graph.owners.len();
+    assert!(slots < 4000 * 5 / 4, "slots are used again: {slots}");
+}
+
+#[test]
+fn what_filters_leave_is_found() {
+    let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+    (0..20_000).for_each(|document| both.put(document));
+    both.settle();
+    for part in [1000, 100, 30, 10, 4, 2] {
+        let among: RoaringBitmap = (0..20_000).filter(|id| id * 7919 % part == 0).collect();
+        let recall = both.recall(Some(&among));
+        assert!(recall >= 0.95, "one of {part}: {recall}");
+    }
+    let most: RoaringBitmap = (0..20_000).filter(|id| id % 10 > 0).collect();
+    assert!(both.recall(Some(&most)) >= 0.95);
+}
+
+/// Only documents of some clusters count, where the query mostly is not.
+#[test]
+fn what_counts_may_lie_apart() {
+    let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+    let mut apart = RoaringBitmap::new();
+    for document in 0..10_000 {
+        both.put(document);
+        let compared = both.flat.compared(&bytes_of(&[10.0; DIMENSIONS], Element::Float32));
+        if compared.distance(document).expect("there") < 11_000.0 {
+            apart.insert(document);
+        }
+    }
+    assert!((1500..6000).contains(&apart.len()), "{}", apart.len());
+    both.settle();
+    let recall = both.recall(Some(&apart));
+    assert!(recall >= 0.95, "{recall}");
+}
+
+#[test]
+fn ranges_are_found() {
+    let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+    (0..5000).for_each(|document| both.put(document));
+    both.settle();
+    let options = VectorOptions { candidates: Some(32), epsilon: Some(0.1), ..Default::default() };
+    let (mut found, mut all) = (0, 0);
+    for _ in 0..60 {
+        let bytes = bytes(&mut both.numbers, both.element);
+        let expected = both.flat.compared(&bytes).within(5000.0, &options);
+        let within = both.graph.compared(&bytes).within(5000.0, &options);
+        assert!(within.is_subset(&expected));
+        found += within.len();
+        all += expected.len();
+    }
+    assert!(all > 600, "{all}");
+    assert!(found * 100 >= all * 97, "{found} of {all}");
+}
+
+#[test]
+fn when_most_are_removed_the_rest_is_found() {
+    let mut both = Both::new(Element::Float32, Metric::Cosine, hnsw());
+    for left in [3000, 40, 10, 1] {
+        (0..4000).for_each(|document| both.put(document));
+        both.settle();
+        (left..4000).for_each(|document| both.remove(document));
+        assert!(both.recall(None) >= 0.95);
+        both.settle();
+        assert!(both.recall(None) >= 0.95, "{left}");
+    }
+    both.remove(0);
+    both.settle();
+    let bytes = bytes(&mut both.numbers, both.element);
+    assert!(both.graph.compared(&bytes).nearest(3, None, &VectorOptions::default()).is_empty());
+}
+
+#[test]
+fn memory_is_about_that_of_the_vectors_and_links() {
+    let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+    (0..20_000).for_each(|document| both.put(document));
+    both.settle();
+    let least = 20_000 * (DIMENSIONS * 4 + 33 * 4);
+    let memory = both.graph.memory();
+    assert!((least..least * 5 / 4).contains(&memory), "{memory} of {least}");
+    assert!(both.flat.memory() < memory);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is put and removed while the graph is worked on: what is found is there, at its
+    /// exact distance, once; and what is alone or new is found.
+    #[test]
+    fn only_what_is_there_is_found(
+        changes in prop::collection::vec((0u32..150, 0u8..4, 0usize..3000), 1..600),
+        metric in prop::sample::select(Metric::ALL.to_vec()),
+    ) {
+        let mut both = Both::new(Element::Float32, metric, hnsw());
+        let mut there: BTreeMap<DocumentId, usize> = BTreeMap::new();
+        for (number, &(document, kind, budget)) in changes.iter().enumerate() {
+            match kind {
+                0 => both.remove(document),
+                // Several vectors of one document.
+                1 => {
+                    let bytes = bytes(&mut both.numbers, both.element);
+                    both.graph.insert(&bytes, document);
+                    both.flat.insert(&bytes, document);
+                }
+                _ => both.put(document),
+            }
+            if kind == 0 { there.remove(&document) } else { there.insert(document, number) };
+            both.graph.advance(budget);
+        }
+        let query = bytes(&mut both.numbers, both.element);
+        let (graph, flat) = (both.graph.compared(&query), both.flat.compared(&query));
+        let options = VectorOptions { candidates: Some(1000), ..VectorOptions::default() };
+        let expected = flat.nearest(1000, None, &options);
+        let found = graph.nearest(1000, None, &options);
+        prop_assert_eq!(found.len(), there.len());
+        prop_assert_eq!(&found, &expected, "all there is, by a scan");
+        for (distance, document) in graph.nearest(5, None, &VectorOptions::default()) {
+            prop_assert_eq!(flat.distance(document), Some(distance), "{}", format!("{document}"));
+        }
+    }
+}
+
+#[test]
+fn distances_are_those_of_the_flat_field() {
+    let mut both = Both::new(Element::Float32, Metric::InnerProduct, hnsw());
+    (0..50).for_each(|document| both.put(document));
+    let query = bytes(&mut both.numbers, both.element);
+    let options = VectorOptions::default();
+    let found = both.graph.compared(&query).nearest(50, None, &options);
+    assert_eq!(found, both.flat.compared(&query).nearest(50, None, &options));
+    let mut all: Vec<u32> = found.into_iter().map(|(_, document)| document).collect();
+    all.sort_unstable();
+    assert_eq!(all, Vec::from_iter(0..50));
+}
