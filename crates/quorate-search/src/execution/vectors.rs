@@ -31,8 +31,8 @@ impl Index {
         Ok(vectors.compared(&target.bytes).within(radius, &target.options))
     }
 
-    /// Of what `filter` matches and `allowed` has, the `count` nearest. `scored` matches the same as
-    /// `filter`.
+    /// Of what `filter` matches and `allowed` has, the `count` nearest. `scored` matches the same
+    /// as `filter`.
     pub(super) fn nearest(
         &self,
         count: u64,

@@ -181,9 +181,9 @@ impl Index {
     }
 
     /// Works on the graphs of vectors: moves new ones into them, and frees the places of removed
-    /// ones, for as long as it takes to compare about `budget` vectors a field. Returns
-    /// whether there is more to do. Whoever owns the index calls it between other work; what is found
-    /// does not wait for it, but is found faster afterwards.
+    /// ones, for as long as it takes to compare about `budget` vectors a field. Returns whether
+    /// there is more to do. Whoever owns the index calls it between other work; what is found does
+    /// not wait for it, but is found faster afterwards.
     pub fn advance(&mut self, budget: usize) -> bool {
         let mut is_more = false;
         for field in &mut self.fields {

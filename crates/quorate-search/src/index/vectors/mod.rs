@@ -1,8 +1,8 @@
 //! The vectors of a `VECTOR` field.
 //!
-//! They are compared one by one (`FLAT`), or a graph over them is followed (`HNSW`, `SVS-VAMANA`), by
-//! coarse distances if these are cheaper; what is found is ordered by exact ones. See [`graph`] for
-//! how vectors come into it and leave it, [`search`] for how a query is planned.
+//! They are compared one by one (`FLAT`), or a graph over them is followed (`HNSW`, `SVS-VAMANA`),
+//! by coarse distances if these are cheaper; what is found is ordered by exact ones. See [`graph`]
+//! for how vectors come into it and leave it, [`search`] for how a query is planned.
 
 mod best;
 mod blocks;

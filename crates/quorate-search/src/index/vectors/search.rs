@@ -21,7 +21,7 @@ use super::{Slot, Vectors};
 use crate::index::DocumentId;
 use crate::query::VectorOptions;
 
-/// A scan compares about as many vectors in the time in which a graph is followed to one candidate.
+/// Vectors that a scan is estimated to compare in the time in which a graph gets to one candidate.
 const SCANNED_A_CANDIDATE: u64 = 20;
 
 /// With a filter that leaves this part of all or more, it is applied afterwards.

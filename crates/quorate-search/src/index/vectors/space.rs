@@ -5,8 +5,8 @@
 //! detection needs its feature `std`; without, it is what the target has). Results do not
 //! depend on it.
 //!
-//! Besides exact distances, which answers are ordered by, there are coarse ones, by which graphs are
-//! followed. For `FLOAT32` they are those to the upper halves of the components, which are kept
+//! Besides exact distances, which answers are ordered by, there are coarse ones, by which graphs
+//! are followed. For `FLOAT32` they are those to the upper halves of the components, which are kept
 //! apart: half the memory is read, and none is added. If a field is quantised they are those to
 //! codes of one byte a component.
 

@@ -4,14 +4,14 @@
 //! A new vector first is in the **tail**, which is compared whole; [`Graph::advance`] moves vectors
 //! from there into the graph. A vector that is removed first is only marked: it is passed through
 //! but not found. When enough are marked, a **sweep** goes over all vectors, gives those that have
-//! marked neighbours new ones (from the neighbours of these), and then frees the slots (as FreshDiskANN
-//! consolidates: Singh and others, 2021). Both are done in turns that their caller bounds, so
-//! neither a write nor a removal ever waits for the graph.
+//! marked neighbours new ones (from the neighbours of these), and then frees the slots (as
+//! FreshDiskANN consolidates: Singh and others, 2021). Both are done in turns that their caller
+//! bounds, so neither a write nor a removal ever waits for the graph.
 //!
 //! ```text
-//!          insert           advance             remove           sweep begins        sweep ends
-//! vacant ---------> tail -----------> linked ----------> removed ------------> leaving ------> vacant
-//!                     \-- remove --> vacant
+//!          insert         advance           remove         sweep begins       sweep ends
+//! vacant -------> tail ---------> linked --------> removed ----------> leaving -------> vacant
+//!                   \-- remove --> vacant
 //! ```
 
 mod insertion;
