@@ -18,6 +18,7 @@ use quorate_node::{
 use quorate_proto::{
     CallId, Dot, DotRange, NodeId, Origin, Slot, Start, frame,
     message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},
+    register::{Answer, Ballot, Document, Request, Voter},
     resp::Command,
 };
 
@@ -136,7 +137,17 @@ fn rare() -> Vec<Said> {
     let effect = Bytes::new();
     let command = Command::from_args(["GET", "a"]).frame().clone();
     let wanted = dots(3);
+    let ballot = Ballot { round: 1, origin };
+    let voters = vec![Voter { member: NodeId(1), life: 0 }];
+    let base = Document { version: 7, author: ballot, voters, value: Bytes::new() };
     let asked = [
+        Message::Ballot(Box::new(Request::Prepare { base: base.clone(), ballot })),
+        Message::Ballot(Box::new(Request::Accept {
+            base: base.clone(),
+            ballot,
+            document: Document { version: 8, ..base.clone() },
+        })),
+        Message::Ballot(Box::new(Request::Learn(base.clone()))),
         Message::AtWork,
         Message::Probe { target: NodeId(3), number: 4 },
         Message::ProbeAnswer { number: 4 },
@@ -150,6 +161,8 @@ fn rare() -> Vec<Said> {
     ];
     let dot = Dot { origin, counter: 9 };
     let answered = [
+        Message::BallotAnswer(Box::new(Answer::Accepted { base: 7, ballot })),
+        Message::BallotAnswer(Box::new(Answer::Decided(base))),
         Message::Rejected { cause: Cause::Overloaded, text: "too much".into() },
         Message::States(effect.clone()),
         Message::KeyDigests(vec![(Bytes::from_static(b"a"), 1)]),

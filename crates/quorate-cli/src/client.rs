@@ -38,6 +38,11 @@ impl Client {
         Ok(client)
     }
 
+    /// Waits so long for replies.
+    pub(crate) fn wait_for_replies(&mut self, patience: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(patience))?)
+    }
+
     /// Runs a command; an error reply is an error.
     pub(crate) fn run(&mut self, words: &[&str]) -> Result<Value> {
         self.stream.write_all(Command::from_args(words).frame())?;

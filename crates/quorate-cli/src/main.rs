@@ -18,6 +18,7 @@ mod serve;
 mod settings;
 mod signals;
 mod status;
+mod topology;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ enum Command {
     Scrub(scrub::Arguments),
     /// List, deliver or drop the hints that a node keeps for others.
     Hints(hints::Arguments),
+    #[command(flatten)]
+    Topology(topology::Command),
     /// Show where keys lie: their slots, their tokens, and who holds them.
     Hash(hash::Arguments),
     /// Print a new secret for the nodes of a cluster to share.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Repair(arguments) => repair::run(&arguments),
         Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Hints(arguments) => hints::run(&arguments),
+        Command::Topology(command) => topology::run(&command),
         Command::Hash(arguments) => hash::run(&arguments),
         Command::Secret => secret::run(),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -128,6 +128,16 @@ pub const BALLOT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Attempts to decide before whoever wanted it is told that the outcome is not known.
 pub const BALLOTS_MAX: u8 = 12;
 
+/// How often a member that goes by a list asks for the document that it stands in.
+pub const DOCUMENT_ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a node that wants to become a member is known after it has asked. It asks again every
+/// few seconds.
+pub const CANDIDATE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Nodes that a member knows to want to become members.
+pub const CANDIDATES_MAX: usize = 64;
+
 /// How long a member that starts waits for another one that accepts it before it serves. One that
 /// is up answers in a fraction; a member that is alone must not be kept from serving for long.
 pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
@@ -357,6 +367,7 @@ const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
 const _: () = assert!(VOTERS_MAX % 2 == 1);
 const _: () = assert!(BALLOT_PAUSE_MIN.as_millis() < BALLOT_PAUSE_MAX.as_millis());
 const _: () = assert!(MEMBERS_MAX <= Origin::NUMBERS as usize);
+const _: () = assert!(CANDIDATE_PATIENCE.as_millis() > 2 * REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(SEAL_RETRY_MIN.as_millis() < SEAL_RETRY_MAX.as_millis());
 // Word of a turn comes in time: the last thing heard, the turn's beginning, a look at it.

@@ -4,6 +4,7 @@ mod ownership;
 mod record;
 #[cfg(test)]
 mod tests;
+mod voting;
 
 use std::{
     collections::BTreeSet,

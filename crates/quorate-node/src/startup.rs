@@ -153,6 +153,7 @@ pub fn start(
             sources: seeds_of(&settings, false),
             seeds_min: usize::from(settings.seeds_min),
             lineage: identity.lineage(),
+            joins: settings.join,
         },
         identity.persisted(),
         now.monotonic,

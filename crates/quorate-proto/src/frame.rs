@@ -23,7 +23,7 @@ use crate::{
 pub const MAGIC: [u8; 4] = *b"QRT1";
 
 /// Version of the frame and message formats.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 
 /// Bytes before the payload.
 pub const HEADER_LENGTH: usize = 32;

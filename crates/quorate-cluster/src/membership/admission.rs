@@ -12,7 +12,7 @@ use quorate_proto::{
     message::{Hello, Member, RefusalCode, Refused, View},
 };
 
-use super::{Config, Standing, rejoining::has_seat};
+use super::{Config, Standing, rejoining::has_seat, succession::Decided};
 use crate::{
     limits::NAME_LENGTH_MAX,
     topology::{self, Topology, TopologyError},
@@ -64,8 +64,8 @@ pub enum Refusal {
     },
     /// The member list is final and the peer is not in it.
     #[error(
-        "the cluster already holds data with {members} nodes; joining needs topology changes, \
-         which this version does not have"
+        "the cluster already holds data with {members} nodes; a node that is to join it is started with join: \
+         true, and taken in on a member: quorate join"
     )]
     AlreadySealed {
         /// Number of members.
@@ -176,6 +176,20 @@ pub enum Refusal {
         /// The peer's epoch.
         theirs: u64,
     },
+    /// The peer wants to become a member, and nobody has said yet that it may.
+    #[error(
+        "try again: the node {name:?} waits to be taken in; say so on a member: quorate join {name}"
+    )]
+    Waits {
+        /// The peer's name.
+        name: String,
+    },
+    /// The peer wants to become a member of a list that is not final.
+    #[error(
+        "try again: the member list of this cluster is not final; write something first, or start the node \
+         without join"
+    )]
+    TooEarly,
     /// The peer is no member any more.
     #[error(
         "the node {0:?} has left the cluster; start it with an empty data directory to let it join again"
@@ -196,6 +210,8 @@ impl Refusal {
             Self::BeingSealed { .. }
             | Self::NotNoted
             | Self::Rejoining
+            | Self::Waits { .. }
+            | Self::TooEarly
             | Self::OtherEpoch { .. } => RefusalCode::Transient,
             Self::MayBeAlive { .. } => RefusalCode::Unsure,
             Self::Fenced { .. } | Self::Copy { .. } | Self::Left(_) => RefusalCode::Fenced,
@@ -282,7 +298,7 @@ pub(super) fn check_standing(
         Standing::Sealed if known.is_none() => return check_claimant(me, members, hello),
         // Their seal settles this node's promise, provided that it is the list promised.
         Standing::Promised if theirs.sealed => {
-            if !same_ids(members, theirs) {
+            if !same_ids(members, theirs) && !succeeds_promise(me, theirs) {
                 return Err(Refusal::OtherCluster { names: names(members) });
             }
         }
@@ -309,6 +325,12 @@ pub(super) fn check_standing(
         return Err(Refusal::fenced(&hello.member, known.incarnation));
     }
     check_names(members, core::slice::from_ref(&hello.member))
+}
+
+/// Whether a list was decided on after the one that the node `me` has promised was sealed: it is in
+/// it, and nobody comes into such a list who has promised another one.
+pub(super) fn succeeds_promise(me: NodeId, theirs: &View) -> bool {
+    Decided::of(theirs).is_some() && theirs.members.iter().any(|member| member.id == me)
 }
 
 /// Whether both final lists are of one cluster: the same, or one has come out of the other.

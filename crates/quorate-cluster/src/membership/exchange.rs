@@ -198,15 +198,18 @@ impl Membership {
         }
         let mine = view.members.iter().find(|member| member.id == self.me());
         let fits = mine.is_some_and(|mine| same_place(mine, &self.config.member))
-            && view.replication_factor == self.config.replication_factor
+            && (self.config.joins || view.replication_factor == self.config.replication_factor)
             // What this node promised is never given up for a list without a promise of its own.
-            && (self.standing == Standing::Forming || same_ids(&self.members, view));
+            && (self.standing == Standing::Forming
+                || same_ids(&self.members, view)
+                || admission::succeeds_promise(self.me(), view));
         if !fits {
             let members = view.members.len();
             let reason = Refusal::AlreadySealed { members };
             self.outputs.push_back(Output::Event(Event::Conflict(reason)));
             return;
         }
+        self.config.replication_factor = view.replication_factor;
         self.replace_list(now, view);
         self.told.insert(from);
         self.become_sealed(now);

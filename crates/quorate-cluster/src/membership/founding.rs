@@ -50,7 +50,9 @@ impl Membership {
             return true;
         }
         match self.standing {
-            Standing::Forming => !self.is_rejoining() && self.seeds_are_settled(),
+            Standing::Forming => {
+                !self.is_rejoining() && !self.config.joins && self.seeds_are_settled()
+            }
             Standing::Promised | Standing::Sealed => {
                 self.unvouched_until.is_none_or(|until| until <= now)
             }
@@ -76,6 +78,10 @@ impl Membership {
                 let missing = self.members.values().filter(|m| !self.votes.contains(&m.id));
                 missing.map(show).collect()
             }
+            Standing::Forming if self.config.joins => alloc::vec![alloc::format!(
+                "being taken in (quorate join {})",
+                self.config.member.name
+            )],
             Standing::Forming => self.open_seeds().cloned().chain(self.unnamed()).collect(),
         }
     }

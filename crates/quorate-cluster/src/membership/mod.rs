@@ -61,9 +61,13 @@ mod sealing;
 #[cfg(test)]
 mod simulation;
 mod sources;
+mod steering;
 mod succession;
 #[cfg(test)]
 mod succession_scenarios;
+mod voting;
+#[cfg(test)]
+mod voting_scenarios;
 
 use alloc::{
     boxed::Box,
@@ -82,13 +86,16 @@ use quorate_proto::{
 pub use admission::{Refusal, StartError, check_data_link, check_incarnation};
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
 pub use output::{Event, Output};
+pub use steering::{Candidate, Carried, Order, OrderError};
 pub use succession::{Adoption, UnfitSuccessor};
+pub use voting::Decision;
 
 use founding::Seed;
 
 use crate::{
     limits::{EXCHANGE_INTERVAL, INCOMING_LINKS_MAX, SEAL_RETRY_MIN, VOUCH_PATIENCE},
     random::Random,
+    register,
     time::Instant,
 };
 
@@ -112,6 +119,9 @@ pub struct Config {
     /// Earlier starts of this node in its present life, the newest last; at most
     /// [`LINEAGE_MAX`](quorate_proto::limits::LINEAGE_MAX).
     pub lineage: Vec<Start>,
+    /// Whether it founds nothing, and waits to be taken into a cluster that is there. Counts for
+    /// nothing once the node is a member.
+    pub joins: bool,
 }
 
 /// What must survive a crash: the list that this node promised or sealed.
@@ -121,6 +131,9 @@ pub struct Persisted {
     pub cluster: String,
     /// The list; `sealed` tells whether it is sealed or only promised.
     pub view: View,
+    /// What this node has promised and accepted as a voter about the next list; `None` while that is
+    /// what follows from the list.
+    pub voting: Option<register::State>,
 }
 
 /// How final the member list is.
@@ -145,6 +158,12 @@ pub struct Membership {
     numbers: Numbers,
     /// Of a list that was decided on after the sealing: its epoch, and who owns which slots.
     decided: Option<succession::Decided>,
+    /// Decides on the next list, once this one is final.
+    voting: Option<voting::Voting>,
+    /// An operator's order that is being carried out.
+    carrying: Option<steering::Carrying>,
+    /// Nodes that have asked whether they may become members.
+    candidates: BTreeMap<NodeId, Candidate>,
     /// Members that promised this very list, while promised.
     votes: BTreeSet<NodeId>,
     /// Members that know that the list is sealed.
@@ -188,6 +207,9 @@ impl Membership {
             members: BTreeMap::from([(config.member.id, config.member.clone())]),
             numbers: Numbers::default(),
             decided: None,
+            voting: None,
+            carrying: None,
+            candidates: BTreeMap::new(),
             votes: BTreeSet::new(),
             told: BTreeSet::new(),
             seal_wanted: false,
@@ -207,7 +229,7 @@ impl Membership {
             config,
         };
         if let Some(persisted) = persisted {
-            membership.restore(now, persisted.view);
+            membership.restore(now, persisted);
             let is_alone = membership.members.len() == 1;
             membership.unvouched_until = (!is_alone).then_some(now + VOUCH_PATIENCE);
         }
@@ -258,7 +280,9 @@ impl Membership {
     /// An outgoing link is open: introduces this node.
     pub fn handle_connected(&mut self, link: LinkId) {
         if self.dialer.target(link).is_some() {
-            let message = Message::Hello(Box::new(self.hello()));
+            let hello = Box::new(self.hello());
+            let message =
+                if self.is_candidate() { Message::Join(hello) } else { Message::Hello(hello) };
             self.outputs.push_back(Output::Send { link, message });
         }
     }
@@ -336,6 +360,14 @@ impl Membership {
                 let accepted = self.vote(now, from, &view);
                 Message::SealVote { accepted, view: Box::new(self.view()) }
             }
+            Message::Ballot(request) => match self.answer_ballot(now, *request) {
+                Some(answer) => Message::BallotAnswer(Box::new(answer)),
+                None => {
+                    self.outputs.push_back(Output::CloseIncoming { link });
+                    self.incoming.remove(&link);
+                    return;
+                }
+            },
             Message::AtWork => {
                 return self.outputs.push_back(Output::AtWork { member: from });
             }
@@ -363,6 +395,12 @@ impl Membership {
             Message::SeatVote { granted, view } => {
                 if let Some(from) = self.outgoing.get(&link).map(|member| member.id) {
                     self.count_grant(now, from, granted, &view);
+                }
+            }
+            Message::BallotAnswer(answer) => {
+                if !self.count_ballot(now, link, *answer) {
+                    self.outgoing.remove(&link);
+                    self.dialer.hang_up(now, link);
                 }
             }
             Message::Welcome(hello) => self.handle_welcome(now, link, &hello),
@@ -399,6 +437,7 @@ impl Membership {
             self.seal_at,
             self.exchange_at,
             self.poll_seat_timeout(),
+            self.poll_voting_timeout(),
             self.unvouched_until,
         ];
         timeouts.into_iter().flatten().min()
@@ -416,6 +455,7 @@ impl Membership {
         }
         self.unvouched_until = self.unvouched_until.filter(|until| *until > now);
         self.handle_seat_timeout(now);
+        self.handle_voting_timeout(now);
         self.drain_dialer(now);
     }
 
@@ -458,7 +498,11 @@ impl Membership {
     }
 
     fn persisted(&self) -> Persisted {
-        Persisted { cluster: self.config.cluster.clone(), view: self.view() }
+        Persisted {
+            cluster: self.config.cluster.clone(),
+            view: self.view(),
+            voting: self.votes_to_keep(),
+        }
     }
 
     fn report_refusal(&mut self, hello: &Hello, reason: Refusal) {

@@ -7,7 +7,7 @@ use quorate_proto::{
     message::{Member, Message, View},
 };
 
-use super::{LinkId, Persisted, Refusal, Target};
+use super::{Carried, LinkId, OrderError, Persisted, Refusal, Target, UnfitSuccessor};
 
 /// What the shell is to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,13 @@ pub enum Output {
         from: NodeId,
         /// What it has sent.
         message: Message,
+    },
+    /// What has come of an operator's order.
+    Carried {
+        /// By which the shell knows the order.
+        ticket: u64,
+        /// What it comes to, or why it was not carried out.
+        result: Result<Carried, OrderError>,
     },
     /// Something to tell the operator.
     Event(Event),
@@ -148,6 +155,13 @@ pub enum Event {
         epoch: u64,
         /// Number of members.
         members: usize,
+    },
+    /// What was decided on cannot follow this node's list, so this node cannot go by it.
+    Unfit {
+        /// Version of the list.
+        epoch: u64,
+        /// Why.
+        error: UnfitSuccessor,
     },
     /// This node is no member of the list any more: it must stop.
     Left {

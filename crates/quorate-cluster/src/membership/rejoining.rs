@@ -448,6 +448,7 @@ impl Membership {
         self.standing = Standing::Sealed;
         self.seal_at = None;
         self.seal_pause = SEAL_RETRY_MIN;
+        self.begin_voting(now, None);
         let persisted = self.persisted();
         let member = Box::new(self.config.member.clone());
         self.outputs.push_back(Output::Seated { member, persisted });

@@ -129,8 +129,8 @@ fn a_late_join_is_refused_with_what_to_do() {
     assert_eq!(
         refusals(&world, late),
         BTreeSet::from([
-            "the cluster already holds data with 3 nodes; joining needs topology changes, \
-             which this version does not have"
+            "the cluster already holds data with 3 nodes; a node that is to join it is started with \
+             join: true, and taken in on a member: quorate join"
                 .to_string()
         ])
     );

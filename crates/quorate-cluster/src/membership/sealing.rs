@@ -7,7 +7,9 @@ use quorate_proto::{
     message::{Message, View},
 };
 
-use super::{Event, Membership, Output, Standing, Target, admission::same_list, succession};
+use super::{
+    Event, Membership, Output, Persisted, Standing, Target, admission::same_list, succession,
+};
 use crate::{
     limits::{EXCHANGE_INTERVAL, SEAL_RETRY_MAX, SEAL_RETRY_MIN},
     time::Instant,
@@ -16,7 +18,8 @@ use crate::{
 
 impl Membership {
     /// Continues where this node was before it restarted.
-    pub(super) fn restore(&mut self, now: Instant, view: View) {
+    pub(super) fn restore(&mut self, now: Instant, persisted: Persisted) {
+        let Persisted { view, voting, .. } = persisted;
         let me = self.me();
         self.decided = succession::Decided::of(&view);
         self.config.replication_factor = view.replication_factor;
@@ -31,6 +34,7 @@ impl Membership {
         if view.sealed {
             self.standing = Standing::Sealed;
             self.outputs.push_back(Output::Sealed);
+            self.begin_voting(now, voting);
             self.count_seeds();
         } else {
             self.standing = Standing::Promised;
@@ -45,7 +49,8 @@ impl Membership {
 
     /// Promises the list when a seal is wanted and nothing speaks against it.
     pub(super) fn promise_if_possible(&mut self, now: Instant) {
-        if self.standing != Standing::Forming || !self.seal_wanted || self.is_rejoining() {
+        let founds_nothing = self.is_rejoining() || self.config.joins;
+        if self.standing != Standing::Forming || !self.seal_wanted || founds_nothing {
             return;
         }
         if !self.seeds_are_settled() {
@@ -154,6 +159,7 @@ impl Membership {
             self.numbers = Numbers::of_first(ids).expect("invariant: a list is smaller than that");
         }
         self.seal_at = None;
+        self.begin_voting(now, None);
         self.persist();
         self.publish();
         self.outputs.push_back(Output::Sealed);

@@ -55,6 +55,8 @@ pub(super) struct Node {
     pub(super) events: Vec<Event>,
     /// Who has said to be at work.
     pub(super) at_work: Vec<NodeId>,
+    /// What has come of orders, by their tickets.
+    pub(super) carried: Vec<(u64, Result<Carried, OrderError>)>,
     pub(super) topology: View,
     starts: u64,
     /// How often it has lost everything.
@@ -95,6 +97,7 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
         sources: Vec::new(),
         seeds_min: 0,
         lineage: Vec::new(),
+        joins: false,
     }
 }
 
@@ -106,6 +109,7 @@ impl World {
             disk: None,
             events: Vec::new(),
             at_work: Vec::new(),
+            carried: Vec::new(),
             topology: View::default(),
             starts: 0,
             lives: 0,
@@ -271,6 +275,8 @@ impl World {
             self.input(dialler, |m, now| m.handle_response(now, outgoing, message));
         } else if let Message::Hello(hello) = message {
             self.input(acceptor, |m, now| m.handle_hello(now, LinkId(link), 0, &hello));
+        } else if let Message::Join(hello) = message {
+            self.input(acceptor, |m, now| m.handle_join(now, LinkId(link), 0, &hello));
         } else {
             self.input(acceptor, |m, now| m.handle_request(now, LinkId(link), 0, message));
         }
@@ -340,8 +346,11 @@ impl World {
             }
             Output::AtWork { member } => self.nodes[index].at_work.push(member),
             Output::Gossip { .. } => unreachable!("nobody gossips here"),
+            Output::Carried { ticket, result } => {
+                self.nodes[index].carried.push((ticket, result));
+            }
             Output::Event(event) => {
-                let is_fenced = matches!(event, Event::Fenced { .. });
+                let is_fenced = matches!(event, Event::Fenced { .. } | Event::Left { .. });
                 self.nodes[index].events.push(event);
                 if is_fenced {
                     self.crash(index);

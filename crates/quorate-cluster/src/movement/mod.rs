@@ -23,3 +23,11 @@ mod tests;
 
 pub use advance::{Report, advance};
 pub use plan::{Plan, PlanError, Summary};
+
+use quorate_proto::{MemberNumber, message::View};
+
+/// The members that are to hold nothing in the end, and are none any more then.
+pub fn leaving(view: &View) -> &[MemberNumber] {
+    let ownership = view.ownership.as_deref();
+    ownership.and_then(|it| it.movement.as_ref()).map_or(&[], |movement| &movement.leaving)
+}

@@ -112,6 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("seeds", seeds, "HOST:PORT", "none", "Peer addresses of all other nodes of the cluster, or who names them: dns://HOST:PORT, srv://NAME, txt://NAME, http://HOST:PORT/PATH, file:/PATH"),
     setting!("seeds_min", seeds_min, "N", "0", "Other nodes that must have been named before a node without data may found a cluster").within(0, quorate_cluster::limits::SEEDS_MAX as u64),
     setting!("seeds_interval_seconds", seeds_interval, "SECONDS", "30", "How often those who name seeds are asked again").within(1, limits::SEEDS_INTERVAL_MAX_SECONDS),
+    setting!("join", join, "", "false", "Found nothing, and wait to be taken into the cluster of the seeds (quorate join)"),
     setting!("cluster", cluster, "NAME", "quorate", "Name of the cluster, equal on all nodes"),
     setting!("cluster_secret_file", cluster_secret_file, "FILE", "none", "File with the secret that every node of the cluster has: only who has it too is let in"),
     setting!("name", name, "NAME", "made from the node's id", "Name of the node, unique in the cluster"),

@@ -80,6 +80,9 @@ pub struct Settings {
     pub seeds_min: u16,
     /// How often those who name seeds are asked again.
     pub seeds_interval: Duration,
+    /// Whether the node waits to be taken into the cluster that its seeds belong to, instead of
+    /// founding one with them. Counts for nothing once it is a member.
+    pub join: bool,
     /// Name of the cluster.
     pub cluster: String,
     /// File with the secret of the cluster.
@@ -147,6 +150,7 @@ impl Default for Settings {
             seeds: Vec::new(),
             seeds_min: 0,
             seeds_interval: Duration::from_secs(limits::SEEDS_INTERVAL_DEFAULT_SECONDS),
+            join: false,
             cluster: "quorate".into(),
             cluster_secret_file: None,
             cluster_secret: None,

@@ -18,12 +18,13 @@ use quorate_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ownership::OwnershipRecord;
+use super::{ownership::OwnershipRecord, voting::VotingRecord};
 
 /// Version of the file's format.
 const FORMAT: u32 = 4;
 
-/// The version of a file that says who owns which slots, which those before would not go by.
+/// The version of a file that says who owns which slots, or what the node has voted, which those
+/// before would not go by.
 const OWNED_FORMAT: u32 = 5;
 
 /// The version before, which has no checksum and is read too.
@@ -86,6 +87,9 @@ pub(super) struct ClusterRecord {
     /// Once it was decided on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ownership: Option<OwnershipRecord>,
+    /// Once this node has been asked for its vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    voting: Option<VotingRecord>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -162,13 +166,19 @@ impl Record {
             if owned.is_some_and(|ownership| ownership.is_none()) {
                 return Err("the owners of the slots are not possible".into());
             }
+            let voted = cluster.voting.as_ref().map(VotingRecord::state);
+            if voted.is_some_and(|state| state.is_none()) {
+                return Err("what it has promised and accepted as a voter is not possible".into());
+            }
         }
         Ok(record)
     }
 
     /// The contents of the file.
     pub(super) fn text(&self) -> serde_json::Result<String> {
-        let owned = self.cluster.as_ref().is_some_and(|cluster| cluster.ownership.is_some());
+        let is_later =
+            |cluster: &ClusterRecord| cluster.ownership.is_some() || cluster.voting.is_some();
+        let owned = self.cluster.as_ref().is_some_and(is_later);
         let format = if owned { OWNED_FORMAT } else { FORMAT };
         let text = serde_json::to_string_pretty(&Self { format, ..self.clone() })?;
         let rest = text.trim_start_matches("{\n");
@@ -189,7 +199,7 @@ impl Record {
 
 impl ClusterRecord {
     pub(super) fn new(persisted: Persisted) -> Self {
-        let Persisted { cluster, view } = persisted;
+        let Persisted { cluster, view, voting } = persisted;
         let (numbers, ownership) = (view.numbers, view.ownership);
         let members = view.members.into_iter().map(|member| MemberRecord {
             id: member.id.to_string(),
@@ -212,6 +222,7 @@ impl ClusterRecord {
             numbers_given: numbers.given(),
             members: members.collect(),
             ownership: ownership.map(|ownership| OwnershipRecord::new(&ownership)),
+            voting: voting.as_ref().map(VotingRecord::new),
         }
     }
 
@@ -242,6 +253,10 @@ impl ClusterRecord {
                     Some(record) => Some(Box::new(record.ownership()?)),
                     None => None,
                 },
+            },
+            voting: match &self.voting {
+                Some(record) => Some(record.state()?),
+                None => None,
             },
         })
     }

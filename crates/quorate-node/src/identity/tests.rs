@@ -1,12 +1,14 @@
 //! What starts, stops and copies make of an identity.
 
+use quorate_cluster::register::State;
 use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{
-    MemberNumber, Numbers,
+    MemberNumber, Numbers, Origin,
     checksum::crc32c,
     limits::LINEAGE_MAX,
     message::View,
     ownership::{Movement, Ownership, Phase, Phases, SlotMap},
+    register::{Accepted, Ballot, Document, Voter},
 };
 
 use super::*;
@@ -185,7 +187,7 @@ fn seat() -> (Member, Persisted) {
     let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
     let view =
         View { epoch: 1, sealed: true, replication_factor: 3, members, numbers, ownership: None };
-    (member, Persisted { cluster: "c".into(), view })
+    (member, Persisted { cluster: "c".into(), view, voting: None })
 }
 
 #[test]
@@ -241,7 +243,7 @@ fn what_the_membership_remembers_round_trips() {
     let members = vec![member];
     let view =
         View { epoch: 1, sealed: true, replication_factor: 3, members, numbers, ownership: None };
-    let persisted = Persisted { cluster: "c".into(), view };
+    let persisted = Persisted { cluster: "c".into(), view, voting: None };
     identity.persist(persisted.clone()).expect("saved");
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
 }
@@ -265,7 +267,7 @@ fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     let (epoch, sealed, replication_factor) = (12, true, 3);
     let members = vec![member];
     let view = View { epoch, sealed, replication_factor, members, numbers, ownership };
-    let persisted = Persisted { cluster: "c".into(), view };
+    let persisted = Persisted { cluster: "c".into(), view, voting: None };
     identity.persist(persisted.clone()).expect("saved");
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
     let text = identity.record.text().expect("is written");
@@ -275,6 +277,38 @@ fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
     let error = Record::parse((head + rest).as_bytes()).expect_err("one owner twice");
     assert!(error.contains("owners"), "{error}");
+}
+
+#[test]
+fn what_a_voter_has_promised_and_accepted_round_trips() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let (_, persisted) = seat();
+    let id = identity.id();
+    let ballot = |round| Ballot { round, origin: Origin(0x1234_5678) };
+    let document = |version| Document {
+        version,
+        author: ballot(2),
+        voters: vec![Voter { member: id, life: 3 }],
+        value: vec![0, 0xff, 0x7a].into(),
+    };
+    let accepted = Some(Accepted { ballot: ballot(9), document: document(8) });
+    let state = State { decided: document(7), promised: ballot(9), accepted };
+    for voting in [Some(state.clone()), Some(State { accepted: None, ..state }), None] {
+        let persisted = Persisted { voting, ..persisted.clone() };
+        identity.persist(persisted.clone()).expect("saved");
+        assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted.clone()));
+        let text = identity.record.text().expect("is written");
+        assert_eq!(text.contains("\"format\": 5"), persisted.voting.is_some(), "{text}");
+    }
+    let voting = Some(State::new(document(7)));
+    identity.persist(Persisted { voting, ..persisted }).expect("saved");
+    let text = identity.record.text().expect("is written");
+    let wrong = text.replace("\"promised\": \"0:0\"", "\"promised\": \"0\"");
+    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
+    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
+    let error = Record::parse((head + rest).as_bytes()).expect_err("no ballot");
+    assert!(error.contains("voter"), "{error}");
 }
 
 #[test]

@@ -16,7 +16,10 @@ use quorate_proto::{
 };
 
 use super::{
-    Arrival, ConnectionId, Machine, Output, Unsent, connections::Connections, spreading::Spreading,
+    Arrival, ConnectionId, Machine, Output, Unsent,
+    connections::Connections,
+    spreading::Spreading,
+    steering::{Steer, Steering},
 };
 use crate::{
     identity::{self, Identity},
@@ -54,7 +57,7 @@ const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the control is told by shards.
 #[allow(missing_docs, reason = "the fields are the business of the machines")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControlMail {
     /// A first write waits for the seal.
     SealWanted,
@@ -62,22 +65,24 @@ pub enum ControlMail {
     LogFailed,
     /// Nothing is missing in a shard any more, on disk neither, as this process of the node.
     Regained { shard: u16, of: Incarnation },
+    /// A client of a shard has to do with the cluster as a whole.
+    Steer(Box<Steer>),
 }
 
 /// What a connection is for.
 #[derive(Debug)]
-enum Role {
+pub(super) enum Role {
     Incoming { link: LinkId, secure: Box<SecureLink>, is_introduced: bool },
     Outgoing { link: LinkId, secure: Box<SecureLink> },
 }
 
 /// The membership and its links.
 pub struct Control {
-    membership: Membership,
+    pub(super) membership: Membership,
     identity: Identity,
     node: Arc<Node>,
     make_topology: MakeTopology,
-    connections: Connections<Role>,
+    pub(super) connections: Connections<Role>,
     outgoing: BTreeMap<LinkId, ConnectionId>,
     incoming: BTreeMap<LinkId, ConnectionId>,
     next_incoming: u64,
@@ -92,6 +97,7 @@ pub struct Control {
     news: Spreading,
     /// Links whose other side could not be trusted.
     distrusted: Repeated,
+    pub(super) steering: Steering,
     /// The time of this turn.
     now: Instant,
 }
@@ -116,6 +122,7 @@ impl Control {
             incoming: BTreeMap::new(),
             next_incoming: 0,
             unwritten: None,
+            steering: Steering::default(),
             told_at: Instant::ZERO,
             look_at: Instant::ZERO,
             distrusted: Repeated::default(),
@@ -140,6 +147,7 @@ impl Control {
             ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
             ControlMail::LogFailed => self.identity.handle_failed_log(),
             ControlMail::Regained { shard, of } => self.identity.handle_regained(shard, of),
+            ControlMail::Steer(steer) => self.steer(now, *steer),
         }
     }
 
@@ -187,6 +195,10 @@ impl Control {
                     Message::Hello(hello) if !*is_introduced => {
                         *is_introduced = true;
                         self.membership.handle_hello(now, *link, correlation, &hello);
+                    }
+                    Message::Join(hello) if !*is_introduced => {
+                        *is_introduced = true;
+                        self.membership.handle_join(now, *link, correlation, &hello);
                     }
                     message => self.membership.handle_request(now, *link, correlation, message),
                 }
@@ -287,6 +299,7 @@ impl Control {
                 Wanted::Topology(view) => self.publish(view),
                 Wanted::AtWork { member } => self.node.work.note_peer(member, self.now),
                 Wanted::Sealed => tracing::info!("the member list is sealed: data may be written"),
+                Wanted::Carried { ticket, result } => self.carried(ticket, result),
                 Wanted::Gossip { from, message } => self.news.take(self.now, from, message),
                 Wanted::Event(event) => {
                     report(&event);
@@ -373,7 +386,9 @@ impl Control {
         } else if self.told_at <= self.now {
             self.told_at = self.now + WAITING_TOLD_EVERY;
             let waits_for = footing.awaited.join(", ");
-            if rejoining {
+            if self.membership.is_candidate() {
+                tracing::info!(waits_for, "this node wants to become a member");
+            } else if rejoining {
                 tracing::warn!(
                     waits_for,
                     "this node was a member, has lost everything, and asks all others for its seat"
@@ -457,6 +472,7 @@ impl Machine for Control {
 
     fn handle_timeout(&mut self, now: Now) {
         self.membership.handle_timeout(now.monotonic);
+        self.look_further(now.monotonic);
         if self.look_at <= now.monotonic {
             self.look_at = now.monotonic + HEARTBEAT_INTERVAL;
             if self.node.work.takes_long(now.monotonic) {
@@ -482,7 +498,8 @@ impl Machine for Control {
         let retry = self.unwritten.as_ref().map(|_| self.now + WRITE_PAUSE);
         let is_sealed = self.membership.standing() == Standing::Sealed;
         let news = is_sealed.then(|| self.news.poll_timeout());
-        let timeouts = [note, retry, news, Some(self.look_at), self.membership.poll_timeout()];
+        let look_at = Some(self.look_at.min(self.steering.poll_timeout()));
+        let timeouts = [note, retry, news, look_at, self.membership.poll_timeout()];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 
@@ -527,6 +544,11 @@ fn report(event: &Event) {
         Event::Adopted { epoch, members } => {
             tracing::info!(epoch, members, "another member list was decided on");
         }
+        Event::Unfit { epoch, error } => tracing::error!(
+            epoch,
+            %error,
+            "what was decided cannot follow the member list of this node"
+        ),
         Event::Left { epoch } => tracing::error!(epoch, "this node has left the cluster"),
         Event::Fenced { text } => tracing::error!(%text, "this node must not go on"),
         Event::Conflict(reason) => tracing::error!(%reason, "conflicting member lists"),

@@ -228,7 +228,9 @@ fn first_frame(input: &BytesMut) -> Result<Option<Box<Hello>>, Stranger> {
         return Ok(None);
     }
     match frame::decode(&mut BytesMut::from(&input[..length])) {
-        Ok(Some(frame::Frame { message: Message::Hello(hello), .. })) => Ok(Some(hello)),
+        Ok(Some(frame::Frame {
+            message: Message::Hello(hello) | Message::Join(hello), ..
+        })) => Ok(Some(hello)),
         _ => Err(Stranger),
     }
 }

@@ -23,6 +23,7 @@ mod links;
 mod output_limits;
 mod shard_reactor;
 mod spreading;
+mod steering;
 mod unsent;
 
 use std::io;
@@ -32,9 +33,13 @@ use quorate_log::Sequence;
 
 pub use connections::ConnectionId;
 pub(crate) use control::Fenced;
-pub use control::{CONTROL_SHARD, Control, ControlMail};
 pub use shard_reactor::Reactor;
+pub(crate) use steering::Wish;
 pub use unsent::{PIECES_PER_WRITE, Ready, Unsent};
+pub use {
+    control::{CONTROL_SHARD, Control, ControlMail},
+    steering::Steer,
+};
 
 use crate::{
     secure_link::SecureLink,

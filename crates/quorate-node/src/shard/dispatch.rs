@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_cluster::coordinator::{Durability, Replica as _, Terms};
+use quorate_cluster::{
+    coordinator::{Durability, Replica as _, Terms},
+    time::Instant,
+};
 use quorate_proto::{
     Level, Slot,
     command::{self, Call, CommandId, Mistake, Routing, Spread, UnknownCommand},
@@ -24,6 +27,9 @@ use crate::{
     config::{LevelRule, SyncPolicy, levels_for, levels_for_all},
     limits,
 };
+
+/// How long a first write waits for the member list to be sealed.
+const SEAL_PATIENCE: Duration = Duration::from_secs(15);
 
 impl Shard {
     /// Disconnects clients that have sent nothing for longer than `timeout`.
@@ -462,6 +468,15 @@ impl Shard {
         let piece = Call::piece(slot, Command::from_args(words));
         let terms = Terms { read_level: Level::One, ..self.terms(now, key, &piece) };
         self.by_piece(now, key, call, (piece, terms));
+    }
+
+    /// The deadline of a request of so many bytes that arrives now.
+    pub(super) fn deadline(&self, now: Now, bytes: usize) -> Instant {
+        let patience = self.node.settings.request_timeout;
+        let first_write = !self.topology().sealed() && self.founded;
+        let patience = if first_write { patience.max(SEAL_PATIENCE) } else { patience };
+        let more = Duration::from_millis(bytes as u64 * 1_000 / limits::COMMAND_BYTES_PER_SECOND);
+        now.monotonic + patience + more.min(patience)
     }
 
     /// The slots covered as runs: neighbours in one group with the same replicas.

@@ -43,6 +43,7 @@ mod slow_commands;
 mod split;
 mod stats;
 mod status;
+mod steering;
 mod transaction;
 mod turn;
 mod waiting;
@@ -71,6 +72,7 @@ use crate::{
     config::Settings,
     limits,
     node::Node,
+    reactor::ControlMail,
     repeated::Repeated,
     storage::{Scrub, Storage},
 };
@@ -89,9 +91,6 @@ pub use turn::Now;
 
 /// The version of Redis whose behaviour clients find.
 pub const REDIS_VERSION: &str = "7.0.15";
-
-/// How long a first write waits for the member list to be sealed.
-const SEAL_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Pause between the small jobs of a shard: expiry, checkpoints, syncs.
 const TICK: Duration = Duration::from_millis(100);
@@ -184,6 +183,8 @@ pub(crate) struct Shard {
     next_second: Instant,
     second_passed: bool,
     seal_wanted: bool,
+    /// Mail to the control of this node.
+    to_control: Vec<ControlMail>,
     /// Whether the node knows what data there is, as far as this shard has been told.
     founded: bool,
     /// The process of the node as which the control was told that nothing is missing.
@@ -234,6 +235,7 @@ impl Shard {
             next_second: Instant::ZERO,
             second_passed: true,
             seal_wanted: false,
+            to_control: Vec::new(),
             founded: false,
             regained_told: None,
             stats: Stats::default(),
@@ -490,15 +492,6 @@ impl Shard {
             }
         }
         self.service(now);
-    }
-
-    /// The deadline of a request of so many bytes that arrives now.
-    fn deadline(&self, now: Now, bytes: usize) -> Instant {
-        let patience = self.node.settings.request_timeout;
-        let first_write = !self.topology().sealed() && self.founded;
-        let patience = if first_write { patience.max(SEAL_PATIENCE) } else { patience };
-        let more = Duration::from_millis(bytes as u64 * 1_000 / limits::COMMAND_BYTES_PER_SECOND);
-        now.monotonic + patience + more.min(patience)
     }
 
     fn send(

@@ -46,6 +46,7 @@ impl Shard {
             }
             ("quorate", b"repair") => return self.repair_command(now, key, call),
             ("quorate", b"scrub") => return self.scrub_command(now, key, call),
+            ("quorate", b"topology") => return self.topology_command(key, call),
             ("quorate", b"hints") => return self.hints_command(now, key, call),
             ("quorate", b"obligations") => {
                 return self.obligations_command(now, key, call);

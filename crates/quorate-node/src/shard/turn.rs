@@ -169,6 +169,7 @@ impl Shard {
             self.regained_told = Some(of);
             order(Output::Control(ControlMail::Regained { shard: self.id, of }));
         }
+        self.to_control.drain(..).for_each(|mail| order(Output::Control(mail)));
         if std::mem::take(&mut self.seal_wanted) {
             order(Output::Control(ControlMail::SealWanted));
         }

@@ -111,7 +111,7 @@ fn persisted(me: Incarnation) -> Persisted {
     let numbers = Numbers::from_parts(GIVEN, numbered).expect("possible numbers");
     let view =
         View { epoch: 9, sealed: true, replication_factor: 3, members, numbers, ownership: None };
-    Persisted { cluster: "fixture".into(), view }
+    Persisted { cluster: "fixture".into(), view, voting: None }
 }
 
 fn execute(storage: &mut Storage, words: &[&str]) -> (Slot, coordinator::Executed) {

@@ -25,6 +25,7 @@ mod dots;
 mod fields;
 mod gossip;
 mod members;
+mod register;
 #[cfg(test)]
 mod tests;
 
@@ -136,6 +137,8 @@ macro_rules! kinds {
 const REPLICATE: u8 = 18;
 const REPLICATE_DOTS: u8 = 25;
 const REPLICATE_OUTCOME: u8 = 26;
+/// As which what is written down of a register is read.
+const BALLOT: u8 = 28;
 
 kinds! {
     1 Hello(hello);
@@ -161,6 +164,9 @@ kinds! {
     23 AskStates { slot, command as Rest };
     24 States(states as Rest);
     27 AskOutcome { slot, id };
+    28 Ballot(request);
+    29 BallotAnswer(answer);
+    30 Join(hello);
     32 CompareGroup { group as Group, digest, scope };
     33 GroupSame(settlement);
     34 GroupDiffers { settlement, slots };

@@ -18,7 +18,9 @@ pub use reach::Reach;
 
 use crate::{
     CallId, Dot, DotRange, Fitness, Incarnation, Level, NodeId, Numbers, Outcome, Slot, Start,
-    Unfit, ownership::Ownership,
+    Unfit,
+    ownership::Ownership,
+    register::{Answer, Request},
 };
 
 /// One request or response between two nodes.
@@ -54,6 +56,14 @@ pub enum Message {
         /// The receiver's view.
         view: Box<View>,
     },
+
+    /// Asks a voter about the next member list. Answered by [`Message::BallotAnswer`].
+    Ballot(Box<Request>),
+    /// Answers a question about the next member list.
+    BallotAnswer(Box<Answer>),
+    /// Opens a link, from a node that wants to become a member of a final list. Answered by
+    /// [`Message::Welcome`] once it is one, by [`Message::Refused`] until then.
+    Join(Box<Hello>),
 
     /// Proof of life. Answered by [`Message::HeartbeatReply`].
     Heartbeat(Heartbeat),

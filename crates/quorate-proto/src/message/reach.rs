@@ -52,6 +52,9 @@ impl Message {
             | Self::SealVote { .. }
             | Self::Claim(_)
             | Self::SeatVote { .. }
+            | Self::Ballot(_)
+            | Self::BallotAnswer(_)
+            | Self::Join(_)
             | Self::Heartbeat(_)
             | Self::HeartbeatReply(_)
             | Self::AtWork

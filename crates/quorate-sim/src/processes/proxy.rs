@@ -133,7 +133,7 @@ fn introduction(caller: &mut TcpStream, to: usize) -> Option<(usize, Vec<u8>)> {
         match frame::decode(&mut input.clone()) {
             Ok(Some(frame)) => {
                 let name = match frame.message {
-                    Message::Hello(hello) => hello.member.name,
+                    Message::Hello(hello) | Message::Join(hello) => hello.member.name,
                     _ => String::new(),
                 };
                 let from = name.trim_start_matches('n').parse().unwrap_or(to);

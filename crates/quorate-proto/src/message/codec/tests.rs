@@ -19,6 +19,7 @@ use crate::{
         SlotDots, Topic,
     },
     ownership::{Movement, Ownership, Phase, Runs},
+    register::{Accepted, Answer, Ballot, Document, Request, Voter},
 };
 
 fn incarnation(life: u16, start: u32, previous: u32) -> Incarnation {
@@ -74,7 +75,7 @@ fn samples() -> Vec<Message> {
     let dots = vec![SlotDots { slot, ranges: vec![range] }];
     vec![
         Message::Hello(Box::new(hello.clone())),
-        Message::Welcome(Box::new(hello)),
+        Message::Welcome(Box::new(hello.clone())),
         Message::Refused(Refused { code: RefusalCode::Fenced, text: "no".into() }),
         Message::Members(Box::new(view.clone())),
         Message::Seal(Box::new(view.clone())),
@@ -87,6 +88,31 @@ fn samples() -> Vec<Message> {
         Message::SeatVote { granted: false, view: Box::new(view) },
         Message::Heartbeat(beat),
         Message::HeartbeatReply(beat),
+        Message::Ballot(Box::new(Request::Prepare { base: document(), ballot: ballot() })),
+        Message::Ballot(Box::new(Request::Accept {
+            base: document(),
+            ballot: ballot(),
+            document: document(),
+        })),
+        Message::Ballot(Box::new(Request::Learn(document()))),
+        Message::BallotAnswer(Box::new(Answer::Promised {
+            base: 7,
+            ballot: ballot(),
+            accepted: Some(Accepted { ballot: ballot(), document: document() }),
+        })),
+        Message::BallotAnswer(Box::new(Answer::Promised {
+            base: 7,
+            ballot: ballot(),
+            accepted: None,
+        })),
+        Message::BallotAnswer(Box::new(Answer::Accepted { base: 7, ballot: ballot() })),
+        Message::BallotAnswer(Box::new(Answer::Refused {
+            base: 7,
+            ballot: ballot(),
+            promised: ballot(),
+        })),
+        Message::BallotAnswer(Box::new(Answer::Decided(document()))),
+        Message::Join(Box::new(hello.clone())),
         Message::AtWork,
         Message::Gossip(Box::new(Gossip {
             step: GossipStep::Answer,
@@ -152,6 +178,27 @@ fn samples() -> Vec<Message> {
         Message::Elements { digest: 8, until: 9, buckets: vec![10], fingerprints: vec![11, 12] },
         Message::AskElements { slot, keys: vec![bytes], fingerprints: vec![13] },
     ]
+}
+
+fn ballot() -> Ballot {
+    Ballot { round: 3, origin: Origin(6) }
+}
+
+fn document() -> Document {
+    let voters = vec![Voter { member: NodeId(7), life: 1 }, Voter { member: NodeId(8), life: 0 }];
+    Document { version: 7, author: ballot(), voters, value: Bytes::from_static(b"list") }
+}
+
+#[test]
+fn a_document_is_read_as_it_was_written_down() {
+    let document = document();
+    let bytes = document.to_bytes();
+    assert_eq!(bytes.len(), 8 + 8 + 4 + 2 * 18 + 4 + 4);
+    assert_eq!(Document::from_bytes(bytes.clone().into()), Some(document.clone()));
+    assert_eq!(Document::from_bytes(bytes[..bytes.len() - 1].to_vec().into()), None);
+    assert_eq!(Document::from_bytes([&bytes[..], &[0]].concat().into()), None);
+    let accepted = Accepted { ballot: ballot(), document };
+    assert_eq!(Accepted::from_bytes(accepted.to_bytes().into()), Some(accepted));
 }
 
 fn encoded(message: &Message) -> Vec<u8> {
@@ -400,8 +447,9 @@ fn golden_bodies() {
     assert_eq!(
         kinds,
         [
-            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 11, 12, 13, 14, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22,
-            23, 24, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50
+            1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 28, 28, 28, 29, 29, 29, 29, 29, 30, 11, 12, 13, 14, 16,
+            17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42,
+            43, 56, 57, 58, 59, 48, 49, 50
         ]
     );
 }
@@ -435,6 +483,23 @@ fn golden_gossip() {
     let probe = Message::Probe { target: NodeId(0x0102), number: 3 };
     let golden = [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(encoded(&probe), golden);
+    let base = Document {
+        version: 0x0102,
+        author: Ballot { round: 3, origin: Origin(4) },
+        voters: vec![Voter { member: NodeId(5), life: 6 }],
+        value: Bytes::from_static(b"v"),
+    };
+    let asked =
+        Request::Prepare { base: base.clone(), ballot: Ballot { round: 7, origin: Origin(8) } };
+    let body = [
+        &[1, 2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 5][..],
+        &[0; 15],
+        &[6, 0, 1, 0, 0, 0, b'v', 7, 0, 0, 0, 8, 0, 0, 0],
+    ]
+    .concat();
+    assert_eq!(encoded(&Message::Ballot(Box::new(asked))), body);
+    let answer = Message::BallotAnswer(Box::new(Answer::Decided(base)));
+    assert_eq!(encoded(&answer), [&[4], &body[1..body.len() - 8]].concat());
     assert_eq!(encoded(&Message::ProbeAnswer { number: 3 }), [3, 0, 0, 0, 0, 0, 0, 0]);
 }
 

@@ -1,0 +1,242 @@
+//! `quorate join`, `leave`, `replace`, `remove-dead`, `set-rf`, `rebalance`, `pause`, `resume`,
+//! `cancel`, `override` and `topology`: changes of the cluster's members, and how far they have come.
+
+use std::{
+    io::{BufRead as _, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use quorate_proto::resp::reply::Value;
+
+use crate::client::{Client, field, number, text};
+
+/// Pause between two looks at a movement.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// As long as voters that do not answer are tried, and some more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Slots of a cluster.
+const SLOTS: u64 = 16_384;
+
+/// Where to give an order, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Where {
+    /// Client address of any member
+    #[arg(long, default_value = "127.0.0.1:6379", value_name = "HOST:PORT")]
+    address: String,
+    /// Say what the change comes to, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Wait until all slots are where they are to be
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct OneNode {
+    /// The node, by its name or its id
+    node: String,
+    #[command(flatten)]
+    at: Where,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replacement {
+    /// The member that goes, by its name or its id
+    node: String,
+    /// The node that waits to be taken in, and comes in its place
+    #[arg(long, value_name = "NODE")]
+    by: String,
+    #[command(flatten)]
+    at: Where,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Factor {
+    /// Replicas of every key in each datacentre
+    replicas: u16,
+    #[command(flatten)]
+    at: Where,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Only {
+    #[command(flatten)]
+    at: Where,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Overriding {
+    #[command(flatten)]
+    at: Where,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// Client address of any member
+    #[arg(long, default_value = "127.0.0.1:6379", value_name = "HOST:PORT")]
+    address: String,
+}
+
+/// The commands that change the members of a cluster.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Take a node in that waits to be (join: true): it becomes a member, and slots go to it.
+    Join(OneNode),
+    /// Let a member go: its slots go to others, then it stops.
+    Leave(OneNode),
+    /// Put a node that waits to be taken in into the place of a member.
+    Replace(Replacement),
+    /// Give up a member that is lost for good: its slots go to others.
+    RemoveDead(OneNode),
+    /// Change how many replicas every key has in each datacentre.
+    SetRf(Factor),
+    /// Spread the slots evenly.
+    Rebalance(Only),
+    /// Leave slots where they are that are on their way, until they are to go on.
+    Pause(Only),
+    /// Let slots go on.
+    Resume(Only),
+    /// Take back a change that is under way.
+    Cancel(Only),
+    /// Let the members that are up decide, when a majority of the voters is lost for good.
+    Override(Overriding),
+    /// Show the members, the voters, who waits to be taken in, and slots on their way.
+    Topology(Status),
+}
+
+pub(crate) fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Join(OneNode { node, at }) => order(at, &["JOIN", node]),
+        Command::Leave(OneNode { node, at }) => order(at, &["LEAVE", node]),
+        Command::Replace(Replacement { node, by, at }) => order(at, &["REPLACE", node, "BY", by]),
+        Command::RemoveDead(OneNode { node, at }) => order(at, &["REMOVE-DEAD", node]),
+        Command::SetRf(Factor { replicas, at }) => order(at, &["SET-RF", &replicas.to_string()]),
+        Command::Rebalance(Only { at }) => order(at, &["REBALANCE"]),
+        Command::Pause(Only { at }) => order(at, &["PAUSE"]),
+        Command::Resume(Only { at }) => order(at, &["RESUME"]),
+        Command::Cancel(Only { at }) => order(at, &["CANCEL"]),
+        Command::Override(Overriding { at, yes }) => {
+            if !*yes && !at.dry_run {
+                confirm()?;
+            }
+            order(at, &["OVERRIDE"])
+        }
+        Command::Topology(Status { address }) => {
+            let status = Client::connect(address)?.run(&["QUORATE", "TOPOLOGY", "STATUS"])?;
+            print_status(&status);
+            Ok(())
+        }
+    }
+}
+
+fn order(at: &Where, words: &[&str]) -> Result<()> {
+    let mut client = Client::connect(&at.address)?;
+    client.wait_for_replies(PATIENCE)?;
+    let command = [&["QUORATE", "TOPOLOGY"], words].concat();
+    let dry = [&command[..], &["DRY"]].concat();
+    let reply = client.run(if at.dry_run { &dry } else { &command })?;
+    let epoch = text(&reply, "epoch");
+    if number(&reply, "changes") == 0 {
+        println!("nothing to change: it is so already (epoch {epoch})");
+    } else {
+        let (slots, copies) = (number(&reply, "slots"), number(&reply, "copies"));
+        let said = if at.dry_run { "would be decided" } else { "decided" };
+        println!("{said}: epoch {epoch}; {slots} slots get other owners, {copies} copies are made");
+        let status = client.run(&["QUORATE", "STATUS"])?;
+        let bytes = number(&status, "log_bytes");
+        if copies > 0 && bytes > 0 {
+            println!("for comparison: the log of this node has {bytes} bytes");
+        }
+    }
+    if at.wait && !at.dry_run { wait(&mut client) } else { Ok(()) }
+}
+
+/// Shows how far slots have come, until none is on its way.
+fn wait(client: &mut Client) -> Result<()> {
+    let began = Instant::now();
+    let mut shown = u64::MAX;
+    loop {
+        let status = client.run(&["QUORATE", "TOPOLOGY", "STATUS"])?;
+        let (moving, moved) = (number(&status, "moving"), number(&status, "moved"));
+        if moving == 0 {
+            println!(
+                "done after {:.0} s (epoch {})",
+                began.elapsed().as_secs_f64(),
+                text(&status, "epoch")
+            );
+            return Ok(());
+        }
+        ensure!(number(&status, "paused") == 0, "paused: go on with quorate resume");
+        if moved != shown {
+            shown = moved;
+            let under_way = number(&status, "filling") + number(&status, "joint");
+            println!("{} {moved} of {moving} slots, {under_way} under way", bar(moved, moving));
+        }
+        thread::sleep(LOOK_PAUSE);
+    }
+}
+
+fn bar(done: u64, of: u64) -> String {
+    let filled = (done * 20 / of.max(1)) as usize;
+    format!("[{:<20}]", "#".repeat(filled))
+}
+
+fn confirm() -> Result<()> {
+    eprintln!(
+        "This gives up the voters that do not answer. Whatever they have decided, or decide from now on, is void; \
+         should they be alive behind a broken link, do not do this. Do it on one member only.\n\
+         Type 'they are lost for good' to go on:"
+    );
+    std::io::stderr().flush()?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    if line.trim() != "they are lost for good" {
+        bail!("nothing was changed");
+    }
+    Ok(())
+}
+
+fn print_status(status: &Value) {
+    let names = |name| match field(status, name) {
+        Some(Value::Array(items)) if !items.is_empty() => {
+            items.iter().map(Value::to_text).collect::<Vec<_>>().join(", ")
+        }
+        _ => "none".to_owned(),
+    };
+    let sealed = if text(status, "sealed") == "1" { "final" } else { "not final yet" };
+    println!("epoch      {} ({sealed}), rf {}", text(status, "epoch"), text(status, "rf"));
+    println!("members    {}", names("members"));
+    println!("voters     {}", names("voters"));
+    if text(status, "majority") == "0" {
+        println!("           A MAJORITY OF THE VOTERS IS AWAY: members cannot be changed");
+    }
+    println!("leaving    {}", names("leaving"));
+    let moving = number(status, "moving");
+    if moving > 0 {
+        let paused = if text(status, "paused") == "1" { ", PAUSED" } else { "" };
+        println!(
+            "moving     {moving} of {SLOTS} slots: {} waiting, {} filling, {} joint, {} moved{paused}",
+            text(status, "waiting"),
+            text(status, "filling"),
+            text(status, "joint"),
+            text(status, "moved"),
+        );
+    }
+    let Some(Value::Array(candidates)) = field(status, "candidates") else { return };
+    for node in candidates {
+        println!(
+            "candidate  {} at {}, dc {}, rack {}",
+            text(node, "name"),
+            text(node, "peer_address"),
+            text(node, "dc"),
+            text(node, "rack")
+        );
+    }
+}

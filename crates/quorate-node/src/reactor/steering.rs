@@ -1,0 +1,237 @@
+//! Orders of operators, which come by way of the shards, and what goes on by itself afterwards.
+
+use std::time::Duration;
+
+use quorate_cluster::{
+    membership::{Carried, Order, OrderError, Standing},
+    movement,
+    time::Instant,
+};
+use quorate_proto::{
+    MemberNumber, Slot,
+    message::View,
+    ownership::{Ownership, Phase},
+    resp::ReplyWriter,
+};
+
+use super::{Control, Output};
+use crate::shard::{Mail, Now};
+
+/// How often the first of the voters looks whether what was decided can go on.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often it is said that a majority of the voters is away.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// What a client of a shard wants of the control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Steer {
+    /// The shard, and by what it knows who is to have the reply.
+    pub(crate) shard: u16,
+    pub(crate) ticket: u64,
+    /// Whether the reply is one of RESP3.
+    pub(crate) resp3: bool,
+    pub(crate) wish: Wish,
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// How the cluster stands.
+    Status,
+    /// A change, or, if it is a trial, what it comes to.
+    Order { order: Order, is_trial: bool },
+}
+
+/// Who waits for the end of orders, and when to look next.
+#[derive(Debug)]
+pub(super) struct Steering {
+    /// By the tickets that the membership knows: shards, their tickets, and the protocol.
+    waiting: Vec<(u64, Steer)>,
+    next_ticket: u64,
+    look_at: Instant,
+    /// Since when a majority of the voters is away, or it was said last.
+    majority_told_at: Option<Instant>,
+}
+
+impl Default for Steering {
+    fn default() -> Self {
+        let look_at = Instant::ZERO;
+        Self { waiting: Vec::new(), next_ticket: 0, look_at, majority_told_at: None }
+    }
+}
+
+impl Steering {
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.look_at
+    }
+}
+
+impl Control {
+    /// A client wants something.
+    pub(super) fn steer(&mut self, now: Now, steer: Steer) {
+        match steer.wish.clone() {
+            Wish::Status => {
+                let mut reply = Vec::new();
+                self.write_topology(now, &mut ReplyWriter::new(&mut reply, steer.resp3));
+                self.answer(&steer, reply);
+            }
+            Wish::Order { order, is_trial } => {
+                let ticket = self.steering.next_ticket;
+                self.steering.next_ticket += 1;
+                if !is_trial {
+                    tracing::info!(?order, "an operator wants a change of the cluster");
+                }
+                self.steering.waiting.push((ticket, steer));
+                self.membership.handle_order(now.monotonic, ticket, order, is_trial);
+            }
+        }
+    }
+
+    /// What has come of an order.
+    pub(super) fn carried(&mut self, ticket: u64, result: Result<Carried, OrderError>) {
+        let found = self.steering.waiting.iter().position(|(waits, _)| *waits == ticket);
+        let Some(found) = found else { return };
+        let (_, steer) = self.steering.waiting.swap_remove(found);
+        let mut reply = Vec::new();
+        let mut writer = ReplyWriter::new(&mut reply, steer.resp3);
+        match result {
+            Ok(Carried { epoch, summary, changes }) => {
+                writer.map(4);
+                for (name, value) in [
+                    ("changes", u64::from(changes)),
+                    ("epoch", epoch),
+                    ("slots", u64::from(summary.slots)),
+                    ("copies", u64::from(summary.copies)),
+                ] {
+                    writer.text(name);
+                    writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
+                }
+            }
+            Err(error) => writer.error(format!("ERR {error}")),
+        }
+        self.answer(&steer, reply);
+    }
+
+    fn answer(&mut self, steer: &Steer, reply: Vec<u8>) {
+        let mail = Mail::Reply { ticket: steer.ticket, reply: reply.into() };
+        self.connections.outputs.push_back(Output::Mail { shard: steer.shard, mail });
+    }
+
+    /// Goes on with what was decided, if that is for this node to do.
+    pub(super) fn look_further(&mut self, now: Instant) {
+        if now < self.steering.look_at {
+            return;
+        }
+        self.steering.look_at = now + LOOK_EVERY;
+        if self.membership.standing() != Standing::Sealed {
+            return;
+        }
+        self.tell_of_majority(now);
+        if self.membership.is_driver() {
+            self.membership.go_on(now, None);
+        }
+    }
+
+    fn tell_of_majority(&mut self, now: Instant) {
+        if self.membership.has_majority() {
+            self.steering.majority_told_at = None;
+            return;
+        }
+        let told_at = self.steering.majority_told_at.get_or_insert(now);
+        if *told_at + TOLD_EVERY <= now {
+            *told_at = now;
+            tracing::warn!(
+                "a majority of the voters is away: the cluster serves, and its members cannot be changed. Start \
+                 them; if they are lost for good, see quorate override"
+            );
+        }
+    }
+
+    /// The reply to `QUORATE TOPOLOGY STATUS`.
+    fn write_topology(&self, now: Now, writer: &mut ReplyWriter<'_>) {
+        let view = self.membership.view();
+        let decision = self.membership.decision();
+        let counts = Counts::of(&view);
+        let numbers = [
+            ("epoch", view.epoch),
+            ("sealed", u64::from(view.sealed)),
+            ("rf", u64::from(view.replication_factor)),
+            ("paused", u64::from(decision.as_ref().is_some_and(|(it, _)| it.is_paused))),
+            ("majority", u64::from(self.membership.has_majority())),
+            ("moving", counts.moving),
+            ("waiting", counts.phases[0]),
+            ("filling", counts.phases[1]),
+            ("joint", counts.phases[2]),
+            ("moved", counts.phases[3]),
+        ];
+        writer.map(numbers.len() + 4);
+        for (name, value) in numbers {
+            writer.text(name);
+            writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        let name_of = |number: MemberNumber| {
+            let is_it = |member: &&quorate_proto::message::Member| {
+                view.numbers.of(member.id) == Some(number)
+            };
+            view.members.iter().find(is_it).map(|member| member.name.clone())
+        };
+        let members = view.members.iter().map(|member| member.name.clone());
+        write_list(writer, "members", &members.collect::<Vec<_>>());
+        let leaving = movement::leaving(&view).iter().filter_map(|number| name_of(*number));
+        write_list(writer, "leaving", &leaving.collect::<Vec<_>>());
+        let voters = decision.map(|(_, voters)| voters).unwrap_or_default();
+        let named = voters.iter().map(|voter| {
+            let member = view.members.iter().find(|member| member.id == voter.member);
+            member.map_or_else(|| voter.member.to_string(), |member| member.name.clone())
+        });
+        write_list(writer, "voters", &named.collect::<Vec<_>>());
+        let candidates = self.membership.candidates(now.monotonic);
+        let candidates: Vec<_> = candidates.map(|candidate| &candidate.member).collect();
+        writer.text("candidates");
+        writer.array(candidates.len());
+        for member in candidates {
+            writer.map(4);
+            for (name, value) in [
+                ("name", &member.name),
+                ("peer_address", &member.peer_address),
+                ("dc", &member.datacentre),
+                ("rack", &member.rack),
+            ] {
+                writer.text(name);
+                writer.text(value);
+            }
+        }
+    }
+}
+
+fn write_list(writer: &mut ReplyWriter<'_>, name: &str, items: &[String]) {
+    writer.text(name);
+    writer.array(items.len());
+    items.iter().for_each(|item| writer.text(item));
+}
+
+/// Slots that go to other members, by phase.
+#[derive(Default)]
+struct Counts {
+    moving: u64,
+    phases: [u64; 4],
+}
+
+impl Counts {
+    fn of(view: &View) -> Self {
+        let mut counts = Self::default();
+        let Some(Ownership { owners, movement: Some(movement) }) = view.ownership.as_deref() else {
+            return counts;
+        };
+        for slot in Slot::all() {
+            let (old, new) = (owners.get(slot), movement.target.get(slot));
+            if old.len() != new.len() || old.iter().any(|owner| !new.contains(owner)) {
+                let phase: Phase = *movement.phases.get(slot);
+                counts.moving += 1;
+                counts.phases[phase as usize] += 1;
+            }
+        }
+        counts
+    }
+}

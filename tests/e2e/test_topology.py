@@ -1,0 +1,114 @@
+"""Members change while the cluster serves: voters decide, everybody goes by what was decided."""
+
+import subprocess
+
+import redis
+from nodes import QUORATE, START_SECONDS, Cluster, Node, fields, wait_until
+
+
+def topology(node):
+    connection = node.raw()
+    try:
+        return fields(connection("QUORATE", "TOPOLOGY", "STATUS"))
+    finally:
+        connection.close()
+
+
+def quorate(node, *words, code=0):
+    """Runs an operator's command; what it says."""
+    command = [QUORATE, *words, "--address", f"127.0.0.1:{node.port}"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert found.returncode == code, (command, found.stdout, found.stderr)
+    return found.stdout + found.stderr
+
+
+def goes_by(nodes, epoch, members):
+    def status(node):
+        try:
+            return topology(node)
+        except (OSError, EOFError):
+            return {}
+    return all((found.get("epoch"), sorted(found.get("members", []))) == (epoch, members)
+               for found in map(status, nodes))
+
+
+def test_a_node_waits_is_taken_in_and_knows_it_after_a_restart(tmp_path):
+    cluster = Cluster(tmp_path)
+    newcomer = None
+    try:
+        cluster.start()
+        client = redis.Redis(port=cluster[0].port)
+        client.set("before", "1")
+        cluster.meet()
+        seeds = [f"127.0.0.1:{cluster[0].peer_port}"]
+        newcomer = Node(tmp_path / "n4", "n4", seeds, ["--join"]).launch()
+        wait_until(lambda: [it["name"] for it in topology(cluster[0])["candidates"]] == ["n4"], START_SECONDS,
+                   "it is known to wait")
+        assert "being taken in" in newcomer.status()["waits_for"]
+        assert "n4" in quorate(cluster[0], "topology")
+        refused = quorate(cluster[1], "join", "n4", code=1)
+        assert "no node 'n4' waits to be taken in here" in refused
+        assert "no member is called 'nobody'" in quorate(cluster[0], "leave", "nobody", code=1)
+
+        dry = quorate(cluster[0], "join", "n4", "--dry-run")
+        assert "would be decided: epoch 4" in dry, dry
+        assert goes_by(cluster.nodes, 3, ["n1", "n2", "n3"])
+        said = quorate(cluster[0], "join", "n4")
+        assert "decided: epoch 4" in said, said
+        everybody = [*cluster.nodes, newcomer]
+        wait_until(lambda: goes_by(everybody, topology(cluster[0])["epoch"], ["n1", "n2", "n3", "n4"]),
+                   START_SECONDS, "everybody goes by the new list")
+        assert "nothing to change" in quorate(newcomer, "join", "n4")
+        assert len(topology(cluster[1])["voters"]) == 3
+        # Every node takes writes and shows what was written.
+        for number, node in enumerate(everybody):
+            asked = redis.Redis(port=node.port)
+            wait_until(lambda asked=asked, number=number: asked.set(f"k{number}", "v"), START_SECONDS, "it serves")
+        for node in everybody:
+            assert redis.Redis(port=node.port).mget("before", "k0", "k3") == [b"1", b"v", b"v"]
+
+        for node in everybody:
+            node.kill()
+        for node in everybody:
+            node.launch()
+        for node in everybody:
+            node.start_ends()
+        wait_until(lambda: goes_by(everybody, topology(cluster[0])["epoch"], ["n1", "n2", "n3", "n4"]),
+                   START_SECONDS, "all still do after a restart")
+        wait_until(lambda: topology(newcomer)["majority"] == 1, START_SECONDS, "voters find each other")
+        for word in ("pause", "pause", "resume"):
+            quorate(newcomer, word)
+    finally:
+        cluster.stop()
+        if newcomer:
+            newcomer.kill()
+
+
+def test_without_a_majority_of_voters_the_cluster_serves_and_nothing_is_decided(tmp_path):
+    cluster = Cluster(tmp_path, arguments=["--read-level", "ONE", "--write-level", "ONE"])
+    try:
+        cluster.start()
+        client = redis.Redis(port=cluster[0].port)
+        client.set("before", "1")
+        cluster.meet()
+        assert "nothing has to be overridden" in quorate(cluster[0], "override", "--yes", code=1)
+        cluster[1].kill()
+        cluster[2].kill()
+        wait_until(lambda: topology(cluster[0])["majority"] == 0, START_SECONDS, "that is noticed")
+        refused = quorate(cluster[0], "set-rf", "2", code=1)
+        assert "a majority of the voters does not answer" in refused and "n2" in refused and "n3" in refused, refused
+        assert client.set("after", "2") and client.get("before") == b"1"
+        assert "MAJORITY" in quorate(cluster[0], "topology")
+
+        quorate(cluster[0], "override", "--yes")
+        assert topology(cluster[0])["voters"] == ["n1"]
+        quorate(cluster[0], "pause")
+        decided = topology(cluster[0])["epoch"]
+        assert decided > 1 << 48
+        # Should those that were given up be alive after all, they go by it.
+        cluster[1].start()
+        cluster[2].start()
+        wait_until(lambda: goes_by(cluster.nodes, topology(cluster[0])["epoch"], ["n1", "n2", "n3"]),
+                   START_SECONDS, "all go by what was decided instead")
+    finally:
+        cluster.stop()
