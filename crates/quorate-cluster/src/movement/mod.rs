@@ -14,7 +14,7 @@
 //! was acknowledged, is with the new ones by then: nobody who goes by an older epoch can add to it,
 //! because every owner has proved that it goes by this one.
 //!
-//! Nothing makes a plan yet but tests.
+//! Plans are made when operators ask for them (`membership::steering`).
 
 mod advance;
 pub mod plan;
