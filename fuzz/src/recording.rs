@@ -149,6 +149,7 @@ fn rare() -> Vec<Said> {
         })),
         Message::Ballot(Box::new(Request::Learn(base.clone()))),
         Message::AtWork,
+        Message::AskProgress,
         Message::Probe { target: NodeId(3), number: 4 },
         Message::ProbeAnswer { number: 4 },
         Message::AskOutcome { slot, id: CallId { origin, number: 1 } },
@@ -163,6 +164,7 @@ fn rare() -> Vec<Said> {
     let answered = [
         Message::BallotAnswer(Box::new(Answer::Accepted { base: 7, ballot })),
         Message::BallotAnswer(Box::new(Answer::Decided(base))),
+        Message::Progress { epoch: 3, level: vec![(MemberNumber(1), 5)] },
         Message::Rejected { cause: Cause::Overloaded, text: "too much".into() },
         Message::States(effect.clone()),
         Message::KeyDigests(vec![(Bytes::from_static(b"a"), 1)]),

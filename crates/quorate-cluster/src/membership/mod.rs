@@ -368,6 +368,9 @@ impl Membership {
                     return;
                 }
             },
+            Message::AskProgress => {
+                return self.outputs.push_back(Output::AskedProgress { link, correlation });
+            }
             Message::AtWork => {
                 return self.outputs.push_back(Output::AtWork { member: from });
             }
@@ -401,6 +404,11 @@ impl Membership {
                 if !self.count_ballot(now, link, *answer) {
                     self.outgoing.remove(&link);
                     self.dialer.hang_up(now, link);
+                }
+            }
+            Message::Progress { epoch, level } => {
+                if let Some(member) = self.outgoing.get(&link).map(|member| member.id) {
+                    self.outputs.push_back(Output::Progress { member, epoch, level });
                 }
             }
             Message::Welcome(hello) => self.handle_welcome(now, link, &hello),

@@ -1,9 +1,9 @@
 //! What the membership asks of the shell, and tells the operator.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use quorate_proto::{
-    Incarnation, NodeId,
+    Incarnation, MemberNumber, NodeId,
     message::{Member, Message, View},
 };
 
@@ -68,6 +68,23 @@ pub enum Output {
     AtWork {
         /// The member.
         member: NodeId,
+    },
+    /// A member asks how far this node has come with slots that are on their way: answer it with
+    /// [`Message::Progress`] on this incoming link.
+    AskedProgress {
+        /// The link.
+        link: LinkId,
+        /// The request's correlation.
+        correlation: u64,
+    },
+    /// A member tells how far it has come.
+    Progress {
+        /// The member.
+        member: NodeId,
+        /// The list that all of its shards go by.
+        epoch: u64,
+        /// For each peer the groups of slots in which the two are level, one bit for each.
+        level: Vec<(MemberNumber, u64)>,
     },
     /// A linked node has sent something that is for [`crate::gossip`].
     Gossip {

@@ -344,6 +344,7 @@ impl World {
                 let disk = self.nodes[index].disk.as_ref().expect("persisted first");
                 assert!(disk.view.sealed);
             }
+            Output::AskedProgress { .. } | Output::Progress { .. } => {}
             Output::AtWork { member } => self.nodes[index].at_work.push(member),
             Output::Gossip { .. } => unreachable!("nobody gossips here"),
             Output::Carried { ticket, result } => {

@@ -17,7 +17,7 @@ use alloc::{boxed::Box, collections::BTreeMap};
 
 use quorate_proto::{
     NodeId,
-    message::{Member, View},
+    message::{Member, Message, View},
     ownership::Ownership,
 };
 
@@ -109,6 +109,12 @@ impl Membership {
         self.exchange_at = Some(now + EXCHANGE_INTERVAL);
         self.drain_dialer(now);
         Ok(Adoption::Adopted)
+    }
+
+    /// Asks every linked member how far it has come with slots that are on their way.
+    pub fn ask_progress(&mut self) {
+        let send = |&link| Output::Send { link, message: Message::AskProgress };
+        self.outputs.extend(self.outgoing.keys().map(send));
     }
 
     /// A peer tells of a final list, and this node has one.

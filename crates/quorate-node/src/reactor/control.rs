@@ -11,13 +11,14 @@ use quorate_cluster::{
     time::{Instant, Wall},
 };
 use quorate_proto::{
-    Incarnation, frame,
+    Groups, Incarnation, MemberNumber, frame,
     message::{Message, View},
 };
 
 use super::{
     Arrival, ConnectionId, Machine, Output, Unsent,
     connections::Connections,
+    progress::Progress,
     spreading::Spreading,
     steering::{Steer, Steering},
 };
@@ -65,6 +66,10 @@ pub enum ControlMail {
     LogFailed,
     /// Nothing is missing in a shard any more, on disk neither, as this process of the node.
     Regained { shard: u16, of: Incarnation },
+    /// A shard goes by the list of an epoch.
+    Adopted { shard: u16, epoch: u64 },
+    /// In these groups of a shard this node and a peer have become level in that epoch.
+    Level { shard: u16, peer: MemberNumber, groups: Groups },
     /// A client of a shard has to do with the cluster as a whole.
     Steer(Box<Steer>),
 }
@@ -80,7 +85,7 @@ pub(super) enum Role {
 pub struct Control {
     pub(super) membership: Membership,
     identity: Identity,
-    node: Arc<Node>,
+    pub(super) node: Arc<Node>,
     make_topology: MakeTopology,
     pub(super) connections: Connections<Role>,
     outgoing: BTreeMap<LinkId, ConnectionId>,
@@ -95,6 +100,7 @@ pub struct Control {
     /// When to look again whether a shard's turn takes long.
     look_at: Instant,
     news: Spreading,
+    pub(super) progress: Progress,
     /// Links whose other side could not be trusted.
     distrusted: Repeated,
     pub(super) steering: Steering,
@@ -125,6 +131,7 @@ impl Control {
             steering: Steering::default(),
             told_at: Instant::ZERO,
             look_at: Instant::ZERO,
+            progress: Progress::default(),
             distrusted: Repeated::default(),
             now: Instant::ZERO,
         }
@@ -147,6 +154,10 @@ impl Control {
             ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
             ControlMail::LogFailed => self.identity.handle_failed_log(),
             ControlMail::Regained { shard, of } => self.identity.handle_regained(shard, of),
+            ControlMail::Adopted { shard, epoch } => self.progress.handle_adopted(shard, epoch),
+            ControlMail::Level { shard, peer, groups } => {
+                self.progress.handle_level(shard, peer, groups);
+            }
             ControlMail::Steer(steer) => self.steer(now, *steer),
         }
     }
@@ -297,6 +308,13 @@ impl Control {
                     );
                 }
                 Wanted::Topology(view) => self.publish(view),
+                Wanted::AskedProgress { link, correlation } => {
+                    let message = self.tell_progress();
+                    self.send(self.incoming.get(&link).copied(), correlation, &message);
+                }
+                Wanted::Progress { member, epoch, level } => {
+                    self.take_progress(member, epoch, level);
+                }
                 Wanted::AtWork { member } => self.node.work.note_peer(member, self.now),
                 Wanted::Sealed => tracing::info!("the member list is sealed: data may be written"),
                 Wanted::Carried { ticket, result } => self.carried(ticket, result),

@@ -21,6 +21,7 @@ mod connections;
 mod control;
 mod links;
 mod output_limits;
+mod progress;
 mod shard_reactor;
 mod spreading;
 mod steering;

@@ -20,6 +20,9 @@ use crate::shard::{Mail, Now};
 /// How often the first of the voters looks whether what was decided can go on.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Groups of slots that are on their way together.
+const GROUPS_AT_ONCE: usize = 16;
+
 /// How often it is said that a majority of the voters is away.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
@@ -129,7 +132,8 @@ impl Control {
         }
         self.tell_of_majority(now);
         if self.membership.is_driver() {
-            self.membership.go_on(now, None);
+            let next = self.follow(GROUPS_AT_ONCE);
+            self.membership.go_on(now, next);
         }
     }
 

@@ -170,6 +170,14 @@ impl Shard {
             order(Output::Control(ControlMail::Regained { shard: self.id, of }));
         }
         self.to_control.drain(..).for_each(|mail| order(Output::Control(mail)));
+        if self.storage.take_level_news() {
+            let (shard, epoch) = (self.id, self.topology().epoch());
+            order(Output::Control(ControlMail::Adopted { shard, epoch }));
+            for (peer, groups) in self.storage.level().iter() {
+                let groups = *groups;
+                order(Output::Control(ControlMail::Level { shard, peer, groups }));
+            }
+        }
         if std::mem::take(&mut self.seal_wanted) {
             order(Output::Control(ControlMail::SealWanted));
         }

@@ -30,6 +30,8 @@ pub(super) struct Moving {
     /// When these may go; not before somebody has looked at the time.
     discard_at: Option<Instant>,
     is_due: bool,
+    /// Whether what is level has been told.
+    is_told: bool,
 }
 
 impl Storage {
@@ -74,6 +76,7 @@ impl Storage {
         if !Mutant::LevelOfBefore.is_planted() {
             self.moving.level = PeerMap::new();
         }
+        self.moving.is_told = false;
         self.take_slots(&before, &topology);
         before.sealed() && topology.sealed()
     }
@@ -111,12 +114,18 @@ impl Storage {
     pub(crate) fn note_level(&mut self, peer: MemberNumber, groups: Groups) {
         let groups = groups.intersection(self.owned_groups());
         let level = self.moving.level.get_or_default(peer);
-        *level = level.union(groups);
+        let both = level.union(groups);
+        self.moving.is_told &= std::mem::replace(level, both) == both;
     }
 
     /// What `peer` has may be less when it is back.
     pub(crate) fn forget_level(&mut self, peer: MemberNumber) {
-        self.moving.level.remove(peer);
+        self.moving.is_told &= self.moving.level.remove(peer).is_none();
+    }
+
+    /// Whether what is level has changed since the last call that said so.
+    pub(crate) fn take_level_news(&mut self) -> bool {
+        self.topology.sealed() && !std::mem::replace(&mut self.moving.is_told, true)
     }
 
     /// With whom this shard is level, in which of its groups.

@@ -179,6 +179,8 @@ kinds! {
     41 AskFingerprintStates { slot, fingerprints };
     42 FingerprintStates { covered, states as Rest };
     43 Sketch(symbols);
+    44 AskProgress;
+    45 Progress { epoch, level };
     48 CompareElements { slot, scope, from, keys, sums };
     49 Elements { digest, until, buckets, fingerprints };
     50 AskElements { slot, keys, fingerprints };

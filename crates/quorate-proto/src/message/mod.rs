@@ -17,8 +17,8 @@ pub use gossip::{Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News
 pub use reach::Reach;
 
 use crate::{
-    CallId, Dot, DotRange, Fitness, Incarnation, Level, NodeId, Numbers, Outcome, Slot, Start,
-    Unfit,
+    CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Outcome,
+    Slot, Start, Unfit,
     ownership::Ownership,
     register::{Answer, Request},
 };
@@ -73,6 +73,17 @@ pub enum Message {
     /// A shard of the sender is in a turn that takes long: it answers late and is not dead. Not
     /// answered.
     AtWork,
+
+    /// Asks how far the receiver has come with slots that are on their way. Answered by
+    /// [`Message::Progress`].
+    AskProgress,
+    /// With whom the sender has become level, as `quorate_cluster::movement` reckons.
+    Progress {
+        /// The member list that all of its shards go by.
+        epoch: u64,
+        /// For each peer the groups of slots, one bit for each.
+        level: Vec<(MemberNumber, u64)>,
+    },
 
     /// What nodes say of themselves spreads. Not answered on this link: who has something to say
     /// in return uses its own.

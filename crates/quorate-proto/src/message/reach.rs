@@ -58,6 +58,8 @@ impl Message {
             | Self::Heartbeat(_)
             | Self::HeartbeatReply(_)
             | Self::AtWork
+            | Self::AskProgress
+            | Self::Progress { .. }
             | Self::Gossip(_)
             | Self::Probe { .. }
             | Self::ProbeAnswer { .. }

@@ -114,6 +114,8 @@ fn samples() -> Vec<Message> {
         Message::BallotAnswer(Box::new(Answer::Decided(document()))),
         Message::Join(Box::new(hello.clone())),
         Message::AtWork,
+        Message::AskProgress,
+        Message::Progress { epoch: 9, level: vec![(MemberNumber(3), 0b101)] },
         Message::Gossip(Box::new(Gossip {
             step: GossipStep::Answer,
             digests: vec![Digest { id: NodeId(7), generation: 1, beat: 2, version: 3 }],

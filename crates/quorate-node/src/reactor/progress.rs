@@ -1,0 +1,93 @@
+//! How far slots have come that are on their way: what the shards of this node tell, what it tells
+//! others, and the list that follows from what all have told.
+
+use quorate_cluster::{
+    movement::{Report, advance},
+    peer_map::PeerMap,
+};
+use quorate_proto::{
+    Groups, MemberNumber, NodeId,
+    message::{Message, View},
+};
+
+use super::Control;
+
+/// What is known of the progress of a movement.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// By shard.
+    own: Vec<Report>,
+    others: PeerMap<Report>,
+}
+
+impl Progress {
+    /// A shard goes by another list: what was level before counts no more.
+    pub(super) fn handle_adopted(&mut self, shard: u16, epoch: u64) {
+        let shard = usize::from(shard);
+        if self.own.len() <= shard {
+            self.own.resize(shard + 1, Report::default());
+        }
+        self.own[shard] = Report { epoch, level: PeerMap::new() };
+    }
+
+    /// In these groups of a shard, this node and a peer are level.
+    pub(super) fn handle_level(&mut self, shard: u16, peer: MemberNumber, groups: Groups) {
+        if let Some(report) = self.own.get_mut(usize::from(shard)) {
+            report.level.insert(peer, groups);
+        }
+    }
+
+    /// What this node has to tell, once all of its `shards` have told.
+    fn report(&self, shards: u16) -> Report {
+        let is_whole = self.own.len() == usize::from(shards);
+        let epochs = self.own.iter().map(|report| report.epoch);
+        let epoch = epochs.min().filter(|_| is_whole).unwrap_or(0);
+        let mut level: PeerMap<Groups> = PeerMap::new();
+        for report in self.own.iter().filter(|report| report.epoch == epoch) {
+            for (peer, groups) in report.level.iter() {
+                let known = level.get_or_default(peer);
+                *known = known.union(*groups);
+            }
+        }
+        Report { epoch, level }
+    }
+}
+
+impl Control {
+    /// A member asks how far this node has come.
+    pub(super) fn tell_progress(&self) -> Message {
+        let Report { epoch, level } = self.progress.report(self.node.settings.shards);
+        let level = level.iter().map(|(peer, groups)| (peer, groups.bits())).collect();
+        Message::Progress { epoch, level }
+    }
+
+    /// A member has told how far it has come.
+    pub(super) fn take_progress(
+        &mut self,
+        member: NodeId,
+        epoch: u64,
+        level: Vec<(MemberNumber, u64)>,
+    ) {
+        let Some(number) = self.membership.view().numbers.of(member) else { return };
+        let level = level.into_iter().map(|(peer, groups)| (peer, Groups::from_bits(groups)));
+        self.progress.others.insert(number, Report { epoch, level: level.collect() });
+    }
+
+    /// The list that follows from what the members have reported so far; `None` while it has to
+    /// wait. Asks them again. For whoever brings the next list before the voters, now and then.
+    pub(super) fn follow(&mut self, groups_at_once: usize) -> Option<View> {
+        let view = self.membership.view();
+        view.ownership.as_deref()?.movement.as_ref()?;
+        self.membership.ask_progress();
+        let me = view.numbers.of(self.membership.me())?;
+        let own = self.progress.report(self.node.settings.shards);
+        self.progress.others.insert(me, own);
+        let linked: Vec<MemberNumber> = view
+            .numbers
+            .iter()
+            .filter(|(id, number)| *number == me || self.membership.link_to(*id).is_some())
+            .map(|(_, number)| number)
+            .collect();
+        advance(&view, &self.progress.others, |number| linked.contains(&number), groups_at_once)
+    }
+}
