@@ -115,6 +115,8 @@ pub enum Mutant {
     LongCallUnlogged,
     /// What was merged beside its shard is not in the log.
     LongMergeUnlogged,
+    /// A turn executes all that a client has sent.
+    TurnUnbounded,
     /// A write that is executed after its client has given up stays with its executor.
     LateEffectForgotten,
     /// What was made level in an epoch counts in the next one.
@@ -129,7 +131,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 59] = [
+    pub const ALL: [Self; 60] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -184,6 +186,7 @@ impl Mutant {
         Self::DigestOfLater,
         Self::LongCallUnlogged,
         Self::LongMergeUnlogged,
+        Self::TurnUnbounded,
         Self::LateEffectForgotten,
         Self::LevelOfBefore,
         Self::FloorOfBefore,

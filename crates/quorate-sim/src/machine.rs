@@ -63,6 +63,9 @@ pub struct Machine {
     long_call: usize,
     mail_delay_us: u32,
     store_delay_us: u32,
+    command_us: u64,
+    /// Until when its last turn lasts.
+    pub busy_until: Time,
     started: Time,
     skew_ms: i64,
     drift_ppm: i64,
@@ -131,6 +134,8 @@ impl Machine {
             long_call: scenario.long_call,
             mail_delay_us: scenario.mail_delay_us,
             store_delay_us: scenario.store_delay_us,
+            command_us: scenario.command_us,
+            busy_until: 0,
             started: 0,
             skew_ms: 0,
             drift_ppm: 0,
@@ -156,7 +161,7 @@ impl Machine {
             hint_bytes_max: self.hint_bytes_max,
             element_limits: self.element_limits,
             long_call: self.long_call,
-            command_us: 0,
+            command_us: self.command_us,
             mail_delay_us: self.mail_delay_us,
             store_delay_us: self.store_delay_us,
         };

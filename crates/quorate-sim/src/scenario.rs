@@ -60,6 +60,12 @@ pub struct Scenario {
     pub mail_delay_us: u32,
     /// What stores take to answer, at most, in microseconds; nothing where it is zero.
     pub store_delay_us: u32,
+    /// What a command takes, in microseconds; nothing where it is zero. A node does nothing else
+    /// meanwhile.
+    pub command_us: u64,
+    /// Commands that a greedy client sends at once, again and again; there is none where it is zero.
+    /// Then no operation may wait for longer than a few turns.
+    pub greedy: usize,
     /// The faults that happen, with their weights.
     pub faults: &'static [(Kind, u32)],
     /// Mean time between them.
@@ -231,6 +237,8 @@ impl Scenario {
         far_delay: (5_000, 15_000),
         mail_delay_us: 0,
         store_delay_us: 0,
+        command_us: 0,
+        greedy: 0,
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
         fault_stretch: 1,

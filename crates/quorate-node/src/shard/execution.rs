@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use quorate_cluster::time::Instant;
-use quorate_proto::resp::ReplyWriter;
+use quorate_proto::{mutant::Mutant, resp::ReplyWriter};
 
 use super::{Now, Shard, inbox::Received, session::Admission};
 use crate::limits;
@@ -63,7 +63,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.is_queued = false;
         let before = session.bytes_moved();
-        left.commands -= self.resume(now, key, left.commands);
+        left.commands = left.commands.saturating_sub(self.resume(now, key, left.commands));
         self.dirty_sessions.push(key);
         self.service(now);
         let Some(session) = self.sessions.get_mut(key) else { return };
@@ -84,7 +84,8 @@ impl Shard {
             session.is_blocked = false;
             self.call(now, key, call);
         }
-        let most = most.min(limits::COMMANDS_PER_BATCH_MAX);
+        let is_bounded = !Mutant::TurnUnbounded.is_planted();
+        let most = if is_bounded { most.min(limits::COMMANDS_PER_BATCH_MAX) } else { u32::MAX };
         for executed in 0..most {
             let Some(session) = self.sessions.get_mut(key) else { return executed };
             if session.admits() == Admission::Waits {
@@ -106,7 +107,7 @@ impl Shard {
                     return executed;
                 }
             }
-            if self.stats.shown() >= ends {
+            if self.stats.shown() >= ends && is_bounded {
                 self.enqueue(key);
                 return executed + 1;
             }

@@ -5,6 +5,18 @@ use super::*;
 pub(super) const WORKLOADS: &[Scenario] = &[
     Scenario::BASE,
     Scenario {
+        name: "greedy",
+        about: "every command takes time, clients send ten thousand at once, and nobody else waits for \
+                them: turns are bounded",
+        nodes: THREE,
+        levels: QUORUMS,
+        faults: &[],
+        command_us: 40,
+        greedy: 10_000,
+        available: true,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "calm",
         about: "nothing fails: every operation is acknowledged",
         faults: &[],

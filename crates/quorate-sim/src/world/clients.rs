@@ -169,9 +169,13 @@ impl World<'_> {
             client.process = self.processes;
             self.processes += 1;
         }
+        let ended = pending.clone();
         for (operation, outcome) in self.history.operations[pending].iter_mut().zip(outcomes) {
             (operation.end, operation.outcome) = (self.now, outcome);
             self.observer.operation(operation);
+        }
+        for index in ended {
+            self.check_wait(&self.history.operations[index].clone());
         }
     }
 

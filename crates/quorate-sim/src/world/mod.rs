@@ -5,6 +5,7 @@ mod clients;
 mod ending;
 mod faults;
 mod founders;
+mod greedy;
 mod ledger;
 mod moving;
 mod nodes;
@@ -52,6 +53,9 @@ const EXPIRY_MAX: Time = 4_500_000;
 
 /// Requests that a client can have under way: those that it has given up live until their deadline.
 const REQUESTS_PER_CLIENT_MAX: u64 = 32;
+
+/// When a greedy client comes first.
+const FIRST_GREED: Time = 2_000_000;
 
 /// How often it is looked at what grows with an outage.
 const BOUNDS_EVERY: Time = 1_000_000;
@@ -102,6 +106,10 @@ enum Event {
     },
     /// Somebody looks whether slots may move on.
     Drive,
+    /// A greedy client asks a node for very much.
+    Greed {
+        node: usize,
+    },
     /// A client has waited long enough.
     GiveUp {
         client: usize,
@@ -123,6 +131,8 @@ pub struct World<'a> {
     operations_left: u32,
     processes: u32,
     next_wire: u64,
+    /// Connections of greedy clients.
+    greedy: Vec<ConnectionId>,
     random: Stream,
     script: Script,
     /// Whether every fault has ended.
@@ -201,6 +211,7 @@ impl<'a> World<'a> {
             operations_left: scenario.operations,
             processes: 0,
             next_wire: 0,
+            greedy: Vec::new(),
             random: Stream::new(seed, "world", 0),
             script,
             healed: false,
@@ -224,6 +235,9 @@ impl<'a> World<'a> {
         }
         if scenario.moves > 0 {
             world.schedule(1_000_000, Event::Drive);
+        }
+        if scenario.greedy > 0 {
+            world.schedule(FIRST_GREED, Event::Greed { node: 0 });
         }
         for index in 0..world.script.len() {
             world.schedule(world.script[index].at, Event::FaultBegins(index));
@@ -375,6 +389,7 @@ impl<'a> World<'a> {
                     self.client_goes_on(client);
                 }
             }
+            Event::Greed { node } => self.send_greedily(node),
             Event::GiveUp { client, serial } => {
                 if self.clients[client].serial == serial {
                     self.give_up(client);

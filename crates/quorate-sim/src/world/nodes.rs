@@ -46,6 +46,7 @@ impl World<'_> {
 
     pub(super) fn turn_by(&mut self, node: usize, at: Time) {
         let machine = &mut self.machines[node];
+        let at = at.max(machine.busy_until);
         if machine.state == State::Running && machine.turn_at.is_none_or(|turn| turn > at) {
             machine.turn_at = Some(at);
             self.schedule(at, Event::Turn { node });
@@ -64,6 +65,7 @@ impl World<'_> {
         let Some(process) = &mut machine.process else { return };
         let outputs = process.turn(moment, inputs);
         let due = process.poll_timeout();
+        machine.busy_until = self.now + process.worked_us();
         let (death, fenced) = (process.death().map(str::to_owned), process.is_fenced());
         if process.conceals_loss() {
             let text = format!("{} would start as complete, and is not", machine::name(node));
@@ -161,6 +163,7 @@ impl World<'_> {
             self.mark(connection, bytes);
         }
         let node = match place {
+            Place::Client { client, .. } if self.is_greedy(client) => return,
             Place::Client { client, .. } => {
                 return self.client_hears(client, connection, packet);
             }
@@ -193,7 +196,8 @@ impl World<'_> {
     }
 
     pub(super) fn network_opener_is_client(&self, connection: ConnectionId) -> bool {
-        self.clients.iter().any(|client| client.connection == Some(connection))
+        self.greedy.contains(&connection)
+            || self.clients.iter().any(|client| client.connection == Some(connection))
     }
 
     pub(super) fn mark(&mut self, connection: ConnectionId, bytes: &[u8]) {
