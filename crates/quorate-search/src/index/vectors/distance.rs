@@ -158,14 +158,13 @@ pub(super) fn decoded<C: Component>(bytes: &[u8]) -> Vec<C> {
     bytes.chunks_exact(C::BYTES).map(C::decoded).collect()
 }
 
-/// The squares of the Euclidean distances from one vector to others, side by side: while one
-/// waits for memory the others go on.
+/// The squares of the Euclidean distances from one vector to others.
 #[inline(always)]
 pub(super) fn euclidean<C: Component, const N: usize>(
     one: &[C::Wide],
     others: [&[C]; N],
 ) -> [C::Sum; N] {
-    summed(one, others, C::square)
+    others.map(|other| summed(one, other, C::square))
 }
 
 /// The inner products of one vector with others.
@@ -174,35 +173,28 @@ pub(super) fn product<C: Component, const N: usize>(
     one: &[C::Wide],
     others: [&[C]; N],
 ) -> [C::Sum; N] {
-    summed(one, others, C::product)
+    others.map(|other| summed(one, other, C::product))
 }
 
+/// One vector at a time: the lanes of several would not stay in registers.
 #[inline(always)]
-fn summed<C: Component, const N: usize>(
+fn summed<C: Component>(
     one: &[C::Wide],
-    others: [&[C]; N],
-    term: impl Fn(C::Wide, C::Wide) -> C::Sum + Copy,
-) -> [C::Sum; N] {
-    let mut lanes = [[C::Sum::default(); LANES]; N];
+    other: &[C],
+    term: impl Fn(C::Wide, C::Wide) -> C::Sum,
+) -> C::Sum {
+    let mut lanes = [C::Sum::default(); LANES];
     let (chunks, rest) = one.as_chunks::<LANES>();
-    let others = others.map(|other| {
-        let (other_chunks, other_rest) = other.as_chunks::<LANES>();
-        (&other_chunks[..chunks.len()], &other_rest[..rest.len()])
-    });
-    for (at, chunk) in chunks.iter().enumerate() {
-        for (sums, (other, _)) in lanes.iter_mut().zip(&others) {
-            let other = &other[at];
-            for lane in 0..LANES {
-                sums[lane] = sums[lane] + term(chunk[lane], other[lane].wide());
-            }
+    let (other, other_rest) = other.as_chunks::<LANES>();
+    for (a, b) in chunks.iter().zip(other) {
+        for lane in 0..LANES {
+            lanes[lane] = lanes[lane] + term(a[lane], b[lane].wide());
         }
     }
-    for (sums, (_, other)) in lanes.iter_mut().zip(&others) {
-        for ((sum, a), b) in sums.iter_mut().zip(rest).zip(*other) {
-            *sum = *sum + term(*a, b.wide());
-        }
+    for ((lane, a), b) in lanes.iter_mut().zip(rest).zip(other_rest) {
+        *lane = *lane + term(*a, b.wide());
     }
-    lanes.map(folded)
+    folded(lanes)
 }
 
 /// The sum of all lanes, in one order.
