@@ -164,7 +164,7 @@ fn rare() -> Vec<Said> {
     let answered = [
         Message::BallotAnswer(Box::new(Answer::Accepted { base: 7, ballot })),
         Message::BallotAnswer(Box::new(Answer::Decided(base))),
-        Message::Progress { epoch: 3, level: vec![(MemberNumber(1), 5)] },
+        Message::Progress { epoch: 3, level: vec![(quorate_proto::MemberNumber(1), 5)] },
         Message::Rejected { cause: Cause::Overloaded, text: "too much".into() },
         Message::States(effect.clone()),
         Message::KeyDigests(vec![(Bytes::from_static(b"a"), 1)]),
