@@ -16,8 +16,8 @@ use quorate_node::{
     simulation::{Input, Moment, Options, Output, Port, Process, Wire},
 };
 use quorate_proto::{
-    CallId, Dot, DotRange, NodeId, Origin, Slot, Start, frame,
-    message::{Cause, DottedEffect, Message, Scope, SlotDots, Symbol, View},
+    CallId, Dot, DotRange, MemberNumber, NodeId, Origin, Slot, Start, frame,
+    message::{Cause, DottedEffect, Hello, Message, Scope, SlotDots, Symbol, View},
     register::{Answer, Ballot, Document, Request, Voter},
     resp::Command,
 };
@@ -121,14 +121,18 @@ pub fn recording() -> &'static Recording {
         let disk = world.nodes[0].disk.duplicate();
         let view = world.nodes[0].process.as_ref().map(|found| found.topology().view());
         let World { requests, replies, mut said, now_us, .. } = world;
-        said.extend(rare());
+        let hello = said.iter().find_map(|said| match &said.message {
+            Message::Hello(hello) => Some(hello.clone()),
+            _ => None,
+        });
+        said.extend(rare(hello.expect("invariant: nodes introduce themselves")));
         let view = view.expect("invariant: the first node is never killed");
         Recording { requests, replies, said, disk, view, ended_us: now_us }
     })
 }
 
 /// What this history has no need of: made by hand, as if the second node had sent it to the first.
-fn rare() -> Vec<Said> {
+fn rare(hello: Box<Hello>) -> Vec<Said> {
     let slot = Slot::of_key(b"a");
     let origin = Origin::new(1, Start::from_random(1));
     let dots = |counter| {
@@ -148,6 +152,7 @@ fn rare() -> Vec<Said> {
             document: Document { version: 8, ..base.clone() },
         })),
         Message::Ballot(Box::new(Request::Learn(base.clone()))),
+        Message::Join(hello),
         Message::AtWork,
         Message::AskProgress,
         Message::Probe { target: NodeId(3), number: 4 },
@@ -164,7 +169,7 @@ fn rare() -> Vec<Said> {
     let answered = [
         Message::BallotAnswer(Box::new(Answer::Accepted { base: 7, ballot })),
         Message::BallotAnswer(Box::new(Answer::Decided(base))),
-        Message::Progress { epoch: 3, level: vec![(quorate_proto::MemberNumber(1), 5)] },
+        Message::Progress { epoch: 3, level: vec![(MemberNumber(1), 5)] },
         Message::Rejected { cause: Cause::Overloaded, text: "too much".into() },
         Message::States(effect.clone()),
         Message::KeyDigests(vec![(Bytes::from_static(b"a"), 1)]),

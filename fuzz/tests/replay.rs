@@ -44,6 +44,7 @@ macro_rules! replays {
 replays! {
     resp_command resp_reply peer_frame peer_message effect commands directory log_records
     hint_records node_json configuration manifest entropy_stream entropy_records entropy_commands
-    entropy_secret secure_link named_seeds search_schema search_query search_expression search_wire json
+    entropy_secret secure_link named_seeds search_schema search_query
+    search_expression search_aggregation search_wire json
     membership coordinator sync clocks handoff all_messages
 }

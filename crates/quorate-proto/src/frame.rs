@@ -177,10 +177,10 @@ mod tests {
     fn golden_frame() {
         #[rustfmt::skip]
         let golden = [
-            b'Q', b'R', b'T', b'1', 6, 18, 0, 0,
+            b'Q', b'R', b'T', b'1', 7, 18, 0, 0,
             7, 0, 0, 0, 0, 0, 0, 0,
             9, 0, 0, 0, 0, 0, 0, 0,
-            5, 0, 0, 0, 0xda, 0x08, 0xb1, 0xd1,
+            5, 0, 0, 0, 0xff, 0xc3, 0x6a, 0x26,
             1, 0, b'a', b'b', b'c',
         ];
         assert_eq!(sample(), golden, "{:02x?}", sample());

@@ -8,6 +8,9 @@ use crate::{
     scenario::Scenario,
 };
 
+/// The longest time to live of a register, in milliseconds.
+pub(crate) const LIFETIME_MAX_MS: u64 = 4_000;
+
 /// Draws operations for the clients of a schedule.
 #[derive(Debug)]
 pub struct Workload {
@@ -133,7 +136,7 @@ impl Workload {
         let (member, dice) = (random.below(self.members), random.below(100));
         match family {
             Family::Register if random.percent(self.expiring_percent) => {
-                Action::SetFor(self.value(), random.between(50, 4_000))
+                Action::SetFor(self.value(), random.between(50, LIFETIME_MAX_MS))
             }
             Family::Register => match dice {
                 0..45 => Action::Get,

@@ -35,7 +35,7 @@ use crate::{
     network::datacentres,
     random::Stream,
     scenario::Scenario,
-    workload::Workload,
+    workload::{LIFETIME_MAX_MS, Workload},
     world::{Violation, judge},
 };
 use attacks::Attack;
@@ -135,6 +135,11 @@ fn run_with(
         }
     };
     if settled.is_some() {
+        // What ends between two of the last readings would look as if replicas differed.
+        if scenario.expiring_percent > 0 {
+            let over = Duration::from_millis(LIFETIME_MAX_MS);
+            thread::sleep(over.saturating_sub(healed.elapsed()));
+        }
         for node in 0..cluster.nodes.len() {
             work.audit(node, cluster.nodes[node].client_address)?;
         }
