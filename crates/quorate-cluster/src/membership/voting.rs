@@ -264,12 +264,8 @@ impl Membership {
     }
 
     fn ask_voter(&mut self, voter: Voter, request: Request) {
-        let is_voter = |peer: &&Member| {
-            let Voter { member, life } = voter;
-            (peer.id, peer.incarnation.life) == (member, life)
-        };
         let mut links = self.outgoing.iter();
-        if let Some((&link, _)) = links.find(|(_, peer)| is_voter(peer)) {
+        if let Some((&link, _)) = links.find(|(_, peer)| elector(peer).voter == voter) {
             let message = Message::Ballot(Box::new(request));
             self.outputs.push_back(Output::Send { link, message });
         }
@@ -363,9 +359,7 @@ impl Membership {
     }
 
     fn is_linked(&self, voter: &Voter) -> bool {
-        self.outgoing
-            .values()
-            .any(|peer| (peer.id, peer.incarnation.life) == (voter.member, voter.life))
+        self.outgoing.values().any(|peer| elector(peer).voter == *voter)
     }
 
     /// Whether it is for this node to go on with what was decided: the first of the voters that are
