@@ -189,7 +189,7 @@ impl Coordinator {
                     "slot {} has no replica here any more",
                     attempt.request.call.slot().number()
                 );
-                self.reject(link, correlation, Cause::NotReplica, text);
+                self.reject(link, correlation, Cause::StaleEpoch, text);
             }
             Requester::Session(_) => self.start_write(now, replica, attempt),
         }

@@ -36,11 +36,16 @@ impl Coordinator {
         match message {
             // Whoever is ahead counts on this node as a replica. It is none before it hears why.
             Message::Replicate { slot, .. }
-            | Message::AskDigest { slot, .. }
+                if epoch > present && !self.topology.is_replica(slot, me) =>
+            {
+                self.reject_epoch(link, correlation, epoch);
+            }
+            // Whoever is behind asks a replica of before: its question is for others, once it hears.
+            Message::AskDigest { slot, .. }
             | Message::AskStates { slot, .. }
             | Message::CompareElements { slot, .. }
             | Message::AskElements { slot, .. }
-                if epoch > present && !self.topology.is_replica(slot, me) =>
+                if epoch != present && !self.topology.is_replica(slot, me) =>
             {
                 self.reject_epoch(link, correlation, epoch);
             }
