@@ -127,11 +127,15 @@ pub enum Mutant {
     DiscardedEarly,
     /// A write to a slot that is being filled meets its level among the new owners only.
     FillingCountsNew,
+    /// Items that two nodes insert into an array at one position get one place.
+    PlacesShared,
+    /// An increment of a number in a document writes what comes of it.
+    SumsWritten,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 60] = [
+    pub const ALL: [Self; 62] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -192,6 +196,8 @@ impl Mutant {
         Self::FloorOfBefore,
         Self::DiscardedEarly,
         Self::FillingCountsNew,
+        Self::PlacesShared,
+        Self::SumsWritten,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

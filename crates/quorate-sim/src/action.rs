@@ -3,6 +3,8 @@
 use quorate_proto::resp::reply::Value;
 use serde::{Deserialize, Serialize};
 
+use crate::document;
+
 /// What a key holds. A key never changes its family, so that every checker sees all of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,12 +33,21 @@ pub enum Family {
     Twin,
     /// The same, but in two slots, which only a node without peers takes in one transaction.
     FarTwin,
+    /// Members of objects in a document: each one like a field of a hash.
+    Document,
+    /// A number in the same document.
+    DocumentCounter,
+    /// An array in the same document. Items are unique.
+    DocumentArray,
 }
 
 impl Family {
     /// Those whose keys get times to live, are emptied and made again.
     pub const TIMED: [Self; 4] =
         [Self::TimedSet, Self::TimedHash, Self::TimedCounter, Self::TimedSortedSet];
+
+    /// Those that are parts of documents.
+    pub const DOCUMENTS: [Self; 3] = [Self::Document, Self::DocumentCounter, Self::DocumentArray];
 
     /// First letter of its keys.
     pub const fn prefix(self) -> char {
@@ -53,6 +64,7 @@ impl Family {
             Self::TimedSortedSet => 'w',
             Self::Twin => 'y',
             Self::FarTwin => 'q',
+            Self::Document | Self::DocumentCounter | Self::DocumentArray => 'd',
         }
     }
 
@@ -69,9 +81,11 @@ impl Family {
             | Self::Counter
             | Self::TimedCounter
             | Self::Twin
-            | Self::FarTwin => Action::Get,
+            | Self::FarTwin
+            | Self::DocumentCounter
+            | Self::DocumentArray => Action::Get,
             Self::Set | Self::TimedSet | Self::SortedSet | Self::TimedSortedSet => Action::Members,
-            Self::Hash | Self::TimedHash => Action::Fields,
+            Self::Hash | Self::TimedHash | Self::Document => Action::Fields,
         }
     }
 }
@@ -139,6 +153,14 @@ pub enum Action {
     Swap(u64),
     /// What `FLUSHALL` does to each key.
     Flush,
+    /// `JSON.ARRINSERT value` in front of all items
+    Prepend(u64),
+    /// `JSON.ARRINSERT value` behind the first item
+    InsertSecond(u64),
+    /// `JSON.SET` of an object with this field and value alone
+    PutAlone(u64, u64),
+    /// `JSON.DEL` of the object that holds the even fields, or the odd ones
+    DropHalf(u64),
 }
 
 /// More than a set of a schedule has members.
@@ -251,11 +273,18 @@ impl Action {
                 | Self::Take
                 | Self::Swap(_)
                 | Self::Flush
+                | Self::Prepend(_)
+                | Self::InsertSecond(_)
+                | Self::PutAlone(..)
+                | Self::DropHalf(_)
         )
     }
 
     /// The words of the command.
     pub fn words(&self, key: Key) -> Vec<String> {
+        if Family::DOCUMENTS.contains(&key.family) {
+            return document::command(*self, key);
+        }
         let ranked = matches!(key.family, Family::SortedSet | Family::TimedSortedSet);
         let key = &*key.to_string();
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -290,6 +319,9 @@ impl Action {
             Self::MembersBelow(end) => below("SMISMEMBER", key, *end),
             Self::Take => words(&["GETDEL", key]),
             Self::Flush => words(&["FLUSHALL"]),
+            Self::Prepend(_) | Self::InsertSecond(_) | Self::PutAlone(..) | Self::DropHalf(_) => {
+                document::command(*self, Key { family: Family::Document, number: 0 })
+            }
         }
     }
 
@@ -299,6 +331,9 @@ impl Action {
     /// The reply makes no sense for this action.
     pub fn interpret(&self, family: Family, reply: &Value) -> Result<Returned, String> {
         let nonsense = || format!("{self:?} was answered with {reply:?}");
+        if Family::DOCUMENTS.contains(&family) {
+            return document::interpret(*self, family, reply).ok_or_else(nonsense);
+        }
         if self.writes() {
             return match (self, reply) {
                 (_, Value::Simple(_) | Value::Integer(_))

@@ -7,7 +7,7 @@
 //! checkers look at what the clients saw.
 //!
 //! - [`scenario`]: clusters, workloads, faults, and what is promised;
-//! - [`fault`], [`workload`], [`action`]: what goes wrong, and what clients do;
+//! - [`fault`], [`workload`], [`action`], [`document`]: what goes wrong, and what clients do;
 //! - [`world`], [`machine`], [`network`], [`client`], [`random`]: the simulation;
 //! - [`history`], [`check`]: what clients saw, and whether it keeps the promises;
 //! - [`processes`]: the same with real processes;
@@ -17,6 +17,7 @@
 pub mod action;
 pub mod check;
 pub mod client;
+pub mod document;
 pub mod fault;
 pub mod history;
 pub mod machine;

@@ -109,6 +109,8 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     ),
     trap(Mutant::DiscardedEarly, "moving", 100, &["stale", "lost", "backwards", "counter"]),
     trap(Mutant::FillingCountsNew, "moving", 400, &["stale", "lost", "backwards", "counter"]),
+    trap(Mutant::PlacesShared, "documents", 100, &["lost", "stale", "backwards"]),
+    trap(Mutant::SumsWritten, "documents", 100, &["lost", "stale", "backwards"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];
 

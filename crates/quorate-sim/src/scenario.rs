@@ -2,6 +2,7 @@
 //!
 //! A new one is a few lines: take [`Scenario::BASE`] and change what matters.
 
+mod documents;
 mod late;
 mod long;
 mod losses;
@@ -290,6 +291,7 @@ const FOUNDERS: Scenario = Scenario {
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     let first = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS];
-    let all = first.into_iter().chain([late::LATE, long::LONG, moving::MOVING]);
+    let more = [late::LATE, long::LONG, documents::DOCUMENTS, moving::MOVING];
+    let all = first.into_iter().chain(more);
     all.flatten()
 }

@@ -25,6 +25,8 @@ pub struct Workload {
     next_value: u64,
     /// Fields that a timed hash has had.
     fields: BTreeMap<Key, u64>,
+    /// Items that were put into an array.
+    items: BTreeMap<Key, Vec<u64>>,
 }
 
 impl Workload {
@@ -40,6 +42,7 @@ impl Workload {
             members: scenario.members,
             next_value: 0,
             fields: BTreeMap::new(),
+            items: BTreeMap::new(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Workload {
         let key = Key { family, number };
         let action = match family {
             timed if Family::TIMED.contains(&timed) => self.timed(key, random),
-            family => self.action(family, random),
+            _ => self.action(key, random),
         };
         vec![(key, action)]
     }
@@ -132,7 +135,8 @@ impl Workload {
         Action::Set(self.value())
     }
 
-    fn action(&mut self, family: Family, random: &mut Stream) -> Action {
+    fn action(&mut self, key: Key, random: &mut Stream) -> Action {
+        let family = key.family;
         let (member, dice) = (random.below(self.members), random.below(100));
         match family {
             Family::Register if random.percent(self.expiring_percent) => {
@@ -166,7 +170,39 @@ impl Workload {
             | Family::TimedSortedSet
             | Family::Twin
             | Family::FarTwin => family.read(),
+            Family::Document => match dice {
+                0..35 => Action::Put(member, self.value()),
+                35..43 => Action::PutAlone(member, self.value()),
+                43..58 => Action::Drop(member),
+                58..64 => Action::DropHalf(member % 2),
+                64..68 => Action::Delete,
+                _ => Action::Fields,
+            },
+            Family::DocumentCounter if dice < 60 => Action::Add(random.between(1, 5) as i64),
+            Family::DocumentCounter => Action::Get,
+            Family::DocumentArray => match dice {
+                0..18 => Action::Append(self.item(key)),
+                18..32 => Action::Prepend(self.item(key)),
+                32..46 => Action::InsertSecond(self.item(key)),
+                46..60 => Action::Remove(self.old_item(key, random)),
+                _ => Action::Get,
+            },
         }
+    }
+
+    /// A new item for an array.
+    fn item(&mut self, key: Key) -> u64 {
+        let value = self.value();
+        self.items.entry(key).or_default().push(value);
+        value
+    }
+
+    /// An item that an array has, or has had.
+    fn old_item(&self, key: Key, random: &mut Stream) -> u64 {
+        let items = self.items.get(&key).map_or(&[][..], Vec::as_slice);
+        let at = random.below(items.len().max(1) as u64) as usize;
+        // What was never there can be removed as well.
+        items.get(at).copied().unwrap_or(u64::MAX)
     }
 
     fn value(&mut self) -> u64 {

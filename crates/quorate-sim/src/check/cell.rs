@@ -27,11 +27,11 @@ pub(super) struct Cell<'a> {
 
 /// The values of a key.
 pub(super) fn cells<'a>(family: Family, operations: &[&'a Operation]) -> Vec<Cell<'a>> {
-    let fields: Vec<Option<u64>> = if family == Family::Hash {
+    let fields: Vec<Option<u64>> = if matches!(family, Family::Hash | Family::Document) {
         let mut fields: Vec<u64> = operations
             .iter()
             .filter_map(|found| match found.action {
-                Action::Put(field, _) => Some(field),
+                Action::Put(field, _) | Action::PutAlone(field, _) => Some(field),
                 _ => None,
             })
             .collect();
@@ -49,7 +49,9 @@ fn cell<'a>(field: Option<u64>, operations: &[&'a Operation]) -> Cell<'a> {
         Action::Set(value) | Action::SetFor(value, _) | Action::Swap(value) => {
             field.is_none().then_some(value)
         }
-        Action::Put(put, value) => (Some(put) == field).then_some(value),
+        Action::Put(put, value) | Action::PutAlone(put, value) => {
+            (Some(put) == field).then_some(value)
+        }
         _ => None,
     };
     let writes = operations.iter().filter_map(|found| Some((value(found.action)?, *found)));

@@ -11,6 +11,7 @@
 //! | `lifetime` | an expiry ends the object that it was set for, and none that began later |
 //! | `whole` | what transactions write is seen together, or not at all |
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
+//! | `order` | the items of an array have one order, for everybody and for ever |
 //! | `equal` | every node reads the same in the end |
 //! | `available` | where faults leave enough replicas, every operation is acknowledged |
 //! | `refused` | no operation fails while one node is away, or because it starts |
@@ -18,6 +19,7 @@
 //! The world itself judges `convergence`, `founders`, `origins`, `ledger`, `deadlines`, `bounds`
 //! and `replies`, and the runner `determinism`.
 
+mod array;
 mod cell;
 mod counter;
 mod lifetime;
@@ -199,15 +201,21 @@ pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Vi
 /// Everything that is wrong with a history on these terms.
 pub fn judge(terms: &Terms, history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for family in [Family::Register, Family::Hash, Family::Twin, Family::FarTwin] {
+    for family in [Family::Register, Family::Hash, Family::Document, Family::Twin, Family::FarTwin]
+    {
         for (key, operations) in history.by_key(family) {
             for cell in cell::cells(family, &operations) {
                 cell::check(terms, key, &cell, &mut violations);
             }
         }
     }
-    for (key, operations) in history.by_key(Family::Counter) {
-        counter::check(terms, key, &operations, &mut violations);
+    for family in [Family::Counter, Family::DocumentCounter] {
+        for (key, operations) in history.by_key(family) {
+            counter::check(terms, key, &operations, &mut violations);
+        }
+    }
+    for (key, operations) in history.by_key(Family::DocumentArray) {
+        array::check(terms, key, &operations, &mut violations);
     }
     for family in [Family::Set, Family::SortedSet] {
         for (key, operations) in history.by_key(family) {
@@ -277,6 +285,9 @@ fn erases(action: Action, field: Option<u64>) -> bool {
     match action {
         Action::Delete | Action::Flush => true,
         Action::Drop(dropped) => Some(dropped) == field,
+        Action::DropHalf(half) => field.is_some_and(|field| field % 2 == half % 2),
+        // It takes the place of an object, with all the other members.
+        Action::PutAlone(put, _) => field.is_some_and(|field| field != put && field % 2 == put % 2),
         _ => false,
     }
 }

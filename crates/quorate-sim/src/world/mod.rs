@@ -15,7 +15,7 @@ mod tamper;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
 };
 
 use quorate_log::disk::SimulatedDisk;
@@ -300,8 +300,16 @@ impl<'a> World<'a> {
         self.operations_left = 0;
         self.add_client(0, 0, seed, Agenda::Nothing);
         let key = Key { family: Family::Register, number: 99 };
-        for action in [Action::Set(1), Action::Delete] {
-            let agenda = [(key, action)].into();
+        let mut agendas: Vec<VecDeque<(Key, Action)>> =
+            [Action::Set(1), Action::Delete].map(|action| [(key, action)].into()).into();
+        // Documents are made before anybody works on their parts.
+        let is_document = |key: &Key| Family::DOCUMENTS.contains(&key.family);
+        let keys = self.workload.keys().into_iter().filter(is_document);
+        let documents: BTreeSet<u32> = keys.map(|key| key.number).collect();
+        let wanted = agendas.len() + documents.len();
+        let document = |number| (Key { family: Family::Document, number }, Action::Set(0));
+        agendas.push(documents.into_iter().map(document).collect());
+        for agenda in agendas {
             self.clients[0].agenda = Agenda::Audit(agenda);
             self.wake_client(0, 0);
             self.run_until(self.now + 30_000_000);
@@ -309,7 +317,7 @@ impl<'a> World<'a> {
         if let Some(missed) = self.history.operations.iter().find(|found| !found.is_ok()) {
             return Err(format!("the cluster did not form: {}", missed.describe()));
         }
-        if self.history.operations.len() != 2 || self.is_quiet().is_err() {
+        if self.history.operations.len() != wanted || self.is_quiet().is_err() {
             return Err(format!("the cluster did not form: {:?}", self.is_quiet()));
         }
         // An orderly stop: everything is on disk.

@@ -4,7 +4,7 @@
 //! takes the names that are there, so that an object merges by its keys and an array item by item, and
 //! only what is left over is removed.
 
-use quorate_proto::Stamp;
+use quorate_proto::{Stamp, mutant::Mutant};
 
 use super::{
     cell::{Leaf, WithoutAge},
@@ -119,7 +119,7 @@ impl Edits {
         sum: Number,
         stamp: Stamp,
     ) -> Result<(), TooLarge> {
-        let element = node.element();
+        let element = node.element().filter(|_| !Mutant::SumsWritten.is_planted());
         match element.and_then(|element| element.json_contribution(sum, stamp)) {
             Some(contribution) => {
                 self.edits.push(Edit::Add { name: node.name().to_vec(), contribution });

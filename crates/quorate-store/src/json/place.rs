@@ -17,7 +17,7 @@
 //! gets longer only after 16 million insertions in a row, in either direction; insertions that always
 //! halve the last gap need a level for each 9 of them.
 
-use quorate_proto::Stamp;
+use quorate_proto::{Stamp, mutant::Mutant};
 
 /// How far digits are apart where there is room.
 const STEP: u64 = 256;
@@ -110,7 +110,7 @@ pub(crate) fn inserted(
     stamp: Stamp,
     count: usize,
 ) -> Box<dyn Iterator<Item = Vec<Level>>> {
-    let base = between(left, right, Some(stamp));
+    let base = between(left, right, (!Mutant::PlacesShared.is_planted()).then_some(stamp));
     if count == 1 { Box::new(std::iter::once(base)) } else { Box::new(run(base, count)) }
 }
 
