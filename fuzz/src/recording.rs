@@ -442,6 +442,8 @@ const WRITES: &[&str] = &[
     "COPY a copy REPLACE",
     "RENAME copy renamed",
     "SET short x PX 300",
+    "FT._CREATEIFNX i ON HASH SCHEMA one NUMERIC two TEXT",
+    "FT.DICTADD words one two",
 ];
 
 const REMOVALS: &[&str] = &[
@@ -465,6 +467,9 @@ const READS: &[&str] = &[
     "TYPE hash",
     "TTL b",
     "PTTL b",
+    "FT.SEARCH i * WITHSCORES LIMIT 0 5",
+    "FT.SEARCH i @one:[0,inf] SORTBY one",
+    "FT.INFO i",
     "EXPIRETIME b",
     "HGETALL hash",
     "HMGET hash one two",

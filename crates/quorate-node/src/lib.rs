@@ -20,6 +20,7 @@ pub mod node;
 pub mod process;
 pub mod reactor;
 mod repeated;
+pub mod search;
 pub mod secure_link;
 pub mod shard;
 pub mod simulation;

@@ -338,3 +338,22 @@ pub const SEEDS_INTERVAL_DEFAULT_SECONDS: u64 = 30;
 
 /// The longest pause between two such questions, in seconds: an hour.
 pub const SEEDS_INTERVAL_MAX_SECONDS: u64 = 3_600;
+/// Bytes of the catalog of indexes: it travels as a whole, on links that also carry the membership.
+pub(crate) const CATALOG_BYTES_MAX: usize = 1 << 20;
+
+/// Indexes of a cluster: each write looks at all of them.
+pub(crate) const INDEXES_MAX: usize = 1024;
+
+/// Keys that are indexed in a turn because they were there before their index, about: as many as
+/// take a few milliseconds.
+pub(crate) const INDEXED_PER_TURN_MAX: usize = 256;
+
+/// Vectors that are compared in a turn to get others into their graphs, for each field: about a
+/// millisecond's.
+pub(crate) const VECTORS_COMPARED_PER_TURN: usize = 2_000;
+
+/// Documents that a query may ask for. RediSearch's default.
+pub(crate) const RESULTS_MAX: usize = 1_000_000;
+
+/// Documents that a partition tells of in one answer: what it says of them waits in memory.
+pub(crate) const HITS_PER_PIECE_MAX: usize = 100_000;

@@ -23,6 +23,7 @@ use crate::{
     config::Settings,
     denials::Denials,
     descriptors, limits,
+    search::Catalog,
     secure_link::LinkSecurity,
     shard::{Breakdown, Metrics},
     storage::{HintBudget, HintTerms},
@@ -69,6 +70,7 @@ pub(crate) struct Parts {
     pub(crate) links: [u8; 32],
     pub(crate) started_ms: u64,
     pub(crate) data_may_exist: bool,
+    pub(crate) catalog: Arc<Catalog>,
 }
 
 /// What a node says that may found no cluster yet.
@@ -129,6 +131,8 @@ pub struct Node {
     metrics: Vec<Mutex<Metrics>>,
     breakdowns: Vec<Mutex<Breakdown>>,
     footing: Mutex<Footing>,
+    /// As it was at the start.
+    catalog: Arc<Catalog>,
     /// As of the last round of gossip.
     news: Mutex<BTreeMap<NodeId, MemberNews>>,
     pub(crate) work: Work,
@@ -173,6 +177,7 @@ impl Node {
             metrics,
             breakdowns,
             footing: Mutex::default(),
+            catalog: parts.catalog,
             news: Mutex::default(),
             work,
             next_client_id: AtomicU64::new(1),
@@ -248,6 +253,11 @@ impl Node {
     pub(crate) fn origin(&self, topology: &Topology) -> Origin {
         let me = topology.me();
         Origin::new(me.0, topology.member(me).incarnation.start)
+    }
+
+    /// The catalog of indexes as it was at the start.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog)
     }
 
     /// How the node stands with its cluster.

@@ -25,7 +25,8 @@ use crate::{
     identity::Identity,
     limits,
     node::{self, Node, Sizes},
-    reactor::CONTROL_SHARD,
+    reactor::{CONTROL_SHARD, read_catalog},
+    search::Search,
     shard::Now,
     storage::{
         HintQueues, Parts, Record, SLOT_BYTES, Storage, owned_groups, report_set_aside,
@@ -160,7 +161,9 @@ pub fn start(
         seeds.membership,
     )?;
     let topology = make_topology(&membership.view(), membership.me())?;
+    let catalog = read_catalog(&*disk, &directory).map_err(StartError::Io)?;
     let node = Arc::new(Node::new(node::Parts {
+        catalog: Arc::new(catalog),
         settings,
         disk,
         directory,
@@ -219,7 +222,7 @@ fn open(
             let owned = owned_groups(shard, shards);
             let hints = HintQueues::open(disk, directory, terms, topology, owned)
                 .map_err(StartError::Io)?;
-            Ok(Storage::new(Parts {
+            let mut storage = Storage::new(Parts {
                 store,
                 log,
                 policy: node.settings.sync,
@@ -232,7 +235,10 @@ fn open(
                 shards,
                 incomplete,
                 last_transaction,
-            }))
+            });
+            storage.search = Search::new(node.catalog());
+            storage.index_all();
+            Ok(storage)
         })
         .collect()
 }

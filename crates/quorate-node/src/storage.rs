@@ -43,13 +43,18 @@ use quorate_cluster::{
 use quorate_log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors};
 use quorate_proto::{
     Fitness, Groups, Slot, Unfit,
-    command::Call,
+    command::{Call, Routing},
     message::Cause,
     slot::{GROUPS, SLOTS},
 };
 use quorate_store::{MergeError, Merged, Request, Store};
 
-use crate::{config::SyncPolicy, limits, repeated::Repeated};
+use crate::{
+    config::SyncPolicy,
+    limits,
+    repeated::Repeated,
+    search::{PIECE, Search},
+};
 use beside::Beside;
 pub(crate) use beside::{Work, Worked};
 use checkpoint::Progress;
@@ -139,6 +144,9 @@ pub struct Storage {
     refused_effects: Repeated,
     slow: Slow,
     beside: Beside,
+    pub(crate) search: Search,
+    /// Whether there are indexes, so that changes count.
+    pub(crate) indexes: bool,
 }
 
 /// What a storage is made of.
@@ -208,9 +216,16 @@ impl Storage {
             refused_effects: Repeated::default(),
             slow: Slow::default(),
             beside: Beside::new(parts.long_call),
+            search: Search::default(),
+            indexes: false,
         };
         storage.begin_moving();
         storage
+    }
+
+    /// How many shards this node has, and which one this is.
+    pub(crate) fn position(&self) -> (u16, u16) {
+        (self.shards, self.shard)
     }
 
     /// The shard of this node that owns `slot`.
@@ -226,6 +241,10 @@ impl Storage {
         resp3: bool,
         out: &mut Vec<u8>,
     ) -> Result<(Durability, Option<Bytes>), Rejection> {
+        if call.spec().routing == Routing::Slots && call.spec().name == PIECE {
+            self.answer_search(call, resp3, out);
+            return Ok((Durability::Now, None));
+        }
         self.effect.clear();
         if call.class().writes() {
             let room = self.reserve_for(call)?;
@@ -234,6 +253,7 @@ impl Storage {
         }
         let request = Request { call, wall_ms: self.wall_ms, resp3 };
         let shared_reply = self.store.execute(request, out, &mut self.effect);
+        self.index_changes();
         if self.effect.is_empty() {
             return Ok((Durability::Now, shared_reply));
         }
@@ -297,6 +317,7 @@ impl Storage {
         if !self.is_in_doubt() {
             self.store.sweep_merged(slot, effect, self.wall_ms);
         }
+        self.index_merged();
         Ok(self.append_merged(slot, effect, merged))
     }
 
@@ -461,6 +482,7 @@ impl Storage {
             || self.is_forgetting()
             || self.is_expiring()
             || self.is_discarding()
+            || self.is_indexing()
     }
 
     /// Bytes of the log on disk.

@@ -131,11 +131,13 @@ pub enum Mutant {
     PlacesShared,
     /// An increment of a number in a document writes what comes of it.
     SumsWritten,
+    /// What a merge changes is not indexed.
+    MergesUnindexed,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 63] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -198,6 +200,7 @@ impl Mutant {
         Self::FillingCountsNew,
         Self::PlacesShared,
         Self::SumsWritten,
+        Self::MergesUnindexed,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

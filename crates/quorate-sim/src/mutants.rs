@@ -111,6 +111,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::FillingCountsNew, "moving", 400, &["stale", "lost", "backwards", "counter"]),
     trap(Mutant::PlacesShared, "documents", 100, &["lost", "stale", "backwards"]),
     trap(Mutant::SumsWritten, "documents", 100, &["lost", "stale", "backwards"]),
+    trap(Mutant::MergesUnindexed, "indexed", 20, &["index"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];
 

@@ -3,6 +3,7 @@
 //! A new one is a few lines: take [`Scenario::BASE`] and change what matters.
 
 mod documents;
+mod indexed;
 mod late;
 mod long;
 mod losses;
@@ -121,6 +122,9 @@ pub struct Scenario {
     /// How often slots are to go to other members: they are taken from one, spread over all again,
     /// or get another number of replicas.
     pub moves: u32,
+    /// Whether indexes are made and removed all the while. In the end every node knows of the same,
+    /// and each says what a naive scan of its documents finds.
+    pub indexed: bool,
 }
 
 /// Which of the ways of repair work that need no client.
@@ -264,6 +268,7 @@ impl Scenario {
         long_call: usize::MAX,
         members: 8,
         moves: 0,
+        indexed: false,
     };
 
     /// The scenario of this name.
@@ -291,7 +296,7 @@ const FOUNDERS: Scenario = Scenario {
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     let first = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS];
-    let more = [late::LATE, long::LONG, documents::DOCUMENTS, moving::MOVING];
+    let more = [late::LATE, long::LONG, documents::DOCUMENTS, moving::MOVING, indexed::INDEXED];
     let all = first.into_iter().chain(more);
     all.flatten()
 }

@@ -157,6 +157,7 @@ impl Store {
         if timed_before != timed_after {
             self.timed.change(timed_before, timed_after);
         }
+        self.feed.note(slot, key);
         if is_settled {
             self.tidy(slot, key, spot);
         }

@@ -25,6 +25,7 @@ use crate::{
     delta::deltas,
     digest::Digest,
     expiry::ExpiryQueue,
+    feed::Feed,
     random::Random,
     state::{KeyState, State},
     store::Timed,
@@ -248,6 +249,7 @@ impl Store {
             timed: Timed::default(),
             lookups: Lookups::default(),
             expired: 0,
+            feed: Feed::default(),
         }
     }
 

@@ -22,6 +22,7 @@ impl Store {
             let table = &mut self.slots[slot.index()];
             table.boxed(&mut self.strings, &self.hasher, &mut spot, key);
             table.remove(&mut spot);
+            self.feed.note(slot, key);
         }
         let table = &mut self.slots[slot.index()];
         (table.live, table.digest, table.tombstones) = (0, Digest::default(), Digest::default());

@@ -25,6 +25,7 @@ use crate::{
     delta::{DeltaWriter, Malformed, deltas},
     digest::{Digest, Digester, KeyDigester},
     expiry::ExpiryQueue,
+    feed::Feed,
     floor,
     random::Random,
     state::{Context, State},
@@ -110,6 +111,7 @@ pub struct Store {
     pub(crate) timed: Timed,
     pub(crate) lookups: Lookups,
     pub(crate) expired: u64,
+    pub(crate) feed: Feed,
 }
 
 /// Keys with a time to live.
@@ -150,6 +152,7 @@ impl Store {
             timed: Timed::default(),
             lookups: Lookups::default(),
             expired: 0,
+            feed: Feed::default(),
         }
     }
 

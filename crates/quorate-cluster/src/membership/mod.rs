@@ -374,8 +374,11 @@ impl Membership {
             Message::AtWork => {
                 return self.outputs.push_back(Output::AtWork { member: from });
             }
-            message
-            @ (Message::Gossip(_) | Message::Probe { .. } | Message::ProbeAnswer { .. }) => {
+            message @ (Message::Gossip(_)
+            | Message::Probe { .. }
+            | Message::ProbeAnswer { .. }
+            | Message::Catalog(_)
+            | Message::CatalogHeld { .. }) => {
                 return self.outputs.push_back(Output::Gossip { from, message });
             }
             // Whatever else comes here is not for the membership.

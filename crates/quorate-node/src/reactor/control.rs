@@ -17,6 +17,7 @@ use quorate_proto::{
 
 use super::{
     Arrival, ConnectionId, Machine, Output, Unsent,
+    catalogs::Catalogs,
     connections::Connections,
     progress::Progress,
     spreading::Spreading,
@@ -26,6 +27,7 @@ use crate::{
     identity::{self, Identity},
     node::{Footing, Node, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS},
     repeated::Repeated,
+    search::Change,
     secure_link::{LinkFault, SecureLink},
     shard::{Mail, Now},
     startup::MakeTopology,
@@ -72,6 +74,8 @@ pub enum ControlMail {
     Level { shard: u16, peer: MemberNumber, groups: Groups },
     /// A client of a shard has to do with the cluster as a whole.
     Steer(Box<Steer>),
+    /// A client changes the catalog of indexes; the reply is to go to the shard.
+    Catalog { shard: u16, ticket: u64, change: Change },
 }
 
 /// What a connection is for.
@@ -88,7 +92,7 @@ pub struct Control {
     pub(super) node: Arc<Node>,
     make_topology: MakeTopology,
     pub(super) connections: Connections<Role>,
-    outgoing: BTreeMap<LinkId, ConnectionId>,
+    pub(super) outgoing: BTreeMap<LinkId, ConnectionId>,
     incoming: BTreeMap<LinkId, ConnectionId>,
     next_incoming: u64,
     /// What must be written down before the membership goes on, and could not be yet.
@@ -104,8 +108,11 @@ pub struct Control {
     /// Links whose other side could not be trusted.
     distrusted: Repeated,
     pub(super) steering: Steering,
+    pub(super) catalogs: Catalogs,
+    /// The wall clock of this turn, in milliseconds since the Unix epoch.
+    pub(super) wall_ms: u64,
     /// The time of this turn.
-    now: Instant,
+    pub(super) now: Instant,
 }
 
 impl Control {
@@ -119,6 +126,8 @@ impl Control {
         Self {
             published: membership.view(),
             news: Spreading::new(membership.me(), node.started_ms),
+            catalogs: Catalogs::new(node.catalog()),
+            wall_ms: node.started_ms,
             membership,
             identity,
             node,
@@ -159,6 +168,11 @@ impl Control {
                 self.progress.handle_level(shard, peer, groups);
             }
             ControlMail::Steer(steer) => self.steer(now, *steer),
+            ControlMail::Catalog { shard, ticket, change } => {
+                self.wall_ms = now.wall_ms();
+                self.membership.request_seal(now.monotonic);
+                self.change_catalog((shard, ticket), change);
+            }
         }
     }
 
@@ -232,7 +246,12 @@ impl Control {
         }
     }
 
-    fn send(&mut self, connection: Option<ConnectionId>, correlation: u64, message: &Message) {
+    pub(super) fn send(
+        &mut self,
+        connection: Option<ConnectionId>,
+        correlation: u64,
+        message: &Message,
+    ) {
         let Some(connection) = connection else { return };
         let mut bytes = Vec::new();
         frame::encode(&mut bytes, self.membership.view().epoch, correlation, message);
@@ -318,6 +337,14 @@ impl Control {
                 Wanted::AtWork { member } => self.node.work.note_peer(member, self.now),
                 Wanted::Sealed => tracing::info!("the member list is sealed: data may be written"),
                 Wanted::Carried { ticket, result } => self.carried(ticket, result),
+                Wanted::Gossip {
+                    from,
+                    message: message @ (Message::Catalog(_) | Message::CatalogHeld { .. }),
+                } => {
+                    if let Some(merged) = self.catalogs.take(from, message) {
+                        self.adopt_catalog(merged);
+                    }
+                }
                 Wanted::Gossip { from, message } => self.news.take(self.now, from, message),
                 Wanted::Event(event) => {
                     report(&event);
@@ -423,7 +450,7 @@ impl Control {
         }
     }
 
-    fn tell_shards(&mut self, mail: impl Fn() -> Mail) {
+    pub(super) fn tell_shards(&mut self, mail: impl Fn() -> Mail) {
         let shards = 0..self.node.settings.shards;
         self.connections.outputs.extend(shards.map(|shard| Output::Mail { shard, mail: mail() }));
     }
@@ -432,6 +459,7 @@ impl Control {
 impl Machine for Control {
     fn begin_turn(&mut self, now: Now) {
         self.now = now.monotonic;
+        self.wall_ms = now.wall_ms();
         self.news.set_wall(Wall(now.wall_ms()));
     }
 
@@ -502,6 +530,7 @@ impl Machine for Control {
     fn end_turn(&mut self, _: Now) -> io::Result<()> {
         self.service()?;
         self.spread();
+        self.spread_catalog();
         self.state_footing();
         self.identity.settle();
         Ok(())
@@ -517,7 +546,8 @@ impl Machine for Control {
         let is_sealed = self.membership.standing() == Standing::Sealed;
         let news = is_sealed.then(|| self.news.poll_timeout());
         let look_at = Some(self.look_at.min(self.steering.poll_timeout()));
-        let timeouts = [note, retry, news, look_at, self.membership.poll_timeout()];
+        let catalogs = self.catalogs.poll_timeout();
+        let timeouts = [note, retry, news, catalogs, look_at, self.membership.poll_timeout()];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 

@@ -17,6 +17,7 @@
 //! it hands on what it has decrypted, and takes what it encrypts from [`Machine::unsent`]. A
 //! further protocol is a further [`Port`].
 
+mod catalogs;
 mod connections;
 mod control;
 mod links;
@@ -32,6 +33,7 @@ use std::io;
 use quorate_cluster::time::Instant;
 use quorate_log::Sequence;
 
+pub(crate) use catalogs::read_catalog;
 pub use connections::ConnectionId;
 pub(crate) use control::Fenced;
 pub use shard_reactor::Reactor;

@@ -56,6 +56,7 @@ impl Shard {
                 sessions.get(key).is_some_and(|session| session.id == id)
             }
             Waiter::Session { .. }
+            | Waiter::Change { .. }
             | Waiter::Watch { .. }
             | Waiter::Job { .. }
             | Waiter::Copies { .. }

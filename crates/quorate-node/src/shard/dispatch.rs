@@ -26,6 +26,7 @@ use super::{
 use crate::{
     config::{LevelRule, SyncPolicy, levels_for, levels_for_all},
     limits,
+    search::Change,
 };
 
 /// How long a first write waits for the member list to be sealed.
@@ -414,11 +415,25 @@ impl Shard {
                 if !known || call.command().len() > 2 {
                     return self.refuse(key, &call, "ERR syntax error");
                 }
-                self.exclusive(now, key, call, |shard, _| {
-                    Box::new(walk::Flush::new(shard.runs(Coverage::Cluster)))
-                });
+                self.flush(now, key, call);
             }
         }
+    }
+
+    /// `FLUSHALL`: indexes go with what was in them.
+    fn flush(&mut self, now: Now, key: usize, call: Call) {
+        if self.sessions[key].replies.waiting() > 0 {
+            self.sessions[key].held = Some(call);
+            return;
+        }
+        let terms = self.terms(now, key, &call);
+        let mut waiter = self.expect_alone(key, call.command());
+        if self.has_indexes() {
+            let change = Box::new(Change::DropAll);
+            waiter = Waiter::Change { change, then: Box::new(waiter) };
+        }
+        let plan = Box::new(walk::Flush::new(self.runs(Coverage::Cluster)));
+        self.start_job(now, waiter, plan, terms);
     }
 
     /// `CLUSTER COUNTKEYSINSLOT slot`, `CLUSTER GETKEYSINSLOT slot count`

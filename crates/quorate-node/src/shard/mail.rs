@@ -17,7 +17,7 @@ use super::{
     Bundle, Counters, Errand,
     client_commands::{ClientFilter, Pause},
 };
-use crate::storage::ScrubTally;
+use crate::{search::Catalog, storage::ScrubTally};
 
 /// One message to a shard. Shells carry it and do not look into it.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub enum Mail {
     PeerResponse { link: LinkId, correlation: u64, message: Message },
     /// The topology has changed.
     Topology { topology: Arc<Topology> },
+    /// The catalog of indexes has changed.
+    Catalog { catalog: Arc<Catalog> },
     /// Whether the node knows what data there is, by the topology that was told before.
     Footing { founded: bool },
     /// Tell me about yourself.

@@ -37,6 +37,7 @@ mod persistence;
 mod repair;
 mod scripting;
 mod scrub;
+mod search_commands;
 mod session;
 mod session_commands;
 mod slow_commands;
@@ -74,6 +75,7 @@ use crate::{
     node::Node,
     reactor::ControlMail,
     repeated::Repeated,
+    search::Change,
     storage::{Scrub, Storage},
 };
 use bundle::Bundle;
@@ -81,6 +83,7 @@ pub(crate) use clients::Ending;
 use correlation::Machine;
 use forwarded::Forwarded;
 use job::Job;
+pub(crate) use job::{Plan, Step};
 pub(crate) use link_error::LinkError;
 pub use mail::{Mail, Metrics};
 use session::Session;
@@ -110,6 +113,8 @@ enum Waiter {
     Copies { upto: Sequence },
     /// Another shard of this node.
     Shard { shard: u16, ticket: u64 },
+    /// The control, for a change of the catalog once the reply is no error; its reply goes on.
+    Change { change: Box<Change>, then: Box<Waiter> },
 }
 
 /// A call with everything needed to run it anywhere.
@@ -267,6 +272,7 @@ impl Shard {
             self.sync_copies(now);
             self.storage.advance_forgetting();
             self.storage.advance_discarding();
+            self.storage.advance_indexing();
         }
         if ticks {
             self.next_tick = now.monotonic + TICK;
@@ -440,6 +446,12 @@ impl Shard {
             Waiter::Copies { upto } => {
                 self.storage.copies_synced(upto, !reply.starts_with(b"-"));
             }
+            Waiter::Change { change, then } => {
+                if reply.starts_with(b"-") {
+                    return self.deliver(now, *then, reply);
+                }
+                self.change_catalog(*then, *change);
+            }
             Waiter::Shard { shard, ticket } => {
                 self.outbox[usize::from(shard)].push(Mail::Reply { ticket, reply });
             }
@@ -485,6 +497,7 @@ impl Shard {
                 self.pass_response(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
+            Mail::Catalog { catalog } => self.storage.adopt_catalog(catalog),
             Mail::Footing { founded } => self.handle_footing(now, founded),
             Mail::Describe { from, ticket, question } => {
                 let waiter = Waiter::Shard { shard: from, ticket };

@@ -26,6 +26,7 @@ impl Shard {
             ("client", b"list" | b"kill" | b"pause" | b"unpause") => {
                 return self.clients(now, key, &subcommand, call);
             }
+            (name, _) if name.starts_with("ft.") => return self.search_command(now, key, call),
             ("multi" | "exec" | "discard" | "watch" | "unwatch", _) => {
                 return self.transaction_command(now, key, call);
             }
@@ -111,7 +112,7 @@ impl Shard {
             "function" => return scripting::function(&mut writer, subcommand, command),
             "script" => return scripting::script(&mut writer, subcommand, command),
             "memory" => memory::answer(&mut writer, subcommand),
-            "module" if subcommand == b"list" => writer.array(0),
+            "module" if subcommand == b"list" => write_modules(&mut writer),
             "module" => write_help(&mut writer, "module"),
             "role" => {
                 writer.array(3);
@@ -489,4 +490,22 @@ pub(super) fn plain_text(text: &[u8]) -> Option<String> {
 
 fn parse_level(text: &str) -> Result<Level, String> {
     text.parse().map_err(|error| format!("ERR '{text}': {error}"))
+}
+
+/// `MODULE LIST`: what clients look for before they use commands that Redis has from modules, with
+/// the versions whose behaviour they find.
+fn write_modules(writer: &mut ReplyWriter<'_>) {
+    let modules = [("search", 81_000), ("ReJSON", 20_800)];
+    writer.array(modules.len());
+    for (name, version) in modules {
+        writer.map(4);
+        writer.text("name");
+        writer.text(name);
+        writer.text("ver");
+        writer.integer(version);
+        writer.text("path");
+        writer.text("");
+        writer.text("args");
+        writer.array(0);
+    }
 }

@@ -133,6 +133,18 @@ impl Process {
         self.shards().any(Shard::has_failed)
     }
 
+    /// What the indexes of the shards say otherwise than the documents, a line each.
+    pub fn index_faults(&mut self) -> Vec<String> {
+        let shards = self.reactors.iter_mut().map(Reactor::shard_mut);
+        shards.flat_map(Shard::index_faults).collect()
+    }
+
+    /// The digests of the catalogs of indexes that the shards go by, and of that of the node.
+    pub fn catalog_digests(&self) -> Vec<u64> {
+        let shards = self.shards().map(Shard::catalog_digest);
+        shards.chain([self.control.catalog_digest()]).collect()
+    }
+
     /// Raised at every start.
     pub fn incarnation(&self) -> Incarnation {
         let topology = self.topology();

@@ -244,6 +244,7 @@ impl Storage {
     fn execution_ended(&mut self, asked: Asked, mut outcome: Outcome) -> Stored {
         let Asked { wanted, slot, wall_ms, .. } = asked;
         let discarded = self.store.attach(&mut outcome, wall_ms);
+        self.index_changes();
         self.beside.orders.push_back(Job::Drop(discarded));
         let reply = outcome.shared_reply.unwrap_or_else(|| outcome.reply.into());
         match wanted {
@@ -269,6 +270,7 @@ impl Storage {
     ) -> Result<Durability, Rejection> {
         if let Some((merged, mut outcome)) = merged {
             let (is_current, discarded) = self.store.attach_merged(&mut outcome);
+            self.index_merged();
             self.beside.orders.push_back(Job::Drop(discarded));
             if is_current && Mutant::LongMergeUnlogged.is_planted() {
                 return Ok(Durability::Now);

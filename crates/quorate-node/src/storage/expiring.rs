@@ -35,6 +35,7 @@ impl Storage {
         let came = usize::try_from(came).unwrap_or(usize::MAX);
         let limit = limits::EXPIRED_PER_TURN_MAX.max(came.saturating_mul(2));
         self.expiring.is_behind = self.store.sweep_expired(self.wall_ms, limit) == limit;
+        self.index_changes();
     }
 
     /// Whether keys that are due are left for the next turn.

@@ -74,6 +74,7 @@ impl Storage {
     pub(crate) fn take_back(&mut self, store: Box<Store>) {
         assert!(self.is_lent(), "invariant: only a store that is lent comes back");
         self.store.0 = Some(*store);
+        self.index_changes();
     }
 
     /// Makes room for a record of transactions. Returns what its clients are told if there is none.

@@ -175,6 +175,11 @@ impl Storage {
         self.moving.foreign.len()
     }
 
+    /// Whether a slot is another's, and is still here.
+    pub(crate) fn is_foreign(&self, slot: Slot) -> bool {
+        self.moving.foreign.contains(&slot)
+    }
+
     /// Drops what slots hold, which are this shard's.
     fn discard(&mut self, slots: &[Slot]) {
         let is_held = |slot: &Slot| self.owner(*slot) == self.shard && self.store.holds_any(*slot);
@@ -192,6 +197,7 @@ impl Storage {
             self.appended = log.append(|out| write_discarded(out, &held));
         }
         let keys: usize = held.iter().map(|slot| self.store.discard_slot(*slot)).sum();
+        self.index_changes();
         tracing::info!(
             shard = self.shard,
             slots = held.len(),

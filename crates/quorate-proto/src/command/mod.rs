@@ -143,6 +143,8 @@ pub enum Group {
     SortedSet,
     /// Documents.
     Json,
+    /// Indexes.
+    Search,
     /// The connection itself.
     Connection,
     /// Several commands as one.
@@ -163,6 +165,7 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::Json => "json",
+            Self::Search => "search",
             Self::Connection => "connection",
             Self::Transactions => "transactions",
             Self::Server => "server",

@@ -89,6 +89,11 @@ const fn session(
     routed(spec, Routing::Session)
 }
 
+/// A command of the search, which whoever gets it coordinates.
+const fn search(name: &'static str, arity: i8, summary: &'static str) -> Spec {
+    session(name, arity, Flags::NONE, Search, "1.0.0", summary)
+}
+
 /// A command with subcommands.
 const fn container(
     name: &'static str,
@@ -148,7 +153,7 @@ pub(super) fn lookup_row(name: &[u8]) -> Option<usize> {
 }
 
 use Group::{
-    Cluster, Connection, Generic, Hash, Json, Server, Set, SortedSet, String, Transactions,
+    Cluster, Connection, Generic, Hash, Json, Search, Server, Set, SortedSet, String, Transactions,
 };
 
 #[rustfmt::skip]
@@ -462,6 +467,31 @@ const SPECS: &[Spec] = &[
     key("json.toggle", 3, WD, Rmw, one(ReadUpdate), Json, "2.0.0", "O(N) with N the values of the document", "Negates the booleans at a path"),
     key("json.resp", -2, R, Read, one(Fetch), Json, "1.0.0", "O(N) with N the values of the document", "Values at a path as replies"),
     key("json.debug", -2, R, Read, at(2, Look), Json, "1.0.0", "O(N) with N the values of the document", "Bytes that the values at a path take: MEMORY key [path]"),
+    // Search
+    search("ft.create", -5, "Creates an index: index [options] SCHEMA field type [options]..."),
+    search("ft._createifnx", -5, "Creates an index unless there is one"),
+    search("ft.alter", -5, "Adds fields to an index: index SCHEMA ADD field type [options]..."),
+    search("ft.dropindex", -2, "Removes an index, with DD its documents too"),
+    search("ft._dropindexifx", -2, "Removes an index if there is one"),
+    search("ft.info", 2, "Describes an index"),
+    search("ft._list", 1, "Names of the indexes"),
+    search("ft.aliasadd", 3, "Gives an index another name"),
+    search("ft._aliasaddifnx", 3, "Gives an index another name unless that is taken"),
+    search("ft.aliasupdate", 3, "Lets a name stand for another index"),
+    search("ft.aliasdel", 2, "Removes another name of an index"),
+    search("ft._aliasdelifx", 2, "Removes another name of an index if there is one"),
+    search("ft.aliaslist", 2, "Other names of an index"),
+    search("ft.search", -3, "Documents that a query matches, the best first"),
+    search("ft.explain", -3, "How a query is understood"),
+    search("ft.explaincli", -3, "How a query is understood, line by line"),
+    search("ft.tagvals", 3, "Values of a TAG field"),
+    search("ft.spellcheck", -3, "Words that those of a query might be"),
+    search("ft.dictadd", -3, "Adds words to a dictionary"),
+    search("ft.dictdel", -3, "Removes words from a dictionary"),
+    search("ft.dictdump", 2, "Words of a dictionary"),
+    search("ft.synupdate", -4, "Puts words into a group of synonyms"),
+    search("ft.syndump", 2, "Synonyms of an index"),
+    search("ft.config", -3, "Shows and changes settings of the search: GET|SET|HELP option [value]"),
     // Pieces of commands over several slots
     whole(internal("quorate.export", 2, Read, "A key's value, to be installed elsewhere")),
     internal("quorate.install", 4, Rmw, "Installs an exported value: key value REPLACE|NX"),
@@ -480,6 +510,7 @@ const SPECS: &[Spec] = &[
     over_slots("quorate.slotdigest", 3, Read, "Digest of a run of slots, which is one slot"),
     over_slots("quorate.exportslot", -4, Read, "State of some keys of a run of slots, which is one slot"),
     over_slots("quorate.mergeslot", 4, Write, "Merges a state of keys of a run of slots, which is one slot"),
+    over_slots("quorate.search", -8, Read, "What a shard's part of an index says: slot slot members kind index stamp statistics argument..."),
     internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),
     whole(internal("quorate.debugobject", 2, Read, "How a key is kept")),
 ];

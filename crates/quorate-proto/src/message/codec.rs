@@ -188,6 +188,8 @@ kinds! {
     57 Clocks { shards, version, next, slots };
     58 AskDots { group as Group, wanted };
     59 Dots { effects, absent };
+    60 Catalog(document as Rest);
+    61 CatalogHeld { digest };
 }
 
 impl Message {

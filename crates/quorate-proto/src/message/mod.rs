@@ -102,6 +102,15 @@ pub enum Message {
         number: u64,
     },
 
+    /// The sender's catalog of indexes. Answered on the receiver's own link: by its own one if it
+    /// holds something newer, else by [`Message::CatalogHeld`].
+    Catalog(Bytes),
+    /// The sender holds the catalog with this digest.
+    CatalogHeld {
+        /// The digest.
+        digest: u64,
+    },
+
     /// A client's command for the receiver to coordinate. Answered by [`Message::Reply`].
     Forward(Forward),
     /// The encoded RESP reply to a forwarded command.

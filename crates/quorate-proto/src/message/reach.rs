@@ -63,6 +63,8 @@ impl Message {
             | Self::Gossip(_)
             | Self::Probe { .. }
             | Self::ProbeAnswer { .. }
+            | Self::Catalog(_)
+            | Self::CatalogHeld { .. }
             | Self::Reply(_)
             | Self::Ack
             | Self::Rejected { .. }

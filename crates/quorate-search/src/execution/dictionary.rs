@@ -34,31 +34,36 @@ pub(super) type Found = Vec<(String, u64)>;
 /// One more than may be found, which shows that there are too many.
 pub(super) const FOUND_MAX: usize = limits::EXPANSIONS + 1;
 
-fn first<'a>(words: impl Iterator<Item = (&'a str, u64)>) -> Found {
-    words.take(FOUND_MAX).map(|(word, documents)| (word.to_string(), documents)).collect()
+/// How many documents that queries see have a word, of which so many have it in all.
+pub(super) type Seen<'s> = &'s dyn Fn(&str, u64) -> u64;
+
+fn first<'a>(words: impl Iterator<Item = (&'a str, u64)>, seen: Seen<'_>) -> Found {
+    let counted = words.map(|(word, documents)| (word.to_string(), seen(word, documents)));
+    counted.filter(|(_, documents)| *documents > 0).take(FOUND_MAX).collect()
 }
 
 /// The words with this beginning, end or part. One that is too short finds nothing.
-pub(super) fn by_affix(dictionary: &impl Dictionary, affix: &Affix) -> Found {
+pub(super) fn by_affix(dictionary: &impl Dictionary, affix: &Affix, seen: Seen<'_>) -> Found {
     let part = affix.text.as_str();
     if part.chars().nth(limits::AFFIX_LETTERS_MIN - 1).is_none() {
         return Found::new();
     }
+    let all = || dictionary.from("");
     match affix.place {
         Place::Prefix => {
-            first(dictionary.from(part).take_while(|(word, _)| word.starts_with(part)))
+            first(dictionary.from(part).take_while(|(word, _)| word.starts_with(part)), seen)
         }
-        Place::Suffix => first(dictionary.from("").filter(|(word, _)| word.ends_with(part))),
-        Place::Infix => first(dictionary.from("").filter(|(word, _)| word.contains(part))),
+        Place::Suffix => first(all().filter(|(word, _)| word.ends_with(part)), seen),
+        Place::Infix => first(all().filter(|(word, _)| word.contains(part)), seen),
     }
 }
 
 /// The words of a pattern.
-pub(super) fn by_pattern(dictionary: &impl Dictionary, pattern: &str) -> Found {
+pub(super) fn by_pattern(dictionary: &impl Dictionary, pattern: &str, seen: Seen<'_>) -> Found {
     let parts = pattern_parts(pattern);
     let start: String = parts.iter().map_while(|part| part.letter()).collect();
     let candidates = dictionary.from(&start).take_while(|(word, _)| word.starts_with(&start));
-    first(candidates.filter(|(word, _)| matches(&parts, word)))
+    first(candidates.filter(|(word, _)| matches(&parts, word)), seen)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -135,6 +140,7 @@ pub(super) fn by_distance(
     word: &str,
     distance: u8,
     most: usize,
+    seen: Seen<'_>,
 ) -> Found {
     let mut found = Found::new();
     let mut rows = Rows::new(word, usize::from(distance));
@@ -143,7 +149,8 @@ pub(super) fn by_distance(
         for (candidate, documents) in dictionary.from(&from) {
             match rows.advance(candidate) {
                 Ok(differs) if differs.whole <= usize::from(distance) => {
-                    found.push((candidate.to_string(), documents));
+                    let documents = seen(candidate, documents);
+                    found.extend((documents > 0).then(|| (candidate.to_string(), documents)));
                     if found.len() == most {
                         return found;
                     }
@@ -166,6 +173,8 @@ mod tests {
     use super::*;
 
     struct Words(Vec<String>);
+
+    const ALL: fn(&str, u64) -> u64 = |_, documents| documents;
 
     impl Dictionary for Words {
         fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
@@ -217,7 +226,7 @@ mod tests {
             let letters = |word: &String| -> Vec<char> { word.chars().collect() };
             let near = |other: &&String| distance(&letters(&word), &letters(other)) <= usize::from(most);
             let expected: Vec<String> = words.iter().filter(near).cloned().collect();
-            prop_assert_eq!(texts(by_distance(&Words(words.clone()), &word, most, usize::MAX)), expected);
+            prop_assert_eq!(texts(by_distance(&Words(words.clone()), &word, most, usize::MAX, &ALL)), expected);
         }
 
         #[test]
@@ -229,14 +238,14 @@ mod tests {
             let parts = pattern_parts(&pattern);
             let follow = |word: &&String| follows(&parts, &word.chars().collect::<Vec<_>>());
             let expected: Vec<String> = words.iter().filter(follow).cloned().collect();
-            prop_assert_eq!(texts(by_pattern(&Words(words.clone()), &pattern)), expected);
+            prop_assert_eq!(texts(by_pattern(&Words(words.clone()), &pattern, &ALL)), expected);
         }
     }
 
     #[test]
     fn short_parts_find_nothing_and_many_are_cut() {
         let words = Words((0..500).map(|number| alloc::format!("ab{number:03}")).collect());
-        let affix = |text: &str, place| by_affix(&words, &Affix { text: text.into(), place });
+        let affix = |text: &str, place| by_affix(&words, &Affix { text: text.into(), place }, &ALL);
         assert_eq!(affix("a", Place::Prefix).len(), 0);
         assert_eq!(affix("ab", Place::Prefix).len(), limits::EXPANSIONS + 1);
         assert_eq!(texts(affix("b49", Place::Infix)).len(), 10);

@@ -21,7 +21,9 @@ mod statistics;
 mod tests;
 mod vectors;
 mod visiting;
+mod work;
 
+use alloc::borrow::Cow;
 use alloc::collections::{BTreeSet, BinaryHeap};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -228,13 +230,19 @@ impl Index {
         }
         let matcher = Builder::new(self, request, statistics).matcher()?;
         let scoring = Scoring::new(request, statistics);
-        let allowed = request.keys.as_ref().map(|keys| -> RoaringBitmap {
-            keys.iter().filter_map(|key| self.documents.number(key)).collect()
-        });
+        let seen = self.documents.seen();
+        let allowed = match &request.keys {
+            Some(keys) => {
+                let numbers = keys.iter().filter_map(|key| self.documents.number(key));
+                let numbers = numbers.filter(|id| self.documents.sees(*id));
+                Some(Cow::Owned(numbers.collect::<RoaringBitmap>()))
+            }
+            None => seen.map(Cow::Borrowed),
+        };
         let mut hits = match &request.node.kind {
             Kind::Nearest { count, vector, .. } => {
                 let scored = Builder::new(self, request, statistics).matcher()?;
-                self.nearest(*count, vector, matcher, scored, &scoring, allowed.as_ref())
+                self.nearest(*count, vector, matcher, scored, &scoring, allowed.as_deref())
             }
             _ => {
                 let allowed = |id| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));

@@ -56,11 +56,15 @@ impl Index {
         let mut asked = Vec::new();
         collect_words(node, &mut asked);
         let words = asked.into_iter().map(|word| {
-            let is_known = self.terms.get(word).is_some();
+            let postings = self.terms.get(word);
+            let is_known = postings.is_some_and(|found| self.documents.seen_with(found) > 0);
             let most = if is_known { 0 } else { limits::NEAR_WORDS };
             let near = match most {
                 0 => Vec::new(),
-                _ => dictionary::by_distance(&self.terms, word, distance, most),
+                _ => {
+                    let seen = |term: &str, documents| self.seen_with(term, documents);
+                    dictionary::by_distance(&self.terms, word, distance, most, &seen)
+                }
             };
             Spelt { word: word.to_string(), is_known, near: near.into_iter().collect() }
         });

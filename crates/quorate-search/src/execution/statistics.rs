@@ -98,6 +98,7 @@ impl Index {
     }
 
     fn terms_of(&self, node: &Node, leaf: Leaf<'_>, request: &Request<'_>) -> LeafTerms {
+        let seen = |term: &str, documents| self.seen_with(term, documents);
         match leaf {
             Leaf::Word(word) => {
                 let forms = request.forms(self, word, node);
@@ -105,11 +106,11 @@ impl Index {
             }
             Leaf::Phrase(words) => self.exact(words.iter()),
             Leaf::Empty => self.exact(core::iter::once(&String::new())),
-            Leaf::Affix(affix) => found(dictionary::by_affix(&self.terms, affix)),
-            Leaf::Wildcard(pattern) => found(dictionary::by_pattern(&self.terms, pattern)),
+            Leaf::Affix(affix) => found(dictionary::by_affix(&self.terms, affix, &seen)),
+            Leaf::Wildcard(pattern) => found(dictionary::by_pattern(&self.terms, pattern, &seen)),
             Leaf::Fuzzy { word, distance } => {
                 let most = dictionary::FOUND_MAX;
-                found(dictionary::by_distance(&self.terms, word, distance, most))
+                found(dictionary::by_distance(&self.terms, word, distance, most, &seen))
             }
             Leaf::Label(field, label) => self.label(field, label),
         }
@@ -118,27 +119,42 @@ impl Index {
     /// Those of some terms that there are.
     fn exact<'t>(&self, terms: impl Iterator<Item = &'t String>) -> LeafTerms {
         let counted = terms.filter_map(|term| {
-            let postings = self.terms.get(term)?;
-            Some((term.to_string(), u64::from(postings.documents())))
+            let documents = self.documents.seen_with(self.terms.get(term)?);
+            (documents > 0).then(|| (term.to_string(), documents))
         });
         LeafTerms { documents: counted.collect(), ..LeafTerms::default() }
+    }
+
+    /// How many of the documents that queries see have a term, of which so many have it in all.
+    pub(super) fn seen_with(&self, term: &str, documents: u64) -> u64 {
+        match self.documents.seen() {
+            None => documents,
+            Some(_) => {
+                self.terms.get(term).map_or(0, |postings| self.documents.seen_with(postings))
+            }
+        }
     }
 
     fn label(&self, field: FieldId, label: &Label) -> LeafTerms {
         let Some(labels) = self.labels(field) else { return LeafTerms::default() };
         let folded = |text: &str| self.folded(field, text);
+        let seen_of = |label: &str| labels.get(label).map(|found| self.documents.seen_of(found));
+        let seen = |label: &str, _| seen_of(label).unwrap_or(0);
         match label {
             Label::Words(words) => {
                 let text = folded(&words.join(" "));
-                let documents = labels.get(&text).map(|documents| (text, documents.len()));
+                let documents = seen_of(&text).filter(|documents| *documents > 0);
+                let documents = documents.map(|documents| (text, documents));
                 LeafTerms { documents: documents.into_iter().collect(), ..LeafTerms::default() }
             }
             Label::Affix(affix) => {
                 let mut affix = affix.clone();
                 affix.text = folded(&affix.text);
-                found(dictionary::by_affix(labels, &affix))
+                found(dictionary::by_affix(labels, &affix, &seen))
             }
-            Label::Wildcard(pattern) => found(dictionary::by_pattern(labels, &folded(pattern))),
+            Label::Wildcard(pattern) => {
+                found(dictionary::by_pattern(labels, &folded(pattern), &seen))
+            }
         }
     }
 

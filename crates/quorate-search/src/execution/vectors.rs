@@ -42,7 +42,7 @@ impl Index {
         scoring: &Scoring<'_>,
         allowed: Option<&RoaringBitmap>,
     ) -> Hits {
-        let among = filter.documents(self.documents.all());
+        let among = filter.documents(self.documents.every());
         let among = match (among, allowed) {
             (Some(among), Some(allowed)) => Some(Cow::Owned(&*among & allowed)),
             (None, Some(allowed)) => Some(Cow::Borrowed(allowed)),

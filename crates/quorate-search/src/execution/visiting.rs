@@ -42,13 +42,16 @@ impl Index {
         let scoring = Scoring::new(request, statistics);
         let mut next = matcher.seek(0);
         while let Some(id) = next {
-            let entry = self.documents.get(id);
-            let score = if wanted.score { scoring.score(&mut matcher, id, entry).0 } else { 0.0 };
-            let mut terms = Vec::new();
-            if wanted.terms {
-                matcher.collect_terms(id, &mut terms);
+            if self.documents.sees(id) {
+                let entry = self.documents.get(id);
+                let score =
+                    if wanted.score { scoring.score(&mut matcher, id, entry).0 } else { 0.0 };
+                let mut terms = Vec::new();
+                if wanted.terms {
+                    matcher.collect_terms(id, &mut terms);
+                }
+                visit(Found { entry, score, terms })?;
             }
-            visit(Found { entry, score, terms })?;
             next = id.checked_add(1).and_then(|target| matcher.seek(target));
         }
         Ok(())

@@ -264,6 +264,8 @@ fn place(bytes: &[u8]) -> Option<Place> {
 pub(crate) struct Entry {
     /// The key.
     pub(crate) key: Arc<[u8]>,
+    /// The group of documents that it belongs to.
+    pub(super) group: u8,
     /// What its scores are multiplied by.
     pub(crate) score: f64,
     /// Words, by the weights of their fields.

@@ -37,6 +37,11 @@ impl Labels {
         self.documents.get(label)
     }
 
+    /// The labels in order, and the documents that have them.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &RoaringBitmap)> {
+        self.documents.iter().map(|(label, documents)| (&**label, documents))
+    }
+
     /// The labels from `start` on, in order, and how many documents have them.
     pub(crate) fn from<'a>(
         &'a self,

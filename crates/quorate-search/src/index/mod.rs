@@ -4,6 +4,7 @@
 //! removed one stays behind, so counts are exact and nothing is collected later. Documents have
 //! small numbers, which are used again; what a query meets first or last is never decided by them.
 
+mod description;
 mod document;
 mod documents;
 mod labels;
@@ -93,14 +94,30 @@ impl Index {
         &self.synonyms
     }
 
-    /// How many documents there are.
+    /// How many documents queries see.
     pub fn len(&self) -> u64 {
         self.documents.all().len()
     }
 
-    /// Whether there is no document.
+    /// Whether queries see no document.
     pub fn is_empty(&self) -> bool {
         self.documents.all().is_empty()
+    }
+
+    /// The keys of all documents that queries see, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.documents.keys()
+    }
+
+    /// The values of a `TAG` field, of documents that queries see, in order; none of a field of
+    /// another kind.
+    pub fn tag_values(&self, field: FieldId) -> impl Iterator<Item = &str> {
+        let labels = match self.fields.get(usize::from(field.0)) {
+            Some(FieldIndex::Labels(labels)) => Some(labels),
+            _ => None,
+        };
+        let all = labels.into_iter().flat_map(|labels| labels.entries());
+        all.filter(|(_, documents)| self.documents.seen_of(documents) > 0).map(|(label, _)| label)
     }
 
     /// How many terms there are.
@@ -108,9 +125,20 @@ impl Index {
         self.terms.len()
     }
 
-    /// Puts a document in the place of what has its key. If it cannot be indexed there is none of
-    /// this key afterwards.
+    /// From now on queries see the documents of these groups only, as if no others were there: bit
+    /// 0 stands for group 0, and so on. At first they see all.
+    pub fn show(&mut self, groups: u64) {
+        self.documents.show(groups);
+    }
+
+    /// Puts a document in the place of what has its key, in group 0.
     pub fn put(&mut self, document: &Document<'_>) -> Result<(), Unindexed> {
+        self.put_in(0, document)
+    }
+
+    /// Puts a document of a group, which is below 64, in the place of what has its key. If it cannot
+    /// be indexed there is none of this key afterwards.
+    pub fn put_in(&mut self, group: u8, document: &Document<'_>) -> Result<(), Unindexed> {
         self.remove(document.key);
         let content = Content::read(document, &self.schema, &self.synonyms)?;
         let id = self.documents.vacant();
@@ -143,6 +171,7 @@ impl Index {
         }
         let entry = Entry {
             key: document.key.into(),
+            group,
             score: document.score.unwrap_or(self.schema.score),
             length: content.length,
             frequency_max: content.frequency_max,

@@ -73,6 +73,12 @@ impl Terms {
         self.numbers.get(text).map(|number| &self.terms[number.0 as usize].postings)
     }
 
+    /// A term by its number: its text, and where it occurs.
+    pub(super) fn term(&self, number: TermId) -> (&str, &Postings) {
+        let term = &self.terms[number.0 as usize];
+        (&term.text, &term.postings)
+    }
+
     /// How many terms there are.
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()

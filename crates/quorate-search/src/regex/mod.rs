@@ -119,6 +119,9 @@ impl Index {
         let mut work = limits::REGEX_WORK;
         let mut hits = Hits::default();
         for id in candidates {
+            if !self.documents.sees(id) {
+                continue;
+            }
             let key = &self.documents.get(id).key;
             let Some(value) = documents.value(key, path) else { continue };
             let Some(distance) = least(regex, &value, &mut work)? else { continue };

@@ -16,7 +16,7 @@ const PAUSE: Time = 1_500_000;
 /// How long an operation may wait beside them: for a few turns of each of the nodes that it needs.
 const WAIT_MAX: Time = 250_000;
 
-/// Clients from this number on are greedy.
+/// From this number on nobody looks at what clients are told.
 const FIRST: usize = 1 << 20;
 
 impl World<'_> {
@@ -25,17 +25,22 @@ impl World<'_> {
         if self.now >= self.scenario.period {
             return;
         }
-        let place = Place::Client { client: FIRST + self.greedy.len(), at: node };
+        let place = Place::Client { client: Self::unheard(self.unheard.len()), at: node };
         let connection = self.network.open(self.now, place, Wire(0), Place::Node(node));
-        self.greedy.push(connection);
+        self.unheard.push(connection);
         let commands = Command::from_args(["PING"]).frame().repeat(self.scenario.greedy);
         self.network.send(self.now, connection, 0, Packet::Bytes(commands));
         let next = (node + 1) % self.machines.len();
         self.schedule(self.now + PAUSE, Event::Greed { node: next });
     }
 
-    /// Whether a client of this number is one of them.
-    pub(super) fn is_greedy(&self, client: usize) -> bool {
+    /// The number of a client whose replies nobody looks at.
+    pub(super) fn unheard(number: usize) -> usize {
+        FIRST + number
+    }
+
+    /// Whether a client of this number is one of these.
+    pub(super) fn is_unheard(&self, client: usize) -> bool {
         client >= FIRST
     }
 

@@ -6,6 +6,7 @@ mod ending;
 mod faults;
 mod founders;
 mod greedy;
+mod indexes;
 mod ledger;
 mod moving;
 mod nodes;
@@ -110,6 +111,11 @@ enum Event {
     Greed {
         node: usize,
     },
+    /// Somebody changes the catalog of indexes.
+    Index {
+        node: usize,
+        number: u32,
+    },
     /// A client has waited long enough.
     GiveUp {
         client: usize,
@@ -131,8 +137,8 @@ pub struct World<'a> {
     operations_left: u32,
     processes: u32,
     next_wire: u64,
-    /// Connections of greedy clients.
-    greedy: Vec<ConnectionId>,
+    /// Connections of clients whose replies nobody looks at.
+    unheard: Vec<ConnectionId>,
     random: Stream,
     script: Script,
     /// Whether every fault has ended.
@@ -211,7 +217,7 @@ impl<'a> World<'a> {
             operations_left: scenario.operations,
             processes: 0,
             next_wire: 0,
-            greedy: Vec::new(),
+            unheard: Vec::new(),
             random: Stream::new(seed, "world", 0),
             script,
             healed: false,
@@ -238,6 +244,9 @@ impl<'a> World<'a> {
         }
         if scenario.greedy > 0 {
             world.schedule(FIRST_GREED, Event::Greed { node: 0 });
+        }
+        if scenario.indexed {
+            world.schedule(indexes::FIRST_INDEX, Event::Index { node: 0, number: 0 });
         }
         for index in 0..world.script.len() {
             world.schedule(world.script[index].at, Event::FaultBegins(index));
@@ -276,6 +285,7 @@ impl<'a> World<'a> {
             if self.settle(self.now) {
                 self.audit(seed);
                 self.check_holders();
+                self.check_indexes();
                 self.settle_ledgers();
             }
         }
@@ -398,6 +408,7 @@ impl<'a> World<'a> {
                 }
             }
             Event::Greed { node } => self.send_greedily(node),
+            Event::Index { node, number } => self.change_indexes(node, number),
             Event::GiveUp { client, serial } => {
                 if self.clients[client].serial == serial {
                     self.give_up(client);

@@ -163,7 +163,7 @@ impl World<'_> {
             self.mark(connection, bytes);
         }
         let node = match place {
-            Place::Client { client, .. } if self.is_greedy(client) => return,
+            Place::Client { client, .. } if self.is_unheard(client) => return,
             Place::Client { client, .. } => {
                 return self.client_hears(client, connection, packet);
             }
@@ -196,7 +196,7 @@ impl World<'_> {
     }
 
     pub(super) fn network_opener_is_client(&self, connection: ConnectionId) -> bool {
-        self.greedy.contains(&connection)
+        self.unheard.contains(&connection)
             || self.clients.iter().any(|client| client.connection == Some(connection))
     }
 

@@ -178,7 +178,9 @@ fn samples() -> Vec<Message> {
             sums: vec![6, 7],
         },
         Message::Elements { digest: 8, until: 9, buckets: vec![10], fingerprints: vec![11, 12] },
-        Message::AskElements { slot, keys: vec![bytes], fingerprints: vec![13] },
+        Message::AskElements { slot, keys: vec![bytes.clone()], fingerprints: vec![13] },
+        Message::Catalog(bytes),
+        Message::CatalogHeld { digest: 14 },
     ]
 }
 
@@ -441,6 +443,8 @@ fn golden_bodies() {
             },
             &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
         ),
+        (Message::Catalog(Bytes::from_static(b"ab")), b"ab"),
+        (Message::CatalogHeld { digest: 0x0102 }, &[2, 1, 0, 0, 0, 0, 0, 0]),
     ];
     for (message, body) in golden {
         assert_eq!(encoded(&message), body);
@@ -451,7 +455,7 @@ fn golden_bodies() {
         [
             1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 28, 28, 28, 29, 29, 29, 29, 29, 30, 11, 44, 45, 12, 13,
             14, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37, 38, 39, 40,
-            41, 42, 43, 56, 57, 58, 59, 48, 49, 50
+            41, 42, 43, 56, 57, 58, 59, 48, 49, 50, 60, 61
         ]
     );
 }

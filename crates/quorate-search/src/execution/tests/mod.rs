@@ -222,7 +222,8 @@ proptest! {
         prop_assert!(alike, "{query} found {found:?}, not {expected:?}");
     }
 
-    /// Partitions answer as one index, to the last bit, and with the same explanations.
+    /// Partitions answer as one index, to the last bit, and with the same explanations; and so do
+    /// indexes of everything of which each shows a part.
     #[test]
     fn partitions_answer_as_one(
         samples in prop::collection::vec((sample(), 0usize..3), 0..20),
@@ -233,8 +234,16 @@ proptest! {
         let schema = schema(SCHEMA);
         let Some(node) = tree(&schema, &query) else { return Ok(()) };
         let mut whole = Index::new(schema.clone(), synonyms());
-        let mut parts: Vec<Index> = (0..3).map(|_| Index::new(schema.clone(), synonyms())).collect();
-        for (sample, part) in &samples {
+        let index = |_| Index::new(schema.clone(), synonyms());
+        let mut parts: Vec<Index> = (0..3).map(index).collect();
+        let mut showing: Vec<Index> = (0..3).map(index).collect();
+        for (number, (sample, part)) in samples.iter().enumerate() {
+            for (own, index) in showing.iter_mut().enumerate() {
+                if number == samples.len() / 2 {
+                    index.show(1 << own);
+                }
+                index.put_in(*part as u8, &sample.document()).expect("indexed");
+            }
             whole.put(&sample.document()).expect("indexed");
             for part in &mut parts {
                 part.remove(sample.key.as_bytes());
@@ -242,7 +251,12 @@ proptest! {
             parts[*part].put(&sample.document()).expect("indexed");
         }
         let request = Request { scorer, top, explain: true, ..Request::new(&node) };
-        prop_assert_eq!(hits(&parts, &request), hits(&[whole], &request), "{}", query);
+        let expected = hits(&[whole], &request);
+        prop_assert_eq!(&hits(&parts, &request), &expected, "{}", query);
+        for (own, index) in showing.iter_mut().enumerate() {
+            index.show(1 << own);
+        }
+        prop_assert_eq!(&hits(&showing, &request), &expected, "{} of parts that are shown", query);
     }
 }
 

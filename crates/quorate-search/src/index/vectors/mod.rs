@@ -135,6 +135,18 @@ impl Vectors {
         graph.advance(&self.space, budget, &mut self.vacant)
     }
 
+    /// How many vectors are compared with another to find the nearest: all, or about as many as a
+    /// graph leads to.
+    pub(crate) fn compared_at_most(&self, graph_steps: u64) -> u64 {
+        let all = self.documents.len();
+        if self.graph.is_some() { all.min(graph_steps) } else { all }
+    }
+
+    /// Components of a vector.
+    pub(crate) fn dimensions(&self) -> u64 {
+        self.space.dimensions() as u64
+    }
+
     /// Bytes that are occupied.
     pub(super) fn memory(&self) -> usize {
         let places = self.owners.capacity() + self.following.capacity() + self.first.capacity();

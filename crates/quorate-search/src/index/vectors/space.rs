@@ -89,6 +89,11 @@ macro_rules! each {
 }
 
 impl Space {
+    /// Components of a vector.
+    pub(super) fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
     pub(super) fn new(
         element: Element,
         dimensions: usize,

@@ -1,0 +1,31 @@
+//! `FT.*`: the catalog of indexes, their partitions in the shards, and queries over all of them.
+//!
+//! * `catalog`: which indexes there are; every node has all of it;
+//! * `partition`: the indexes over the documents that a shard holds, kept up to date by the change
+//!   feed of the store in the same step as each write;
+//! * `query`: what `FT.SEARCH` is asked, as an engine's request;
+//! * `pieces`: what a partition answers for the node that coordinates a query;
+//! * `coverage`: whom that node asks, so that each document counts once;
+//! * `plans`, `reply`: joining what partitions say, and answering the client.
+
+pub(crate) mod catalog;
+pub(crate) mod change;
+pub(crate) mod coverage;
+mod info;
+mod partition;
+mod pieces;
+pub(crate) mod plans;
+mod present;
+pub(crate) mod query;
+mod reply;
+mod scrub;
+mod settings;
+mod wire;
+
+pub use catalog::Catalog;
+pub use change::Change;
+pub(crate) use change::not_found;
+pub(crate) use partition::Search;
+pub(crate) use pieces::PIECE;
+pub(crate) use query::default_dialect;
+pub(crate) use settings::{check as check_setting, write_config};

@@ -1,0 +1,390 @@
+//! The indexes over what one shard holds: all of it, whoever the other replicas are.
+//!
+//! Documents are known by the groups of their slots, so that whoever coordinates a query may ask
+//! for those of some groups only: as if no others were there, frequencies included.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use quorate_proto::{Slot, mutant::Mutant};
+use quorate_search::{
+    Index, Language, Schema,
+    analysis::Synonyms,
+    expression::{self, Expression, Row},
+    index::{self, Unindexed},
+    schema::{Kind, Source},
+};
+use quorate_store::{Document, JsonPath, JsonValue, Store};
+
+use super::{
+    catalog::{Catalog, Definition, Stamp},
+    plans::Target,
+};
+use crate::{limits, storage::Storage};
+
+/// All indexes of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(super) partitions: BTreeMap<Vec<u8>, Partition>,
+}
+
+/// One index.
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) stamp: Stamp,
+    pub(super) schema: Schema,
+    synonyms: Synonyms,
+    filter: Option<Expression>,
+    /// Of the fields of the schema, if documents are JSON.
+    paths: Vec<Option<JsonPath>>,
+    language_path: Option<JsonPath>,
+    score_path: Option<JsonPath>,
+    payload_path: Option<JsonPath>,
+    pub(super) index: Index,
+    /// Whether vectors may wait to get into their graphs, or out of them.
+    unsettled: bool,
+    /// Where the documents that were there before are to be indexed next.
+    pub(super) next: Option<Slot>,
+    /// Documents that could not be indexed, by their keys.
+    pub(super) failures: BTreeMap<Box<[u8]>, Failure>,
+}
+
+/// Why a document could not be indexed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) group: u8,
+    pub(super) unindexed: Unindexed,
+}
+
+impl Partition {
+    /// None for a definition that this release cannot read.
+    pub(super) fn new(catalog: &Catalog, definition: Definition<'_>) -> Option<Partition> {
+        let words: Vec<&[u8]> = definition.arguments.iter().map(Vec::as_slice).collect();
+        let schema = Schema::create(&words).ok()?;
+        let is_json = schema.source == Source::Json;
+        let path = |path: &Vec<u8>| JsonPath::parse(path).ok().filter(|_| is_json);
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        let filter =
+            schema.filter.as_ref().and_then(|filter| Expression::parse(&text(filter)).ok());
+        let synonyms = catalog.synonyms(definition.name);
+        Some(Partition {
+            stamp: definition.stamp,
+            index: Index::new(schema.clone(), synonyms.clone()),
+            unsettled: false,
+            synonyms,
+            filter,
+            paths: schema.fields.iter().map(|field| path(&field.path)).collect(),
+            language_path: schema.language_field.as_ref().and_then(path),
+            score_path: schema.score_field.as_ref().and_then(path),
+            payload_path: schema.payload_field.as_ref().and_then(path),
+            next: (!schema.options.skip_initial_scan).then(Slot::default),
+            failures: BTreeMap::new(),
+            schema,
+        })
+    }
+
+    /// Brings the document of a key up to date; there is none any more if nothing is given.
+    pub(super) fn update(&mut self, slot: Slot, key: &[u8], document: Option<&Document<'_>>) {
+        if !self.schema.covers(key) {
+            return;
+        }
+        self.unsettled = true;
+        if !self.failures.is_empty() {
+            self.failures.remove(key);
+        }
+        let wanted = document.filter(|document| self.wants(key, document));
+        let result = match wanted {
+            None => {
+                self.index.remove(key);
+                return;
+            }
+            Some(document) => self.put(slot, key, document),
+        };
+        if let Err(unindexed) = result {
+            self.failures.insert(key.into(), Failure { group: group_of(slot), unindexed });
+        }
+    }
+
+    fn wants(&self, key: &[u8], document: &Document<'_>) -> bool {
+        let is_json = matches!(document, Document::Json(_));
+        if is_json != (self.schema.source == Source::Json) {
+            return false;
+        }
+        let Some(filter) = &self.filter else { return true };
+        let row = Filtered { partition: self, key, document };
+        filter.evaluate(&row).is_ok_and(|value| value.is_true())
+    }
+
+    fn put(&mut self, slot: Slot, key: &[u8], document: &Document<'_>) -> Result<(), Unindexed> {
+        let read = |path: &Option<JsonPath>, name: &[u8]| match document {
+            Document::Hash(_) => document.field(name).map(|value| Owned::Bytes(value.into_owned())),
+            Document::Json(_) => path.as_ref().and_then(|path| owned(document.values(path))),
+        };
+        let text = |path: &Option<JsonPath>, name: &Option<Vec<u8>>| {
+            let found = name.as_ref().and_then(|name| read(path, name));
+            found.and_then(Owned::into_bytes)
+        };
+        let mut fields = Vec::new();
+        for (id, field) in self.schema.fields_with_ids() {
+            let Some(value) = read(&self.paths[usize::from(id.0)], &field.path) else { continue };
+            if self.schema.source == Source::Json {
+                let checked = value.check(&field.kind);
+                if let Err(text) = checked {
+                    // Nothing of what the key was before stays.
+                    self.index.remove(key);
+                    return Err(Unindexed { field: id, text });
+                }
+            }
+            fields.push((id, value));
+        }
+        let language = text(&self.language_path, &self.schema.language_field);
+        let score = text(&self.score_path, &self.schema.score_field);
+        let payload = text(&self.payload_path, &self.schema.payload_field);
+        let number = |text: Vec<u8>| std::str::from_utf8(&text).ok()?.parse::<f64>().ok();
+        let document = index::Document {
+            key,
+            language: language.and_then(|name| Language::named(&name)),
+            score: score.and_then(number).filter(|score| score.is_finite()),
+            payload: payload.as_deref(),
+            fields: fields.iter().map(|(id, value)| (*id, value.borrowed())).collect(),
+        };
+        self.index.put_in(group_of(slot), &document)
+    }
+}
+
+/// The group of a slot, as indexes know it.
+fn group_of(slot: Slot) -> u8 {
+    const _: () = assert!(quorate_proto::slot::GROUPS <= 64);
+    slot.group() as u8
+}
+
+/// A document as the `FILTER` of an index sees it.
+struct Filtered<'a> {
+    partition: &'a Partition,
+    key: &'a [u8],
+    document: &'a Document<'a>,
+}
+
+impl Row for Filtered<'_> {
+    fn property(&self, name: &str) -> expression::Value {
+        if name == "__key" {
+            return expression::Value::Text(String::from_utf8_lossy(self.key).into_owned());
+        }
+        let field = self.partition.schema.position(name.as_bytes());
+        let found = match (self.document, field) {
+            (Document::Hash(_), field) => {
+                let path = field.map_or(name.as_bytes(), |(_, field)| &field.path);
+                self.document.field(path).map(|value| Owned::Bytes(value.into_owned()))
+            }
+            (Document::Json(_), Some((id, _))) => {
+                let path = self.partition.paths[usize::from(id.0)].as_ref();
+                path.and_then(|path| owned(self.document.values(path)))
+            }
+            (Document::Json(_), None) => None,
+        };
+        match found {
+            Some(Owned::Number(number)) => expression::Value::Number(number),
+            Some(value) => value.into_bytes().map_or(expression::Value::Null, |bytes| {
+                expression::Value::Text(String::from_utf8_lossy(&bytes).into_owned())
+            }),
+            None => expression::Value::Null,
+        }
+    }
+}
+
+/// A value that was read.
+enum Owned {
+    Bytes(Vec<u8>),
+    Number(f64),
+    Many(Vec<Owned>),
+}
+
+impl Owned {
+    fn borrowed(&self) -> index::Value<'_> {
+        match self {
+            Owned::Bytes(bytes) => index::Value::Bytes(bytes),
+            Owned::Number(number) => index::Value::Number(*number),
+            Owned::Many(values) => index::Value::Many(values.iter().map(Owned::borrowed).collect()),
+        }
+    }
+
+    /// As a text; of several the first.
+    fn into_bytes(self) -> Option<Vec<u8>> {
+        match self {
+            Owned::Bytes(bytes) => Some(bytes),
+            Owned::Number(number) => Some(number.to_string().into_bytes()),
+            Owned::Many(values) => values.into_iter().next()?.into_bytes(),
+        }
+    }
+
+    /// Whether a value of JSON is of a type that a field takes.
+    fn check(&self, kind: &Kind) -> Result<(), String> {
+        match (self, kind) {
+            (Owned::Many(values), _) => values.iter().try_for_each(|value| value.check(kind)),
+            (Owned::Bytes(_), Kind::Numeric) => {
+                Err("Invalid JSON type: String type can represent \
+                 only TEXT, TAG, GEO or GEOMETRY field"
+                    .to_owned())
+            }
+            (Owned::Number(_), Kind::Text(_) | Kind::Tag(_) | Kind::Geo | Kind::GeoShape(_)) => {
+                Err("Invalid JSON type: Numeric type can represent only NUMERIC field".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a path leads to: nothing, one value, or several.
+fn owned(values: Vec<JsonValue>) -> Option<Owned> {
+    fn one(value: JsonValue) -> Option<Owned> {
+        match value {
+            JsonValue::Null | JsonValue::Object => None,
+            JsonValue::Bool(is_true) => Some(Owned::Bytes(is_true.to_string().into_bytes())),
+            JsonValue::Number(number) => Some(Owned::Number(number)),
+            JsonValue::Text(text) => Some(Owned::Bytes(text.into_bytes())),
+            JsonValue::Array(items) => {
+                Some(Owned::Many(items.into_iter().filter_map(one).collect()))
+            }
+        }
+    }
+    let mut values: Vec<Owned> = values.into_iter().filter_map(one).collect();
+    match values.len() {
+        0 => None,
+        1 => values.pop(),
+        _ => Some(Owned::Many(values)),
+    }
+}
+
+impl Search {
+    /// The indexes of a catalog, empty.
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Search {
+        let mut search = Search::default();
+        search.adopt(catalog);
+        search
+    }
+
+    /// The index that a name or an alias stands for.
+    pub(crate) fn target(&self, name: &[u8]) -> Option<Target> {
+        let definition = self.catalog.resolve(name)?;
+        let partition = self.partitions.get(definition.name)?;
+        Some(Target {
+            name: definition.name.to_vec(),
+            stamp: partition.stamp.text(),
+            schema: partition.schema.clone(),
+            synonyms: partition.synonyms.clone(),
+        })
+    }
+
+    /// Another catalog: indexes come, go, and are made anew. Whoever calls it wants changes of the
+    /// store from then on if there are any.
+    fn adopt(&mut self, catalog: Arc<Catalog>) {
+        self.partitions.retain(|name, partition| {
+            catalog.index(name).is_some_and(|found| found.stamp == partition.stamp)
+                && partition.synonyms == catalog.synonyms(name)
+        });
+        for definition in catalog.indexes() {
+            if !self.partitions.contains_key(definition.name)
+                && let Some(partition) = Partition::new(&catalog, definition)
+            {
+                self.partitions.insert(definition.name.to_vec(), partition);
+            }
+        }
+        self.catalog = catalog;
+    }
+
+    /// Brings a key that has changed up to date in every index.
+    fn update(&mut self, slot: Slot, key: &[u8], store: &Store, wall_ms: u64) {
+        let document = store.document(slot, key, wall_ms);
+        for partition in self.partitions.values_mut() {
+            partition.update(slot, key, document.as_ref());
+        }
+    }
+
+    /// Indexes what was there before, until `is_enough`, which is asked after every slot.
+    fn advance(&mut self, store: &Store, wall_ms: u64, is_enough: impl Fn(usize) -> bool) {
+        let mut work = 0;
+        for partition in self.partitions.values_mut() {
+            while let Some(slot) = partition.next {
+                if is_enough(work) {
+                    return;
+                }
+                store.for_each_document(slot, wall_ms, |key, document| {
+                    work += 1;
+                    partition.update(slot, key, Some(document));
+                });
+                let last = Slot::all().next_back().unwrap_or_default();
+                partition.next = store.occupied((slot, last)).find(|next| *next > slot);
+            }
+        }
+    }
+}
+
+impl Storage {
+    /// Another catalog. What is there already is indexed at once as far as it is little, else turn
+    /// by turn.
+    pub(crate) fn adopt_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.search.adopt(catalog);
+        let wanted = !self.search.partitions.is_empty();
+        if wanted != self.indexes {
+            self.indexes = wanted;
+            self.store.want_changes(wanted);
+        }
+        self.advance_indexing();
+    }
+
+    /// Indexes all that is there: before a start is over.
+    pub(crate) fn index_all(&mut self) {
+        let catalog = Arc::clone(&self.search.catalog);
+        self.adopt_catalog(catalog);
+        while self.is_filling() {
+            self.advance_indexing();
+        }
+    }
+
+    /// Whether documents that were there before an index are left to be indexed.
+    fn is_filling(&self) -> bool {
+        self.indexes && self.search.partitions.values().any(|partition| partition.next.is_some())
+    }
+
+    /// Whether indexes have work of their own left.
+    pub(crate) fn is_indexing(&self) -> bool {
+        let has_work = |partition: &Partition| partition.next.is_some() || partition.unsettled;
+        self.indexes && self.search.partitions.values().any(has_work)
+    }
+
+    /// Indexes some of what was there before, and works on graphs of vectors.
+    pub(crate) fn advance_indexing(&mut self) {
+        if self.is_indexing() && !self.is_lent() {
+            let most = limits::INDEXED_PER_TURN_MAX;
+            self.search.advance(&self.store, self.wall_ms, |indexed| indexed >= most);
+            for partition in self.search.partitions.values_mut().filter(|found| found.unsettled) {
+                partition.unsettled = partition.index.advance(limits::VECTORS_COMPARED_PER_TURN);
+            }
+        }
+    }
+
+    /// Brings the indexes up to date with what has changed.
+    #[inline]
+    pub(crate) fn index_changes(&mut self) {
+        if self.indexes && !self.is_lent() && self.store.has_changes() {
+            self.take_changes();
+        }
+    }
+
+    fn take_changes(&mut self) {
+        for change in self.store.take_changes() {
+            self.search.update(change.slot, &change.key, &self.store, self.wall_ms);
+        }
+    }
+
+    /// Brings the indexes up to date with what a merge has changed.
+    pub(crate) fn index_merged(&mut self) {
+        if Mutant::MergesUnindexed.is_planted() {
+            if self.indexes {
+                self.store.take_changes();
+            }
+            return;
+        }
+        self.index_changes();
+    }
+}

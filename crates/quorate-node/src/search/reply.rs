@@ -1,0 +1,165 @@
+//! Replies in RediSearch's shapes.
+
+use quorate_proto::resp::ReplyWriter;
+use quorate_search::execution::{Correction, Explanation, Hit};
+
+use super::{pieces::shown, query::Query};
+
+/// A document of a reply.
+pub(super) struct Row {
+    pub(super) hit: Hit,
+    pub(super) payload: Option<Vec<u8>>,
+    /// Names and values; none if only keys are asked for.
+    pub(super) fields: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+}
+
+/// The reply to `FT.SEARCH`.
+pub(super) fn found(writer: &mut ReplyWriter<'_>, query: &Query, total: u64, rows: &[Row]) {
+    if writer.is_resp3() {
+        return found_map(writer, query, total, rows);
+    }
+    let extra = [query.with_scores, query.with_payloads, query.with_sort_keys];
+    let each = 1 + extra.iter().filter(|wanted| **wanted).count() + usize::from(!query.no_content);
+    writer.array(1 + rows.len() * each);
+    writer.integer(total as i64);
+    for row in rows {
+        writer.bulk(&row.hit.key);
+        if query.with_scores {
+            write_score(writer, &row.hit);
+        }
+        if query.with_payloads {
+            writer.optional(row.payload.as_deref());
+        }
+        if query.with_sort_keys {
+            write_sort_key(writer, &row.hit);
+        }
+        if let Some(fields) = &row.fields {
+            writer.array(2 * fields.len());
+            for (name, value) in fields {
+                writer.bulk(name);
+                writer.bulk(value);
+            }
+        }
+    }
+}
+
+fn found_map(writer: &mut ReplyWriter<'_>, query: &Query, total: u64, rows: &[Row]) {
+    writer.map(5);
+    writer.simple("attributes");
+    writer.array(0);
+    writer.simple("format");
+    writer.simple("STRING");
+    writer.simple("results");
+    writer.array(rows.len());
+    let extra = [query.with_scores, query.with_payloads, query.with_sort_keys];
+    let extra = extra.iter().filter(|wanted| **wanted).count();
+    for row in rows {
+        writer.map(2 + extra + usize::from(row.fields.is_some()));
+        writer.simple("id");
+        writer.bulk(&row.hit.key);
+        if query.with_scores {
+            writer.simple("score");
+            write_score(writer, &row.hit);
+        }
+        if query.with_payloads {
+            writer.simple("payload");
+            writer.optional(row.payload.as_deref());
+        }
+        if query.with_sort_keys {
+            writer.simple("sortkey");
+            write_sort_key(writer, &row.hit);
+        }
+        if let Some(fields) = &row.fields {
+            writer.simple("extra_attributes");
+            writer.map(fields.len());
+            for (name, value) in fields {
+                writer.bulk(name);
+                writer.bulk(value);
+            }
+        }
+        writer.simple("values");
+        writer.array(0);
+    }
+    writer.simple("total_results");
+    writer.integer(total as i64);
+    writer.simple("warning");
+    writer.array(0);
+}
+
+fn write_score(writer: &mut ReplyWriter<'_>, hit: &Hit) {
+    match &hit.explanation {
+        Some(explanation) => {
+            writer.array(2);
+            writer.double(hit.score);
+            write_explanation(writer, explanation);
+        }
+        None => writer.double(hit.score),
+    }
+}
+
+fn write_explanation(writer: &mut ReplyWriter<'_>, explanation: &Explanation) {
+    if explanation.children.is_empty() {
+        return writer.simple(&explanation.text);
+    }
+    writer.array(2);
+    writer.simple(&explanation.text);
+    writer.array(explanation.children.len());
+    explanation.children.iter().for_each(|child| write_explanation(writer, child));
+}
+
+fn write_sort_key(writer: &mut ReplyWriter<'_>, hit: &Hit) {
+    let value = hit.sorted_by.as_ref().and_then(|sorted_by| sorted_by.value.as_ref());
+    match value {
+        Some(value) => writer.text(&shown(value)),
+        None => writer.null(),
+    }
+}
+
+/// The reply to `FT.PROFILE`: what the command answers, and how it came about.
+pub(super) fn profiled(writer: &mut ReplyWriter<'_>, results: impl FnOnce(&mut ReplyWriter<'_>)) {
+    if writer.is_resp3() {
+        writer.map(2);
+        writer.simple("Results");
+        results(writer);
+        writer.simple("Profile");
+    } else {
+        writer.array(2);
+        results(writer);
+    }
+    writer.map(2);
+    writer.simple("Shards");
+    writer.array(0);
+    writer.simple("Coordinator");
+    writer.map(0);
+}
+
+/// The reply to `FT.SPELLCHECK`.
+pub(super) fn corrections(writer: &mut ReplyWriter<'_>, corrections: &[Correction]) {
+    if writer.is_resp3() {
+        writer.map(1);
+        writer.simple("results");
+        writer.map(corrections.len());
+        for correction in corrections {
+            writer.text(&correction.word);
+            writer.array(correction.suggestions.len());
+            for suggested in &correction.suggestions {
+                writer.map(1);
+                writer.text(&suggested.word);
+                writer.double(suggested.score);
+            }
+        }
+        return;
+    }
+    writer.array(corrections.len());
+    for correction in corrections {
+        writer.array(3);
+        writer.simple("TERM");
+        writer.text(&correction.word);
+        writer.array(correction.suggestions.len());
+        for suggested in &correction.suggestions {
+            writer.array(2);
+            writer.double(suggested.score);
+            writer.text(&suggested.word);
+        }
+    }
+}

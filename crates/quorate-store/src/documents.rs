@@ -1,0 +1,129 @@
+//! Keys as documents of indexes: fields of a hash, values of a JSON document.
+
+use std::borrow::Cow;
+
+use quorate_proto::Slot;
+
+use crate::{
+    Store,
+    hash::Hash,
+    json::{
+        cell::Leaf,
+        document::{Entry, Node},
+        path::Path,
+        text::text_of,
+    },
+    state::{Kind, State},
+};
+
+/// A JSONPath, read once.
+#[derive(Debug)]
+pub struct JsonPath(Path);
+
+impl JsonPath {
+    /// Reads a path in either form; the error says what is wrong.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        Path::parse(text).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// A value of a JSON document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JsonValue {
+    /// `null`
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// Items in their order.
+    Array(Vec<JsonValue>),
+    /// Members; which, is asked by paths.
+    Object,
+}
+
+/// What a key holds, as far as indexes read it.
+#[derive(Debug)]
+pub enum Document<'a> {
+    /// A hash.
+    Hash(&'a Hash),
+    /// A JSON document.
+    Json(JsonDocument<'a>),
+}
+
+/// A JSON document.
+#[derive(Debug)]
+pub struct JsonDocument<'a>(Vec<Entry<'a>>);
+
+impl Store {
+    /// The document at a key: what shows at `wall_ms` (milliseconds since the Unix epoch); none if
+    /// the key is not there or holds something else.
+    pub fn document(&self, slot: Slot, key: &[u8], wall_ms: u64) -> Option<Document<'_>> {
+        let state = self.raw_state(slot, key).filter(|state| !state.is_expired(wall_ms))?;
+        document_of(state)
+    }
+
+    /// Calls `each` with every key of a slot that holds a document, and with the document.
+    pub fn for_each_document(
+        &self,
+        slot: Slot,
+        wall_ms: u64,
+        mut each: impl FnMut(&[u8], &Document<'_>),
+    ) {
+        let entries = self.entries(slot).filter(|(_, state)| !state.is_expired(wall_ms));
+        for (key, state) in entries {
+            if let Some(document) = document_of(state) {
+                each(key, &document);
+            }
+        }
+    }
+}
+
+fn document_of(state: State<'_>) -> Option<Document<'_>> {
+    match state.kind()? {
+        Kind::Hash => state.hash().map(Document::Hash),
+        Kind::Json => {
+            let entries = state.json()?.below(&[]);
+            (!entries.is_empty()).then_some(Document::Json(JsonDocument(entries)))
+        }
+        Kind::Text | Kind::Set | Kind::SortedSet => None,
+    }
+}
+
+impl Document<'_> {
+    /// The value of a field of a hash.
+    pub fn field(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Document::Hash(hash) => hash.get(name).and_then(|field| field.visible()),
+            Document::Json(_) => None,
+        }
+    }
+
+    /// The values that a path leads to in a JSON document; none if there are too many to look at.
+    pub fn values(&self, path: &JsonPath) -> Vec<JsonValue> {
+        let Document::Json(JsonDocument(entries)) = self else { return Vec::new() };
+        let found = path.0.find(Node::root(entries)).unwrap_or_default();
+        found.into_iter().map(value_of).collect()
+    }
+
+    /// The whole of a JSON document, as a text.
+    pub fn json_text(&self) -> Option<Vec<u8>> {
+        match self {
+            Document::Json(JsonDocument(entries)) => Some(text_of(Node::root(entries))),
+            Document::Hash(_) => None,
+        }
+    }
+}
+
+fn value_of(node: Node<'_>) -> JsonValue {
+    match node.leaf() {
+        Leaf::Null => JsonValue::Null,
+        Leaf::Bool(is_true) => JsonValue::Bool(is_true),
+        Leaf::Number(number) => JsonValue::Number(number.to_double()),
+        Leaf::Text(text) => JsonValue::Text(text.to_owned()),
+        Leaf::Array => JsonValue::Array(node.items().into_iter().map(value_of).collect()),
+        Leaf::Object => JsonValue::Object,
+    }
+}
