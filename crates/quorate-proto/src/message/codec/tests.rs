@@ -263,7 +263,7 @@ fn golden_bodies() {
     };
     let id = CallId { origin: Origin(8), number: 9 };
     let dot = Dot { origin: Origin(6), counter: 7 };
-    let golden: [(Message, &[u8]); 22] = [
+    let golden: [(Message, &[u8]); 24] = [
         (
             Message::Members(Box::new(moving)),
             &[
@@ -443,7 +443,7 @@ fn golden_bodies() {
             },
             &[0x34, 0x12, 1, 0, 0, 0, 1, 0, 0, 0, b'k', 1, 0, 0, 0, 4, 3, 0, 0, 0, 0, 0, 0],
         ),
-        (Message::Catalog(Bytes::from_static(b"ab")), b"ab"),
+        (Message::Catalog(Bytes::from_static(b"ab")), &[b'a', b'b']),
         (Message::CatalogHeld { digest: 0x0102 }, &[2, 1, 0, 0, 0, 0, 0, 0]),
     ];
     for (message, body) in golden {
