@@ -83,7 +83,10 @@ mod tests {
 
     fn changed(store: &mut Store) -> Vec<String> {
         let changes = store.take_changes().into_iter();
-        changes.map(|change| String::from_utf8_lossy(&change.key).into_owned()).collect()
+        let keys = changes.map(|change| String::from_utf8_lossy(&change.key).into_owned());
+        let mut keys: Vec<String> = keys.collect();
+        keys.sort_unstable();
+        keys
     }
 
     #[test]
@@ -106,5 +109,9 @@ mod tests {
         assert_eq!(changed(&mut store), ["m"]);
         execute(&mut store, 5_000, &["SET", "m", "a string now"]);
         assert_eq!(changed(&mut store), ["m"]);
+        execute(&mut store, 5_000, &["HSET", "d", "f", "v"]);
+        store.take_changes();
+        store.discard_slot(Slot::of_key(b"d"));
+        assert_eq!(changed(&mut store), ["d"]);
     }
 }
