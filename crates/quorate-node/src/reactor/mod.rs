@@ -20,6 +20,7 @@
 mod catalogs;
 mod connections;
 mod control;
+mod events;
 mod links;
 mod output_limits;
 mod progress;
