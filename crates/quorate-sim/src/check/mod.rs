@@ -16,8 +16,8 @@
 //! | `available` | where faults leave enough replicas, every operation is acknowledged |
 //! | `refused` | no operation fails while one node is away, or because it starts |
 //!
-//! The world itself judges `index`, `catalog`, `convergence`, `founders`, `origins`, `ledger`, `deadlines`, `bounds`
-//! and `replies`, and the runner `determinism`.
+//! The world itself judges `index`, `catalog`, `convergence`, `founders`, `origins`, `ledger`,
+//! `deadlines`, `bounds` and `replies`, and the runner `determinism`.
 
 mod array;
 mod cell;
