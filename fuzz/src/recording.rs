@@ -84,7 +84,7 @@ pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, S
     settings.seeds = others.map(|other| address(16_379, other).to_string()).collect();
     settings.cluster = CLUSTER.into();
     settings.name = Some(format!("n{node}"));
-    settings.replication_factor = 2;
+    settings.replication_factor = 2.into();
     settings.data_dir = Some("/data".into());
     settings.shards = SHARDS;
     settings.gc_grace = Duration::ZERO;

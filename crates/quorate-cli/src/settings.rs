@@ -65,12 +65,12 @@ impl clap::Args for Flags {
 fn flag(setting: &'static Setting) -> Arg {
     let (help, default) = (setting.help, setting.default);
     let help = match setting.shape() {
-        Shape::One => format!("{help} [default: {default}]"),
+        Shape::One | Shape::OneOrNamed => format!("{help} [default: {default}]"),
         Shape::Flag => help.to_owned(),
         Shape::Many | Shape::Sections(_) => format!("{help}; may be given several times"),
     };
     let action = match setting.shape() {
-        Shape::One => ArgAction::Set,
+        Shape::One | Shape::OneOrNamed => ArgAction::Set,
         Shape::Flag => ArgAction::SetTrue,
         Shape::Many | Shape::Sections(_) => ArgAction::Append,
     };
@@ -92,7 +92,7 @@ impl clap::FromArgMatches for Flags {
                     given.push((setting, "true".into()))
                 }
                 Shape::Flag => {}
-                Shape::One | Shape::Many | Shape::Sections(_) => {
+                Shape::One | Shape::OneOrNamed | Shape::Many | Shape::Sections(_) => {
                     let texts = matches.get_many::<String>(setting.key).into_iter().flatten();
                     given.extend(texts.map(|text| (setting, text.clone())));
                 }

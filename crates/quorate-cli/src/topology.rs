@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use quorate_proto::resp::reply::Value;
+use quorate_proto::{ReplicationFactor, resp::reply::Value};
 
 use crate::client::{Client, field, number, text};
 
@@ -56,8 +56,8 @@ pub(crate) struct Replacement {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Factor {
-    /// Replicas of every key in each datacentre
-    replicas: u16,
+    /// Replicas of every key in each datacentre: a number, or one for each, such as dc1:3,dc2:2
+    replicas: ReplicationFactor,
     #[command(flatten)]
     at: Where,
 }
@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Replace(Replacement),
     /// Give up a member that is lost for good: its slots go to others.
     RemoveDead(OneNode),
-    /// Change how many replicas every key has in each datacentre.
+    /// Change how many replicas every key has in the datacentres.
     SetRf(Factor),
     /// Spread the slots evenly.
     Rebalance(Only),

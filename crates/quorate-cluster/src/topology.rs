@@ -9,7 +9,7 @@ use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 use core::cmp::Ordering;
 
 use quorate_proto::{
-    Groups, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Slot,
+    Groups, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, ReplicationFactor, Slot,
     message::{Member, View},
     mutant::Mutant,
     numbers::NumbersUsedUp,
@@ -38,7 +38,7 @@ pub struct Topology {
     me: MemberNumber,
     epoch: u64,
     sealed: bool,
-    replication_factor: u16,
+    replication_factor: ReplicationFactor,
     members: PeerMap<Seat>,
     /// While the list is not final, those that it would be sealed with.
     numbers: Numbers,
@@ -106,6 +106,12 @@ pub enum TopologyError {
     /// No replicas at all.
     #[error("the replication factor is 0; at least 1 is needed")]
     NoReplicas,
+    /// A member is in a datacentre of which it was not said how many replicas it has.
+    #[error(
+        "the replication factor says nothing of datacentre {0}; name it too: quorate set-rf, or the \
+         setting rf of all nodes"
+    )]
+    NoFactor(String),
     /// The numbers of a final list are not those of its members.
     #[error("the member numbers are not those of the {0} members")]
     Numbers(usize),
@@ -148,7 +154,7 @@ impl Topology {
             me,
             epoch: view.epoch,
             sealed: view.sealed,
-            replication_factor: view.replication_factor,
+            replication_factor: view.replication_factor.clone(),
             members,
             numbers,
             ownership: view.ownership.clone(),
@@ -240,8 +246,14 @@ impl Topology {
 
     /// Replicas of every slot in each datacentre, as configured: there are fewer in a datacentre
     /// with fewer members.
-    pub fn replication_factor(&self) -> u16 {
-        self.replication_factor
+    pub fn replication_factor(&self) -> &ReplicationFactor {
+        &self.replication_factor
+    }
+
+    /// Replicas of every slot in this node's datacentre, as configured.
+    pub fn local_factor(&self) -> u16 {
+        let datacentre = &self.member(self.me).datacentre;
+        self.replication_factor.of(datacentre).expect("invariant: was checked with the members")
     }
 
     /// Number of members.
@@ -495,7 +507,7 @@ impl Topology {
         View {
             epoch: self.epoch,
             sealed: self.sealed,
-            replication_factor: self.replication_factor,
+            replication_factor: self.replication_factor.clone(),
             members: self.numbers.iter().map(|(_, node)| self.member(node).clone()).collect(),
             numbers: if self.sealed { self.numbers.clone() } else { Numbers::default() },
             ownership: self.ownership.clone(),
@@ -512,7 +524,7 @@ pub fn check(view: &View) -> Result<(), TopologyError> {
     if view.members.len() > MEMBERS_MAX {
         return Err(TopologyError::TooManyMembers(view.members.len()));
     }
-    if view.replication_factor == 0 {
+    if view.replication_factor.numbers().any(|factor| factor == 0) {
         return Err(TopologyError::NoReplicas);
     }
     let mut ids: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
@@ -529,8 +541,12 @@ pub fn check(view: &View) -> Result<(), TopologyError> {
     for member in &view.members {
         *sizes.entry(&member.datacentre).or_default() += 1;
     }
-    let factor = usize::from(view.replication_factor);
-    let replicas: usize = sizes.values().map(|&size| size.min(factor)).sum();
+    let mut replicas = 0;
+    for (datacentre, size) in sizes {
+        let factor = view.replication_factor.of(datacentre);
+        let factor = factor.ok_or_else(|| TopologyError::NoFactor(datacentre.into()))?;
+        replicas += size.min(usize::from(factor));
+    }
     if replicas > REPLICAS_MAX {
         return Err(TopologyError::TooManyReplicas(replicas));
     }

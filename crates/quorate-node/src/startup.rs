@@ -149,7 +149,7 @@ pub fn start(
             cluster: settings.cluster.clone(),
             member,
             shard: CONTROL_SHARD,
-            replication_factor: settings.replication_factor,
+            replication_factor: settings.replication_factor.clone(),
             seeds: seeds_of(&settings, true),
             sources: seeds_of(&settings, false),
             seeds_min: usize::from(settings.seeds_min),

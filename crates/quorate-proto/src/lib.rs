@@ -3,7 +3,8 @@
 //! * [`resp`]: the Redis protocol, versions 2 and 3: commands in, replies out;
 //! * [`frame`] and [`message`]: what nodes say to each other; [`checksum`] guards it;
 //! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
-//!   messages are made of; [`ownership`]: which members hold which slots;
+//!   messages are made of; [`ownership`]: which members hold which slots, of which each
+//!   datacentre has a number of replicas ([`replication_factor`]);
 //! * [`hashkit`]: the hash functions of Dynomite's rings;
 //! * [`register`]: what those say who decide by consensus;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
@@ -29,6 +30,7 @@ pub mod node;
 pub mod numbers;
 pub mod ownership;
 pub mod register;
+pub mod replication_factor;
 pub mod resp;
 pub mod slot;
 pub mod stamp;
@@ -40,5 +42,6 @@ pub use groups::Groups;
 pub use level::Level;
 pub use node::{Incarnation, MemberNumber, NodeId, Start};
 pub use numbers::Numbers;
+pub use replication_factor::ReplicationFactor;
 pub use slot::Slot;
 pub use stamp::{Origin, Stamp};

@@ -102,7 +102,7 @@ impl Machine {
         settings.name = Some(name(node));
         settings.datacentre = datacentre.into();
         settings.rack = rack.into();
-        settings.replication_factor = scenario.replication_factor;
+        settings.replication_factor = scenario.factor();
         settings.data_dir = Some(DIRECTORY.into());
         settings.sync = scenario.sync;
         settings.shards = scenario.shards;

@@ -13,7 +13,7 @@ mod workloads;
 
 use quorate_cluster::elements::Limits;
 use quorate_node::config::{ReadRepair, SyncPolicy};
-use quorate_proto::Level;
+use quorate_proto::{Level, ReplicationFactor};
 
 use crate::{action::Family, fault::Kind};
 
@@ -28,6 +28,8 @@ pub struct Scenario {
     pub nodes: &'static [(&'static str, &'static str)],
     /// Replicas in each datacentre.
     pub replication_factor: u16,
+    /// Other numbers of them, for each datacentre by its name.
+    pub by_datacentre: &'static [(&'static str, u16)],
     /// Shards of each node.
     pub shards: u16,
     /// When a write is safe on disk.
@@ -165,6 +167,16 @@ const TWO_AND_ONE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1
 /// Three nodes in each of two datacentres.
 const THREE_AND_THREE: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc2", "r1"), ("dc2", "r2"), ("dc2", "r3")];
+/// More nodes than replicas, in two datacentres.
+const FOUR_AND_THREE: &[(&str, &str)] = &[
+    ("dc1", "r1"),
+    ("dc1", "r2"),
+    ("dc1", "r3"),
+    ("dc1", "r4"),
+    ("dc2", "r1"),
+    ("dc2", "r2"),
+    ("dc2", "r3"),
+];
 /// More nodes than replicas.
 const FIVE: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc1", "r4"), ("dc1", "r5")];
@@ -225,6 +237,7 @@ impl Scenario {
         about: "three nodes in two datacentres, every family and level, links and processes fail",
         nodes: TWO_AND_ONE,
         replication_factor: 3,
+        by_datacentre: &[],
         shards: 1,
         sync: SyncPolicy::EverySecond,
         levels: MIXED,
@@ -270,6 +283,12 @@ impl Scenario {
         moves: 0,
         indexed: false,
     };
+
+    /// Replicas in each datacentre, as they are configured.
+    pub fn factor(&self) -> ReplicationFactor {
+        let each = self.by_datacentre.iter().map(|(name, factor)| ((*name).into(), *factor));
+        ReplicationFactor::by_datacentre(each).unwrap_or(self.replication_factor.into())
+    }
 
     /// The scenario of this name.
     pub fn named(name: &str) -> Option<&'static Self> {

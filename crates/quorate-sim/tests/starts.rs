@@ -62,7 +62,7 @@ impl Cluster {
         settings.seeds = others.map(|other| address(16_379, other).to_string()).collect();
         settings.name = Some(format!("n{node}"));
         settings.data_dir = Some("/data".into());
-        settings.replication_factor = 1;
+        settings.replication_factor = 1.into();
         settings.request_timeout = REQUEST_TIMEOUT;
         settings.shards = 1;
         settings.sync = SyncPolicy::EverySecond;

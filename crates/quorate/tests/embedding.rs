@@ -141,9 +141,12 @@ fn a_taken_address_and_a_wrong_setting_are_named() {
         let error = Engine::start(settings.clone()).await;
         let error = error.expect_err("the address is taken").to_string();
         assert!(error.starts_with("listen: cannot listen on"), "{error}");
-        settings.replication_factor = 0;
+        settings.replication_factor = 0.into();
         let error = Engine::start(settings).await.expect_err("no replicas").to_string();
-        assert_eq!(error, "rf: '0' is not allowed; allowed: 1 to 16");
+        assert_eq!(
+            error,
+            "rf: '0' is not allowed; allowed: 1 to 16, or one for each datacentre, such as dc1:3,dc2:2"
+        );
         first.shutdown().await.expect("stops in order");
     });
 }

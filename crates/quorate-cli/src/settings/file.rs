@@ -131,6 +131,19 @@ impl File {
                 let value = value.clone();
                 return self.given.push(Given { setting, value, place: node.referenced });
             }
+            (Shape::OneOrNamed, Node::Scalar(value)) => {
+                let value = value.clone();
+                return self.given.push(Given { setting, value, place: node.referenced });
+            }
+            (Shape::OneOrNamed, Node::Map(entries))
+                if entries.iter().all(|(_, it)| is_scalar(it)) =>
+            {
+                let named = |(name, node): &Entry| format!("{}:{}", name.value, node.value);
+                let mut values: Vec<String> = entries.iter().map(named).collect();
+                values.sort();
+                let (value, place) = (values.join(","), node.referenced);
+                return self.given.push(Given { setting, value, place });
+            }
             (Shape::Many, Node::List(items)) if items.iter().all(is_scalar) => {
                 for item in items {
                     let (value, place) = (item.value.to_string(), item.referenced);
@@ -150,6 +163,7 @@ impl File {
                 }
             }
             (Shape::One, _) => "one value".to_owned(),
+            (Shape::OneOrNamed, _) => "one value, or a section of them".to_owned(),
             (Shape::Flag, _) => "true, false".to_owned(),
             (Shape::Many, _) => "a list, such as [10.0.0.1:16379, 10.0.0.2:16379]".to_owned(),
             (Shape::Sections(keys), _) => {
@@ -329,8 +343,25 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place_and_what_is_allowed() {
         for (text, expected) in [
-            ("name: a\nrf: -1\n", "node.yaml:2:5: rf: '-1' is not allowed; allowed: 1 to 16"),
-            ("rf: 3.0", "node.yaml:1:5: rf: '3.0' is not allowed; allowed: 1 to 16"),
+            (
+                "name: a\nrf: -1\n",
+                "node.yaml:2:5: rf: '-1' is not allowed; allowed: 1 to 16, or one for",
+            ),
+            (
+                "dc: east\nrf: {east: 3, west: 0}",
+                "node.yaml:2:5: rf: 'east:3,west:0' is not allowed; allowed: 1 to 16, or one for each \
+                 datacentre, such as dc1:3,dc2:2",
+            ),
+            (
+                "dc: north\nrf: {west: 2, east: 3}",
+                "node.yaml:2:5: rf: 'east:3,west:2' is not allowed; allowed: a number for each \
+                 datacentre, that of this node (north) too",
+            ),
+            (
+                "rf: [3]",
+                "node.yaml:1:5: rf: a list is not allowed; allowed: one value, or a section",
+            ),
+            ("rf: 3.0", "node.yaml:1:5: rf: '3.0' is not allowed; allowed: 1 to 16, or one for"),
             ("nope:", "node.yaml:1:1: nope is no key; allowed: listen, peer_listen, "),
             ("rf: 1\n---\nrf: 2\n", "node.yaml: more than one YAML document; allowed: one, "),
             (
@@ -343,12 +374,12 @@ mod tests {
                 "node.yaml:2:17: cluster_listen: '127.0.0.1:17000' is not allowed; allowed: an address \
                  other than that of peer_listen",
             ),
-            ("rf: 1.5", "node.yaml:1:5: rf: '1.5' is not allowed; allowed: 1 to 16"),
+            ("rf: 1.5", "node.yaml:1:5: rf: '1.5' is not allowed; allowed: 1 to 16, or one for"),
             (
                 "rf: 99999999999999999999999999",
                 "node.yaml:1:5: rf: '100000000000000000000000000.0' is",
             ),
-            ("rf: two", "node.yaml:1:5: rf: 'two' is not allowed; allowed: 1 to 16"),
+            ("rf: two", "node.yaml:1:5: rf: 'two' is not allowed; allowed: 1 to 16, or one for"),
             (
                 "max_value_size: 5s",
                 "node.yaml:1:17: max_value_size: '5s' is not allowed; allowed: 1024 to 536870912 bytes, \

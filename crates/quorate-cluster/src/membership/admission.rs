@@ -8,7 +8,7 @@ use alloc::{
 use core::cmp::Ordering;
 
 use quorate_proto::{
-    Incarnation, NodeId,
+    Incarnation, NodeId, ReplicationFactor,
     message::{Hello, Member, RefusalCode, Refused, View},
 };
 
@@ -58,9 +58,9 @@ pub enum Refusal {
     )]
     ReplicationFactor {
         /// This node's setting.
-        ours: u16,
+        ours: ReplicationFactor,
         /// The peer's setting.
-        theirs: u16,
+        theirs: ReplicationFactor,
     },
     /// The member list is final and the peer is not in it.
     #[error(
@@ -271,8 +271,8 @@ pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refus
     // How many replicas a final list has is decided with it.
     if !hello.view.sealed && hello.view.replication_factor != config.replication_factor {
         return Err(Refusal::ReplicationFactor {
-            ours: config.replication_factor,
-            theirs: hello.view.replication_factor,
+            ours: config.replication_factor.clone(),
+            theirs: hello.view.replication_factor.clone(),
         });
     }
     topology::check(&hello.view)?;
@@ -503,9 +503,9 @@ pub enum StartError {
     )]
     ReplicationFactor {
         /// The setting.
-        set: u16,
+        set: ReplicationFactor,
         /// What was sealed.
-        held: u16,
+        held: ReplicationFactor,
     },
     /// A setting is not possible.
     #[error("{key} is {value:?}; allowed: {allowed}")]
@@ -540,9 +540,16 @@ pub(super) fn check_start(
             return Err(StartError::Setting { key, value: value.clone(), allowed });
         }
     }
-    if config.replication_factor == 0 {
-        let (key, value) = ("rf", config.replication_factor.to_string());
-        return Err(StartError::Setting { key, value, allowed: "at least 1".into() });
+    let factor = &config.replication_factor;
+    if factor.numbers().any(|factor| factor == 0) || factor.of(&member.datacentre).is_none() {
+        let allowed = match factor {
+            ReplicationFactor::Everywhere(_) => "at least 1".into(),
+            ReplicationFactor::ByDatacentre(_) => {
+                alloc::format!("at least 1 for each datacentre, {} too", member.datacentre)
+            }
+        };
+        let (key, value) = ("rf", factor.to_string());
+        return Err(StartError::Setting { key, value, allowed });
     }
     if config.seeds.len() > crate::limits::SEEDS_MAX {
         let allowed = alloc::format!("at most {}", crate::limits::SEEDS_MAX);
@@ -570,8 +577,8 @@ pub(super) fn check_start(
     let is_decided = persisted.view.ownership.is_some();
     if !is_decided && persisted.view.replication_factor != config.replication_factor {
         return Err(StartError::ReplicationFactor {
-            set: config.replication_factor,
-            held: persisted.view.replication_factor,
+            set: config.replication_factor.clone(),
+            held: persisted.view.replication_factor.clone(),
         });
     }
     Ok(())

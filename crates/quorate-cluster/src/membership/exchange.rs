@@ -169,7 +169,7 @@ impl Membership {
             }
         }
         let members: Vec<Member> = union.values().cloned().collect();
-        let replication_factor = self.config.replication_factor;
+        let replication_factor = self.config.replication_factor.clone();
         topology::check(&View { replication_factor, members, ..View::default() })?;
         Ok(union)
     }
@@ -209,7 +209,7 @@ impl Membership {
             self.outputs.push_back(Output::Event(Event::Conflict(reason)));
             return;
         }
-        self.config.replication_factor = view.replication_factor;
+        self.config.replication_factor = view.replication_factor.clone();
         self.replace_list(now, view);
         self.told.insert(from);
         self.become_sealed(now);

@@ -78,7 +78,7 @@ use alloc::{
 use core::time::Duration;
 
 use quorate_proto::{
-    NodeId, Numbers, Start,
+    NodeId, Numbers, ReplicationFactor, Start,
     message::{Hello, Member, Message, View},
     ownership::Ownership,
 };
@@ -109,7 +109,7 @@ pub struct Config {
     /// The shard that the membership runs on.
     pub shard: u16,
     /// Replicas of every slot in each datacentre.
-    pub replication_factor: u16,
+    pub replication_factor: ReplicationFactor,
     /// `host:port` of nodes to find the others through.
     pub seeds: Vec<String>,
     /// Who names further ones, in time, by [`Membership::handle_seeds`].
@@ -261,7 +261,7 @@ impl Membership {
         View {
             epoch: self.epoch(),
             sealed: self.standing == Standing::Sealed,
-            replication_factor: self.config.replication_factor,
+            replication_factor: self.config.replication_factor.clone(),
             members: self.members.values().cloned().collect(),
             numbers: self.numbers.clone(),
             ownership: self.ownership(),

@@ -171,7 +171,7 @@ fn settings_that_must_agree_are_named_with_both_values() {
             .to_string()])
     );
     let mut factor = config(4, &[0]);
-    factor.replication_factor = 2;
+    factor.replication_factor = 2.into();
     let index = add(&mut world, factor);
     assert_eq!(
         refusals(&world, index),
@@ -263,12 +263,17 @@ fn what_was_sealed_cannot_be_set_differently() {
     assert!(text(|config| config.cluster = "other".into()).contains("the cluster \"test\""));
     assert!(text(|config| config.member.id = NodeId(77)).contains("is not a member of"));
     assert_eq!(
-        text(|config| config.replication_factor = 5),
+        text(|config| config.replication_factor = 5.into()),
         "the replication factor is set to 5, but the cluster was formed with 3; \
          that cannot change once the cluster holds data"
     );
     assert!(text(|config| config.member.name.clear()).starts_with("name is \"\"; allowed: 1 to"));
-    assert_eq!(text(|config| config.replication_factor = 0), "rf is \"0\"; allowed: at least 1");
+    let zero = text(|config| config.replication_factor = 0.into());
+    assert_eq!(zero, "rf is \"0\"; allowed: at least 1");
+    assert_eq!(
+        text(|config| config.replication_factor = "elsewhere:3".parse().unwrap()),
+        "rf is \"elsewhere:3\"; allowed: at least 1 for each datacentre, dc too"
+    );
 }
 
 #[test]
@@ -316,7 +321,7 @@ fn strangers_and_nonsense_on_a_link_are_shut_out() {
     let view = View {
         epoch: 2,
         sealed: false,
-        replication_factor: 3,
+        replication_factor: 3.into(),
         members: vec![member.clone(), member.clone()],
         ..View::default()
     };

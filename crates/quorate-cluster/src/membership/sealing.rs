@@ -22,7 +22,7 @@ impl Membership {
         let Persisted { view, voting, .. } = persisted;
         let me = self.me();
         self.decided = succession::Decided::of(&view);
-        self.config.replication_factor = view.replication_factor;
+        self.config.replication_factor = view.replication_factor.clone();
         let moved = view.members.iter().any(|m| m.id == me && *m != self.config.member);
         for member in view.members {
             if member.id != me {

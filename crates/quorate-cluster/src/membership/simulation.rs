@@ -92,7 +92,7 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
             incarnation: Default::default(),
         },
         shard: 0,
-        replication_factor: 3,
+        replication_factor: 3.into(),
         seeds: seeds.iter().map(|seed| format!("node-{seed}:1")).collect(),
         sources: Vec::new(),
         seeds_min: 0,

@@ -14,7 +14,7 @@ use alloc::{
 };
 
 use quorate_proto::{
-    NodeId, Origin,
+    NodeId, Origin, ReplicationFactor,
     message::{Hello, Member, Message, Refused, View},
     register::Voter,
 };
@@ -40,7 +40,7 @@ pub enum Order {
     /// The member is lost for good: its slots go to others.
     RemoveDead(String),
     /// Replicas of every slot in each datacentre.
-    SetReplicationFactor(u16),
+    SetReplicationFactor(ReplicationFactor),
     /// Slots go to where they would be if the cluster was made anew, as few as that takes.
     Rebalance,
     /// Slots stay where they are until [`Order::Resume`].
@@ -252,9 +252,9 @@ impl Membership {
             Order::SetReplicationFactor(factor) if *factor == view.replication_factor => {
                 return Ok(None);
             }
-            Order::SetReplicationFactor(factor) => plan::set_replication_factor(view, *factor)?,
+            Order::SetReplicationFactor(factor) => plan::set_replication_factor(view, factor)?,
             Order::Rebalance => {
-                let plan = plan::set_replication_factor(view, view.replication_factor)?;
+                let plan = plan::set_replication_factor(view, &view.replication_factor)?;
                 if plan.summary.slots == 0 {
                     return Ok(None);
                 }
@@ -286,7 +286,7 @@ impl Membership {
         let peer = &hello.member;
         // How many replicas there are is not for a newcomer to say.
         let mut hello = hello.clone();
-        hello.view.replication_factor = self.config.replication_factor;
+        hello.view.replication_factor = self.config.replication_factor.clone();
         let is_known = self.members.contains_key(&peer.id)
             || self.members.values().any(|member| member.name == peer.name);
         if is_known {

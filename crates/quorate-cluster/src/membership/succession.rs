@@ -98,7 +98,7 @@ impl Membership {
         if let Some(moved) = relocated(&self.members, view) {
             return Err(UnfitSuccessor::Relocated(moved));
         }
-        self.config.replication_factor = view.replication_factor;
+        self.config.replication_factor = view.replication_factor.clone();
         self.replace_list(now, view);
         self.persist();
         let (epoch, members) = (view.epoch, view.members.len());

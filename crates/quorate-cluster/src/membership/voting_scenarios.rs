@@ -108,7 +108,8 @@ fn a_voter_that_leaves_has_no_vote_before_it_is_no_member() {
     assert!(is_fenced(&world, 0));
     let left = config(0, &[]).member.id;
     assert!(voters(&world, 1).iter().all(|voter| voter.member != left), "{:?}", voters(&world, 1));
-    carried(&mut world, 1, Order::SetReplicationFactor(1)).expect("the others decide without it");
+    carried(&mut world, 1, Order::SetReplicationFactor(1.into()))
+        .expect("the others decide without it");
 }
 
 #[test]
@@ -118,19 +119,19 @@ fn without_a_majority_nothing_is_decided_until_somebody_says_that_it_is_lost() {
     assert_eq!(overruled, Err(OrderError::HasMajority));
     world.crash(0);
     world.crash(1);
-    let refused = carried(&mut world, 2, Order::SetReplicationFactor(2));
+    let refused = carried(&mut world, 2, Order::SetReplicationFactor(2.into()));
     assert_eq!(refused, Err(OrderError::Unreachable("n0, n1".into())));
     assert_eq!(view(&world, 2).epoch, 3);
     let overruled = carried(&mut world, 2, Order::Override).expect("nobody else is up");
     assert_eq!(version::generation(overruled.epoch), 1);
-    carried(&mut world, 2, Order::SetReplicationFactor(2)).expect("it decides alone");
+    carried(&mut world, 2, Order::SetReplicationFactor(2.into())).expect("it decides alone");
     let decided = view(&world, 2);
     // Those that were lost come back, and go by what was decided.
     world.start(0);
     world.start(1);
     world.run_for(A_WHILE * 2);
     assert!((0..3).all(|index| view(&world, index).epoch == decided.epoch));
-    assert!((0..3).all(|index| view(&world, index).replication_factor == 2));
+    assert!((0..3).all(|index| view(&world, index).replication_factor == 2.into()));
 }
 
 #[test]
@@ -146,13 +147,13 @@ fn a_member_that_has_lost_everything_has_no_vote_until_it_is_given_one() {
     };
     assert_eq!(life(&world), Some(0));
     world.crash(2);
-    let refused = carried(&mut world, 0, Order::SetReplicationFactor(2));
+    let refused = carried(&mut world, 0, Order::SetReplicationFactor(2.into()));
     assert_eq!(refused, Err(OrderError::Unreachable("n2".into())), "its old vote does not count");
     world.start(2);
     finish(&mut world);
     assert_eq!(life(&world), Some(1));
     world.crash(2);
-    carried(&mut world, 0, Order::SetReplicationFactor(2)).expect("its new one does");
+    carried(&mut world, 0, Order::SetReplicationFactor(2.into())).expect("its new one does");
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn a_trial_changes_nothing_and_a_stop_goes_on_only_when_it_is_told_to() {
 fn of_two_orders_at_once_one_is_carried_out() {
     let mut world = sealed_three();
     order(&mut world, 0, 1, Order::Leave("n1".into()));
-    order(&mut world, 2, 1, Order::SetReplicationFactor(2));
+    order(&mut world, 2, 1, Order::SetReplicationFactor(2.into()));
     world.run_for(A_WHILE * 4);
     let results = [0, 2].map(|index| outcome(&world, index, 1).expect("is answered"));
     let done = results.iter().flatten().filter(|carried| carried.changes).count();
@@ -223,7 +224,7 @@ fn each_epoch_has_one_list_whatever_is_lost() {
                 0 => Order::Pause,
                 1 => Order::Resume,
                 2 => Order::Rebalance,
-                _ => Order::SetReplicationFactor(1 + world.random.below(3) as u16),
+                _ => Order::SetReplicationFactor((1 + world.random.below(3) as u16).into()),
             };
             order(&mut world, index, ticket, wanted);
             for _ in 0..100 {
@@ -235,7 +236,7 @@ fn each_epoch_has_one_list_whatever_is_lost() {
         world.start_all();
         finish(&mut world);
         decided.note(&world);
-        let last = carried(&mut world, 0, Order::SetReplicationFactor(3));
+        let last = carried(&mut world, 0, Order::SetReplicationFactor(3.into()));
         assert!(last.is_ok() || matches!(last, Err(OrderError::Plan(_))), "seed {seed}: {last:?}");
         changes += decided.0.len() - 1;
     }

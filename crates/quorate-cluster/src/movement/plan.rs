@@ -3,14 +3,14 @@
 use alloc::vec::Vec;
 
 use quorate_proto::{
-    MemberNumber, NodeId, Slot,
+    MemberNumber, NodeId, ReplicationFactor, Slot,
     message::{Member, View},
     numbers::NumbersUsedUp,
     ownership::{Movement, Ownership, Phase, Phases, SlotMap},
 };
 
 use crate::{
-    ring::{Placement, Replication, RingMember},
+    ring::{Placement, RingMember},
     topology::{self, TopologyError, of_placement, placed},
 };
 
@@ -112,10 +112,10 @@ pub fn remove_dead(view: &View, id: NodeId) -> Result<Plan, PlanError> {
     move_slots(next, SlotMap::of_slots(without), &[])
 }
 
-/// Every slot gets another number of replicas in each datacentre.
-pub fn set_replication_factor(view: &View, factor: u16) -> Result<Plan, PlanError> {
+/// Every slot gets other numbers of replicas in the datacentres.
+pub fn set_replication_factor(view: &View, factor: &ReplicationFactor) -> Result<Plan, PlanError> {
     let owners = owners_at_rest(view)?;
-    move_slots(View { replication_factor: factor, ..view.clone() }, owners, &[])
+    move_slots(View { replication_factor: factor.clone(), ..view.clone() }, owners, &[])
 }
 
 /// The way back from a change that is under way. What has moved goes back, and whoever was to
@@ -164,7 +164,7 @@ fn move_slots(next: View, owners: SlotMap, leaving: &[MemberNumber]) -> Result<P
         everybody.iter().filter(|member| !leavers.contains(&member.id)).cloned().collect();
     let before =
         Placement::agreed(&everybody, |slot| owners.get(slot).iter().filter_map(id_of).collect());
-    let target = before.moved(&staying, &Replication::everywhere(next.replication_factor));
+    let target = before.moved(&staying, &next.replication_factor);
     let target = of_placement(&target, &next.numbers);
     begin(next, owners, target, leaving.to_vec())
 }

@@ -11,7 +11,11 @@ use quorate_proto::{
 };
 
 use super::*;
-use crate::{peer_map::PeerMap, random::Random, topology::Topology};
+use crate::{
+    peer_map::PeerMap,
+    random::Random,
+    topology::{Topology, TopologyError},
+};
 
 const GROUPS_AT_ONCE: usize = 24;
 
@@ -30,6 +34,7 @@ fn member(id: u128, rack: usize) -> Member {
 }
 
 fn founded(members: usize, replication_factor: u16) -> View {
+    let replication_factor = replication_factor.into();
     let mut members: Vec<Member> =
         (0..members).map(|index| member(index as u128 + 1, index)).collect();
     members.sort_by_key(|member| member.id);
@@ -136,7 +141,14 @@ impl World {
     }
 
     fn width(&self) -> usize {
-        usize::from(self.view.replication_factor).min(self.view.members.len())
+        let members = &self.view.members;
+        let datacentres: BTreeSet<&str> = members.iter().map(|it| it.datacentre.as_str()).collect();
+        let width_of = |datacentre: &str| {
+            let factor = self.view.replication_factor.of(datacentre).unwrap();
+            let held_by = members.iter().filter(|member| member.datacentre == datacentre);
+            held_by.count().min(usize::from(factor))
+        };
+        datacentres.into_iter().map(width_of).sum()
     }
 
     fn begin(&mut self, plan: Plan) {
@@ -250,10 +262,32 @@ fn a_node_takes_the_place_of_another_one() {
 fn the_replication_factor_is_raised_and_lowered() {
     let mut world = World::new(5, 2, 6);
     for factor in [3, 1, 4] {
-        world.begin(plan::set_replication_factor(&world.view, factor).unwrap());
+        world.begin(plan::set_replication_factor(&world.view, &factor.into()).unwrap());
         world.finish();
         assert!(spread(&world.load()) <= 1);
     }
+}
+
+#[test]
+fn each_datacentre_may_have_a_factor_of_its_own() {
+    let mut world = World::new(4, 2, 7);
+    for id in [5, 6] {
+        let member = Member { datacentre: "east".into(), ..member(id, id as usize) };
+        world.begin(plan::join(&world.view, member).unwrap());
+        world.finish();
+    }
+    for factor in ["dc:3,east:1", "dc:1,east:2", "dc:1,east:9,west:2"] {
+        let factor = factor.parse().unwrap();
+        world.begin(plan::set_replication_factor(&world.view, &factor).unwrap());
+        world.finish();
+    }
+    let far = Member { datacentre: "north".into(), ..member(7, 7) };
+    let refused = plan::join(&world.view, far.clone());
+    assert_eq!(refused, Err(TopologyError::NoFactor("north".into()).into()));
+    let without = plan::set_replication_factor(&world.view, &"dc:1".parse().unwrap());
+    assert_eq!(without, Err(TopologyError::NoFactor("east".into()).into()));
+    world.begin(plan::join(&world.view, Member { datacentre: "west".into(), ..far }).unwrap());
+    world.finish();
 }
 
 proptest! {

@@ -38,7 +38,7 @@ use alloc::{
     vec::Vec,
 };
 
-use quorate_proto::{NodeId, Slot, message::Member, slot::SLOTS};
+use quorate_proto::{NodeId, ReplicationFactor, Slot, message::Member, slot::SLOTS};
 
 use assignment::{Assignment, VACANT};
 
@@ -59,36 +59,10 @@ impl From<&Member> for RingMember {
     }
 }
 
-/// How many replicas of a slot each datacentre holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replication {
-    default: u16,
-    by_datacentre: BTreeMap<String, u16>,
-}
-
-impl Replication {
-    /// `factor` replicas in each datacentre; at least one.
-    pub fn everywhere(factor: u16) -> Self {
-        Self { default: factor.max(1), by_datacentre: BTreeMap::new() }
-    }
-
-    /// The same, but `factor` replicas in `datacentre`.
-    #[must_use]
-    pub fn with(mut self, datacentre: &str, factor: u16) -> Self {
-        self.by_datacentre.insert(datacentre.into(), factor.max(1));
-        self
-    }
-
-    /// Replicas in `datacentre`.
-    pub fn factor(&self, datacentre: &str) -> u16 {
-        self.by_datacentre.get(datacentre).copied().unwrap_or(self.default)
-    }
-}
-
 /// The replica sets of all slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    replication: Replication,
+    factor: ReplicationFactor,
     datacentres: BTreeMap<String, DatacentreRing>,
 }
 
@@ -108,7 +82,7 @@ pub enum RingError {
 /// members with one id the first in their order by datacentre and rack counts.
 pub fn place<'a>(
     members: impl IntoIterator<Item = &'a RingMember>,
-    replication: &Replication,
+    factor: &ReplicationFactor,
 ) -> Placement {
     let mut sorted: Vec<&RingMember> = members.into_iter().collect();
     sorted.sort();
@@ -121,11 +95,11 @@ pub fn place<'a>(
     let datacentres = by_datacentre
         .into_iter()
         .map(|(name, members)| {
-            let ring = DatacentreRing::new(members, replication.factor(name), None);
+            let ring = DatacentreRing::new(members, in_datacentre(factor, name), None);
             (name.into(), ring)
         })
         .collect();
-    Placement { replication: replication.clone(), datacentres }
+    Placement { factor: factor.clone(), datacentres }
 }
 
 impl Placement {
@@ -152,7 +126,7 @@ impl Placement {
             return Err(RingError::AlreadyMember(member.id));
         }
         let members: Vec<RingMember> = self.members().cloned().chain([member]).collect();
-        *self = self.moved(&members, &self.replication);
+        *self = self.moved(&members, &self.factor);
         Ok(())
     }
 
@@ -163,14 +137,14 @@ impl Placement {
         }
         let members: Vec<RingMember> =
             self.members().filter(|member| member.id != id).cloned().collect();
-        *self = self.moved(&members, &self.replication);
+        *self = self.moved(&members, &self.factor);
         Ok(())
     }
 
     /// Places the slots over other members, or in another number of replicas, staying as close to
     /// this placement as the guarantees allow.
     #[must_use]
-    pub fn moved(&self, members: &[RingMember], replication: &Replication) -> Self {
+    pub fn moved(&self, members: &[RingMember], factor: &ReplicationFactor) -> Self {
         let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
         for member in members {
             by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
@@ -178,19 +152,19 @@ impl Placement {
         let datacentres = by_datacentre.into_iter().map(|(name, mut members)| {
             members.sort_by_key(|member| member.id);
             let before = self.datacentres.get(name);
-            let factor = replication.factor(name);
+            let width = in_datacentre(factor, name);
             let is_same = |ring: &&DatacentreRing| {
                 ring.members == members
-                    && ring.width == usize::from(factor).min(members.len())
+                    && ring.width == usize::from(width).min(members.len())
                     && !ring.sets.contains(&VACANT)
             };
             let ring = match before.filter(is_same) {
                 Some(same) => same.clone(),
-                None => DatacentreRing::new(members, factor, before),
+                None => DatacentreRing::new(members, width, before),
             };
             (name.into(), ring)
         });
-        Self { replication: replication.clone(), datacentres: datacentres.collect() }
+        Self { factor: factor.clone(), datacentres: datacentres.collect() }
     }
 
     /// A placement that was agreed on: `owners` holds each slot, some of `members`. Where a slot
@@ -206,8 +180,13 @@ impl Placement {
             members.sort_by_key(|member| member.id);
             Some((name.into(), DatacentreRing::agreed(members, &of_slot)?))
         });
-        Self { replication: Replication::everywhere(1), datacentres: datacentres.collect() }
+        Self { factor: 1.into(), datacentres: datacentres.collect() }
     }
+}
+
+/// Replicas in `datacentre`: at least one.
+fn in_datacentre(factor: &ReplicationFactor, datacentre: &str) -> u16 {
+    factor.of(datacentre).unwrap_or(1).max(1)
 }
 
 /// The placement inside one datacentre.

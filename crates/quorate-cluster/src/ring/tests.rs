@@ -28,8 +28,8 @@ fn racks(sizes: &[usize]) -> Vec<RingMember> {
     members
 }
 
-fn factor(factor: u16) -> Replication {
-    Replication::everywhere(factor)
+fn factor(factor: u16) -> ReplicationFactor {
+    factor.into()
 }
 
 fn spread(counts: &[u32]) -> u32 {
@@ -53,7 +53,7 @@ fn counts(placement: &Placement, datacentre: &str) -> (Vec<u32>, Vec<u32>) {
 /// What must hold of every placement.
 fn check_sets(placement: &Placement) {
     for (name, ring) in &placement.datacentres {
-        let width = usize::from(placement.replication.factor(name)).min(ring.members.len());
+        let width = usize::from(in_datacentre(&placement.factor, name)).min(ring.members.len());
         assert_eq!(ring.width, width, "{name}");
         assert_eq!(ring.sets.len(), width * SLOT_COUNT);
         let rack_names: BTreeSet<&str> = ring.members.iter().map(|m| m.rack.as_str()).collect();
@@ -251,7 +251,7 @@ fn a_new_rack_takes_one_replica_of_every_slot() {
 fn factors_differ_by_datacentre() {
     let members: Vec<RingMember> =
         (0..12).map(|i| member(i + 1, i as usize % 2, i as usize % 3)).collect();
-    let placement = place(&members, &factor(3).with("dc1", 2));
+    let placement = place(&members, &"dc0:3,dc1:2".parse().unwrap());
     check_sets(&placement);
     let slot = Slot::of_key(b"key");
     assert_eq!(placement.replicas("dc0", slot).count(), 3);

@@ -11,7 +11,7 @@ use quorate_proto::{
 use super::TopologyError;
 use crate::{
     limits::REPLICAS_MAX,
-    ring::{Placement, Replication, RingMember, place},
+    ring::{Placement, RingMember, place},
 };
 
 /// Neighbouring slots with the same owners, old and new, in the same phase.
@@ -75,7 +75,7 @@ impl<'a> Piece<'a> {
 /// Who holds every slot of a cluster that nothing has moved in.
 pub fn placed(view: &View, numbers: &Numbers) -> SlotMap {
     let ring: Vec<RingMember> = view.members.iter().map(RingMember::from).collect();
-    of_placement(&place(&ring, &Replication::everywhere(view.replication_factor)), numbers)
+    of_placement(&place(&ring, &view.replication_factor), numbers)
 }
 
 /// A placement by the numbers of its members.

@@ -28,7 +28,7 @@ fn view(members: Vec<Member>, replication_factor: u16) -> View {
     View {
         epoch: members.len() as u64,
         sealed: true,
-        replication_factor,
+        replication_factor: replication_factor.into(),
         members,
         numbers,
         ownership: None,
@@ -113,7 +113,7 @@ fn views_that_are_no_topologies_are_refused() {
     twice.members.push(good.members[1].clone());
     assert_eq!(refused(&twice), TopologyError::Twice(good.members[1].id));
 
-    let none = View { replication_factor: 0, ..good.clone() };
+    let none = View { replication_factor: 0.into(), ..good.clone() };
     assert_eq!(refused(&none), TopologyError::NoReplicas);
 
     let stranger = Topology::new(&good, NodeId(1)).map(|_| ()).unwrap_err();

@@ -167,8 +167,14 @@ fn topologies(count: usize, datacentres: usize, replication_factor: u16) -> Vec<
     let members: Vec<Member> =
         (0..count).map(|index| member(id(index), index % datacentres)).collect();
     let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
-    let view =
-        View { epoch: EPOCH, sealed: true, replication_factor, members, numbers, ownership: None };
+    let view = View {
+        epoch: EPOCH,
+        sealed: true,
+        replication_factor: replication_factor.into(),
+        members,
+        numbers,
+        ownership: None,
+    };
     let seen_from = |index: usize| Topology::new(&view, NodeId(id(index)));
     (0..count).map(|index| Arc::new(seen_from(index).expect("valid"))).collect()
 }

@@ -40,7 +40,7 @@ impl Setting {
     pub fn flag(&self) -> String {
         let flag = self.key.replace(['_', '.'], "-");
         match self.shape() {
-            Shape::One | Shape::Flag => flag,
+            Shape::One | Shape::OneOrNamed | Shape::Flag => flag,
             Shape::Many | Shape::Sections(_) => flag.trim_end_matches('s').to_owned(),
         }
     }
@@ -118,7 +118,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("name", name, "NAME", "made from the node's id", "Name of the node, unique in the cluster"),
     setting!("dc", datacentre, "NAME", "dc1", "Datacentre of the node; fixed once there is data"),
     setting!("rack", rack, "NAME", "rack1", "Rack of the node; fixed once there is data"),
-    setting!("rf", replication_factor, "N", "3", "Replicas of every key in each datacentre, capped by its nodes; equal on all nodes").within(1, limits::RF_MAX as u64),
+    setting!("rf", replication_factor, "N", "3", "Replicas of every key in each datacentre, capped by its nodes; or dc1:3,dc2:2: a number for each; equal on all nodes").within(1, limits::RF_MAX as u64),
     setting!("data_dir", data_dir, "DIR", "./quorate-data", "Directory of the data"),
     setting!("memory", memory, "", "false", "Keep everything in memory; nothing survives a restart"),
     setting!("sync", sync, "POLICY", "everysec", "When a write is safe on disk: always (before it is acknowledged), everysec, no"),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use quorate_proto::Level;
+use quorate_proto::{Level, ReplicationFactor};
 
 use super::{ChannelSettings, ConfigError, ConfigErrors, LevelRule, ReadRepair, SETTINGS, Setting};
 use crate::{limits, secure_link::ClusterSecret};
@@ -96,7 +96,7 @@ pub struct Settings {
     /// Rack of this node.
     pub rack: String,
     /// Replicas of every key in each datacentre, capped by its number of nodes.
-    pub replication_factor: u16,
+    pub replication_factor: ReplicationFactor,
     /// Directory of the durable data; `None`: `./quorate-data`.
     pub data_dir: Option<PathBuf>,
     /// Keep everything in memory only; nothing survives a restart.
@@ -157,7 +157,7 @@ impl Default for Settings {
             name: None,
             datacentre: "dc1".into(),
             rack: "rack1".into(),
-            replication_factor: 3,
+            replication_factor: 3.into(),
             data_dir: None,
             memory: false,
             sync: SyncPolicy::default(),
@@ -225,6 +225,7 @@ impl Settings {
             let allowed = "a directory, or memory: true, not both";
             errors.push(ConfigError::new("data_dir", "with memory: true", allowed));
         }
+        errors.extend(self.check_factor().err());
         errors.extend(self.load_secret().err());
         self.channel.check(&mut errors);
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }
@@ -315,6 +316,14 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// There must be a number of replicas for the datacentre of this node.
+    fn check_factor(&self) -> Result<(), ConfigError> {
+        let (factor, datacentre) = (&self.replication_factor, &self.datacentre);
+        let allowed =
+            || format!("a number for each datacentre, that of this node ({datacentre}) too");
+        factor.of(datacentre).map(|_| ()).ok_or_else(|| ConfigError::new("rf", factor, allowed()))
     }
 
     fn check_advertised(&self) -> Result<(), ConfigError> {

@@ -57,7 +57,13 @@ fn every_wrong_value_is_named_with_what_is_allowed() {
     assert_eq!(keys, ["listen", "name", "rf", "sync", "read_level"]);
     assert_eq!(errors[3], "sync: 'sometimes' is not allowed; allowed: always, everysec, no");
     for (text, expected) in [
-        ("rf: -1", "rf: '-1' is not allowed; allowed: 1 to 16"),
+        (
+            "rf: -1",
+            "rf: '-1' is not allowed; allowed: 1 to 16, or one for each datacentre, such as",
+        ),
+        ("rf: dc1:17", "rf: 'dc1:17' is not allowed; allowed: 1 to 16, or one for each datacentre"),
+        ("rf: dc1:2,dc1:2", "rf: 'dc1:2,dc1:2' is not allowed; allowed: 1 to 16, or one for each"),
+        ("rf: dc2:2", "rf: 'dc2:2' is not allowed; allowed: a number for each datacentre, that of"),
         ("shards: 70000", "shards: '70000' is not allowed; allowed: 1 to "),
         (
             "max_value_size: 5s",
@@ -81,7 +87,7 @@ fn every_wrong_value_is_named_with_what_is_allowed() {
 #[test]
 fn what_an_embedder_sets_is_checked_alike() {
     let settings = Settings {
-        replication_factor: 17,
+        replication_factor: 17.into(),
         hint_window: Duration::ZERO,
         cluster: String::new(),
         ..Settings::default()

@@ -8,7 +8,7 @@ use std::{
 };
 
 use quorate_entropy::{Protocol, ReconPeer};
-use quorate_proto::Level;
+use quorate_proto::{Level, ReplicationFactor};
 
 use super::{
     ClusterListen, LevelRule, ReadRepair, SeedSource, Setting, SyncPolicy, number,
@@ -23,6 +23,9 @@ pub enum Shape {
     One,
     /// `true` or `false`; as a flag on the command line, without a value.
     Flag,
+    /// A text or a number, or a section of several, each with a name of its own choice; as a flag,
+    /// `name:value,name:value`.
+    OneOrNamed,
     /// A list of texts; as a flag, given several times.
     Many,
     /// A list of sections with these keys, of which the later ones may be missing; as a flag, their
@@ -350,6 +353,37 @@ fn counts(range: &RangeInclusive<u64>) -> String {
 
 fn sizes(range: &RangeInclusive<u64>) -> String {
     format!("{} bytes, also with a unit such as 64kb, 512mb, 4gb", counts(range))
+}
+
+/// A number, or one for each datacentre.
+impl Value for ReplicationFactor {
+    fn shape(&self) -> Shape {
+        Shape::OneOrNamed
+    }
+
+    fn read(&mut self, text: &str, _: &Setting) -> bool {
+        text.parse().is_ok_and(|factor| {
+            *self = factor;
+            true
+        })
+    }
+
+    fn show(&self, _: &Setting) -> String {
+        self.to_string()
+    }
+
+    fn wrong(&self, setting: &Setting) -> Option<String> {
+        let is_written = match self {
+            Self::Everywhere(_) => true,
+            Self::ByDatacentre(_) => self.to_string().parse().as_ref() == Ok(self),
+        };
+        let fits = self.numbers().all(|factor| setting.range.contains(&u64::from(factor)));
+        (!is_written || !fits).then(|| self.to_string())
+    }
+
+    fn allowed(&self, setting: &Setting) -> String {
+        format!("{}, or one for each datacentre, such as dc1:3,dc2:2", counts(&setting.range))
+    }
 }
 
 impl Value for Duration {

@@ -8,9 +8,11 @@
 //! }
 //! ```
 
+use std::collections::BTreeMap;
+
 use quorate_cluster::{membership::Persisted, random::Random};
 use quorate_proto::{
-    Incarnation, MemberNumber, NodeId, Numbers, Start,
+    Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
     checksum::crc32c,
     limits::LINEAGE_MAX,
     message::{Member, View},
@@ -26,6 +28,9 @@ const FORMAT: u32 = 4;
 /// The version of a file that says who owns which slots, or what the node has voted, which those
 /// before would not go by.
 const OWNED_FORMAT: u32 = 5;
+
+/// The version of a file that has a number of replicas for each datacentre.
+const FACTORS_FORMAT: u32 = 6;
 
 /// The version before, which has no checksum and is read too.
 const UNCHECKED_FORMAT: u32 = 3;
@@ -80,7 +85,7 @@ pub(super) struct ClusterRecord {
     name: String,
     epoch: u64,
     sealed: bool,
-    replication_factor: u16,
+    replication_factor: FactorRecord,
     /// Member numbers that were given so far: all below this.
     numbers_given: u16,
     members: Vec<MemberRecord>,
@@ -107,6 +112,31 @@ struct MemberRecord {
     life: u16,
     start: u32,
     previous: u32,
+}
+
+/// How many replicas each datacentre has: a number, or a number for each by its name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum FactorRecord {
+    Everywhere(u16),
+    ByDatacentre(BTreeMap<String, u16>),
+}
+
+impl FactorRecord {
+    fn new(factor: ReplicationFactor) -> Self {
+        match factor {
+            ReplicationFactor::Everywhere(factor) => Self::Everywhere(factor),
+            ReplicationFactor::ByDatacentre(factors) => Self::ByDatacentre(factors),
+        }
+    }
+
+    /// `None` when it is not possible.
+    fn factor(&self) -> Option<ReplicationFactor> {
+        match self {
+            Self::Everywhere(factor) => Some((*factor).into()),
+            Self::ByDatacentre(factors) => ReplicationFactor::by_datacentre(factors.clone()).ok(),
+        }
+    }
 }
 
 /// What a file says that does not say whether anything may be unsynced.
@@ -148,11 +178,11 @@ impl Record {
         }
         let Format { format } = serde_json::from_slice(contents).map_err(explain)?;
         match (format, is_checked) {
-            (FORMAT | OWNED_FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
-            (FORMAT | OWNED_FORMAT, false) => return Err("its checksum is missing".into()),
+            (FORMAT..=FACTORS_FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
+            (FORMAT..=FACTORS_FORMAT, false) => return Err("its checksum is missing".into()),
             _ => {
                 return Err(format!(
-                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} to {OWNED_FORMAT}; take \
+                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} to {FACTORS_FORMAT}; take \
                      a backup with the version that wrote it, and restore that"
                 ));
             }
@@ -161,6 +191,7 @@ impl Record {
         let record = Self { format: FORMAT, ..record };
         parse_id(&record.id).ok_or("its id is no id")?;
         if let Some(cluster) = &record.cluster {
+            cluster.replication_factor.factor().ok_or("its replication factor is not possible")?;
             cluster.numbers().ok_or("two members have the same number, or one was never given")?;
             let owned = cluster.ownership.as_ref().map(OwnershipRecord::ownership);
             if owned.is_some_and(|ownership| ownership.is_none()) {
@@ -176,10 +207,7 @@ impl Record {
 
     /// The contents of the file.
     pub(super) fn text(&self) -> serde_json::Result<String> {
-        let is_later =
-            |cluster: &ClusterRecord| cluster.ownership.is_some() || cluster.voting.is_some();
-        let owned = self.cluster.as_ref().is_some_and(is_later);
-        let format = if owned { OWNED_FORMAT } else { FORMAT };
+        let format = self.cluster.as_ref().map_or(FORMAT, ClusterRecord::format);
         let text = serde_json::to_string_pretty(&Self { format, ..self.clone() })?;
         let rest = text.trim_start_matches("{\n");
         Ok(head(rest.as_bytes()) + rest)
@@ -198,6 +226,15 @@ impl Record {
 }
 
 impl ClusterRecord {
+    /// The oldest version that a file with this in it can have.
+    fn format(&self) -> u32 {
+        match (&self.replication_factor, &self.ownership, &self.voting) {
+            (FactorRecord::ByDatacentre(_), ..) => FACTORS_FORMAT,
+            (_, Some(_), _) | (_, _, Some(_)) => OWNED_FORMAT,
+            (FactorRecord::Everywhere(_), None, None) => FORMAT,
+        }
+    }
+
     pub(super) fn new(persisted: Persisted) -> Self {
         let Persisted { cluster, view, voting } = persisted;
         let (numbers, ownership) = (view.numbers, view.ownership);
@@ -218,7 +255,7 @@ impl ClusterRecord {
             name: cluster,
             epoch: view.epoch,
             sealed: view.sealed,
-            replication_factor: view.replication_factor,
+            replication_factor: FactorRecord::new(view.replication_factor),
             numbers_given: numbers.given(),
             members: members.collect(),
             ownership: ownership.map(|ownership| OwnershipRecord::new(&ownership)),
@@ -246,7 +283,7 @@ impl ClusterRecord {
             view: View {
                 epoch: self.epoch,
                 sealed: self.sealed,
-                replication_factor: self.replication_factor,
+                replication_factor: self.replication_factor.factor()?,
                 members: members.collect(),
                 numbers: self.numbers()?,
                 ownership: match &self.ownership {

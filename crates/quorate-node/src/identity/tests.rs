@@ -88,7 +88,7 @@ fn every_start_is_written_down_on_a_full_disk() {
 #[test]
 fn another_format_is_refused_with_advice() {
     let disk = SimulatedDisk::new();
-    for format in [1, 2, 6] {
+    for format in [1, 2, 7] {
         let contents = format!("{{\"format\": {format}}}");
         disk.replace(Path::new("/data/node.json"), contents.as_bytes()).expect("written");
         let error = open(&disk, None).expect_err("cannot be read").to_string();
@@ -185,8 +185,14 @@ fn member(id: NodeId, incarnation: Incarnation) -> Member {
 fn seat() -> (Member, Persisted) {
     let member = member(NodeId(99), incarnation(3, 40, 30));
     let (members, numbers) = (vec![member.clone()], numbers(9, 4, &member));
-    let view =
-        View { epoch: 1, sealed: true, replication_factor: 3, members, numbers, ownership: None };
+    let view = View {
+        epoch: 1,
+        sealed: true,
+        replication_factor: 3.into(),
+        members,
+        numbers,
+        ownership: None,
+    };
     (member, Persisted { cluster: "c".into(), view, voting: None })
 }
 
@@ -241,11 +247,34 @@ fn what_the_membership_remembers_round_trips() {
     let member = member(identity.id(), incarnation(1, 7, 6));
     let numbers = numbers(9, 4, &member);
     let members = vec![member];
-    let view =
-        View { epoch: 1, sealed: true, replication_factor: 3, members, numbers, ownership: None };
+    let view = View {
+        epoch: 1,
+        sealed: true,
+        replication_factor: 3.into(),
+        members,
+        numbers,
+        ownership: None,
+    };
     let persisted = Persisted { cluster: "c".into(), view, voting: None };
     identity.persist(persisted.clone()).expect("saved");
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+}
+
+#[test]
+fn a_factor_for_each_datacentre_round_trips_and_an_impossible_one_is_refused() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let (_, mut persisted) = seat();
+    persisted.view.replication_factor = "dc1:3,dc2:2".parse().expect("a factor");
+    identity.persist(persisted.clone()).expect("saved");
+    assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+    let text = identity.record.text().expect("is written");
+    assert!(text.contains("\"format\": 6") && text.contains("\"dc2\": 2"), "{text}");
+    let wrong = text.replace("\"dc2\": 2", "\"dc2\": 0");
+    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
+    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
+    let error = Record::parse((head + rest).as_bytes()).expect_err("no replicas");
+    assert!(error.contains("replication factor"), "{error}");
 }
 
 #[test]
@@ -264,7 +293,7 @@ fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     let leaving = vec![MemberNumber(4)];
     let movement = Some(Movement { target: owners(&[2]), phases, leaving });
     let ownership = Some(Box::new(Ownership { owners: owners(&[4, 2, 1]), movement }));
-    let (epoch, sealed, replication_factor) = (12, true, 3);
+    let (epoch, sealed, replication_factor) = (12, true, 3.into());
     let members = vec![member];
     let view = View { epoch, sealed, replication_factor, members, numbers, ownership };
     let persisted = Persisted { cluster: "c".into(), view, voting: None };

@@ -8,7 +8,7 @@ use quorate_cluster::{
     time::Instant,
 };
 use quorate_proto::{
-    MemberNumber, Slot,
+    MemberNumber, ReplicationFactor, Slot,
     message::View,
     ownership::{Ownership, Phase},
     resp::ReplyWriter,
@@ -160,7 +160,6 @@ impl Control {
         let numbers = [
             ("epoch", view.epoch),
             ("sealed", u64::from(view.sealed)),
-            ("rf", u64::from(view.replication_factor)),
             ("paused", u64::from(decision.as_ref().is_some_and(|(it, _)| it.is_paused))),
             ("majority", u64::from(self.membership.has_majority())),
             ("moving", counts.moving),
@@ -169,7 +168,12 @@ impl Control {
             ("joint", counts.phases[2]),
             ("moved", counts.phases[3]),
         ];
-        writer.map(numbers.len() + 4);
+        writer.map(numbers.len() + 5);
+        writer.text("rf");
+        match view.replication_factor {
+            ReplicationFactor::Everywhere(factor) => writer.integer(factor.into()),
+            each @ ReplicationFactor::ByDatacentre(_) => writer.text(each.to_string()),
+        }
         for (name, value) in numbers {
             writer.text(name);
             writer.integer(i64::try_from(value).unwrap_or(i64::MAX));

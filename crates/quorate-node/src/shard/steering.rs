@@ -4,13 +4,13 @@
 //! (`reactor::steering`).
 
 use quorate_cluster::membership::Order;
-use quorate_proto::{command::Call, resp::Command};
+use quorate_proto::{ReplicationFactor, command::Call, resp::Command};
 
 use super::Shard;
 use crate::reactor::{ControlMail, Steer, Wish};
 
 const SYNTAX: &str = "TOPOLOGY [STATUS | JOIN node | LEAVE node | REPLACE node BY node | REMOVE-DEAD node | \
-                      SET-RF n | REBALANCE | PAUSE | RESUME | CANCEL | OVERRIDE] [DRY]";
+                      SET-RF factor | REBALANCE | PAUSE | RESUME | CANCEL | OVERRIDE] [DRY]";
 
 /// What such a command asks for.
 fn parse(command: &Command) -> Result<Wish, String> {
@@ -29,11 +29,19 @@ fn parse(command: &Command) -> Result<Wish, String> {
         ["LEAVE", _] => Order::Leave(words[1].clone()),
         ["REPLACE", _, "BY", _] => Order::Replace(words[1].clone(), words[3].clone()),
         ["REMOVE-DEAD", _] => Order::RemoveDead(words[1].clone()),
-        ["SET-RF", number] => {
+        ["SET-RF", _] => {
+            let factor = &words[1];
             let max = crate::limits::RF_MAX;
-            let factor = number.parse().ok().filter(|factor| (1..=max).contains(factor));
-            let error = || format!("ERR '{number}' is not allowed; allowed: 1 to {max}");
-            Order::SetReplicationFactor(factor.ok_or_else(error)?)
+            let fits = |factor: &ReplicationFactor| {
+                factor.numbers().all(|number| (1..=max).contains(&number))
+            };
+            let error = || {
+                format!(
+                    "ERR '{factor}' is not allowed; allowed: 1 to {max}, or one for each \
+                     datacentre, such as dc1:3,dc2:2"
+                )
+            };
+            Order::SetReplicationFactor(factor.parse().ok().filter(fits).ok_or_else(error)?)
         }
         ["REBALANCE"] => Order::Rebalance,
         ["PAUSE"] => Order::Pause,
@@ -84,7 +92,10 @@ mod tests {
         assert_eq!(read("QUORATE TOPOLOGY LEAVE n4 dry"), order(Order::Leave("n4".into()), true));
         let replaced = Order::Replace("n1".into(), "N4".into());
         assert_eq!(read("QUORATE TOPOLOGY REPLACE n1 by N4"), order(replaced, false));
-        assert_eq!(read("QUORATE TOPOLOGY SET-RF 2"), order(Order::SetReplicationFactor(2), false));
+        for factor in ["2", "east:3,West:1"] {
+            let wanted = Order::SetReplicationFactor(factor.parse().expect("a factor"));
+            assert_eq!(read(&format!("QUORATE TOPOLOGY SET-RF {factor}")), order(wanted, false));
+        }
     }
 
     #[test]
@@ -93,7 +104,7 @@ mod tests {
             let error = read(&format!("QUORATE TOPOLOGY {wrong}")).expect_err("is no order");
             assert!(error.starts_with("ERR syntax error: TOPOLOGY ["), "{wrong}: {error}");
         }
-        for wrong in ["0", "-1", "x", "70000"] {
+        for wrong in ["0", "-1", "x", "70000", "dc1:0", "dc1:3,dc1:3"] {
             let error = read(&format!("QUORATE TOPOLOGY SET-RF {wrong}")).expect_err("no number");
             assert!(error.contains("allowed: 1 to"), "{wrong}: {error}");
         }

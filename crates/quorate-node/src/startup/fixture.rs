@@ -109,8 +109,14 @@ fn persisted(me: Incarnation) -> Persisted {
     members.sort_by_key(|member| member.id);
     let numbered = MEMBERS.map(|(id, _, number)| (NodeId(id), MemberNumber(number)));
     let numbers = Numbers::from_parts(GIVEN, numbered).expect("possible numbers");
-    let view =
-        View { epoch: 9, sealed: true, replication_factor: 3, members, numbers, ownership: None };
+    let view = View {
+        epoch: 9,
+        sealed: true,
+        replication_factor: 3.into(),
+        members,
+        numbers,
+        ownership: None,
+    };
     Persisted { cluster: "fixture".into(), view, voting: None }
 }
 

@@ -24,7 +24,7 @@ const NEWCOMERS: [u128; 2] = [0, 1_000];
 /// Writes of both nodes, hints of many slots for the peer, a dirty group and a floor.
 fn with_everything() -> Storage {
     let mut storage = storage_with(0, 1 << 20, u64::MAX);
-    let view = View { replication_factor: 4, ..storage.topology.view() };
+    let view = View { replication_factor: 4.into(), ..storage.topology.view() };
     let me = storage.topology.member(storage.topology.me()).id;
     storage.topology = Arc::new(Topology::new(&view, me).expect("a topology"));
     storage.knowledge.set_current(storage.topology.origins());

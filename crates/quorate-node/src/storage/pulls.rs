@@ -86,7 +86,7 @@ fn what_is_missing_is_pulled() {
 #[test]
 fn a_slot_with_one_replica_has_no_dots() {
     let mut alone = Exchanges::new(0).ours;
-    let view = View { replication_factor: 1, ..alone.topology.view() };
+    let view = View { replication_factor: 1.into(), ..alone.topology.view() };
     let me = alone.topology.member(alone.topology.me()).id;
     alone.topology = Arc::new(Topology::new(&view, me).expect("a topology"));
     let command = Command::from_args(&["SET", "key", "value"]);

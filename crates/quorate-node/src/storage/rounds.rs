@@ -41,8 +41,14 @@ pub(super) fn topology(number: u16) -> Topology {
     };
     let members = vec![member(0), member(1)];
     let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
-    let view =
-        View { epoch: 2, sealed: true, replication_factor: 2, members, numbers, ownership: None };
+    let view = View {
+        epoch: 2,
+        sealed: true,
+        replication_factor: 2.into(),
+        members,
+        numbers,
+        ownership: None,
+    };
     Topology::new(&view, NodeId(u128::from(number) + 1)).expect("a topology")
 }
 

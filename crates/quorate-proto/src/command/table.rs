@@ -299,7 +299,7 @@ const SPECS: &[Spec] = &[
         sub("scrub", -2, "Digests and disk checked again: SCRUB [STATUS|START|STOP]"),
         sub("repair", -2, "Anti-entropy rounds with the peers: REPAIR [STATUS|START [DC name] [RANGE first last] [DRY]]"),
         sub("hints", -2, "What is kept for the peers: HINTS [LIST|DRAIN [node]|DROP node]"),
-        sub("topology", -2, "Members and their slots: TOPOLOGY [STATUS|JOIN node|LEAVE node|REPLACE node BY node|REMOVE-DEAD node|SET-RF n|REBALANCE|PAUSE|RESUME|CANCEL|OVERRIDE] [DRY]"),
+        sub("topology", -2, "Members and their slots: TOPOLOGY [STATUS|JOIN node|LEAVE node|REPLACE node BY node|REMOVE-DEAD node|SET-RF factor|REBALANCE|PAUSE|RESUME|CANCEL|OVERRIDE] [DRY]"),
         sub("obligations", 2, "What the peers may lack of what was acknowledged, and where it is"),
         sub("slotdigest", 3, "Digest of a slot: SLOTDIGEST slot"),
         sub("export", -3, "State of the keys of a slot: EXPORT slot [position [STATES]]"),

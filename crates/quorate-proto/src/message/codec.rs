@@ -9,9 +9,10 @@
 //!            incarnation
 //! incarnation := life:u16 start previous         start := u32 below 2^20
 //! dot     := origin:u32 counter:u64
-//! view    := epoch:u64 sealed:bool replication_factor:u16 list of member
+//! view    := epoch:u64 sealed:bool replication_factor list of member
 //!            given:u16 list of number              number := id:u128 u16 below given
 //!            option of ownership                   option := bool, and the item if it is 1
+//! replication_factor := u16 below 65,535 | 65,535:u16 list of (datacentre:string u16)
 //! ownership := owners option of movement           movement := target:owners phases leaving
 //! owners  := list of (slot list of u16)            phases := list of (slot phase:u8)
 //! leaving := list of u16, ascending

@@ -18,7 +18,7 @@ pub use reach::Reach;
 
 use crate::{
     CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Outcome,
-    Slot, Start, Unfit,
+    ReplicationFactor, Slot, Start, Unfit,
     ownership::Ownership,
     register::{Answer, Request},
 };
@@ -447,7 +447,7 @@ pub struct View {
     /// Whether the list is final: data may exist, and nobody joins.
     pub sealed: bool,
     /// Replicas of every slot in each datacentre.
-    pub replication_factor: u16,
+    pub replication_factor: ReplicationFactor,
     /// Members, ordered by identity.
     pub members: Vec<Member>,
     /// The number of each; none while the list is not final. They stand beside the members because

@@ -192,7 +192,7 @@ impl<'a> Cluster<'a> {
             option("advertise", known.ip().to_string());
             option("dc", (*datacentre).into());
             option("rack", (*rack).into());
-            option("rf", scenario.replication_factor.to_string());
+            option("rf", scenario.factor().to_string());
             option("shards", scenario.shards.to_string());
             option("sync", scenario.sync.name().into());
             option("request-timeout-ms", machine::REQUEST_TIMEOUT_MS.to_string());

@@ -19,6 +19,26 @@ pub(super) const MOVING: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "moving-apart",
+        about: "slots move in two datacentres, three replicas in one and two in the other, each of which \
+                gets fewer and more again, while links and processes fail",
+        nodes: FOUR_AND_THREE,
+        by_datacentre: &[("dc1", 3), ("dc2", 2)],
+        levels: &[
+            ((Level::Quorum, Level::Quorum), 2),
+            ((Level::LocalQuorum, Level::EachQuorum), 2),
+            ((Level::LocalQuorum, Level::LocalQuorum), 1),
+        ],
+        operations: 1_500,
+        period: 60_000_000,
+        clients: 2,
+        fault_gap: 4_000_000,
+        fault_stretch: 2,
+        faults_max: 10,
+        moves: 6,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "moving-calm",
         about: "slots go from member to member of five, two shards each, and nothing fails: all is acknowledged",
         nodes: FIVE,

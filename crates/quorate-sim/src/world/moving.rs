@@ -8,7 +8,7 @@ use quorate_cluster::{
     peer_map::PeerMap,
 };
 use quorate_node::simulation::Input;
-use quorate_proto::{MemberNumber, NodeId, message::View};
+use quorate_proto::{MemberNumber, NodeId, ReplicationFactor, message::View};
 
 use super::{Event, Violation, World};
 use crate::{
@@ -109,10 +109,13 @@ impl World<'_> {
 
     /// A change that begins with `view`.
     fn begins(&mut self, view: &View) -> Option<View> {
-        let factor = self.scenario.replication_factor;
+        let factor = self.scenario.factor();
         let planned = match self.random.below(5) {
-            0 => plan::set_replication_factor(view, factor - 1),
-            1 | 2 => plan::set_replication_factor(view, factor),
+            0 => {
+                let fewer = self.with_fewer(factor);
+                plan::set_replication_factor(view, &fewer)
+            }
+            1 | 2 => plan::set_replication_factor(view, &factor),
             _ => {
                 let members: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
                 let id = members[self.random.below(members.len() as u64) as usize];
@@ -120,6 +123,20 @@ impl World<'_> {
             }
         };
         Some(keeping_all(planned.ok()?.view))
+    }
+
+    /// One replica less, everywhere or in one datacentre.
+    fn with_fewer(&mut self, factor: ReplicationFactor) -> ReplicationFactor {
+        match factor {
+            ReplicationFactor::Everywhere(factor) => (factor - 1).into(),
+            ReplicationFactor::ByDatacentre(mut factors) => {
+                let chosen = self.random.below(factors.len() as u64) as usize;
+                if let Some(factor) = factors.values_mut().nth(chosen) {
+                    *factor = (*factor - 1).max(1);
+                }
+                ReplicationFactor::ByDatacentre(factors)
+            }
+        }
     }
 
     /// Whether nothing moves and nobody holds what belongs to others; if not, why.

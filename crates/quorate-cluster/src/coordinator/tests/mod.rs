@@ -236,7 +236,7 @@ impl<const TURNS: u32> Stage<TURNS> {
         let view = View {
             epoch: EPOCH,
             sealed: true,
-            replication_factor: 3,
+            replication_factor: 3.into(),
             members,
             numbers,
             ownership: None,

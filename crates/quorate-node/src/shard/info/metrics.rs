@@ -336,7 +336,7 @@ const QUORATE: &[Metric] = &[
     both("links", Text(|r| if r.node.security.has_secret() { "secret" } else { "open" }.into())),
     both("epoch", Number(|r| r.topology.epoch())),
     both("sealed", Number(|r| r.topology.sealed().into())),
-    both("replication_factor", Number(|r| r.topology.replication_factor().into())),
+    both("replication_factor", Number(|r| r.topology.local_factor().into())),
     both("ready", Number(|r| (!r.metrics.fitness.is(Unfit::CatchingUp) && r.node.footing().founded).into())),
     both("incomplete", Number(|r| r.metrics.fitness.is(Unfit::Incomplete).into())),
     both("waits_for", Text(|r| r.node.footing().awaited.join(", "))),

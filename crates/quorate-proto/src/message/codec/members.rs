@@ -1,13 +1,13 @@
 //! Introductions, member lists, claims and heartbeats.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use super::{
     super::{Claim, EmptySeat, Heartbeat, Hello, Member, View},
     Codec, Field, Input, MessageError, Optional, Plain, Sink, codec_of, record,
 };
 use crate::{
-    Fitness, Incarnation, MemberNumber, NodeId, Numbers, Start,
+    Fitness, Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
     limits::LINEAGE_MAX,
     ownership::{Movement, Ownership, Phase, Phases, Runs, SlotMap, may_own},
 };
@@ -48,6 +48,32 @@ impl Field for MemberNumber {
 
     fn take(input: &mut Input) -> Result<Self, MessageError> {
         u16::take(input).map(Self)
+    }
+}
+
+/// Stands for a list of datacentres instead of one number for all of them.
+const BY_DATACENTRE: u16 = u16::MAX;
+
+impl Field for ReplicationFactor {
+    fn put(&self, out: &mut impl Sink) {
+        match self {
+            Self::Everywhere(factor) => factor.put(out),
+            Self::ByDatacentre(factors) => {
+                BY_DATACENTRE.put(out);
+                let factors = factors.iter().map(|(name, factor)| (name.clone(), *factor));
+                factors.collect::<Vec<_>>().put(out);
+            }
+        }
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        match u16::take(input)? {
+            BY_DATACENTRE => {
+                let factors: Vec<(String, u16)> = Vec::take(input)?;
+                Self::by_datacentre(factors).map_err(|_| input.field("replication factor"))
+            }
+            factor => Ok(Self::Everywhere(factor)),
+        }
     }
 }
 

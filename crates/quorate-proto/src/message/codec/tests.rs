@@ -61,7 +61,8 @@ fn samples() -> Vec<Message> {
     let numbers = Numbers::of_first([member.id]).expect("a number");
     let members = vec![member.clone()];
     let ownership = Some(Box::new(ownership(&[MemberNumber(0)])));
-    let view = View { epoch: 3, sealed: true, replication_factor: 3, members, numbers, ownership };
+    let view =
+        View { epoch: 3, sealed: true, replication_factor: 3.into(), members, numbers, ownership };
     let lineage = vec![Start::from_random(4), Start::from_random(3)];
     let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone(), lineage };
     let beat = Heartbeat { epoch: 1, fitness: Fitness::default(), hints_pending: 2, wall_ms: 3 };
@@ -247,13 +248,25 @@ fn golden_bodies() {
     let numbers = Numbers::from_parts(0x0204, [(member.id, MemberNumber(0x0103))]);
     let numbers = numbers.expect("possible numbers");
     let members = vec![member];
-    let still =
-        View { epoch: 7, sealed: true, replication_factor: 8, members, numbers, ownership: None };
+    let still = View {
+        epoch: 7,
+        sealed: true,
+        replication_factor: 8.into(),
+        members,
+        numbers,
+        ownership: None,
+    };
     let owners = [MemberNumber(0x0103), MemberNumber(2)];
     let moving = View {
         members: vec![],
         numbers: Numbers::default(),
         ownership: Some(Box::new(ownership(&owners))),
+        ..still.clone()
+    };
+    let each = View {
+        replication_factor: "a:3,b:2".parse().expect("two"),
+        members: vec![],
+        numbers: Numbers::default(),
         ..still.clone()
     };
     let claim = Claim {
@@ -263,7 +276,7 @@ fn golden_bodies() {
     };
     let id = CallId { origin: Origin(8), number: 9 };
     let dot = Dot { origin: Origin(6), counter: 7 };
-    let golden: [(Message, &[u8]); 24] = [
+    let golden: [(Message, &[u8]); 25] = [
         (
             Message::Members(Box::new(moving)),
             &[
@@ -273,6 +286,14 @@ fn golden_bodies() {
                 0, // the target
                 3, 0, 0, 0, 255, 15, 3, 255, 31, 2, 255, 63, 1, // the phases
                 1, 0, 0, 0, 4, 0, // who leaves
+            ],
+        ),
+        (
+            Message::Seal(Box::new(each)),
+            &[
+                7, 0, 0, 0, 0, 0, 0, 0, 1, 255, 255, 2, 0, 0, 0, 1, 0, b'a', 3, 0, 1, 0, b'b', 2,
+                0, // the factors
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             ],
         ),
         (
