@@ -144,6 +144,7 @@ fn rare(hello: Box<Hello>) -> Vec<Said> {
     let ballot = Ballot { round: 1, origin };
     let voters = vec![Voter { member: NodeId(1), life: 0 }];
     let base = Document { version: 7, author: ballot, voters, value: Bytes::new() };
+    let dot = Dot { origin, counter: 9 };
     let asked = [
         Message::Ballot(Box::new(Request::Prepare { base: base.clone(), ballot })),
         Message::Ballot(Box::new(Request::Accept {
@@ -164,13 +165,21 @@ fn rare(hello: Box<Hello>) -> Vec<Said> {
         Message::AskFingerprintStates { slot, fingerprints: vec![1, 2] },
         Message::AskDots { group: slot.group(), wanted },
         Message::CompareSlot { slot, digest: 1, scope: Scope::Everything, from: 0, symbols: 8 },
+        Message::Relay {
+            slot,
+            to: vec![MemberNumber(2)],
+            at_once: true,
+            dots: vec![dot],
+            outcome: None,
+            effect: effect.clone(),
+        },
     ];
-    let dot = Dot { origin, counter: 9 };
     let answered = [
         Message::BallotAnswer(Box::new(Answer::Accepted { base: 7, ballot })),
         Message::BallotAnswer(Box::new(Answer::Decided(base))),
         Message::Progress { epoch: 3, level: vec![(MemberNumber(1), 5)] },
         Message::Rejected { cause: Cause::Overloaded, text: "too much".into() },
+        Message::Relayed { took: vec![MemberNumber(2)], is_last: true },
         Message::States(effect.clone()),
         Message::KeyDigests(vec![(Bytes::from_static(b"a"), 1)]),
         Message::FingerprintStates { covered: 1, states: effect.clone() },

@@ -201,6 +201,16 @@ pub const SCAN_INTERVAL: Duration = Duration::from_millis(20);
 /// A replica that has not answered a question after this long is bypassed.
 pub const RETRY_AFTER: Duration = Duration::from_millis(50);
 
+/// What one replica of a datacentre waits for the others that it passes an effect on to.
+pub const RELAY_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A replica that was to pass an effect on is silent after this long, and as much as a large effect
+/// takes: the effect goes to the others directly.
+pub const RELAY_SILENCE: Duration = Duration::from_millis(400);
+
+/// What links between datacentres are thought to carry at least, in bytes a millisecond.
+pub const RELAY_BYTES_PER_MS: u64 = (16 << 20) / 1_000;
+
 /// A forwarded read is put to another replica after this part of the time left: late enough not to
 /// double the load of a slow node, early enough to try most replicas of a slot.
 pub const FORWARD_SHARE: u32 = 8;
@@ -366,6 +376,7 @@ const _: () = assert!(CLOCKS_SUMMARY_RANGES <= DOT_RANGES_MAX);
 // An even number bears no more losses than the odd one below.
 const _: () = assert!(VOTERS_MAX % 2 == 1);
 const _: () = assert!(BALLOT_PAUSE_MIN.as_millis() < BALLOT_PAUSE_MAX.as_millis());
+const _: () = assert!(RELAY_PATIENCE.as_millis() < RELAY_SILENCE.as_millis());
 const _: () = assert!(MEMBERS_MAX <= Origin::NUMBERS as usize);
 const _: () = assert!(CANDIDATE_PATIENCE.as_millis() > 2 * REDIAL_PAUSE_MAX.as_millis());
 const _: () = assert!(REDIAL_PAUSE_MIN.as_millis() < REDIAL_PAUSE_MAX.as_millis());

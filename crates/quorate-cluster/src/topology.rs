@@ -317,6 +317,11 @@ impl Topology {
         self.members[node].datacentre
     }
 
+    /// Number of datacentres.
+    pub fn datacentres(&self) -> usize {
+        self.datacentre_names.len()
+    }
+
     /// The name of a datacentre by its number.
     pub fn datacentre_name(&self, datacentre: u8) -> &str {
         &self.datacentre_names[usize::from(datacentre)]

@@ -133,11 +133,13 @@ pub enum Mutant {
     SumsWritten,
     /// What a merge changes is not indexed.
     MergesUnindexed,
+    /// Whoever an effect is passed on to counts once the one who passes it on has answered.
+    RelayCountsForAll,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 63] = [
+    pub const ALL: [Self; 64] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -201,6 +203,7 @@ impl Mutant {
         Self::PlacesShared,
         Self::SumsWritten,
         Self::MergesUnindexed,
+        Self::RelayCountsForAll,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -165,6 +165,8 @@ pub enum Kind {
     Partition,
     /// [`Fault::Partition`] of one datacentre.
     DatacentreCut,
+    /// The same for an hour.
+    HourApart,
     /// [`Fault::Reset`].
     Reset,
     /// [`Fault::Slow`].
@@ -256,6 +258,14 @@ fn loses_data(scenario: &Scenario, kind: Kind) -> bool {
     loses_some.contains(&kind) || unsynced && power
 }
 
+/// The datacentre of `node` is cut off from all others.
+fn datacentre_cut(scenario: &Scenario, node: usize) -> Fault {
+    let cut = scenario.nodes[node].0;
+    let members = scenario.nodes.iter().enumerate();
+    let side = members.filter(|(_, (name, _))| *name == cut);
+    Fault::Partition { side: side.fold(0, |side, (index, _)| side | 1 << index) }
+}
+
 fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, script: &mut Script) {
     let nodes = scenario.nodes.len() as u64;
     let node = random.below(nodes) as usize;
@@ -283,11 +293,10 @@ fn draw_one(scenario: &Scenario, kind: Kind, at: Time, random: &mut Stream, scri
         Kind::Pause => Fault::Pause { node },
         Kind::Cut => Fault::Cut { from: node, to: other },
         Kind::Partition => Fault::Partition { side: random.between(1, (1 << nodes) - 2) },
-        Kind::DatacentreCut => {
-            let cut = scenario.nodes[node].0;
-            let members = scenario.nodes.iter().enumerate();
-            let side = members.filter(|(_, (name, _))| *name == cut);
-            Fault::Partition { side: side.fold(0, |side, (index, _)| side | 1 << index) }
+        Kind::DatacentreCut => datacentre_cut(scenario, node),
+        Kind::HourApart => {
+            let (lasts, fault) = (3_600_000_000, datacentre_cut(scenario, node));
+            return script.push(Planned { at, lasts, fault, loses_data: false });
         }
         Kind::Reset => Fault::Reset { a: node, b: other },
         Kind::Slow => {

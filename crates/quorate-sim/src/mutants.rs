@@ -112,6 +112,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::PlacesShared, "documents", 100, &["lost", "stale", "backwards"]),
     trap(Mutant::SumsWritten, "documents", 100, &["lost", "stale", "backwards"]),
     trap(Mutant::MergesUnindexed, "indexed", 20, &["index"]),
+    trap(Mutant::RelayCountsForAll, "each-datacentre", 400, &["stale", "backwards", "lost"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];
 

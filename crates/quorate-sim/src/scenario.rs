@@ -94,6 +94,9 @@ pub struct Scenario {
     pub linearizable: bool,
     /// Whether every operation must be acknowledged that begins after the calm, whatever fails.
     pub available: bool,
+    /// Microseconds within which every operation at a local level must be answered that begins after
+    /// the calm, whatever lies between the datacentres; any where it is zero.
+    pub local_within: u64,
     /// Whether one node is killed and comes back: nothing is refused meanwhile or by a node that
     /// starts, and what was written while it was away is read there, at `ONE` too.
     pub comes_back: bool,
@@ -164,6 +167,8 @@ impl Excused {
 const THREE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3")];
 /// Two nodes here and one far away.
 const TWO_AND_ONE: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1")];
+/// Two nodes in each of two datacentres.
+const TWO_AND_TWO: &[(&str, &str)] = &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2")];
 /// Three nodes in each of two datacentres.
 const THREE_AND_THREE: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc2", "r1"), ("dc2", "r2"), ("dc2", "r3")];
@@ -191,6 +196,13 @@ const MIXED: &[((Level, Level), u32)] = &[
     ((Level::One, Level::One), 2),
     ((Level::One, Level::All), 1),
     ((Level::All, Level::One), 1),
+];
+
+/// What one datacentre can do alone.
+const LOCAL: &[((Level, Level), u32)] = &[
+    ((Level::LocalQuorum, Level::LocalQuorum), 3),
+    ((Level::LocalOne, Level::LocalQuorum), 1),
+    ((Level::LocalOne, Level::LocalOne), 1),
 ];
 
 /// What is acknowledged is at every node.
@@ -268,6 +280,7 @@ impl Scenario {
         excused: Excused::NOTHING,
         linearizable: false,
         available: false,
+        local_within: 0,
         comes_back: false,
         hint_bytes_max: 1 << 18,
         hints_bytes_max: 1 << 20,

@@ -15,6 +15,7 @@ pub(super) enum OnDurable {
     OwnVote { index: usize, serial: u32 },
     Answer { index: usize, serial: u32 },
     Respond { link: LinkId, correlation: u64, message: Message },
+    Relayed { relay: usize, serial: u32 },
 }
 
 impl Coordinator {
@@ -27,6 +28,9 @@ impl Coordinator {
             match action {
                 OnDurable::Respond { link, correlation, message } => {
                     self.respond(link, correlation, message);
+                }
+                OnDurable::Relayed { relay, serial } => {
+                    self.settle_relay((relay, serial), self.topology.me(), true);
                 }
                 OnDurable::OwnVote { index, serial } if waits(index, serial) => {
                     self.vote_own(index);

@@ -95,9 +95,10 @@ impl Coordinator {
         let alive = self.alive(slot) & counted;
         let usable = alive - refused;
         let mut text = format!(
-            "level {level} of slot {} needs {needed} replica{}, {} {} alive (alive: {}; down: {}",
+            "level {level} of slot {} needs {needed} replica{}{}, {} {} alive (alive: {}; down: {}",
             slot.number(),
             if needed == 1 { "" } else { "s" },
+            self.place(slot, counted),
             usable.len(),
             if usable.len() == 1 { "is" } else { "are" },
             self.names(slot, usable),
@@ -122,12 +123,13 @@ impl Coordinator {
         let (needed, counted) = operation.requirement.unmet_by(operation.answered);
         let missing = counted - operation.answered;
         encoded(&format!(
-            "TIMEOUT level {} of slot {}: {} of {} replicas answered before the deadline \
+            "TIMEOUT level {} of slot {}: {} of {} replicas{} answered before the deadline \
              (answered: {}; silent: {}); {outcome}",
             operation.level(),
             operation.slot().number(),
             (operation.answered & counted).len(),
             needed,
+            self.place(operation.slot(), counted),
             self.names(operation.slot(), operation.answered & counted),
             self.names(operation.slot(), missing),
         ))
@@ -138,14 +140,30 @@ impl Coordinator {
         let (needed, counted) = operation.requirement.unmet_by(operation.answered);
         let say = if Mutant::FailedYetApplied.is_planted() { unavailable } else { unknown };
         say(&format!(
-            "level {} of slot {}: {} of {} replicas took the write (took it: {}; lost: {})",
+            "level {} of slot {}: {} of {} replicas{} took the write (took it: {}; lost: {})",
             operation.level(),
             operation.slot().number(),
             (operation.answered & counted).len(),
             needed,
+            self.place(operation.slot(), counted),
             self.names(operation.slot(), operation.answered & counted),
             self.names(operation.slot(), counted - operation.answered),
         ))
+    }
+
+    /// The datacentre of these replicas, where they are in one of several.
+    fn place(&self, slot: Slot, counted: Positions) -> String {
+        let replicas = self.topology.replicas(slot);
+        let of = |position: usize| self.topology.datacentre(replicas[position]);
+        let mut others = counted.iter().filter(|position| *position < replicas.len()).map(of);
+        match others.next() {
+            Some(first)
+                if self.topology.datacentres() > 1 && others.all(|other| other == first) =>
+            {
+                format!(" in datacentre {}", self.topology.datacentre_name(first))
+            }
+            _ => String::new(),
+        }
     }
 
     fn names(&self, slot: Slot, positions: Positions) -> String {

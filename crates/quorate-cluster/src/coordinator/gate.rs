@@ -97,6 +97,8 @@ pub(super) struct Merge {
 pub(super) enum Merged {
     /// Whoever has sent it hears of it.
     Acknowledge { link: LinkId, correlation: u64, outcome: Option<Box<Outcome>> },
+    /// It was passed on as well, and whoever has sent it hears of all together.
+    Relayed { relay: usize, serial: u32, outcome: Option<Box<Outcome>> },
     /// The operation that has asked the replica at this position for it goes on.
     Compare { index: usize, serial: u32, position: usize },
 }
@@ -215,10 +217,12 @@ impl Coordinator {
     ) {
         match merged {
             Merged::Acknowledge { link, correlation, outcome } => {
-                if let (Ok(_), Some(outcome)) = (&result, outcome) {
-                    self.outcomes.note(outcome.id, &outcome.reply);
-                }
+                self.note_outcome(&result, outcome);
                 self.acknowledge(link, correlation, result);
+            }
+            Merged::Relayed { relay, serial, outcome } => {
+                self.note_outcome(&result, outcome);
+                self.relay_merged((relay, serial), result);
             }
             Merged::Compare { index, serial, position } => {
                 let operation = self.operations.get(index);
@@ -226,6 +230,17 @@ impl Coordinator {
                     self.state_merged(now, replica, index, position, result.is_ok());
                 }
             }
+        }
+    }
+
+    /// Remembers what a write was answered, now that its effect is here.
+    fn note_outcome(
+        &mut self,
+        merged: &Result<Durability, Rejection>,
+        outcome: Option<Box<Outcome>>,
+    ) {
+        if let (Ok(_), Some(outcome)) = (merged, outcome) {
+            self.outcomes.note(outcome.id, &outcome.reply);
         }
     }
 

@@ -18,6 +18,7 @@ impl Coordinator {
     pub fn adopt(&mut self, now: Instant, replica: &mut impl Replica, topology: Arc<Topology>) {
         let before = core::mem::replace(&mut self.topology, topology);
         self.adopt_peers(&before);
+        self.end_relays(None);
         // Whoever has refused is asked again: the places are others.
         let held = self.gates.values_mut().flat_map(Gate::attempts_mut);
         held.for_each(|attempt| attempt.refused = Positions::NONE);
@@ -101,6 +102,7 @@ impl Coordinator {
         self.enter(now, index, Phase::Replicating);
         let operation = &mut self.operations[index];
         (operation.requirement, operation.answered) = (requirement, answered);
+        operation.forget_crossings();
         let present = operation.serial;
         for (_, action) in &mut self.on_durable {
             if let OnDurable::OwnVote { index: of, serial } = action
@@ -109,7 +111,7 @@ impl Coordinator {
                 *serial = present;
             }
         }
-        self.replicate(replica, index);
+        self.replicate(now, replica, index);
         self.count_votes(index);
     }
 
@@ -142,6 +144,7 @@ impl Coordinator {
         if operation.phase() == Phase::Replicating {
             // It is waited for as if it had not answered.
             operation.asked |= stale;
+            self.relay_lost(replica, index, position);
             return self.ask_later(now, index, stale);
         }
         let usable = self.alive(self.operations[index].slot()) - stale;
@@ -169,7 +172,10 @@ impl Coordinator {
         let operation = &mut self.operations[index];
         let stale = core::mem::take(&mut operation.stale) & operation.asked;
         match operation.phase() {
-            Phase::Replicating => self.replicate_to(replica, index, stale),
+            Phase::Replicating => {
+                self.replicate_directly(replica, index, stale);
+                self.bypass_relays(replica, index);
+            }
             Phase::Forwarding(_) => {
                 let operation = self.operations.remove(index);
                 let requester = operation.requester;

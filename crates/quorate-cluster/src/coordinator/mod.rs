@@ -24,6 +24,7 @@
 //! still take effect). An effect, once made, is never forgotten: whoever did not acknowledge it
 //! gets a hint.
 
+mod crossing;
 mod durable;
 mod elements;
 mod errors;
@@ -34,6 +35,7 @@ mod operation;
 mod outcomes;
 mod read;
 mod read_repair;
+mod relay;
 mod repairing;
 mod replica;
 mod request;
@@ -68,9 +70,10 @@ use crate::{
 };
 use durable::OnDurable;
 use gate::Gate;
-use operation::Operation;
+use operation::{Operation, RELAY_FLAG};
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
+use relay::Relaying;
 use repairing::Repair;
 pub use replica::{Durability, Executed, Rejection, Replica, Snapshot, Stored, Ticket};
 pub use request::{Request, Terms};
@@ -154,6 +157,8 @@ pub struct Coordinator {
     /// What the replica has yet to answer.
     awaited: BTreeMap<Ticket, Awaited>,
     next_ticket: u64,
+    /// Effects of other datacentres on their way to replicas beside this one.
+    relays: Slab<Relaying>,
     /// By slot.
     repairs: BTreeMap<Slot, Repair>,
     on_durable: VecDeque<(u64, OnDurable)>,
@@ -179,6 +184,7 @@ impl Coordinator {
             waiting: 0,
             awaited: BTreeMap::new(),
             next_ticket: 0,
+            relays: Slab::new(),
             repairs: BTreeMap::new(),
             on_durable: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -218,7 +224,7 @@ impl Coordinator {
 
     /// Operations in flight, what waits for one, and what the replica has yet to answer.
     pub fn in_flight(&self) -> usize {
-        self.operations.len() + self.waiting + self.awaited.len()
+        self.operations.len() + self.relays.len() + self.waiting + self.awaited.len()
     }
 
     /// Effects that were sent to each member and that it has not acknowledged, and their bytes.
@@ -276,6 +282,7 @@ impl Coordinator {
     ) {
         self.peers[peer] = Peer::default();
         self.recall_unsent(now, replica, peer);
+        self.relays_without(peer);
         let waiting: Vec<usize> = self
             .operations
             .iter()
@@ -295,6 +302,7 @@ impl Coordinator {
         }
         // First of all, so that no operation that ends below lets a late write begin.
         self.expire_held(now);
+        self.end_relays(Some(now));
         let due: Vec<usize> = self
             .operations
             .iter()
@@ -316,7 +324,8 @@ impl Coordinator {
         let held = held.map(|attempt| attempt.request.terms.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
-        self.next_scan = operations.chain(held).min().map(|at| at.max(soonest));
+        let due = operations.chain(held).chain(self.next_relay_end());
+        self.next_scan = due.min().map(|at| at.max(soonest));
     }
 
     /// A response to something that the coordinator sent.
@@ -328,6 +337,17 @@ impl Coordinator {
         message: Message,
     ) {
         let (index, serial, position) = operation::split_correlation(correlation);
+        if index & RELAY_FLAG != 0 {
+            let relay = (index & !RELAY_FLAG, serial);
+            return self.relay_answered(relay, position, &message);
+        }
+        if let Message::Relayed { took, is_last } = message {
+            let found = self.operations.get(index);
+            if found.is_some_and(|found| found.is_relay(serial, position)) {
+                self.take_relayed(replica, index, position, (took, is_last));
+            }
+            return;
+        }
         let known = self.operations.get(index).is_some_and(|found| found.is_call(serial, position));
         if !known {
             return; // The answer to a question that is settled.

@@ -177,7 +177,10 @@ const POSITION_BITS: u32 = 6;
 const SERIAL_BITS: u32 = 26;
 pub(super) const SERIAL_MASK: u32 = (1 << SERIAL_BITS) - 1;
 const _: () = assert!(REPLICAS_MAX <= 1 << POSITION_BITS);
-const _: () = assert!(OPERATIONS_MAX < 1 << 28);
+const _: () = assert!(OPERATIONS_MAX < RELAY_FLAG);
+
+/// In the place of an operation's index: what follows is that of an effect which is passed on.
+pub(super) const RELAY_FLAG: usize = 1 << 27;
 
 pub(super) fn join_correlation(index: usize, serial: u32, position: usize) -> u64 {
     (index as u64) << (SERIAL_BITS + POSITION_BITS)

@@ -435,7 +435,8 @@ impl Coordinator {
             }
             Phase::Forwarding(_) => self.forward_bypassed(now, index),
             Phase::Asking(executor) => self.give_up_outcome(now, replica, index, executor),
-            Phase::Reading | Phase::Executing | Phase::Replicating | Phase::Settled => {}
+            Phase::Replicating => self.bypass_relays(replica, index),
+            Phase::Reading | Phase::Executing | Phase::Settled => {}
         }
     }
 
@@ -468,7 +469,10 @@ impl Coordinator {
         operation.asked -= Positions::of(position);
         operation.refused |= Positions::of(position);
         match operation.phase() {
-            Phase::Replicating => self.hint_instead(replica, index, position),
+            Phase::Replicating => {
+                self.relay_lost(replica, index, position);
+                self.hint_instead(replica, index, position);
+            }
             Phase::Digests | Phase::States | Phase::Elements => {
                 self.begin_again(now, replica, index);
             }

@@ -13,6 +13,7 @@ use super::{
     Attempt, Awaited, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester,
     Terms, errors,
     gate::{Merge, Merged},
+    relay::Relayed,
 };
 use crate::{elements, membership::LinkId, positions::Positions, time::Instant};
 
@@ -35,7 +36,7 @@ impl Coordinator {
         let (me, present) = (self.topology.me(), self.topology.epoch());
         match message {
             // Whoever is ahead counts on this node as a replica. It is none before it hears why.
-            Message::Replicate { slot, .. }
+            Message::Replicate { slot, .. } | Message::Relay { slot, .. }
                 if epoch > present && !self.topology.is_replica(slot, me) =>
             {
                 self.reject_epoch(link, correlation, epoch);
@@ -62,6 +63,14 @@ impl Coordinator {
                 let merged = Merged::Acknowledge { link, correlation, outcome };
                 self.merge(now, replica, Merge { slot, dots, effect, merged });
             }
+            Message::Relay { slot, .. } if !self.topology.is_replica(slot, me) => {
+                let text = alloc::format!("slot {} has no replica here", slot.number());
+                self.reject(link, correlation, Cause::NotReplica, text);
+            }
+            Message::Relay { slot, to, at_once, dots, outcome, effect } => {
+                let relayed = Relayed { slot, to, at_once, dots, outcome, effect };
+                self.relay(now, replica, (link, correlation), relayed);
+            }
             Message::AskOutcome { slot, id } => {
                 self.tell_outcome(replica, (link, correlation), slot, id);
             }
@@ -83,15 +92,7 @@ impl Coordinator {
                 None => self.reject_malformed(link, correlation),
             },
             Message::AskStates { slot, command } => match Call::decode(slot, command) {
-                Some(call) => match replica.export(self.ticket(), &call) {
-                    Poll::Ready(state) => {
-                        let states = Message::States(state);
-                        self.respond_once_durable(replica, slot, link, correlation, states);
-                    }
-                    Poll::Pending => {
-                        self.await_stored(Awaited::State { slot, link, correlation });
-                    }
-                },
+                Some(call) => self.tell_states(replica, (link, correlation), &call),
                 None => self.reject_malformed(link, correlation),
             },
             Message::CompareElements { slot, .. } | Message::AskElements { slot, .. } => {
@@ -107,6 +108,23 @@ impl Coordinator {
                 let text = alloc::format!("message kind {} is not a request", other.kind());
                 self.reject(link, correlation, Cause::Malformed, text);
             }
+        }
+    }
+
+    /// Tells a peer the state of what a call names.
+    fn tell_states(
+        &mut self,
+        replica: &mut impl Replica,
+        (link, correlation): (LinkId, u64),
+        call: &Call,
+    ) {
+        let slot = call.slot();
+        match replica.export(self.ticket(), call) {
+            Poll::Ready(state) => {
+                let states = Message::States(state);
+                self.respond_once_durable(replica, slot, link, correlation, states);
+            }
+            Poll::Pending => self.await_stored(Awaited::State { slot, link, correlation }),
         }
     }
 

@@ -4,8 +4,9 @@ use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
 use quorate_proto::{Dot, MemberNumber};
+use smallvec::SmallVec;
 
-use super::elements::Exchange;
+use super::{crossing::Crossing, elements::Exchange};
 use crate::positions::Positions;
 
 /// What an operation waits for.
@@ -97,6 +98,8 @@ pub(super) struct Replication {
     pub(super) dot: Option<Dot>,
     /// Whether the effect is durable here.
     pub(super) durable: bool,
+    /// Other datacentres that it is on its way to by one replica each.
+    pub(super) crossings: SmallVec<[Crossing; 1]>,
 }
 
 impl Stage {

@@ -230,7 +230,7 @@ impl Coordinator {
             return self.answer(now, replica, index, reply);
         }
         operation.reply = Some(reply);
-        operation.stage = Stage::Replicating(Replication { effect, dot, durable: false });
+        operation.stage = Stage::Replicating(Replication { effect, dot, ..Replication::default() });
         let held = core::mem::take(&mut operation.holds_slot);
         if held {
             // Until now it was that of a read.
@@ -238,7 +238,7 @@ impl Coordinator {
             let me = self.topology.me();
             operation.requirement = self.topology.required_to_write(slot, level, me);
         }
-        self.replicate(replica, index);
+        self.replicate(now, replica, index);
         match durability {
             _ if Mutant::AckBeforeDurable.is_planted() => self.vote_own(index),
             Durability::Now => self.vote_own(index),
@@ -279,14 +279,19 @@ impl Coordinator {
     }
 
     /// Sends the effect to every other replica that has not acknowledged it.
-    pub(super) fn replicate(&mut self, replica: &mut impl Replica, index: usize) {
+    pub(super) fn replicate(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let own = self.operations[index].own();
         let all = Positions::first(self.topology.replicas(self.operations[index].slot()).len());
-        self.replicate_to(replica, index, all - own - self.operations[index].answered);
+        self.replicate_to(now, replica, index, all - own - self.operations[index].answered);
     }
 
     /// Sends the effect to these replicas, or keeps it for those that are down.
-    pub(super) fn replicate_to(&mut self, replica: &mut impl Replica, index: usize, to: Positions) {
+    pub(super) fn replicate_directly(
+        &mut self,
+        replica: &mut impl Replica,
+        index: usize,
+        to: Positions,
+    ) {
         let operation = &self.operations[index];
         let slot = operation.slot();
         let Some(Replication { effect, dot, .. }) = operation.replication() else { return };

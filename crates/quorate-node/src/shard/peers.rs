@@ -484,7 +484,9 @@ impl Shard {
             if let Some(answer) = answer {
                 return self.respond(now, link, correlation, answer);
             }
-            if matches!(message, Message::Replicate { .. }) && !self.peers.is_up(from) {
+            if matches!(message, Message::Replicate { .. } | Message::Relay { .. })
+                && !self.peers.is_up(from)
+            {
                 self.anti_entropy.handle_orphan();
             }
         }

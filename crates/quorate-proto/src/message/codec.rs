@@ -182,6 +182,8 @@ kinds! {
     43 Sketch(symbols);
     44 AskProgress;
     45 Progress { epoch, level };
+    46 Relay { slot, to, at_once, dots, outcome as Optional, effect as Rest };
+    47 Relayed { took, is_last };
     48 CompareElements { slot, scope, from, keys, sums };
     49 Elements { digest, until, buckets, fingerprints };
     50 AskElements { slot, keys, fingerprints };

@@ -129,6 +129,30 @@ pub enum Message {
         /// Encoded key deltas.
         effect: Bytes,
     },
+    /// An effect to merge, and to pass on to other replicas of the receiver's datacentre by
+    /// [`Message::Replicate`]. Answered by [`Message::Relayed`], perhaps several times, or by
+    /// [`Message::Rejected`].
+    Relay {
+        /// The slot that all keys of the effect belong to.
+        slot: Slot,
+        /// To whom it is passed on.
+        to: Vec<MemberNumber>,
+        /// Whether each is to be named as soon as it has taken the effect.
+        at_once: bool,
+        /// As in [`Message::Replicate`].
+        dots: Vec<Dot>,
+        /// As in [`Message::Replicate`].
+        outcome: Option<Box<Outcome>>,
+        /// Encoded key deltas.
+        effect: Bytes,
+    },
+    /// These have taken an effect that was passed on, as durably as their policies ask.
+    Relayed {
+        /// Members that were not named before.
+        took: Vec<MemberNumber>,
+        /// Whether nobody else will be: the others are for the sender of the effect to see to.
+        is_last: bool,
+    },
     /// Asks what became of a write that the sender has forwarded. Answered by [`Message::Reply`] by
     /// who knows it, which includes everybody who has merged its effect.
     AskOutcome {

@@ -32,6 +32,7 @@ impl Message {
         match self {
             Self::Forward(forward) => Reach::Slot(forward.slot),
             Self::Replicate { slot, .. }
+            | Self::Relay { slot, .. }
             | Self::AskOutcome { slot, .. }
             | Self::AskDigest { slot, .. }
             | Self::AskStates { slot, .. }
@@ -67,6 +68,7 @@ impl Message {
             | Self::CatalogHeld { .. }
             | Self::Reply(_)
             | Self::Ack
+            | Self::Relayed { .. }
             | Self::Rejected { .. }
             | Self::KeysDigest { .. }
             | Self::States(_)

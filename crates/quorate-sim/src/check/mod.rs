@@ -192,6 +192,9 @@ pub fn all(scenario: &Scenario, script: &[Planned], history: &History) -> Vec<Vi
     if scenario.available {
         available(history, scenario.calm_until, &mut violations);
     }
+    if scenario.local_within > 0 {
+        local(history, scenario, &mut violations);
+    }
     if scenario.comes_back {
         refused(history, &mut violations);
     }
@@ -245,6 +248,20 @@ fn available(history: &History, since: Time, violations: &mut Vec<Violation>) {
     let failed = |found: &&Operation| !found.is_ok() && found.start >= since;
     for operation in history.operations.iter().filter(failed) {
         violations.push(Violation::new("available", operation.describe()));
+    }
+}
+
+/// What was asked at a local level was answered as fast as a datacentre is by itself.
+fn local(history: &History, scenario: &Scenario, violations: &mut Vec<Violation>) {
+    let is_local = |found: &&Operation| {
+        let level = if found.action.writes() { found.write_level } else { found.read_level };
+        level.is_local() && !found.last && found.start >= scenario.calm_until
+    };
+    let is_late = |found: &&Operation| found.end - found.start > scenario.local_within;
+    for operation in history.operations.iter().filter(is_local).filter(is_late) {
+        let took_ms = (operation.end - operation.start) / 1_000;
+        let text = format!("{took_ms} ms: {}", operation.describe());
+        violations.push(Violation::new("local", text));
     }
 }
 

@@ -231,6 +231,42 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "far",
+        about: "25 ms from a datacentre to the other, three replicas and two: what is asked at a local level \
+                does not wait for that",
+        nodes: THREE_AND_THREE,
+        by_datacentre: &[("dc1", 3), ("dc2", 2)],
+        levels: LOCAL,
+        far_delay: (25_000, 25_000),
+        faults: &[(Kind::DatacentreCut, 1)],
+        calm_until: 3_000_000,
+        available: true,
+        local_within: 40_000,
+        clients: 2,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "hour-apart",
+        about: "two datacentres are cut off from each other for an hour, and both write: nobody waits for the \
+                other, ledgers tell what each lacks, and all is equal soon after",
+        nodes: TWO_AND_TWO,
+        levels: LOCAL,
+        far_delay: (25_000, 25_000),
+        operations: 1_500,
+        period: 3_660_000_000,
+        expiring_percent: 0,
+        faults: &[(Kind::HourApart, 1)],
+        faults_max: 1,
+        fault_gap: 5_000_000,
+        calm_until: 5_000_000,
+        // A third of the hour: what is older, rounds must bring.
+        hint_window_ms: 1_200_000,
+        available: true,
+        local_within: 40_000,
+        ledger: true,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "three-datacentres",
         about: "two nodes in each of three datacentres",
         nodes: TWO_TWO_TWO,

@@ -31,6 +31,8 @@ macro_rules! over_a_store {
 
             type Stage = super::Stage<$turns>;
 
+            #[path = "crossing.rs"]
+            mod crossing;
             #[path = "elements.rs"]
             mod elements;
             #[path = "members.rs"]

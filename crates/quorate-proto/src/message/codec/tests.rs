@@ -148,6 +148,15 @@ fn samples() -> Vec<Message> {
             outcome: Some(Box::new(Outcome { id, reply: bytes.clone() })),
             effect: bytes.clone(),
         },
+        Message::Relay {
+            slot,
+            to: vec![MemberNumber(3), MemberNumber(4)],
+            at_once: true,
+            dots: vec![dot],
+            outcome: None,
+            effect: bytes.clone(),
+        },
+        Message::Relayed { took: vec![MemberNumber(3)], is_last: true },
         Message::AskOutcome { slot, id },
         Message::Ack,
         Message::Rejected { cause: Cause::ClockSkew, text: "late".into() },
@@ -344,6 +353,22 @@ fn golden_bodies() {
                 0, 0, 5, 0, 0, 0, b'+', b'O', b'K', b'\r', b'\n', b'e',
             ],
         ),
+        (
+            Message::Relay {
+                slot,
+                to: vec![MemberNumber(3), MemberNumber(4)],
+                at_once: true,
+                dots: vec![dot],
+                outcome: Some(Box::new(Outcome { id, reply: Bytes::from_static(b"+OK\r\n") })),
+                effect: Bytes::from_static(b"e"),
+            },
+            &[
+                0x34, 0x12, 2, 0, 0, 0, 3, 0, 4, 0, 1, 1, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1,
+                8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, b'+', b'O', b'K', b'\r', b'\n',
+                b'e',
+            ],
+        ),
+        (Message::Relayed { took: vec![MemberNumber(3)], is_last: true }, &[1, 0, 0, 0, 3, 0, 1]),
         (Message::AskOutcome { slot, id }, &[0x34, 0x12, 8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]),
         (
             Message::Forward(Forward {
@@ -475,8 +500,8 @@ fn golden_bodies() {
         kinds,
         [
             1, 2, 3, 4, 5, 6, 9, 10, 7, 8, 28, 28, 28, 29, 29, 29, 29, 29, 30, 11, 44, 45, 12, 13,
-            14, 16, 17, 18, 25, 26, 27, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37, 38, 39, 40,
-            41, 42, 43, 56, 57, 58, 59, 48, 49, 50, 60, 61
+            14, 16, 17, 18, 25, 26, 46, 47, 27, 19, 20, 21, 22, 23, 24, 32, 33, 34, 35, 36, 37, 38,
+            39, 40, 41, 42, 43, 56, 57, 58, 59, 48, 49, 50, 60, 61
         ]
     );
 }
