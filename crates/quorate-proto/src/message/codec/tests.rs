@@ -285,7 +285,7 @@ fn golden_bodies() {
     };
     let id = CallId { origin: Origin(8), number: 9 };
     let dot = Dot { origin: Origin(6), counter: 7 };
-    let golden: [(Message, &[u8]); 25] = [
+    let golden: [(Message, &[u8]); 27] = [
         (
             Message::Members(Box::new(moving)),
             &[
