@@ -170,9 +170,9 @@ impl Control {
         ];
         writer.map(numbers.len() + 5);
         writer.text("rf");
-        match view.replication_factor {
-            ReplicationFactor::Everywhere(factor) => writer.integer(factor.into()),
-            each @ ReplicationFactor::ByDatacentre(_) => writer.text(each.to_string()),
+        match &view.replication_factor {
+            ReplicationFactor::Everywhere(factor) => writer.integer((*factor).into()),
+            each @ ReplicationFactor::ByDatacentre(_) => writer.text(&each.to_string()),
         }
         for (name, value) in numbers {
             writer.text(name);
