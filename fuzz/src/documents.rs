@@ -21,7 +21,7 @@ pub(crate) fn configuration(bytes: &[u8]) {
     match Settings::read(&given) {
         Ok(settings) => {
             let shown = given.into_iter().map(|(setting, text)| match setting.shape() {
-                Shape::One | Shape::Flag => (setting, setting.show(&settings)),
+                Shape::One | Shape::OneOrNamed | Shape::Flag => (setting, setting.show(&settings)),
                 Shape::Many | Shape::Sections(_) => (setting, text),
             });
             assert_eq!(Settings::read(&shown.collect::<Vec<_>>()), Ok(settings));
@@ -49,6 +49,7 @@ pub(crate) fn configuration_seeds() -> Vec<Vec<u8>> {
         "hints_bytes_max: 4294967296\nhint_window_seconds: 10800\naccept_damaged_log: true\n",
         "entropy.connections: 8\nentropy.timeout_seconds: 5s\nentropy.protocol: any\nentropy.plain: true\n",
         "read_repair: background\nrf: -1\n",
+        "rf: dc1:3,dc2:2\n",
         "max_value_size: 512mb\nrequest_timeout: 5s\n",
         "entropy.peers: 10.0.0.9:8105,10.0.0.9:6379\nentropy.key_file: k\n",
     ];
