@@ -79,6 +79,10 @@ impl Coordinator {
         let slot = operation.slot();
         let (replicas, fit) = (self.topology.replicas(slot), self.ready(slot) & to);
         let mut crossings = SmallVec::new();
+        // What has no name, which is rare, travels directly.
+        if operation.replication().is_none_or(|found| found.dot.is_none()) {
+            return crossings;
+        }
         let mut left: Positions =
             to.iter().filter(|position| !self.topology.is_local(replicas[*position])).collect();
         while let Some(first) = left.iter().next() {

@@ -1,12 +1,19 @@
 //! Effects that cross to another datacentre once, on both ends.
 
-use alloc::format;
+use alloc::{format, vec};
 use core::time::Duration;
 
 use super::*;
 use crate::limits::{RELAY_PATIENCE, RELAY_SILENCE};
 
 const APART: [&str; 6] = ["x", "x", "x", "y", "y", "y"];
+
+/// The first of three nodes here, with three in another datacentre.
+fn apart() -> Stage {
+    let mut stage = Stage::new(0, &APART);
+    stage.replica.named = true;
+    stage
+}
 
 fn relayed(took: &[u16], is_last: bool) -> Message {
     Message::Relayed { took: took.iter().copied().map(MemberNumber).collect(), is_last }
@@ -24,7 +31,7 @@ fn relay(sent: &[(u16, u64, Message)]) -> (u16, u64, Vec<u16>) {
 
 /// A write at this level, which its own datacentre has taken, and its crossing.
 fn written(level: Level) -> (Stage, u64, (u16, u64, Vec<u16>)) {
-    let mut stage = Stage::new(0, &APART);
+    let mut stage = apart();
     let id = stage.set(level);
     let sent = stage.sent();
     for (to, correlation, _) in &sent {
@@ -37,7 +44,7 @@ fn written(level: Level) -> (Stage, u64, (u16, u64, Vec<u16>)) {
 
 #[test]
 fn a_write_crosses_once_and_is_answered_without_the_other_datacentre() {
-    let mut stage = Stage::new(0, &APART);
+    let mut stage = apart();
     stage.set(Level::LocalQuorum);
     let sent = stage.sent();
     let (first, _, others) = relay(&sent);
@@ -61,7 +68,7 @@ fn a_write_crosses_once_and_is_answered_without_the_other_datacentre() {
 
 #[test]
 fn a_slot_has_one_relay_and_others_have_others() {
-    let mut stage = Stage::new(0, &APART);
+    let mut stage = apart();
     let topology = Arc::clone(&stage.coordinator.topology);
     let first = |slot| topology.replicas(slot)[0].0;
     let mut relays = BTreeMap::new();
@@ -151,10 +158,10 @@ fn one_replica_there_needs_no_relay_and_neither_do_those_that_are_down() {
     let mut stage = Stage::new(0, &["x", "x", "y"]);
     stage.set(Level::All);
     assert!(stage.sent().iter().all(|(.., message)| matches!(message, Message::Replicate { .. })));
-    let mut stage = Stage::new(0, &APART);
+    let mut stage = apart();
     stage.down(3);
     stage.down(4);
-    stage.set(Level::All);
+    stage.set(Level::LocalQuorum);
     assert!(stage.sent().iter().all(|(.., message)| matches!(message, Message::Replicate { .. })));
 }
 
@@ -162,7 +169,8 @@ fn one_replica_there_needs_no_relay_and_neither_do_those_that_are_down() {
 fn asked(at_once: bool) -> (Stage, Vec<(u16, u64, Message)>) {
     let mut stage = Stage::new(3, &APART);
     let to = [4, 5].map(MemberNumber).to_vec();
-    let (dots, outcome, effect) = (Vec::new(), None, "9".into());
+    let dots = vec![Dot { origin: Origin(1), counter: 9 }];
+    let (outcome, effect) = (None, "9".into());
     let slot = stage.slot;
     stage.peer_asks(EPOCH, Message::Relay { slot, to, at_once, dots, outcome, effect });
     let mut sent = Vec::new();
@@ -210,7 +218,7 @@ fn a_relay_waits_for_nobody_long() {
 
 #[test]
 fn errors_name_the_datacentre_that_is_short() {
-    let mut stage = Stage::new(0, &APART);
+    let mut stage = apart();
     stage.down(4);
     stage.down(5);
     stage.set(Level::EachQuorum);

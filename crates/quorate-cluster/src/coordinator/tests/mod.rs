@@ -64,6 +64,8 @@ struct Fake {
     hints: Vec<(u16, Bytes)>,
     /// Commands change nothing.
     idle: bool,
+    /// Effects have names.
+    named: bool,
     /// Changes are durable only from here on.
     durable_at: Option<u64>,
     /// What is read is durable only from here on.
@@ -172,7 +174,9 @@ impl Fake {
             effect = self.state();
         }
         let (reply, durability) = (self.state(), self.written());
-        Ok(Executed { reply, effect, dot: None, durability })
+        let dot = Dot { origin: Origin(1), counter: self.version.into() };
+        let dot = Some(dot).filter(|_| self.named);
+        Ok(Executed { reply, effect, dot, durability })
     }
 
     fn read(&self) -> Option<Bytes> {
