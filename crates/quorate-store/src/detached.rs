@@ -17,11 +17,16 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use quorate_proto::{Slot, Stamp, command::Call, slot::SLOTS};
+use quorate_proto::{
+    Slot, Stamp,
+    command::{Call, Group},
+    slot::SLOTS,
+};
 
 use crate::{
     Lookups, MergeError, Merged, Request, Store,
     arena::Arena,
+    commands::document_work,
     delta::deltas,
     digest::Digest,
     expiry::ExpiryQueue,
@@ -159,6 +164,9 @@ impl Detached {
 impl Store {
     /// How much work a call is about, in words and elements.
     pub fn work(&self, call: &Call) -> usize {
+        if call.spec().group == Group::Json {
+            return document_work(call, |key| self.raw_state(call.slot(), key));
+        }
         let keys = call.keys().filter(|_| call.spec().is_whole());
         let states = keys.filter_map(|key| self.raw_state(call.slot(), key));
         call.words() + states.map(State::named_elements).sum::<usize>()

@@ -235,6 +235,80 @@ fn an_array_that_is_set_again_and_again_leaves_nothing_behind() {
     assert!(lengths.iter().all(|length| length.abs_diff(lengths[1]) < 20), "{lengths:?}");
 }
 
+/// A document whose items have from one element to sixty, most of them few.
+fn document_of_items() -> String {
+    let items: Vec<String> = (0..120)
+        .map(|number: usize| {
+            let tags: Vec<String> = (0..number % 60).map(|tag| tag.to_string()).collect();
+            match number % 3 {
+                0 => format!(
+                    "{{\"id\":{number},\"s\":\"{number:0>90}\",\"tags\":[{}]}}",
+                    tags.join(",")
+                ),
+                1 => number.to_string(),
+                _ => format!("[{}]", tags.join(",")),
+            }
+        })
+        .collect();
+    format!("{{\"n\":0,\"items\":[{}]}}", items.join(","))
+}
+
+/// An index is looked up, a slice goes over the whole document.
+#[test]
+fn an_index_leads_where_a_slice_leads() {
+    let (mut by_index, mut by_slice) = (store(1), store(1));
+    for store in [&mut by_index, &mut by_slice] {
+        write(store, &format!("JSON.SET k $ {}", document_of_items()), 1_000);
+    }
+    let mut length = 120;
+    for (wall_ms, (command, arguments, change)) in (2_000..).zip([
+        ("JSON.GET", "", 0),
+        ("JSON.NUMINCRBY", " 5", 0),
+        ("JSON.ARRAPPEND", " 7 8", 0),
+        ("JSON.ARRINSERT", " 0 {\"a\":[1,{}]}", 0),
+        ("JSON.ARRLEN", "", 0),
+        ("JSON.CLEAR", "", 0),
+        ("JSON.DEL", "", -1),
+        ("JSON.TYPE", "", 0),
+        ("JSON.SET", " {\"id\":1,\"tags\":[[]]}", 0),
+        ("JSON.GET", "", 0),
+    ]) {
+        for place in [0_i64, 2, 57, 59, 117, -1, -60, -length, 120, 10_000] {
+            for rest in ["", ".id", ".tags[-1]", ".nosuch.x", "[-70]", ".*"] {
+                // One before the first is the first.
+                let start = if place < 0 { (length + place).max(0) } else { place };
+                let texts = [format!("[{place}]"), format!("[{start}:{}]", start + 1)]
+                    .map(|step| format!("{command} k $.items{step}{rest}{arguments}"));
+                if command == "JSON.SET" && !(rest.is_empty() && start < length) {
+                    // Where nothing is a slice is refused.
+                    continue;
+                }
+                let found = execute(&mut by_index, &texts[0], wall_ms).0;
+                let expected = execute(&mut by_slice, &texts[1], wall_ms).0;
+                assert_eq!(found, expected, "{}", texts[0]);
+                if rest.is_empty() && start < length {
+                    length += change;
+                }
+            }
+        }
+        assert_eq!(shown(&mut by_index), shown(&mut by_slice), "{command}");
+    }
+    // What is not there is put where its parent is.
+    for (path, reply) in [
+        ("$.items[-1].new", "+OK\r\n"),
+        ("$.items[2].new", "$-1\r\n"),
+        ("$.items[9999].new", "$-1\r\n"),
+        ("$.items[9999]", "-ERR array index out of range"),
+        ("$.nosuch[0]", "-ERR array index out of range"),
+    ] {
+        write(&mut by_index, "JSON.SET k $.items[-1] {}", 3_000);
+        write(&mut by_index, "JSON.SET k $.items[2] 5", 3_000);
+        let found = execute(&mut by_index, &format!("JSON.SET k {path} 1"), 3_000).0;
+        assert!(found.starts_with(reply), "{path}: {found}");
+    }
+    assert_eq!(execute(&mut by_index, "JSON.GET k $.items[-1]", 3_000).0, "$4\r\n[{}]\r\n");
+}
+
 /// Paths whose leading keys are looked up, beside the same with a filter, which are not.
 #[test]
 fn a_large_document_answers_alike_whatever_of_it_is_looked_at() {

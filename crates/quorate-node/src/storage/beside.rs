@@ -14,7 +14,11 @@ use bytes::Bytes;
 use quorate_cluster::coordinator::{
     Durability, Executed, Rejection, Replica as _, Snapshot, Stored, Ticket,
 };
-use quorate_proto::{Dot, Slot, command::Call, mutant::Mutant};
+use quorate_proto::{
+    Dot, Slot,
+    command::{Call, Group},
+    mutant::Mutant,
+};
 use quorate_store::{Detached, Merged, Outcome, Request, delta::deltas};
 
 use super::{SLOT_BYTES, Storage};
@@ -141,7 +145,10 @@ impl Storage {
     /// Whether a call takes so long that it is answered later.
     pub(crate) fn answers_late(&self, call: &Call) -> bool {
         let bytes_min = self.beside.long_min.saturating_mul(WORD_BYTES_MIN);
-        let may_be_long = call.spec().is_whole() || call.command().frame().len() >= bytes_min;
+        let spec = call.spec();
+        let may_be_long = spec.is_whole()
+            || spec.group == Group::Json
+            || call.command().frame().len() >= bytes_min;
         may_be_long && self.beside.takes(self.store.work(call), call.keys().count())
     }
 

@@ -20,6 +20,7 @@ use std::sync::LazyLock;
 
 pub(crate) use error::CommandError;
 pub use json::check_mset;
+pub(crate) use json::document_work;
 
 use quorate_proto::{
     command::{self, CommandId},

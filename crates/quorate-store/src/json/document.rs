@@ -28,7 +28,12 @@ pub(crate) struct Node<'d> {
 impl<'d> Node<'d> {
     /// The root of a document that has elements.
     pub(crate) fn root(entries: &'d [Entry<'d>]) -> Self {
-        Self { entries, length: 0 }
+        Self::at(entries, 0)
+    }
+
+    /// The value whose name has so many bytes, of which these are the elements.
+    pub(crate) fn at(entries: &'d [Entry<'d>], length: usize) -> Self {
+        Self { entries, length }
     }
 
     /// The name of its element.
@@ -129,6 +134,13 @@ impl<'d> Node<'d> {
         children(self.below().1, self.length).map(|(_, node)| node).collect()
     }
 
+    /// All that stands right below, whether it shows or not.
+    pub(crate) fn kept_below(self) -> impl Iterator<Item = Self> {
+        let (members, items) = self.below();
+        let both = [members, items].into_iter();
+        both.flat_map(move |entries| children(entries, self.length).map(|(_, node)| node))
+    }
+
     /// The place of an item in its array.
     pub(crate) fn place(self, array: Self) -> &'d [u8] {
         let mut step = &self.name()[array.length..];
@@ -170,12 +182,20 @@ fn children<'d>(
         let own = &name[..name.len() - rest.len()];
         // Most are scalars.
         let is_alone = entries.get(1).is_none_or(|(next, _)| !next.starts_with(own));
-        let count = match is_alone {
-            true => 1,
-            false => entries.partition_point(|(name, _)| name.starts_with(own)),
-        };
+        let count = if is_alone { 1 } else { run(entries, own) };
         let (child, others) = entries.split_at(count);
         entries = others;
         Some((step, Node { entries: child, length: own.len() }))
     })
+}
+
+/// How many entries at the front have names that begin with a prefix: found in steps that grow, as
+/// most values are small.
+fn run(entries: &[Entry<'_>], prefix: &[u8]) -> usize {
+    let mut end = 1;
+    while entries.get(end).is_some_and(|(name, _)| name.starts_with(prefix)) {
+        end *= 2;
+    }
+    let (start, end) = (end / 2, end.min(entries.len()));
+    start + entries[start..end].partition_point(|(name, _)| name.starts_with(prefix))
 }

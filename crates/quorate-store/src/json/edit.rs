@@ -190,11 +190,8 @@ impl Edits {
     /// Removes all below a value but what is at some names and below those.
     fn remove_but(&mut self, node: Node<'_>, mut kept: Vec<&[u8]>) {
         kept.sort_unstable();
-        self.remove_beside(node, |name| {
-            let before = kept.partition_point(|kept| *kept <= name);
-            let above = before.checked_sub(1).map(|at| kept[at]);
-            name == node.name() || above.is_some_and(|above| name.starts_with(above))
-        });
+        let gone = node.kept_below().filter(|child| kept.binary_search(&child.name()).is_err());
+        gone.for_each(|child| self.remove(child));
     }
 
     /// Inserts values into an array, before the item at an index.

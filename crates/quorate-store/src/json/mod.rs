@@ -26,6 +26,7 @@ pub(crate) mod path;
 pub(crate) mod place;
 pub(crate) mod text;
 pub(crate) mod value;
+pub(crate) mod view;
 
 use quorate_proto::Stamp;
 
@@ -106,40 +107,6 @@ impl Payload for Cell<HeldBytes> {
 }
 
 impl Json {
-    /// The elements that a path leads to, and those above them, if nothing else decides what they
-    /// show and there are so many others that looking at them takes longer.
-    pub(crate) fn leading_to(&self, path: &path::Path) -> Option<Vec<document::Entry<'_>>> {
-        let Live::Large(_) = self.live() else { return None };
-        if path.looks_at_root() {
-            return None;
-        }
-        let (mut above, mut prefix) = (Vec::new(), Vec::new());
-        for key in path.leading_keys() {
-            // What is not an object, or not for sure, is looked at as a whole.
-            let (name, element) = self.entry(&prefix)?;
-            let is_object = element.register().map(Held::leaf) == Some(cell::Leaf::Object);
-            if !is_object || self.has_items(&prefix) {
-                return None;
-            }
-            above.push((name, element));
-            name::push_key(&mut prefix, key);
-        }
-        above.extend(self.below(&prefix));
-        Some(above)
-    }
-
-    fn entry(&self, name: &[u8]) -> Option<document::Entry<'_>> {
-        let Live::Large(large) = self.live() else { return None };
-        self.at(large.records.find(name)?)
-    }
-
-    /// Whether items stand right below a name.
-    fn has_items(&self, name: &[u8]) -> bool {
-        let Live::Large(large) = self.live() else { return false };
-        let items = [name, &[name::ITEM]].concat();
-        !large.order.beginning_with(&large.records, &items).is_empty()
-    }
-
     /// The elements whose names begin with a prefix, in the order of their names.
     pub(crate) fn below(&self, prefix: &[u8]) -> Vec<document::Entry<'_>> {
         match self.live() {

@@ -16,7 +16,7 @@ pub(crate) const DEPTH_MAX: usize = 127;
 /// Bytes of a name, at most. Every element has its own.
 pub(crate) const LENGTH_MAX: usize = 16 << 10;
 
-const KEY: u8 = 1;
+pub(super) const KEY: u8 = 1;
 pub(super) const ITEM: u8 = 2;
 
 /// One step down from a value.

@@ -3,8 +3,8 @@
 use quorate_proto::{Stamp, resp::Command};
 
 use super::{
-    CommandError, NO_KEY, Outcome, apply, entries, integer, no_path, no_such,
-    read::{path_or_root, wrong_kind},
+    CommandError, NO_KEY, Outcome, apply, integer, look, no_path, no_such, path_or_root,
+    read::wrong_kind,
     render::{self, leading_format},
     reply_changed, value, whole_value,
 };
@@ -30,18 +30,17 @@ fn change(
     edit: impl Fn(&mut Edits, Node<'_>, &[Node<'_>], Stamp) -> Result<usize, CommandError>,
 ) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = Path::parse(command.arg(2))?;
     let mut key = keys.find(command.arg(1));
     let stamp = key.stamp();
     let mut edits = Edits::default();
     let mut lengths: Vec<Option<usize>> = Vec::new();
-    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
-    for node in path.find(Node::root(&entries))? {
+    let (view, path) = look(key.read(), command.arg(2))?.ok_or(NO_KEY)?;
+    for node in view.find(&path)? {
         let is_array = node.leaf() == Leaf::Array;
         let length = is_array.then(|| edit(&mut edits, node, &node.items(), stamp)).transpose()?;
         lengths.push(length);
     }
-    drop(entries);
+    drop(view);
     let none = || no_such(name(&path), NOT_AN_ARRAY);
     reply_changed(reply, &path, &lengths, none, |reply, length| reply.integer(*length as i64))?;
     apply(&mut key, edits);
@@ -69,6 +68,9 @@ pub(super) fn append(execution: &mut Execution<'_>, command: &Command) -> Outcom
 /// `JSON.ARRINSERT key path index value...`
 pub(super) fn insert(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let index = integer(command.arg(3))?;
+    if command.len() < 5 {
+        return Err(CommandError::arity(command));
+    }
     let values = values(command, 4)?;
     change(
         execution,
@@ -87,7 +89,8 @@ pub(super) fn insert(execution: &mut Execution<'_>, command: &Command) -> Outcom
 
 /// `JSON.ARRTRIM key path start stop`
 pub(super) fn trim(execution: &mut Execution<'_>, command: &Command) -> Outcome {
-    let (start, stop) = (integer(command.arg(3))?, integer(command.arg(4))?);
+    let start = integer(command.arg(3))?;
+    let stop = integer(command.get(4).ok_or_else(|| CommandError::arity(command))?)?;
     change(
         execution,
         command,
@@ -109,13 +112,13 @@ pub(super) fn trim(execution: &mut Execution<'_>, command: &Command) -> Outcome 
 pub(super) fn pop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let (shape, at) = leading_format(command, reply)?;
-    let path = path_or_root(command, at)?;
     let index = command.get(at + 1).map_or(-1, |text| integer(text).unwrap_or(-1));
     let mut key = keys.find(command.arg(1));
     let mut edits = Edits::default();
-    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
+    let found = look(key.read(), path_or_root(command, at))?;
+    let (view, path) = found.ok_or(NO_KEY)?;
     let mut popped: Vec<Option<Option<Node<'_>>>> = Vec::new();
-    for node in path.find(Node::root(&entries))? {
+    for node in view.find(&path)? {
         let is_array = node.leaf() == Leaf::Array;
         popped.push(is_array.then(|| {
             let items = node.items();
@@ -128,7 +131,7 @@ pub(super) fn pop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
         Some(item) => render::value(reply, *item, shape),
         None => reply.null(),
     })?;
-    drop(entries);
+    drop(view);
     apply(&mut key, edits);
     Ok(())
 }
@@ -136,16 +139,16 @@ pub(super) fn pop(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `JSON.ARRINDEX key path value [start [stop]]`: the first item that is this value.
 pub(super) fn index(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
+    let start = command.get(4).map_or(Ok(0), integer)?;
+    let stop = command.get(5).map_or(Ok(0), integer)?;
     if command.len() > 6 {
         return Err(CommandError::arity(command));
     }
-    let path = Path::parse(command.arg(2))?;
     let wanted = whole_value(command.arg(3))?;
-    let start = command.get(4).map_or(Ok(0), integer)?;
-    let stop = command.get(5).map_or(Ok(0), integer)?;
-    let shown = entries(keys.read(command.arg(1)), std::slice::from_ref(&path))?;
-    let entries = shown.ok_or_else(|| no_path(&path.given))?;
-    let found = path.find(Node::root(&entries))?;
+    let given = command.arg(2);
+    let looked = look(keys.read(command.arg(1)), given)?;
+    let (view, path) = looked.ok_or_else(|| no_path(&String::from_utf8_lossy(given)))?;
+    let found = view.find(&path)?;
     let search = |node: &Node<'_>| {
         (node.leaf() == Leaf::Array).then(|| {
             let items = node.items();
@@ -175,16 +178,16 @@ pub(super) fn index(execution: &mut Execution<'_>, command: &Command) -> Outcome
 /// `JSON.ARRLEN key [path]`
 pub(super) fn length(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = path_or_root(command, 2)?;
-    let Some(entries) = entries(keys.read(command.arg(1)), std::slice::from_ref(&path))? else {
-        return if path.is_legacy {
+    let given = path_or_root(command, 2);
+    let Some((view, path)) = look(keys.read(command.arg(1)), given)? else {
+        return if Path::is_legacy_text(given) {
             reply.null();
             Ok(())
         } else {
             Err(NO_KEY)
         };
     };
-    let found = path.find(Node::root(&entries))?;
+    let found = view.find(&path)?;
     let length = |node: &Node<'_>| (node.leaf() == Leaf::Array).then(|| node.items().len());
     if path.is_legacy {
         let node = found.first().ok_or_else(|| no_path(&path.given))?;

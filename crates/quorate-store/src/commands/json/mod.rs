@@ -4,20 +4,23 @@ mod array;
 mod read;
 mod render;
 mod scalar;
+mod work;
 mod write;
 
+pub(crate) use work::document_work;
 pub use write::check_mset;
 
-use quorate_proto::resp::ReplyWriter;
+use quorate_proto::resp::{Command, ReplyWriter};
 
 use super::{CommandError, Family, ObjectFamily, Outcome, Recreate};
 use crate::{
     json::{
-        document::{Entry, Node},
+        document::Node,
         edit::{Edits, TooLarge},
         path::{Path, PathError, TooMany},
         text::text_of,
         value::Value,
+        view::View,
     },
     key::{Key, Shown},
     state::{Kind, State},
@@ -82,14 +85,17 @@ impl From<TooLarge> for CommandError {
     }
 }
 
-/// The elements of a document that a command on these paths looks at; `None` without a document.
-fn entries<'a>(shown: Shown<'a>, paths: &[Path]) -> Result<Option<Vec<Entry<'a>>>, CommandError> {
+/// What a command on a path looks at of a document; `None` without a document. As in RedisJSON the key
+/// is looked at first, and a path that cannot be read is an error only where there is a document.
+fn look<'a>(shown: Shown<'a>, path: &[u8]) -> Result<Option<(View<'a>, Path)>, CommandError> {
     let Some(json) = shown.json()? else { return Ok(None) };
-    let narrowed = match paths {
-        [path] => json.leading_to(path),
-        _ => None,
-    };
-    Ok(Some(narrowed.unwrap_or_else(|| json.below(&[]))))
+    let path = Path::parse(path)?;
+    Ok(Some((View::of(json, &path), path)))
+}
+
+/// The path at an argument; the root when there is none.
+fn path_or_root(command: &Command, at: usize) -> &[u8] {
+    command.get(at).unwrap_or(b".")
 }
 
 /// What makes the document anew elsewhere, behind the key.

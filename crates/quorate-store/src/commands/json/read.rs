@@ -6,18 +6,20 @@ use quorate_proto::{
 };
 
 use super::{
-    CommandError, NO_KEY, Outcome, entries, no_path, no_such,
+    CommandError, NO_KEY, Outcome, look, no_path, no_such, path_or_root,
     render::{self, Shape},
 };
 use crate::{
     arguments::is_word,
     execution::Execution,
     json::{
+        Json,
         cell::Leaf,
         document::Node,
         number::Number,
         path::Path,
         text::{Format, Writer},
+        view::View,
     },
 };
 
@@ -48,16 +50,12 @@ pub(super) fn wrong_kind(expected: &str, found: Leaf<'_>) -> CommandError {
     ))
 }
 
-/// The path at an argument; the root when there is none.
-pub(super) fn path_or_root(command: &Command, at: usize) -> Result<Path, CommandError> {
-    Ok(Path::parse(command.get(at).unwrap_or(b"."))?)
-}
-
 /// What is asked of a `JSON.GET`.
 struct Request<'a> {
     format: Format<'a>,
     shape: Shape,
-    paths: Vec<Path>,
+    /// Texts, which are read once there is a document.
+    paths: Vec<&'a [u8]>,
 }
 
 impl<'a> Request<'a> {
@@ -78,29 +76,33 @@ impl<'a> Request<'a> {
             } else {
                 at -= 1;
                 if !is_word(word, "NOESCAPE") {
-                    request.paths.push(Path::parse(word)?);
+                    request.paths.push(word);
                 }
             }
         }
         if request.paths.is_empty() {
-            request.paths.push(Path::parse(b".")?);
+            request.paths.push(b".");
         }
         Ok(request)
     }
 
-    /// The text that answers it.
-    fn text(&self, root: Node<'_>) -> Result<Vec<u8>, CommandError> {
+    /// The text that answers it. Of several paths, those that cannot be read are left out.
+    fn text(&self, json: &Json) -> Result<Vec<u8>, CommandError> {
         let mut writer = Writer::new(self.format);
         if let [path] = &self.paths[..] {
-            write_found(&mut writer, path, root, path.is_legacy, &path.text)?;
+            let path = Path::parse(path)?;
+            let view = View::of(json, &path);
+            write_found(&mut writer, &path, &view, path.is_legacy, &path.text)?;
             return writer.finish().ok_or(CommandError::ReplyTooLong);
         }
-        let is_legacy = self.paths.iter().all(|path| path.is_legacy);
+        let is_legacy = self.paths.iter().all(|path| Path::is_legacy_text(path));
+        let view = View::whole(json);
         writer.begin(b'{');
-        for (at, path) in self.paths.iter().enumerate() {
-            if self.paths[..at].iter().all(|other| other.given != path.given) {
+        for (at, given) in self.paths.iter().enumerate() {
+            let path = Path::parse(given).ok().filter(|_| !self.paths[..at].contains(given));
+            if let Some(path) = path {
                 writer.key(&path.given);
-                write_found(&mut writer, path, root, is_legacy, &path.given)?;
+                write_found(&mut writer, &path, &view, is_legacy, &path.given)?;
             }
         }
         writer.end(b'}');
@@ -112,11 +114,11 @@ impl<'a> Request<'a> {
 fn write_found(
     writer: &mut Writer<'_>,
     path: &Path,
-    root: Node<'_>,
+    view: &View<'_>,
     is_legacy: bool,
     name: &str,
 ) -> Outcome {
-    let found = path.find(root)?;
+    let found = view.find(path)?;
     if is_legacy {
         writer.value(*found.first().ok_or_else(|| no_path(name))?);
         return Ok(());
@@ -134,19 +136,24 @@ fn write_found(
 pub(super) fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let request = Request::parse(command, reply)?;
-    let Some(entries) = entries(keys.read(command.arg(1)), &request.paths)? else {
+    let Some(json) = keys.read(command.arg(1)).json()? else {
         reply.null();
         return Ok(());
     };
-    let root = Node::root(&entries);
     if request.shape == Shape::Text {
-        reply.bulk(&request.text(root)?);
+        reply.bulk(&request.text(json)?);
         return Ok(());
     }
     let start = reply.position();
     reply.array(request.paths.len());
-    for path in &request.paths {
-        let found = path.find(root)?;
+    for path in request.paths {
+        // What cannot be read leads to nothing.
+        let Ok(path) = Path::parse(path) else {
+            reply.array(0);
+            continue;
+        };
+        let view = View::of(json, &path);
+        let found = view.find(&path)?;
         reply.array(found.len());
         for node in found {
             render::value(reply, node, request.shape);
@@ -160,16 +167,14 @@ pub(super) fn get(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 pub(super) fn mget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let last = command.len() - 1;
-    let path = Path::parse(command.arg(last)).ok();
     let start = reply.position();
     reply.array(last - 1);
     for key in command.args().take(last).skip(1) {
         // What is no document, and a path that cannot be read, gives nothing.
-        let text = path.as_ref().and_then(|path| {
-            let entries = entries(keys.read(key), std::slice::from_ref(path)).ok()??;
+        let text = look(keys.read(key), command.arg(last)).ok().flatten().and_then(|found| {
+            let (view, path) = found;
             let mut writer = Writer::new(Format::default());
-            let root = Node::root(&entries);
-            write_found(&mut writer, path, root, path.is_legacy, &path.text).ok()?;
+            write_found(&mut writer, &path, &view, path.is_legacy, &path.text).ok()?;
             Some(writer.finish().ok_or(CommandError::ReplyTooLong))
         });
         reply.optional(text.transpose()?.as_deref());
@@ -187,9 +192,9 @@ fn check_length(reply: &ReplyWriter<'_>, start: usize) -> Outcome {
 /// How a command on one path answers where RedisJSON's answers differ from command to command.
 struct Answers {
     /// Without a document, to a JSONPath.
-    no_key: fn(&Path) -> Result<(), CommandError>,
-    /// When a legacy path leads nowhere: an error, or nothing.
-    no_value: fn(&Path) -> Result<(), CommandError>,
+    no_key: fn(&[u8]) -> Result<(), CommandError>,
+    /// Whether a legacy path that leads nowhere, or cannot be read, is no error.
+    nowhere_is_nothing: bool,
     /// When it leads to a value of another kind.
     wrong: fn(&Path, Leaf<'_>) -> CommandError,
 }
@@ -202,15 +207,24 @@ fn answer(
     one: impl Fn(&mut ReplyWriter<'_>, Node<'_>) -> bool,
 ) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = path_or_root(command, 2)?;
-    let Some(entries) = entries(keys.read(command.arg(1)), std::slice::from_ref(&path))? else {
-        if !path.is_legacy {
-            (answers.no_key)(&path)?;
+    let given = path_or_root(command, 2);
+    let is_legacy = Path::is_legacy_text(given);
+    let (view, path) = match look(keys.read(command.arg(1)), given) {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            if !is_legacy {
+                (answers.no_key)(given)?;
+            }
+            reply.null();
+            return Ok(());
         }
-        reply.null();
-        return Ok(());
+        Err(CommandError::Json(_)) if is_legacy && answers.nowhere_is_nothing => {
+            reply.null();
+            return Ok(());
+        }
+        Err(error) => return Err(error),
     };
-    let found = path.find(Node::root(&entries))?;
+    let found = view.find(&path)?;
     if !path.is_legacy {
         let start = reply.position();
         reply.array(found.len());
@@ -226,7 +240,9 @@ fn answer(
         Some(node) if one(reply, *node) => Ok(()),
         Some(node) => Err((answers.wrong)(&path, node.leaf())),
         None => {
-            (answers.no_value)(&path)?;
+            if !answers.nowhere_is_nothing {
+                return Err(no_path(&path.text));
+            }
             reply.null();
             Ok(())
         }
@@ -237,7 +253,7 @@ fn answer(
 pub(super) fn strlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let answers = Answers {
         no_key: |_| Err(NO_KEY),
-        no_value: |path| Err(no_path(&path.text)),
+        nowhere_is_nothing: false,
         wrong: |_, found| wrong_kind("string", found),
     };
     answer(execution, command, &answers, |reply, node| match node.leaf() {
@@ -252,8 +268,8 @@ pub(super) fn strlen(execution: &mut Execution<'_>, command: &Command) -> Outcom
 /// `JSON.OBJLEN key [path]`
 pub(super) fn objlen(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let answers = Answers {
-        no_key: |path| Err(no_such(&path.text, "not an object")),
-        no_value: |_| Ok(()),
+        no_key: |path| Err(no_such(&String::from_utf8_lossy(path), "not an object")),
+        nowhere_is_nothing: true,
         wrong: |_, found| wrong_kind("object", found),
     };
     answer(execution, command, &answers, |reply, node| {
@@ -269,7 +285,7 @@ pub(super) fn objlen(execution: &mut Execution<'_>, command: &Command) -> Outcom
 pub(super) fn objkeys(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let answers = Answers {
         no_key: |_| Err(NO_KEY),
-        no_value: |_| Ok(()),
+        nowhere_is_nothing: true,
         wrong: |path, _| no_such(&path.text, "not an object"),
     };
     answer(execution, command, &answers, |reply, node| {
@@ -287,7 +303,7 @@ pub(super) fn objkeys(execution: &mut Execution<'_>, command: &Command) -> Outco
 pub(super) fn resp(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let answers = Answers {
         no_key: |_| Ok(()),
-        no_value: |path| Err(no_path(&path.text)),
+        nowhere_is_nothing: false,
         wrong: |path, _| no_path(&path.text),
     };
     answer(execution, command, &answers, |reply, node| {
@@ -301,8 +317,11 @@ pub(super) fn kind(execution: &mut Execution<'_>, command: &Command) -> Outcome 
     if execution.reply.is_resp3() {
         execution.reply.array(1);
     }
-    let answers =
-        Answers { no_key: |_| Ok(()), no_value: |_| Ok(()), wrong: |path, _| no_path(&path.text) };
+    let answers = Answers {
+        no_key: |_| Ok(()),
+        nowhere_is_nothing: true,
+        wrong: |path, _| no_path(&path.text),
+    };
     answer(execution, command, &answers, |reply, node| {
         reply.text(kind_name(node.leaf()));
         true
@@ -321,12 +340,15 @@ pub(super) fn debug(execution: &mut Execution<'_>, command: &Command) -> Outcome
         return Err(CommandError::Text("unknown subcommand - try `JSON.DEBUG HELP`"));
     }
     let key = command.get(2).ok_or_else(|| CommandError::arity(command))?;
-    let path = path_or_root(command, 3)?;
-    let entries = entries(keys.read(key), std::slice::from_ref(&path))?;
-    let found = match &entries {
-        Some(entries) => path.find(Node::root(entries))?,
-        None => Vec::new(),
+    let given = path_or_root(command, 3);
+    let Some((view, path)) = look(keys.read(key), given)? else {
+        match Path::is_legacy_text(given) {
+            true => reply.integer(0),
+            false => reply.array(0),
+        }
+        return Ok(());
     };
+    let found = view.find(&path)?;
     let sizes = found.iter().map(|node| {
         let values = node.entries().iter();
         values
@@ -341,11 +363,7 @@ pub(super) fn debug(execution: &mut Execution<'_>, command: &Command) -> Outcome
         sizes.iter().for_each(|size| reply.integer(*size as i64));
         return Ok(());
     }
-    let size = match (sizes.first(), entries) {
-        (Some(size), _) => *size,
-        (None, None) => 0,
-        (None, Some(_)) => return Err(no_path(&path.text)),
-    };
-    reply.integer(size as i64);
+    let size = sizes.first().ok_or_else(|| no_path(&path.text))?;
+    reply.integer(*size as i64);
     Ok(())
 }

@@ -11,6 +11,10 @@ use crate::{
 /// Doubles below this are written as the integers that they are.
 const INTEGER_MAX: f64 = (1_u64 << 63) as f64;
 
+const WRONG_FORMAT: CommandError = CommandError::Text("wrong reply format");
+
+const NO_FORMAT: CommandError = CommandError::Text("FORMAT argument is not supported on RESP2");
+
 /// How values are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -26,12 +30,12 @@ impl Shape {
     /// What the word behind `FORMAT` asks for.
     pub(super) fn parse(word: &[u8], reply: &ReplyWriter<'_>) -> Result<Self, CommandError> {
         if !reply.is_resp3() {
-            return Err(CommandError::Text("FORMAT argument is not supported on RESP2"));
+            return Err(NO_FORMAT);
         }
         let words =
             [("STRING", Self::Text), ("EXPAND", Self::Expanded), ("EXPAND1", Self::Shallow)];
         let found = words.into_iter().find(|(name, _)| is_word(word, name));
-        found.map(|(_, shape)| shape).ok_or(CommandError::Text("wrong reply format"))
+        found.map(|(_, shape)| shape).ok_or(WRONG_FORMAT)
     }
 }
 
@@ -40,9 +44,13 @@ pub(super) fn leading_format(
     command: &Command,
     reply: &ReplyWriter<'_>,
 ) -> Result<(Shape, usize), CommandError> {
-    match command.get(2) {
-        Some(word) if is_word(word, "FORMAT") => {
-            let format = command.get(3).ok_or_else(|| CommandError::arity(command))?;
+    match (command.get(2), command.get(3)) {
+        (Some(word), Some(format)) if is_word(word, "FORMAT") => {
+            // One that is not known comes first, and texts are not among those that are.
+            let is_known = is_word(format, "EXPAND") || is_word(format, "EXPAND1");
+            if !is_known {
+                return Err(WRONG_FORMAT);
+            }
             Ok((Shape::parse(format, reply)?, 4))
         }
         _ => Ok((Shape::Text, 2)),

@@ -3,15 +3,12 @@
 use quorate_proto::resp::Command;
 
 use super::{
-    CommandError, NO_KEY, Outcome, apply, entries, no_such, read::wrong_kind, render,
-    reply_changed, whole_value,
+    CommandError, NO_KEY, Outcome, apply, look, no_such, read::wrong_kind, render, reply_changed,
+    whole_value,
 };
 use crate::{
     execution::Execution,
-    json::{
-        cell::Leaf, document::Node, edit::Edits, number::Number, path::Path, text::number_text,
-        value::Value,
-    },
+    json::{cell::Leaf, edit::Edits, number::Number, text::number_text, value::Value},
 };
 
 /// An operation on two numbers: of integers it wraps, as in RedisJSON.
@@ -48,28 +45,24 @@ pub(super) fn number(
     operation: &Operation,
 ) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = Path::parse(command.arg(2))?;
-    let Value::Number(operand) = whole_value(command.arg(3))? else {
-        return Err(CommandError::Json("bad input number".to_owned()));
-    };
     let mut key = keys.find(command.arg(1));
     let stamp = key.stamp();
     let mut edits = Edits::default();
     let mut results: Vec<Option<Number>> = Vec::new();
-    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
-    for node in path.find(Node::root(&entries))? {
+    let (view, path) = look(key.read(), command.arg(2))?.ok_or(NO_KEY)?;
+    for node in view.find(&path)? {
         let Leaf::Number(number) = node.leaf() else {
             results.push(None);
             continue;
         };
-        let result = operation.of(number, operand)?;
+        let result = operation.of(number, operand(command)?)?;
         match operation.adds {
             true => edits.add(node, result, stamp)?,
             false => edits.replace(node, Leaf::Number(result))?,
         }
         results.push(Some(result));
     }
-    drop(entries);
+    drop(view);
     let has_none = path.is_legacy && results.iter().flatten().next().is_none();
     if has_none && !reply.is_resp3() {
         return Err(no_such(&path.text, "does not contains a number"));
@@ -97,29 +90,37 @@ pub(super) fn number(
     Ok(())
 }
 
+/// The number as an argument, which nobody looks at where there is nothing to change.
+fn operand(command: &Command) -> Result<Number, CommandError> {
+    match whole_value(command.arg(3))? {
+        Value::Number(operand) => Ok(operand),
+        _ => Err(CommandError::Json("bad input number".to_owned())),
+    }
+}
+
 /// `JSON.STRAPPEND key [path] string`
 pub(super) fn strappend(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let has_path = command.len() > 3;
-    let path = Path::parse(if has_path { command.arg(2) } else { b"." })?;
-    let appended = match whole_value(command.arg(if has_path { 3 } else { 2 }))? {
-        Value::Text(text) => text,
-        other => return Err(no_string(&other)),
-    };
+    let path = if has_path { command.arg(2) } else { b"." };
+    let argument = command.arg(if has_path { 3 } else { 2 });
     let mut key = keys.find(command.arg(1));
     let mut edits = Edits::default();
     let mut lengths: Vec<Option<usize>> = Vec::new();
-    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
-    for node in path.find(Node::root(&entries))? {
+    let (view, path) = look(key.read(), path)?.ok_or(NO_KEY)?;
+    for node in view.find(&path)? {
         let Leaf::Text(text) = node.leaf() else {
             lengths.push(None);
             continue;
         };
-        let text = [text, &appended].concat();
+        let text = match whole_value(argument)? {
+            Value::Text(appended) => [text, &appended].concat(),
+            other => return Err(no_string(&other)),
+        };
         edits.replace(node, Leaf::Text(&text))?;
         lengths.push(Some(text.len()));
     }
-    drop(entries);
+    drop(view);
     let none = || no_such(&path.text, "not a string");
     reply_changed(reply, &path, &lengths, none, |reply, length| reply.integer(*length as i64))?;
     apply(&mut key, edits);
@@ -139,12 +140,11 @@ fn no_string(value: &Value) -> CommandError {
 /// `JSON.TOGGLE key path`
 pub(super) fn toggle(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = Path::parse(command.arg(2))?;
     let mut key = keys.find(command.arg(1));
     let mut edits = Edits::default();
     let mut values: Vec<Option<bool>> = Vec::new();
-    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
-    for node in path.find(Node::root(&entries))? {
+    let (view, path) = look(key.read(), command.arg(2))?.ok_or(NO_KEY)?;
+    for node in view.find(&path)? {
         let Leaf::Bool(value) = node.leaf() else {
             values.push(None);
             continue;
@@ -152,7 +152,7 @@ pub(super) fn toggle(execution: &mut Execution<'_>, command: &Command) -> Outcom
         edits.replace(node, Leaf::Bool(!value))?;
         values.push(Some(!value));
     }
-    drop(entries);
+    drop(view);
     let none = || no_such(&path.text, "not a bool");
     reply_changed(reply, &path, &values, none, |reply, value| {
         if path.is_legacy {

@@ -2,9 +2,7 @@
 
 use quorate_proto::resp::Command;
 
-use super::{
-    CommandError, NO_KEY, NO_ROOT, Outcome, apply, entries, read::path_or_root, topmost, value,
-};
+use super::{CommandError, NO_KEY, NO_ROOT, Outcome, apply, look, path_or_root, topmost, value};
 use crate::{
     arguments::is_word,
     execution::{Execution, Keys},
@@ -42,8 +40,12 @@ impl Condition {
                 condition = Self::New;
             } else if is_word(word, "XX") && condition == Self::Always {
                 condition = Self::Existing;
-            } else if is_word(word, "FORMAT") && command.get(at + 1).is_some_and(is_format) {
+            } else if is_word(word, "FORMAT") {
                 at += 1;
+                let format = command.get(at).ok_or_else(|| CommandError::arity(command))?;
+                if !is_word(format, "JSON") && !is_word(format, "STRING") {
+                    return Err(CommandError::Text("wrong format"));
+                }
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -53,34 +55,29 @@ impl Condition {
     }
 }
 
-fn is_format(word: &[u8]) -> bool {
-    is_word(word, "JSON") || is_word(word, "STRING")
-}
-
 /// How a value gets to where it shall be: assigned, or merged into what is there.
 type Put = fn(&mut Edits, &[u8], Option<Node<'_>>, &Value) -> Result<(), TooLarge>;
 
 /// What it takes to put a value where a path leads; `None` where it may not, or cannot, be put.
 fn put_at(
     shown: Shown<'_>,
-    path: &Path,
+    path: &[u8],
     value: &Value,
     condition: Condition,
     put: Put,
 ) -> Result<Option<Edits>, CommandError> {
     let mut edits = Edits::default();
-    let Some(entries) = entries(shown, std::slice::from_ref(path))? else {
+    let Some((view, path)) = look(shown, path)? else {
         if condition == Condition::Existing {
             return Ok(None);
         }
-        if !path.is_root() {
+        if !Path::parse(path).is_ok_and(|path| path.is_root()) {
             return Err(NO_ROOT);
         }
         put(&mut edits, &[], None, value)?;
         return Ok(Some(edits));
     };
-    let root = Node::root(&entries);
-    let found = topmost(path.find(root)?);
+    let found = topmost(view.find(&path)?);
     if !found.is_empty() {
         if condition == Condition::New {
             return Ok(None);
@@ -93,7 +90,7 @@ fn put_at(
     if condition == Condition::Existing {
         return Ok(None);
     }
-    let parents = path.find_parents(root);
+    let parents = view.find_parents(&path);
     let (parents, last) =
         parents.ok_or_else(|| CommandError::Json("Err wrong static path".to_owned()))??;
     let Last::Key(key) = last else { return Err(NO_INDEX) };
@@ -114,6 +111,9 @@ pub(super) fn set(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 
 /// `JSON.MERGE key path value`
 pub(super) fn merge(execution: &mut Execution<'_>, command: &Command) -> Outcome {
+    if command.len() > 4 {
+        return Err(CommandError::Syntax);
+    }
     put(execution, command, Condition::Always, Edits::merge)
 }
 
@@ -124,9 +124,11 @@ fn put(
     how: Put,
 ) -> Outcome {
     let Execution { keys, reply } = execution;
-    let (path, value) = (Path::parse(command.arg(2))?, value(command.arg(3))?);
     let mut key = keys.find(command.arg(1));
-    match put_at(key.read(), &path, &value, condition, how)? {
+    // As in RedisJSON the key comes first, and what the value is before where it goes.
+    key.read().json()?;
+    let value = value(command.arg(3))?;
+    match put_at(key.read(), command.arg(2), &value, condition, how)? {
         Some(edits) => {
             apply(&mut key, edits);
             reply.ok();
@@ -136,20 +138,24 @@ fn put(
     Ok(())
 }
 
-/// A key, a path and the value to put there.
-type Triple<'a> = (&'a [u8], Path, Value);
+/// A key, a path and the text of the value to put there.
+type Triple<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 /// What a `JSON.MSET` of whole triples says, in its order.
-fn triples(command: &Command) -> impl Iterator<Item = Result<Triple<'_>, CommandError>> {
-    (1..command.len()).step_by(3).map(|at| {
-        Ok((command.arg(at), Path::parse(command.arg(at + 1))?, value(command.arg(at + 2))?))
-    })
+fn triples(command: &Command) -> impl Iterator<Item = Triple<'_>> {
+    (1..command.len())
+        .step_by(3)
+        .map(|at| (command.arg(at), command.arg(at + 1), command.arg(at + 2)))
 }
 
 /// The error of a `JSON.MSET` of whole triples that no document could take. Whoever sends its triples
 /// on their ways asks before: once some are written it is too late to refuse the others.
 pub fn check_mset(command: &Command) -> Result<(), String> {
-    let refused = triples(command).find_map(Result::err);
+    let check = |(_, path, text): Triple<'_>| {
+        Path::parse(path)?;
+        value(text).map(drop)
+    };
+    let refused = triples(command).find_map(|triple| check(triple).err());
     refused.map_or(Ok(()), |error| Err(error.to_string()))
 }
 
@@ -160,16 +166,20 @@ pub(super) fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome 
     if command.len() % 3 != 1 {
         return Err(CommandError::arity(command));
     }
-    let triples: Vec<Triple<'_>> = triples(command).collect::<Result<_, CommandError>>()?;
-    let assign = |keys: &Keys<'_>, (key, path, value): &Triple<'_>| {
-        put_at(keys.peek(key), path, value, Condition::Always, Edits::assign)
+    let put = |keys: &Keys<'_>, (key, path, _): &Triple<'_>, value: &Value, how| {
+        put_at(keys.peek(key), path, value, Condition::Always, how)
     };
-    for triple in &triples {
-        assign(keys, triple)?;
+    let mut values = Vec::new();
+    for triple in triples(command) {
+        // Where a value goes is looked at before what it is.
+        put(keys, &triple, &Value::Null, |_, _, _, _| Ok(()))?;
+        let value = value(triple.2)?;
+        put(keys, &triple, &value, Edits::assign)?;
+        values.push(value);
     }
-    for triple in &triples {
+    for (triple, value) in triples(command).zip(&values) {
         // What one of them has written may leave another one no place.
-        if let Ok(Some(edits)) = assign(keys, triple) {
+        if let Ok(Some(edits)) = put(keys, &triple, value, Edits::assign) {
             apply(&mut keys.find(triple.0), edits);
         }
     }
@@ -180,19 +190,18 @@ pub(super) fn mset(execution: &mut Execution<'_>, command: &Command) -> Outcome 
 /// `JSON.DEL key [path]`: number of values removed, those below them not counted.
 pub(super) fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = path_or_root(command, 2)?;
     let mut key = keys.find(command.arg(1));
     let mut edits = Edits::default();
-    let count = match entries(key.read(), std::slice::from_ref(&path))? {
-        None => 0,
-        Some(entries) => {
-            let found = topmost(path.find(Node::root(&entries))?);
-            if !path.is_root() {
-                found.iter().for_each(|node| edits.remove(*node));
-            }
-            found.len()
-        }
+    let Some((view, path)) = look(key.read(), path_or_root(command, 2))? else {
+        reply.integer(0);
+        return Ok(());
     };
+    let found = topmost(view.find(&path)?);
+    let count = found.len();
+    if !path.is_root() {
+        found.iter().for_each(|node| edits.remove(*node));
+    }
+    drop(view);
     if path.is_root() && count > 0 {
         key.delete();
     }
@@ -204,12 +213,11 @@ pub(super) fn delete(execution: &mut Execution<'_>, command: &Command) -> Outcom
 /// `JSON.CLEAR key [path]`: number of containers emptied and numbers set to zero.
 pub(super) fn clear(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
-    let path = path_or_root(command, 2)?;
     let mut key = keys.find(command.arg(1));
     let mut edits = Edits::default();
     let mut count = 0;
-    let entries = entries(key.read(), std::slice::from_ref(&path))?.ok_or(NO_KEY)?;
-    for node in topmost(path.find(Node::root(&entries))?) {
+    let (view, path) = look(key.read(), path_or_root(command, 2))?.ok_or(NO_KEY)?;
+    for node in topmost(view.find(&path)?) {
         match node.leaf() {
             Leaf::Object | Leaf::Array if node.children().is_empty() => continue,
             Leaf::Object | Leaf::Array => edits.clear(node)?,
@@ -220,7 +228,7 @@ pub(super) fn clear(execution: &mut Execution<'_>, command: &Command) -> Outcome
         }
         count += 1;
     }
-    drop(entries);
+    drop(view);
     apply(&mut key, edits);
     reply.integer(count);
     Ok(())

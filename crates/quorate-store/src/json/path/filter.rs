@@ -70,6 +70,21 @@ pub(super) fn regex(text: &str) -> Option<Regex> {
 }
 
 impl Condition {
+    /// Whether a term of it begins at the root of the document.
+    pub(super) fn looks_at_root(&self) -> bool {
+        let is_one = |term: &Term| match term {
+            Term::Path { from_root, steps } => *from_root || super::looks_at_root(steps),
+            Term::Null | Term::Bool(_) | Term::Number(_) | Term::Text(_) => false,
+        };
+        match self {
+            Self::Any(conditions) | Self::All(conditions) => {
+                conditions.iter().any(Self::looks_at_root)
+            }
+            Self::Exists(term) | Self::Matches(term, _) => is_one(term),
+            Self::Compare(left, _, right) => is_one(left) || is_one(right),
+        }
+    }
+
     /// Whether it holds for a value of the document.
     pub(super) fn holds(
         &self,

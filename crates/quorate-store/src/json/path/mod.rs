@@ -71,6 +71,11 @@ impl Path {
         parser::parse(text)
     }
 
+    /// Whether a text is a path in the old way, if it is one.
+    pub(crate) fn is_legacy_text(text: &[u8]) -> bool {
+        !(text == b"$" || text.starts_with(b"$.") || text.starts_with(b"$["))
+    }
+
     /// Whether it leads to the root.
     pub(crate) fn is_root(&self) -> bool {
         self.steps.is_empty()
@@ -78,48 +83,78 @@ impl Path {
 
     /// The values that it leads to.
     pub(crate) fn find<'d>(&self, root: Node<'d>) -> Result<Vec<Node<'d>>, TooMany> {
-        find(&self.steps, root, &Visits::of(root))
+        self.find_behind(0, root)
     }
 
-    /// If each step leads to one value at most: those that all but the last one lead to, and what
-    /// the last one is.
-    pub(crate) fn find_parents<'d>(
+    /// The values that it leads to from the value that its first steps lead to.
+    pub(crate) fn find_behind<'d>(
         &self,
-        root: Node<'d>,
+        passed: usize,
+        start: Node<'d>,
+    ) -> Result<Vec<Node<'d>>, TooMany> {
+        find(&self.steps[passed..], start, &Visits::of(start))
+    }
+
+    /// If each step leads to one value at most: those that all but the last one lead to, from the
+    /// value that the first ones lead to, if that is there; and what the last one is.
+    pub(crate) fn find_parents_behind<'d>(
+        &self,
+        passed: usize,
+        start: Option<Node<'d>>,
     ) -> Option<Result<(Vec<Node<'d>>, Last<'_>), TooMany>> {
         let (last, before) = self.steps.split_last()?;
-        let is_single = |step: &Step| {
-            let one = match &step.select {
-                Select::Keys(keys) => keys.len() == 1,
-                Select::Indices(indices) => indices.len() == 1,
-                Select::All | Select::Slice { .. } | Select::Filter(_) => false,
-            };
-            one && !step.descends
-        };
-        if !self.steps.iter().all(is_single) {
+        if !self.steps.iter().all(|step| step.lead().is_some()) {
             return None;
         }
-        let last = match &last.select {
-            Select::Keys(keys) => Last::Key(keys.first()?),
-            _ => Last::Index,
+        let last = match last.lead()? {
+            Lead::Key(key) => Last::Key(key),
+            Lead::Index(_) => Last::Index,
         };
-        Some(find(before, root, &Visits::of(root)).map(|parents| (parents, last)))
+        let before = before.get(passed..).unwrap_or_default();
+        let parents = start.map_or(Ok(Vec::new()), |start| find(before, start, &Visits::of(start)));
+        Some(parents.map(|parents| (parents, last)))
     }
 
-    /// The keys that the path begins with, as far as each leads to one member: nothing that it leads
-    /// to lies elsewhere.
-    pub(crate) fn leading_keys(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().map_while(|step| match &step.select {
-            Select::Keys(keys) if keys.len() == 1 && !step.descends => {
-                keys.first().map(String::as_str)
+    /// The steps that the path begins with, as far as each leads to one value: nothing that it leads
+    /// to lies elsewhere. None where something else is looked at.
+    pub(crate) fn leads(&self) -> impl Iterator<Item = Lead<'_>> {
+        let steps = if self.looks_at_root() { &[] } else { &self.steps[..] };
+        steps.iter().map_while(Step::lead)
+    }
+
+    /// Whether its filters look at values from the root on.
+    fn looks_at_root(&self) -> bool {
+        looks_at_root(&self.steps)
+    }
+}
+
+fn looks_at_root(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match &step.select {
+        Select::Filter(condition) => condition.looks_at_root(),
+        _ => false,
+    })
+}
+
+/// A step to one value at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lead<'p> {
+    Key(&'p str),
+    /// Counted from the end where it is negative.
+    Index(i64),
+}
+
+impl Step {
+    fn lead(&self) -> Option<Lead<'_>> {
+        match &self.select {
+            _ if self.descends => None,
+            Select::Keys(keys) => {
+                keys.first().filter(|_| keys.len() == 1).map(|key| Lead::Key(key))
             }
-            _ => None,
-        })
-    }
-
-    /// Whether it can lead to values outside of what its first keys lead to: in filters.
-    pub(crate) fn looks_at_root(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.select, Select::Filter(_)))
+            Select::Indices(indices) => {
+                indices.first().filter(|_| indices.len() == 1).map(|index| Lead::Index(*index))
+            }
+            Select::All | Select::Slice { .. } | Select::Filter(_) => None,
+        }
     }
 }
 

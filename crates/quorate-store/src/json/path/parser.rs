@@ -40,7 +40,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Path, PathError> {
     if text.len() > LENGTH_MAX {
         return Err(PathError::Text);
     }
-    let is_legacy = !(text == "$" || text.starts_with("$.") || text.starts_with("$["));
+    let is_legacy = Path::is_legacy_text(text.as_bytes());
     let given = text.to_owned();
     let text = match text {
         "." if is_legacy => "$".to_owned(),
