@@ -130,6 +130,15 @@ impl Cursors {
         Cursors { home, cursors: BTreeMap::new(), ends: BTreeSet::new(), bytes: 0 }
     }
 
+    /// Cursors that are opened from now on have this home.
+    ///
+    /// # Panics
+    /// If the number has more than 24 bits.
+    pub fn move_to(&mut self, home: u32) {
+        assert!(home < 1 << HOME_BITS, "a home has 24 bits");
+        self.home = home;
+    }
+
     /// Keeps an answer and returns its first part. `drawn` is a random number. Times are in
     /// milliseconds, of any clock that does not go back.
     pub fn open(
@@ -224,10 +233,10 @@ impl Cursors {
         }
     }
 
-    /// Ends the cursors of an index, which is gone.
-    pub fn delete_all(&mut self, index: &[u8]) {
-        let of_index = |(&id, cursor): (&u64, &Cursor)| (cursor.index == index).then_some(id);
-        let ids: Vec<u64> = self.cursors.iter().filter_map(of_index).collect();
+    /// Ends the cursors of indexes but those that are there.
+    pub fn retain_indexes(&mut self, is_there: impl Fn(&[u8]) -> bool) {
+        let gone = |(&id, cursor): (&u64, &Cursor)| (!is_there(&cursor.index)).then_some(id);
+        let ids: Vec<u64> = self.cursors.iter().filter_map(gone).collect();
         ids.into_iter().for_each(|id| self.end(id));
     }
 
@@ -320,7 +329,7 @@ mod tests {
         assert!(cursors.read(9, b"j", one, None).is_err(), "of another index");
         assert!(cursors.delete(b"i", two).is_err(), "of another index");
         assert!(cursors.read(10, b"i", one, None).is_err(), "idle");
-        cursors.delete_all(b"j");
+        cursors.retain_indexes(|index| index == b"i");
         assert_eq!(cursors.counts(b"j"), Counts::default());
         assert_eq!((cursors.bytes, cursors.poll_timeout()), (0, None));
     }

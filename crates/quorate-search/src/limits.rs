@@ -115,6 +115,9 @@ pub const HYBRID_WINDOW: usize = 10_000;
 /// Parameters of a query.
 pub const PARAMETERS: usize = 1024;
 
+/// Points of a shape: two are compared in as much time as the product of theirs takes.
+pub const SHAPE_POINTS: usize = 1024;
+
 /// The nearest that can be asked for. RediSearch's bound.
 pub const NEAREST: u64 = 1 << 58;
 

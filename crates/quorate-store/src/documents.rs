@@ -101,6 +101,17 @@ impl Document<'_> {
         }
     }
 
+    /// The fields of a hash and their values.
+    pub fn fields(&self) -> Vec<(&[u8], Cow<'_, [u8]>)> {
+        match self {
+            Document::Hash(hash) => {
+                let fields = hash.iter();
+                fields.filter_map(|(name, field)| Some((name, field.visible()?))).collect()
+            }
+            Document::Json(_) => Vec::new(),
+        }
+    }
+
     /// The values that a path leads to in a JSON document; none if there are too many to look at.
     pub fn values(&self, path: &JsonPath) -> Vec<JsonValue> {
         let Document::Json(JsonDocument(entries)) = self else { return Vec::new() };

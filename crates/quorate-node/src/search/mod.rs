@@ -8,6 +8,8 @@
 //! * `coverage`: whom that node asks, so that each document counts once;
 //! * `plans`, `reply`: joining what partitions say, and answering the client.
 
+mod aggregating;
+mod answers;
 pub(crate) mod catalog;
 pub(crate) mod change;
 pub(crate) mod coverage;
@@ -18,10 +20,14 @@ pub(crate) mod plans;
 mod present;
 pub(crate) mod query;
 mod reply;
+pub(crate) mod rows;
 mod scrub;
 mod settings;
+mod stored;
+mod suggesting;
 mod wire;
 
+pub(crate) use aggregating::{Collected, Match, Task};
 pub use catalog::Catalog;
 pub use change::Change;
 pub(crate) use change::not_found;
@@ -29,3 +35,4 @@ pub(crate) use partition::Search;
 pub(crate) use pieces::PIECE;
 pub(crate) use query::default_dialect;
 pub(crate) use settings::{check as check_setting, write_config};
+pub(crate) use suggesting::Suggest;

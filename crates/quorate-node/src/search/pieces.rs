@@ -26,6 +26,7 @@ use quorate_search::{
 use quorate_store::{JsonPath, JsonValue};
 
 use super::{
+    answers,
     change::not_found,
     partition::Partition,
     query::{BoundQuery, Query, SortBy, SortSource, default_dialect},
@@ -54,15 +55,30 @@ pub(crate) enum Kind {
     Keys,
     /// What `FT.INFO` adds up.
     Info,
+    /// The first phase of an aggregation.
+    CountAggregated,
+    /// The second one.
+    Aggregate,
+    /// The first phase of a search for words and vectors.
+    CountHybrid,
+    /// The second one.
+    Hybrid,
+    /// Texts that nearly follow a pattern.
+    Regex,
 }
 
-const KINDS: [(Kind, &str); 6] = [
+const KINDS: [(Kind, &str); 11] = [
     (Kind::Count, "count"),
     (Kind::Find, "find"),
     (Kind::Tags, "tags"),
     (Kind::Spelling, "spelling"),
     (Kind::Keys, "keys"),
     (Kind::Info, "info"),
+    (Kind::CountAggregated, "count-aggregated"),
+    (Kind::Aggregate, "aggregate"),
+    (Kind::CountHybrid, "count-hybrid"),
+    (Kind::Hybrid, "hybrid"),
+    (Kind::Regex, "regex"),
 ];
 
 impl Kind {
@@ -153,6 +169,16 @@ impl Storage {
                 Ok(out.0)
             }
             Kind::Info => Ok(super::info::write(partition, groups)),
+            Kind::CountAggregated
+            | Kind::Aggregate
+            | Kind::CountHybrid
+            | Kind::Hybrid
+            | Kind::Regex => {
+                let (storage, statistics) = (&*self, command.arg(7));
+                let dialect = default_dialect(&self.search.catalog);
+                let asked = answers::Asked { storage, partition, index, statistics, dialect };
+                asked.answer(kind, &arguments)
+            }
         }
     }
 }

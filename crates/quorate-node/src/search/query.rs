@@ -24,6 +24,8 @@ pub(crate) struct Query {
     pub(crate) with_payloads: bool,
     pub(crate) with_sort_keys: bool,
     pub(crate) explain: bool,
+    /// Whether JSON is returned as values instead of texts.
+    pub(crate) expand: bool,
     pub(crate) verbatim: bool,
     no_stop_words: bool,
     filters: Vec<(Vec<u8>, Bound, Bound)>,
@@ -155,6 +157,7 @@ impl Query {
             with_payloads: false,
             with_sort_keys: false,
             explain: false,
+            expand: false,
             verbatim: false,
             no_stop_words: false,
             filters: Vec::new(),
@@ -277,7 +280,13 @@ impl Query {
                 }
             }
             b"EXPANDER" => drop(words.value("EXPANDER")?),
-            b"FORMAT" => drop(words.value("FORMAT")?),
+            b"FORMAT" => {
+                let format = words.value("FORMAT")?;
+                self.expand = is(format, "EXPAND");
+                if !self.expand && !is(format, "STRING") {
+                    return Err("SEARCH_PARSE_ARGS FORMAT must be STRING or EXPAND".into());
+                }
+            }
             b"PAYLOAD" => self.payload = Some(words.value("PAYLOAD")?.to_vec()),
             b"FILTER" => {
                 let name = words.value("FILTER")?.to_vec();

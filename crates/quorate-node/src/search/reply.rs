@@ -48,7 +48,7 @@ fn found_map(writer: &mut ReplyWriter<'_>, query: &Query, total: u64, rows: &[Ro
     writer.simple("attributes");
     writer.array(0);
     writer.simple("format");
-    writer.simple("STRING");
+    writer.simple(if query.expand { "EXPAND" } else { "STRING" });
     writer.simple("results");
     writer.array(rows.len());
     let extra = [query.with_scores, query.with_payloads, query.with_sort_keys];
@@ -74,9 +74,63 @@ fn found_map(writer: &mut ReplyWriter<'_>, query: &Query, total: u64, rows: &[Ro
             writer.map(fields.len());
             for (name, value) in fields {
                 writer.bulk(name);
-                writer.bulk(value);
+                match query.expand.then(|| serde_json::from_slice(value)) {
+                    Some(Ok(value)) => write_json(writer, &value),
+                    Some(Err(_)) | None => writer.bulk(value),
+                }
             }
         }
+        writer.simple("values");
+        writer.array(0);
+    }
+    writer.simple("total_results");
+    writer.integer(total as i64);
+    writer.simple("warning");
+    writer.array(0);
+}
+
+/// A value of JSON as values of RESP3.
+fn write_json(writer: &mut ReplyWriter<'_>, value: &serde_json::Value) {
+    match value {
+        serde_json::Value::Null => writer.null(),
+        serde_json::Value::Bool(is_true) => writer.boolean(*is_true),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => writer.integer(whole),
+            (None, number) => writer.double(number.unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => writer.text(text),
+        serde_json::Value::Array(items) => {
+            writer.array(items.len());
+            items.iter().for_each(|item| write_json(writer, item));
+        }
+        serde_json::Value::Object(members) => {
+            writer.map(members.len());
+            for (name, value) in members {
+                writer.text(name);
+                write_json(writer, value);
+            }
+        }
+    }
+}
+
+/// The reply to `FT.REGEX`, like one to `FT.SEARCH` that asks for keys.
+pub(super) fn found_keys(writer: &mut ReplyWriter<'_>, total: u64, keys: &[&[u8]]) {
+    if !writer.is_resp3() {
+        writer.array(1 + keys.len());
+        writer.integer(total as i64);
+        return keys.iter().for_each(|key| writer.bulk(key));
+    }
+    writer.map(5);
+    writer.simple("attributes");
+    writer.array(0);
+    writer.simple("format");
+    writer.simple("STRING");
+    writer.simple("results");
+    writer.array(keys.len());
+    for key in keys {
+        writer.map(2);
+        writer.simple("id");
+        writer.bulk(key);
         writer.simple("values");
         writer.array(0);
     }

@@ -99,6 +99,7 @@ impl Bundle {
         loop {
             match job.next() {
                 Step::Done(answer) => return reply.extend_from_slice(&answer),
+                Step::Rows(_) => unreachable!("invariant: transactions have no queries"),
                 Step::Run(pieces) => {
                     job.begin(pieces);
                     while let Some((at, piece)) = job.next_piece() {

@@ -356,6 +356,7 @@ mod tests {
         }
         match plan.next(&replies) {
             Step::Done(reply) => String::from_utf8(reply).expect("text"),
+            Step::Rows(rows) => panic!("unexpected {rows:?}"),
             Step::Run(_) => panic!("not at its end"),
         }
     }

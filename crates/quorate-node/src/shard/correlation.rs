@@ -15,10 +15,17 @@ pub(super) enum Machine {
     AntiEntropy = 2,
     Link = 3,
     Clocks = 4,
+    Cursors = 5,
 }
 
-const MACHINES: [Machine; 5] =
-    [Machine::Coordinator, Machine::Handoff, Machine::AntiEntropy, Machine::Link, Machine::Clocks];
+const MACHINES: [Machine; 6] = [
+    Machine::Coordinator,
+    Machine::Handoff,
+    Machine::AntiEntropy,
+    Machine::Link,
+    Machine::Clocks,
+    Machine::Cursors,
+];
 const SHIFT: u32 = 60;
 const OWN: u64 = (1 << SHIFT) - 1;
 

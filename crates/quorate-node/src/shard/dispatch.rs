@@ -350,6 +350,11 @@ impl Shard {
                 let job = self.jobs.remove(key);
                 self.deliver(now, job.waiter, reply.into());
             }
+            Step::Rows(rows) => {
+                let job = self.jobs.remove(key);
+                let reply = self.answer_rows(now, *rows);
+                self.deliver(now, job.waiter, reply.into());
+            }
         }
     }
 

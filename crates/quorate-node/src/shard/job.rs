@@ -12,7 +12,7 @@ use quorate_cluster::coordinator::Terms;
 use quorate_proto::{command::Call, resp::reply};
 
 use super::outcome::Fates;
-use crate::limits;
+use crate::{limits, search::rows::Rows};
 
 /// Whether a piece may change something. Questions at the level of writes do not.
 fn changes(piece: &Call) -> bool {
@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Run(Vec<Call>),
     /// The encoded reply.
     Done(Vec<u8>),
+    /// Rows to be answered, of which the shard may keep some.
+    Rows(Box<Rows>),
 }
 
 /// Decides how a job goes on, given the replies to the pieces of its last step, none of which is an
@@ -199,6 +201,7 @@ mod tests {
                     assert!(script.next().is_none(), "ended early");
                     return String::from_utf8(reply).expect("text");
                 }
+                Step::Rows(rows) => panic!("unexpected {rows:?}"),
                 Step::Run(pieces) => {
                     let replies = script.next().expect("replies to the step");
                     assert_eq!(replies.len(), pieces.len());

@@ -14,6 +14,7 @@ mod cluster_commands;
 mod composite;
 mod config_commands;
 mod correlation;
+mod cursors;
 mod debug;
 mod delays;
 mod dispatch;
@@ -34,6 +35,7 @@ mod outcome;
 mod parameters;
 mod peers;
 mod persistence;
+mod query_commands;
 mod repair;
 mod scripting;
 mod scrub;
@@ -174,6 +176,7 @@ pub(crate) struct Shard {
     /// Jobs with pieces to be sent on their way, in the order of their turns.
     ready_jobs: VecDeque<usize>,
     waiters: Slab<Waiter>,
+    kept: cursors::Kept,
     bundles: borrowing::Bundles,
     lending: lending::Lending,
     starting: Starting,
@@ -206,6 +209,7 @@ impl Shard {
         let incomplete = storage.incomplete;
         let coordinator = new_coordinator(&topology, id, &node.settings);
         node.set_members(topology.len());
+        let secret = node.table_seed;
         let history = peers::History { data_may_exist: node.data_may_exist, incomplete };
         Self {
             id,
@@ -229,6 +233,7 @@ impl Shard {
             jobs: Slab::new(),
             ready_jobs: VecDeque::new(),
             waiters: Slab::new(),
+            kept: cursors::Kept::new(!secret ^ u64::from(id)),
             bundles: borrowing::Bundles::default(),
             lending: lending::Lending::default(),
             starting: Starting::default(),
@@ -279,6 +284,7 @@ impl Shard {
             self.storage.look_for_space();
             self.look_for_foreign(now);
             self.expire_waiting(now);
+            self.expire_cursors(now);
             self.answer_saved(now);
             self.stats.sample(now.monotonic);
             self.publish_metrics(now);
@@ -409,6 +415,9 @@ impl Shard {
             self.waiting.push((waiter, errand));
             return;
         }
+        if let Some(reply) = self.answer_cursor(now, &errand.call, errand.terms.resp3) {
+            return self.deliver(now, waiter, reply);
+        }
         let id = self.waiters.insert(waiter) as u64;
         let Errand { call, mut terms } = errand;
         if self.storage.answers_late(&call) {
@@ -497,7 +506,10 @@ impl Shard {
                 self.pass_response(link, correlation, message);
             }
             Mail::Topology { topology } => self.adopt(now, topology),
-            Mail::Catalog { catalog } => self.storage.adopt_catalog(catalog),
+            Mail::Catalog { catalog } => {
+                self.storage.adopt_catalog(catalog);
+                self.drop_cursors();
+            }
             Mail::Footing { founded } => self.handle_footing(now, founded),
             Mail::Describe { from, ticket, question } => {
                 let waiter = Waiter::Shard { shard: from, ticket };

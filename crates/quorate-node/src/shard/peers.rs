@@ -325,6 +325,7 @@ impl Shard {
             (Machine::Clocks, message) => {
                 self.clocks.handle_response(now.monotonic, storage, from, correlation, message);
             }
+            (Machine::Cursors, message) => self.take_cursor_reply(now, correlation, message),
             (Machine::Link, Message::HeartbeatReply(beat)) => {
                 // It had not arrived when the turn began, and the wall clock of `now` knows.
                 let (monotonic, wall) = (self.machine.monotonic, Wall(now.wall_ms()));
@@ -475,6 +476,7 @@ impl Shard {
         if matches!(request.message, Message::Forward(_)) && !self.has_started() {
             return self.hold_forwarded(now, request);
         }
+        let Err(request) = self.serve_cursor(now, request) else { return };
         let PeerRequest { link, correlation, epoch, from, message } = request;
         // The shard of the link may have heard of a seat or a seal before this one, which refuses
         // until then.

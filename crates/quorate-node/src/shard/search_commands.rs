@@ -13,7 +13,7 @@ use quorate_search::{
     Language, Schema,
     analysis::Forms,
     query::{Dialect, explain},
-    schema::Kind,
+    schema::{Kind, Source},
 };
 
 use super::{Now, Shard, Waiter, job::Plan};
@@ -30,13 +30,15 @@ use crate::{
 };
 
 /// What a command becomes.
-enum Deed {
+pub(super) enum Deed {
     /// A reply.
     Reply(Vec<u8>),
     /// A change of the catalog.
     Change(Change),
     /// A job, which may have less time than others, and a change of the catalog behind it.
     Job(Box<dyn Plan>, Option<Duration>, Option<Change>),
+    /// A job about a key, on the terms of any command.
+    Keyed(Box<dyn Plan>),
 }
 
 impl Shard {
@@ -46,12 +48,20 @@ impl Shard {
             self.sessions[key].held = Some(call);
             return;
         }
-        match self.deed(key, &call) {
+        if call.spec().name == "ft.cursor" {
+            return self.cursor_command(now, key, call);
+        }
+        match self.deed(now, key, &call) {
             Ok(Deed::Reply(reply)) => self.reply(key, &call, &reply),
             Err(error) => self.refuse(key, &call, error),
             Ok(Deed::Change(change)) => {
                 let waiter = self.expect_alone(key, call.command());
                 self.change_catalog(waiter, change);
+            }
+            Ok(Deed::Keyed(plan)) => {
+                let terms = Terms { resp3: false, ..self.terms(now, key, &call) };
+                let waiter = self.expect_alone(key, call.command());
+                self.start_job(now, waiter, plan, terms);
             }
             Ok(Deed::Job(plan, time, change)) => {
                 let mut terms = self.search_terms(now, key, &call);
@@ -93,7 +103,7 @@ impl Shard {
         self.storage.search.catalog.digest()
     }
 
-    fn deed(&mut self, key: usize, call: &Call) -> Result<Deed, String> {
+    fn deed(&mut self, now: Now, key: usize, call: &Call) -> Result<Deed, String> {
         let command = call.command();
         let arguments: Vec<&[u8]> = command.args().skip(1).collect();
         let first = arguments.first().copied().unwrap_or_default();
@@ -128,6 +138,13 @@ impl Shard {
             "ft.synupdate" => synonyms(name, &arguments)?,
             "ft.config" => self.search_config(command, &arguments, resp3)?,
             "ft.search" => self.find(&arguments, resp3, false)?,
+            "ft.aggregate" => self.aggregate(&arguments, resp3, false)?,
+            "ft.hybrid" => self.hybrid(now, &arguments, resp3, false)?,
+            "ft.regex" => self.regex(&arguments, resp3)?,
+            "ft.profile" => self.profile(now, &arguments, resp3)?,
+            name @ ("ft.sugadd" | "ft.sugget" | "ft.sugdel" | "ft.suglen") => {
+                Self::suggest(name, &arguments, resp3)?
+            }
             "ft.tagvals" => {
                 let target = self.target(first)?;
                 let field = target.schema.field(arguments[1]);
@@ -209,16 +226,16 @@ impl Shard {
         Ok(explain(&node, &target.schema, &forms))
     }
 
-    fn dialect(&self) -> Dialect {
+    pub(super) fn dialect(&self) -> Dialect {
         default_dialect(&self.storage.search.catalog)
     }
 
     /// The index that a name or an alias stands for.
-    fn target(&self, name: &[u8]) -> Result<Arc<Target>, String> {
+    pub(super) fn target(&self, name: &[u8]) -> Result<Arc<Target>, String> {
         self.storage.search.target(name).map(Arc::new).ok_or_else(|| not_found(name))
     }
 
-    fn question(&self, target: Arc<Target>, arguments: Vec<Vec<u8>>) -> Question {
+    pub(super) fn question(&self, target: Arc<Target>, arguments: Vec<Vec<u8>>) -> Question {
         let coverage = Coverage::new(self.topology(), self.node.settings.shards);
         Question { target, coverage, arguments }
     }
@@ -234,9 +251,25 @@ impl Shard {
         Deed::Job(Box::new(Gather { question, join, resp3, begun: false }), None, None)
     }
 
-    fn find(&self, arguments: &[&[u8]], resp3: bool, profiled: bool) -> Result<Deed, String> {
+    pub(super) fn find(
+        &self,
+        arguments: &[&[u8]],
+        resp3: bool,
+        profiled: bool,
+    ) -> Result<Deed, String> {
         let target = self.target(arguments[0])?;
         let query = Query::parse(&arguments[1..], self.dialect())?;
+        if query.expand {
+            let refused = match (resp3, target.schema.source, query.dialect >= Dialect::Three) {
+                (false, ..) => Some("EXPAND format is only supported with RESP3"),
+                (_, Source::Hash, _) => Some("EXPAND format is only supported with JSON"),
+                (.., false) => Some("EXPAND format requires dialect 3 or greater"),
+                _ => None,
+            };
+            if let Some(text) = refused {
+                return Err(format!("SEARCH_PARSE_ARGS {text}"));
+            }
+        }
         let time = query.timeout_ms.filter(|time| *time > 0).map(Duration::from_millis);
         // What is missing is decided once, here, and told to all.
         let mut words: Vec<Vec<u8>> = arguments[1..].iter().map(|word| word.to_vec()).collect();

@@ -87,6 +87,7 @@ mod tests {
             pieces.iter().map(|piece| Bytes::from_static(answer(piece.command()))).collect();
         match split.next(&replies) {
             Step::Done(reply) => reply,
+            Step::Rows(rows) => panic!("unexpected {rows:?}"),
             Step::Run(_) => panic!("a split has one step"),
         }
     }

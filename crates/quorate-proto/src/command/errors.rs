@@ -17,7 +17,12 @@ pub struct WrongArity {
 
 impl fmt::Display for WrongArity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ERR wrong number of arguments for '{}", self.command)?;
+        f.write_str("ERR wrong number of arguments for '")?;
+        // Redis shows commands of modules as these have named them.
+        match self.command.strip_prefix("ft.") {
+            Some(rest) => write!(f, "FT.{}", rest.to_ascii_uppercase())?,
+            None => f.write_str(self.command)?,
+        }
         if let Some(subcommand) = self.subcommand {
             write!(f, "|{subcommand}")?;
         }
@@ -89,5 +94,7 @@ mod tests {
         );
         let arity = WrongArity { command: "client", subcommand: Some("setname") };
         assert_eq!(arity.to_string(), "ERR wrong number of arguments for 'client|setname' command");
+        let arity = WrongArity { command: "ft.search", subcommand: None };
+        assert_eq!(arity.to_string(), "ERR wrong number of arguments for 'FT.SEARCH' command");
     }
 }

@@ -94,6 +94,19 @@ const fn search(name: &'static str, arity: i8, summary: &'static str) -> Spec {
     session(name, arity, Flags::NONE, Search, "1.0.0", summary)
 }
 
+/// A command on a dictionary of suggestions, which whoever gets it coordinates.
+const fn suggestions(
+    name: &'static str,
+    arity: i8,
+    flags: Flags,
+    class: Class,
+    summary: &'static str,
+) -> Spec {
+    let keys = one(if class.writes() { Update } else { Fetch });
+    let spec = key(name, arity, flags, class, keys, Search, "1.0.0", "O(N)", summary);
+    routed(spec, Routing::Session)
+}
+
 /// A command with subcommands.
 const fn container(
     name: &'static str,
@@ -482,10 +495,19 @@ const SPECS: &[Spec] = &[
     search("ft._aliasdelifx", 2, "Removes another name of an index if there is one"),
     search("ft.aliaslist", 2, "Other names of an index"),
     search("ft.search", -3, "Documents that a query matches, the best first"),
+    search("ft.aggregate", -3, "Rows of documents that a query matches, transformed in stages"),
+    search("ft.cursor", -3, "Reads rows of a query in parts: READ index cursor [COUNT count], DEL index cursor, GC index"),
+    search("ft.hybrid", -5, "Rows of documents that match words or are near a vector"),
+    search("ft.regex", -4, "Keys of documents with texts that nearly follow a pattern: index field pattern [DISTANCE d] [LIMIT offset count]"),
+    search("ft.profile", -5, "A query and how it was answered: index SEARCH|AGGREGATE [LIMITED] QUERY query..."),
     search("ft.explain", -3, "How a query is understood"),
     search("ft.explaincli", -3, "How a query is understood, line by line"),
     search("ft.tagvals", 3, "Values of a TAG field"),
     search("ft.spellcheck", -3, "Words that those of a query might be"),
+    suggestions("ft.sugadd", -4, WD, Rmw, "Adds a text to a dictionary that completes texts: key text score [INCR] [PAYLOAD payload]"),
+    suggestions("ft.sugget", -3, R, Read, "Texts that begin like this: key beginning [FUZZY] [WITHSCORES] [WITHPAYLOADS] [MAX count]"),
+    suggestions("ft.sugdel", 3, WF, Rmw, "Removes a text from such a dictionary: key text"),
+    suggestions("ft.suglen", 2, R, Read, "How many texts such a dictionary has: key"),
     search("ft.dictadd", -3, "Adds words to a dictionary"),
     search("ft.dictdel", -3, "Removes words from a dictionary"),
     search("ft.dictdump", 2, "Words of a dictionary"),
@@ -511,6 +533,7 @@ const SPECS: &[Spec] = &[
     over_slots("quorate.exportslot", -4, Read, "State of some keys of a run of slots, which is one slot"),
     over_slots("quorate.mergeslot", 4, Write, "Merges a state of keys of a run of slots, which is one slot"),
     over_slots("quorate.search", -8, Read, "What a shard's part of an index says: slot slot members kind index stamp statistics argument..."),
+    over_slots("quorate.cursor", 7, Read, "Rows that a cursor of a shard keeps: slot slot READ|DEL index cursor count"),
     internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),
     whole(internal("quorate.debugobject", 2, Read, "How a key is kept")),
 ];
@@ -546,39 +569,4 @@ const fn hash(name: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_is_found_by_its_name_in_any_case() {
-        for spec in SPECS {
-            let upper = spec.name.to_ascii_uppercase();
-            assert_eq!(lookup(upper.as_bytes()).map(|found| found.name), Some(spec.name));
-            assert_eq!(spec.name.to_ascii_lowercase(), spec.name);
-        }
-        assert!(lookup(b"nosuchcommand").is_none() && lookup(b"").is_none());
-    }
-
-    #[test]
-    fn rows_are_consistent() {
-        for spec in SPECS {
-            assert_eq!(
-                spec.flags.has(Flags::WRITE),
-                spec.class.writes() && !spec.is_internal(),
-                "{}",
-                spec.name
-            );
-            let keyless =
-                matches!(spec.routing, Routing::Session | Routing::Keyspace | Routing::Slots);
-            let has_keys = |keys: Keys| keys.specs().next().is_some();
-            let with_keys = spec.subcommands.iter().any(|row| has_keys(row.keys));
-            assert!(keyless || has_keys(spec.keys) || with_keys, "{}", spec.name);
-            let is_keyless = spec.routing == Routing::Keyspace && has_keys(spec.keys);
-            assert!(!is_keyless, "{}", spec.name);
-            assert!(!has_keys(spec.keys) || !with_keys, "{}", spec.name);
-            for access in spec.keys.specs().map(|keys| keys.access) {
-                assert!(spec.class.writes() || !access.writes(), "{}", spec.name);
-            }
-        }
-    }
-}
+mod tests;

@@ -94,9 +94,13 @@ impl<'a, 'r> Builder<'a, 'r> {
                 let text = "KNN is only possible as a whole query";
                 return Err(Error::new(Code::BadQuery, text));
             }
-            Asked::Shape { .. } => {
-                return Err(Error::new(Code::BadQuery, "Shapes cannot be searched for yet"));
-            }
+            Asked::Shape { field, relation, shape, .. } => match self.index.field(*field) {
+                FieldIndex::Shapes(shapes) => {
+                    let shape = self.index.shape(*field, shape)?;
+                    made(shapes.lying(*relation, &shape), weight)
+                }
+                _ => any(Vec::new(), weight),
+            },
         })
     }
 

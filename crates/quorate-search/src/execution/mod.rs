@@ -7,8 +7,7 @@
 //! Documents are visited one at a time, in the order of their numbers, by matchers that seek
 //! ahead; each is scored when it is met, and the best are kept.
 //!
-//! The nearest vectors are found first, and then the documents that have them are scored. Shapes
-//! are not indexed yet; a query that asks for them is refused.
+//! The nearest vectors are found first, and then the documents that have them are scored.
 
 mod building;
 mod dictionary;

@@ -164,6 +164,7 @@ impl Index {
             FieldIndex::Terms
             | FieldIndex::Numbers(_)
             | FieldIndex::Places(_)
+            | FieldIndex::Shapes(_)
             | FieldIndex::Vectors(_) => None,
         }
     }

@@ -120,7 +120,8 @@ impl Index {
             FieldIndex::Terms
             | FieldIndex::Labels(_)
             | FieldIndex::Numbers(_)
-            | FieldIndex::Places(_) => None,
+            | FieldIndex::Places(_)
+            | FieldIndex::Shapes(_) => None,
         }
     }
 }

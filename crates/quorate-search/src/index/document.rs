@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::places::Place;
 use super::postings::Occurrence;
+use super::shape::Shape;
 use super::sorting::SortValue;
 use super::vectors::bytes_of;
 use crate::Language;
@@ -60,6 +61,8 @@ pub(super) struct Content {
     pub(super) values: Vec<(FieldId, Held)>,
     /// Vectors, in the bytes of their fields' components.
     pub(super) vectors: Vec<(FieldId, Vec<u8>)>,
+    /// Shapes.
+    pub(super) shapes: Vec<(FieldId, Shape)>,
     /// Values to sort by.
     pub(super) sortable: Vec<(FieldId, SortValue)>,
     /// Words, by the weights of their fields.
@@ -143,8 +146,10 @@ impl FieldReader<'_> {
                 self.hold(Held::Place(place(bytes).ok_or_else(refused)?));
                 Ok(())
             }
-            // Not searched for yet.
-            (_, Kind::GeoShape(_)) => Ok(()),
+            (Value::Bytes(bytes), Kind::GeoShape(coordinates)) => {
+                self.content.shapes.push((self.id, Shape::parse(bytes, *coordinates)?));
+                Ok(())
+            }
             (Value::Number(number), _) => Err(format!("Unexpected number: {number}")),
         }
     }

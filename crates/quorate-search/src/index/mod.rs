@@ -11,6 +11,8 @@ mod labels;
 mod numbers;
 mod places;
 mod postings;
+mod shape;
+mod shapes;
 mod sorting;
 mod terms;
 #[cfg(test)]
@@ -24,18 +26,21 @@ use alloc::vec::Vec;
 use roaring::RoaringBitmap;
 
 use crate::analysis::Synonyms;
-use crate::schema::{FieldId, Kind, Schema};
+use crate::error::{Code, Error};
+use crate::schema::{Coordinates, FieldId, Kind, Schema};
 
 use document::{Content, Held};
 use documents::Documents;
 use numbers::Numbers;
 use places::Places;
+use shapes::Shapes;
 
 pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
 pub(crate) use labels::Labels;
 pub(crate) use places::Place;
 pub(crate) use postings::{DocumentId, Position, Postings, Reader};
+pub(crate) use shape::Shape;
 pub use sorting::SortValue;
 pub(crate) use terms::Terms;
 pub(crate) use vectors::{Compared, Vectors};
@@ -61,6 +66,7 @@ pub(crate) enum FieldIndex {
     Labels(Labels),
     Numbers(Numbers),
     Places(Places),
+    Shapes(Shapes),
     Vectors(Box<Vectors>),
 }
 
@@ -72,7 +78,8 @@ impl Index {
             Kind::Numeric => FieldIndex::Numbers(Numbers::default()),
             Kind::Geo => FieldIndex::Places(Places::default()),
             Kind::Vector(ref vector) => FieldIndex::Vectors(Box::new(Vectors::new(vector))),
-            Kind::Text(_) | Kind::GeoShape(_) => FieldIndex::Terms,
+            Kind::GeoShape(_) => FieldIndex::Shapes(Shapes::default()),
+            Kind::Text(_) => FieldIndex::Terms,
         });
         Index {
             fields: fields.collect(),
@@ -169,6 +176,11 @@ impl Index {
                 vectors.insert(bytes, id);
             }
         }
+        for (field, shape) in content.shapes {
+            if let FieldIndex::Shapes(shapes) = &mut self.fields[usize::from(field.0)] {
+                shapes.insert(shape, id);
+            }
+        }
         let entry = Entry {
             key: document.key.into(),
             group,
@@ -202,8 +214,13 @@ impl Index {
             missing.remove(id);
         }
         for field in &mut self.fields {
-            if let FieldIndex::Vectors(vectors) = field {
-                vectors.remove(id);
+            match field {
+                FieldIndex::Vectors(vectors) => vectors.remove(id),
+                FieldIndex::Shapes(shapes) => shapes.remove(id),
+                FieldIndex::Terms
+                | FieldIndex::Labels(_)
+                | FieldIndex::Numbers(_)
+                | FieldIndex::Places(_) => {}
             }
         }
         true
@@ -230,9 +247,19 @@ impl Index {
             FieldIndex::Terms
             | FieldIndex::Labels(_)
             | FieldIndex::Numbers(_)
-            | FieldIndex::Places(_) => 0,
+            | FieldIndex::Places(_)
+            | FieldIndex::Shapes(_) => 0,
         };
         self.fields.iter().map(memory).sum()
+    }
+
+    /// The shape that a query names.
+    pub(crate) fn shape(&self, field: FieldId, text: &[u8]) -> Result<Shape, Error> {
+        let coordinates = match &self.schema.fields[usize::from(field.0)].kind {
+            Kind::GeoShape(coordinates) => *coordinates,
+            _ => Coordinates::Flat,
+        };
+        Shape::parse(text, coordinates).map_err(|text| Error::new(Code::BadQuery, text))
     }
 
     pub(crate) fn field(&self, field: FieldId) -> &FieldIndex {

@@ -326,18 +326,42 @@ fn statistics_of_another_query_are_refused() {
 }
 
 #[test]
-fn shapes_are_refused() {
-    let schema = schema("SCHEMA s GEOSHAPE");
-    let index = Index::new(schema.clone(), Synonyms::default());
-    let parameters: Parameters = [("p".to_string(), b"POINT (1 1)".to_vec())].into();
-    let context = Context {
-        schema: &schema,
-        dialect: Dialect::Two,
-        parameters: &parameters,
-        keep_stop_words: false,
+fn shapes_are_found() {
+    let schema = schema("SCHEMA s GEOSHAPE FLAT");
+    let mut index = Index::new(schema.clone(), Synonyms::default());
+    let field = schema.position(b"s").expect("there").0;
+    let mut put = |key: &[u8], shape: &[u8]| {
+        let fields = vec![(field, Value::Bytes(shape))];
+        let document = Document { key, language: None, score: None, payload: None, fields };
+        index.put(&document).map_err(|unindexed| unindexed.text)
     };
-    let node = parse("@s:[WITHIN $p]", context).expect("valid");
-    let request = Request::new(&node);
-    let error = index.search(&request, &index.statistics(&request)).expect_err("refused");
-    assert_eq!(error.to_string(), "SEARCH_QUERY_BAD Shapes cannot be searched for yet");
+    put(b"point", b"POINT (5 5)").expect("indexed");
+    put(b"gone", b"POINT (5 5)").expect("indexed");
+    put(b"square", b"POLYGON ((1 1, 1 3, 3 3, 3 1, 1 1))").expect("indexed");
+    assert!(put(b"none", b"CIRCLE (1 1)").expect_err("is no shape").starts_with("Invalid shape"));
+    put(b"gone", b"POINT (90 90)").expect("indexed");
+    let found = |query: &str, shape: &str| {
+        let parameters: Parameters = [("p".to_string(), shape.as_bytes().to_vec())].into();
+        let context = Context {
+            schema: &schema,
+            dialect: Dialect::Two,
+            parameters: &parameters,
+            keep_stop_words: false,
+        };
+        let node = parse(query, context).expect("valid");
+        let request = Request::new(&node);
+        let hits = index.search(&request, &index.statistics(&request));
+        let keys = |hits: Hits| {
+            let keys = hits.best.iter().map(|hit| String::from_utf8_lossy(&hit.key).into_owned());
+            keys.collect::<Vec<_>>().join(" ")
+        };
+        hits.map(keys).map_err(|error| error.to_string())
+    };
+    let around = "POLYGON ((0 0, 0 9, 9 9, 9 0, 0 0))";
+    assert_eq!(found("@s:[WITHIN $p]", around), Ok("point square".into()));
+    assert_eq!(found("@s:[CONTAINS $p]", "POINT (2 2)"), Ok("square".into()));
+    assert_eq!(found("@s:[DISJOINT $p]", "POINT (2 2)"), Ok("gone point".into()));
+    assert_eq!(found("-@s:[INTERSECTS $p]", around), Ok("gone".into()));
+    let error = found("@s:[WITHIN $p]", "nowhere").expect_err("is no shape");
+    assert!(error.starts_with("SEARCH_QUERY_BAD Invalid shape: "), "{error}");
 }

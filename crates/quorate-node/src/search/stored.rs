@@ -1,0 +1,63 @@
+//! Documents as aggregations read them: what the index does not keep comes from the store.
+
+use quorate_proto::Slot;
+use quorate_search::{aggregate::Documents, expression::Value};
+use quorate_store::{Document, JsonPath, JsonValue};
+
+use crate::storage::Storage;
+
+/// The documents of a shard.
+pub(super) struct Stored<'a>(pub(super) &'a Storage);
+
+impl Stored<'_> {
+    fn document(&self, key: &[u8]) -> Option<Document<'_>> {
+        self.0.store.document(Slot::of_key(key), key, self.0.wall_ms)
+    }
+}
+
+impl Documents for Stored<'_> {
+    fn value(&self, key: &[u8], path: &[u8]) -> Option<Value> {
+        let document = self.document(key)?;
+        match &document {
+            Document::Hash(_) => document.field(path).map(|value| text(&value)),
+            Document::Json(_) => {
+                let mut values = document.values(&JsonPath::parse(path).ok()?);
+                match values.len() {
+                    0 => None,
+                    1 => values.pop().map(of_json),
+                    _ => Some(Value::List(values.into_iter().map(of_json).collect())),
+                }
+            }
+        }
+    }
+
+    fn all(&self, key: &[u8]) -> Vec<(String, Value)> {
+        let Some(document) = self.document(key) else { return Vec::new() };
+        match &document {
+            Document::Hash(_) => {
+                let fields = document.fields().into_iter();
+                let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+                fields.map(|(field, value)| (name(field), text(&value))).collect()
+            }
+            Document::Json(_) => {
+                let whole = document.json_text();
+                whole.map(|whole| ("$".to_owned(), text(&whole))).into_iter().collect()
+            }
+        }
+    }
+}
+
+/// Texts of aggregations have letters; what is none is replaced.
+fn text(bytes: &[u8]) -> Value {
+    Value::Text(String::from_utf8_lossy(bytes).into_owned())
+}
+
+fn of_json(value: JsonValue) -> Value {
+    match value {
+        JsonValue::Null | JsonValue::Object => Value::Null,
+        JsonValue::Bool(is_true) => Value::truth(is_true),
+        JsonValue::Number(number) => Value::Number(number),
+        JsonValue::Text(text) => Value::Text(text),
+        JsonValue::Array(items) => Value::List(items.into_iter().map(of_json).collect()),
+    }
+}
