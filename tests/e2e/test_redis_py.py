@@ -1,4 +1,4 @@
-"""redis-py's own tests of JSON, as its source package has them, against one node and three.
+"""redis-py's own tests of JSON and of search, as its source package has them, against one node and three.
 
 All of them run: whatever is skipped, and is not named here with its reason, is a failure. So is a test that is named
 here and passes. The reasons are in the book as well.
@@ -17,11 +17,39 @@ CACHE = pathlib.Path(os.environ.get("QUORATE_TEST_CACHE", pathlib.Path.home() / 
 SOURCE = pathlib.Path(os.environ.get("QUORATE_REDIS_PY", CACHE / "redis-py" / "source"))
 BOOK = HERE.parent.parent / "docs" / "src" / "compatibility.md"
 
-FILES = {"json": ["tests/test_json.py", "tests/test_asyncio/test_json.py"]}
+FILES = {
+    "json": ["tests/test_json.py", "tests/test_asyncio/test_json.py"],
+    "search": ["tests/test_search.py", "tests/test_asyncio/test_search.py"],
+}
+OLDER = "what servers before 7.9 have answered"
+# Tests of search that differ, with asyncio and without.
+IN_BOTH = {
+    "test_client": "SLOP 100 finds fewer documents",
+    "test_summarize": "fragments end elsewhere",
+    "test_get": "FT.MGET is not there",
+    "test_aggregations_groupby": "what is first without an order is that of the first key",
+    "test_search_commands_in_pipeline": "FT.CREATE in a transaction",
+    "test_scores": OLDER,
+    "test_scorer": OLDER,
+    "test_config": OLDER,
+}
 # By files, tests that differ on purpose: where (everywhere, with some nodes, or with a protocol), and why.
 DIFFERING = {
     "json": {
         "test_json.test_json_commands_in_pipeline": ("three-nodes", "a transaction of keys in several slots"),
+    },
+    "search": {
+        **{f"{file}.{name}": ("everywhere", why)
+           for name, why in IN_BOTH.items() for file in ("test_search", "test_asyncio.test_search")},
+        "test_search.test_aggregations_apply": ("everywhere", "whole numbers of more than 12 digits"),
+        "test_search.test_synupdate": ("everywhere", "equal scores come in the order of keys"),
+        "test_search.test_dialect": ("everywhere", "dialect 1 takes more"),
+        "test_search.test_info_exposes_search_info": ("everywhere", "INFO has no section of the search"),
+        **{f"test_search.{name}": ("everywhere", OLDER) for name in (
+            "test_expire", "test_profile", "test_profile_limited", "test_profile_query_params",
+            "test_profile_with_no_warnings")},
+        "test_search.test_binary_and_text_fields": ("resp3", "redis-py leaves it out"),
+        "test_asyncio.test_search.test_binary_and_text_fields": ("resp3", "redis-py leaves it out"),
     },
 }
 

@@ -473,6 +473,11 @@ impl Query {
         }
     }
 
+    /// Whether words are to be marked, or fields cut to what is around them.
+    pub(crate) fn marks(&self) -> bool {
+        self.summary.is_some() || self.highlight.is_some()
+    }
+
     /// The tree of the query.
     pub(crate) fn node(&self, schema: &Schema) -> Result<Node, String> {
         Ok(self.bind(schema)?.node)

@@ -259,6 +259,16 @@ impl Shard {
     ) -> Result<Deed, String> {
         let target = self.target(arguments[0])?;
         let query = Query::parse(&arguments[1..], self.dialect())?;
+        if query.marks() && target.schema.options.no_highlight {
+            let option = match target.schema.options.no_offsets {
+                true => "NOOFFSETS",
+                false => "NOHL",
+            };
+            return Err(format!(
+                "SEARCH_QUERY_BAD Cannot use highlight/summarize because {option} was specified at \
+                 index level"
+            ));
+        }
         if query.expand {
             let refused = match (resp3, target.schema.source, query.dialect >= Dialect::Three) {
                 (false, ..) => Some("EXPAND format is only supported with RESP3"),
