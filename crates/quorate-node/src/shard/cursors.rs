@@ -31,6 +31,9 @@ use crate::search::{
 /// The name of the command by which cursors are read elsewhere.
 pub(super) const CURSOR: &str = "quorate.cursor";
 
+/// How a question about a cursor begins as a peer encodes it.
+const QUESTION: &[u8] = b"*7\r\n$14\r\nquorate.cursor\r\n";
+
 /// Bits of a home that name the shard.
 const SHARD_BITS: u32 = 8;
 
@@ -217,18 +220,18 @@ impl Shard {
         Some(reply.unwrap_or_else(|error| error_reply(&error.to_string())).into())
     }
 
-    /// Answers a peer that asks about a cursor; gives back any other request.
-    pub(super) fn serve_cursor(
-        &mut self,
-        now: Now,
-        request: PeerRequest,
-    ) -> Result<(), PeerRequest> {
-        let Message::Forward(forward) = &request.message else { return Err(request) };
+    /// Answers a peer that asks about a cursor. Returns whether that is what it asks.
+    pub(super) fn serve_cursor(&mut self, now: Now, request: &PeerRequest) -> bool {
+        let Message::Forward(forward) = &request.message else { return false };
+        // Other calls, which are many, are not decoded for this.
+        if !forward.command.starts_with(QUESTION) {
+            return false;
+        }
         let call = Call::decode(forward.slot, forward.command.clone());
         let reply = call.and_then(|call| self.answer_cursor(now, &call, forward.resp3));
-        let Some(reply) = reply else { return Err(request) };
+        let Some(reply) = reply else { return false };
         self.respond(now, request.link, request.correlation, Message::Reply(reply));
-        Ok(())
+        true
     }
 }
 

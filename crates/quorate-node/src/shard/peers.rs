@@ -476,7 +476,9 @@ impl Shard {
         if matches!(request.message, Message::Forward(_)) && !self.has_started() {
             return self.hold_forwarded(now, request);
         }
-        let Err(request) = self.serve_cursor(now, request) else { return };
+        if self.serve_cursor(now, &request) {
+            return;
+        }
         let PeerRequest { link, correlation, epoch, from, message } = request;
         // The shard of the link may have heard of a seat or a seal before this one, which refuses
         // until then.
