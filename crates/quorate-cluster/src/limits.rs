@@ -111,6 +111,10 @@ pub const SEAL_RETRY_MIN: Duration = Duration::from_millis(50);
 /// Longest pause between rounds of asking for votes.
 pub const SEAL_RETRY_MAX: Duration = Duration::from_secs(1);
 
+/// How long it is remembered that a write was refused: longer than what was sent before its sender
+/// has heard of it may be under way.
+pub const REFUSAL_MEMORY: Duration = Duration::from_secs(5);
+
 /// Voters of a register: two of five may be lost. More would make each decision slower, and hardly
 /// safer.
 pub const VOTERS_MAX: usize = 5;

@@ -23,6 +23,8 @@ pub(crate) struct Adjustable {
     output_soft_max: AtomicU64,
     output_soft_seconds: AtomicU64,
     /// Zero for no limit.
+    command_bytes_max: AtomicU64,
+    /// Zero for no limit.
     clients_output_max: AtomicU64,
 }
 
@@ -56,6 +58,7 @@ impl Adjustable {
             slow_micros: AtomicI64::new(limits::SLOW_MICROS_DEFAULT),
             slow_log_len: AtomicU64::new(limits::SLOW_LOG_LENGTH_DEFAULT),
             active_expiry: AtomicBool::new(true),
+            command_bytes_max: AtomicU64::new(settings.command_bytes_max),
             output_hard_max: AtomicU64::new(settings.client_output_max),
             output_soft_max: AtomicU64::new(0),
             output_soft_seconds: AtomicU64::new(0),
@@ -129,6 +132,15 @@ impl Adjustable {
         self.output_hard_max.store(limit.hard_max, Ordering::Relaxed);
         self.output_soft_max.store(limit.soft_max, Ordering::Relaxed);
         self.output_soft_seconds.store(limit.soft_seconds, Ordering::Relaxed);
+    }
+
+    /// What large commands may have under way, in bytes; zero for no limit.
+    pub(crate) fn command_bytes_max(&self) -> u64 {
+        self.command_bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_command_bytes_max(&self, bytes: u64) {
+        self.command_bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// What all clients together may leave unread, in bytes; zero for no limit.

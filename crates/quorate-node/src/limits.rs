@@ -183,6 +183,14 @@ pub(crate) const PART_NAME_BYTES_MAX: usize = 64;
 /// Commands of one connection that wait for replicas or other shards. Further ones stay unread.
 pub(crate) const IN_FLIGHT_PER_SESSION_MAX: usize = 4_096;
 
+/// Commands of a connection on one slot that are executed as one, and their bytes: enough to share a
+/// round trip, and far less than a turn.
+pub(crate) const SERIES_COMMANDS_MAX: usize = 64;
+pub(crate) const SERIES_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of each of them, and of its reply as far as that can be told.
+pub(crate) const SERIES_CALL_BYTES_MAX: usize = 32 << 10;
+
 /// Commands that other nodes have forwarded to a shard that has not met all of them yet, which are
 /// held meanwhile: those of about a second, or of less where they are large.
 pub(crate) const FORWARDED_MAX: usize = 1 << 16;
@@ -227,6 +235,13 @@ pub(crate) const REPLY_BYTES_EXPECTED: usize = 256 << 10;
 /// Replies waiting for a client that does not read, unless configured otherwise. Beyond it the
 /// client is disconnected. Any single reply fits.
 pub(crate) const CLIENT_OUTPUT_DEFAULT: u64 = 1 << 30;
+
+/// Bytes of commands under way from the clients of a node, unless configured otherwise: the largest
+/// value and others, and less than may wait for a peer.
+pub(crate) const COMMAND_BYTES_DEFAULT: u64 = 768 << 20;
+
+/// Commands from so many bytes on count among them.
+pub(crate) const COMMAND_BYTES_COUNTED: usize = 64 << 10;
 
 /// Replies waiting for all clients of a node, unless configured otherwise. Beyond it the slowest
 /// readers are disconnected.
@@ -326,11 +341,15 @@ const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () =
     assert!(SESSION_OUTPUT_PAUSE + COUNTED_REPLY_LENGTH_MAX < CLIENT_OUTPUT_DEFAULT as usize);
 const _: () = assert!(CLIENT_OUTPUT_DEFAULT < CLIENTS_OUTPUT_DEFAULT);
+const _: () = assert!(COMMAND_BYTES_DEFAULT < LINK_OUTPUT_MAX as u64);
+const _: () = assert!(VALUE_SIZE_DEFAULT < COMMAND_BYTES_DEFAULT);
 const _: () = assert!(BUFFER_KEPT_MAX <= OUTPUT_KEPT_MAX);
 const _: () = assert!(COMMANDS_PER_BATCH_MAX <= COMMANDS_PER_TURN_MAX);
 const _: () = assert!(BATCH_MICROS_MAX < TURN_MICROS_MAX);
 const _: () = assert!(SESSION_OUTPUT_PAUSE < BYTES_PER_TURN_MAX);
 const _: () = assert!(REPLY_BYTES_EXPECTED < SESSION_OUTPUT_PAUSE);
+const _: () = assert!(SERIES_COMMANDS_MAX <= COMMANDS_PER_BATCH_MAX as usize);
+const _: () = assert!(SERIES_CALL_BYTES_MAX <= SERIES_BYTES_MAX);
 const _: () = assert!(VALUE_SIZE_DEFAULT * 2 <= LINK_OUTPUT_MAX as u64);
 
 /// How often those who name seeds are asked again, in seconds.

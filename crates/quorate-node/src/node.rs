@@ -20,6 +20,7 @@ use quorate_proto::{
 
 use crate::{
     adjustable::Adjustable,
+    command_bytes::CommandBytes,
     config::Settings,
     denials::Denials,
     descriptors, limits,
@@ -113,6 +114,8 @@ pub struct Node {
     pub settings: Settings,
     /// What may have been changed since the start.
     pub(crate) adjustable: Adjustable,
+    /// What large commands of its clients have under way.
+    pub(crate) command_bytes: CommandBytes,
     pub(crate) disk: Arc<dyn Disk>,
     /// Where everything durable is.
     pub(crate) directory: PathBuf,
@@ -164,6 +167,7 @@ impl Node {
         Self {
             security: Arc::new(security),
             adjustable: Adjustable::new(&parts.settings),
+            command_bytes: CommandBytes::default(),
             settings: parts.settings,
             disk: parts.disk,
             directory: parts.directory,

@@ -117,6 +117,8 @@ pub enum Mutant {
     LongMergeUnlogged,
     /// A turn executes all that a client has sent.
     TurnUnbounded,
+    /// Reads and writes of one connection on a slot do not wait for each other.
+    PipelineUnordered,
     /// A write that is executed after its client has given up stays with its executor.
     LateEffectForgotten,
     /// What was made level in an epoch counts in the next one.
@@ -139,7 +141,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -195,6 +197,7 @@ impl Mutant {
         Self::LongCallUnlogged,
         Self::LongMergeUnlogged,
         Self::TurnUnbounded,
+        Self::PipelineUnordered,
         Self::LateEffectForgotten,
         Self::LevelOfBefore,
         Self::FloorOfBefore,

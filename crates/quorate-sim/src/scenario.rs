@@ -70,6 +70,9 @@ pub struct Scenario {
     /// Commands that a greedy client sends at once, again and again; there is none where it is zero.
     /// Then no operation may wait for longer than a few turns.
     pub greedy: usize,
+    /// Pairs of `SET` and `GET` of a key of its own that a client sends at once, again and again; there
+    /// is none where it is zero. What it reads must be what it has written right before.
+    pub pipelined: usize,
     /// The faults that happen, with their weights.
     pub faults: &'static [(Kind, u32)],
     /// Mean time between them.
@@ -269,6 +272,7 @@ impl Scenario {
         store_delay_us: 0,
         command_us: 0,
         greedy: 0,
+        pipelined: 0,
         faults: LINKS_AND_PROCESSES,
         fault_gap: 1_500_000,
         fault_stretch: 1,

@@ -61,11 +61,11 @@ pub(super) fn overloaded() -> Bytes {
 pub(super) fn rejected(rejection: &Rejection) -> Bytes {
     match rejection.cause {
         Cause::StoreFull => encoded(&format!("MISCONF {}; nothing was done", rejection.text)),
+        Cause::Overloaded => overloaded(),
         Cause::StaleEpoch
         | Cause::ClockSkew
         | Cause::NotReplica
         | Cause::Malformed
-        | Cause::Overloaded
         | Cause::Incomplete
         | Cause::ClockInDoubt
         | Cause::OutcomeUnknown => unavailable(&rejection.text),

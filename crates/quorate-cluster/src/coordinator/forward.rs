@@ -167,7 +167,7 @@ impl Coordinator {
         if !self.operations[index].writes() {
             return self.read_elsewhere(now, replica, index, Some(cause));
         }
-        if matches!(cause, Cause::StoreFull | Cause::ClockInDoubt) {
+        if matches!(cause, Cause::StoreFull | Cause::ClockInDoubt | Cause::Overloaded) {
             let operation = self.operations.remove(index);
             let (requester, refused) = (operation.requester, operation.tried);
             let attempt = Attempt { requester, request: operation.into_request(0), refused };
@@ -176,12 +176,8 @@ impl Coordinator {
             let error = errors::rejected(&Rejection { cause, text });
             return self.execute_elsewhere(now, replica, attempt, error);
         }
-        let error = if cause == Cause::Overloaded {
-            errors::overloaded()
-        } else {
-            let name = &self.topology.member(to).name;
-            errors::unavailable(&alloc::format!("{name} refused: {text}"))
-        };
+        let name = &self.topology.member(to).name;
+        let error = errors::unavailable(&alloc::format!("{name} refused: {text}"));
         self.finish(now, replica, index, error);
     }
 

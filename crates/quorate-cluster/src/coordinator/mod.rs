@@ -35,6 +35,7 @@ mod operation;
 mod outcomes;
 mod read;
 mod read_repair;
+mod refusals;
 mod relay;
 mod repairing;
 mod replica;
@@ -73,6 +74,7 @@ use gate::Gate;
 use operation::{Operation, RELAY_FLAG};
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
+use refusals::Refusals;
 use relay::Relaying;
 use repairing::Repair;
 pub use replica::{Durability, Executed, Rejection, Replica, Snapshot, Stored, Ticket};
@@ -159,6 +161,7 @@ pub struct Coordinator {
     next_ticket: u64,
     /// Effects of other datacentres on their way to replicas beside this one.
     relays: Slab<Relaying>,
+    refusals: Refusals,
     /// By slot.
     repairs: BTreeMap<Slot, Repair>,
     on_durable: VecDeque<(u64, OnDurable)>,
@@ -185,6 +188,7 @@ impl Coordinator {
             awaited: BTreeMap::new(),
             next_ticket: 0,
             relays: Slab::new(),
+            refusals: Refusals::default(),
             repairs: BTreeMap::new(),
             on_durable: VecDeque::new(),
             outputs: VecDeque::new(),

@@ -166,6 +166,7 @@ impl Coordinator {
             return self.reject(link, correlation, Cause::NotReplica, text);
         }
         if self.is_full() {
+            self.note_refusal(now, forward.slot, Cause::Overloaded);
             let text = "too many requests are in flight here".into();
             return self.reject(link, correlation, Cause::Overloaded, text);
         }

@@ -83,6 +83,7 @@ impl Coordinator {
         mut attempt: Attempt,
         refusal: Rejection,
     ) {
+        self.note_refusal(now, attempt.request.call.slot(), refusal.cause);
         match attempt.requester {
             Requester::Peer { link, correlation, .. } => {
                 self.reject(link, correlation, refusal.cause, refusal.text);
@@ -153,7 +154,9 @@ impl Coordinator {
         has_read: bool,
     ) {
         let slot = attempt.request.call.slot();
-        if let Some(refusal) = self.own_refusal(slot) {
+        let earlier = || self.earlier_refusal(now, slot);
+        let behind = attempt.request.call.is_in_order().then(earlier).flatten();
+        if let Some(refusal) = self.own_refusal(slot).or(behind) {
             return self.refuse_write(now, replica, attempt, refusal);
         }
         let Attempt { requester, request, refused } = attempt;

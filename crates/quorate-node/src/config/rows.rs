@@ -129,6 +129,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("read_repair", read_repair, "WHEN", "blocking", "When reads repair replicas that are behind: blocking (before they answer), background"),
     setting!("max_value_size", max_value_size, "BYTES", "512mb", "Largest value; larger ones are refused before they are sent").within(1024, limits::VALUE_SIZE_DEFAULT),
     setting!("maxclients", maxclients, "N", "10000", "Clients connected at a time; fewer when the limit on open files is too low").within(1, limits::CLIENTS_MAX as u64),
+    setting!("command_bytes_max", command_bytes_max, "BYTES", "768mb", "Large commands that clients of a node may have under way; one beyond that is refused before it begins; 0: any"),
     setting!("client_output_max", client_output_max, "BYTES", "1gb", "Replies that a client may leave unread before it is disconnected; 0: any"),
     setting!("clients_output_max", clients_output_max, "BYTES", "2gb", "Replies that all clients may leave unread before the slowest are disconnected; 0: any"),
     setting!("request_timeout_ms", request_timeout, "MS", "5000", "Time within which every request is answered; large ones get a second more for each 16 MiB, twice the time at most").within(10, limits::REQUEST_TIMEOUT_MAX_MS),

@@ -117,6 +117,8 @@ pub struct Settings {
     pub max_value_size: usize,
     /// Clients that may be connected at a time.
     pub maxclients: u32,
+    /// Bytes of large commands that clients may have under way; zero for any.
+    pub command_bytes_max: u64,
     /// Bytes of replies that a client may leave unread before it is disconnected; zero for any.
     pub client_output_max: u64,
     /// Bytes of replies that all clients together may leave unread before those that hold most are
@@ -168,6 +170,7 @@ impl Default for Settings {
             read_repair: ReadRepair::default(),
             max_value_size: limits::VALUE_SIZE_DEFAULT as usize,
             maxclients: limits::CLIENTS_DEFAULT,
+            command_bytes_max: limits::COMMAND_BYTES_DEFAULT,
             client_output_max: limits::CLIENT_OUTPUT_DEFAULT,
             clients_output_max: limits::CLIENTS_OUTPUT_DEFAULT,
             request_timeout: Duration::from_millis(limits::REQUEST_TIMEOUT_DEFAULT_MS),

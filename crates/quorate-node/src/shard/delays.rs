@@ -60,6 +60,7 @@ impl Shard {
             | Waiter::Watch { .. }
             | Waiter::Job { .. }
             | Waiter::Copies { .. }
+            | Waiter::Series { .. }
             | Waiter::Shard { .. } => true,
         });
     }

@@ -76,6 +76,16 @@ impl Shard {
         if self.sessions[key].transaction.is_some() && !is_immediate(call.spec()) {
             return self.queue(key, call);
         }
+        let most = self.node.adjustable.command_bytes_max();
+        match self.node.command_bytes.count(self.bytes_of(key, &call), most) {
+            Ok(counted) => self.stats.count_bytes(counted),
+            Err(error) => {
+                if is_exec(call.spec()) {
+                    self.sessions[key].end_transaction();
+                }
+                return self.reject(key, Some(call.id()), error);
+            }
+        }
         match call.spec().routing {
             Routing::Session => self.session_command(now, key, call),
             Routing::Keyspace => self.keyspace_command(now, key, call),
@@ -83,6 +93,13 @@ impl Shard {
                 self.keyed_command(now, key, call);
             }
         }
+        self.stats.count_bytes(None);
+    }
+
+    /// Bytes of a call of a client; of one that executes a transaction, those of what is queued.
+    fn bytes_of(&self, key: usize, call: &Call) -> usize {
+        let transaction = self.sessions[key].transaction.as_ref().filter(|_| is_exec(call.spec()));
+        transaction.map_or(call.command().frame().len(), |queued| queued.size().1)
     }
 
     /// Ends a connection that speaks HTTP: what follows is the body of a request, which whoever
@@ -191,9 +208,17 @@ impl Shard {
         sent: Option<Call>,
     ) {
         let (slot, writes) = (call.slot(), call.class().writes());
-        let session = &mut self.sessions[key];
-        if session.conflicts(slot, writes) {
-            session.held = Some(sent.unwrap_or(call));
+        let mut call = call;
+        let session = &self.sessions[key];
+        let conflicts = session.conflicts(slot, writes);
+        if sent.is_none() && (conflicts || !session.series.is_empty()) {
+            match self.join_series(now, key, call, terms) {
+                Some(alone) => call = alone,
+                None => return,
+            }
+        }
+        if conflicts {
+            self.sessions[key].held = Some(sent.unwrap_or(call));
             return;
         }
         let shown = sent.as_ref().unwrap_or(&call);

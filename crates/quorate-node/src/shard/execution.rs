@@ -64,6 +64,7 @@ impl Shard {
         session.is_queued = false;
         let before = session.bytes_moved();
         left.commands = left.commands.saturating_sub(self.resume(now, key, left.commands));
+        self.send_series(now, key, None);
         self.dirty_sessions.push(key);
         self.service(now);
         let Some(session) = self.sessions.get_mut(key) else { return };

@@ -40,6 +40,7 @@ mod repair;
 mod scripting;
 mod scrub;
 mod search_commands;
+mod series;
 mod session;
 mod session_commands;
 mod slow_commands;
@@ -107,6 +108,8 @@ enum Waiter {
     Session { key: usize, id: u64, number: u64, slot: Slot, writes: bool, run: Run },
     /// A client of this shard whose command must be alone.
     Exclusive { key: usize, id: u64, number: u64, run: Run },
+    /// A client of this shard with a series of commands on a slot.
+    Series { key: usize, id: u64, slot: Slot, members: Box<[series::Member]> },
     /// A client of this shard that waits for the versions of the keys that it watches.
     Watch { key: usize, id: u64, number: u64, run: Run, keys: Vec<Bytes> },
     /// A part of a job.
@@ -443,6 +446,9 @@ impl Shard {
                 session.replies.fill(number, &reply);
                 (session.exclusive, session.is_blocked) = (false, false);
                 self.touch(key);
+            }
+            Waiter::Series { key, id, slot, members } => {
+                self.end_series((key, id, slot), &members, &reply);
             }
             Waiter::Watch { key, id, number, run, keys } => {
                 self.watched((key, id, number), &run, keys, &reply);

@@ -154,6 +154,7 @@ fn named() -> Vec<Parameter> { vec![
     fixed("maxmemory-policy", "noeviction"),
     fixed("notify-keyspace-events", ""),
     of("port", |s| s.node.settings.listen.port().to_string()),
+    changed(of("quorate-command-bytes-max", |s| s.node.adjustable.command_bytes_max().to_string()), Change::Text(parse_command_bytes)),
     of("proto-max-bulk-len", |s| s.node.settings.max_value_size.to_string()),
     fixed("protected-mode", "no"),
     fixed("replicaof", ""),
@@ -221,6 +222,11 @@ fn parse_clients_limit(text: &[u8]) -> Result<Accepted, String> {
     };
     let bytes = bytes.ok_or("argument must be a memory or percent value")?;
     accepted(move |node| node.adjustable.set_clients_output_max(bytes))
+}
+
+fn parse_command_bytes(text: &[u8]) -> Result<Accepted, String> {
+    let bytes = parse_memory(text).ok_or("argument must be a memory value")?;
+    accepted(move |node| node.adjustable.set_command_bytes_max(bytes))
 }
 
 /// A number of bytes, with a unit as Redis has them.

@@ -2,8 +2,8 @@
 //!
 //! Replies leave in the order of the commands, whatever order they become known in. Where several
 //! replicas are involved, a command that could overtake an earlier one on the same slot waits: a
-//! read behind a write and a write behind a read. Writes on one slot follow each other to the same
-//! executor in order, and reads do not disturb each other.
+//! read behind a write, but for [series](super::series), and a write behind a read. Writes on one
+//! slot follow each other to the same executor in order, and reads do not disturb each other.
 
 use std::collections::VecDeque;
 
@@ -13,11 +13,13 @@ use hashbrown::HashMap;
 use quorate_proto::{
     Level, Slot,
     command::{Call, CommandId},
+    mutant::Mutant,
     resp::ProtocolError,
 };
 
 use super::{
     inbox::{Inbox, Received},
+    series::Series,
     transaction::Transaction,
 };
 use crate::{
@@ -148,6 +150,11 @@ impl Replies {
         }
     }
 
+    /// What an expected reply is taken to have, in bytes.
+    pub(super) fn likely_bytes(&self) -> usize {
+        self.likely_bytes
+    }
+
     /// Bytes that wait to leave, and those that are likely to come.
     fn bytes(&self) -> usize {
         self.ready.len() + self.held_bytes + self.expected * self.likely_bytes
@@ -158,7 +165,10 @@ impl Replies {
 #[derive(Clone, Copy, Debug, Default)]
 struct InFlight {
     reads: u32,
+    /// Those of series included.
     writes: u32,
+    /// Those of series.
+    in_series: u32,
 }
 
 /// Which levels the connection has set, so that it does not go by those of keys.
@@ -181,6 +191,8 @@ pub(crate) struct Session {
     /// Commands that must be alone: they wait for all earlier ones and hold back all later ones.
     pub(crate) exclusive: bool,
     in_flight: HashMap<Slot, InFlight, FixedState>,
+    /// What is to be sent on its way together, at most one on a slot.
+    pub(super) series: Vec<Series>,
     /// What is queued since `MULTI`.
     pub(super) transaction: Option<Transaction>,
     /// Watched keys, each with its version when the watch began.
@@ -275,6 +287,7 @@ impl Session {
             held: None,
             exclusive: false,
             in_flight: HashMap::default(),
+            series: Vec::new(),
             transaction: None,
             watched: Vec::new(),
             resp3: false,
@@ -397,19 +410,40 @@ impl Session {
 
     /// Whether a command on `slot` would overtake one that is on its way.
     pub(crate) fn conflicts(&self, slot: Slot, writes: bool) -> bool {
-        if self.in_flight.is_empty() {
+        if self.in_flight.is_empty() || Mutant::PipelineUnordered.is_planted() {
             return false;
         }
         match self.in_flight.get(&slot) {
             Some(ahead) => {
                 if writes {
-                    ahead.reads > 0
+                    // A series that is refused goes elsewhere, together with what it follows.
+                    ahead.reads > 0 || ahead.in_series > 0
                 } else {
                     ahead.writes > 0
                 }
             }
             None => false,
         }
+    }
+
+    /// Whether a command on `slot` may follow the writes before it: as a read, or behind a series.
+    pub(super) fn may_begin_series(&self, slot: Slot, writes: bool) -> bool {
+        let ahead = self.in_flight.get(&slot).copied().unwrap_or_default();
+        ahead.reads == 0 && ahead.writes > 0 && (!writes || ahead.in_series > 0)
+    }
+
+    /// Notes that a command of a series on `slot` is on its way.
+    pub(super) fn started_in_series(&mut self, slot: Slot) {
+        self.started(slot, true);
+        self.in_flight.entry(slot).or_default().in_series += 1;
+    }
+
+    /// Notes that a command of a series on `slot` is answered.
+    pub(super) fn finished_in_series(&mut self, slot: Slot) {
+        if let Some(ahead) = self.in_flight.get_mut(&slot) {
+            ahead.in_series -= 1;
+        }
+        self.finished(slot, true);
     }
 
     /// Notes that a command on `slot` is on its way.
@@ -496,6 +530,24 @@ mod tests {
         session.finished(slot, true);
         session.finished(slot, false);
         assert!(!session.conflicts(slot, true) && !session.conflicts(slot, false));
+    }
+
+    #[test]
+    fn a_series_begins_behind_writes_and_is_followed_by_more_of_it() {
+        let mut session = session();
+        let slot = Slot::of_key(b"a");
+        assert!(!session.may_begin_series(slot, false), "nothing is before it");
+        session.started(slot, true);
+        assert!(session.may_begin_series(slot, false) && !session.may_begin_series(slot, true));
+        session.started_in_series(slot);
+        assert!(session.may_begin_series(slot, true));
+        assert!(session.conflicts(slot, true), "it may not go without what is before it");
+        session.finished(slot, true);
+        session.finished_in_series(slot);
+        assert!(!session.conflicts(slot, true) && !session.conflicts(slot, false));
+        session.started(slot, false);
+        session.started(slot, true);
+        assert!(!session.may_begin_series(slot, false), "a read is before it");
     }
 
     fn session() -> Session {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use quorate_cluster::{anti_entropy::PeerRequest, time::Instant};
+use quorate_proto::message::{Cause, Message};
 
 use super::{Now, Shard, Waiter};
 use crate::node::{Footing, WAITS_FOR_PROMISES, WAITS_FOR_SEEDS};
@@ -36,6 +37,9 @@ impl Shard {
     /// for dead.
     pub(super) fn hold_forwarded(&mut self, now: Now, request: PeerRequest) {
         if let Err(request) = self.forwarded.push(now.monotonic, request) {
+            if let Message::Forward(forward) = &request.message {
+                self.coordinator.note_refusal(now.monotonic, forward.slot, Cause::Overloaded);
+            }
             let reason = "too many requests wait for the start of this node";
             self.refuse_request(now, request, reason);
         }

@@ -4,6 +4,7 @@
 //! quorate.batch class numkeys key... numwatched version... words entry...
 //! ```
 //!
+//! The class is `r`, `w` or `m` for reads, writes and both, or `o` for [`Batch::in_order`].
 //! The first keys are those that are watched: nothing is executed unless each has its version
 //! still. An entry is `C` and a command, or `R` and a reply that is known already.
 
@@ -30,6 +31,7 @@ pub struct CrossSlot;
 pub struct Batch {
     slot: Option<Slot>,
     class: Class,
+    is_in_order: bool,
     keys: Vec<Bytes>,
     versions: Vec<Bytes>,
     entries: Vec<Entry>,
@@ -41,6 +43,7 @@ impl Default for Batch {
         Self {
             slot: None,
             class: Class::Read,
+            is_in_order: false,
             keys: Vec::new(),
             versions: Vec::new(),
             entries: Vec::new(),
@@ -67,6 +70,12 @@ impl Batch {
         Ok(batch)
     }
 
+    /// The same, executed only by whoever has executed what was sent before it, and read first even
+    /// if it only reads or only writes.
+    pub fn in_order(self) -> Self {
+        Self { class: Class::ReadModifyWrite, is_in_order: true, ..self }
+    }
+
     /// Adds a call. One whose keys cannot be told is answered with the error.
     fn call(&mut self, call: &Call) -> Result<(), CrossSlot> {
         if let Err(error) = call.check_keys() {
@@ -76,7 +85,11 @@ impl Batch {
             return Ok(());
         }
         for key in call.keys() {
-            self.key(call.command().frame().slice_ref(key))?;
+            // The same few keys again and again need not be named each time.
+            let mut named = self.keys.iter().take(KEYS_TOLD_APART_MAX);
+            if named.all(|named| named[..] != *key) {
+                self.key(call.command().frame().slice_ref(key))?;
+            }
         }
         self.class = match (self.class, call.class()) {
             (one, other) if one == other || self.words == 0 && self.versions.is_empty() => other,
@@ -105,6 +118,7 @@ impl Batch {
         }
         let slot = self.slot.unwrap_or_default();
         let class: &[u8] = match self.class {
+            _ if self.is_in_order => IN_ORDER,
             Class::Read => b"r",
             Class::Write => b"w",
             Class::ReadModifyWrite => b"m",
@@ -122,6 +136,17 @@ impl Batch {
         arguments.extend(self.entries.iter().map(Entry::halves));
         Ok(Call::piece(slot, Command::from_halves(arguments.into_iter())))
     }
+}
+
+/// The class of a batch that is executed in order: it reads first.
+const IN_ORDER: &[u8] = b"o";
+
+/// Keys of a batch that are not named twice.
+const KEYS_TOLD_APART_MAX: usize = 8;
+
+/// Whether a batch is executed in order.
+pub(super) fn is_in_order(command: &Command) -> bool {
+    command.get(1) == Some(IN_ORDER)
 }
 
 /// The class of a batch.
@@ -267,6 +292,18 @@ mod tests {
             }
             assert_eq!(batch.finish().expect("has keys").class(), class, "{commands:?}");
         }
+    }
+
+    #[test]
+    fn what_is_executed_in_order_reads_first_and_names_a_key_once() {
+        let mut batch = Batch::default();
+        for _ in 0..3 {
+            call(&mut batch, &["GET", "a"]).expect("one slot");
+        }
+        let call = batch.in_order().finish().expect("has keys");
+        assert_eq!((call.class(), call.is_in_order()), (Class::ReadModifyWrite, true));
+        assert_eq!(call.keys().collect::<Vec<_>>(), [b"a"]);
+        assert!(!made(&["GET", "a"]).is_in_order());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::{
-    About, Access, BATCH, Batched, Class, Spec, Subcommand, WrongArity,
+    About, Access, BATCH, Batched, Class, Spec, Subcommand, WrongArity, batch,
     keys::{KeysError, Places},
     table::{all, lookup_row},
 };
@@ -182,6 +182,11 @@ impl Call {
     pub fn words(&self) -> usize {
         let batch = (self.spec().name == BATCH).then(|| Batched::parse(&self.command)).flatten();
         batch.map_or(self.command.len(), |batch| batch.words)
+    }
+
+    /// Whether it is a batch that must not be executed without what was sent before it.
+    pub fn is_in_order(&self) -> bool {
+        self.spec().name == BATCH && batch::is_in_order(&self.command)
     }
 
     /// The slot that it is executed on.

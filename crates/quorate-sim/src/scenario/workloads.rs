@@ -17,6 +17,30 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "in-order",
+        about: "clients send many pairs of SET and GET of one key at once, links and processes fail: each \
+                reads what it has written right before",
+        nodes: THREE,
+        levels: QUORUMS,
+        clients: 1,
+        pipelined: 40,
+        fault_gap: 400_000,
+        faults_max: 40,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "in-order-calm",
+        about: "the same without faults, on five nodes of two shards: everything is acknowledged",
+        nodes: FIVE,
+        shards: 2,
+        levels: QUORUMS,
+        clients: 1,
+        pipelined: 100,
+        faults: &[],
+        available: true,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "calm",
         about: "nothing fails: every operation is acknowledged",
         faults: &[],

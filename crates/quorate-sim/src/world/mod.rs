@@ -11,6 +11,7 @@ mod ledger;
 mod moving;
 mod nodes;
 mod origins;
+mod pipelines;
 mod scrub;
 mod tamper;
 
@@ -107,6 +108,10 @@ enum Event {
     },
     /// Somebody looks whether slots may move on.
     Drive,
+    /// A client sends pairs to a node at once.
+    Pipeline {
+        node: usize,
+    },
     /// A greedy client asks a node for very much.
     Greed {
         node: usize,
@@ -139,6 +144,8 @@ pub struct World<'a> {
     next_wire: u64,
     /// Connections of clients whose replies nobody looks at.
     unheard: Vec<ConnectionId>,
+    /// Clients that send pairs at once.
+    pipelines: Vec<pipelines::Pipeline>,
     random: Stream,
     script: Script,
     /// Whether every fault has ended.
@@ -218,6 +225,7 @@ impl<'a> World<'a> {
             processes: 0,
             next_wire: 0,
             unheard: Vec::new(),
+            pipelines: Vec::new(),
             random: Stream::new(seed, "world", 0),
             script,
             healed: false,
@@ -260,6 +268,9 @@ impl<'a> World<'a> {
         let formed_by = self.scenario.period / 2;
         while self.scenario.forms && !self.knows_everybody() && self.now < formed_by {
             self.run_until(self.now + 100_000);
+        }
+        if self.scenario.pipelined > 0 {
+            self.schedule(self.now + FIRST_GREED, Event::Pipeline { node: 0 });
         }
         for number in 0..per_node * self.machines.len() {
             self.add_client(number, number / per_node.max(1), seed, Agenda::Work);
@@ -409,6 +420,7 @@ impl<'a> World<'a> {
             }
             Event::Greed { node } => self.send_greedily(node),
             Event::Index { node, number } => self.change_indexes(node, number),
+            Event::Pipeline { node } => self.send_pairs(node),
             Event::GiveUp { client, serial } => {
                 if self.clients[client].serial == serial {
                     self.give_up(client);

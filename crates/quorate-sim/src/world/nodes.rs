@@ -163,6 +163,9 @@ impl World<'_> {
             self.mark(connection, bytes);
         }
         let node = match place {
+            Place::Client { client, .. } if self.is_pipeline(client) => {
+                return self.pipeline_hears(client, packet);
+            }
             Place::Client { client, .. } if self.is_unheard(client) => return,
             Place::Client { client, .. } => {
                 return self.client_hears(client, connection, packet);
@@ -197,6 +200,7 @@ impl World<'_> {
 
     pub(super) fn network_opener_is_client(&self, connection: ConnectionId) -> bool {
         self.unheard.contains(&connection)
+            || self.pipelines.iter().any(|pipeline| pipeline.connection == connection)
             || self.clients.iter().any(|client| client.connection == Some(connection))
     }
 

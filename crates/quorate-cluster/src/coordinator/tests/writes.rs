@@ -3,7 +3,10 @@
 use alloc::format;
 use core::time::Duration;
 
-use quorate_proto::message::Forward;
+use quorate_proto::{
+    command::{Batch, Entry},
+    message::Forward,
+};
 
 use super::*;
 
@@ -96,11 +99,31 @@ fn a_refusal_moves_a_forwarded_write_to_the_next_replica_here_too() {
     stage.coordinator.poll_output();
     assert_eq!(stage.reply(), (id, "6".into()));
 
+    // Too much may wait there, and not at the next one.
+    let id = stage.set(Level::One);
+    let sent = stage.sent();
+    stage.respond(sent[0].1, rejected(Cause::Overloaded));
+    assert_eq!(targets(&stage.sent()), [0, 2], "it is executed here and replicated");
+    assert_eq!(stage.reply(), (id, "6".into()));
+
     // One that was refused for another reason ends.
     let id = stage.set(Level::One);
     let sent = stage.sent();
     stage.respond(sent[0].1, rejected(Cause::NotReplica));
     assert_eq!(stage.reply(), (id, "-UNAVAILABLE a refused: no; nothing was done".into()));
+}
+
+#[test]
+fn what_follows_a_refused_write_is_refused_for_the_same_reason() {
+    let mut stage = Stage::three(0);
+    let mut request = stage.make_request(&["GET", "k"], Level::Quorum);
+    let batch = Batch::of(&[], &[Entry::Call(request.call)]).expect("one slot").in_order();
+    request.call = batch.finish().expect("has keys").moved_to(stage.slot);
+    stage.coordinator.note_refusal(stage.now, request.call.slot(), Cause::StoreFull);
+    stage.coordinator.handle_request(stage.now, &mut stage.replica, request);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [1], "it goes where the write before it has gone");
+    assert!(matches!(sent[0].2, Message::Forward(_)));
 }
 
 #[test]

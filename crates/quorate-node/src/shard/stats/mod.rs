@@ -6,7 +6,7 @@ mod rate;
 mod slow_log;
 mod tallies;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use quorate_cluster::time::Instant;
 use quorate_proto::{
@@ -15,6 +15,7 @@ use quorate_proto::{
 };
 
 use super::{job::elements, transaction::is_exec};
+use crate::command_bytes::Counted;
 use errors::Errors;
 pub(crate) use latency::Latency;
 use rate::Rate;
@@ -29,6 +30,8 @@ pub(super) struct Run {
     pub(super) command: Command,
     /// The commands of a transaction.
     parts: Box<[Call]>,
+    /// Its bytes, if it is a large one: they count for as long as this is kept.
+    _counted: Option<Arc<Counted>>,
 }
 
 impl Run {
@@ -67,6 +70,8 @@ pub(crate) struct Stats {
     shown: Instant,
     /// The command that a client has just begun.
     begun: Begun,
+    /// Its bytes, while it may become a run.
+    counted: Option<Arc<Counted>>,
 }
 
 /// Sums since the start, or since they were reset.
@@ -135,6 +140,11 @@ impl Stats {
         self.begun = Begun { id, at: self.shown };
     }
 
+    /// The bytes of the command that begins, or that has been begun, count or do not.
+    pub(super) fn count_bytes(&mut self, counted: Option<Arc<Counted>>) {
+        self.counted = counted;
+    }
+
     /// The command that has just begun has ended with this reply. Returns how long it took, if it
     /// was slow.
     pub(super) fn end(&mut self, reply: &[u8]) -> Option<Duration> {
@@ -143,7 +153,8 @@ impl Stats {
 
     /// The command that has just begun, which is to end later.
     pub(super) fn run(&self, command: &Command) -> Run {
-        Run { begun: self.begun, command: command.clone(), parts: Box::default() }
+        let (begun, _counted) = (self.begun, self.counted.clone());
+        Run { begun, command: command.clone(), parts: Box::default(), _counted }
     }
 
     /// A command that has waited for others has ended with this reply. Returns what of it was slow,
