@@ -120,7 +120,10 @@ def test_two_clusters_that_one_sided_seeds_made_refuse_each_other_aloud(tmp_path
             node.start()
         for node in others:
             wait_until(lambda node=node: "this node belongs to another cluster" in node.log(), 20, "it is refused")
-            wait_until(lambda node=node: node.status()["ready"] == 1, 20, "it serves")
+            # A quorum needs both: each has to be ready, and to be seen by the other one.
+            wait_until(lambda node=node: node.status()["ready"] == 1, START_SECONDS, "it serves")
+            wait_until(lambda node=node: all(node.sees(it.name) for it in others), START_SECONDS, "it sees the other")
+        for node in others:
             assert not node.sees(wiped.name)
             assert redis.Redis(port=node.port).get("k") == b"old"
         wait_until(lambda: "refused a node" in wiped.log(), 20, "it says so, too")

@@ -162,6 +162,7 @@ fn order(at: &Where, words: &[&str]) -> Result<()> {
 fn wait(client: &mut Client) -> Result<()> {
     let began = Instant::now();
     let mut shown = u64::MAX;
+    let mut first = None;
     loop {
         let status = client.run(&["QUORATE", "TOPOLOGY", "STATUS"])?;
         let (moving, moved) = (number(&status, "moving"), number(&status, "moved"));
@@ -177,10 +178,25 @@ fn wait(client: &mut Client) -> Result<()> {
         if moved != shown {
             shown = moved;
             let under_way = number(&status, "filling") + number(&status, "joint");
-            println!("{} {moved} of {moving} slots, {under_way} under way", bar(moved, moving));
+            let (since, before) = *first.get_or_insert((Instant::now(), moved));
+            let left = time_left(since.elapsed(), moved.saturating_sub(before), moving - moved);
+            println!(
+                "{} {moved} of {moving} slots, {under_way} under way{left}",
+                bar(moved, moving)
+            );
         }
         thread::sleep(LOOK_PAUSE);
     }
+}
+
+/// What is left to wait, when `done` slots have moved in this time and this many are left.
+fn time_left(elapsed: Duration, done: u64, left: u64) -> String {
+    let seconds = elapsed.as_secs_f64();
+    if done == 0 || seconds < 1.0 {
+        return String::new();
+    }
+    let rate = done as f64 / seconds;
+    format!(", {rate:.0} slots/s, about {:.0} s left", left as f64 / rate)
 }
 
 fn bar(done: u64, of: u64) -> String {
@@ -215,7 +231,12 @@ fn print_status(status: &Value) {
     println!("members    {}", names("members"));
     println!("voters     {}", names("voters"));
     if text(status, "majority") == "0" {
-        println!("           A MAJORITY OF THE VOTERS IS AWAY: members cannot be changed");
+        println!(
+            "           A MAJORITY OF THE VOTERS IS AWAY (for {} s; {}): members cannot be changed. Start them; if \
+             they are lost for good, see quorate override",
+            text(status, "majority_lost_seconds"),
+            names("voters_away"),
+        );
     }
     println!("leaving    {}", names("leaving"));
     let moving = number(status, "moving");

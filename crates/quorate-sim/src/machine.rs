@@ -17,6 +17,9 @@ const EPOCH_MS: u64 = 1_700_000_000_000;
 /// How much later schedules begin whose cluster was formed before: its stamps are in the past.
 const AGE_MS: u64 = 3_600_000;
 
+/// Where nodes listen for each other.
+pub const PEER_PORT: u16 = 16_379;
+
 /// Where nodes keep their data.
 const DIRECTORY: &str = "/data";
 
@@ -93,11 +96,12 @@ impl Machine {
         let address = |port, node: usize| SocketAddr::from(([10, 0, 0, node as u8 + 1], port));
         let mut settings = Settings::default();
         settings.listen = address(6379, node);
-        settings.peer_listen = Some(address(16_379, node));
-        settings.seeds = (0..scenario.nodes.len())
+        settings.peer_listen = Some(address(PEER_PORT, node));
+        settings.seeds = (0..scenario.founders())
             .filter(|other| *other != node)
-            .map(|other| address(16_379, other).to_string())
+            .map(|other| address(PEER_PORT, other).to_string())
             .collect();
+        settings.join = node >= scenario.founders();
         settings.cluster = "simulated".into();
         settings.name = Some(name(node));
         settings.datacentre = datacentre.into();
@@ -141,6 +145,11 @@ impl Machine {
             drift_ppm: 0,
             drift_since: (0, 0),
         })
+    }
+
+    /// Changes in the configuration whom the node looks for, and whether it waits to be taken in.
+    pub fn set_seeds(&mut self, seeds: Vec<String>, joins: bool) {
+        (self.settings.seeds, self.settings.join) = (seeds, joins);
     }
 
     /// Starts the process. Returns why it does not start.

@@ -133,6 +133,14 @@ pub struct Scenario {
     /// Whether indexes are made and removed all the while. In the end every node knows of the same,
     /// and each says what a naive scan of its documents finds.
     pub indexed: bool,
+    /// How many of the nodes form the cluster; the others wait to be taken in. All where it is zero.
+    pub founding: usize,
+    /// Orders that operators give at most; none of them comes where it is zero.
+    pub orders: u32,
+    /// Mean time between two of them.
+    pub order_gap: u64,
+    /// Whether operators lose members for good, and remove them.
+    pub gives_up: bool,
 }
 
 /// Which of the ways of repair work that need no client.
@@ -299,12 +307,21 @@ impl Scenario {
         members: 8,
         moves: 0,
         indexed: false,
+        founding: 0,
+        orders: 0,
+        order_gap: 4_000_000,
+        gives_up: false,
     };
 
     /// Replicas in each datacentre, as they are configured.
     pub fn factor(&self) -> ReplicationFactor {
         let each = self.by_datacentre.iter().map(|(name, factor)| ((*name).into(), *factor));
         ReplicationFactor::by_datacentre(each).unwrap_or(self.replication_factor.into())
+    }
+
+    /// How many of the nodes form the cluster.
+    pub fn founders(&self) -> usize {
+        if self.founding == 0 { self.nodes.len() } else { self.founding }
     }
 
     /// The scenario of this name.

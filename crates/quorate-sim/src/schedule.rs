@@ -108,7 +108,14 @@ fn formed(scenario: &Scenario) -> Result<Arc<Vec<SimulatedDisk>>, String> {
     if let Some(disks) = formed.get(scenario.name) {
         return Ok(Arc::clone(disks));
     }
-    let forming = Scenario { forms: true, faults: &[], moves: 0, ..scenario.clone() };
+    let forming = Scenario {
+        nodes: &scenario.nodes[..scenario.founders()],
+        forms: true,
+        faults: &[],
+        moves: 0,
+        orders: 0,
+        ..scenario.clone()
+    };
     let observer = Observer::new(Attention::None);
     let world = World::new(&forming, SEED, Script::new(), None, observer)
         .map_err(|error| error.to_string())?;

@@ -248,8 +248,13 @@ impl From<&Refusal> for Refused {
     }
 }
 
-/// What stays the same for every peer of one cluster.
-pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refusal> {
+/// What stays the same for every peer of one cluster. Once its list was decided on anew, how many
+/// replicas there are is for nobody's configuration to say.
+pub(super) fn check_settings(
+    config: &Config,
+    is_decided: bool,
+    hello: &Hello,
+) -> Result<(), Refusal> {
     if hello.cluster != config.cluster {
         return Err(Refusal::ClusterName {
             ours: config.cluster.clone(),
@@ -268,8 +273,9 @@ pub(super) fn check_settings(config: &Config, hello: &Hello) -> Result<(), Refus
             }
         });
     }
-    // How many replicas a final list has is decided with it.
-    if !hello.view.sealed && hello.view.replication_factor != config.replication_factor {
+    // Nor is it once the list is final.
+    let is_said = !is_decided && !hello.view.sealed;
+    if is_said && hello.view.replication_factor != config.replication_factor {
         return Err(Refusal::ReplicationFactor {
             ours: config.replication_factor.clone(),
             theirs: hello.view.replication_factor.clone(),

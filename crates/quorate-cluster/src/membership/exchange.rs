@@ -5,6 +5,7 @@ use alloc::{boxed::Box, collections::BTreeMap, string::ToString, vec::Vec};
 use quorate_proto::{
     NodeId,
     message::{Hello, Member, Message, RefusalCode, Refused, View},
+    mutant::Mutant,
 };
 
 use super::{
@@ -22,7 +23,7 @@ use crate::{
 impl Membership {
     /// Whether a peer that introduces itself may link to this node.
     pub(super) fn admit(&mut self, now: Instant, hello: &Hello) -> Result<(), Refusal> {
-        admission::check_settings(&self.config, hello)?;
+        admission::check_settings(&self.config, self.decided.is_some(), hello)?;
         admission::check_standing(self.standing, self.me(), self.epoch(), &self.members, hello)?;
         self.check_elsewhere(now, &hello.member)?;
         if self.standing != Standing::Sealed && !hello.view.sealed && !self.is_rejoining() {
@@ -198,7 +199,9 @@ impl Membership {
         }
         let mine = view.members.iter().find(|member| member.id == self.me());
         let fits = mine.is_some_and(|mine| same_place(mine, &self.config.member))
-            && (self.config.joins || view.replication_factor == self.config.replication_factor)
+            && (self.config.joins
+                || Decided::of(view).is_some()
+                || view.replication_factor == self.config.replication_factor)
             // What this node promised is never given up for a list without a promise of its own.
             && (self.standing == Standing::Forming
                 || same_ids(&self.members, view)
@@ -221,7 +224,11 @@ impl Membership {
             let ours = self.members.get(&theirs.id).filter(|ours| same_place(ours, theirs));
             (theirs.id, ours.unwrap_or(theirs).clone())
         });
-        self.members = sealed.collect();
+        let sealed: BTreeMap<NodeId, Member> = sealed.collect();
+        let before = core::mem::replace(&mut self.members, sealed);
+        if Mutant::ListsUnited.is_planted() {
+            self.members.extend(before);
+        }
         self.numbers = view.numbers.clone();
         self.decided = Decided::of(view);
         for (id, member) in &self.members {
@@ -251,7 +258,7 @@ impl Membership {
         let Some(target) = self.dialer.target(link).cloned() else {
             return;
         };
-        if admission::check_settings(&self.config, hello).is_ok()
+        if admission::check_settings(&self.config, self.decided.is_some(), hello).is_ok()
             && self.meet_cluster(now, &hello.view)
         {
             return self.meet_voter(now, link, hello);

@@ -268,8 +268,13 @@ impl Membership {
         }
     }
 
+    /// The numbers of the members; none before the list is final.
+    pub fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
     /// Version of the member list.
-    fn epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.decided.as_ref().map_or(self.members.len() as u64, |decided| decided.epoch)
     }
 
@@ -313,7 +318,8 @@ impl Membership {
             let text = Refusal::copy(&hello.member).to_string();
             return self.outputs.push_back(Output::Event(Event::Fenced { text }));
         }
-        let rejoins = admission::check_settings(&self.config, hello).is_ok()
+        let rejoins = admission::check_settings(&self.config, self.decided.is_some(), hello)
+            .is_ok()
             && self.meet_cluster(now, &hello.view);
         let admitted = if rejoins { Err(Refusal::Rejoining) } else { self.admit(now, hello) };
         if let Err(reason) = admitted {

@@ -46,7 +46,7 @@ use alloc::{
 };
 
 use quorate_proto::{
-    Incarnation, NodeId, Numbers,
+    Incarnation, NodeId, Numbers, ReplicationFactor,
     message::{Claim, EmptySeat, Hello, Member, Message, View},
     mutant::Mutant,
 };
@@ -69,6 +69,8 @@ pub(super) struct Rejoining {
     numbers: Numbers,
     /// What was decided on since the list was sealed.
     decided: Option<Decided>,
+    /// Replicas in each datacentre, by that list.
+    replication_factor: ReplicationFactor,
     /// Nodes that have come in the places of members, with the life of the member that was known
     /// when they were met: a later one may be somebody else's.
     newcomers: BTreeMap<NodeId, u16>,
@@ -78,6 +80,26 @@ pub(super) struct Rejoining {
     grants: BTreeSet<NodeId>,
     /// When to ask those who have not.
     ask_at: Instant,
+}
+
+impl Rejoining {
+    /// Another list may be decided on while this node asks for its seat: it asks those of the newest.
+    fn follow(&mut self, view: &View) {
+        let epoch = self.decided.as_ref().map_or(self.list.len() as u64, |decided| decided.epoch);
+        if view.epoch <= epoch {
+            return;
+        }
+        let known = core::mem::take(&mut self.list);
+        self.list = view.members.iter().map(|member| (member.id, member.clone())).collect();
+        for (id, member) in &mut self.list {
+            if let Some(known) = known.get(id) {
+                raise(member, known.incarnation);
+            }
+        }
+        self.numbers = view.numbers.clone();
+        self.decided = Decided::of(view);
+        self.replication_factor = view.replication_factor.clone();
+    }
 }
 
 /// What a member knows of the seats of others.
@@ -148,11 +170,13 @@ impl Membership {
             list: view.members.iter().map(|member| (member.id, member.clone())).collect(),
             numbers: view.numbers.clone(),
             decided: Decided::of(view),
+            replication_factor: view.replication_factor.clone(),
             newcomers: BTreeMap::new(),
             claim: None,
             grants: BTreeSet::new(),
             ask_at: now,
         });
+        rejoining.follow(view);
         note_newcomers(rejoining, self.outgoing.values().chain(self.incoming.values()));
         for member in &view.members {
             if let Some(known) = rejoining.list.get_mut(&member.id) {
@@ -444,6 +468,7 @@ impl Membership {
         self.members = rejoining.list;
         self.numbers = rejoining.numbers;
         self.decided = rejoining.decided;
+        self.config.replication_factor = rejoining.replication_factor;
         self.members.insert(claim.seat, self.config.member.clone());
         self.standing = Standing::Sealed;
         self.seal_at = None;

@@ -79,8 +79,8 @@ pub enum OrderError {
     NoMember(String),
     /// No node that wants to join is called so.
     #[error(
-        "no node '{0}' waits to be taken in here; start it with join: true and the peer address of this node among \
-         its seeds, or ask a node that is among them"
+        "no node '{0}' waits to be taken in here; start it with --join (join: true in its file) and the \
+         peer address of this node among its seeds, or ask a node that is among them"
     )]
     NoCandidate(String),
     /// The member is needed, or alive.
@@ -175,7 +175,9 @@ impl Membership {
             },
             (Outcome::Decided { .. }, Some(carried)) => Ok(carried),
             (Outcome::Lost(_), _) => Err(OrderError::Lost),
-            (Outcome::Unreachable, _) => Err(OrderError::Unreachable(self.missing())),
+            (Outcome::Unreachable, _) => {
+                Err(OrderError::Unreachable(self.voters_away().join(", ")))
+            }
             (Outcome::Unknown | Outcome::Decided { .. }, _) => Err(OrderError::Unknown),
         };
         self.end_order(result);
@@ -292,7 +294,8 @@ impl Membership {
         if is_known {
             return self.handle_hello(now, link, correlation, &hello);
         }
-        let refusal = match admission::check_settings(&self.config, &hello) {
+        let refusal = match admission::check_settings(&self.config, self.decided.is_some(), &hello)
+        {
             Err(refusal) => refusal,
             Ok(()) if self.standing == Standing::Sealed => {
                 self.note_candidate(now, peer);
@@ -379,16 +382,16 @@ impl Membership {
         Ok(carried)
     }
 
-    /// The voters that are not linked, for people.
-    fn missing(&self) -> String {
-        let Some((_, voters)) = self.decision() else { return "unknown".to_string() };
+    /// The names of the voters that are not linked, for people.
+    pub fn voters_away(&self) -> Vec<String> {
+        let voters = self.newest().map(|document| document.voters.as_slice()).unwrap_or_default();
         let is_away =
             |voter: &&Voter| voter.member != self.me() && self.link_to(voter.member).is_none();
         let name = |voter: &Voter| match self.members.get(&voter.member) {
             Some(member) => member.name.clone(),
             None => voter.member.to_string(),
         };
-        voters.iter().filter(is_away).map(name).collect::<Vec<_>>().join(", ")
+        voters.iter().filter(is_away).map(name).collect()
     }
 }
 

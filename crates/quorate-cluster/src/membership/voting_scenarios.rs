@@ -157,6 +157,23 @@ fn a_member_that_has_lost_everything_has_no_vote_until_it_is_given_one() {
 }
 
 #[test]
+fn a_member_that_has_lost_everything_need_not_know_how_many_replicas_were_decided() {
+    let mut world = sealed_three();
+    let seat = config(1, &[]).member.id;
+    carried(&mut world, 0, Order::SetReplicationFactor(2.into())).expect("is possible");
+    finish(&mut world);
+    world.wipe(1);
+    world.start(1);
+    // What it heard first is not the newest list by the time it has its seat.
+    carried(&mut world, 0, Order::Pause).expect("is possible");
+    world.run_for(A_WHILE * 4);
+    let taken = view(&world, 1);
+    assert_eq!((taken.replication_factor, taken.epoch), (2.into(), view(&world, 0).epoch));
+    let own = taken.members.iter().find(|member| member.id == seat).expect("is a member again");
+    assert_eq!(own.incarnation.life, 1);
+}
+
+#[test]
 fn a_trial_changes_nothing_and_a_stop_goes_on_only_when_it_is_told_to() {
     let mut world = sealed_three();
     let leave = Order::Leave("n2".into());

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use quorate_proto::{
     Groups, MemberNumber, Slot,
     message::View,
+    mutant::Mutant,
     ownership::{Movement, Ownership, Phase, Phases},
     slot::GROUPS,
 };
@@ -50,7 +51,10 @@ pub fn advance(
     let mut next = of_group.clone();
     for (phase, group) in next.iter_mut().zip(0..) {
         match *phase {
-            Some(Phase::Filling) if state.is_level(group) => *phase = Some(Phase::Joint),
+            Some(Phase::Filling) if state.is_level(group) => {
+                let is_skipped = Mutant::PhaseSkipped.is_planted();
+                *phase = Some(if is_skipped { Phase::Moved } else { Phase::Joint });
+            }
             Some(Phase::Joint) if state.is_level(group) => *phase = Some(Phase::Moved),
             _ => {}
         }

@@ -9,6 +9,7 @@ use quorate_proto::{
     ownership::{Movement, Ownership, Phase, Phases, SlotMap},
 };
 
+use super::leaving;
 use crate::{
     ring::{Placement, RingMember},
     topology::{self, TopologyError, of_placement, placed},
@@ -96,9 +97,11 @@ pub fn replace(view: &View, id: NodeId, member: Member) -> Result<Plan, PlanErro
     move_slots(View { epoch: view.epoch, ..joined }, owners, &[number])
 }
 
-/// A member that is lost for good is none any more at once, and its slots go to others.
+/// A member that is lost for good is none any more at once, and its slots go to others. While a
+/// change is under way that starts anew without it: what has moved stays moved, and whoever was to
+/// leave leaves.
 pub fn remove_dead(view: &View, id: NodeId) -> Result<Plan, PlanError> {
-    let owners = owners_at_rest(view)?;
+    let owners = holders(view)?;
     let number = number_of(view, id)?;
     let without = |slot| -> Vec<MemberNumber> {
         owners.get(slot).iter().copied().filter(|owner| *owner != number).collect()
@@ -109,7 +112,11 @@ pub fn remove_dead(view: &View, id: NodeId) -> Result<Plan, PlanError> {
     let mut next = view.clone();
     next.numbers.retire(id);
     next.members.retain(|member| member.id != id);
-    move_slots(next, SlotMap::of_slots(without), &[])
+    let leave: Vec<MemberNumber> =
+        leaving(view).iter().copied().filter(|leaver| *leaver != number).collect();
+    // Somebody has to stay.
+    let leave = if leave.len() < next.members.len() { leave } else { Vec::new() };
+    move_slots(next, SlotMap::of_slots(without), &leave)
 }
 
 /// Every slot gets other numbers of replicas in the datacentres.
@@ -123,17 +130,17 @@ pub fn set_replication_factor(view: &View, factor: &ReplicationFactor) -> Result
 pub fn cancel(view: &View) -> Result<Plan, PlanError> {
     let ownership = view.ownership.as_deref().ok_or(PlanError::NothingToCancel)?;
     let movement = ownership.movement.as_ref().ok_or(PlanError::NothingToCancel)?;
-    let held = SlotMap::of_slots(|slot| match movement.phases.get(slot) {
-        Phase::Waiting | Phase::Filling | Phase::Joint => ownership.owners.get(slot).clone(),
-        Phase::Moved => movement.target.get(slot).clone(),
-    });
-    let keeps = |number: &MemberNumber| {
-        ownership.owners.runs().iter().any(|(_, owners)| owners.contains(number))
+    let is_among = |map: &SlotMap, number: &MemberNumber| {
+        map.runs().iter().any(|(_, owners)| owners.contains(number))
+    };
+    // Who held nothing before and was to hold something has come with the change.
+    let came = |number: &MemberNumber| {
+        !is_among(&ownership.owners, number) && is_among(&movement.target, number)
     };
     let numbers = view.numbers.iter().map(|(_, number)| number);
-    let mut leaving: Vec<MemberNumber> = numbers.filter(|number| !keeps(number)).collect();
+    let mut leaving: Vec<MemberNumber> = numbers.filter(came).collect();
     leaving.sort_unstable();
-    begin(view.clone(), held, ownership.owners.clone(), leaving)
+    begin(view.clone(), holders(view)?, ownership.owners.clone(), leaving)
 }
 
 /// Who holds every slot of a cluster in which nothing moves.
@@ -146,6 +153,17 @@ fn owners_at_rest(view: &View) -> Result<SlotMap, PlanError> {
         Some(Ownership { movement: Some(_), .. }) => Err(PlanError::UnderWay),
         Some(Ownership { owners, movement: None }) => Ok(owners.clone()),
     }
+}
+
+/// Who holds every slot for sure: the old owners, until it has moved.
+fn holders(view: &View) -> Result<SlotMap, PlanError> {
+    let Some(Ownership { owners, movement: Some(movement) }) = view.ownership.as_deref() else {
+        return owners_at_rest(view);
+    };
+    Ok(SlotMap::of_slots(|slot| match movement.phases.get(slot) {
+        Phase::Waiting | Phase::Filling | Phase::Joint => owners.get(slot).clone(),
+        Phase::Moved => movement.target.get(slot).clone(),
+    }))
 }
 
 fn number_of(view: &View, id: NodeId) -> Result<MemberNumber, PlanError> {

@@ -329,3 +329,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_member_that_dies_in_the_middle_of_a_change_can_be_given_up() {
+    let mut world = World::new(4, 3, 6);
+    world.begin(plan::join(&world.view, member(5, 5)).unwrap());
+    world.go_on(6);
+    assert!(world.is_moving());
+    let dead = world.view.members[1].id;
+    let number = world.view.numbers.of(dead).unwrap();
+    let plan = plan::remove_dead(&world.view, dead).unwrap();
+    assert_eq!((plan.view.numbers.of(dead), plan.view.members.len()), (None, 4));
+    for holders in &mut world.holders {
+        holders.remove(&number);
+    }
+    world.begin(plan);
+    world.finish();
+    assert!(spread(&world.load()) <= 1, "{:?}", world.load());
+    // Who was to leave does so, unless nobody would be left.
+    let mut world = World::new(3, 2, 7);
+    world.begin(plan::leave(&world.view, world.view.members[0].id).unwrap());
+    let plan = plan::remove_dead(&world.view, world.view.members[1].id).unwrap();
+    assert_eq!(super::leaving(&plan.view), [MemberNumber(0)]);
+    let mut world = World::new(2, 2, 8);
+    world.begin(plan::leave(&world.view, world.view.members[0].id).unwrap());
+    let plan = plan::remove_dead(&world.view, world.view.members[1].id).unwrap();
+    assert_eq!(super::leaving(&plan.view), []);
+}

@@ -13,13 +13,13 @@ use quorate_cluster::{
 use quorate_proto::{
     Groups, Incarnation, MemberNumber, frame,
     message::{Message, View},
+    mutant::Mutant,
 };
 
 use super::{
     Arrival, ConnectionId, Machine, Output, Unsent,
     catalogs::Catalogs,
     connections::Connections,
-    events::report,
     progress::Progress,
     spreading::Spreading,
     steering::{Steer, Steering},
@@ -56,6 +56,9 @@ const WRITE_PAUSE: Duration = Duration::from_millis(200);
 /// How often a node without data says whom it waits for.
 const WAITING_TOLD_EVERY: Duration = Duration::from_secs(5);
 
+/// How often a node that is to be taken in says so.
+const CANDIDATE_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// How often it is tried again to note whether data is missing, where the disk did not take it.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -88,7 +91,7 @@ pub(super) enum Role {
 
 /// The membership and its links.
 pub struct Control {
-    pub(super) membership: Membership,
+    pub(crate) membership: Membership,
     identity: Identity,
     pub(super) node: Arc<Node>,
     make_topology: MakeTopology,
@@ -108,6 +111,8 @@ pub struct Control {
     pub(super) progress: Progress,
     /// Links whose other side could not be trusted.
     distrusted: Repeated,
+    /// That others do not admit this node yet.
+    pub(super) not_admitted: Repeated,
     pub(super) steering: Steering,
     pub(super) catalogs: Catalogs,
     /// The wall clock of this turn, in milliseconds since the Unix epoch.
@@ -143,6 +148,7 @@ impl Control {
             look_at: Instant::ZERO,
             progress: Progress::default(),
             distrusted: Repeated::default(),
+            not_admitted: Repeated::default(),
             now: Instant::ZERO,
         }
     }
@@ -182,6 +188,11 @@ impl Control {
         if let Err(error) = self.membership.adopt(now.monotonic, view) {
             tracing::error!(%error, epoch = view.epoch, "a member list is refused");
         }
+    }
+
+    /// The member list that the shards were told.
+    pub(crate) fn list(&self) -> &View {
+        &self.published
     }
 
     /// The member list that this node goes by.
@@ -255,7 +266,7 @@ impl Control {
     ) {
         let Some(connection) = connection else { return };
         let mut bytes = Vec::new();
-        frame::encode(&mut bytes, self.membership.view().epoch, correlation, message);
+        frame::encode(&mut bytes, self.membership.epoch(), correlation, message);
         self.send_on_link(connection, &mut bytes);
     }
 
@@ -348,7 +359,7 @@ impl Control {
                 }
                 Wanted::Gossip { from, message } => self.news.take(self.now, from, message),
                 Wanted::Event(event) => {
-                    report(&event);
+                    self.report(&event);
                     self.give_up_when_refused(event)?;
                 }
             }
@@ -389,6 +400,7 @@ impl Control {
     /// A node that the cluster will never admit must not go on and found one of its own.
     fn give_up_when_refused(&self, event: Event) -> io::Result<()> {
         match event {
+            Event::Fenced { .. } | Event::Left { .. } if Mutant::LeftServes.is_planted() => Ok(()),
             Event::Fenced { text } => Err(io::Error::other(Fenced(text))),
             Event::Left { epoch } => Err(io::Error::other(Left(epoch))),
             Event::RefusedBy { text, transient: false, .. }
@@ -430,10 +442,12 @@ impl Control {
             // A list that becomes final at once is not worth a warning.
             self.told_at = self.now + WAITING_TOLD_EVERY;
         } else if self.told_at <= self.now {
-            self.told_at = self.now + WAITING_TOLD_EVERY;
+            let is_candidate = self.membership.is_candidate();
+            let pause = if is_candidate { CANDIDATE_TOLD_EVERY } else { WAITING_TOLD_EVERY };
+            self.told_at = self.now + pause;
             let waits_for = footing.awaited.join(", ");
-            if self.membership.is_candidate() {
-                tracing::info!(waits_for, "this node wants to become a member");
+            if is_candidate {
+                tracing::info!(waits_for, "this node wants to become a member (quorate join)");
             } else if rejoining {
                 tracing::warn!(
                     waits_for,

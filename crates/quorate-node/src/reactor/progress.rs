@@ -68,7 +68,7 @@ impl Control {
         epoch: u64,
         level: Vec<(MemberNumber, u64)>,
     ) {
-        let Some(number) = self.membership.view().numbers.of(member) else { return };
+        let Some(number) = self.membership.numbers().of(member) else { return };
         let level = level.into_iter().map(|(peer, groups)| (peer, Groups::from_bits(groups)));
         self.progress.others.insert(number, Report { epoch, level: level.collect() });
     }

@@ -23,8 +23,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Groups of slots that are on their way together.
 const GROUPS_AT_ONCE: usize = 16;
 
-/// How often it is said that a majority of the voters is away.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// How long a majority of the voters is away before that is said.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// How often it is said then.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What a client of a shard wants of the control.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +56,21 @@ pub(super) struct Steering {
     waiting: Vec<(u64, Steer)>,
     next_ticket: u64,
     look_at: Instant,
-    /// Since when a majority of the voters is away, or it was said last.
-    majority_told_at: Option<Instant>,
+    /// Since when a majority of the voters is away.
+    majority_lost_at: Option<Instant>,
+    /// When that is said next.
+    majority_told_at: Instant,
 }
 
 impl Default for Steering {
     fn default() -> Self {
-        let look_at = Instant::ZERO;
-        Self { waiting: Vec::new(), next_ticket: 0, look_at, majority_told_at: None }
+        Self {
+            waiting: Vec::new(),
+            next_ticket: 0,
+            look_at: Instant::ZERO,
+            majority_lost_at: None,
+            majority_told_at: Instant::ZERO,
+        }
     }
 }
 
@@ -139,17 +149,29 @@ impl Control {
 
     fn tell_of_majority(&mut self, now: Instant) {
         if self.membership.has_majority() {
-            self.steering.majority_told_at = None;
+            self.steering.majority_lost_at = None;
             return;
         }
-        let told_at = self.steering.majority_told_at.get_or_insert(now);
-        if *told_at + TOLD_EVERY <= now {
-            *told_at = now;
+        let lost_at = *self.steering.majority_lost_at.get_or_insert_with(|| {
+            self.steering.majority_told_at = now + TOLD_AFTER;
+            now
+        });
+        if self.steering.majority_told_at <= now {
+            self.steering.majority_told_at = now + TOLD_EVERY;
+            let seconds = now.since(lost_at).as_secs();
+            let away = self.membership.voters_away().join(", ");
             tracing::warn!(
+                away,
+                seconds,
                 "a majority of the voters is away: the cluster serves, and its members cannot be changed. Start \
                  them; if they are lost for good, see quorate override"
             );
         }
+    }
+
+    /// For how many seconds a majority of the voters has been away.
+    fn majority_lost_for(&self, now: Instant) -> u64 {
+        self.steering.majority_lost_at.map_or(0, |lost_at| now.since(lost_at).as_secs())
     }
 
     /// The reply to `QUORATE TOPOLOGY STATUS`.
@@ -162,13 +184,14 @@ impl Control {
             ("sealed", u64::from(view.sealed)),
             ("paused", u64::from(decision.as_ref().is_some_and(|(it, _)| it.is_paused))),
             ("majority", u64::from(self.membership.has_majority())),
+            ("majority_lost_seconds", self.majority_lost_for(now.monotonic)),
             ("moving", counts.moving),
             ("waiting", counts.phases[0]),
             ("filling", counts.phases[1]),
             ("joint", counts.phases[2]),
             ("moved", counts.phases[3]),
         ];
-        writer.map(numbers.len() + 5);
+        writer.map(numbers.len() + 6);
         writer.text("rf");
         match &view.replication_factor {
             ReplicationFactor::Everywhere(factor) => writer.integer((*factor).into()),
@@ -194,6 +217,7 @@ impl Control {
             member.map_or_else(|| voter.member.to_string(), |member| member.name.clone())
         });
         write_list(writer, "voters", &named.collect::<Vec<_>>());
+        write_list(writer, "voters_away", &self.membership.voters_away());
         let candidates = self.membership.candidates(now.monotonic);
         let candidates: Vec<_> = candidates.map(|candidate| &candidate.member).collect();
         writer.text("candidates");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate_cluster::{movement::Report, topology::Topology};
-use quorate_proto::{Incarnation, MemberNumber, Slot, message::View};
+use quorate_proto::{Incarnation, MemberNumber, NodeId, Slot, message::View};
 
 use super::process::Process;
 use crate::{reactor::Reactor, shard::Shard};
@@ -36,6 +36,21 @@ impl Process {
     /// The member list that the node goes by, which its shards may not have heard of yet.
     pub fn view(&self) -> View {
         self.control.view()
+    }
+
+    /// The member list that the node goes by, as it has told its shards.
+    pub fn list(&self) -> &View {
+        self.control.list()
+    }
+
+    /// The id of the node.
+    pub fn id(&self) -> NodeId {
+        self.control.membership.me()
+    }
+
+    /// Whether it was decided that slots stay where they are for now.
+    pub fn is_paused(&self) -> bool {
+        self.control.membership.decision().is_some_and(|(decision, _)| decision.is_paused)
     }
 
     /// What the node tells whoever drives a movement.

@@ -75,4 +75,49 @@ pub(super) const MOVING: &[Scenario] = &[
         moves: 12,
         ..Scenario::BASE
     },
+    Scenario {
+        name: "members",
+        about: "members join, leave, are replaced and are lost for good by orders of operators, two at once, \
+                while links and processes fail: voters decide",
+        nodes: FIVE,
+        founding: 3,
+        levels: QUORUMS,
+        operations: 300,
+        keys: 2,
+        period: 40_000_000,
+        clients: 2,
+        fault_gap: 5_000_000,
+        fault_stretch: 2,
+        faults_max: 10,
+        orders: 30,
+        order_gap: 3_000_000,
+        gives_up: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "voters",
+        about: "three voters are killed, cut off and slow while two operators at once want changes, and one \
+                loses its disk: each list follows exactly one other",
+        nodes: THREE,
+        levels: QUORUMS,
+        clients: 0,
+        operations: 0,
+        families: &[(Family::Register, 1)],
+        keys: 1,
+        period: 20_000_000,
+        faults: &[
+            (Kind::Kill, 12),
+            (Kind::Slow, 10),
+            (Kind::Cut, 6),
+            (Kind::Lossy, 3),
+            (Kind::Reset, 3),
+            (Kind::Pause, 3),
+            (Kind::WipeAll, 1),
+        ],
+        fault_gap: 400_000,
+        faults_max: 60,
+        orders: 200,
+        order_gap: 120_000,
+        ..Scenario::BASE
+    },
 ];

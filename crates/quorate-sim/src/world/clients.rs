@@ -144,12 +144,14 @@ impl World<'_> {
         }
         self.lose(index, why);
         let roams = self.scenario.roaming && matches!(self.clients[index].agenda, Agenda::Work);
-        let nodes = self.machines.len() as u64;
+        let members = self.members();
+        let has_members = self.has_operators() && !members.is_empty();
+        let is_elsewhere = has_members && !members.contains(&self.clients[index].node);
         let client = &mut self.clients[index];
         client.stage = Stage::Away;
         client.serial += 1;
-        if roams && client.random.percent(30) {
-            client.node = client.random.below(nodes) as usize;
+        if roams && (client.random.percent(30) || is_elsewhere) && !members.is_empty() {
+            client.node = members[client.random.below(members.len() as u64) as usize];
         }
         let delay = client.random.between(20_000, 300_000);
         self.wake_client(index, delay);

@@ -77,8 +77,15 @@ impl World<'_> {
 
     /// Whether all nodes are up and all replicas equal, and nothing waits; if not, why.
     pub(super) fn is_quiet(&mut self) -> Result<(), String> {
+        let members = self.members();
+        if let Some(node) = (0..self.machines.len()).find(|node| self.has_left(*node)) {
+            return Err(format!("{} has left and goes on", machine::name(node)));
+        }
         let mut processes = Vec::new();
         for (node, machine) in self.machines.iter_mut().enumerate() {
+            if !members.contains(&node) {
+                continue;
+            }
             let name = machine::name(node);
             let Some(process) = &mut machine.process else {
                 return Err(format!("{name} is down: {:?}", self.start_errors.get(&node)));
@@ -89,18 +96,18 @@ impl World<'_> {
             if !process.is_idle() {
                 return Err(format!("{name} has requests under way"));
             }
-            processes.push(process);
+            processes.push((node, process));
         }
-        let keys: Vec<usize> = processes.iter().map(|process| process.keys()).collect();
-        if processes.iter().any(|process| !process.is_sealed()) {
+        let keys: Vec<usize> = processes.iter().map(|(_, process)| process.keys()).collect();
+        if processes.iter().any(|(_, process)| !process.is_sealed()) {
             let empty = keys.iter().all(|keys| *keys == 0);
             return if empty { Ok(()) } else { Err("data in a cluster that is not sealed".into()) };
         }
-        for (node, process) in processes.iter().enumerate() {
+        for (node, process) in &processes {
             for peer in process.topology().peers() {
                 let (pending, dirty) = process.hints(peer);
                 if pending > 0 || dirty > 0 {
-                    let name = machine::name(node);
+                    let name = machine::name(*node);
                     return Err(format!(
                         "{name} keeps {pending} hints for {peer:?}, {dirty} dirty"
                     ));
@@ -113,8 +120,13 @@ impl World<'_> {
 
     /// Two nodes that run and differ in a slot.
     fn difference(&mut self) -> Option<String> {
-        let running = self.machines.iter_mut().filter(|machine| machine.state == State::Running);
+        let members = self.members();
+        let running =
+            self.machines.iter_mut().enumerate().filter(|(node, machine)| {
+                machine.state == State::Running && members.contains(node)
+            });
         let mut processes: BTreeMap<String, &mut Process> = running
+            .map(|(_, machine)| machine)
             .filter_map(|machine| machine.process.as_mut())
             .map(|process| {
                 let topology = process.topology();
@@ -173,25 +185,26 @@ impl World<'_> {
 
     /// Writes every register once more: nothing that happened before may keep it from winning.
     pub(super) fn write_last(&mut self, seed: u64) {
-        if self
-            .machines
-            .iter()
-            .any(|machine| machine.process.as_ref().is_some_and(|found| !found.is_sealed()))
-        {
+        let members = self.members();
+        let is_sealed = |node: &usize| {
+            let process = self.machines[*node].process.as_ref();
+            process.is_none_or(|process| process.is_sealed())
+        };
+        if !members.iter().all(is_sealed) {
             return;
         }
         let registers = self.workload.keys().into_iter();
         let registers: Vec<Key> = registers.filter(|key| key.family == Family::Register).collect();
         let writes: VecDeque<(Key, Action)> =
             registers.into_iter().map(|key| (key, self.workload.overwrite())).collect();
-        let node = self.random.below(self.machines.len() as u64) as usize;
+        let node = members[self.random.below(members.len() as u64) as usize];
         self.finish(vec![(node, writes)], seed);
     }
 
     /// Reads every key at every node at ONE.
     pub(super) fn audit(&mut self, seed: u64) {
         let keys = self.workload.keys();
-        let nodes = 0..self.machines.len();
+        let nodes = self.members().into_iter();
         let reads = |_| keys.iter().map(|key| (*key, key.family.read())).collect();
         self.finish(nodes.map(|node| (node, reads(node))).collect(), seed);
         if let Err(restless) = self.is_quiet() {

@@ -10,6 +10,9 @@ use crate::machine;
 impl World<'_> {
     /// All nodes whose list is final have the same one, now and ever.
     pub(super) fn check_founders(&mut self) {
+        if self.has_operators() {
+            return;
+        }
         for (node, machine) in self.machines.iter().enumerate() {
             let Some(process) = machine.process.as_ref().filter(|found| found.is_sealed()) else {
                 continue;

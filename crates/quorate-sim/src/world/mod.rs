@@ -8,8 +8,10 @@ mod founders;
 mod greedy;
 mod indexes;
 mod ledger;
+mod lists;
 mod moving;
 mod nodes;
+mod operators;
 mod origins;
 mod pipelines;
 mod scrub;
@@ -112,6 +114,8 @@ enum Event {
     Pipeline {
         node: usize,
     },
+    /// An operator looks what there is to do.
+    Operate,
     /// A greedy client asks a node for very much.
     Greed {
         node: usize,
@@ -162,6 +166,9 @@ pub struct World<'a> {
     founded: Option<BTreeSet<NodeId>>,
     /// Member lists that follow the first one.
     decisions: moving::Decisions,
+    /// Member lists that nodes were seen to go by, where operators change them.
+    lists: lists::Lists,
+    operators: operators::Operators,
     /// Every origin that was ever gone by, with the node and which of its starts that was.
     origins: BTreeMap<Origin, (usize, u32)>,
     /// When a process began or ended last, which the others take a moment to notice.
@@ -207,7 +214,8 @@ impl<'a> World<'a> {
         let nodes = scenario.nodes.len();
         let machines = (0..nodes)
             .map(|node| {
-                let disk = disks.map_or_else(SimulatedDisk::new, |disks| disks[node].duplicate());
+                let disk = disks.and_then(|disks| disks.get(node)).map(SimulatedDisk::duplicate);
+                let disk = disk.unwrap_or_default();
                 Machine::new(scenario, node, disk, seed)
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -235,6 +243,8 @@ impl<'a> World<'a> {
             rot: vec![scrub::Rot::default(); nodes],
             founded: None,
             decisions: moving::Decisions::new(scenario.moves),
+            lists: lists::Lists::new(nodes),
+            operators: operators::Operators::new(scenario.orders),
             origins: BTreeMap::new(),
             upset: 0,
             start_errors: BTreeMap::new(),
@@ -249,6 +259,9 @@ impl<'a> World<'a> {
         }
         if scenario.moves > 0 {
             world.schedule(1_000_000, Event::Drive);
+        }
+        if scenario.orders > 0 && !scenario.forms {
+            world.schedule(1_000_000, Event::Operate);
         }
         if scenario.greedy > 0 {
             world.schedule(FIRST_GREED, Event::Greed { node: 0 });
@@ -272,7 +285,7 @@ impl<'a> World<'a> {
         if self.scenario.pipelined > 0 {
             self.schedule(self.now + FIRST_GREED, Event::Pipeline { node: 0 });
         }
-        for number in 0..per_node * self.machines.len() {
+        for number in 0..per_node * self.scenario.founders() {
             self.add_client(number, number / per_node.max(1), seed, Agenda::Work);
         }
         while self.now < self.scenario.period {
@@ -283,6 +296,9 @@ impl<'a> World<'a> {
             self.check_founders();
             self.check_origins();
             self.write_back();
+            if self.is_forked() {
+                break;
+            }
         }
         if self.scenario.repair == Repair::Clocks {
             self.finish_work();
@@ -291,7 +307,7 @@ impl<'a> World<'a> {
         self.heal();
         let healed = self.now;
         self.finish_work();
-        if self.settle(healed) && self.forget() {
+        if !self.is_forked() && self.settle(healed) && self.forget() {
             self.write_last(seed);
             if self.settle(self.now) {
                 self.audit(seed);
@@ -303,6 +319,7 @@ impl<'a> World<'a> {
         self.check_scrubs();
         self.check_founders();
         self.check_origins();
+        self.check_left();
         Outcomes {
             history: self.history,
             violations: self.violations,
@@ -418,6 +435,7 @@ impl<'a> World<'a> {
                     self.client_goes_on(client);
                 }
             }
+            Event::Operate => self.operate(),
             Event::Greed { node } => self.send_greedily(node),
             Event::Index { node, number } => self.change_indexes(node, number),
             Event::Pipeline { node } => self.send_pairs(node),

@@ -141,15 +141,33 @@ impl World<'_> {
 
     /// Whether nothing moves and nobody holds what belongs to others; if not, why.
     pub(super) fn is_at_rest(&self) -> Result<(), String> {
+        if self.has_operators() {
+            return self.are_at_rest();
+        }
         let Some(view) = &self.decisions.view else { return Ok(()) };
         if self.decisions.is_under_way() {
             return Err(format!("slots are under way in epoch {}", view.epoch));
         }
+        self.all_go_by(view.epoch)
+    }
+
+    fn are_at_rest(&self) -> Result<(), String> {
+        let epoch = self.lists.epoch();
+        if self.lists.is_moving() {
+            return Err(format!("slots are under way in epoch {epoch}"));
+        }
+        self.all_go_by(epoch)
+    }
+
+    /// Whether all members go by the list of this epoch, and keep nothing of others; if not, why.
+    fn all_go_by(&self, list: u64) -> Result<(), String> {
+        let members = self.members();
         for (node, machine) in self.machines.iter().enumerate() {
-            let Some(process) = &machine.process else { continue };
+            let process = machine.process.as_ref().filter(|_| members.contains(&node));
+            let Some(process) = process else { continue };
             let (name, epoch) = (machine::name(node), process.report().epoch);
-            if epoch != view.epoch {
-                return Err(format!("{name} goes by epoch {epoch}, not {}", view.epoch));
+            if epoch != list {
+                return Err(format!("{name} goes by epoch {epoch}, not {list}"));
             }
             let foreign = process.foreign_slots();
             if foreign > 0 {
@@ -161,8 +179,11 @@ impl World<'_> {
 
     /// Nobody holds anything of a slot that belongs to others.
     pub(super) fn check_holders(&mut self) {
-        let slots = self.slots();
+        let (slots, members) = (self.slots(), self.members());
         for (node, machine) in self.machines.iter_mut().enumerate() {
+            if !members.contains(&node) {
+                continue;
+            }
             let Some(process) = &mut machine.process else { continue };
             let topology = std::sync::Arc::clone(process.topology());
             for slot in &slots {

@@ -3,7 +3,7 @@
 use quorate_node::simulation::{Input, Output, Port, Wire};
 use quorate_proto::checksum;
 
-use super::{Event, Violation, World, tamper};
+use super::{Event, Violation, World, operators::FIRST_OPERATOR, tamper};
 use crate::{
     history::Time,
     machine::{self, State},
@@ -13,10 +13,11 @@ use crate::{
 
 impl World<'_> {
     pub(super) fn start(&mut self, node: usize) {
-        if self.machines[node].process.is_some() {
+        if self.machines[node].process.is_some() || self.operators.has_given_up(node) {
             return;
         }
         self.observer.at(self.now, node);
+        self.set_seeds(node);
         match self.machines[node].start(self.now) {
             Ok(()) => {
                 self.observer.note(|| "starts".into());
@@ -66,6 +67,9 @@ impl World<'_> {
         let outputs = process.turn(moment, inputs);
         let due = process.poll_timeout();
         machine.busy_until = self.now + process.worked_us();
+        self.note_list(node);
+        let has_left = self.has_left(node);
+        let Some(process) = &self.machines[node].process else { return };
         let (death, fenced) = (process.death().map(str::to_owned), process.is_fenced());
         if process.conceals_loss() {
             let text = format!("{} would start as complete, and is not", machine::name(node));
@@ -74,7 +78,9 @@ impl World<'_> {
         if let Some(death) = death {
             self.observer.note(|| format!("ends: {death}"));
             self.take_down(node, State::Killed);
-            if fenced {
+            if has_left {
+                self.machines[node].wipe_all();
+            } else if fenced {
                 self.replace_directory(node, &death);
             }
             self.start_errors.insert(node, death);
@@ -166,6 +172,9 @@ impl World<'_> {
             Place::Client { client, .. } if self.is_pipeline(client) => {
                 return self.pipeline_hears(client, packet);
             }
+            Place::Client { client, .. } if client >= FIRST_OPERATOR => {
+                return self.operator_hears(client - FIRST_OPERATOR, packet);
+            }
             Place::Client { client, .. } if self.is_unheard(client) => return,
             Place::Client { client, .. } => {
                 return self.client_hears(client, connection, packet);
@@ -201,6 +210,7 @@ impl World<'_> {
     pub(super) fn network_opener_is_client(&self, connection: ConnectionId) -> bool {
         self.unheard.contains(&connection)
             || self.pipelines.iter().any(|pipeline| pipeline.connection == connection)
+            || self.operators.has_opened(connection)
             || self.clients.iter().any(|client| client.connection == Some(connection))
     }
 
