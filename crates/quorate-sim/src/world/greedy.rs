@@ -4,7 +4,7 @@
 use quorate_node::simulation::Wire;
 use quorate_proto::resp::Command;
 
-use super::{Event, Violation, World, operators::FIRST_OPERATOR};
+use super::{Event, Violation, World, pipelines::FIRST_PIPELINE};
 use crate::{
     history::{Operation, Time},
     network::{Packet, Place},
@@ -41,7 +41,7 @@ impl World<'_> {
 
     /// Whether a client of this number is one of these.
     pub(super) fn is_unheard(&self, client: usize) -> bool {
-        (FIRST..FIRST_OPERATOR).contains(&client)
+        (FIRST..FIRST_PIPELINE).contains(&client)
     }
 
     /// What an operation has waited beside greedy clients.

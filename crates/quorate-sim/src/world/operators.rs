@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Clients from this number on are operators.
-pub(super) const FIRST_OPERATOR: usize = 1 << 21;
+pub(super) const FIRST_OPERATOR: usize = 1 << 22;
 
 /// Pause between two looks at what is left to do once the schedule is over.
 const CLOSING_PAUSE: Time = 2_000_000;

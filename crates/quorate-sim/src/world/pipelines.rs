@@ -9,7 +9,7 @@ use quorate_proto::{
     resp::{Command, reply::Value},
 };
 
-use super::{Event, Violation, World};
+use super::{Event, Violation, World, operators::FIRST_OPERATOR};
 use crate::{
     history::Time,
     network::{ConnectionId, Packet, Place},
@@ -19,7 +19,7 @@ use crate::{
 const PAUSE: Time = 300_000;
 
 /// Clients from this number on send pairs.
-const FIRST: usize = 1 << 21;
+pub(super) const FIRST_PIPELINE: usize = 1 << 21;
 
 /// A connection of such a client.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl World<'_> {
             return;
         }
         let number = self.pipelines.len();
-        let place = Place::Client { client: FIRST + number, at: node };
+        let place = Place::Client { client: FIRST_PIPELINE + number, at: node };
         let connection = self.network.open(self.now, place, Wire(0), Place::Node(node));
         let (input, writes) = (BytesMut::new(), Vec::new());
         self.pipelines.push(Pipeline { connection, node, input, replies: 0, writes });
@@ -72,12 +72,12 @@ impl World<'_> {
 
     /// Whether a client of this number is one of them.
     pub(super) fn is_pipeline(&self, client: usize) -> bool {
-        client >= FIRST
+        (FIRST_PIPELINE..FIRST_OPERATOR).contains(&client)
     }
 
     pub(super) fn pipeline_hears(&mut self, client: usize, packet: Packet) {
         let Packet::Bytes(bytes) = packet else { return };
-        let pipeline = &mut self.pipelines[client - FIRST];
+        let pipeline = &mut self.pipelines[client - FIRST_PIPELINE];
         pipeline.input.extend_from_slice(&bytes);
         let mut texts = Vec::new();
         while let Ok(Some((reply, length))) = Value::decode(&pipeline.input) {
@@ -90,8 +90,8 @@ impl World<'_> {
             texts.extend(wrong.or(refused));
         }
         for text in texts {
-            let node = self.pipelines[client - FIRST].node;
-            let text = format!("pipeline {} at node {node}: {text}", client - FIRST);
+            let node = self.pipelines[client - FIRST_PIPELINE].node;
+            let text = format!("pipeline {} at node {node}: {text}", client - FIRST_PIPELINE);
             self.violations.push(Violation::new("order", text));
         }
     }
