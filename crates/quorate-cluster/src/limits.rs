@@ -155,13 +155,13 @@ pub const STALE_EPOCH_PAUSE: Duration = Duration::from_millis(20);
 pub const OUTCOME_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the memory of a reply to another node's write takes besides the reply, in bytes: its place
-/// in a table and in a queue, and what the allocator adds.
-pub const OUTCOME_BYTES: usize = 160;
+/// in a queue, which may be half empty, and what the allocator adds.
+pub const OUTCOME_BYTES: usize = 128;
 
 /// Longest reply that is remembered. Replies to writes are short, and replicas are sent them too.
 pub const OUTCOME_REPLY_MAX: usize = 256;
 
-/// Memory for replies to other nodes' writes, of each shard. The newest 20,000 or so cover what is
+/// Memory for replies to other nodes' writes, of each shard. The newest 30,000 or so cover what is
 /// written while a broken link is noticed.
 pub const OUTCOMES_BYTES_MAX: usize = 4 << 20;
 

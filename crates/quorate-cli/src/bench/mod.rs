@@ -21,7 +21,7 @@ use servers::{Servers, Target};
 const EXAMPLES: &str = "Examples:
   quorate bench --compare-redis                        redis-server and Quorate on the same core
   quorate bench --compare-valkey --command hset,sadd   valkey-server and Quorate on the same core
-  quorate bench --cluster                              three nodes, quorum writes through the first
+  quorate bench --cluster                              quorum writes through one of three nodes, and one node
   quorate bench --target mine=127.0.0.1:6379 --pid mine=4711 --command set,get --pipeline 1,16";
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     /// The same with valkey-server
     #[arg(long)]
     compare_valkey: bool,
-    /// Start three Quorate nodes and write at QUORUM through the first
+    /// Start three Quorate nodes and write at QUORUM through the first, and one node beside them to
+    /// compare it with
     #[arg(long)]
     cluster: bool,
     /// Connections

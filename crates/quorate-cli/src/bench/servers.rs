@@ -86,27 +86,30 @@ impl Servers {
         self.start("quorate", port, command)
     }
 
-    /// Three nodes; only the first is measured, the others are its replicas.
+    /// A node alone, and three of which only the first is measured: the others are its replicas.
     pub(super) fn start_cluster(&mut self) -> Result<()> {
+        let (port, directory) = (free_port()?, self.directory("alone")?);
+        let mut command = node(port)?;
+        command.args(["--peer-listen", "127.0.0.1:0", "--data-dir"]).arg(directory);
+        self.start("alone", port, command)?;
         let ports: Vec<(u16, u16)> =
             (0..3).map(|_| Ok((free_port()?, free_port()?))).collect::<Result<_>>()?;
+        let measured = self.targets.len() + 1;
         for (number, (port, peer_port)) in ports.iter().enumerate() {
             let directory = self.directory(&format!("node-{number}"))?;
-            let mut command = Command::new(own_path()?);
-            command.args(["serve", "--shards", "1", "--write-level", "QUORUM"]);
-            command.args(["--cluster-listen", "none"]);
-            command.args(["--listen", &format!("127.0.0.1:{port}")]);
+            let mut command = node(*port)?;
+            command.args(["--write-level", "QUORUM"]);
             command.args(["--peer-listen", &format!("127.0.0.1:{peer_port}")]);
             for (_, seed) in ports.iter().filter(|(other, _)| other != port) {
                 command.args(["--seed", &format!("127.0.0.1:{seed}")]);
             }
             command.arg("--data-dir").arg(directory);
-            self.start(&format!("node-{number}"), *port, command)?;
+            self.start(&format!("of-three-{number}"), *port, command)?;
         }
-        for target in &self.targets {
+        for target in &self.targets[measured - 1..] {
             wait_until_linked(&target.address)?;
         }
-        self.targets.truncate(1);
+        self.targets.truncate(measured);
         Ok(())
     }
 
@@ -155,6 +158,14 @@ impl Drop for Servers {
             let _ = std::fs::remove_dir_all(directory);
         }
     }
+}
+
+/// A Quorate node of one shard for clients on this port.
+fn node(port: u16) -> Result<Command> {
+    let mut command = Command::new(own_path()?);
+    command.args(["serve", "--shards", "1", "--sync", "everysec", "--cluster-listen", "none"]);
+    command.args(["--listen", &format!("127.0.0.1:{port}")]);
+    Ok(command)
 }
 
 /// A command on the servers' core, where `taskset` exists.

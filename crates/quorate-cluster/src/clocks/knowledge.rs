@@ -49,14 +49,19 @@ impl Knowledge {
 
     /// Names the effect that this node, which goes by `origin`, has made just now; `None` when
     /// peers have named so much that there is no room. Anti-entropy rounds bring what has no name.
-    pub fn issue(&mut self, slot: Slot, origin: Origin, effect: &Bytes) -> Option<Dot> {
+    /// Returns as well the copy that is kept, unless the effect is too large for that.
+    pub fn issue(
+        &mut self,
+        slot: Slot,
+        origin: Origin,
+        effect: &[u8],
+    ) -> Option<(Dot, Option<&Bytes>)> {
         let (clock, recent, current) = self.changed(slot);
         let counters = clock.counters(origin, current)?;
         let counter = counters.prefix().checked_add(1).filter(|next| *next < u64::MAX)?;
         let dot = Dot { origin, counter };
         counters.insert(dot.counter);
-        recent.push(&mut clock.newest, &[dot], effect);
-        Some(dot)
+        Some((dot, recent.push(&mut clock.newest, &[dot], effect)))
     }
 
     /// An effect that holds all of these writes has been merged.
@@ -199,8 +204,8 @@ mod tests {
     fn own_writes_are_counted_and_known_at_once() {
         let (mut knowledge, slot, me) = (knowing([3]), Slot::default(), Origin(3));
         for counter in 1..=3 {
-            let dot = knowledge.issue(slot, me, &Bytes::from_static(b"e")).expect("room");
-            assert_eq!(dot, Dot { origin: me, counter });
+            let (dot, kept) = knowledge.issue(slot, me, b"e").expect("room");
+            assert_eq!((dot, &kept.expect("small")[..]), (Dot { origin: me, counter }, &b"e"[..]));
         }
         let lacking = knowledge.lacking(slot, me, &counters(2..=5)).expect("its time is not over");
         assert_eq!(lacking, counters(4..=5));

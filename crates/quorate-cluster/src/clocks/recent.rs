@@ -57,10 +57,16 @@ impl Entry {
 }
 
 impl Recent {
-    /// Keeps a copy of an effect of the slot whose newest one is at `newest`, for a while.
-    pub(super) fn push(&mut self, newest: &mut Place, dots: &[Dot], effect: &[u8]) {
+    /// Keeps a copy of an effect of the slot whose newest one is at `newest`, for a while. Returns
+    /// the copy, unless the effect is too large to be kept.
+    pub(super) fn push(
+        &mut self,
+        newest: &mut Place,
+        dots: &[Dot],
+        effect: &[u8],
+    ) -> Option<&Bytes> {
         if effect.len() > CLOCKS_EFFECT_MAX {
-            return;
+            return None;
         }
         if self.chunk.capacity() < effect.len() {
             self.chunk = BytesMut::with_capacity(CLOCKS_CHUNK_BYTES.max(effect.len()));
@@ -74,6 +80,7 @@ impl Recent {
         while self.bytes > CLOCKS_RECENT_BYTES {
             self.drop_oldest();
         }
+        self.entries.back().map(|entry| &entry.effect)
     }
 
     /// The entries of the slot whose newest one is at `newest`, the newest first.

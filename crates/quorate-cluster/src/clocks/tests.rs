@@ -57,7 +57,7 @@ impl Data {
         let mut effect = expected.to_bytes().to_vec();
         effect.resize(Dot::LENGTH + self.padding, 0);
         let effect = Bytes::from(effect);
-        let dot = self.knowledge.issue(slot, self.origin, &effect).expect("room");
+        let (dot, _) = self.knowledge.issue(slot, self.origin, &effect).expect("room");
         assert_eq!(dot, expected);
         self.held.insert((slot, dot));
         (dot, effect)

@@ -57,6 +57,7 @@ use bytes::Bytes;
 use quorate_proto::{
     CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
     message::{Cause, Message},
+    resp::reply,
 };
 use slab::Slab;
 
@@ -111,6 +112,9 @@ pub enum Output {
         message: Message,
     },
 }
+
+/// Where the shard stands in the number of a call.
+const CALL_SHARD_SHIFT: u32 = 48;
 
 /// Who waits for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +211,7 @@ impl Coordinator {
 
     /// Begins to number calls elsewhere than other coordinators of this node's start do.
     pub fn with_shard(mut self, shard: u16) -> Self {
-        self.next_number = u64::from(shard) << 48;
+        self.next_number = u64::from(shard) << CALL_SHARD_SHIFT;
         self
     }
 
@@ -371,7 +375,7 @@ impl Coordinator {
     ) {
         match (self.operations[index].phase(), message) {
             (Phase::Forwarding(_), Message::Reply(reply)) => {
-                self.finish(now, replica, index, reply)
+                self.finish(now, replica, index, reply::shared(reply));
             }
             (Phase::Forwarding(to), Message::Rejected { cause, text }) => {
                 self.forward_rejected(now, replica, index, to, cause, &text);

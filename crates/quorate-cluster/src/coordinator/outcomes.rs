@@ -11,19 +11,22 @@
 //! ```
 //! A replica that knows a write holds its effect, so it counts like one that has acknowledged it.
 
-use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 
 use bytes::Bytes;
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use quorate_proto::{
-    CallId, MemberNumber, Outcome, Slot,
+    CallId, MemberNumber, Origin, Outcome, Slot,
     message::{Cause, Message},
+    resp::reply,
 };
 
 use super::{
-    Coordinator, Durability, Gate, OnDurable, Replica, Requester, errors, operation::Operation,
-    stage::Phase,
+    CALL_SHARD_SHIFT, Coordinator, Durability, Gate, OnDurable, Replica, Requester, errors,
+    operation::Operation, stage::Phase,
 };
 use crate::{
     limits::{OUTCOME_BYTES, OUTCOME_PATIENCE, OUTCOME_REPLY_MAX, OUTCOMES_BYTES_MAX},
@@ -33,35 +36,67 @@ use crate::{
 };
 
 /// Replies to writes of other nodes, the newest ones.
+///
+/// Every shard of every node numbers its calls one after the other, and they come nearly in that
+/// order: so each has a queue, at whose end nearly all are added, and in which all are found.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
-    replies: HashMap<CallId, Bytes, FixedState>,
-    /// In the order in which they came.
-    ids: VecDeque<CallId>,
+    /// By the start of a node and the upper bits of its numbers, which tell its shards apart: in the
+    /// order of the numbers. None is empty.
+    queues: BTreeMap<(Origin, u16), VecDeque<(u64, Bytes)>>,
     bytes: usize,
 }
 
 impl Outcomes {
     /// Remembers a reply, unless it is long.
     pub(super) fn note(&mut self, id: CallId, reply: &Bytes) {
-        if !is_remembered(reply) || self.replies.contains_key(&id) {
+        if !is_remembered(reply) {
             return;
         }
+        let queue = self.queues.entry(queue_of(id)).or_default();
+        let at = match queue.back() {
+            Some((last, _)) if *last >= id.number => {
+                match queue.binary_search_by_key(&id.number, |(number, _)| *number) {
+                    Ok(_) => return,
+                    Err(at) => at,
+                }
+            }
+            _ => queue.len(),
+        };
         // A copy, so that nothing larger is kept because of it.
-        self.replies.insert(id, Bytes::copy_from_slice(reply));
-        self.ids.push_back(id);
+        queue.insert(at, (id.number, reply::kept(reply)));
         self.bytes += OUTCOME_BYTES + reply.len();
-        while self.bytes > OUTCOMES_BYTES_MAX
-            && let Some(oldest) = self.ids.pop_front()
-        {
-            let reply = self.replies.remove(&oldest).unwrap_or_default();
-            self.bytes -= OUTCOME_BYTES + reply.len();
+        while self.bytes > OUTCOMES_BYTES_MAX {
+            self.forget_some();
         }
     }
 
     pub(super) fn reply(&self, id: CallId) -> Option<&Bytes> {
-        self.replies.get(&id)
+        let queue = self.queues.get(&queue_of(id))?;
+        let at = queue.binary_search_by_key(&id.number, |(number, _)| *number).ok()?;
+        Some(&queue[at].1)
     }
+
+    /// Forgets the oldest part of the longest queue: who asks for little is not pushed out by those
+    /// who ask for much.
+    fn forget_some(&mut self) {
+        let longest = self.queues.iter().max_by_key(|(_, queue)| queue.len());
+        let Some(name) = longest.map(|(name, _)| *name) else { return };
+        let Some(queue) = self.queues.get_mut(&name) else { return };
+        let count = queue.len().div_ceil(FORGOTTEN_SHARE);
+        let forgotten = queue.drain(..count).map(|(_, reply)| OUTCOME_BYTES + reply.len());
+        self.bytes -= forgotten.sum::<usize>();
+        if queue.is_empty() {
+            self.queues.remove(&name);
+        }
+    }
+}
+
+/// Of the longest queue this part is forgotten at once, so that it is seldom looked for.
+const FORGOTTEN_SHARE: usize = 64;
+
+fn queue_of(id: CallId) -> (Origin, u16) {
+    (id.origin, (id.number >> CALL_SHARD_SHIFT) as u16)
 }
 
 fn is_remembered(reply: &Bytes) -> bool {

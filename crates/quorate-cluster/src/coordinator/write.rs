@@ -11,8 +11,8 @@ use quorate_proto::{
 };
 
 use super::{
-    Attempt, Awaited, Coordinator, Durability, Executed, OnDurable, Rejection, Replica, Requester,
-    errors,
+    Attempt, Awaited, Coordinator, Durability, Executed, OnDurable, Peer, Rejection, Replica,
+    Requester, errors,
     operation::Operation,
     stage::{Phase, Replication, Stage},
 };
@@ -124,19 +124,25 @@ impl Coordinator {
         level: Level,
         refused: Positions,
     ) -> Option<MemberNumber> {
-        let refuses = self.own_refusal(slot).is_some();
-        let replicas = self.topology.readers(slot).iter().enumerate();
-        replicas
-            .filter(|(position, _)| !refused.contains(*position))
-            .map(|(_, node)| *node)
-            .filter(|node| self.may_serve(level, *node))
-            .filter(|node| self.peers[*node].alive)
-            .filter(|node| !(refuses && self.is_me(*node)))
-            .min_by_key(|node| {
-                let peer = self.peers[*node];
-                let read_only = peer.fitness.is(Unfit::ReadOnly);
-                (read_only, !self.topology.is_local(*node), !peer.fitness.is_ready())
-            })
+        let me = self.topology.me();
+        let mut best = None;
+        for (node, position) in self.topology.readers(slot).iter().zip(0..) {
+            let peer = &self.peers[*node];
+            let is_asked = !refused.contains(position) && self.may_serve(level, *node);
+            if !peer.alive || !is_asked || *node == me && self.own_refusal(slot).is_some() {
+                continue;
+            }
+            let read_only = peer.fitness.is(Unfit::ReadOnly);
+            let rank = (read_only, !self.topology.is_local(*node), !peer.fitness.is_ready());
+            // Nearly always the first is as good as any.
+            if rank == (false, false, false) {
+                return Some(*node);
+            }
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, *node));
+            }
+        }
+        best.map(|(_, node)| node)
     }
 
     /// Whether a request at `level` may be coordinated by `node`: the local quorum of another
@@ -165,8 +171,9 @@ impl Coordinator {
         let requirement = self.topology.required_to_write(slot, level, me);
         // What there is no other replica for is tried.
         let has_others = self.topology.replicas(slot).len() > 1;
-        let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
-        if !requirement.is_met_by(self.alive(slot) - read_only) {
+        let is_able = |peer: &Peer| peer.alive && !(has_others && peer.fitness.is(Unfit::ReadOnly));
+        if !requirement.is_met_by(self.replicas_that(slot, is_able)) {
+            let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
             let error = self.too_few(slot, (level, &requirement), read_only);
             return self.reply(requester, error);
         }

@@ -316,7 +316,7 @@ impl Store {
         let (effect, durability) = (Bytes::from(effect), self.changed());
         let origin = Origin::new(me, Start::from_random(self.starts));
         let issued = (!effect.is_empty()).then(|| self.knowledge.issue(slot, origin, &effect));
-        let dot = issued.flatten();
+        let dot = issued.flatten().map(|(dot, _)| dot);
         Ok(Executed { reply: number(reply), effect, dot, durability })
     }
 }

@@ -367,7 +367,7 @@ impl Process {
 /// Everything that waits to be sent on a connection, which counts as sent.
 fn take_unsent(machine: &mut dyn Machine, connection: ConnectionId) -> Vec<u8> {
     let Some(unsent) = machine.unsent(connection) else { return Vec::new() };
-    let bytes: Vec<u8> = unsent.pieces().flatten().copied().collect();
+    let bytes = unsent.pieces().collect::<Vec<_>>().concat();
     machine.handle_sent(connection, bytes.len());
     bytes
 }

@@ -260,7 +260,7 @@ impl Storage {
                 let is_logged = !effect.is_empty() && !Mutant::LongCallUnlogged.is_planted();
                 let durability =
                     if is_logged { self.append(slot, &effect) } else { Durability::Now };
-                let dot = self.name_write(slot, &effect);
+                let dot = self.name_write(slot, &effect).map(|(dot, _)| dot);
                 Stored::Executed(Ok(Executed { reply, effect, dot, durability }))
             }
             Wanted::Reply => Stored::Reply(Some(reply)),

@@ -11,7 +11,7 @@ use quorate_proto::{
     Dot, MemberNumber, Slot,
     command::{Call, Routing},
     mutant::Mutant,
-    resp::parse_integer,
+    resp::{parse_integer, reply},
 };
 use quorate_store::Request;
 
@@ -26,19 +26,27 @@ impl Storage {
         let mut reply = std::mem::take(&mut self.reply);
         reply.clear();
         let executed = self.execute_into(call, resp3, &mut reply);
-        let encoded = taken_or_copied(&mut reply);
+        let encoded = reply::usual(&reply).unwrap_or_else(|| taken_or_copied(&mut reply));
         self.reply = reply;
         let (durability, shared_reply) = executed?;
-        let effect = taken_or_copied(&mut self.effect);
-        let dot = self.name_write(slot, &effect);
-        Ok(Executed { reply: shared_reply.unwrap_or(encoded), effect, dot, durability })
+        let mut effect = std::mem::take(&mut self.effect);
+        // What is kept for peers is what they are sent now as well.
+        let (dot, kept) = self.name_write(slot, &effect).unzip();
+        let shared = kept.flatten().unwrap_or_else(|| taken_or_copied(&mut effect));
+        give_back(&mut effect);
+        self.effect = effect;
+        let reply = shared_reply.unwrap_or(encoded);
+        Ok(Executed { reply, effect: shared, dot, durability })
     }
 
-    /// Names a write of this node, if other replicas need that.
-    pub(super) fn name_write(&mut self, slot: Slot, effect: &Bytes) -> Option<Dot> {
-        let is_replicated = !effect.is_empty() && self.topology.replicas(slot).len() > 1;
-        let origin = self.store.origin();
-        is_replicated.then(|| self.knowledge.issue(slot, origin, effect)).flatten()
+    /// Names a write of this node, if other replicas need that. Returns as well the copy of a small
+    /// effect that is kept.
+    pub(super) fn name_write(&mut self, slot: Slot, effect: &[u8]) -> Option<(Dot, Option<Bytes>)> {
+        if effect.is_empty() || self.topology.replicas(slot).len() < 2 {
+            return None;
+        }
+        let (dot, kept) = self.knowledge.issue(slot, self.store.origin(), effect)?;
+        Some((dot, kept.cloned()))
     }
 
     /// Notes that the writes of these names are here, all of them in one effect.
@@ -204,10 +212,15 @@ fn taken_or_copied(scratch: &mut Vec<u8>) -> Bytes {
         return std::mem::take(scratch).into();
     }
     let copy = Bytes::copy_from_slice(scratch);
+    give_back(scratch);
+    copy
+}
+
+/// Drops a scratch buffer that is too large to be kept.
+fn give_back(scratch: &mut Vec<u8>) {
     if scratch.capacity() > limits::OUTPUT_KEPT_MAX {
         *scratch = Vec::new();
     }
-    copy
 }
 
 /// The slots that a call is about, if it is about slots.

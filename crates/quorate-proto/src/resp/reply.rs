@@ -44,6 +44,24 @@ struct Head<'a> {
     length: usize,
 }
 
+const USUAL: [&[u8]; 3] = [b"+OK\r\n", b":1\r\n", b":0\r\n"];
+
+/// An encoded reply that most writes have, without memory of its own, if it is one.
+pub fn usual(reply: &[u8]) -> Option<Bytes> {
+    let found = USUAL.into_iter().find(|usual| *usual == reply);
+    found.map(Bytes::from_static)
+}
+
+/// The same encoded reply. A usual one takes no memory, and does not keep what it was part of.
+pub fn shared(reply: Bytes) -> Bytes {
+    usual(&reply).unwrap_or(reply)
+}
+
+/// A copy of an encoded reply. That of a usual one takes no memory.
+pub fn kept(reply: &[u8]) -> Bytes {
+    usual(reply).unwrap_or_else(|| Bytes::copy_from_slice(reply))
+}
+
 /// The length of the first whole reply in `input`, or `None` when more bytes are needed.
 pub fn skip(input: &[u8]) -> Result<Option<usize>, ProtocolError> {
     let mut position = 0;
