@@ -110,8 +110,8 @@ pub(crate) fn reply_seeds() -> Vec<Vec<u8>> {
 
 /// A peer's bytes as they come over a connection.
 pub(crate) fn frames(bytes: &[u8]) {
-    let mut input = BytesMut::from(bytes);
-    while let Ok(Some(_)) = frame::decode(&mut input) {}
+    let (mut input, mut decoder) = (BytesMut::from(bytes), frame::Decoder::default());
+    while let Ok(Some(_)) = decoder.decode(&mut input) {}
 }
 
 pub(crate) fn frame_seeds() -> Vec<Vec<u8>> {

@@ -138,14 +138,13 @@ impl Harness {
     /// which only the codec matters.
     fn hear(&mut self, wire: Wire, bytes: &[u8]) {
         let Some(link) = self.dialled.get_mut(&wire) else {
-            let mut input = BytesMut::from(bytes);
-            while frame::decode(&mut input).expect("what the node sends can be decoded").is_some() {
-            }
+            let (mut input, mut decoder) = (BytesMut::from(bytes), frame::Decoder::default());
+            while decoder.decode(&mut input).expect("what the node sends is sound").is_some() {}
             return;
         };
         link.partial.extend_from_slice(bytes);
-        let mut answers = Vec::new();
-        while let Some(found) = frame::decode(&mut link.partial).expect("it can be decoded") {
+        let (mut answers, mut decoder) = (Vec::new(), frame::Decoder::default());
+        while let Some(found) = decoder.decode(&mut link.partial).expect("it can be decoded") {
             match found.message {
                 Message::Hello(hello) => {
                     link.shard = hello.shard;

@@ -396,10 +396,11 @@ impl World {
         self.nodes[side.node].inbox.push(Input::Bytes(side.wire, bytes.to_vec()));
         side.partial.extend_from_slice(bytes);
         let mut found = VecDeque::new();
-        loop {
-            let before = side.partial.clone();
-            let Ok(Some(frame)) = frame::decode(&mut side.partial) else { break };
-            let whole = before[..before.len() - side.partial.len()].to_vec();
+        let mut decoder = frame::Decoder::default();
+        while let Ok(Some(frame)) = decoder.decode(&mut side.partial) {
+            // Each is recorded in a frame of its own.
+            let mut whole = Vec::new();
+            frame::encode(&mut whole, frame.epoch, frame.correlation, &frame.message);
             found.push_back((whole, frame.message));
         }
         let (to, other, opened) = (side.node, side.wire, side.opened);

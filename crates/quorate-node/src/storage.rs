@@ -44,10 +44,10 @@ use quorate_log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors
 use quorate_proto::{
     Fitness, Groups, Slot, Unfit,
     command::{Call, Routing},
-    message::Cause,
+    message::{Cause, Message},
     slot::{GROUPS, SLOTS},
 };
-use quorate_store::{MergeError, Merged, Request, Store};
+use quorate_store::{MergeError, Merged, Request, Store, delta};
 
 use crate::{
     config::SyncPolicy,
@@ -266,6 +266,15 @@ impl Storage {
     /// Fetches from memory what calls that are about to be executed will look up.
     pub(crate) fn prefetch<'c>(&self, calls: impl Iterator<Item = &'c Call>) {
         self.store.prefetch(calls.flat_map(|call| call.keys().map(|key| (call.slot(), key))));
+    }
+
+    /// The same for effects among messages of peers, by their first keys.
+    pub(crate) fn prefetch_effects<'m>(&self, messages: impl Iterator<Item = &'m Message>) {
+        self.store.prefetch(messages.filter_map(|message| {
+            let Message::Replicate { slot, effect, .. } = message else { return None };
+            let first = delta::deltas(effect).next()?.ok()?;
+            Some((*slot, first.key))
+        }));
     }
 
     /// Makes sure that the log can take the effect of a call.

@@ -1,4 +1,4 @@
-//! The frame that carries one message between two nodes.
+//! The frame that carries messages between two nodes.
 //!
 //! ```text
 //!  0        4  5  6     8               16              24       28       32
@@ -8,14 +8,25 @@
 //! ```
 //! All integers are little-endian. `v` is [`VERSION`], `k` the kind of the message, `length` that
 //! of the payload. The checksum covers the first 28 bytes of the header and the payload.
+//!
+//! A frame of kind 127, whose correlation is zero, is a *bundle*: its payload is one message or more,
+//! each with a head of its own. What a shard has to say on a link in one turn shares a header, and
+//! with it the checksum.
+//!
+//! ```text
+//!  0        4  5              13
+//!  +--------+--+--------------+---------
+//!  | length |k | correlation  | body
+//!  +--------+--+--------------+---------
+//! ```
 
 use alloc::vec::Vec;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::{
     checksum::{crc32c, crc32c_append},
-    limits::FRAME_PAYLOAD_MAX,
+    limits::{BUNDLE_BYTES, FRAME_PAYLOAD_MAX},
     message::{Message, MessageError},
 };
 
@@ -29,6 +40,12 @@ pub const VERSION: u8 = 7;
 pub const HEADER_LENGTH: usize = 32;
 
 const CHECKED: usize = 28;
+
+/// The kind of frames that are bundles. No message has it.
+const BUNDLE: u8 = 127;
+
+/// Bytes before each body in a bundle.
+const HEAD_LENGTH: usize = 13;
 
 /// A message on its way, and what it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +85,9 @@ pub enum FrameError {
     /// The payload is no message.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// A bundle ends inside a message, or holds none.
+    #[error("a bundle of messages that is cut short or empty")]
+    Bundle,
 }
 
 /// Whether a frame can hold a message.
@@ -77,20 +97,85 @@ pub fn fits(message: &Message) -> bool {
 
 /// Appends a frame with `message`, which [fits](fits()), to `out`.
 pub fn encode(out: &mut Vec<u8>, epoch: u64, correlation: u64, message: &Message) {
+    let start = begin(out, message.kind(), epoch, correlation);
+    message.encode_body(out);
+    end(out, start);
+}
+
+/// Appends the header of a frame, which [`end`] completes. Returns where it stands.
+fn begin(out: &mut Vec<u8>, kind: u8, epoch: u64, correlation: u64) -> usize {
     let start = out.len();
     let mut header = [0; HEADER_LENGTH];
     header[..4].copy_from_slice(&MAGIC);
     header[4] = VERSION;
-    header[5] = message.kind();
+    header[5] = kind;
     header[8..16].copy_from_slice(&epoch.to_le_bytes());
     header[16..24].copy_from_slice(&correlation.to_le_bytes());
     out.extend_from_slice(&header);
-    message.encode_body(out);
+    start
+}
+
+fn end(out: &mut [u8], start: usize) {
     let length = out.len() - start - HEADER_LENGTH;
     assert!(length <= FRAME_PAYLOAD_MAX, "invariant: what does not fit is not sent");
     out[start + 24..start + 28].copy_from_slice(&(length as u32).to_le_bytes());
     let checksum = checksum(&out[start..]);
     out[start + 28..start + 32].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// Messages on their way to a peer. Those that follow each other share a frame.
+#[derive(Debug, Default)]
+pub struct Bundles {
+    bytes: Vec<u8>,
+    /// Where the last frame begins, if messages are still added to it, and its epoch.
+    open: Option<(usize, u64)>,
+}
+
+impl Bundles {
+    /// Adds a message. Returns whether it [fits](fits()); what does not is not added.
+    pub fn push(&mut self, epoch: u64, correlation: u64, message: &Message) -> bool {
+        let length = message.body_length();
+        let is_large = length > BUNDLE_BYTES;
+        let follows = self.open.is_some_and(|(start, of)| {
+            of == epoch && self.bytes.len() - start <= BUNDLE_BYTES && !is_large
+        });
+        if !follows {
+            self.close();
+        }
+        if is_large {
+            if length <= FRAME_PAYLOAD_MAX {
+                encode(&mut self.bytes, epoch, correlation, message);
+            }
+            return length <= FRAME_PAYLOAD_MAX;
+        }
+        if self.open.is_none() {
+            self.open = Some((begin(&mut self.bytes, BUNDLE, epoch, 0), epoch));
+        }
+        let mut head = [0; HEAD_LENGTH];
+        head[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        head[4] = message.kind();
+        head[5..].copy_from_slice(&correlation.to_le_bytes());
+        self.bytes.extend_from_slice(&head);
+        message.encode_body(&mut self.bytes);
+        true
+    }
+
+    /// The frames so far, all of them whole.
+    pub fn whole(&mut self) -> &mut Vec<u8> {
+        self.close();
+        &mut self.bytes
+    }
+
+    /// Whether nothing was added since the frames were taken.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn close(&mut self) {
+        if let Some((start, _)) = self.open.take() {
+            end(&mut self.bytes, start);
+        }
+    }
 }
 
 /// The length of the frame at the beginning of `input`, in bytes, or `None` while its header is not
@@ -119,12 +204,63 @@ pub fn length(input: &[u8]) -> Result<Option<usize>, FrameError> {
     Ok(Some(HEADER_LENGTH + length as usize))
 }
 
-/// Takes the next whole frame out of `input`, or `None` when more bytes are needed. The payload is
-/// not copied.
+/// Takes the next whole frame out of `input`, or `None` when more bytes are needed. It holds one
+/// message, whose payload is not copied.
 ///
 /// # Errors
-/// What comes next is no frame.
+/// What comes next is no frame, or a bundle.
 pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+    take_whole(input)?.map(|(head, payload)| one(head, payload)).transpose()
+}
+
+/// Takes messages out of what arrives on a link, those of a bundle one after the other.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    epoch: u64,
+    /// What is left of a bundle.
+    rest: Bytes,
+}
+
+impl Decoder {
+    /// The next message, or `None` when more bytes are needed. Its payload is not copied.
+    ///
+    /// # Errors
+    /// What comes next is no frame.
+    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        if self.rest.is_empty() {
+            let Some((head, payload)) = take_whole(input)? else { return Ok(None) };
+            if head.kind != BUNDLE {
+                return one(head, payload).map(Some);
+            }
+            (self.epoch, self.rest) = (head.epoch, payload);
+        }
+        let head: [u8; HEAD_LENGTH] = *self.rest.first_chunk().ok_or(FrameError::Bundle)?;
+        let [a, b, c, d, kind, correlation @ ..] = head;
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        self.rest.advance(HEAD_LENGTH);
+        if length > self.rest.len() {
+            return Err(FrameError::Bundle);
+        }
+        let body = self.rest.split_to(length);
+        let correlation = u64::from_le_bytes(correlation);
+        one(Head { kind, epoch: self.epoch, correlation }, body).map(Some)
+    }
+}
+
+/// What a header says of the payload.
+struct Head {
+    kind: u8,
+    epoch: u64,
+    correlation: u64,
+}
+
+fn one(Head { kind, epoch, correlation }: Head, body: Bytes) -> Result<Frame, FrameError> {
+    let message = Message::decode(kind, body)?;
+    Ok(Frame { epoch, correlation, message })
+}
+
+/// The next frame, if it is whole, and its payload.
+fn take_whole(input: &mut BytesMut) -> Result<Option<(Head, Bytes)>, FrameError> {
     let Some(whole) = length(input)?.filter(|length| input.len() >= *length) else {
         return Ok(None);
     };
@@ -141,8 +277,7 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     }
     let mut frame = input.split_to(whole);
     frame.advance(HEADER_LENGTH);
-    let message = Message::decode(kind, frame.freeze())?;
-    Ok(Some(Frame { epoch, correlation, message }))
+    Ok(Some((Head { kind, epoch, correlation }, frame.freeze())))
 }
 
 fn field<const N: usize>(header: &[u8; HEADER_LENGTH], at: usize) -> [u8; N] {
@@ -184,6 +319,96 @@ mod tests {
             1, 0, b'a', b'b', b'c',
         ];
         assert_eq!(sample(), golden, "{:02x?}", sample());
+    }
+
+    fn bundled(messages: &[(u64, Message)]) -> Vec<u8> {
+        let mut bundles = Bundles::default();
+        for (correlation, message) in messages {
+            assert!(bundles.push(7, *correlation, message));
+        }
+        core::mem::take(bundles.whole())
+    }
+
+    fn all(bytes: &[u8]) -> Vec<(u64, Message)> {
+        let (mut input, mut decoder) = (BytesMut::from(bytes), Decoder::default());
+        let mut found = Vec::new();
+        while let Some(frame) = decoder.decode(&mut input).expect("sound") {
+            assert_eq!(frame.epoch, 7);
+            found.push((frame.correlation, frame.message));
+        }
+        assert!(input.is_empty());
+        found
+    }
+
+    #[test]
+    fn golden_bundle() {
+        let messages = [(9, Message::Ack), (10, Message::Reply(Bytes::from_static(b"+OK")))];
+        let bytes = bundled(&messages);
+        #[rustfmt::skip]
+        let golden = [
+            b'Q', b'R', b'T', b'1', 7, 127, 0, 0,
+            7, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0,
+            29, 0, 0, 0, bytes[28], bytes[29], bytes[30], bytes[31],
+            0, 0, 0, 0, 19, 9, 0, 0, 0, 0, 0, 0, 0,
+            3, 0, 0, 0, 17, 10, 0, 0, 0, 0, 0, 0, 0, b'+', b'O', b'K',
+        ];
+        assert_eq!(bytes, golden, "{bytes:02x?}");
+        assert_eq!(all(&bytes), messages);
+    }
+
+    #[test]
+    fn messages_of_one_turn_share_frames_of_bounded_size() {
+        let reply = |byte: u8| Message::Reply(Bytes::from(alloc::vec![byte; 5_000]));
+        let messages: Vec<_> = (0..100).map(|number| (number, reply(number as u8))).collect();
+        let bytes = bundled(&messages);
+        assert_eq!(all(&bytes), messages);
+        let (mut rest, mut frames) = (&bytes[..], 0);
+        while let Some(length) = length(rest).expect("sound") {
+            assert!(length <= BUNDLE_BYTES + 6_000);
+            (rest, frames) = (&rest[length..], frames + 1);
+        }
+        assert!((2..20).contains(&frames), "{frames} frames");
+        let mut bundles = Bundles::default();
+        assert!(bundles.push(1, 2, &Message::Ack) && bundles.push(2, 3, &Message::Ack));
+        let (mut input, mut decoder) = (BytesMut::from(&bundles.whole()[..]), Decoder::default());
+        let mut epochs = || decoder.decode(&mut input).map(|found| found.map(|found| found.epoch));
+        assert_eq!([epochs(), epochs(), epochs()], [Ok(Some(1)), Ok(Some(2)), Ok(None)]);
+    }
+
+    #[test]
+    fn a_large_message_has_a_frame_of_its_own() {
+        let large = Message::Reply(Bytes::from(alloc::vec![b'x'; BUNDLE_BYTES + 1]));
+        let messages = [(1, Message::Ack), (2, large), (3, Message::Ack)];
+        let bytes = bundled(&messages);
+        assert_eq!(all(&bytes), messages);
+        let first = length(&bytes).expect("sound").expect("whole");
+        let mut second = BytesMut::from(&bytes[first..]);
+        assert_eq!(
+            decode(&mut second).map(|found| found.map(|found| found.correlation)),
+            Ok(Some(2))
+        );
+    }
+
+    #[test]
+    fn bundles_that_are_cut_short_or_empty_are_refused() {
+        let whole = bundled(&[(9, Message::Reply(Bytes::from_static(b"+OK")))]);
+        let error = |payload: &[u8]| {
+            let mut bytes = whole[..HEADER_LENGTH].to_vec();
+            bytes.extend_from_slice(payload);
+            end(&mut bytes, 0);
+            let mut input = BytesMut::from(&bytes[..]);
+            Decoder::default().decode(&mut input).expect_err("refused")
+        };
+        let payload = &whole[HEADER_LENGTH..];
+        for length in 0..payload.len() {
+            assert_eq!(error(&payload[..length]), FrameError::Bundle, "{length} bytes");
+        }
+        let mut other = payload.to_vec();
+        other[4] = BUNDLE;
+        let unknown = MessageError::UnknownKind(BUNDLE);
+        assert_eq!(error(&other), FrameError::Message(unknown), "a bundle in a bundle");
+        assert_eq!(decode(&mut BytesMut::from(&whole[..])), Err(unknown.into()), "not here");
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub const REPLY_DEPTH_MAX: usize = 128;
 /// Largest payload of a peer frame: the largest value, its key, and room for stamps.
 pub const FRAME_PAYLOAD_MAX: usize = 1 << 30;
 
+/// Bytes of a bundle of messages after which the next one begins. The header and the checksum are
+/// shared by some hundred messages, and the first ones do not wait for many others.
+pub const BUNDLE_BYTES: usize = 64 << 10;
+
 /// Dots of one effect. A write has one; a kept effect that several were merged into has theirs.
 /// What is beyond goes without: its receiver does not know that it has it, and asks for it once
 /// more.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use quorate_proto::frame;
+use quorate_proto::frame::Decoder;
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -117,9 +117,9 @@ impl Observer {
         if !self.active {
             return;
         }
-        let mut rest = BytesMut::from(bytes);
+        let (mut rest, mut decoder) = (BytesMut::from(bytes), Decoder::default());
         SEEN.with_borrow_mut(|seen| {
-            while let Ok(Some(frame)) = frame::decode(&mut rest) {
+            while let Ok(Some(frame)) = decoder.decode(&mut rest) {
                 let text = format!("{:?}", frame.message);
                 let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
                 let name = text[..end].to_owned();

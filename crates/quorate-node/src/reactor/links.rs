@@ -170,15 +170,15 @@ impl Reactor {
         let mut ended = Vec::new();
         for link in self.shard.outgoing_output() {
             let Some(&connection) = self.outgoing.get(&link.link) else { continue };
-            send_on_link(&mut self.connections, connection, &mut link.output);
+            send_on_link(&mut self.connections, connection, link.output.whole());
             if is_clogged(self.connections.unsent(connection)) {
                 ended.push(connection);
             }
         }
         for link in self.shard.incoming_with_output() {
             let Some(&connection) = self.incoming.get(&link) else { continue };
-            let (mut output, closing) = self.shard.incoming_output(link);
-            send_on_link(&mut self.connections, connection, &mut output);
+            let Some((output, closing)) = self.shard.incoming_output(link) else { continue };
+            send_on_link(&mut self.connections, connection, output);
             let is_sent = closing && self.connections.close_when_sent(connection);
             if is_sent || is_clogged(self.connections.unsent(connection)) {
                 ended.push(connection);

@@ -480,7 +480,10 @@ impl Shard {
 
     /// Notes that a connection has something to send and may go on reading.
     fn touch(&mut self, key: usize) {
-        self.dirty_sessions.push(key);
+        // Replies to one pipeline come in a row.
+        if self.dirty_sessions.last() != Some(&key) {
+            self.dirty_sessions.push(key);
+        }
         if self.sessions[key].has_more() {
             self.enqueue(key);
         }

@@ -1,6 +1,6 @@
 //! The other nodes, as one shard sees them: links, what comes on them and what goes.
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use quorate_cluster::{
@@ -16,9 +16,10 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Incarnation, MemberNumber, NodeId,
-    frame::{self, Frame},
+    frame::{self, Bundles, Decoder, Frame, FrameError},
     message::{Cause, Hello, Message},
 };
+use quorate_store::Store;
 
 use super::{Mail, Now, Shard, correlation::Machine, link_error::LinkError};
 
@@ -56,8 +57,8 @@ pub(crate) struct PeerLink {
     pub(crate) link: LinkId,
     /// The process at the other end.
     incarnation: Incarnation,
-    /// Encoded frames to send.
-    pub(crate) output: Vec<u8>,
+    /// Messages to send.
+    pub(crate) output: Bundles,
 }
 
 /// An incoming link.
@@ -65,7 +66,7 @@ pub(crate) struct PeerLink {
 struct Incoming {
     /// Who has introduced itself, and as which process.
     from: Option<(NodeId, Incarnation)>,
-    output: Vec<u8>,
+    output: Bundles,
     closing: bool,
 }
 
@@ -150,9 +151,7 @@ impl Peers {
         message: &Message,
     ) {
         let Some(link) = self.outgoing.get_mut(to) else { return };
-        if frame::fits(message) {
-            frame::encode(&mut link.output, epoch, machine.tag(correlation), message);
-        } else {
+        if !link.output.push(epoch, machine.tag(correlation), message) {
             // Whoever asks gives up in time, and what the peer lacks comes in parts by rounds.
             tracing::warn!(kind = message.kind(), "a message is too large to be sent");
         }
@@ -166,9 +165,7 @@ impl Peers {
         message: &Message,
     ) {
         let Some(incoming) = self.incoming.get_mut(&incoming_number(link)) else { return };
-        if frame::fits(message) {
-            frame::encode(&mut incoming.output, epoch, correlation, message);
-        } else {
+        if !incoming.output.push(epoch, correlation, message) {
             let answer = match message {
                 Message::Reply(_) => Message::Reply(Bytes::from_static(REPLY_TOO_LARGE)),
                 _ => {
@@ -176,7 +173,7 @@ impl Peers {
                     Message::Rejected { cause: Cause::Overloaded, text }
                 }
             };
-            frame::encode(&mut incoming.output, epoch, correlation, &answer);
+            incoming.output.push(epoch, correlation, &answer);
         }
     }
 
@@ -219,6 +216,22 @@ fn patience(topology: &Topology, peer: MemberNumber) -> Duration {
 const REPLY_TOO_LARGE: &[u8] =
     b"-UNKNOWN the reply is larger than 1 GiB, so it cannot be passed on; \
     a node that holds the key can give it\r\n";
+
+/// Takes as many messages out of what has come as are worth looking at together. Returns whether there
+/// may be more.
+fn read_ahead(
+    decoder: &mut Decoder,
+    input: &mut BytesMut,
+    ahead: &mut Vec<Frame>,
+) -> Result<bool, FrameError> {
+    while ahead.len() < Store::PREFETCHED_KEYS_MAX {
+        match decoder.decode(input)? {
+            Some(frame) => ahead.push(frame),
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
+}
 
 fn incoming_number(link: LinkId) -> u64 {
     link.0 & ((1 << SHARD_SHIFT) - 1)
@@ -288,7 +301,8 @@ impl Shard {
         link: LinkId,
         input: &mut BytesMut,
     ) -> Result<(), LinkError> {
-        while let Some(frame) = frame::decode(input)? {
+        let mut decoder = Decoder::default();
+        while let Some(frame) = decoder.decode(input)? {
             self.take_response(now, link, frame)?;
         }
         // A part of a frame is an answer too: the rest may take long.
@@ -349,7 +363,7 @@ impl Shard {
                     .map_err(|refusal| LinkError::Refused((&refusal).into()))?;
                 let incarnation = hello.member.incarnation;
                 self.peers.dialer.handle_welcomed(link);
-                let link = PeerLink { link, incarnation, output: Vec::new() };
+                let link = PeerLink { link, incarnation, output: Bundles::default() };
                 self.peers.outgoing.insert(peer, link);
                 self.peers.liveness.handle_link_up(now.monotonic, peer);
                 Ok(())
@@ -361,7 +375,7 @@ impl Shard {
 
     /// An incoming link was accepted.
     pub(crate) fn accept_link(&mut self) -> LinkId {
-        let incoming = Incoming { from: None, output: Vec::new(), closing: false };
+        let incoming = Incoming { from: None, output: Bundles::default(), closing: false };
         let number = self.peers.next_incoming;
         self.peers.next_incoming += 1;
         self.peers.incoming.insert(number, incoming);
@@ -380,8 +394,17 @@ impl Shard {
         link: LinkId,
         input: &mut BytesMut,
     ) -> Result<(), LinkError> {
-        while let Some(frame) = frame::decode(input)? {
-            self.take_request(now, link, frame)?;
+        let mut decoder = Decoder::default();
+        let mut ahead = Vec::with_capacity(Store::PREFETCHED_KEYS_MAX);
+        loop {
+            let goes_on = read_ahead(&mut decoder, input, &mut ahead);
+            self.storage.prefetch_effects(ahead.iter().map(|frame| &frame.message));
+            for frame in ahead.drain(..) {
+                self.take_request(now, link, frame)?;
+            }
+            if !goes_on? {
+                break;
+            }
         }
         let incoming = self.peers.incoming.get(&incoming_number(link));
         if let Some((id, _)) = incoming.and_then(|incoming| incoming.from) {
@@ -450,7 +473,8 @@ impl Shard {
                 Message::Refused((&refusal).into())
             }
         };
-        frame::encode(&mut incoming.output, topology.epoch(), correlation, &answer);
+        // Whoever opens a link expects a frame with this alone.
+        frame::encode(incoming.output.whole(), topology.epoch(), correlation, &answer);
     }
 
     /// Takes a peer's request about slots that this shard owns.
@@ -544,12 +568,10 @@ impl Shard {
         self.peers.outgoing.values_mut().filter(|link| !link.output.is_empty())
     }
 
-    /// Takes the bytes to send on an incoming link, and whether it closes after them.
-    pub(crate) fn incoming_output(&mut self, link: LinkId) -> (Vec<u8>, bool) {
-        match self.peers.incoming.get_mut(&incoming_number(link)) {
-            Some(incoming) => (mem::take(&mut incoming.output), incoming.closing),
-            None => (Vec::new(), true),
-        }
+    /// The bytes to send on an incoming link, to be taken, and whether it closes after them.
+    pub(crate) fn incoming_output(&mut self, link: LinkId) -> Option<(&mut Vec<u8>, bool)> {
+        let incoming = self.peers.incoming.get_mut(&incoming_number(link))?;
+        Some((incoming.output.whole(), incoming.closing))
     }
 
     /// Incoming links with bytes to send.

@@ -1,30 +1,36 @@
 //! Frames as a faulty network delivers them.
 
 use bytes::BytesMut;
-use quorate_proto::{frame, message::Message};
+use quorate_proto::{
+    frame::{self, Decoder, Frame},
+    message::Message,
+};
 
 use crate::scenario::Repair;
 
-/// The frames of `bytes` as `rewrite` wants them: it is given each message, with its bytes, and
+/// The messages of `bytes` as `rewrite` wants them, each in a frame of its own: it is given each, and
 /// what to append to. What is no frame stays.
-fn rewritten(bytes: &[u8], mut rewrite: impl FnMut(&frame::Frame, &[u8], &mut Vec<u8>)) -> Vec<u8> {
+fn rewritten(bytes: &[u8], mut rewrite: impl FnMut(&Frame, &mut Vec<u8>)) -> Vec<u8> {
     let mut rest = BytesMut::from(bytes);
+    let mut decoder = Decoder::default();
     let mut out = Vec::with_capacity(bytes.len());
-    loop {
-        let before = bytes.len() - rest.len();
-        let Ok(Some(frame)) = frame::decode(&mut rest) else { break };
-        rewrite(&frame, &bytes[before..bytes.len() - rest.len()], &mut out);
+    while let Ok(Some(frame)) = decoder.decode(&mut rest) {
+        rewrite(&frame, &mut out);
     }
     out.extend_from_slice(&bytes[bytes.len() - rest.len()..]);
     out
+}
+
+fn keep(frame: &Frame, out: &mut Vec<u8>) {
+    frame::encode(out, frame.epoch, frame.correlation, &frame.message);
 }
 
 /// The same frames with every effect twice, which merging must not mind. The answer to the second
 /// one goes nowhere: no question has its number.
 pub(super) fn with_effects_twice(bytes: &[u8]) -> Vec<u8> {
     const NO_QUESTION: u64 = (1 << 60) - 1;
-    rewritten(bytes, |frame, same, out| {
-        out.extend_from_slice(same);
+    rewritten(bytes, |frame, out| {
+        keep(frame, out);
         if matches!(frame.message, Message::Replicate { .. }) {
             frame::encode(out, frame.epoch, NO_QUESTION, &frame.message);
         }
@@ -33,7 +39,7 @@ pub(super) fn with_effects_twice(bytes: &[u8]) -> Vec<u8> {
 
 /// The same frames but for the questions of those ways of repair that do not work.
 pub(super) fn repairing_by(repair: Repair, bytes: &[u8]) -> Vec<u8> {
-    rewritten(bytes, |frame, same, out| {
+    rewritten(bytes, |frame, out| {
         let digests = matches!(frame.message, Message::CompareGroup { .. });
         let clocks = matches!(frame.message, Message::AskClocks { .. });
         let hint = matches!(frame.message, Message::Replicate { .. })
@@ -46,7 +52,7 @@ pub(super) fn repairing_by(repair: Repair, bytes: &[u8]) -> Vec<u8> {
             {
                 frame::encode(out, frame.epoch, frame.correlation, &Message::SlotSame);
             }
-            _ => out.extend_from_slice(same),
+            _ => keep(frame, out),
         }
     })
 }
