@@ -2,6 +2,7 @@
 
 import random
 import struct
+import threading
 import time
 
 import pytest
@@ -399,6 +400,48 @@ def test_an_index_is_what_a_naive_scan_finds(client):
         assert model.differences(client) == []
     model.documents["d:none"] = {"t": "red"}
     assert model.differences(client) != [], "the comparison can fail"
+
+
+class Asking(threading.Thread):
+    """Counts all documents again and again: a long query, which has the index for itself meanwhile."""
+
+    def __init__(self, client, expected):
+        super().__init__(daemon=True)
+        self.client, self.expected = client, expected
+        self.wrong, self.asked, self.ended = [], 0, threading.Event()
+
+    def run(self):
+        while not self.ended.is_set():
+            total = self.client.ft("model").search(Query("same").paging(0, 0)).total
+            self.asked += 1
+            if total != self.expected:
+                self.wrong.append(total)
+
+
+def test_beside_long_queries_each_document_counts_once_and_is_found_at_once(client):
+    create_model(client)
+    count = 9000
+    pipeline = client.pipeline(transaction=False)
+    for number in range(count):
+        pipeline.hset(f"d:{number}", mapping={"t": "same", "n": number % 100})
+    pipeline.execute()
+    asking = [Asking(connect_again(client), count) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for number in range(150):
+            client.hset(f"d:{number}", "n", 1000 + number)
+            assert found(client.ft("model"), f"@n:[{1000 + number} {1000 + number}]") == [f"d:{number}"]
+    finally:
+        for thread in asking:
+            thread.ended.set()
+            thread.join(SECONDS)
+    assert [thread.wrong for thread in asking] == [[], []]
+    assert all(thread.asked > 0 for thread in asking)
+
+
+def connect_again(client):
+    return redis.Redis(port=client.connection_pool.connection_kwargs["port"], decode_responses=True)
 
 
 def test_indexes_are_there_after_a_kill(tmp_path):

@@ -357,8 +357,13 @@ pub const SEEDS_INTERVAL_DEFAULT_SECONDS: u64 = 30;
 
 /// The longest pause between two such questions, in seconds: an hour.
 pub const SEEDS_INTERVAL_MAX_SECONDS: u64 = 3_600;
-/// Bytes of the catalog of indexes: it travels as a whole, on links that also carry the membership.
+/// Bytes of what is in the catalog of indexes: it travels as a whole, on links that also carry the
+/// membership.
 pub(crate) const CATALOG_BYTES_MAX: usize = 1 << 20;
+
+/// Entries of the catalog that were dropped and are remembered, so that no member that was away brings
+/// them back.
+pub(crate) const DROPPED_ENTRIES_MAX: usize = 4_096;
 
 /// Indexes of a cluster: each write looks at all of them.
 pub(crate) const INDEXES_MAX: usize = 1024;

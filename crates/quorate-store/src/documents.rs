@@ -65,6 +65,19 @@ impl Store {
         document_of(state)
     }
 
+    /// About how many bytes a key holds.
+    pub fn document_size(&self, slot: Slot, key: &[u8]) -> usize {
+        self.raw_state(slot, key).map_or(0, State::estimated_bytes)
+    }
+
+    /// The keys of a slot that hold documents.
+    pub fn document_keys(&self, slot: Slot, wall_ms: u64) -> Vec<Box<[u8]>> {
+        let shown = self.entries(slot).filter(|(_, state)| !state.is_expired(wall_ms));
+        let documents =
+            shown.filter(|(_, state)| matches!(state.kind(), Some(Kind::Hash | Kind::Json)));
+        documents.map(|(key, _)| key.into()).collect()
+    }
+
     /// Calls `each` with every key of a slot that holds a document, and with the document.
     pub fn for_each_document(
         &self,

@@ -44,6 +44,7 @@ pub(crate) struct Running {
     syncer: Worker,
     scrubber: Worker,
     worker: Worker,
+    searcher: Worker,
     channel: Channel,
     asking: Asking,
     /// `None` when everything is in memory.
@@ -77,6 +78,7 @@ impl Running {
             syncer: syncer::start("quorate-sync")?,
             scrubber: syncer::start("quorate-scrub")?,
             worker: syncer::start("quorate-work")?,
+            searcher: syncer::start("quorate-search")?,
             channel: Channel::default(),
             asking: Asking::default(),
             data_dir: started.node.settings.durable_dir().map(Into::into),
@@ -117,6 +119,7 @@ impl Running {
                 syncer: self.syncer.0.clone(),
                 scrubber: self.scrubber.0.clone(),
                 worker: self.worker.0.clone(),
+                searcher: self.searcher.0.clone(),
             })?;
             self.loops.push(spawn(format!("quorate-{id}"), move || shard_loop.run())?);
         }
@@ -141,7 +144,7 @@ impl Running {
                 thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard has panicked")));
             outcome = outcome.and(ended);
         }
-        for (orders, thread) in [self.syncer, self.scrubber, self.worker] {
+        for (orders, thread) in [self.syncer, self.scrubber, self.worker, self.searcher] {
             drop(orders);
             let _ = thread.join();
         }

@@ -46,6 +46,7 @@ pub use {
 };
 
 use crate::{
+    search::{Inquired, Inquiry},
     secure_link::SecureLink,
     shard::{Mail, Now},
     storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask, Work, Worked},
@@ -128,6 +129,8 @@ pub enum Job {
     Work(Box<Work>),
     /// Drops states that are no longer needed.
     Drop(Discarded),
+    /// Answers a long question about an index, which is lent to it.
+    Inquire(Box<Inquiry>),
 }
 
 /// What has come of a job.
@@ -146,6 +149,8 @@ pub enum Done {
     Worked(Box<Worked>),
     /// What was no longer needed is gone.
     Dropped,
+    /// A long question is answered.
+    Inquired(Box<Inquired>),
 }
 
 impl Job {
@@ -159,6 +164,7 @@ impl Job {
                 drop(discarded);
                 Done::Dropped
             }
+            Self::Inquire(inquiry) => Done::Inquired(Box::new(inquiry.run())),
         }
     }
 }

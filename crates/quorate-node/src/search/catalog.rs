@@ -67,6 +67,9 @@ const WORD: &[u8] = b"word";
 const SYNONYM: &[u8] = b"synonym";
 const SETTING: &[u8] = b"setting";
 
+/// Bytes of an entry besides its words.
+const ENTRY_BYTES: usize = 4 + 8 + 16 + 1 + 4;
+
 const MAGIC: &[u8] = b"QUORATE CATALOG 1\n";
 
 pub(crate) fn index_key(name: &[u8]) -> Words {
@@ -179,6 +182,19 @@ impl Catalog {
         self.entries.insert(key, Entry { stamp: Stamp { at, by }, value });
     }
 
+    /// Forgets the oldest of what was dropped. Copies that have met still are equal: the newest of
+    /// all are the newest of the newest.
+    pub(crate) fn trim(&mut self) {
+        let dropped = self.entries.iter().filter(|(_, entry)| entry.value.is_none());
+        let mut dropped: Vec<(Stamp, Words)> =
+            dropped.map(|(key, entry)| (entry.stamp, key.clone())).collect();
+        let Some(excess) = dropped.len().checked_sub(limits::DROPPED_ENTRIES_MAX) else { return };
+        dropped.sort_unstable();
+        for (_, key) in dropped.into_iter().take(excess) {
+            self.entries.remove(&key);
+        }
+    }
+
     /// Takes over what is newer in another copy. Returns whether anything was.
     pub(crate) fn merge(&mut self, other: &Catalog) -> bool {
         let mut changed = false;
@@ -188,6 +204,9 @@ impl Catalog {
                 self.entries.insert(key.clone(), entry.clone());
                 changed = true;
             }
+        }
+        if changed {
+            self.trim();
         }
         changed
     }
@@ -254,9 +273,13 @@ impl Catalog {
         self.entries.values().filter(|entry| entry.value.is_some()).count()
     }
 
-    /// Whether the document is as large as it may be.
+    /// Whether what is there is as large as it may be.
     pub(crate) fn is_full(&self) -> bool {
-        self.encode().len() > limits::CATALOG_BYTES_MAX
+        let size = |words: &Words| words.iter().map(|word| 4 + word.len()).sum::<usize>();
+        let there =
+            self.entries.iter().filter_map(|(key, entry)| Some((key, entry.value.as_ref()?)));
+        let bytes = there.map(|(key, value)| size(key) + size(value) + ENTRY_BYTES).sum::<usize>();
+        bytes > limits::CATALOG_BYTES_MAX
     }
 }
 
@@ -303,6 +326,15 @@ mod tests {
             there.resolve(b"i").map(|found| found.arguments.clone()),
             Some(vec![b"newer".to_vec()])
         );
+        for number in 0..2 * limits::DROPPED_ENTRIES_MAX {
+            let of_one = number % 2 == 0;
+            let (key, by) = (alias_key(number.to_string().as_bytes()), u128::from(of_one));
+            put(if of_one { &mut there } else { &mut back }, key, None, 100 + number as u64, by);
+        }
+        let (mut one, mut other) = (there.clone(), back.clone());
+        assert!(one.merge(&back) && other.merge(&there));
+        assert_eq!(one, other, "also where much was dropped");
+        assert_eq!(one.entries.len() - one.entries_len(), limits::DROPPED_ENTRIES_MAX);
         assert!(
             there.resolve(b"a").is_none(),
             "a drop is newer than what was before, by any clock"

@@ -46,6 +46,7 @@ impl Change {
     ) -> Result<(Catalog, String), String> {
         let mut after = before.clone();
         let reply = self.write(before, &mut |key, value| after.put(key, value, wall_ms, by))?;
+        after.trim();
         let grows = after.entries_len() > before.entries_len();
         if grows && (after.is_full() || after.indexes().count() > limits::INDEXES_MAX) {
             return Err(

@@ -5,6 +5,7 @@
 //!   feed of the store in the same step as each write;
 //! * `query`: what `FT.SEARCH` is asked, as an engine's request;
 //! * `pieces`: what a partition answers for the node that coordinates a query;
+//! * `inquiry`: long ones of these, beside the shard;
 //! * `coverage`: whom that node asks, so that each document counts once;
 //! * `plans`, `reply`: joining what partitions say, and answering the client.
 
@@ -14,6 +15,7 @@ pub(crate) mod catalog;
 pub(crate) mod change;
 pub(crate) mod coverage;
 mod info;
+mod inquiry;
 mod partition;
 mod pieces;
 pub(crate) mod plans;
@@ -31,8 +33,9 @@ pub(crate) use aggregating::{Collected, Match, Task};
 pub use catalog::Catalog;
 pub use change::Change;
 pub(crate) use change::not_found;
+pub use inquiry::{Inquired, Inquiry};
 pub(crate) use partition::Search;
 pub(crate) use pieces::PIECE;
 pub(crate) use query::default_dialect;
-pub(crate) use settings::{check as check_setting, write_config};
+pub(crate) use settings::{check as check_setting, default_timeout_ms, write_config};
 pub(crate) use suggesting::Suggest;

@@ -3,8 +3,12 @@
 //! Documents are known by the groups of their slots, so that whoever coordinates a query may ask
 //! for those of some groups only: as if no others were there, frequencies included.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
+use quorate_cluster::coordinator::Ticket;
 use quorate_proto::{Slot, mutant::Mutant};
 use quorate_search::{
     Index, Language, Schema,
@@ -17,6 +21,7 @@ use quorate_store::{Document, JsonPath, JsonValue, Store};
 
 use super::{
     catalog::{Catalog, Definition, Stamp},
+    inquiry::Waiting,
     plans::Target,
 };
 use crate::{limits, storage::Storage};
@@ -26,6 +31,8 @@ use crate::{limits, storage::Storage};
 pub(crate) struct Search {
     pub(crate) catalog: Arc<Catalog>,
     pub(super) partitions: BTreeMap<Vec<u8>, Partition>,
+    /// Questions about indexes that are gone.
+    pub(super) orphans: Vec<Ticket>,
 }
 
 /// One index.
@@ -43,6 +50,14 @@ pub(super) struct Partition {
     pub(super) index: Index,
     /// Whether vectors may wait to get into their graphs, or out of them.
     unsettled: bool,
+    /// The question that the index is lent to; an empty one stands in its place.
+    lent: Option<Ticket>,
+    /// Keys that have changed since, or belong to a slot whose documents were there before.
+    behind: VecDeque<(Slot, Box<[u8]>)>,
+    /// How many of these have changed: until they are indexed, nobody is answered.
+    changed: usize,
+    /// Questions that wait for the index.
+    pub(super) waiting: VecDeque<Waiting>,
     /// Where the documents that were there before are to be indexed next.
     pub(super) next: Option<Slot>,
     /// Documents that could not be indexed, by their keys.
@@ -71,6 +86,10 @@ impl Partition {
             stamp: definition.stamp,
             index: Index::new(schema.clone(), synonyms.clone()),
             unsettled: false,
+            lent: None,
+            behind: VecDeque::new(),
+            changed: 0,
+            waiting: VecDeque::new(),
             synonyms,
             filter,
             paths: schema.fields.iter().map(|field| path(&field.path)).collect(),
@@ -81,6 +100,74 @@ impl Partition {
             failures: BTreeMap::new(),
             schema,
         })
+    }
+
+    /// Lends the index to a question.
+    pub(super) fn lend(&mut self, ticket: Ticket) -> Box<Index> {
+        self.lent = Some(ticket);
+        let empty = Index::new(self.schema.clone(), self.synonyms.clone());
+        Box::new(std::mem::replace(&mut self.index, empty))
+    }
+
+    /// The index is back, unless another one has taken its place meanwhile.
+    pub(super) fn take_back(&mut self, ticket: Ticket, index: Index) {
+        if self.lent == Some(ticket) {
+            (self.lent, self.index) = (None, index);
+        }
+    }
+
+    /// Whether the index is lent, or lacks what has changed meanwhile.
+    pub(super) fn is_behind(&self) -> bool {
+        self.lent.is_some() || self.changed > 0
+    }
+
+    /// Whether the index lacks documents that were there before it.
+    pub(super) fn is_filling(&self) -> bool {
+        self.next.is_some() || !self.behind.is_empty()
+    }
+
+    /// Whether there is something to do that need not wait.
+    fn has_work(&self) -> bool {
+        let waits = !self.is_behind() && !self.waiting.is_empty();
+        self.lent.is_none() && (self.is_filling() || self.unsettled || waits)
+    }
+
+    /// Notes a key that changes while the index is lent. Returns whether it is.
+    fn note(&mut self, slot: Slot, key: &[u8]) -> bool {
+        let is_noted = self.lent.is_some() && self.schema.covers(key);
+        if is_noted {
+            // In front of what was there before.
+            self.behind.push_front((slot, key.into()));
+            self.changed += 1;
+        }
+        self.lent.is_some()
+    }
+
+    /// Indexes what it lacks, until `is_enough` work is done. Returns how much was.
+    fn catch_up(
+        &mut self,
+        store: &Store,
+        wall_ms: u64,
+        is_enough: impl Fn(usize) -> bool,
+    ) -> usize {
+        let mut work = 0;
+        while self.lent.is_none() && !is_enough(work) {
+            if let Some((slot, key)) = self.behind.pop_front() {
+                self.changed = self.changed.saturating_sub(1);
+                let document = store.document(slot, &key, wall_ms);
+                work += 1 + store.document_size(slot, &key) / UNIT_BYTES;
+                self.update(slot, &key, document.as_ref());
+            } else if let Some(slot) = self.next {
+                let keys = store.document_keys(slot, wall_ms);
+                work += keys.len() / KEYS_A_UNIT;
+                self.behind = keys.into_iter().map(|key| (slot, key)).collect();
+                let last = Slot::all().next_back().unwrap_or_default();
+                self.next = store.occupied((slot, last)).find(|next| *next > slot);
+            } else {
+                break;
+            }
+        }
+        work
     }
 
     /// Brings the document of a key up to date; there is none any more if nothing is given.
@@ -278,9 +365,14 @@ impl Search {
     /// Another catalog: indexes come, go, and are made anew. Whoever calls it wants changes of the
     /// store from then on if there are any.
     fn adopt(&mut self, catalog: Arc<Catalog>) {
+        let orphans = &mut self.orphans;
         self.partitions.retain(|name, partition| {
-            catalog.index(name).is_some_and(|found| found.stamp == partition.stamp)
-                && partition.synonyms == catalog.synonyms(name)
+            let stays = catalog.index(name).is_some_and(|found| found.stamp == partition.stamp)
+                && partition.synonyms == catalog.synonyms(name);
+            if !stays {
+                orphans.extend(partition.waiting.drain(..).map(|waiting| waiting.ticket));
+            }
+            stays
         });
         for definition in catalog.indexes() {
             if !self.partitions.contains_key(definition.name)
@@ -296,28 +388,31 @@ impl Search {
     fn update(&mut self, slot: Slot, key: &[u8], store: &Store, wall_ms: u64) {
         let document = store.document(slot, key, wall_ms);
         for partition in self.partitions.values_mut() {
-            partition.update(slot, key, document.as_ref());
+            if !partition.note(slot, key) {
+                partition.update(slot, key, document.as_ref());
+            }
         }
     }
 
-    /// Indexes what was there before, until `is_enough`, which is asked after every slot.
-    fn advance(&mut self, store: &Store, wall_ms: u64, is_enough: impl Fn(usize) -> bool) {
+    /// Indexes what indexes lack, and works on graphs of vectors, for about as much work as a turn
+    /// may take.
+    fn advance(&mut self, store: &Store, wall_ms: u64) {
         let mut work = 0;
         for partition in self.partitions.values_mut() {
-            while let Some(slot) = partition.next {
-                if is_enough(work) {
-                    return;
-                }
-                store.for_each_document(slot, wall_ms, |key, document| {
-                    work += 1;
-                    partition.update(slot, key, Some(document));
-                });
-                let last = Slot::all().next_back().unwrap_or_default();
-                partition.next = store.occupied((slot, last)).find(|next| *next > slot);
+            let left = limits::INDEXED_PER_TURN_MAX.saturating_sub(work);
+            work += partition.catch_up(store, wall_ms, |done| done >= left);
+            if partition.unsettled && partition.lent.is_none() {
+                partition.unsettled = partition.index.advance(limits::VECTORS_COMPARED_PER_TURN);
             }
         }
     }
 }
+
+/// Bytes of a document that take as long as a document by itself.
+const UNIT_BYTES: usize = 64;
+
+/// Keys that are listed in the time in which a document is indexed.
+const KEYS_A_UNIT: usize = 32;
 
 impl Storage {
     /// Another catalog. What is there already is indexed at once as far as it is little, else turn
@@ -343,23 +438,21 @@ impl Storage {
 
     /// Whether documents that were there before an index are left to be indexed.
     fn is_filling(&self) -> bool {
-        self.indexes && self.search.partitions.values().any(|partition| partition.next.is_some())
+        self.indexes && self.search.partitions.values().any(Partition::is_filling)
     }
 
     /// Whether indexes have work of their own left.
     pub(crate) fn is_indexing(&self) -> bool {
-        let has_work = |partition: &Partition| partition.next.is_some() || partition.unsettled;
-        self.indexes && self.search.partitions.values().any(has_work)
+        let has_orphans = !self.search.orphans.is_empty();
+        let has_work = self.search.partitions.values().any(Partition::has_work);
+        self.indexes && has_work || has_orphans
     }
 
     /// Indexes some of what was there before, and works on graphs of vectors.
     pub(crate) fn advance_indexing(&mut self) {
         if self.is_indexing() && !self.is_lent() {
-            let most = limits::INDEXED_PER_TURN_MAX;
-            self.search.advance(&self.store, self.wall_ms, |indexed| indexed >= most);
-            for partition in self.search.partitions.values_mut().filter(|found| found.unsettled) {
-                partition.unsettled = partition.index.advance(limits::VECTORS_COMPARED_PER_TURN);
-            }
+            self.search.advance(&self.store, self.wall_ms);
+            self.answer_waiting();
         }
     }
 

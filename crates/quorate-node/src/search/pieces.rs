@@ -20,15 +20,15 @@ use quorate_search::{
     Index, Schema,
     execution::{Hit, Hits, SortedBy, Statistics},
     index::SortValue,
+    query::Dialect,
     schema::Source,
     wire::{decode, encode},
 };
-use quorate_store::{JsonPath, JsonValue};
+use quorate_store::{JsonPath, JsonValue, Store};
 
 use super::{
     answers,
     change::not_found,
-    partition::Partition,
     query::{BoundQuery, Query, SortBy, SortSource, default_dialect},
     wire::Writer,
 };
@@ -38,7 +38,7 @@ use crate::{limits, storage::Storage};
 pub(crate) const PIECE: &str = "quorate.search";
 
 /// Words before the query.
-const HEAD: usize = 8;
+pub(super) const HEAD: usize = 8;
 
 /// What a partition is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Kind {
         KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
-    fn named(name: &[u8]) -> Option<Kind> {
+    pub(super) fn named(name: &[u8]) -> Option<Kind> {
         KINDS.iter().find(|(_, own)| own.as_bytes() == name).map(|(kind, _)| *kind)
     }
 }
@@ -95,17 +95,15 @@ impl Storage {
     /// Answers a piece.
     pub(crate) fn answer_search(&mut self, call: &Call, resp3: bool, out: &mut Vec<u8>) {
         self.index_changes();
-        let mut writer = ReplyWriter::new(out, resp3);
-        let asked = read_groups(call.command().arg(3)).unwrap_or_default();
-        let groups: Groups = asked.iter().filter(|group| self.serves_group(*group)).collect();
-        match self.search_piece(call.command(), groups) {
-            Ok(body) => {
-                writer.array(2);
-                writer.text(&write_groups(groups));
-                writer.bulk(&body);
-            }
-            Err(error) => writer.error(error),
-        }
+        let groups = self.served(call.command());
+        let answer = self.search_piece(call.command(), groups);
+        write_answer(out, resp3, groups, answer);
+    }
+
+    /// The groups that a piece asks for and this shard has.
+    pub(super) fn served(&self, command: &Command) -> Groups {
+        let asked = read_groups(command.arg(3)).unwrap_or_default();
+        asked.iter().filter(|group| self.serves_group(*group)).collect()
     }
 
     /// Whether this shard has all documents of a group: it owns it, and the node serves it, or did a
@@ -123,6 +121,9 @@ impl Storage {
         let kind = Kind::named(command.arg(4)).ok_or("ERR unknown question about an index")?;
         let name = command.arg(5);
         let partition = self.search.partitions.get_mut(name).ok_or_else(|| not_found(name))?;
+        if partition.is_behind() {
+            return Err("TRYAGAIN a long query has the index at this moment".into());
+        }
         partition.index.show(groups.bits());
         let partition = &self.search.partitions[name];
         if partition.stamp.text().as_bytes() != command.arg(6) {
@@ -135,13 +136,9 @@ impl Storage {
         let arguments: Vec<&[u8]> = command.args().skip(HEAD).collect();
         match kind {
             Kind::Count | Kind::Find => {
-                let query = Query::parse(&arguments, default_dialect(&self.search.catalog))?;
-                let bound = query.bind(&partition.schema)?;
-                let asked = Asked { storage: self, partition, index, bound: &bound };
-                match kind {
-                    Kind::Count => asked.count(),
-                    _ => asked.find(command.arg(7)),
-                }
+                let asked = Asked { index, documents: Some((&self.store, self.wall_ms)) };
+                let dialect = default_dialect(&self.search.catalog);
+                asked.search(kind, &arguments, dialect, command.arg(7))
             }
             Kind::Tags => {
                 let name = arguments.first().copied().unwrap_or_default();
@@ -183,25 +180,56 @@ impl Storage {
     }
 }
 
-/// A query and the documents that it is about.
-struct Asked<'a> {
-    storage: &'a Storage,
-    partition: &'a Partition,
-    index: &'a Index,
-    bound: &'a BoundQuery<'a>,
+/// Writes what a piece is answered.
+pub(super) fn write_answer(
+    out: &mut Vec<u8>,
+    resp3: bool,
+    groups: Groups,
+    answer: Result<Vec<u8>, String>,
+) {
+    let mut writer = ReplyWriter::new(out, resp3);
+    match answer {
+        Ok(body) => {
+            writer.array(2);
+            writer.text(&write_groups(groups));
+            writer.bulk(&body);
+        }
+        Err(error) => writer.error(error),
+    }
+}
+
+/// What the two phases of a query are asked of.
+pub(super) struct Asked<'a> {
+    pub(super) index: &'a Index,
+    /// The documents, as they are at a moment of the wall clock, where they are at hand.
+    pub(super) documents: Option<(&'a Store, u64)>,
 }
 
 impl Asked<'_> {
-    fn count(&self) -> Result<Vec<u8>, String> {
-        let request = self.bound.request(&self.partition.schema, None);
-        Ok(encode(&self.index.statistics(&request)))
+    /// The first or the second phase.
+    pub(super) fn search(
+        &self,
+        kind: Kind,
+        arguments: &[&[u8]],
+        dialect: Dialect,
+        statistics: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let query = Query::parse(arguments, dialect)?;
+        let bound = query.bind(self.index.schema())?;
+        match kind {
+            Kind::Count => {
+                let request = bound.request(self.index.schema(), None);
+                Ok(encode(&self.index.statistics(&request)))
+            }
+            _ => self.find(&bound, statistics),
+        }
     }
 
-    fn find(&self, statistics: &[u8]) -> Result<Vec<u8>, String> {
-        let schema = &self.partition.schema;
-        let query = self.bound.query;
-        let source = query.sort_source(schema, &self.bound.node)?;
-        let request = self.bound.request(schema, source);
+    fn find(&self, bound: &BoundQuery<'_>, statistics: &[u8]) -> Result<Vec<u8>, String> {
+        let schema = self.index.schema();
+        let query = bound.query;
+        let source = query.sort_source(schema, &bound.node)?;
+        let request = bound.request(schema, source);
         // Without any this shard has all documents.
         let statistics: Statistics = if statistics.is_empty() {
             let mut own = self.index.statistics(&request);
@@ -213,7 +241,7 @@ impl Asked<'_> {
         let found = self.index.search(&request, &statistics);
         let mut hits = found.map_err(|error| error.to_string())?;
         if let (Some(sort), Some(source)) = (&query.sort, source) {
-            self.sort(&mut hits, sort, source);
+            self.sort(&mut hits, (sort, source), query.top());
         }
         let wanted = hits.best.len() > limits::HITS_PER_PIECE_MAX;
         if wanted {
@@ -226,7 +254,7 @@ impl Asked<'_> {
     }
 
     /// Orders hits by what the engine does not order by.
-    fn sort(&self, hits: &mut Hits, sort: &SortBy, source: SortSource) {
+    fn sort(&self, hits: &mut Hits, (sort, source): (&SortBy, SortSource), top: usize) {
         // The nearest are chosen by distance, so only whoever has those of all partitions can
         // order them otherwise.
         let is_nearest = hits.nearest.is_some();
@@ -239,7 +267,6 @@ impl Asked<'_> {
             hit.sorted_by = Some(SortedBy { value, descending: sort.descending });
         }
         if !is_nearest && source != SortSource::Kept {
-            let top = self.bound.query.top();
             let mut sorted = Hits::default();
             sorted.merge(std::mem::take(hits), top);
             *hits = sorted;
@@ -248,10 +275,10 @@ impl Asked<'_> {
 
     /// The value of a field of a document, to sort by.
     fn loaded(&self, key: &[u8], name: &[u8]) -> Option<SortValue> {
-        let schema = &self.partition.schema;
+        let schema = self.index.schema();
         let (_, field) = schema.position(name)?;
-        let slot = Slot::of_key(key);
-        let document = self.storage.store.document(slot, key, self.storage.wall_ms)?;
+        let (store, wall_ms) = self.documents?;
+        let document = store.document(Slot::of_key(key), key, wall_ms)?;
         let value = match schema.source {
             Source::Hash => {
                 JsonValue::Text(String::from_utf8_lossy(&document.field(&field.path)?).into_owned())

@@ -27,7 +27,7 @@ impl Storage {
             };
             held.index.show(u64::MAX);
             let Some(mut anew) = Partition::new(&catalog, definition) else { continue };
-            if held.next.is_some() {
+            if held.is_filling() || held.is_behind() {
                 faults.push(format!("{name} is not complete"));
                 continue;
             }

@@ -16,6 +16,15 @@ struct Setting {
 /// The dialect of queries that name none.
 pub(crate) const DEFAULT_DIALECT: &str = "DEFAULT_DIALECT";
 
+/// How long queries may take that do not say it, in milliseconds; 0: as long as any request.
+const TIMEOUT: &str = "TIMEOUT";
+
+/// The time of queries that do not say how long they may take, if there is a setting.
+pub(crate) fn default_timeout_ms(catalog: &Catalog) -> Option<u64> {
+    let set = catalog.setting(TIMEOUT.as_bytes()).and_then(parse_integer);
+    set.and_then(|time| u64::try_from(time).ok())
+}
+
 const fn fixed(name: &'static str, default: &'static str, about: &'static str) -> Setting {
     Setting { name, about, default, range: None }
 }
@@ -28,9 +37,9 @@ const SETTINGS: &[Setting] = &[
         range: Some((1, 4)),
     },
     Setting {
-        name: "TIMEOUT",
-        about: "Query (search) timeout",
-        default: "500",
+        name: TIMEOUT,
+        about: "Milliseconds that a query may take; 0: as long as any request",
+        default: "0",
         range: Some((0, i64::MAX)),
     },
     fixed("MINPREFIX", "2", "Letters that a prefix must have"),

@@ -22,7 +22,7 @@ use crate::{
     search::{
         Change, check_setting,
         coverage::Coverage,
-        default_dialect, not_found,
+        default_dialect, default_timeout_ms, not_found,
         plans::{DeleteDocuments, Find, Gather, Join, Question, Target},
         query::Query,
         write_config,
@@ -280,7 +280,8 @@ impl Shard {
                 return Err(format!("SEARCH_PARSE_ARGS {text}"));
             }
         }
-        let time = query.timeout_ms.filter(|time| *time > 0).map(Duration::from_millis);
+        let time = query.timeout_ms.or_else(|| default_timeout_ms(&self.storage.search.catalog));
+        let time = time.filter(|time| *time > 0).map(Duration::from_millis);
         // What is missing is decided once, here, and told to all.
         let mut words: Vec<Vec<u8>> = arguments[1..].iter().map(|word| word.to_vec()).collect();
         words.extend([b"DIALECT".to_vec(), (query.dialect as u64 + 1).to_string().into_bytes()]);

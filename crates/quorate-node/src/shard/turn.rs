@@ -207,6 +207,10 @@ impl Shard {
                 }
                 self.service(now);
             }
+            Done::Inquired(inquired) => {
+                self.storage.inquiry_ended(*inquired);
+                self.service(now);
+            }
             Done::Dropped => {}
         }
     }

@@ -292,6 +292,21 @@ impl Storage {
         self.merge_now(slot, dots, &effect)
     }
 
+    /// A call is long from so many words and elements on, and so is a query from so many documents on.
+    pub(crate) fn long_call_min(&self) -> usize {
+        self.beside.long_min
+    }
+
+    /// Has a job done beside the shard.
+    pub(crate) fn order_job(&mut self, job: Job) {
+        self.beside.orders.push_back(job);
+    }
+
+    /// Answers a question later than it was asked.
+    pub(crate) fn answer_later(&mut self, ticket: Ticket, stored: Stored) {
+        self.beside.answers.push_back((ticket, stored));
+    }
+
     /// The next answer.
     pub(super) fn take_answer(&mut self) -> Option<(Ticket, Stored)> {
         self.beside.answers.pop_front()

@@ -112,6 +112,9 @@ impl Replica for Storage {
             self.ask(ticket, Wanted::Reply, call, resp3);
             return Poll::Pending;
         }
+        if self.inquires_late(ticket, call, resp3) {
+            return Poll::Pending;
+        }
         Poll::Ready(self.read_now(call, resp3))
     }
 

@@ -30,12 +30,13 @@ pub(super) const INDEXED: &[Scenario] = &[
     },
     Scenario {
         name: "indexed-long",
-        about: "large hashes are written beside their shards, and are indexed when that shows",
+        about: "large hashes are written beside their shards, and are indexed when that shows; indexes are \
+                lent to questions meanwhile",
         nodes: THREE,
         levels: LARGE_LEVELS,
         families: &[(Family::Hash, 1)],
-        keys: 2,
-        members: 64,
+        keys: 30,
+        members: 16,
         long_call: 8,
         indexed: true,
         ..Scenario::BASE

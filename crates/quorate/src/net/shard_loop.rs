@@ -34,6 +34,7 @@ pub(crate) struct ShardLoop {
     syncer: Sender<Order>,
     scrubber: Sender<Order>,
     worker: Sender<Order>,
+    searcher: Sender<Order>,
     /// Mail of this turn to the other shards, by shard.
     outbox: Vec<Vec<ToShard>>,
 }
@@ -48,12 +49,22 @@ pub(crate) struct Parts {
     pub(crate) syncer: Sender<Order>,
     pub(crate) scrubber: Sender<Order>,
     pub(crate) worker: Sender<Order>,
+    pub(crate) searcher: Sender<Order>,
 }
 
 impl ShardLoop {
     pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let Parts { reactor, poll, clock, mut listeners, directory, syncer, scrubber, worker } =
-            parts;
+        let Parts {
+            reactor,
+            poll,
+            clock,
+            mut listeners,
+            directory,
+            syncer,
+            scrubber,
+            worker,
+            searcher,
+        } = parts;
         listeners.register(poll.registry())?;
         Ok(Self {
             clock,
@@ -68,6 +79,7 @@ impl ShardLoop {
             syncer,
             scrubber,
             worker,
+            searcher,
         })
     }
 
@@ -176,6 +188,7 @@ impl ShardLoop {
                     Job::Sync { .. } => &self.syncer,
                     Job::Scrub(_) => &self.scrubber,
                     Job::Work(_) | Job::Drop(_) => &self.worker,
+                    Job::Inquire(_) => &self.searcher,
                 };
                 // These threads end after those of the shards.
                 let _ = thread.send((job, Arc::clone(&self.mailbox)));
