@@ -114,8 +114,6 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::SumsWritten, "documents", 100, &["lost", "stale", "backwards"]),
     trap(Mutant::MergesUnindexed, "indexed", 20, &["index"]),
     trap(Mutant::RelayCountsForAll, "each-datacentre", 400, &["stale", "backwards", "lost"]),
-    trap(Mutant::PromiseUnwritten, "voters", 400, &["register"]),
-    trap(Mutant::ListsUnited, "members", 20, &["register"]),
     trap(Mutant::LeftServes, "members", 20, &["left"]),
     trap(Mutant::PhaseSkipped, "members", 20, &["register"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),

@@ -5,7 +5,6 @@ use alloc::{boxed::Box, collections::BTreeMap, string::ToString, vec::Vec};
 use quorate_proto::{
     NodeId,
     message::{Hello, Member, Message, RefusalCode, Refused, View},
-    mutant::Mutant,
 };
 
 use super::{
@@ -224,11 +223,7 @@ impl Membership {
             let ours = self.members.get(&theirs.id).filter(|ours| same_place(ours, theirs));
             (theirs.id, ours.unwrap_or(theirs).clone())
         });
-        let sealed: BTreeMap<NodeId, Member> = sealed.collect();
-        let before = core::mem::replace(&mut self.members, sealed);
-        if Mutant::ListsUnited.is_planted() {
-            self.members.extend(before);
-        }
+        self.members = sealed.collect();
         self.numbers = view.numbers.clone();
         self.decided = Decided::of(view);
         for (id, member) in &self.members {

@@ -22,7 +22,6 @@ use bytes::Bytes;
 use quorate_proto::{
     MemberNumber, NodeId, Origin,
     message::{Member, Message, View},
-    mutant::Mutant,
     register::{Answer, Ballot, Document, Request, Voter},
 };
 
@@ -169,9 +168,6 @@ impl Membership {
     pub(super) fn votes_to_keep(&self) -> Option<State> {
         let state = self.voting.as_ref()?.register.state();
         let is_first = state.decided.value.is_empty() && state.decided.version != 0;
-        if Mutant::PromiseUnwritten.is_planted() {
-            return (!is_first).then(|| State::new(state.decided.clone()));
-        }
         let is_untouched = is_first && state.promised == Ballot::default();
         (!is_untouched).then(|| state.clone())
     }
