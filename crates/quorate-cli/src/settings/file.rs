@@ -340,9 +340,17 @@ mod tests {
         }
     }
 
+    /// What is wrong in each text begins as said beside it.
+    fn assert_problems(cases: &[(&str, &str)]) {
+        for (text, expected) in cases {
+            let found = problems(text);
+            assert!(found.starts_with(expected), "{text:?}\n{found}\n{expected}");
+        }
+    }
+
     #[test]
-    fn what_is_wrong_is_said_with_its_place_and_what_is_allowed() {
-        for (text, expected) in [
+    fn a_replication_factor_is_one_number_or_one_for_each_datacentre() {
+        assert_problems(&[
             (
                 "name: a\nrf: -1\n",
                 "node.yaml:2:5: rf: '-1' is not allowed; allowed: 1 to 16, or one for",
@@ -362,6 +370,12 @@ mod tests {
                 "node.yaml:1:5: rf: a list is not allowed; allowed: one value, or a section",
             ),
             ("rf: 3.0", "node.yaml:1:5: rf: '3.0' is not allowed; allowed: 1 to 16, or one for"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place_and_what_is_allowed() {
+        assert_problems(&[
             ("nope:", "node.yaml:1:1: nope is no key; allowed: listen, peer_listen, "),
             ("rf: 1\n---\nrf: 2\n", "node.yaml: more than one YAML document; allowed: one, "),
             (
@@ -421,10 +435,7 @@ mod tests {
                 "node.yaml:2:10: entropy.peers: '5' is not allowed; allowed: a list of sections with \
                  the keys endpoint, node",
             ),
-        ] {
-            let found = problems(text);
-            assert!(found.starts_with(expected), "{text:?}\n{found}\n{expected}");
-        }
+        ]);
         let two = problems("rf: -1\nshards: x\n");
         assert_eq!(two.lines().count(), 2, "{two}");
     }

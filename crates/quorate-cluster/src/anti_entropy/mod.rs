@@ -54,7 +54,7 @@ mod sketch;
 #[cfg(test)]
 mod tests;
 
-use alloc::{collections::VecDeque, format, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -421,7 +421,7 @@ impl AntiEntropy {
         now: Instant,
         digests: &impl Digests,
         question: PeerRequest,
-    ) -> Result<(), PeerRequest> {
+    ) -> Result<(), Box<PeerRequest>> {
         self.questions.push(question)?;
         self.advance(now, digests);
         Ok(())

@@ -1,6 +1,6 @@
 //! What the rounds of peers ask of this node, which waits until the pace lets it be answered.
 
-use alloc::collections::VecDeque;
+use alloc::{boxed::Box, collections::VecDeque};
 
 use quorate_proto::{MemberNumber, message::Message};
 
@@ -39,11 +39,11 @@ pub(super) struct Questions {
 impl Questions {
     /// Puts a question behind the others; gives it back when more came on its link, which is that
     /// of one shard of a peer, than a round asks at a time.
-    pub(super) fn push(&mut self, question: PeerRequest) -> Result<(), PeerRequest> {
+    pub(super) fn push(&mut self, question: PeerRequest) -> Result<(), Box<PeerRequest>> {
         // A round that was broken off may have left as many behind as the next one asks.
         let asked = self.waiting.iter().filter(|waiting| waiting.link == question.link).count();
         if asked >= 2 * SYNC_WINDOW {
-            return Err(question);
+            return Err(question.into());
         }
         self.waiting.push_back(question);
         Ok(())
@@ -221,7 +221,7 @@ mod tests {
         for _ in 0..2 * SYNC_WINDOW {
             questions.push(request(1)).expect("so much may wait");
         }
-        assert_eq!(questions.push(request(1)), Err(request(1)));
+        assert_eq!(questions.push(request(1)), Err(request(1).into()));
         questions.push(request(2)).expect("its other shards are not to blame");
         assert!(questions.next().is_some() && questions.next().is_none());
         assert!(!questions.is_next());

@@ -130,7 +130,7 @@ impl Coordinator {
             slot,
             to: others.iter().map(|position| replicas[position]).collect(),
             at_once: !counted.is_empty() && !operation.requirement.is_single(),
-            dots: dot.into_iter().copied().collect(),
+            dots: dot.iter().copied().collect(),
             outcome: operation.outcome().filter(|_| dot.is_some()),
             effect: effect.clone(),
         };

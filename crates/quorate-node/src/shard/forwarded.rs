@@ -24,11 +24,15 @@ impl Forwarded {
 
     /// Keeps a call that has just arrived. Gives it back when too much is kept, and whatever is no
     /// call.
-    pub(super) fn push(&mut self, now: Instant, request: PeerRequest) -> Result<(), PeerRequest> {
-        let Message::Forward(forward) = &request.message else { return Err(request) };
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        request: PeerRequest,
+    ) -> Result<(), Box<PeerRequest>> {
+        let Message::Forward(forward) = &request.message else { return Err(request.into()) };
         let bytes = self.bytes + command_bytes(&request);
         if self.calls.len() >= FORWARDED_MAX || bytes > FORWARDED_BYTES_MAX {
-            return Err(request);
+            return Err(request.into());
         }
         self.bytes = bytes;
         let deadline = now + Duration::from_millis(u64::from(forward.budget_ms));

@@ -485,7 +485,7 @@ impl Shard {
         let taken = self.anti_entropy.handle_question(now.monotonic, &self.storage, request);
         if let Err(request) = taken {
             let reason = "too many questions of anti-entropy rounds wait here";
-            self.refuse_request(now, request, reason);
+            self.refuse_request(now, *request, reason);
         }
     }
 

@@ -41,7 +41,7 @@ impl Shard {
                 self.coordinator.note_refusal(now.monotonic, forward.slot, Cause::Overloaded);
             }
             let reason = "too many requests wait for the start of this node";
-            self.refuse_request(now, request, reason);
+            self.refuse_request(now, *request, reason);
         }
     }
 
