@@ -116,6 +116,9 @@ mod tests {
 
     use super::*;
 
+    /// Kind, index, stamp and statistics.
+    const WORDS: [&[u8]; 4] = [b"SEARCH", b"index", b"0", b""];
+
     fn reply(groups: Groups, body: &str) -> Bytes {
         let mut out = Vec::new();
         let mut writer = ReplyWriter::new(&mut out, false);
@@ -138,7 +141,7 @@ mod tests {
     #[test]
     fn whoever_has_more_shards_is_asked_until_every_group_has_counted_once() {
         let mut coverage = coverage();
-        let mut pieces = coverage.ask(&[]);
+        let mut pieces = coverage.ask(&WORDS);
         let mut counted = Groups::NONE;
         let mut rounds = 0;
         loop {
@@ -153,7 +156,7 @@ mod tests {
                     reply(own, "")
                 })
                 .collect();
-            match coverage.take(&replies, &[]).expect("goes on") {
+            match coverage.take(&replies, &WORDS).expect("goes on") {
                 Progress::More(more) => pieces = more,
                 Progress::Whole(answers) => {
                     assert_eq!((answers.len(), rounds), (6, 3));
@@ -169,9 +172,9 @@ mod tests {
         let half = Groups::from_bits(u64::MAX >> 32);
         for (groups, expected) in [(Groups::NONE, "TRYAGAIN"), (Groups::ALL, "ERR")] {
             let mut coverage = coverage();
-            coverage.ask(&[]);
+            coverage.ask(&WORDS);
             let replies = [reply(half, ""), reply(groups, "")];
-            let error = coverage.take(&replies, &[]).expect_err("refused");
+            let error = coverage.take(&replies, &WORDS).expect_err("refused");
             assert!(error.starts_with(expected), "{error}");
         }
     }
