@@ -45,6 +45,8 @@ INTENDED = {
     "FT.SEARCH idx hello WITHSCORES DIALECT 2": "the same",
     "FT.EXPLAIN idx hello -world": "parts that are put together are shown side by side",
     "FT.SEARCH idx fox SUMMARIZE": "no space before the separator",
+    "FT.CONFIG GET TIMEOUT": "a query has the time of any request unless it is set: it is never answered in part",
+    "FT.CONFIG HELP TIMEOUT": "the same",
 }
 
 # What FT.INFO tells of memory, of time and of how often something was asked: only the kind of it is compared.

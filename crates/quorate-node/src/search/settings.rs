@@ -38,7 +38,7 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         name: TIMEOUT,
-        about: "Milliseconds that a query may take; 0: as long as any request",
+        about: "Query (search) timeout",
         default: "0",
         range: Some((0, i64::MAX)),
     },
