@@ -84,7 +84,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::CallRepeated, "base", 100, &["counter", "outcomes"]),
     trap(Mutant::EachQuorumAnywhere, "each-datacentre", 100, &["stale", "backwards"]),
     trap(Mutant::StartsAtOnce, "comes-back", 100, &["refused", "stale", "backwards"]),
-    trap(Mutant::DigestOfLater, "late-hot", 100, &["stale", "backwards", "linearizable"]),
+    trap(Mutant::DigestOfLater, "late-hot", 800, &["stale", "backwards", "linearizable"]),
     trap(
         Mutant::LongCallUnlogged,
         "long-alone",
