@@ -69,7 +69,7 @@ pub(super) fn apply(nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
     let mut violations = Vec::new();
     for (wanted, took) in [(INCREMENT, increment), (PAIR, both)] {
         let of = |part: fn(&Took) -> f64| {
-            median(took.iter().map(|(one, set)| part(one) / part(set).max(1e-9)).collect())
+            median(took.iter().map(|(one, set)| part(one) / part(set)).collect())
         };
         let (time, processors) = (of(|took| took.seconds), of(|took| took.processor_seconds));
         let told = format!(
@@ -113,7 +113,9 @@ fn measure(nodes: &[Node], to: SocketAddr, commands: &[u8], lines: usize) -> io:
         Ok(())
     })?;
     let seconds = begin.elapsed().as_secs_f64();
-    Ok(Took { seconds, processor_seconds: used()? - before })
+    // The kernel counts whole ticks: whoever took less may have none.
+    let processor_seconds = (used()? - before).max(1.0 / TICKS_PER_SECOND);
+    Ok(Took { seconds, processor_seconds })
 }
 
 /// Seconds of a processor that a process has used.
