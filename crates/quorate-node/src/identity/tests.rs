@@ -260,6 +260,14 @@ fn what_the_membership_remembers_round_trips() {
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
 }
 
+/// A record in which something else stands, with the checksum of that.
+fn altered(text: &str, from: &str, to: &str) -> Vec<u8> {
+    let wrong = text.replace(from, to);
+    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
+    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
+    (head + rest).into_bytes()
+}
+
 #[test]
 fn a_factor_for_each_datacentre_round_trips_and_an_impossible_one_is_refused() {
     let disk = SimulatedDisk::new();
@@ -270,10 +278,8 @@ fn a_factor_for_each_datacentre_round_trips_and_an_impossible_one_is_refused() {
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
     let text = identity.record.text().expect("is written");
     assert!(text.contains("\"format\": 6") && text.contains("\"dc2\": 2"), "{text}");
-    let wrong = text.replace("\"dc2\": 2", "\"dc2\": 0");
-    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
-    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
-    let error = Record::parse((head + rest).as_bytes()).expect_err("no replicas");
+    let error =
+        Record::parse(&altered(&text, "\"dc2\": 2", "\"dc2\": 0")).expect_err("no replicas");
     assert!(error.contains("replication factor"), "{error}");
 }
 
@@ -301,10 +307,8 @@ fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
     let text = identity.record.text().expect("is written");
     assert!(text.contains("\"format\": 5") && text.contains("299:4,2,1 16383:4"), "{text}");
-    let wrong = text.replace("299:4,2,1", "299:4,2,2");
-    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
-    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
-    let error = Record::parse((head + rest).as_bytes()).expect_err("one owner twice");
+    let error =
+        Record::parse(&altered(&text, "299:4,2,1", "299:4,2,2")).expect_err("one owner twice");
     assert!(error.contains("owners"), "{error}");
 }
 
@@ -333,10 +337,8 @@ fn what_a_voter_has_promised_and_accepted_round_trips() {
     let voting = Some(State::new(document(7)));
     identity.persist(Persisted { voting, ..persisted }).expect("saved");
     let text = identity.record.text().expect("is written");
-    let wrong = text.replace("\"promised\": \"0:0\"", "\"promised\": \"0\"");
-    let rest = &wrong[wrong.find("  \"format").expect("is there")..];
-    let head = format!("{{\n  \"checksum\": \"{:08x}\",\n", crc32c(rest.as_bytes()));
-    let error = Record::parse((head + rest).as_bytes()).expect_err("no ballot");
+    let error = Record::parse(&altered(&text, "\"promised\": \"0:0\"", "\"promised\": \"0\""))
+        .expect_err("no ballot");
     assert!(error.contains("voter"), "{error}");
 }
 
