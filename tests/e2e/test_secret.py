@@ -2,11 +2,15 @@
 
 import os
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
-from nodes import Cluster, Node, wait_until
+import redis
+from nodes import QUORATE, Cluster, Node, wait_until
+from test_movement import MOVED_SECONDS, at_rest
+from test_topology import quorate, topology
 
 SECRET = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -265,3 +269,46 @@ def test_the_environment_may_hold_the_secret(tmp_path, started, monkeypatch):
     other = Node(tmp_path / "other", arguments=["--cluster-secret-file", tmp_path / "secret"])
     started.append(other.launch())
     assert other.process.wait(20) == 1 and "one secret" in other.log()
+
+
+def token_of(cluster, *arguments):
+    seed = f"127.0.0.1:{cluster[0].peer_port}"
+    done = subprocess.run([QUORATE, "token", "--seed", seed, *map(str, arguments)], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_a_node_joins_with_a_token_alone(cluster, tmp_path, started, secret_file):
+    assert redis.Redis(port=cluster[0].port).set("key", "value")
+    token = tmp_path / "token"
+    token.write_text(token_of(cluster, "--cluster-secret-file", secret_file) + "\n")
+    arguments = ["--shards", "2", "--rack", "r4", "--join-token-file", token]
+    node = Node(tmp_path / "n4", name="n4", arguments=arguments)
+    started.append(node.launch())
+    wait_until(lambda: [it["name"] for it in topology(cluster[0])["candidates"]] == ["n4"], 20, "it asks")
+    quorate(cluster[0], "join", "n4")
+    everybody = [*cluster.nodes, node]
+    wait_until(lambda: at_rest(everybody, ["n1", "n2", "n3", "n4"]), MOVED_SECONDS, "it is a member")
+    assert node.status()["links"] == "secret"
+    assert redis.Redis(port=node.port).get("key") == b"value"
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda token: token[:-4], "it is cut off or changed"),
+    (lambda token: "join me", "a token begins with quorate-join-1:"),
+])
+def test_a_token_that_is_none_is_refused_at_the_start(tmp_path, change, said):
+    made = subprocess.run([QUORATE, "token", "--seed", "127.0.0.1:1"], check=True, capture_output=True, text=True)
+    environment = {**os.environ, "QUORATE_JOIN_TOKEN": change(made.stdout.strip())}
+    done = subprocess.run([QUORATE, "serve", "--data-dir", tmp_path / "data"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "QUORATE_JOIN_TOKEN" in done.stderr and said in done.stderr
+
+
+def test_a_token_of_another_cluster_than_the_one_named_is_refused(tmp_path):
+    made = subprocess.run([QUORATE, "token", "--seed", "127.0.0.1:1", "--cluster", "shop"],
+                          check=True, capture_output=True, text=True)
+    environment = {**os.environ, "QUORATE_JOIN_TOKEN": made.stdout}
+    done = subprocess.run([QUORATE, "serve", "--cluster", "bank", "--data-dir", tmp_path / "data"],
+                          env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "it is for the cluster shop, and cluster says bank" in done.stderr

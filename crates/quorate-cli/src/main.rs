@@ -18,6 +18,7 @@ mod serve;
 mod settings;
 mod signals;
 mod status;
+mod token;
 mod topology;
 
 use std::process::ExitCode;
@@ -61,6 +62,8 @@ enum Command {
     Hash(hash::Arguments),
     /// Print a new secret for the nodes of a cluster to share.
     Secret,
+    /// Print a token with which a node asks to be taken into a cluster.
+    Token(token::Arguments),
     /// Run a cluster on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Topology(command) => topology::run(&command),
         Command::Hash(arguments) => hash::run(&arguments),
         Command::Secret => secret::run(),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Entropy(arguments) => entropy::run(arguments),

@@ -23,7 +23,7 @@ use crate::settings::Flags;
 #[command(
     after_help = "The log level is set by the environment variable QUORATE_LOG, for example \
                   QUORATE_LOG=debug. QUORATE_CLUSTER_SECRET may hold what --cluster-secret-file \
-                  would."
+                  would, and QUORATE_JOIN_TOKEN what --join-token-file would."
 )]
 pub(crate) struct Arguments {
     #[command(flatten)]

@@ -67,7 +67,7 @@ impl ClusterSecret {
     }
 
     /// All that hold; the first is the one to prove.
-    pub(super) fn all(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn all(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|secret| secret.as_slice())
     }
 }
