@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
             return Ok(());
         }
         if !engine.is_running() {
-            let _ = engine.stop();
+            engine.stop().context("the node has stopped by itself")?;
             bail!("a thread of the node has ended; see the log for why");
         }
     }

@@ -92,6 +92,8 @@ pub struct Footing {
     pub founded: bool,
     /// Whether it is about to take the seat of the member that it was.
     pub(crate) rejoining: bool,
+    /// Whether it waits to be taken into a cluster.
+    pub(crate) is_candidate: bool,
     /// Whom it waits for.
     pub(crate) awaited: Vec<String>,
 }

@@ -176,12 +176,12 @@ pub enum Refusal {
         /// The peer's epoch.
         theirs: u64,
     },
-    /// The peer wants to become a member, and nobody has said yet that it may.
+    /// One end wants to become a member, and nobody has said yet that it may.
     #[error(
         "try again: the node {name:?} waits to be taken in; say so on a member: quorate join {name}"
     )]
     Waits {
-        /// The peer's name.
+        /// Its name.
         name: String,
     },
     /// The peer wants to become a member of a list that is not final.

@@ -23,6 +23,10 @@ impl Membership {
     /// Whether a peer that introduces itself may link to this node.
     pub(super) fn admit(&mut self, now: Instant, hello: &Hello) -> Result<(), Refusal> {
         admission::check_settings(&self.config, self.decided.is_some(), hello)?;
+        let is_in = |view: &View| view.members.iter().any(|member| member.id == self.me());
+        if self.is_candidate() && hello.view.sealed && !is_in(&hello.view) {
+            return Err(Refusal::Waits { name: self.config.member.name.clone() });
+        }
         admission::check_standing(self.standing, self.me(), self.epoch(), &self.members, hello)?;
         self.check_elsewhere(now, &hello.member)?;
         if self.standing != Standing::Sealed && !hello.view.sealed && !self.is_rejoining() {

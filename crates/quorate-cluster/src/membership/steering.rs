@@ -71,6 +71,9 @@ pub enum OrderError {
     /// There is nothing to change.
     #[error("the member list is not final; write something first")]
     NotFinal,
+    /// It waits to be taken in.
+    #[error("this node is no member yet, and waits to be taken in; give the order to a member")]
+    NoMemberItself,
     /// One at a time.
     #[error("another change is being decided on this node; try again when it is")]
     Busy,
@@ -83,6 +86,11 @@ pub enum OrderError {
          peer address of this node among its seeds, or ask a node that is among them"
     )]
     NoCandidate(String),
+    /// Several nodes that want to join are called so.
+    #[error(
+        "several nodes wait to be taken in as '{0}': {1}; stop all but one, or say which by its id"
+    )]
+    Ambiguous(String, String),
     /// The member is needed, or alive.
     #[error("the member '{0}' answers; a member that is alive leaves (quorate leave)")]
     Alive(String),
@@ -135,6 +143,7 @@ impl Membership {
     /// [`Output::Carried`] with the ticket tells what has become of it.
     pub fn handle_order(&mut self, now: Instant, ticket: u64, order: Order, is_trial: bool) {
         let refusal = match &self.voting {
+            None if self.is_candidate() => Some(OrderError::NoMemberItself),
             None => Some(OrderError::NotFinal),
             Some(_) if self.carrying.is_some() => Some(OrderError::Busy),
             Some(_) => None,
@@ -272,15 +281,26 @@ impl Membership {
 
     /// The node that waits to be taken in and is called `name`.
     fn candidate(&self, now: Instant, name: &str) -> Result<Member, OrderError> {
-        let mut waiting = self.candidates(now);
-        let found = waiting.find(|candidate| is_called(&candidate.member, name));
-        found.map(|found| found.member.clone()).ok_or_else(|| OrderError::NoCandidate(name.into()))
+        let members = self.candidates(now).map(|candidate| &candidate.member);
+        let called: Vec<_> = members.filter(|member| is_called(member, name)).collect();
+        match called.as_slice() {
+            [] => Err(OrderError::NoCandidate(name.into())),
+            [member] => Ok((*member).clone()),
+            several => {
+                let places =
+                    several.iter().map(|it| alloc::format!("{} at {}", it.id, it.peer_address));
+                let places = places.collect::<Vec<_>>().join(", ");
+                Err(OrderError::Ambiguous(name.into(), places))
+            }
+        }
     }
 
     /// The nodes that have asked this one not long ago whether they may become members.
     pub fn candidates(&self, now: Instant) -> impl Iterator<Item = &Candidate> {
-        let are_new = move |it: &&Candidate| it.asked_at + CANDIDATE_PATIENCE > now;
-        self.candidates.values().filter(are_new)
+        let are_waiting = move |it: &&Candidate| {
+            it.asked_at + CANDIDATE_PATIENCE > now && !self.members.contains_key(&it.member.id)
+        };
+        self.candidates.values().filter(are_waiting)
     }
 
     /// A node that wants to become a member introduces itself on an incoming link.

@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use quorate_cluster::{
+    gossip,
     limits::{GOSSIP_PACKET_MAX, HEARTBEAT_INTERVAL},
     membership::{Event, LinkId, Membership, Output as Wanted, Standing},
     time::{Instant, Wall},
 };
 use quorate_proto::{
-    Groups, Incarnation, MemberNumber, frame,
+    Groups, Incarnation, MemberNumber, NodeId, frame,
     message::{Message, View},
     mutant::Mutant,
 };
@@ -113,6 +114,7 @@ pub struct Control {
     distrusted: Repeated,
     /// That others do not admit this node yet.
     pub(super) not_admitted: Repeated,
+    not_written: Repeated,
     pub(super) steering: Steering,
     pub(super) catalogs: Catalogs,
     /// The wall clock of this turn, in milliseconds since the Unix epoch.
@@ -149,6 +151,7 @@ impl Control {
             progress: Progress::default(),
             distrusted: Repeated::default(),
             not_admitted: Repeated::default(),
+            not_written: Repeated::default(),
             now: Instant::ZERO,
         }
     }
@@ -373,14 +376,26 @@ impl Control {
             return;
         }
         self.news.go_on(self.now, &self.membership, &self.node);
-        while let Some((to, message)) = self.news.poll_message() {
-            let link = self.membership.link_to(to);
-            let connection = link.and_then(|link| self.outgoing.get(&link).copied());
-            let unsent = connection.and_then(|connection| self.connections.unsent(connection));
-            // Who reads nothing is told nothing: there will be later news.
-            if unsent.is_some_and(|unsent| unsent.len() < GOSSIP_PACKET_MAX) {
-                self.send(connection, 0, &message);
+        while let Some(output) = self.news.poll_output() {
+            match output {
+                gossip::Output::Send { to, message } => self.send_news(to, &message),
+                gossip::Output::Up(id) => tracing::debug!(%id, "a member is heard of again"),
+                gossip::Output::Down(id) => {
+                    tracing::debug!(%id, "a member is not heard of any more, by nobody");
+                    // Its host may be gone without having closed anything.
+                    self.membership.handle_silent(self.now, id);
+                }
             }
+        }
+    }
+
+    fn send_news(&mut self, to: NodeId, message: &Message) {
+        let link = self.membership.link_to(to);
+        let connection = link.and_then(|link| self.outgoing.get(&link).copied());
+        let unsent = connection.and_then(|connection| self.connections.unsent(connection));
+        // Who reads nothing is told nothing: there will be later news.
+        if unsent.is_some_and(|unsent| unsent.len() < GOSSIP_PACKET_MAX) {
+            self.send(connection, 0, message);
         }
     }
 
@@ -389,7 +404,9 @@ impl Control {
     fn must_wait(&mut self, wanted: Wanted, result: io::Result<()>) -> io::Result<bool> {
         match result {
             Err(error) if identity::passes(&error) => {
-                tracing::error!(%error, "node.json cannot be written; trying again");
+                if let Some(times) = self.not_written.note(self.wall_ms) {
+                    tracing::error!(%error, times, "node.json cannot be written; trying again");
+                }
                 self.unwritten = Some(wanted);
                 Ok(true)
             }
@@ -430,6 +447,7 @@ impl Control {
         let footing = Footing {
             founded: self.membership.is_founded(self.now),
             rejoining,
+            is_candidate: self.membership.is_candidate(),
             awaited: self.membership.awaited(),
         };
         let standing = self.membership.standing();
@@ -442,7 +460,7 @@ impl Control {
             // A list that becomes final at once is not worth a warning.
             self.told_at = self.now + WAITING_TOLD_EVERY;
         } else if self.told_at <= self.now {
-            let is_candidate = self.membership.is_candidate();
+            let is_candidate = footing.is_candidate;
             let pause = if is_candidate { CANDIDATE_TOLD_EVERY } else { WAITING_TOLD_EVERY };
             self.told_at = self.now + pause;
             let waits_for = footing.awaited.join(", ");
@@ -543,8 +561,8 @@ impl Machine for Control {
     }
 
     fn end_turn(&mut self, _: Now) -> io::Result<()> {
-        self.service()?;
         self.spread();
+        self.service()?;
         self.spread_catalog();
         self.state_footing();
         self.identity.settle();

@@ -104,17 +104,9 @@ impl Spreading {
         })
     }
 
-    /// The next message to send, and to whom.
-    pub(super) fn poll_message(&mut self) -> Option<(NodeId, Message)> {
-        loop {
-            match self.gossip.poll_output()? {
-                Output::Send { to, message } => return Some((to, message)),
-                Output::Up(id) => tracing::debug!(%id, "a member is heard of again"),
-                Output::Down(id) => {
-                    tracing::debug!(%id, "a member is not heard of any more, by nobody");
-                }
-            }
-        }
+    /// What is to be done next.
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.gossip.poll_output()
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {

@@ -12,6 +12,7 @@ use quorate_proto::{
     MemberNumber, Slot,
     message::Member,
     resp::{Command, ReplyWriter, parse_integer, quoted},
+    slot::SLOTS,
 };
 
 use super::{Shard, session_commands::write_help};
@@ -73,9 +74,12 @@ impl Shard {
         Ok(())
     }
 
-    /// The ranges as they are now.
+    /// The ranges as they are now; none before the node is taken into its cluster.
     fn ranges(&self) -> Vec<Range> {
         let mut ranges: Vec<Range> = Vec::new();
+        if self.node.footing().is_candidate {
+            return ranges;
+        }
         for range in self.topology().ranges() {
             let Some(node) = self.shown_for(&range) else { continue };
             match ranges.last_mut() {
@@ -88,7 +92,7 @@ impl Shard {
 
     /// Whose the slots of a range are shown as: the first replica that is up, else the first.
     pub(super) fn shown_for(&self, range: &SlotRange<'_>) -> Option<MemberNumber> {
-        let up = |node: &MemberNumber| *node == self.topology().me() || self.peers.is_up(*node);
+        let up = |node: &MemberNumber| self.is_shown_up(*node);
         range.replicas.iter().copied().find(up).or(range.replicas.first().copied())
     }
 
@@ -124,7 +128,7 @@ impl Shard {
             }
             writer.text("nodes");
             writer.array(1);
-            let up = node == topology.me() || self.peers.is_up(node);
+            let up = self.is_shown_up(node);
             write_shard_node(writer, topology.member(node), up);
         }
     }
@@ -138,7 +142,7 @@ impl Shard {
             let (host, port) = split_address(&member.cluster_address);
             let (_, bus) = split_address(&member.peer_address);
             let me = if node == topology.me() { "myself," } else { "" };
-            let up = node == topology.me() || self.peers.is_up(node);
+            let up = self.is_shown_up(node);
             let state = if up { "connected" } else { "disconnected" };
             let _ = write!(
                 text,
@@ -158,14 +162,21 @@ impl Shard {
     }
 
     fn cluster_info(&self) -> String {
-        let nodes = self.topology().len();
-        let epoch = self.topology().epoch();
+        let topology = self.topology();
+        let (nodes, epoch) = (topology.len(), topology.epoch());
+        let ranges = self.ranges();
+        let slots_of = |ranges: &mut dyn Iterator<Item = &Range>| -> u32 {
+            ranges.map(|range| u32::from(range.last.number() - range.first.number()) + 1).sum()
+        };
+        let assigned = slots_of(&mut ranges.iter());
+        let served = slots_of(&mut ranges.iter().filter(|range| self.is_shown_up(range.node)));
+        let state = if served == u32::from(SLOTS) { "ok" } else { "fail" };
         [
-            "cluster_state:ok".to_owned(),
-            "cluster_slots_assigned:16384".into(),
-            "cluster_slots_ok:16384".into(),
+            format!("cluster_state:{state}"),
+            format!("cluster_slots_assigned:{assigned}"),
+            format!("cluster_slots_ok:{served}"),
             "cluster_slots_pfail:0".into(),
-            "cluster_slots_fail:0".into(),
+            format!("cluster_slots_fail:{}", assigned - served),
             format!("cluster_known_nodes:{nodes}"),
             format!("cluster_size:{nodes}"),
             format!("cluster_current_epoch:{epoch}"),
@@ -173,6 +184,10 @@ impl Shard {
             String::new(),
         ]
         .join("\r\n")
+    }
+
+    fn is_shown_up(&self, node: MemberNumber) -> bool {
+        node == self.topology().me() || self.peers.is_up(node)
     }
 }
 

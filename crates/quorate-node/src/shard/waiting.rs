@@ -75,7 +75,7 @@ impl Shard {
 
     /// What a request has waited for in vain, and what is to be done about it.
     fn awaited_text(&self) -> String {
-        let Footing { founded, rejoining, awaited } = self.node.footing();
+        let Footing { founded, rejoining, is_candidate, awaited } = self.node.footing();
         let awaited = awaited.join(", ");
         if self.has_started() && self.topology().sealed() {
             "a long command was not done in time; nothing was done".into()
@@ -87,6 +87,12 @@ impl Shard {
             format!(
                 "this node was a member, has lost everything, and needs all others to get its seat again; \
                  nothing was done. It waits for: {awaited}"
+            )
+        } else if is_candidate {
+            let topology = self.topology();
+            let name = &topology.member(topology.me()).name;
+            format!(
+                "this node waits to be taken in (quorate join {name}, on a member); nothing was done"
             )
         } else if awaited.is_empty() {
             "this node has just started and waits for the others to accept it; nothing was done"
