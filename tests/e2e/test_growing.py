@@ -160,3 +160,36 @@ def test_cluster_clients_work_through_join_kill_replace_and_leave(tmp_path):
         for node in added:
             node.kill()
         cluster.stop()
+
+
+def test_what_a_lone_member_removed_does_not_come_back_with_the_next_one(tmp_path):
+    cluster = Cluster(tmp_path, count=2)
+    second = cluster[1]
+    try:
+        cluster.start()
+        client = redis.Redis(port=cluster[0].port)
+        sets = {f"set{number}": [f"m{member}" for member in range(20)] for number in range(40)}
+        assert client.set("before", "1")
+        cluster.settle()
+        for name, members in sets.items():
+            assert client.sadd(name, *members) == len(members)
+        change(cluster[0], "leave", "n2")
+        # What is added until the last slot is one member's alone is what a member tells others of.
+        while topology(cluster[0])["moving"]:
+            for name in sets:
+                client.sadd(name, "m0", "last")
+        assert second.process.wait(START_SECONDS) != 0
+        for name, members in sets.items():
+            assert client.srem(name, "last", *members) == len(members) + 1
+            assert client.exists(name) == 0
+        cluster.nodes = [cluster[0]]
+        added = newcomer(tmp_path, cluster, "n3")
+        cluster.nodes = [cluster[0], added]
+        change(cluster[0], "join", "n3")
+        wait_until(lambda: at_rest(cluster.nodes, ["n1", "n3"]), MOVED_SECONDS, "both hold all")
+        for node in cluster.nodes:
+            assert redis.Redis(port=node.port).exists(*sets) == 0
+        cluster.settle()
+    finally:
+        cluster.stop()
+        second.kill()

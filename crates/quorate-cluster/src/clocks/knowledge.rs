@@ -88,6 +88,13 @@ impl Knowledge {
         }
     }
 
+    /// Forgets the effects of a slot: what follows them there has no names.
+    pub fn forget_effects(&mut self, slot: Slot) {
+        if let Some(clock) = self.slots.get_mut(slot.index()).and_then(Option::as_mut) {
+            clock.newest = Place::default();
+        }
+    }
+
     /// Forgets effects that no peer that asks every now and then can need.
     pub fn age(&mut self) {
         self.recent.age();
@@ -225,6 +232,18 @@ mod tests {
         assert_eq!(knowledge.recent(slot).count(), 1);
         knowledge.note(slot, dots(&[1, 3]), &effect);
         assert_eq!((knowledge.recent(slot).count(), known(&knowledge)), (2, alloc::vec![(7, 3)]));
+    }
+
+    #[test]
+    fn effects_that_are_forgotten_are_known_and_not_told() {
+        let (mut knowledge, slot, me) = (knowing([3]), Slot::default(), Origin(3));
+        for _ in 0..2 {
+            knowledge.issue(slot, me, b"e").expect("room");
+        }
+        knowledge.forget_effects(slot);
+        assert_eq!((known(&knowledge), knowledge.recent(slot).count()), (alloc::vec![(3, 2)], 0));
+        let (dot, _) = knowledge.issue(slot, me, b"e").expect("room");
+        assert_eq!((dot.counter, knowledge.recent(slot).count()), (3, 1));
     }
 
     #[test]

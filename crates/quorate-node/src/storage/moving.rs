@@ -86,6 +86,11 @@ impl Storage {
         let held = |topology: &Topology, slot| topology.is_replica(slot, topology.me());
         let mut left_over = Vec::new();
         for slot in Slot::all() {
+            // What a lone replica writes has no names, and what it removes leaves no tombstone that a
+            // later replica would get: effects of before must not reach that one.
+            if after.replicas(slot).len() < 2 {
+                self.knowledge.forget_effects(slot);
+            }
             match (held(before, slot), held(after, slot)) {
                 // What came while this node was no replica is not here.
                 (false, true) => {
@@ -209,10 +214,11 @@ impl Storage {
 
 #[cfg(test)]
 mod tests {
-    use quorate_cluster::{anti_entropy::Digests as _, movement::plan};
+    use quorate_cluster::{anti_entropy::Digests as _, clocks, movement::plan};
     use quorate_proto::{
         NodeId, Numbers,
-        message::{Member, View},
+        dot::DotRange,
+        message::{Member, Message, SlotDots, View},
         ownership::{Movement, Ownership, Phase, Phases},
     };
 
@@ -257,6 +263,30 @@ mod tests {
             ours.advance_discarding();
         }
         assert_eq!((ours.store.len(), ours.foreign_slots()), (0, 0));
+    }
+
+    #[test]
+    fn a_lone_replica_does_not_tell_later_ones_of_effects_of_before() {
+        let (mut ours, _) = pair(0);
+        let slot = Slot::of_key(key(1).as_bytes());
+        let lacking = |ours: &Storage| {
+            let range = DotRange { origin: ours.store.origin(), first: 1, last: 9 };
+            let wanted = vec![SlotDots { slot, ranges: vec![range] }];
+            let question = Message::AskDots { group: slot.group(), wanted };
+            match clocks::answer(ours, PEER, &question) {
+                Some(Message::Dots { effects, .. }) => effects.len(),
+                other => panic!("not an answer: {other:?}"),
+            }
+        };
+        set(&mut ours, &key(1));
+        assert_eq!(lacking(&ours), 1);
+        adopt(&mut ours, &view(1, Phase::Moved));
+        let mut back = topology(0).view();
+        (back.epoch, back.ownership) = (9, None);
+        adopt(&mut ours, &back);
+        assert_eq!(lacking(&ours), 0);
+        set(&mut ours, &key(1));
+        assert_eq!(lacking(&ours), 1);
     }
 
     #[test]
