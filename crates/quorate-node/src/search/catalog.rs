@@ -175,11 +175,15 @@ impl Catalog {
         self.entries.get(key).is_some_and(|entry| entry.value.is_some())
     }
 
-    /// Gives an entry another value, or drops it (`None`), as of now.
-    pub(crate) fn put(&mut self, key: Words, value: Option<Words>, wall_ms: u64, by: u128) {
+    /// A stamp for what changes now: newer than all that are here.
+    pub(crate) fn next_stamp(&self, wall_ms: u64, by: u128) -> Stamp {
         let newest = self.entries.values().map(|entry| entry.stamp.at).max().unwrap_or(0);
-        let at = (wall_ms << 16).max(newest + 1);
-        self.entries.insert(key, Entry { stamp: Stamp { at, by }, value });
+        Stamp { at: (wall_ms << 16).max(newest + 1), by }
+    }
+
+    /// Gives an entry another value, or drops it (`None`).
+    pub(crate) fn put(&mut self, key: Words, value: Option<Words>, stamp: Stamp) {
+        self.entries.insert(key, Entry { stamp, value });
     }
 
     /// Forgets the oldest of what was dropped. Copies that have met still are equal: the newest of
@@ -275,12 +279,16 @@ impl Catalog {
 
     /// Whether what is there is as large as it may be.
     pub(crate) fn is_full(&self) -> bool {
-        let size = |words: &Words| words.iter().map(|word| 4 + word.len()).sum::<usize>();
         let there =
             self.entries.iter().filter_map(|(key, entry)| Some((key, entry.value.as_ref()?)));
         let bytes = there.map(|(key, value)| size(key) + size(value) + ENTRY_BYTES).sum::<usize>();
         bytes > limits::CATALOG_BYTES_MAX
     }
+}
+
+/// Bytes of words in the document, besides their count.
+pub(crate) fn size(words: &Words) -> usize {
+    words.iter().map(|word| 4 + word.len()).sum()
 }
 
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8; N]> {
@@ -306,7 +314,8 @@ mod tests {
     use super::*;
 
     fn put(catalog: &mut Catalog, key: Words, value: Option<&str>, wall_ms: u64, by: u128) {
-        catalog.put(key, value.map(|value| vec![value.into()]), wall_ms, by);
+        let stamp = catalog.next_stamp(wall_ms, by);
+        catalog.put(key, value.map(|value| vec![value.into()]), stamp);
     }
 
     #[test]

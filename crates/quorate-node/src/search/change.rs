@@ -44,16 +44,37 @@ impl Change {
         wall_ms: u64,
         by: u128,
     ) -> Result<(Catalog, String), String> {
+        let refused =
+            || "SEARCH_LIMIT_OVER too many indexes, or definitions that are too long".to_owned();
+        if self.size() > limits::CATALOG_BYTES_MAX {
+            return Err(refused());
+        }
         let mut after = before.clone();
-        let reply = self.write(before, &mut |key, value| after.put(key, value, wall_ms, by))?;
+        let mut stamp = before.next_stamp(wall_ms, by);
+        let reply = self.write(before, &mut |key, value| {
+            after.put(key, value, stamp);
+            stamp.at += 1;
+        })?;
         after.trim();
         let grows = after.entries_len() > before.entries_len();
         if grows && (after.is_full() || after.indexes().count() > limits::INDEXES_MAX) {
-            return Err(
-                "SEARCH_LIMIT_OVER too many indexes, or definitions that are too long".into()
-            );
+            return Err(refused());
         }
         Ok((after, reply))
+    }
+
+    /// Bytes of what a client has written.
+    fn size(&self) -> usize {
+        match self {
+            Change::Create { name, arguments, .. } | Change::Alter { name, arguments } => {
+                name.len() + catalog::size(arguments)
+            }
+            Change::Words { dictionary: name, words, .. }
+            | Change::Synonyms { group: name, words, .. } => name.len() + catalog::size(words),
+            Change::Alias { alias, .. } => alias.len(),
+            Change::Setting { value, .. } => value.len(),
+            Change::Drop { .. } | Change::DropAlias { .. } | Change::DropAll => 0,
+        }
     }
 
     fn write(
