@@ -178,6 +178,11 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 /// A peer that was not heard for this long is down.
 pub const SILENCE_MAX: Duration = Duration::from_millis(1_000);
 
+/// A peer that was not heard for this long is quiet: it is asked last, and what waits for it goes elsewhere
+/// where that is safe. Later than an answer to a heartbeat comes, and early enough that nobody waits for
+/// half a second for one that stands still.
+pub const QUIET_AFTER: Duration = Duration::from_millis(350);
+
 /// A peer that is heard, but answers nothing for this long, is down: nothing gets through to it. One
 /// that says that it is at work, or takes what waits for it, is given more.
 pub const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -205,6 +210,21 @@ pub const SCAN_INTERVAL: Duration = Duration::from_millis(20);
 /// A replica that has not answered a question after this long is bypassed.
 pub const RETRY_AFTER: Duration = Duration::from_millis(50);
 
+/// A write that may be repeated is begun by its executor within this time after it was sent, or not at
+/// all. More than a pause between heartbeats, by which the executor tells how old it is.
+pub const BEGUN_WITHIN: Duration = Duration::from_millis(380);
+
+/// After this time a quiet executor has begun a write that may be repeated, or never will.
+pub const REPEATED_AFTER: Duration = Duration::from_millis(420);
+
+/// How long a write that may be repeated waits for a lost executor to come back: a link that broke is up
+/// again by then.
+pub const RETURN_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long answers on the links of a member that has left are waited for: longer than nearly all writes
+/// take, and shorter than [`SETTLING_MARGIN`], within which its effects may still come.
+pub const PARTING_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What one replica of a datacentre waits for the others that it passes an effect on to.
 pub const RELAY_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -215,9 +235,13 @@ pub const RELAY_SILENCE: Duration = Duration::from_millis(400);
 /// What links between datacentres are thought to carry at least, in bytes a millisecond.
 pub const RELAY_BYTES_PER_MS: u64 = (16 << 20) / 1_000;
 
-/// A forwarded read is put to another replica after this part of the time left: late enough not to
-/// double the load of a slow node, early enough to try most replicas of a slot.
-pub const FORWARD_SHARE: u32 = 8;
+/// A forwarded read is put to another replica when this many times as long is over as the replica takes
+/// for nearly all others, but not sooner than [`RETRY_AFTER`]: late enough not to double the load of a
+/// slow node.
+pub const HEDGE_FACTOR: u32 = 2;
+
+/// A forwarded read is put to another replica after this time, however slow the replica is.
+pub const HEDGED_WITHIN: Duration = Duration::from_millis(250);
 
 /// Bytes of hints on their way to one target, at first.
 pub const HANDOFF_WINDOW_START: usize = 256 << 10;
@@ -390,6 +414,13 @@ const _: () = assert!(
     2 * HEARTBEAT_INTERVAL.as_millis() + WORK_TOLD_AFTER.as_millis() < SILENCE_MAX.as_millis()
 );
 const _: () = assert!(SILENCE_MAX.as_millis() < ANSWER_MAX.as_millis());
+const _: () = assert!(HEARTBEAT_INTERVAL.as_millis() < QUIET_AFTER.as_millis());
+const _: () = assert!(QUIET_AFTER.as_millis() < SILENCE_MAX.as_millis());
+const _: () = assert!(HEARTBEAT_INTERVAL.as_millis() < BEGUN_WITHIN.as_millis());
+const _: () = assert!(BEGUN_WITHIN.as_millis() < REPEATED_AFTER.as_millis());
+const _: () = assert!(RETURN_PATIENCE.as_millis() < OUTCOME_PATIENCE.as_millis());
+const _: () = assert!(PARTING_PATIENCE.as_millis() < SETTLING_MARGIN.as_millis());
+const _: () = assert!(RETRY_AFTER.as_millis() < HEDGED_WITHIN.as_millis());
 // One heartbeat may get lost in the noise, a dead node must not.
 const _: () = assert!(SILENCE_MAX.as_millis() >= 3 * HEARTBEAT_INTERVAL.as_millis());
 const _: () = assert!(

@@ -11,7 +11,8 @@
 //! one; so is one that is heard but answers nothing for [`Settings::answer_max`], unless it is at
 //! work or takes what waits for it: what is sent to it does not arrive. Time in which this node itself
 //! did nothing, in a long turn or while its process stood still, is nobody's silence.
-//! A peer whose link closes is down at once. Up and down alternate for each peer.
+//! A peer whose link closes is down at once. Up and down alternate for each peer. One that is up and
+//! was not heard for [`Settings::quiet_after`] is quiet until it is heard again or down.
 //!
 //! The detector behind [`Liveness::is_up`] is a fixed silence. One that learns the rhythm of each
 //! peer, or hears of it from others, can take its place: inputs and outputs stay as they are.
@@ -25,8 +26,8 @@ use quorate_proto::{Fitness, MemberNumber, message::Heartbeat, mutant::Mutant};
 
 use crate::{
     limits::{
-        ANSWER_MAX, CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, MEETING_PATIENCE, READINESS_PATIENCE,
-        ROUTED_AROUND_WITHIN, SILENCE_MAX,
+        ANSWER_MAX, CLOCK_SKEW_MAX, HEARTBEAT_INTERVAL, MEETING_PATIENCE, QUIET_AFTER,
+        READINESS_PATIENCE, ROUTED_AROUND_WITHIN, SILENCE_MAX,
     },
     peer_map::PeerMap,
     time::{Instant, Wall},
@@ -38,6 +39,8 @@ use crate::{
 pub struct Settings {
     /// Pause between heartbeats.
     pub heartbeat_interval: Duration,
+    /// A peer that was not heard for this long is quiet.
+    pub quiet_after: Duration,
     /// A peer that was not heard for this long is down.
     pub silence_max: Duration,
     /// A peer that is heard and answers nothing for this long is down, unless it is known why.
@@ -50,6 +53,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             heartbeat_interval: HEARTBEAT_INTERVAL,
+            quiet_after: QUIET_AFTER,
             silence_max: SILENCE_MAX,
             answer_max: ANSWER_MAX,
             clock_skew_max: CLOCK_SKEW_MAX,
@@ -75,6 +79,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), UnsoundSettings> {
         let Self { heartbeat_interval, silence_max, answer_max, .. } = *self;
         let sound = !heartbeat_interval.is_zero()
+            && self.quiet_after > heartbeat_interval
             && silence_max <= answer_max
             && silence_max >= heartbeat_interval.saturating_mul(3)
             && silence_max.saturating_add(heartbeat_interval) <= ROUTED_AROUND_WITHIN;
@@ -91,6 +96,13 @@ pub enum Output {
     Up(MemberNumber),
     /// The peer is down.
     Down(MemberNumber),
+    /// The peer is up and silent, or heard again.
+    Quiet {
+        /// The peer.
+        node: MemberNumber,
+        /// Whether it is silent.
+        is_quiet: bool,
+    },
     /// The peer may do something else than before.
     Fitness {
         /// The peer.
@@ -128,6 +140,8 @@ struct Peer {
     linked: bool,
     /// Whether [`Output::Up`] was the last word.
     up: bool,
+    /// Whether it is up and silent.
+    quiet: bool,
     /// When something was heard last.
     heard: Instant,
     /// When something came on the outgoing link last, or it was known why nothing comes.
@@ -253,6 +267,9 @@ impl Liveness {
     pub fn handle_heard(&mut self, now: Instant, node: MemberNumber) {
         let Some(peer) = self.peers.get_mut(node) else { return };
         peer.heard = peer.heard.max(now);
+        if core::mem::take(&mut peer.quiet) {
+            self.outputs.push_back(Output::Quiet { node, is_quiet: false });
+        }
         if peer.linked && !peer.up {
             peer.up = true;
             self.outputs.push_back(Output::Up(node));
@@ -291,6 +308,12 @@ impl Liveness {
             self.take_down(node);
             self.outputs.push_back(Output::GiveUpLink(node));
         }
+        let quiet_after = self.settings.quiet_after;
+        let quiet = self.linked(|peer| peer.up && !peer.quiet && peer.heard + quiet_after <= now);
+        for node in quiet {
+            self.peers[node].quiet = true;
+            self.outputs.push_back(Output::Quiet { node, is_quiet: true });
+        }
         if self.next_heartbeat <= now {
             self.next_heartbeat = now + self.settings.heartbeat_interval;
             for node in self.linked(|_| true) {
@@ -302,8 +325,10 @@ impl Liveness {
     /// When [`Liveness::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let linked = self.peers.values().filter(|peer| peer.linked);
-        let silences = linked.map(|peer| self.silent_at(peer));
-        silences.chain([self.next_heartbeat]).min()
+        let silences = linked.clone().map(|peer| self.silent_at(peer));
+        let loud = linked.filter(|peer| peer.up && !peer.quiet);
+        let quiet = loud.map(|peer| peer.heard + self.settings.quiet_after);
+        silences.chain(quiet).chain([self.next_heartbeat]).min()
     }
 
     /// What is to be done next.
@@ -341,6 +366,7 @@ impl Liveness {
         peer.hints_pending = None;
         peer.ahead_ms = None;
         peer.asked.clear();
+        peer.quiet = false;
         if peer.up {
             peer.up = false;
             self.outputs.push_back(Output::Down(node));

@@ -1,6 +1,7 @@
 //! What the rounds of peers ask of this node, which waits until the pace lets it be answered.
 
 use alloc::{boxed::Box, collections::VecDeque};
+use core::time::Duration;
 
 use quorate_proto::{MemberNumber, message::Message};
 
@@ -23,6 +24,8 @@ pub struct PeerRequest {
     pub epoch: u64,
     /// The peer.
     pub from: MemberNumber,
+    /// How long ago it was sent, at most.
+    pub late: Duration,
     /// What it wants.
     pub message: Message,
 }
@@ -140,7 +143,8 @@ mod tests {
                 Output::Send { to, correlation, message } => {
                     self.count(node, to.index(), &message);
                     let link = LinkId(node as u64);
-                    let request = PeerRequest { link, correlation, epoch: 0, from, message };
+                    let late = Duration::ZERO;
+                    let request = PeerRequest { link, correlation, epoch: 0, from, late, message };
                     let (sync, data) = &mut self.nodes[to.index()];
                     sync.handle_question(now, data, request).expect("no more than a window");
                 }
@@ -216,6 +220,7 @@ mod tests {
             correlation: 0,
             epoch: 0,
             from: MemberNumber(1),
+            late: Duration::ZERO,
             message: Message::SlotSame,
         };
         for _ in 0..2 * SYNC_WINDOW {

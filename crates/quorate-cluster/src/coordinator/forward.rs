@@ -14,7 +14,7 @@ use quorate_proto::{
 
 use super::{Attempt, Coordinator, Output, Rejection, Replica, errors, operation, stage::Phase};
 use crate::{
-    limits::{FORWARD_SHARE, RETRY_AFTER},
+    limits::{HEDGE_FACTOR, HEDGED_WITHIN, RETRY_AFTER},
     positions::Positions,
     time::Instant,
 };
@@ -36,6 +36,8 @@ impl Coordinator {
         let id = self.call_id(&self.operations[index]);
         let operation = &mut self.operations[index];
         operation.enter(Phase::Forwarding(to));
+        operation.forwarded_at = now;
+        operation.bypass_at = None;
         operation.asked = Positions::of(FORWARD_POSITION);
         operation.tried |= position.into_iter().collect();
         let left = operation.terms.deadline.since(now);
@@ -50,11 +52,22 @@ impl Coordinator {
         });
         let correlation = operation::join_correlation(index, operation.serial, FORWARD_POSITION);
         if !operation.writes() {
-            let bypass_at = now + RETRY_AFTER.max(left / FORWARD_SHARE);
+            let usual = self.peers[to].usual.limit() * HEDGE_FACTOR;
+            let bypass_at = now + usual.max(RETRY_AFTER).min(HEDGED_WITHIN);
             operation.bypass_at = Some(bypass_at);
             self.wake_by(bypass_at);
         }
         self.outputs.push_back(Output::Send { to, correlation, message });
+    }
+
+    /// `to` has answered what was forwarded to it.
+    pub(super) fn note_took(&mut self, now: Instant, index: usize, to: MemberNumber) {
+        let operation = &self.operations[index];
+        if !operation.writes()
+            && let Some(peer) = self.peers.get_mut(to)
+        {
+            peer.usual.note(now.since(operation.forwarded_at));
+        }
     }
 
     /// Forgets what is to be sent to a peer that is down. What was forwarded to it and is still
@@ -146,7 +159,9 @@ impl Coordinator {
     pub(super) fn forward_bypassed(&mut self, now: Instant, index: usize) {
         let operation = &self.operations[index];
         let next = self.reader(operation.slot(), operation.terms.read_level, operation.tried);
-        if let Some(next) = next {
+        if let (Phase::Forwarding(slow), Some(next)) = (operation.phase(), next) {
+            // It has taken at least so long.
+            self.note_took(now, index, slow);
             self.send_forward(now, index, next);
         }
     }
@@ -171,12 +186,12 @@ impl Coordinator {
             let operation = self.operations.remove(index);
             let (requester, refused) = (operation.requester, operation.tried);
             let attempt = Attempt { requester, request: operation.into_request(0), refused };
-            let name = &self.topology.member(to).name;
+            let name = self.topology.get(to).map_or("a former member", |member| &member.name);
             let text = alloc::format!("{name} refused: {text}");
             let error = errors::rejected(&Rejection { cause, text });
             return self.execute_elsewhere(now, replica, attempt, error);
         }
-        let name = &self.topology.member(to).name;
+        let name = self.topology.get(to).map_or("a former member", |member| &member.name);
         let error = errors::unavailable(&alloc::format!("{name} refused: {text}"));
         self.finish(now, replica, index, error);
     }
@@ -189,7 +204,7 @@ impl Coordinator {
         index: usize,
         to: MemberNumber,
     ) {
-        let name = &self.topology.member(to).name;
+        let name = self.topology.get(to).map_or("a former member", |member| &member.name);
         let text = alloc::format!("{name} did not answer before the deadline");
         let operation = &self.operations[index];
         let error = if operation.writes() && operation.stale.is_empty() {

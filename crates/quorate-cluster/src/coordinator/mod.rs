@@ -28,11 +28,13 @@ mod crossing;
 mod durable;
 mod elements;
 mod errors;
+mod failover;
 mod forward;
 mod gate;
 mod members;
 mod operation;
 mod outcomes;
+mod parting;
 mod read;
 mod read_repair;
 mod refusals;
@@ -45,10 +47,11 @@ mod stage;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod usual;
 mod write;
 
 use alloc::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     vec::Vec,
 };
@@ -82,6 +85,7 @@ pub use replica::{Durability, Executed, Rejection, Replica, Snapshot, Stored, Ti
 pub use request::{Request, Terms};
 use stage::Phase;
 use stored::Awaited;
+use usual::Usual;
 
 /// What the coordinator wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,11 +124,12 @@ const CALL_SHARD_SHIFT: u32 = 48;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Requester {
     Session(u64),
-    /// The id is that of a write.
+    /// The id is that of a write, which is begun by that moment if it may be repeated.
     Peer {
         link: LinkId,
         correlation: u64,
         call: Option<CallId>,
+        begin_by: Instant,
     },
 }
 
@@ -141,7 +146,11 @@ struct Attempt {
 #[derive(Clone, Copy, Debug, Default)]
 struct Peer {
     alive: bool,
+    /// It is up, and silent.
+    quiet: bool,
     fitness: Fitness,
+    /// How long it takes to answer reads that are forwarded to it.
+    usual: Usual,
 }
 
 /// Coordinates the slots of one shard.
@@ -156,6 +165,10 @@ pub struct Coordinator {
     next_number: u64,
     next_serial: u32,
     outcomes: Outcomes,
+    /// Requests whose writes were brought to a second executor.
+    repeated: BTreeSet<u64>,
+    /// Whether this node is about to stop.
+    is_leaving: bool,
     /// Of slots where something has to wait.
     gates: BTreeMap<Slot, Gate>,
     /// What waits at the gates, over all slots.
@@ -187,6 +200,8 @@ impl Coordinator {
             next_number: 0,
             next_serial: 0,
             outcomes: Outcomes::default(),
+            repeated: BTreeSet::new(),
+            is_leaving: false,
             gates: BTreeMap::new(),
             waiting: 0,
             awaited: BTreeMap::new(),
@@ -277,7 +292,8 @@ impl Coordinator {
 
     /// A peer is up.
     pub fn handle_peer_up(&mut self, peer: MemberNumber, fitness: Fitness) {
-        self.peers[peer] = Peer { alive: true, fitness };
+        let usual = self.peers[peer].usual;
+        self.peers[peer] = Peer { alive: true, quiet: false, fitness, usual };
         self.ask_again(peer);
     }
 
@@ -288,19 +304,7 @@ impl Coordinator {
         replica: &mut impl Replica,
         peer: MemberNumber,
     ) {
-        self.peers[peer] = Peer::default();
-        self.recall_unsent(now, replica, peer);
-        self.relays_without(peer);
-        let waiting: Vec<usize> = self
-            .operations
-            .iter()
-            .filter(|(_, operation)| operation.waits_for(&self.topology, peer))
-            .map(|(index, _)| index)
-            .collect();
-        for index in waiting {
-            self.lost_peer(now, replica, index, peer);
-        }
-        self.end_repairs(now, replica);
+        self.lose_peer(now, replica, peer, |_| true);
     }
 
     /// Time has passed: slow replicas are bypassed, late requests answered.
@@ -374,7 +378,8 @@ impl Coordinator {
         message: Message,
     ) {
         match (self.operations[index].phase(), message) {
-            (Phase::Forwarding(_), Message::Reply(reply)) => {
+            (Phase::Forwarding(to), Message::Reply(reply)) => {
+                self.note_took(now, index, to);
                 self.finish(now, replica, index, reply::shared(reply));
             }
             (Phase::Forwarding(to), Message::Rejected { cause, text }) => {
@@ -382,6 +387,12 @@ impl Coordinator {
             }
             (Phase::Asking(executor), Message::Reply(reply)) => {
                 self.take_outcome(now, replica, index, (position, executor), reply);
+            }
+            (Phase::Asking(executor), Message::Rejected { cause: Cause::Overloaded, .. })
+                if self.topology.position(self.operations[index].slot(), executor)
+                    == Some(position) =>
+            {
+                self.executed_nowhere(now, replica, index);
             }
             (Phase::Asking(executor), _) => {
                 self.outcome_denied(now, replica, index, (position, executor));
@@ -460,8 +471,11 @@ impl Coordinator {
 
     fn reply(&mut self, requester: Requester, reply: Bytes) {
         match requester {
-            Requester::Session(request) => self.outputs.push_back(Output::Reply { request, reply }),
-            Requester::Peer { link, correlation, call } => {
+            Requester::Session(request) => {
+                let reply = self.doubted(request, reply);
+                self.outputs.push_back(Output::Reply { request, reply });
+            }
+            Requester::Peer { link, correlation, call, .. } => {
                 if let Some(id) = call {
                     self.outcomes.note(id, &reply);
                 }

@@ -37,6 +37,10 @@ pub(super) struct Operation {
     pub(super) stale: Positions,
     /// Answered as hoped.
     pub(super) answered: Positions,
+    /// When it was forwarded last.
+    pub(super) forwarded_at: Instant,
+    /// When it began to ask what became of it.
+    pub(super) since: Instant,
     /// When silent replicas are bypassed, while that can still help.
     pub(super) bypass_at: Option<Instant>,
     /// The reply, once it is known, until it is given. That of a read belongs to the state whose
@@ -72,6 +76,8 @@ impl Operation {
             refused: Positions::NONE,
             stale: Positions::NONE,
             answered: Positions::NONE,
+            forwarded_at: Instant::ZERO,
+            since: Instant::ZERO,
             bypass_at: None,
             reply: None,
             holds_slot: false,

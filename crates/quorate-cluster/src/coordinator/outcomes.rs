@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!   Forwarding --- link lost --> Asking --- as many replicas know it as the level asks --> reply
-//!                                  |  \---- the executor is linked again and knows it ---> reply
+//!                                  |  |---- the executor is linked again and knows it ---> reply
+//!                                  |  \---- it has not executed it, and will not ---------> next executor
 //!                                  +------- OUTCOME_PATIENCE ---------------------------> UNKNOWN
 //! ```
 //! A replica that knows a write holds its effect, so it counts like one that has acknowledged it.
@@ -26,10 +27,13 @@ use quorate_proto::{
 
 use super::{
     CALL_SHARD_SHIFT, Coordinator, Durability, Gate, OnDurable, Replica, Requester, errors,
-    operation::Operation, stage::Phase,
+    failover::is_repeatable, operation::Operation, stage::Phase,
 };
 use crate::{
-    limits::{OUTCOME_BYTES, OUTCOME_PATIENCE, OUTCOME_REPLY_MAX, OUTCOMES_BYTES_MAX},
+    limits::{
+        OUTCOME_BYTES, OUTCOME_PATIENCE, OUTCOME_REPLY_MAX, OUTCOMES_BYTES_MAX, REPEATED_AFTER,
+        RETURN_PATIENCE,
+    },
     membership::LinkId,
     positions::Positions,
     time::Instant,
@@ -43,16 +47,43 @@ use crate::{
 pub(super) struct Outcomes {
     /// By the start of a node and the upper bits of its numbers, which tell its shards apart: in the
     /// order of the numbers. None is empty.
-    queues: BTreeMap<(Origin, u16), VecDeque<(u64, Bytes)>>,
+    queues: BTreeMap<(Origin, u16), VecDeque<(u64, Remembered)>>,
     bytes: usize,
+    /// The greatest number of each queue that was forgotten; of some only, where there are too many.
+    forgotten: BTreeMap<(Origin, u16), u64>,
+    /// Whether any was ever denied.
+    has_denied: bool,
+}
+
+/// What is remembered of a write.
+#[derive(Debug)]
+enum Remembered {
+    Reply(Bytes),
+    /// It was answered, with more than is kept.
+    Long,
+    /// It was not executed here, and will not be: its sender was told so.
+    Denied,
+}
+
+impl Remembered {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Reply(reply) => OUTCOME_BYTES + reply.len(),
+            Self::Long | Self::Denied => OUTCOME_BYTES,
+        }
+    }
 }
 
 impl Outcomes {
-    /// Remembers a reply, unless it is long.
+    /// Remembers a reply; of a long one only that there was one.
     pub(super) fn note(&mut self, id: CallId, reply: &Bytes) {
-        if !is_remembered(reply) {
-            return;
-        }
+        // A copy, so that nothing larger is kept because of it.
+        let is_short = is_remembered(reply);
+        let kept = if is_short { Remembered::Reply(reply::kept(reply)) } else { Remembered::Long };
+        self.remember(id, kept);
+    }
+
+    fn remember(&mut self, id: CallId, kept: Remembered) {
         let queue = self.queues.entry(queue_of(id)).or_default();
         let at = match queue.back() {
             Some((last, _)) if *last >= id.number => {
@@ -63,18 +94,52 @@ impl Outcomes {
             }
             _ => queue.len(),
         };
-        // A copy, so that nothing larger is kept because of it.
-        queue.insert(at, (id.number, reply::kept(reply)));
-        self.bytes += OUTCOME_BYTES + reply.len();
+        self.bytes += kept.bytes();
+        queue.insert(at, (id.number, kept));
         while self.bytes > OUTCOMES_BYTES_MAX {
             self.forget_some();
         }
     }
 
+    /// What a write was answered, if that is remembered.
     pub(super) fn reply(&self, id: CallId) -> Option<&Bytes> {
+        match self.find(id)? {
+            Remembered::Reply(reply) => Some(reply),
+            Remembered::Long | Remembered::Denied => None,
+        }
+    }
+
+    fn find(&self, id: CallId) -> Option<&Remembered> {
         let queue = self.queues.get(&queue_of(id))?;
         let at = queue.binary_search_by_key(&id.number, |(number, _)| *number).ok()?;
         Some(&queue[at].1)
+    }
+
+    /// Whether somebody was told that the write was not executed, and will not be.
+    pub(super) fn is_denied(&self, id: CallId) -> bool {
+        self.has_denied && matches!(self.find(id), Some(Remembered::Denied))
+    }
+
+    /// Denies a write that is not under way, if it is certain that it was not executed by this node:
+    /// then it will not be. Returns whether it is.
+    pub(super) fn deny(&mut self, id: CallId) -> bool {
+        match self.find(id) {
+            Some(Remembered::Denied) => return true,
+            Some(Remembered::Reply(_) | Remembered::Long) => return false,
+            None => {}
+        }
+        // Where an older one is remembered and none that is newer was forgotten, this one would be.
+        let queue = self.queues.get(&queue_of(id));
+        let oldest = queue.and_then(|queue| queue.front());
+        let forgotten = self.forgotten.get(&queue_of(id));
+        let is_certain = oldest.is_some_and(|(number, _)| *number < id.number)
+            && forgotten.is_none_or(|number| *number < id.number)
+            && self.forgotten.len() < FORGOTTEN_QUEUES_MAX;
+        if is_certain {
+            self.has_denied = true;
+            self.remember(id, Remembered::Denied);
+        }
+        is_certain
     }
 
     /// Forgets the oldest part of the longest queue: who asks for little is not pushed out by those
@@ -84,7 +149,12 @@ impl Outcomes {
         let Some(name) = longest.map(|(name, _)| *name) else { return };
         let Some(queue) = self.queues.get_mut(&name) else { return };
         let count = queue.len().div_ceil(FORGOTTEN_SHARE);
-        let forgotten = queue.drain(..count).map(|(_, reply)| OUTCOME_BYTES + reply.len());
+        let newest = count.checked_sub(1).map_or(0, |last| queue[last].0);
+        if self.forgotten.len() < FORGOTTEN_QUEUES_MAX {
+            let most = self.forgotten.entry(name).or_default();
+            *most = newest.max(*most);
+        }
+        let forgotten = queue.drain(..count).map(|(_, kept)| kept.bytes());
         self.bytes -= forgotten.sum::<usize>();
         if queue.is_empty() {
             self.queues.remove(&name);
@@ -94,6 +164,10 @@ impl Outcomes {
 
 /// Of the longest queue this part is forgotten at once, so that it is seldom looked for.
 const FORGOTTEN_SHARE: usize = 64;
+
+/// Queues of which it is known what was forgotten: of so many starts of nodes that some are over. When there
+/// are more, nothing is certain any more, and what is not remembered is unknown.
+const FORGOTTEN_QUEUES_MAX: usize = 1 << 14;
 
 fn queue_of(id: CallId) -> (Origin, u16) {
     (id.origin, (id.number >> CALL_SHARD_SHIFT) as u16)
@@ -128,9 +202,14 @@ impl Coordinator {
         operation.requirement = self.topology.required_to_write(slot, level, me);
         operation.answered = Positions::NONE;
         operation.refused = Positions::NONE;
-        let gives_up_at = now + OUTCOME_PATIENCE;
-        operation.bypass_at = Some(gives_up_at);
-        self.wake_by(gives_up_at);
+        operation.since = now;
+        let look_at = if is_repeatable(&operation.call) {
+            (now + RETURN_PATIENCE).max(operation.forwarded_at + REPEATED_AFTER)
+        } else {
+            now + OUTCOME_PATIENCE
+        };
+        operation.bypass_at = Some(look_at);
+        self.wake_by(look_at);
         let others = self.alive(slot) - self.operations[index].own();
         for position in others.iter() {
             self.ask_outcome_of(index, position);
@@ -201,8 +280,31 @@ impl Coordinator {
         let executor_at = self.topology.position(operation.slot(), executor);
         let has_denied = executor_at.is_some_and(|at| operation.refused.contains(at));
         if has_denied && operation.asked.is_empty() {
-            self.outcome_unknown(now, replica, index, executor);
+            return self.outcome_unknown(now, replica, index, executor);
         }
+        self.repeat_if_lost(now, replica, index, executor);
+    }
+
+    /// What became of a write is not known after a while.
+    pub(super) fn outcome_is_late(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        index: usize,
+        executor: MemberNumber,
+    ) {
+        let serial = self.operations[index].serial;
+        self.repeat_if_lost(now, replica, index, executor);
+        let Some(operation) = self.operations.get_mut(index) else { return };
+        if operation.serial != serial || operation.phase() != Phase::Asking(executor) {
+            return;
+        }
+        let ends_at = operation.since + OUTCOME_PATIENCE;
+        if now < ends_at {
+            operation.bypass_at = Some(ends_at);
+            return self.wake_by(ends_at);
+        }
+        self.give_up_outcome(now, replica, index, executor);
     }
 
     /// Nobody has told in time what became of a write.
@@ -268,9 +370,15 @@ impl Coordinator {
             Requester::Peer { call, .. } => *call == Some(id),
             Requester::Session(_) => false,
         };
-        if let Some(requester) = under_way.chain(held).find(is_it) {
-            *requester = Requester::Peer { link, correlation, call: Some(id) };
+        if let Some(Requester::Peer { link: to, correlation: by, .. }) =
+            under_way.chain(held).find(is_it)
+        {
+            (*to, *by) = (link, correlation);
             return;
+        }
+        if self.outcomes.deny(id) {
+            let text = "the call was not executed here, and will not be".into();
+            return self.reject(link, correlation, Cause::Overloaded, text);
         }
         let text = "the outcome of the call is not known here".into();
         self.reject(link, correlation, Cause::OutcomeUnknown, text);

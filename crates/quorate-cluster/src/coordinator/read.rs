@@ -150,7 +150,8 @@ impl Coordinator {
                 .map(|(_, node)| *node)
         };
         let ready = || candidates().filter(|node| self.peers[*node].fitness.is_ready());
-        let fit = ready().find(|node| !self.peers[*node].fitness.is(Unfit::ReadOnly));
+        let fits = || ready().filter(|node| !self.peers[*node].fitness.is(Unfit::ReadOnly));
+        let fit = fits().find(|node| !self.peers[*node].quiet).or_else(|| fits().next());
         // Two replicas that are both catching up would send the read back and forth.
         let holds = self.topology.is_reader(slot, self.topology.me());
         fit.or_else(|| ready().chain(candidates()).next().filter(|_| !holds))
@@ -188,8 +189,8 @@ impl Coordinator {
             return self.give_up(now, replica, index);
         }
         // One that is still catching up is likely to differ, and so is one that takes no writes,
-        // which could not be repaired either.
-        let fit = self.ready(slot) - self.read_only(slot);
+        // which could not be repaired either. One that is quiet may not answer.
+        let fit = self.ready(slot) - self.read_only(slot) - self.quiet(slot);
         let mut hoped_for = own;
         for position in (usable & fit).iter().chain((usable - fit).iter()) {
             if requirement.lacks(hoped_for, position) {
@@ -433,8 +434,11 @@ impl Coordinator {
                     self.ask_digests(now, replica, index);
                 }
             }
+            Phase::Forwarding(executor) if operation.writes() => {
+                self.write_bypassed(now, replica, index, executor);
+            }
             Phase::Forwarding(_) => self.forward_bypassed(now, index),
-            Phase::Asking(executor) => self.give_up_outcome(now, replica, index, executor),
+            Phase::Asking(executor) => self.outcome_is_late(now, replica, index, executor),
             Phase::Replicating => self.bypass_relays(replica, index),
             Phase::Reading | Phase::Executing | Phase::Settled => {}
         }
@@ -451,6 +455,12 @@ impl Coordinator {
         let operation = &self.operations[index];
         if let Phase::Forwarding(_) = operation.phase() {
             return self.forward_lost(now, replica, index, peer);
+        }
+        if operation.phase() == Phase::Asking(peer) {
+            // It has not denied anything.
+            let position = self.topology.position(operation.slot(), peer);
+            self.operations[index].asked -= position.into_iter().collect();
+            return self.repeat_if_lost(now, replica, index, peer);
         }
         if let Some(position) = self.topology.position(operation.slot(), peer) {
             self.lost_replica(now, replica, index, position);

@@ -12,10 +12,13 @@ use quorate_proto::{
 use super::{
     Attempt, Awaited, Coordinator, Durability, OnDurable, Rejection, Replica, Request, Requester,
     Terms, errors,
+    failover::is_repeatable,
     gate::{Merge, Merged},
     relay::Relayed,
 };
-use crate::{elements, membership::LinkId, positions::Positions, time::Instant};
+use crate::{
+    elements, limits::BEGUN_WITHIN, membership::LinkId, positions::Positions, time::Instant,
+};
 
 impl Coordinator {
     /// A peer's request: a replicated effect, a question about keys, or a forwarded command.
@@ -29,6 +32,19 @@ impl Coordinator {
         epoch: u64,
         correlation: u64,
         message: Message,
+    ) {
+        let late = Duration::ZERO;
+        self.handle_late_message(now, replica, (link, epoch, correlation), message, late);
+    }
+
+    /// The same with a message that is at most so old.
+    pub fn handle_late_message(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        (link, epoch, correlation): (LinkId, u64, u64),
+        message: Message,
+        late: Duration,
     ) {
         if !self.topology.accepts(epoch) {
             return self.reject_epoch(link, correlation, epoch);
@@ -101,7 +117,7 @@ impl Coordinator {
                 }
             }
             Message::Forward(forward) => {
-                self.take_forward(now, replica, link, correlation, forward);
+                self.take_forward(now, replica, (link, correlation), forward, late);
             }
             _ if epoch != present => self.reject_epoch(link, correlation, epoch),
             other => {
@@ -157,9 +173,9 @@ impl Coordinator {
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
-        link: LinkId,
-        correlation: u64,
+        (link, correlation): (LinkId, u64),
         forward: Forward,
+        late: Duration,
     ) {
         if !self.topology.is_reader(forward.slot, self.topology.me()) {
             let text = alloc::format!("slot {} has no replica here", forward.slot.number());
@@ -181,8 +197,17 @@ impl Coordinator {
         };
         let request = Request { id: 0, call, terms };
         let is_write = request.call.class().writes();
-        let requester = Requester::Peer { link, correlation, call: is_write.then_some(forward.id) };
+        let begin_by = now + BEGUN_WITHIN.saturating_sub(late);
+        let call = is_write.then_some(forward.id);
+        let requester = Requester::Peer { link, correlation, call, begin_by };
         if is_write {
+            let is_late = late > BEGUN_WITHIN && is_repeatable(&request.call);
+            // Its sender was told that it would not be executed, or may have given it to another one.
+            if self.outcomes.is_denied(forward.id) || is_late {
+                self.note_refusal(now, forward.slot, Cause::Overloaded);
+                let text = "the write has come too late to be begun".into();
+                return self.reject(link, correlation, Cause::Overloaded, text);
+            }
             let attempt = Attempt { requester, request, refused: Positions::NONE };
             self.coordinate_write(now, replica, attempt);
         } else {

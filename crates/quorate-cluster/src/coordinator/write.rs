@@ -116,8 +116,8 @@ impl Coordinator {
     }
 
     /// The replica that executes writes on `slot`, none of `refused`: the first in this datacentre
-    /// that is up and ready, else the first there that is up, else the first anywhere that may. One
-    /// whose log takes nothing is asked last.
+    /// that is up, not silent, and ready, else the first there that is up, else the first anywhere that
+    /// may. One whose log takes nothing, or that is about to stop, is asked last.
     pub(super) fn executor(
         &self,
         slot: Slot,
@@ -132,10 +132,11 @@ impl Coordinator {
             if !peer.alive || !is_asked || *node == me && self.own_refusal(slot).is_some() {
                 continue;
             }
-            let read_only = peer.fitness.is(Unfit::ReadOnly);
-            let rank = (read_only, !self.topology.is_local(*node), !peer.fitness.is_ready());
+            let is_last = peer.fitness.is(Unfit::ReadOnly) || *node == me && self.is_leaving;
+            let is_far = !self.topology.is_local(*node);
+            let rank = (is_last, is_far, peer.quiet, !peer.fitness.is_ready());
             // Nearly always the first is as good as any.
-            if rank == (false, false, false) {
+            if rank == (false, false, false, false) {
                 return Some(*node);
             }
             if best.is_none_or(|(least, _)| rank < least) {
@@ -165,13 +166,20 @@ impl Coordinator {
         if let Some(refusal) = self.own_refusal(slot).or(behind) {
             return self.refuse_write(now, replica, attempt, refusal);
         }
+        if self.is_begun_late(now, &attempt) {
+            return self.refuse_write(now, replica, attempt, late());
+        }
         let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
         let (level, class) = (request.terms.write_level, request.call.class());
         let requirement = self.topology.required_to_write(slot, level, me);
         // What there is no other replica for is tried.
         let has_others = self.topology.replicas(slot).len() > 1;
-        let is_able = |peer: &Peer| peer.alive && !(has_others && peer.fitness.is(Unfit::ReadOnly));
+        // Those that stop with this node say the same of themselves as those whose logs take nothing.
+        let is_able = |peer: &Peer| {
+            let takes = !has_others || self.is_leaving || !peer.fitness.is(Unfit::ReadOnly);
+            peer.alive && takes
+        };
         if !requirement.is_met_by(self.replicas_that(slot, is_able)) {
             let read_only = if has_others { self.read_only(slot) } else { Positions::NONE };
             let error = self.too_few(slot, (level, &requirement), read_only);
@@ -400,4 +408,10 @@ impl Coordinator {
             replica.hint(node, operation.slot(), *dot, effect);
         }
     }
+}
+
+/// A write is not begun here that has come too late.
+fn late() -> Rejection {
+    let text = "the write has come too late to be begun".into();
+    Rejection { cause: Cause::Overloaded, text }
 }

@@ -82,6 +82,36 @@ fn a_silent_peer_is_down_within_a_second_and_its_link_given_up() {
 }
 
 #[test]
+fn a_peer_is_quiet_between_its_last_word_and_its_end() {
+    let mut liveness = linked();
+    let quiet = |is_quiet| Output::Quiet { node: PEER, is_quiet };
+    let after = |ms: u64, liveness: &mut Liveness| {
+        liveness.handle_timeout(at(ms));
+        let mut outputs = drain(liveness);
+        outputs.retain(|output| !matches!(output, Output::SendHeartbeat(_)));
+        outputs
+    };
+    assert_eq!(after(190, &mut liveness), []);
+    assert_eq!(after(349, &mut liveness), []);
+    assert_eq!(after(350, &mut liveness), [quiet(true)]);
+    assert_eq!(after(600, &mut liveness), []);
+    liveness.handle_heard(at(700), PEER);
+    assert_eq!(after(700, &mut liveness), [quiet(false)]);
+    assert!(liveness.poll_timeout().expect("a deadline") <= at(1_050));
+    // In time in which this node did nothing nobody was silent.
+    assert_eq!(after(5_000, &mut liveness), []);
+    let mut now = 5_000;
+    while liveness.is_up(PEER) {
+        now += 50;
+        liveness.handle_timeout(at(now));
+    }
+    let outputs = drain(&mut liveness);
+    let ends: Vec<_> =
+        outputs.into_iter().filter(|it| !matches!(it, Output::SendHeartbeat(_))).collect();
+    assert_eq!(ends, [quiet(true), Output::Down(PEER), Output::GiveUpLink(PEER)]);
+}
+
+#[test]
 fn a_peer_that_is_heard_may_answer_late_but_not_never() {
     let mut liveness = linked();
     for millis in (0..6_000).step_by(100) {

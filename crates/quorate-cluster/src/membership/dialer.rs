@@ -139,6 +139,17 @@ impl Dialer {
         }
     }
 
+    /// Dials `target` no more, and leaves its link as it is. Returns the link;
+    /// [`Dialer::end`] is to close it.
+    pub fn release(&mut self, target: &Target) -> Option<LinkId> {
+        self.entries.remove(target).and_then(|entry| entry.state.link())
+    }
+
+    /// Closes a link that was released.
+    pub fn end(&mut self, link: LinkId) {
+        self.outputs.push_back(DialerOutput::Hangup { link });
+    }
+
     /// Dials `target` no more and closes its link.
     pub fn give_up(&mut self, target: &Target) {
         let link = self.entries.remove(target).and_then(|entry| entry.state.link());

@@ -490,7 +490,8 @@ impl World {
         let link = LinkId(self.links[from][to].generation << 8 | from as u64);
         let from = MemberNumber(from as u16);
         let epoch = self.nodes[from.index()].topology.epoch();
-        let request = PeerRequest { link, correlation: tagged, epoch, from, message };
+        let late = Duration::ZERO;
+        let request = PeerRequest { link, correlation: tagged, epoch, from, late, message };
         let (machines, store) = self.machines(to);
         store.now = now.as_micros();
         if tagged >> MACHINE_SHIFT == 2 {
@@ -505,7 +506,7 @@ impl World {
     }
 
     fn serve(&mut self, node: usize, request: PeerRequest) {
-        let PeerRequest { link, correlation, epoch, from, message } = request;
+        let PeerRequest { link, correlation, epoch, from, message, .. } = request;
         let now = self.instant();
         let (machines, store) = self.machines(node);
         let answer = anti_entropy::answer(store, from, &message);

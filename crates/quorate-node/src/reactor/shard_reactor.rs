@@ -23,9 +23,13 @@ use crate::{
     storage::Storage,
 };
 
-/// How long a shard that is to stop goes on, so that others hear that it executes no more writes, and
+/// How long a shard that is to stop goes on, so that others hear that they are to execute writes, and
 /// what they have sent before arrives. They ask with every heartbeat.
 const HANDOVER: Duration = HEARTBEAT_INTERVAL.saturating_mul(2);
+
+/// How long it goes on for other nodes after that: those that stop with it may need its acknowledgement
+/// for what they have begun before.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
 /// How long a shard that stops waits for requests under way.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -75,6 +79,8 @@ pub struct Reactor {
     pub(super) bounded_at: u64,
     /// From when nothing new is taken, and what is under way is finished.
     stops_at: Option<Instant>,
+    /// Until when other nodes are answered at least.
+    ends_at: Instant,
 }
 
 impl Reactor {
@@ -93,6 +99,7 @@ impl Reactor {
             readers_at: Instant::ZERO,
             bounded_at: 0,
             stops_at: None,
+            ends_at: Instant::ZERO,
         }
     }
 
@@ -124,8 +131,11 @@ impl Reactor {
     /// The node is to stop: others take over, then what is under way is finished, and nothing new is
     /// begun.
     pub fn handle_stop(&mut self, now: Now) {
-        let handover = if self.shard.leave() { HANDOVER } else { Duration::ZERO };
+        let is_needed = self.shard.leave();
+        let (handover, answers) =
+            if is_needed { (HANDOVER, LAST_ANSWERS) } else { (Duration::ZERO, Duration::ZERO) };
         self.stops_at = Some(now.monotonic + handover);
+        self.ends_at = now.monotonic + handover + answers;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -136,7 +146,9 @@ impl Reactor {
     pub fn has_stopped(&self, now: Now) -> bool {
         let Some(stops_at) = self.stops_at.filter(|_| self.is_stopping()) else { return false };
         let is_idle = self.shard.is_idle() && self.connections.unsent_bytes() == 0;
-        self.node.note_idle(self.id(), is_idle) || now.monotonic >= stops_at + STOP_PATIENCE
+        let is_over = self.ends_at <= now.monotonic;
+        self.node.note_idle(self.id(), is_idle && is_over)
+            || now.monotonic >= stops_at + STOP_PATIENCE
     }
 
     /// Makes everything that was acknowledged durable.

@@ -19,7 +19,7 @@ impl Shard {
         let changes = topology.changes_since(&before);
         self.node.set_members(topology.len());
         for peer in &changes.left {
-            self.part_from(now, *peer);
+            self.part_from(now, *peer, &before);
         }
         self.storage.store.adopt(self.node.origin(&topology), topology.len() > 1);
         let terms = self.node.hint_terms(topology.len());
@@ -45,15 +45,15 @@ impl Shard {
         }
     }
 
-    /// A node is no peer any more.
-    fn part_from(&mut self, now: Now, peer: MemberNumber) {
+    /// A node is no peer any more. What was forwarded to it waits on as long as its link stands.
+    fn part_from(&mut self, now: Now, peer: MemberNumber, before: &Topology) {
         let storage = &mut self.storage;
-        self.coordinator.handle_peer_down(now.monotonic, storage, peer);
+        self.coordinator.handle_peer_left(now.monotonic, storage, peer);
         self.handoff.handle_peer_down(storage, peer);
         self.handoff.handle_left(peer);
         self.clocks.handle_peer_down(peer);
         self.anti_entropy.handle_left(peer);
-        let became_ready = self.peers.handle_left(now.monotonic, peer);
+        let became_ready = self.peers.handle_left(now.monotonic, peer, before.member(peer));
         self.note_ready(became_ready);
     }
 

@@ -45,6 +45,9 @@ impl Forwarded {
         self.calls.into_iter().filter_map(move |(deadline, mut request)| {
             let Message::Forward(forward) = &mut request.message else { return None };
             let left = deadline.since(now).as_millis();
+            let budget = u128::from(forward.budget_ms);
+            let waited = budget.saturating_sub(left);
+            request.late += Duration::from_millis(u64::try_from(waited).unwrap_or(u64::MAX));
             forward.budget_ms = u32::try_from(left).unwrap_or(u32::MAX);
             (left > 0).then_some(request)
         })
@@ -84,7 +87,8 @@ mod tests {
             command: Bytes::from(vec![0; bytes]),
         });
         let from = MemberNumber(1);
-        PeerRequest { link: LinkId(1), correlation, epoch: 1, from, message }
+        let late = Duration::ZERO;
+        PeerRequest { link: LinkId(1), correlation, epoch: 1, from, late, message }
     }
 
     fn taken(forwarded: &mut Forwarded, now: u64) -> Vec<(u64, u32)> {

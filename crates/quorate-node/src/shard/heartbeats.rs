@@ -14,7 +14,8 @@ impl Shard {
         let dirty = u64::from(self.storage.dirty_groups(to).len());
         // What one shard cannot write, others of this node cannot for long either.
         let fitness = self.fitness();
-        let read_only = fitness.is(Unfit::ReadOnly) || self.node.is_read_only();
+        // To others a node that is about to stop is like one whose log takes nothing: it is asked last.
+        let read_only = fitness.is(Unfit::ReadOnly) || self.node.is_read_only() || self.is_leaving;
         let fitness = fitness.with(Unfit::ReadOnly, read_only);
         // Whom this node takes for down it keeps hints for, from the next write on.
         let missed = u64::from(!self.peers.is_up(to));
@@ -86,6 +87,10 @@ impl Shard {
                     self.anti_entropy.handle_peer_down(peer);
                     self.storage.forget_level(peer);
                     self.peers.readiness.handle_down(now.monotonic, peer);
+                }
+                Output::Quiet { node, is_quiet } => {
+                    let storage = &mut self.storage;
+                    self.coordinator.handle_quiet(now.monotonic, storage, node, is_quiet);
                 }
                 Output::GiveUpLink(peer) => {
                     if let Some(link) = self.peers.outgoing.remove(peer) {

@@ -6,6 +6,7 @@
 
 mod acl;
 mod adoption;
+mod age;
 mod borrowing;
 mod bundle;
 mod client_commands;
@@ -25,6 +26,7 @@ mod hints;
 mod inbox;
 mod info;
 mod inspect;
+mod introductions;
 mod job;
 mod lending;
 mod link_error;
@@ -33,6 +35,7 @@ mod memory;
 mod obligations;
 mod outcome;
 mod parameters;
+mod parting;
 mod peers;
 mod persistence;
 mod query_commands;
@@ -183,7 +186,7 @@ pub(crate) struct Shard {
     bundles: borrowing::Bundles,
     lending: lending::Lending,
     starting: Starting,
-    /// Whether the node is about to stop, so that others are to execute what comes.
+    /// Whether the node is about to stop, so that others are to execute what they can.
     is_leaving: bool,
     /// What waits for the start to end, or for the member list to be sealed.
     waiting: Vec<(Waiter, Errand)>,

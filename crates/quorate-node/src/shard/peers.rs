@@ -1,6 +1,6 @@
 //! The other nodes, as one shard sees them: links, what comes on them and what goes.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use quorate_cluster::{
@@ -8,7 +8,7 @@ use quorate_cluster::{
     clocks,
     limits::{MEETING_PATIENCE, READINESS_PATIENCE},
     liveness::{self, Liveness, Readiness},
-    membership::{Dialer, DialerOutput, LinkId, Target, check_data_link, check_incarnation},
+    membership::{Dialer, DialerOutput, LinkId, Target},
     peer_map::PeerMap,
     time::{Instant, Wall},
     topology::Topology,
@@ -16,12 +16,18 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Incarnation, MemberNumber, NodeId,
-    frame::{self, Bundles, Decoder, Frame, FrameError},
-    message::{Cause, Hello, Message},
+    frame::{Bundles, Decoder, Frame, FrameError},
+    message::{Cause, Member, Message},
 };
 use quorate_store::Store;
 
-use super::{Mail, Now, Shard, correlation::Machine, link_error::LinkError};
+use super::{
+    Mail, Now, Shard,
+    age::{self, Age},
+    correlation::Machine,
+    link_error::LinkError,
+    parting::Parting,
+};
 
 /// Shards put their number into the ids of their incoming links.
 const SHARD_SHIFT: u32 = 48;
@@ -43,11 +49,13 @@ pub(super) struct Peers {
     pub(super) dialer: Dialer,
     /// The link to each peer that was welcomed.
     pub(super) outgoing: PeerMap<PeerLink>,
+    /// Links to and of members that have left, as long as answers are on their way.
+    pub(super) parting: Parting,
     /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
-    opening: Vec<(LinkId, MemberNumber)>,
+    pub(super) opening: Vec<(LinkId, MemberNumber)>,
     /// By number, which no other link has or had: what is still to be answered when a link closes
     /// must not be taken for an answer on the next one.
-    incoming: BTreeMap<u64, Incoming>,
+    pub(super) incoming: BTreeMap<u64, Incoming>,
     next_incoming: u64,
 }
 
@@ -56,18 +64,20 @@ pub(super) struct Peers {
 pub(crate) struct PeerLink {
     pub(crate) link: LinkId,
     /// The process at the other end.
-    incarnation: Incarnation,
+    pub(super) incarnation: Incarnation,
     /// Messages to send.
     pub(crate) output: Bundles,
 }
 
 /// An incoming link.
 #[derive(Debug)]
-struct Incoming {
+pub(super) struct Incoming {
     /// Who has introduced itself, and as which process.
-    from: Option<(NodeId, Incarnation)>,
-    output: Bundles,
-    closing: bool,
+    pub(super) from: Option<(NodeId, Incarnation)>,
+    /// How old what comes on it is.
+    age: Age,
+    pub(super) output: Bundles,
+    pub(super) closing: bool,
 }
 
 /// What a node brings from before its start.
@@ -91,6 +101,7 @@ impl Peers {
             readiness: Readiness::new(awaited, data_may_exist, now),
             dialer: Dialer::new(me.0 as u64),
             outgoing: PeerMap::new(),
+            parting: Parting::default(),
             opening: Vec::new(),
             incoming: BTreeMap::new(),
             next_incoming: 0,
@@ -105,13 +116,22 @@ impl Peers {
         self.readiness.handle_joined(now, peer, patience(topology, peer));
     }
 
-    /// A node is no peer any more. Returns whether this node became ready.
-    pub(super) fn handle_left(&mut self, now: Instant, peer: MemberNumber) -> bool {
-        let standing = self.outgoing.remove(peer).map(|link| link.link);
-        let opening = self.opening.extract_if(.., |(_, to)| *to == peer).map(|(link, _)| link);
-        for link in opening.chain(standing) {
+    /// A node is no peer any more. What has been asked on the link to it may still be answered.
+    /// Returns whether this node became ready.
+    pub(super) fn handle_left(
+        &mut self,
+        now: Instant,
+        peer: MemberNumber,
+        member: &Member,
+    ) -> bool {
+        for (link, _) in self.opening.extract_if(.., |(_, to)| *to == peer) {
             self.dialer.hang_up(now, link);
         }
+        let standing = self.outgoing.remove(peer);
+        if standing.is_some() {
+            self.dialer.release(&Target::Member(member.id));
+        }
+        self.parting.handle_left(now, peer, member, standing);
         self.liveness.handle_left(peer);
         self.readiness.handle_left(now, peer)
     }
@@ -175,6 +195,12 @@ impl Peers {
             };
             incoming.output.push(epoch, correlation, &answer);
         }
+    }
+
+    /// How old a request is, at most, that has come on an incoming link.
+    fn age_on(&mut self, number: u64, now: Instant, message: &Message) -> Duration {
+        let incoming = self.incoming.get_mut(&number);
+        incoming.map_or(Duration::ZERO, |incoming| incoming.age.of(now, message))
     }
 
     /// What is known of the clocks of the peers that are up.
@@ -244,6 +270,7 @@ impl Shard {
             self.is_at_work(at, id);
         }
         self.peers.liveness.handle_timeout(now.monotonic);
+        self.end_parting(now);
         self.peers.dialer.handle_timeout(now.monotonic);
         let became_ready = self.peers.readiness.handle_timeout(now.monotonic);
         self.note_ready(became_ready);
@@ -258,20 +285,7 @@ impl Shard {
         self.peers.dialer.poll_output()
     }
 
-    /// An outgoing link is open: introduces this node. Returns the bytes to send.
-    pub(crate) fn link_opened(&mut self, link: LinkId) -> Vec<u8> {
-        let mut output = Vec::new();
-        let target = self.peers.dialer.target(link);
-        let Some(peer) = target.and_then(|target| self.member_at(target)) else { return output };
-        self.peers.opening.push((link, peer));
-        let topology = self.topology();
-        let message = Message::Hello(Box::new(self.introduction(topology)));
-        let correlation = Machine::Link.tag(0);
-        frame::encode(&mut output, topology.epoch(), correlation, &message);
-        output
-    }
-
-    fn member_at(&self, target: &Target) -> Option<MemberNumber> {
+    pub(super) fn member_at(&self, target: &Target) -> Option<MemberNumber> {
         match target {
             Target::Member(id) => self.topology().number_of(*id),
             Target::Seed(_) => None,
@@ -280,6 +294,9 @@ impl Shard {
 
     /// An outgoing link could not be opened, or is closed.
     pub(crate) fn link_closed(&mut self, now: Now, link: LinkId) {
+        if let Some(peer) = self.peers.parting.end(link) {
+            self.coordinator.handle_parted(now.monotonic, &mut self.storage, peer);
+        }
         let target = self.peers.dialer.target(link);
         let dialled = target.and_then(|target| self.member_at(target));
         self.peers.dialer.handle_closed(now.monotonic, link);
@@ -316,6 +333,10 @@ impl Shard {
 
     fn take_response(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
         let Some((from, incarnation)) = self.peers.standing(link) else {
+            if self.peers.parting.is_to(link) {
+                self.take_last_words(now, frame);
+                return Ok(());
+            }
             return self.take_welcome(now, link, frame);
         };
         if incarnation != self.topology().member(from).incarnation {
@@ -353,29 +374,10 @@ impl Shard {
         Ok(())
     }
 
-    fn take_welcome(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
-        let opening = self.peers.opening.iter().position(|(opening, _)| *opening == link);
-        let Some(position) = opening else { return Err(LinkError::Unasked) };
-        let (_, peer) = self.peers.opening.remove(position);
-        match frame.message {
-            Message::Welcome(hello) if hello.member.id == self.topology().member(peer).id => {
-                check_incarnation(self.topology().member(peer), &hello.member)
-                    .map_err(|refusal| LinkError::Refused((&refusal).into()))?;
-                let incarnation = hello.member.incarnation;
-                self.peers.dialer.handle_welcomed(link);
-                let link = PeerLink { link, incarnation, output: Bundles::default() };
-                self.peers.outgoing.insert(peer, link);
-                self.peers.liveness.handle_link_up(now.monotonic, peer);
-                Ok(())
-            }
-            Message::Refused(refused) => Err(LinkError::Refused(refused)),
-            _ => Err(LinkError::Unasked),
-        }
-    }
-
     /// An incoming link was accepted.
     pub(crate) fn accept_link(&mut self) -> LinkId {
-        let incoming = Incoming { from: None, output: Bundles::default(), closing: false };
+        let output = Bundles::default();
+        let incoming = Incoming { from: None, age: Age::default(), output, closing: false };
         let number = self.peers.next_incoming;
         self.peers.next_incoming += 1;
         self.peers.incoming.insert(number, incoming);
@@ -423,18 +425,24 @@ impl Shard {
             self.take_hello(now, number, correlation, &hello);
             return Ok(());
         };
-        let from = self.topology().number_of(id).ok_or(LinkError::Stranger)?;
-        if incarnation != self.topology().member(from).incarnation {
-            return Err(LinkError::Replaced);
-        }
+        let from = match self.topology().number_of(id) {
+            Some(from) if incarnation != self.topology().member(from).incarnation => {
+                return Err(LinkError::Replaced);
+            }
+            Some(from) => from,
+            None => self.peers.parting.number_of(id, incarnation).ok_or(LinkError::Stranger)?,
+        };
+        let late = self.peers.age_on(number, self.machine.monotonic, &message);
         match message {
+            Message::Heartbeat(_) if self.topology().get(from).is_none() => {}
             Message::Heartbeat(_) => {
                 let beat = self.heartbeat(from);
                 self.pass_response(link, correlation, Message::HeartbeatReply(beat));
             }
             message => {
                 let owner = message.reach().shard(self.node.settings.shards);
-                let request = PeerRequest { link, correlation, epoch, from, message };
+                let message = age::shorten(message, late);
+                let request = PeerRequest { link, correlation, epoch, from, late, message };
                 if owner == self.id {
                     self.receive(now, request);
                 } else {
@@ -443,38 +451,6 @@ impl Shard {
             }
         }
         Ok(())
-    }
-
-    /// How this node introduces itself on a link for data.
-    fn introduction(&self, topology: &Topology) -> Hello {
-        Hello {
-            cluster: self.node.settings.cluster.clone(),
-            member: topology.member(topology.me()).clone(),
-            shard: self.id,
-            view: topology.view(),
-            lineage: Vec::new(),
-        }
-    }
-
-    fn take_hello(&mut self, now: Now, number: u64, correlation: u64, hello: &Hello) {
-        let topology = Arc::clone(self.topology());
-        let verdict = check_data_link(&self.node.settings.cluster, &topology, hello);
-        let introduction = self.introduction(&topology);
-        let Some(incoming) = self.peers.incoming.get_mut(&number) else { return };
-        let answer = match verdict {
-            Ok(()) => {
-                incoming.from = Some((hello.member.id, hello.member.incarnation));
-                let from = Target::Member(hello.member.id);
-                self.peers.dialer.handle_heard(now.monotonic, &from);
-                Message::Welcome(Box::new(introduction))
-            }
-            Err(refusal) => {
-                incoming.closing = true;
-                Message::Refused((&refusal).into())
-            }
-        };
-        // Whoever opens a link expects a frame with this alone.
-        frame::encode(incoming.output.whole(), topology.epoch(), correlation, &answer);
     }
 
     /// Takes a peer's request about slots that this shard owns.
@@ -503,7 +479,7 @@ impl Shard {
         if self.serve_cursor(now, &request) {
             return;
         }
-        let PeerRequest { link, correlation, epoch, from, message } = request;
+        let PeerRequest { link, correlation, epoch, from, late, message } = request;
         // The shard of the link may have heard of a seat or a seal before this one, which refuses
         // until then.
         if epoch == self.topology().epoch() {
@@ -519,7 +495,8 @@ impl Shard {
             }
         }
         let (coordinator, storage) = (&mut self.coordinator, &mut self.storage);
-        coordinator.handle_message(now.monotonic, storage, link, epoch, correlation, message);
+        let route = (link, epoch, correlation);
+        coordinator.handle_late_message(now.monotonic, storage, route, message, late);
     }
 
     pub(super) fn note_ready(&mut self, became_ready: bool) {
@@ -565,7 +542,9 @@ impl Shard {
 
     /// Takes the bytes to send on every outgoing link that stands.
     pub(crate) fn outgoing_output(&mut self) -> impl Iterator<Item = &mut PeerLink> {
-        self.peers.outgoing.values_mut().filter(|link| !link.output.is_empty())
+        let Peers { outgoing, parting, .. } = &mut self.peers;
+        let links = outgoing.values_mut().chain(parting.links_mut());
+        links.filter(|link| !link.output.is_empty())
     }
 
     /// The bytes to send on an incoming link, to be taken, and whether it closes after them.

@@ -39,14 +39,16 @@ impl Shard {
             .with(Unfit::CatchingUp, !self.peers.is_ready())
             .with(Unfit::Incomplete, self.storage.incomplete)
             .with(Unfit::ClockInDoubt, self.clock.is_in_doubt())
-            .with(Unfit::ReadOnly, self.storage.is_read_only() || self.is_leaving)
+            .with(Unfit::ReadOnly, self.storage.is_read_only())
     }
 
-    /// The node is about to stop: this shard executes no more writes, and says so, if there is
+    /// The node is about to stop: this shard leaves writes to others, and says so, if there is
     /// anybody else. Returns whether there is.
     pub(crate) fn leave(&mut self) -> bool {
         self.is_leaving = self.peers.met().any(|met| met);
-        self.note_fitness();
+        if self.is_leaving {
+            self.coordinator.handle_leaving();
+        }
         self.is_leaving
     }
 

@@ -285,3 +285,29 @@ fn one_that_leaves_is_not_waited_for() {
     assert_eq!(stage.reply(), (request, "6".into()), "all there are");
     stage.finished();
 }
+
+#[test]
+fn a_member_that_has_left_still_answers_what_was_forwarded_to_it() {
+    for answers in [true, false] {
+        let mut stage = Stage::new(3, &["x", "x", "x", "x"]);
+        let request = stage.increment("once");
+        let sent = stage.sent();
+        assert_eq!(targets(&sent), [0]);
+        let gone = MemberNumber(0);
+        stage.coordinator.handle_peer_left(stage.now, &mut stage.replica, gone);
+        let before = stage.topology();
+        let id = before.member(gone).id;
+        stage.adopt(before.without_member(id).expect("shrinks"));
+        assert!(stage.coordinator.awaits(gone));
+        if answers {
+            stage.respond(sent[0].1, Message::Reply(Bytes::from_static(b"+OK\r\n")));
+            assert_eq!(stage.reply(), (request, "+OK".into()));
+        } else {
+            stage.coordinator.handle_parted(stage.now, &mut stage.replica, gone);
+            assert!(matches!(&stage.sent()[0].2, Message::AskOutcome { .. }));
+            stage.pass(crate::limits::OUTCOME_PATIENCE);
+            assert!(stage.reply().1.starts_with("-UNKNOWN"));
+        }
+        assert!(!stage.coordinator.awaits(gone));
+    }
+}

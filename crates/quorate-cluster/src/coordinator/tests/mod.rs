@@ -35,6 +35,8 @@ macro_rules! over_a_store {
             mod crossing;
             #[path = "elements.rs"]
             mod elements;
+            #[path = "failover.rs"]
+            mod failover;
             #[path = "members.rs"]
             mod members;
             #[path = "outcomes.rs"]
