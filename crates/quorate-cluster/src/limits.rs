@@ -11,6 +11,9 @@ use quorate_proto::{
 /// Members of a cluster. Every node links to every other one, so this is also the number of links.
 pub const MEMBERS_MAX: usize = 1_024;
 
+/// Datacentres of a cluster, those of witnesses too: each has a number of eight bits.
+pub const DATACENTRES_MAX: usize = 64;
+
 /// Replicas of a slot over all datacentres: one bit each in
 /// [`Positions`](crate::positions::Positions).
 pub const REPLICAS_MAX: usize = 64;

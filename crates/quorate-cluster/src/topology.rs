@@ -4,7 +4,7 @@
 //! shard. Two nodes with the same member list agree on the replicas of every slot and, inside a
 //! datacentre, on their order. Everything on the data path is a lookup in a table made here.
 
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use core::cmp::Ordering;
 
@@ -12,22 +12,19 @@ use quorate_proto::{
     Groups, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, ReplicationFactor, Slot,
     message::{Member, View},
     mutant::Mutant,
-    numbers::NumbersUsedUp,
     ownership::{Ownership, Phase},
 };
 
-use crate::{
-    limits::{MEMBERS_MAX, REPLICAS_MAX},
-    peer_map::PeerMap,
-    positions::Positions,
-};
-use owners::{Piece, check_owners};
+use crate::{peer_map::PeerMap, positions::Positions};
+use owners::Piece;
 use sets::{ReplicaSet, Sets};
 
+mod check;
 mod owners;
 mod requirement;
 mod sets;
 
+pub use check::{TopologyError, check};
 pub use owners::{of_placement, placed};
 pub use requirement::Requirement;
 use requirement::Votes;
@@ -87,48 +84,6 @@ pub struct SlotRange<'a> {
     pub replicas: &'a [MemberNumber],
 }
 
-/// Why a view is not a topology.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TopologyError {
-    /// The node asking is not in the list.
-    #[error("node {0} is not in the member list")]
-    NotMember(NodeId),
-    /// Two members have the same identity.
-    #[error("node {0} is in the member list twice")]
-    Twice(NodeId),
-    /// More members than a cluster may have.
-    #[error("{0} members; at most {MEMBERS_MAX} are possible")]
-    TooManyMembers(usize),
-    /// More replicas than a cluster may have.
-    #[error("{0} replicas of every slot; at most {REPLICAS_MAX} over all datacentres are possible")]
-    TooManyReplicas(usize),
-    /// No replicas at all.
-    #[error("the replication factor is 0; at least 1 is needed")]
-    NoReplicas,
-    /// A member is in a datacentre of which it was not said how many replicas it has.
-    #[error(
-        "the replication factor says nothing of datacentre {0}; name it too: quorate set-rf, or the \
-         setting rf of all nodes"
-    )]
-    NoFactor(String),
-    /// The numbers of a final list are not those of its members.
-    #[error("the member numbers are not those of the {0} members")]
-    Numbers(usize),
-    /// Somebody owns slots who is no member.
-    #[error("member number {} owns slots, and is no member's", .0.0)]
-    StrangeOwner(MemberNumber),
-    /// Somebody is to leave who is no member, or is to hold slots in the end.
-    #[error("member number {} cannot leave: it is none, or slots go to it", .0.0)]
-    CannotLeave(MemberNumber),
-    /// An ownership of a list that is not final.
-    #[error("owners of slots are named before the member list is final")]
-    EarlyOwners,
-    /// There is no number for another member.
-    #[error(transparent)]
-    NumbersUsedUp(#[from] NumbersUsedUp),
-}
-
 impl Topology {
     /// The topology of `view`, seen from its member `me`.
     pub fn new(view: &View, me: NodeId) -> Result<Self, TopologyError> {
@@ -170,7 +125,8 @@ impl Topology {
         let same_place = |theirs: &Member| {
             self.number_of(theirs.id).is_some_and(|number| {
                 let ours = self.member(number);
-                (&ours.datacentre, &ours.rack) == (&theirs.datacentre, &theirs.rack)
+                (&ours.datacentre, &ours.rack, ours.duties.weight)
+                    == (&theirs.datacentre, &theirs.rack, theirs.duties.weight)
             })
         };
         let fits = self.replication_factor == view.replication_factor
@@ -250,10 +206,9 @@ impl Topology {
         &self.replication_factor
     }
 
-    /// Replicas of every slot in this node's datacentre, as configured.
+    /// Replicas of every slot in this node's datacentre, as configured; none are in one of witnesses.
     pub fn local_factor(&self) -> u16 {
-        let datacentre = &self.member(self.me).datacentre;
-        self.replication_factor.of(datacentre).expect("invariant: was checked with the members")
+        self.replication_factor.of(&self.member(self.me).datacentre).unwrap_or(0)
     }
 
     /// Number of members.
@@ -337,6 +292,17 @@ impl Topology {
         self.ownership.as_deref()
     }
 
+    /// Whether slots are on their way to other members.
+    pub fn is_moving(&self) -> bool {
+        self.ownership().is_some_and(|ownership| ownership.movement.is_some())
+    }
+
+    /// Whether `node` is to hold nothing in the end, and is no member any more then.
+    pub fn is_leaving(&self, node: MemberNumber) -> bool {
+        let movement = self.ownership().and_then(|ownership| ownership.movement.as_ref());
+        movement.is_some_and(|movement| movement.leaving.contains(&node))
+    }
+
     /// The members that hold `slot` and take its writes, in order of preference: first those that
     /// serve clients, of these and of the others this datacentre's first.
     pub fn replicas(&self, slot: Slot) -> &[MemberNumber] {
@@ -347,6 +313,12 @@ impl Topology {
     pub fn readers(&self, slot: Slot) -> &[MemberNumber] {
         let set = self.set(slot);
         &set.nodes[..usize::from(set.readers)]
+    }
+
+    /// Whether anybody in this node's datacentre serves clients with `slot`.
+    pub fn has_local_reader(&self, slot: Slot) -> bool {
+        // Those of this datacentre come first.
+        self.readers(slot).first().is_some_and(|node| self.is_local(*node))
     }
 
     /// Whether `node` serves clients with `slot`.
@@ -457,7 +429,8 @@ impl Topology {
             Level::One => Requirement::of(1, Positions::first(usize::from(set.readers))),
             Level::LocalOne => {
                 let readers = Positions::first(usize::from(set.readers));
-                Requirement::of(1, readers & self.local_to(set, coordinator))
+                let local = readers & self.local_to(set, coordinator);
+                Requirement::of(1, if local.is_empty() { readers } else { local })
             }
             _ if are_joint => self.required_to_write(slot, level, coordinator),
             _ => Requirement::all_of(self.votes(set, level, coordinator, set.old)),
@@ -475,7 +448,11 @@ impl Topology {
         let majority_of =
             |counted: Positions| Votes { answers: majority(counted.len() as u8), counted };
         let one_of = |counted| Votes { answers: 1, counted };
-        let local = self.local_to(set, coordinator) & owners;
+        // Where nobody in the datacentre holds the slot, all are as near.
+        let local = match self.local_to(set, coordinator) & owners {
+            Positions::NONE => owners,
+            local => local,
+        };
         let single = match level {
             Level::One => Some(one_of(owners)),
             Level::LocalOne => Some(one_of(local)),
@@ -524,45 +501,11 @@ impl Topology {
     }
 }
 
-/// Whether `view` is within the bounds of a topology and names no member twice.
-pub fn check(view: &View) -> Result<(), TopologyError> {
-    if view.members.len() > MEMBERS_MAX {
-        return Err(TopologyError::TooManyMembers(view.members.len()));
-    }
-    if view.replication_factor.numbers().any(|factor| factor == 0) {
-        return Err(TopologyError::NoReplicas);
-    }
-    let mut ids: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
-    ids.sort_unstable();
-    if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(TopologyError::Twice(pair[0]));
-    }
-    let numbered = view.numbers.iter().map(|(id, _)| id);
-    let are_theirs = if view.sealed { numbered.eq(ids) } else { view.numbers.is_empty() };
-    if !are_theirs {
-        return Err(TopologyError::Numbers(view.members.len()));
-    }
-    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
-    for member in &view.members {
-        *sizes.entry(&member.datacentre).or_default() += 1;
-    }
-    let mut replicas = 0;
-    for (datacentre, size) in sizes {
-        let factor = view.replication_factor.of(datacentre);
-        let factor = factor.ok_or_else(|| TopologyError::NoFactor(datacentre.into()))?;
-        replicas += size.min(usize::from(factor));
-    }
-    if replicas > REPLICAS_MAX {
-        return Err(TopologyError::TooManyReplicas(replicas));
-    }
-    view.ownership.as_ref().map_or(Ok(()), |ownership| check_owners(view, ownership))
-}
-
 /// The members of `view` in their places, of datacentres with these sorted names.
 fn seats(view: &View, numbers: &Numbers, names: &[String]) -> PeerMap<Seat> {
     let seat = |member: &Member| {
         let number = numbers.of(member.id).expect("invariant: every member has a number");
-        // There are no more datacentres than replicas, so eight bits are enough.
+        // `check` has seen to it that eight bits are enough.
         let datacentre = names.partition_point(|name| *name < member.datacentre) as u8;
         (number, Seat { member: member.clone(), datacentre })
     };

@@ -26,6 +26,7 @@ pub(crate) struct Adjustable {
     command_bytes_max: AtomicU64,
     /// Zero for no limit.
     clients_output_max: AtomicU64,
+    movement_bytes_per_second: AtomicU64,
 }
 
 /// What one client may leave unread, in bytes; zero for no limit.
@@ -63,6 +64,7 @@ impl Adjustable {
             output_soft_max: AtomicU64::new(0),
             output_soft_seconds: AtomicU64::new(0),
             clients_output_max: AtomicU64::new(settings.clients_output_max),
+            movement_bytes_per_second: AtomicU64::new(settings.movement_bytes_per_second),
         }
     }
 
@@ -150,6 +152,15 @@ impl Adjustable {
 
     pub(crate) fn set_clients_output_max(&self, bytes: u64) {
         self.clients_output_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What slots on their way may take of this node while it serves clients, in bytes a second.
+    pub(crate) fn movement_bytes_per_second(&self) -> u64 {
+        self.movement_bytes_per_second.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_movement_bytes_per_second(&self, bytes: u64) {
+        self.movement_bytes_per_second.store(bytes, Ordering::Relaxed);
     }
 
     /// Commands that the log of slow ones keeps.

@@ -82,6 +82,22 @@ pub(crate) const SCRUB_INTERVAL_MAX_SECONDS: u64 = 365 * 24 * 3_600;
 /// three quarters of a terabyte a day.
 pub(crate) const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 << 20;
 
+/// What slots on their way may take of a node that serves clients, unless configured otherwise, in
+/// bytes a second.
+pub const MOVEMENT_BYTES_PER_SECOND_DEFAULT: u64 = 16 << 20;
+
+/// The least that may be configured: a gigabyte takes five hours.
+pub const MOVEMENT_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+
+/// The most: more than any network.
+pub const MOVEMENT_BYTES_PER_SECOND_MAX: u64 = 64 << 30;
+
+/// How much faster slots move while nobody is served.
+pub const MOVEMENT_IDLE_FACTOR: u64 = 16;
+
+/// How long a shard counts as serving clients after it has.
+pub const SERVING_FOR: Duration = Duration::from_millis(500);
+
 /// Less than this would not read a log of the usual size in a day.
 pub(crate) const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 

@@ -15,7 +15,7 @@ use quorate_entropy::Tally;
 use quorate_log::{HintOptions, disk::Disk};
 use quorate_proto::{
     Fitness, NodeId, Origin, Unfit,
-    message::{Abilities, Load},
+    message::{Abilities, Load, Volume},
 };
 
 use crate::{
@@ -105,6 +105,8 @@ pub(crate) struct MemberNews {
     pub(crate) abilities: Option<Abilities>,
     /// What it has to do and to keep, likewise.
     pub(crate) load: Option<Load>,
+    /// How much it holds, and how far it has come, likewise.
+    pub(crate) volume: Option<Volume>,
     pub(crate) health: Health,
     /// When it has shown last that it is alive.
     pub(crate) heard: Instant,
@@ -376,6 +378,8 @@ impl Node {
             total.read_repairs += metrics.read_repairs;
             total.read_repair_bytes += metrics.read_repair_bytes;
             total.log_bytes += metrics.log_bytes;
+            total.held_bytes += metrics.held_bytes;
+            total.moved_bytes += metrics.moved_bytes;
             total.rewriting |= metrics.rewriting;
             total.saving |= metrics.saving;
             total.syncing |= metrics.syncing;

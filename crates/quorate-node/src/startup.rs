@@ -13,7 +13,7 @@ use quorate_log::{
     encode_dirty, read_dirty,
 };
 use quorate_proto::{
-    Groups, NodeId, Slot,
+    Duties, Groups, NodeId, Slot,
     message::{Member, View},
     slot::GROUPS,
 };
@@ -143,6 +143,7 @@ pub fn start(
         cluster_address: addresses.cluster_clients,
         incarnation: identity.incarnation(),
         peer_address: addresses.peers,
+        duties: Duties::of_weight(if settings.witness { 0 } else { settings.weight }),
     };
     let membership = Membership::new(
         membership::Config {

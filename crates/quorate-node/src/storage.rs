@@ -499,6 +499,16 @@ impl Storage {
         self.log.as_ref().map_or(0, SegmentLog::bytes)
     }
 
+    /// About what the data comes to in a log: as counted for the last checkpoint, with what was
+    /// written since, or all of the log before there was one.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let since = self.log.as_ref().map_or(0, SegmentLog::bytes_since_checkpoint);
+        match self.live_bytes {
+            0 => self.log_bytes(),
+            live => self.log_bytes().min(live + since),
+        }
+    }
+
     /// Whether a write or sync of the log failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.log.as_ref().is_some_and(SegmentLog::has_failed)

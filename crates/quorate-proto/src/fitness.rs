@@ -1,5 +1,7 @@
 //! What a node may do at the moment.
 
+use crate::message::Cause;
+
 /// Something that keeps a node from a part of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -12,12 +14,24 @@ pub enum Unfit {
     ClockInDoubt = 4,
     /// Its log takes no writes: it has failed, or there is no space.
     ReadOnly = 8,
+    /// It was drained: others execute writes as long as there are any.
+    Drained = 16,
 }
 
 impl Unfit {
     /// Everything that may be wrong.
-    pub const ALL: [Self; 4] =
-        [Self::CatchingUp, Self::Incomplete, Self::ClockInDoubt, Self::ReadOnly];
+    pub const ALL: [Self; 5] =
+        [Self::CatchingUp, Self::Incomplete, Self::ClockInDoubt, Self::ReadOnly, Self::Drained];
+}
+
+impl From<Unfit> for Cause {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::CatchingUp | Unfit::Incomplete => Self::Incomplete,
+            Unfit::ClockInDoubt => Self::ClockInDoubt,
+            Unfit::ReadOnly | Unfit::Drained => Self::StoreFull,
+        }
+    }
 }
 
 /// What a node may do: what is wrong with it, computed where the facts are and handed on as one

@@ -48,6 +48,17 @@ impl Level {
         matches!(self, Self::LocalOne | Self::LocalQuorum)
     }
 
+    /// The same among all owners, wherever they are: what a level means in a datacentre that has
+    /// none.
+    #[must_use]
+    pub const fn anywhere(self) -> Self {
+        match self {
+            Self::LocalOne => Self::One,
+            Self::LocalQuorum => Self::Quorum,
+            Self::One | Self::Quorum | Self::All | Self::EachQuorum => self,
+        }
+    }
+
     /// The weaker of two levels.
     #[must_use]
     pub fn weaker(self, other: Self) -> Self {

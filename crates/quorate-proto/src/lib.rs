@@ -4,7 +4,8 @@
 //! * [`frame`] and [`message`]: what nodes say to each other; [`checksum`] guards it;
 //! * [`stamp`], [`slot`], [`groups`], [`dot`], [`level`], [`node`]: the small values those
 //!   messages are made of; [`ownership`]: which members hold which slots, of which each
-//!   datacentre has a number of replicas ([`replication_factor`]);
+//!   datacentre has a number of replicas ([`replication_factor`]), and each member its share
+//!   ([`duties`]);
 //! * [`hashkit`]: the hash functions of Dynomite's rings;
 //! * [`register`]: what those say who decide by consensus;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
@@ -18,6 +19,7 @@ pub mod call_id;
 pub mod checksum;
 pub mod command;
 pub mod dot;
+pub mod duties;
 pub mod fitness;
 pub mod frame;
 pub mod groups;
@@ -37,6 +39,7 @@ pub mod stamp;
 
 pub use call_id::{CallId, Outcome};
 pub use dot::{Dot, DotRange};
+pub use duties::Duties;
 pub use fitness::{Fitness, Unfit};
 pub use groups::Groups;
 pub use level::Level;

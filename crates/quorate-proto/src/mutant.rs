@@ -141,11 +141,15 @@ pub enum Mutant {
     LeftServes,
     /// Slots that are filled are read from their new owners alone at once.
     PhaseSkipped,
+    /// Who is in the list before and not in the next one stays, as if lists were united.
+    ListsUnited,
+    /// What a voter has promised and accepted is told before it is written down.
+    VoteUnwritten,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 67] = [
+    pub const ALL: [Self; 69] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -213,6 +217,8 @@ impl Mutant {
         Self::RelayCountsForAll,
         Self::LeftServes,
         Self::PhaseSkipped,
+        Self::ListsUnited,
+        Self::VoteUnwritten,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -182,6 +182,8 @@ pub struct AntiEntropy {
     /// When to start over, should the round not succeed.
     again_at: Instant,
     pace: Pace,
+    /// By the rounds which this shard ran, both ways together.
+    moved_bytes: u64,
     questions: Questions,
     random: Random,
     settling: Settling,
@@ -197,6 +199,7 @@ impl AntiEntropy {
             serial: 0,
             again_at: Instant::ZERO,
             pace: Pace::default(),
+            moved_bytes: 0,
             questions: Questions::default(),
             random: Random::new(0),
             settling: Settling::new(Retention {
@@ -217,6 +220,11 @@ impl AntiEntropy {
     pub fn with_retention(mut self, retention: Retention) -> Self {
         self.settling.set_retention(retention);
         self
+    }
+
+    /// Rounds, and what they are asked by peers, may cause so many bytes a second from now on.
+    pub fn set_pace(&mut self, now: Instant, bytes_per_second: u64) {
+        self.pace.set(now, bytes_per_second);
     }
 
     /// The next thing to do.
@@ -471,6 +479,7 @@ impl AntiEntropy {
         if let Some(round) = &mut self.round {
             round.bytes += bytes;
         }
+        self.moved_bytes += bytes;
         self.pace.charge(now, bytes);
         self.questions.note_own(bytes);
     }

@@ -4,8 +4,15 @@ use core::time::Duration;
 
 use quorate_proto::Groups;
 
-use super::round::Round;
+use super::{AntiEntropy, round::Round};
 use crate::time::Instant;
+
+impl AntiEntropy {
+    /// Bytes that the rounds which this shard ran have moved, both ways together.
+    pub fn moved_bytes(&self) -> u64 {
+        self.moved_bytes
+    }
+}
 
 /// What is known of one peer.
 #[derive(Clone, Copy, Debug)]

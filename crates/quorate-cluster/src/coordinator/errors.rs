@@ -34,6 +34,7 @@ pub(super) const fn unfit_to_read(unfit: Unfit) -> &'static str {
         Unfit::ReadOnly => {
             "this node takes no writes, so it falls behind, and no other replica can be asked"
         }
+        Unfit::Drained => "this node was drained, and no other replica can be asked",
     }
 }
 
@@ -49,6 +50,7 @@ pub(super) const fn unfit(unfit: Unfit) -> &'static str {
             "this node takes no writes (see its log for the reason), and no other \
              replica can execute them"
         }
+        Unfit::Drained => "this node was drained, and no other replica can execute writes",
     }
 }
 

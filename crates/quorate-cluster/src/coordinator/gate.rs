@@ -169,6 +169,7 @@ impl Coordinator {
         (link, correlation): (LinkId, u64),
         call: Call,
     ) {
+        self.asked = self.asked.wrapping_add(1);
         let slot = call.slot();
         if let Some(gate) = self.gates.get_mut(&slot)
             && gate.hides_merges()

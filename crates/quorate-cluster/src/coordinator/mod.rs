@@ -163,6 +163,8 @@ pub struct Coordinator {
     read_repairs: ReadRepairs,
     operations: Slab<Operation>,
     next_number: u64,
+    /// Questions of peers that coordinate reads.
+    asked: u64,
     next_serial: u32,
     outcomes: Outcomes,
     /// Requests whose writes were brought to a second executor.
@@ -198,6 +200,7 @@ impl Coordinator {
             read_repairs: ReadRepairs::default(),
             operations: Slab::new(),
             next_number: 0,
+            asked: 0,
             next_serial: 0,
             outcomes: Outcomes::default(),
             repeated: BTreeSet::new(),
@@ -444,10 +447,16 @@ impl Coordinator {
         now: Instant,
         replica: &mut impl Replica,
         requester: Requester,
-        request: Request,
+        mut request: Request,
     ) {
         if self.is_full() {
             return self.reply(requester, errors::overloaded());
+        }
+        // Where nobody in the datacentre holds the slot, all are as near.
+        if !self.topology.has_local_reader(request.call.slot()) {
+            let terms = &mut request.terms;
+            terms.read_level = terms.read_level.anywhere();
+            terms.write_level = terms.write_level.anywhere();
         }
         if request.call.class().writes() {
             self.start_write(
@@ -537,6 +546,11 @@ impl Coordinator {
         operation.bypass_at = questions.then(|| now + RETRY_AFTER);
         let due_at = operation.due_at();
         self.wake_by(due_at);
+    }
+
+    /// A number that grows with everything that was done for clients, here or elsewhere.
+    pub fn served(&self) -> u64 {
+        self.next_number.wrapping_add(self.asked)
     }
 
     /// Replicas of `slot` that are up.

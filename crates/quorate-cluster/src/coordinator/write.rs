@@ -117,7 +117,8 @@ impl Coordinator {
 
     /// The replica that executes writes on `slot`, none of `refused`: the first in this datacentre
     /// that is up, not silent, and ready, else the first there that is up, else the first anywhere that
-    /// may. One whose log takes nothing, or that is about to stop, is asked last.
+    /// may. One that was drained is asked after those, and one whose log takes nothing, or that is
+    /// about to stop, last.
     pub(super) fn executor(
         &self,
         slot: Slot,
@@ -133,10 +134,11 @@ impl Coordinator {
                 continue;
             }
             let is_last = peer.fitness.is(Unfit::ReadOnly) || *node == me && self.is_leaving;
+            let is_drained = peer.fitness.is(Unfit::Drained);
             let is_far = !self.topology.is_local(*node);
-            let rank = (is_last, is_far, peer.quiet, !peer.fitness.is_ready());
+            let rank = (is_last, is_drained, is_far, peer.quiet, !peer.fitness.is_ready());
             // Nearly always the first is as good as any.
-            if rank == (false, false, false, false) {
+            if rank == (false, false, false, false, false) {
                 return Some(*node);
             }
             if best.is_none_or(|(least, _)| rank < least) {

@@ -443,13 +443,15 @@ pub fn check_incarnation(known: &Member, peer: &Member) -> Result<(), Refusal> {
     }
 }
 
-/// Whether two lists are the same to placement: the same nodes in the same places.
+/// Whether two lists are the same to placement: the same nodes in the same places, with the same
+/// duties.
 pub(super) fn same_list(members: &BTreeMap<NodeId, Member>, view: &View) -> bool {
+    let is_same = |a: &Member, b: &Member| same_place(a, b) && a.duties == b.duties;
     members.len() == view.members.len()
         && view
             .members
             .iter()
-            .all(|theirs| members.get(&theirs.id).is_some_and(|ours| same_place(ours, theirs)))
+            .all(|theirs| members.get(&theirs.id).is_some_and(|ours| is_same(ours, theirs)))
 }
 
 pub(super) fn same_ids(members: &BTreeMap<NodeId, Member>, view: &View) -> bool {
@@ -461,7 +463,7 @@ pub(super) fn same_place(a: &Member, b: &Member) -> bool {
     a.datacentre == b.datacentre && a.rack == b.rack
 }
 
-fn is_well_formed(member: &Member) -> bool {
+pub(super) fn is_well_formed(member: &Member) -> bool {
     let Member { name, datacentre, rack, peer_address, client_address, cluster_address, .. } =
         member;
     [name, datacentre, rack, peer_address, client_address, cluster_address]
@@ -547,7 +549,8 @@ pub(super) fn check_start(
         }
     }
     let factor = &config.replication_factor;
-    if factor.numbers().any(|factor| factor == 0) || factor.of(&member.datacentre).is_none() {
+    let is_named = !member.duties.holds_data() || factor.of(&member.datacentre).is_some();
+    if factor.numbers().any(|factor| factor == 0) || !is_named {
         let allowed = match factor {
             ReplicationFactor::Everywhere(_) => "at least 1".into(),
             ReplicationFactor::ByDatacentre(_) => {

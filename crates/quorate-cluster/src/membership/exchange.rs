@@ -73,8 +73,12 @@ impl Membership {
         self.promise_if_possible(now);
     }
 
-    /// Takes over what a member says of itself; nobody knows better.
+    /// Takes over what a member says of itself; nobody knows better. What it is to take on says the
+    /// list, once it is final.
     fn describe(&mut self, now: Instant, peer: &Member) {
+        let decided = self.members.get(&peer.id).filter(|_| self.standing == Standing::Sealed);
+        let duties = decided.map_or(peer.duties, |decided| decided.duties);
+        let peer = &Member { duties, ..peer.clone() };
         self.dialer.set_target(now, Target::Member(peer.id), &peer.peer_address);
         if let Some(seed) = self.seeds.get_mut(&peer.peer_address) {
             *seed = Seed::Met;
@@ -84,7 +88,7 @@ impl Membership {
         let event = match before {
             Some(before) if before == *peer => return,
             Some(before) => {
-                if !same_place(&before, peer) {
+                if !same_place(&before, peer) || before.duties != peer.duties {
                     // It has never promised a list with its old place: a promise pins it down.
                     self.retract_votes(now);
                 }
@@ -225,9 +229,12 @@ impl Membership {
     pub(super) fn replace_list(&mut self, now: Instant, view: &View) {
         let sealed = view.members.iter().map(|theirs| {
             let ours = self.members.get(&theirs.id).filter(|ours| same_place(ours, theirs));
-            (theirs.id, ours.unwrap_or(theirs).clone())
+            (theirs.id, Member { duties: theirs.duties, ..ours.unwrap_or(theirs).clone() })
         });
         self.members = sealed.collect();
+        if let Some(me) = self.members.get(&self.config.member.id) {
+            self.config.member.duties = me.duties;
+        }
         self.numbers = view.numbers.clone();
         self.decided = Decided::of(view);
         for (id, member) in &self.members {

@@ -469,6 +469,9 @@ impl Membership {
         self.numbers = rejoining.numbers;
         self.decided = rejoining.decided;
         self.config.replication_factor = rejoining.replication_factor;
+        if let Some(seat) = self.members.get(&claim.seat) {
+            self.config.member.duties = seat.duties;
+        }
         self.members.insert(claim.seat, self.config.member.clone());
         self.standing = Standing::Sealed;
         self.seal_at = None;

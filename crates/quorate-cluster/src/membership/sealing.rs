@@ -23,6 +23,11 @@ impl Membership {
         let me = self.me();
         self.decided = succession::Decided::of(&view);
         self.config.replication_factor = view.replication_factor.clone();
+        // What the list says that was promised or sealed counts more than a setting.
+        if let Some(mine) = view.members.iter().find(|member| member.id == me) {
+            self.config.member.duties = mine.duties;
+            self.members.insert(me, self.config.member.clone());
+        }
         let moved = view.members.iter().any(|m| m.id == me && *m != self.config.member);
         for member in view.members {
             if member.id != me {
@@ -49,7 +54,9 @@ impl Membership {
 
     /// Promises the list when a seal is wanted and nothing speaks against it.
     pub(super) fn promise_if_possible(&mut self, now: Instant) {
-        let founds_nothing = self.is_rejoining() || self.config.joins;
+        // Somebody has to hold the data.
+        let has_holder = self.members.values().any(|member| member.duties.holds_data());
+        let founds_nothing = self.is_rejoining() || self.config.joins || !has_holder;
         if self.standing != Standing::Forming || !self.seal_wanted || founds_nothing {
             return;
         }

@@ -90,6 +90,7 @@ pub(super) fn config(index: usize, seeds: &[usize]) -> Config {
             client_address: format!("node-{index}:2"),
             cluster_address: format!("node-{index}:3"),
             incarnation: Default::default(),
+            duties: Default::default(),
         },
         shard: 0,
         replication_factor: 3.into(),

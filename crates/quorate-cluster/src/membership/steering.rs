@@ -41,6 +41,13 @@ pub enum Order {
     RemoveDead(String),
     /// Replicas of every slot in each datacentre.
     SetReplicationFactor(ReplicationFactor),
+    /// The member gets another share of the replicas of its datacentre; without any it is a witness.
+    SetWeight(String, u16),
+    /// The member keeps what it holds, gets nothing new, and executes writes only where nobody else
+    /// can.
+    Drain(String),
+    /// It takes its part again.
+    Undrain(String),
     /// Slots go to where they would be if the cluster was made anew, as few as that takes.
     Rebalance,
     /// Slots stay where they are until [`Order::Resume`].
@@ -82,8 +89,8 @@ pub enum OrderError {
     NoMember(String),
     /// No node that wants to join is called so.
     #[error(
-        "no node '{0}' waits to be taken in here; start it with --join (join: true in its file) and the \
-         peer address of this node among its seeds, or ask a node that is among them"
+        "no node '{0}' waits to be taken in; start it with --join (join: true in its file) and the peer \
+         address of a member among its seeds. Members tell each other of it within seconds"
     )]
     NoCandidate(String),
     /// Several nodes that want to join are called so.
@@ -134,8 +141,10 @@ pub(super) struct Carrying {
 pub struct Candidate {
     /// As it describes itself.
     pub member: Member,
-    /// When it has asked last.
+    /// When it has asked last, or another member has told of it.
     pub asked_at: Instant,
+    /// Whether another member has told of it, and it has not asked this node.
+    pub is_hearsay: bool,
 }
 
 impl Membership {
@@ -264,6 +273,13 @@ impl Membership {
                 return Ok(None);
             }
             Order::SetReplicationFactor(factor) => plan::set_replication_factor(view, factor)?,
+            Order::SetWeight(name, weight) => match find(view, name) {
+                Some(member) if member.duties.weight == *weight => return Ok(None),
+                Some(member) => plan::set_weight(view, member.id, *weight)?,
+                None => return Err(OrderError::NoMember(name.clone())),
+            },
+            Order::Drain(name) => return draining(present, name, true),
+            Order::Undrain(name) => return draining(present, name, false),
             Order::Rebalance => {
                 let plan = plan::set_replication_factor(view, &view.replication_factor)?;
                 if plan.summary.slots == 0 {
@@ -295,7 +311,8 @@ impl Membership {
         }
     }
 
-    /// The nodes that have asked this one not long ago whether they may become members.
+    /// The nodes that have asked this one, or another member, not long ago whether they may become
+    /// members.
     pub fn candidates(&self, now: Instant) -> impl Iterator<Item = &Candidate> {
         let are_waiting = move |it: &&Candidate| {
             it.asked_at + CANDIDATE_PATIENCE > now && !self.members.contains_key(&it.member.id)
@@ -318,7 +335,7 @@ impl Membership {
         {
             Err(refusal) => refusal,
             Ok(()) if self.standing == Standing::Sealed => {
-                self.note_candidate(now, peer);
+                self.note_candidate(now, peer, false);
                 Refusal::Waits { name: peer.name.clone() }
             }
             Ok(()) => Refusal::TooEarly,
@@ -328,10 +345,26 @@ impl Membership {
         self.outputs.push_back(Output::CloseIncoming { link });
     }
 
-    fn note_candidate(&mut self, now: Instant, peer: &Member) {
+    /// Another member tells that a node has asked it whether it may become a member.
+    pub fn handle_candidate(&mut self, now: Instant, peer: &Member) {
+        let is_member = self.members.contains_key(&peer.id)
+            || self.members.values().any(|member| member.name == peer.name);
+        if self.standing == Standing::Sealed && !is_member && admission::is_well_formed(peer) {
+            self.note_candidate(now, peer, true);
+        }
+    }
+
+    fn note_candidate(&mut self, now: Instant, peer: &Member, is_hearsay: bool) {
+        // What it says itself counts more.
+        let known = self.candidates.get(&peer.id);
+        let has_asked =
+            known.is_some_and(|it| !it.is_hearsay && it.asked_at + CANDIDATE_PATIENCE > now);
+        if is_hearsay && has_asked {
+            return;
+        }
         self.candidates.retain(|_, it| it.asked_at + CANDIDATE_PATIENCE > now);
         if self.candidates.len() < CANDIDATES_MAX || self.candidates.contains_key(&peer.id) {
-            let candidate = Candidate { member: peer.clone(), asked_at: now };
+            let candidate = Candidate { member: peer.clone(), asked_at: now, is_hearsay };
             self.candidates.insert(peer.id, candidate);
         }
     }
@@ -420,6 +453,23 @@ fn pausing(present: &Decision, is_paused: bool) -> Option<(Decision, Summary)> {
     let view = View { epoch, ..present.view.clone() };
     let changes = present.is_paused != is_paused;
     changes.then(|| (Decision { view, is_paused }, Summary::default()))
+}
+
+/// The member `name` is drained, or is not any more, whatever is under way.
+fn draining(
+    present: &Decision,
+    name: &str,
+    is_drained: bool,
+) -> Result<Option<(Decision, Summary)>, OrderError> {
+    let epoch = version::next(present.view.epoch);
+    let mut view = View { epoch, ..present.view.clone() };
+    let member = view.members.iter_mut().find(|member| is_called(member, name));
+    let member = member.ok_or_else(|| OrderError::NoMember(name.into()))?;
+    if member.duties.is_drained == is_drained {
+        return Ok(None);
+    }
+    member.duties.is_drained = is_drained;
+    Ok(Some((Decision { view, is_paused: present.is_paused }, Summary::default())))
 }
 
 fn find<'a>(view: &'a View, name: &str) -> Option<&'a Member> {

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use quorate_proto::{
     MemberNumber, NodeId, Origin,
     message::{Member, Message, View},
+    mutant::Mutant,
     register::{Answer, Ballot, Document, Request, Voter},
 };
 
@@ -255,6 +256,7 @@ impl Membership {
     pub(super) fn drain_voting(&mut self, now: Instant) {
         while let Some(output) = self.voting.as_mut().and_then(|it| it.register.poll_output()) {
             match output {
+                register::Output::Persist(_) if Mutant::VoteUnwritten.is_planted() => {}
                 register::Output::Persist(_) => self.persist(),
                 register::Output::Ask { voter, request } => self.ask_voter(voter, request),
                 register::Output::Decided(document) => self.take_document(now, &document),
@@ -317,7 +319,7 @@ impl Membership {
         for member in &mut view.members {
             let met = self.members.get(&member.id).filter(|met| same_place(met, member));
             if let Some(met) = met {
-                *member = met.clone();
+                *member = Member { duties: member.duties, ..met.clone() };
             }
         }
     }

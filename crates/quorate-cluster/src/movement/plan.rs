@@ -1,6 +1,6 @@
 //! Where slots go when members join and leave.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use quorate_proto::{
     MemberNumber, NodeId, ReplicationFactor, Slot,
@@ -31,6 +31,8 @@ pub struct Summary {
     pub slots: u16,
     /// Replicas of slots that are made.
     pub copies: u32,
+    /// The most of them that one member takes.
+    pub busiest: u32,
 }
 
 /// Why a change is not possible. Nothing is changed.
@@ -55,6 +57,9 @@ pub enum PlanError {
     /// Nobody would be left.
     #[error("node {0} is the last member")]
     LastMember(NodeId),
+    /// Nobody would hold anything.
+    #[error("no member would hold data: all that would be left are witnesses (weight 0)")]
+    NoHolders,
     /// Only the member that is given up holds these.
     #[error("nobody but node {0} holds slot {slot}; its data would be lost", slot = .1.number())]
     LastReplica(NodeId, Slot),
@@ -125,6 +130,15 @@ pub fn set_replication_factor(view: &View, factor: &ReplicationFactor) -> Result
     move_slots(View { replication_factor: factor.clone(), ..view.clone() }, owners, &[])
 }
 
+/// A member gets another share of the replicas of its datacentre.
+pub fn set_weight(view: &View, id: NodeId, weight: u16) -> Result<Plan, PlanError> {
+    let owners = owners_at_rest(view)?;
+    let mut next = view.clone();
+    let member = next.members.iter_mut().find(|member| member.id == id);
+    member.ok_or(PlanError::NotMember(id))?.duties.weight = weight;
+    move_slots(next, owners, &[])
+}
+
 /// The way back from a change that is under way. What has moved goes back, and whoever was to
 /// leave stays.
 pub fn cancel(view: &View) -> Result<Plan, PlanError> {
@@ -180,6 +194,9 @@ fn move_slots(next: View, owners: SlotMap, leaving: &[MemberNumber]) -> Result<P
     let leavers: Vec<NodeId> = leaving.iter().filter_map(id_of).collect();
     let staying: Vec<RingMember> =
         everybody.iter().filter(|member| !leavers.contains(&member.id)).cloned().collect();
+    if !staying.iter().any(|member| member.duties.holds_data()) {
+        return Err(PlanError::NoHolders);
+    }
     let before =
         Placement::agreed(&everybody, |slot| owners.get(slot).iter().filter_map(id_of).collect());
     let target = before.moved(&staying, &next.replication_factor);
@@ -194,13 +211,18 @@ fn begin(
     leaving: Vec<MemberNumber>,
 ) -> Result<Plan, PlanError> {
     let mut summary = Summary::default();
+    let mut taken: BTreeMap<MemberNumber, u32> = BTreeMap::new();
     for slot in Slot::all() {
         let (old, new) = (owners.get(slot), target.get(slot));
         let added = new.iter().filter(|owner| !old.contains(owner)).count();
         let removed = old.iter().filter(|owner| !new.contains(owner)).count();
         summary.copies += added as u32;
         summary.slots += u16::from(added + removed > 0);
+        for owner in new.iter().filter(|owner| !old.contains(owner)) {
+            *taken.entry(*owner).or_default() += 1;
+        }
     }
+    summary.busiest = taken.values().copied().max().unwrap_or(0);
     let phases = Phases::of_slots(|_| Phase::Waiting);
     let movement = Some(Movement { target, phases, leaving });
     let ownership = Some(Ownership { owners, movement }.into());

@@ -30,6 +30,7 @@ fn member(id: u128, rack: usize) -> Member {
         client_address: format!("h{id}:2"),
         cluster_address: format!("h{id}:3"),
         incarnation: Default::default(),
+        duties: Default::default(),
     }
 }
 
@@ -145,14 +146,16 @@ impl World {
         let datacentres: BTreeSet<&str> = members.iter().map(|it| it.datacentre.as_str()).collect();
         let width_of = |datacentre: &str| {
             let factor = self.view.replication_factor.of(datacentre).unwrap();
-            let held_by = members.iter().filter(|member| member.datacentre == datacentre);
+            let held_by =
+                members.iter().filter(|it| it.datacentre == datacentre && it.duties.holds_data());
             held_by.count().min(usize::from(factor))
         };
         datacentres.into_iter().map(width_of).sum()
     }
 
     fn begin(&mut self, plan: Plan) {
-        let Summary { slots, copies } = plan.summary;
+        let Summary { slots, copies, busiest } = plan.summary;
+        assert!(busiest <= copies && busiest <= u32::from(SLOTS));
         assert!(slots <= SLOTS && copies <= u32::from(SLOTS) * self.view.members.len() as u32 * 4);
         self.adopt(plan.view);
     }
@@ -251,7 +254,8 @@ fn a_node_takes_the_place_of_another_one() {
     let mut world = World::new(3, 3, 5);
     let old = world.view.members[0].id;
     let plan = plan::replace(&world.view, old, member(9, 0)).unwrap();
-    assert_eq!(plan.summary, Summary { slots: SLOTS, copies: u32::from(SLOTS) });
+    let copies = u32::from(SLOTS);
+    assert_eq!(plan.summary, Summary { slots: SLOTS, copies, busiest: copies });
     assert_eq!(plan.view.epoch, world.view.epoch + 1);
     world.begin(plan);
     world.finish();
@@ -288,6 +292,32 @@ fn each_datacentre_may_have_a_factor_of_its_own() {
     assert_eq!(without, Err(TopologyError::NoFactor("east".into()).into()));
     world.begin(plan::join(&world.view, Member { datacentre: "west".into(), ..far }).unwrap());
     world.finish();
+}
+
+#[test]
+fn slots_follow_the_weights() {
+    let mut world = World::new(4, 2, 9);
+    let id = world.view.members[1].id;
+    for (weight, share) in [(300, SLOTS), (50, SLOTS * 2 / 7), (0, 0), (100, SLOTS / 2)] {
+        world.begin(plan::set_weight(&world.view, id, weight).unwrap());
+        world.finish();
+        let held = world.load()[1];
+        assert!(held.abs_diff(usize::from(share)) <= 1, "{held} instead of {share} of {weight}");
+    }
+    assert_eq!(world.view.members.len(), 4);
+    let stranger = NodeId(77);
+    let refused = plan::set_weight(&world.view, stranger, 1);
+    assert_eq!(refused, Err(PlanError::NotMember(stranger)));
+    // A witness cannot be all that is left.
+    let mut pair = World::new(2, 1, 10);
+    let [one, other] = [0, 1].map(|at| pair.view.members[at].id);
+    pair.begin(plan::set_weight(&pair.view, one, 0).unwrap());
+    pair.finish();
+    assert_eq!(plan::set_weight(&pair.view, other, 0), Err(PlanError::NoHolders));
+    assert_eq!(plan::leave(&pair.view, other), Err(PlanError::NoHolders));
+    pair.begin(plan::leave(&pair.view, one).unwrap());
+    pair.finish();
+    assert_eq!(pair.view.members.len(), 1);
 }
 
 proptest! {

@@ -8,9 +8,10 @@
 //!   slot ──least..most──▶ (slot, rack) ──0..1──▶ member ──quota──▶
 //! ```
 //!
-//! Quotas that fill up the least loaded member first, while its rack has room, are feasible: lay
-//! the racks' shares end to end around the circle of slots, and each slot is covered by distinct
-//! racks. So after a greedy start, augmenting paths reach the quotas exactly. A step of such a path
+//! Quotas that keep each rack's sum within its bounds, and each member within the number of slots, are
+//! feasible: lay the members' shares end to end around the circle of slots, rack by rack, and each
+//! slot is covered by distinct members, as often by each rack as its bounds say. So
+//! after a greedy start, augmenting paths reach the quotas exactly. A step of such a path
 //! hands one slot from a member to another without breaking a bound. Paths with the fewest steps
 //! that move one more replica are taken first.
 
@@ -21,7 +22,7 @@ use quorate_proto::slot::{SLOTS, SLOTS_PER_GROUP};
 
 use super::{
     RingMember,
-    quotas::{Bounds, quotas, rack_bounds},
+    quotas::{Bounds, Claim, quotas, rack_bounds},
 };
 use crate::random::mix;
 
@@ -79,7 +80,7 @@ impl Assignment {
         for &member in sets.iter().filter(|&&member| member != VACANT) {
             load[usize::from(member)] += 1;
         }
-        let quota = quotas(width, &rack_of, &bounds, &load);
+        let quota = quotas_of(members, width, &rack_of, &bounds, &load);
         let salt_of =
             members.iter().map(|m| mix(m.id.0 as u64 ^ mix((m.id.0 >> 64) as u64))).collect();
         let shared = vec![0; members.len() * members.len()];
@@ -89,6 +90,11 @@ impl Assignment {
             Self { width, rack_of, bounds, salt_of, before, sets, load, quota, shared, stretch };
         this.count_shared();
         this
+    }
+
+    /// Whether every member has its quota, and every place a member.
+    pub(super) fn is_settled(&self) -> bool {
+        self.load == self.quota && !self.sets.contains(&VACANT)
     }
 
     /// Brings every slot within the racks' bounds and every member to its quota.
@@ -408,6 +414,26 @@ impl Assignment {
             }
         }
     }
+}
+
+/// Replicas that each of the members shall hold. One that was drained gets no more than it has, unless
+/// the others have no room.
+fn quotas_of(
+    members: &[RingMember],
+    width: usize,
+    rack_of: &[usize],
+    bounds: &[Bounds],
+    load: &[u32],
+) -> Vec<u32> {
+    let claim = |at: usize, is_bound: bool| {
+        let most = if is_bound && members[at].duties.is_drained { load[at] } else { SLOTS.into() };
+        Claim { rack: rack_of[at], weight: members[at].duties.weight.max(1), most, load: load[at] }
+    };
+    let claims =
+        |is_bound| -> Vec<Claim> { (0..members.len()).map(|at| claim(at, is_bound)).collect() };
+    quotas(width, &claims(true), bounds)
+        .or_else(|| quotas(width, &claims(false), bounds))
+        .expect("invariant: the racks have room for the width")
 }
 
 /// One slot that goes from one member to another.

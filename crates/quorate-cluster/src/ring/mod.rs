@@ -10,8 +10,10 @@
 //! * replicas spread over racks as evenly as the racks' sizes allow: distinct racks when there are
 //!   at least as many racks as replicas, else no rack holds a second replica of a slot before
 //!   every rack holds a first one, and so on;
-//! * within what that allows, every member holds the same number of replicas, give or take one,
-//!   and comes first for the same number of slots, give or take one. Racks of unequal sizes can
+//! * within what that allows, every member holds replicas in proportion to its weight, give or take
+//!   one, and comes first for slots in that proportion, members of one weight equally often, give or
+//!   take one. None holds a slot twice: what one could only have in that way goes to the others.
+//!   Racks of unequal sizes can
 //!   make this infeasible: a rack that must hold a replica of every slot shares it among however
 //!   few members it has. Then the load is as even as the racks allow;
 //! * [`Placement::add`] and [`Placement::remove`] move few replicas more than balance needs: for
@@ -38,7 +40,7 @@ use alloc::{
     vec::Vec,
 };
 
-use quorate_proto::{NodeId, ReplicationFactor, Slot, message::Member, slot::SLOTS};
+use quorate_proto::{Duties, NodeId, ReplicationFactor, Slot, message::Member, slot::SLOTS};
 
 use assignment::{Assignment, VACANT};
 
@@ -51,11 +53,14 @@ pub struct RingMember {
     pub datacentre: String,
     /// Rack inside the datacentre.
     pub rack: String,
+    /// Its share. One without any holds nothing.
+    pub duties: Duties,
 }
 
 impl From<&Member> for RingMember {
     fn from(member: &Member) -> Self {
-        Self { id: member.id, datacentre: member.datacentre.clone(), rack: member.rack.clone() }
+        let Member { id, datacentre, rack, duties, .. } = member.clone();
+        Self { id, datacentre, rack, duties }
     }
 }
 
@@ -88,8 +93,10 @@ pub fn place<'a>(
     sorted.sort();
     sorted.dedup_by_key(|member| member.id);
 
+    // Witnesses that have met nobody else yet know of no better place: such a list becomes never final.
+    let has_holder = sorted.iter().any(|member| member.duties.holds_data());
     let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
-    for member in sorted {
+    for member in sorted.into_iter().filter(|it| it.duties.holds_data() || !has_holder) {
         by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
     }
     let datacentres = by_datacentre
@@ -146,7 +153,7 @@ impl Placement {
     #[must_use]
     pub fn moved(&self, members: &[RingMember], factor: &ReplicationFactor) -> Self {
         let mut by_datacentre: BTreeMap<&str, Vec<RingMember>> = BTreeMap::new();
-        for member in members {
+        for member in members.iter().filter(|member| member.duties.holds_data()) {
             by_datacentre.entry(&member.datacentre).or_default().push(member.clone());
         }
         let datacentres = by_datacentre.into_iter().map(|(name, mut members)| {
@@ -154,9 +161,8 @@ impl Placement {
             let before = self.datacentres.get(name);
             let width = in_datacentre(factor, name);
             let is_same = |ring: &&DatacentreRing| {
-                ring.members == members
-                    && ring.width == usize::from(width).min(members.len())
-                    && !ring.sets.contains(&VACANT)
+                let is_as_wide = ring.width == usize::from(width).min(members.len());
+                ring.members == members && is_as_wide && ring.is_settled()
             };
             let ring = match before.filter(is_same) {
                 Some(same) => same.clone(),
@@ -211,8 +217,14 @@ impl DatacentreRing {
 
         let previous: Option<Vec<u16>> =
             before.map(|sets| sets.chunks_exact(width).map(|set| set[0]).collect());
-        let sets = primaries::order(assignment.into_sets(), width, members.len(), previous);
+        let weights: Vec<u16> = members.iter().map(|member| member.duties.weight.max(1)).collect();
+        let sets = primaries::order(assignment.into_sets(), width, &weights, previous);
         Self { members, width, sets }
+    }
+
+    /// Whether placing its slots again would change nothing.
+    fn is_settled(&self) -> bool {
+        Assignment::new(&self.members, self.width, Some(&self.sets)).is_settled()
     }
 
     /// Those of `members` who hold each slot; `None` when nobody holds any. Whoever holds none is no

@@ -10,19 +10,23 @@ use core::cmp::Reverse;
 
 use quorate_proto::slot::SLOTS;
 
-use super::assignment::VACANT;
+use super::{
+    assignment::VACANT,
+    quotas::{Claim, shares},
+};
 
 const SLOT_COUNT: usize = SLOTS as usize;
 
-/// Orders the sorted `sets`, `width` of `members` to a slot, with the slots' `previous` primaries
+/// Orders the sorted `sets`, `width` members of these `weights` to a slot, with the slots' `previous`
+/// primaries
 /// as a guide.
 pub(super) fn order(
     sets: Vec<u16>,
     width: usize,
-    members: usize,
+    weights: &[u16],
     previous: Option<Vec<u16>>,
 ) -> Vec<u16> {
-    let mut primaries = Primaries::new(sets, width, members, previous);
+    let mut primaries = Primaries::new(sets, width, weights, previous);
     primaries.fill();
     primaries.hand_over();
     primaries.even_out();
@@ -39,10 +43,12 @@ struct Primaries {
     count: Vec<u32>,
     /// For how many slots each member should come first.
     quota: Vec<u32>,
+    weight: Vec<u64>,
 }
 
 impl Primaries {
-    fn new(sets: Vec<u16>, width: usize, members: usize, previous: Option<Vec<u16>>) -> Self {
+    fn new(sets: Vec<u16>, width: usize, weights: &[u16], previous: Option<Vec<u16>>) -> Self {
+        let members = weights.len();
         let mut first = previous.unwrap_or_else(|| vec![VACANT; SLOT_COUNT]);
         let mut count = vec![0; members];
         let mut load = vec![0_u32; members];
@@ -57,13 +63,14 @@ impl Primaries {
             }
         }
         // The remainder goes to those who hold more, then to those who come first more often.
-        let mut by_claim: Vec<usize> = (0..members).collect();
-        by_claim.sort_by_key(|&member| (Reverse(load[member]), Reverse(count[member]), member));
-        let mut quota = vec![(SLOT_COUNT / members) as u32; members];
-        for &member in by_claim.iter().take(SLOT_COUNT % members) {
-            quota[member] += 1;
-        }
-        Self { sets, width, first, count, quota }
+        let claim = |member: usize| {
+            let held = load[member] * (SLOT_COUNT as u32 + 1) + count[member];
+            Claim { rack: 0, weight: weights[member], most: load[member], load: held }
+        };
+        let claims: Vec<Claim> = (0..members).map(claim).collect();
+        let quota = shares(SLOT_COUNT as u32, &claims);
+        let weight = weights.iter().copied().map(u64::from).collect();
+        Self { sets, width, first, count, quota, weight }
     }
 
     /// Gives every slot a primary, the same for neighbours while its quota lasts.
@@ -103,7 +110,7 @@ impl Primaries {
         }
         let mut givers: Vec<u16> = (0..self.count.len() as u16).collect();
         loop {
-            givers.sort_by_key(|&member| Reverse(self.count[usize::from(member)]));
+            givers.sort_by_key(|&member| Reverse(self.crowding(member)));
             let path = givers.iter().find_map(|&giver| self.shortest_path(giver, &slots_of));
             let Some(path) = path else { return };
             for (slot, to) in path {
@@ -115,10 +122,25 @@ impl Primaries {
         }
     }
 
-    /// Breadth-first from `giver` to a member that comes first at least twice less often.
+    /// How often a member comes first for its weight.
+    fn crowding(&self, member: u16) -> u64 {
+        const PRECISION: u64 = 1 << 40;
+        let member = usize::from(member);
+        u64::from(self.count[member]) * PRECISION / self.weight[member]
+    }
+
+    /// Whether it is more even when `taker` comes first once more, in place of `giver`: whether that
+    /// makes the sum of squares, each by its weight, smaller. Of equal weights, if it comes first at
+    /// least twice less often.
+    fn is_better(&self, giver: u16, taker: u16) -> bool {
+        let [giver, taker] = [giver, taker].map(usize::from);
+        let given = (2 * u64::from(self.count[giver])).saturating_sub(1) * self.weight[taker];
+        given > (2 * u64::from(self.count[taker]) + 1) * self.weight[giver]
+    }
+
+    /// Breadth-first from `giver` to a member that had better come first instead.
     fn shortest_path(&self, giver: u16, slots_of: &[Vec<usize>]) -> Option<Vec<(usize, u16)>> {
-        let low_enough = self.count[usize::from(giver)].checked_sub(2)?;
-        self.count.iter().find(|&&count| count <= low_enough)?;
+        (0..self.count.len() as u16).find(|&taker| self.is_better(giver, taker))?;
         let mut reached_by: Vec<Option<usize>> = vec![None; self.count.len()];
         let mut queue = VecDeque::from([giver]);
         while let Some(from) = queue.pop_front() {
@@ -128,7 +150,7 @@ impl Primaries {
                         continue;
                     }
                     reached_by[usize::from(to)] = Some(slot);
-                    if self.count[usize::from(to)] <= low_enough {
+                    if self.is_better(giver, to) {
                         return Some(self.path(giver, to, &reached_by));
                     }
                     queue.push_back(to);

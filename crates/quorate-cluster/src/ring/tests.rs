@@ -14,7 +14,13 @@ fn member(id: u128, datacentre: usize, rack: usize) -> RingMember {
         id: NodeId(id.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)),
         datacentre: format!("dc{datacentre}"),
         rack: format!("rack{rack}"),
+        duties: Duties::default(),
     }
+}
+
+/// The same with another weight.
+fn weighing(member: RingMember, weight: u16) -> RingMember {
+    RingMember { duties: Duties::of_weight(weight), ..member }
 }
 
 /// Members of one datacentre, `sizes[r]` of them in rack r.
@@ -367,6 +373,171 @@ proptest! {
             if racks_before.len().min(racks_after.len()) >= usize::from(rf) {
                 check_movement(&before, &placement, "dc0", 50);
             }
+        }
+    }
+}
+
+/// What each of `weights` should hold of `total`, none more than every slot: by hand, for members
+/// that no rack keeps apart.
+fn exact_shares(weights: &[u16], total: usize) -> Vec<f64> {
+    let mut shares = vec![0.0; weights.len()];
+    let mut open: Vec<usize> = (0..weights.len()).collect();
+    let mut left = total as f64;
+    loop {
+        let sum: f64 = open.iter().map(|&at| f64::from(weights[at])).sum();
+        let of = |at: usize| left * f64::from(weights[at]) / sum;
+        let full: Vec<usize> =
+            open.iter().copied().filter(|&at| of(at) >= SLOT_COUNT as f64).collect();
+        if full.is_empty() {
+            open.iter().for_each(|&at| shares[at] = of(at));
+            return shares;
+        }
+        for at in full {
+            shares[at] = SLOT_COUNT as f64;
+            left -= SLOT_COUNT as f64;
+            open.retain(|&other| other != at);
+        }
+        if open.is_empty() {
+            return shares;
+        }
+    }
+}
+
+/// The members of one rack hold what they should of `total` replicas, give or take one.
+fn check_shares(placement: &Placement, rack: &str, total: usize) {
+    let ring = &placement.datacentres["dc0"];
+    let held = counts(placement, "dc0").0;
+    let (weights, held): (Vec<u16>, Vec<u32>) = (ring.members.iter().zip(&held))
+        .filter(|(member, _)| member.rack == rack)
+        .map(|(member, held)| (member.duties.weight, *held))
+        .unzip();
+    for (held, exact) in held.iter().zip(exact_shares(&weights, total)) {
+        assert!((f64::from(*held) - exact).abs() < 1.0 + 1e-3, "{held} instead of {exact}");
+    }
+}
+
+#[test]
+fn witnesses_hold_nothing_and_datacentres_of_witnesses_have_no_replicas() {
+    let mut members = racks(&[1, 1, 1, 1]);
+    members[3].duties.weight = 0;
+    members.push(weighing(member(9, 1, 0), 0));
+    let placement = place(&members, &factor(3));
+    check_sets(&placement);
+    assert_eq!(placement.datacentres().collect::<Vec<_>>(), ["dc0"]);
+    let slot = Slot::of_key(b"key");
+    let holders: Vec<NodeId> = placement.replicas("dc0", slot).collect();
+    assert_eq!(holders.len(), 3);
+    assert!(!holders.contains(&members[3].id));
+    assert_eq!(placement.replicas("dc1", slot).count(), 0);
+    // Among themselves they would hold everything, which is for lists that never become final.
+    let alone = place(&members[3..4], &factor(3));
+    assert_eq!(alone.replicas("dc0", slot).collect::<Vec<_>>(), [members[3].id]);
+}
+
+#[test]
+fn who_was_drained_gets_nothing_new_and_keeps_what_it_has() {
+    let mut members = racks(&[4]);
+    let before = place(&members, &factor(2));
+    members[0].duties.is_drained = true;
+    let held = |placement: &Placement, id: NodeId| -> BTreeSet<u16> {
+        Slot::all()
+            .filter(|slot| placement.replicas("dc0", *slot).any(|held| held == id))
+            .map(Slot::number)
+            .collect()
+    };
+    // Nothing moves by itself, and what another one gives up goes to the other two.
+    let same = before.moved(&members, &factor(2));
+    assert_eq!(moved(&before, &same, "dc0"), 0);
+    let left: Vec<RingMember> = members[..3].to_vec();
+    let after = same.moved(&left, &factor(2));
+    check_sets(&after);
+    assert_eq!(held(&after, members[0].id), held(&before, members[0].id));
+    // Unless there is nobody else.
+    let alone = same.moved(&members[..2], &factor(2));
+    assert_eq!(held(&alone, members[0].id).len(), SLOT_COUNT);
+}
+
+#[test]
+fn a_placement_that_became_uneven_is_evened_out() {
+    let members = racks(&[4]);
+    let first = place(&members[..3], &factor(1));
+    let owners = |slot| first.replicas("dc0", slot).collect::<Vec<_>>();
+    let uneven = Placement::agreed(&members[..3], owners);
+    assert_eq!(moved(&uneven, &uneven.moved(&members[..3], &factor(1)), "dc0"), 0);
+    let one = |_| vec![members[0].id];
+    let lopsided = Placement::agreed(&members[..1], one).moved(&members, &factor(1));
+    check_balance(&lopsided, "dc0");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn members_hold_in_proportion_to_their_weights(
+        weights in prop::collection::vec(1..=500_u16, 1..=9),
+        rf in 1..=4_u16,
+    ) {
+        let members: Vec<RingMember> =
+            racks(&[weights.len()]).into_iter().zip(&weights).map(|(m, w)| weighing(m, *w)).collect();
+        let placement = place(&members, &factor(rf));
+        check_sets(&placement);
+        let width = usize::from(rf).min(weights.len());
+        check_shares(&placement, "rack0", SLOT_COUNT * width);
+        // First places as well, but that none comes first for what it does not hold.
+        let (held, first) = counts(&placement, "dc0");
+        let ring = &placement.datacentres["dc0"];
+        let weights: Vec<u16> = ring.members.iter().map(|member| member.duties.weight).collect();
+        let exact = exact_shares(&weights, SLOT_COUNT);
+        for ((held, exact), count) in held.iter().zip(&exact).zip(&first) {
+            let room = f64::from(*held).min(*exact);
+            prop_assert!(f64::from(*count) >= room - 2.0, "{first:?} instead of {held} and {exact}");
+        }
+    }
+
+    #[test]
+    fn weights_count_inside_racks(
+        weights in prop::collection::vec(prop::collection::vec(1..=500_u16, 1..=4), 2..=4),
+    ) {
+        let sizes: Vec<usize> = weights.iter().map(Vec::len).collect();
+        let members: Vec<RingMember> = racks(&sizes)
+            .into_iter()
+            .zip(weights.iter().flatten())
+            .map(|(member, weight)| weighing(member, *weight))
+            .collect();
+        let placement = place(&members, &factor(weights.len() as u16));
+        check_sets(&placement);
+        for rack in 0..weights.len() {
+            check_shares(&placement, &format!("rack{rack}"), SLOT_COUNT);
+        }
+    }
+
+    #[test]
+    fn another_weight_moves_little_more_than_it_must(
+        members in 2..=8_usize,
+        rf in 1..=3_u16,
+        changes in prop::collection::vec((0..8_usize, 0..=400_u16), 1..4),
+    ) {
+        let mut members = racks(&[members]);
+        let mut placement = place(&members, &factor(rf));
+        for (which, weight) in changes {
+            let at = which % members.len();
+            let before = placement.clone();
+            members[at].duties.weight = weight;
+            if members.iter().all(|member| !member.duties.holds_data()) {
+                members[at].duties.weight = 1;
+            }
+            placement = before.moved(&members, &factor(rf));
+            check_sets(&placement);
+            let holding: Vec<&RingMember> =
+                members.iter().filter(|member| member.duties.holds_data()).collect();
+            let width = usize::from(rf).min(holding.len());
+            check_shares(&placement, "rack0", SLOT_COUNT * width);
+            let moved = moved(&before, &placement, "dc0");
+            let fewest = fewest_moves(&before, &placement, "dc0");
+            prop_assert!(moved * 2 <= fewest * 3 + 256, "{moved} moved, at least {fewest} must");
+            // Once more changes nothing.
+            let again = placement.moved(&members, &factor(rf));
+            prop_assert_eq!(&again, &placement);
         }
     }
 }

@@ -9,6 +9,7 @@ use quorate_proto::{
 };
 
 use super::*;
+use crate::limits::MEMBERS_MAX;
 
 fn member(index: usize, datacentre: usize, rack: usize) -> Member {
     Member {
@@ -20,6 +21,7 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
         client_address: format!("10.0.0.{index}:6379"),
         cluster_address: format!("10.0.0.{index}:11379"),
         incarnation: Default::default(),
+        duties: Default::default(),
     }
 }
 

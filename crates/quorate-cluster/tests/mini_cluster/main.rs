@@ -158,6 +158,7 @@ fn member(id: u128, datacentre: usize) -> Member {
         client_address: String::new(),
         cluster_address: String::new(),
         incarnation: Default::default(),
+        duties: Default::default(),
     }
 }
 

@@ -97,6 +97,11 @@ pub struct Settings {
     pub rack: String,
     /// Replicas of every key in each datacentre, capped by its number of nodes.
     pub replication_factor: ReplicationFactor,
+    /// Share of the replicas of its datacentre that this node asks for while it is new; from when it
+    /// is a member the member list says.
+    pub weight: u16,
+    /// Whether it is to hold nothing, as with a weight of 0.
+    pub witness: bool,
     /// Directory of the durable data; `None`: `./quorate-data`.
     pub data_dir: Option<PathBuf>,
     /// Keep everything in memory only; nothing survives a restart.
@@ -132,6 +137,8 @@ pub struct Settings {
     pub scrub_interval: Option<Duration>,
     /// What reading the disk again may take of it.
     pub scrub_bytes_per_second: u64,
+    /// What slots on their way may take of this node while it serves clients, in bytes a second.
+    pub movement_bytes_per_second: u64,
     /// Bytes of disk that hints for other nodes may take, all together.
     pub hints_bytes_max: u64,
     /// How long hints are kept.
@@ -160,6 +167,8 @@ impl Default for Settings {
             datacentre: "dc1".into(),
             rack: "rack1".into(),
             replication_factor: 3.into(),
+            weight: quorate_proto::duties::WEIGHT_DEFAULT,
+            witness: false,
             data_dir: None,
             memory: false,
             sync: SyncPolicy::default(),
@@ -177,6 +186,7 @@ impl Default for Settings {
             gc_grace: Duration::from_secs(limits::GC_GRACE_DEFAULT_SECONDS),
             scrub_interval: Some(Duration::from_secs(limits::SCRUB_INTERVAL_DEFAULT_SECONDS)),
             scrub_bytes_per_second: limits::SCRUB_BYTES_PER_SECOND_DEFAULT,
+            movement_bytes_per_second: limits::MOVEMENT_BYTES_PER_SECOND_DEFAULT,
             hints_bytes_max: limits::HINTS_BYTES_DEFAULT,
             hint_window: Duration::from_secs(limits::HINT_WINDOW_DEFAULT_SECONDS),
             accept_damaged_log: false,

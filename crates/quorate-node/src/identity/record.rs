@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use quorate_cluster::{membership::Persisted, random::Random};
 use quorate_proto::{
-    Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
+    Duties, Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
     checksum::crc32c,
+    duties::{WEIGHT_DEFAULT, WEIGHT_MAX},
     limits::LINEAGE_MAX,
     message::{Member, View},
     mutant::Mutant,
@@ -31,6 +32,9 @@ const OWNED_FORMAT: u32 = 5;
 
 /// The version of a file that has a number of replicas for each datacentre.
 const FACTORS_FORMAT: u32 = 6;
+
+/// The version of a file that says what members take on, where that is not the usual.
+const DUTIES_FORMAT: u32 = 7;
 
 /// The version before, which has no checksum and is read too.
 const UNCHECKED_FORMAT: u32 = 3;
@@ -112,6 +116,20 @@ struct MemberRecord {
     life: u16,
     start: u32,
     previous: u32,
+    /// What it is to take on, where that is not the usual.
+    #[serde(default = "usual_weight", skip_serializing_if = "is_usual_weight")]
+    weight: u16,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    drained: bool,
+}
+
+const fn usual_weight() -> u16 {
+    WEIGHT_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_usual_weight(weight: &u16) -> bool {
+    *weight == WEIGHT_DEFAULT
 }
 
 /// How many replicas each datacentre has: a number, or a number for each by its name.
@@ -178,11 +196,11 @@ impl Record {
         }
         let Format { format } = serde_json::from_slice(contents).map_err(explain)?;
         match (format, is_checked) {
-            (FORMAT..=FACTORS_FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
-            (FORMAT..=FACTORS_FORMAT, false) => return Err("its checksum is missing".into()),
+            (FORMAT..=DUTIES_FORMAT, true) | (UNCHECKED_FORMAT, false) => {}
+            (FORMAT..=DUTIES_FORMAT, false) => return Err("its checksum is missing".into()),
             _ => {
                 return Err(format!(
-                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} to {FACTORS_FORMAT}; take \
+                    "it has format {format}, and this version reads {UNCHECKED_FORMAT} to {DUTIES_FORMAT}; take \
                      a backup with the version that wrote it, and restore that"
                 ));
             }
@@ -192,6 +210,9 @@ impl Record {
         parse_id(&record.id).ok_or("its id is no id")?;
         if let Some(cluster) = &record.cluster {
             cluster.replication_factor.factor().ok_or("its replication factor is not possible")?;
+            if cluster.members.iter().any(|member| member.weight > WEIGHT_MAX) {
+                return Err(format!("the weight of a member is above {WEIGHT_MAX}"));
+            }
             cluster.numbers().ok_or("two members have the same number, or one was never given")?;
             let owned = cluster.ownership.as_ref().map(OwnershipRecord::ownership);
             if owned.is_some_and(|ownership| ownership.is_none()) {
@@ -228,6 +249,10 @@ impl Record {
 impl ClusterRecord {
     /// The oldest version that a file with this in it can have.
     fn format(&self) -> u32 {
+        let is_usual = |member: &MemberRecord| is_usual_weight(&member.weight) && !member.drained;
+        if !self.members.iter().all(is_usual) {
+            return DUTIES_FORMAT;
+        }
         match (&self.replication_factor, &self.ownership, &self.voting) {
             (FactorRecord::ByDatacentre(_), ..) => FACTORS_FORMAT,
             (_, Some(_), _) | (_, _, Some(_)) => OWNED_FORMAT,
@@ -250,6 +275,8 @@ impl ClusterRecord {
             life: member.incarnation.life,
             start: member.incarnation.start.get(),
             previous: member.incarnation.previous.get(),
+            weight: member.duties.weight,
+            drained: member.duties.is_drained,
         });
         Self {
             name: cluster,
@@ -276,6 +303,7 @@ impl ClusterRecord {
                 client_address: member.client_address.clone(),
                 cluster_address: member.cluster_address.clone(),
                 incarnation: incarnation(member.life, member.start, member.previous),
+                duties: Duties { weight: member.weight, is_drained: member.drained },
             })
         });
         Some(Persisted {

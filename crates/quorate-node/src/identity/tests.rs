@@ -3,7 +3,7 @@
 use quorate_cluster::register::State;
 use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{
-    MemberNumber, Numbers, Origin,
+    Duties, MemberNumber, Numbers, Origin,
     checksum::crc32c,
     limits::LINEAGE_MAX,
     message::View,
@@ -178,6 +178,7 @@ fn member(id: NodeId, incarnation: Incarnation) -> Member {
         client_address: "h:2".into(),
         cluster_address: "h:3".into(),
         incarnation,
+        duties: Duties::default(),
     }
 }
 
@@ -237,6 +238,23 @@ fn another_nodes_directory_is_refused() {
     open(&disk, Some("a")).expect("opens");
     let error = open(&disk, Some("b")).expect_err("belongs to a");
     assert!(error.to_string().contains("belongs to node 'a'"), "{error}");
+}
+
+#[test]
+fn what_members_take_on_round_trips_in_a_version_of_its_own() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    for duties in [Duties::of_weight(0), Duties { is_drained: true, ..Duties::default() }] {
+        let (mut member, mut persisted) = seat();
+        member.id = identity.id();
+        member.duties = duties;
+        persisted.view.numbers = numbers(9, 4, &member);
+        persisted.view.members = vec![member];
+        identity.persist(persisted.clone()).expect("saved");
+        let text = identity.record.text().expect("is written");
+        assert!(text.contains("\"format\": 7"), "{text}");
+        assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+    }
 }
 
 #[test]
@@ -307,6 +325,9 @@ fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
     let text = identity.record.text().expect("is written");
     assert!(text.contains("\"format\": 5") && text.contains("299:4,2,1 16383:4"), "{text}");
+    let weighed = altered(&text, "\"previous\": 6\n", "\"previous\": 6,\n \"weight\": 10001\n");
+    let error = Record::parse(&weighed).expect_err("a weight too great");
+    assert!(error.contains("weight"), "{error}");
     let error =
         Record::parse(&altered(&text, "299:4,2,1", "299:4,2,2")).expect_err("one owner twice");
     assert!(error.contains("owners"), "{error}");

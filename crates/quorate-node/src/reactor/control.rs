@@ -375,7 +375,13 @@ impl Control {
         if self.membership.standing() != Standing::Sealed {
             return;
         }
-        self.news.go_on(self.now, &self.membership, &self.node);
+        if self.news.poll_timeout() <= self.now {
+            let volume = self.volume();
+            self.news.go_on(self.now, &self.membership, &self.node, &volume);
+            for candidate in self.news.waiting() {
+                self.membership.handle_candidate(self.now, &candidate);
+            }
+        }
         while let Some(output) = self.news.poll_output() {
             match output {
                 gossip::Output::Send { to, message } => self.send_news(to, &message),

@@ -7,7 +7,7 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Groups, MemberNumber, NodeId,
-    message::{Message, View},
+    message::{Message, View, Volume},
 };
 
 use super::Control;
@@ -59,6 +59,42 @@ impl Control {
         let Report { epoch, level } = self.progress.report(self.node.settings.shards);
         let level = level.iter().map(|(peer, groups)| (peer, groups.bits())).collect();
         Message::Progress { epoch, level }
+    }
+
+    /// What this node tells all of what it holds and moves.
+    pub(super) fn volume(&self) -> Volume {
+        let metrics = self.node.metrics();
+        // Who is down has to wait.
+        let up = metrics.peers.values().filter(|peer| peer.up);
+        let dirty_groups = up.map(|peer| peer.dirty_groups).sum();
+        let Report { epoch, .. } = self.progress.report(self.node.settings.shards);
+        let (held_bytes, moved_bytes) = (metrics.held_bytes, metrics.moved_bytes);
+        Volume { epoch, held_bytes, moved_bytes, dirty_groups }
+    }
+
+    /// What the members tell of themselves, as far as they have; this node too.
+    pub(super) fn volumes(&self) -> Vec<(MemberNumber, Volume)> {
+        let (news, me) = (self.node.news(), self.membership.me());
+        let told = self.membership.numbers().iter().filter_map(|(id, number)| {
+            let volume = if id == me { Some(self.volume()) } else { news.get(&id)?.volume };
+            Some((number, volume?))
+        });
+        told.collect()
+    }
+
+    /// Groups in which some member lacks something that no hint brings it, as the linked members
+    /// have told; one more for each that has not told since it goes by the present list.
+    pub(super) fn unsettled(&self) -> u64 {
+        let (news, me, epoch) = (self.node.news(), self.membership.me(), self.membership.epoch());
+        let of = |(id, _): (NodeId, MemberNumber)| {
+            let volume = match id {
+                id if id == me => Some(self.volume()),
+                id if self.membership.link_to(id).is_none() => return 0,
+                id => news.get(&id).and_then(|news| news.volume),
+            };
+            volume.filter(|volume| volume.epoch >= epoch).map_or(1, |volume| volume.dirty_groups)
+        };
+        self.membership.numbers().iter().map(of).sum()
     }
 
     /// A member has told how far it has come.

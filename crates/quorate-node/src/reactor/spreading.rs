@@ -1,14 +1,14 @@
 //! What this node tells all members of itself, and what it hears of them.
 
 use quorate_cluster::{
-    gossip::{Gossip, Output},
-    limits::GOSSIP_INTERVAL,
+    gossip::{Gossip, Health, Output},
+    limits::{GOSSIP_INTERVAL, GOSSIP_VALUE_MAX},
     membership::Membership,
     time::{Instant, Wall},
 };
 use quorate_proto::{
     NodeId, frame,
-    message::{Abilities, Load, Message, Place},
+    message::{Abilities, Load, Member, Message, News as _, Place, Volume, Waiting},
 };
 
 use crate::node::{MemberNews, Node};
@@ -54,7 +54,13 @@ impl Spreading {
     }
 
     /// A round, if one is due: looks at what there is to tell, and publishes what was heard.
-    pub(super) fn go_on(&mut self, now: Instant, membership: &Membership, node: &Node) {
+    pub(super) fn go_on(
+        &mut self,
+        now: Instant,
+        membership: &Membership,
+        node: &Node,
+        volume: &Volume,
+    ) {
         if self.gossip.me() != membership.me() {
             // The node has taken the seat of the member that it was.
             self.gossip = gossip(membership.me(), self.started_ms);
@@ -81,9 +87,21 @@ impl Spreading {
             let members = u32::try_from(view.members.len()).unwrap_or(u32::MAX);
             self.load_at = now + GOSSIP_INTERVAL * members.div_ceil(LOADS_PER_ROUND);
             self.gossip.say(&self.load(node), false);
+            self.gossip.say(volume, false);
         }
+        self.gossip.say(&waiting(membership, now), true);
         self.gossip.handle_timeout(now);
         node.set_news(self.heard());
+    }
+
+    /// Nodes that wait to be taken in, as other members that are up tell.
+    pub(super) fn waiting(&self) -> Vec<Member> {
+        let up = self.gossip.members().filter(|(id, health, _)| {
+            *id != self.gossip.me() && !matches!(health, Health::Down { .. })
+        });
+        let told = up.filter_map(|(id, ..)| self.gossip.news::<Waiting>(id));
+        let members = told.flat_map(|waiting| waiting.members);
+        members.map(|(member, duties)| Member { duties, ..member }).collect()
     }
 
     fn load(&self, node: &Node) -> Load {
@@ -100,7 +118,8 @@ impl Spreading {
     fn heard(&self) -> impl Iterator<Item = (NodeId, MemberNews)> {
         self.gossip.members().map(|(id, health, heard)| {
             let abilities = self.gossip.news::<Abilities>(id);
-            (id, MemberNews { abilities, load: self.gossip.news(id), health, heard })
+            let (load, volume) = (self.gossip.news(id), self.gossip.news(id));
+            (id, MemberNews { abilities, load, volume, health, heard })
         })
     }
 
@@ -112,6 +131,20 @@ impl Spreading {
     pub(super) fn poll_timeout(&self) -> Instant {
         self.gossip.poll_timeout()
     }
+}
+
+/// Who has asked this node whether it may become a member: as many as fit in what a node may say.
+fn waiting(membership: &Membership, now: Instant) -> Waiting {
+    let asked = membership.candidates(now).filter(|candidate| !candidate.is_hearsay);
+    let mut waiting = Waiting::default();
+    for candidate in asked {
+        waiting.members.push((candidate.member.clone(), candidate.member.duties));
+        if waiting.encode().len() > GOSSIP_VALUE_MAX {
+            waiting.members.pop();
+            break;
+        }
+    }
+    waiting
 }
 
 /// Nobody else starts at the same moment as the same node, so that is a seed.

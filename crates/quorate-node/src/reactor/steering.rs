@@ -5,11 +5,13 @@ use std::time::Duration;
 use quorate_cluster::{
     membership::{Carried, Order, OrderError, Standing},
     movement,
+    peer_map::PeerMap,
     time::Instant,
+    topology::placed,
 };
 use quorate_proto::{
-    MemberNumber, ReplicationFactor, Slot,
-    message::View,
+    Duties, MemberNumber, ReplicationFactor, Slot,
+    message::{Member, View},
     ownership::{Ownership, Phase},
     resp::ReplyWriter,
 };
@@ -49,17 +51,27 @@ pub(crate) enum Wish {
     Order { order: Order, is_trial: bool },
 }
 
+/// What a lost member kept for others.
+#[derive(Clone, Copy, Debug, Default)]
+struct LostHints {
+    bytes: u64,
+    /// How long ago it was heard of.
+    heard_seconds: u64,
+}
+
 /// Who waits for the end of orders, and when to look next.
 #[derive(Debug)]
 pub(super) struct Steering {
     /// By the tickets that the membership knows: shards, their tickets, and the protocol.
-    waiting: Vec<(u64, Steer)>,
+    waiting: Vec<(u64, Steer, LostHints)>,
     next_ticket: u64,
     look_at: Instant,
     /// Since when a majority of the voters is away.
     majority_lost_at: Option<Instant>,
     /// When that is said next.
     majority_told_at: Instant,
+    /// How many slots each member holds by the list of an epoch.
+    held: (u64, PeerMap<u64>),
 }
 
 impl Default for Steering {
@@ -70,6 +82,7 @@ impl Default for Steering {
             look_at: Instant::ZERO,
             majority_lost_at: None,
             majority_told_at: Instant::ZERO,
+            held: (0, PeerMap::new()),
         }
     }
 }
@@ -83,6 +96,7 @@ impl Steering {
 impl Control {
     /// A client wants something.
     pub(super) fn steer(&mut self, now: Now, steer: Steer) {
+        self.count_held();
         match steer.wish.clone() {
             Wish::Status => {
                 let mut reply = Vec::new();
@@ -95,7 +109,8 @@ impl Control {
                 if !is_trial {
                     tracing::info!(?order, "an operator wants a change of the cluster");
                 }
-                self.steering.waiting.push((ticket, steer));
+                let lost = self.lost_hints(now.monotonic, &order);
+                self.steering.waiting.push((ticket, steer, lost));
                 self.membership.handle_order(now.monotonic, ticket, order, is_trial);
             }
         }
@@ -103,19 +118,26 @@ impl Control {
 
     /// What has come of an order.
     pub(super) fn carried(&mut self, ticket: u64, result: Result<Carried, OrderError>) {
-        let found = self.steering.waiting.iter().position(|(waits, _)| *waits == ticket);
+        let found = self.steering.waiting.iter().position(|(waits, ..)| *waits == ticket);
         let Some(found) = found else { return };
-        let (_, steer) = self.steering.waiting.swap_remove(found);
+        let (_, steer, lost) = self.steering.waiting.swap_remove(found);
         let mut reply = Vec::new();
         let mut writer = ReplyWriter::new(&mut reply, steer.resp3);
         match result {
             Ok(Carried { epoch, summary, changes }) => {
-                writer.map(4);
+                let pace = self.node.adjustable.movement_bytes_per_second();
+                let each = self.bytes_of_a_copy();
+                writer.map(9);
                 for (name, value) in [
                     ("changes", u64::from(changes)),
                     ("epoch", epoch),
                     ("slots", u64::from(summary.slots)),
                     ("copies", u64::from(summary.copies)),
+                    ("bytes", each.saturating_mul(summary.copies.into())),
+                    ("pace", pace),
+                    ("lost_hint_bytes", lost.bytes),
+                    ("lost_heard_seconds", lost.heard_seconds),
+                    ("seconds", each.saturating_mul(summary.busiest.into()).div_ceil(pace.max(1))),
                 ] {
                     writer.text(name);
                     writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
@@ -124,6 +146,28 @@ impl Control {
             Err(error) => writer.error(format!("ERR {error}")),
         }
         self.answer(&steer, reply);
+    }
+
+    /// Counts what each member holds, once for each final list.
+    fn count_held(&mut self) {
+        let view = self.membership.view();
+        if view.sealed && self.steering.held.0 != view.epoch {
+            self.steering.held = (view.epoch, held_by(&view));
+        }
+    }
+
+    /// What a member that is to be given up kept for others, as it has said last.
+    fn lost_hints(&self, now: Instant, order: &Order) -> LostHints {
+        let Order::RemoveDead(name) = order else { return LostHints::default() };
+        let view = self.membership.view();
+        let is_it = |member: &&Member| member.name == *name || member.id.to_string() == *name;
+        let Some(member) = view.members.iter().find(is_it) else { return LostHints::default() };
+        let news = self.node.news();
+        let Some(news) = news.get(&member.id) else { return LostHints::default() };
+        LostHints {
+            bytes: news.load.map_or(0, |load| load.hint_bytes),
+            heard_seconds: now.since(news.heard).as_secs(),
+        }
     }
 
     fn answer(&mut self, steer: &Steer, reply: Vec<u8>) {
@@ -174,6 +218,18 @@ impl Control {
         self.steering.majority_lost_at.map_or(0, |lost_at| now.since(lost_at).as_secs())
     }
 
+    /// About how many bytes a replica of a slot has, by what the members tell that hold any.
+    fn bytes_of_a_copy(&self) -> u64 {
+        let (_, held) = &self.steering.held;
+        let volumes = self.volumes();
+        let told = volumes.iter().map(|(number, volume)| {
+            let copies = held.get(*number).copied().unwrap_or(0);
+            (if copies > 0 { volume.held_bytes } else { 0 }, copies)
+        });
+        let (bytes, copies) = told.fold((0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+        bytes / u64::max(copies, 1)
+    }
+
     /// The reply to `QUORATE TOPOLOGY STATUS`.
     fn write_topology(&self, now: Now, writer: &mut ReplyWriter<'_>) {
         let view = self.membership.view();
@@ -190,8 +246,12 @@ impl Control {
             ("filling", counts.phases[1]),
             ("joint", counts.phases[2]),
             ("moved", counts.phases[3]),
+            ("copies", counts.copies),
+            ("copies_bytes", counts.copies.saturating_mul(self.bytes_of_a_copy())),
+            ("round_bytes", self.volumes().iter().map(|(_, volume)| volume.moved_bytes).sum()),
+            ("unsettled", self.unsettled()),
         ];
-        writer.map(numbers.len() + 6);
+        writer.map(numbers.len() + 9);
         writer.text("rf");
         match &view.replication_factor {
             ReplicationFactor::Everywhere(factor) => writer.integer((*factor).into()),
@@ -202,13 +262,20 @@ impl Control {
             writer.integer(i64::try_from(value).unwrap_or(i64::MAX));
         }
         let name_of = |number: MemberNumber| {
-            let is_it = |member: &&quorate_proto::message::Member| {
-                view.numbers.of(member.id) == Some(number)
-            };
+            let is_it = |member: &&Member| view.numbers.of(member.id) == Some(number);
             view.members.iter().find(is_it).map(|member| member.name.clone())
         };
         let members = view.members.iter().map(|member| member.name.clone());
         write_list(writer, "members", &members.collect::<Vec<_>>());
+        write_list(writer, "weights", &in_words(&view, |duties| Some(duties.weight.to_string())));
+        let (_, held) = &self.steering.held;
+        let held = view.numbers.iter().filter_map(|(_, number)| {
+            let slots = held.get(number).copied().unwrap_or(0);
+            Some(format!("{}:{slots}", name_of(number)?))
+        });
+        write_list(writer, "held", &held.collect::<Vec<_>>());
+        let drained = |duties: Duties| duties.is_drained.then(String::new);
+        write_list(writer, "drained", &in_words(&view, drained));
         let leaving = movement::leaving(&view).iter().filter_map(|number| name_of(*number));
         write_list(writer, "leaving", &leaving.collect::<Vec<_>>());
         let voters = decision.map(|(_, voters)| voters).unwrap_or_default();
@@ -237,6 +304,16 @@ impl Control {
     }
 }
 
+/// Of each member that there is something to say of: its name, and that behind a colon.
+fn in_words(view: &View, say: impl Fn(Duties) -> Option<String>) -> Vec<String> {
+    let words = view.members.iter().filter_map(|member| {
+        let said = say(member.duties)?;
+        let colon = if said.is_empty() { "" } else { ":" };
+        Some(format!("{}{colon}{said}", member.name))
+    });
+    words.collect()
+}
+
 fn write_list(writer: &mut ReplyWriter<'_>, name: &str, items: &[String]) {
     writer.text(name);
     writer.array(items.len());
@@ -248,6 +325,25 @@ fn write_list(writer: &mut ReplyWriter<'_>, name: &str, items: &[String]) {
 struct Counts {
     moving: u64,
     phases: [u64; 4],
+    /// Replicas that are made.
+    copies: u64,
+}
+
+/// How many slots each member holds by a final list, before those on their way have moved.
+fn held_by(view: &View) -> PeerMap<u64> {
+    let placed = || placed(view, &view.numbers);
+    let owners = match view.ownership.as_deref() {
+        Some(ownership) => &ownership.owners,
+        None => &placed(),
+    };
+    let mut held: PeerMap<u64> = PeerMap::new();
+    let mut next = 0;
+    for (last, owners) in owners.runs() {
+        let slots = u64::from(last.number()) + 1 - next;
+        next += slots;
+        owners.iter().for_each(|owner| *held.get_or_default(*owner) += slots);
+    }
+    held
 }
 
 impl Counts {
@@ -261,6 +357,7 @@ impl Counts {
             if old.len() != new.len() || old.iter().any(|owner| !new.contains(owner)) {
                 let phase: Phase = *movement.phases.get(slot);
                 counts.moving += 1;
+                counts.copies += new.iter().filter(|owner| !old.contains(owner)).count() as u64;
                 counts.phases[phase as usize] += 1;
             }
         }

@@ -43,6 +43,8 @@ impl Shard {
             self.starting = Starting::default();
             self.handle_footing(now, self.founded);
         }
+        // Whoever asks whether anything is left to compare is told as of this list.
+        self.publish_metrics(now);
     }
 
     /// A node is no peer any more. What was forwarded to it waits on as long as its link stands.

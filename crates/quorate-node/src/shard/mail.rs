@@ -133,6 +133,9 @@ pub struct Metrics {
     pub(crate) read_repairs: u64,
     pub(crate) read_repair_bytes: u64,
     pub(crate) log_bytes: u64,
+    /// About what the data comes to, and bytes that its anti-entropy rounds have moved.
+    pub(crate) held_bytes: u64,
+    pub(crate) moved_bytes: u64,
     /// Whether the log is being written anew.
     pub(crate) rewriting: bool,
     /// Whether somebody waits for the log to be synced, and whether it is being synced at all; as

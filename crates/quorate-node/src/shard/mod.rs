@@ -34,6 +34,7 @@ mod mail;
 mod memory;
 mod obligations;
 mod outcome;
+mod pacing;
 mod parameters;
 mod parting;
 mod peers;
@@ -188,6 +189,7 @@ pub(crate) struct Shard {
     starting: Starting,
     /// Whether the node is about to stop, so that others are to execute what they can.
     is_leaving: bool,
+    pacing: pacing::Pacing,
     /// What waits for the start to end, or for the member list to be sealed.
     waiting: Vec<(Waiter, Errand)>,
     forwarded: Forwarded,
@@ -244,6 +246,7 @@ impl Shard {
             lending: lending::Lending::default(),
             starting: Starting::default(),
             is_leaving: false,
+            pacing: pacing::Pacing::default(),
             waiting: Vec::new(),
             forwarded: Forwarded::default(),
             outbox: (0..shards).map(|_| Vec::new()).collect(),

@@ -155,6 +155,7 @@ fn named() -> Vec<Parameter> { vec![
     fixed("notify-keyspace-events", ""),
     of("port", |s| s.node.settings.listen.port().to_string()),
     changed(of("quorate-command-bytes-max", |s| s.node.adjustable.command_bytes_max().to_string()), Change::Text(parse_command_bytes)),
+    changed(of("quorate-movement-bytes-per-second", |s| s.node.adjustable.movement_bytes_per_second().to_string()), Change::Text(parse_movement_pace)),
     of("proto-max-bulk-len", |s| s.node.settings.max_value_size.to_string()),
     fixed("protected-mode", "no"),
     fixed("replicaof", ""),
@@ -227,6 +228,15 @@ fn parse_clients_limit(text: &[u8]) -> Result<Accepted, String> {
 fn parse_command_bytes(text: &[u8]) -> Result<Accepted, String> {
     let bytes = parse_memory(text).ok_or("argument must be a memory value")?;
     accepted(move |node| node.adjustable.set_command_bytes_max(bytes))
+}
+
+fn parse_movement_pace(text: &[u8]) -> Result<Accepted, String> {
+    let (least, most) =
+        (limits::MOVEMENT_BYTES_PER_SECOND_MIN, limits::MOVEMENT_BYTES_PER_SECOND_MAX);
+    let bytes = parse_memory(text).filter(|bytes| (least..=most).contains(bytes));
+    let bytes =
+        bytes.ok_or_else(|| format!("argument must be between {least} and {most} bytes"))?;
+    accepted(move |node| node.adjustable.set_movement_bytes_per_second(bytes))
 }
 
 /// A number of bytes, with a unit as Redis has them.

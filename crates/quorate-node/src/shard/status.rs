@@ -77,6 +77,8 @@ impl Shard {
             read_repairs: self.coordinator.read_repairs().reads,
             read_repair_bytes: self.coordinator.read_repairs().bytes,
             log_bytes: self.storage.log_bytes(),
+            held_bytes: self.storage.held_bytes(),
+            moved_bytes: self.anti_entropy.moved_bytes(),
             rewriting: self.storage.is_rewriting(),
             saving: self.storage.is_saving(),
             syncing: self.storage.is_syncing(),

@@ -4,13 +4,13 @@
 //! (`reactor::steering`).
 
 use quorate_cluster::membership::Order;
-use quorate_proto::{ReplicationFactor, command::Call, resp::Command};
+use quorate_proto::{ReplicationFactor, command::Call, duties::WEIGHT_MAX, resp::Command};
 
 use super::Shard;
 use crate::reactor::{ControlMail, Steer, Wish};
 
 const SYNTAX: &str = "TOPOLOGY [STATUS | JOIN node | LEAVE node | REPLACE node BY node | REMOVE-DEAD node | \
-                      SET-RF factor | REBALANCE | PAUSE | RESUME | CANCEL | OVERRIDE] [DRY]";
+                      SET-RF factor | WEIGHT node weight | DRAIN node | UNDRAIN node | REBALANCE | PAUSE | RESUME | CANCEL | OVERRIDE] [DRY]";
 
 /// What such a command asks for.
 fn parse(command: &Command) -> Result<Wish, String> {
@@ -43,6 +43,14 @@ fn parse(command: &Command) -> Result<Wish, String> {
             };
             Order::SetReplicationFactor(factor.parse().ok().filter(fits).ok_or_else(error)?)
         }
+        ["WEIGHT", _, weight] => {
+            let error = || format!("ERR '{weight}' is not allowed; allowed: 0 to {WEIGHT_MAX}");
+            let fits = |weight: &u16| *weight <= WEIGHT_MAX;
+            let weight = weight.parse().ok().filter(fits).ok_or_else(error)?;
+            Order::SetWeight(words[1].clone(), weight)
+        }
+        ["DRAIN", _] => Order::Drain(words[1].clone()),
+        ["UNDRAIN", _] => Order::Undrain(words[1].clone()),
         ["REBALANCE"] => Order::Rebalance,
         ["PAUSE"] => Order::Pause,
         ["RESUME"] => Order::Resume,
@@ -92,6 +100,10 @@ mod tests {
         assert_eq!(read("QUORATE TOPOLOGY LEAVE n4 dry"), order(Order::Leave("n4".into()), true));
         let replaced = Order::Replace("n1".into(), "N4".into());
         assert_eq!(read("QUORATE TOPOLOGY REPLACE n1 by N4"), order(replaced, false));
+        let weighed = Order::SetWeight("n4".into(), 250);
+        assert_eq!(read("QUORATE TOPOLOGY WEIGHT n4 250 dry"), order(weighed, true));
+        assert_eq!(read("QUORATE TOPOLOGY DRAIN n4"), order(Order::Drain("n4".into()), false));
+        assert_eq!(read("QUORATE TOPOLOGY UNDRAIN n4"), order(Order::Undrain("n4".into()), false));
         for factor in ["2", "east:3,West:1"] {
             let wanted = Order::SetReplicationFactor(factor.parse().expect("a factor"));
             assert_eq!(read(&format!("QUORATE TOPOLOGY SET-RF {factor}")), order(wanted, false));
@@ -107,6 +119,10 @@ mod tests {
         for wrong in ["0", "-1", "x", "70000", "dc1:0", "dc1:3,dc1:3"] {
             let error = read(&format!("QUORATE TOPOLOGY SET-RF {wrong}")).expect_err("no number");
             assert!(error.contains("allowed: 1 to"), "{wrong}: {error}");
+        }
+        for wrong in ["-1", "x", "10001", "70000"] {
+            let error = read(&format!("QUORATE TOPOLOGY WEIGHT n1 {wrong}")).expect_err("none");
+            assert!(error.contains("allowed: 0 to 10000"), "{wrong}: {error}");
         }
     }
 }

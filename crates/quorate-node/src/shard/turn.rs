@@ -40,6 +40,12 @@ impl Shard {
             .with(Unfit::Incomplete, self.storage.incomplete)
             .with(Unfit::ClockInDoubt, self.clock.is_in_doubt())
             .with(Unfit::ReadOnly, self.storage.is_read_only())
+            .with(Unfit::Drained, self.is_drained())
+    }
+
+    fn is_drained(&self) -> bool {
+        let topology = self.topology();
+        topology.member(topology.me()).duties.is_drained
     }
 
     /// The node is about to stop: this shard leaves writes to others, and says so, if there is
@@ -82,6 +88,7 @@ impl Shard {
         }
         self.note_fitness();
         self.hold_long_calls();
+        self.pace_rounds(monotonic);
         self.storage.note_time(monotonic);
         self.storage.begin_turn(now.wall_ms(), self.fitness());
         self.stats.begin_turn(monotonic, self.node.adjustable.slow_micros());

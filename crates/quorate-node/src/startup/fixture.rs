@@ -7,7 +7,7 @@ use std::path::Path;
 
 use quorate_cluster::{anti_entropy::Settled, coordinator, handoff::Hints, membership::Persisted};
 use quorate_proto::{
-    Dot, Incarnation, MemberNumber, Numbers, Slot, Start, command::Call, resp::Command,
+    Dot, Duties, Incarnation, MemberNumber, Numbers, Slot, Start, command::Call, resp::Command,
 };
 
 use super::*;
@@ -104,6 +104,7 @@ fn persisted(me: Incarnation) -> Persisted {
         } else {
             Incarnation { start: Start::from_random(number.into()), ..Incarnation::default() }
         },
+        duties: Duties::default(),
     };
     let mut members: Vec<Member> = MEMBERS.into_iter().map(member).collect();
     members.sort_by_key(|member| member.id);

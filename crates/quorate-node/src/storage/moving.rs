@@ -70,6 +70,9 @@ impl Storage {
                 .iter()
                 .for_each(|peer| self.hints.handle_joined(&topology, *peer, epoch));
         }
+        for lost in changes.left.iter().filter(|peer| !before.is_leaving(**peer)) {
+            self.compare_without(&before, &topology, *lost);
+        }
         // What may be forgotten was proved with the replicas of before.
         self.forgetting = Forgetting::default();
         self.moving.wanted = topology.to_be_level();
@@ -79,6 +82,19 @@ impl Storage {
         self.moving.is_told = false;
         self.take_slots(&before, &topology);
         before.sealed() && topology.sealed()
+    }
+
+    /// A member was given up, and what it kept for others went with it. Whatever any of those that
+    /// are left has, the others get: of each two the lower number sees to it, in a round over the
+    /// slots that the lost one held.
+    fn compare_without(&mut self, before: &Topology, after: &Topology, lost: MemberNumber) {
+        let held: Vec<Slot> = Slot::all().filter(|slot| before.is_replica(*slot, lost)).collect();
+        for peer in after.peers().filter(|peer| after.me() < *peer) {
+            let shared = held.iter().filter(|slot| after.is_shared(**slot, peer));
+            let groups: Groups = shared.map(|slot| slot.group()).collect();
+            let groups = groups.intersection(self.owned_groups());
+            self.hints.dirty.mark(peer, groups, self.store.epoch());
+        }
     }
 
     /// Slots come and go.

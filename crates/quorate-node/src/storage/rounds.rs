@@ -14,7 +14,7 @@ use quorate_cluster::{
 };
 use quorate_log::HintOptions;
 use quorate_proto::{
-    Incarnation, MemberNumber, NodeId, Numbers, Origin, Start,
+    Duties, Incarnation, MemberNumber, NodeId, Numbers, Origin, Start,
     message::{Member, Message, View},
     resp::Command,
 };
@@ -38,6 +38,7 @@ pub(super) fn topology(number: u16) -> Topology {
         client_address: format!("h{number}:2"),
         cluster_address: format!("h{number}:3"),
         incarnation: Incarnation { start: START, ..Incarnation::default() },
+        duties: Duties::default(),
     };
     let members = vec![member(0), member(1)];
     let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");

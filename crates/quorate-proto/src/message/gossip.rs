@@ -4,7 +4,8 @@ use alloc::{string::String, vec::Vec};
 
 use bytes::Bytes;
 
-use crate::{Fitness, NodeId};
+use super::Member;
+use crate::{Duties, Fitness, NodeId};
 
 /// One of the three messages of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,10 @@ pub enum Topic {
     Abilities = 2,
     /// [`Load`].
     Load = 3,
+    /// [`Waiting`].
+    Waiting = 4,
+    /// [`Volume`].
+    Volume = 5,
 }
 
 /// Where a node is.
@@ -127,6 +132,27 @@ pub struct Load {
     pub memory_bytes: u64,
     /// What it may do.
     pub fitness: Fitness,
+}
+
+/// Nodes that have asked the speaker whether they may become members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// As they describe themselves, and what they would take on.
+    pub members: Vec<(Member, Duties)>,
+}
+
+/// How much a node holds, and how far it has come with what it moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// The version of the topology that all of its shards go by.
+    pub epoch: u64,
+    /// Bytes that it holds, about.
+    pub held_bytes: u64,
+    /// Bytes that the anti-entropy rounds which it has run have moved, since it started.
+    pub moved_bytes: u64,
+    /// Groups in which a member that is up lacks something that no hint brings it, each for each
+    /// member.
+    pub dirty_groups: u64,
 }
 
 /// Something that a node says of itself, as the bytes of an [`Entry`].

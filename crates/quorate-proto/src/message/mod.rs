@@ -13,12 +13,14 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use bytes::Bytes;
 
 pub use codec::MessageError;
-pub use gossip::{Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News, Place, Topic};
+pub use gossip::{
+    Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News, Place, Topic, Volume, Waiting,
+};
 pub use reach::Reach;
 
 use crate::{
-    CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Outcome,
-    ReplicationFactor, Slot, Start, Unfit,
+    CallId, Dot, DotRange, Duties, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers,
+    Outcome, ReplicationFactor, Slot, Start,
     ownership::Ownership,
     register::{Answer, Request},
 };
@@ -439,6 +441,8 @@ pub struct Member {
     pub cluster_address: String,
     /// Its latest process, as far as the speaker knows.
     pub incarnation: Incarnation,
+    /// What it is to take on: what it asks for, until a list is final; from then on the list says.
+    pub duties: Duties,
 }
 
 /// What a node that has lost everything asks the members of its cluster for.
@@ -512,16 +516,6 @@ pub struct Forward {
     pub id: CallId,
     /// The command, as an encoded RESP array.
     pub command: Bytes,
-}
-
-impl From<Unfit> for Cause {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::CatchingUp | Unfit::Incomplete => Self::Incomplete,
-            Unfit::ClockInDoubt => Self::ClockInDoubt,
-            Unfit::ReadOnly => Self::StoreFull,
-        }
-    }
 }
 
 /// Why a link or a join is refused.

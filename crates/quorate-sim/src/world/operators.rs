@@ -142,7 +142,7 @@ impl World<'_> {
         };
         let member = any(&members)?;
         let candidate = any(&waiting);
-        let choices = if self.lists.is_moving() { 48 } else { 12 };
+        let choices = if self.lists.is_moving() { 48 } else { 15 };
         let choice = self.random.below(choices);
         match (choice, candidate) {
             (0, _) => order(&["PAUSE"]),
@@ -157,6 +157,14 @@ impl World<'_> {
                 self.lose_for_good(&members);
                 None
             }
+            (12, _) => {
+                // A witness only where there are more members than replicas.
+                let weights: &[&str] = if spare { &["0", "50", "200"] } else { &["50", "200"] };
+                let place = self.random.below(weights.len() as u64) as usize;
+                order(&["WEIGHT", &member, weights[place]])
+            }
+            (13, _) => order(&["DRAIN", &member]),
+            (14, _) => order(&["UNDRAIN", &member]),
             (5..=8, None) => order(&["PAUSE"]),
             (9..=11, _) => order(&["RESUME", "DRY"]),
             _ => None,

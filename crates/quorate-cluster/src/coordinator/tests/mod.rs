@@ -238,6 +238,7 @@ impl<const TURNS: u32> Stage<TURNS> {
             client_address: String::new(),
             cluster_address: String::new(),
             incarnation: Default::default(),
+            duties: Default::default(),
         };
         let members: Vec<Member> = (0..datacentres.len()).map(member).collect();
         let numbers = Numbers::of_first(members.iter().map(|member| member.id)).expect("numbers");
@@ -266,6 +267,16 @@ impl<const TURNS: u32> Stage<TURNS> {
             slot,
             requests: 0,
         }
+    }
+
+    /// A node holds nothing from now on.
+    fn make_witness(&mut self, node: usize) {
+        let before = Arc::clone(&self.coordinator.topology);
+        let mut view = before.view();
+        view.members[node].duties.weight = 0;
+        view.epoch += 1;
+        let topology = Topology::new(&view, before.member(before.me()).id).expect("valid");
+        self.coordinator.adopt(self.now, &mut self.replica, Arc::new(topology));
     }
 
     fn three(me: usize) -> Self {

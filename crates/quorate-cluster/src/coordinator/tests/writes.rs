@@ -185,6 +185,43 @@ fn a_replica_that_takes_no_writes_executes_none_as_long_as_another_can() {
 }
 
 #[test]
+fn who_was_drained_executes_only_where_nobody_else_can_and_answers_reads() {
+    let mut stage = Stage::three(0);
+    stage.unfit(0, Unfit::Drained, true);
+    stage.set(Level::Quorum);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [1]);
+    assert!(matches!(sent[0].2, Message::Forward(_)));
+    // It reads what it holds.
+    let asked = stage.get(Level::One);
+    assert_eq!(stage.reply().0, asked);
+    // It takes the effects of others, and counts.
+    let mut stage = Stage::three(1);
+    stage.unfit(0, Unfit::Drained, true);
+    stage.set(Level::All);
+    assert_eq!(targets(&stage.sent()), [0, 2], "executed here, though the other comes first");
+    stage.unfit(1, Unfit::Drained, true);
+    stage.unfit(2, Unfit::Drained, true);
+    stage.set(Level::One);
+    assert!(matches!(stage.sent()[0].2, Message::Forward(_)), "all alike: the first");
+}
+
+#[test]
+fn where_nobody_in_the_datacentre_holds_the_slot_the_level_counts_all() {
+    // Node d is in a datacentre of its own, and holds nothing.
+    let mut stage = Stage::new(3, &["x", "x", "x", "w"]);
+    stage.make_witness(3);
+    stage.set(Level::LocalQuorum);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent).len(), 1);
+    let Message::Forward(forward) = &sent[0].2 else { panic!("forwarded") };
+    assert_eq!((forward.write_level, forward.read_level), (Level::Quorum, Level::Quorum));
+    stage.get(Level::LocalOne);
+    let Message::Forward(forward) = &stage.sent()[0].2 else { panic!("forwarded") };
+    assert_eq!(forward.read_level, Level::One);
+}
+
+#[test]
 fn what_a_peer_sends_to_a_full_replica_it_gets_back() {
     let mut stage = Stage::three(0);
     stage.replica.full = true;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     super::gossip::{
-        Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News, Place, Topic,
+        Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News, Place, Topic, Volume,
+        Waiting,
     },
     Codec, Field, Input, MessageError, Plain, Sink, codec_of, record,
 };
@@ -17,6 +18,8 @@ record!(Delta { id, generation, beat, since, entries });
 record!(Entry { topic, version, value });
 record!(Place { name, datacentre, rack, peer_address, client_address });
 record!(Abilities { protocol, features, shards, epoch });
+record!(Waiting { members });
+record!(Volume { epoch, held_bytes, moved_bytes, dirty_groups });
 record!(Load { commands_per_second, hint_bytes, log_bytes, memory_bytes, fitness });
 
 impl Field for GossipStep {
@@ -48,4 +51,4 @@ macro_rules! news {
     )*};
 }
 
-news!(Place, Abilities, Load);
+news!(Place, Abilities, Load, Waiting, Volume);

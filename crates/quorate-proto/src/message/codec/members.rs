@@ -1,32 +1,21 @@
 //! Introductions, member lists, claims and heartbeats.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use super::{
     super::{Claim, EmptySeat, Heartbeat, Hello, Member, View},
     Codec, Field, Input, MessageError, Optional, Plain, Sink, codec_of, record,
 };
 use crate::{
-    Fitness, Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
+    Duties, Fitness, Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
+    duties::WEIGHT_MAX,
     limits::LINEAGE_MAX,
     ownership::{Movement, Ownership, Phase, Phases, Runs, SlotMap, may_own},
 };
 
-record!(Hello { cluster, member, shard, view, lineage as Lineage });
-record!(Member {
-    id,
-    name,
-    datacentre,
-    rack,
-    peer_address,
-    client_address,
-    cluster_address,
-    incarnation
-});
 record!(Incarnation { life, start, previous });
 record!(Claim { seat, incarnation, empty });
 record!(EmptySeat { seat, life, newcomer });
-record!(View { epoch, sealed, replication_factor, members, numbers, ownership as Optional });
 record!(Ownership { owners, movement as Optional });
 record!(Movement { target, phases, leaving as Leaving });
 record!(Heartbeat { epoch, fitness, hints_pending, wall_ms });
@@ -86,6 +75,110 @@ impl Field for Start {
         let name = u32::take(input)?;
         let start = Self::from_random(name);
         if start.get() == name { Ok(start) } else { Err(input.field("start")) }
+    }
+}
+
+/// What the view says of the member, it says of itself.
+impl Field for Hello {
+    fn put(&self, out: &mut impl Sink) {
+        let Self { cluster, member, shard, view, lineage } = self;
+        cluster.put(out);
+        member.put(out);
+        shard.put(out);
+        view.put(out);
+        Lineage::put(lineage, out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        let (cluster, mut member) = (String::take(input)?, Member::take(input)?);
+        let (shard, view) = (u16::take(input)?, View::take(input)?);
+        if let Some(told) = view.members.iter().find(|told| told.id == member.id) {
+            member.duties = told.duties;
+        }
+        Ok(Self { cluster, member, shard, view, lineage: Lineage::take(input)? })
+    }
+}
+
+/// Without its duties, of which a list tells where they are not the usual ones.
+impl Field for Member {
+    fn put(&self, out: &mut impl Sink) {
+        self.id.put(out);
+        let Self { name, datacentre, rack, peer_address, client_address, cluster_address, .. } =
+            self;
+        for text in [name, datacentre, rack, peer_address, client_address, cluster_address] {
+            text.put(out);
+        }
+        self.incarnation.put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        Ok(Self {
+            id: NodeId::take(input)?,
+            name: String::take(input)?,
+            datacentre: String::take(input)?,
+            rack: String::take(input)?,
+            peer_address: String::take(input)?,
+            client_address: String::take(input)?,
+            cluster_address: String::take(input)?,
+            incarnation: Incarnation::take(input)?,
+            duties: Duties::default(),
+        })
+    }
+}
+
+/// Bits of the byte behind the members and their numbers: what follows.
+const HAS_OWNERSHIP: u8 = 1;
+const HAS_DUTIES: u8 = 2;
+
+impl Field for View {
+    fn put(&self, out: &mut impl Sink) {
+        self.epoch.put(out);
+        self.sealed.put(out);
+        self.replication_factor.put(out);
+        self.members.put(out);
+        self.numbers.put(out);
+        let is_unusual = |member: &&Member| member.duties != Duties::default();
+        let unusual: Vec<(NodeId, Duties)> =
+            self.members.iter().filter(is_unusual).map(|it| (it.id, it.duties)).collect();
+        let ownership = if self.ownership.is_some() { HAS_OWNERSHIP } else { 0 };
+        let duties = if unusual.is_empty() { 0 } else { HAS_DUTIES };
+        (ownership | duties).put(out);
+        self.ownership.iter().for_each(|ownership| ownership.put(out));
+        if !unusual.is_empty() {
+            unusual.put(out);
+        }
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        let (epoch, sealed) = (u64::take(input)?, bool::take(input)?);
+        let replication_factor = ReplicationFactor::take(input)?;
+        let (mut members, numbers) = (Vec::<Member>::take(input)?, Numbers::take(input)?);
+        let follows = u8::take(input)?;
+        if follows & !(HAS_OWNERSHIP | HAS_DUTIES) != 0 {
+            return Err(input.field("what a member list holds"));
+        }
+        let has_ownership = follows & HAS_OWNERSHIP != 0;
+        let ownership = has_ownership.then(|| Ownership::take(input)).transpose()?.map(Box::new);
+        if follows & HAS_DUTIES != 0 {
+            for (id, duties) in Vec::<(NodeId, Duties)>::take(input)? {
+                let member = members.iter_mut().find(|member| member.id == id);
+                member.ok_or(input.field("duties"))?.duties = duties;
+            }
+        }
+        Ok(Self { epoch, sealed, replication_factor, members, numbers, ownership })
+    }
+}
+
+impl Field for Duties {
+    fn put(&self, out: &mut impl Sink) {
+        self.weight.put(out);
+        self.is_drained.put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Self, MessageError> {
+        let (weight, is_drained) = (u16::take(input)?, bool::take(input)?);
+        let fits = weight <= WEIGHT_MAX;
+        fits.then_some(Self { weight, is_drained }).ok_or_else(|| input.field("weight"))
     }
 }
 

@@ -12,8 +12,9 @@ use super::{
     *,
 };
 use crate::{
-    CallId, Dot, DotRange, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin,
-    Start, Unfit,
+    CallId, Dot, DotRange, Duties, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers,
+    Origin, Start, Unfit,
+    duties::WEIGHT_MAX,
     message::{
         Abilities, Delta, Digest, DottedEffect, Entry, Gossip, GossipStep, Load, News, Place,
         SlotDots, Topic,
@@ -57,6 +58,7 @@ fn samples() -> Vec<Message> {
         client_address: "h:2".into(),
         cluster_address: "h:3".into(),
         incarnation: incarnation(1, 2, 3),
+        duties: Duties { weight: 200, is_drained: true },
     };
     let numbers = Numbers::of_first([member.id]).expect("a number");
     let members = vec![member.clone()];
@@ -253,6 +255,7 @@ fn golden_bodies() {
         client_address: "c".into(),
         cluster_address: "s".into(),
         incarnation: incarnation(0x0304, 0x050607, 0x08090a),
+        duties: Duties { weight: 0x0506, is_drained: true },
     };
     let numbers = Numbers::from_parts(0x0204, [(member.id, MemberNumber(0x0103))]);
     let numbers = numbers.expect("possible numbers");
@@ -311,7 +314,8 @@ fn golden_bodies() {
                 1, 7, 0, 0, 0, 0, 0, 0, 0, 1, 8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
                 0, 0, 0, 0, 1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c', 1, 0, b's',
                 4, 3, 7, 6, 5, 0, 10, 9, 8, 0, 4, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                0, 0, 0, 0, 0, 3, 1, 0,
+                0, 0, 0, 0, 0, 3, 1, 2, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                6, 5, 1,
             ],
         ),
         (
@@ -625,5 +629,44 @@ proptest! {
     #[test]
     fn garbage_never_panics(kind: u8, body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Message::decode(kind, body.into());
+    }
+}
+
+#[test]
+fn a_list_with_the_usual_duties_has_the_bytes_that_it_had_before_there_were_any() {
+    let list = |duties| {
+        let samples = samples().into_iter();
+        let mut view = samples
+            .filter_map(|message| match message {
+                Message::Members(view) => Some(view),
+                _ => None,
+            })
+            .next()
+            .expect("a sample");
+        view.members[0].duties = duties;
+        let mut body = Vec::new();
+        Message::Members(view.clone()).encode_body(&mut body);
+        assert_eq!(Message::decode(4, body.clone().into()), Ok(Message::Members(view)));
+        body
+    };
+    let (usual, other) = (list(Duties::default()), list(Duties::of_weight(7)));
+    // A bit that says so, and behind everything the number of members, an id, and their duties.
+    assert_eq!(other.len(), usual.len() + 4 + 16 + 3);
+    let differ = usual.iter().zip(&other).filter(|(one, other)| one != other);
+    assert_eq!(differ.collect::<Vec<_>>(), [(&1, &3)]);
+    // Nobody is told of who is no member.
+    let mut stranger = other;
+    let at = stranger.len() - 19;
+    stranger[at] ^= 1;
+    assert!(Message::decode(4, stranger.into()).is_err());
+}
+
+#[test]
+fn a_weight_beyond_the_greatest_is_refused() {
+    for (weight, fits) in [(0, true), (WEIGHT_MAX, true), (WEIGHT_MAX + 1, false)] {
+        let mut body = Vec::new();
+        Duties::of_weight(weight).put(&mut body);
+        let mut input = Input { kind: 4, rest: body.into() };
+        assert_eq!(Duties::take(&mut input).is_ok(), fits, "{weight}");
     }
 }
