@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use quorate_proto::{
-    Origin, Slot,
+    Origin, Partitioner, Slot,
     command::{Batched, Call, CommandId},
     frame,
     message::Message,
@@ -58,7 +58,7 @@ pub(crate) fn commands(bytes: &[u8]) {
             assert_eq!(batch.entries(Slot::default()).count(), batch.len());
         }
         if let Ok(id) = CommandId::of(&again) {
-            let call = Call::new(id, again);
+            let call = Call::new(id, again, &Partitioner::Slots);
             assert!(call.keys().count() < call.command().len());
             let same = Call::decode(call.slot(), call.command().frame().clone());
             assert_eq!(same.map(|same| same.class()), Some(call.class()));

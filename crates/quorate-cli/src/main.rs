@@ -12,6 +12,7 @@ mod entropy;
 mod hash;
 mod hints;
 mod repair;
+mod ring;
 mod scrub;
 mod secret;
 mod serve;
@@ -58,6 +59,8 @@ enum Command {
     Hints(hints::Arguments),
     #[command(flatten)]
     Topology(topology::Command),
+    /// Show what each node holds of the keys, and its tokens.
+    Ring(ring::Arguments),
     /// Show where keys lie: their slots, their tokens, and who holds them.
     Hash(hash::Arguments),
     /// Print a new secret for the nodes of a cluster to share.
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Scrub(arguments) => scrub::run(&arguments),
         Command::Hints(arguments) => hints::run(&arguments),
         Command::Topology(command) => topology::run(&command),
+        Command::Ring(arguments) => ring::run(&arguments),
         Command::Hash(arguments) => hash::run(&arguments),
         Command::Secret => secret::run(),
         Command::Token(arguments) => token::run(&arguments),

@@ -1,6 +1,7 @@
 //! Ring, placement, membership, coordination and hint delivery as sans-IO state machines.
 //!
-//! * [`ring`]: which members hold which slot, as pure functions;
+//! * [`ring`]: which members hold which slot, as pure functions; [`token_ring`]: where members have
+//!   tokens of their own;
 //! * [`topology`]: the member list of this moment with its placement, as an immutable value;
 //! * [`movement`]: plans how slots go to other members, epoch by epoch;
 //! * [`membership`]: forms the member list from seeds, seals it, keeps links dialled;
@@ -41,5 +42,6 @@ pub mod ring;
 pub mod starting;
 
 pub mod time;
+pub mod token_ring;
 pub mod topology;
 pub mod wall_clock;

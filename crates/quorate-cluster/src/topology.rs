@@ -9,7 +9,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::cmp::Ordering;
 
 use quorate_proto::{
-    Groups, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, ReplicationFactor, Slot,
+    Groups, Incarnation, Level, MemberNumber, NodeId, Numbers, Origin, Partitioner,
+    ReplicationFactor, Slot,
     message::{Member, View},
     mutant::Mutant,
     ownership::{Ownership, Phase},
@@ -35,6 +36,7 @@ pub struct Topology {
     me: MemberNumber,
     epoch: u64,
     sealed: bool,
+    partitioner: Partitioner,
     replication_factor: ReplicationFactor,
     members: PeerMap<Seat>,
     /// While the list is not final, those that it would be sealed with.
@@ -109,6 +111,7 @@ impl Topology {
             me,
             epoch: view.epoch,
             sealed: view.sealed,
+            partitioner: view.partitioner.clone(),
             replication_factor: view.replication_factor.clone(),
             members,
             numbers,
@@ -125,11 +128,12 @@ impl Topology {
         let same_place = |theirs: &Member| {
             self.number_of(theirs.id).is_some_and(|number| {
                 let ours = self.member(number);
-                (&ours.datacentre, &ours.rack, ours.duties.weight)
-                    == (&theirs.datacentre, &theirs.rack, theirs.duties.weight)
+                (&ours.datacentre, &ours.rack, &ours.tokens, ours.duties.weight)
+                    == (&theirs.datacentre, &theirs.rack, &theirs.tokens, theirs.duties.weight)
             })
         };
         let fits = self.replication_factor == view.replication_factor
+            && self.partitioner == view.partitioner
             && self.len() == view.members.len()
             && view.members.iter().all(same_place)
             && (!view.sealed || view.numbers == self.numbers)
@@ -198,6 +202,11 @@ impl Topology {
     /// Whether the member list is final.
     pub fn sealed(&self) -> bool {
         self.sealed
+    }
+
+    /// How keys get their slots.
+    pub fn partitioner(&self) -> &Partitioner {
+        &self.partitioner
     }
 
     /// Replicas of every slot in each datacentre, as configured: there are fewer in a datacentre
@@ -489,6 +498,7 @@ impl Topology {
         View {
             epoch: self.epoch,
             sealed: self.sealed,
+            partitioner: self.partitioner.clone(),
             replication_factor: self.replication_factor.clone(),
             members: self.numbers.iter().map(|(_, node)| self.member(node).clone()).collect(),
             numbers: if self.sealed { self.numbers.clone() } else { Numbers::default() },

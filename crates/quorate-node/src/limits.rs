@@ -134,6 +134,10 @@ pub(crate) const ENTROPY_PEERS_MAX: usize = 256;
 /// A day between comparisons with the peers of the channel. Rarer ones are for a scheduler.
 pub(crate) const RECON_INTERVAL_MAX_SECONDS: u64 = 86_400;
 
+/// Tokens of a node on a ring that was given none: with so many, nodes of one rack differ by some
+/// percent in what they hold.
+pub(crate) const TOKENS_DEFAULT: u16 = 64;
+
 /// Client connections of a node unless configured otherwise, as in Redis. Further ones are told so
 /// and closed.
 pub(crate) const CLIENTS_DEFAULT: u32 = 10_000;

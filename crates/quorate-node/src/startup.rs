@@ -134,11 +134,13 @@ pub fn start(
     addresses: Addresses,
 ) -> Result<Started, StartError> {
     let Origin { settings, disk, directory, sizes, seeds, now, make_topology } = origin;
+    let partitioner = settings.ring.partitioner();
     let member = Member {
         id: identity.id(),
         name: identity.name().to_owned(),
         datacentre: settings.datacentre.clone(),
         rack: settings.rack.clone(),
+        tokens: settings.ring.tokens_of(&partitioner, identity.name()),
         client_address: addresses.clients,
         cluster_address: addresses.cluster_clients,
         incarnation: identity.incarnation(),
@@ -150,6 +152,7 @@ pub fn start(
             cluster: settings.cluster.clone(),
             member,
             shard: CONTROL_SHARD,
+            partitioner,
             replication_factor: settings.replication_factor.clone(),
             seeds: seeds_of(&settings, true),
             sources: seeds_of(&settings, false),
@@ -256,6 +259,7 @@ fn new_store(node: &Node, topology: &Topology) -> Store {
         seed: node.table_seed,
         keep_removed: topology.len() > 1,
     })
+    .with_partitioner(topology.partitioner().clone())
 }
 
 fn log_directory(node: &Node, generation: u64, shard: u16) -> PathBuf {

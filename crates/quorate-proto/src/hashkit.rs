@@ -1,8 +1,9 @@
 //! The hash functions of Dynomite's rings: a key's token by any of them.
 //!
 //! They are libhashkit's as Dynomite runs them, quirks included: a ring keeps its owners only as
-//! long as every key keeps its token. Vectors were taken from a built Dynomite. The one exception is
-//! `murmur3`, which Dynomite names and does not compute; here it is MurmurHash3 (x86, 32 bits, seed 0).
+//! long as every key keeps its token. Vectors were taken from a built Dynomite. What Dynomite calls
+//! `murmur3` it never computes, so that every key has the token 0; the real one, MurmurHash3 (x86, 32
+//! bits, seed 0), is here `murmur3_32`.
 
 use core::{fmt, num::Wrapping, str::FromStr};
 
@@ -38,8 +39,10 @@ pub enum HashKind {
     Murmur,
     /// Bob Jenkins's lookup3, begun at 13.
     Jenkins,
-    /// MurmurHash3.
+    /// Token 0 for every key, as Dynomite has it: one node of each rack holds everything.
     Murmur3,
+    /// MurmurHash3, which Dynomite does not have.
+    Murmur3_32,
 }
 
 /// A name that no hash function has.
@@ -60,7 +63,7 @@ impl fmt::Display for Names {
 
 impl HashKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::OneAtATime,
         Self::Md5,
         Self::Crc16,
@@ -74,6 +77,7 @@ impl HashKind {
         Self::Murmur,
         Self::Jenkins,
         Self::Murmur3,
+        Self::Murmur3_32,
     ];
 
     /// Its name in a configuration.
@@ -92,10 +96,11 @@ impl HashKind {
             Self::Murmur => "murmur",
             Self::Jenkins => "jenkins",
             Self::Murmur3 => "murmur3",
+            Self::Murmur3_32 => "murmur3_32",
         }
     }
 
-    /// The token of `key`, as a position on a ring of 2^32.
+    /// The token of `key`, as a position on a ring of 2^32 ([`crate::partitioner`]).
     pub fn token(self, key: &[u8]) -> u32 {
         match self {
             Self::OneAtATime => one_at_a_time(key),
@@ -113,7 +118,8 @@ impl HashKind {
             Self::Hsieh => hsieh(key),
             Self::Murmur => murmur2(key),
             Self::Jenkins => jenkins(key),
-            Self::Murmur3 => murmur3(key),
+            Self::Murmur3 => 0,
+            Self::Murmur3_32 => murmur3(key),
         }
     }
 }
@@ -332,10 +338,15 @@ mod tests {
     /// Published values of MurmurHash3_x86_32 with seed 0.
     #[test]
     fn murmur3_is_computed() {
-        let token = |key: &str| HashKind::Murmur3.token(key.as_bytes());
+        let token = |key: &str| HashKind::Murmur3_32.token(key.as_bytes());
         assert_eq!([token(""), token("test")], [0, 0xba6b_d213]);
         assert_eq!(token("Hello, world!"), 0xc036_3e43);
         assert_eq!(token("The quick brown fox jumps over the lazy dog"), 0x2e4f_f723);
+    }
+
+    #[test]
+    fn murmur3_of_dynomite_is_never_computed() {
+        assert_eq!(KEYS.map(|key| HashKind::Murmur3.token(key)), [0; 6]);
     }
 
     #[test]
@@ -343,7 +354,7 @@ mod tests {
         let key = [0xfe_u8; 64];
         let of_lengths =
             |kind: HashKind| (0..=key.len()).map(move |length| kind.token(&key[..length]));
-        for kind in HashKind::ALL {
+        for kind in HashKind::ALL.into_iter().filter(|kind| *kind != HashKind::Murmur3) {
             assert!(of_lengths(kind).skip(1).all(|token| token != 0), "{kind}");
         }
     }
@@ -354,7 +365,7 @@ mod tests {
         let error = "sha1".parse::<HashKind>().expect_err("unknown");
         assert!(error.to_string().ends_with(
             "there are one_at_a_time, md5, crc16, crc32, crc32a, \
-            fnv1_64, fnv1a_64, fnv1_32, fnv1a_32, hsieh, murmur, jenkins, murmur3"
+            fnv1_64, fnv1a_64, fnv1_32, fnv1a_32, hsieh, murmur, jenkins, murmur3, murmur3_32"
         ));
     }
 }

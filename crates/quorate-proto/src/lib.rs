@@ -6,7 +6,8 @@
 //!   messages are made of; [`ownership`]: which members hold which slots, of which each
 //!   datacentre has a number of replicas ([`replication_factor`]), and each member its share
 //!   ([`duties`]);
-//! * [`hashkit`]: the hash functions of Dynomite's rings;
+//! * [`partitioner`]: how a key gets its token and its slot; [`hashkit`]: the hash functions of
+//!   Dynomite's rings;
 //! * [`register`]: what those say who decide by consensus;
 //! * [`mutant`]: known bugs, to be planted under the simulator;
 //! * [`command`]: one row for every command: arity, keys, flags and how it is routed.
@@ -31,6 +32,7 @@ pub mod mutant;
 pub mod node;
 pub mod numbers;
 pub mod ownership;
+pub mod partitioner;
 pub mod register;
 pub mod replication_factor;
 pub mod resp;
@@ -45,6 +47,7 @@ pub use groups::Groups;
 pub use level::Level;
 pub use node::{Incarnation, MemberNumber, NodeId, Start};
 pub use numbers::Numbers;
+pub use partitioner::Partitioner;
 pub use replication_factor::ReplicationFactor;
 pub use slot::Slot;
 pub use stamp::{Origin, Stamp};

@@ -1,5 +1,7 @@
 //! Bounds on what may arrive over a wire, with their reasons.
 
+use crate::slot::SLOTS;
+
 /// Longest bulk string by default: what Redis allows.
 pub const BULK_LENGTH_MAX: usize = 512 << 20;
 
@@ -44,6 +46,13 @@ pub const DOT_RANGES_MAX: usize = 4_096;
 
 /// Owners of a slot over all datacentres, also while it moves.
 pub const OWNERS_MAX: usize = 64;
+
+/// Tokens of a member of a ring.
+pub const TOKENS_MAX: usize = 512;
+
+/// Tokens between which a ring is cut into slots: one for each of many members that were given theirs.
+/// At least half of the slots are left for parts of equal size.
+pub const CUTS_MAX: usize = SLOTS as usize / 2;
 
 const _: () = assert!(DOT_SLOTS_MAX <= u16::MAX as usize);
 const _: () = assert!(DOT_RANGES_MAX <= u16::MAX as usize);

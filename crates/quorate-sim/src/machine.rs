@@ -107,6 +107,7 @@ impl Machine {
         settings.datacentre = datacentre.into();
         settings.rack = rack.into();
         settings.replication_factor = scenario.factor();
+        settings.ring = scenario.ring(node);
         settings.data_dir = Some(DIRECTORY.into());
         settings.sync = scenario.sync;
         settings.shards = scenario.shards;

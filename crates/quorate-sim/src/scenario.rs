@@ -12,7 +12,9 @@ mod repairs;
 mod workloads;
 
 use quorate_cluster::elements::Limits;
-use quorate_node::config::{ReadRepair, SyncPolicy};
+use quorate_node::config::{
+    PartitionerKind, ReadRepair, RingSettings, SyncPolicy, TokenList, Tokens,
+};
 use quorate_proto::{Level, ReplicationFactor};
 
 use crate::{action::Family, fault::Kind};
@@ -30,6 +32,8 @@ pub struct Scenario {
     pub replication_factor: u16,
     /// Other numbers of them, for each datacentre by its name.
     pub by_datacentre: &'static [(&'static str, u16)],
+    /// The tokens of each node, of a cluster with a ring; none without one.
+    pub tokens: &'static [&'static [u32]],
     /// Shards of each node.
     pub shards: u16,
     /// When a write is safe on disk.
@@ -196,6 +200,9 @@ const FOUR_AND_THREE: &[(&str, &str)] = &[
 /// More nodes than replicas.
 const FIVE: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc1", "r4"), ("dc1", "r5")];
+/// Two nodes in each of two racks, and one in a third.
+const TWO_TWO_ONE: &[(&str, &str)] =
+    &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc1", "r1"), ("dc1", "r2")];
 /// Three datacentres of two.
 const TWO_TWO_TWO: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2"), ("dc3", "r1"), ("dc3", "r2")];
@@ -261,6 +268,7 @@ impl Scenario {
         nodes: TWO_AND_ONE,
         replication_factor: 3,
         by_datacentre: &[],
+        tokens: &[],
         shards: 1,
         sync: SyncPolicy::EverySecond,
         levels: MIXED,
@@ -317,6 +325,17 @@ impl Scenario {
     pub fn factor(&self) -> ReplicationFactor {
         let each = self.by_datacentre.iter().map(|(name, factor)| ((*name).into(), *factor));
         ReplicationFactor::by_datacentre(each).unwrap_or(self.replication_factor.into())
+    }
+
+    /// The ring, and what `node` has of it.
+    pub fn ring(&self, node: usize) -> RingSettings {
+        let Some(tokens) = self.tokens.get(node) else { return RingSettings::default() };
+        RingSettings {
+            kind: PartitionerKind::Ring,
+            tokens: Tokens::Given(TokenList(tokens.to_vec())),
+            cuts: TokenList(self.tokens.concat()),
+            ..RingSettings::default()
+        }
     }
 
     /// How many of the nodes form the cluster.

@@ -186,7 +186,7 @@ impl Store {
         let Some(chunk) = self.strings.take_due() else { return };
         for (old, string) in Arena::entries(&chunk) {
             let hash = self.hasher.hash_one(string.key);
-            let table = &mut self.slots[Slot::of_key(string.key).index()];
+            let table = &mut self.slots[self.partitioner.slot(string.key).index()];
             // What the table does not know has been overwritten or removed.
             let Some(place) = table.find_place(hash, old) else { continue };
             let new = self.strings.push(string);

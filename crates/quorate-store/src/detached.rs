@@ -253,6 +253,7 @@ impl Store {
             epoch: self.epoch,
             floors: self.floors.clone(),
             keep_removed: self.keep_removed,
+            partitioner: self.partitioner.clone(),
             live: vec![0; self.live.len()],
             timed: Timed::default(),
             lookups: Lookups::default(),

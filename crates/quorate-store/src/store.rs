@@ -14,7 +14,7 @@ use std::hash::BuildHasher as _;
 
 use foldhash::fast::FixedState;
 use quorate_proto::{
-    Origin, Slot, Stamp,
+    Origin, Partitioner, Slot, Stamp,
     mutant::Mutant,
     slot::{GROUPS, SLOTS},
 };
@@ -106,6 +106,7 @@ pub struct Store {
     /// epoch.
     pub(crate) floors: Vec<u64>,
     pub(crate) keep_removed: bool,
+    pub(crate) partitioner: Partitioner,
     /// By group: keys with a visible value.
     pub(crate) live: Vec<usize>,
     pub(crate) timed: Timed,
@@ -148,12 +149,19 @@ impl Store {
             epoch: 0,
             floors: vec![0; usize::from(GROUPS)],
             keep_removed: options.keep_removed,
+            partitioner: Partitioner::default(),
             live: vec![0; usize::from(GROUPS)],
             timed: Timed::default(),
             lookups: Lookups::default(),
             expired: 0,
             feed: Feed::default(),
         }
+    }
+
+    /// The same, empty as it is, with keys in the slots that `partitioner` says.
+    #[must_use]
+    pub fn with_partitioner(self, partitioner: Partitioner) -> Self {
+        Self { partitioner, ..self }
     }
 
     /// Changes who issues stamps from now on, and whether tombstones are kept. For the
@@ -166,6 +174,16 @@ impl Store {
     /// Who issues stamps here.
     pub fn origin(&self) -> Origin {
         self.clock.origin()
+    }
+
+    /// How keys get their slots.
+    pub fn partitioner(&self) -> &Partitioner {
+        &self.partitioner
+    }
+
+    /// The slot that holds `key`.
+    pub fn slot_of(&self, key: &[u8]) -> Slot {
+        self.partitioner.slot(key)
     }
 
     /// Number of keys with a visible value; keys past their expiry count until they are swept.
@@ -509,7 +527,7 @@ impl Store {
         let mut checked = Checked { newest: Stamp::ZERO, below_floor: false };
         for delta in deltas(effect) {
             let delta = delta?;
-            let found = Slot::of_key(delta.key);
+            let found = self.slot_of(delta.key);
             if found != slot {
                 let (expected, found) = (slot.number(), found.number());
                 return Err(MergeError::WrongSlot { expected, found });

@@ -39,4 +39,4 @@ pub use quorate_entropy as entropy;
 pub use quorate_node::{
     Settings, StartError, config, identity::DataDirectoryError, secure_link::ClusterSecret,
 };
-pub use quorate_proto::{Level, ReplicationFactor, resp::reply::Value};
+pub use quorate_proto::{Level, ReplicationFactor, hashkit::HashKind, resp::reply::Value};

@@ -8,7 +8,7 @@ use alloc::{
 use core::cmp::Ordering;
 
 use quorate_proto::{
-    Incarnation, NodeId, ReplicationFactor,
+    Incarnation, NodeId, Partitioner, ReplicationFactor,
     message::{Hello, Member, RefusalCode, Refused, View},
 };
 
@@ -61,6 +61,17 @@ pub enum Refusal {
         ours: ReplicationFactor,
         /// The peer's setting.
         theirs: ReplicationFactor,
+    },
+    /// The nodes are configured with different partitioners.
+    #[error(
+        "the partitioner is {ours} here and {theirs} there; partitioner, hash, hash_tag and ring_tokens must be \
+         the same on all nodes"
+    )]
+    Partitioner {
+        /// This node's setting.
+        ours: Partitioner,
+        /// The peer's setting.
+        theirs: Partitioner,
     },
     /// The member list is final and the peer is not in it.
     #[error(
@@ -154,7 +165,7 @@ pub enum Refusal {
     UsedUp,
     /// A member of a sealed list changed its place.
     #[error(
-        "node {name:?} belongs to datacentre {datacentre:?}, rack {rack:?}; \
+        "node {name:?} belongs to datacentre {datacentre:?}, rack {rack:?}, with the tokens it had; \
          that cannot change once the cluster holds data"
     )]
     Relocated {
@@ -220,6 +231,7 @@ impl Refusal {
             | Self::DuplicateId { .. }
             | Self::DuplicateName { .. }
             | Self::ReplicationFactor { .. }
+            | Self::Partitioner { .. }
             | Self::AlreadySealed { .. }
             | Self::OtherCluster { .. }
             | Self::SeatElsewhere { .. }
@@ -273,6 +285,7 @@ pub(super) fn check_settings(
             }
         });
     }
+    check_partitioner(config, &hello.view)?;
     // Nor is it once the list is final.
     let is_said = !is_decided && !hello.view.sealed;
     if is_said && hello.view.replication_factor != config.replication_factor {
@@ -287,6 +300,15 @@ pub(super) fn check_settings(
     } else {
         Err(Refusal::Malformed)
     }
+}
+
+/// Whether keys get the same slots: whatever the standing, nothing of the one fits the other else.
+pub(super) fn check_partitioner(config: &Config, theirs: &View) -> Result<(), Refusal> {
+    let ours = &config.partitioner;
+    if *ours == theirs.partitioner {
+        return Ok(());
+    }
+    Err(Refusal::Partitioner { ours: ours.clone(), theirs: theirs.partitioner.clone() })
 }
 
 /// Whether a peer fits what this node knows of the member list.
@@ -460,7 +482,7 @@ pub(super) fn same_ids(members: &BTreeMap<NodeId, Member>, view: &View) -> bool 
 }
 
 pub(super) fn same_place(a: &Member, b: &Member) -> bool {
-    a.datacentre == b.datacentre && a.rack == b.rack
+    a.datacentre == b.datacentre && a.rack == b.rack && a.tokens == b.tokens
 }
 
 pub(super) fn is_well_formed(member: &Member) -> bool {
@@ -474,121 +496,4 @@ pub(super) fn is_well_formed(member: &Member) -> bool {
 fn names(members: &BTreeMap<NodeId, Member>) -> String {
     let names: BTreeSet<&str> = members.values().map(|member| member.name.as_str()).collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
-}
-
-/// A setting or the persisted state forbids this node to start. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The data belongs to another cluster.
-    #[error("the data directory belongs to the cluster {held:?}, but cluster is set to {set:?}")]
-    ClusterName {
-        /// The cluster of the data.
-        held: String,
-        /// The setting.
-        set: String,
-    },
-    /// The data belongs to another node.
-    #[error("the data directory belongs to a cluster that node {0} is not a member of")]
-    NotMember(NodeId),
-    /// The place of a node cannot change any more.
-    #[error(
-        "{key} is set to {set:?}, but this node belongs to {held:?}; \
-         that cannot change once the cluster holds data"
-    )]
-    Relocated {
-        /// The setting's name.
-        key: &'static str,
-        /// The setting.
-        set: String,
-        /// What was sealed.
-        held: String,
-    },
-    /// The number of replicas cannot change any more.
-    #[error(
-        "the replication factor is set to {set}, but the cluster was formed with {held}; \
-         that cannot change once the cluster holds data"
-    )]
-    ReplicationFactor {
-        /// The setting.
-        set: ReplicationFactor,
-        /// What was sealed.
-        held: ReplicationFactor,
-    },
-    /// A setting is not possible.
-    #[error("{key} is {value:?}; allowed: {allowed}")]
-    Setting {
-        /// The setting's name.
-        key: &'static str,
-        /// The setting.
-        value: String,
-        /// What is allowed.
-        allowed: String,
-    },
-}
-
-/// Checks this node's own settings, also against what it has persisted.
-pub(super) fn check_start(
-    config: &Config,
-    persisted: Option<&super::Persisted>,
-) -> Result<(), StartError> {
-    let member = &config.member;
-    let texts = [
-        ("cluster", &config.cluster),
-        ("name", &member.name),
-        ("dc", &member.datacentre),
-        ("rack", &member.rack),
-        ("peer-listen", &member.peer_address),
-        ("listen", &member.client_address),
-        ("cluster-listen", &member.cluster_address),
-    ];
-    for (key, value) in texts {
-        if !(1..=NAME_LENGTH_MAX).contains(&value.len()) {
-            let allowed = alloc::format!("1 to {NAME_LENGTH_MAX} bytes");
-            return Err(StartError::Setting { key, value: value.clone(), allowed });
-        }
-    }
-    let factor = &config.replication_factor;
-    let is_named = !member.duties.holds_data() || factor.of(&member.datacentre).is_some();
-    if factor.numbers().any(|factor| factor == 0) || !is_named {
-        let allowed = match factor {
-            ReplicationFactor::Everywhere(_) => "at least 1".into(),
-            ReplicationFactor::ByDatacentre(_) => {
-                alloc::format!("at least 1 for each datacentre, {} too", member.datacentre)
-            }
-        };
-        let (key, value) = ("rf", factor.to_string());
-        return Err(StartError::Setting { key, value, allowed });
-    }
-    if config.seeds.len() > crate::limits::SEEDS_MAX {
-        let allowed = alloc::format!("at most {}", crate::limits::SEEDS_MAX);
-        let (key, value) = ("seed", alloc::format!("{} addresses", config.seeds.len()));
-        return Err(StartError::Setting { key, value, allowed });
-    }
-    let Some(persisted) = persisted else {
-        return Ok(());
-    };
-    if persisted.cluster != config.cluster {
-        return Err(StartError::ClusterName {
-            held: persisted.cluster.clone(),
-            set: config.cluster.clone(),
-        });
-    }
-    let held = persisted.view.members.iter().find(|known| known.id == member.id);
-    let held = held.ok_or(StartError::NotMember(member.id))?;
-    let places = [("dc", &member.datacentre, &held.datacentre), ("rack", &member.rack, &held.rack)];
-    for (key, set, held) in places {
-        if set != held {
-            return Err(StartError::Relocated { key, set: set.clone(), held: held.clone() });
-        }
-    }
-    // Once it has been decided on anew, what was set when the cluster was made counts no more.
-    let is_decided = persisted.view.ownership.is_some();
-    if !is_decided && persisted.view.replication_factor != config.replication_factor {
-        return Err(StartError::ReplicationFactor {
-            set: config.replication_factor.clone(),
-            held: persisted.view.replication_factor.clone(),
-        });
-    }
-    Ok(())
 }

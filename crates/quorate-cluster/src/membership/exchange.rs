@@ -106,8 +106,10 @@ impl Membership {
 
     /// Learns from the list of a peer.
     pub(super) fn merge(&mut self, now: Instant, from: NodeId, view: &View) {
-        if let Err(error) = topology::check(view) {
-            self.outputs.push_back(Output::Event(Event::Conflict(error.into())));
+        let checked = topology::check(view).map_err(Refusal::from);
+        let checked = checked.and_then(|()| admission::check_partitioner(&self.config, view));
+        if let Err(reason) = checked {
+            self.outputs.push_back(Output::Event(Event::Conflict(reason)));
             return;
         }
         if self.meet_cluster(now, view) {
@@ -178,7 +180,8 @@ impl Membership {
         }
         let members: Vec<Member> = union.values().cloned().collect();
         let replication_factor = self.config.replication_factor.clone();
-        topology::check(&View { replication_factor, members, ..View::default() })?;
+        let partitioner = self.config.partitioner.clone();
+        topology::check(&View { partitioner, replication_factor, members, ..View::default() })?;
         Ok(union)
     }
 

@@ -56,11 +56,14 @@ mod rejoining;
 #[cfg(test)]
 mod rejoining_scenarios;
 #[cfg(test)]
+mod ring_scenarios;
+#[cfg(test)]
 mod scenarios;
 mod sealing;
 #[cfg(test)]
 mod simulation;
 mod sources;
+mod starting;
 mod steering;
 mod succession;
 #[cfg(test)]
@@ -78,14 +81,15 @@ use alloc::{
 use core::time::Duration;
 
 use quorate_proto::{
-    NodeId, Numbers, ReplicationFactor, Start,
+    NodeId, Numbers, Partitioner, ReplicationFactor, Start,
     message::{Hello, Member, Message, View},
     ownership::Ownership,
 };
 
-pub use admission::{Refusal, StartError, check_data_link, check_incarnation};
+pub use admission::{Refusal, check_data_link, check_incarnation};
 pub use dialer::{Dialer, DialerOutput, LinkId, Target};
 pub use output::{Event, Output};
+pub use starting::StartError;
 pub use steering::{Candidate, Carried, Order, OrderError};
 pub use succession::{Adoption, UnfitSuccessor};
 pub use voting::Decision;
@@ -108,6 +112,8 @@ pub struct Config {
     pub member: Member,
     /// The shard that the membership runs on.
     pub shard: u16,
+    /// How keys get their slots.
+    pub partitioner: Partitioner,
     /// Replicas of every slot in each datacentre.
     pub replication_factor: ReplicationFactor,
     /// `host:port` of nodes to find the others through.
@@ -200,7 +206,7 @@ impl Membership {
         now: Instant,
         seed: u64,
     ) -> Result<Self, StartError> {
-        admission::check_start(&config, persisted.as_ref())?;
+        starting::check_start(&config, persisted.as_ref())?;
         let mut random = Random::new(seed);
         let mut membership = Self {
             standing: Standing::Forming,
@@ -261,6 +267,7 @@ impl Membership {
         View {
             epoch: self.epoch(),
             sealed: self.standing == Standing::Sealed,
+            partitioner: self.config.partitioner.clone(),
             replication_factor: self.config.replication_factor.clone(),
             members: self.members.values().cloned().collect(),
             numbers: self.numbers.clone(),

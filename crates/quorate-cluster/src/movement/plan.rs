@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use quorate_proto::{
-    MemberNumber, NodeId, ReplicationFactor, Slot,
+    MemberNumber, NodeId, Partitioner, ReplicationFactor, Slot,
     message::{Member, View},
     numbers::NumbersUsedUp,
     ownership::{Movement, Ownership, Phase, Phases, SlotMap},
@@ -12,6 +12,7 @@ use quorate_proto::{
 use super::leaving;
 use crate::{
     ring::{Placement, RingMember},
+    token_ring,
     topology::{self, TopologyError, of_placement, placed},
 };
 
@@ -74,6 +75,11 @@ pub enum PlanError {
 /// A node becomes a member, and slots go to it.
 pub fn join(view: &View, member: Member) -> Result<Plan, PlanError> {
     let owners = owners_at_rest(view)?;
+    move_slots(with_member(view, member)?, owners, &[])
+}
+
+/// The list with one more member, nothing of which is decided yet.
+fn with_member(view: &View, member: Member) -> Result<View, PlanError> {
     if view.numbers.of(member.id).is_some() {
         return Err(PlanError::AlreadyMember(member.id));
     }
@@ -81,7 +87,7 @@ pub fn join(view: &View, member: Member) -> Result<Plan, PlanError> {
     next.numbers.give(member.id)?;
     next.members.push(member);
     next.members.sort_by_key(|member| member.id);
-    move_slots(next, owners, &[])
+    Ok(next)
 }
 
 /// The slots of a member go to others; then it is none any more.
@@ -96,10 +102,10 @@ pub fn leave(view: &View, id: NodeId) -> Result<Plan, PlanError> {
 
 /// A node takes the place of a member: as few other slots as possible move.
 pub fn replace(view: &View, id: NodeId, member: Member) -> Result<Plan, PlanError> {
-    let joined = join(view, member)?.view;
-    let number = number_of(view, id)?;
     let owners = owners_at_rest(view)?;
-    move_slots(View { epoch: view.epoch, ..joined }, owners, &[number])
+    let joined = with_member(view, member)?;
+    let number = number_of(view, id)?;
+    move_slots(joined, owners, &[number])
 }
 
 /// A member that is lost for good is none any more at once, and its slots go to others. While a
@@ -184,8 +190,17 @@ fn number_of(view: &View, id: NodeId) -> Result<MemberNumber, PlanError> {
     view.numbers.of(id).ok_or(PlanError::NotMember(id))
 }
 
-/// Begins to move slots from `owners` to the members of `next` without those that leave.
+/// Begins to move slots from `owners` to the members of `next` without those that leave. On a ring who
+/// holds what follows from the tokens of the others.
 fn move_slots(next: View, owners: SlotMap, leaving: &[MemberNumber]) -> Result<Plan, PlanError> {
+    if let Partitioner::Ring(ring) = &next.partitioner {
+        let stays = |member: &&Member| {
+            next.numbers.of(member.id).is_none_or(|number| !leaving.contains(&number))
+        };
+        let staying = next.members.iter().filter(stays);
+        let target = token_ring::placed(ring, staying, &next.replication_factor, &next.numbers);
+        return begin(next, owners, target, leaving.to_vec());
+    }
     let ids: Vec<(MemberNumber, NodeId)> =
         next.numbers.iter().map(|(id, number)| (number, id)).collect();
     let id_of =

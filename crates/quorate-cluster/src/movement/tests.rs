@@ -4,7 +4,8 @@ use alloc::{collections::BTreeSet, format, vec::Vec};
 
 use proptest::prelude::*;
 use quorate_proto::{
-    Groups, MemberNumber, NodeId, Numbers, Slot,
+    Groups, MemberNumber, NodeId, Numbers, Partitioner, Slot,
+    hashkit::HashKind,
     message::{Member, View},
     ownership::Phase,
     slot::SLOTS,
@@ -26,6 +27,7 @@ fn member(id: u128, rack: usize) -> Member {
         name: format!("n{id}"),
         datacentre: "dc".into(),
         rack: format!("r{rack}"),
+        tokens: Vec::new(),
         peer_address: format!("h{id}:1"),
         client_address: format!("h{id}:2"),
         cluster_address: format!("h{id}:3"),
@@ -41,7 +43,15 @@ fn founded(members: usize, replication_factor: u16) -> View {
     members.sort_by_key(|member| member.id);
     let numbers = Numbers::of_first(members.iter().map(|member| member.id)).unwrap();
     let epoch = members.len() as u64;
-    View { epoch, sealed: true, replication_factor, members, numbers, ownership: None }
+    View {
+        epoch,
+        sealed: true,
+        partitioner: Default::default(),
+        replication_factor,
+        members,
+        numbers,
+        ownership: None,
+    }
 }
 
 fn topology(view: &View) -> Topology {
@@ -57,7 +67,10 @@ struct World {
 
 impl World {
     fn new(members: usize, replication_factor: u16, seed: u64) -> Self {
-        let view = founded(members, replication_factor);
+        Self::of(founded(members, replication_factor), seed)
+    }
+
+    fn of(view: View, seed: u64) -> Self {
         let topology = topology(&view);
         let holders = Slot::all().map(|slot| topology.replicas(slot).iter().copied().collect());
         Self { view, holders: holders.collect(), random: Random::new(seed) }
@@ -318,6 +331,58 @@ fn slots_follow_the_weights() {
     pair.begin(plan::leave(&pair.view, one).unwrap());
     pair.finish();
     assert_eq!(pair.view.members.len(), 1);
+}
+
+/// A member of the ring, with a token of its own in its rack.
+fn on_ring(id: u128, rack: usize, token: u32) -> Member {
+    Member { tokens: alloc::vec![token], ..member(id, rack) }
+}
+
+#[test]
+fn on_a_ring_slots_go_where_the_tokens_say() {
+    let tokens = [0, 1_383_429_731, 3_530_913_378, 101_134_286];
+    let mut view = founded(4, 2);
+    view.partitioner = Partitioner::ring(HashKind::Murmur, None, &tokens).unwrap();
+    for member in &mut view.members {
+        let index: usize = member.name[1..].parse::<usize>().unwrap() - 1;
+        (member.rack, member.tokens) = (format!("r{}", index / 2), alloc::vec![tokens[index]]);
+    }
+    let mut world = World::of(view, 8);
+    let slots = |world: &World, id: u128| {
+        let node = topology(&world.view).number_of(member(id, 0).id).unwrap();
+        Slot::all().filter(|slot| topology(&world.view).is_replica(*slot, node)).count()
+    };
+    let before = slots(&world, 2);
+    assert_eq!(slots(&world, 1) + before, usize::from(SLOTS));
+    // It has taken the lower half of what the second one had, and nothing else.
+    let ring = world.view.partitioner.as_ring().unwrap();
+    let half = ring.end(ring.slot_of(1_383_429_731 / 2));
+    let plan = plan::join(&world.view, on_ring(5, 0, half)).unwrap();
+    let summary = plan.summary;
+    world.begin(plan);
+    world.finish();
+    assert_eq!(
+        (usize::from(summary.slots), before - slots(&world, 2)),
+        (slots(&world, 5), slots(&world, 5))
+    );
+    // Another one takes its place, with its token: everything goes from the one to the other.
+    let (moved, old) = (slots(&world, 5), member(5, 0).id);
+    let same = on_ring(6, 0, half);
+    let twice = plan::join(&world.view, same.clone());
+    assert!(matches!(twice, Err(PlanError::Topology(TopologyError::Tokens(_)))), "{twice:?}");
+    let plan = plan::replace(&world.view, old, same).unwrap();
+    assert_eq!(usize::from(plan.summary.slots), moved);
+    world.begin(plan);
+    world.go_on(3);
+    // Not even in the middle of it is there a way back that moves more.
+    let back = plan::cancel(&world.view).unwrap();
+    assert!(usize::from(back.summary.slots) <= moved);
+    world.finish();
+    assert_eq!(slots(&world, 6), moved);
+    let plan = plan::leave(&world.view, member(6, 0).id).unwrap();
+    world.begin(plan);
+    world.finish();
+    assert_eq!(slots(&world, 2), before);
 }
 
 proptest! {

@@ -191,7 +191,7 @@ impl Placement {
 }
 
 /// Replicas in `datacentre`: at least one.
-fn in_datacentre(factor: &ReplicationFactor, datacentre: &str) -> u16 {
+pub(crate) fn in_datacentre(factor: &ReplicationFactor, datacentre: &str) -> u16 {
     factor.of(datacentre).unwrap_or(1).max(1)
 }
 

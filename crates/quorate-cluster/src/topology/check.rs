@@ -9,7 +9,10 @@ use alloc::{
 use quorate_proto::{MemberNumber, NodeId, message::View, numbers::NumbersUsedUp};
 
 use super::owners::check_owners;
-use crate::limits::{DATACENTRES_MAX, MEMBERS_MAX, REPLICAS_MAX};
+use crate::{
+    limits::{DATACENTRES_MAX, MEMBERS_MAX, REPLICAS_MAX},
+    token_ring::{self, TokensError},
+};
 
 /// Whether `view` is within the bounds of a topology and names no member twice.
 pub fn check(view: &View) -> Result<(), TopologyError> {
@@ -29,6 +32,7 @@ pub fn check(view: &View) -> Result<(), TopologyError> {
     if !are_theirs {
         return Err(TopologyError::Numbers(view.members.len()));
     }
+    token_ring::check(view)?;
     let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
     let holders = view.members.iter().filter(|member| member.duties.holds_data());
     if view.sealed && holders.clone().next().is_none() {
@@ -97,6 +101,9 @@ pub enum TopologyError {
     /// An ownership of a list that is not final.
     #[error("owners of slots are named before the member list is final")]
     EarlyOwners,
+    /// The tokens of the members are no ring.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// There is no number for another member.
     #[error(transparent)]
     NumbersUsedUp(#[from] NumbersUsedUp),

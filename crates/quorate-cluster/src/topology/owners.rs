@@ -12,6 +12,7 @@ use super::TopologyError;
 use crate::{
     limits::REPLICAS_MAX,
     ring::{Placement, RingMember, place},
+    token_ring,
 };
 
 /// Neighbouring slots with the same owners, old and new, in the same phase.
@@ -74,6 +75,9 @@ impl<'a> Piece<'a> {
 
 /// Who holds every slot of a cluster that nothing has moved in.
 pub fn placed(view: &View, numbers: &Numbers) -> SlotMap {
+    if let Some(owners) = token_ring::of_view(view, numbers) {
+        return owners;
+    }
     let ring: Vec<RingMember> = view.members.iter().map(RingMember::from).collect();
     of_placement(&place(&ring, &view.replication_factor), numbers)
 }

@@ -17,6 +17,7 @@ fn member(index: usize, datacentre: usize, rack: usize) -> Member {
         name: format!("n{index}"),
         datacentre: format!("dc{datacentre}"),
         rack: format!("r{rack}"),
+        tokens: Vec::new(),
         peer_address: format!("10.0.0.{index}:16379"),
         client_address: format!("10.0.0.{index}:6379"),
         cluster_address: format!("10.0.0.{index}:11379"),
@@ -30,6 +31,7 @@ fn view(members: Vec<Member>, replication_factor: u16) -> View {
     View {
         epoch: members.len() as u64,
         sealed: true,
+        partitioner: Default::default(),
         replication_factor: replication_factor.into(),
         members,
         numbers,

@@ -154,6 +154,7 @@ fn member(id: u128, datacentre: usize) -> Member {
         name: format!("n{id}"),
         datacentre: format!("dc{datacentre}"),
         rack: "r".into(),
+        tokens: Vec::new(),
         peer_address: String::new(),
         client_address: String::new(),
         cluster_address: String::new(),
@@ -171,6 +172,7 @@ fn topologies(count: usize, datacentres: usize, replication_factor: u16) -> Vec<
     let view = View {
         epoch: EPOCH,
         sealed: true,
+        partitioner: Default::default(),
         replication_factor: replication_factor.into(),
         members,
         numbers,

@@ -9,7 +9,10 @@ use std::{
 
 use quorate_proto::{Level, ReplicationFactor};
 
-use super::{ChannelSettings, ConfigError, ConfigErrors, LevelRule, ReadRepair, SETTINGS, Setting};
+use super::{
+    ChannelSettings, ConfigError, ConfigErrors, LevelRule, ReadRepair, RingSettings, SETTINGS,
+    Setting,
+};
 use crate::{limits, secure_link::ClusterSecret};
 
 const DEFAULT_DATA_DIR: &str = "./quorate-data";
@@ -102,6 +105,8 @@ pub struct Settings {
     pub weight: u16,
     /// Whether it is to hold nothing, as with a weight of 0.
     pub witness: bool,
+    /// How keys get their slots.
+    pub ring: RingSettings,
     /// Directory of the durable data; `None`: `./quorate-data`.
     pub data_dir: Option<PathBuf>,
     /// Keep everything in memory only; nothing survives a restart.
@@ -169,6 +174,7 @@ impl Default for Settings {
             replication_factor: 3.into(),
             weight: quorate_proto::duties::WEIGHT_DEFAULT,
             witness: false,
+            ring: RingSettings::default(),
             data_dir: None,
             memory: false,
             sync: SyncPolicy::default(),
@@ -239,6 +245,7 @@ impl Settings {
             errors.push(ConfigError::new("data_dir", "with memory: true", allowed));
         }
         errors.extend(self.check_factor().err());
+        self.ring.check(&mut errors);
         errors.extend(self.load_secret().err());
         self.channel.check(&mut errors);
         if errors.is_empty() { Ok(()) } else { Err(ConfigErrors(errors)) }

@@ -190,6 +190,46 @@ fn a_channel_needs_a_secret_and_something_to_do() {
 }
 
 #[test]
+fn a_ring_is_what_fits_together() {
+    let cuts = "ring_tokens: 3530913378,1383429731, 0";
+    let text =
+        format!("partitioner: ring\nhash: md5\nhash_tag: {{}}\ntokens: 0,1383429731\n{cuts}");
+    let ring = read(&text).expect("allowed").ring;
+    let partitioner = ring.partitioner();
+    let shown = "ring, hash md5, hash tag {}, 3 ring tokens from 0 to 3530913378";
+    assert_eq!(partitioner.to_string(), shown);
+    assert_eq!(ring.tokens_of(&partitioner, "n1"), [0, 1_383_429_731]);
+    let generated = read("partitioner: ring\ntokens: generate:3").expect("allowed").ring;
+    assert_eq!(generated.tokens_of(&generated.partitioner(), "n1").len(), 3);
+    for (text, expected) in [
+        ("partitioner: vnodes", "partitioner: 'vnodes' is not allowed; allowed: slots, ring"),
+        ("hash: md5", "hash: 'md5' is not allowed; allowed: only with partitioner: ring"),
+        ("tokens: 262143", "tokens: '262143' is not allowed; allowed: only with partitioner: ring"),
+        (
+            "partitioner: ring\nhash: sha1",
+            "hash: 'sha1' is not allowed; allowed: one_at_a_time, md5",
+        ),
+        ("partitioner: ring\nhash_tag: {", "hash_tag: '{' is not allowed; allowed: two printable"),
+        (
+            "partitioner: ring\ntokens: 4294967296",
+            "tokens: '4294967296' is not allowed; allowed: 1 to 512 numbers up to 4294967295",
+        ),
+        (
+            "partitioner: ring\ntokens: generate:0",
+            "tokens: 'generate:0' is not allowed; allowed: 1",
+        ),
+        (
+            "partitioner: ring\ntokens: 5",
+            "tokens: '5' is not allowed; allowed: tokens that end a slot: token 5 of node",
+        ),
+        ("partitioner: ring\nring_tokens: x", "ring_tokens: 'x' is not allowed; allowed: numbers"),
+    ] {
+        let found = wrong(text);
+        assert!(found.starts_with(expected), "{text}: {found}");
+    }
+}
+
+#[test]
 fn rows_show_the_defaults_that_hold() {
     for setting in SETTINGS {
         let is_told_in_words = ["shards", "data_dir"].contains(&setting.key);

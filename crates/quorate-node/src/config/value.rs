@@ -8,10 +8,12 @@ use std::{
 };
 
 use quorate_entropy::{Protocol, ReconPeer};
-use quorate_proto::{Level, ReplicationFactor};
+use quorate_proto::{Level, ReplicationFactor, hashkit::HashKind, limits::TOKENS_MAX};
 
 use super::{
-    ClusterListen, LevelRule, ReadRepair, SeedSource, Setting, SyncPolicy, number,
+    ClusterListen, HashTag, LevelRule, PartitionerKind, ReadRepair, SeedSource, Setting,
+    SyncPolicy, number,
+    ring::{GENERATE, TokenList, Tokens},
     seeds::is_endpoint,
 };
 use crate::limits;
@@ -311,6 +313,55 @@ choice! {
     Level: LEVELS,
     ReadRepair: "blocking, background",
     Protocol: "v2, classic, any",
+    PartitionerKind: "slots, ring",
+    HashKind: "one_at_a_time, md5, crc16, crc32, crc32a, fnv1_64, fnv1a_64, fnv1_32, fnv1a_32, hsieh, murmur, \
+               jenkins, murmur3, murmur3_32",
+}
+
+/// Of the types of the ring, which may have any value that can be read.
+macro_rules! of_ring {
+    ($($type:ty: $allowed:expr),+ $(,)?) => { $(
+        impl Value for $type {
+            fn read(&mut self, text: &str, _: &Setting) -> bool {
+                text.parse().is_ok_and(|value| {
+                    *self = value;
+                    true
+                })
+            }
+
+            fn show(&self, _: &Setting) -> String {
+                <$type>::show(self)
+            }
+
+            fn allowed(&self, _: &Setting) -> String {
+                $allowed
+            }
+        }
+    )+ };
+}
+
+of_ring! {
+    Tokens: format!(
+        "1 to {TOKENS_MAX} numbers up to {} with commas between, or {GENERATE} and how many", u32::MAX
+    ),
+    TokenList: format!("numbers up to {} with commas between", u32::MAX),
+}
+
+impl Value for HashTag {
+    fn read(&mut self, text: &str, _: &Setting) -> bool {
+        text.parse().is_ok_and(|value| {
+            *self = value;
+            true
+        })
+    }
+
+    fn show(&self, _: &Setting) -> String {
+        HashTag::show(*self)
+    }
+
+    fn allowed(&self, _: &Setting) -> String {
+        "two printable ASCII characters".into()
+    }
 }
 
 /// Of whole numbers that are read by a function, within the range of their setting.

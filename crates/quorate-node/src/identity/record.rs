@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use quorate_cluster::{membership::Persisted, random::Random};
 use quorate_proto::{
-    Duties, Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
+    Duties, Incarnation, MemberNumber, NodeId, Numbers, Partitioner, ReplicationFactor, Start,
     checksum::crc32c,
     duties::{WEIGHT_DEFAULT, WEIGHT_MAX},
     limits::LINEAGE_MAX,
@@ -33,7 +33,8 @@ const OWNED_FORMAT: u32 = 5;
 /// The version of a file that has a number of replicas for each datacentre.
 const FACTORS_FORMAT: u32 = 6;
 
-/// The version of a file that says what members take on, where that is not the usual.
+/// The version of a file that says what members take on, where that is not the usual, or of a ring,
+/// which the versions before would take for slots.
 const DUTIES_FORMAT: u32 = 7;
 
 /// The version before, which has no checksum and is read too.
@@ -89,6 +90,9 @@ pub(super) struct ClusterRecord {
     name: String,
     epoch: u64,
     sealed: bool,
+    /// `None` for slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ring: Option<RingRecord>,
     replication_factor: FactorRecord,
     /// Member numbers that were given so far: all below this.
     numbers_given: u16,
@@ -109,6 +113,9 @@ struct MemberRecord {
     name: String,
     datacentre: String,
     rack: String,
+    /// On the ring, if there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<u32>,
     peer_address: String,
     client_address: String,
     cluster_address: String,
@@ -130,6 +137,30 @@ const fn usual_weight() -> u16 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 const fn is_usual_weight(weight: &u16) -> bool {
     *weight == WEIGHT_DEFAULT
+}
+
+/// How keys get their slots on a ring.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct RingRecord {
+    hash: String,
+    /// Two bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash_tag: Option<[u8; 2]>,
+    /// Tokens that slots end at.
+    cuts: Vec<u32>,
+}
+
+impl RingRecord {
+    fn new(partitioner: &Partitioner) -> Option<Self> {
+        let ring = partitioner.as_ring()?;
+        let (hash, hash_tag) = (ring.hash().name().to_owned(), ring.hash_tag());
+        Some(Self { hash, hash_tag, cuts: ring.cuts().to_vec() })
+    }
+
+    /// `None` when it is not possible.
+    fn partitioner(&self) -> Option<Partitioner> {
+        Partitioner::ring(self.hash.parse().ok()?, self.hash_tag, &self.cuts).ok()
+    }
 }
 
 /// How many replicas each datacentre has: a number, or a number for each by its name.
@@ -213,6 +244,10 @@ impl Record {
             if cluster.members.iter().any(|member| member.weight > WEIGHT_MAX) {
                 return Err(format!("the weight of a member is above {WEIGHT_MAX}"));
             }
+            let ring = cluster.ring.as_ref().map(RingRecord::partitioner);
+            ring.is_none_or(|ring| ring.is_some())
+                .then_some(())
+                .ok_or("its ring is not possible")?;
             cluster.numbers().ok_or("two members have the same number, or one was never given")?;
             let owned = cluster.ownership.as_ref().map(OwnershipRecord::ownership);
             if owned.is_some_and(|ownership| ownership.is_none()) {
@@ -250,7 +285,7 @@ impl ClusterRecord {
     /// The oldest version that a file with this in it can have.
     fn format(&self) -> u32 {
         let is_usual = |member: &MemberRecord| is_usual_weight(&member.weight) && !member.drained;
-        if !self.members.iter().all(is_usual) {
+        if self.ring.is_some() || !self.members.iter().all(is_usual) {
             return DUTIES_FORMAT;
         }
         match (&self.replication_factor, &self.ownership, &self.voting) {
@@ -269,6 +304,7 @@ impl ClusterRecord {
             name: member.name,
             datacentre: member.datacentre,
             rack: member.rack,
+            tokens: member.tokens,
             peer_address: member.peer_address,
             client_address: member.client_address,
             cluster_address: member.cluster_address,
@@ -282,6 +318,7 @@ impl ClusterRecord {
             name: cluster,
             epoch: view.epoch,
             sealed: view.sealed,
+            ring: RingRecord::new(&view.partitioner),
             replication_factor: FactorRecord::new(view.replication_factor),
             numbers_given: numbers.given(),
             members: members.collect(),
@@ -299,6 +336,7 @@ impl ClusterRecord {
                 name: member.name.clone(),
                 datacentre: member.datacentre.clone(),
                 rack: member.rack.clone(),
+                tokens: member.tokens.clone(),
                 peer_address: member.peer_address.clone(),
                 client_address: member.client_address.clone(),
                 cluster_address: member.cluster_address.clone(),
@@ -311,6 +349,10 @@ impl ClusterRecord {
             view: View {
                 epoch: self.epoch,
                 sealed: self.sealed,
+                partitioner: match &self.ring {
+                    Some(record) => record.partitioner()?,
+                    None => Partitioner::Slots,
+                },
                 replication_factor: self.replication_factor.factor()?,
                 members: members.collect(),
                 numbers: self.numbers()?,

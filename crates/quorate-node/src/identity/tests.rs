@@ -3,8 +3,9 @@
 use quorate_cluster::register::State;
 use quorate_log::disk::SimulatedDisk;
 use quorate_proto::{
-    Duties, MemberNumber, Numbers, Origin,
+    Duties, MemberNumber, Numbers, Origin, Partitioner,
     checksum::crc32c,
+    hashkit::HashKind,
     limits::LINEAGE_MAX,
     message::View,
     ownership::{Movement, Ownership, Phase, Phases, SlotMap},
@@ -174,6 +175,7 @@ fn member(id: NodeId, incarnation: Incarnation) -> Member {
         name: "a".into(),
         datacentre: "dc1".into(),
         rack: "r1".into(),
+        tokens: Vec::new(),
         peer_address: "h:1".into(),
         client_address: "h:2".into(),
         cluster_address: "h:3".into(),
@@ -189,6 +191,7 @@ fn seat() -> (Member, Persisted) {
     let view = View {
         epoch: 1,
         sealed: true,
+        partitioner: Default::default(),
         replication_factor: 3.into(),
         members,
         numbers,
@@ -268,6 +271,7 @@ fn what_the_membership_remembers_round_trips() {
     let view = View {
         epoch: 1,
         sealed: true,
+        partitioner: Default::default(),
         replication_factor: 3.into(),
         members,
         numbers,
@@ -302,6 +306,22 @@ fn a_factor_for_each_datacentre_round_trips_and_an_impossible_one_is_refused() {
 }
 
 #[test]
+fn a_ring_round_trips_and_an_impossible_one_is_refused() {
+    let disk = SimulatedDisk::new();
+    let mut identity = open(&disk, Some("a")).expect("opens");
+    let (_, mut persisted) = seat();
+    let ring = Partitioner::ring(HashKind::Md5, Some(*b"<>"), &[7, 9]).expect("few");
+    persisted.view.partitioner = ring;
+    persisted.view.members[0].tokens = vec![7, 9];
+    identity.persist(persisted.clone()).expect("saved");
+    assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));
+    let text = identity.record.text().expect("is written");
+    assert!(text.contains("\"format\": 7"), "{text}");
+    let error = Record::parse(&altered(&text, "\"md5\"", "\"sha\"")).expect_err("no such hash");
+    assert!(error.contains("ring"), "{error}");
+}
+
+#[test]
 fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     let disk = SimulatedDisk::new();
     let mut identity = open(&disk, Some("a")).expect("opens");
@@ -319,7 +339,8 @@ fn owners_of_slots_round_trip_and_impossible_ones_are_refused() {
     let ownership = Some(Box::new(Ownership { owners: owners(&[4, 2, 1]), movement }));
     let (epoch, sealed, replication_factor) = (12, true, 3.into());
     let members = vec![member];
-    let view = View { epoch, sealed, replication_factor, members, numbers, ownership };
+    let partitioner = Default::default();
+    let view = View { epoch, sealed, partitioner, replication_factor, members, numbers, ownership };
     let persisted = Persisted { cluster: "c".into(), view, voting: None };
     identity.persist(persisted.clone()).expect("saved");
     assert_eq!(open(&disk, None).expect("opens").persisted(), Some(persisted));

@@ -278,7 +278,7 @@ impl Asked<'_> {
         let schema = self.index.schema();
         let (_, field) = schema.position(name)?;
         let (store, wall_ms) = self.documents?;
-        let document = store.document(Slot::of_key(key), key, wall_ms)?;
+        let document = store.document(store.slot_of(key), key, wall_ms)?;
         let value = match schema.source {
             Source::Hash => {
                 JsonValue::Text(String::from_utf8_lossy(&document.field(&field.path)?).into_owned())

@@ -40,7 +40,8 @@ impl Storage {
                 });
             }
             let held = &self.search.partitions[definition.name];
-            let has_expired = |key: &[u8]| self.store.document(Slot::of_key(key), key, 0).is_some();
+            let has_expired =
+                |key: &[u8]| self.store.document(self.store.slot_of(key), key, 0).is_some();
             let differences = differences(&held.index, &anew.index, has_expired);
             faults.extend(differences.into_iter().map(|text| format!("{name}: {text}")));
         }

@@ -1,6 +1,5 @@
 //! Documents as aggregations read them: what the index does not keep comes from the store.
 
-use quorate_proto::Slot;
 use quorate_search::{aggregate::Documents, expression::Value};
 use quorate_store::{Document, JsonPath, JsonValue};
 
@@ -11,7 +10,7 @@ pub(super) struct Stored<'a>(pub(super) &'a Storage);
 
 impl Stored<'_> {
     fn document(&self, key: &[u8]) -> Option<Document<'_>> {
-        self.0.store.document(Slot::of_key(key), key, self.0.wall_ms)
+        self.0.store.document(self.0.store.slot_of(key), key, self.0.wall_ms)
     }
 }
 

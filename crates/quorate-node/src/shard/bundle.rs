@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use quorate_cluster::coordinator::Terms;
 use quorate_proto::{
-    Slot,
+    Partitioner, Slot,
     command::{Call, Entry, Spread},
     limits::COUNTED_REPLY_LENGTH_MAX,
     mutant::Mutant,
@@ -33,16 +33,16 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// `owner` tells which shard owns a slot.
+    /// The partitioner tells the slots of keys, and `owner` which shard owns a slot.
     pub(super) fn new(
         watched: Vec<(Bytes, Bytes)>,
         entries: Vec<Entry>,
         terms: Terms,
-        owner: impl Fn(Slot) -> u16,
+        (partitioner, owner): (&Partitioner, impl Fn(Slot) -> u16),
     ) -> Self {
-        let watched_slots = watched.iter().map(|(key, _)| Slot::of_key(key));
-        let slots = watched_slots.chain(calls(&entries).flat_map(Call::keys).map(Slot::of_key));
-        let shards = slots.map(owner).collect();
+        let watched_keys = watched.iter().map(|(key, _)| &key[..]);
+        let keys = watched_keys.chain(calls(&entries).flat_map(Call::keys));
+        let shards = keys.map(|key| owner(partitioner.slot(key))).collect();
         let writes = calls(&entries).any(|call| call.class().writes());
         let room = calls(&entries)
             .map(|call| call.command().frame().len() + STAMPED_BYTES * call.command().len())
@@ -79,7 +79,8 @@ impl Bundle {
         self.watched.iter().any(|(key, version)| {
             let question = Command::from_args([b"quorate.version".as_slice(), key]);
             let mut reply = Vec::new();
-            moment.run(&Call::piece(Slot::of_key(key), question), false, &mut reply);
+            let question = Call::piece(moment.own.1.slot_of(key), question);
+            moment.run(&question, false, &mut reply);
             elements(&reply).first().and_then(|encoded| bulk(encoded)) != Some(version)
         })
     }
@@ -89,7 +90,7 @@ impl Bundle {
         if call.spread() != Spread::Several {
             return moment.run(call, resp3, reply);
         }
-        let plan = match composite::plan_of(call, resp3) {
+        let plan = match composite::plan_of(call, resp3, moment.own.1.partitioner()) {
             Ok(Some(plan)) => plan,
             // Options that the store answers with the right error.
             Ok(None) => return moment.run(call, resp3, reply),
@@ -101,7 +102,7 @@ impl Bundle {
                 Step::Done(answer) => return reply.extend_from_slice(&answer),
                 Step::Rows(_) => unreachable!("invariant: transactions have no queries"),
                 Step::Run(pieces) => {
-                    job.begin(pieces);
+                    job.begin(pieces, moment.own.1.partitioner());
                     while let Some((at, piece)) = job.next_piece() {
                         let mut answer = Vec::new();
                         moment.run(&piece, resp3, &mut answer);

@@ -30,8 +30,8 @@ impl Shard {
         coverage: Coverage,
     ) -> usize {
         let (levels, bulk_max) = (self.node.adjustable.levels(), self.node.settings.max_value_size);
-        let id = self.node.next_client_id();
-        let mut session = Session::new(id, connection, levels, bulk_max, about);
+        let (id, partitioner) = (self.node.next_client_id(), self.partitioner().clone());
+        let mut session = Session::new(id, connection, levels, (bulk_max, partitioner), about);
         session.coverage = coverage;
         self.sessions.insert(session)
     }

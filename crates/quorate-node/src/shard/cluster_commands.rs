@@ -68,7 +68,9 @@ impl Shard {
                 }
                 writer.array(0);
             }
-            b"keyslot" => writer.integer(i64::from(Slot::of_key(command.arg(2)).number())),
+            b"keyslot" => {
+                writer.integer(i64::from(self.partitioner().slot(command.arg(2)).number()))
+            }
             _ => write_help(writer, "cluster"),
         }
         Ok(())

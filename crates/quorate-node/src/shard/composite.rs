@@ -8,7 +8,7 @@ mod sorted;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Slot,
+    Partitioner, Slot,
     command::{Call, Routing},
     resp::Command,
 };
@@ -20,8 +20,13 @@ use super::{
 };
 
 /// The plan of a command whose keys are in different slots. `None` where its options are wrong: one
-/// store answers it with the right error. What no store could take is refused here, as whole.
-pub(super) fn plan_of(call: &Call, resp3: bool) -> Result<Option<Box<dyn Plan>>, String> {
+/// store answers it with the right error. What no store could take is refused here, as whole. Its
+/// pieces are to be [placed](Call::placed).
+pub(super) fn plan_of(
+    call: &Call,
+    resp3: bool,
+    partitioner: &Partitioner,
+) -> Result<Option<Box<dyn Plan>>, String> {
     let (spec, command) = (call.spec(), call.command());
     let (step, shared) = spec.keys.step_and_shared();
     if !(command.len() - 1 - shared).is_multiple_of(step) {
@@ -31,7 +36,9 @@ pub(super) fn plan_of(call: &Call, resp3: bool) -> Result<Option<Box<dyn Plan>>,
         json::check_mset(command)?;
     }
     Ok(match spec.routing {
-        Routing::Split(join) => Some(Box::new(Split::new(command, join, step, shared))),
+        Routing::Split(join) => {
+            Some(Box::new(Split::new(command, join, (step, shared), partitioner)))
+        }
         _ => plan(call, resp3),
     })
 }
@@ -366,7 +373,7 @@ mod tests {
         let error = |words: &[&str]| {
             let words = ["JSON.MSET"].iter().chain(words);
             let call = Call::piece(Slot::default(), Command::from_args(words));
-            plan_of(&call, false).err()
+            plan_of(&call, false, &Partitioner::Slots).err()
         };
         assert_eq!(error(&["a", "$", "1", "b", ".x", "[2]"]), None);
         let malformed = Some("expected value at line 1 column 1".to_owned());

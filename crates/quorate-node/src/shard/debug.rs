@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use quorate_proto::{
-    Slot,
     command::Call,
     resp::{Command, ReplyWriter, quoted},
 };
@@ -24,7 +23,7 @@ impl Shard {
                 self.answer_later(now, key, call, after.min(SLEEP_MAX), |reply| reply.ok());
             }
             b"object" => {
-                let slot = Slot::of_key(call.command().arg(2));
+                let slot = self.partitioner().slot(call.command().arg(2));
                 let words = [&b"quorate.debugobject"[..], call.command().arg(2)];
                 let piece = Call::piece(slot, Command::from_args(words));
                 let terms = self.terms(now, key, &piece);

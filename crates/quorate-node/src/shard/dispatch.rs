@@ -185,7 +185,7 @@ impl Shard {
 
     /// A call whose keys are in several slots.
     fn several(&mut self, now: Now, key: usize, call: Call) {
-        match composite::plan_of(&call, self.sessions[key].resp3) {
+        match composite::plan_of(&call, self.sessions[key].resp3, self.partitioner()) {
             Ok(Some(plan)) => self.exclusive(now, key, call, |_, _| plan),
             // Options that the store answers with the right error.
             Ok(None) => self.single(now, key, call),
@@ -319,7 +319,7 @@ impl Shard {
     }
 
     /// Runs a command in several steps, with no other command of the connection beside it.
-    fn exclusive(
+    pub(super) fn exclusive(
         &mut self,
         now: Now,
         key: usize,
@@ -368,7 +368,7 @@ impl Shard {
         }
         match self.jobs[key].next() {
             Step::Run(pieces) => {
-                self.jobs[key].begin(pieces);
+                self.jobs[key].begin(pieces, self.storage.topology.partitioner());
                 self.await_turn(key);
             }
             Step::Done(reply) => {
@@ -481,38 +481,6 @@ impl Shard {
         };
         let pattern = Bytes::from_static(b"*");
         self.exclusive(now, key, call, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
-    }
-
-    /// `QUORATE SLOTDIGEST slot`, `QUORATE EXPORT slot [position [STATES]]`, `QUORATE MERGE slot
-    /// effect`. What is asked is what one replica holds, whatever the level of the connection.
-    pub(super) fn snapshot_command(&mut self, now: Now, key: usize, call: Call) {
-        let command = call.command();
-        let slot = match parse_slot(command.arg(2)) {
-            Ok(slot) => slot,
-            Err(error) => return self.refuse(key, &call, error),
-        };
-        let number = command.arg(2);
-        let words = match command.arg(1).to_ascii_lowercase().as_slice() {
-            b"export" => {
-                let position = command.get(3).unwrap_or(b"0");
-                let mut words = vec![b"quorate.exportslot".as_slice(), number, number, position];
-                match command.get(4) {
-                    None => {}
-                    Some(word) if word.eq_ignore_ascii_case(b"STATES") && command.len() == 5 => {
-                        words.push(b"STATES");
-                    }
-                    Some(_) => return self.refuse(key, &call, "ERR syntax error"),
-                }
-                words
-            }
-            b"merge" => {
-                vec![b"quorate.mergeslot".as_slice(), number, number, command.arg(3)]
-            }
-            _ => vec![b"quorate.slotdigest".as_slice(), number, number],
-        };
-        let piece = Call::piece(slot, Command::from_args(words));
-        let terms = Terms { read_level: Level::One, ..self.terms(now, key, &piece) };
-        self.by_piece(now, key, call, (piece, terms));
     }
 
     /// The deadline of a request of so many bytes that arrives now.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use quorate_proto::{
+    Partitioner,
     command::{Call, CommandId, Mistake},
     resp::{Command, CommandReader, ProtocolError},
 };
@@ -22,6 +23,8 @@ pub(super) struct Inbox {
     reader: CommandReader,
     /// Commands parsed and not begun yet.
     ahead: VecDeque<Entry>,
+    /// Tells the slots of keys.
+    partitioner: Partitioner,
 }
 
 /// A command in its place.
@@ -44,21 +47,22 @@ pub(super) enum Received {
 }
 
 impl Received {
-    fn new(command: Command) -> Self {
+    fn new(command: Command, partitioner: &Partitioner) -> Self {
         match CommandId::of(&command) {
             Ok(id) | Err(Mistake::Arity { id, .. }) if id.spec().is_internal() => {
                 Self::Mistaken(command, Mistake::Unknown)
             }
-            Ok(id) => Self::Call(Call::new(id, command)),
+            Ok(id) => Self::Call(Call::new(id, command, partitioner)),
             Err(mistake) => Self::Mistaken(command, mistake),
         }
     }
 }
 
 impl Inbox {
-    /// An empty one, which takes arguments of up to `bulk_max` bytes.
-    pub(super) fn new(bulk_max: usize) -> Self {
+    /// An empty one, which takes arguments of up to `bulk_max` bytes, and places calls.
+    pub(super) fn new(bulk_max: usize, partitioner: Partitioner) -> Self {
         Self {
+            partitioner,
             bytes: BytesMut::new(),
             reader: CommandReader::new().with_max_bulk(bulk_max),
             ahead: VecDeque::new(),
@@ -118,7 +122,7 @@ impl Inbox {
         let Some(received) = received else { return false };
         let goes_on = received.is_ok();
         let length = before - self.bytes.len();
-        let received = received.map(Received::new);
+        let received = received.map(|command| Received::new(command, &self.partitioner));
         let has_skipped = self.reader.take_skipped();
         self.ahead.push_back(Entry { received, length, has_skipped });
         goes_on
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
 
     fn inbox(bytes: &[u8]) -> Inbox {
-        let mut inbox = Inbox::new(1024);
+        let mut inbox = Inbox::new(1024, Partitioner::Slots);
         inbox.push(bytes);
         inbox
     }

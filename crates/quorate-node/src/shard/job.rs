@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use quorate_cluster::coordinator::Terms;
-use quorate_proto::{command::Call, resp::reply};
+use quorate_proto::{Partitioner, command::Call, resp::reply};
 
 use super::outcome::Fates;
 use crate::{limits, search::rows::Rows};
@@ -80,8 +80,10 @@ impl<W> Job<W> {
         }
     }
 
-    /// Expects the replies to these pieces, which are to be sent on their way.
-    pub(crate) fn begin(&mut self, pieces: Vec<Call>) {
+    /// Expects the replies to these pieces, which are to be sent on their way: each to the slot where
+    /// the partitioner has its key, for plans go by those of Redis Cluster.
+    pub(crate) fn begin(&mut self, pieces: Vec<Call>, partitioner: &Partitioner) {
+        let pieces: Vec<Call> = pieces.into_iter().map(|piece| piece.placed(partitioner)).collect();
         self.expect(pieces.len());
         self.of_pieces = true;
         let changing = pieces.iter().enumerate().filter(|(_, piece)| changes(piece));
@@ -180,7 +182,7 @@ fn memchr_newline(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use quorate_cluster::time::Instant;
-    use quorate_proto::{Level, Slot, resp::Command};
+    use quorate_proto::{Level, Partitioner, Slot, resp::Command};
 
     use super::*;
     use crate::shard::{composite, split::Split};
@@ -205,7 +207,7 @@ mod tests {
                 Step::Run(pieces) => {
                     let replies = script.next().expect("replies to the step");
                     assert_eq!(replies.len(), pieces.len());
-                    job.begin(pieces);
+                    job.begin(pieces, &Partitioner::Slots);
                     for (at, reply) in replies.iter().enumerate() {
                         assert_eq!(job.next_piece().map(|(piece, _)| piece), Some(at));
                         job.take(at, Bytes::from_static(reply.as_bytes()));
@@ -217,9 +219,13 @@ mod tests {
     }
 
     fn composite(words: &[&str]) -> Box<dyn Plan> {
-        composite::plan_of(&Call::piece(Slot::default(), Command::from_args(words)), false)
-            .expect("is well formed")
-            .expect("has a plan")
+        composite::plan_of(
+            &Call::piece(Slot::default(), Command::from_args(words)),
+            false,
+            &Partitioner::Slots,
+        )
+        .expect("is well formed")
+        .expect("has a plan")
     }
 
     const REFUSED: &str = "-MISCONF the disk of n1 is full; nothing was done\r\n";
@@ -258,7 +264,7 @@ mod tests {
         };
         let mut job = Job::new(count, (), terms);
         let Step::Run(pieces) = job.next() else { panic!("nothing to run") };
-        job.begin(pieces);
+        job.begin(pieces, &Partitioner::Slots);
         let mut under_way = VecDeque::new();
         for _ in 0..slots.len() {
             under_way.extend(std::iter::from_fn(|| job.next_piece()).map(|(piece, _)| piece));
@@ -277,7 +283,7 @@ mod tests {
         let command = Command::from_args(["DEL", "foo", "bar"]);
         let split = || {
             let join = quorate_proto::command::Join::Sum;
-            Box::new(Split::new(&command, join, 1, 0))
+            Box::new(Split::new(&command, join, (1, 0), &Partitioner::Slots))
         };
         assert_eq!(run(split(), &[&[":1\r\n", ":0\r\n"]]), ":1\r\n");
         assert_eq!(run(split(), &[&[REFUSED, REFUSED]]), REFUSED);

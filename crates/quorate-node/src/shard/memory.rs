@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Slot,
+    Partitioner,
     command::Call,
     resp::{Command, ReplyWriter, parse_integer},
 };
@@ -24,7 +24,7 @@ impl Shard {
     /// `MEMORY USAGE key [SAMPLES count]`, `MEMORY STATS`
     pub(super) fn memory(&mut self, now: Now, key: usize, subcommand: &[u8], call: Call) {
         if subcommand == b"usage" {
-            return match usage(call.command()) {
+            return match usage(call.command(), self.partitioner()) {
                 Ok(piece) => {
                     let terms = self.terms(now, key, &piece);
                     self.by_piece(now, key, call, (piece, terms));
@@ -53,10 +53,10 @@ pub(super) fn answer(writer: &mut ReplyWriter<'_>, subcommand: &[u8]) {
 }
 
 /// `MEMORY USAGE key [SAMPLES count]` as the store understands it.
-pub(super) fn usage(command: &Command) -> Result<Call, &'static str> {
+pub(super) fn usage(command: &Command, partitioner: &Partitioner) -> Result<Call, &'static str> {
     let (key, samples) = (command.arg(2), samples(command)?.to_string());
     let words = [b"quorate.memoryusage", key, samples.as_bytes()];
-    Ok(Call::piece(Slot::of_key(key), Command::from_args(words)))
+    Ok(Call::piece(partitioner.slot(key), Command::from_args(words)))
 }
 
 /// The number of samples of `MEMORY USAGE key [SAMPLES count]`; zero stands for all elements.

@@ -41,6 +41,7 @@ mod peers;
 mod persistence;
 mod query_commands;
 mod repair;
+mod ring;
 mod scripting;
 mod scrub;
 mod search_commands;
@@ -48,6 +49,7 @@ mod series;
 mod session;
 mod session_commands;
 mod slow_commands;
+mod snapshots;
 mod split;
 mod stats;
 mod status;
@@ -73,7 +75,9 @@ use quorate_cluster::{
     wall_clock::WallClock,
 };
 use quorate_log::Sequence;
-use quorate_proto::{Groups, Incarnation, MemberNumber, Slot, command::Call, mutant::Mutant};
+use quorate_proto::{
+    Groups, Incarnation, MemberNumber, Partitioner, Slot, command::Call, mutant::Mutant,
+};
 use slab::Slab;
 
 use crate::{
@@ -264,6 +268,11 @@ impl Shard {
 
     pub(crate) fn topology(&self) -> &Arc<Topology> {
         &self.storage.topology
+    }
+
+    /// How keys get their slots.
+    fn partitioner(&self) -> &Partitioner {
+        self.storage.topology.partitioner()
     }
 
     /// Time has passed.

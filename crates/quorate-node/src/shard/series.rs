@@ -132,7 +132,9 @@ impl Shard {
         {
             let Series { slot, terms, entries, members, .. } = session.series.remove(at);
             let id = session.id;
-            let batch = Batch::of(&[], &entries).map(Batch::in_order).map(Batch::finish);
+            let batch = Batch::of(&[], &entries, self.partitioner())
+                .map(Batch::in_order)
+                .map(Batch::finish);
             let Ok(Ok(call)) = batch else {
                 unreachable!("invariant: commands of a series have keys on one slot")
             };

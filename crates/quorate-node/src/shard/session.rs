@@ -11,7 +11,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use quorate_proto::{
-    Level, Slot,
+    Level, Partitioner, Slot,
     command::{Call, CommandId},
     mutant::Mutant,
     resp::ProtocolError,
@@ -275,7 +275,7 @@ impl Session {
         id: u64,
         connection: ConnectionId,
         levels: (Level, Level),
-        max_bulk: usize,
+        (max_bulk, partitioner): (usize, Partitioner),
         about: About,
     ) -> Self {
         let (read_level, write_level) = levels;
@@ -283,7 +283,7 @@ impl Session {
             id,
             connection,
             replies: Replies::default(),
-            inbox: Inbox::new(max_bulk),
+            inbox: Inbox::new(max_bulk, partitioner),
             held: None,
             exclusive: false,
             in_flight: HashMap::default(),
@@ -552,7 +552,8 @@ mod tests {
 
     fn session() -> Session {
         let levels = (Level::Quorum, Level::Quorum);
-        Session::new(1, ConnectionId::from_number(1), levels, 1024, About::default())
+        let bounds = (1024, Partitioner::Slots);
+        Session::new(1, ConnectionId::from_number(1), levels, bounds, About::default())
     }
 
     #[test]

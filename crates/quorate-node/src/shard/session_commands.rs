@@ -2,7 +2,7 @@
 
 use quorate_cluster::coordinator::Terms;
 use quorate_proto::{
-    Level,
+    Level, Partitioner,
     command::{self, Call, CommandId, ListFilter, Mistake, Spread},
     resp::{Command, ReplyWriter, quoted},
 };
@@ -213,6 +213,7 @@ impl Shard {
             b"level" => self.level(key, writer, command)?,
             b"status" => self.status(now, writer),
             b"locate" => self.locate(writer, command.arg(2)),
+            b"ring" => self.ring(writer),
             _ => write_help(writer, "quorate"),
         }
         Ok(())
@@ -455,7 +456,7 @@ fn with_keys(words: &[&[u8]]) -> Result<Call, &'static str> {
     if id.spec().is_internal() {
         return Err(UNKNOWN);
     }
-    let call = Call::new(id, command);
+    let call = Call::new(id, command, &Partitioner::Slots);
     call.check_keys().map_err(|_| "ERR Invalid arguments specified for command")?;
     match call.spread() {
         Spread::None => Err("ERR The command has no key arguments"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_proto::{
-    Slot,
+    Partitioner, Slot,
     command::{Call, Join},
     resp::Command,
 };
@@ -23,11 +23,17 @@ pub(crate) struct Split {
 impl Split {
     /// Splits `command`, whose keys start at argument 1 and stand `step` apart. As many words as are
     /// `shared` stand behind them and go to each part.
-    pub(crate) fn new(command: &Command, join: Join, step: usize, shared: usize) -> Self {
+    pub(crate) fn new(
+        command: &Command,
+        join: Join,
+        (step, shared): (usize, usize),
+        partitioner: &Partitioner,
+    ) -> Self {
         let end = command.len() - shared;
         let mut by_slot: BTreeMap<Slot, (Vec<&[u8]>, Vec<usize>)> = BTreeMap::new();
         for (position, at) in (1..end).step_by(step).enumerate() {
-            let (arguments, positions) = by_slot.entry(Slot::of_key(command.arg(at))).or_default();
+            let (arguments, positions) =
+                by_slot.entry(partitioner.slot(command.arg(at))).or_default();
             arguments.extend((at..at + step).map(|index| command.arg(index)));
             positions.push(position);
         }
@@ -95,7 +101,7 @@ mod tests {
     #[test]
     fn values_come_back_in_the_order_of_the_keys() {
         let command = Command::from_args(["MGET", "foo", "bar", "{foo}x"]);
-        let mut split = Split::new(&command, Join::Values, 1, 0);
+        let mut split = Split::new(&command, Join::Values, (1, 0), &Partitioner::Slots);
         let reply = run(&mut split, |part| match part.arg(1) {
             b"foo" => {
                 assert_eq!(part.arg(2), b"{foo}x");
@@ -109,7 +115,7 @@ mod tests {
     #[test]
     fn pairs_stay_together() {
         let command = Command::from_args(["MSET", "foo", "1", "bar", "2"]);
-        let mut split = Split::new(&command, Join::Ok, 2, 0);
+        let mut split = Split::new(&command, Join::Ok, (2, 0), &Partitioner::Slots);
         let reply = run(&mut split, |part| {
             assert!(
                 part.len() == 3 && part.arg(2) == if part.arg(1) == b"foo" { b"1" } else { b"2" }
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_behind_the_keys_goes_to_every_part() {
         let command = Command::from_args(["JSON.MGET", "foo", "bar", "$.a"]);
-        let mut split = Split::new(&command, Join::Values, 1, 1);
+        let mut split = Split::new(&command, Join::Values, (1, 1), &Partitioner::Slots);
         let reply = run(&mut split, |part| {
             assert!(part.len() == 3 && part.arg(2) == b"$.a");
             if part.arg(1) == b"foo" { b"*1\r\n$1\r\n1\r\n" } else { b"*1\r\n$1\r\n2\r\n" }
@@ -133,7 +139,7 @@ mod tests {
     #[test]
     fn counts_add_up() {
         let command = Command::from_args(["DEL", "foo", "bar", "hello"]);
-        let mut split = Split::new(&command, Join::Sum, 1, 0);
+        let mut split = Split::new(&command, Join::Sum, (1, 0), &Partitioner::Slots);
         assert_eq!(run(&mut split, |_| b":1\r\n"), b":3\r\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use quorate_cluster::{clocks::Holdings as _, gossip::Health};
-use quorate_proto::{Slot, resp::ReplyWriter};
+use quorate_proto::resp::ReplyWriter;
 use quorate_store::Lookups;
 
 use super::{
@@ -166,12 +166,14 @@ impl Shard {
 
     /// `QUORATE LOCATE key`
     pub(super) fn locate(&self, writer: &mut ReplyWriter<'_>, key: &[u8]) {
-        let slot = Slot::of_key(key);
+        let slot = self.partitioner().slot(key);
         let topology = self.topology();
         let replicas = topology.replicas(slot);
-        writer.map(2);
+        writer.map(3);
         writer.text("slot");
         writer.integer(i64::from(slot.number()));
+        writer.text("token");
+        writer.integer(i64::from(self.partitioner().token(key)));
         writer.text("replicas");
         writer.array(replicas.len());
         replicas.iter().for_each(|node| writer.text(&topology.member(*node).name));

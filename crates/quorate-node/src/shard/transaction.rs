@@ -169,11 +169,16 @@ impl Shard {
         let terms = self.terms_for(now, key, bytes, queued.iter().flat_map(Call::keys));
         let run = self.stats.run(call.command()).with_parts(queued.into_boxed_slice());
         if self.topology().len() == 1 {
-            let bundle = Bundle::new(watched, entries, terms, |slot| self.storage.owner(slot));
+            let bundle = Bundle::new(
+                watched,
+                entries,
+                terms,
+                (self.partitioner(), |slot| self.storage.owner(slot)),
+            );
             let waiter = self.expect_run(key, run);
             return self.submit_bundle(now, waiter, bundle);
         }
-        match Batch::of(&watched, &entries).map(Batch::finish) {
+        match Batch::of(&watched, &entries, self.partitioner()).map(Batch::finish) {
             Err(error) => self.refuse(key, &call, error),
             Ok(Err(replies)) => {
                 let mut reply = Vec::new();
@@ -198,7 +203,7 @@ impl Shard {
             let mut reply = Vec::new();
             let subcommand = call.command().get(1).unwrap_or_default().to_ascii_lowercase();
             let outcome = if is_memory_usage(call) {
-                match memory::usage(call.command()) {
+                match memory::usage(call.command(), self.partitioner()) {
                     Ok(piece) => return Entry::Call(piece),
                     Err(error) => Err(error.to_owned()),
                 }
@@ -240,7 +245,7 @@ impl Shard {
         };
         let waiter = Waiter::Watch { key, id, number, run, keys };
         if call.spread() == Spread::Several {
-            let versions = Split::new(&question, Join::Values, 1, 0);
+            let versions = Split::new(&question, Join::Values, (1, 0), self.partitioner());
             return self.start_job(now, waiter, Box::new(versions), terms);
         }
         self.submit(now, waiter, Errand { call: Call::piece(call.slot(), question), terms });

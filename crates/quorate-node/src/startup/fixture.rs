@@ -96,6 +96,7 @@ fn persisted(me: Incarnation) -> Persisted {
         name: name.into(),
         datacentre: "dc1".into(),
         rack: "rack1".into(),
+        tokens: Vec::new(),
         peer_address: format!("{name}:16379"),
         client_address: format!("{name}:6379"),
         cluster_address: format!("{name}:11379"),
@@ -113,6 +114,7 @@ fn persisted(me: Incarnation) -> Persisted {
     let view = View {
         epoch: 9,
         sealed: true,
+        partitioner: Default::default(),
         replication_factor: 3.into(),
         members,
         numbers,

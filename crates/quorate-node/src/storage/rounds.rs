@@ -34,6 +34,7 @@ pub(super) fn topology(number: u16) -> Topology {
         name: format!("n{number}"),
         datacentre: "dc".into(),
         rack: format!("r{number}"),
+        tokens: Vec::new(),
         peer_address: format!("h{number}:1"),
         client_address: format!("h{number}:2"),
         cluster_address: format!("h{number}:3"),
@@ -45,6 +46,7 @@ pub(super) fn topology(number: u16) -> Topology {
     let view = View {
         epoch: 2,
         sealed: true,
+        partitioner: Default::default(),
         replication_factor: 2.into(),
         members,
         numbers,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{Call, Class};
 use crate::{
-    Slot,
+    Partitioner, Slot,
     resp::{Command, ReplyWriter, parse_integer},
 };
 
@@ -29,6 +29,7 @@ pub struct CrossSlot;
 /// A batch that is being put together.
 #[derive(Debug)]
 pub struct Batch {
+    partitioner: Partitioner,
     slot: Option<Slot>,
     class: Class,
     is_in_order: bool,
@@ -41,6 +42,7 @@ pub struct Batch {
 impl Default for Batch {
     fn default() -> Self {
         Self {
+            partitioner: Partitioner::default(),
             slot: None,
             class: Class::Read,
             is_in_order: false,
@@ -54,8 +56,12 @@ impl Default for Batch {
 
 impl Batch {
     /// A batch of these entries that is executed only if these keys have these versions.
-    pub fn of(watched: &[(Bytes, Bytes)], entries: &[Entry]) -> Result<Self, CrossSlot> {
-        let mut batch = Self::default();
+    pub fn of(
+        watched: &[(Bytes, Bytes)],
+        entries: &[Entry],
+        partitioner: &Partitioner,
+    ) -> Result<Self, CrossSlot> {
+        let mut batch = Self { partitioner: partitioner.clone(), ..Self::default() };
         for (key, version) in watched {
             batch.class = Class::ReadModifyWrite;
             batch.key(key.clone())?;
@@ -101,7 +107,7 @@ impl Batch {
     }
 
     fn key(&mut self, key: Bytes) -> Result<(), CrossSlot> {
-        let slot = Slot::of_key(&key);
+        let slot = self.partitioner.slot(&key);
         if *self.slot.get_or_insert(slot) != slot {
             return Err(CrossSlot);
         }
@@ -248,7 +254,8 @@ mod tests {
 
     fn made(words: &[&str]) -> Call {
         let command = Command::from_args(words);
-        Call::new(CommandId::of(&command).expect("in the table"), command)
+        let id = CommandId::of(&command).expect("in the table");
+        Call::new(id, command, &Partitioner::Slots)
     }
 
     fn call(batch: &mut Batch, words: &[&str]) -> Result<(), CrossSlot> {
@@ -258,7 +265,7 @@ mod tests {
     #[test]
     fn a_batch_is_read_as_it_was_written() {
         let watched = alloc::vec![(Bytes::from_static(b"a"), Bytes::from_static(b"version"))];
-        let mut batch = Batch::of(&watched, &[]).expect("one slot");
+        let mut batch = Batch::of(&watched, &[], &Partitioner::Slots).expect("one slot");
         call(&mut batch, &["SET", "{a}b", "1"]).expect("one slot");
         batch.entries.push(Entry::Reply(Bytes::from_static(b"+PONG\r\n")));
         assert_eq!(call(&mut batch, &["GET", "b"]), Err(CrossSlot));

@@ -13,7 +13,7 @@ use super::{
     keys::{KeysError, Places},
     table::{all, lookup_row},
 };
-use crate::{Slot, resp::Command};
+use crate::{Partitioner, Slot, resp::Command};
 
 /// A kind of command: its row in the table, and the number of its subcommand there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,9 +118,9 @@ pub struct Call {
 
 impl Call {
     /// A command of a client, whose kind is known. Its slot is that of its first key.
-    pub fn new(id: CommandId, command: Command) -> Self {
+    pub fn new(id: CommandId, command: Command, partitioner: &Partitioner) -> Self {
         let mut call = Self::on(Slot::default(), id, command);
-        let mut slots = call.keys().map(Slot::of_key);
+        let mut slots = call.keys().map(|key| partitioner.slot(key));
         let first = slots.next();
         let spread = match first {
             None => Spread::None,
@@ -156,6 +156,14 @@ impl Call {
     /// The same, executed on another slot: a call without keys, or one that can only fail.
     pub fn moved_to(self, slot: Slot) -> Self {
         Self { slot, spread: Spread::One, ..self }
+    }
+
+    /// The same on the slot where the partitioner has its first key, for one that was made without
+    /// knowing of a ring.
+    pub fn placed(self, partitioner: &Partitioner) -> Self {
+        let first = self.keys().next().filter(|_| partitioner.as_ring().is_some());
+        let slot = first.map_or(self.slot, |key| partitioner.slot(key));
+        Self { slot, ..self }
     }
 
     /// The command.
@@ -230,7 +238,8 @@ mod tests {
 
     fn call(words: &[&str]) -> Call {
         let command = Command::from_args(words);
-        Call::new(CommandId::of(&command).expect("in the table"), command)
+        let id = CommandId::of(&command).expect("in the table");
+        Call::new(id, command, &Partitioner::Slots)
     }
 
     #[test]

@@ -260,7 +260,8 @@ mod tests {
 
     fn call(words: &[&'static str]) -> Call {
         let command = Command::from_args(words);
-        Call::new(CommandId::of(&command).expect("in the table"), command)
+        let id = CommandId::of(&command).expect("in the table");
+        Call::new(id, command, &crate::Partitioner::Slots)
     }
 
     fn keys_of(words: &[&'static str]) -> Result<Vec<Vec<u8>>, KeysError> {

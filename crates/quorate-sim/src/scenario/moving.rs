@@ -76,6 +76,7 @@ pub(super) const MOVING: &[Scenario] = &[
         ..Scenario::BASE
     },
     MEMBERS,
+    RING,
     Scenario {
         name: "voters",
         about: "three voters are killed, cut off and slow while two operators at once want changes, and one \
@@ -121,6 +122,26 @@ const MEMBERS: Scenario = Scenario {
     orders: 30,
     order_gap: 3_000_000,
     ..Scenario::BASE
+};
+
+/// A ring whose members have tokens of their own, some of which are in no slot's end but for being
+/// named, and others that join between them.
+const RING: Scenario = Scenario {
+    name: "ring",
+    about: "a ring of tokens: members join with tokens of their own, leave and are replaced by orders of \
+            operators, while nodes are killed and cut off",
+    nodes: TWO_TWO_ONE,
+    tokens: &[
+        &[1_383_429_731],
+        &[101_134_286, 2_147_483_648],
+        &[0],
+        &[3_530_913_378],
+        &[1_000_000_007, 3_000_000_019, 4_000_000_007],
+    ],
+    founding: 3,
+    families: EVERY_FAMILY,
+    pairs_percent: 5,
+    ..MEMBERS
 };
 
 /// Run by name only: losses beyond what the cluster promises to come back from by itself, such as that

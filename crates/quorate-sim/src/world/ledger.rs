@@ -66,8 +66,9 @@ impl World<'_> {
     /// The slots of the keys that clients use.
     pub(super) fn slots(&self) -> Vec<Slot> {
         let keys = self.workload.keys().into_iter();
+        let partitioner = self.scenario.ring(0).partitioner();
         let mut slots: Vec<Slot> =
-            keys.map(|key| Slot::of_key(key.to_string().as_bytes())).collect();
+            keys.map(|key| partitioner.slot(key.to_string().as_bytes())).collect();
         slots.sort_unstable();
         slots.dedup();
         slots

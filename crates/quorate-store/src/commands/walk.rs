@@ -238,7 +238,9 @@ fn scan(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     }
     unite(&mut found, &others);
     if !others.is_empty() && cursor != 0 {
-        found.retain(|key| (Slot::of_key(key).number().into(), position(key)) <= place(cursor));
+        found.retain(|key| {
+            (keys.store.slot_of(key).number().into(), position(key)) <= place(cursor)
+        });
     }
     reply.array(1 + found.len());
     reply.text(&cursor.to_string());

@@ -234,6 +234,7 @@ impl<const TURNS: u32> Stage<TURNS> {
             name: char::from(b'a' + index as u8).to_string(),
             datacentre: datacentres[index].into(),
             rack: "r".into(),
+            tokens: Vec::new(),
             peer_address: String::new(),
             client_address: String::new(),
             cluster_address: String::new(),
@@ -245,6 +246,7 @@ impl<const TURNS: u32> Stage<TURNS> {
         let view = View {
             epoch: EPOCH,
             sealed: true,
+            partitioner: Default::default(),
             replication_factor: 3.into(),
             members,
             numbers,

@@ -123,7 +123,8 @@ fn a_refusal_moves_a_forwarded_write_to_the_next_replica_here_too() {
 fn what_follows_a_refused_write_is_refused_for_the_same_reason() {
     let mut stage = Stage::three(0);
     let mut request = stage.make_request(&["GET", "k"], Level::Quorum);
-    let batch = Batch::of(&[], &[Entry::Call(request.call)]).expect("one slot").in_order();
+    let entries = [Entry::Call(request.call)];
+    let batch = Batch::of(&[], &entries, &Default::default()).expect("one slot").in_order();
     request.call = batch.finish().expect("has keys").moved_to(stage.slot);
     stage.coordinator.note_refusal(stage.now, request.call.slot(), Cause::StoreFull);
     stage.coordinator.handle_request(stage.now, &mut stage.replica, request);

@@ -140,6 +140,13 @@ impl Input {
         Ok(self.rest.split_to(length))
     }
 
+    /// Whether `mark` is next. Then it is passed.
+    pub(super) fn passes(&mut self, mark: u16) -> bool {
+        let is_next = self.rest.starts_with(&mark.to_le_bytes());
+        self.rest.advance(if is_next { 2 } else { 0 });
+        is_next
+    }
+
     pub(super) fn field(&self, field: &'static str) -> MessageError {
         MessageError::Field { kind: self.kind, field }
     }

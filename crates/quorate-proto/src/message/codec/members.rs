@@ -7,9 +7,11 @@ use super::{
     Codec, Field, Input, MessageError, Optional, Plain, Sink, codec_of, record,
 };
 use crate::{
-    Duties, Fitness, Incarnation, MemberNumber, NodeId, Numbers, ReplicationFactor, Start,
+    Duties, Fitness, Incarnation, MemberNumber, NodeId, Numbers, Partitioner, ReplicationFactor,
+    Start,
     duties::WEIGHT_MAX,
-    limits::LINEAGE_MAX,
+    hashkit::HashKind,
+    limits::{CUTS_MAX, LINEAGE_MAX, TOKENS_MAX},
     ownership::{Movement, Ownership, Phase, Phases, Runs, SlotMap, may_own},
 };
 
@@ -42,6 +44,59 @@ impl Field for MemberNumber {
 
 /// Stands for a list of datacentres instead of one number for all of them.
 const BY_DATACENTRE: u16 = u16::MAX;
+
+/// Stands before the replication factor where a ring comes first.
+const RING: u16 = u16::MAX - 1;
+
+/// A partitioner, of which slots take no room.
+struct Ring;
+
+impl Codec<Partitioner> for Ring {
+    fn put(partitioner: &Partitioner, out: &mut impl Sink) {
+        let Some(ring) = partitioner.as_ring() else { return };
+        RING.put(out);
+        String::from(ring.hash().name()).put(out);
+        ring.hash_tag().is_some().put(out);
+        ring.hash_tag().iter().for_each(|tag| out.put(tag));
+        ring.cuts().to_vec().put(out);
+    }
+
+    fn take(input: &mut Input) -> Result<Partitioner, MessageError> {
+        if !input.passes(RING) {
+            return Ok(Partitioner::Slots);
+        }
+        let hash: HashKind = String::take(input)?.parse().map_err(|_| input.field("hash"))?;
+        let tag = if bool::take(input)? { Some(input.array()?) } else { None };
+        let cuts = ascending(input, CUTS_MAX)?;
+        Partitioner::ring(hash, tag, &cuts).map_err(|_| input.field("tokens"))
+    }
+}
+
+/// Stands before the name of a member where tokens come first: no name is so long.
+const TOKENS: u16 = u16::MAX;
+
+/// Tokens of a member, of which none take no room.
+struct Tokens;
+
+impl Codec<Vec<u32>> for Tokens {
+    fn put(tokens: &Vec<u32>, out: &mut impl Sink) {
+        if !tokens.is_empty() {
+            TOKENS.put(out);
+            tokens.put(out);
+        }
+    }
+
+    fn take(input: &mut Input) -> Result<Vec<u32>, MessageError> {
+        if input.passes(TOKENS) { ascending(input, TOKENS_MAX) } else { Ok(Vec::new()) }
+    }
+}
+
+/// Tokens, each once, at most `most` of them.
+fn ascending(input: &mut Input, most: usize) -> Result<Vec<u32>, MessageError> {
+    let tokens: Vec<u32> = Vec::take(input)?;
+    let is_ascending = tokens.windows(2).all(|pair| pair[0] < pair[1]);
+    if is_ascending && tokens.len() <= most { Ok(tokens) } else { Err(input.field("tokens")) }
+}
 
 impl Field for ReplicationFactor {
     fn put(&self, out: &mut impl Sink) {
@@ -103,6 +158,7 @@ impl Field for Hello {
 impl Field for Member {
     fn put(&self, out: &mut impl Sink) {
         self.id.put(out);
+        Tokens::put(&self.tokens, out);
         let Self { name, datacentre, rack, peer_address, client_address, cluster_address, .. } =
             self;
         for text in [name, datacentre, rack, peer_address, client_address, cluster_address] {
@@ -114,6 +170,7 @@ impl Field for Member {
     fn take(input: &mut Input) -> Result<Self, MessageError> {
         Ok(Self {
             id: NodeId::take(input)?,
+            tokens: Tokens::take(input)?,
             name: String::take(input)?,
             datacentre: String::take(input)?,
             rack: String::take(input)?,
@@ -134,6 +191,7 @@ impl Field for View {
     fn put(&self, out: &mut impl Sink) {
         self.epoch.put(out);
         self.sealed.put(out);
+        Ring::put(&self.partitioner, out);
         self.replication_factor.put(out);
         self.members.put(out);
         self.numbers.put(out);
@@ -151,6 +209,7 @@ impl Field for View {
 
     fn take(input: &mut Input) -> Result<Self, MessageError> {
         let (epoch, sealed) = (u64::take(input)?, bool::take(input)?);
+        let partitioner = Ring::take(input)?;
         let replication_factor = ReplicationFactor::take(input)?;
         let (mut members, numbers) = (Vec::<Member>::take(input)?, Numbers::take(input)?);
         let follows = u8::take(input)?;
@@ -165,7 +224,7 @@ impl Field for View {
                 member.ok_or(input.field("duties"))?.duties = duties;
             }
         }
-        Ok(Self { epoch, sealed, replication_factor, members, numbers, ownership })
+        Ok(Self { epoch, sealed, partitioner, replication_factor, members, numbers, ownership })
     }
 }
 

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     CallId, Dot, DotRange, Duties, Fitness, Incarnation, Level, MemberNumber, NodeId, Numbers,
-    Origin, Start, Unfit,
+    Origin, Partitioner, Start, Unfit,
     duties::WEIGHT_MAX,
+    hashkit::HashKind,
     message::{
         Abilities, Delta, Digest, DottedEffect, Entry, Gossip, GossipStep, Load, News, Place,
         SlotDots, Topic,
@@ -54,6 +55,7 @@ fn samples() -> Vec<Message> {
         name: "n1".into(),
         datacentre: "dc".into(),
         rack: "r".into(),
+        tokens: vec![],
         peer_address: "h:1".into(),
         client_address: "h:2".into(),
         cluster_address: "h:3".into(),
@@ -63,8 +65,19 @@ fn samples() -> Vec<Message> {
     let numbers = Numbers::of_first([member.id]).expect("a number");
     let members = vec![member.clone()];
     let ownership = Some(Box::new(ownership(&[MemberNumber(0)])));
-    let view =
-        View { epoch: 3, sealed: true, replication_factor: 3.into(), members, numbers, ownership };
+    let partitioner = Partitioner::Slots;
+    let view = View {
+        epoch: 3,
+        sealed: true,
+        partitioner,
+        replication_factor: 3.into(),
+        members,
+        numbers,
+        ownership,
+    };
+    let on_ring = Member { tokens: vec![7, 9], ..member.clone() };
+    let partitioner = Partitioner::ring(HashKind::Murmur, Some(*b"{}"), &[7, 9]).expect("few");
+    let ring = View { partitioner, members: vec![on_ring], ..view.clone() };
     let lineage = vec![Start::from_random(4), Start::from_random(3)];
     let hello = Hello { cluster: "c".into(), member, shard: 1, view: view.clone(), lineage };
     let beat = Heartbeat { epoch: 1, fitness: Fitness::default(), hints_pending: 2, wall_ms: 3 };
@@ -80,7 +93,7 @@ fn samples() -> Vec<Message> {
         Message::Hello(Box::new(hello.clone())),
         Message::Welcome(Box::new(hello.clone())),
         Message::Refused(Refused { code: RefusalCode::Fenced, text: "no".into() }),
-        Message::Members(Box::new(view.clone())),
+        Message::Members(Box::new(ring)),
         Message::Seal(Box::new(view.clone())),
         Message::SealVote { accepted: true, view: Box::new(view.clone()) },
         Message::Claim(Claim {
@@ -251,6 +264,7 @@ fn golden_bodies() {
         name: "n".into(),
         datacentre: "d".into(),
         rack: "r".into(),
+        tokens: vec![],
         peer_address: "p".into(),
         client_address: "c".into(),
         cluster_address: "s".into(),
@@ -263,6 +277,7 @@ fn golden_bodies() {
     let still = View {
         epoch: 7,
         sealed: true,
+        partitioner: Partitioner::Slots,
         replication_factor: 8.into(),
         members,
         numbers,
@@ -281,6 +296,12 @@ fn golden_bodies() {
         numbers: Numbers::default(),
         ..still.clone()
     };
+    let ring = View {
+        partitioner: Partitioner::ring(HashKind::Md5, Some(*b"<>"), &[0x0102]).expect("few"),
+        replication_factor: 8.into(),
+        members: vec![Member { tokens: vec![0x0102, 0x0304], ..still.members[0].clone() }],
+        ..each.clone()
+    };
     let claim = Claim {
         seat: NodeId(0x0102),
         incarnation: incarnation(0x0304, 0x050607, 0x08090a),
@@ -288,7 +309,18 @@ fn golden_bodies() {
     };
     let id = CallId { origin: Origin(8), number: 9 };
     let dot = Dot { origin: Origin(6), counter: 7 };
-    let golden: [(Message, &[u8]); 27] = [
+    let golden: [(Message, &[u8]); 28] = [
+        (
+            Message::Members(Box::new(ring)),
+            &[
+                7, 0, 0, 0, 0, 0, 0, 0, 1, 254, 255, 3, 0, b'm', b'd', b'5', 1, b'<', b'>', 1, 0,
+                0, 0, 2, 1, 0, 0, // the ring
+                8, 0, 1, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 2, 0,
+                0, 0, 2, 1, 0, 0, 4, 3, 0, 0, // the tokens
+                1, 0, b'n', 1, 0, b'd', 1, 0, b'r', 1, 0, b'p', 1, 0, b'c', 1, 0, b's', 4, 3, 7, 6,
+                5, 0, 10, 9, 8, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
         (
             Message::Members(Box::new(moving)),
             &[
