@@ -1,7 +1,9 @@
 """One greedy or slow client beside a probing one: memory stays bounded, and others are served."""
 
+import os
 import pathlib
 import socket
+import struct
 import threading
 import time
 
@@ -301,3 +303,81 @@ def test_others_are_served_while_a_long_command_runs(serving):
         assert seen <= {b"0", b"300000"}, seen
         assert served >= 10, f"{served} small writes while {words[0]} ran"
     probe.finish()
+
+
+def test_a_very_large_value_is_kept_by_all_and_stalls_nobody(serving):
+    node, nodes = serving
+    probe = Probe(node)
+    probe.start()
+    client = node.raw()
+    value = bytes(range(256)) * (48 * 4096)
+    assert client("SET", "long", value) == (b"+", b"OK")
+    # Over a value of its kind, and beside the log of everybody.
+    assert client("SET", "long", value[1:]) == (b"+", b"OK")
+    probe.finish_in_time()
+    no_peer_was_suspected(nodes)
+    for each in nodes:
+        each.kill()
+    for each in nodes:
+        each.launch()
+    for each in nodes:
+        each.start_ends()
+    for each in nodes:
+        wait_until(lambda each=each: each.status()["ready"], 60, "it is ready")
+        found = each.raw()("GET", "long")
+        assert found[0] == b"$" and found[1] == value[1:], "what was acknowledged is there"
+        assert not list(each.directory.glob("data/**/*.part"))
+
+
+def processor_seconds(node):
+    fields = pathlib.Path(f"/proc/{node.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+FRAME_VERSION, HELLO = 7, 1
+
+
+def hello_of(length):
+    """The beginning of an introduction of so many bytes."""
+    return b"QRT1" + bytes([FRAME_VERSION, HELLO, 0, 0]) + bytes(16) + struct.pack("<II", length, 0)
+
+
+def is_open(connection):
+    connection.settimeout(0.5)
+    try:
+        return connection.recv(1) != b""
+    except socket.timeout:
+        return True
+    except OSError:
+        return False
+
+
+def test_whoever_is_no_known_peer_may_send_one_small_frame(node):
+    before = resident(node)
+    # One that is announced as larger is refused at once, however much of it is sent.
+    stranger = socket.create_connection(("127.0.0.1", node.peer_port))
+    piece, sent = bytes(MEGABYTE), 0
+    try:
+        stranger.sendall(hello_of(512 * MEGABYTE))
+        for sent in range(512):
+            stranger.sendall(piece)
+    except OSError:
+        pass
+    assert sent < 64, f"{sent} MB were taken"
+    assert not is_open(stranger)
+    # One of an allowed size is not looked at again and again, however slowly it comes.
+    began, strangers = processor_seconds(node), []
+    for _ in range(8):
+        stranger = socket.create_connection(("127.0.0.1", node.peer_port))
+        stranger.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stranger.sendall(hello_of(2 * MEGABYTE - 64))
+        strangers.append(stranger)
+    for _ in range(1_000):
+        for stranger in strangers:
+            stranger.sendall(bytes(2_000))
+    assert all(is_open(stranger) for stranger in strangers[:2])
+    # To copy what has come at each piece would be eight gigabytes.
+    assert processor_seconds(node) - began < 2
+    assert resident(node) - before < 60 * MEGABYTE
+    wait_until(lambda: not is_open(strangers[0]), 20, "it is closed after its patience")
+    assert node.raw()("PING") == (b"+", b"PONG")

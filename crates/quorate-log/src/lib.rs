@@ -34,6 +34,9 @@
 //! proof is damage, which is skipped and reported; a hole beyond it is where writes were
 //! interrupted, and the log ends there.
 //!
+//! A large record is written beside the log first, into a file that becomes a segment of its own
+//! ([`Preparer`]).
+//!
 //! The superblock also says where the log begins. Segments are removed only after it says that
 //! they are not needed, so that one that is missing shows, and one that could not be removed is not
 //! read.
@@ -42,6 +45,7 @@ pub mod disk;
 
 mod dirty;
 mod hints;
+mod prepared;
 mod quarantine;
 mod read;
 mod recovery;
@@ -53,6 +57,7 @@ mod write;
 
 pub use dirty::{DIRTY_FILE, DirtyRanges, encode_dirty, read_dirty};
 pub use hints::{HintAbout, HintLog, HintOptions, HintsFull, HintsUnwritten};
+pub use prepared::{Prepared, Preparer};
 pub use quarantine::{Quarantine, SetAside};
 pub use recovery::{Damage, Recovery};
 pub use scrub::{ScrubJob, ScrubPosition, Scrubbed};

@@ -103,15 +103,44 @@ pub(super) fn encode_record(
     payload(out);
     let length = u32::try_from(out.len() - start - RECORD_HEADER)
         .expect("invariant: effects stay below 4 GiB");
-    let lag = u32::try_from(sequence.saturating_sub(synced)).unwrap_or(LAG_UNKNOWN);
     let (header, payload) = out[start..].split_at_mut(RECORD_HEADER);
+    let of_payload = |of_header| checksum::crc32c_append(of_header, payload);
+    header.copy_from_slice(&record_header(seed, sequence, synced, length, of_payload));
+}
+
+/// The header of a record; `append` goes on with a checksum over the payload.
+fn record_header(
+    seed: Seed,
+    sequence: Sequence,
+    synced: Sequence,
+    length: u32,
+    append: impl FnOnce(u32) -> u32,
+) -> [u8; RECORD_HEADER] {
+    let lag = u32::try_from(sequence.saturating_sub(synced)).unwrap_or(LAG_UNKNOWN);
+    let mut header = [0; RECORD_HEADER];
     header[..4].copy_from_slice(&length.to_le_bytes());
     header[4..8].copy_from_slice(&lag.to_le_bytes());
     header[8..16].copy_from_slice(&sequence.to_le_bytes());
     let of_header = checksum::crc32c_append(seed.0, &header[..16]);
-    let of_record = checksum::crc32c_append(of_header, payload);
     header[16..20].copy_from_slice(&of_header.to_le_bytes());
-    header[20..].copy_from_slice(&of_record.to_le_bytes());
+    header[20..].copy_from_slice(&append(of_header).to_le_bytes());
+    header
+}
+
+/// What stands before the payload in a segment whose first record has this payload: its length, and the
+/// checksum of it alone.
+pub(super) fn prepared_headers(
+    segment: Header,
+    seed: Seed,
+    synced: Sequence,
+    (length, sum): (u32, u32),
+) -> [u8; SEGMENT_HEADER + RECORD_HEADER] {
+    let append = |of_header| checksum::crc32c_combine(of_header, sum, length as usize);
+    let record = record_header(seed, segment.first, synced, length, append);
+    let mut headers = [0; SEGMENT_HEADER + RECORD_HEADER];
+    headers[..SEGMENT_HEADER].copy_from_slice(&segment.encode());
+    headers[SEGMENT_HEADER..].copy_from_slice(&record);
+    headers
 }
 
 /// What the header of a record says.

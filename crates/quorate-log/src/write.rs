@@ -4,9 +4,12 @@ use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
 use super::{
     Sequence,
+    prepared::{self, Prepared, Preparer},
     quarantine::{Quarantine, SetAside},
     recovery::{self, Recovery},
-    segment::{Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name},
+    segment::{
+        Header, RECORD_HEADER, SEGMENT_HEADER, Seed, encode_record, file_name, prepared_headers,
+    },
     superblock::{self, Begin, Stored},
     sync::{Shared, SyncJob, Written, is_out_of_descriptors},
 };
@@ -95,6 +98,8 @@ pub struct SegmentLog {
     /// Up to where the system's cache was asked to forget the current segment.
     forgotten: u64,
     pub(super) failed: bool,
+    /// Large records that were begun beside the log.
+    prepared: u64,
     /// The newest segment of which, or before which, something was found to be unreadable.
     pub(super) damaged_up_to: Option<u64>,
     pub(super) quarantine: Option<Quarantine>,
@@ -167,6 +172,7 @@ impl SegmentLog {
                 directory.display()
             )));
         }
+        prepared::remove_leftovers(&*disk, directory, &names);
         let found = recovery::recover(&*disk, directory, &names, options.log_id, stored, each)?;
         let salt = found.salt.unwrap_or(options.new_salt);
         // Never reuse a sequence that was once synced, even when its record is lost.
@@ -189,6 +195,7 @@ impl SegmentLog {
             bytes_since_checkpoint: 0,
             forgotten: 0,
             failed: false,
+            prepared: 0,
             damaged_up_to: None,
             quarantine: None,
             set_aside: Vec::new(),
@@ -272,6 +279,41 @@ impl SegmentLog {
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_KEPT_MAX);
         Ok(())
+    }
+
+    /// Who writes the next large record beside the log.
+    pub fn preparer(&mut self) -> Preparer {
+        self.prepared += 1;
+        Preparer::new(Arc::clone(&self.shared), self.prepared)
+    }
+
+    /// Appends a large record whose payload is written already. It is with the operating system at once,
+    /// and so is what was appended before it. The records that follow go to another segment.
+    pub fn append_prepared(&mut self, prepared: Prepared) -> Result<Sequence, LogError> {
+        self.write()?;
+        self.check()?;
+        let (number, sequence) = (self.newest + 1, self.next);
+        let header =
+            Header { log_id: self.options.log_id, first: sequence, salt: self.shared.salt };
+        let payload = (prepared.length(), prepared.sum());
+        let headers = prepared_headers(header, self.seed, self.synced, payload);
+        let end = prepared.end();
+        let file = match prepared.complete(&headers, &file_name(number)) {
+            Ok(file) => file,
+            Err(error) if is_full(&error) => return Err(LogError::Full(error)),
+            Err(error) => {
+                self.failed = true;
+                return Err(LogError::Failed(error));
+            }
+        };
+        self.add_segment(number, sequence, Arc::clone(&file), end);
+        let active = self.segments.back_mut().expect("invariant: one was just added");
+        active.end = end;
+        self.next += 1;
+        self.written = sequence;
+        self.unsynced.push(Unsynced { segment: number, file, last: sequence, end });
+        self.bytes_since_checkpoint += end;
+        Ok(sequence)
     }
 
     /// Gives up the records that are not written yet.
@@ -465,6 +507,18 @@ impl SegmentLog {
             }
         };
         self.affordable = self.options.segment_bytes.min(self.affordable * SCARCE_STEP);
+        self.add_segment(number, first, file, allocated);
+        Ok(())
+    }
+
+    /// A new segment is the current one from now on.
+    fn add_segment(
+        &mut self,
+        number: u64,
+        first: Sequence,
+        file: Arc<dyn DiskFile>,
+        allocated: u64,
+    ) {
         self.retire_active();
         // Where all of it is synced already, no sync closes it.
         let retired = self.segments.back().filter(|last| !self.is_unsynced(last.number));
@@ -475,7 +529,6 @@ impl SegmentLog {
         self.newest = number;
         self.forgotten = 0;
         self.directory_changes += 1;
-        Ok(())
     }
 
     fn make_segment(

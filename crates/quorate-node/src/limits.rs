@@ -29,8 +29,14 @@ pub(crate) const CLUSTER_PORT_OFFSET: u16 = 5_000;
 /// hand it over takes tens of microseconds.
 pub(crate) const LONG_CALL_MIN: usize = 4_096;
 
-/// A long call has the time of one of so many bytes: twice that of others.
-pub(crate) const LONG_CALL_BYTES: usize = 1 << 40;
+/// Bytes of a command or an effect that count as a word: to copy them takes as long. So from a
+/// mebibyte on a command is executed beside its shard.
+pub(crate) const LONG_CALL_BYTES_PER_WORD: usize = 256;
+
+/// The record of an effect that is made beside the shard is written there as well if it has so many bytes
+/// for each word from which on calls are long: two mebibytes. It becomes a segment of the log, and
+/// smaller ones are not worth that.
+pub(crate) const PREPARED_BYTES_PER_WORD: usize = 512;
 
 /// A call is executed beside its shard only if it has so many words and elements for each key: to
 /// copy a key and to put it back costs more than a few words of work.
@@ -46,9 +52,12 @@ pub(crate) const VALUE_SIZE_DEFAULT: u64 = 512 << 20;
 /// Time within which every request is answered.
 pub(crate) const REQUEST_TIMEOUT_DEFAULT_MS: u64 = 5_000;
 
-/// Bytes of a command for which it gets a second more, up to twice the time of others: a slow disk
-/// writes them in that time, and a slow link brings them to the replicas.
+/// Bytes of a command for which it gets a second more: a slow disk writes them in that time, and a slow
+/// link brings them to the replicas. A word counts as [`LONG_CALL_BYTES_PER_WORD`] beside its own.
 pub(crate) const COMMAND_BYTES_PER_SECOND: u64 = 16 << 20;
+
+/// How many times as long as others a large request may take.
+pub(crate) const REQUEST_TIMES_MAX: u32 = 4;
 
 /// Beyond an hour a timeout is none.
 pub(crate) const REQUEST_TIMEOUT_MAX_MS: u64 = 3_600_000;
@@ -63,7 +72,7 @@ pub(crate) const FORGOTTEN_PER_TURN_MAX: usize = 1_024;
 pub(crate) const DISCARDED_PER_TURN_MAX: usize = 1_024;
 
 /// How many times as long as a request may take a slot is kept that has moved to others.
-pub(crate) const FOREIGN_KEPT_REQUESTS: u32 = 2;
+pub(crate) const FOREIGN_KEPT_REQUESTS: u32 = REQUEST_TIMES_MAX;
 
 /// How long tombstones are kept at least unless configured otherwise.
 pub(crate) const GC_GRACE_DEFAULT_SECONDS: u64 = 900;
@@ -276,6 +285,12 @@ pub(crate) const READERS_EVERY: Duration = Duration::from_secs(1);
 /// Bytes waiting for a peer that does not read. Beyond it the link is closed; what was on it is
 /// kept as hints. The largest value fits while others are on their way.
 pub(crate) const LINK_OUTPUT_MAX: usize = 1 << 30;
+
+/// Bytes of a large message that wait on a link at a time. The others are encoded once these have left.
+pub(crate) const LINK_FED_MAX: usize = BYTES_PER_TURN_MAX;
+
+/// Bytes of a command after which room is made for all of the argument that is arriving.
+pub(crate) const ANNOUNCED_RESERVED_MIN: usize = 1 << 20;
 
 /// Bytes read from one socket before the next one gets its turn.
 pub const READ_PER_TURN_MAX: usize = 1 << 20;

@@ -280,11 +280,17 @@ impl Storage {
     /// Makes sure that the log can take the effect of a call.
     fn reserve_for(&mut self, call: &Call) -> Result<usize, Rejection> {
         let room = call.command().frame().len() + STAMPED_BYTES * call.words();
+        self.reserve(self.room_for(call)).map(|()| room)
+    }
+
+    /// Bytes that the effect of a call takes in the log, at most.
+    fn room_for(&self, call: &Call) -> usize {
+        let room = call.command().frame().len() + STAMPED_BYTES * call.words();
         let copied = match call.spec().is_whole() {
             true => self.store.copied_bytes(call) + STAMPED_BYTES * self.store.work(call),
             false => 0,
         };
-        self.reserve(room + copied).map(|()| room)
+        room + copied
     }
 
     fn append(&mut self, slot: Slot, effect: &[u8]) -> Durability {
@@ -292,6 +298,11 @@ impl Storage {
         assert_eq!(owner, self.shard, "invariant: a shard writes only to slots that it owns");
         let Some(log) = &mut self.log else { return Durability::Now };
         let sequence = log.append(|out| write_effect(out, slot, effect));
+        self.note_appended(slot, sequence)
+    }
+
+    /// The newest record is one of this slot.
+    fn note_appended(&mut self, slot: Slot, sequence: Sequence) -> Durability {
         self.appended = sequence;
         match self.newest.get_mut(slot.index()) {
             Some(newest) => {

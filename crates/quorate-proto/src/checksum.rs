@@ -1,7 +1,7 @@
 //! CRC-32C (Castagnoli; RFC 3720, appendix B.4), of frames, log records and small files.
 
 #[cfg(feature = "std")]
-pub use crc32c::{crc32c, crc32c_append};
+pub use crc32c::{crc32c, crc32c_append, crc32c_combine};
 #[cfg(not(feature = "std"))]
 pub use tables::{crc32c, crc32c_append};
 
@@ -47,6 +47,8 @@ mod tests {
             for append in [crc32c_append, tables::crc32c_append] {
                 assert_eq!(append(crc32c(head), tail), crc32c(&bytes), "cut at {cut}");
             }
+            #[cfg(feature = "std")]
+            assert_eq!(crc32c_combine(crc32c(head), crc32c(tail), tail.len()), crc32c(&bytes));
         }
     }
 }

@@ -19,14 +19,21 @@
 //!  | length |k | correlation  | body
 //!  +--------+--+--------------+---------
 //! ```
+//!
+//! A very large message is summed up and copied piece by piece on either side ([`Bundles`], [`Decoder`]), so
+//! that no turn has to do all of it. On the wire it is a frame like any other.
+
+mod bundles;
 
 use alloc::vec::Vec;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+pub use bundles::Bundles;
+
 use crate::{
     checksum::{crc32c, crc32c_append},
-    limits::{BUNDLE_BYTES, FRAME_PAYLOAD_MAX},
+    limits::{FRAME_PAYLOAD_MAX, PART_BYTES},
     message::{Message, MessageError},
 };
 
@@ -123,61 +130,6 @@ fn end(out: &mut [u8], start: usize) {
     out[start + 28..start + 32].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// Messages on their way to a peer. Those that follow each other share a frame.
-#[derive(Debug, Default)]
-pub struct Bundles {
-    bytes: Vec<u8>,
-    /// Where the last frame begins, if messages are still added to it, and its epoch.
-    open: Option<(usize, u64)>,
-}
-
-impl Bundles {
-    /// Adds a message. Returns whether it [fits](fits()); what does not is not added.
-    pub fn push(&mut self, epoch: u64, correlation: u64, message: &Message) -> bool {
-        let length = message.body_length();
-        let is_large = length > BUNDLE_BYTES;
-        let follows = self.open.is_some_and(|(start, of)| {
-            of == epoch && self.bytes.len() - start <= BUNDLE_BYTES && !is_large
-        });
-        if !follows {
-            self.close();
-        }
-        if is_large {
-            if length <= FRAME_PAYLOAD_MAX {
-                encode(&mut self.bytes, epoch, correlation, message);
-            }
-            return length <= FRAME_PAYLOAD_MAX;
-        }
-        if self.open.is_none() {
-            self.open = Some((begin(&mut self.bytes, BUNDLE, epoch, 0), epoch));
-        }
-        let mut head = [0; HEAD_LENGTH];
-        head[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        head[4] = message.kind();
-        head[5..].copy_from_slice(&correlation.to_le_bytes());
-        self.bytes.extend_from_slice(&head);
-        message.encode_body(&mut self.bytes);
-        true
-    }
-
-    /// The frames so far, all of them whole.
-    pub fn whole(&mut self) -> &mut Vec<u8> {
-        self.close();
-        &mut self.bytes
-    }
-
-    /// Whether nothing was added since the frames were taken.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn close(&mut self) {
-        if let Some((start, _)) = self.open.take() {
-            end(&mut self.bytes, start);
-        }
-    }
-}
-
 /// The length of the frame at the beginning of `input`, in bytes, or `None` while its header is not
 /// whole.
 ///
@@ -210,7 +162,8 @@ pub fn length(input: &[u8]) -> Result<Option<usize>, FrameError> {
 /// # Errors
 /// What comes next is no frame, or a bundle.
 pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-    take_whole(input)?.map(|(head, payload)| one(head, payload)).transpose()
+    let whole = take_whole(input, &mut Summed::default())?;
+    whole.map(|(head, payload)| one(head, payload)).transpose()
 }
 
 /// Takes messages out of what arrives on a link, those of a bundle one after the other.
@@ -219,6 +172,8 @@ pub struct Decoder {
     epoch: u64,
     /// What is left of a bundle.
     rest: Bytes,
+    /// What is summed up of a frame that has not come to its end.
+    summed: Summed,
 }
 
 impl Decoder {
@@ -228,7 +183,9 @@ impl Decoder {
     /// What comes next is no frame.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         if self.rest.is_empty() {
-            let Some((head, payload)) = take_whole(input)? else { return Ok(None) };
+            let Some((head, payload)) = take_whole(input, &mut self.summed)? else {
+                return Ok(None);
+            };
             if head.kind != BUNDLE {
                 return one(head, payload).map(Some);
             }
@@ -248,6 +205,7 @@ impl Decoder {
 }
 
 /// What a header says of the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
     kind: u8,
     epoch: u64,
@@ -259,19 +217,46 @@ fn one(Head { kind, epoch, correlation }: Head, body: Bytes) -> Result<Frame, Fr
     Ok(Frame { epoch, correlation, message })
 }
 
-/// The next frame, if it is whole, and its payload.
-fn take_whole(input: &mut BytesMut) -> Result<Option<(Head, Bytes)>, FrameError> {
-    let Some(whole) = length(input)?.filter(|length| input.len() >= *length) else {
-        return Ok(None);
-    };
-    let Some(header) = input.first_chunk::<HEADER_LENGTH>() else {
-        return Ok(None);
-    };
+/// The checksum of the beginning of a frame.
+#[derive(Debug, Default)]
+struct Summed {
+    /// Bytes of the frame that are in it; none where the header has not come.
+    length: usize,
+    sum: u32,
+}
+
+impl Summed {
+    /// Goes on with what has come of a frame.
+    fn go_on(&mut self, frame: &[u8]) {
+        if self.length == 0 {
+            (self.length, self.sum) = (HEADER_LENGTH, crc32c(&frame[..CHECKED]));
+        }
+        self.sum = crc32c_append(self.sum, &frame[self.length..]);
+        self.length = frame.len();
+    }
+}
+
+/// The next frame, if it is whole, and its payload. `summed` is of what has come of it before.
+fn take_whole(
+    input: &mut BytesMut,
+    summed: &mut Summed,
+) -> Result<Option<(Head, Bytes)>, FrameError> {
+    let Some(whole) = length(input)? else { return Ok(None) };
+    let Some(header) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(None) };
     let kind = header[5];
     let epoch = u64::from_le_bytes(field(header, 8));
     let correlation = u64::from_le_bytes(field(header, 16));
     let found = u32::from_le_bytes(field(header, CHECKED));
-    let expected = checksum(&input[..whole]);
+    if input.len() < whole {
+        if input.len() >= PART_BYTES {
+            summed.go_on(input);
+            // Addresses, of which a page is taken when it is written to: nothing is copied again.
+            input.reserve(whole - input.len());
+        }
+        return Ok(None);
+    }
+    summed.go_on(&input[..whole]);
+    let expected = core::mem::take(summed).sum;
     if expected != found {
         return Err(FrameError::Checksum { expected, found });
     }
@@ -293,7 +278,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::Slot;
+    use crate::{
+        Slot,
+        limits::{BUNDLE_BYTES, PART_BYTES, SUMMED_PER_TAKE},
+    };
 
     fn sample() -> Vec<u8> {
         let mut out = Vec::new();
@@ -388,6 +376,81 @@ mod tests {
             decode(&mut second).map(|found| found.map(|found| found.correlation)),
             Ok(Some(2))
         );
+    }
+
+    #[test]
+    fn a_very_large_message_leaves_and_arrives_piece_by_piece() {
+        let slot = Slot::new(1).expect("a slot");
+        let effect: Vec<u8> = (0..=255).cycle().take(3 * PART_BYTES + 5).collect();
+        let effect = Bytes::from(effect);
+        let large = Message::Replicate { slot, dots: Vec::new(), outcome: None, effect };
+        let rejected = Message::Rejected {
+            cause: crate::message::Cause::Overloaded,
+            text: "x".repeat(40_000),
+        };
+        let larger = Message::Reply(Bytes::from(alloc::vec![b'y'; 2 * SUMMED_PER_TAKE + 9]));
+        let messages = [
+            (1, Message::Ack),
+            (2, large),
+            (3, Message::Ack),
+            (4, larger),
+            (5, rejected),
+            (6, Message::Ack),
+        ];
+        let mut bundles = Bundles::default();
+        for (correlation, message) in &messages {
+            assert!(bundles.push(7, *correlation, message));
+        }
+        assert!(bundles.len() > 2 * SUMMED_PER_TAKE && bundles.has_queued());
+        let (mut bytes, mut empty) = (Vec::new(), 0);
+        while !bundles.is_empty() {
+            let taken = bundles.take(100);
+            assert!(taken.len() <= 100 + PART_BYTES);
+            // Where it is summed up only.
+            empty += usize::from(taken.is_empty());
+            bytes.append(taken);
+        }
+        assert_eq!((bundles.len(), bundles.has_queued()), (0, false));
+        assert!(empty > 0);
+        // On the wire it is what it always was.
+        let mut plain = Vec::new();
+        encode(&mut plain, 7, 2, &messages[1].1);
+        assert!(
+            bytes
+                .windows(64)
+                .position(|found| *found == plain[..64])
+                .is_some_and(|at| { bytes[at..at + plain.len()] == plain })
+        );
+        assert_eq!(all(&bytes), messages);
+        for piece in [10_007, PART_BYTES, 1 << 20] {
+            let (mut input, mut decoder) = (BytesMut::new(), Decoder::default());
+            let mut found = Vec::new();
+            for bytes in bytes.chunks(piece) {
+                input.extend_from_slice(bytes);
+                while let Some(frame) = decoder.decode(&mut input).expect("sound") {
+                    found.push((frame.correlation, frame.message));
+                }
+            }
+            assert!(found == messages, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_large_frame_that_is_damaged_is_refused_however_it_comes() {
+        let large = Message::Reply(Bytes::from(alloc::vec![b'x'; 3 * PART_BYTES]));
+        let mut bytes = Vec::new();
+        encode(&mut bytes, 1, 2, &large);
+        for at in [6 + CHECKED, HEADER_LENGTH, PART_BYTES + 9, 3 * PART_BYTES] {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 1;
+            let (mut input, mut decoder) = (BytesMut::new(), Decoder::default());
+            let mut outcome = Ok(None);
+            for piece in bytes.chunks(100_000) {
+                input.extend_from_slice(piece);
+                outcome = decoder.decode(&mut input);
+            }
+            assert!(matches!(outcome, Err(FrameError::Checksum { .. })), "byte {at}");
+        }
     }
 
     #[test]

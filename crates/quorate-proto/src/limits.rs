@@ -29,6 +29,13 @@ pub const FRAME_PAYLOAD_MAX: usize = 1 << 30;
 /// shared by some hundred messages, and the first ones do not wait for many others.
 pub const BUNDLE_BYTES: usize = 64 << 10;
 
+/// Messages beyond this are very large: they leave, and are summed up where they arrive, in pieces of so
+/// many bytes.
+pub const PART_BYTES: usize = 256 << 10;
+
+/// Bytes of a very large message that are summed up at a time before it leaves: a millisecond's.
+pub const SUMMED_PER_TAKE: usize = 4 << 20;
+
 /// Dots of one effect. A write has one; a kept effect that several were merged into has theirs.
 /// What is beyond goes without: its receiver does not know that it has it, and asks for it once
 /// more.
@@ -59,4 +66,5 @@ const _: () = assert!(DOT_RANGES_MAX <= u16::MAX as usize);
 const _: () = assert!(COUNTED_REPLY_LENGTH_MAX < FRAME_PAYLOAD_MAX);
 const _: () = assert!(BULK_LENGTH_MAX * 2 <= FRAME_PAYLOAD_MAX);
 const _: () = assert!(FRAME_PAYLOAD_MAX <= u32::MAX as usize);
+const _: () = assert!(BUNDLE_BYTES < PART_BYTES && PART_BYTES < FRAME_PAYLOAD_MAX);
 const _: () = assert!(BULK_LENGTH_MAX < COMMAND_LENGTH_MAX);

@@ -117,6 +117,8 @@ pub enum Mutant {
     LongMergeUnlogged,
     /// A turn executes all that a client has sent.
     TurnUnbounded,
+    /// Reads are given up some time after their deadline.
+    ReadsOverstay,
     /// Reads and writes of one connection on a slot do not wait for each other.
     PipelineUnordered,
     /// A write that is executed after its client has given up stays with its executor.
@@ -149,7 +151,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 70] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -205,6 +207,7 @@ impl Mutant {
         Self::LongCallUnlogged,
         Self::LongMergeUnlogged,
         Self::TurnUnbounded,
+        Self::ReadsOverstay,
         Self::PipelineUnordered,
         Self::LateEffectForgotten,
         Self::LevelOfBefore,

@@ -98,6 +98,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
         &["lost", "stale", "backwards", "resurrection"],
     ),
     trap(Mutant::TurnUnbounded, "greedy", 20, &["waits"]),
+    trap(Mutant::ReadsOverstay, "disk", 100, &["deadlines"]),
     trap(Mutant::PipelineUnordered, "in-order", 20, &["order"]),
     trap(Mutant::LateEffectForgotten, "late-hints", 200, &["convergence"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),

@@ -33,7 +33,7 @@ use crate::{
     feed::Feed,
     random::Random,
     state::{KeyState, State},
-    store::Timed,
+    store::{Timed, export_state},
     table::SlotTable,
     tombstone::TombstoneQueue,
 };
@@ -123,6 +123,15 @@ impl Detached {
         };
         let outcome = self.end(kept);
         Ok((merged, outcome))
+    }
+
+    /// The whole state of the copies, as an effect.
+    pub fn export(self) -> Vec<u8> {
+        let mut effect = Vec::new();
+        for (key, state) in &self.copies {
+            export_state(key, state.view(), &mut effect);
+        }
+        effect
     }
 
     /// Puts the copies into the store of the work.

@@ -305,9 +305,25 @@ impl Store {
 
     /// Calls `each` with the whole state of every key of `slot`, as an encoded delta, or as several
     /// where it takes more than about `piece_bytes`: merged in any order they make the same state.
-    pub fn export_slot(&self, slot: Slot, piece_bytes: usize, mut each: impl FnMut(&[u8])) {
-        let mut effect = Vec::new();
+    pub fn export_slot(&self, slot: Slot, piece_bytes: usize, each: impl FnMut(&[u8])) {
+        self.export_small(slot, (piece_bytes, usize::MAX), each);
+    }
+
+    /// The same, but for keys with a string of more than `text_max` bytes: they are returned, with its
+    /// length.
+    pub fn export_small(
+        &self,
+        slot: Slot,
+        (piece_bytes, text_max): (usize, usize),
+        mut each: impl FnMut(&[u8]),
+    ) -> Vec<(Box<[u8]>, usize)> {
+        let (mut effect, mut large) = (Vec::new(), Vec::new());
         for (key, state) in self.entries(slot) {
+            let text = state.text().register().map_or(0, <[u8]>::len);
+            if text > text_max {
+                large.push((key.into(), text));
+                continue;
+            }
             effect.clear();
             let mut delta = DeltaWriter::new(&mut effect, key);
             state.export(|part| {
@@ -321,6 +337,7 @@ impl Store {
                 each(&effect);
             }
         }
+        large
     }
 
     /// Calls `each` with about as many bytes as [`Store::export_slot`] would give for each key of

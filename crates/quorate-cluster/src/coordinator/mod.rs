@@ -55,11 +55,13 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
+use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_proto::{
     CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
     message::{Cause, Message},
+    mutant::Mutant,
     resp::reply,
 };
 use slab::Slab;
@@ -277,7 +279,15 @@ impl Coordinator {
     }
 
     /// Takes a request of a local client.
-    pub fn handle_request(&mut self, now: Instant, replica: &mut impl Replica, request: Request) {
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        mut request: Request,
+    ) {
+        if Mutant::ReadsOverstay.is_planted() && !request.call.class().writes() {
+            request.terms.deadline += Duration::from_millis(300);
+        }
         let requester = Requester::Session(request.id);
         self.start(now, replica, requester, request);
     }

@@ -139,7 +139,7 @@ pub const SETTINGS: &[Setting] = &[
     setting!("command_bytes_max", command_bytes_max, "BYTES", "768mb", "Large commands that clients of a node may have under way; one beyond that is refused before it begins; 0: any"),
     setting!("client_output_max", client_output_max, "BYTES", "1gb", "Replies that a client may leave unread before it is disconnected; 0: any"),
     setting!("clients_output_max", clients_output_max, "BYTES", "2gb", "Replies that all clients may leave unread before the slowest are disconnected; 0: any"),
-    setting!("request_timeout_ms", request_timeout, "MS", "5000", "Time within which every request is answered; large ones get a second more for each 16 MiB, twice the time at most").within(10, limits::REQUEST_TIMEOUT_MAX_MS),
+    setting!("request_timeout_ms", request_timeout, "MS", "5000", "Time within which every request is answered; large ones get a second more for each 16 MiB, or 65,536 words, up to four times as long").within(10, limits::REQUEST_TIMEOUT_MAX_MS),
     setting!("gc_grace_seconds", gc_grace, "SECONDS", "900", "How long tombstones are kept at least; they also stay until every replica has confirmed the removal").within(0, limits::GC_GRACE_MAX_SECONDS),
     setting!("scrub_interval_seconds", scrub_interval, "SECONDS", "604800", "How often a node checks its digests and its disk again; 0: never").within(0, limits::SCRUB_INTERVAL_MAX_SECONDS),
     setting!("scrub_bytes_per_second", scrub_bytes_per_second, "BYTES", "8mb", "What reading the disk again may take of it, for the whole node").within(limits::SCRUB_BYTES_PER_SECOND_MIN, limits::SCRUB_BYTES_PER_SECOND_MAX),

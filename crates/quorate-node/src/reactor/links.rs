@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use quorate_proto::{
-    frame,
+    frame::{self, Bundles},
     message::{Hello, Message},
 };
 
@@ -165,27 +165,58 @@ impl Reactor {
         self.connections.outputs.push_back(Output::PassOn { connection, to, link: secure });
     }
 
-    /// Hands out the messages of this turn.
+    /// Hands out the messages of this turn. A large one leaves by and by: more of it follows once the
+    /// connection has little left to send.
     pub(super) fn send_messages(&mut self) {
         let mut ended = Vec::new();
+        self.to_feed.clear();
         for link in self.shard.outgoing_output() {
             let Some(&connection) = self.outgoing.get(&link.link) else { continue };
-            send_on_link(&mut self.connections, connection, link.output.whole());
-            if is_clogged(self.connections.unsent(connection)) {
+            if feed(&mut self.connections, connection, &mut link.output) {
                 ended.push(connection);
+            }
+            if !link.output.is_empty() {
+                self.to_feed.push(connection);
             }
         }
         for link in self.shard.incoming_with_output() {
             let Some(&connection) = self.incoming.get(&link) else { continue };
             let Some((output, closing)) = self.shard.incoming_output(link) else { continue };
-            send_on_link(&mut self.connections, connection, output);
-            let is_sent = closing && self.connections.close_when_sent(connection);
-            if is_sent || is_clogged(self.connections.unsent(connection)) {
+            let is_clogged = feed(&mut self.connections, connection, output);
+            let is_fed = output.is_empty();
+            let is_sent = closing && is_fed && self.connections.close_when_sent(connection);
+            if is_sent || is_clogged {
                 ended.push(connection);
+            }
+            if !is_fed {
+                self.to_feed.push(connection);
             }
         }
         ended.into_iter().for_each(|connection| self.close_connection(connection));
     }
+
+    /// Whether a connection that a large message waits for takes more of it.
+    pub(super) fn is_hungry(&self) -> bool {
+        self.to_feed.iter().any(|connection| has_room(self.connections.unsent(*connection)))
+    }
+}
+
+/// Whether more of a large message may be put behind what waits to be sent.
+fn has_room(unsent: Option<&Unsent>) -> bool {
+    unsent.is_some_and(|unsent| unsent.len() < limits::LINK_FED_MAX)
+}
+
+/// Gives messages to a connection. Returns whether its peer does not read.
+fn feed(
+    connections: &mut Connections<Role>,
+    connection: ConnectionId,
+    output: &mut Bundles,
+) -> bool {
+    let unsent = connections.unsent(connection);
+    if !output.has_queued() || has_room(unsent) {
+        send_on_link(connections, connection, output.take(limits::LINK_FED_MAX));
+    }
+    is_clogged(connections.unsent(connection), output.len())
 }
 
 fn send_on_link(
@@ -205,9 +236,9 @@ fn send_on_link(
     }
 }
 
-/// Whether a peer does not read what is sent to it.
-fn is_clogged(unsent: Option<&Unsent>) -> bool {
-    let bytes = unsent.map_or(0, Unsent::len);
+/// Whether a peer does not read what is sent to it; so many bytes are to follow.
+fn is_clogged(unsent: Option<&Unsent>, queued: usize) -> bool {
+    let bytes = unsent.map_or(0, Unsent::len) + queued;
     let is_clogged = bytes > limits::LINK_OUTPUT_MAX;
     if is_clogged {
         tracing::warn!(bytes, "a peer does not read; its link is closed");

@@ -77,6 +77,8 @@ pub struct Reactor {
     pub(super) readers_at: Instant,
     /// Bytes that waited to be sent when the limit for all clients was looked at last.
     pub(super) bounded_at: u64,
+    /// Links with large messages that are sent by and by.
+    pub(super) to_feed: Vec<ConnectionId>,
     /// From when nothing new is taken, and what is under way is finished.
     stops_at: Option<Instant>,
     /// Until when other nodes are answered at least.
@@ -98,6 +100,7 @@ impl Reactor {
             turn: now,
             readers_at: Instant::ZERO,
             bounded_at: 0,
+            to_feed: Vec::new(),
             stops_at: None,
             ends_at: Instant::ZERO,
         }
@@ -145,7 +148,8 @@ impl Reactor {
     /// Whether the shard was told to stop and nothing is under way any more, here and in the others.
     pub fn has_stopped(&self, now: Now) -> bool {
         let Some(stops_at) = self.stops_at.filter(|_| self.is_stopping()) else { return false };
-        let is_idle = self.shard.is_idle() && self.connections.unsent_bytes() == 0;
+        let is_sent = self.connections.unsent_bytes() == 0 && self.to_feed.is_empty();
+        let is_idle = self.shard.is_idle() && is_sent;
         let is_over = self.ends_at <= now.monotonic;
         self.node.note_idle(self.id(), is_idle && is_over)
             || now.monotonic >= stops_at + STOP_PATIENCE
@@ -339,7 +343,9 @@ impl Machine for Reactor {
             Role::Client { session, .. } => {
                 self.shard.session_sent(session, bytes, found.unsent.len());
             }
-            Role::Outgoing { link, .. } if !found.unsent.is_empty() => {
+            Role::Outgoing { link, .. }
+                if !found.unsent.is_empty() || self.shard.has_queued(link) =>
+            {
                 self.shard.link_moves(self.turn.monotonic, link);
             }
             _ => {}
@@ -383,7 +389,9 @@ impl Machine for Reactor {
     fn poll_timeout(&self) -> Instant {
         let stranger = self.arriving.front().map(|(_, deadline)| *deadline);
         let stop = self.stops_at.map(|at| at.max(self.turn.monotonic + STOP_LOOK));
-        let timeouts = [Some(self.shard.poll_timeout()), stranger, stop];
+        // What was sent within the turn is not announced by anybody.
+        let fed = self.is_hungry().then_some(self.turn.monotonic);
+        let timeouts = [Some(self.shard.poll_timeout()), stranger, stop, fed];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }
 

@@ -278,7 +278,8 @@ impl Shard {
     }
 
     pub(super) fn terms(&self, now: Now, key: usize, call: &Call) -> Terms {
-        let bytes = call.command().frame().len();
+        let words = call.command().len() * limits::LONG_CALL_BYTES_PER_WORD;
+        let bytes = call.command().frame().len() + words;
         if call.spec().routing == Routing::Keyspace {
             return self.terms_of(now, key, bytes, levels_for_all);
         }
@@ -483,13 +484,13 @@ impl Shard {
         self.exclusive(now, key, call, |_, _| Box::new(walk::Keys { runs, pattern, limit }));
     }
 
-    /// The deadline of a request of so many bytes that arrives now.
+    /// The deadline of a request of so many bytes that arrives now; words count as some.
     pub(super) fn deadline(&self, now: Now, bytes: usize) -> Instant {
         let patience = self.node.settings.request_timeout;
         let first_write = !self.topology().sealed() && self.founded;
         let patience = if first_write { patience.max(SEAL_PATIENCE) } else { patience };
         let more = Duration::from_millis(bytes as u64 * 1_000 / limits::COMMAND_BYTES_PER_SECOND);
-        now.monotonic + patience + more.min(patience)
+        now.monotonic + patience + more.min(patience * (limits::REQUEST_TIMES_MAX - 1))
     }
 
     /// The slots covered as runs: neighbours in one group with the same replicas.

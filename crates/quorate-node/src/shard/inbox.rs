@@ -71,6 +71,13 @@ impl Inbox {
 
     /// More has come.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        let length = self.bytes.len();
+        // A long argument whose beginning has come is not copied again and again. What it has yet to
+        // bring are addresses: a page is taken when it is written to.
+        if length >= limits::ANNOUNCED_RESERVED_MIN && length + bytes.len() > self.bytes.capacity()
+        {
+            self.bytes.reserve(self.reader.announced().saturating_sub(length));
+        }
         self.bytes.extend_from_slice(bytes);
     }
 

@@ -7,7 +7,7 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    frame::{self, Bundles, Frame},
+    frame::{self, Bundles, Decoder, Frame},
     message::{Hello, Message},
 };
 
@@ -43,7 +43,8 @@ impl Shard {
                     .map_err(|refusal| LinkError::Refused((&refusal).into()))?;
                 let incarnation = hello.member.incarnation;
                 self.peers.dialer.handle_welcomed(link);
-                let link = PeerLink { link, incarnation, output: Bundles::default() };
+                let (output, decoder) = (Bundles::default(), Decoder::default());
+                let link = PeerLink { link, incarnation, output, decoder };
                 self.peers.outgoing.insert(peer, link);
                 self.peers.liveness.handle_link_up(now.monotonic, peer);
                 Ok(())

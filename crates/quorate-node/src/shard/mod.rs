@@ -18,6 +18,7 @@ mod correlation;
 mod cursors;
 mod debug;
 mod delays;
+mod departing;
 mod dispatch;
 mod execution;
 mod forwarded;
@@ -148,7 +149,7 @@ fn new_anti_entropy(topology: &Topology, shard: u16, settings: &Settings) -> Ant
         tombstones: settings.gc_grace,
         // No write is acknowledged after the time of its request, which is twice as long for a
         // large one.
-        margin: SETTLING_MARGIN.max(settings.request_timeout * 3),
+        margin: SETTLING_MARGIN.max(settings.request_timeout * (limits::REQUEST_TIMES_MAX + 1)),
     };
     AntiEntropy::new(topology.peers()).with_seed(id ^ u64::from(shard)).with_retention(retention)
 }
@@ -439,7 +440,13 @@ impl Shard {
         let id = self.waiters.insert(waiter) as u64;
         let Errand { call, mut terms } = errand;
         if self.storage.answers_late(&call) {
-            terms.deadline = terms.deadline.max(self.deadline(now, limits::LONG_CALL_BYTES));
+            let work = self.storage.work_of(&call);
+            let bytes = work.saturating_mul(limits::LONG_CALL_BYTES_PER_WORD);
+            // It waits for others beside the shard: twice the time of others at least.
+            let deadline = self.deadline(now, bytes) + self.node.settings.request_timeout;
+            let last =
+                now.monotonic + self.node.settings.request_timeout * limits::REQUEST_TIMES_MAX;
+            terms.deadline = terms.deadline.max(deadline.min(last));
         }
         let request = coordinator::Request { id, call, terms };
         self.coordinator.handle_request(now.monotonic, &mut self.storage, request);

@@ -16,7 +16,7 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Incarnation, MemberNumber, NodeId,
-    frame::{Bundles, Decoder, Frame, FrameError},
+    frame::{self, Bundles, Decoder, Frame, FrameError},
     message::{Cause, Member, Message},
 };
 use quorate_store::Store;
@@ -30,7 +30,7 @@ use super::{
 };
 
 /// Shards put their number into the ids of their incoming links.
-const SHARD_SHIFT: u32 = 48;
+pub(super) const SHARD_SHIFT: u32 = 48;
 
 /// The shard that an incoming link belongs to.
 pub(super) fn shard_of(link: LinkId) -> u16 {
@@ -67,6 +67,8 @@ pub(crate) struct PeerLink {
     pub(super) incarnation: Incarnation,
     /// Messages to send.
     pub(crate) output: Bundles,
+    /// Knows what has come of a very large message.
+    pub(super) decoder: Decoder,
 }
 
 /// An incoming link.
@@ -77,6 +79,8 @@ pub(super) struct Incoming {
     /// How old what comes on it is.
     age: Age,
     pub(super) output: Bundles,
+    /// Knows what has come of a very large message.
+    decoder: Decoder,
     pub(super) closing: bool,
 }
 
@@ -259,7 +263,7 @@ fn read_ahead(
     Ok(true)
 }
 
-fn incoming_number(link: LinkId) -> u64 {
+pub(super) fn incoming_number(link: LinkId) -> u64 {
     link.0 & ((1 << SHARD_SHIFT) - 1)
 }
 
@@ -318,8 +322,7 @@ impl Shard {
         link: LinkId,
         input: &mut BytesMut,
     ) -> Result<(), LinkError> {
-        let mut decoder = Decoder::default();
-        while let Some(frame) = decoder.decode(input)? {
+        while let Some(frame) = self.next_response(link, input)? {
             self.take_response(now, link, frame)?;
         }
         // A part of a frame is an answer too: the rest may take long.
@@ -329,6 +332,20 @@ impl Shard {
         self.service_liveness(now);
         self.service(now);
         Ok(())
+    }
+
+    fn next_response(
+        &mut self,
+        link: LinkId,
+        input: &mut BytesMut,
+    ) -> Result<Option<Frame>, FrameError> {
+        let Peers { outgoing, parting, .. } = &mut self.peers;
+        let mut links = outgoing.values_mut().chain(parting.links_mut());
+        match links.find(|found| found.link == link) {
+            Some(found) => found.decoder.decode(input),
+            // The welcome is a frame of its own.
+            None => frame::decode(input),
+        }
     }
 
     fn take_response(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
@@ -376,8 +393,8 @@ impl Shard {
 
     /// An incoming link was accepted.
     pub(crate) fn accept_link(&mut self) -> LinkId {
-        let output = Bundles::default();
-        let incoming = Incoming { from: None, age: Age::default(), output, closing: false };
+        let (output, decoder, age) = (Bundles::default(), Decoder::default(), Age::default());
+        let incoming = Incoming { from: None, age, output, decoder, closing: false };
         let number = self.peers.next_incoming;
         self.peers.next_incoming += 1;
         self.peers.incoming.insert(number, incoming);
@@ -396,7 +413,10 @@ impl Shard {
         link: LinkId,
         input: &mut BytesMut,
     ) -> Result<(), LinkError> {
-        let mut decoder = Decoder::default();
+        let number = incoming_number(link);
+        let incoming = self.peers.incoming.get_mut(&number);
+        let mut decoder =
+            incoming.map(|found| std::mem::take(&mut found.decoder)).unwrap_or_default();
         let mut ahead = Vec::with_capacity(Store::PREFETCHED_KEYS_MAX);
         loop {
             let goes_on = read_ahead(&mut decoder, input, &mut ahead);
@@ -408,9 +428,11 @@ impl Shard {
                 break;
             }
         }
-        let incoming = self.peers.incoming.get(&incoming_number(link));
-        if let Some((id, _)) = incoming.and_then(|incoming| incoming.from) {
-            self.heard(now.monotonic, id);
+        if let Some(incoming) = self.peers.incoming.get_mut(&number) {
+            incoming.decoder = decoder;
+            if let Some((id, _)) = incoming.from {
+                self.heard(now.monotonic, id);
+            }
         }
         self.service(now);
         Ok(())
@@ -538,25 +560,5 @@ impl Shard {
         self.clocks.handle_synced(peer, &mut self.storage);
         let became_ready = self.peers.readiness.handle_synced(now.monotonic, peer);
         self.note_ready(became_ready);
-    }
-
-    /// Takes the bytes to send on every outgoing link that stands.
-    pub(crate) fn outgoing_output(&mut self) -> impl Iterator<Item = &mut PeerLink> {
-        let Peers { outgoing, parting, .. } = &mut self.peers;
-        let links = outgoing.values_mut().chain(parting.links_mut());
-        links.filter(|link| !link.output.is_empty())
-    }
-
-    /// The bytes to send on an incoming link, to be taken, and whether it closes after them.
-    pub(crate) fn incoming_output(&mut self, link: LinkId) -> Option<(&mut Vec<u8>, bool)> {
-        let incoming = self.peers.incoming.get_mut(&incoming_number(link))?;
-        Some((incoming.output.whole(), incoming.closing))
-    }
-
-    /// Incoming links with bytes to send.
-    pub(crate) fn incoming_with_output(&self) -> Vec<LinkId> {
-        let shard = u64::from(self.id) << SHARD_SHIFT;
-        let waiting = self.peers.incoming.iter().filter(|(_, link)| !link.output.is_empty());
-        waiting.map(|(number, _)| LinkId(shard | number)).collect()
     }
 }

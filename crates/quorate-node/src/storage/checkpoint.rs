@@ -1,6 +1,9 @@
 //! Checkpoints: the whole state is written into the log again, and what stands before it is
 //! dropped.
 //!
+//! The state of a key with a large string is written beside the shard, and the checkpoint waits for it
+//! before it ends.
+//!
 //! Where the log has grown a lot, what is live is counted first: a log that only took new data
 //! holds little that is not, and to write it again would double what the disk has to take.
 
@@ -59,8 +62,7 @@ impl Storage {
             }
             Pass::Writing(mut writing) => {
                 if !self.write_live(&mut next, &mut writing) {
-                    tracing::warn!("a checkpoint was given up because the log has no space");
-                    self.checkpoint_given_up_ms = self.wall_ms;
+                    self.give_up_checkpoint();
                     None
                 } else if next < SLOTS {
                     Some(Progress { next, pass: Pass::Writing(writing) })
@@ -68,12 +70,19 @@ impl Storage {
                     Some(Progress { next, pass: Pass::Written(writing, self.transactions.last) })
                 }
             }
-            Pass::Written(writing, upto) if self.are_copied(upto) => {
+            Pass::Written(writing, upto) if self.are_copied(upto) && !self.is_recording() => {
                 self.finish_writing(writing);
                 None
             }
             Pass::Written(..) => going_on,
         };
+    }
+
+    /// There is no space for it.
+    pub(super) fn give_up_checkpoint(&mut self) {
+        tracing::warn!("a checkpoint was given up because the log has no space");
+        self.checkpoint = None;
+        self.checkpoint_given_up_ms = self.wall_ms;
     }
 
     /// Whether nothing is lost with the transactions up to `upto` in this log.
@@ -86,7 +95,7 @@ impl Storage {
         let pass = self.checkpoint.as_ref().map(|progress| progress.pass);
         match pass {
             None => false,
-            Some(Pass::Written(_, upto)) => self.are_copied(upto),
+            Some(Pass::Written(_, upto)) => self.are_copied(upto) && !self.is_recording(),
             Some(Pass::Counting(_) | Pass::Writing(_)) => true,
         }
     }
@@ -119,7 +128,9 @@ impl Storage {
 
     fn begin_checkpoint(&mut self) -> Option<Progress> {
         let log = self.log.as_ref().filter(|log| !log.has_failed())?;
-        if self.wall_ms.abs_diff(self.checkpoint_given_up_ms) < limits::REWRITE_PAUSE_MS {
+        let was_given_up =
+            self.wall_ms.abs_diff(self.checkpoint_given_up_ms) < limits::REWRITE_PAUSE_MS;
+        if was_given_up || self.is_recording() {
             return None;
         }
         if log.wants_checkpoint() || std::mem::take(&mut self.checkpoint_wanted) {
@@ -185,12 +196,14 @@ impl Storage {
         let came = log.bytes_since_checkpoint().saturating_sub(writing.seen);
         let budget = limits::CHECKPOINT_BYTES_PER_TURN.max(came.saturating_mul(2));
         let (mut keys, mut bytes, mut fits) = (0, 0, true);
+        let bounds = (limits::EXPORT_PIECE_BYTES, self.beside.effect_min());
+        let mut large = Vec::new();
         while (keys < limits::CHECKPOINT_KEYS_PER_TURN || bytes < came)
             && bytes < budget
             && fits
             && let Some(slot) = Slot::new(*next)
         {
-            self.store.export_slot(slot, limits::EXPORT_PIECE_BYTES, |effect| {
+            let left_out = self.store.export_small(slot, bounds, |effect| {
                 keys += 1;
                 bytes += (SegmentLog::RECORD_BYTES + SLOT_BYTES + effect.len()) as u64;
                 fits = fits && log.reserve(effect.len() + SLOT_BYTES).is_ok();
@@ -198,10 +211,15 @@ impl Storage {
                     log.append(|out| write_effect(out, slot, effect));
                 }
             });
+            large.extend(left_out.into_iter().map(|(key, length)| (slot, key, length)));
             *next += 1;
         }
         writing.live += bytes;
         writing.seen = log.bytes_since_checkpoint() + bytes;
+        for (slot, key, length) in large {
+            writing.live += length as u64;
+            self.record_beside(slot, &key);
+        }
         fits
     }
 
@@ -223,7 +241,10 @@ mod tests {
     use quorate_store::Request;
 
     use super::*;
-    use crate::storage::{TransactionRecord, rounds::storage};
+    use crate::{
+        reactor::Done,
+        storage::{Beside, Record, TransactionRecord, rounds::storage},
+    };
 
     /// A storage with a log, which is looked at from a megabyte on.
     fn with_log() -> Storage {
@@ -315,6 +336,48 @@ mod tests {
             }
         }
         assert!(storage.log_bytes() < 2 << 20, "{} bytes", storage.log_bytes());
+    }
+
+    #[test]
+    fn a_large_value_is_written_beside_the_shard_and_is_there_when_the_checkpoint_ends() {
+        let disk = Arc::new(SimulatedDisk::new());
+        let mut storage = Storage { beside: Beside::new(16), ..with_log_on(Arc::clone(&disk)) };
+        let slot = Slot::of_key(b"large");
+        let set = |storage: &mut Storage, value: &str| {
+            let command = Command::from_args(["SET", "large", value]);
+            storage.execute_now(&Call::piece(slot, command), false).expect("is carried out");
+        };
+        let (before, after) = ("b".repeat(100_000), "a".repeat(100_000));
+        set(&mut storage, &before);
+        storage.want_checkpoint();
+        let first = records(&storage);
+        (0..10_000).for_each(|_| turn(&mut storage));
+        assert!(storage.is_rewriting() && !storage.is_busy(), "it waits for the value");
+        // What changes meanwhile is newer, wherever the record of before comes to stand.
+        set(&mut storage, &after);
+        let job = storage.take_work().expect("the value is to be written");
+        let Done::Worked(worked) = job.run() else { panic!("it is work") };
+        storage.work_ended(*worked);
+        assert!(storage.is_busy());
+        (0..10).for_each(|_| turn(&mut storage));
+        assert!(!storage.is_rewriting());
+        drop(storage);
+        let mut store = crate::storage::rounds::storage(0).store;
+        let options =
+            LogOptions { log_id: 1, segment_bytes: 64 << 10, new_salt: 1, reads_back: false };
+        let each = |sequence, record: &[u8]| {
+            assert!(sequence > first, "what was before the checkpoint is gone");
+            if let Some(Record::Effect { slot, effect, .. }) = Record::read(record) {
+                store.merge(slot, effect, 0).expect("is sound");
+            }
+        };
+        SegmentLog::open(disk, "log".as_ref(), options, each).expect("opens");
+        let mut reply = Vec::new();
+        let call = Call::piece(slot, Command::from_args(["GET", "large"]));
+        let request = Request { call: &call, wall_ms: 0, resp3: false };
+        let shared = store.execute(request, &mut reply, &mut Vec::new());
+        let reply = shared.map_or(reply, |shared| shared.to_vec());
+        assert!(reply.windows(after.len()).any(|found| found == after.as_bytes()));
     }
 
     #[test]

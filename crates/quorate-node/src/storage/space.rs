@@ -49,7 +49,14 @@ impl Storage {
         if self.space.missing.is_some() && !log.fits(bytes) {
             return Err(no_space());
         }
-        let Err(error) = log.reserve(bytes) else { return Ok(()) };
+        match log.reserve(bytes) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.missed_space(error, bytes)),
+        }
+    }
+
+    /// The log could not take so many bytes. Returns why nothing was done.
+    pub(super) fn missed_space(&mut self, error: LogError, bytes: usize) -> Rejection {
         let text = format!("the log cannot take a write: {error}");
         if let LogError::Full(error) = error {
             let wanted = bytes.clamp(limits::SPACE_MIN, limits::SPACE_MAX);
@@ -66,7 +73,7 @@ impl Storage {
                 );
             }
         }
-        Err(Rejection { cause: Cause::StoreFull, text })
+        Rejection { cause: Cause::StoreFull, text }
     }
 
     /// Looks for space, a while after a write has found none. Where that was wrong the pause grows.

@@ -36,7 +36,7 @@ use bytes::Bytes;
 
 use super::{Forward, Message, Refused, Settlement, Symbol};
 use crate::{Outcome, Slot};
-use fields::{Codec, Field, Group, Input, Length, Optional, Plain, Rest, Sink};
+use fields::{Codec, Field, Group, Input, Length, Optional, Plain, Rest, Sink, Split};
 
 /// A payload that is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,6 +206,13 @@ impl Message {
         let mut length = Length(0);
         self.put_body(&mut length);
         length.0
+    }
+
+    /// The encoded body in two pieces, one behind the other. Bytes that it ends with are shared.
+    pub fn split_body(&self) -> (Vec<u8>, Bytes) {
+        let mut split = Split::default();
+        self.put_body(&mut split);
+        (split.head, split.rest)
     }
 
     /// Decodes the body of a message of the given kind. Bytes fields share the payload's buffer.

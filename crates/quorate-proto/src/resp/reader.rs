@@ -52,6 +52,11 @@ impl CommandReader {
         core::mem::take(&mut self.has_skipped)
     }
 
+    /// Bytes of input with which the argument that is awaited is whole; zero when none is.
+    pub fn announced(&self) -> usize {
+        self.bulk_length.map_or(0, |length| self.parsed + length + 2)
+    }
+
     /// Refuses arguments longer than `bytes`, before they are buffered. Never above
     /// [`BULK_LENGTH_MAX`].
     #[must_use]
@@ -315,12 +320,16 @@ mod tests {
 
     #[test]
     fn what_is_announced_reserves_nothing() {
-        for announced in [&b"*2\r\n$3\r\nGET\r\n$536870912\r\n"[..], b"*1000000\r\n$3\r\nDEL\r\n"] {
+        for (announced, length) in [
+            (&b"*2\r\n$3\r\nGET\r\n$536870912\r\n"[..], 25 + 536_870_912 + 2),
+            (b"*1000000\r\n$3\r\nDEL\r\n", 0),
+        ] {
             let mut reader = CommandReader::new();
             let mut input = BytesMut::from(announced);
             let before = input.capacity();
             assert_eq!(reader.next(&mut input), Ok(None));
             assert_eq!(input.capacity(), before);
+            assert_eq!(reader.announced(), length);
             assert!(reader.arguments.capacity() <= 4);
         }
     }

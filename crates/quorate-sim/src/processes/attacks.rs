@@ -134,6 +134,12 @@ const WIDE_READERS: Scenario = Scenario {
     ..PRESSED
 };
 
+const SLOW_HASHES: Scenario = Scenario {
+    name: "slow-hashes",
+    about: "twenty clients ask for a hash of a million fields and read slowly; others are timed",
+    ..PRESSED
+};
+
 const PIPELINES: Scenario = Scenario {
     name: "pipelines",
     about: "pipelines touch one key again and again, and are compared with one that sets many keys",
@@ -271,6 +277,11 @@ pub const ALL: &[Attack] = &[
         Scenario { name: "wide-readers-one", nodes: ONE, replication_factor: 1, ..WIDE_READERS },
     ),
     Attack::pressing(Pressure::WideReaders, WIDE_READERS),
+    Attack::pressing(
+        Pressure::SlowHashes,
+        Scenario { name: "slow-hashes-one", nodes: ONE, replication_factor: 1, ..SLOW_HASHES },
+    ),
+    Attack::pressing(Pressure::SlowHashes, SLOW_HASHES),
     Attack::pressing(
         Pressure::Pipelines,
         Scenario { name: "pipelines-one", nodes: ONE, replication_factor: 1, ..PIPELINES },

@@ -39,6 +39,8 @@ pub(super) enum Pressure {
     /// `MGET`s of very many keys that are read slowly, commands of very many words that never end, and
     /// a pipeline of very many `GET`s of which nothing is read.
     WideReaders,
+    /// `HGETALL`s of a very large hash that are read slowly.
+    SlowHashes,
     /// Pipelines that touch one key again and again.
     Pipelines,
     /// Every node is stopped and started again, while clients work.
@@ -86,6 +88,9 @@ const GROWTH_MAX_BYTES: u64 = 600 << 20;
 
 const VALUES: [(&str, usize); 3] = [("middle", 100_000), ("long", 1 << 20), ("longest", 8 << 20)];
 
+/// Fields of the hash of [`Pressure::SlowHashes`].
+const HASH_FIELDS: usize = 1_000_000;
+
 /// Keys that a wide command reads.
 const WIDE_KEYS: usize = 100_000;
 
@@ -122,6 +127,9 @@ impl Pressure {
                     kind(1, &many(&["GET", "ordinary"], 1_000_000), Reading::Nothing),
                 ]
             }
+            Self::SlowHashes => {
+                vec![kind(20, &[&["HGETALL", "hash"]], Reading::Slowly(64 << 10))]
+            }
             Self::LongCommands | Self::Pipelines | Self::RepairStorm | Self::RollingRestarts => {
                 Vec::new()
             }
@@ -147,8 +155,8 @@ impl Seen {
 /// Puts pressure on the nodes. Returns what was measured, and what is wrong with it.
 pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
     match pressure {
-        Pressure::Greedy | Pressure::SlowReaders | Pressure::WideReaders => {
-            apply_rounds(&pressure.kinds(), nodes)
+        Pressure::Greedy | Pressure::SlowReaders | Pressure::WideReaders | Pressure::SlowHashes => {
+            apply_rounds(pressure, nodes)
         }
         Pressure::LongCommands => long::apply(nodes),
         Pressure::Pipelines => pipelines::apply(nodes),
@@ -157,9 +165,8 @@ pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, V
     }
 }
 
-/// Has clients ask the first node again and again.
-fn apply_rounds(kinds: &[Kind], nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
-    let to = nodes[0].client_address;
+/// Stores what is asked for.
+fn prepare(pressure: Pressure, to: SocketAddr) -> io::Result<()> {
     // Long values take their time, and may cost a link between nodes: what comes before the rounds
     // does not count.
     let mut connection = Connection::open(to, PATIENCE * 4)?;
@@ -171,7 +178,20 @@ fn apply_rounds(kinds: &[Kind], nodes: &[Node]) -> io::Result<(String, Vec<Viola
         let words: Vec<String> = std::iter::once("MSET".to_owned()).chain(pairs).collect();
         connection.run(&words)?;
     }
+    let fields = if pressure == Pressure::SlowHashes { HASH_FIELDS } else { 0 };
+    for first in (0..fields).step_by(10_000) {
+        let pairs = (first..first + 10_000).flat_map(|field| [format!("f{field:07}"), "v".into()]);
+        let words = ["HSET", "hash"].map(str::to_owned).into_iter().chain(pairs);
+        connection.run(&words.collect::<Vec<_>>())?;
+    }
     thread::sleep(Duration::from_secs(3));
+    Ok(())
+}
+
+/// Has clients ask the first node again and again.
+fn apply_rounds(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
+    let (kinds, to) = (pressure.kinds(), nodes[0].client_address);
+    prepare(pressure, to)?;
     let mut watch = Watch::begin(nodes)?;
     let ordinary = Kind {
         count: 4,
@@ -182,7 +202,7 @@ fn apply_rounds(kinds: &[Kind], nodes: &[Node]) -> io::Result<(String, Vec<Viola
     for _ in 0..ROUNDS {
         let mut seen = half_round(std::slice::from_ref(&ordinary), to, &mut watch)?;
         calm.push(seen.at(99));
-        let mut seen = half_round(kinds, to, &mut watch)?;
+        let mut seen = half_round(&kinds, to, &mut watch)?;
         pressed.push(seen.at(99));
         watch.errors.append(&mut seen.errors);
     }

@@ -222,6 +222,30 @@ pub(super) const REPAIRS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "storm",
+        about: "one hash of many fields, replicas come back far behind, only reads repair, and everybody \
+                reads: answers come by their deadlines",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[(Family::Hash, 1)],
+        keys: 1,
+        members: 300,
+        clients: 8,
+        operations: 1_200,
+        expiring_percent: 0,
+        delay: (500, 5_000),
+        // Every command keeps its node busy.
+        command_us: 200,
+        faults: &[(Kind::Cut, 3), (Kind::Kill, 2), (Kind::Partition, 2)],
+        fault_gap: 1_500_000,
+        fault_stretch: 3,
+        faults_max: 12,
+        calm_until: 1_000_000,
+        repair: Repair::Reads,
+        element_limits: TINY_MESSAGES,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "large-wipe",
         about: "large hashes and sets while one node loses all of its data",
         nodes: THREE,

@@ -13,6 +13,13 @@ use crate::{
     network::{ConnectionId, Packet, Place},
 };
 
+/// How late the answer to a read may be, whatever happens: it changes nothing, so that nobody has to be
+/// asked what became of it.
+const LATE_READ_MAX: Time = 100_000;
+
+/// How late that to a write may be.
+const LATE_WRITE_MAX: Time = 500_000;
+
 impl World<'_> {
     pub(super) fn wake_client(&mut self, client: usize, delay: Time) {
         let serial = self.clients[client].serial;
@@ -130,7 +137,10 @@ impl World<'_> {
         let operation = &self.history.operations[pending.start];
         let state = self.machines[client.node].state;
         let undisturbed = state == State::Running && self.disturbed[client.node] < operation.start;
-        let late = self.now.saturating_sub(operation.start) > self.patience_of(index) + 500_000;
+        let writes =
+            self.history.operations[pending.clone()].iter().any(|part| part.action.writes());
+        let margin = if writes { LATE_WRITE_MAX } else { LATE_READ_MAX };
+        let late = self.now.saturating_sub(operation.start) > self.patience_of(index) + margin;
         if undisturbed && late {
             let text = format!("unanswered past its deadline: {}", operation.describe());
             self.violations.push(Violation::new("deadlines", text));

@@ -33,7 +33,7 @@ use crate::{
     client::{Agenda, Client},
     fault::Script,
     history::{History, Time},
-    machine::Machine,
+    machine::{self, Machine},
     network::{ConnectionId, Network, datacentres},
     observe::Observer,
     random::Stream,
@@ -54,6 +54,9 @@ const SURVIVE_MAX: Time = 5_000_000;
 
 /// The longest expiry that workloads ask for, and a little more.
 const EXPIRY_MAX: Time = 4_500_000;
+
+/// How long slots of others are kept after they have gone: as long as a request of before may take.
+const FOREIGN_KEPT_MAX: Time = 5 * machine::REQUEST_TIMEOUT_MS * 1_000;
 
 /// Requests that a client can have under way: those that it has given up live until their deadline.
 const REQUESTS_PER_CLIENT_MAX: u64 = 32;
@@ -311,6 +314,9 @@ impl<'a> World<'a> {
             self.write_last(seed);
             if self.settle(self.now) {
                 self.audit(seed);
+                if self.scenario.moves > 0 || self.has_operators() {
+                    self.run_until(self.now + FOREIGN_KEPT_MAX);
+                }
                 self.check_holders();
                 self.check_indexes();
                 self.settle_ledgers();

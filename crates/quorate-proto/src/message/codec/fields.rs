@@ -13,6 +13,29 @@ use crate::{CallId, Level, Slot, slot::GROUPS};
 /// What encoded fields are written to.
 pub(super) trait Sink {
     fn put(&mut self, bytes: &[u8]);
+
+    /// The last bytes of a body, which may be shared instead of copied.
+    fn put_rest(&mut self, bytes: &Bytes) {
+        self.put(bytes);
+    }
+}
+
+/// A body in two pieces: fields that are copied, and its last bytes, which are shared if it ends with
+/// some.
+#[derive(Default)]
+pub(super) struct Split {
+    pub(super) head: Vec<u8>,
+    pub(super) rest: Bytes,
+}
+
+impl Sink for Split {
+    fn put(&mut self, bytes: &[u8]) {
+        self.head.extend_from_slice(bytes);
+    }
+
+    fn put_rest(&mut self, bytes: &Bytes) {
+        self.rest = bytes.clone();
+    }
 }
 
 impl Sink for Vec<u8> {
@@ -114,7 +137,7 @@ pub(super) struct Rest;
 
 impl Codec<Bytes> for Rest {
     fn put(bytes: &Bytes, out: &mut impl Sink) {
-        out.put(bytes);
+        out.put_rest(bytes);
     }
 
     fn take(input: &mut Input) -> Result<Bytes, MessageError> {
