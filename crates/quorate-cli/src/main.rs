@@ -70,7 +70,7 @@ enum Command {
     /// Run a cluster on this machine until Ctrl-C.
     Demo(demo::Arguments),
     /// Measure servers that speak the Redis protocol, side by side.
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
     /// Send or receive a whole snapshot of data.
     Entropy(entropy::Arguments),
     /// Back up a cluster into a folder while it serves, or check a backup.

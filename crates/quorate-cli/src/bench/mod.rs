@@ -7,6 +7,7 @@
 mod keys;
 mod load;
 mod report;
+mod search;
 mod servers;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,8 +26,10 @@ const EXAMPLES: &str = "Examples:
   quorate bench --target mine=127.0.0.1:6379 --pid mine=4711 --command set,get --pipeline 1,16";
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
     /// A running server to measure; may be given several times
     #[arg(long, value_name = "NAME=HOST:PORT")]
     target: Vec<String>,
@@ -78,7 +81,16 @@ pub(crate) struct Arguments {
     json: Option<std::path::PathBuf>,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Measure the search engine in this process, beside hnswlib and tantivy
+    Search(search::Arguments),
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(What::Search(arguments)) = &arguments.what {
+        return search::run(arguments);
+    }
     check(arguments)?;
     let pids = arguments.pid.iter().map(|text| pid(text)).collect::<Result<Vec<_>>>()?;
     let kinds = arguments.command.iter().map(|name| kind(name)).collect::<Result<Vec<_>>>()?;

@@ -19,6 +19,8 @@ pub(super) struct Builder<'a, 'r> {
     index: &'a Index,
     request: &'r Request<'r>,
     leaves: core::slice::Iter<'r, LeafTerms>,
+    /// Documents of all partitions.
+    all: u64,
 }
 
 impl<'a, 'r> Builder<'a, 'r> {
@@ -27,7 +29,7 @@ impl<'a, 'r> Builder<'a, 'r> {
         request: &'r Request<'r>,
         statistics: &'r Statistics,
     ) -> Self {
-        Builder { index, request, leaves: statistics.leaves.iter() }
+        Builder { index, request, leaves: statistics.leaves.iter(), all: statistics.documents }
     }
 
     /// What goes through the documents of the whole query, or of its filter.
@@ -148,7 +150,7 @@ impl<'a, 'r> Builder<'a, 'r> {
                     Some(kept) => (Set::kept(kept), kept.len()),
                     None => (Set::Made(RoaringBitmap::new().into_iter()), 0),
                 };
-                let term = Term { text: label.clone(), documents };
+                let term = Term::new(label.clone(), documents, self.all);
                 let kind = Kind::Label { documents: documents_here, term };
                 Matcher::new(kind, 1.0, estimate)
             }));
@@ -165,16 +167,24 @@ impl<'a, 'r> Builder<'a, 'r> {
         }
     }
 
+    /// The fields in which words of a part count: all, if it names every one there is.
+    fn text_fields(&self, node: &Node) -> Fields {
+        let fields = Fields(node.fields.0 & self.request.fields.0);
+        let all = self.index.schema().text_fields().count();
+        let is_all = (0..all).all(|number| fields.0 & Fields::one(number).0 != 0);
+        if is_all { Fields::ALL } else { fields }
+    }
+
     /// The terms of `leaf`, as far as there are any, in the order of `texts`.
     fn terms(&self, leaf: &LeafTerms, texts: &[String], node: &Node) -> Vec<Matcher<'a>> {
         let counted = texts.iter().filter_map(|text| Some((text, *leaf.documents.get(text)?)));
-        let fields = Fields(node.fields.0 & self.request.fields.0);
+        let fields = self.text_fields(node);
         counted
             .map(|(text, documents)| {
                 let postings = self.index.terms.get(text);
                 let estimate = postings.map_or(0, |postings| postings.documents());
                 let reader = postings.map(Postings::reader).unwrap_or_default();
-                let term = Term { text: text.clone(), documents };
+                let term = Term::new(text.clone(), documents, self.all);
                 Matcher::new(Kind::Term { reader, fields, term }, 1.0, u64::from(estimate))
             })
             .collect()
@@ -209,6 +219,6 @@ fn all(children: Vec<Matcher<'_>>, slop: Option<u32>, in_order: bool, weight: f6
     let estimate = children.iter().map(|child| child.estimate).min().unwrap_or(0);
     let mut order: Vec<usize> = (0..children.len()).collect();
     order.sort_by_key(|&child| children[child].estimate);
-    let all = All { children, order, slop, in_order };
+    let all = All { children, order, slop, in_order, places: Vec::new() };
     Matcher::new(Kind::All(all), weight, estimate)
 }

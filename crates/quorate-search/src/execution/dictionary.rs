@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::edit_distance::{Rows, behind};
+use super::near::{Near, Walked};
 use crate::index::{Labels, Terms};
 use crate::limits;
 use crate::query::{Affix, Place};
@@ -133,8 +133,7 @@ fn matches(parts: &[Part], word: &str) -> bool {
 }
 
 /// The words that differ from `word` by at most `distance` letters that were added, left out or
-/// changed (Levenshtein), the first `most` of them. Words with a common beginning share the work
-/// for it, and a beginning that is too far off is left at once.
+/// changed (Levenshtein), the first `most` of them.
 pub(super) fn by_distance(
     dictionary: &impl Dictionary,
     word: &str,
@@ -143,21 +142,21 @@ pub(super) fn by_distance(
     seen: Seen<'_>,
 ) -> Found {
     let mut found = Found::new();
-    let mut rows = Rows::new(word, usize::from(distance));
+    let mut near = Near::new(word, usize::from(distance));
     let mut start = Some(String::new());
     while let Some(from) = start.take() {
         for (candidate, documents) in dictionary.from(&from) {
-            match rows.advance(candidate) {
-                Ok(differs) if differs.whole <= usize::from(distance) => {
+            match near.walk(candidate) {
+                Walked::Near => {
                     let documents = seen(candidate, documents);
                     found.extend((documents > 0).then(|| (candidate.to_string(), documents)));
                     if found.len() == most {
                         return found;
                     }
                 }
-                Ok(_) => {}
-                Err(beginning) => {
-                    start = behind(beginning);
+                Walked::Open => {}
+                Walked::Closed(next) => {
+                    start = next;
                     break;
                 }
             }

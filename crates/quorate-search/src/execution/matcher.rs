@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use roaring::RoaringBitmap;
 use roaring::bitmap::{IntoIter, Iter};
 
-use super::positions::{nearest, within};
+use super::positions::{following, nearest, within};
 use crate::index::{DocumentId, Position, Reader};
 use crate::schema::Fields;
 
@@ -51,6 +51,19 @@ pub(super) enum Kind<'a> {
 pub(super) struct Term {
     pub(super) text: String,
     pub(super) documents: u64,
+    /// How few documents have it, as BM25 counts.
+    pub(super) rarity: f64,
+}
+
+impl Term {
+    /// A term that some of all documents have.
+    pub(super) fn new(text: String, documents: u64, all: u64) -> Term {
+        // Others may have counted more documents of the term since the first phase.
+        let all = all as f64;
+        let with = (documents as f64).min(all);
+        let rarity = libm::log(1.0 + (all - with + 0.5) / (with + 0.5));
+        Term { text, documents, rarity }
+    }
 }
 
 #[derive(Debug)]
@@ -62,6 +75,8 @@ pub(super) struct All<'a> {
     pub(super) slop: Option<u32>,
     /// Whether the words must be in their order.
     pub(super) in_order: bool,
+    /// Where the words are, kept for its memory.
+    pub(super) places: Vec<Vec<Position>>,
 }
 
 /// Documents by their numbers, in order.
@@ -237,6 +252,9 @@ impl Kind<'_> {
         match self {
             Kind::Term { reader, fields, .. } => {
                 let mut target = target;
+                if *fields == Fields::ALL {
+                    return reader.seek(target);
+                }
                 loop {
                     let id = reader.seek(target)?;
                     if reader.fields().0 & fields.0 != 0 {
@@ -297,10 +315,31 @@ impl All<'_> {
         if self.slop.is_none() && !self.in_order {
             return true;
         }
+        if self.slop == Some(0) && self.in_order && self.are_terms() {
+            return self.is_phrase();
+        }
         let required =
             self.children.iter_mut().filter(|child| !matches!(child.kind, Kind::Optional { .. }));
         let words: Vec<Vec<Position>> =
             required.map(|child| child.places(id)).filter(|places| !places.is_empty()).collect();
         within(&words, self.slop.unwrap_or(u32::MAX), self.in_order)
+    }
+
+    fn are_terms(&self) -> bool {
+        self.children.iter().all(|child| matches!(child.kind, Kind::Term { .. }))
+    }
+
+    /// As it is asked most often, without memory of its own: all are at the document already.
+    fn is_phrase(&mut self) -> bool {
+        self.places.resize_with(self.children.len(), Vec::new);
+        let mut there = 0;
+        for child in &mut self.children {
+            let Kind::Term { reader, fields, .. } = &mut child.kind else { continue };
+            let places = &mut self.places[there];
+            places.clear();
+            reader.positions(*fields, places);
+            there += usize::from(!places.is_empty());
+        }
+        following(&self.places[..there])
     }
 }

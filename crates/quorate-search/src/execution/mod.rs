@@ -5,25 +5,29 @@
 //! that returns does not depend on how documents are spread.
 //!
 //! Documents are visited one at a time, in the order of their numbers, by matchers that seek
-//! ahead; each is scored when it is met, and the best are kept.
+//! ahead; each is scored when it is met, and the best are kept. Of alternatives of words by
+//! `BM25STD` only those are scored that may be among the best (`pruning`).
 //!
 //! The nearest vectors are found first, and then the documents that have them are scored.
 
 mod building;
 mod dictionary;
 mod matcher;
+mod near;
 mod positions;
+mod pruning;
 mod score;
 mod spelling;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod top;
 mod vectors;
 mod visiting;
 mod work;
 
 use alloc::borrow::Cow;
-use alloc::collections::{BTreeSet, BinaryHeap};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,14 +36,16 @@ use core::cmp::Ordering;
 use roaring::RoaringBitmap;
 
 use crate::error::{Code, Error};
-use crate::index::{DocumentId, Entry, Index, SortValue};
+use crate::index::{Entry, Index, SortValue};
 use crate::query::{Kind, Node};
 use crate::schema::{FieldId, Fields};
 use crate::{Language, limits};
 
 use building::Builder;
 use matcher::Matcher;
+use pruning::{Alternatives, Offered};
 use score::Scoring;
+use top::Top;
 
 pub use score::{Explanation, Scorer};
 pub(crate) use spelling::Spelt;
@@ -243,10 +249,7 @@ impl Index {
                 let scored = Builder::new(self, request, statistics).matcher()?;
                 self.nearest(*count, vector, matcher, scored, &scoring, allowed.as_deref())
             }
-            _ => {
-                let allowed = |id| allowed.as_ref().is_none_or(|allowed| allowed.contains(id));
-                self.best(matcher, &scoring, request, allowed)
-            }
+            _ => self.best(matcher, &scoring, request, allowed.as_deref()),
         };
         for hit in &mut hits.best {
             hit.distances = self.distances(request.node, &hit.key);
@@ -254,45 +257,30 @@ impl Index {
         Ok(hits)
     }
 
-    fn best(
-        &self,
-        mut matcher: Matcher<'_>,
+    fn best<'a>(
+        &'a self,
+        mut matcher: Matcher<'a>,
         scoring: &Scoring<'_>,
         request: &Request<'_>,
-        allowed: impl Fn(DocumentId) -> bool,
+        allowed: Option<&RoaringBitmap>,
     ) -> Hits {
-        let top = request.top;
-        let mut best = BinaryHeap::new();
+        let mut top = Top::new(self, request.top, request.sort);
+        let by_words = top.is_by_words(scoring);
+        if let Some(alternatives) = Alternatives::of(&matcher).filter(|_| by_words) {
+            let words = self.documents.words();
+            let mut offered = Offered { matcher: &mut matcher, scoring, top: &mut top, allowed };
+            let total = alternatives.best(words, &mut offered);
+            return Hits { total, best: top.into_hits(), nearest: None };
+        }
         let mut total = 0;
         let mut next = matcher.seek(0);
         while let Some(id) = next {
-            if allowed(id) {
+            if allowed.is_none_or(|allowed| allowed.contains(id)) {
                 total += 1;
-                if top > 0 {
-                    let entry = self.documents.get(id);
-                    let (score, explanation) = scoring.score(&mut matcher, id, entry);
-                    // Most are worse than the worst of many, which is told without a copy.
-                    let hopeless = |worst: &Ranked| {
-                        request.sort.is_none() && score < worst.0.score && best.len() == top
-                    };
-                    if !best.peek().is_some_and(hopeless) {
-                        best.push(Ranked(Hit {
-                            key: entry.key.clone(),
-                            score,
-                            explanation,
-                            distance: None,
-                            distances: Vec::new(),
-                            sorted_by: request.sort.map(|sort| sort.of(entry)),
-                        }));
-                    }
-                }
-                if best.len() > top {
-                    best.pop();
-                }
+                top.offer(&mut matcher, scoring, id);
             }
             next = id.checked_add(1).and_then(|target| matcher.seek(target));
         }
-        let best = best.into_sorted_vec().into_iter().map(|ranked| ranked.0).collect();
-        Hits { total, best, nearest: None }
+        Hits { total, best: top.into_hits(), nearest: None }
     }
 }

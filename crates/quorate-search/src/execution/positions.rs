@@ -21,6 +21,16 @@ pub(super) fn within(words: &[Vec<Position>], slop: u32, in_order: bool) -> bool
     })
 }
 
+/// Whether each word is right behind the one before it, in one field.
+pub(super) fn following(words: &[Vec<Position>]) -> bool {
+    let Some((first, others)) = words.split_first() else { return true };
+    let mut begins = first.iter();
+    begins.any(|&(field, place)| {
+        let mut behind = others.iter().zip(1..);
+        behind.all(|(word, distance)| word.contains(&(field, place + distance)))
+    })
+}
+
 /// For each place of the first word, the others are put as early as they can be.
 fn ordered(words: &[Vec<u32>], reach: u32) -> bool {
     let Some((first, others)) = words.split_first() else { return true };
@@ -150,6 +160,7 @@ mod tests {
                 within(&words, slop, in_order),
                 chosen(&words, slop, in_order, &mut Vec::new())
             );
+            prop_assert_eq!(following(&words), chosen(&words, 0, true, &mut Vec::new()));
         }
 
         #[test]

@@ -10,10 +10,15 @@ use super::document::Entry;
 use super::postings::{DocumentId, Postings};
 
 /// Documents and their numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Documents {
     numbers: BTreeMap<Arc<[u8]>, DocumentId>,
     entries: Vec<Option<Entry>>,
+    /// Words of each, by the weights of their fields. What looks at many finds them close together.
+    words: Vec<u32>,
+    /// The score that documents have unless they say something else, and how many do.
+    usual_score: f64,
+    unusual: usize,
     free: Vec<DocumentId>,
     all: Chosen,
     /// By their groups.
@@ -48,16 +53,46 @@ fn has(groups: u64, group: u8) -> bool {
 }
 
 impl Documents {
-    /// A number that no document has.
-    pub(super) fn vacant(&mut self) -> DocumentId {
-        self.free.pop().unwrap_or_else(|| {
+    /// None, of which most will have this score.
+    pub(super) fn new(usual_score: f64) -> Documents {
+        Documents {
+            numbers: BTreeMap::new(),
+            entries: Vec::new(),
+            words: Vec::new(),
+            usual_score,
+            unusual: 0,
+            free: Vec::new(),
+            all: Chosen::default(),
+            groups: BTreeMap::new(),
+            seen: None,
+        }
+    }
+
+    /// A number that no document has, for one of that many words.
+    pub(super) fn vacant(&mut self, words: u32) -> DocumentId {
+        let id = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
+            self.words.push(0);
             (self.entries.len() - 1) as DocumentId
-        })
+        });
+        self.words[id as usize] = words;
+        id
+    }
+
+    /// How many words each document has, by the weights of their fields; of numbers that no
+    /// document has, anything.
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    /// The score of every document, if all have the same.
+    pub(crate) fn common_score(&self) -> Option<f64> {
+        (self.unusual == 0).then_some(self.usual_score)
     }
 
     pub(super) fn insert(&mut self, id: DocumentId, entry: Entry) {
         self.numbers.insert(entry.key.clone(), id);
+        self.unusual += usize::from(entry.score != self.usual_score);
         self.all.insert(id, &entry);
         self.groups.entry(entry.group).or_default().insert(id, &entry);
         if let Some((_, seen)) = self.seen.as_mut().filter(|(groups, _)| has(*groups, entry.group))
@@ -71,6 +106,7 @@ impl Documents {
         let id = self.numbers.remove(key)?;
         let entry = self.entries[id as usize].take()?;
         self.all.remove(id, &entry);
+        self.unusual -= usize::from(entry.score != self.usual_score);
         if let Some(group) = self.groups.get_mut(&entry.group) {
             group.remove(id, &entry);
         }

@@ -7,6 +7,7 @@
 mod description;
 mod document;
 mod documents;
+mod heads;
 mod labels;
 mod numbers;
 mod places;
@@ -39,7 +40,7 @@ pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
 pub(crate) use labels::Labels;
 pub(crate) use places::Place;
-pub(crate) use postings::{DocumentId, Position, Postings, Reader};
+pub(crate) use postings::{Bound, DocumentId, Position, Postings, Reader};
 pub(crate) use shape::Shape;
 pub use sorting::SortValue;
 pub(crate) use terms::Terms;
@@ -84,9 +85,9 @@ impl Index {
         Index {
             fields: fields.collect(),
             missing: schema.fields.iter().map(|_| RoaringBitmap::new()).collect(),
+            documents: Documents::new(schema.score),
             schema,
             synonyms,
-            documents: Documents::default(),
             terms: Terms::default(),
         }
     }
@@ -148,7 +149,7 @@ impl Index {
     pub fn put_in(&mut self, group: u8, document: &Document<'_>) -> Result<(), Unindexed> {
         self.remove(document.key);
         let content = Content::read(document, &self.schema, &self.synonyms)?;
-        let id = self.documents.vacant();
+        let id = self.documents.vacant(content.length);
         for (number, (field, missing)) in
             self.schema.fields.iter().zip(&mut self.missing).enumerate()
         {
@@ -158,7 +159,9 @@ impl Index {
             }
         }
         let terms = content.terms.iter();
-        let terms = terms.map(|(text, occurrence)| self.terms.insert(text, id, occurrence));
+        let terms = terms.map(|(text, occurrence)| {
+            self.terms.insert(text, id, occurrence, self.documents.words())
+        });
         let terms = terms.collect();
         let mut values = content.values;
         for (field, held) in &mut values {
@@ -200,7 +203,7 @@ impl Index {
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let Some((id, entry)) = self.documents.remove(key) else { return false };
         for &term in &entry.terms {
-            self.terms.remove(term, id);
+            self.terms.remove(term, id, self.documents.words());
         }
         for (field, held) in &entry.values {
             match (&mut self.fields[usize::from(field.0)], held) {

@@ -3,7 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
 use core::mem;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
 
 use super::postings::{DocumentId, Occurrence, Postings};
 
@@ -15,6 +19,9 @@ pub(super) struct TermId(u32);
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
     numbers: BTreeMap<Arc<str>, TermId>,
+    /// The same numbers by the hashes of their terms: every word of a document is looked for.
+    table: HashTable<TermId>,
+    hasher: FixedState,
     terms: Vec<Term>,
     /// Numbers of terms that no document has any more.
     free: Vec<TermId>,
@@ -32,13 +39,16 @@ impl Terms {
         text: &str,
         document: DocumentId,
         occurrence: &Occurrence,
+        words: &[u32],
     ) -> TermId {
-        let number = match self.numbers.get(text) {
-            Some(&number) => number,
-            None => self.make(text),
-        };
-        self.terms[number.0 as usize].postings.insert(document, occurrence);
+        let number = self.find(text).unwrap_or_else(|| self.make(text));
+        self.terms[number.0 as usize].postings.insert(document, occurrence, words);
         number
+    }
+
+    fn find(&self, text: &str) -> Option<TermId> {
+        let is_it = |number: &TermId| *self.terms[number.0 as usize].text == *text;
+        self.table.find(self.hasher.hash_one(text), is_it).copied()
     }
 
     fn make(&mut self, text: &str) -> TermId {
@@ -54,23 +64,31 @@ impl Terms {
                 TermId((self.terms.len() - 1) as u32)
             }
         };
+        let hash = self.hasher.hash_one(&*text);
+        let (terms, hasher) = (&self.terms, &self.hasher);
+        let hash_of = |number: &TermId| hasher.hash_one(&*terms[number.0 as usize].text);
+        self.table.insert_unique(hash, number, hash_of);
         self.numbers.insert(text, number);
         number
     }
 
-    pub(super) fn remove(&mut self, number: TermId, document: DocumentId) {
+    pub(super) fn remove(&mut self, number: TermId, document: DocumentId, words: &[u32]) {
         let term = &mut self.terms[number.0 as usize];
-        term.postings.remove(document);
+        term.postings.remove(document, words);
         if term.postings.documents() == 0 {
             let text = mem::replace(&mut term.text, "".into());
             self.numbers.remove(&text);
+            let hash = self.hasher.hash_one(&*text);
+            if let Ok(entry) = self.table.find_entry(hash, |other| *other == number) {
+                entry.remove();
+            }
             self.free.push(number);
         }
     }
 
     /// Where a term occurs.
     pub(crate) fn get(&self, text: &str) -> Option<&Postings> {
-        self.numbers.get(text).map(|number| &self.terms[number.0 as usize].postings)
+        self.find(text).map(|number| &self.terms[number.0 as usize].postings)
     }
 
     /// A term by its number: its text, and where it occurs.

@@ -1,4 +1,5 @@
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
@@ -49,15 +50,19 @@ proptest! {
     #[test]
     fn postings_are_a_map(
         changes in prop::collection::vec((0u32..300, prop::option::weighted(0.7, occurrence())), 0..400),
+        // Also so far apart that blocks need long heads.
+        apart in prop::sample::select(vec![1u32, 40, 2_000]),
         targets in prop::collection::btree_set(0u32..700, 0..40),
     ) {
         let mut postings = Postings::default();
         let mut map = BTreeMap::new();
+        let words = vec![7; 300];
         for (document, occurrence) in changes {
-            postings.remove(document);
+            let document = document * apart;
+            postings.remove(document, &words);
             map.remove(&document);
             if let Some(occurrence) = occurrence {
-                postings.insert(document, &occurrence);
+                postings.insert(document, &occurrence, &words);
                 map.insert(document, occurrence);
             }
         }
@@ -65,7 +70,7 @@ proptest! {
         let expected: Vec<_> = map.iter().map(|(&id, occurrence)| (id, occurrence.clone())).collect();
         prop_assert_eq!(all(&postings), expected);
         let mut last = None;
-        let targets: Vec<u32> = targets.into_iter().filter(|&target| {
+        let targets: Vec<u32> = targets.into_iter().map(|target| target * apart).filter(|&target| {
             // A reader only goes on.
             let found = map.range(target..).next().map(|(&id, _)| id);
             let ahead = last.is_none_or(|last| found.is_none_or(|found| found > last));

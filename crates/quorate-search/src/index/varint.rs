@@ -11,7 +11,19 @@ pub(super) fn write(bytes: &mut Vec<u8>, mut number: u128) {
 }
 
 /// The number that `bytes` begin with; they go past it.
+#[inline]
 pub(super) fn read(bytes: &mut &[u8]) -> u128 {
+    match bytes.split_first() {
+        // Most are small.
+        Some((&byte, rest)) if byte < 0x80 => {
+            *bytes = rest;
+            u128::from(byte)
+        }
+        _ => read_long(bytes),
+    }
+}
+
+fn read_long(bytes: &mut &[u8]) -> u128 {
     let mut number = 0;
     let mut shift = 0;
     while let Some((&byte, rest)) = bytes.split_first() {

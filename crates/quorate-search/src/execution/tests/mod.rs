@@ -2,6 +2,7 @@
 //! after changes.
 
 mod naive;
+mod pruning;
 mod scores;
 mod sorting;
 mod spelling;

@@ -76,23 +76,14 @@ impl Codes {
         slots: &[Slot],
         distances: &mut Vec<f32>,
     ) {
-        let mut take = |sum: i32, slot: Slot| {
+        for &slot in slots {
+            let sum: i32 = product(&query.codes, self.codes.row(slot));
             let scale = self.scales[slot as usize];
             let product = i8::number(sum) as f32 * (query.scale.step * scale.step);
             distances.push(match metric {
                 Metric::Euclidean => query.scale.square + scale.square - 2.0 * product,
                 Metric::InnerProduct | Metric::Cosine => 1.0 - product,
             });
-        };
-        let (fours, rest) = slots.as_chunks::<4>();
-        for four in fours {
-            let rows = four.map(|slot| self.codes.row(slot));
-            let sums: [i32; 4] = product(&query.codes, rows);
-            sums.into_iter().zip(four).for_each(|(sum, &slot)| take(sum, slot));
-        }
-        for &slot in rest {
-            let [sum]: [i32; 1] = product(&query.codes, [self.codes.row(slot)]);
-            take(sum, slot);
         }
     }
 

@@ -283,7 +283,7 @@ impl Wide {
     }
 }
 
-/// The distances of slots from a query, four at a time.
+/// The distances of slots from a query.
 #[inline(always)]
 fn batched<C: Component>(
     space: &Space,
@@ -293,26 +293,15 @@ fn batched<C: Component>(
     slots: &[Slot],
     mut take: impl FnMut(f64),
 ) {
-    let (fours, rest) = slots.as_chunks::<4>();
     if space.metric == Metric::Euclidean {
-        for four in fours {
-            let rows = four.map(|slot| blocks.row(slot));
-            euclidean(query, rows).into_iter().for_each(|sum| take(C::number(sum)));
-        }
-        for &slot in rest {
-            let [sum] = euclidean(query, [blocks.row(slot)]);
-            take(C::number(sum));
+        for &slot in slots {
+            take(C::number(euclidean(query, blocks.row(slot))));
         }
         return;
     }
-    let mut take = |sum, slot| take(apart(C::number(sum), length * space.length(slot)));
-    for four in fours {
-        let rows = four.map(|slot| blocks.row(slot));
-        product(query, rows).into_iter().zip(four).for_each(|(sum, &slot)| take(sum, slot));
-    }
-    for &slot in rest {
-        let [sum] = product(query, [blocks.row(slot)]);
-        take(sum, slot);
+    for &slot in slots {
+        let sum = C::number(product(query, blocks.row(slot)));
+        take(apart(sum, length * space.length(slot)));
     }
 }
 
