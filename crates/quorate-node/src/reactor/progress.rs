@@ -85,6 +85,10 @@ impl Control {
     /// Groups in which some member lacks something that no hint brings it, as the linked members
     /// have told; one more for each that has not told since it goes by the present list.
     pub(super) fn unsettled(&self) -> u64 {
+        if self.membership.view().ownership.is_none() {
+            // Nobody was given up, and nobody tells.
+            return 0;
+        }
         let (news, me, epoch) = (self.node.news(), self.membership.me(), self.membership.epoch());
         let of = |(id, _): (NodeId, MemberNumber)| {
             let volume = match id {

@@ -87,9 +87,16 @@ impl Spreading {
             let members = u32::try_from(view.members.len()).unwrap_or(u32::MAX);
             self.load_at = now + GOSSIP_INTERVAL * members.div_ceil(LOADS_PER_ROUND);
             self.gossip.say(&self.load(node), false);
-            self.gossip.say(volume, false);
+            // Before the first change of members there is nothing to be told.
+            if view.ownership.is_some() {
+                self.gossip.say(volume, false);
+            }
         }
-        self.gossip.say(&waiting(membership, now), true);
+        let waiting = waiting(membership, now);
+        let was_said = self.gossip.news::<Waiting>(self.gossip.me()).is_some();
+        if was_said || !waiting.members.is_empty() {
+            self.gossip.say(&waiting, true);
+        }
         self.gossip.handle_timeout(now);
         node.set_news(self.heard());
     }
