@@ -89,7 +89,7 @@ fn every_start_is_written_down_on_a_full_disk() {
 #[test]
 fn another_format_is_refused_with_advice() {
     let disk = SimulatedDisk::new();
-    for format in [1, 2, 7] {
+    for format in [1, 2, 8] {
         let contents = format!("{{\"format\": {format}}}");
         disk.replace(Path::new("/data/node.json"), contents.as_bytes()).expect("written");
         let error = open(&disk, None).expect_err("cannot be read").to_string();
