@@ -41,7 +41,7 @@ use super::{
     errors,
     stored::{Awaited, Purpose},
 };
-use crate::{membership::LinkId, time::Instant};
+use crate::{limits::OPERATIONS_MAX, membership::LinkId, time::Instant};
 
 /// Where there is none, nothing waits and nothing has to.
 #[derive(Debug, Default)]
@@ -119,6 +119,16 @@ impl Gate {
 }
 
 impl Coordinator {
+    /// Whether no more operations are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.in_flight() >= OPERATIONS_MAX
+    }
+
+    /// Makes sure that a scan comes when something is due at this moment.
+    pub(super) fn wake_by(&mut self, at: Instant) {
+        self.next_scan = Some(self.next_scan.map_or(at, |scan| scan.min(at)));
+    }
+
     /// Whether a write on `slot` would have to wait.
     pub fn is_gated(&self, slot: Slot) -> bool {
         self.gates.contains_key(&slot)

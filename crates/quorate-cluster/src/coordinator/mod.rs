@@ -55,20 +55,18 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::time::Duration;
 
 use bytes::Bytes;
 use quorate_proto::{
     CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
     message::{Cause, Message},
-    mutant::Mutant,
     resp::reply,
 };
 use slab::Slab;
 
 use crate::{
     anti_entropy::wire_bytes,
-    limits::{OPERATIONS_MAX, RETRY_AFTER, SCAN_INTERVAL},
+    limits::{RETRY_AFTER, SCAN_INTERVAL},
     membership::LinkId,
     peer_map::PeerMap,
     positions::Positions,
@@ -279,15 +277,7 @@ impl Coordinator {
     }
 
     /// Takes a request of a local client.
-    pub fn handle_request(
-        &mut self,
-        now: Instant,
-        replica: &mut impl Replica,
-        mut request: Request,
-    ) {
-        if Mutant::ReadsOverstay.is_planted() && !request.call.class().writes() {
-            request.terms.deadline += Duration::from_millis(300);
-        }
+    pub fn handle_request(&mut self, now: Instant, replica: &mut impl Replica, request: Request) {
         let requester = Requester::Session(request.id);
         self.start(now, replica, requester, request);
     }
@@ -477,15 +467,6 @@ impl Coordinator {
         } else {
             self.start_read(now, replica, requester, request);
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.in_flight() >= OPERATIONS_MAX
-    }
-
-    /// Makes sure that a scan comes when something is due at this moment.
-    fn wake_by(&mut self, at: Instant) {
-        self.next_scan = Some(self.next_scan.map_or(at, |scan| scan.min(at)));
     }
 
     fn reply(&mut self, requester: Requester, reply: Bytes) {

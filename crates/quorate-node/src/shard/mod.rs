@@ -439,6 +439,9 @@ impl Shard {
         }
         let id = self.waiters.insert(waiter) as u64;
         let Errand { call, mut terms } = errand;
+        if Mutant::ReadsOverstay.is_planted() && !writes {
+            terms.deadline += Duration::from_millis(300);
+        }
         if self.storage.answers_late(&call) {
             let work = self.storage.work_of(&call);
             let bytes = work.saturating_mul(limits::LONG_CALL_BYTES_PER_WORD);
