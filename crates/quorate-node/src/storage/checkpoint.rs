@@ -246,6 +246,9 @@ mod tests {
         storage::{Beside, Record, TransactionRecord, rounds::storage},
     };
 
+    /// When values are written.
+    const WALL_MS: u64 = 1_700_000_000_000;
+
     /// A storage with a log, which is looked at from a megabyte on.
     fn with_log() -> Storage {
         with_log_on(Arc::new(SimulatedDisk::new()))
@@ -368,13 +371,13 @@ mod tests {
         let each = |sequence, record: &[u8]| {
             assert!(sequence > first, "what was before the checkpoint is gone");
             if let Some(Record::Effect { slot, effect, .. }) = Record::read(record) {
-                store.merge(slot, effect, 0).expect("is sound");
+                store.merge(slot, effect, WALL_MS).expect("is sound");
             }
         };
         SegmentLog::open(disk, "log".as_ref(), options, each).expect("opens");
         let mut reply = Vec::new();
         let call = Call::piece(slot, Command::from_args(["GET", "large"]));
-        let request = Request { call: &call, wall_ms: 0, resp3: false };
+        let request = Request { call: &call, wall_ms: WALL_MS, resp3: false };
         let shared = store.execute(request, &mut reply, &mut Vec::new());
         let reply = shared.map_or(reply, |shared| shared.to_vec());
         assert!(reply.windows(after.len()).any(|found| found == after.as_bytes()));
