@@ -20,6 +20,7 @@ fn member(id: u128, datacentre: &str, rack: &str, tokens: &[u32]) -> Member {
         client_address: format!("h{id}:2"),
         cluster_address: format!("h{id}:3"),
         incarnation: Default::default(),
+        duties: quorate_proto::Duties::default(),
     }
 }
 
