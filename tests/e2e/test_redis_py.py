@@ -24,7 +24,7 @@ FILES = {
 OLDER = "what servers before 7.9 have answered"
 # Tests of search that differ, with asyncio and without.
 IN_BOTH = {
-    "test_client": "SLOP 100 finds fewer documents",
+    "test_client": "FT.DEL is not there",
     "test_summarize": "fragments end elsewhere",
     "test_get": "FT.MGET is not there",
     "test_aggregations_groupby": "what is first without an order is that of the first key",
@@ -44,7 +44,6 @@ DIFFERING = {
         "test_search.test_aggregations_apply": ("everywhere", "whole numbers of more than 12 digits"),
         "test_search.test_synupdate": ("everywhere", "equal scores come in the order of keys"),
         "test_search.test_dialect": ("everywhere", "dialect 1 takes more"),
-        "test_search.test_info_exposes_search_info": ("everywhere", "INFO has no section of the search"),
         **{f"test_search.{name}": ("everywhere", OLDER) for name in (
             "test_expire", "test_profile", "test_profile_limited", "test_profile_query_params",
             "test_profile_with_no_warnings")},

@@ -407,6 +407,18 @@ pub(crate) const INDEXES_MAX: usize = 1024;
 /// take a few milliseconds.
 pub(crate) const INDEXED_PER_TURN_MAX: usize = 256;
 
+/// Documents that could not be indexed and are remembered by their keys, in each index and shard.
+pub(crate) const FAILURES_REMEMBERED_MAX: usize = 10_000;
+
+/// Questions that have waited for an index and are answered in one turn: none of them is long.
+pub(crate) const WAITING_PER_TURN_MAX: usize = 8;
+
+/// Bytes, about, that a query may hold in a partition and at its coordinator unless it is set.
+pub(crate) const QUERY_MEMORY_DEFAULT: usize = 256 << 20;
+
+/// Less than this is not enough for queries of the usual size.
+pub(crate) const QUERY_MEMORY_MIN: usize = 64 << 10;
+
 /// Vectors that are compared in a turn to get others into their graphs, for each field: about a
 /// millisecond's.
 pub(crate) const VECTORS_COMPARED_PER_TURN: usize = 2_000;

@@ -398,6 +398,7 @@ impl Node {
             total.clock_contradicted |= metrics.clock_contradicted;
             total.awaited = total.awaited.max(metrics.awaited);
             total.failed |= metrics.failed;
+            total.search.add(metrics.search);
             total.scrubbing |= metrics.scrubbing;
             total.scrub.add(metrics.scrub);
             total.scrubbed_ms = match index {

@@ -38,6 +38,7 @@ use quorate_cluster::{
     clocks::Knowledge,
     coordinator::{Durability, Rejection},
     elements,
+    time::Instant,
     topology::Topology,
 };
 use quorate_log::{LogError, SegmentLog, Sequence, SyncJob, is_out_of_descriptors};
@@ -112,6 +113,8 @@ pub struct Storage {
     shards: u16,
     /// Wall clock of this turn, in milliseconds since the Unix epoch.
     pub(crate) wall_ms: u64,
+    /// What the clock of the machine shows, which never goes back.
+    pub(crate) monotonic: Instant,
     reply: Vec<u8>,
     effect: Vec<u8>,
     /// Whether a sync is under way.
@@ -196,6 +199,7 @@ impl Storage {
             shard: parts.shard,
             shards: parts.shards,
             wall_ms: 0,
+            monotonic: Instant::ZERO,
             reply: Vec::new(),
             effect: Vec::new(),
             syncing: false,

@@ -29,6 +29,10 @@ pub enum Code {
     ReducerNotFound,
     /// A bound was exceeded.
     Limit,
+    /// A query needs more memory than it may have.
+    Memory,
+    /// A query has taken longer than it may.
+    Timeout,
     /// What was asked for contradicts itself, the schema or a limit.
     BadQuery,
 }
@@ -48,6 +52,8 @@ impl Code {
             Code::PropertyNotFound => "SEARCH_PROP_NOT_FOUND",
             Code::ReducerNotFound => "SEARCH_REDUCER_NOT_FOUND",
             Code::Limit => "SEARCH_LIMIT_OVER",
+            Code::Memory => "SEARCH_OOM",
+            Code::Timeout => "SEARCH_TIMEOUT",
             Code::BadQuery => "SEARCH_QUERY_BAD",
         }
     }
@@ -65,6 +71,11 @@ pub struct Error {
 impl Error {
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
+    }
+
+    /// What a query is answered with that has taken too long, in RediSearch's words.
+    pub fn timeout() -> Self {
+        Self::new(Code::Timeout, "Timeout limit was reached")
     }
 }
 

@@ -24,6 +24,7 @@
 extern crate alloc;
 
 pub mod aggregate;
+mod allowance;
 pub mod analysis;
 mod arguments;
 pub mod cursors;
@@ -42,6 +43,7 @@ pub mod stop_words;
 pub mod suggestions;
 pub mod wire;
 
+pub use allowance::{Allowance, Stop};
 pub use error::{Code, Error};
 pub use index::Index;
 pub use language::Language;

@@ -48,7 +48,7 @@ pub use {
 use crate::{
     search::{Inquired, Inquiry},
     secure_link::SecureLink,
-    shard::{Mail, Now},
+    shard::{Conclusion, Mail, Now, Thought},
     storage::{HintSync, ScrubEnded, ScrubOrder, SyncTask, Work, Worked},
 };
 use quorate_store::Discarded;
@@ -131,6 +131,8 @@ pub enum Job {
     Drop(Discarded),
     /// Answers a long question about an index, which is lent to it.
     Inquire(Box<Inquiry>),
+    /// Joins large answers to such questions.
+    Think(Box<Thought>),
 }
 
 /// What has come of a job.
@@ -151,6 +153,8 @@ pub enum Done {
     Dropped,
     /// A long question is answered.
     Inquired(Box<Inquired>),
+    /// Large answers are joined.
+    Thought(Box<Conclusion>),
 }
 
 impl Job {
@@ -165,6 +169,7 @@ impl Job {
                 Done::Dropped
             }
             Self::Inquire(inquiry) => Done::Inquired(Box::new(inquiry.run())),
+            Self::Think(thought) => Done::Thought(Box::new(thought.run())),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `FT.AGGREGATE`, `FT.HYBRID` and `FT.REGEX` over all partitions of an index.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use quorate_proto::resp::ReplyWriter;
+use quorate_proto::{command::Call, resp::ReplyWriter};
 use quorate_search::{
     Error,
     aggregate::{Aggregation, Answer, Bounds, CursorOptions, Partial},
@@ -102,8 +104,7 @@ impl Task {
     }
 
     /// The answer that those of all partitions make.
-    fn finish(&self, answers: &[Bytes], seed: u64) -> Result<Answer, Failure> {
-        let bounds = Bounds::default();
+    fn finish(&self, answers: &[Bytes], seed: u64, bounds: Bounds) -> Result<Answer, Failure> {
         match self {
             Task::Aggregate(aggregation) => {
                 let mut merged = Partial::default();
@@ -130,6 +131,8 @@ pub(crate) struct Collected {
     task: Task,
     /// The same for all partitions.
     seed: u64,
+    /// Of what the coordinator holds.
+    bounds: Bounds,
     style: Style,
     stage: Stage,
     statistics: Vec<u8>,
@@ -144,10 +147,16 @@ enum Stage {
 
 impl Collected {
     /// The arguments of the question are those of the query.
-    pub(crate) fn new(mut question: Question, task: Task, seed: u64, style: Style) -> Collected {
+    pub(crate) fn new(
+        mut question: Question,
+        task: Task,
+        (seed, bytes): (u64, usize),
+        style: Style,
+    ) -> Collected {
+        let bounds = Bounds { bytes, ..Bounds::default() };
         question.arguments.insert(0, seed.to_string().into_bytes());
         let statistics = Vec::new();
-        Collected { question, task, seed, style, stage: Stage::Begin, statistics }
+        Collected { question, task, seed, bounds, style, stage: Stage::Begin, statistics }
     }
 }
 
@@ -180,16 +189,32 @@ impl Plan for Collected {
             let statistics = self.statistics.clone();
             return self.question.ask(gather, &statistics);
         }
-        match self.task.finish(&answers, self.seed) {
+        match self.task.finish(&answers, self.seed, self.bounds) {
             Ok(answer) => Step::Rows(Box::new(Rows {
                 index: self.question.target.name.clone(),
                 answer,
                 cursor: self.task.cursor(),
-                style: self.style,
+                style: Style { in_part: self.question.is_partial(), ..self.style },
             })),
             Err(Failure::Unreadable(malformed)) => failed(&format!("ERR {malformed}")),
             Err(Failure::Refused(error)) => failed(&error.to_string()),
         }
+    }
+
+    fn left(&mut self, left: Duration) {
+        self.question.leave.set_left(left);
+    }
+
+    fn cancel(&self) -> Vec<Call> {
+        self.question.cancel()
+    }
+
+    fn takes_parts(&self) -> bool {
+        self.question.leave.in_part
+    }
+
+    fn is_search(&self) -> bool {
+        true
     }
 }
 
@@ -222,7 +247,24 @@ impl Plan for Match {
         let keys: Vec<&[u8]> = page.map(|hit| &*hit.key).collect();
         let mut out = Vec::new();
         let mut writer = ReplyWriter::new(&mut out, self.resp3);
-        super::reply::found_keys(&mut writer, hits.total, &keys);
+        let total = (hits.total, self.question.is_partial());
+        super::reply::found_keys(&mut writer, total, &keys);
         Step::Done(out)
+    }
+
+    fn left(&mut self, left: Duration) {
+        self.question.leave.set_left(left);
+    }
+
+    fn cancel(&self) -> Vec<Call> {
+        self.question.cancel()
+    }
+
+    fn takes_parts(&self) -> bool {
+        self.question.leave.in_part
+    }
+
+    fn is_search(&self) -> bool {
+        true
     }
 }

@@ -17,6 +17,7 @@ use quorate_proto::{
 };
 
 use super::pieces::{PIECE, read_groups, write_groups};
+use crate::shard::OUT_OF_TIME;
 
 /// What is asked for one part of a query.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Coverage {
     /// The groups of the pieces under way.
     asked: Vec<Groups>,
     answers: Vec<Bytes>,
+    /// Whether one of these is a part of what it might be.
+    is_partial: bool,
 }
 
 impl Coverage {
@@ -35,7 +38,17 @@ impl Coverage {
             let Some(slot) = Slot::of_group(group).next() else { continue };
             sets.entry((topology.readers(slot), group % shards)).or_default().insert(group);
         }
-        Coverage { sets: sets.into_values().collect(), asked: Vec::new(), answers: Vec::new() }
+        Coverage {
+            sets: sets.into_values().collect(),
+            asked: Vec::new(),
+            answers: Vec::new(),
+            is_partial: false,
+        }
+    }
+
+    /// Whether somebody had not the time for a whole answer.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether one piece is enough.
@@ -62,12 +75,23 @@ impl Coverage {
         self.asked.iter().map(piece).collect()
     }
 
+    /// Whoever works on one of the pieces under way is to end that.
+    pub(crate) fn cancel(&self, words: &[&[u8]]) -> Vec<Call> {
+        self.pieces(words)
+    }
+
     /// Takes the replies to the pieces. Returns further pieces, if something is missing, or the
     /// answers of all partitions.
     pub(crate) fn take(&mut self, replies: &[Bytes], words: &[&[u8]]) -> Result<Progress, String> {
         let mut missing = Vec::new();
         for (asked, reply) in std::mem::take(&mut self.asked).into_iter().zip(replies) {
-            let (groups, body) = read(reply).ok_or(UNREADABLE)?;
+            // Only those come here whose query goes on without.
+            if reply.starts_with(OUT_OF_TIME) {
+                self.is_partial = true;
+                continue;
+            }
+            let (groups, body, in_part) = read(reply).ok_or(UNREADABLE)?;
+            self.is_partial |= in_part;
             if !groups.without(asked).is_empty() {
                 return Err(UNREADABLE.into());
             }
@@ -100,12 +124,15 @@ pub(crate) enum Progress {
     Whole(Vec<Bytes>),
 }
 
-/// What a shard says, and for which groups.
-fn read(reply: &Bytes) -> Option<(Groups, Bytes)> {
+/// What a shard says, for which groups, and whether it is a part.
+fn read(reply: &Bytes) -> Option<(Groups, Bytes, bool)> {
     let (value, _) = Value::decode(reply).ok()??;
     let Value::Array(values) = value else { return None };
-    match <[Value; 2]>::try_from(values).ok()? {
-        [Value::Bulk(groups), Value::Bulk(body)] => Some((read_groups(&groups)?, body)),
+    let mut values = values.into_iter();
+    match (values.next()?, values.next()?, values.next()) {
+        (Value::Bulk(groups), Value::Bulk(body), part) => {
+            Some((read_groups(&groups)?, body, part.is_some()))
+        }
         _ => None,
     }
 }
@@ -135,7 +162,8 @@ mod tests {
     /// Two sets of replicas.
     fn coverage() -> Coverage {
         let halves = [Groups::from_bits(u64::MAX >> 32), Groups::from_bits(u64::MAX << 32)];
-        Coverage { sets: halves.to_vec(), asked: Vec::new(), answers: Vec::new() }
+        let (asked, answers) = (Vec::new(), Vec::new());
+        Coverage { sets: halves.to_vec(), asked, answers, is_partial: false }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use quorate_proto::{Groups, Slot, resp::ReplyWriter};
 use quorate_search::{
     Schema,
+    index::Memory,
     schema::{Algorithm, Coordinates, Field, Kind, Source},
 };
 
@@ -22,6 +23,11 @@ pub(super) struct Totals {
     indexed: u64,
     fields: Vec<u64>,
     last: Option<(String, Vec<u8>)>,
+    /// Documents that found no room.
+    refused: u64,
+    memory: Memory,
+    /// Bytes of the vectors of fields.
+    vectors: Vec<u64>,
 }
 
 /// What a partition says.
@@ -45,10 +51,42 @@ pub(super) fn write(partition: &Partition, groups: Groups) -> Vec<u8> {
     out.number(partition.next.map_or(slots, |next| u64::from(next.number())));
     out.length(of_fields.len());
     of_fields.into_iter().for_each(|count| out.number(count));
-    let (text, key) = last;
+    let (mut text, mut key) = last;
+    if partition.refused.count > 0 {
+        text = "Index has as many bytes as MAXINDEXMEMORY allows".to_owned();
+        key = partition.refused.key.to_vec();
+    }
     out.text(text.as_bytes());
     out.text(&key);
+    out.number(partition.refused.count);
+    out.length(MEMORY.len());
+    let mut memory = index.memory();
+    MEMORY.iter().for_each(|part| out.number(*part(&mut memory) as u64));
+    out.length(partition.schema.fields.len());
+    for (field, _) in partition.schema.fields_with_ids() {
+        out.number(index.vector_memory(field) as u64);
+    }
     out.0
+}
+
+/// What is told of an index's memory, in the order in which it is told.
+const MEMORY: [fn(&mut Memory) -> &mut usize; 11] = [
+    |memory| &mut memory.documents,
+    |memory| &mut memory.keys,
+    |memory| &mut memory.sortable,
+    |memory| &mut memory.postings,
+    |memory| &mut memory.terms,
+    |memory| &mut memory.labels,
+    |memory| &mut memory.numbers,
+    |memory| &mut memory.shapes,
+    |memory| &mut memory.vectors,
+    |memory| &mut memory.blocks,
+    |memory| &mut memory.records,
+];
+
+fn add_all(sums: &mut Vec<u64>, numbers: Vec<u64>) {
+    sums.resize(numbers.len(), 0);
+    sums.iter_mut().zip(numbers).for_each(|(sum, one)| *sum = sum.saturating_add(one));
 }
 
 impl Totals {
@@ -60,13 +98,20 @@ impl Totals {
         self.failures += input.number()?;
         self.slots += input.number()?;
         self.indexed += input.number()?;
-        let fields = input.list(Reader::number)?;
-        self.fields.resize(fields.len(), 0);
-        self.fields.iter_mut().zip(fields).for_each(|(sum, one)| *sum += one);
+        add_all(&mut self.fields, input.list(Reader::number)?);
         let (text, key) = (input.text()?, input.bytes()?);
         if !text.is_empty() {
             self.last = Some((text, key.to_vec()));
         }
+        // Older nodes do not tell the rest.
+        let Some(refused) = input.number() else { return Some(()) };
+        self.refused += refused;
+        self.failures += refused;
+        for (part, bytes) in MEMORY.iter().zip(input.list(Reader::number)?) {
+            let sum = part(&mut self.memory);
+            *sum = sum.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        add_all(&mut self.vectors, input.list(Reader::number)?);
         Some(())
     }
 }
@@ -117,27 +162,7 @@ pub(super) fn reply(writer: &mut ReplyWriter<'_>, name: &[u8], schema: &Schema, 
     pairs.integer("num_docs", totals.documents);
     pairs.integer("max_doc_id", totals.documents);
     pairs.integer("num_terms", totals.terms);
-    pairs.integer("num_records", 0);
-    for name in ["inverted_sz_mb", "vector_index_sz_mb"] {
-        pairs.number(name, 0.0);
-    }
-    pairs.integer("total_inverted_index_blocks", 0);
-    for name in [
-        "offset_vectors_sz_mb",
-        "doc_table_size_mb",
-        "sortable_values_size_mb",
-        "key_table_size_mb",
-        "tag_overhead_sz_mb",
-        "text_overhead_sz_mb",
-        "total_index_memory_sz_mb",
-        "geoshapes_sz_mb",
-        "records_per_doc_avg",
-        "bytes_per_record_avg",
-        "offsets_per_term_avg",
-        "offset_bits_per_record_avg",
-    ] {
-        pairs.number(name, 0.0);
-    }
+    write_sizes(&mut pairs, totals);
     pairs.integer("hash_indexing_failures", totals.failures);
     pairs.number("total_indexing_time", 0.0);
     let is_indexing = totals.indexed < totals.slots;
@@ -170,8 +195,36 @@ pub(super) fn reply(writer: &mut ReplyWriter<'_>, name: &[u8], schema: &Schema, 
     writer.map(4);
     write_errors(writer, totals.failures, totals.last.as_ref());
     writer.simple("background indexing status");
-    writer.simple("OK");
+    writer.simple(if totals.refused > 0 { "OOM failure" } else { "OK" });
     write_statistics(writer, schema, totals);
+}
+
+/// Where words are in a document is told with the postings.
+fn write_sizes(pairs: &mut Pairs<'_, '_>, totals: &Totals) {
+    let memory = &totals.memory;
+    let megabytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
+    let share = |part: usize, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
+    let records = memory.records as u64;
+    pairs.integer("num_records", records);
+    pairs.number("inverted_sz_mb", megabytes(memory.postings + memory.numbers));
+    pairs.number("vector_index_sz_mb", megabytes(memory.vectors));
+    pairs.integer("total_inverted_index_blocks", memory.blocks as u64);
+    for (name, value) in [
+        ("offset_vectors_sz_mb", 0.0),
+        ("doc_table_size_mb", megabytes(memory.documents)),
+        ("sortable_values_size_mb", megabytes(memory.sortable)),
+        ("key_table_size_mb", megabytes(memory.keys)),
+        ("tag_overhead_sz_mb", megabytes(memory.labels)),
+        ("text_overhead_sz_mb", megabytes(memory.terms)),
+        ("total_index_memory_sz_mb", megabytes(memory.total())),
+        ("geoshapes_sz_mb", megabytes(memory.shapes)),
+        ("records_per_doc_avg", share(memory.records, totals.documents)),
+        ("bytes_per_record_avg", share(memory.postings, records)),
+        ("offsets_per_term_avg", 0.0),
+        ("offset_bits_per_record_avg", 0.0),
+    ] {
+        pairs.number(name, value);
+    }
 }
 
 fn write_errors(writer: &mut ReplyWriter<'_>, count: u64, last: Option<&(String, Vec<u8>)>) {
@@ -198,7 +251,8 @@ fn write_statistics(writer: &mut ReplyWriter<'_>, schema: &Schema, totals: &Tota
         write_errors(writer, count, totals.last.as_ref().filter(|_| count > 0));
         if is_vector {
             let mut pairs = Pairs(writer);
-            for name in ["memory", "marked_deleted", "direct_hnsw_insertions", "flat_buffer_size"] {
+            pairs.integer("memory", totals.vectors.get(number).copied().unwrap_or(0));
+            for name in ["marked_deleted", "direct_hnsw_insertions", "flat_buffer_size"] {
                 pairs.integer(name, 0);
             }
         }

@@ -5,7 +5,9 @@
 //!   feed of the store in the same step as each write;
 //! * `query`: what `FT.SEARCH` is asked, as an engine's request;
 //! * `pieces`: what a partition answers for the node that coordinates a query;
-//! * `inquiry`: long ones of these, beside the shard;
+//! * `answers`: the answers themselves;
+//! * `inquiry`, `loaded`: long ones, beside the shard, and what these have to know of documents;
+//! * `leave`: how long whoever asks waits;
 //! * `coverage`: whom that node asks, so that each document counts once;
 //! * `plans`, `reply`: joining what partitions say, and answering the client.
 
@@ -16,6 +18,8 @@ pub(crate) mod change;
 pub(crate) mod coverage;
 mod info;
 mod inquiry;
+mod leave;
+mod loaded;
 mod partition;
 mod pieces;
 pub(crate) mod plans;
@@ -34,8 +38,11 @@ pub use catalog::Catalog;
 pub use change::Change;
 pub(crate) use change::not_found;
 pub use inquiry::{Inquired, Inquiry};
+pub(crate) use leave::Leave;
 pub(crate) use partition::Search;
 pub(crate) use pieces::PIECE;
 pub(crate) use query::default_dialect;
-pub(crate) use settings::{check as check_setting, default_timeout_ms, write_config};
+pub(crate) use settings::{
+    answers_in_part, check as check_setting, default_timeout_ms, query_memory, write_config,
+};
 pub(crate) use suggesting::Suggest;

@@ -21,8 +21,9 @@ use quorate_store::{Document, JsonPath, JsonValue, Store};
 
 use super::{
     catalog::{Catalog, Definition, Stamp},
-    inquiry::Waiting,
+    inquiry::{Lent, Waiting},
     plans::Target,
+    settings,
 };
 use crate::{limits, storage::Storage};
 
@@ -33,6 +34,10 @@ pub(crate) struct Search {
     pub(super) partitions: BTreeMap<Vec<u8>, Partition>,
     /// Questions about indexes that are gone.
     pub(super) orphans: Vec<Ticket>,
+    /// Of the node.
+    shards: u16,
+    /// Questions that were ended before they were answered.
+    pub(crate) stopped: u64,
 }
 
 /// One index.
@@ -51,7 +56,7 @@ pub(super) struct Partition {
     /// Whether vectors may wait to get into their graphs, or out of them.
     unsettled: bool,
     /// The question that the index is lent to; an empty one stands in its place.
-    lent: Option<Ticket>,
+    pub(super) lent: Option<Lent>,
     /// Keys that have changed since, or belong to a slot whose documents were there before.
     behind: VecDeque<(Slot, Box<[u8]>)>,
     /// How many of these have changed: until they are indexed, nobody is answered.
@@ -60,8 +65,12 @@ pub(super) struct Partition {
     pub(super) waiting: VecDeque<Waiting>,
     /// Where the documents that were there before are to be indexed next.
     pub(super) next: Option<Slot>,
-    /// Documents that could not be indexed, by their keys.
+    /// Documents that could not be indexed, by their keys, as far as they are remembered.
     pub(super) failures: BTreeMap<Box<[u8]>, Failure>,
+    /// Documents that found no room.
+    pub(super) refused: Refused,
+    /// Bytes that the index may take.
+    room: usize,
 }
 
 /// Why a document could not be indexed.
@@ -69,6 +78,14 @@ pub(super) struct Partition {
 pub(super) struct Failure {
     pub(super) group: u8,
     pub(super) unindexed: Unindexed,
+}
+
+/// Documents that were not indexed because the index had become too large.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    pub(super) count: u64,
+    /// The last of them.
+    pub(super) key: Box<[u8]>,
 }
 
 impl Partition {
@@ -98,22 +115,66 @@ impl Partition {
             payload_path: schema.payload_field.as_ref().and_then(path),
             next: (!schema.options.skip_initial_scan).then(Slot::default),
             failures: BTreeMap::new(),
+            refused: Refused::default(),
+            room: usize::MAX,
             schema,
         })
     }
 
+    /// The definition has another form by now. If it only has more fields or other synonyms, what was
+    /// indexed is found meanwhile, as in RediSearch, and all is indexed again. Returns whether it is
+    /// so; else it has to be made anew.
+    fn adapt(&mut self, anew: Partition) -> bool {
+        let synonyms = anew.synonyms.clone();
+        if self.lent.is_some() || !self.index.extend(anew.schema.clone(), synonyms) {
+            return false;
+        }
+        (self.stamp, self.schema, self.synonyms) = (anew.stamp, anew.schema, anew.synonyms);
+        (self.paths, self.next) = (anew.paths, anew.next);
+        true
+    }
+
+    /// How large the index may become. If that is more than before, what found no room is indexed.
+    fn set_room(&mut self, room: usize) {
+        let grows = room > self.room;
+        self.room = room;
+        if grows && self.refused.count > 0 {
+            self.refused = Refused::default();
+            self.next = Some(Slot::default());
+        }
+    }
+
+    /// A document finds no room.
+    fn refuse(&mut self, key: &[u8]) {
+        if self.refused.count == 0 {
+            let index = self.stamp.text();
+            tracing::warn!(
+                index,
+                bytes = self.room,
+                "an index has as many bytes as MAXINDEXMEMORY allows; what comes is not indexed",
+            );
+        }
+        self.refused.count += 1;
+        self.refused.key = key.into();
+    }
+
     /// Lends the index to a question.
-    pub(super) fn lend(&mut self, ticket: Ticket) -> Box<Index> {
-        self.lent = Some(ticket);
+    pub(super) fn lend(&mut self, lent: Lent) -> Box<Index> {
+        self.lent = Some(lent);
         let empty = Index::new(self.schema.clone(), self.synonyms.clone());
         Box::new(std::mem::replace(&mut self.index, empty))
     }
 
     /// The index is back, unless another one has taken its place meanwhile.
     pub(super) fn take_back(&mut self, ticket: Ticket, index: Index) {
-        if self.lent == Some(ticket) {
+        if self.is_lent_to(ticket) {
             (self.lent, self.index) = (None, index);
         }
+    }
+
+    /// Whether the index is lent to this question.
+    pub(super) fn is_lent_to(&self, ticket: Ticket) -> bool {
+        self.lent.as_ref().is_some_and(|lent| lent.ticket == ticket)
     }
 
     /// Whether the index is lent, or lacks what has changed meanwhile.
@@ -129,7 +190,10 @@ impl Partition {
     /// Whether there is something to do that need not wait.
     fn has_work(&self) -> bool {
         let waits = !self.is_behind() && !self.waiting.is_empty();
-        self.lent.is_none() && (self.is_filling() || self.unsettled || waits)
+        match &self.lent {
+            Some(lent) => lent.is_loading(),
+            None => self.is_filling() || self.unsettled || waits,
+        }
     }
 
     /// Notes a key that changes while the index is lent. Returns whether it is.
@@ -185,9 +249,15 @@ impl Partition {
                 self.index.remove(key);
                 return;
             }
+            Some(_) if self.index.memory().total() >= self.room => {
+                self.index.remove(key);
+                return self.refuse(key);
+            }
             Some(document) => self.put(slot, key, document),
         };
-        if let Err(unindexed) = result {
+        if let Err(unindexed) = result
+            && self.failures.len() < limits::FAILURES_REMEMBERED_MAX
+        {
             self.failures.insert(key.into(), Failure { group: group_of(slot), unindexed });
         }
     }
@@ -365,12 +435,23 @@ impl Search {
     /// Another catalog: indexes come, go, and are made anew. Whoever calls it wants changes of the
     /// store from then on if there are any.
     fn adopt(&mut self, catalog: Arc<Catalog>) {
+        for definition in catalog.indexes() {
+            let Some(partition) = self.partitions.get_mut(definition.name) else { continue };
+            let is_same = partition.stamp == definition.stamp
+                && partition.synonyms == catalog.synonyms(definition.name);
+            if !is_same && let Some(anew) = Partition::new(&catalog, definition) {
+                partition.adapt(anew);
+            }
+        }
         let orphans = &mut self.orphans;
         self.partitions.retain(|name, partition| {
             let stays = catalog.index(name).is_some_and(|found| found.stamp == partition.stamp)
                 && partition.synonyms == catalog.synonyms(name);
             if !stays {
                 orphans.extend(partition.waiting.drain(..).map(|waiting| waiting.ticket));
+                // One that is answered at this moment will be told what it has found.
+                let loading = partition.lent.as_ref().filter(|lent| lent.is_loading());
+                orphans.extend(loading.map(|lent| lent.ticket));
             }
             stays
         });
@@ -381,7 +462,21 @@ impl Search {
                 self.partitions.insert(definition.name.to_vec(), partition);
             }
         }
+        let room = settings::index_memory(&catalog) / usize::from(self.shards.max(1));
+        self.partitions.values_mut().for_each(|partition| partition.set_room(room));
         self.catalog = catalog;
+    }
+
+    /// Bytes that the indexes take, and how many documents found no room.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let each = self.partitions.values();
+        let each = each.map(|own| (own.index.memory().total() as u64, own.refused.count));
+        each.fold((0, 0), |(bytes, refused), own| (bytes + own.0, refused + own.1))
+    }
+
+    /// How many long questions are answered at this moment.
+    pub(crate) fn asked(&self) -> u64 {
+        self.partitions.values().filter(|partition| partition.lent.is_some()).count() as u64
     }
 
     /// Brings a key that has changed up to date in every index.
@@ -399,6 +494,10 @@ impl Search {
     fn advance(&mut self, store: &Store, wall_ms: u64) {
         let mut work = 0;
         for partition in self.partitions.values_mut() {
+            let left = limits::INDEXED_PER_TURN_MAX.saturating_sub(work);
+            if let Some(lent) = &mut partition.lent {
+                work += lent.load((store, wall_ms), |done| done >= left);
+            }
             let left = limits::INDEXED_PER_TURN_MAX.saturating_sub(work);
             work += partition.catch_up(store, wall_ms, |done| done >= left);
             if partition.unsettled && partition.lent.is_none() {
@@ -418,6 +517,7 @@ impl Storage {
     /// Another catalog. What is there already is indexed at once as far as it is little, else turn
     /// by turn.
     pub(crate) fn adopt_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.search.shards = self.position().0;
         self.search.adopt(catalog);
         let wanted = !self.search.partitions.is_empty();
         if wanted != self.indexes {
@@ -452,6 +552,7 @@ impl Storage {
     pub(crate) fn advance_indexing(&mut self) {
         if self.is_indexing() && !self.is_lent() {
             self.search.advance(&self.store, self.wall_ms);
+            self.resume_inquiries();
             self.answer_waiting();
         }
     }

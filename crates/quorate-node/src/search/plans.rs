@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use quorate_search::{
 use super::{
     coverage::{Coverage, Progress},
     info::{self, Totals},
+    leave::Leave,
     pieces::{Kind, is_json},
     present::Presenter,
     query::Query,
@@ -44,18 +46,38 @@ pub(crate) struct Question {
     pub(crate) target: Arc<Target>,
     pub(crate) coverage: Coverage,
     pub(crate) arguments: Vec<Vec<u8>>,
+    pub(crate) leave: Leave,
+    /// Whether others are told what they are allowed: where there may be older nodes they are not.
+    pub(crate) is_told: bool,
 }
 
 impl Question {
-    fn words<'a>(&'a self, kind: Kind, statistics: &'a [u8]) -> Vec<&'a [u8]> {
+    fn words<'a>(&'a self, kind: Kind, statistics: &'a [u8], leave: &'a str) -> Vec<&'a [u8]> {
         let target = &self.target;
-        let head = [kind.name().as_bytes(), &target.name, target.stamp.as_bytes(), statistics];
-        head.into_iter().chain(self.arguments.iter().map(Vec::as_slice)).collect()
+        let (kind, stamp) = (kind.name().as_bytes(), target.stamp.as_bytes());
+        let head = [kind, &target.name, stamp, statistics].into_iter();
+        let told = self.is_told.then_some(leave.as_bytes());
+        head.chain(told).chain(self.arguments.iter().map(Vec::as_slice)).collect()
+    }
+
+    /// The client is gone: what ends the work of those who were asked.
+    pub(super) fn cancel(&self) -> Vec<Call> {
+        if !self.is_told {
+            return Vec::new();
+        }
+        let leave = self.leave.text();
+        self.coverage.cancel(&self.words(Kind::Cancel, &[], &leave)[..5])
+    }
+
+    /// Whether the answers are parts of what they might be.
+    pub(super) fn is_partial(&self) -> bool {
+        self.coverage.is_partial()
     }
 
     pub(super) fn ask(&mut self, kind: Kind, statistics: &[u8]) -> Step {
         let mut coverage = self.coverage.clone();
-        let pieces = coverage.ask(&self.words(kind, statistics));
+        let leave = self.leave.text();
+        let pieces = coverage.ask(&self.words(kind, statistics, &leave));
         self.coverage = coverage;
         Step::Run(pieces)
     }
@@ -68,7 +90,8 @@ impl Question {
         statistics: &[u8],
     ) -> Result<Vec<Bytes>, Step> {
         let mut coverage = self.coverage.clone();
-        let progress = coverage.take(replies, &self.words(kind, statistics));
+        let leave = self.leave.text();
+        let progress = coverage.take(replies, &self.words(kind, statistics, &leave));
         self.coverage = coverage;
         match progress {
             Ok(Progress::Whole(answers)) => Ok(answers),
@@ -206,12 +229,13 @@ impl Find {
         }
         let mut out = Vec::new();
         let mut writer = ReplyWriter::new(&mut out, self.resp3);
+        let total = (self.total, self.question.is_partial());
         if self.profiled {
             reply::profiled(&mut writer, |writer| {
-                reply::found(writer, &self.query, self.total, &rows);
+                reply::found(writer, &self.query, total, &rows);
             });
         } else {
-            reply::found(&mut writer, &self.query, self.total, &rows);
+            reply::found(&mut writer, &self.query, total, &rows);
         }
         Step::Done(out)
     }
@@ -241,6 +265,10 @@ impl Plan for Find {
             },
             Stage::Load => return self.done(replies),
         };
+        if answers.is_empty() {
+            // Nobody had the time.
+            return self.done(&[]);
+        }
         if self.stage == Stage::Count {
             if self.take_counts(&answers).is_none() {
                 return failed(UNREADABLE);
@@ -253,6 +281,22 @@ impl Plan for Find {
             Some(()) => self.load(),
             None => failed(UNREADABLE),
         }
+    }
+
+    fn left(&mut self, left: Duration) {
+        self.question.leave.set_left(left);
+    }
+
+    fn cancel(&self) -> Vec<Call> {
+        self.question.cancel()
+    }
+
+    fn takes_parts(&self) -> bool {
+        self.question.leave.in_part
+    }
+
+    fn is_search(&self) -> bool {
+        true
     }
 }
 
@@ -306,6 +350,18 @@ impl Plan for Gather {
             }
         };
         if written.is_some() { Step::Done(out) } else { failed(UNREADABLE) }
+    }
+
+    fn left(&mut self, left: Duration) {
+        self.question.leave.set_left(left);
+    }
+
+    fn cancel(&self) -> Vec<Call> {
+        self.question.cancel()
+    }
+
+    fn is_search(&self) -> bool {
+        true
     }
 }
 
@@ -392,6 +448,10 @@ impl Plan for DeleteDocuments {
 
     fn untried(&self) -> usize {
         self.keys.len()
+    }
+
+    fn left(&mut self, left: Duration) {
+        self.question.leave.set_left(left);
     }
 }
 

@@ -14,9 +14,16 @@ pub(super) struct Row {
 }
 
 /// The reply to `FT.SEARCH`.
-pub(super) fn found(writer: &mut ReplyWriter<'_>, query: &Query, total: u64, rows: &[Row]) {
+/// How many there are comes with whether that, and what follows, is only a part.
+pub(super) fn found(
+    writer: &mut ReplyWriter<'_>,
+    query: &Query,
+    (total, in_part): (u64, bool),
+    rows: &[Row],
+) {
     if writer.is_resp3() {
-        return found_map(writer, query, total, rows);
+        found_map(writer, query, total, rows);
+        return write_warning(writer, in_part);
     }
     let extra = [query.with_scores, query.with_payloads, query.with_sort_keys];
     let each = 1 + extra.iter().filter(|wanted| **wanted).count() + usize::from(!query.no_content);
@@ -85,8 +92,15 @@ fn found_map(writer: &mut ReplyWriter<'_>, query: &Query, total: u64, rows: &[Ro
     }
     writer.simple("total_results");
     writer.integer(total as i64);
+}
+
+/// What is said of an answer that is only a part.
+pub(super) fn write_warning(writer: &mut ReplyWriter<'_>, in_part: bool) {
     writer.simple("warning");
-    writer.array(0);
+    writer.array(usize::from(in_part));
+    if in_part {
+        writer.simple("Timeout limit was reached");
+    }
 }
 
 /// A value of JSON as values of RESP3.
@@ -114,7 +128,11 @@ fn write_json(writer: &mut ReplyWriter<'_>, value: &serde_json::Value) {
 }
 
 /// The reply to `FT.REGEX`, like one to `FT.SEARCH` that asks for keys.
-pub(super) fn found_keys(writer: &mut ReplyWriter<'_>, total: u64, keys: &[&[u8]]) {
+pub(super) fn found_keys(
+    writer: &mut ReplyWriter<'_>,
+    (total, in_part): (u64, bool),
+    keys: &[&[u8]],
+) {
     if !writer.is_resp3() {
         writer.array(1 + keys.len());
         writer.integer(total as i64);
@@ -136,8 +154,7 @@ pub(super) fn found_keys(writer: &mut ReplyWriter<'_>, total: u64, keys: &[&[u8]
     }
     writer.simple("total_results");
     writer.integer(total as i64);
-    writer.simple("warning");
-    writer.array(0);
+    write_warning(writer, in_part);
 }
 
 fn write_score(writer: &mut ReplyWriter<'_>, hit: &Hit) {

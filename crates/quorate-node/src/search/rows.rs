@@ -26,6 +26,8 @@ pub(crate) struct Style {
     pub(crate) shape: Shape,
     /// Whether it is the answer to `FT.PROFILE`.
     pub(crate) profiled: bool,
+    /// Whether the time was not enough for all rows.
+    pub(crate) in_part: bool,
 }
 
 /// The command whose answer it is.
@@ -54,15 +56,18 @@ fn write(now: Instant, writer: &mut ReplyWriter<'_>, part: &Part, has_cursor: bo
         writer.array(2);
     }
     match style.shape {
-        Shape::Aggregate => write_aggregated(writer, &part.answer),
-        Shape::Hybrid(begun) => write_hybrid(writer, &part.answer, now.since(begun).as_secs_f64()),
+        Shape::Aggregate => write_aggregated(writer, &part.answer, style.in_part),
+        Shape::Hybrid(begun) => {
+            let seconds = now.since(begun).as_secs_f64();
+            write_hybrid(writer, &part.answer, seconds, style.in_part);
+        }
     }
     if has_cursor {
         writer.integer(part.cursor as i64);
     }
 }
 
-fn write_aggregated(writer: &mut ReplyWriter<'_>, answer: &Answer) {
+fn write_aggregated(writer: &mut ReplyWriter<'_>, answer: &Answer, in_part: bool) {
     if !writer.is_resp3() {
         writer.array(1 + answer.rows.len());
         writer.integer(answer.total as i64);
@@ -84,11 +89,10 @@ fn write_aggregated(writer: &mut ReplyWriter<'_>, answer: &Answer) {
     }
     writer.simple("total_results");
     writer.integer(answer.total as i64);
-    writer.simple("warning");
-    writer.array(0);
+    super::reply::write_warning(writer, in_part);
 }
 
-fn write_hybrid(writer: &mut ReplyWriter<'_>, answer: &Answer, seconds: f64) {
+fn write_hybrid(writer: &mut ReplyWriter<'_>, answer: &Answer, seconds: f64, in_part: bool) {
     writer.map(4);
     writer.simple("total_results");
     writer.integer(answer.total as i64);
@@ -96,7 +100,10 @@ fn write_hybrid(writer: &mut ReplyWriter<'_>, answer: &Answer, seconds: f64) {
     writer.array(answer.rows.len());
     answer.rows.iter().for_each(|row| write_fields(writer, row));
     writer.simple("warnings");
-    writer.array(0);
+    writer.array(usize::from(in_part));
+    if in_part {
+        writer.simple("Timeout limit was reached");
+    }
     writer.simple("execution_time");
     writer.double(seconds * 1e3);
 }

@@ -31,7 +31,7 @@ impl Storage {
                 faults.push(format!("{name} is not complete"));
                 continue;
             }
-            if anew.schema.options.skip_initial_scan {
+            if anew.schema.options.skip_initial_scan || held.refused.count > 0 {
                 continue;
             }
             for slot in Slot::all() {

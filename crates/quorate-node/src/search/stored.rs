@@ -1,16 +1,17 @@
 //! Documents as aggregations read them: what the index does not keep comes from the store.
 
 use quorate_search::{aggregate::Documents, expression::Value};
-use quorate_store::{Document, JsonPath, JsonValue};
+use quorate_store::{Document, JsonPath, JsonValue, Store};
 
-use crate::storage::Storage;
-
-/// The documents of a shard.
-pub(super) struct Stored<'a>(pub(super) &'a Storage);
+/// The documents of a shard, as they are at a moment of the wall clock.
+pub(super) struct Stored<'a> {
+    pub(super) store: &'a Store,
+    pub(super) wall_ms: u64,
+}
 
 impl Stored<'_> {
     fn document(&self, key: &[u8]) -> Option<Document<'_>> {
-        self.0.store.document(self.0.store.slot_of(key), key, self.0.wall_ms)
+        self.store.document(self.store.slot_of(key), key, self.wall_ms)
     }
 }
 

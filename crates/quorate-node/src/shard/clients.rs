@@ -1,6 +1,9 @@
 //! The clients of a shard, as its reactor sees them: what they have sent, and what leaves for them.
 
-use super::{About, Coverage, Session, Shard};
+use quorate_cluster::coordinator::Terms;
+use quorate_proto::command::Call;
+
+use super::{About, Coverage, Errand, Session, Shard, Waiter};
 use crate::reactor::{ConnectionId, Ready};
 
 /// Whether a connection ends.
@@ -38,6 +41,7 @@ impl Shard {
 
     /// A connection was closed from this side.
     pub(crate) fn drop_session(&mut self, key: usize) {
+        self.cancel_queries(key);
         self.sessions.try_remove(key);
     }
 
@@ -46,6 +50,20 @@ impl Shard {
         if let Some(session) = self.sessions.get_mut(key) {
             session.end();
             self.enqueue(key);
+            self.cancel_queries(key);
+        }
+    }
+
+    /// A client is gone: whoever works for its query need not go on.
+    fn cancel_queries(&mut self, key: usize) {
+        let is_its =
+            |waiter: &Waiter| matches!(waiter, Waiter::Exclusive { key: own, .. } if *own == key);
+        let jobs = self.jobs.iter().filter(|(_, job)| is_its(&job.waiter));
+        let calls: Vec<(Call, Terms)> = jobs
+            .flat_map(|(_, job)| job.cancel().into_iter().map(|call| (call, job.terms)))
+            .collect();
+        for (call, terms) in calls {
+            self.submit(self.machine, Waiter::Nobody, Errand { call, terms });
         }
     }
 

@@ -211,7 +211,7 @@ impl Shard {
         let (index, now_ms) = (command.arg(4), millis(now));
         let kept = &mut self.kept.cursors;
         let reply = if command.arg(3) == b"READ" {
-            let style = Style { resp3, shape: Shape::Aggregate, profiled: false };
+            let style = Style { resp3, shape: Shape::Aggregate, profiled: false, in_part: false };
             let part = kept.read(now_ms, index, cursor, count);
             part.map(|part| write_part(now.monotonic, &part, true, style))
         } else {

@@ -61,6 +61,7 @@ impl Shard {
             | Waiter::Job { .. }
             | Waiter::Copies { .. }
             | Waiter::Series { .. }
+            | Waiter::Nobody
             | Waiter::Shard { .. } => true,
         });
     }

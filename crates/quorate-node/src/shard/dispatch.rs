@@ -17,7 +17,7 @@ use super::{
     Errand, Now, Shard, Waiter,
     cluster_commands::parse_slot,
     composite,
-    job::{Job, Plan, Step},
+    job::Plan,
     session::Coverage,
     stats::{Run, Sender},
     transaction::{exec_abort, is_exec, is_immediate},
@@ -348,66 +348,6 @@ impl Shard {
         session.exclusive = true;
         let number = session.replies.expect();
         Waiter::Exclusive { key, id: session.id, number, run }
-    }
-
-    /// Starts a job for `waiter`.
-    pub(super) fn start_job(
-        &mut self,
-        now: Now,
-        waiter: Waiter,
-        plan: Box<dyn Plan>,
-        terms: Terms,
-    ) {
-        let key = self.jobs.insert(Job::new(plan, waiter, terms));
-        self.continue_job(now, key);
-    }
-
-    /// A job is to go on: with its next step, or with further pieces of the one that runs.
-    pub(super) fn continue_job(&mut self, now: Now, key: usize) {
-        if !self.jobs[key].is_complete() {
-            return self.await_turn(key);
-        }
-        match self.jobs[key].next() {
-            Step::Run(pieces) => {
-                self.jobs[key].begin(pieces, self.storage.topology.partitioner());
-                self.await_turn(key);
-            }
-            Step::Done(reply) => {
-                let job = self.jobs.remove(key);
-                self.deliver(now, job.waiter, reply.into());
-            }
-            Step::Rows(rows) => {
-                let job = self.jobs.remove(key);
-                let reply = self.answer_rows(now, *rows);
-                self.deliver(now, job.waiter, reply.into());
-            }
-        }
-    }
-
-    /// A job has pieces to send on their way, as many as fit into a turn.
-    fn await_turn(&mut self, key: usize) {
-        if !std::mem::replace(&mut self.jobs[key].is_queued, true) {
-            self.ready_jobs.push_back(key);
-        }
-    }
-
-    /// Sends a batch of pieces of a job on their way, at most `most`. Returns how many.
-    pub(super) fn run_pieces(&mut self, now: Now, key: usize, most: u32) -> u32 {
-        let job = &mut self.jobs[key];
-        job.is_queued = false;
-        let terms = job.terms;
-        let most = most.min(limits::PIECES_PER_BATCH_MAX) as usize;
-        let pieces: Vec<_> = std::iter::from_fn(|| job.next_piece()).take(most).collect();
-        if pieces.len() == most && job.has_waiting() {
-            self.await_turn(key);
-        }
-        let sent = pieces.len() as u32;
-        for (piece, call) in pieces {
-            self.submit(now, Waiter::Job { key, piece }, Errand { call, terms });
-        }
-        self.service(now);
-        self.stats.read_stopwatch();
-        sent
     }
 
     fn first_owned_slot(&self) -> Slot {

@@ -5,10 +5,10 @@
 //! piece failed is the last one, and the job says what is known of all pieces. It is a plain value:
 //! it routes nothing and waits for nothing.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use quorate_cluster::coordinator::Terms;
+use quorate_cluster::{coordinator::Terms, time::Instant};
 use quorate_proto::{Partitioner, command::Call, resp::reply};
 
 use super::outcome::Fates;
@@ -23,6 +23,7 @@ fn changes(piece: &Call) -> bool {
 pub(crate) const OCCUPIED: &str = "quorate.occupied";
 
 /// What a job wants next.
+#[derive(Debug)]
 pub(crate) enum Step {
     /// Run these; come back with the replies in the same order.
     Run(Vec<Call>),
@@ -41,12 +42,59 @@ pub(crate) trait Plan: Send + std::fmt::Debug {
     fn untried(&self) -> usize {
         0
     }
+
+    /// How much of its time is left as its next step begins.
+    fn left(&mut self, _left: Duration) {}
+
+    /// What ends the work of those who were asked last, when nobody waits for the answer any more.
+    fn cancel(&self) -> Vec<Call> {
+        Vec::new()
+    }
+
+    /// Whether it goes on without what did not come in time.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
+    /// Whether it may be carried on beside the shard, where large replies do not hold that up.
+    fn is_search(&self) -> bool {
+        false
+    }
 }
+
+/// A plan that is carried on beside the shard.
+#[derive(Debug)]
+pub struct Thought {
+    key: usize,
+    plan: Box<dyn Plan>,
+    replies: Vec<Bytes>,
+}
+
+/// What a plan has come to, beside the shard.
+#[derive(Debug)]
+pub struct Conclusion {
+    pub(super) key: usize,
+    plan: Box<dyn Plan>,
+    step: Step,
+}
+
+impl Thought {
+    /// Carries it on, on the thread that calls.
+    pub fn run(self) -> Conclusion {
+        let Self { key, mut plan, replies } = self;
+        let step = plan.next(&replies);
+        Conclusion { key, plan, step }
+    }
+}
+
+/// Bytes of replies from which on a plan is carried on beside the shard: a millisecond or two.
+const THOUGHT_BYTES_MIN: usize = 256 << 10;
 
 /// A job in progress: a plan and the replies to its current step.
 #[derive(Debug)]
 pub(crate) struct Job<W> {
-    plan: Box<dyn Plan>,
+    /// None while it is carried on beside the shard.
+    plan: Option<Box<dyn Plan>>,
     /// Who gets the reply.
     pub(crate) waiter: W,
     /// They hold for every piece.
@@ -67,7 +115,7 @@ pub(crate) struct Job<W> {
 impl<W> Job<W> {
     pub(crate) fn new(plan: Box<dyn Plan>, waiter: W, terms: Terms) -> Self {
         Self {
-            plan,
+            plan: Some(plan),
             waiter,
             terms,
             replies: Vec::new(),
@@ -129,13 +177,52 @@ impl<W> Job<W> {
         for (at, piece) in self.changing.drain(..) {
             self.fates.note(piece, &replies[at]);
         }
-        let failure = |_| self.fates.failure(&replies, self.plan.untried());
+        let plan = self.plan.as_mut().expect(ONE_PLACE);
+        let errors = || replies.iter().filter(|reply| reply.first() == Some(&b'-'));
+        if plan.takes_parts() && errors().all(|error| error.starts_with(OUT_OF_TIME)) {
+            return plan.next(&replies);
+        }
+        let failure = |_| self.fates.failure(&replies, plan.untried());
         match self.of_pieces.then_some(()).and_then(failure) {
             Some(answer) => Step::Done(answer),
-            None => self.plan.next(&replies),
+            None => plan.next(&replies),
         }
     }
+
+    /// The plan, if it is to be carried on beside the shard. `key` is that of the job.
+    pub(super) fn detach(&mut self, key: usize) -> Option<Thought> {
+        let is_large = || self.replies.iter().map(Bytes::len).sum::<usize>() >= THOUGHT_BYTES_MIN;
+        let is_wanted = self.plan.as_ref().is_some_and(|plan| plan.is_search()) && is_large();
+        if !is_wanted || first_error(&self.replies).is_some() {
+            return None;
+        }
+        let plan = self.plan.take()?;
+        Some(Thought { key, plan, replies: std::mem::take(&mut self.replies) })
+    }
+
+    /// The plan is back.
+    pub(super) fn attach(&mut self, conclusion: Conclusion) -> Step {
+        self.plan = Some(conclusion.plan);
+        conclusion.step
+    }
+
+    /// Tells the plan how much time is left.
+    pub(super) fn tell_time(&mut self, now: Instant) {
+        if let Some(plan) = &mut self.plan {
+            plan.left(self.terms.deadline.since(now));
+        }
+    }
+
+    /// What ends the work of those who were asked last.
+    pub(super) fn cancel(&self) -> Vec<Call> {
+        self.plan.as_ref().filter(|_| !self.is_complete()).map_or(Vec::new(), |plan| plan.cancel())
+    }
 }
+
+/// How the error of a piece begins that was not answered in time.
+pub(crate) const OUT_OF_TIME: &[u8] = b"-TIMEOUT ";
+
+const ONE_PLACE: &str = "invariant: a plan that is elsewhere is not asked";
 
 /// The first error among replies.
 pub(crate) fn first_error(replies: &[Bytes]) -> Option<&Bytes> {

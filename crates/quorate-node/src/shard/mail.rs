@@ -161,7 +161,33 @@ pub struct Metrics {
     /// What scrubs have come to since the start.
     pub(crate) scrub: ScrubTally,
     pub(crate) failed: bool,
+    /// Of its part of the indexes.
+    pub(crate) search: SearchMetrics,
     pub(crate) peers: PeerMap<PeerMetrics>,
+}
+
+/// What a shard tells of its part of the indexes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SearchMetrics {
+    /// Which the whole cluster has.
+    pub(crate) indexes: u64,
+    pub(crate) bytes: u64,
+    /// Documents that found no room in an index.
+    pub(crate) refused: u64,
+    /// Long queries that are answered beside it, and those that were ended early.
+    pub(crate) beside: u64,
+    pub(crate) stopped: u64,
+}
+
+impl SearchMetrics {
+    /// Adds those of another shard.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.indexes = self.indexes.max(other.indexes);
+        self.bytes += other.bytes;
+        self.refused += other.refused;
+        self.beside += other.beside;
+        self.stopped += other.stopped;
+    }
 }
 
 impl Metrics {

@@ -29,6 +29,7 @@ mod info;
 mod inspect;
 mod introductions;
 mod job;
+mod jobs;
 mod lending;
 mod link_error;
 mod mail;
@@ -95,7 +96,8 @@ pub(crate) use clients::Ending;
 use correlation::Machine;
 use forwarded::Forwarded;
 use job::Job;
-pub(crate) use job::{Plan, Step};
+pub use job::{Conclusion, Thought};
+pub(crate) use job::{OUT_OF_TIME, Plan, Step};
 pub(crate) use link_error::LinkError;
 pub use mail::{Mail, Metrics};
 use session::Session;
@@ -121,6 +123,8 @@ enum Waiter {
     Series { key: usize, id: u64, slot: Slot, members: Box<[series::Member]> },
     /// A client of this shard that waits for the versions of the keys that it watches.
     Watch { key: usize, id: u64, number: u64, run: Run, keys: Vec<Bytes> },
+    /// Nobody.
+    Nobody,
     /// A part of a job.
     Job { key: usize, piece: usize },
     /// A checkpoint, for copies of the transactions up to a record.
@@ -278,6 +282,7 @@ impl Shard {
 
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.storage.end_inquiries();
         self.coordinator.handle_timeout(now.monotonic, &mut self.storage);
         self.tick_peers(now);
         self.end_pause(now);
@@ -325,6 +330,7 @@ impl Shard {
         let timeouts = [
             Some(self.next_tick),
             self.storage.next_stored(),
+            self.storage.next_inquiry_end(),
             self.coordinator.poll_timeout(),
             self.handoff.poll_timeout(),
             self.peers.poll_timeout(),
@@ -483,6 +489,7 @@ impl Shard {
                     self.continue_job(now, key);
                 }
             }
+            Waiter::Nobody => {}
             Waiter::Copies { upto } => {
                 self.storage.copies_synced(upto, !reply.starts_with(b"-"));
             }

@@ -6,8 +6,9 @@ use quorate_search::{aggregate::Aggregation, hybrid::Hybrid, regex::Regex};
 
 use super::{Now, Shard, search_commands::Deed};
 use crate::search::{
-    Collected, Match, Suggest, Task,
+    Collected, Match, Suggest, Task, default_timeout_ms,
     plans::Question,
+    query_memory,
     rows::{Shape, Style},
 };
 
@@ -27,7 +28,7 @@ impl Shard {
         let mut words = owned(&arguments[1..]);
         words.extend([b"DIALECT".to_vec(), dialect]);
         let question = self.question(target, words);
-        let style = Style { resp3, shape: Shape::Aggregate, profiled };
+        let style = Style { resp3, shape: Shape::Aggregate, profiled, in_part: false };
         Ok(self.rows(question, Task::Aggregate(Box::new(aggregation)), style))
     }
 
@@ -43,24 +44,32 @@ impl Shard {
         let hybrid = Hybrid::parse(&arguments[1..], &target.schema);
         let hybrid = hybrid.map_err(|error| error.to_string())?;
         let question = self.question(target, owned(&arguments[1..]));
-        let style = Style { resp3, shape: Shape::Hybrid(now.monotonic), profiled };
+        let shape = Shape::Hybrid(now.monotonic);
+        let style = Style { resp3, shape, profiled, in_part: false };
         Ok(self.rows(question, Task::Hybrid(Box::new(hybrid)), style))
     }
 
     fn rows(&mut self, question: Question, task: Task, style: Style) -> Deed {
-        let time = task.timeout_ms().map(Duration::from_millis);
-        let plan = Collected::new(question, task, self.draw(), style);
+        let time = self.query_time(task.timeout_ms());
+        let bytes = query_memory(&self.storage.search.catalog);
+        let plan = Collected::new(question, task, (self.draw(), bytes), style);
         Deed::Job(Box::new(plan), time, None)
     }
 
     /// `FT.REGEX index field pattern [DISTANCE d] [LIMIT offset count]`
-    pub(super) fn regex(&self, arguments: &[&[u8]], resp3: bool) -> Result<Deed, String> {
+    pub(super) fn regex(&mut self, arguments: &[&[u8]], resp3: bool) -> Result<Deed, String> {
         let target = self.target(arguments[0])?;
         let regex = Regex::parse(&arguments[1..], &target.schema);
         let regex = regex.map_err(|error| error.to_string())?;
         let question = self.question(target, owned(&arguments[1..]));
         let plan = Match { question, regex, resp3, begun: false };
-        Ok(Deed::Job(Box::new(plan), None, None))
+        Ok(Deed::Job(Box::new(plan), self.query_time(None), None))
+    }
+
+    /// How long a query may take that says so, or one that does not; none: as long as any request.
+    pub(super) fn query_time(&self, given_ms: Option<u64>) -> Option<Duration> {
+        let time = given_ms.or_else(|| default_timeout_ms(&self.storage.search.catalog));
+        time.filter(|time| *time > 0).map(Duration::from_millis)
     }
 
     /// `FT.PROFILE index SEARCH|AGGREGATE|HYBRID [LIMITED] QUERY query...`

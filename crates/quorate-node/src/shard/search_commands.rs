@@ -20,9 +20,9 @@ use super::{Now, Shard, Waiter, job::Plan};
 use crate::{
     reactor::ControlMail,
     search::{
-        Change, check_setting,
+        Change, Leave, answers_in_part, check_setting,
         coverage::Coverage,
-        default_dialect, default_timeout_ms, not_found,
+        default_dialect, not_found,
         plans::{DeleteDocuments, Find, Gather, Join, Question, Target},
         query::Query,
         write_config,
@@ -235,13 +235,16 @@ impl Shard {
         self.storage.search.target(name).map(Arc::new).ok_or_else(|| not_found(name))
     }
 
-    pub(super) fn question(&self, target: Arc<Target>, arguments: Vec<Vec<u8>>) -> Question {
+    pub(super) fn question(&mut self, target: Arc<Target>, arguments: Vec<Vec<u8>>) -> Question {
         let coverage = Coverage::new(self.topology(), self.node.settings.shards);
-        Question { target, coverage, arguments }
+        let in_part = answers_in_part(&self.storage.search.catalog);
+        let leave = Leave { number: self.draw(), in_part, ..Leave::default() };
+        let is_told = self.topology().peers().next().is_none();
+        Question { target, coverage, arguments, leave, is_told }
     }
 
     fn gather_partitions(
-        &self,
+        &mut self,
         target: Arc<Target>,
         arguments: Vec<Vec<u8>>,
         join: Join,
@@ -252,7 +255,7 @@ impl Shard {
     }
 
     pub(super) fn find(
-        &self,
+        &mut self,
         arguments: &[&[u8]],
         resp3: bool,
         profiled: bool,
@@ -280,8 +283,7 @@ impl Shard {
                 return Err(format!("SEARCH_PARSE_ARGS {text}"));
             }
         }
-        let time = query.timeout_ms.or_else(|| default_timeout_ms(&self.storage.search.catalog));
-        let time = time.filter(|time| *time > 0).map(Duration::from_millis);
+        let time = self.query_time(query.timeout_ms);
         // What is missing is decided once, here, and told to all.
         let mut words: Vec<Vec<u8>> = arguments[1..].iter().map(|word| word.to_vec()).collect();
         words.extend([b"DIALECT".to_vec(), (query.dialect as u64 + 1).to_string().into_bytes()]);
@@ -290,7 +292,7 @@ impl Shard {
     }
 
     /// `FT.DROPINDEX index [DD]`
-    fn drop_index(&self, call: &Call, arguments: &[&[u8]]) -> Result<Deed, String> {
+    fn drop_index(&mut self, call: &Call, arguments: &[&[u8]]) -> Result<Deed, String> {
         let lenient = call.spec().name == "ft._dropindexifx";
         let change = Change::Drop { name: arguments[0].to_vec(), lenient };
         match arguments.get(1) {
@@ -340,7 +342,7 @@ impl Shard {
     }
 
     /// `FT.SPELLCHECK index query [DISTANCE n] [TERMS INCLUDE|EXCLUDE dictionary]... [DIALECT n]`
-    fn spellcheck(&self, arguments: &[&[u8]], resp3: bool) -> Result<Deed, String> {
+    fn spellcheck(&mut self, arguments: &[&[u8]], resp3: bool) -> Result<Deed, String> {
         let target = self.target(arguments[0])?;
         let (mut distance, mut dialect) = (1, None);
         let (mut included, mut excluded) = (Vec::new(), Vec::new());

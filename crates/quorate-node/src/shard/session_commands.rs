@@ -495,10 +495,12 @@ fn parse_level(text: &str) -> Result<Level, String> {
 
 /// `MODULE LIST`: what clients look for before they use commands that Redis has from modules, with
 /// the versions whose behaviour they find.
+/// The modules of Redis whose commands are here, and as which versions they answer.
+pub(super) const MODULES: [(&str, i64); 2] = [("search", 81_000), ("ReJSON", 20_800)];
+
 fn write_modules(writer: &mut ReplyWriter<'_>) {
-    let modules = [("search", 81_000), ("ReJSON", 20_800)];
-    writer.array(modules.len());
-    for (name, version) in modules {
+    writer.array(MODULES.len());
+    for (name, version) in MODULES {
         writer.map(4);
         writer.text("name");
         writer.text(name);

@@ -9,7 +9,7 @@ use super::{
     Counters, Metrics, Now, Shard,
     info::{self, Report},
     job::{Plan, Step, integer},
-    mail::PeerMetrics,
+    mail::{PeerMetrics, SearchMetrics},
 };
 use crate::{node::MemberNews, storage::ScrubOutcome};
 
@@ -64,6 +64,8 @@ fn client_id(line: &[u8]) -> Option<u64> {
 impl Shard {
     /// Publishes this shard's metrics for whoever asks the node.
     pub(super) fn publish_metrics(&self, now: Now) {
+        let search = &self.storage.search;
+        let (memory, refused) = search.memory();
         let mut metrics = Metrics {
             keys: self.storage.store.len() as u64,
             expiring: self.storage.store.expiring() as u64,
@@ -94,6 +96,13 @@ impl Shard {
             scrubbing: self.scrub.outcome() == ScrubOutcome::Running,
             scrubbed_ms: self.scrub.done_ms(),
             scrub: self.scrub.total(),
+            search: SearchMetrics {
+                indexes: search.catalog.indexes().count() as u64,
+                bytes: memory,
+                refused,
+                beside: search.asked(),
+                stopped: search.stopped,
+            },
             ..Metrics::default()
         };
         let peers = self.debts(now).map(|(peer, debt)| {

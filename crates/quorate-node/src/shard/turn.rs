@@ -103,6 +103,7 @@ impl Shard {
         let passed = u64::try_from(monotonic.since(now.monotonic).as_micros()).unwrap_or(0);
         let now = Now { wall_us: now.wall_us.saturating_add(passed), ..now };
         self.storage.wall_ms = self.storage.wall_ms.max(now.wall_ms());
+        self.storage.monotonic = now.monotonic;
         now
     }
 
@@ -218,6 +219,10 @@ impl Shard {
             }
             Done::Inquired(inquired) => {
                 self.storage.inquiry_ended(*inquired);
+                self.service(now);
+            }
+            Done::Thought(conclusion) => {
+                self.thought_ended(now, *conclusion);
                 self.service(now);
             }
             Done::Dropped => {}

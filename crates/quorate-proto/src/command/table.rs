@@ -533,7 +533,7 @@ const SPECS: &[Spec] = &[
     over_slots("quorate.slotdigest", 3, Read, "Digest of a run of slots, which is one slot"),
     over_slots("quorate.exportslot", -4, Read, "State of some keys of a run of slots, which is one slot"),
     over_slots("quorate.mergeslot", 4, Write, "Merges a state of keys of a run of slots, which is one slot"),
-    over_slots("quorate.search", -8, Read, "What a shard's part of an index says: slot slot members kind index stamp statistics argument..."),
+    over_slots("quorate.search", -8, Read, "What a shard's part of an index says: slot slot members kind index stamp statistics [leave] argument..."),
     over_slots("quorate.cursor", 7, Read, "Rows that a cursor of a shard keeps: slot slot READ|DEL index cursor count"),
     internal("quorate.memoryusage", 3, Read, "Bytes that a key takes"),
     whole(internal("quorate.debugobject", 2, Read, "How a key is kept")),

@@ -18,6 +18,12 @@ pub trait Documents {
     /// Everything that a document has and what it is called: the fields of a hash; of JSON the
     /// whole, called `$`.
     fn all(&self, key: &[u8]) -> Vec<(String, Value)>;
+
+    /// Whether all was there that has been asked for of a document. Else its row is left out: whoever
+    /// has asked will fetch what was missing, and ask again.
+    fn is_whole(&self, _key: &[u8]) -> bool {
+        true
+    }
 }
 
 impl Index {

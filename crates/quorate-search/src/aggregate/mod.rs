@@ -40,6 +40,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::Language;
+use crate::allowance::exceeded;
 use crate::error::{Code, Error};
 use crate::execution::{Request, Scorer};
 use crate::limits;
@@ -129,6 +130,11 @@ impl Aggregation {
         }
     }
 
+    /// How many times as long as to find a document it takes to make a row of it, about.
+    pub fn weight(&self) -> u64 {
+        1 + self.stages.len() as u64
+    }
+
     /// The position of the first stage that needs all rows.
     pub(crate) fn merged_at(&self) -> usize {
         let merges = |stage: &Stage| match stage {
@@ -164,11 +170,7 @@ impl Budget {
         if self.used <= self.bounds.bytes {
             return Ok(());
         }
-        let most = self.bounds.bytes;
-        let text = format!(
-            "Aggregation needs more than {most} bytes: narrow the query, or use LIMIT or SORTBY MAX"
-        );
-        Err(Error::new(Code::Limit, text))
+        Err(exceeded(self.bounds.bytes))
     }
 
     pub(crate) fn groups(&self, groups: usize) -> Result<(), Error> {

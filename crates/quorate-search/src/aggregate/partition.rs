@@ -96,6 +96,9 @@ impl Run<'_> {
             match stage {
                 Stage::Load(_) | Stage::LoadAll => {
                     row.load(self.index.loaded(stage, &row.id.clone(), self.documents));
+                    if !self.documents.is_whole(&row.id) {
+                        return Ok(());
+                    }
                 }
                 stage => {
                     if !transform(stage, &mut row)? {

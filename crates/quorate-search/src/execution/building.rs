@@ -63,7 +63,7 @@ impl<'a, 'r> Builder<'a, 'r> {
                 let nodes = self.nodes(nodes)?;
                 let slop = node.attributes.slop.or(self.request.slop);
                 let in_order = node.attributes.in_order.unwrap_or(self.request.in_order);
-                all(nodes, slop, in_order, weight)
+                all(self.index, nodes, slop, in_order, weight)
             }
             Asked::Or(nodes) => any(self.nodes(nodes)?, weight),
             Asked::Not(inner) => {
@@ -135,7 +135,8 @@ impl<'a, 'r> Builder<'a, 'r> {
         }
         let attributes = &node.attributes;
         let slop = attributes.slop.unwrap_or(0);
-        all(matchers, Some(slop), attributes.in_order.unwrap_or(true), attributes.weight)
+        let in_order = attributes.in_order.unwrap_or(true);
+        all(self.index, matchers, Some(slop), in_order, attributes.weight)
     }
 
     fn tags(&mut self, field: FieldId, labels: &[Label], weight: f64) -> Matcher<'a> {
@@ -215,10 +216,17 @@ fn any(children: Vec<Matcher<'_>>, weight: f64) -> Matcher<'_> {
     Matcher::new(Kind::Any { children }, weight, estimate)
 }
 
-fn all(children: Vec<Matcher<'_>>, slop: Option<u32>, in_order: bool, weight: f64) -> Matcher<'_> {
+fn all<'a>(
+    index: &'a Index,
+    children: Vec<Matcher<'a>>,
+    slop: Option<u32>,
+    in_order: bool,
+    weight: f64,
+) -> Matcher<'a> {
     let estimate = children.iter().map(|child| child.estimate).min().unwrap_or(0);
     let mut order: Vec<usize> = (0..children.len()).collect();
     order.sort_by_key(|&child| children[child].estimate);
-    let all = All { children, order, slop, in_order, places: Vec::new() };
+    let stop = &index.allowance().stop;
+    let all = All { children, order, slop, in_order, places: Vec::new(), stop };
     Matcher::new(Kind::All(all), weight, estimate)
 }

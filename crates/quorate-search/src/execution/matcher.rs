@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use roaring::bitmap::{IntoIter, Iter};
 
 use super::positions::{following, nearest, within};
+use crate::allowance::Stop;
 use crate::index::{DocumentId, Position, Reader};
 use crate::schema::Fields;
 
@@ -77,6 +78,8 @@ pub(super) struct All<'a> {
     pub(super) in_order: bool,
     /// Where the words are, kept for its memory.
     pub(super) places: Vec<Vec<Position>>,
+    /// Ends it early.
+    pub(super) stop: &'a Stop,
 }
 
 /// Documents by their numbers, in order.
@@ -284,13 +287,15 @@ impl Kind<'_> {
 
 impl All<'_> {
     fn seek(&mut self, mut target: DocumentId) -> Option<DocumentId> {
-        loop {
+        // Many may have all words, and none of them near each other.
+        while !self.stop.is_set() {
             let id = self.meet(target)?;
             if self.is_near(id) {
                 return Some(id);
             }
             target = id.checked_add(1)?;
         }
+        None
     }
 
     /// The first document from `target` on that all children match.

@@ -249,7 +249,7 @@ impl Index {
                 let scored = Builder::new(self, request, statistics).matcher()?;
                 self.nearest(*count, vector, matcher, scored, &scoring, allowed.as_deref())
             }
-            _ => self.best(matcher, &scoring, request, allowed.as_deref()),
+            _ => self.best(matcher, &scoring, request, allowed.as_deref())?,
         };
         for hit in &mut hits.best {
             hit.distances = self.distances(request.node, &hit.key);
@@ -263,24 +263,25 @@ impl Index {
         scoring: &Scoring<'_>,
         request: &Request<'_>,
         allowed: Option<&RoaringBitmap>,
-    ) -> Hits {
+    ) -> Result<Hits, Error> {
         let mut top = Top::new(self, request.top, request.sort);
         let by_words = top.is_by_words(scoring);
         if let Some(alternatives) = Alternatives::of(&matcher).filter(|_| by_words) {
             let words = self.documents.words();
             let mut offered = Offered { matcher: &mut matcher, scoring, top: &mut top, allowed };
-            let total = alternatives.best(words, &mut offered);
-            return Hits { total, best: top.into_hits(), nearest: None };
+            let total = alternatives.best(words, &mut offered)?;
+            return Ok(Hits { total, best: top.into_hits(), nearest: None });
         }
         let mut total = 0;
         let mut next = matcher.seek(0);
-        while let Some(id) = next {
+        while let Some(id) = next.filter(|_| !self.is_stopped()) {
             if allowed.is_none_or(|allowed| allowed.contains(id)) {
                 total += 1;
                 top.offer(&mut matcher, scoring, id);
+                top.check()?;
             }
             next = id.checked_add(1).and_then(|target| matcher.seek(target));
         }
-        Hits { total, best: top.into_hits(), nearest: None }
+        Ok(Hits { total, best: top.into_hits(), nearest: None })
     }
 }

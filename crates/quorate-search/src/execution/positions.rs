@@ -5,29 +5,23 @@ use alloc::vec::Vec;
 
 use crate::index::Position;
 
-/// Whether one place can be chosen for each of some words, all different and in one field, with at
-/// most `slop` other words between them; in the order of the words, if it matters.
+/// Whether one place can be chosen for each of some words, all different, with at most `slop` other
+/// words between them; in the order of the words, if it matters. The fields of a document follow
+/// each other in the order of the schema, as in RediSearch.
 pub(super) fn within(words: &[Vec<Position>], slop: u32, in_order: bool) -> bool {
-    let Some(first) = words.first() else { return true };
-    let mut fields: Vec<u8> = first.iter().map(|&(field, _)| field).collect();
-    fields.dedup();
-    fields.into_iter().any(|field| {
-        let places: Vec<Vec<u32>> = words
-            .iter()
-            .map(|word| word.iter().filter(|place| place.0 == field).map(|place| place.1).collect())
-            .collect();
-        let reach = (words.len() as u32 - 1).saturating_add(slop);
-        if in_order { ordered(&places, reach) } else { unordered(&places, reach) }
-    })
+    let places = words.iter().map(|word| word.iter().map(|place| place.1).collect());
+    let places: Vec<Vec<u32>> = places.collect();
+    let reach = (words.len() as u32).saturating_sub(1).saturating_add(slop);
+    if in_order { ordered(&places, reach) } else { unordered(&places, reach) }
 }
 
-/// Whether each word is right behind the one before it, in one field.
+/// Whether each word is right behind the one before it.
 pub(super) fn following(words: &[Vec<Position>]) -> bool {
     let Some((first, others)) = words.split_first() else { return true };
     let mut begins = first.iter();
-    begins.any(|&(field, place)| {
-        let mut behind = others.iter().zip(1..);
-        behind.all(|(word, distance)| word.contains(&(field, place + distance)))
+    begins.any(|&(_, begin)| {
+        let mut behind = others.iter().zip(begin + 1..);
+        behind.all(|(word, place)| word.binary_search_by_key(&place, |other| other.1).is_ok())
     })
 }
 
@@ -44,6 +38,9 @@ fn ordered(words: &[Vec<u32>], reach: u32) -> bool {
 
 /// Each place begins a window, in which each word must find a place of its own.
 fn unordered(words: &[Vec<u32>], reach: u32) -> bool {
+    if words.is_empty() {
+        return true;
+    }
     let mut begins: Vec<u32> = words.iter().flatten().copied().collect();
     begins.sort_unstable();
     begins.dedup();
@@ -132,7 +129,7 @@ mod tests {
             return (increasing || !in_order) && between <= u64::from(slop);
         };
         word.iter().any(|&place| {
-            let fits = chosen_so_far.iter().all(|other| other.0 == place.0 && other.1 != place.1);
+            let fits = chosen_so_far.iter().all(|other| other.1 != place.1);
             if !fits {
                 return false;
             }

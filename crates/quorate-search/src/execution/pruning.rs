@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 use super::matcher::{Kind, Matcher};
 use super::score::Scoring;
 use super::top::Top;
+use crate::error::Error;
 use crate::index::{Bound, DocumentId, Reader};
 use crate::schema::Fields;
 
@@ -62,14 +63,21 @@ impl<'a> Alternatives<'a> {
         Some(Alternatives { leaves, bits, sums, uncounted: false })
     }
 
-    /// Offers those that may be among the best. Returns how many documents there are. `words` says
-    /// how many words each document has.
-    pub(super) fn best(mut self, words: &[u32], offered: &mut Offered<'_, '_, '_>) -> u64 {
+    /// Offers those that may be among the best, and refuses to hold more than a query may. Returns
+    /// how many documents there are. `words` says how many words each document has.
+    pub(super) fn best(
+        mut self,
+        words: &[u32],
+        offered: &mut Offered<'_, '_, '_>,
+    ) -> Result<u64, Error> {
         if let ([leaf], None) = (self.leaves.as_mut_slice(), offered.allowed) {
             return leaf.best(words, offered);
         }
         let mut total = 0;
         while let Some(first) = self.leaves.iter().filter_map(|leaf| leaf.next).min() {
+            if offered.top.is_stopped() {
+                break;
+            }
             let base = first - first % WINDOW as u32;
             let last = base + (WINDOW - 1) as u32;
             if let Some(rest) = self.fill(base, last, words, offered) {
@@ -81,8 +89,9 @@ impl<'a> Alternatives<'a> {
                     self.bits().filter(|&at| offered.allows(base + at as u32)).count() as u64
                 }
             };
+            offered.top.check()?;
         }
-        total
+        Ok(total)
     }
 
     /// Notes the documents of a window, and adds up what may make them one of the best. Returns
@@ -199,10 +208,10 @@ impl Offered<'_, '_, '_> {
 
 impl Leaf<'_> {
     /// The best of a term alone. Returns how many documents have it.
-    fn best(&mut self, words: &[u32], offered: &mut Offered<'_, '_, '_>) -> u64 {
+    fn best(&mut self, words: &[u32], offered: &mut Offered<'_, '_, '_>) -> Result<u64, Error> {
         let rough = offered.scoring.rough(self.weight, self.rarity);
         let total = self.reader.left();
-        while let Some((last, bound)) = self.reader.block() {
+        while let Some((last, bound)) = self.reader.block().filter(|_| !offered.top.is_stopped()) {
             let most = self.most(bound, offered);
             if offered.top.least().is_some_and(|least| most < least) {
                 self.reader.pass_block();
@@ -214,8 +223,9 @@ impl Leaf<'_> {
                     offered.offer(id);
                 }
             });
+            offered.top.check()?;
         }
-        total
+        Ok(total)
     }
 
     fn most(&self, bound: Bound, offered: &Offered<'_, '_, '_>) -> f64 {

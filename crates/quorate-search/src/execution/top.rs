@@ -2,10 +2,12 @@
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use super::matcher::Matcher;
 use super::score::{Explanation, Scoring};
 use super::{Hit, Ranked, Sort};
+use crate::error::Error;
 use crate::index::{DocumentId, Index};
 
 /// As many of the best as are wanted.
@@ -81,6 +83,16 @@ impl<'i> Top<'i> {
         if self.best.len() > self.wanted {
             self.best.pop();
         }
+    }
+
+    /// Whether the query is to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.index.is_stopped()
+    }
+
+    /// Refuses to hold more than the query may.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.index.allowance().check(self.best.len() * size_of::<Hit>())
     }
 
     /// They, the best first.

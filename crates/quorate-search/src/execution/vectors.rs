@@ -48,6 +48,10 @@ impl Index {
             (None, Some(allowed)) => Some(Cow::Borrowed(allowed)),
             (among, None) => among,
         };
+        if self.is_stopped() {
+            // What matched since may be none of it.
+            return Hits { total: 0, best: Vec::new(), nearest: Some(count) };
+        }
         let compared = self.compared(target);
         let found =
             compared.map(|compared| compared.nearest(count, among.as_deref(), &target.options));
@@ -57,7 +61,10 @@ impl Index {
         let mut best = BinaryHeap::new();
         for (distance, id) in found {
             // Also takes it there.
-            assert!(scored.is_at(id), "invariant: what is found was matched");
+            if !scored.is_at(id) {
+                assert!(self.is_stopped(), "invariant: what is found was matched");
+                break;
+            }
             let entry = self.documents.get(id);
             let (score, explanation) = scoring.score(&mut scored, id, entry);
             best.push(Ranked(Hit {

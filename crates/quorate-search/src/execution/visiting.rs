@@ -41,7 +41,7 @@ impl Index {
         let mut matcher = Builder::new(self, request, statistics).matcher()?;
         let scoring = Scoring::new(request, statistics);
         let mut next = matcher.seek(0);
-        while let Some(id) = next {
+        while let Some(id) = next.filter(|_| !self.is_stopped()) {
             if self.documents.sees(id) {
                 let entry = self.documents.get(id);
                 let score =

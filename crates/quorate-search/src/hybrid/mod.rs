@@ -112,6 +112,11 @@ impl Hybrid {
 }
 
 impl Index {
+    /// About how many documents both searches look at, or do as much work as.
+    pub fn hybrid_work(&self, hybrid: &Hybrid) -> u64 {
+        hybrid.requests().iter().map(|request| self.work(request)).fold(0, u64::saturating_add)
+    }
+
     /// The first phase.
     pub fn hybrid_statistics(&self, hybrid: &Hybrid) -> HybridStatistics {
         let [words, nearest] = hybrid.requests();

@@ -108,6 +108,10 @@ impl Content {
     }
 }
 
+/// How far the last word of a text is from the first of the next one in an array. RediSearch's
+/// default (`MULTI_TEXT_SLOP`).
+const VALUES_APART: u32 = 100;
+
 /// Reads a field of a document.
 struct FieldReader<'a> {
     content: &'a mut Content,
@@ -121,6 +125,15 @@ impl FieldReader<'_> {
         let field = self.field;
         match (value, &field.kind) {
             (value, Kind::Vector(vector)) => self.vector(value, vector),
+            (Value::Many(values), Kind::Text(_)) => {
+                for (number, value) in values.iter().enumerate() {
+                    if number > 0 {
+                        self.content.words += VALUES_APART - 1;
+                    }
+                    self.value(value)?;
+                }
+                Ok(())
+            }
             (Value::Many(values), _) => values.iter().try_for_each(|value| self.value(value)),
             (Value::Bytes(bytes), Kind::Text(text)) => {
                 self.text(&String::from_utf8_lossy(bytes), text);

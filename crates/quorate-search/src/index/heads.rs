@@ -6,6 +6,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 /// In place of a frequency or length: this much or more.
 pub(super) const ANY: u8 = u8::MAX;
@@ -34,6 +35,14 @@ impl Heads {
         match self {
             Heads::Short(heads) => heads.len(),
             Heads::Long(heads) => heads.len(),
+        }
+    }
+
+    /// Bytes beside the list itself.
+    pub(super) fn memory(&self) -> usize {
+        match self {
+            Heads::Short(heads) => heads.capacity() * size_of::<u32>(),
+            Heads::Long(heads) => heads.capacity() * size_of::<u64>(),
         }
     }
 

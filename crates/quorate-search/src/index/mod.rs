@@ -9,6 +9,7 @@ mod document;
 mod documents;
 mod heads;
 mod labels;
+mod memory;
 mod numbers;
 mod places;
 mod postings;
@@ -26,9 +27,10 @@ use alloc::vec::Vec;
 
 use roaring::RoaringBitmap;
 
+use crate::allowance::Allowance;
 use crate::analysis::Synonyms;
 use crate::error::{Code, Error};
-use crate::schema::{Coordinates, FieldId, Kind, Schema};
+use crate::schema::{Coordinates, Field, FieldId, Kind, Schema};
 
 use document::{Content, Held};
 use documents::Documents;
@@ -39,6 +41,7 @@ use shapes::Shapes;
 pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
 pub(crate) use labels::Labels;
+pub use memory::Memory;
 pub(crate) use places::Place;
 pub(crate) use postings::{Bound, DocumentId, Position, Postings, Reader};
 pub(crate) use shape::Shape;
@@ -57,6 +60,9 @@ pub struct Index {
     fields: Vec<FieldIndex>,
     /// Documents without the field, for fields that ask for it.
     missing: Vec<RoaringBitmap>,
+    allowance: Allowance,
+    /// What documents take that is not told by those who hold it.
+    kept: Memory,
 }
 
 /// What a field holds.
@@ -71,25 +77,49 @@ pub(crate) enum FieldIndex {
     Vectors(Box<Vectors>),
 }
 
-impl Index {
-    /// An index without documents.
-    pub fn new(schema: Schema, synonyms: Synonyms) -> Index {
-        let fields = schema.fields.iter().map(|field| match field.kind {
+impl FieldIndex {
+    /// That of a field which no document has.
+    fn new(field: &Field) -> FieldIndex {
+        match field.kind {
             Kind::Tag(_) => FieldIndex::Labels(Labels::default()),
             Kind::Numeric => FieldIndex::Numbers(Numbers::default()),
             Kind::Geo => FieldIndex::Places(Places::default()),
             Kind::Vector(ref vector) => FieldIndex::Vectors(Box::new(Vectors::new(vector))),
             Kind::GeoShape(_) => FieldIndex::Shapes(Shapes::default()),
             Kind::Text(_) => FieldIndex::Terms,
-        });
+        }
+    }
+}
+
+impl Index {
+    /// An index without documents.
+    pub fn new(schema: Schema, synonyms: Synonyms) -> Index {
         Index {
-            fields: fields.collect(),
+            fields: schema.fields.iter().map(FieldIndex::new).collect(),
             missing: schema.fields.iter().map(|_| RoaringBitmap::new()).collect(),
             documents: Documents::new(schema.score),
             schema,
             synonyms,
             terms: Terms::default(),
+            allowance: Allowance::default(),
+            kept: Memory::default(),
         }
+    }
+
+    /// From now on it covers further fields, and goes by these synonyms. Documents are found as before;
+    /// what is new of them is known once they are put again. Returns whether that is all that is
+    /// different between the schemas: else nothing changes.
+    pub fn extend(&mut self, schema: Schema, synonyms: Synonyms) -> bool {
+        let own = self.schema.fields.len();
+        let grown = Schema { fields: self.schema.fields.clone(), ..schema.clone() };
+        if grown != self.schema || schema.fields.get(..own) != Some(&self.schema.fields[..]) {
+            return false;
+        }
+        let added = &schema.fields[own..];
+        self.fields.extend(added.iter().map(FieldIndex::new));
+        self.missing.extend(added.iter().map(|_| RoaringBitmap::new()));
+        (self.schema, self.synonyms) = (schema, synonyms);
+        true
     }
 
     /// What it covers.
@@ -137,6 +167,21 @@ impl Index {
     /// 0 stands for group 0, and so on. At first they see all.
     pub fn show(&mut self, groups: u64) {
         self.documents.show(groups);
+    }
+
+    /// What queries may take from now on.
+    pub fn allow(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
+    }
+
+    /// What queries may take.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
+    /// Whether a query is to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.allowance.stop.is_set()
     }
 
     /// Puts a document in the place of what has its key, in group 0.
@@ -195,6 +240,7 @@ impl Index {
             values: values.into(),
             sortable: content.sortable.into(),
         };
+        self.kept += memory::of_entry(&entry);
         self.documents.insert(id, entry);
         Ok(())
     }
@@ -202,6 +248,7 @@ impl Index {
     /// Removes the document of this key; whether there was one.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let Some((id, entry)) = self.documents.remove(key) else { return false };
+        self.kept -= memory::of_entry(&entry);
         for &term in &entry.terms {
             self.terms.remove(term, id, self.documents.words());
         }
@@ -243,17 +290,28 @@ impl Index {
         is_more
     }
 
-    /// Bytes that vectors and their graphs occupy.
-    pub fn vector_memory(&self) -> usize {
-        let memory = |field: &FieldIndex| match field {
-            FieldIndex::Vectors(vectors) => vectors.memory(),
-            FieldIndex::Terms
-            | FieldIndex::Labels(_)
-            | FieldIndex::Numbers(_)
-            | FieldIndex::Places(_)
-            | FieldIndex::Shapes(_) => 0,
-        };
-        self.fields.iter().map(memory).sum()
+    /// Bytes that it occupies, about.
+    pub fn memory(&self) -> Memory {
+        let mut memory = self.kept;
+        (memory.postings, memory.blocks) = self.terms.postings_memory();
+        memory.terms = self.terms.memory();
+        for field in &self.fields {
+            match field {
+                FieldIndex::Vectors(vectors) => memory.vectors += vectors.memory(),
+                FieldIndex::Labels(labels) => memory.labels += labels.memory(),
+                FieldIndex::Shapes(shapes) => memory.shapes += shapes.memory(),
+                FieldIndex::Terms | FieldIndex::Numbers(_) | FieldIndex::Places(_) => {}
+            }
+        }
+        memory
+    }
+
+    /// Bytes that the vectors of a field and their graph occupy; none of a field of another kind.
+    pub fn vector_memory(&self, field: FieldId) -> usize {
+        match self.fields.get(usize::from(field.0)) {
+            Some(FieldIndex::Vectors(vectors)) => vectors.memory(),
+            _ => 0,
+        }
     }
 
     /// The shape that a query names.

@@ -17,6 +17,7 @@
 //! of what was removed, and frequencies of documents are always exact.
 
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use super::heads::{ANY, Heads};
 use super::varint;
@@ -109,7 +110,13 @@ impl Postings {
     }
 
     /// Adds a document that is not there yet. `words` says how many words each document has.
-    pub(crate) fn insert(&mut self, document: DocumentId, occurrence: &Occurrence, words: &[u32]) {
+    /// Returns how the size changes.
+    pub(crate) fn insert(
+        &mut self,
+        document: DocumentId,
+        occurrence: &Occurrence,
+        words: &[u32],
+    ) -> Size {
         self.documents += 1;
         let (frequency, length, bytes) = encoded(occurrence);
         let entry = Entry { document, frequency, length, bytes: &bytes };
@@ -117,10 +124,18 @@ impl Postings {
         // Most documents are newer than all others.
         if at == self.blocks.len() {
             match self.blocks.last_mut() {
-                Some(last) if last.heads.len() < ENTRIES_MAX => last.push(entry, words),
-                _ => self.blocks.push(Block::of(&[entry], words)),
+                Some(last) if last.heads.len() < ENTRIES_MAX => {
+                    let before = last.size();
+                    last.push(entry, words);
+                    return last.size() - before;
+                }
+                _ => {
+                    let block = Block::of(&[entry], words);
+                    let size = block.size();
+                    self.blocks.push(block);
+                    return size;
+                }
             }
-            return;
         }
         let block = self.blocks.remove(at);
         let mut entries = block.entries();
@@ -129,24 +144,31 @@ impl Postings {
         let size = if entries.len() > ENTRIES_MAX { ENTRIES_MAX / 2 + 1 } else { ENTRIES_MAX };
         let blocks: Vec<Block> =
             entries.chunks(size).map(|entries| Block::of(entries, words)).collect();
+        let now = blocks.iter().map(Block::size).fold(Size::default(), |sum, size| sum + size);
+        let size = now - block.size();
         self.blocks.splice(at..at, blocks);
+        size
     }
 
-    /// Removes a document. `words` says how many words each other one has.
-    pub(crate) fn remove(&mut self, document: DocumentId, words: &[u32]) {
+    /// Removes a document. `words` says how many words each other one has. Returns how the size
+    /// changes.
+    pub(crate) fn remove(&mut self, document: DocumentId, words: &[u32]) -> Size {
         let at = self.blocks.partition_point(|block| block.last < document);
-        let Some(block) = self.blocks.get(at) else { return };
+        let Some(block) = self.blocks.get(at) else { return Size::default() };
+        let size = block.size();
         let mut entries = block.entries();
         let before = entries.len();
         entries.retain(|other| other.document != document);
         if entries.len() == before {
-            return;
+            return Size::default();
         }
         self.documents -= 1;
         if entries.is_empty() {
             self.blocks.remove(at);
+            Size::default() - size
         } else {
             self.blocks[at] = Block::of(&entries, words);
+            self.blocks[at].size() - size
         }
     }
 
@@ -156,7 +178,41 @@ impl Postings {
     }
 }
 
+/// What postings take, or how much more that becomes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(super) bytes: isize,
+    pub(super) blocks: isize,
+}
+
+impl core::ops::Add for Size {
+    type Output = Size;
+
+    fn add(self, other: Size) -> Size {
+        Size { bytes: self.bytes + other.bytes, blocks: self.blocks + other.blocks }
+    }
+}
+
+impl core::ops::Sub for Size {
+    type Output = Size;
+
+    fn sub(self, other: Size) -> Size {
+        Size { bytes: self.bytes - other.bytes, blocks: self.blocks - other.blocks }
+    }
+}
+
+impl core::ops::AddAssign for Size {
+    fn add_assign(&mut self, other: Size) {
+        *self = *self + other;
+    }
+}
+
 impl Block {
+    fn size(&self) -> Size {
+        let bytes = size_of::<Block>() + self.heads.memory() + self.bytes.capacity();
+        Size { bytes: bytes as isize, blocks: 1 }
+    }
+
     fn of(entries: &[Entry<'_>], words: &[u32]) -> Block {
         let first = entries.first().map_or(0, |entry| entry.document);
         let (heads, bytes) = (Heads::default(), Vec::new());

@@ -6,6 +6,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use crate::limits;
 use crate::query::Relation;
@@ -29,6 +30,15 @@ pub(crate) struct Point {
 type Segment = (Point, Point);
 
 impl Shape {
+    /// Bytes that it takes, about.
+    pub(super) fn memory(&self) -> usize {
+        let points = match self {
+            Shape::Point(_) => 0,
+            Shape::Polygon(rings) => rings.iter().map(Vec::len).sum(),
+        };
+        2 * size_of::<Shape>() + points * size_of::<Point>()
+    }
+
     /// Reads well-known text: `POINT (x y)` or `POLYGON ((x y, ..), ..)`.
     pub(crate) fn parse(text: &[u8], coordinates: Coordinates) -> Result<Shape, String> {
         let refused = |what: &str| format!("Invalid shape: {what}");

@@ -13,15 +13,23 @@ use crate::query::Relation;
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
     shapes: BTreeMap<DocumentId, Vec<Shape>>,
+    memory: usize,
 }
 
 impl Shapes {
     pub(super) fn insert(&mut self, shape: Shape, document: DocumentId) {
+        self.memory += shape.memory();
         self.shapes.entry(document).or_default().push(shape);
     }
 
     pub(super) fn remove(&mut self, document: DocumentId) {
-        self.shapes.remove(&document);
+        let removed = self.shapes.remove(&document).unwrap_or_default();
+        self.memory -= removed.iter().map(Shape::memory).sum::<usize>();
+    }
+
+    /// Bytes of the shapes, about.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// The documents with a shape that lies like this to another.

@@ -4,12 +4,13 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher as _;
-use core::mem;
+use core::mem::{self, size_of};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::postings::{DocumentId, Occurrence, Postings};
+use super::memory::{NODE_BYTES, SHARED_BYTES};
+use super::postings::{DocumentId, Occurrence, Postings, Size};
 
 /// The number of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,10 @@ pub(crate) struct Terms {
     terms: Vec<Term>,
     /// Numbers of terms that no document has any more.
     free: Vec<TermId>,
+    /// Bytes of the texts of terms.
+    texts: usize,
+    /// Bytes and blocks of postings.
+    postings: Size,
 }
 
 #[derive(Debug)]
@@ -42,7 +47,8 @@ impl Terms {
         words: &[u32],
     ) -> TermId {
         let number = self.find(text).unwrap_or_else(|| self.make(text));
-        self.terms[number.0 as usize].postings.insert(document, occurrence, words);
+        let postings = &mut self.terms[number.0 as usize].postings;
+        self.postings += postings.insert(document, occurrence, words);
         number
     }
 
@@ -52,6 +58,7 @@ impl Terms {
     }
 
     fn make(&mut self, text: &str) -> TermId {
+        self.texts += text.len();
         let text: Arc<str> = text.into();
         let term = Term { text: text.clone(), postings: Postings::default() };
         let number = match self.free.pop() {
@@ -74,9 +81,10 @@ impl Terms {
 
     pub(super) fn remove(&mut self, number: TermId, document: DocumentId, words: &[u32]) {
         let term = &mut self.terms[number.0 as usize];
-        term.postings.remove(document, words);
+        self.postings += term.postings.remove(document, words);
         if term.postings.documents() == 0 {
             let text = mem::replace(&mut term.text, "".into());
+            self.texts -= text.len();
             self.numbers.remove(&text);
             let hash = self.hasher.hash_one(&*text);
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == number) {
@@ -95,6 +103,21 @@ impl Terms {
     pub(super) fn term(&self, number: TermId) -> (&str, &Postings) {
         let term = &self.terms[number.0 as usize];
         (&term.text, &term.postings)
+    }
+
+    /// Bytes of postings, and their blocks.
+    pub(super) fn postings_memory(&self) -> (usize, usize) {
+        (self.postings.bytes as usize, self.postings.blocks as usize)
+    }
+
+    /// Bytes of the terms, about.
+    pub(super) fn memory(&self) -> usize {
+        let each = size_of::<Term>()
+            + SHARED_BYTES
+            + size_of::<(Arc<str>, TermId)>()
+            + NODE_BYTES
+            + size_of::<TermId>();
+        self.texts + self.numbers.len() * each
     }
 
     /// How many terms there are.

@@ -211,3 +211,67 @@ fn what_cannot_be_indexed_takes_its_document_out() {
         Document { fields: alloc::vec![(FieldId(0), Value::Number(1.0))], ..document("k", &[]) };
     assert_eq!(index.put(&number).expect_err("no text").text, "Unexpected number: 1");
 }
+
+mod memory {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_is_not_counted_any_more() {
+        let words = [
+            "PREFIX", "1", "", "SCHEMA", "t", "TEXT", "SORTABLE", "k", "TAG", "n", "NUMERIC", "g",
+            "GEO", "s", "GEOSHAPE", "FLAT",
+        ];
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let schema = crate::Schema::create(&words).expect("a schema");
+        let mut index = Index::new(schema, crate::analysis::Synonyms::default());
+        let empty = index.memory();
+        assert_eq!(empty.total(), 0);
+        let mut previous = 0;
+        for number in 0..500_u32 {
+            let text = format!("word{} common word{}", number % 17, number);
+            let label = format!("red,blue{}", number % 5);
+            let (key, number_text) = (format!("k{number}"), format!("{number}"));
+            let values =
+                [text.as_str(), &label, &number_text, "1.5,2.5", "POLYGON ((0 0, 0 1, 1 1, 0 0))"];
+            let fields = values.iter().enumerate();
+            let fields =
+                fields.map(|(at, value)| (FieldId(at as u16), Value::Bytes(value.as_bytes())));
+            let document = Document {
+                key: key.as_bytes(),
+                language: None,
+                score: None,
+                payload: None,
+                fields: fields.collect(),
+            };
+            index.put_in((number % 3) as u8, &document).expect("is indexed");
+            let memory = index.memory();
+            assert!(memory.total() > previous, "{number}");
+            previous = memory.total();
+        }
+        let full = index.memory();
+        for part in [
+            full.documents,
+            full.keys,
+            full.sortable,
+            full.postings,
+            full.terms,
+            full.labels,
+            full.numbers,
+            full.shapes,
+        ] {
+            assert!(part > 0, "{full:?}");
+        }
+        // In 17 documents two words are one.
+        assert_eq!(full.records, 500 * 3 - 17);
+        assert!(full.blocks >= 500, "{full:?}");
+        // In another order, and one of them twice.
+        for number in (0..500_u32).rev() {
+            let key = format!("k{}", (number * 7) % 500);
+            assert!(index.remove(key.as_bytes()));
+            assert!(!index.remove(key.as_bytes()));
+        }
+        assert_eq!(index.memory(), empty);
+    }
+}

@@ -119,6 +119,9 @@ impl Index {
         let mut work = limits::REGEX_WORK;
         let mut hits = Hits::default();
         for id in candidates {
+            if self.is_stopped() {
+                break;
+            }
             if !self.documents.sees(id) {
                 continue;
             }

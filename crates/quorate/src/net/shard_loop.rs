@@ -188,7 +188,7 @@ impl ShardLoop {
                     Job::Sync { .. } => &self.syncer,
                     Job::Scrub(_) => &self.scrubber,
                     Job::Work(_) | Job::Drop(_) => &self.worker,
-                    Job::Inquire(_) => &self.searcher,
+                    Job::Inquire(_) | Job::Think(_) => &self.searcher,
                 };
                 // These threads end after those of the shards.
                 let _ = thread.send((job, Arc::clone(&self.mailbox)));

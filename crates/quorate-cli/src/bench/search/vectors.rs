@@ -189,7 +189,7 @@ impl Own {
 
     /// Bytes of vectors and graph.
     fn memory(&self) -> usize {
-        self.index.vector_memory()
+        self.index.memory().vectors
     }
 
     fn ask(&self, candidates: u64) -> Result<Answered> {

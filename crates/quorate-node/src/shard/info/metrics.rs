@@ -9,6 +9,7 @@ use super::{Line, Report, channel, owed};
 use crate::shard::{
     REDIS_VERSION,
     cluster_commands::{is_cluster, mode},
+    session_commands::MODULES,
 };
 
 /// A part of `INFO`.
@@ -140,7 +141,8 @@ pub(super) const SECTIONS: &[Section] = &[
     section("Stats", STATS),
     section("Replication", REPLICATION),
     section("CPU", CPU),
-    section("Modules", &[]),
+    listed("Modules", |_| Some(module_lines())),
+    Section { is_usual: false, ..section("Search", SEARCH) },
     counted("Commandstats", false, command_lines),
     counted("Errorstats", true, error_lines),
     counted("Latencystats", false, latency_lines),
@@ -152,6 +154,24 @@ pub(super) const SECTIONS: &[Section] = &[
         let settings = report.node.settings.channel()?;
         Some(channel::lines(settings, &report.node.channel))
     }),
+];
+
+/// The modules of Redis whose commands are here, as Redis writes them.
+fn module_lines() -> Vec<Line> {
+    let line = |(name, version): (&str, i64)| {
+        let rest = "api=1,filters=0,usedby=[],using=[],options=[]";
+        ("module".to_owned(), format!("name={name},ver={version},{rest}"))
+    };
+    MODULES.into_iter().map(line).collect()
+}
+
+#[rustfmt::skip]
+const SEARCH: &[Metric] = &[
+    row("search_number_of_indexes", Number(|r| r.metrics.search.indexes)),
+    row("search_used_memory_indexes", Number(|r| r.metrics.search.bytes)),
+    row("search_total_active_queries", Number(|r| r.metrics.search.beside)),
+    row("search_queries_stopped", Number(|r| r.metrics.search.stopped)),
+    row("search_documents_refused", Number(|r| r.metrics.search.refused)),
 ];
 
 #[rustfmt::skip]
