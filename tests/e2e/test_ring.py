@@ -4,6 +4,7 @@ import subprocess
 
 import redis
 from nodes import QUORATE, START_SECONDS, Cluster, Node, fields, wait_until
+from test_movement import MOVED_SECONDS, at_rest
 
 TOKENS = {"n1": ("r1", 1383429731), "n2": ("r1", 3530913378), "n3": ("r2", 101134286)}
 NEWCOMER = ("r1", 2147483648)
@@ -101,9 +102,10 @@ def test_keys_lie_as_dynomite_has_them_while_members_come_and_go(tmp_path):
         quorate("join", "n4", *address)
         grown = {**TOKENS, "n4": NEWCOMER}
         assert any("n4" in owners(key, grown) for key in KEYS)
-        wait_until(lambda: lie_as_in(cluster[0], grown), START_SECONDS, "slots have moved")
+        members = [*cluster.nodes, newcomer]
+        wait_until(lambda: at_rest(members, sorted(grown)), MOVED_SECONDS, "slots have moved")
+        assert all(lie_as_in(node, grown) for node in members)
         asked = redis.Redis(port=newcomer.port, decode_responses=True)
-        wait_until(lambda: asked.get("key:0") == "v0", START_SECONDS, "it serves")
         values = [f"v{number}" for number in range(len(KEYS))]
         values[KEYS.index("user:<7>:name")] += "!"
         assert asked.mget(KEYS) == values
@@ -112,7 +114,8 @@ def test_keys_lie_as_dynomite_has_them_while_members_come_and_go(tmp_path):
         assert drawn["n3"][3:5] == ["16384", "100.00"] and drawn["n4"][4] == "17.79" and drawn["n4"][-1] == "2147483648"
 
         quorate("leave", "n4", *address)
-        wait_until(lambda: lie_as_in(cluster[0], TOKENS), START_SECONDS, "they have moved back")
+        wait_until(lambda: at_rest(cluster.nodes, sorted(TOKENS)), MOVED_SECONDS, "they have moved back")
+        assert all(lie_as_in(node, TOKENS) for node in cluster.nodes)
         assert clients[2].mget(KEYS) == values
     finally:
         cluster.stop()
@@ -126,7 +129,7 @@ def test_what_the_ring_was_made_with_stays(tmp_path):
         cluster.start()
         client = redis.Redis(port=cluster[0].port)
         client.set("key", "value")
-        cluster.settle()
+        cluster.meet()
         held = cluster[0].arguments
         cluster[0].kill()
         for change, reason in [
