@@ -8,12 +8,14 @@
 sets, sorted sets, counters, expiries, JSON documents and an index, while one after the other is stopped and started
 as the newer version, and then the other way round; with --kill by SIGKILL. Clients repeat what was on a closed
 connection and nothing else. Any error reply, anything acknowledged that is not there, replicas that differ, and an
-index that does not show what the documents say, is a failure. Takes about two minutes. Needs redis-py.
+index that does not show what the documents say, is a failure, and so is an order that a member of the older version would
+not understand and that is not refused. Takes about two minutes. Needs redis-py.
 """
 
 import argparse
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,6 +31,7 @@ os.environ["QUORATE_BINARY"] = str(arguments.newer)
 
 import redis  # noqa: E402
 from nodes import Cluster, Node, wait_until  # noqa: E402
+from test_topology import quorate  # noqa: E402
 
 CLIENTS = 6
 CAUGHT_UP_SECONDS = 60
@@ -114,6 +117,11 @@ def restart(node, binary):
     node.start()
 
 
+def accepts(node, *words):
+    command = [arguments.newer, *words, "--address", f"127.0.0.1:{node.port}"]
+    return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+
+
 def check(nodes, clients):
     documents = sum(len(client.documents) for client in clients)
     for node in nodes:
@@ -156,10 +164,15 @@ def main(directory):
         time.sleep(3)
         for binary in (arguments.newer, arguments.older, arguments.newer):
             for node in nodes:
+                if binary == arguments.newer and node is nodes[2]:
+                    refused = quorate(nodes[0], "drain", "n1", code=1)
+                    assert "not every member is known to understand that: n3" in refused, refused
                 restart(node, binary)
                 wait_until(cluster.settled, CAUGHT_UP_SECONDS, f"{node.name} has caught up with {binary}")
                 time.sleep(1)
             print(f"all run {binary}; {sum(client.turn for client in clients)} writes", flush=True)
+        for words in (["drain", "n1"], ["drain", "n1", "--undo"]):
+            wait_until(lambda words=words: accepts(nodes[1], *words), CAUGHT_UP_SECONDS, "all understand it")
         for client in clients:
             client.over.set()
         for client in clients:

@@ -8,7 +8,7 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     NodeId, frame,
-    message::{Abilities, Load, Member, Message, News as _, Place, Volume, Waiting},
+    message::{Abilities, Load, Member, Message, News as _, Place, Volume, Waiting, features},
 };
 
 use crate::node::{MemberNews, Node};
@@ -82,7 +82,7 @@ impl Spreading {
         }
         let protocol = u16::from(frame::VERSION);
         let (shards, epoch) = (node.settings.shards, view.epoch);
-        self.gossip.say(&Abilities { protocol, features: 0, shards, epoch }, true);
+        self.gossip.say(&Abilities { protocol, features: features::ALL, shards, epoch }, true);
         if self.load_at <= now {
             let members = u32::try_from(view.members.len()).unwrap_or(u32::MAX);
             self.load_at = now + GOSSIP_INTERVAL * members.div_ceil(LOADS_PER_ROUND);

@@ -11,7 +11,8 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Duties, MemberNumber, ReplicationFactor, Slot,
-    message::{Member, View},
+    duties::WEIGHT_DEFAULT,
+    message::{Member, View, features},
     ownership::{Ownership, Phase},
     resp::ReplyWriter,
 };
@@ -104,6 +105,15 @@ impl Control {
                 self.answer(&steer, reply);
             }
             Wish::Order { order, is_trial } => {
+                let behind = self.members_behind(now.monotonic, &order).join(", ");
+                if !behind.is_empty() {
+                    let mut reply = Vec::new();
+                    ReplyWriter::new(&mut reply, steer.resp3).error(format!(
+                        "ERR not every member is known to understand that: {behind}. Start the same version on all \
+                         members first"
+                    ));
+                    return self.answer(&steer, reply);
+                }
                 let ticket = self.steering.next_ticket;
                 self.steering.next_ticket += 1;
                 if !is_trial {
@@ -114,6 +124,32 @@ impl Control {
                 self.membership.handle_order(now.monotonic, ticket, order, is_trial);
             }
         }
+    }
+
+    /// The members that have not said that they know what an order brings into the list.
+    fn members_behind(&self, now: Instant, order: &Order) -> Vec<String> {
+        let comes_with_duties = |name: &str| {
+            let mut candidates = self.membership.candidates(now).map(|it| &it.member);
+            candidates.any(|it| it.name == name && it.duties != Duties::default())
+        };
+        let needs_duties = match order {
+            Order::SetWeight(_, weight) => *weight != WEIGHT_DEFAULT,
+            Order::Drain(_) => true,
+            Order::Join(name) | Order::Replace(_, name) => comes_with_duties(name),
+            _ => false,
+        };
+        if !needs_duties {
+            return Vec::new();
+        }
+        let news = self.node.news();
+        let knows = |id| {
+            let abilities = news.get(&id).and_then(|news| news.abilities);
+            abilities.is_some_and(|abilities| abilities.features & features::DUTIES != 0)
+        };
+        let members = self.membership.view().members;
+        let behind =
+            members.into_iter().filter(|it| it.id != self.membership.me() && !knows(it.id));
+        behind.map(|member| member.name).collect()
     }
 
     /// What has come of an order.

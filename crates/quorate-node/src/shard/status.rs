@@ -181,11 +181,11 @@ impl Shard {
         writer.map(3);
         writer.text("slot");
         writer.integer(i64::from(slot.number()));
-        writer.text("token");
-        writer.integer(i64::from(self.partitioner().token(key)));
         writer.text("replicas");
         writer.array(replicas.len());
         replicas.iter().for_each(|node| writer.text(&topology.member(*node).name));
+        writer.text("token");
+        writer.integer(i64::from(self.partitioner().token(key)));
     }
 }
 

@@ -106,12 +106,22 @@ pub struct Place {
     pub client_address: String,
 }
 
+/// What versions know beyond the frames of their time, a bit each. What those lack who are without a
+/// bit must not appear on links or in member lists before every member has it.
+pub mod features {
+    /// Weights, drained members and witnesses, which member lists tell of.
+    pub const DUTIES: u64 = 1;
+
+    /// All that this version knows.
+    pub const ALL: u64 = DUTIES;
+}
+
 /// What a node can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
     /// The version of frames that it speaks.
     pub protocol: u16,
-    /// What it knows beyond that, a bit each; none is given yet.
+    /// What it knows beyond that: bits of [`features`].
     pub features: u64,
     /// Its shards.
     pub shards: u16,

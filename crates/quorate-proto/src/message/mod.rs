@@ -16,6 +16,7 @@ use bytes::Bytes;
 pub use codec::MessageError;
 pub use gossip::{
     Abilities, Delta, Digest, Entry, Gossip, GossipStep, Load, News, Place, Topic, Volume, Waiting,
+    features,
 };
 pub use members::{Claim, EmptySeat, Hello, Member, View};
 pub use reach::Reach;
