@@ -134,6 +134,15 @@ pub(super) struct Carrying {
     is_begun: bool,
     /// What was proposed, once it was.
     proposed: Option<Carried>,
+    /// Whether it is looked at again, because it was not known whether that was decided.
+    is_repeated: bool,
+}
+
+impl Carrying {
+    /// Whether the order may be given twice and comes to the same as once.
+    const fn is_repeatable(&self) -> bool {
+        !matches!(self.order, Order::Cancel | Order::Rebalance | Order::Override)
+    }
 }
 
 /// A node that wants to become a member.
@@ -160,7 +169,8 @@ impl Membership {
         if let Some(error) = refusal {
             return self.outputs.push_back(Output::Carried { ticket, result: Err(error) });
         }
-        self.carrying = Some(Carrying { ticket, order, is_trial, is_begun: false, proposed: None });
+        let (is_begun, proposed, is_repeated) = (false, None, false);
+        self.carrying = Some(Carrying { ticket, order, is_trial, is_begun, proposed, is_repeated });
         self.begin_order(now);
         self.drain_dialer(now);
     }
@@ -184,7 +194,10 @@ impl Membership {
         if !carrying.is_begun {
             return self.begin_order(now);
         }
-        let proposed = carrying.proposed;
+        let (proposed, is_repeated) = (carrying.proposed, carrying.is_repeated);
+        if outcome == Outcome::Unknown && self.repeat_order(now) {
+            return;
+        }
         let result = match (outcome, proposed) {
             (Outcome::Current(_), _) => match self.carry_out(now) {
                 Ok(None) => return,
@@ -193,12 +206,27 @@ impl Membership {
             },
             (Outcome::Decided { .. }, Some(carried)) => Ok(carried),
             (Outcome::Lost(_), _) => Err(OrderError::Lost),
+            (Outcome::Unreachable, _) if is_repeated => Err(OrderError::Unknown),
             (Outcome::Unreachable, _) => {
                 Err(OrderError::Unreachable(self.voters_away().join(", ")))
             }
             (Outcome::Unknown | Outcome::Decided { .. }, _) => Err(OrderError::Unknown),
         };
         self.end_order(result);
+    }
+
+    /// Others may have decided on what was proposed here, and on what follows from it, before this node
+    /// heard of it: the newest document tells. Returns whether it is asked for.
+    fn repeat_order(&mut self, now: Instant) -> bool {
+        let (Some(voting), Some(carrying)) = (&mut self.voting, &mut self.carrying) else {
+            return false;
+        };
+        if carrying.is_repeated || !carrying.is_repeatable() || voting.register.read(now).is_err() {
+            return false;
+        }
+        carrying.is_repeated = true;
+        self.drain_voting(now);
+        true
     }
 
     fn end_order(&mut self, result: Result<Carried, OrderError>) {
@@ -211,10 +239,18 @@ impl Membership {
     /// the voters are to be heard first.
     fn carry_out(&mut self, now: Instant) -> Result<Option<Carried>, OrderError> {
         let (decision, _) = self.decision().ok_or(OrderError::Behind)?;
-        let Some(Carrying { order, is_trial, .. }) = &self.carrying else { return Ok(None) };
+        let Some(Carrying { order, is_trial, proposed, is_repeated, .. }) = &self.carrying else {
+            return Ok(None);
+        };
         let (order, is_trial) = (order.clone(), *is_trial);
+        let proposed = proposed.filter(|_| *is_repeated);
         let epoch = decision.view.epoch;
-        let Some((next, summary)) = self.plan(now, &decision, &order)? else {
+        let planned = match (self.plan(now, &decision, &order), proposed) {
+            // That was decided. Who was to leave may be gone by now.
+            (Ok(None) | Err(OrderError::NoMember(_)), Some(carried)) => return Ok(Some(carried)),
+            (planned, _) => planned?,
+        };
+        let Some((next, summary)) = planned else {
             let summary = Summary::default();
             return Ok(Some(Carried { epoch, summary, changes: false }));
         };
