@@ -117,6 +117,15 @@ def test_keys_lie_as_dynomite_has_them_while_members_come_and_go(tmp_path):
         wait_until(lambda: at_rest(cluster.nodes, sorted(TOKENS)), MOVED_SECONDS, "they have moved back")
         assert all(lie_as_in(node, TOKENS) for node in cluster.nodes)
         assert clients[2].mget(KEYS) == values
+
+        # There are no weights but those of a witness and of everybody else.
+        refused = quorate("weight", "n2", "50", *address, code=1)
+        assert "on a ring of tokens what a node holds follows from its tokens" in refused, refused
+        quorate("weight", "n2", "0", *address)
+        wait_until(lambda: at_rest(cluster.nodes, sorted(TOKENS)), MOVED_SECONDS, "it holds nothing")
+        left = {name: place for name, place in TOKENS.items() if name != "n2"}
+        assert all(lie_as_in(node, left) for node in cluster.nodes)
+        assert clients[1].mget(KEYS) == values
     finally:
         cluster.stop()
         for node in others:

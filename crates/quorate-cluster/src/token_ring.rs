@@ -16,6 +16,9 @@
 //! The order of preference starts with whoever's token comes first. Members of several racks may have
 //! the same tokens, and then one of them would come first everywhere: so the order is turned from
 //! part to part of a stretch of slots that the same members hold.
+//!
+//! Witnesses have no part in it. How much the others hold follows from their tokens, so there is no
+//! other weight than the usual one.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -25,6 +28,7 @@ use alloc::{
 
 use quorate_proto::{
     MemberNumber, NodeId, Numbers, Partitioner, ReplicationFactor, Slot,
+    duties::WEIGHT_DEFAULT,
     limits::TOKENS_MAX,
     message::{Member, View},
     ownership::SlotMap,
@@ -64,6 +68,17 @@ pub enum TokensError {
     /// Two members of a rack have the same tokens, so one of them owns nothing.
     #[error("nodes {0:?} and {1:?} of one rack have the same tokens; give each tokens of its own")]
     Same(String, String),
+    /// A weight that would change nothing.
+    #[error(
+        "node {name:?} has the weight {weight}; on a ring of tokens what a node holds follows from its tokens, and \
+         only {WEIGHT_DEFAULT} and 0 (a witness, without data) are allowed"
+    )]
+    Weight {
+        /// The member.
+        name: String,
+        /// What it is to weigh.
+        weight: u16,
+    },
 }
 
 fn advice(below: &Option<u32>, above: u32) -> String {
@@ -89,8 +104,9 @@ pub(crate) fn check(view: &View) -> Result<(), TokensError> {
     let leaving = leaving(view);
     let mut known: BTreeMap<(&str, &str, &[u32]), &str> = BTreeMap::new();
     for member in &view.members {
-        check_tokens(ring, &member.name, &member.tokens)?;
-        if view.numbers.of(member.id).is_some_and(|number| leaving.contains(&number)) {
+        check_member(ring, member)?;
+        let leaves = view.numbers.of(member.id).is_some_and(|number| leaving.contains(&number));
+        if leaves || !member.duties.holds_data() {
             continue;
         }
         let place = (&*member.datacentre, &*member.rack, &*member.tokens);
@@ -101,7 +117,19 @@ pub(crate) fn check(view: &View) -> Result<(), TokensError> {
     Ok(())
 }
 
-/// Checks the tokens of one member.
+/// Checks the tokens and the weight of one member: a witness needs no tokens.
+pub(crate) fn check_member(ring: &TokenRing, member: &Member) -> Result<(), TokensError> {
+    let Member { name, tokens, duties, .. } = member;
+    if ![0, WEIGHT_DEFAULT].contains(&duties.weight) {
+        return Err(TokensError::Weight { name: name.clone(), weight: duties.weight });
+    }
+    if !duties.holds_data() && tokens.is_empty() {
+        return Ok(());
+    }
+    check_tokens(ring, name, tokens)
+}
+
+/// Checks the tokens of a member that holds data.
 pub fn check_tokens(ring: &TokenRing, name: &str, tokens: &[u32]) -> Result<(), TokensError> {
     let is_ascending = tokens.windows(2).all(|pair| pair[0] < pair[1]);
     if !is_ascending || !(1..=TOKENS_MAX).contains(&tokens.len()) {
@@ -165,7 +193,8 @@ struct Datacentre<'a> {
 }
 
 impl<'a> Owners<'a> {
-    /// These members on a ring, with so many replicas.
+    /// These members on a ring, with so many replicas. Witnesses are passed over; where there is nobody
+    /// else they hold everything, as long as such a list is not final.
     pub fn new(
         ring: &'a TokenRing,
         members: impl IntoIterator<Item = &'a Member>,
@@ -173,14 +202,18 @@ impl<'a> Owners<'a> {
     ) -> Self {
         let mut datacentres: BTreeMap<&str, Datacentre<'_>> = BTreeMap::new();
         let mut ends = BTreeSet::new();
-        for member in members {
+        let members: Vec<&Member> = members.into_iter().collect();
+        let has_holder = members.iter().any(|member| member.duties.holds_data());
+        let anywhere = [ring.end(Slot::new(0).expect("invariant: the first slot"))];
+        for member in members.into_iter().filter(|it| it.duties.holds_data() || !has_holder) {
+            let tokens = if member.tokens.is_empty() { &anywhere[..] } else { &member.tokens };
             let width = usize::from(in_datacentre(factor, &member.datacentre));
             let empty = || Datacentre { width, racks: BTreeMap::new() };
             let datacentre = datacentres.entry(&member.datacentre).or_insert_with(empty);
             let tie = |token: u32| mix(member.id.0 as u64 ^ mix(token.into()));
-            let tokens = member.tokens.iter().map(|token| (*token, tie(*token), member.id));
-            datacentre.racks.entry(&member.rack).or_default().extend(tokens);
-            ends.extend(member.tokens.iter().map(|token| ring.slot_of(*token)));
+            let placed = tokens.iter().map(|token| (*token, tie(*token), member.id));
+            datacentre.racks.entry(&member.rack).or_default().extend(placed);
+            ends.extend(tokens.iter().map(|token| ring.slot_of(*token)));
         }
         let racks = datacentres.values_mut().flat_map(|datacentre| datacentre.racks.values_mut());
         racks.for_each(|tokens| tokens.sort_unstable());

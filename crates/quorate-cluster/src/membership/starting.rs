@@ -126,7 +126,7 @@ pub(super) fn check_start(
         return Err(StartError::Setting { key, value, allowed });
     }
     if let Some(ring) = config.partitioner.as_ring() {
-        token_ring::check_tokens(ring, &member.name, &member.tokens)?;
+        token_ring::check_member(ring, member)?;
     }
     persisted.map_or(Ok(()), |persisted| check_persisted(config, persisted))
 }

@@ -193,30 +193,33 @@ fn number_of(view: &View, id: NodeId) -> Result<MemberNumber, PlanError> {
 /// Begins to move slots from `owners` to the members of `next` without those that leave. On a ring who
 /// holds what follows from the tokens of the others.
 fn move_slots(next: View, owners: SlotMap, leaving: &[MemberNumber]) -> Result<Plan, PlanError> {
-    if let Partitioner::Ring(ring) = &next.partitioner {
-        let stays = |member: &&Member| {
-            next.numbers.of(member.id).is_none_or(|number| !leaving.contains(&number))
-        };
-        let staying = next.members.iter().filter(stays);
-        let target = token_ring::placed(ring, staying, &next.replication_factor, &next.numbers);
-        return begin(next, owners, target, leaving.to_vec());
+    let leaves = |member: &&Member| {
+        next.numbers.of(member.id).is_some_and(|number| leaving.contains(&number))
+    };
+    let staying: Vec<&Member> = next.members.iter().filter(|member| !leaves(member)).collect();
+    if !staying.iter().any(|member| member.duties.holds_data()) {
+        return Err(PlanError::NoHolders);
     }
+    let target = match &next.partitioner {
+        Partitioner::Ring(ring) => {
+            token_ring::placed(ring, staying, &next.replication_factor, &next.numbers)
+        }
+        Partitioner::Slots => moved(&next, &owners, &staying),
+    };
+    begin(next, owners, target, leaving.to_vec())
+}
+
+/// Slots that are held by `owners`, spread over those of the members that stay; few of them move.
+fn moved(next: &View, owners: &SlotMap, staying: &[&Member]) -> SlotMap {
     let ids: Vec<(MemberNumber, NodeId)> =
         next.numbers.iter().map(|(id, number)| (number, id)).collect();
     let id_of =
         |number: &MemberNumber| ids.iter().find(|(found, _)| found == number).map(|(_, id)| *id);
     let everybody: Vec<RingMember> = next.members.iter().map(RingMember::from).collect();
-    let leavers: Vec<NodeId> = leaving.iter().filter_map(id_of).collect();
-    let staying: Vec<RingMember> =
-        everybody.iter().filter(|member| !leavers.contains(&member.id)).cloned().collect();
-    if !staying.iter().any(|member| member.duties.holds_data()) {
-        return Err(PlanError::NoHolders);
-    }
+    let staying: Vec<RingMember> = staying.iter().map(|member| RingMember::from(*member)).collect();
     let before =
         Placement::agreed(&everybody, |slot| owners.get(slot).iter().filter_map(id_of).collect());
-    let target = before.moved(&staying, &next.replication_factor);
-    let target = of_placement(&target, &next.numbers);
-    begin(next, owners, target, leaving.to_vec())
+    of_placement(&before.moved(&staying, &next.replication_factor), &next.numbers)
 }
 
 fn begin(

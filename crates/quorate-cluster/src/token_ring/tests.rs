@@ -143,6 +143,42 @@ fn what_is_no_ring_is_refused() {
     assert!(stray.starts_with("node \"n1\" has tokens, but the cluster has no ring"));
 }
 
+#[test]
+fn witnesses_have_no_part_in_the_ring() {
+    let mut members: Vec<Member> = [(1, 0), (2, 1_383_429_731), (3, 3_530_913_378)]
+        .map(|(id, token)| member(id, "dc", "r", &[token]))
+        .into();
+    let partitioner = partitioner(HashKind::Murmur, &members);
+    members[1].duties.weight = 0;
+    let others = [members[0].clone(), members[2].clone()];
+    for factor in ["1", "3"] {
+        assert_eq!(owners(&partitioner, &members, factor), owners(&partitioner, &others, factor));
+    }
+    // It needs no tokens, and may have another's: a holder does and may not.
+    let checked = |members: &[Member]| {
+        let members = members.to_vec();
+        check(&View { partitioner: partitioner.clone(), members, ..View::default() })
+    };
+    for tokens in [vec![], vec![0]] {
+        members[1].tokens = tokens;
+        assert_eq!(checked(&members), Ok(()));
+        let mut holds = members.clone();
+        holds[1].duties.weight = 100;
+        assert!(checked(&holds).is_err());
+    }
+    members[1].tokens = vec![5];
+    assert!(matches!(checked(&members), Err(TokensError::InsideSlot { token: 5, .. })));
+    members[1].tokens = vec![];
+    // What nobody else could hold yet, before a list is final.
+    let alone = owners(&partitioner, &members[1..2], "1");
+    assert!(alone.iter().all(|set| *set == [NodeId(2)]));
+    // There is no other weight.
+    members[2].duties.weight = 50;
+    let refused = checked(&members).expect_err("a weight").to_string();
+    assert!(refused.starts_with("node \"n3\" has the weight 50; on a ring of tokens"), "{refused}");
+    assert!(refused.ends_with("only 100 and 0 (a witness, without data) are allowed"), "{refused}");
+}
+
 /// Members with a rack each, of few, and their tokens.
 fn any_members() -> impl Strategy<Value = Vec<Member>> {
     let tokens = prop::collection::btree_set(any::<u32>(), 1..5);
