@@ -143,15 +143,11 @@ pub enum Mutant {
     LeftServes,
     /// Slots that are filled are read from their new owners alone at once.
     PhaseSkipped,
-    /// Who is in the list before and not in the next one stays, as if lists were united.
-    ListsUnited,
-    /// What a voter has promised and accepted is told before it is written down.
-    VoteUnwritten,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 70] = [
+    pub const ALL: [Self; 68] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -220,8 +216,6 @@ impl Mutant {
         Self::RelayCountsForAll,
         Self::LeftServes,
         Self::PhaseSkipped,
-        Self::ListsUnited,
-        Self::VoteUnwritten,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

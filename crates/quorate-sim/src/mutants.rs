@@ -117,8 +117,6 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::RelayCountsForAll, "each-datacentre", 400, &["stale", "backwards", "lost"]),
     trap(Mutant::LeftServes, "members", 20, &["left"]),
     trap(Mutant::PhaseSkipped, "members", 20, &["register"]),
-    trap(Mutant::ListsUnited, "members", 20, &["register", "left"]),
-    trap(Mutant::VoteUnwritten, "voters", 200, &["register"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];
 

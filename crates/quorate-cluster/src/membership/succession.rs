@@ -13,12 +13,11 @@
 //! told apart by its members: a successor has this node, or the peer that tells of it is in this
 //! node's list.
 
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap};
 
 use quorate_proto::{
-    NodeId, Numbers,
+    NodeId,
     message::{Member, Message, View},
-    mutant::Mutant,
     ownership::Ownership,
 };
 
@@ -92,8 +91,6 @@ impl Membership {
         if view.epoch <= self.epoch() {
             return Ok(Adoption::Known);
         }
-        let united = Mutant::ListsUnited.is_planted().then(|| self.united(view));
-        let view = united.as_ref().unwrap_or(view);
         let Some(_) = view.members.iter().find(|member| member.id == self.me()) else {
             self.outputs.push_back(Output::Event(Event::Left { epoch: view.epoch }));
             return Ok(Adoption::Left);
@@ -112,24 +109,6 @@ impl Membership {
         self.exchange_at = Some(now + EXCHANGE_INTERVAL);
         self.drain_dialer(now);
         Ok(Adoption::Adopted)
-    }
-
-    /// The bug: a list with whoever was in the one before.
-    fn united(&self, view: &View) -> View {
-        let mut united = view.clone();
-        let is_new = |id: &NodeId| view.members.iter().all(|member| member.id != *id);
-        let kept: Vec<Member> =
-            self.members.values().filter(|it| is_new(&it.id)).cloned().collect();
-        let numbers = view.numbers.iter();
-        let numbers = numbers
-            .chain(kept.iter().filter_map(|member| Some((member.id, self.numbers.of(member.id)?))));
-        let numbers = Numbers::from_parts(view.numbers.given(), numbers.collect::<Vec<_>>());
-        if let Some(numbers) = numbers {
-            united.members.extend(kept);
-            united.members.sort_by_key(|member| member.id);
-            united.numbers = numbers;
-        }
-        united
     }
 
     /// Asks every linked member how far it has come with slots that are on their way.

@@ -22,7 +22,6 @@ use bytes::Bytes;
 use quorate_proto::{
     MemberNumber, NodeId, Origin,
     message::{Member, Message, View},
-    mutant::Mutant,
     register::{Answer, Ballot, Document, Request, Voter},
 };
 
@@ -256,7 +255,6 @@ impl Membership {
     pub(super) fn drain_voting(&mut self, now: Instant) {
         while let Some(output) = self.voting.as_mut().and_then(|it| it.register.poll_output()) {
             match output {
-                register::Output::Persist(_) if Mutant::VoteUnwritten.is_planted() => {}
                 register::Output::Persist(_) => self.persist(),
                 register::Output::Ask { voter, request } => self.ask_voter(voter, request),
                 register::Output::Decided(document) => self.take_document(now, &document),
