@@ -267,7 +267,8 @@ def test_an_index_does_not_outgrow_its_limit(server, client):
         client.hset(key, "body", f"common w{key}")
     info = client.ft("small").info()
     assert 0 < int(info["num_docs"]) < len(keys)
-    assert int(info["hash_indexing_failures"]) == len(keys) - int(info["num_docs"])
+    # Every replica counts what it has refused.
+    assert int(info["hash_indexing_failures"]) >= len(keys) - int(info["num_docs"])
     errors = dict(pairs(info["Index Errors"]))
     assert errors["background indexing status"] == "OOM failure"
     assert "MAXINDEXMEMORY" in errors["last indexing error"]

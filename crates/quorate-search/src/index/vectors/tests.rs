@@ -209,6 +209,20 @@ fn ranges_are_found() {
 }
 
 #[test]
+fn when_all_of_a_few_are_replaced_at_once_they_are_found() {
+    for count in [1, 3, 20, 40] {
+        let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+        for _ in 0..3 {
+            (0..count).for_each(|document| both.put(document));
+            both.settle();
+            let bytes = bytes(&mut both.numbers, both.element);
+            let within = both.graph.compared(&bytes).within(1e9, &VectorOptions::default());
+            assert_eq!(within.len(), u64::from(count));
+        }
+    }
+}
+
+#[test]
 fn when_most_are_removed_the_rest_is_found() {
     let mut both = Both::new(Element::Float32, Metric::Cosine, hnsw());
     for left in [3000, 40, 10, 1] {

@@ -27,7 +27,11 @@ impl Graph {
                 near.extend(scratch.pool.nearest());
                 from = near.iter().map(|&(_, slot)| slot).collect();
             }
-            near.retain(|&(_, other)| other != slot && self.is_live(other));
+            near.retain(|&(_, other)| other != slot);
+            // Where all that is near was removed, the way leads over that until it is swept.
+            let has_live = near.iter().any(|&(_, other)| self.is_live(other));
+            let wanted = if has_live { State::Linked } else { State::Removed };
+            near.retain(|&(_, other)| self.states[other as usize] == wanted);
             let chosen = self.choose(space, &near, self.links.chosen(), &mut probe, &mut scratch);
             space.load(slot, &mut probe);
             self.links.set(slot, layer, &chosen);
