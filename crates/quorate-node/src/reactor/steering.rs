@@ -23,6 +23,9 @@ use crate::shard::{Mail, Now};
 /// How often the first of the voters looks whether what was decided can go on.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// How long news of members are waited for that an order needs.
+const NEWS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Groups of slots that are on their way together.
 const GROUPS_AT_ONCE: usize = 16;
 
@@ -66,6 +69,8 @@ pub(super) struct Steering {
     /// By the tickets that the membership knows: shards, their tickets, and the protocol.
     waiting: Vec<(u64, Steer, LostHints)>,
     next_ticket: u64,
+    /// Orders that wait for news of the members, and until when.
+    early: Vec<(Steer, Instant)>,
     look_at: Instant,
     /// Since when a majority of the voters is away.
     majority_lost_at: Option<Instant>,
@@ -80,6 +85,7 @@ impl Default for Steering {
         Self {
             waiting: Vec::new(),
             next_ticket: 0,
+            early: Vec::new(),
             look_at: Instant::ZERO,
             majority_lost_at: None,
             majority_told_at: Instant::ZERO,
@@ -104,25 +110,36 @@ impl Control {
                 self.write_topology(now, &mut ReplyWriter::new(&mut reply, steer.resp3));
                 self.answer(&steer, reply);
             }
-            Wish::Order { order, is_trial } => {
-                let behind = self.members_behind(now.monotonic, &order).join(", ");
-                if !behind.is_empty() {
-                    let mut reply = Vec::new();
-                    ReplyWriter::new(&mut reply, steer.resp3).error(format!(
-                        "ERR not every member is known to understand that: {behind}. Start the same version on all \
-                         members first"
-                    ));
-                    return self.answer(&steer, reply);
-                }
-                let ticket = self.steering.next_ticket;
-                self.steering.next_ticket += 1;
-                if !is_trial {
-                    tracing::info!(?order, "an operator wants a change of the cluster");
-                }
-                let lost = self.lost_hints(now.monotonic, &order);
-                self.steering.waiting.push((ticket, steer, lost));
-                self.membership.handle_order(now.monotonic, ticket, order, is_trial);
+            Wish::Order { .. } => {
+                let until = now.monotonic + NEWS_PATIENCE;
+                self.take_order(now.monotonic, steer, until);
             }
+        }
+    }
+
+    /// Brings an order before the membership, once all members are known to understand what it brings
+    /// into the list: that is waited for until then.
+    fn take_order(&mut self, now: Instant, steer: Steer, until: Instant) {
+        let Wish::Order { order, is_trial } = steer.wish.clone() else { return };
+        let behind = self.members_behind(now, &order).join(", ");
+        if behind.is_empty() {
+            let ticket = self.steering.next_ticket;
+            self.steering.next_ticket += 1;
+            if !is_trial {
+                tracing::info!(?order, "an operator wants a change of the cluster");
+            }
+            let lost = self.lost_hints(now, &order);
+            self.steering.waiting.push((ticket, steer, lost));
+            self.membership.handle_order(now, ticket, order, is_trial);
+        } else if now < until {
+            self.steering.early.push((steer, until));
+        } else {
+            let mut reply = Vec::new();
+            ReplyWriter::new(&mut reply, steer.resp3).error(format!(
+                "ERR not every member is known to understand that: {behind}. Start the same version on all members \
+                 first"
+            ));
+            self.answer(&steer, reply);
         }
     }
 
@@ -217,6 +234,9 @@ impl Control {
             return;
         }
         self.steering.look_at = now + LOOK_EVERY;
+        for (steer, until) in std::mem::take(&mut self.steering.early) {
+            self.take_order(now, steer, until);
+        }
         if self.membership.standing() != Standing::Sealed {
             return;
         }

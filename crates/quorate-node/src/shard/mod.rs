@@ -77,9 +77,7 @@ use quorate_cluster::{
     wall_clock::WallClock,
 };
 use quorate_log::Sequence;
-use quorate_proto::{
-    Groups, Incarnation, MemberNumber, Partitioner, Slot, command::Call, mutant::Mutant,
-};
+use quorate_proto::{Groups, Incarnation, MemberNumber, Slot, command::Call, mutant::Mutant};
 use slab::Slab;
 
 use crate::{
@@ -273,11 +271,6 @@ impl Shard {
 
     pub(crate) fn topology(&self) -> &Arc<Topology> {
         &self.storage.topology
-    }
-
-    /// How keys get their slots.
-    fn partitioner(&self) -> &Partitioner {
-        self.storage.topology.partitioner()
     }
 
     /// Time has passed.

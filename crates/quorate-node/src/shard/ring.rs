@@ -1,10 +1,15 @@
 //! `QUORATE RING`: how keys get their slots, and what each member holds of the tokens.
 
-use quorate_proto::{Slot, resp::ReplyWriter};
+use quorate_proto::{Partitioner, Slot, resp::ReplyWriter};
 
 use super::Shard;
 
 impl Shard {
+    /// How keys get their slots.
+    pub(super) fn partitioner(&self) -> &Partitioner {
+        self.storage.topology.partitioner()
+    }
+
     /// `QUORATE RING`
     pub(super) fn ring(&self, writer: &mut ReplyWriter<'_>) {
         let (topology, partitioner) = (self.topology(), self.partitioner());
