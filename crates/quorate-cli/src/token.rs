@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use quorate::ClusterSecret;
+use quorate_proto::checksum::crc32c;
 use zeroize::Zeroizing;
 
 use crate::settings::secret_of_environment;
@@ -60,7 +61,7 @@ impl JoinToken {
             text.extend_from_slice(if count > 0 { b" " } else { b"" });
             text.extend_from_slice(secret);
         }
-        let mut checked = Zeroizing::new(crc32c::crc32c(&text).to_le_bytes().to_vec());
+        let mut checked = Zeroizing::new(crc32c(&text).to_le_bytes().to_vec());
         checked.extend_from_slice(&text);
         Ok(Zeroizing::new(PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(&checked)))
     }
@@ -72,7 +73,7 @@ impl JoinToken {
         };
         let decoded = URL_SAFE_NO_PAD.decode(encoded).ok().map(Zeroizing::new);
         let checked = decoded.as_ref().and_then(|decoded| decoded.split_first_chunk());
-        let whole = checked.filter(|(sum, text)| u32::from_le_bytes(**sum) == crc32c::crc32c(text));
+        let whole = checked.filter(|(sum, text)| u32::from_le_bytes(**sum) == crc32c(text));
         let (_, text) = whole.context("it is cut off or changed; copy it again")?;
         let mut lines = text.splitn(3, |byte| *byte == b'\n');
         let (Some(cluster), Some(seeds), Some(secret)) = (lines.next(), lines.next(), lines.next())

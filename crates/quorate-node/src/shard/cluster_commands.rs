@@ -167,11 +167,10 @@ impl Shard {
         let topology = self.topology();
         let (nodes, epoch) = (topology.len(), topology.epoch());
         let ranges = self.ranges();
-        let slots_of = |ranges: &mut dyn Iterator<Item = &Range>| -> u32 {
-            ranges.map(|range| u32::from(range.last.number() - range.first.number()) + 1).sum()
-        };
-        let assigned = slots_of(&mut ranges.iter());
-        let served = slots_of(&mut ranges.iter().filter(|range| self.is_shown_up(range.node)));
+        let slots = |range: &Range| u32::from(range.last.number() - range.first.number()) + 1;
+        let assigned: u32 = ranges.iter().map(slots).sum();
+        let up = ranges.iter().filter(|range| self.is_shown_up(range.node));
+        let served: u32 = up.map(slots).sum();
         let state = if served == u32::from(SLOTS) { "ok" } else { "fail" };
         [
             format!("cluster_state:{state}"),
