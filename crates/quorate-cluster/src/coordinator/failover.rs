@@ -39,6 +39,14 @@ pub(super) fn is_repeatable(call: &Call) -> bool {
     call.class() == Class::Write && REPEATABLE.contains(&call.spec().name)
 }
 
+/// By when a call is begun here or not at all, because others may execute it after that.
+pub(super) fn begin_by(requester: Requester, call: &Call) -> Option<Instant> {
+    match requester {
+        Requester::Peer { begin_by, .. } if is_repeatable(call) => Some(begin_by),
+        Requester::Peer { .. } | Requester::Session(_) => None,
+    }
+}
+
 impl Coordinator {
     /// A peer that is up is silent, or is heard again.
     pub fn handle_quiet(
@@ -186,9 +194,4 @@ impl Coordinator {
         errors::unknown(&format!("{text}; its first executor is silent"))
     }
 
-    /// Whether a write that is to be begun here has come too late for that.
-    pub(super) fn is_begun_late(&self, now: Instant, attempt: &Attempt) -> bool {
-        let Requester::Peer { begin_by, .. } = attempt.requester else { return false };
-        begin_by < now && is_repeatable(&attempt.request.call)
-    }
 }

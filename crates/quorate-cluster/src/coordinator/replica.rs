@@ -16,7 +16,7 @@ use core::task::Poll;
 use bytes::Bytes;
 use quorate_proto::{Dot, MemberNumber, Slot, command::Call, message::Cause};
 
-use crate::elements::Elements;
+use crate::{elements::Elements, time::Instant};
 
 /// When something is as durable as the sync policy asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,13 @@ pub struct Rejection {
     pub text: String,
 }
 
+impl Rejection {
+    /// A write has come too late to be begun.
+    pub fn late() -> Self {
+        Self { cause: Cause::Overloaded, text: "the write has come too late to be begun".into() }
+    }
+}
+
 /// What a read shows, and the digest of what it names, both of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -81,12 +88,14 @@ pub enum Stored {
 
 /// The local replica: what coordination needs of the store and the hint log.
 pub trait Replica: Elements {
-    /// Executes a call on the local state.
+    /// Executes a call on the local state. One that answers later stamps what it writes with the
+    /// time of the question, or executes it [until](Rejection::late) `by` or not at all.
     fn execute(
         &mut self,
         ticket: Ticket,
         call: &Call,
         resp3: bool,
+        by: Option<Instant>,
     ) -> Poll<Result<Executed, Rejection>>;
     /// The encoded reply of a call that only reads; `None` where that depends on what time it is,
     /// which this node does not know at the moment.

@@ -205,8 +205,8 @@ impl Coordinator {
             // Its sender was told that it would not be executed, or may have given it to another one.
             if self.outcomes.is_denied(forward.id) || is_late {
                 self.note_refusal(now, forward.slot, Cause::Overloaded);
-                let text = "the write has come too late to be begun".into();
-                return self.reject(link, correlation, Cause::Overloaded, text);
+                let Rejection { cause, text } = Rejection::late();
+                return self.reject(link, correlation, cause, text);
             }
             let attempt = Attempt { requester, request, refused: Positions::NONE };
             self.coordinate_write(now, replica, attempt);

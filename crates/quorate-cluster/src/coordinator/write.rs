@@ -13,6 +13,7 @@ use quorate_proto::{
 use super::{
     Attempt, Awaited, Coordinator, Durability, Executed, OnDurable, Peer, Rejection, Replica,
     Requester, errors,
+    failover::begin_by,
     operation::Operation,
     stage::{Phase, Replication, Stage},
 };
@@ -168,8 +169,8 @@ impl Coordinator {
         if let Some(refusal) = self.own_refusal(slot).or(behind) {
             return self.refuse_write(now, replica, attempt, refusal);
         }
-        if self.is_begun_late(now, &attempt) {
-            return self.refuse_write(now, replica, attempt, late());
+        if begin_by(attempt.requester, &attempt.request.call).is_some_and(|by| by < now) {
+            return self.refuse_write(now, replica, attempt, Rejection::late());
         }
         let Attempt { requester, request, refused } = attempt;
         let me = self.topology.me();
@@ -213,7 +214,8 @@ impl Coordinator {
     pub(super) fn execute(&mut self, now: Instant, replica: &mut impl Replica, index: usize) {
         let operation = &self.operations[index];
         let slot = operation.slot();
-        match replica.execute(self.ticket(), &operation.call, operation.terms.resp3) {
+        let by = begin_by(operation.requester, &operation.call);
+        match replica.execute(self.ticket(), &operation.call, operation.terms.resp3, by) {
             Poll::Ready(executed) => self.executed(now, replica, index, executed),
             Poll::Pending => {
                 self.enter(now, index, Phase::Executing);
@@ -410,10 +412,4 @@ impl Coordinator {
             replica.hint(node, operation.slot(), *dot, effect);
         }
     }
-}
-
-/// A write is not begun here that has come too late.
-fn late() -> Rejection {
-    let text = "the write has come too late to be begun".into();
-    Rejection { cause: Cause::Overloaded, text }
 }

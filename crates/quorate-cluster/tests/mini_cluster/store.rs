@@ -17,6 +17,7 @@ use quorate_cluster::{
     elements::{Elements, Limits},
     handoff::{Hint, Hints},
     random::Random,
+    time::Instant,
     topology::Topology,
 };
 use quorate_proto::{
@@ -322,7 +323,13 @@ impl Store {
 }
 
 impl Replica for Store {
-    fn execute(&mut self, _: Ticket, call: &Call, _: bool) -> Poll<Result<Executed, Rejection>> {
+    fn execute(
+        &mut self,
+        _: Ticket,
+        call: &Call,
+        _: bool,
+        _: Option<Instant>,
+    ) -> Poll<Result<Executed, Rejection>> {
         Poll::Ready(self.execute_now(call))
     }
 

@@ -15,10 +15,6 @@ use quorate_proto::message::Message;
 /// not run equally fast.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// A clock that has gone on by more between two heartbeats, or back, was set: or its owner stood still,
-/// and what it sends is as new as it seems.
-const STEP_MAX_MS: i64 = 2_000;
-
 /// What of the time since a heartbeat is a pause between two of them, and not age.
 const PAUSE: Duration = HEARTBEAT_INTERVAL.saturating_add(Duration::from_millis(50));
 
@@ -48,9 +44,10 @@ impl Age {
 
     fn note(&mut self, now: Instant, wall_ms: u64) {
         let ahead = ahead(now, wall_ms);
-        let step = self.sent_ms.map(|before| wall_ms as i64 - before as i64);
+        // A clock that was set forward makes the difference less, like a message that was quick.
+        let is_set_back = self.sent_ms.is_none_or(|before| wall_ms < before);
         self.sent_ms = Some(wall_ms);
-        if !step.is_some_and(|step| (0..=STEP_MAX_MS).contains(&step)) {
+        if is_set_back {
             (self.least_ms, self.least_before_ms, self.since) = (ahead, ahead, now);
         } else if now.since(self.since) >= KEPT {
             (self.least_before_ms, self.least_ms, self.since) = (self.least_ms, ahead, now);
@@ -111,6 +108,20 @@ mod tests {
         for beats in 55..60 {
             assert_eq!(read(&mut age, 1_001 + 200 * beats, &beat(90_000 + 200 * beats)), 0);
         }
+    }
+
+    #[test]
+    fn what_was_sent_after_its_sender_stood_still_may_be_old() {
+        let mut age = Age::default();
+        for beats in 0..5 {
+            read(&mut age, 1_000 + 200 * beats, &beat(90_000 + 200 * beats));
+        }
+        // The sender stands still for three seconds. What it sends then is on the way for as long.
+        let (sent, read_at) = (5_000, 8_000);
+        assert_eq!(read(&mut age, read_at, &beat(90_000 + sent - 1_000)), read_at - sent);
+        assert_eq!(read(&mut age, read_at, &Message::Ack), read_at - sent);
+        // Or it is not.
+        assert_eq!(read(&mut age, 12_000, &beat(90_000 + 12_000 - 1_000)), 0);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::task::Poll;
 
 use bytes::Bytes;
-use quorate_cluster::coordinator::{
-    Durability, Executed, Rejection, Replica, Snapshot, Stored, Ticket,
+use quorate_cluster::{
+    coordinator::{Durability, Executed, Rejection, Replica, Snapshot, Stored, Ticket},
+    time::Instant,
 };
 use quorate_log::SegmentLog;
 use quorate_proto::{
@@ -93,8 +94,9 @@ impl Replica for Storage {
         ticket: Ticket,
         call: &Call,
         resp3: bool,
+        by: Option<Instant>,
     ) -> Poll<Result<Executed, Rejection>> {
-        if self.is_postponed(ticket, |_| Task::Execute { call: call.clone(), resp3 }) {
+        if self.is_postponed(ticket, |_| Task::Execute { call: call.clone(), resp3, by }) {
             return Poll::Pending;
         }
         if self.answers_late(call) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_cluster::{
-    coordinator::{Replica as _, Stored, Ticket},
+    coordinator::{Rejection, Replica as _, Stored, Ticket},
     random::Random,
     time::Instant,
 };
@@ -36,7 +36,7 @@ struct Asked {
 
 #[derive(Debug)]
 pub(super) enum Task {
-    Execute { call: Call, resp3: bool },
+    Execute { call: Call, resp3: bool, by: Option<Instant> },
     Merge { slot: Slot, dots: Vec<Dot>, effect: Bytes },
     Tell(Stored),
 }
@@ -102,7 +102,10 @@ impl Storage {
         let due = self.slow.asked.iter().position(|asked| asked.due <= self.slow.now)?;
         let Asked { ticket, task, .. } = self.slow.asked.remove(due);
         let stored = match task {
-            Task::Execute { call, resp3 } => Stored::Executed(self.execute_now(&call, resp3)),
+            Task::Execute { by: Some(by), .. } if by < self.slow.now => {
+                Stored::Executed(Err(Rejection::late()))
+            }
+            Task::Execute { call, resp3, .. } => Stored::Executed(self.execute_now(&call, resp3)),
             Task::Merge { slot, dots, effect } => {
                 Stored::Merged(self.merge_now(slot, dots, &effect))
             }

@@ -80,6 +80,7 @@ impl Replica for Delayed {
         ticket: Ticket,
         call: &Call,
         _: bool,
+        _: Option<Instant>,
     ) -> Poll<Result<Executed, Rejection>> {
         if self.is_late(ticket, || Asked::Execution(call.clone())) {
             return Poll::Pending;
