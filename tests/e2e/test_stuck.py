@@ -1,5 +1,5 @@
 """A node of three that stands still, or is killed, or all that stop at once, while clients read and write at a
-quorum: who is told what."""
+quorum: who is told what. What takes how long is measured by `just attack stuck`."""
 
 import threading
 import time

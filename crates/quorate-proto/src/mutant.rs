@@ -143,11 +143,13 @@ pub enum Mutant {
     LeftServes,
     /// Slots that are filled are read from their new owners alone at once.
     PhaseSkipped,
+    /// A write is begun after others may have executed it in the place of its executor.
+    BegunLate,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 68] = [
+    pub const ALL: [Self; 69] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -216,6 +218,7 @@ impl Mutant {
         Self::RelayCountsForAll,
         Self::LeftServes,
         Self::PhaseSkipped,
+        Self::BegunLate,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

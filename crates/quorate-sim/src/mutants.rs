@@ -116,6 +116,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::MergesUnindexed, "indexed", 20, &["index"]),
     trap(Mutant::RelayCountsForAll, "each-datacentre", 400, &["stale", "backwards", "lost"]),
     trap(Mutant::LeftServes, "members", 20, &["left"]),
+    trap(Mutant::BegunLate, "stuck", 200, &["stale", "backwards", "lost", "resurrection"]),
     trap(Mutant::PhaseSkipped, "members", 20, &["register"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
 ];

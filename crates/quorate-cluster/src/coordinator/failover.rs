@@ -22,6 +22,7 @@ use bytes::Bytes;
 use quorate_proto::{
     MemberNumber, Slot,
     command::{Call, Class},
+    mutant::Mutant,
 };
 
 use super::{Attempt, Coordinator, Replica, Request, Requester, errors, stage::Phase};
@@ -42,6 +43,7 @@ pub(super) fn is_repeatable(call: &Call) -> bool {
 /// By when a call is begun here or not at all, because others may execute it after that.
 pub(super) fn begin_by(requester: Requester, call: &Call) -> Option<Instant> {
     match requester {
+        Requester::Peer { .. } if Mutant::BegunLate.is_planted() => None,
         Requester::Peer { begin_by, .. } if is_repeatable(call) => Some(begin_by),
         Requester::Peer { .. } | Requester::Session(_) => None,
     }
@@ -136,7 +138,9 @@ impl Coordinator {
         let is_quiet = self.peers.get(executor).is_some_and(|peer| peer.quiet);
         let may_return = !is_quiet && now < operation.since + RETURN_PATIENCE;
         let may_begin = now < operation.forwarded_at + REPEATED_AFTER;
-        let others_deny = (operation.asked - executor_at).is_empty();
+        // So many that whoever has read it at this level has asked one of them.
+        let denied = operation.requirement.is_met_by(operation.refused | operation.own());
+        let others_deny = denied && (operation.asked - executor_at).is_empty();
         let is_local = self.topology.get(executor).is_some() && self.topology.is_local(executor);
         let is_lost = is_away && !may_return && !may_begin && !has_returned;
         if others_deny && is_local && is_lost {
@@ -193,5 +197,4 @@ impl Coordinator {
         let text = text.strip_suffix("; nothing was done").unwrap_or(&text);
         errors::unknown(&format!("{text}; its first executor is silent"))
     }
-
 }

@@ -203,7 +203,7 @@ impl Coordinator {
         if is_write {
             let is_late = late > BEGUN_WITHIN && is_repeatable(&request.call);
             // Its sender was told that it would not be executed, or may have given it to another one.
-            if self.outcomes.is_denied(forward.id) || is_late {
+            if self.outcomes.is_denied(forward.id) || is_late && !Mutant::BegunLate.is_planted() {
                 self.note_refusal(now, forward.slot, Cause::Overloaded);
                 let Rejection { cause, text } = Rejection::late();
                 return self.reject(link, correlation, cause, text);

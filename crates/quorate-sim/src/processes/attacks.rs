@@ -296,6 +296,14 @@ pub const ALL: &[Attack] = &[
         },
     ),
     Attack::pressing(
+        Pressure::Stuck,
+        Scenario {
+            name: "stuck",
+            about: "nodes stand still, are not heard, and are killed, while clients of the others are timed",
+            ..PRESSED
+        },
+    ),
+    Attack::pressing(
         Pressure::LongCommands,
         Scenario { name: "long-commands-one", nodes: ONE, replication_factor: 1, ..LONG_COMMANDS },
     ),

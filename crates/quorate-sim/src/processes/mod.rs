@@ -107,6 +107,7 @@ fn run_with(
     }
     let rolled = match pressure {
         Some(Pressure::RollingRestarts) => Some(pressure::rolling::apply(&mut cluster)?),
+        Some(Pressure::Stuck) => Some(pressure::stuck::apply(&mut cluster)?),
         _ => None,
     };
     let script = fault::draw(scenario, seed);

@@ -12,6 +12,7 @@ mod long;
 mod pipelines;
 pub(super) mod rolling;
 pub(super) mod storm;
+pub(super) mod stuck;
 
 use std::{
     fs,
@@ -45,6 +46,8 @@ pub(super) enum Pressure {
     Pipelines,
     /// Every node is stopped and started again, while clients work.
     RollingRestarts,
+    /// One node after the other stands still, is not heard, or is killed, while clients work.
+    Stuck,
     /// Commands on very many words, elements or bytes.
     LongCommands,
     /// Reads of a large hash of which one replica lacks much.
@@ -130,9 +133,11 @@ impl Pressure {
             Self::SlowHashes => {
                 vec![kind(20, &[&["HGETALL", "hash"]], Reading::Slowly(64 << 10))]
             }
-            Self::LongCommands | Self::Pipelines | Self::RepairStorm | Self::RollingRestarts => {
-                Vec::new()
-            }
+            Self::LongCommands
+            | Self::Pipelines
+            | Self::RepairStorm
+            | Self::RollingRestarts
+            | Self::Stuck => Vec::new(),
         }
     }
 }
@@ -161,7 +166,9 @@ pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, V
         Pressure::LongCommands => long::apply(nodes),
         Pressure::Pipelines => pipelines::apply(nodes),
         Pressure::RepairStorm => storm::apply(nodes),
-        Pressure::RollingRestarts => Ok(("all of it has happened before".into(), Vec::new())),
+        Pressure::RollingRestarts | Pressure::Stuck => {
+            Ok(("all of it has happened before".into(), Vec::new()))
+        }
     }
 }
 

@@ -75,6 +75,26 @@ pub(super) const WORKLOADS: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "stuck",
+        about: "processes stand still, links are slow and fall silent one way: what waits for them goes \
+                elsewhere, and what its client was told to have been done otherwise is not begun afterwards",
+        nodes: THREE,
+        levels: QUORUMS,
+        families: &[
+            (Family::Register, 4),
+            (Family::Hash, 1),
+            (Family::Set, 1),
+            (Family::Counter, 1),
+        ],
+        keys: 2,
+        clients: 5,
+        operations: 1_000,
+        expiring_percent: 0,
+        faults: &[(Kind::Pause, 4), (Kind::Cut, 1), (Kind::Slow, 1)],
+        fault_gap: 600_000,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "hot",
         about: "two registers, slow links, everybody at once: quorum reads while writes are on their way",
         nodes: THREE,

@@ -114,6 +114,22 @@ fn a_write_that_depends_on_what_it_finds_waits_for_its_executor() {
 }
 
 #[test]
+fn what_others_may_have_read_is_not_repeated() {
+    let mut stage = Stage::three(1);
+    stage.set(Level::Quorum);
+    stage.sent();
+    stage.down(2);
+    stage.quiet(0, true);
+    stage.pass(REPEATED_AFTER);
+    // This node alone has not heard of it: the two others may have, and show it.
+    assert_eq!(targets(&stage.sent()), [0]);
+    stage.pass(OUTCOME_PATIENCE);
+    assert!(stage.reply().1.starts_with("-UNKNOWN"));
+    assert!(stage.replica.executed.is_empty());
+    stage.finished();
+}
+
+#[test]
 fn a_lost_executor_has_time_to_come_back() {
     let mut stage = Stage::three(1);
     let request = stage.set(Level::Quorum);
