@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from nodes import Cluster, Node, encode, lacking, wait_until
+from nodes import QUORATE, Cluster, Node, encode, lacking, wait_until
 
 
 @pytest.fixture
@@ -45,6 +45,12 @@ def read_only(node):
     return node.status()["read_only"]
 
 
+def is_ready(node):
+    """What a probe says of it."""
+    command = [QUORATE, "status", "--ready", "--address", f"127.0.0.1:{node.port}"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
 def processor_seconds(node):
     fields = open(f"/proc/{node.process.pid}/stat").read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -72,6 +78,14 @@ def test_no_write_fails_while_one_disk_of_three_is_full(cluster):
     began, used = time.monotonic(), processor_seconds(full)
     time.sleep(3)
     assert processor_seconds(full) - used < 0.5 * (time.monotonic() - began)
+
+    # Started again it cannot catch up, and serves all the same.
+    full.kill()
+    full.start()
+    wait_until(lambda: is_ready(full), 30, "a probe finds it ready")
+    clients[0] = full.raw()
+    assert clients[0]("GET", "small:299") == (b"$", b"1500")
+    assert clients[0]("SET", "small:0", "again") == (b"+", b"OK")
 
     (cluster.small_disk / "ballast").unlink()
     wait_until(lambda: not read_only(full), 30, "it has found space")
