@@ -9,6 +9,8 @@ pub(crate) enum LinkError {
     Frame(#[from] frame::FrameError),
     #[error("a request before the hello")]
     Stranger,
+    #[error("the node is no member")]
+    NoMember,
     #[error("the node was replaced by another process")]
     Replaced,
     #[error("unsolicited response")]
@@ -18,8 +20,12 @@ pub(crate) enum LinkError {
 }
 
 impl LinkError {
-    /// Whether the reason goes away by itself, as while the member list forms.
+    /// Whether the reason goes away by itself, as while members come and go.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self, Self::Refused(refused) if refused.code.passes())
+        match self {
+            Self::Refused(refused) => refused.code.passes(),
+            Self::NoMember => true,
+            Self::Frame(_) | Self::Stranger | Self::Replaced | Self::Unasked => false,
+        }
     }
 }

@@ -452,7 +452,7 @@ impl Shard {
                 return Err(LinkError::Replaced);
             }
             Some(from) => from,
-            None => self.peers.parting.number_of(id, incarnation).ok_or(LinkError::Stranger)?,
+            None => self.peers.parting.number_of(id, incarnation).ok_or(LinkError::NoMember)?,
         };
         let late = self.peers.age_on(number, self.machine.monotonic, &message);
         match message {
