@@ -102,6 +102,7 @@ pub fn start(node: usize, disk: SimulatedDisk, now_us: u64) -> Result<Process, S
         mail_delay_us: 0,
         store_delay_us: 0,
         long_call: 8,
+        pieces: quorate_proto::frame::PieceSizes::DEFAULT,
     };
     Process::start(options, moment(now_us)).map_err(|error| error.to_string())
 }

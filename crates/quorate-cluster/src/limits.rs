@@ -220,6 +220,15 @@ pub const BEGUN_WITHIN: Duration = Duration::from_millis(380);
 /// After this time a quiet executor has begun a write that may be repeated, or never will.
 pub const REPEATED_AFTER: Duration = Duration::from_millis(420);
 
+/// Bytes of a call that bring both of these a second later: a slow link takes as long for them.
+pub const FORWARDED_BYTES_PER_SECOND: u64 = 16 << 20;
+
+/// How much later that is for a call of so many bytes. An executor counts it for calls that came in pieces, as
+/// whoever sends them so does the same.
+pub const fn on_its_way(bytes: usize) -> Duration {
+    Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / FORWARDED_BYTES_PER_SECOND)
+}
+
 /// How long a write that may be repeated waits for a lost executor to come back: a link that broke is up
 /// again by then.
 pub const RETURN_PATIENCE: Duration = Duration::from_millis(300);

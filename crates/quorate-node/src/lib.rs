@@ -10,6 +10,7 @@
 //!   crate `quorate`, whose users this crate is for: what it shows may change at any time.
 
 mod adjustable;
+mod arriving_bytes;
 mod command_bytes;
 pub mod config;
 mod denials;

@@ -289,6 +289,9 @@ pub(crate) const LINK_OUTPUT_MAX: usize = 1 << 30;
 /// Bytes of a large message that wait on a link at a time. The others are encoded once these have left.
 pub(crate) const LINK_FED_MAX: usize = BYTES_PER_TURN_MAX;
 
+/// The same of messages in pieces: what else is said goes behind these bytes.
+pub(crate) const LINK_FED_IN_PIECES_MAX: usize = 512 << 10;
+
 /// Bytes of a command after which room is made for all of the argument that is arriving.
 pub(crate) const ANNOUNCED_RESERVED_MIN: usize = 1 << 20;
 
@@ -376,6 +379,7 @@ const _: () = assert!(READ_BUFFER_LENGTH <= READ_PER_TURN_MAX);
 const _: () =
     assert!(SESSION_OUTPUT_PAUSE + COUNTED_REPLY_LENGTH_MAX < CLIENT_OUTPUT_DEFAULT as usize);
 const _: () = assert!(CLIENT_OUTPUT_DEFAULT < CLIENTS_OUTPUT_DEFAULT);
+const _: () = assert!(LINK_FED_IN_PIECES_MAX <= LINK_FED_MAX);
 const _: () = assert!(COMMAND_BYTES_DEFAULT < LINK_OUTPUT_MAX as u64);
 const _: () = assert!(VALUE_SIZE_DEFAULT < COMMAND_BYTES_DEFAULT);
 const _: () = assert!(BUFFER_KEPT_MAX <= OUTPUT_KEPT_MAX);

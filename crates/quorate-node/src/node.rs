@@ -15,11 +15,13 @@ use quorate_entropy::Tally;
 use quorate_log::{HintOptions, disk::Disk};
 use quorate_proto::{
     Fitness, NodeId, Origin, Unfit,
+    frame::PieceSizes,
     message::{Abilities, Load, Volume},
 };
 
 use crate::{
     adjustable::Adjustable,
+    arriving_bytes::ArrivingBytes,
     command_bytes::CommandBytes,
     config::Settings,
     denials::Denials,
@@ -45,6 +47,8 @@ pub struct Sizes {
     pub(crate) elements: elements::Limits,
     /// Words and elements from which on a call is executed beside the shard.
     pub(crate) long_call: usize,
+    /// How large messages are cut on links.
+    pub(crate) pieces: PieceSizes,
 }
 
 impl Default for Sizes {
@@ -55,6 +59,7 @@ impl Default for Sizes {
             hints_max: limits::HINT_BYTES_MAX,
             elements: elements::Limits::DEFAULT,
             long_call: limits::LONG_CALL_MIN,
+            pieces: PieceSizes::DEFAULT,
         }
     }
 }
@@ -120,6 +125,8 @@ pub struct Node {
     pub(crate) adjustable: Adjustable,
     /// What large commands of its clients have under way.
     pub(crate) command_bytes: CommandBytes,
+    /// What large messages of other nodes have on their way to it.
+    pub(crate) arriving: ArrivingBytes,
     pub(crate) disk: Arc<dyn Disk>,
     /// Where everything durable is.
     pub(crate) directory: PathBuf,
@@ -172,6 +179,7 @@ impl Node {
             security: Arc::new(security),
             adjustable: Adjustable::new(&parts.settings),
             command_bytes: CommandBytes::default(),
+            arriving: ArrivingBytes::default(),
             settings: parts.settings,
             disk: parts.disk,
             directory: parts.directory,
@@ -284,6 +292,13 @@ impl Node {
     /// What has been heard of the members.
     pub(crate) fn news(&self) -> BTreeMap<NodeId, MemberNews> {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a member understands, as far as it has said: bits of [`features`](quorate_proto::message::features).
+    pub(crate) fn features_of(&self, id: NodeId) -> u64 {
+        let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let abilities = news.get(&id).and_then(|news| news.abilities);
+        abilities.map_or(0, |abilities| abilities.features)
     }
 
     pub(crate) fn set_news(&self, news: impl Iterator<Item = (NodeId, MemberNews)>) {

@@ -21,15 +21,24 @@
 //! ```
 //!
 //! A very large message is summed up and copied piece by piece on either side ([`Bundles`], [`Decoder`]), so
-//! that no turn has to do all of it. On the wire it is a frame like any other.
+//! that no turn has to do all of it. On the wire it is a frame like any other, unless the other end understands
+//! [pieces](crate::message::features::PIECES): then others go between its pieces.
 
+mod arriving;
 mod bundles;
+mod decoder;
+#[cfg(test)]
+mod piece_tests;
+mod pieces;
 
 use alloc::vec::Vec;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+pub use arriving::Received;
 pub use bundles::Bundles;
+pub use decoder::{Decoder, settle};
+pub use pieces::{PieceSizes, is_of_pieces};
 
 use crate::{
     checksum::{crc32c, crc32c_append},
@@ -92,6 +101,9 @@ pub enum FrameError {
     /// The payload is no message.
     #[error(transparent)]
     Message(#[from] MessageError),
+    /// A message in pieces is not put together as it was cut.
+    #[error("a message in pieces: {0}")]
+    Pieces(&'static str),
     /// A bundle ends inside a message, or holds none.
     #[error("a bundle of messages that is cut short or empty")]
     Bundle,
@@ -166,44 +178,6 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     whole.map(|(head, payload)| one(head, payload)).transpose()
 }
 
-/// Takes messages out of what arrives on a link, those of a bundle one after the other.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    epoch: u64,
-    /// What is left of a bundle.
-    rest: Bytes,
-    /// What is summed up of a frame that has not come to its end.
-    summed: Summed,
-}
-
-impl Decoder {
-    /// The next message, or `None` when more bytes are needed. Its payload is not copied.
-    ///
-    /// # Errors
-    /// What comes next is no frame.
-    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        if self.rest.is_empty() {
-            let Some((head, payload)) = take_whole(input, &mut self.summed)? else {
-                return Ok(None);
-            };
-            if head.kind != BUNDLE {
-                return one(head, payload).map(Some);
-            }
-            (self.epoch, self.rest) = (head.epoch, payload);
-        }
-        let head: [u8; HEAD_LENGTH] = *self.rest.first_chunk().ok_or(FrameError::Bundle)?;
-        let [a, b, c, d, kind, correlation @ ..] = head;
-        let length = u32::from_le_bytes([a, b, c, d]) as usize;
-        self.rest.advance(HEAD_LENGTH);
-        if length > self.rest.len() {
-            return Err(FrameError::Bundle);
-        }
-        let body = self.rest.split_to(length);
-        let correlation = u64::from_le_bytes(correlation);
-        one(Head { kind, epoch: self.epoch, correlation }, body).map(Some)
-    }
-}
-
 /// What a header says of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Head {
@@ -265,7 +239,7 @@ fn take_whole(
     Ok(Some((Head { kind, epoch, correlation }, frame.freeze())))
 }
 
-fn field<const N: usize>(header: &[u8; HEADER_LENGTH], at: usize) -> [u8; N] {
+fn field<const N: usize>(header: &[u8], at: usize) -> [u8; N] {
     *header[at..].first_chunk().expect("invariant: fields lie inside the header")
 }
 

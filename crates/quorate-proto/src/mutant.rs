@@ -145,11 +145,17 @@ pub enum Mutant {
     PhaseSkipped,
     /// A write is begun after others may have executed it in the place of its executor.
     BegunLate,
+    /// Pieces of one large message are taken for those of another one.
+    PiecesMixed,
+    /// A large message is taken for whole although a piece of it is missing.
+    PieceLost,
+    /// What is sent behind a large message goes past it, whatever it concerns.
+    LargeOvertaken,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 69] = [
+    pub const ALL: [Self; 72] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -219,6 +225,9 @@ impl Mutant {
         Self::LeftServes,
         Self::PhaseSkipped,
         Self::BegunLate,
+        Self::PiecesMixed,
+        Self::PieceLost,
+        Self::LargeOvertaken,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -178,6 +178,7 @@ impl Cluster {
                 element_limits: Limits::DEFAULT,
                 store_delay_us: 0,
                 long_call: usize::MAX,
+                pieces: quorate_proto::frame::PieceSizes::DEFAULT,
                 command_us: 0,
                 mail_delay_us: 0,
             };

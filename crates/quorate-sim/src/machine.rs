@@ -8,6 +8,7 @@ use quorate_node::{
     Settings,
     simulation::{Input, Moment, Options, Process},
 };
+use quorate_proto::frame::PieceSizes;
 
 use crate::{fault::Kind, history::Time, random::Stream, scenario::Scenario};
 
@@ -64,6 +65,7 @@ pub struct Machine {
     hint_bytes_max: u64,
     element_limits: Limits,
     long_call: usize,
+    pieces: PieceSizes,
     mail_delay_us: u32,
     store_delay_us: u32,
     command_us: u64,
@@ -137,6 +139,7 @@ impl Machine {
             hint_bytes_max: scenario.hint_bytes_max,
             element_limits: scenario.element_limits,
             long_call: scenario.long_call,
+            pieces: scenario.pieces,
             mail_delay_us: scenario.mail_delay_us,
             store_delay_us: scenario.store_delay_us,
             command_us: scenario.command_us,
@@ -171,6 +174,7 @@ impl Machine {
             hint_bytes_max: self.hint_bytes_max,
             element_limits: self.element_limits,
             long_call: self.long_call,
+            pieces: self.pieces,
             command_us: self.command_us,
             mail_delay_us: self.mail_delay_us,
             store_delay_us: self.store_delay_us,

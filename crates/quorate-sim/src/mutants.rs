@@ -119,6 +119,9 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::BegunLate, "stuck", 200, &["stale", "backwards", "lost", "resurrection"]),
     trap(Mutant::PhaseSkipped, "members", 20, &["register"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
+    trap(Mutant::PiecesMixed, "pieces", 100, &["outcomes", "convergence", "equal"]),
+    trap(Mutant::PieceLost, "pieces", 100, &["outcomes", "convergence", "equal"]),
+    trap(Mutant::LargeOvertaken, "pieces-hot", 400, &["linearizable", "order"]),
 ];
 
 /// What came of a trap.

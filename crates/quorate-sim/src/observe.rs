@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use quorate_proto::frame::Decoder;
+use quorate_proto::frame::{self, Decoder, Frame};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
@@ -119,15 +119,21 @@ impl Observer {
         }
         let (mut rest, mut decoder) = (BytesMut::from(bytes), Decoder::default());
         SEEN.with_borrow_mut(|seen| {
-            while let Ok(Some(frame)) = decoder.decode(&mut rest) {
-                let text = format!("{:?}", frame.message);
-                let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
-                let name = text[..end].to_owned();
-                if !name.starts_with("Heartbeat") {
-                    let short: String = text.chars().take(160).collect();
-                    seen.line(&format!("sends {short} #{:x}", frame.correlation));
+            while let Ok(Some(length)) = frame::length(&rest)
+                && length <= rest.len()
+            {
+                let mut whole = rest.split_to(length);
+                if frame::is_of_pieces(&whole) {
+                    seen.line(&format!(
+                        "sends {length} bytes of messages in pieces, {:x?}",
+                        &whole[16..]
+                    ));
+                    seen.count("message", "Pieces".into());
+                    continue;
                 }
-                seen.count("message", name);
+                while let Ok(Some(frame)) = decoder.decode(&mut whole) {
+                    seen.message(&frame);
+                }
             }
         });
     }
@@ -186,6 +192,18 @@ pub fn seen() -> (Coverage, Vec<String>) {
 }
 
 impl Seen {
+    /// A message is sent.
+    fn message(&mut self, frame: &Frame) {
+        let text = format!("{:?}", frame.message);
+        let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
+        let name = text[..end].to_owned();
+        if !name.starts_with("Heartbeat") {
+            let short: String = text.chars().take(160).collect();
+            self.line(&format!("sends {short} #{:x}", frame.correlation));
+        }
+        self.count("message", name);
+    }
+
     fn line(&mut self, text: &str) {
         let (now, node) = (self.now as f64 / 1e3, self.node);
         if let Some(trace) = &mut self.trace {

@@ -8,6 +8,7 @@ mod late;
 mod long;
 mod losses;
 mod moving;
+mod pieces;
 mod repairs;
 mod workloads;
 
@@ -15,7 +16,7 @@ use quorate_cluster::elements::Limits;
 use quorate_node::config::{
     PartitionerKind, ReadRepair, RingSettings, SyncPolicy, TokenList, Tokens,
 };
-use quorate_proto::{Level, ReplicationFactor};
+use quorate_proto::{Level, ReplicationFactor, frame::PieceSizes};
 
 use crate::{action::Family, fault::Kind};
 
@@ -129,6 +130,8 @@ pub struct Scenario {
     pub element_limits: Limits,
     /// Words and elements from which on a call is executed beside its shard.
     pub long_call: usize,
+    /// How large messages are cut on links.
+    pub pieces: PieceSizes,
     /// Members of each set, and fields of each hash.
     pub members: u64,
     /// How often slots are to go to other members: they are taken from one, spread over all again,
@@ -312,6 +315,7 @@ impl Scenario {
         read_repair: ReadRepair::Blocking,
         element_limits: Limits::DEFAULT,
         long_call: usize::MAX,
+        pieces: PieceSizes::DEFAULT,
         members: 8,
         moves: 0,
         indexed: false,
@@ -368,7 +372,14 @@ const FOUNDERS: Scenario = Scenario {
 /// Every scenario.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     let first = [workloads::WORKLOADS, losses::LOSSES, repairs::REPAIRS];
-    let more = [late::LATE, long::LONG, documents::DOCUMENTS, moving::MOVING, indexed::INDEXED];
+    let more = [
+        late::LATE,
+        long::LONG,
+        documents::DOCUMENTS,
+        moving::MOVING,
+        indexed::INDEXED,
+        pieces::PIECES,
+    ];
     let all = first.into_iter().chain(more);
     all.flatten()
 }

@@ -77,6 +77,7 @@ impl Cluster {
             hint_bytes_max: 1 << 20,
             element_limits: Limits::DEFAULT,
             long_call: usize::MAX,
+            pieces: quorate_proto::frame::PieceSizes::DEFAULT,
             command_us: 1,
             mail_delay_us: 0,
             store_delay_us: 0,

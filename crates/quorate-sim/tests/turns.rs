@@ -41,6 +41,7 @@ impl Node {
             hint_bytes_max: 1 << 20,
             element_limits: Limits::DEFAULT,
             long_call: usize::MAX,
+            pieces: quorate_proto::frame::PieceSizes::DEFAULT,
             command_us: COMMAND_US,
             mail_delay_us: 0,
             store_delay_us: 0,

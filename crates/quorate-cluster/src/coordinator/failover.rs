@@ -12,7 +12,8 @@
 //! twice it leaves what it leaves when executed once, at the time of the second execution, as long as the
 //! first one does not come later. Therefore an executor begins such a write within
 //! [`BEGUN_WITHIN`](crate::limits::BEGUN_WITHIN) after it was sent, counting the time in which it stood
-//! still itself, or refuses it; and it is repeated only by nodes of its datacentre, later than that.
+//! still itself, or refuses it; and it is repeated only by nodes of its datacentre, later than that. Both are later
+//! for a large call, by the time for which it may be [on its way](crate::limits::on_its_way).
 //!
 //! Any write is passed on when its executor says that it has not executed it and will not.
 
@@ -26,11 +27,7 @@ use quorate_proto::{
 };
 
 use super::{Attempt, Coordinator, Replica, Request, Requester, errors, stage::Phase};
-use crate::{
-    limits::{REPEATED_AFTER, RETURN_PATIENCE},
-    positions::Positions,
-    time::Instant,
-};
+use crate::{limits::RETURN_PATIENCE, positions::Positions, time::Instant};
 
 /// Commands that leave the same when they are executed twice, as long as they are of [`Class::Write`].
 const REPEATABLE: [&str; 6] = ["set", "mset", "hset", "hmset", "sadd", "zadd"];
@@ -84,7 +81,7 @@ impl Coordinator {
         match operation.phase() {
             Phase::Forwarding(_) if operation.writes() => {
                 if is_repeatable(&operation.call) && self.topology.is_local(peer) {
-                    let at = now.max(operation.forwarded_at + REPEATED_AFTER);
+                    let at = now.max(operation.repeated_from());
                     operation.bypass_at =
                         Some(operation.bypass_at.map_or(at, |other| other.min(at)));
                     self.wake_by(at);
@@ -137,7 +134,7 @@ impl Coordinator {
         let is_away = self.peers.get(executor).is_none_or(|peer| peer.quiet || !peer.alive);
         let is_quiet = self.peers.get(executor).is_some_and(|peer| peer.quiet);
         let may_return = !is_quiet && now < operation.since + RETURN_PATIENCE;
-        let may_begin = now < operation.forwarded_at + REPEATED_AFTER;
+        let may_begin = now < operation.repeated_from();
         // So many that whoever has read it at this level has asked one of them.
         let denied = operation.requirement.is_met_by(operation.refused | operation.own());
         let others_deny = denied && (operation.asked - executor_at).is_empty();

@@ -8,7 +8,7 @@ use super::{
     stage::{Compared, Phase, Replication, Stage},
 };
 use crate::{
-    limits::{OPERATIONS_MAX, REPLICAS_MAX},
+    limits::{OPERATIONS_MAX, REPEATED_AFTER, REPLICAS_MAX, on_its_way},
     positions::Positions,
     time::Instant,
     topology::{Requirement, Topology},
@@ -55,6 +55,11 @@ pub(super) struct Operation {
 }
 
 impl Operation {
+    /// When it may be given to another executor than that which it waits for, if it may be at all.
+    pub(super) fn repeated_from(&self) -> Instant {
+        self.forwarded_at + REPEATED_AFTER + on_its_way(self.call.command().frame().len())
+    }
+
     pub(super) fn new(
         (number, serial): (u64, u32),
         requester: Requester,

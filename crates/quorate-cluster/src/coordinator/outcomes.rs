@@ -31,8 +31,7 @@ use super::{
 };
 use crate::{
     limits::{
-        OUTCOME_BYTES, OUTCOME_PATIENCE, OUTCOME_REPLY_MAX, OUTCOMES_BYTES_MAX, REPEATED_AFTER,
-        RETURN_PATIENCE,
+        OUTCOME_BYTES, OUTCOME_PATIENCE, OUTCOME_REPLY_MAX, OUTCOMES_BYTES_MAX, RETURN_PATIENCE,
     },
     membership::LinkId,
     positions::Positions,
@@ -204,7 +203,7 @@ impl Coordinator {
         operation.refused = Positions::NONE;
         operation.since = now;
         let look_at = if is_repeatable(&operation.call) {
-            (now + RETURN_PATIENCE).max(operation.forwarded_at + REPEATED_AFTER)
+            (now + RETURN_PATIENCE).max(operation.repeated_from())
         } else {
             now + OUTCOME_PATIENCE
         };

@@ -170,26 +170,29 @@ impl Reactor {
     pub(super) fn send_messages(&mut self) {
         let mut ended = Vec::new();
         self.to_feed.clear();
+        self.is_feeding = false;
         for link in self.shard.outgoing_output() {
             let Some(&connection) = self.outgoing.get(&link.link) else { continue };
             if feed(&mut self.connections, connection, &mut link.output) {
                 ended.push(connection);
             }
-            if !link.output.is_empty() {
-                self.to_feed.push(connection);
+            self.is_feeding |= !link.output.is_empty();
+            if link.output.is_ready() {
+                self.to_feed.push((connection, fed_max(&link.output)));
             }
         }
         for link in self.shard.incoming_with_output() {
             let Some(&connection) = self.incoming.get(&link) else { continue };
             let Some((output, closing)) = self.shard.incoming_output(link) else { continue };
             let is_clogged = feed(&mut self.connections, connection, output);
-            let is_fed = output.is_empty();
-            let is_sent = closing && is_fed && self.connections.close_when_sent(connection);
+            let is_sent =
+                closing && output.is_empty() && self.connections.close_when_sent(connection);
             if is_sent || is_clogged {
                 ended.push(connection);
             }
-            if !is_fed {
-                self.to_feed.push(connection);
+            self.is_feeding |= !output.is_empty();
+            if output.is_ready() {
+                self.to_feed.push((connection, fed_max(output)));
             }
         }
         ended.into_iter().for_each(|connection| self.close_connection(connection));
@@ -197,13 +200,16 @@ impl Reactor {
 
     /// Whether a connection that a large message waits for takes more of it.
     pub(super) fn is_hungry(&self) -> bool {
-        self.to_feed.iter().any(|connection| has_room(self.connections.unsent(*connection)))
+        let unsent = |connection| self.connections.unsent(connection).map(Unsent::len);
+        self.to_feed
+            .iter()
+            .any(|(connection, most)| unsent(*connection).is_some_and(|it| it < *most))
     }
 }
 
-/// Whether more of a large message may be put behind what waits to be sent.
-fn has_room(unsent: Option<&Unsent>) -> bool {
-    unsent.is_some_and(|unsent| unsent.len() < limits::LINK_FED_MAX)
+/// Up to how many bytes that wait to be sent more of a large message is put behind them.
+fn fed_max(output: &Bundles) -> usize {
+    if output.has_streams() { limits::LINK_FED_IN_PIECES_MAX } else { limits::LINK_FED_MAX }
 }
 
 /// Gives messages to a connection. Returns whether its peer does not read.
@@ -212,9 +218,11 @@ fn feed(
     connection: ConnectionId,
     output: &mut Bundles,
 ) -> bool {
-    let unsent = connections.unsent(connection);
-    if !output.has_queued() || has_room(unsent) {
-        send_on_link(connections, connection, output.take(limits::LINK_FED_MAX));
+    let unsent = connections.unsent(connection).map_or(0, Unsent::len);
+    let room = fed_max(output).saturating_sub(unsent);
+    // Where large messages leave in pieces, the others wait for no room.
+    if !output.has_queued() || room > 0 || output.has_streams() {
+        send_on_link(connections, connection, output.take(room));
     }
     is_clogged(connections.unsent(connection), output.len())
 }

@@ -78,7 +78,9 @@ pub struct Reactor {
     /// Bytes that waited to be sent when the limit for all clients was looked at last.
     pub(super) bounded_at: u64,
     /// Links with large messages that are sent by and by.
-    pub(super) to_feed: Vec<ConnectionId>,
+    pub(super) to_feed: Vec<(ConnectionId, usize)>,
+    /// Whether a large message has not left altogether.
+    pub(super) is_feeding: bool,
     /// From when nothing new is taken, and what is under way is finished.
     stops_at: Option<Instant>,
     /// Until when other nodes are answered at least.
@@ -101,6 +103,7 @@ impl Reactor {
             readers_at: Instant::ZERO,
             bounded_at: 0,
             to_feed: Vec::new(),
+            is_feeding: false,
             stops_at: None,
             ends_at: Instant::ZERO,
         }
@@ -148,7 +151,7 @@ impl Reactor {
     /// Whether the shard was told to stop and nothing is under way any more, here and in the others.
     pub fn has_stopped(&self, now: Now) -> bool {
         let Some(stops_at) = self.stops_at.filter(|_| self.is_stopping()) else { return false };
-        let is_sent = self.connections.unsent_bytes() == 0 && self.to_feed.is_empty();
+        let is_sent = self.connections.unsent_bytes() == 0 && !self.is_feeding;
         let is_idle = self.shard.is_idle() && is_sent;
         let is_over = self.ends_at <= now.monotonic;
         self.node.note_idle(self.id(), is_idle && is_over)
@@ -344,7 +347,7 @@ impl Machine for Reactor {
                 self.shard.session_sent(session, bytes, found.unsent.len());
             }
             Role::Outgoing { link, .. }
-                if !found.unsent.is_empty() || self.shard.has_queued(link) =>
+                if !found.unsent.is_empty() || self.shard.is_blocked(link) =>
             {
                 self.shard.link_moves(self.turn.monotonic, link);
             }

@@ -8,7 +8,10 @@
 
 use std::time::Duration;
 
-use quorate_cluster::{limits::HEARTBEAT_INTERVAL, time::Instant};
+use quorate_cluster::{
+    limits::{HEARTBEAT_INTERVAL, on_its_way},
+    time::Instant,
+};
 use quorate_proto::message::Message;
 
 /// How long the least difference of the clocks is remembered at least, and twice as long at most: they do
@@ -37,6 +40,11 @@ impl Age {
         if let Message::Heartbeat(beat) = message {
             self.note(now, beat.wall_ms);
         }
+        self.passed(now)
+    }
+
+    /// How old what comes now is at most, other than a heartbeat.
+    pub(super) fn passed(&self, now: Instant) -> Duration {
         let Some(sent_ms) = self.sent_ms else { return Duration::ZERO };
         let passed = ahead(now, sent_ms).saturating_sub(self.least_ms.min(self.least_before_ms));
         Duration::from_millis(u64::try_from(passed).unwrap_or(0))
@@ -61,12 +69,14 @@ fn ahead(now: Instant, wall_ms: u64) -> i64 {
     (now.as_micros() / 1_000) as i64 - wall_ms as i64
 }
 
-/// The message, whose sender has waited for so long: a call has less time left.
-pub(super) fn shorten(message: Message, late: Duration) -> Message {
-    let Message::Forward(mut forward) = message else { return message };
+/// The message, whose sender has waited for so long: a call has less time left. Returns as well by how much
+/// it is late: a large one that came in pieces may be on its way for longer.
+pub(super) fn shorten(message: Message, late: Duration, in_pieces: bool) -> (Message, Duration) {
+    let Message::Forward(mut forward) = message else { return (message, late) };
     let gone = u32::try_from(late.saturating_sub(PAUSE).as_millis()).unwrap_or(u32::MAX);
     forward.budget_ms = forward.budget_ms.saturating_sub(gone);
-    Message::Forward(forward)
+    let may_take = if in_pieces { on_its_way(forward.command.len()) } else { Duration::ZERO };
+    (Message::Forward(forward), late.saturating_sub(may_take))
 }
 
 #[cfg(test)]

@@ -22,9 +22,9 @@ impl Shard {
         Some((&mut incoming.output, incoming.closing))
     }
 
-    /// Whether a large message waits to be sent on an outgoing link.
-    pub(crate) fn has_queued(&self, link: LinkId) -> bool {
-        self.peers.outgoing.values().any(|found| found.link == link && found.output.has_queued())
+    /// Whether what is said now on an outgoing link waits behind a large message.
+    pub(crate) fn is_blocked(&self, link: LinkId) -> bool {
+        self.peers.outgoing.values().any(|found| found.link == link && found.output.is_blocked())
     }
 
     /// Incoming links with bytes to send.

@@ -6,7 +6,7 @@ use quorate_proto::{
     message::{Heartbeat, Message},
 };
 
-use super::{Now, Shard, correlation::Machine};
+use super::{Now, Shard, correlation::Machine, receiving::understands_pieces};
 
 impl Shard {
     pub(super) fn heartbeat(&self, to: MemberNumber) -> Heartbeat {
@@ -41,6 +41,15 @@ impl Shard {
         }
     }
 
+    /// A node has sent a heartbeat on a link of its own: large answers on it leave in pieces if it
+    /// understands that.
+    pub(super) fn note_pieces(&mut self, link: LinkId, id: NodeId) {
+        let pieces = understands_pieces(&self.node, id);
+        if let Some((output, _)) = self.incoming_output(link) {
+            output.set_in_pieces(pieces);
+        }
+    }
+
     /// A node has shown that it is alive.
     pub(super) fn heard(&mut self, at: Instant, id: NodeId) {
         if let Some(node) = self.topology().number_of(id) {
@@ -55,6 +64,10 @@ impl Shard {
             match output {
                 Output::SendHeartbeat(peer) => {
                     let beat = Message::Heartbeat(self.heartbeat(peer));
+                    let pieces = understands_pieces(&self.node, self.topology().member(peer).id);
+                    if let Some(link) = self.peers.outgoing.get_mut(peer) {
+                        link.output.set_in_pieces(pieces);
+                    }
                     self.send(peer, Machine::Link, 0, &beat);
                 }
                 Output::Up(peer) => {

@@ -7,11 +7,17 @@ use quorate_cluster::{
     topology::Topology,
 };
 use quorate_proto::{
-    frame::{self, Bundles, Decoder, Frame},
+    frame::{self, Frame},
     message::{Hello, Message},
 };
 
-use super::{Now, Shard, correlation::Machine, link_error::LinkError, peers::PeerLink};
+use super::{
+    Now, Shard,
+    correlation::Machine,
+    link_error::LinkError,
+    peers::PeerLink,
+    receiving::{Receiving, sending},
+};
 
 impl Shard {
     /// An outgoing link is open: introduces this node. Returns the bytes to send.
@@ -43,8 +49,9 @@ impl Shard {
                     .map_err(|refusal| LinkError::Refused((&refusal).into()))?;
                 let incarnation = hello.member.incarnation;
                 self.peers.dialer.handle_welcomed(link);
-                let (output, decoder) = (Bundles::default(), Decoder::default());
-                let link = PeerLink { link, incarnation, output, decoder };
+                let output = sending(&self.node, hello.member.id);
+                let receiving = Receiving::new(&self.node);
+                let link = PeerLink { link, incarnation, output, receiving };
                 self.peers.outgoing.insert(peer, link);
                 self.peers.liveness.handle_link_up(now.monotonic, peer);
                 Ok(())

@@ -42,6 +42,7 @@ mod parting;
 mod peers;
 mod persistence;
 mod query_commands;
+mod receiving;
 mod repair;
 mod ring;
 mod scripting;

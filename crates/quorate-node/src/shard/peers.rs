@@ -16,7 +16,7 @@ use quorate_cluster::{
 };
 use quorate_proto::{
     Incarnation, MemberNumber, NodeId,
-    frame::{self, Bundles, Decoder, Frame, FrameError},
+    frame::{self, Bundles, Frame, FrameError, Received},
     message::{Cause, Member, Message},
 };
 use quorate_store::Store;
@@ -27,6 +27,7 @@ use super::{
     correlation::Machine,
     link_error::LinkError,
     parting::Parting,
+    receiving::Receiving,
 };
 
 /// Shards put their number into the ids of their incoming links.
@@ -67,8 +68,7 @@ pub(crate) struct PeerLink {
     pub(super) incarnation: Incarnation,
     /// Messages to send.
     pub(crate) output: Bundles,
-    /// Knows what has come of a very large message.
-    pub(super) decoder: Decoder,
+    pub(super) receiving: Receiving,
 }
 
 /// An incoming link.
@@ -79,8 +79,7 @@ pub(super) struct Incoming {
     /// How old what comes on it is.
     age: Age,
     pub(super) output: Bundles,
-    /// Knows what has come of a very large message.
-    decoder: Decoder,
+    receiving: Receiving,
     pub(super) closing: bool,
 }
 
@@ -146,6 +145,12 @@ impl Peers {
         self.readiness = Readiness::new(awaited, true, now);
     }
 
+    /// An outgoing link that was welcomed.
+    fn outgoing_mut(&mut self, link: LinkId) -> Option<&mut PeerLink> {
+        let mut links = self.outgoing.values_mut().chain(self.parting.links_mut());
+        links.find(|found| found.link == link)
+    }
+
     /// The peer to which an outgoing link stands, and its process at the other end.
     pub(super) fn standing(&self, link: LinkId) -> Option<(MemberNumber, Incarnation)> {
         let mut links = self.outgoing.iter();
@@ -201,12 +206,6 @@ impl Peers {
         }
     }
 
-    /// How old a request is, at most, that has come on an incoming link.
-    fn age_on(&mut self, number: u64, now: Instant, message: &Message) -> Duration {
-        let incoming = self.incoming.get_mut(&number);
-        incoming.map_or(Duration::ZERO, |incoming| incoming.age.of(now, message))
-    }
-
     /// What is known of the clocks of the peers that are up.
     pub(super) fn clocks(&self) -> impl Iterator<Item = PeerClock> + Clone {
         self.liveness.clocks()
@@ -247,16 +246,35 @@ const REPLY_TOO_LARGE: &[u8] =
     b"-UNKNOWN the reply is larger than 1 GiB, so it cannot be passed on; \
     a node that holds the key can give it\r\n";
 
-/// Takes as many messages out of what has come as are worth looking at together. Returns whether there
-/// may be more.
+/// A message that is about to be looked at.
+struct Ahead {
+    frame: Frame,
+    /// How old it is at most.
+    late: Duration,
+    /// Whether that is because it is large.
+    in_pieces: bool,
+}
+
+/// Takes as many messages out of what has come as are worth looking at together. Returns whether there may be more.
 fn read_ahead(
-    decoder: &mut Decoder,
+    incoming: &mut Incoming,
+    (now, large): (Instant, usize),
     input: &mut BytesMut,
-    ahead: &mut Vec<Frame>,
+    ahead: &mut Vec<Ahead>,
 ) -> Result<bool, FrameError> {
     while ahead.len() < Store::PREFETCHED_KEYS_MAX {
-        match decoder.decode(input)? {
-            Some(frame) => ahead.push(frame),
+        // Later heartbeats go past what is not whole, and say nothing of its age.
+        let sent = now.as_micros().saturating_sub(incoming.age.passed(now).as_micros() as u64);
+        match incoming.receiving.next(input, sent)? {
+            Some(Received { frame, began: None }) => {
+                let late = incoming.age.of(now, &frame.message);
+                ahead.push(Ahead { frame, late, in_pieces: false });
+            }
+            Some(Received { frame, began: Some(sent) }) => {
+                let late = Duration::from_micros(now.as_micros().saturating_sub(sent));
+                let in_pieces = frame.message.body_length() > large;
+                ahead.push(Ahead { frame, late, in_pieces });
+            }
             None => return Ok(false),
         }
     }
@@ -325,6 +343,9 @@ impl Shard {
         while let Some(frame) = self.next_response(link, input)? {
             self.take_response(now, link, frame)?;
         }
+        if let Some(found) = self.peers.outgoing_mut(link) {
+            found.receiving.settle(&self.node, &mut found.output);
+        }
         // A part of a frame is an answer too: the rest may take long.
         if let Some((from, _)) = self.peers.standing(link) {
             self.peers.liveness.handle_answer(now.monotonic, from);
@@ -339,10 +360,10 @@ impl Shard {
         link: LinkId,
         input: &mut BytesMut,
     ) -> Result<Option<Frame>, FrameError> {
-        let Peers { outgoing, parting, .. } = &mut self.peers;
-        let mut links = outgoing.values_mut().chain(parting.links_mut());
-        match links.find(|found| found.link == link) {
-            Some(found) => found.decoder.decode(input),
+        match self.peers.outgoing_mut(link) {
+            Some(found) => {
+                found.receiving.next(input, 0).map(|found| found.map(|found| found.frame))
+            }
             // The welcome is a frame of its own.
             None => frame::decode(input),
         }
@@ -393,8 +414,10 @@ impl Shard {
 
     /// An incoming link was accepted.
     pub(crate) fn accept_link(&mut self) -> LinkId {
-        let (output, decoder, age) = (Bundles::default(), Decoder::default(), Age::default());
-        let incoming = Incoming { from: None, age, output, decoder, closing: false };
+        // To whom it leads its hello says.
+        let output = Bundles::new(self.node.sizes.pieces);
+        let (receiving, age) = (Receiving::new(&self.node), Age::default());
+        let incoming = Incoming { from: None, age, output, receiving, closing: false };
         let number = self.peers.next_incoming;
         self.peers.next_incoming += 1;
         self.peers.incoming.insert(number, incoming);
@@ -414,22 +437,20 @@ impl Shard {
         input: &mut BytesMut,
     ) -> Result<(), LinkError> {
         let number = incoming_number(link);
-        let incoming = self.peers.incoming.get_mut(&number);
-        let mut decoder =
-            incoming.map(|found| std::mem::take(&mut found.decoder)).unwrap_or_default();
         let mut ahead = Vec::with_capacity(Store::PREFETCHED_KEYS_MAX);
-        loop {
-            let goes_on = read_ahead(&mut decoder, input, &mut ahead);
-            self.storage.prefetch_effects(ahead.iter().map(|frame| &frame.message));
-            for frame in ahead.drain(..) {
-                self.take_request(now, link, frame)?;
+        let (read_at, large) = (self.machine.monotonic, self.node.sizes.pieces.large);
+        while let Some(incoming) = self.peers.incoming.get_mut(&number) {
+            let goes_on = read_ahead(incoming, (read_at, large), input, &mut ahead);
+            self.storage.prefetch_effects(ahead.iter().map(|it| &it.frame.message));
+            for ahead in ahead.drain(..) {
+                self.take_request(now, link, ahead)?;
             }
             if !goes_on? {
                 break;
             }
         }
         if let Some(incoming) = self.peers.incoming.get_mut(&number) {
-            incoming.decoder = decoder;
+            incoming.receiving.settle(&self.node, &mut incoming.output);
             if let Some((id, _)) = incoming.from {
                 self.heard(now.monotonic, id);
             }
@@ -438,7 +459,12 @@ impl Shard {
         Ok(())
     }
 
-    fn take_request(&mut self, now: Now, link: LinkId, frame: Frame) -> Result<(), LinkError> {
+    fn take_request(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        Ahead { frame, late, in_pieces }: Ahead,
+    ) -> Result<(), LinkError> {
         let number = incoming_number(link);
         let Frame { epoch, correlation, message } = frame;
         let known = self.peers.incoming.get(&number).and_then(|incoming| incoming.from);
@@ -454,16 +480,16 @@ impl Shard {
             Some(from) => from,
             None => self.peers.parting.number_of(id, incarnation).ok_or(LinkError::NoMember)?,
         };
-        let late = self.peers.age_on(number, self.machine.monotonic, &message);
         match message {
             Message::Heartbeat(_) if self.topology().get(from).is_none() => {}
             Message::Heartbeat(_) => {
                 let beat = self.heartbeat(from);
+                self.note_pieces(link, id);
                 self.pass_response(link, correlation, Message::HeartbeatReply(beat));
             }
             message => {
                 let owner = message.reach().shard(self.node.settings.shards);
-                let message = age::shorten(message, late);
+                let (message, late) = age::shorten(message, late, in_pieces);
                 let request = PeerRequest { link, correlation, epoch, from, late, message };
                 if owner == self.id {
                     self.receive(now, request);

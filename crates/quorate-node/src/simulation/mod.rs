@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use quorate_cluster::{elements, time::Instant};
 use quorate_log::disk::Disk;
-use quorate_proto::message::View;
+use quorate_proto::{frame::PieceSizes, message::View};
 
 pub use process::Process;
 
@@ -123,6 +123,8 @@ pub struct Options {
     pub store_delay_us: u32,
     /// Words and elements from which on a call is executed beside its shard.
     pub long_call: usize,
+    /// How large messages are cut on links.
+    pub pieces: PieceSizes,
     /// What every command takes, in microseconds.
     pub command_us: u64,
     /// What the control tells the shards arrives up to this later, in microseconds.

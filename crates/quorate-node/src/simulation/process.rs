@@ -113,6 +113,7 @@ impl Process {
             hints_max: options.hint_bytes_max,
             elements: options.element_limits,
             long_call: options.long_call,
+            pieces: options.pieces,
         };
         let now = moment.now();
         let make_topology = remembered_topology;

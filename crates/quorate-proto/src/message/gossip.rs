@@ -112,8 +112,11 @@ pub mod features {
     /// Weights, drained members and witnesses, which member lists tell of.
     pub const DUTIES: u64 = 1;
 
+    /// Large messages that leave in pieces (`quorate_proto::frame`).
+    pub const PIECES: u64 = 2;
+
     /// All that this version knows.
-    pub const ALL: u64 = DUTIES;
+    pub const ALL: u64 = DUTIES | PIECES;
 }
 
 /// What a node can do.

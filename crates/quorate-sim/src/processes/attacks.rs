@@ -309,6 +309,14 @@ pub const ALL: &[Attack] = &[
     ),
     Attack::pressing(Pressure::LongCommands, LONG_COMMANDS),
     Attack::pressing(
+        Pressure::LargeCommands,
+        Scenario {
+            name: "large-commands",
+            about: "values of up to 500 MB and commands on 500,000 keys, in rounds; others are timed",
+            ..PRESSED
+        },
+    ),
+    Attack::pressing(
         Pressure::RepairStorm,
         Scenario {
             name: "repair-storm",

@@ -8,6 +8,7 @@
 //! without. A run fails only at ten times that: machines that test are busy. What has an end, as a
 //! long command ([`long`]), is measured once.
 
+mod large;
 mod long;
 mod pipelines;
 pub(super) mod rolling;
@@ -50,6 +51,8 @@ pub(super) enum Pressure {
     Stuck,
     /// Commands on very many words, elements or bytes.
     LongCommands,
+    /// The largest of them, in rounds.
+    LargeCommands,
     /// Reads of a large hash of which one replica lacks much.
     RepairStorm,
 }
@@ -134,6 +137,7 @@ impl Pressure {
                 vec![kind(20, &[&["HGETALL", "hash"]], Reading::Slowly(64 << 10))]
             }
             Self::LongCommands
+            | Self::LargeCommands
             | Self::Pipelines
             | Self::RepairStorm
             | Self::RollingRestarts
@@ -164,6 +168,7 @@ pub(super) fn apply(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, V
             apply_rounds(pressure, nodes)
         }
         Pressure::LongCommands => long::apply(nodes),
+        Pressure::LargeCommands => large::apply(nodes),
         Pressure::Pipelines => pipelines::apply(nodes),
         Pressure::RepairStorm => storm::apply(nodes),
         Pressure::RollingRestarts | Pressure::Stuck => {
@@ -195,19 +200,20 @@ fn prepare(pressure: Pressure, to: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
+/// Clients as there are many: pipelines of a few small commands.
+fn ordinary() -> Kind {
+    let commands = Command::from_args(["SET", "ordinary", "value"]).frame().repeat(16);
+    Kind { count: 4, commands, reading: Reading::All }
+}
+
 /// Has clients ask the first node again and again.
 fn apply_rounds(pressure: Pressure, nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
     let (kinds, to) = (pressure.kinds(), nodes[0].client_address);
     prepare(pressure, to)?;
     let mut watch = Watch::begin(nodes)?;
-    let ordinary = Kind {
-        count: 4,
-        commands: Command::from_args(["SET", "ordinary", "value"]).frame().repeat(16),
-        reading: Reading::All,
-    };
     let (mut calm, mut pressed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut seen = half_round(std::slice::from_ref(&ordinary), to, &mut watch)?;
+        let mut seen = half_round(&[ordinary()], to, &mut watch)?;
         calm.push(seen.at(99));
         let mut seen = half_round(&kinds, to, &mut watch)?;
         pressed.push(seen.at(99));

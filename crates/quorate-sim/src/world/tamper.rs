@@ -14,8 +14,18 @@ fn rewritten(bytes: &[u8], mut rewrite: impl FnMut(&Frame, &mut Vec<u8>)) -> Vec
     let mut rest = BytesMut::from(bytes);
     let mut decoder = Decoder::default();
     let mut out = Vec::with_capacity(bytes.len());
-    while let Ok(Some(frame)) = decoder.decode(&mut rest) {
-        rewrite(&frame, &mut out);
+    while let Ok(Some(length)) = frame::length(&rest)
+        && length <= rest.len()
+    {
+        let mut whole = rest.split_to(length);
+        // Of what leaves in pieces all stays as it is.
+        if frame::is_of_pieces(&whole) {
+            out.extend_from_slice(&whole);
+            continue;
+        }
+        while let Ok(Some(frame)) = decoder.decode(&mut whole) {
+            rewrite(&frame, &mut out);
+        }
     }
     out.extend_from_slice(&bytes[bytes.len() - rest.len()..]);
     out

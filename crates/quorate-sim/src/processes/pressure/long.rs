@@ -61,22 +61,22 @@ fn with_members(first: &[&str], members: Range<usize>) -> Vec<String> {
     words(first).into_iter().chain(members).collect()
 }
 
-fn with_keys(command: &str, prefix: &str, count: usize) -> Vec<String> {
+pub(super) fn with_keys(command: &str, prefix: &str, count: usize) -> Vec<String> {
     let keys = (0..count).map(|key| format!("{prefix}{key:07}"));
     std::iter::once(command.to_owned()).chain(keys).collect()
 }
 
-fn with_pairs(prefix: &str, count: usize) -> Vec<String> {
+pub(super) fn with_pairs(prefix: &str, count: usize) -> Vec<String> {
     let pairs = (0..count).flat_map(|key| [format!("{prefix}{key:07}"), "value".to_owned()]);
     std::iter::once("MSET".to_owned()).chain(pairs).collect()
 }
 
 /// How long a client waits for the reply to a long command.
-const LONG_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Memory beyond what a node had before: the largest value, as it arrives, in the store, on its way
 /// to the log and to others, and all collections.
-const GROWTH_MAX_BYTES: u64 = 3 << 30;
+pub(super) const GROWTH_MAX_BYTES: u64 = 3 << 30;
 
 /// How long the probe goes on before and after a command.
 const QUIET: Duration = Duration::from_millis(200);
