@@ -223,8 +223,8 @@ pub const REPEATED_AFTER: Duration = Duration::from_millis(420);
 /// Bytes of a call that bring both of these a second later: a slow link takes as long for them.
 pub const FORWARDED_BYTES_PER_SECOND: u64 = 16 << 20;
 
-/// How much later that is for a call of so many bytes. An executor counts it for calls that came in pieces, as
-/// whoever sends them so does the same.
+/// How much later that is for a call of so many bytes. An executor counts it for calls that came
+/// in pieces, as whoever sends them so does the same.
 pub const fn on_its_way(bytes: usize) -> Duration {
     Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / FORWARDED_BYTES_PER_SECOND)
 }

@@ -1,7 +1,7 @@
 //! Bytes of large messages that arrive in pieces, of all links of a node together.
 //!
-//! As many may arrive at a time as clients may have under way (`command_bytes_max`), or one, however large. What
-//! is beyond waits at its sender, and nothing else with it.
+//! As many may arrive at a time as clients may have under way (`command_bytes_max`), or one,
+//! however large. What is beyond waits at its sender, and nothing else with it.
 
 use std::sync::{
     Arc,

@@ -294,7 +294,8 @@ impl Node {
         self.news.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What a member understands, as far as it has said: bits of [`features`](quorate_proto::message::features).
+    /// What a member understands, as far as it has said: bits of
+    /// [`features`](quorate_proto::message::features).
     pub(crate) fn features_of(&self, id: NodeId) -> u64 {
         let news = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         let abilities = news.get(&id).and_then(|news| news.abilities);

@@ -21,8 +21,8 @@
 //! ```
 //!
 //! A very large message is summed up and copied piece by piece on either side ([`Bundles`], [`Decoder`]), so
-//! that no turn has to do all of it. On the wire it is a frame like any other, unless the other end understands
-//! [pieces](crate::message::features::PIECES): then others go between its pieces.
+//! that no turn has to do all of it. On the wire it is a frame like any other, unless the other
+//! end understands [pieces](crate::message::features::PIECES): then others go between its pieces.
 
 mod arriving;
 mod bundles;

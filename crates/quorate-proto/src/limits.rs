@@ -36,15 +36,16 @@ pub const PART_BYTES: usize = 256 << 10;
 /// Bytes of a very large message that are summed up at a time before it leaves: a millisecond's.
 pub const SUMMED_PER_TAKE: usize = 4 << 20;
 
-/// Bytes of a message in pieces that are on their way to the other end of a link at a time: what else is said on
-/// the link waits for them, and no more than they go over it within the time of its round trip.
+/// Bytes of a message in pieces that are on their way to the other end of a link at a time: what
+/// else is said on the link waits for them, and no more than they go over it within the time of
+/// its round trip.
 pub const PIECES_WINDOW: usize = 2 << 20;
 
 /// Messages in pieces on a link at a time. What is beyond waits, and all that is said after it.
 pub const STREAMS_MAX: usize = 1_024;
 
-/// Bytes of messages that the other end of a link keeps until a large one before them is whole. Nothing more is sent
-/// then but pieces.
+/// Bytes of messages that the other end of a link keeps until a large one before them is whole.
+/// Nothing more is sent then but pieces.
 pub const FOLLOWERS_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of such messages that are taken on a link: a turn's come in addition.

@@ -12,8 +12,9 @@
 //! twice it leaves what it leaves when executed once, at the time of the second execution, as long as the
 //! first one does not come later. Therefore an executor begins such a write within
 //! [`BEGUN_WITHIN`](crate::limits::BEGUN_WITHIN) after it was sent, counting the time in which it stood
-//! still itself, or refuses it; and it is repeated only by nodes of its datacentre, later than that. Both are later
-//! for a large call, by the time for which it may be [on its way](crate::limits::on_its_way).
+//! still itself, or refuses it; and it is repeated only by nodes of its datacentre, later than
+//! that. Both are later for a large call, by the time for which it may be [on its
+//! way](crate::limits::on_its_way).
 //!
 //! Any write is passed on when its executor says that it has not executed it and will not.
 

@@ -255,7 +255,8 @@ struct Ahead {
     in_pieces: bool,
 }
 
-/// Takes as many messages out of what has come as are worth looking at together. Returns whether there may be more.
+/// Takes as many messages out of what has come as are worth looking at together. Returns whether
+/// there may be more.
 fn read_ahead(
     incoming: &mut Incoming,
     (now, large): (Instant, usize),

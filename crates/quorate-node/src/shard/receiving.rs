@@ -31,8 +31,8 @@ impl Receiving {
         self.decoder.next(input, began)
     }
 
-    /// All that came is read: makes room for large messages that have begun, and has the other end told what was
-    /// taken of them.
+    /// All that came is read: makes room for large messages that have begun, and has the other
+    /// end told what was taken of them.
     pub(super) fn settle(&mut self, node: &Node, output: &mut Bundles) {
         self.bytes.keep(self.decoder.admitted());
         while let Some(bytes) = self.decoder.wanted()

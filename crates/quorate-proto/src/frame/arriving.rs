@@ -19,8 +19,8 @@ use crate::{
 pub struct Received {
     /// The message.
     pub frame: Frame,
-    /// If it was not whole, or waited for another one: what the caller had said of the moment in which it began to
-    /// arrive.
+    /// If it was not whole, or waited for another one: what the caller had said of the moment in
+    /// which it began to arrive.
     pub began: Option<u64>,
 }
 

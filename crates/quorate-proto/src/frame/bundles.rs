@@ -195,9 +195,9 @@ impl Bundles {
         self.followers > FOLLOWERS_BYTES_MAX && !self.streams.is_empty()
     }
 
-    /// Takes what is to be sent next: about `most` bytes of very large messages, and all that does not wait behind one.
-    /// May bring nothing while one is summed up, or until the other end has taken more. What is
-    /// left in the buffer that is returned is returned again.
+    /// Takes what is to be sent next: about `most` bytes of very large messages, and all that
+    /// does not wait behind one. May bring nothing while one is summed up, or until the other end
+    /// has taken more. What is left in the buffer that is returned is returned again.
     pub fn take(&mut self, most: usize) -> &mut Vec<u8> {
         if self.queue.is_empty() && self.taken.is_empty() && self.streams.is_empty() {
             return self.whole();

@@ -23,8 +23,8 @@
 //! of all ones is the node, one with bit 16 a group, the others slots.
 //!
 //! **Order.** A message does not go past an earlier one that concerns the same slot, or a group with that
-//! slot, if either is large: it leaves in its place, and waits at the other end. What concerns other slots, or the node as
-//! a whole, as heartbeats and all answers do, goes past.
+//! slot, if either is large: it leaves in its place, and waits at the other end. What concerns
+//! other slots, or the node as a whole, as heartbeats and all answers do, goes past.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
@@ -195,7 +195,8 @@ impl Streams {
     }
 
     /// Appends the next piece, if one may leave: one of the oldest message, and one of that of which
-    /// the least is left, in turns. So none waits for ever, and those that are less large do not wait for the largest.
+    /// the least is left, in turns. So none waits for ever, and those that are less large do not
+    /// wait for the largest.
     pub(super) fn take(&mut self, sizes: PieceSizes, out: &mut Vec<u8>) -> bool {
         let Some(at) = self.next(sizes) else { return false };
         self.was_oldest = at == 0;
