@@ -20,19 +20,6 @@ pub(super) const PIECES: &[Scenario] = &[
         ..QUICK_AND_HOT
     },
     Scenario {
-        name: "pieces-in-order",
-        about: "messages between nodes are cut to pieces, clients send many pairs of SET and GET of one key at \
-                once: each reads what it has written right before",
-        nodes: THREE,
-        levels: QUORUMS,
-        clients: 1,
-        pipelined: 40,
-        fault_gap: 400_000,
-        faults_max: 40,
-        pieces: PieceSizes { large: 100, piece: 40, window: 80 },
-        ..Scenario::BASE
-    },
-    Scenario {
         name: "pieces-large",
         about: "messages between nodes are cut to pieces, large hashes and sets are compared by elements, and \
                 only reads repair",
