@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use quorate_proto::{
     Origin,
-    limits::{DOT_RANGES_MAX, DOT_SLOTS_MAX},
+    limits::{DOT_RANGES_MAX, DOT_SLOTS_MAX, PART_BYTES},
     slot::SLOTS_PER_GROUP,
 };
 
@@ -223,10 +223,11 @@ pub const REPEATED_AFTER: Duration = Duration::from_millis(420);
 /// Bytes of a call that bring both of these a second later: a slow link takes as long for them.
 pub const FORWARDED_BYTES_PER_SECOND: u64 = 16 << 20;
 
-/// How much later that is for a call of so many bytes. An executor counts it for calls that came
-/// in pieces, as whoever sends them so does the same.
+/// How much later that is for a call of so many bytes, if it is large. An executor counts it for
+/// calls that came in pieces, as whoever sends them so does the same.
 pub const fn on_its_way(bytes: usize) -> Duration {
-    Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / FORWARDED_BYTES_PER_SECOND)
+    let bytes = bytes.saturating_sub(PART_BYTES) as u64;
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / FORWARDED_BYTES_PER_SECOND)
 }
 
 /// How long a write that may be repeated waits for a lost executor to come back: a link that broke is up

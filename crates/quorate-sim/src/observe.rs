@@ -124,10 +124,7 @@ impl Observer {
             {
                 let mut whole = rest.split_to(length);
                 if frame::is_of_pieces(&whole) {
-                    seen.line(&format!(
-                        "sends {length} bytes of messages in pieces, {:x?}",
-                        &whole[16..]
-                    ));
+                    seen.line(&format!("sends {length} bytes of messages in pieces"));
                     seen.count("message", "Pieces".into());
                     continue;
                 }
