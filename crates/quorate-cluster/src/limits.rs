@@ -153,6 +153,18 @@ pub const VOUCH_PATIENCE: Duration = Duration::from_millis(500);
 /// A member list reaches everybody in a fraction of a second.
 pub const STALE_EPOCH_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a node that is to execute the writes on a slot waits for those who executed them by the
+/// list before to go by the present one: longer than a list takes to reach everybody, and shorter than
+/// clients wait.
+pub const HANDOVER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long after it has adopted a list a node asks them. By then everybody goes by it who is not cut
+/// off.
+pub const HANDOVER_KEPT: Duration = Duration::from_secs(10);
+
+/// Slots, for each that takes them over, of which a node is to say that it is done with them.
+pub const HANDOVER_QUESTIONS_MAX: usize = 16_384;
+
 /// How long it is asked what became of a write whose executor is lost. A link that broke is up
 /// again by then; a client should not wait longer for one that has died.
 pub const OUTCOME_PATIENCE: Duration = Duration::from_secs(1);

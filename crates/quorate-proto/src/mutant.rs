@@ -151,11 +151,23 @@ pub enum Mutant {
     PieceLost,
     /// What is sent behind a large message goes past it, whatever it concerns.
     LargeOvertaken,
+    /// A new executor of a slot does not ask the old one whether it is done.
+    TakenOverAtOnce,
+    /// A write that was forwarded by another list is executed by whoever gets it.
+    ForwardedByAnyList,
+    /// What a voter has promised and accepted is told and not written down.
+    VoteUnwritten,
+    /// Who has left is in the list that follows.
+    LeaverKept,
+    /// Who overrules the voters decides as if it was one of them.
+    OverruledAsNext,
+    /// A witness gets no vote.
+    WitnessVoteless,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 72] = [
+    pub const ALL: [Self; 78] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -228,6 +240,12 @@ impl Mutant {
         Self::PiecesMixed,
         Self::PieceLost,
         Self::LargeOvertaken,
+        Self::TakenOverAtOnce,
+        Self::ForwardedByAnyList,
+        Self::VoteUnwritten,
+        Self::LeaverKept,
+        Self::OverruledAsNext,
+        Self::WitnessVoteless,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

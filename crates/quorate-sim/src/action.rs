@@ -238,6 +238,8 @@ pub enum Returned {
     Nothing,
     /// A register's value, or a counter's.
     Number(i64),
+    /// What a counter became by an increment.
+    Sum(i64),
     /// The values of a list, in order.
     List(Vec<u64>),
     /// The members of a set, in order of size.
@@ -336,6 +338,9 @@ impl Action {
         }
         if self.writes() {
             return match (self, reply) {
+                (Self::Add(_), Value::Integer(sum)) if family == Family::Counter => {
+                    Ok(Returned::Sum(*sum))
+                }
                 (_, Value::Simple(_) | Value::Integer(_))
                 | (Self::PopAll, Value::Array(_) | Value::Set(_))
                 | (Self::Take, Value::Bulk(_) | Value::Nil) => Ok(Returned::Done),

@@ -104,6 +104,7 @@ impl Machine {
             .map(|other| address(PEER_PORT, other).to_string())
             .collect();
         settings.join = node >= scenario.founders();
+        settings.witness = scenario.witnesses.contains(&node);
         settings.cluster = "simulated".into();
         settings.name = Some(name(node));
         settings.datacentre = datacentre.into();

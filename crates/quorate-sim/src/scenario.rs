@@ -100,6 +100,9 @@ pub struct Scenario {
     /// round trips longer than a tick of the stamps. Lists only where one node executes all: two
     /// executors that append at the same time do not see each other.
     pub linearizable: bool,
+    /// Whether no two increments may be answered alike: one datacentre in which no node seems to be away
+    /// that is not.
+    pub unique: bool,
     /// Whether every operation must be acknowledged that begins after the calm, whatever fails.
     pub available: bool,
     /// Microseconds within which every operation at a local level must be answered that begins after
@@ -148,6 +151,13 @@ pub struct Scenario {
     pub order_gap: u64,
     /// Whether operators lose members for good, and remove them.
     pub gives_up: bool,
+    /// Nodes that come without data, to have a vote. Operators let only these come and go.
+    pub witnesses: &'static [usize],
+    /// Of a hundred decisions, how many are known to one node only when all others are killed, and that
+    /// one is cut off.
+    pub strikes_percent: u32,
+    /// Whether a majority of the voters is lost for good now and then, and overruled.
+    pub overrules: bool,
 }
 
 /// Which of the ways of repair work that need no client.
@@ -206,6 +216,9 @@ const FIVE: &[(&str, &str)] =
 /// Two nodes in each of two racks, and one in a third.
 const TWO_TWO_ONE: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc1", "r1"), ("dc1", "r2")];
+/// Two nodes in each of two datacentres, and two in a third place.
+const WITNESSED: &[(&str, &str)] =
+    &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2"), ("third", "r1"), ("third", "r2")];
 /// Three datacentres of two.
 const TWO_TWO_TWO: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2"), ("dc3", "r1"), ("dc3", "r2")];
@@ -302,6 +315,7 @@ impl Scenario {
         forms: false,
         excused: Excused::NOTHING,
         linearizable: false,
+        unique: false,
         available: false,
         local_within: 0,
         comes_back: false,
@@ -323,6 +337,9 @@ impl Scenario {
         orders: 0,
         order_gap: 4_000_000,
         gives_up: false,
+        witnesses: &[],
+        strikes_percent: 0,
+        overrules: false,
     };
 
     /// Replicas in each datacentre, as they are configured.

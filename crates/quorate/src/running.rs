@@ -127,7 +127,15 @@ impl Running {
         let mut control = Control::new(membership, identity, node, startup::new_topology);
         control.use_memory(resident_bytes);
         let control_loop = ControlLoop::new(control, control_poll, clock, self.directory.clone());
-        self.loops.push(spawn("quorate-control".into(), move || control_loop.run())?);
+        let directory = self.directory.clone();
+        self.loops.push(spawn("quorate-control".into(), move || {
+            let ended = control_loop.run();
+            if ended.is_err() {
+                // Such as one that has left: no client is to be served as if nothing was.
+                directory.shards.iter().for_each(|shard| shard.send(ToShard::Stop));
+            }
+            ended
+        })?);
         Ok(())
     }
 

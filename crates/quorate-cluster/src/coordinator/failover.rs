@@ -22,7 +22,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use bytes::Bytes;
 use quorate_proto::{
-    MemberNumber, Slot,
+    MemberNumber,
     command::{Call, Class},
     mutant::Mutant,
 };
@@ -67,6 +67,7 @@ impl Coordinator {
         for index in waits {
             self.go_past(now, replica, index, peer);
         }
+        self.take_over_without(now, replica, peer);
         self.end_repairs(now, replica);
     }
 
@@ -175,11 +176,6 @@ impl Coordinator {
         let requester = operation.requester;
         let request: Request = operation.into_request(0);
         self.start(now, replica, requester, request);
-    }
-
-    /// Replicas of `slot` that are up and silent.
-    pub(super) fn quiet(&self, slot: Slot) -> Positions {
-        self.replicas_that(slot, |peer| peer.quiet)
     }
 
     /// What a session is told: that nothing was done cannot be said of a write that was repeated.

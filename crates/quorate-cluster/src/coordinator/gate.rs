@@ -3,6 +3,7 @@
 //! | what is under way | what waits |
 //! |---|---|
 //! | a read-modify-write that still reads | writes |
+//! | the slot is taken over from others | writes |
 //! | an execution that the replica answers later | writes and merges |
 //! | a merge that the replica answers later | writes, merges, and looks at what is compared |
 //!
@@ -39,6 +40,7 @@ use super::{
     Attempt, Coordinator, Durability, Rejection, Replica,
     elements::names_large,
     errors,
+    handover::TakingOver,
     stored::{Awaited, Purpose},
 };
 use crate::{limits::OPERATIONS_MAX, membership::LinkId, time::Instant};
@@ -52,6 +54,8 @@ pub(super) struct Gate {
     is_changing: bool,
     /// What it has yet to answer is a merge.
     is_merging: bool,
+    /// Others may still execute writes on the slot.
+    pub(super) taking_over: Option<TakingOver>,
     /// What waits is gone through at the moment.
     is_advancing: bool,
     writes: VecDeque<Held>,
@@ -109,6 +113,16 @@ impl Gate {
         self.is_merging || !self.arrivals.is_empty()
     }
 
+    /// Whether the replica has yet to answer an execution.
+    pub(super) fn is_executing(&self) -> bool {
+        self.is_changing && !self.is_merging
+    }
+
+    /// When those whom the slot is taken over from are asked again.
+    pub(super) fn taken_over_at(&self) -> Option<Instant> {
+        self.taking_over.as_ref().map(TakingOver::due_at)
+    }
+
     pub(super) fn attempts(&self) -> impl Iterator<Item = &Attempt> {
         self.writes.iter().map(|held| &held.attempt)
     }
@@ -141,7 +155,9 @@ impl Coordinator {
         replica: &mut impl Replica,
         attempt: Attempt,
     ) {
-        let Some(gate) = self.gates.get_mut(&attempt.request.call.slot()) else {
+        let slot = attempt.request.call.slot();
+        self.take_over(now, slot);
+        let Some(gate) = self.gates.get_mut(&slot) else {
             return self.begin_write(now, replica, attempt, false);
         };
         let deadline = attempt.request.terms.deadline;
@@ -338,7 +354,7 @@ impl Coordinator {
             if let Some(arrival) = gate.arrivals.pop_front() {
                 self.waiting -= 1;
                 self.take_arrival(now, replica, arrival);
-            } else if gate.is_read {
+            } else if gate.is_read || gate.taking_over.is_some() {
                 gate.is_advancing = false;
                 return;
             } else if let Some(Held { attempt, is_read }) = gate.writes.pop_front() {
@@ -369,6 +385,7 @@ impl Coordinator {
         let Some(gate) = self.gates.get_mut(&slot) else { return Vec::new() };
         let held = mem::take(&mut gate.writes);
         gate.is_read &= !holder_ends;
+        gate.taking_over = None;
         if !gate.is_read && !gate.is_changing && gate.arrivals.is_empty() {
             self.gates.remove(&slot);
         }

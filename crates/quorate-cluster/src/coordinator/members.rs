@@ -19,6 +19,7 @@ impl Coordinator {
         let before = core::mem::replace(&mut self.topology, topology);
         self.adopt_peers(&before);
         self.end_relays(None);
+        self.note_handovers(now, &before);
         // Whoever has refused is asked again: the places are others.
         let held = self.gates.values_mut().flat_map(Gate::attempts_mut);
         held.for_each(|attempt| attempt.refused = Positions::NONE);
@@ -38,6 +39,7 @@ impl Coordinator {
                 self.redirect(now, replica, attempt);
             }
         }
+        self.answer_all_successors();
     }
 
     fn adopt_peers(&mut self, before: &Topology) {
@@ -187,12 +189,12 @@ impl Coordinator {
 
     /// Brings a write to its executor, which may be another node now.
     fn redirect(&mut self, now: Instant, replica: &mut impl Replica, attempt: Attempt) {
-        let is_here = self.topology.is_reader(attempt.request.call.slot(), self.topology.me());
+        let is_here = self.is_executor(&attempt);
         match attempt.requester {
             Requester::Peer { .. } if is_here => self.coordinate_write(now, replica, attempt),
             Requester::Peer { link, correlation, .. } => {
                 let text = alloc::format!(
-                    "slot {} has no replica here any more",
+                    "the writes on slot {} are executed elsewhere now",
                     attempt.request.call.slot().number()
                 );
                 self.reject(link, correlation, Cause::StaleEpoch, text);

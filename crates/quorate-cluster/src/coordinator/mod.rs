@@ -31,6 +31,7 @@ mod errors;
 mod failover;
 mod forward;
 mod gate;
+mod handover;
 mod members;
 mod operation;
 mod outcomes;
@@ -44,6 +45,7 @@ mod replica;
 mod request;
 mod serve;
 mod stage;
+mod standing;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -58,7 +60,7 @@ use alloc::{
 
 use bytes::Bytes;
 use quorate_proto::{
-    CallId, Fitness, MemberNumber, Origin, Slot, Unfit,
+    CallId, Fitness, MemberNumber, Origin, Slot,
     message::{Cause, Message},
     resp::reply,
 };
@@ -75,6 +77,7 @@ use crate::{
 };
 use durable::OnDurable;
 use gate::Gate;
+use handover::{HANDOVER_FLAG, Handovers};
 use operation::{Operation, RELAY_FLAG};
 use outcomes::Outcomes;
 pub use read_repair::{ReadRepair, ReadRepairs};
@@ -167,6 +170,7 @@ pub struct Coordinator {
     asked: u64,
     next_serial: u32,
     outcomes: Outcomes,
+    handovers: Handovers,
     /// Requests whose writes were brought to a second executor.
     repeated: BTreeSet<u64>,
     /// Whether this node is about to stop.
@@ -203,6 +207,7 @@ impl Coordinator {
             asked: 0,
             next_serial: 0,
             outcomes: Outcomes::default(),
+            handovers: Handovers::default(),
             repeated: BTreeSet::new(),
             is_leaving: false,
             gates: BTreeMap::new(),
@@ -334,12 +339,14 @@ impl Coordinator {
             }
         }
         self.end_repairs(now, replica);
+        self.press_handovers(now, replica);
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
         let held = self.gates.values().flat_map(Gate::attempts);
         let held = held.map(|attempt| attempt.request.terms.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
-        let due = operations.chain(held).chain(self.next_relay_end());
+        let taking_over = self.gates.values().filter_map(Gate::taken_over_at);
+        let due = operations.chain(held).chain(taking_over).chain(self.next_relay_end());
         self.next_scan = due.min().map(|at| at.max(soonest));
     }
 
@@ -356,6 +363,10 @@ impl Coordinator {
             let relay = (index & !RELAY_FLAG, serial);
             return self.relay_answered(relay, position, &message);
         }
+        if index & HANDOVER_FLAG != 0 {
+            let answer = (index, serial, position);
+            return self.former_answered(now, replica, answer, &message);
+        }
         if let Message::Relayed { took, is_last } = message {
             let found = self.operations.get(index);
             if found.is_some_and(|found| found.is_relay(serial, position)) {
@@ -368,8 +379,10 @@ impl Coordinator {
             return; // The answer to a question that is settled.
         }
         self.operations[index].asked -= Positions::of(position);
+        let slot = self.operations[index].slot();
         self.charge(index, &message);
         self.take_response(now, replica, (index, position), message);
+        self.answer_successors(slot);
         self.end_repairs(now, replica);
     }
 
@@ -544,36 +557,15 @@ impl Coordinator {
         self.next_number.wrapping_add(self.asked)
     }
 
-    /// Replicas of `slot` that are up.
-    fn alive(&self, slot: Slot) -> Positions {
-        self.replicas_that(slot, |peer| peer.alive)
-    }
-
-    /// Replicas of `slot` that may do their work.
-    fn ready(&self, slot: Slot) -> Positions {
-        self.replicas_that(slot, |peer| peer.fitness.is_ready())
-    }
-
-    /// Replicas of `slot` whose logs take no writes.
-    fn read_only(&self, slot: Slot) -> Positions {
-        self.replicas_that(slot, |peer| peer.fitness.is(Unfit::ReadOnly))
-    }
-
-    fn replicas_that(&self, slot: Slot, are_so: impl Fn(&Peer) -> bool) -> Positions {
-        let replicas = self.topology.replicas(slot).iter().enumerate();
-        replicas.filter(|(_, node)| are_so(&self.peers[**node])).map(|(at, _)| at).collect()
-    }
-
-    /// What this node may do.
-    fn fitness(&self) -> Fitness {
-        self.peers[self.topology.me()].fitness
-    }
-
     /// By which the operation is known to other nodes.
     fn call_id(&self, operation: &Operation) -> CallId {
+        CallId { origin: self.own_origin(), number: operation.number }
+    }
+
+    /// By which this node's start is known.
+    fn own_origin(&self) -> Origin {
         let me = self.topology.me();
-        let origin = Origin::new(me.0, self.topology.member(me).incarnation.start);
-        CallId { origin, number: operation.number }
+        Origin::new(me.0, self.topology.member(me).incarnation.start)
     }
 
     fn is_me(&self, node: MemberNumber) -> bool {

@@ -5,6 +5,7 @@ use quorate_proto::{Level, MemberNumber, Slot, command::Call};
 
 use super::{
     Request, Requester, Terms,
+    handover::HANDOVER_FLAG,
     stage::{Compared, Phase, Replication, Stage},
 };
 use crate::{
@@ -188,7 +189,7 @@ const POSITION_BITS: u32 = 6;
 const SERIAL_BITS: u32 = 26;
 pub(super) const SERIAL_MASK: u32 = (1 << SERIAL_BITS) - 1;
 const _: () = assert!(REPLICAS_MAX <= 1 << POSITION_BITS);
-const _: () = assert!(OPERATIONS_MAX < RELAY_FLAG);
+const _: () = assert!(OPERATIONS_MAX < HANDOVER_FLAG && HANDOVER_FLAG < RELAY_FLAG);
 
 /// In the place of an operation's index: what follows is that of an effect which is passed on.
 pub(super) const RELAY_FLAG: usize = 1 << 27;

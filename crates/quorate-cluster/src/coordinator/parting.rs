@@ -52,6 +52,7 @@ impl Coordinator {
         self.peers[peer] = Peer::default();
         self.recall_unsent(now, replica, peer);
         self.relays_without(peer);
+        self.take_over_without(now, replica, peer);
         let operations = self.operations.iter();
         let waiting = operations.filter(|(_, operation)| {
             is_such(operation.phase()) && operation.waits_for(&self.topology, peer)
@@ -60,6 +61,7 @@ impl Coordinator {
         for index in waiting {
             self.lost_peer(now, replica, index, peer);
         }
+        self.answer_all_successors();
         self.end_repairs(now, replica);
     }
 }

@@ -14,6 +14,7 @@ use super::{
     Terms, errors,
     failover::is_repeatable,
     gate::{Merge, Merged},
+    handover::HANDOVER_CALL,
     relay::Relayed,
 };
 use crate::{
@@ -87,6 +88,9 @@ impl Coordinator {
                 let relayed = Relayed { slot, to, at_once, dots, outcome, effect };
                 self.relay(now, replica, (link, correlation), relayed);
             }
+            Message::AskOutcome { slot, id } if id.number == HANDOVER_CALL => {
+                self.hand_over(now, (link, epoch, correlation), slot, id);
+            }
             Message::AskOutcome { slot, id } => {
                 self.tell_outcome(replica, (link, correlation), slot, id);
             }
@@ -117,7 +121,7 @@ impl Coordinator {
                 }
             }
             Message::Forward(forward) => {
-                self.take_forward(now, replica, (link, correlation), forward, late);
+                self.take_forward(now, replica, (link, epoch, correlation), forward, late);
             }
             _ if epoch != present => self.reject_epoch(link, correlation, epoch),
             other => {
@@ -173,7 +177,7 @@ impl Coordinator {
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
-        (link, correlation): (LinkId, u64),
+        (link, epoch, correlation): (LinkId, u64, u64),
         forward: Forward,
         late: Duration,
     ) {
@@ -209,6 +213,11 @@ impl Coordinator {
                 return self.reject(link, correlation, cause, text);
             }
             let attempt = Attempt { requester, request, refused: Positions::NONE };
+            // By the list of one of the two somebody else executes it.
+            let is_other = epoch != self.topology.epoch();
+            if is_other && !self.is_executor(&attempt) && !Mutant::ForwardedByAnyList.is_planted() {
+                return self.reject_epoch(link, correlation, epoch);
+            }
             self.coordinate_write(now, replica, attempt);
         } else {
             self.start(now, replica, requester, request);

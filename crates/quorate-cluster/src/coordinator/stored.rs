@@ -80,6 +80,7 @@ impl Coordinator {
                     self.hint_everybody(replica, slot, executed);
                 }
                 self.advance(now, replica, slot);
+                self.answer_successors(slot);
             }
             (Awaited::Merge { slot, merged }, Stored::Merged(result)) => {
                 self.end_change(slot);

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use quorate_proto::{
     MemberNumber, NodeId, Origin,
     message::{Member, Message, View},
+    mutant::Mutant,
     register::{Answer, Ballot, Document, Request, Voter},
 };
 
@@ -255,6 +256,7 @@ impl Membership {
     pub(super) fn drain_voting(&mut self, now: Instant) {
         while let Some(output) = self.voting.as_mut().and_then(|it| it.register.poll_output()) {
             match output {
+                register::Output::Persist(_) if Mutant::VoteUnwritten.is_planted() => {}
                 register::Output::Persist(_) => self.persist(),
                 register::Output::Ask { voter, request } => self.ask_voter(voter, request),
                 register::Output::Decided(document) => self.take_document(now, &document),
@@ -331,7 +333,12 @@ impl Membership {
             let voter = elector(member).voter;
             voter == self.voter() || present.voters.contains(&voter) || self.is_linked(&voter)
         };
-        let staying = view.members.iter().filter(|member| !leaves(member.id) && is_there(member));
+        let may_vote =
+            |member: &Member| member.duties.holds_data() || !Mutant::WitnessVoteless.is_planted();
+        let staying = view
+            .members
+            .iter()
+            .filter(|member| !leaves(member.id) && is_there(member) && may_vote(member));
         let electors: Vec<Elector> = staying.map(elector).collect();
         let wanted = choose_voters(&electors, &present.voters);
         if wanted.is_empty() {

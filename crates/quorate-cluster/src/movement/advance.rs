@@ -128,7 +128,7 @@ fn with_phases(
 /// Everything has moved: those who leave are members no more.
 fn ended(view: &View, movement: &Movement) -> View {
     let mut next = View { epoch: view.epoch + 1, ..view.clone() };
-    let leaves = |number| movement.leaving.contains(&number);
+    let leaves = |number| movement.leaving.contains(&number) && !Mutant::LeaverKept.is_planted();
     next.members.retain(|member| !view.numbers.of(member.id).is_some_and(leaves));
     for (id, _) in view.numbers.iter().filter(|(_, number)| leaves(*number)) {
         next.numbers.retire(id);

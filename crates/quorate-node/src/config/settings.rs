@@ -338,8 +338,11 @@ impl Settings {
         Ok(())
     }
 
-    /// There must be a number of replicas for the datacentre of this node.
+    /// There must be a number of replicas for the datacentre of this node, unless it is to hold nothing.
     fn check_factor(&self) -> Result<(), ConfigError> {
+        if self.witness || self.weight == 0 {
+            return Ok(());
+        }
         let (factor, datacentre) = (&self.replication_factor, &self.datacentre);
         let allowed =
             || format!("a number for each datacentre, that of this node ({datacentre}) too");

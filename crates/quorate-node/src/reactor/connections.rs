@@ -14,6 +14,9 @@ pub struct ConnectionId(u64);
 /// Positions in the table of connections take this many bits of a name; what is left counts.
 const POSITION_BITS: u32 = 24;
 
+/// Bytes that may wait to be sent on a connection that is given up: a member list, and what came before it.
+const LAST_WORD_MAX: usize = 4 << 20;
+
 impl ConnectionId {
     /// Names below this belong to no connection.
     pub(crate) const FIRST: u64 = 1 << POSITION_BITS;
@@ -146,6 +149,15 @@ impl<R> Connections<R> {
         let Some(connection) = self.get_mut(id) else { return false };
         connection.closing = true;
         connection.unsent.is_empty()
+    }
+
+    /// Closes a connection after the last word on it: who is no member any more is told so. Who reads
+    /// nothing is not waited for.
+    pub(super) fn close_after_last_word(&mut self, id: ConnectionId) {
+        let is_read = self.unsent(id).is_some_and(|unsent| unsent.len() < LAST_WORD_MAX);
+        if !is_read || self.close_when_sent(id) {
+            self.close(id);
+        }
     }
 
     /// The shell stops reading.

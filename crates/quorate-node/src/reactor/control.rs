@@ -205,8 +205,7 @@ impl Control {
 
     /// A source of seeds has named these addresses.
     pub fn handle_seeds(&mut self, now: Now, source: &str, addresses: &[String]) {
-        let named = self.membership.handle_seeds(now.monotonic, source, addresses);
-        if let Err(left_out) = named {
+        if let Err(left_out) = self.membership.handle_seeds(now.monotonic, source, addresses) {
             tracing::warn!(source, left_out, "more seeds are named than a node may have");
         }
     }
@@ -222,6 +221,7 @@ impl Control {
     ) -> Result<bool, frame::FrameError> {
         let Some(found) = self.connections.get_mut(connection) else { return Ok(false) };
         match &mut found.role {
+            Role::Outgoing { link, .. } if !self.outgoing.contains_key(link) => return Ok(false),
             Role::Outgoing { link, secure } => {
                 let Some(frame) = frame::decode(secure.plain())? else { return Ok(false) };
                 self.membership.handle_response(now, *link, frame.message);
@@ -306,7 +306,7 @@ impl Control {
                 }
                 Wanted::Hangup { link } => {
                     if let Some(connection) = self.outgoing.remove(&link) {
-                        self.connections.close(connection);
+                        self.connections.close_after_last_word(connection);
                     }
                 }
                 Wanted::Send { link, message } => {

@@ -137,6 +137,9 @@ impl Reactor {
     /// The node is to stop: others take over, then what is under way is finished, and nothing new is
     /// begun.
     pub fn handle_stop(&mut self, now: Now) {
+        if self.stops_at.is_some() {
+            return;
+        }
         let is_needed = self.shard.leave();
         let (handover, answers) =
             if is_needed { (HANDOVER, LAST_ANSWERS) } else { (Duration::ZERO, Duration::ZERO) };

@@ -27,6 +27,16 @@ impl Shard {
         }
     }
 
+    /// The same to one that is no member any more: nothing is kept for it.
+    pub(super) fn last_heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            epoch: self.topology().epoch(),
+            fitness: self.fitness(),
+            hints_pending: 0,
+            wall_ms: self.machine.wall_ms(),
+        }
+    }
+
     /// A node is at work.
     pub(super) fn is_at_work(&mut self, at: Instant, id: NodeId) {
         if let Some(node) = self.topology().number_of(id) {

@@ -482,7 +482,11 @@ impl Shard {
             None => self.peers.parting.number_of(id, incarnation).ok_or(LinkError::NoMember)?,
         };
         match message {
-            Message::Heartbeat(_) if self.topology().get(from).is_none() => {}
+            // It has yet to hear that it has left, and is not to take everybody for down meanwhile.
+            Message::Heartbeat(_) if self.topology().get(from).is_none() => {
+                let beat = self.last_heartbeat();
+                self.pass_response(link, correlation, Message::HeartbeatReply(beat));
+            }
             Message::Heartbeat(_) => {
                 let beat = self.heartbeat(from);
                 self.note_pieces(link, id);

@@ -53,6 +53,13 @@ impl Process {
         self.control.membership.decision().is_some_and(|(decision, _)| decision.is_paused)
     }
 
+    /// Who has a vote, by the newest decision that the node knows of.
+    pub fn voters(&self) -> Vec<NodeId> {
+        let decision = self.control.membership.decision();
+        let voters = decision.map(|(_, voters)| voters).unwrap_or_default();
+        voters.iter().map(|voter| voter.member).collect()
+    }
+
     /// What the node tells whoever drives a movement.
     pub fn report(&self) -> Report {
         let epochs = self.shards().map(|shard| shard.levels().0);

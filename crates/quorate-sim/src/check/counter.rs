@@ -1,4 +1,7 @@
-//! Counters: nothing acknowledged is missing, nothing counts twice, and they only grow.
+//! Counters: nothing acknowledged is missing, nothing counts twice, they only grow, and no two increments
+//! are answered alike.
+
+use std::collections::BTreeMap;
 
 use super::Terms;
 use crate::{
@@ -42,6 +45,15 @@ pub(super) fn check(
         }
         if *value > most {
             report("counter", format!("at most {most} were added: {}", read.describe()));
+        }
+    }
+    // All amounts are positive, and nothing sets a counter back.
+    let mut sums: BTreeMap<i64, &Operation> = BTreeMap::new();
+    for (add, _) in adds.iter().filter(|_| terms.unique) {
+        let Some(Returned::Sum(sum)) = add.returned() else { continue };
+        if let Some(other) = sums.insert(*sum, add) {
+            let text = format!("answered alike: {}, and {}", other.describe(), add.describe());
+            report("unique", text);
         }
     }
     for (first, before) in &reads {

@@ -8,6 +8,7 @@
 //! | `backwards` | what reads show never goes back in time, and has one order |
 //! | `resurrection` | what a delete or an expiry has ended does not come back |
 //! | `counter` | a counter is the sum of what was acknowledged, and at most of what is unknown |
+//! | `unique` | where nothing fails, no two increments of a counter are answered alike |
 //! | `lifetime` | an expiry ends the object that it was set for, and none that began later |
 //! | `whole` | what transactions write is seen together, or not at all |
 //! | `linearizable` | registers and lists behave as if operations happened one by one |
@@ -51,6 +52,8 @@ pub struct Terms {
     pub one_datacentre: bool,
     /// Whether registers and lists are linearizable.
     pub linearizable: bool,
+    /// Whether no two writes that decide by what they find may decide alike.
+    pub unique: bool,
     /// The one outage of a node whose end is not to show.
     pub outage: Option<Outage>,
 }
@@ -91,6 +94,7 @@ impl Terms {
             excused: scenario.excused,
             one_datacentre: scenario.nodes.iter().all(|(name, _)| Some(*name) == first),
             linearizable: scenario.linearizable,
+            unique: scenario.unique,
             outage: scenario.comes_back.then(|| Outage::first(script)).flatten(),
         }
     }

@@ -55,6 +55,26 @@ pub(super) const MOVING: &[Scenario] = &[
         ..Scenario::BASE
     },
     Scenario {
+        name: "moving-counts",
+        about: "everybody counts in two counters while their slots go from member to member of five, and \
+                shards hear of it at different moments: no two increments are answered alike",
+        nodes: FIVE,
+        levels: QUORUMS,
+        families: &[(Family::Counter, 1)],
+        keys: 2,
+        operations: 8_000,
+        period: 20_000_000,
+        clients: 6,
+        delay: (1_000, 8_000),
+        faults: &[],
+        faults_max: 0,
+        mail_delay_us: 30_000,
+        unique: true,
+        available: true,
+        moves: 5,
+        ..Scenario::BASE
+    },
+    Scenario {
         name: "moving-deletes",
         about: "few keys are written, deleted and expire while their slots move and nodes are away: nothing \
                 comes back, and tombstones go",
@@ -102,6 +122,61 @@ pub(super) const MOVING: &[Scenario] = &[
         orders: 200,
         order_gap: 120_000,
         ..Scenario::BASE
+    },
+    Scenario {
+        name: "voters-struck",
+        about: "as voters, and now and then only one node knows what was decided when the others are killed \
+                and it is cut off",
+        nodes: THREE,
+        levels: QUORUMS,
+        clients: 0,
+        operations: 0,
+        families: &[(Family::Register, 1)],
+        keys: 1,
+        period: 40_000_000,
+        faults: &[(Kind::Slow, 2), (Kind::Kill, 1)],
+        fault_gap: 4_000_000,
+        faults_max: 10,
+        orders: 300,
+        order_gap: 120_000,
+        strikes_percent: 10,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "overruled",
+        about: "most of three voters are lost for good, some right after they have decided; operators overrule \
+                them, two at once, and remove them",
+        nodes: FIVE,
+        founding: 4,
+        levels: QUORUMS,
+        clients: 0,
+        operations: 0,
+        families: &[(Family::Register, 1)],
+        keys: 1,
+        period: 60_000_000,
+        faults: &[(Kind::Slow, 2), (Kind::Kill, 1), (Kind::Cut, 1)],
+        fault_gap: 6_000_000,
+        faults_max: 8,
+        orders: 100,
+        order_gap: 600_000,
+        strikes_percent: 10,
+        overrules: true,
+        ..Scenario::BASE
+    },
+    Scenario {
+        name: "witness",
+        about: "two datacentres and a third place, whose witnesses come, go and are replaced while clients \
+                work, links and processes fail, and a datacentre is cut off",
+        nodes: WITNESSED,
+        founding: 5,
+        replication_factor: 2,
+        witnesses: &[4, 5],
+        levels: &[
+            ((Level::Quorum, Level::Quorum), 3),
+            ((Level::LocalQuorum, Level::LocalQuorum), 1),
+            ((Level::LocalQuorum, Level::EachQuorum), 1),
+        ],
+        ..MEMBERS
     },
 ];
 

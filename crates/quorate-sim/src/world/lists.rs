@@ -82,7 +82,8 @@ impl Lists {
         }
         let epoch = view.epoch;
         let before = epoch.checked_sub(1).and_then(|before| self.seen.get(&before));
-        let skipped = before.and_then(|before| skipped_phase(before, &view));
+        let skipped = before
+            .and_then(|before| skipped_phase(before, &view).or_else(|| kept_leaver(before, &view)));
         self.seen.insert(epoch, Arc::new(view));
         skipped.map_or(Ok(()), Err)
     }
@@ -118,6 +119,17 @@ fn skipped_phase(before: &View, after: &View) -> Option<String> {
     })
 }
 
+/// Somebody who was to leave, and is a member when all has moved.
+fn kept_leaver(before: &View, after: &View) -> Option<String> {
+    let movement = before.ownership.as_deref()?.movement.as_ref()?;
+    let ownership = after.ownership.as_deref()?;
+    let has_ended = ownership.movement.is_none() && ownership.owners == movement.target;
+    let stays = |number| after.numbers.iter().any(|(_, other)| other == number);
+    let kept = movement.leaving.iter().copied().find(|number| stays(*number));
+    let kept = kept.filter(|_| has_ended)?;
+    Some(format!("epoch {}: {kept:?} was to leave, and is a member", after.epoch))
+}
+
 impl World<'_> {
     /// Whether members come and go in this scenario.
     pub(super) fn has_operators(&self) -> bool {
@@ -147,9 +159,13 @@ impl World<'_> {
             return;
         }
         self.lists.noted[node] = list.epoch;
+        let is_news = list.epoch > self.lists.epoch();
         if let Err(text) = self.lists.note(list) {
             let text = format!("{}: {text}", machine::name(node));
             self.violations.push(Violation::new("register", text));
+        }
+        if is_news {
+            self.strike(node);
         }
     }
 

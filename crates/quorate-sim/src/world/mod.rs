@@ -15,6 +15,7 @@ mod operators;
 mod origins;
 mod pipelines;
 mod scrub;
+mod strikes;
 mod tamper;
 
 use std::{
@@ -110,6 +111,10 @@ enum Event {
     Client {
         client: usize,
         serial: u64,
+    },
+    /// A node that was cut off is linked again.
+    StrikeEnds {
+        node: usize,
     },
     /// Somebody looks whether slots may move on.
     Drive,
@@ -435,6 +440,7 @@ impl<'a> World<'a> {
             Event::FaultBegins(index) => self.begin_fault(index),
             Event::FaultEnds(index) => self.end_fault(index),
             Event::Start { node } => self.start(node),
+            Event::StrikeEnds { node } => self.cut_off(node, false),
             Event::Drive => self.drive(),
             Event::Client { client, serial } => {
                 if self.clients[client].serial == serial {

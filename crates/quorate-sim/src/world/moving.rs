@@ -156,7 +156,28 @@ impl World<'_> {
         if self.lists.is_moving() {
             return Err(format!("slots are under way in epoch {epoch}"));
         }
+        self.are_voters_spread()?;
         self.all_go_by(epoch)
+    }
+
+    /// Whether either datacentre may be lost where there is a witness in a third place; if not, why.
+    fn are_voters_spread(&self) -> Result<(), String> {
+        let members = self.members();
+        if !members.iter().any(|node| self.scenario.witnesses.contains(node)) {
+            return Ok(());
+        }
+        let processes = |node: &usize| Some((*node, self.machines[*node].process.as_ref()?));
+        let known: Vec<_> = members.iter().filter_map(processes).collect();
+        let Some((_, first)) = known.first() else { return Ok(()) };
+        let voters = first.voters();
+        let mut places: BTreeMap<usize, usize> = BTreeMap::new();
+        for (node, _) in known.iter().filter(|(_, process)| voters.contains(&process.id())) {
+            *places.entry(self.datacentres[*node]).or_default() += 1;
+        }
+        match places.values().find(|count| **count > voters.len() / 2) {
+            Some(count) => Err(format!("{count} of {} voters are in one place", voters.len())),
+            None => Ok(()),
+        }
     }
 
     /// Whether all members go by the list of this epoch, and keep nothing of others; if not, why.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
+use quorate_cluster::register::version;
 use quorate_node::simulation::Wire;
 use quorate_proto::resp::{Command, reply::Value};
 
@@ -46,8 +47,8 @@ pub(super) struct Operators {
     connections: BTreeMap<ConnectionId, usize>,
     /// Epochs that somebody was told to have decided.
     decided: BTreeSet<u64>,
-    /// A node that is lost for good, and still a member.
-    dead: Option<usize>,
+    /// Nodes that are lost for good, and still members.
+    dead: Vec<usize>,
 }
 
 impl Operators {
@@ -57,7 +58,7 @@ impl Operators {
 
     /// Whether a node is not to be started.
     pub(super) fn has_given_up(&self, node: usize) -> bool {
-        self.dead == Some(node)
+        self.dead.contains(&node)
     }
 
     /// Whether somebody waits to hear about this.
@@ -105,21 +106,29 @@ impl World<'_> {
     /// A node that was given up, and is no member any more, is started: with an empty directory, or
     /// with the old one, which nobody has deleted.
     fn take_back(&mut self) {
-        let Some(node) = self.operators.dead else { return };
-        if self.lists.has(&machine::name(node)) {
-            return;
+        let is_member = |node: &usize| self.lists.has(&machine::name(*node));
+        let gone: Vec<usize> =
+            self.operators.dead.extract_if(.., |node| !is_member(node)).collect();
+        for node in gone {
+            if self.random.percent(50) {
+                self.machines[node].wipe_all();
+            }
+            self.schedule(self.now + 1, Event::Start { node });
         }
-        self.operators.dead = None;
-        if self.random.percent(50) {
-            self.machines[node].wipe_all();
-        }
-        self.schedule(self.now + 1, Event::Start { node });
     }
 
     /// What must not stay as it is.
     fn tidy_up(&mut self, up: &[usize]) {
         let at = up[self.random.below(up.len() as u64) as usize];
-        if let Some(dead) = self.operators.dead {
+        let dead = self.operators.dead.clone();
+        if self.scenario.overrules && dead.len() > 1 {
+            self.give(at, vec!["OVERRIDE".into()]);
+            let other = up[self.random.below(up.len() as u64) as usize];
+            if other != at && self.random.percent(50) {
+                self.give(other, vec!["OVERRIDE".into()]);
+            }
+        }
+        for dead in dead {
             self.give(at, vec!["REMOVE-DEAD".into(), machine::name(dead)]);
         }
         let process = self.machines[at].process.as_ref();
@@ -135,12 +144,17 @@ impl World<'_> {
         let waits =
             |node: &usize| !members.contains(node) && self.machines[*node].state == State::Running;
         let waiting: Vec<usize> = (0..self.machines.len()).filter(waits).collect();
-        let spare = members.len() > MEMBERS_MIN;
+        let witnesses: Vec<usize> =
+            members.iter().copied().filter(|node| self.scenario.witnesses.contains(node)).collect();
+        let has_witnesses = !self.scenario.witnesses.is_empty();
+        let spare = if has_witnesses { !witnesses.is_empty() } else { members.len() > MEMBERS_MIN };
+        // Data must be left when voters are lost, and who comes and goes has none where there are witnesses.
+        let keeps_shares = has_witnesses || self.scenario.overrules;
         let mut any = |nodes: &[usize]| {
             let place = self.random.below(nodes.len() as u64) as usize;
             nodes.get(place).map(|node| machine::name(*node))
         };
-        let member = any(&members)?;
+        let member = any(if witnesses.is_empty() { &members } else { &witnesses })?;
         let candidate = any(&waiting);
         let choices = if self.lists.is_moving() { 48 } else { 15 };
         let choice = self.random.below(choices);
@@ -149,11 +163,16 @@ impl World<'_> {
             (1, _) => order(&["RESUME"]),
             (2, _) => order(&["CANCEL"]),
             (3, _) => order(&["REBALANCE"]),
+            (4 | 12, _) if keeps_shares => None,
             (4, _) => order(&["SET-RF", if self.random.percent(30) { "2" } else { "3" }]),
             (5..=8, Some(candidate)) => order(&["JOIN", &candidate]),
             (9, Some(candidate)) => order(&["REPLACE", &member, "BY", &candidate]),
             (5..=10, _) if spare => order(&["LEAVE", &member]),
-            (11, _) if spare && self.operators.dead.is_none() => {
+            (11, _) if self.scenario.overrules => {
+                self.lose_majority(None);
+                None
+            }
+            (11, _) if spare && self.operators.dead.is_empty() => {
                 self.lose_for_good(&members);
                 None
             }
@@ -177,10 +196,40 @@ impl World<'_> {
         if self.machines[node].process.is_none() || !self.scenario.gives_up {
             return;
         }
+        self.give_up_on(node);
+    }
+
+    fn give_up_on(&mut self, node: usize) {
         self.observer.note(|| format!("{} is lost for good", machine::name(node)));
-        self.take_down(node, State::Killed);
+        if self.machines[node].process.is_some() {
+            self.take_down(node, State::Killed);
+        }
         self.down_by[node] = None;
-        self.operators.dead = Some(node);
+        self.operators.dead.push(node);
+    }
+
+    /// So many voters are lost for good that they have no majority any more, `first` of all. Of few
+    /// members enough are left to have all data. Returns whether it is so.
+    pub(super) fn lose_majority(&mut self, first: Option<usize>) -> bool {
+        let members = self.members();
+        let process = |node: usize| self.machines[node].process.as_ref();
+        let known =
+            members.iter().filter(|node| self.serves(**node)).find_map(|node| process(*node));
+        let is_time = self.operators.dead.is_empty() && members.len() == MEMBERS_MIN + 1;
+        let Some(voters) = known.map(|process| process.voters()).filter(|_| is_time) else {
+            return false;
+        };
+        let is_voter = |node: &usize| process(*node).is_some_and(|it| voters.contains(&it.id()));
+        let mut found: Vec<usize> = members.into_iter().filter(is_voter).collect();
+        found.sort_by_key(|node| Some(*node) != first);
+        let needed = voters.len() / 2 + 1;
+        if found.len() < needed || needed > 2 {
+            return false;
+        }
+        for node in found.into_iter().take(needed) {
+            self.give_up_on(node);
+        }
+        true
     }
 
     fn give(&mut self, at: usize, words: Vec<String>) {
@@ -233,7 +282,9 @@ impl World<'_> {
             (Value::Error(text), ..) if text.starts_with("ERR ") => None,
             (_, Some(changes), Some(epoch)) => {
                 let is_trial = words.last().is_some_and(|word| word == "DRY");
-                let is_late = epoch < since || changes == 1 && epoch == since;
+                // What voters decide who are overruled is void.
+                let is_void = version::reign(epoch) < version::reign(since);
+                let is_late = epoch < since && !is_void || changes == 1 && epoch == since;
                 let is_twice = changes == 1 && !is_trial && !self.operators.decided.insert(epoch);
                 match (is_late, is_twice) {
                     (true, _) => Some(format!("epoch {epoch}, and {since} was decided before")),

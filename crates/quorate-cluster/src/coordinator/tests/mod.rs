@@ -37,6 +37,8 @@ macro_rules! over_a_store {
             mod elements;
             #[path = "failover.rs"]
             mod failover;
+            #[path = "handover.rs"]
+            mod handover;
             #[path = "members.rs"]
             mod members;
             #[path = "outcomes.rs"]
