@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::string::String;
 
 use quorate_proto::{
-    Dot, Level, NodeId, Numbers,
+    Dot, Level, NodeId, Numbers, Unfit,
     command::Call,
     message::{Cause, Member, Scope, View},
     resp::Command,
