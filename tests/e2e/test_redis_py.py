@@ -25,7 +25,6 @@ OLDER = "what servers before 7.9 have answered"
 # Tests of search that differ, with asyncio and without.
 IN_BOTH = {
     "test_client": "FT.DEL is not there",
-    "test_summarize": "fragments end elsewhere",
     "test_get": "FT.MGET is not there",
     "test_aggregations_groupby": "what is first without an order is that of the first key",
     "test_search_commands_in_pipeline": "FT.CREATE in a transaction",
@@ -41,7 +40,6 @@ DIFFERING = {
     "search": {
         **{f"{file}.{name}": ("everywhere", why)
            for name, why in IN_BOTH.items() for file in ("test_search", "test_asyncio.test_search")},
-        "test_search.test_aggregations_apply": ("everywhere", "whole numbers of more than 12 digits"),
         "test_search.test_synupdate": ("everywhere", "equal scores come in the order of keys"),
         "test_search.test_dialect": ("everywhere", "dialect 1 takes more"),
         **{f"test_search.{name}": ("everywhere", OLDER) for name in (

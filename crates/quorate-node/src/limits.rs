@@ -238,6 +238,10 @@ pub(crate) const BATCH_MICROS_MAX: u64 = 500;
 /// answers take long, and some ten milliseconds of another shard's turn.
 pub(crate) const PIECES_UNDER_WAY_MAX: usize = 512;
 
+/// Pieces under way of a query whose replies have a bound, until it is known how large they are: those
+/// of a page that asks for no more than most do.
+pub(crate) const PIECES_AT_FIRST_MAX: usize = 16;
+
 /// Pieces of one command that are sent on their way before others get their turn.
 pub(crate) const PIECES_PER_BATCH_MAX: u32 = 32;
 

@@ -241,6 +241,7 @@ fn open(
                 last_transaction,
             });
             storage.search = Search::new(node.catalog());
+            storage.remember_graphs(node);
             storage.index_all();
             Ok(storage)
         })

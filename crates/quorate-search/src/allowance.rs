@@ -46,11 +46,36 @@ impl Allowance {
     }
 }
 
+/// What is left of the bytes that a query may hold.
+#[derive(Debug)]
+pub struct Room {
+    most: usize,
+    left: usize,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub fn new(most: usize) -> Room {
+        Room { most, left: most }
+    }
+
+    /// Takes room for what is to be held; refuses what does not fit, before it is made.
+    pub fn take(&mut self, bytes: usize) -> Result<(), Error> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| exceeded(self.most))?;
+        Ok(())
+    }
+
+    /// Bytes that are left.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+}
+
 /// What a query that needs more memory is answered with.
-pub(crate) fn exceeded(most: usize) -> Error {
+pub fn exceeded(most: usize) -> Error {
     let text = format!(
-        "Query needs more than {most} bytes: narrow it, use LIMIT or SORTBY MAX, or raise \
-         MAXQUERYMEMORY with FT.CONFIG SET"
+        "Query needs more than {most} bytes: narrow it, use LIMIT or SORTBY MAX, return less, or \
+         raise MAXQUERYMEMORY with FT.CONFIG SET"
     );
     Error::new(Code::Memory, text)
 }

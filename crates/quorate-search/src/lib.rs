@@ -43,7 +43,7 @@ pub mod stop_words;
 pub mod suggestions;
 pub mod wire;
 
-pub use allowance::{Allowance, Stop};
+pub use allowance::{Allowance, Room, Stop, exceeded};
 pub use error::{Code, Error};
 pub use index::Index;
 pub use language::Language;

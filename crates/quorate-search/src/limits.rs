@@ -33,8 +33,9 @@ pub const EXPRESSION_DEPTH: usize = 100;
 /// RediSearch's default.
 pub const EXPANSIONS: usize = 200;
 
-/// Letters that an affix must have at least, or it stands for nothing. RediSearch's default.
-pub const AFFIX_LETTERS_MIN: usize = 2;
+/// Bytes that an affix must have at least, or it stands for nothing: a letter outside of ASCII may
+/// be a word. RediSearch's default.
+pub const AFFIX_BYTES_MIN: usize = 2;
 
 /// Words near a wrong one that a partition tells of; the first of them in their order.
 pub const NEAR_WORDS: usize = 10_000;

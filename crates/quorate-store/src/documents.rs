@@ -11,7 +11,7 @@ use crate::{
         cell::Leaf,
         document::{Entry, Node},
         path::Path,
-        text::text_of,
+        text::{Format, Writer, text_of},
     },
     state::{Kind, State},
 };
@@ -42,6 +42,15 @@ pub enum JsonValue {
     Array(Vec<JsonValue>),
     /// Members; which, is asked by paths.
     Object,
+}
+
+/// The first value that a path leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JsonFirst {
+    /// One that is neither an array nor an object.
+    Plain(JsonValue),
+    /// The text of an array or object.
+    Text(Vec<u8>),
 }
 
 /// What a key holds, as far as indexes read it.
@@ -130,6 +139,41 @@ impl Document<'_> {
         let Document::Json(JsonDocument(entries)) = self else { return Vec::new() };
         let found = path.0.find(Node::root(entries)).unwrap_or_default();
         found.into_iter().map(value_of).collect()
+    }
+
+    /// The first value that a path leads to in a JSON document.
+    pub fn first(&self, path: &JsonPath) -> Option<JsonFirst> {
+        let Document::Json(JsonDocument(entries)) = self else { return None };
+        let node = path.0.find(Node::root(entries)).ok()?.into_iter().next()?;
+        Some(match node.leaf() {
+            Leaf::Array | Leaf::Object => JsonFirst::Text(text_of(node)),
+            _ => JsonFirst::Plain(value_of(node)),
+        })
+    }
+
+    /// How many values a path leads to in a JSON document.
+    pub fn count(&self, path: &JsonPath) -> usize {
+        match self {
+            Document::Json(JsonDocument(entries)) => {
+                path.0.find(Node::root(entries)).map_or(0, |found| found.len())
+            }
+            Document::Hash(_) => 0,
+        }
+    }
+
+    /// The values that a path leads to in a JSON document, as the text of an array; none if it leads
+    /// to none, or to more than a reply may have.
+    pub fn array_text(&self, path: &JsonPath) -> Option<Vec<u8>> {
+        let Document::Json(JsonDocument(entries)) = self else { return None };
+        let found = path.0.find(Node::root(entries)).ok().filter(|found| !found.is_empty())?;
+        let mut writer = Writer::new(Format::default());
+        writer.begin(b'[');
+        for node in found {
+            writer.item();
+            writer.value(node);
+        }
+        writer.end(b']');
+        writer.finish()
     }
 
     /// The whole of a JSON document, as a text.

@@ -62,7 +62,7 @@ mod view;
 mod walk;
 
 pub use detached::{Detached, Discarded, Outcome};
-pub use documents::{Document, JsonPath, JsonValue};
+pub use documents::{Document, JsonFirst, JsonPath, JsonValue};
 pub use execution::Request;
 pub use feed::Change;
 pub use fingerprints::{HORIZONS_END, NAME_BITS};

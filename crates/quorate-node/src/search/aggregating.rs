@@ -213,6 +213,10 @@ impl Plan for Collected {
         self.question.leave.in_part
     }
 
+    fn bytes_max(&self) -> usize {
+        self.bounds.bytes
+    }
+
     fn is_search(&self) -> bool {
         true
     }

@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use quorate_search::{
-    Error, Index,
+    Error, Index, Room, Schema,
     aggregate::{Aggregation, Bounds, Documents},
     execution::{Hit, Hits, SortedBy, Statistics},
     expression::Value,
@@ -20,6 +20,7 @@ use quorate_search::{
 use super::{
     pieces::Kind,
     query::{BoundQuery, Query, SortBy, SortSource},
+    stored::Shape,
     wire::Writer,
 };
 use crate::limits;
@@ -61,6 +62,26 @@ impl Asked<'_> {
                 self.hybrid(kind, &hybrid.map_err(refusal)?)
             }
             Kind::Info | Kind::Cancel => Err("ERR not a question about an index".into()),
+        }
+    }
+
+    /// What a question sees of the values of JSON documents.
+    pub(super) fn shape(
+        kind: Kind,
+        arguments: &[&[u8]],
+        (schema, dialect): (&Schema, Dialect),
+    ) -> Shape {
+        let dialect = match kind {
+            Kind::Aggregate => {
+                let words = seeded(arguments).map(|(_, words)| words).unwrap_or_default();
+                Aggregation::parse(words, schema, dialect).map(|own| own.dialect)
+            }
+            Kind::Hybrid => Ok(Dialect::Two),
+            _ => return Shape::Lists,
+        };
+        match dialect {
+            Ok(dialect) if dialect >= Dialect::Three => Shape::Arrays,
+            _ => Shape::First,
         }
     }
 
@@ -120,7 +141,7 @@ impl Asked<'_> {
         let found = self.index.search(&request, &statistics);
         let mut hits = found.map_err(refusal)?;
         if let (Some(sort), Some(source)) = (&query.sort, source) {
-            self.sort(&mut hits, (sort, source), query.top());
+            self.sort(&mut hits, (sort, source), query.top()).map_err(refusal)?;
         }
         if hits.best.len() > limits::HITS_PER_PIECE_MAX {
             return Err(format!(
@@ -132,7 +153,13 @@ impl Asked<'_> {
     }
 
     /// Orders hits by what the engine does not order by.
-    fn sort(&self, hits: &mut Hits, (sort, source): (&SortBy, SortSource), top: usize) {
+    fn sort(
+        &self,
+        hits: &mut Hits,
+        (sort, source): (&SortBy, SortSource),
+        top: usize,
+    ) -> Result<(), Error> {
+        let mut room = Room::new(self.index.allowance().bytes);
         // The nearest are chosen by distance, so only whoever has those of all partitions can
         // order them otherwise.
         let is_nearest = hits.nearest.is_some();
@@ -142,6 +169,9 @@ impl Asked<'_> {
                 SortSource::Kept | SortSource::Document => self.loaded(&hit.key, &sort.name),
                 SortSource::Distance => distance(hit, &sort.name),
             };
+            if let Some(SortValue::Text(text)) = &value {
+                room.take(text.len())?;
+            }
             hit.sorted_by = Some(SortedBy { value, descending: sort.descending });
         }
         if !is_nearest && source != SortSource::Kept {
@@ -149,6 +179,7 @@ impl Asked<'_> {
             sorted.merge(std::mem::take(hits), top);
             *hits = sorted;
         }
+        Ok(())
     }
 
     /// The value of a field of a document, to sort by.
@@ -172,6 +203,8 @@ impl Asked<'_> {
         let (field, _) = self.index.schema().position(name).ok_or("ERR no such field")?;
         let mut out = Writer::default();
         let values: Vec<&str> = self.index.tag_values(field).collect();
+        let bytes = values.iter().map(|value| value.len() + size_of::<&str>()).sum();
+        self.index.allowance().check(bytes).map_err(refusal)?;
         out.length(values.len());
         values.iter().for_each(|value| out.text(value.as_bytes()));
         Ok(out.0)
@@ -181,7 +214,8 @@ impl Asked<'_> {
         let distance = arguments.first().and_then(|distance| number(distance)).unwrap_or(1);
         let query = Query::parse(&arguments[1.min(arguments.len())..], self.dialect)?;
         let bound = query.bind(self.index.schema())?;
-        Ok(encode(&self.index.spelling(&bound.node, distance)))
+        let spelling = self.index.spelling(&bound.node, distance);
+        spelling.map(|spelling| encode(&spelling)).map_err(refusal)
     }
 
     fn aggregate(

@@ -28,18 +28,25 @@ pub(super) struct Totals {
     memory: Memory,
     /// Bytes of the vectors of fields.
     vectors: Vec<u64>,
+    /// Of each field, the last error and its key.
+    last_of_fields: Vec<Last>,
 }
+
+/// An error and the key of its document; none if there was none.
+type Last = Option<(String, Vec<u8>)>;
 
 /// What a partition says.
 pub(super) fn write(partition: &Partition, groups: Groups) -> Vec<u8> {
     let failures = partition.failures.iter();
     let failures = failures.filter(|(_, failure)| groups.contains(u16::from(failure.group)));
     let mut of_fields = vec![0; partition.schema.fields.len()];
+    let mut last_of_fields = vec![None; partition.schema.fields.len()];
     let (mut count, mut last) = (0_u64, (String::new(), Vec::new()));
     for (key, Failure { unindexed, .. }) in failures {
         count += 1;
         of_fields[usize::from(unindexed.field.0)] += 1;
         last = (unindexed.text.clone(), key.to_vec());
+        last_of_fields[usize::from(unindexed.field.0)] = Some((&unindexed.text, key));
     }
     let index = &partition.index;
     let mut out = Writer::default();
@@ -65,6 +72,11 @@ pub(super) fn write(partition: &Partition, groups: Groups) -> Vec<u8> {
     out.length(partition.schema.fields.len());
     for (field, _) in partition.schema.fields_with_ids() {
         out.number(index.vector_memory(field) as u64);
+    }
+    out.length(last_of_fields.len());
+    for last in last_of_fields {
+        out.text(last.map_or(b"", |(text, _)| text.as_bytes()));
+        out.text(last.map_or(b"", |(_, key)| key));
     }
     out.0
 }
@@ -112,6 +124,16 @@ impl Totals {
             *sum = sum.saturating_add(usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         add_all(&mut self.vectors, input.list(Reader::number)?);
+        let Some(fields) = input.list(|input| Some((input.text()?, input.bytes()?.to_vec())))
+        else {
+            return Some(());
+        };
+        self.last_of_fields.resize(fields.len(), None);
+        for (own, (text, key)) in self.last_of_fields.iter_mut().zip(fields) {
+            if !text.is_empty() {
+                *own = Some((text, key));
+            }
+        }
         Some(())
     }
 }
@@ -248,7 +270,10 @@ fn write_statistics(writer: &mut ReplyWriter<'_>, schema: &Schema, totals: &Tota
         writer.simple("Index Errors");
         writer.map(3);
         let count = totals.fields.get(number).copied().unwrap_or(0);
-        write_errors(writer, count, totals.last.as_ref().filter(|_| count > 0));
+        let last = totals.last_of_fields.get(number).and_then(Option::as_ref);
+        // Older nodes tell no errors of fields.
+        let last = last.or(totals.last.as_ref()).filter(|_| count > 0);
+        write_errors(writer, count, last);
         if is_vector {
             let mut pairs = Pairs(writer);
             pairs.integer("memory", totals.vectors.get(number).copied().unwrap_or(0));

@@ -220,7 +220,11 @@ impl Storage {
         }
         let (_, arguments) = pieces::asked_of(command);
         let (index, statistics) = (&partition.index, command.arg(7));
-        let documents = stored::Stored { store: &self.store, wall_ms: self.wall_ms };
+        let documents = stored::Stored {
+            store: &self.store,
+            wall_ms: self.wall_ms,
+            shape: stored::Shape::default(),
+        };
         let asked = Asked { index, documents: &documents, statistics, dialect };
         asked.work(kind, &arguments).is_some_and(|work| work >= long_min)
     }
@@ -237,7 +241,11 @@ impl Storage {
         let lent = Lent { ticket, number, until, stop: stop.clone(), loading: None };
         let mut index = partition.lend(lent);
         index.allow(Allowance { stop, bytes });
-        let loaded = Loaded::default();
+        let command = call.command();
+        let kind = Kind::named(command.arg(4)).unwrap_or(Kind::Find);
+        let (_, arguments) = pieces::asked_of(command);
+        let shape = Asked::shape(kind, &arguments, (&partition.schema, dialect));
+        let loaded = Loaded::new(shape);
         let inquiry = Inquiry { about, index, call, groups, dialect, resp3, in_part, loaded };
         self.order_job(Job::Inquire(Box::new(inquiry)));
     }

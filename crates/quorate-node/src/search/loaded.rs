@@ -12,7 +12,7 @@ use std::{
 use quorate_search::{aggregate::Documents, expression::Value};
 use quorate_store::Store;
 
-use super::stored::Stored;
+use super::stored::{Shape, Stored};
 
 type Key = Box<[u8]>;
 
@@ -25,6 +25,7 @@ pub(super) struct Loaded {
     values: BTreeMap<Box<[u8]>, BTreeMap<Key, Option<Value>>>,
     whole: BTreeMap<Key, Vec<(String, Value)>>,
     bytes: usize,
+    shape: Shape,
 }
 
 /// What has still to be loaded.
@@ -38,6 +39,11 @@ pub(super) struct Wanted {
 const ENTRY_BYTES: usize = 64;
 
 impl Loaded {
+    /// Nothing, of a query that sees JSON documents in this way.
+    pub(super) fn new(shape: Shape) -> Loaded {
+        Loaded { shape, ..Loaded::default() }
+    }
+
     /// Bytes that are held, about.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -50,7 +56,7 @@ impl Loaded {
         (store, wall_ms): (&Store, u64),
         is_enough: impl Fn(usize) -> bool,
     ) -> usize {
-        let documents = Stored { store, wall_ms };
+        let documents = Stored { store, wall_ms, shape: self.shape };
         let mut work = 0;
         while !is_enough(work) {
             let Some(mut entry) = wanted.parts.first_entry() else { break };

@@ -7,8 +7,10 @@
 //! * `pieces`: what a partition answers for the node that coordinates a query;
 //! * `answers`: the answers themselves;
 //! * `inquiry`, `loaded`: long ones, beside the shard, and what these have to know of documents;
+//! * `kept`: graphs over vectors, from one run to the next;
 //! * `leave`: how long whoever asks waits;
 //! * `coverage`: whom that node asks, so that each document counts once;
+//! * `present`, `marks`: documents as they are returned, with the words that were asked for;
 //! * `plans`, `reply`: joining what partitions say, and answering the client.
 
 mod aggregating;
@@ -18,8 +20,10 @@ pub(crate) mod change;
 pub(crate) mod coverage;
 mod info;
 mod inquiry;
+mod kept;
 mod leave;
 mod loaded;
+mod marks;
 mod partition;
 mod pieces;
 pub(crate) mod plans;
@@ -31,6 +35,7 @@ mod scrub;
 mod settings;
 mod stored;
 mod suggesting;
+mod values;
 mod wire;
 
 pub(crate) use aggregating::{Collected, Match, Task};

@@ -15,15 +15,16 @@ use quorate_search::{
     analysis::Synonyms,
     expression::{self, Expression, Row},
     index::{self, Unindexed},
-    schema::{Kind, Source},
+    schema::Source,
 };
-use quorate_store::{Document, JsonPath, JsonValue, Store};
+use quorate_store::{Document, JsonPath, Store};
 
 use super::{
     catalog::{Catalog, Definition, Stamp},
     inquiry::{Lent, Waiting},
     plans::Target,
     settings,
+    values::{Owned, owned},
 };
 use crate::{limits, storage::Storage};
 
@@ -284,13 +285,11 @@ impl Partition {
         let mut fields = Vec::new();
         for (id, field) in self.schema.fields_with_ids() {
             let Some(value) = read(&self.paths[usize::from(id.0)], &field.path) else { continue };
-            if self.schema.source == Source::Json {
-                let checked = value.check(&field.kind);
-                if let Err(text) = checked {
-                    // Nothing of what the key was before stays.
-                    self.index.remove(key);
-                    return Err(Unindexed { field: id, text });
-                }
+            let is_json = self.schema.source == Source::Json;
+            if let Some(text) = value.refusal(&field.kind).filter(|_| is_json) {
+                // Nothing of what the key was before stays.
+                self.index.remove(key);
+                return Err(Unindexed { field: id, text });
             }
             fields.push((id, value));
         }
@@ -346,69 +345,6 @@ impl Row for Filtered<'_> {
             }),
             None => expression::Value::Null,
         }
-    }
-}
-
-/// A value that was read.
-enum Owned {
-    Bytes(Vec<u8>),
-    Number(f64),
-    Many(Vec<Owned>),
-}
-
-impl Owned {
-    fn borrowed(&self) -> index::Value<'_> {
-        match self {
-            Owned::Bytes(bytes) => index::Value::Bytes(bytes),
-            Owned::Number(number) => index::Value::Number(*number),
-            Owned::Many(values) => index::Value::Many(values.iter().map(Owned::borrowed).collect()),
-        }
-    }
-
-    /// As a text; of several the first.
-    fn into_bytes(self) -> Option<Vec<u8>> {
-        match self {
-            Owned::Bytes(bytes) => Some(bytes),
-            Owned::Number(number) => Some(number.to_string().into_bytes()),
-            Owned::Many(values) => values.into_iter().next()?.into_bytes(),
-        }
-    }
-
-    /// Whether a value of JSON is of a type that a field takes.
-    fn check(&self, kind: &Kind) -> Result<(), String> {
-        match (self, kind) {
-            (Owned::Many(values), _) => values.iter().try_for_each(|value| value.check(kind)),
-            (Owned::Bytes(_), Kind::Numeric) => {
-                Err("Invalid JSON type: String type can represent \
-                 only TEXT, TAG, GEO or GEOMETRY field"
-                    .to_owned())
-            }
-            (Owned::Number(_), Kind::Text(_) | Kind::Tag(_) | Kind::Geo | Kind::GeoShape(_)) => {
-                Err("Invalid JSON type: Numeric type can represent only NUMERIC field".to_owned())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What a path leads to: nothing, one value, or several.
-fn owned(values: Vec<JsonValue>) -> Option<Owned> {
-    fn one(value: JsonValue) -> Option<Owned> {
-        match value {
-            JsonValue::Null | JsonValue::Object => None,
-            JsonValue::Bool(is_true) => Some(Owned::Bytes(is_true.to_string().into_bytes())),
-            JsonValue::Number(number) => Some(Owned::Number(number)),
-            JsonValue::Text(text) => Some(Owned::Bytes(text.into_bytes())),
-            JsonValue::Array(items) => {
-                Some(Owned::Many(items.into_iter().filter_map(one).collect()))
-            }
-        }
-    }
-    let mut values: Vec<Owned> = values.into_iter().filter_map(one).collect();
-    match values.len() {
-        0 => None,
-        1 => values.pop(),
-        _ => Some(Owned::Many(values)),
     }
 }
 
@@ -534,6 +470,7 @@ impl Storage {
         while self.is_filling() {
             self.advance_indexing();
         }
+        self.settle_graphs();
     }
 
     /// Whether documents that were there before an index are left to be indexed.

@@ -133,12 +133,14 @@ impl Storage {
         if kind == Kind::Info {
             return Ok(Answer::whole(super::info::write(partition, groups)));
         }
-        let documents = Stored { store: &self.store, wall_ms: self.wall_ms };
+        let dialect = default_dialect(&self.search.catalog);
+        let shape = Asked::shape(kind, &arguments, (&partition.schema, dialect));
+        let documents = Stored { store: &self.store, wall_ms: self.wall_ms, shape };
         let asked = Asked {
             index: &partition.index,
             documents: &documents,
             statistics: command.arg(7),
-            dialect: default_dialect(&self.search.catalog),
+            dialect,
         };
         asked.answer(kind, &arguments).map(Answer::whole)
     }

@@ -13,7 +13,7 @@ use quorate_proto::{
     resp::{Command, ReplyWriter, reply::Value},
 };
 use quorate_search::{
-    Schema,
+    Error, Room, Schema,
     analysis::Synonyms,
     execution::{Hit, Hits, SortedBy, Spelling, Statistics},
     wire::{decode, encode},
@@ -121,6 +121,8 @@ pub(crate) struct Find {
     total: u64,
     page: Vec<Hit>,
     presenter: Presenter,
+    /// Bytes that answers of partitions, documents and the answer may each take.
+    bytes_max: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +139,10 @@ impl Find {
         question: Question,
         query: Query,
         resp3: bool,
-        profiled: bool,
+        (profiled, bytes_max): (bool, usize),
     ) -> Result<Find, String> {
         let target = &question.target;
+        query.check_marked(&target.schema)?;
         let bound = query.bind(&target.schema)?;
         query.sort_source(&target.schema, &bound.node)?;
         let presenter = Presenter::new(target, &query, &bound.node);
@@ -153,6 +156,7 @@ impl Find {
             total: 0,
             page: Vec::new(),
             presenter,
+            bytes_max,
         })
     }
 
@@ -212,9 +216,12 @@ impl Find {
         if pieces.is_empty() { self.done(&[]) } else { Step::Run(pieces) }
     }
 
-    fn done(&mut self, replies: &[Bytes]) -> Step {
+    /// The documents of the page, as far as they are still there. They count by what is answered of
+    /// them, once for each name.
+    fn rows(&mut self, replies: &[Bytes]) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::new();
         let mut replies = replies.iter();
+        let mut room = Room::new(self.bytes_max);
         for hit in std::mem::take(&mut self.page) {
             if self.query.no_content {
                 rows.push(Row { hit, payload: None, fields: None });
@@ -222,11 +229,18 @@ impl Find {
             }
             let own: Vec<&Bytes> =
                 replies.by_ref().take(self.presenter.pieces_per_document()).collect();
-            // What has gone meanwhile is left out.
-            if let Some((fields, payload)) = self.presenter.fields(&hit, &own) {
+            if let Some((fields, payload)) = self.presenter.fields(&hit, &own, &mut room)? {
                 rows.push(Row { hit, payload, fields: Some(fields) });
             }
         }
+        Ok(rows)
+    }
+
+    fn done(&mut self, replies: &[Bytes]) -> Step {
+        let rows = match self.rows(replies) {
+            Ok(rows) => rows,
+            Err(error) => return failed(&error.to_string()),
+        };
         let mut out = Vec::new();
         let mut writer = ReplyWriter::new(&mut out, self.resp3);
         let total = (self.total, self.question.is_partial());
@@ -295,6 +309,10 @@ impl Plan for Find {
         self.question.leave.in_part
     }
 
+    fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
     fn is_search(&self) -> bool {
         true
     }
@@ -307,6 +325,8 @@ pub(crate) struct Gather {
     pub(crate) join: Join,
     pub(crate) resp3: bool,
     pub(crate) begun: bool,
+    /// Bytes that the answers may take.
+    pub(crate) bytes_max: usize,
 }
 
 /// How answers are joined.
@@ -358,6 +378,10 @@ impl Plan for Gather {
 
     fn cancel(&self) -> Vec<Call> {
         self.question.cancel()
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     fn is_search(&self) -> bool {

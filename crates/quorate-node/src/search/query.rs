@@ -200,6 +200,9 @@ impl Query {
         if query.count == 0 {
             query.offset = 0;
         }
+        if query.explain && !query.with_scores {
+            return Err("EXPLAINSCORE must be accompanied with WITHSCORES".into());
+        }
         Ok(query)
     }
 
@@ -470,6 +473,20 @@ impl Query {
                 "SEARCH_PROP_NOT_FOUND Property `{}` not loaded nor in schema",
                 String::from_utf8_lossy(&sort.name)
             )),
+        }
+    }
+
+    /// Refuses marks in fields that neither the schema nor `RETURN` names.
+    pub(super) fn check_marked(&self, schema: &Schema) -> Result<(), String> {
+        let summarized = self.summary.as_ref().and_then(|summary| summary.fields.as_ref());
+        let marked = self.highlight.as_ref().and_then(|marks| marks.fields.as_ref());
+        let returned = |name: &Vec<u8>| {
+            self.returned.iter().flatten().any(|(path, shown)| path == name || shown == name)
+        };
+        let mut names = summarized.into_iter().chain(marked).flatten();
+        match names.find(|name| schema.position(name).is_none() && !returned(name)) {
+            Some(name) => Err(format!("No such property `{}`", String::from_utf8_lossy(name))),
+            None => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Replies in RediSearch's shapes.
 
+use bytes::Bytes;
 use quorate_proto::resp::ReplyWriter;
 use quorate_search::execution::{Correction, Explanation, Hit};
 
@@ -8,9 +9,9 @@ use super::{pieces::shown, query::Query};
 /// A document of a reply.
 pub(super) struct Row {
     pub(super) hit: Hit,
-    pub(super) payload: Option<Vec<u8>>,
+    pub(super) payload: Option<Bytes>,
     /// Names and values; none if only keys are asked for.
-    pub(super) fields: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    pub(super) fields: Option<Vec<(Bytes, Bytes)>>,
 }
 
 /// The reply to `FT.SEARCH`.

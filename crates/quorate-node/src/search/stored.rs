@@ -1,12 +1,25 @@
 //! Documents as aggregations read them: what the index does not keep comes from the store.
 
 use quorate_search::{aggregate::Documents, expression::Value};
-use quorate_store::{Document, JsonPath, JsonValue, Store};
+use quorate_store::{Document, JsonFirst, JsonPath, JsonValue, Store};
 
 /// The documents of a shard, as they are at a moment of the wall clock.
 pub(super) struct Stored<'a> {
     pub(super) store: &'a Store,
     pub(super) wall_ms: u64,
+    pub(super) shape: Shape,
+}
+
+/// What a query sees of the values that a path leads to in a JSON document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// All of them: a list, if there are several.
+    #[default]
+    Lists,
+    /// The first, as aggregations have it: an array or object as its text.
+    First,
+    /// All of them as the text of an array, as aggregations of dialects from 3 on have it.
+    Arrays,
 }
 
 impl Stored<'_> {
@@ -21,11 +34,22 @@ impl Documents for Stored<'_> {
         match &document {
             Document::Hash(_) => document.field(path).map(|value| text(&value)),
             Document::Json(_) => {
-                let mut values = document.values(&JsonPath::parse(path).ok()?);
-                match values.len() {
-                    0 => None,
-                    1 => values.pop().map(of_json),
-                    _ => Some(Value::List(values.into_iter().map(of_json).collect())),
+                let path = JsonPath::parse(path).ok()?;
+                match self.shape {
+                    Shape::Lists => listed(document.values(&path)),
+                    Shape::First => Some(match document.first(&path)? {
+                        JsonFirst::Plain(value) => of_json(value),
+                        JsonFirst::Text(whole) => text(&whole),
+                    }),
+                    // A number alone stays one, which can be calculated with and sorted by.
+                    Shape::Arrays => match document.first(&path)? {
+                        JsonFirst::Plain(JsonValue::Number(number))
+                            if document.count(&path) == 1 =>
+                        {
+                            Some(Value::Number(number))
+                        }
+                        _ => document.array_text(&path).map(|whole| text(&whole)),
+                    },
                 }
             }
         }
@@ -40,10 +64,21 @@ impl Documents for Stored<'_> {
                 fields.map(|(field, value)| (name(field), text(&value))).collect()
             }
             Document::Json(_) => {
-                let whole = document.json_text();
+                let mut whole = document.json_text();
+                if self.shape == Shape::Arrays {
+                    whole = whole.map(|whole| [b"[", &*whole, b"]"].concat());
+                }
                 whole.map(|whole| ("$".to_owned(), text(&whole))).into_iter().collect()
             }
         }
+    }
+}
+
+fn listed(mut values: Vec<JsonValue>) -> Option<Value> {
+    match values.len() {
+        0 => None,
+        1 => values.pop().map(of_json),
+        _ => Some(Value::List(values.into_iter().map(of_json).collect())),
     }
 }
 

@@ -111,6 +111,12 @@ impl Plan for Suggest {
             }
             (Asked::Find(_), 0) => self.run(b"HGETALL", &[]),
             (Asked::Find(find), _) => match strings(&first) {
+                // There is no such dictionary.
+                Some(pairs) if pairs.is_empty() => {
+                    let mut out = Vec::new();
+                    ReplyWriter::new(&mut out, self.resp3).null();
+                    Step::Done(out)
+                }
                 Some(pairs) => Step::Done(find.reply(&pairs, self.resp3)),
                 None => failed("ERR the dictionary cannot be read"),
             },

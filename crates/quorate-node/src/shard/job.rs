@@ -10,6 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::Bytes;
 use quorate_cluster::{coordinator::Terms, time::Instant};
 use quorate_proto::{Partitioner, command::Call, resp::reply};
+use quorate_search::exceeded;
 
 use super::outcome::Fates;
 use crate::{limits, search::rows::Rows};
@@ -54,6 +55,12 @@ pub(crate) trait Plan: Send + std::fmt::Debug {
     /// Whether it goes on without what did not come in time.
     fn takes_parts(&self) -> bool {
         false
+    }
+
+    /// Bytes that the replies of a step may take together; more are refused as a query is that needs
+    /// too much memory.
+    fn bytes_max(&self) -> usize {
+        usize::MAX
     }
 
     /// Whether it may be carried on beside the shard, where large replies do not hold that up.
@@ -101,6 +108,10 @@ pub(crate) struct Job<W> {
     pub(crate) terms: Terms,
     replies: Vec<Bytes>,
     missing: usize,
+    /// Bytes of the replies, how many there may be, and those of the largest.
+    bytes: usize,
+    bytes_max: usize,
+    largest: usize,
     /// Pieces of the current step that have yet to be sent on their way, by their positions in it.
     waiting: VecDeque<(usize, Call)>,
     /// Whether it stands in the queue of those that may go on.
@@ -120,6 +131,9 @@ impl<W> Job<W> {
             terms,
             replies: Vec::new(),
             missing: 0,
+            bytes: 0,
+            bytes_max: usize::MAX,
+            largest: 0,
             waiting: VecDeque::new(),
             is_queued: false,
             of_pieces: false,
@@ -134,6 +148,7 @@ impl<W> Job<W> {
         let pieces: Vec<Call> = pieces.into_iter().map(|piece| piece.placed(partitioner)).collect();
         self.expect(pieces.len());
         self.of_pieces = true;
+        self.bytes_max = self.plan.as_ref().map_or(usize::MAX, |plan| plan.bytes_max());
         let changing = pieces.iter().enumerate().filter(|(_, piece)| changes(piece));
         self.changing = changing.map(|(at, piece)| (at, piece.clone())).collect();
         self.waiting = pieces.into_iter().enumerate().collect();
@@ -143,7 +158,21 @@ impl<W> Job<W> {
     /// first.
     pub(crate) fn next_piece(&mut self) -> Option<(usize, Call)> {
         let under_way = self.missing - self.waiting.len();
-        self.waiting.pop_front_if(|_| under_way < limits::PIECES_UNDER_WAY_MAX)
+        let most = self.under_way_max();
+        self.waiting.pop_front_if(|_| under_way < most)
+    }
+
+    /// How many pieces may be under way: where replies have a bound, as many as fit if the others are
+    /// as large as the largest so far.
+    fn under_way_max(&self) -> usize {
+        match (self.bytes_max, self.largest) {
+            (usize::MAX, _) => limits::PIECES_UNDER_WAY_MAX,
+            (_, 0) => limits::PIECES_AT_FIRST_MAX,
+            (most, largest) => {
+                let fitting = most.saturating_sub(self.bytes) / largest;
+                fitting.clamp(1, limits::PIECES_UNDER_WAY_MAX)
+            }
+        }
     }
 
     /// Expects `count` answers that are no replies to commands.
@@ -151,14 +180,28 @@ impl<W> Job<W> {
         self.replies.clear();
         self.replies.resize(count, Bytes::new());
         self.missing = count;
+        (self.bytes, self.bytes_max, self.largest) = (0, usize::MAX, 0);
     }
 
     /// Takes the reply to one piece. Returns whether something is to be done: the step is complete,
     /// or a further piece may be sent.
     pub(crate) fn take(&mut self, piece: usize, reply: Bytes) -> bool {
-        self.replies[piece] = reply;
         self.missing -= 1;
+        self.bytes = self.bytes.saturating_add(reply.len());
+        self.largest = self.largest.max(reply.len());
+        self.replies[piece] = reply;
+        if self.bytes > self.bytes_max {
+            self.refuse(piece);
+        }
         self.is_complete() || self.has_waiting()
+    }
+
+    /// The replies take more than they may: none is kept, and no further pieces are sent.
+    fn refuse(&mut self, piece: usize) {
+        self.replies.fill(Bytes::new());
+        self.replies[piece] = format!("-{}\r\n", exceeded(self.bytes_max)).into();
+        self.missing -= self.waiting.len();
+        self.waiting.clear();
     }
 
     /// Whether pieces of the step have yet to be sent on their way.
@@ -363,6 +406,56 @@ mod tests {
         assert!(job.is_complete());
         let Step::Done(reply) = job.next() else { panic!("has one step") };
         assert_eq!(reply, format!(":{}\r\n", slots.len()).into_bytes());
+    }
+
+    #[derive(Debug)]
+    struct Bounded(usize);
+
+    impl Plan for Bounded {
+        fn next(&mut self, replies: &[Bytes]) -> Step {
+            match replies.len() {
+                0 => {
+                    let piece = Call::piece(Slot::default(), Command::from_args(["GET", "a"]));
+                    Step::Run(vec![piece; self.0])
+                }
+                _ => Step::Done(b"+OK\r\n".to_vec()),
+            }
+        }
+
+        fn bytes_max(&self) -> usize {
+            1000
+        }
+    }
+
+    /// How many pieces were sent when each is answered with so many bytes, and the answer.
+    fn bounded(pieces: usize, bytes: usize) -> (usize, Vec<u8>) {
+        let terms = Terms {
+            read_level: Level::Quorum,
+            write_level: Level::Quorum,
+            resp3: false,
+            deadline: Instant::NEVER,
+        };
+        let mut job = Job::new(Box::new(Bounded(pieces)), (), terms);
+        let Step::Run(all) = job.next() else { panic!("nothing to run") };
+        job.begin(all, &Partitioner::Slots);
+        let mut sent = 0;
+        let mut under_way = VecDeque::new();
+        while !job.is_complete() {
+            under_way.extend(std::iter::from_fn(|| job.next_piece()).map(|(piece, _)| piece));
+            sent += 1;
+            job.take(under_way.pop_front().expect("one is under way"), vec![b'+'; bytes].into());
+        }
+        let Step::Done(reply) = job.next() else { panic!("has one step") };
+        (sent, reply)
+    }
+
+    #[test]
+    fn replies_that_take_more_than_they_may_are_refused_and_not_kept() {
+        assert_eq!(bounded(100, 10), (100, b"+OK\r\n".to_vec()));
+        // The first are under way together; the eleventh is one too many.
+        let (answered, reply) = bounded(10_000, 100);
+        assert_eq!(answered, limits::PIECES_AT_FIRST_MAX);
+        assert!(reply.starts_with(b"-SEARCH_OOM "), "{}", reply.escape_ascii());
     }
 
     #[test]

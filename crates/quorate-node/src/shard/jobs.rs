@@ -26,6 +26,10 @@ impl Shard {
         if !self.jobs[key].is_complete() {
             return self.await_turn(key);
         }
+        if self.jobs[key].is_queued {
+            // What it had yet to send is not wanted any more: it goes on when its turn comes.
+            return;
+        }
         self.jobs[key].tell_time(now.monotonic);
         if let Some(thought) = self.jobs[key].detach(key) {
             return self.storage.order_job(reactor::Job::Think(Box::new(thought)));
@@ -70,6 +74,10 @@ impl Shard {
     pub(super) fn run_pieces(&mut self, now: Now, key: usize, most: u32) -> u32 {
         let job = &mut self.jobs[key];
         job.is_queued = false;
+        if job.is_complete() {
+            self.continue_job(now, key);
+            return 1;
+        }
         let terms = job.terms;
         let most = most.min(limits::PIECES_PER_BATCH_MAX) as usize;
         let pieces: Vec<_> = std::iter::from_fn(|| job.next_piece()).take(most).collect();

@@ -16,6 +16,8 @@ use quorate_search::{
     schema::{Kind, Source},
 };
 
+use quorate_store::JsonPath;
+
 use super::{Now, Shard, Waiter, job::Plan};
 use crate::{
     reactor::ControlMail,
@@ -25,7 +27,7 @@ use crate::{
         default_dialect, not_found,
         plans::{DeleteDocuments, Find, Gather, Join, Question, Target},
         query::Query,
-        write_config,
+        query_memory, write_config,
     },
 };
 
@@ -112,6 +114,7 @@ impl Shard {
         Ok(match call.spec().name {
             "ft.create" | "ft._createifnx" => {
                 let schema = Schema::create(&arguments[1..]).map_err(|error| error.to_string())?;
+                check_paths(&schema, first)?;
                 let lenient = call.spec().name == "ft._createifnx";
                 Deed::Change(Change::Create { name, arguments: schema.arguments(), lenient })
             }
@@ -251,7 +254,8 @@ impl Shard {
         resp3: bool,
     ) -> Deed {
         let question = self.question(target, arguments);
-        Deed::Job(Box::new(Gather { question, join, resp3, begun: false }), None, None)
+        let bytes_max = query_memory(&self.storage.search.catalog);
+        Deed::Job(Box::new(Gather { question, join, resp3, begun: false, bytes_max }), None, None)
     }
 
     pub(super) fn find(
@@ -288,7 +292,9 @@ impl Shard {
         let mut words: Vec<Vec<u8>> = arguments[1..].iter().map(|word| word.to_vec()).collect();
         words.extend([b"DIALECT".to_vec(), (query.dialect as u64 + 1).to_string().into_bytes()]);
         let question = self.question(target, words);
-        Ok(Deed::Job(Box::new(Find::new(question, query, resp3, profiled)?), time, None))
+        let bytes_max = query_memory(&self.storage.search.catalog);
+        let find = Find::new(question, query, resp3, (profiled, bytes_max))?;
+        Ok(Deed::Job(Box::new(find), time, None))
     }
 
     /// `FT.DROPINDEX index [DD]`
@@ -363,6 +369,10 @@ impl Shard {
                             .into());
                     };
                     let found: BTreeSet<String> = self.storage.search.catalog.dictionary(name);
+                    if found.is_empty() {
+                        let name = String::from_utf8_lossy(name);
+                        return Err(format!("Dict does not exist: {name}"));
+                    }
                     match which.to_ascii_uppercase().as_slice() {
                         b"INCLUDE" => included.push(found),
                         b"EXCLUDE" => excluded.push(found),
@@ -393,6 +403,17 @@ impl Shard {
         let join = Join::Spelling { included, excluded };
         Ok(self.gather_partitions(target, question, join, resp3))
     }
+}
+
+/// Refuses a schema of JSON documents with a path that cannot be read.
+fn check_paths(schema: &Schema, index: &[u8]) -> Result<(), String> {
+    let mut fields = schema.fields.iter().filter(|_| schema.source == Source::Json);
+    let Some(field) = fields.find(|field| JsonPath::parse(&field.path).is_err()) else {
+        return Ok(());
+    };
+    let text = |bytes| String::from_utf8_lossy(bytes);
+    let (path, name, index) = (text(&field.path), text(&field.name), text(index));
+    Err(format!("Invalid JSONPath '{path}' in attribute '{name}' in index '{index}'"))
 }
 
 /// `FT.SYNUPDATE index group [SKIPINITIALSCAN] word...`

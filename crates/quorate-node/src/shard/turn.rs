@@ -231,6 +231,8 @@ impl Shard {
 
     /// Makes the log durable, and closes it.
     pub(crate) fn close_log(&mut self) -> io::Result<()> {
-        self.storage.close().map_err(io::Error::other)
+        self.storage.close().map_err(io::Error::other)?;
+        self.storage.keep_graphs(&self.node);
+        Ok(())
     }
 }

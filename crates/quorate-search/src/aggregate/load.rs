@@ -3,9 +3,11 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
-use super::{Column, Origin, Row, Stage};
+use super::{Budget, Column, Origin, Row, Stage, row};
 use crate::arguments::shown;
+use crate::error::Error;
 use crate::expression::Value;
 use crate::index::{Index, SortValue};
 use crate::schema::Kind;
@@ -27,31 +29,36 @@ pub trait Documents {
 }
 
 impl Index {
-    /// What a stage loads of a document.
+    /// What a stage loads of a document. It counts as it comes, once for each name.
     pub(crate) fn loaded(
         &self,
         stage: &Stage,
         key: &[u8],
         documents: &dyn Documents,
-    ) -> Vec<(Arc<str>, Value)> {
+        budget: &mut Budget,
+    ) -> Result<Vec<(Arc<str>, Value)>, Error> {
+        let mut loaded: Vec<(Arc<str>, Value)> = Vec::new();
+        let mut put = |name: &str, value: Value| {
+            budget.take(row::size(&value) + name.len() + size_of::<Arc<str>>())?;
+            loaded.push((name.into(), value));
+            Ok(())
+        };
         match stage {
             Stage::Load(columns) => {
-                let each = columns.iter().filter_map(|column| {
-                    let value = self.column(column, key, documents)?;
-                    Some((column.name.as_str().into(), value))
-                });
-                each.collect()
+                for column in columns {
+                    if let Some(value) = self.column(column, key, documents) {
+                        put(&column.name, value)?;
+                    }
+                }
             }
             Stage::LoadAll => {
-                let all = documents.all(key).into_iter();
-                all.map(|(name, value)| {
-                    let value = self.typed(name.as_bytes(), flat(value));
-                    (name.into(), value)
-                })
-                .collect()
+                for (name, value) in documents.all(key) {
+                    put(&name, self.typed(name.as_bytes(), flat(value)))?;
+                }
             }
-            _ => Vec::new(),
+            _ => {}
         }
+        Ok(loaded)
     }
 
     fn column(&self, column: &Column, key: &[u8], documents: &dyn Documents) -> Option<Value> {

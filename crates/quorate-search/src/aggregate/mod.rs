@@ -162,6 +162,11 @@ impl Budget {
         self.check()
     }
 
+    /// Bytes that are held.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     pub(crate) fn give(&mut self, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
     }

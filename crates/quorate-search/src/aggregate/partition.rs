@@ -92,20 +92,12 @@ impl Run<'_> {
 
     /// Takes a row through the stages that look at one row.
     fn push(&mut self, mut row: Row) -> Result<(), Error> {
-        for stage in &self.aggregation.stages[..self.cut] {
-            match stage {
-                Stage::Load(_) | Stage::LoadAll => {
-                    row.load(self.index.loaded(stage, &row.id.clone(), self.documents));
-                    if !self.documents.is_whole(&row.id) {
-                        return Ok(());
-                    }
-                }
-                stage => {
-                    if !transform(stage, &mut row)? {
-                        return Ok(());
-                    }
-                }
-            }
+        let held = self.budget.used();
+        let is_left = self.advance(&mut row)?;
+        // What was loaded counts from here on as what is kept of the row.
+        self.budget.give(self.budget.used() - held);
+        if !is_left {
+            return Ok(());
         }
         match self.aggregation.stages.get(self.cut) {
             Some(Stage::Group(grouping)) => {
@@ -115,6 +107,27 @@ impl Run<'_> {
             }
             _ => self.collected.push(row, &mut self.budget),
         }
+    }
+
+    /// Takes a row through the stages before the cut; whether it is left.
+    fn advance(&mut self, row: &mut Row) -> Result<bool, Error> {
+        for stage in &self.aggregation.stages[..self.cut] {
+            match stage {
+                Stage::Load(_) | Stage::LoadAll => {
+                    let (documents, budget) = (self.documents, &mut self.budget);
+                    row.load(self.index.loaded(stage, &row.id.clone(), documents, budget)?);
+                    if !self.documents.is_whole(&row.id) {
+                        return Ok(false);
+                    }
+                }
+                stage => {
+                    if !transform(stage, row)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// Loads, for the rows that are left, what later stages will load of documents.
@@ -128,10 +141,9 @@ impl Run<'_> {
                 continue;
             }
             for row in &mut rows {
-                let before = row.size();
-                let loaded = self.index.loaded(stage, &row.id, self.documents);
+                let (documents, budget) = (self.documents, &mut self.budget);
+                let loaded = self.index.loaded(stage, &row.id, documents, budget)?;
                 row.load_later(position, loaded);
-                self.budget.take(row.size() - before)?;
             }
         }
         Ok(Partial { total, rows, groups: self.groups })

@@ -45,7 +45,7 @@ fn first<'a>(words: impl Iterator<Item = (&'a str, u64)>, seen: Seen<'_>) -> Fou
 /// The words with this beginning, end or part. One that is too short finds nothing.
 pub(super) fn by_affix(dictionary: &impl Dictionary, affix: &Affix, seen: Seen<'_>) -> Found {
     let part = affix.text.as_str();
-    if part.chars().nth(limits::AFFIX_LETTERS_MIN - 1).is_none() {
+    if part.len() < limits::AFFIX_BYTES_MIN {
         return Found::new();
     }
     let all = || dictionary.from("");
@@ -82,6 +82,16 @@ impl Part {
             Part::AnyLetter | Part::Anything => None,
         }
     }
+}
+
+/// Whether a word follows a pattern of `w'...'`.
+pub fn follows_pattern(pattern: &str, word: &str) -> bool {
+    matches(&pattern_parts(pattern), word)
+}
+
+/// Whether two words differ by at most `distance` letters that were added, left out or changed.
+pub fn is_near(word: &str, distance: u8, other: &str) -> bool {
+    matches!(Near::new(word, usize::from(distance)).walk(other), Walked::Near)
 }
 
 fn pattern_parts(pattern: &str) -> Vec<Part> {
@@ -247,6 +257,13 @@ mod tests {
         let affix = |text: &str, place| by_affix(&words, &Affix { text: text.into(), place }, &ALL);
         assert_eq!(affix("a", Place::Prefix).len(), 0);
         assert_eq!(affix("ab", Place::Prefix).len(), limits::EXPANSIONS + 1);
+        let words = Words(["é", "éa", "日", "日本"].map(String::from).into());
+        let affix = |text: &str, place| by_affix(&words, &Affix { text: text.into(), place }, &ALL);
+        assert_eq!(texts(affix("日", Place::Prefix)), ["日", "日本"]);
+        assert_eq!(texts(affix("本", Place::Suffix)), ["日本"]);
+        assert_eq!(texts(affix("é", Place::Infix)), ["é", "éa"]);
+        let words = Words((0..500).map(|number| alloc::format!("ab{number:03}")).collect());
+        let affix = |text: &str, place| by_affix(&words, &Affix { text: text.into(), place }, &ALL);
         assert_eq!(texts(affix("b49", Place::Infix)).len(), 10);
         assert_eq!(
             texts(affix("99", Place::Suffix)),

@@ -47,6 +47,7 @@ use pruning::{Alternatives, Offered};
 use score::Scoring;
 use top::Top;
 
+pub use dictionary::{follows_pattern, is_near};
 pub use score::{Explanation, Scorer};
 pub(crate) use spelling::Spelt;
 pub use spelling::{Correction, Spelling, Suggested};

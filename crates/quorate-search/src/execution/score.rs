@@ -12,6 +12,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::size_of;
 
 use super::matcher::{All, Kind, Matcher, Term};
 use super::{Request, Statistics};
@@ -67,6 +68,14 @@ pub struct Explanation {
     pub text: String,
     /// Of what it is made.
     pub children: Vec<Explanation>,
+}
+
+impl Explanation {
+    /// Bytes that it holds, about.
+    pub(super) fn size(&self) -> usize {
+        let children = self.children.iter().map(Explanation::size).sum::<usize>();
+        size_of::<Explanation>() + self.text.len() + children
+    }
 }
 
 /// RediSearch has this constant in single precision.

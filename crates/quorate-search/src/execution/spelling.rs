@@ -8,7 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::dictionary;
+use crate::allowance::Room;
 use crate::edit_distance::Rows;
+use crate::error::Error;
 use crate::index::Index;
 use crate::limits;
 use crate::query::{Kind, Node};
@@ -52,9 +54,10 @@ pub struct Suggested {
 
 impl Index {
     /// The words of a query and those that differ from them by at most `distance` letters.
-    pub fn spelling(&self, node: &Node, distance: u8) -> Spelling {
+    pub fn spelling(&self, node: &Node, distance: u8) -> Result<Spelling, Error> {
         let mut asked = Vec::new();
         collect_words(node, &mut asked);
+        let mut room = Room::new(self.allowance().bytes);
         let words = asked.into_iter().map(|word| {
             let postings = self.terms.get(word);
             let is_known = postings.is_some_and(|found| self.documents.seen_with(found) > 0);
@@ -66,11 +69,17 @@ impl Index {
                     dictionary::by_distance(&self.terms, word, distance, most, &seen)
                 }
             };
-            Spelt { word: word.to_string(), is_known, near: near.into_iter().collect() }
+            let bytes = near.iter().map(|(near, _)| near.len() + ENTRY_BYTES).sum::<usize>();
+            room.take(bytes + word.len() + ENTRY_BYTES)?;
+            Ok(Spelt { word: word.to_string(), is_known, near: near.into_iter().collect() })
         });
-        Spelling { documents: self.len(), distance, words: words.collect() }
+        let words = words.collect::<Result<Vec<Spelt>, Error>>()?;
+        Ok(Spelling { documents: self.len(), distance, words })
     }
 }
+
+/// Bytes of a word besides its letters, about.
+const ENTRY_BYTES: usize = 48;
 
 /// Words and those of phrases, from left to right.
 fn collect_words<'a>(node: &'a Node, words: &mut Vec<&'a str>) {

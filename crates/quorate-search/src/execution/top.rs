@@ -16,6 +16,8 @@ pub(super) struct Top<'i> {
     wanted: usize,
     sort: Option<Sort>,
     best: BinaryHeap<Ranked>,
+    /// Bytes of explanations, about.
+    held: usize,
     /// The score of every document, if all have the same.
     common: Option<f64>,
 }
@@ -23,7 +25,7 @@ pub(super) struct Top<'i> {
 impl<'i> Top<'i> {
     pub(super) fn new(index: &'i Index, wanted: usize, sort: Option<Sort>) -> Top<'i> {
         let common = index.documents.common_score();
-        Top { index, wanted, sort, best: BinaryHeap::new(), common }
+        Top { index, wanted, sort, best: BinaryHeap::new(), held: 0, common }
     }
 
     pub(super) fn wanted(&self) -> usize {
@@ -72,6 +74,7 @@ impl<'i> Top<'i> {
             return;
         }
         let entry = self.index.documents.get(id);
+        self.held += explanation.as_ref().map_or(0, Explanation::size);
         self.best.push(Ranked(Hit {
             key: entry.key.clone(),
             score,
@@ -80,8 +83,10 @@ impl<'i> Top<'i> {
             distances: Vec::new(),
             sorted_by: self.sort.map(|sort| sort.of(entry)),
         }));
-        if self.best.len() > self.wanted {
-            self.best.pop();
+        if self.best.len() > self.wanted
+            && let Some(Ranked(worst)) = self.best.pop()
+        {
+            self.held -= worst.explanation.as_ref().map_or(0, Explanation::size);
         }
     }
 
@@ -92,7 +97,7 @@ impl<'i> Top<'i> {
 
     /// Refuses to hold more than the query may.
     pub(super) fn check(&self) -> Result<(), Error> {
-        self.index.allowance().check(self.best.len() * size_of::<Hit>())
+        self.index.allowance().check(self.best.len() * size_of::<Hit>() + self.held)
     }
 
     /// They, the best first.

@@ -43,7 +43,8 @@ impl Value {
         }
     }
 
-    /// The value as a text; numbers with 12 digits, as RediSearch prints them.
+    /// The value as a text; numbers as RediSearch prints them: whole ones with all digits, others with
+    /// 12.
     pub fn text(&self) -> Option<String> {
         match self {
             Value::Null => None,
@@ -71,9 +72,14 @@ impl Value {
     }
 }
 
-/// A number as C's `%.12g`.
+/// A whole number of 64 bits as it is, any other as C's `%.12g`.
 pub(super) fn printed(number: f64) -> String {
     const DIGITS: i32 = 12;
+    // Of numbers that do not fit the nearest that does is another one, but for the first above.
+    let whole = number as i64;
+    if whole as f64 == number && whole != i64::MAX {
+        return whole.to_string();
+    }
     if !number.is_finite() {
         return if number.is_nan() { "nan".to_string() } else { number.to_string() };
     }

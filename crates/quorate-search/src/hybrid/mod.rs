@@ -21,7 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::Language;
-use crate::aggregate::{Answer, Bounds, CursorOptions, Documents, Row, Stage, run};
+use crate::aggregate::{Answer, Bounds, Budget, CursorOptions, Documents, Row, Stage, run};
 use crate::error::Error;
 use crate::execution::{Hits, Request, Scorer, Statistics};
 use crate::expression::Value;
@@ -137,11 +137,13 @@ impl Index {
         let keys: BTreeMap<&Arc<[u8]>, ()> = hits.map(|hit| (&hit.key, ())).collect();
         let stages = hybrid.stages.iter().enumerate();
         let loading: Vec<(usize, &Stage)> = stages.filter(|(_, stage)| stage.loads()).collect();
+        let bytes = self.allowance().bytes;
+        let mut budget = Budget::new(Bounds { bytes, ..Bounds::default() });
         let mut rows = Vec::new();
         for key in keys.into_keys().filter(|_| !loading.is_empty()) {
             let mut row = Row::new(key.clone());
             for (position, stage) in &loading {
-                row.load_later(*position, self.loaded(stage, key, documents));
+                row.load_later(*position, self.loaded(stage, key, documents, &mut budget)?);
             }
             rows.push(row);
         }

@@ -112,6 +112,10 @@ impl Content {
 /// default (`MULTI_TEXT_SLOP`).
 const VALUES_APART: u32 = 100;
 
+/// The share of a field's weight with which the stem of a word counts. RediSearch's
+/// (`STEM_TOKEN_FACTOR`, in single precision).
+const STEM_SHARE: f32 = 0.2;
+
 /// Reads a field of a document.
 struct FieldReader<'a> {
     content: &'a mut Content,
@@ -145,7 +149,7 @@ impl FieldReader<'_> {
             }
             (Value::Bytes(bytes), Kind::Numeric) => {
                 let number = crate::arguments::number::<f64>(bytes);
-                let number = number.filter(|number| !number.is_nan());
+                let number = number.filter(|number| !number.is_nan() && !overflows(*number, bytes));
                 let refused = || format!("Invalid numeric value: '{}'", shown(bytes));
                 self.hold(Held::Number(number.ok_or_else(refused)?));
                 Ok(())
@@ -212,6 +216,7 @@ impl FieldReader<'_> {
         let Some(number) = texts.map(|(id, _)| id).position(|id| id == self.id) else { return };
         // As RediSearch counts: by whole weights, and at least once.
         let weight = (options.weight as u32).max(1);
+        let stem_weight = ((options.weight as f32 * STEM_SHARE) as u32).max(1);
         if text.is_empty() {
             if self.field.index_empty {
                 self.content.length += weight;
@@ -228,6 +233,7 @@ impl FieldReader<'_> {
             self.content.length += weight;
             let position = Some(self.content.words);
             for form in self.forms.indexed(&word, self.field) {
+                let weight = if form.starts_with('+') { stem_weight } else { weight };
                 self.occurs(&form, number, weight, position);
             }
             let frequency = self.occurs(&word, number, weight, position);
@@ -270,11 +276,20 @@ impl FieldReader<'_> {
     }
 }
 
+/// Whether digits stand for more than a number can be; `inf` does not.
+fn overflows(number: f64, text: &[u8]) -> bool {
+    number.is_infinite() && text.iter().any(u8::is_ascii_digit)
+}
+
+/// As far from the equator as places are indexed, in degrees: Redis's bound, that of web maps.
+const LATITUDE_MAX: f64 = 85.05112878;
+
 /// `longitude,latitude`, or with a space.
 fn place(bytes: &[u8]) -> Option<Place> {
     let text = str::from_utf8(bytes).ok()?;
     let (longitude, latitude) = text.split_once([',', ' '])?;
-    Place::new(longitude.trim().parse().ok()?, latitude.trim().parse().ok()?)
+    let latitude = latitude.trim().parse().ok().filter(|own: &f64| own.abs() <= LATITUDE_MAX)?;
+    Place::new(longitude.trim().parse().ok()?, latitude)
 }
 
 /// A document of an index.

@@ -8,6 +8,7 @@ mod description;
 mod document;
 mod documents;
 mod heads;
+mod kept;
 mod labels;
 mod memory;
 mod numbers;
@@ -221,7 +222,7 @@ impl Index {
         }
         for (field, bytes) in &content.vectors {
             if let FieldIndex::Vectors(vectors) = &mut self.fields[usize::from(field.0)] {
-                vectors.insert(bytes, id);
+                vectors.insert(bytes, id, document.key);
             }
         }
         for (field, shape) in content.shapes {

@@ -10,7 +10,7 @@ use super::Malformed;
 pub struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.0
     }
 
@@ -32,6 +32,11 @@ impl Writer {
 
     pub(crate) fn real(&mut self, real: f64) {
         self.0.extend_from_slice(&real.to_le_bytes());
+    }
+
+    /// All 8 bytes of a number.
+    pub(crate) fn whole(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
@@ -63,7 +68,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Reader { rest: bytes }
     }
 
@@ -105,6 +110,12 @@ impl<'a> Reader<'a> {
         let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or(Malformed::Ended)?;
         self.rest = rest;
         Ok(f64::from_le_bytes(*bytes))
+    }
+
+    pub(crate) fn whole(&mut self) -> Result<u64, Malformed> {
+        let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or(Malformed::Ended)?;
+        self.rest = rest;
+        Ok(u64::from_le_bytes(*bytes))
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {

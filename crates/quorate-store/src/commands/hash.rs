@@ -1,6 +1,6 @@
 //! Hashes.
 
-use quorate_proto::resp::Command;
+use quorate_proto::{limits::COUNTED_REPLY_LENGTH_MAX, resp::Command};
 
 use super::{
     CommandError, Family, LISTPACK_VALUE_MAX, ObjectFamily, Outcome, Recreate,
@@ -105,10 +105,15 @@ fn hget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 fn hmget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let hash = keys.read(command.arg(1)).hash()?;
+    let start = reply.position();
     reply.array(command.len() - 2);
     for name in command.args().skip(2) {
         let value = hash.and_then(|hash| hash.get(name)).and_then(|field| field.visible());
         reply.optional(value.as_deref());
+        // One field may be asked for many times.
+        if reply.position() - start > COUNTED_REPLY_LENGTH_MAX {
+            return Err(CommandError::ReplyTooLong);
+        }
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use quorate_proto::{
-    limits::BULK_LENGTH_MAX,
+    limits::{BULK_LENGTH_MAX, COUNTED_REPLY_LENGTH_MAX},
     resp::{Command, ReplyWriter, parse_integer},
 };
 
@@ -218,9 +218,14 @@ fn getex(execution: &mut Execution<'_>, command: &Command) -> Outcome {
 /// `MGET key...`: keys of other kinds answer nil.
 fn mget(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
+    let start = reply.position();
     reply.array(command.len() - 1);
     for key in command.args().skip(1) {
         reply.optional(keys.read(key).text().unwrap_or_default().as_deref());
+        // One key may be asked for many times.
+        if reply.position() - start > COUNTED_REPLY_LENGTH_MAX {
+            return Err(CommandError::ReplyTooLong);
+        }
     }
     Ok(())
 }

@@ -299,7 +299,7 @@ fn what_is_held_is_bounded() {
     assert_eq!(text, "SEARCH_LIMIT_OVER GROUPBY has more than 2 groups");
     let small = Bounds { bytes: 300, ..Bounds::default() };
     let expected = "SEARCH_OOM Query needs more than 300 bytes: narrow it, use LIMIT or SORTBY \
-                    MAX, or raise MAXQUERYMEMORY with FT.CONFIG SET";
+                    MAX, return less, or raise MAXQUERYMEMORY with FT.CONFIG SET";
     for text in ["* LOAD *", "* GROUPBY 0 REDUCE TOLIST 1 @title REDUCE TOLIST 1 @num"] {
         assert_eq!(refused(text, small), expected);
     }

@@ -343,8 +343,10 @@ impl<'a> Scanned<'a> {
             let schema::Kind::Text(text) = &field.kind else { continue };
             let Some(value) = scanned.value(id).map(str::to_string) else { continue };
             let weight = text.weight as u32;
+            let stem_weight = (weight / 5).max(1);
             let mut add = |term: &str, place: u32| {
                 let places = scanned.terms.entry(term.to_string()).or_default();
+                let weight = if term.starts_with('+') { stem_weight } else { weight };
                 places.push(((number as u8, place), weight));
             };
             if value.is_empty() && field.index_empty {

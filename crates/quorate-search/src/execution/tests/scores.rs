@@ -48,6 +48,28 @@ fn scores(query: &str, scorer: Scorer) -> Vec<(String, f64)> {
     hits.best.iter().map(|hit| (key(hit), hit.score)).collect()
 }
 
+/// 2.10 has scored the second document so: a stem counts a fifth of its field's weight, at least
+/// once.
+#[test]
+fn a_word_found_by_its_stem_counts_less_than_itself() {
+    let scores = |weight: &str| {
+        let schema = schema(&format!("SCHEMA t TEXT WEIGHT {weight}"));
+        let mut index = Index::new(schema.clone(), Synonyms::default());
+        for (key, text) in [("a", "running dog"), ("b", "cat runs")] {
+            let fields = vec![(FieldId(0), Value::Bytes(text.as_bytes()))];
+            let key = key.as_bytes();
+            let document = Document { key, language: None, score: None, payload: None, fields };
+            index.put(&document).expect("indexed");
+        }
+        let node = tree(&schema, "running").expect("valid");
+        let request = Request { scorer: Scorer::Tfidf, ..Request::new(&node) };
+        let hits = hits(&[index], &request).best;
+        hits.iter().map(|hit| (hit.score * 100.0).round()).collect::<Vec<_>>()
+    };
+    assert_eq!(scores("10"), [120.0, 20.0]);
+    assert_eq!(scores("1"), [200.0, 100.0]);
+}
+
 #[test]
 fn scores_are_those_of_redisearch() {
     let third = 0.333_333_333_333_333_3;

@@ -31,9 +31,9 @@ fn corrected(query: &str, distance: u8, included: &[&str], excluded: &[&str]) ->
     for count in [1, 3] {
         let (schema, parts) = parts(count);
         let node = tree(&schema, query).expect("valid");
-        let mut spelling = parts[0].spelling(&node, distance);
+        let mut spelling = parts[0].spelling(&node, distance).expect("fits");
         for part in &parts[1..] {
-            spelling.add(part.spelling(&node, distance));
+            spelling.add(part.spelling(&node, distance).expect("fits"));
         }
         let lines = spelling.corrections(&[&included], &[&excluded]).into_iter().map(|wrong| {
             let suggestions = wrong.suggestions.iter();

@@ -9,6 +9,7 @@ mod blocks;
 mod codes;
 mod distance;
 mod graph;
+mod kept;
 mod pool;
 mod search;
 mod space;
@@ -23,6 +24,7 @@ use roaring::RoaringBitmap;
 
 use self::distance::{Brain, Component, Half};
 use self::graph::Graph;
+use self::kept::Remembered;
 use self::space::{Coarse, Space};
 use super::postings::DocumentId;
 use crate::schema::{Algorithm, Element, Vector};
@@ -53,6 +55,8 @@ pub(crate) struct Vectors {
     vacant: Vec<Slot>,
     /// Those that have vectors.
     documents: RoaringBitmap,
+    /// A graph from before, as long as its documents come in again.
+    remembered: Option<Remembered>,
 }
 
 /// What the schema says about searches.
@@ -88,13 +92,16 @@ impl Vectors {
             first: Vec::new(),
             vacant: Vec::new(),
             documents: RoaringBitmap::new(),
+            remembered: None,
         }
     }
 
     /// Gives a document a vector, besides those that it has. The bytes are as many as the schema
     /// says. It is found at once, and not in the graph yet.
-    pub(super) fn insert(&mut self, bytes: &[u8], document: DocumentId) {
-        let slot = self.vacant.pop().unwrap_or_else(|| {
+    pub(super) fn insert(&mut self, bytes: &[u8], document: DocumentId, key: &[u8]) {
+        let former = self.remembered.as_mut().and_then(|remembered| remembered.next(key));
+        let former_slot = former.map(|(slot, _)| slot);
+        let slot = former_slot.or_else(|| self.vacant.pop()).unwrap_or_else(|| {
             assert!(self.owners.len() < SLOTS_MAX, "invariant: fewer vectors than slots");
             self.owners.push(NONE);
             self.following.push(NONE);
@@ -107,8 +114,12 @@ impl Vectors {
         self.first[document as usize] = slot;
         self.documents.insert(document);
         self.space.set(slot, bytes);
-        if let Some(graph) = &mut self.graph {
-            graph.insert(slot);
+        let Some(graph) = &mut self.graph else { return };
+        match former {
+            Some((_, fingerprint)) => {
+                graph.restore(slot, self.space.fingerprint(slot) == fingerprint)
+            }
+            None => graph.insert(slot),
         }
     }
 
@@ -132,6 +143,10 @@ impl Vectors {
     /// is more to do.
     pub(super) fn advance(&mut self, budget: usize) -> bool {
         let Some(graph) = &mut self.graph else { return false };
+        if self.remembered.is_some() {
+            // Neighbours may lead to vectors that have not come.
+            return true;
+        }
         graph.advance(&self.space, budget, &mut self.vacant)
     }
 

@@ -145,6 +145,22 @@ impl Space {
         }
     }
 
+    /// What tells the vector of a slot from others, but for chance.
+    pub(super) fn fingerprint(&self, slot: Slot) -> u64 {
+        match &self.stored {
+            Stored::Float32(blocks) => hash(blocks.row(slot), |number| number.to_bits().into()),
+            Stored::Split(split) => {
+                let upper = hash(split.upper().row(slot), |half| half.bits().into());
+                upper ^ hash(split.lower().row(slot), |half| u64::from(*half)).rotate_left(32)
+            }
+            Stored::Float64(blocks) => hash(blocks.row(slot), |number| number.to_bits()),
+            Stored::Float16(blocks) => hash(blocks.row(slot), |half| half.bits().into()),
+            Stored::Bfloat16(blocks) => hash(blocks.row(slot), |half| half.bits().into()),
+            Stored::Int8(blocks) => hash(blocks.row(slot), |number| *number as u64),
+            Stored::Uint8(blocks) => hash(blocks.row(slot), |number| u64::from(*number)),
+        }
+    }
+
     /// Stores a vector in a slot.
     pub(super) fn set(&mut self, slot: Slot, bytes: &[u8]) {
         let probe = self.probe(bytes);
@@ -281,6 +297,12 @@ impl Wide {
         };
         libm::sqrt(squares)
     }
+}
+
+/// A hash of the components of a vector (FNV-1a, a component at a time).
+fn hash<C>(row: &[C], bits: impl Fn(&C) -> u64) -> u64 {
+    let mixed = |hash: u64, component: &C| (hash ^ bits(component)).wrapping_mul(0x0100_0000_01b3);
+    row.iter().fold(0xcbf2_9ce4_8422_2325, mixed)
 }
 
 /// The distances of slots from a query.

@@ -39,6 +39,10 @@ impl Split {
         &self.upper
     }
 
+    pub(super) fn lower(&self) -> &Blocks<u16> {
+        &self.lower
+    }
+
     /// The exact squares of the distances of vectors from a query, or inner products with it.
     #[inline(always)]
     pub(super) fn sums(&self, metric: Metric, query: &[f32], slots: &[Slot], sums: &mut Vec<f64>) {

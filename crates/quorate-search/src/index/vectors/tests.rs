@@ -76,8 +76,8 @@ impl Both {
         let bytes = bytes(&mut self.numbers, self.element);
         self.graph.remove(document);
         self.flat.remove(document);
-        self.graph.insert(&bytes, document);
-        self.flat.insert(&bytes, document);
+        self.graph.insert(&bytes, document, b"");
+        self.flat.insert(&bytes, document, b"");
     }
 
     fn remove(&mut self, document: DocumentId) {
@@ -268,8 +268,8 @@ proptest! {
                 // Several vectors of one document.
                 1 => {
                     let bytes = bytes(&mut both.numbers, both.element);
-                    both.graph.insert(&bytes, document);
-                    both.flat.insert(&bytes, document);
+                    both.graph.insert(&bytes, document, b"");
+                    both.flat.insert(&bytes, document, b"");
                 }
                 _ => both.put(document),
             }
@@ -300,4 +300,121 @@ fn distances_are_those_of_the_flat_field() {
     let mut all: Vec<u32> = found.into_iter().map(|(_, document)| document).collect();
     all.sort_unstable();
     assert_eq!(all, Vec::from_iter(0..50));
+}
+
+/// The same vectors in a field that is made anew with a kept graph: by documents in another order.
+fn again(kept: &[u8], documents: &BTreeMap<DocumentId, Vec<u8>>) -> Vectors {
+    let mut graph = vectors(Element::Float32, Metric::Euclidean, hnsw());
+    let taken = graph.remember_graph(&mut crate::wire::Reader::new(kept));
+    assert!(taken.is_ok(), "{taken:?}");
+    for (document, bytes) in documents.iter().rev() {
+        graph.insert(bytes, *document, &document.to_be_bytes());
+    }
+    graph.settle_graph();
+    graph
+}
+
+fn kept(graph: &Vectors, keys: &[[u8; 4]]) -> Vec<u8> {
+    let mut writer = crate::wire::Writer::default();
+    assert!(graph.write_graph(&mut writer, |document| &keys[document as usize]));
+    writer.finish()
+}
+
+#[test]
+fn a_kept_graph_is_taken_up_and_goes_on() {
+    let keys: Vec<[u8; 4]> = (0..3000u32).map(u32::to_be_bytes).collect();
+    let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+    let mut documents = BTreeMap::new();
+    for document in 0..2000 {
+        let bytes = bytes(&mut both.numbers, both.element);
+        both.graph.insert(&bytes, document, b"");
+        both.flat.insert(&bytes, document, b"");
+        documents.insert(document, bytes);
+    }
+    both.settle();
+    // Some are removed and not swept yet.
+    for document in 0..40 {
+        both.remove(document);
+        documents.remove(&document);
+    }
+    let whole = kept(&both.graph, &keys);
+
+    // The same documents: nothing is left to be linked, and all is found as before.
+    both.graph = again(&whole, &documents);
+    let graph = both.graph.graph.as_ref().expect("has one");
+    assert!(graph.linked() == 1960 && graph.unlinked().count() < 20, "{}", graph.linked());
+    both.settle();
+    assert!(both.recall(None) >= 0.95);
+    assert_eq!(kept(&both.graph, &keys).len() / 1000, whole.len() / 1000);
+
+    // Others have gone, changed and come since: these are linked as always.
+    for document in (40..200).step_by(2) {
+        both.remove(document);
+        documents.remove(&document);
+    }
+    for document in (300..340).chain(2000..2400) {
+        both.flat.remove(document);
+        let bytes = bytes(&mut both.numbers, both.element);
+        both.flat.insert(&bytes, document, b"");
+        documents.insert(document, bytes);
+    }
+    both.graph = again(&whole, &documents);
+    assert!(both.recall(None) >= 0.95, "what is not linked is found as well");
+    both.settle();
+    assert!(both.recall(None) >= 0.95);
+    let graph = both.graph.graph.as_ref().expect("has one");
+    assert_eq!(graph.linked(), documents.len());
+    (0..400).for_each(|document| both.put(document));
+    both.settle();
+    assert!(both.recall(None) >= 0.95, "it goes on as any other");
+
+    // Of another field, or too different: made anew.
+    let mut other = vectors(
+        Element::Float32,
+        Metric::Euclidean,
+        Algorithm::Hnsw(Hnsw { neighbours: 8, ..Hnsw::default() }),
+    );
+    assert!(other.remember_graph(&mut crate::wire::Reader::new(&whole)).is_err());
+    documents.retain(|document, _| document % 2 == 0);
+    let half = again(&whole, &documents);
+    assert_eq!(half.graph.as_ref().expect("has one").linked(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever a file says, all vectors are found.
+    #[test]
+    fn a_graph_that_was_altered_does_no_harm(
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let keys: Vec<[u8; 4]> = (0..60u32).map(u32::to_be_bytes).collect();
+        let mut both = Both::new(Element::Float32, Metric::Euclidean, hnsw());
+        let mut documents = BTreeMap::new();
+        for document in 0..60 {
+            let bytes = bytes(&mut both.numbers, both.element);
+            both.graph.insert(&bytes, document, b"");
+            both.flat.insert(&bytes, document, b"");
+            documents.insert(document, bytes);
+        }
+        both.settle();
+        let mut bytes = kept(&both.graph, &keys);
+        let place = place.index(bytes.len());
+        if cut { bytes.truncate(place) } else { bytes[place] = byte }
+        let mut graph = vectors(Element::Float32, Metric::Euclidean, hnsw());
+        _ = graph.remember_graph(&mut crate::wire::Reader::new(&bytes));
+        for (document, vector) in &documents {
+            graph.insert(vector, *document, &keys[*document as usize]);
+        }
+        graph.settle_graph();
+        while graph.advance(100_000) {}
+        for document in &documents {
+            let nearest = graph.compared(document.1).nearest(60, None, &VectorOptions::default());
+            prop_assert!(nearest.iter().any(|(_, found)| found == document.0));
+        }
+        graph.remove(3);
+        while graph.advance(100_000) {}
+    }
 }

@@ -18,6 +18,7 @@ mod insertion;
 mod links;
 mod repair;
 mod search;
+mod settling;
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;

@@ -103,7 +103,7 @@ impl Graph {
     }
 
     /// Whoever is left is linked again, one by one.
-    fn begin_anew(&mut self, vacant: &mut Vec<Slot>) {
+    pub(super) fn begin_anew(&mut self, vacant: &mut Vec<Slot>) {
         for (slot, state) in self.states.iter_mut().enumerate() {
             match state {
                 State::Linked => {
