@@ -1,6 +1,6 @@
 //! The fields of documents as they are returned: `RETURN`, and which of them are marked or cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use bytes::Bytes;
 use quorate_proto::{command::Call, resp::format_double};
@@ -139,10 +139,12 @@ impl Presenter {
                         let (summary, marks) = self.wanted(shown);
                         // The same text is marked once, whatever it is called.
                         let how = (path, summary.is_some(), marks.is_some());
-                        if !marked.contains_key(&how) {
-                            marked.insert(how, self.marked(shown, value, room)?);
-                        }
-                        marked.get(&how).cloned()
+                        Some(match marked.entry(how) {
+                            Entry::Occupied(known) => known.get().clone(),
+                            Entry::Vacant(place) => {
+                                place.insert(self.marked(shown, value, room)?).clone()
+                            }
+                        })
                     }
                 },
                 (None, None) => None,
