@@ -56,7 +56,8 @@ def names(*words):
 
 LARGE = {
     "one field under many names": ["FT.SEARCH", "h", "*", "RETURN", 3 * MANY, *names("t")],
-    "the same, marked": ["FT.SEARCH", "h", "word", "RETURN", 3 * MANY, *names("t"), "HIGHLIGHT", "FIELDS", 2, "n1", "n2"],
+    "the same, marked": ["FT.SEARCH", "h", "word", "RETURN", 3 * MANY, *names("t"), "HIGHLIGHT",
+                         "FIELDS", 2, "n1", "n2"],
     "tags around each word": ["FT.SEARCH", "h", "word", "HIGHLIGHT", "TAGS", "<" * 1000, ">" * 1000],
     "separators of fragments": ["FT.SEARCH", "h", "word", "SUMMARIZE", "FRAGS", 1, "SEPARATOR", "-" * (2 * BOUND)],
     "paths to the same": ["FT.SEARCH", "j", "*", "RETURN", MANY, *["$" + "." * (n % 2) + "t" for n in range(2)],

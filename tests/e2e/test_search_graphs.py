@@ -29,8 +29,9 @@ def create(client, neighbours=8):
 def nearest(client, number=10):
     found = []
     for seed in range(10_000, 10_020):
-        reply = client.execute_command("FT.SEARCH", "v", f"*=>[KNN {number} @e $b EF_RUNTIME 400]", "PARAMS", 2, "b", vector(seed),
-                                       "NOCONTENT", "LIMIT", 0, number, "DIALECT", 2)
+        query = f"*=>[KNN {number} @e $b EF_RUNTIME 400]"
+        reply = client.execute_command("FT.SEARCH", "v", query, "PARAMS", 2, "b", vector(seed), "NOCONTENT",
+                                       "LIMIT", 0, number, "DIALECT", 2)
         found.append(set(reply[1:]))
     return found
 
