@@ -161,13 +161,11 @@ pub enum Mutant {
     LeaverKept,
     /// Who overrules the voters decides as if it was one of them.
     OverruledAsNext,
-    /// A witness gets no vote.
-    WitnessVoteless,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 78] = [
+    pub const ALL: [Self; 77] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -245,7 +243,6 @@ impl Mutant {
         Self::VoteUnwritten,
         Self::LeaverKept,
         Self::OverruledAsNext,
-        Self::WitnessVoteless,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -123,7 +123,6 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::VoteUnwritten, "voters-struck", 40, &["register"]),
     trap(Mutant::LeaverKept, "members", 20, &["register"]),
     trap(Mutant::OverruledAsNext, "overruled", 40, &["register"]),
-    trap(Mutant::WitnessVoteless, "witness", 10, &["convergence"]),
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
     trap(Mutant::PiecesMixed, "pieces", 100, &["outcomes", "convergence", "equal"]),
     trap(Mutant::PieceLost, "pieces", 100, &["outcomes", "convergence", "equal"]),

@@ -333,12 +333,7 @@ impl Membership {
             let voter = elector(member).voter;
             voter == self.voter() || present.voters.contains(&voter) || self.is_linked(&voter)
         };
-        let may_vote =
-            |member: &Member| member.duties.holds_data() || !Mutant::WitnessVoteless.is_planted();
-        let staying = view
-            .members
-            .iter()
-            .filter(|member| !leaves(member.id) && is_there(member) && may_vote(member));
+        let staying = view.members.iter().filter(|member| !leaves(member.id) && is_there(member));
         let electors: Vec<Elector> = staying.map(elector).collect();
         let wanted = choose_voters(&electors, &present.voters);
         if wanted.is_empty() {
