@@ -121,6 +121,8 @@ pub enum Mutant {
     ReadsOverstay,
     /// Reads and writes of one connection on a slot do not wait for each other.
     PipelineUnordered,
+    /// What follows others of its connection overtakes them when another executor is chosen.
+    WriteOvertakes,
     /// A write that is executed after its client has given up stays with its executor.
     LateEffectForgotten,
     /// What was made level in an epoch counts in the next one.
@@ -165,7 +167,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 77] = [
+    pub const ALL: [Self; 78] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -223,6 +225,7 @@ impl Mutant {
         Self::TurnUnbounded,
         Self::ReadsOverstay,
         Self::PipelineUnordered,
+        Self::WriteOvertakes,
         Self::LateEffectForgotten,
         Self::LevelOfBefore,
         Self::FloorOfBefore,

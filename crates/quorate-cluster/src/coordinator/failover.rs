@@ -43,7 +43,7 @@ pub(super) fn begin_by(requester: Requester, call: &Call) -> Option<Instant> {
     match requester {
         Requester::Peer { .. } if Mutant::BegunLate.is_planted() => None,
         Requester::Peer { begin_by, .. } if is_repeatable(call) => Some(begin_by),
-        Requester::Peer { .. } | Requester::Session(_) => None,
+        Requester::Peer { .. } | Requester::Session { .. } => None,
     }
 }
 
@@ -58,6 +58,7 @@ impl Coordinator {
     ) {
         let Some(known) = self.peers.get_mut(peer) else { return };
         known.quiet = is_quiet;
+        self.following.executors_changed(None);
         if !is_quiet {
             return;
         }
@@ -157,7 +158,7 @@ impl Coordinator {
     ) {
         let operation = self.operations.remove(index);
         let requester = operation.requester;
-        if let Requester::Session(id) = requester {
+        if let Requester::Session { id, .. } = requester {
             self.repeated.insert(id);
         }
         let attempt = Attempt { requester, request: operation.into_request(0), refused };

@@ -17,6 +17,7 @@ impl Coordinator {
     /// have left must be down ([`Coordinator::handle_peer_down`]); those that have come are.
     pub fn adopt(&mut self, now: Instant, replica: &mut impl Replica, topology: Arc<Topology>) {
         let before = core::mem::replace(&mut self.topology, topology);
+        self.following.executors_changed(None);
         self.adopt_peers(&before);
         self.end_relays(None);
         self.note_handovers(now, &before);
@@ -199,7 +200,7 @@ impl Coordinator {
                 );
                 self.reject(link, correlation, Cause::StaleEpoch, text);
             }
-            Requester::Session(_) => self.start_write(now, replica, attempt),
+            Requester::Session { .. } => self.start_write(now, replica, attempt),
         }
     }
 }

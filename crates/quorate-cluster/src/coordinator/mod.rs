@@ -29,6 +29,7 @@ mod durable;
 mod elements;
 mod errors;
 mod failover;
+mod following;
 mod forward;
 mod gate;
 mod handover;
@@ -76,6 +77,7 @@ use crate::{
     topology::Topology,
 };
 use durable::OnDurable;
+use following::Following;
 use gate::Gate;
 use handover::{HANDOVER_FLAG, Handovers};
 use operation::{Operation, RELAY_FLAG};
@@ -126,14 +128,10 @@ const CALL_SHARD_SHIFT: u32 = 48;
 /// Who waits for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Requester {
-    Session(u64),
+    /// The id is that of the request; the numbers are in the order of the requests.
+    Session { id: u64, number: u64 },
     /// The id is that of a write, which is begun by that moment if it may be repeated.
-    Peer {
-        link: LinkId,
-        correlation: u64,
-        call: Option<CallId>,
-        begin_by: Instant,
-    },
+    Peer { link: LinkId, correlation: u64, call: Option<CallId>, begin_by: Instant },
 }
 
 /// A write that looks for its executor.
@@ -166,6 +164,8 @@ pub struct Coordinator {
     read_repairs: ReadRepairs,
     operations: Slab<Operation>,
     next_number: u64,
+    /// Of clients.
+    requests: u64,
     /// Questions of peers that coordinate reads.
     asked: u64,
     next_serial: u32,
@@ -185,6 +185,7 @@ pub struct Coordinator {
     /// Effects of other datacentres on their way to replicas beside this one.
     relays: Slab<Relaying>,
     refusals: Refusals,
+    following: Following,
     /// By slot.
     repairs: BTreeMap<Slot, Repair>,
     on_durable: VecDeque<(u64, OnDurable)>,
@@ -204,6 +205,7 @@ impl Coordinator {
             read_repairs: ReadRepairs::default(),
             operations: Slab::new(),
             next_number: 0,
+            requests: 0,
             asked: 0,
             next_serial: 0,
             outcomes: Outcomes::default(),
@@ -216,6 +218,7 @@ impl Coordinator {
             next_ticket: 0,
             relays: Slab::new(),
             refusals: Refusals::default(),
+            following: Following::default(),
             repairs: BTreeMap::new(),
             on_durable: VecDeque::new(),
             outputs: VecDeque::new(),
@@ -258,32 +261,10 @@ impl Coordinator {
         self.operations.len() + self.relays.len() + self.waiting + self.awaited.len()
     }
 
-    /// Effects that were sent to each member and that it has not acknowledged, and their bytes.
-    pub fn unacknowledged(&self) -> PeerMap<(u64, u64)> {
-        let mut sums: PeerMap<(u64, u64)> =
-            self.topology.nodes().map(|node| (node, (0, 0))).collect();
-        for (_, operation) in &self.operations {
-            let Some(found) = operation.replication() else { continue };
-            let replicas = self.topology.replicas(operation.slot()).iter().zip(0..);
-            let asked = replicas.filter(|(_, at)| operation.asked.contains(*at));
-            for (node, _) in asked {
-                let (effects, bytes) = &mut sums[*node];
-                (*effects, *bytes) = (*effects + 1, *bytes + found.effect.len() as u64);
-            }
-        }
-        sums
-    }
-
-    /// Whether an effect on `slot` was sent to `peer` that it has not acknowledged.
-    pub fn is_unacknowledged(&self, peer: MemberNumber, slot: Slot) -> bool {
-        let Some(position) = self.topology.position(slot, peer) else { return false };
-        let mut of_slot = self.operations.iter().filter(|(_, found)| found.slot() == slot);
-        of_slot.any(|(_, operation)| operation.is_effect_asked(position))
-    }
-
     /// Takes a request of a local client.
     pub fn handle_request(&mut self, now: Instant, replica: &mut impl Replica, request: Request) {
-        let requester = Requester::Session(request.id);
+        self.requests += 1;
+        let requester = Requester::Session { id: request.id, number: self.requests };
         self.start(now, replica, requester, request);
     }
 
@@ -295,6 +276,9 @@ impl Coordinator {
     /// What a node, perhaps this one, may do from now on. What it may not, others do, as far as
     /// there are any.
     pub fn handle_fitness(&mut self, node: MemberNumber, fitness: Fitness) {
+        if self.peers[node].fitness != fitness {
+            self.following.executors_changed(None);
+        }
         self.peers[node].fitness = fitness;
     }
 
@@ -302,6 +286,7 @@ impl Coordinator {
     pub fn handle_peer_up(&mut self, peer: MemberNumber, fitness: Fitness) {
         let usual = self.peers[peer].usual;
         self.peers[peer] = Peer { alive: true, quiet: false, fitness, usual };
+        self.following.executors_changed(None);
         self.ask_again(peer);
     }
 
@@ -322,6 +307,7 @@ impl Coordinator {
         }
         // First of all, so that no operation that ends below lets a late write begin.
         self.expire_held(now);
+        self.expire_following(now);
         self.end_relays(Some(now));
         let due: Vec<usize> = self
             .operations
@@ -340,13 +326,15 @@ impl Coordinator {
         }
         self.end_repairs(now, replica);
         self.press_handovers(now, replica);
+        self.start_following(now, replica);
         let operations = self.operations.iter().map(|(_, found)| found.due_at());
         let held = self.gates.values().flat_map(Gate::attempts);
         let held = held.map(|attempt| attempt.request.terms.deadline);
         // Not more often than this, however close together the operations are due.
         let soonest = now + SCAN_INTERVAL;
         let taking_over = self.gates.values().filter_map(Gate::taken_over_at);
-        let due = operations.chain(held).chain(taking_over).chain(self.next_relay_end());
+        let due = operations.chain(held).chain(self.following.deadlines());
+        let due = due.chain(taking_over).chain(self.next_relay_end());
         self.next_scan = due.min().map(|at| at.max(soonest));
     }
 
@@ -374,8 +362,7 @@ impl Coordinator {
             }
             return;
         }
-        let known = self.operations.get(index).is_some_and(|found| found.is_call(serial, position));
-        if !known {
+        if !self.operations.get(index).is_some_and(|found| found.is_call(serial, position)) {
             return; // The answer to a question that is settled.
         }
         self.operations[index].asked -= Positions::of(position);
@@ -384,6 +371,7 @@ impl Coordinator {
         self.take_response(now, replica, (index, position), message);
         self.answer_successors(slot);
         self.end_repairs(now, replica);
+        self.start_following(now, replica);
     }
 
     fn take_response(
@@ -484,7 +472,7 @@ impl Coordinator {
 
     fn reply(&mut self, requester: Requester, reply: Bytes) {
         match requester {
-            Requester::Session(request) => {
+            Requester::Session { id: request, .. } => {
                 let reply = self.doubted(request, reply);
                 self.outputs.push_back(Output::Reply { request, reply });
             }

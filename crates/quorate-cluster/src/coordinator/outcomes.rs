@@ -195,6 +195,7 @@ impl Coordinator {
         executor: MemberNumber,
     ) {
         self.enter(now, index, Phase::Asking(executor));
+        self.following.executors_changed(Some(self.operations[index].slot()));
         let me = self.topology.me();
         let operation = &mut self.operations[index];
         let (slot, level) = (operation.slot(), operation.terms.write_level);
@@ -367,7 +368,7 @@ impl Coordinator {
         let held = held.map(|attempt| &mut attempt.requester);
         let is_it = |asked: &&mut Requester| match asked {
             Requester::Peer { call, .. } => *call == Some(id),
-            Requester::Session(_) => false,
+            Requester::Session { .. } => false,
         };
         if let Some(Requester::Peer { link: to, correlation: by, .. }) =
             under_way.chain(held).find(is_it)

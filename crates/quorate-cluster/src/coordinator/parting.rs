@@ -12,6 +12,7 @@ impl Coordinator {
     /// it to execute it does, since it goes on for a while.
     pub fn handle_leaving(&mut self) {
         self.is_leaving = true;
+        self.following.executors_changed(None);
     }
 
     /// A peer is no member any more, and down as such. What was forwarded to it waits on, until it has
@@ -50,6 +51,7 @@ impl Coordinator {
         is_such: impl Fn(Phase) -> bool,
     ) {
         self.peers[peer] = Peer::default();
+        self.following.executors_changed(None);
         self.recall_unsent(now, replica, peer);
         self.relays_without(peer);
         self.take_over_without(now, replica, peer);
@@ -63,5 +65,6 @@ impl Coordinator {
         }
         self.answer_all_successors();
         self.end_repairs(now, replica);
+        self.start_following(now, replica);
     }
 }

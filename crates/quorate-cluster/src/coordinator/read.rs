@@ -126,7 +126,7 @@ impl Coordinator {
             Requester::Peer { link, correlation, .. } => {
                 self.reject(link, correlation, cause, text.into());
             }
-            Requester::Session(_) => self.reply(requester, errors::unavailable(text)),
+            Requester::Session { .. } => self.reply(requester, errors::unavailable(text)),
         }
     }
 

@@ -20,8 +20,20 @@ use super::{
 use crate::{positions::Positions, time::Instant};
 
 impl Coordinator {
-    /// Brings a write to its executor.
+    /// Brings a write to its executor, behind others that it must not overtake.
     pub(super) fn start_write(
+        &mut self,
+        now: Instant,
+        replica: &mut impl Replica,
+        attempt: Attempt,
+    ) {
+        if let Some(attempt) = self.follow(attempt) {
+            self.send_write(now, replica, attempt);
+        }
+    }
+
+    /// Brings a write to its executor.
+    pub(super) fn send_write(
         &mut self,
         now: Instant,
         replica: &mut impl Replica,
@@ -73,7 +85,10 @@ impl Coordinator {
         if Mutant::RefusalFinal.is_planted() {
             return self.reply(attempt.requester, error);
         }
-        self.pass_on(now, replica, attempt, |_, _| error);
+        self.following.executors_changed(Some(attempt.request.call.slot()));
+        if let Some(attempt) = self.follow(attempt) {
+            self.pass_on(now, replica, attempt, |_, _| error);
+        }
     }
 
     /// This node does not execute a write. Whoever has sent it asks the next replica.
@@ -89,7 +104,7 @@ impl Coordinator {
             Requester::Peer { link, correlation, .. } => {
                 self.reject(link, correlation, refusal.cause, refusal.text);
             }
-            Requester::Session(_) => {
+            Requester::Session { .. } => {
                 let own = self.topology.position(attempt.request.call.slot(), self.topology.me());
                 attempt.refused |= own.into_iter().collect();
                 let error = errors::rejected(&refusal);

@@ -65,6 +65,10 @@ impl Bundles {
         std::mem::take(&mut self.waiting)
     }
 
+    pub(super) fn waiting_deadlines(&self) -> impl Iterator<Item = Instant> {
+        self.waiting.iter().map(|(_, bundle)| bundle.terms.deadline)
+    }
+
     /// Takes those that have waited for too long.
     pub(super) fn take_late(&mut self, now: Instant) -> impl Iterator<Item = Waiter> + use<> {
         let late = self.waiting.extract_if(.., |(_, bundle)| bundle.terms.deadline <= now);

@@ -301,11 +301,13 @@ impl Shard {
             self.next_tick = now.monotonic + TICK;
             self.storage.look_for_space();
             self.look_for_foreign(now);
-            self.expire_waiting(now);
             self.expire_cursors(now);
             self.answer_saved(now);
             self.stats.sample(now.monotonic);
             self.publish_metrics(now);
+        }
+        if ticks || self.next_waiting().is_some_and(|at| at <= now.monotonic) {
+            self.expire_waiting(now);
         }
         self.advance_scrub(now);
         self.service(now);
@@ -333,6 +335,7 @@ impl Shard {
             self.scrub.poll_timeout(),
             self.pause_ends(),
             self.next_delayed(),
+            self.next_waiting(),
         ];
         timeouts.into_iter().flatten().min().unwrap_or(Instant::ZERO)
     }

@@ -55,6 +55,12 @@ impl Shard {
         }
     }
 
+    /// When the first of what waits has waited for too long.
+    pub(super) fn next_waiting(&self) -> Option<Instant> {
+        let deadlines = self.waiting.iter().map(|(_, errand)| errand.terms.deadline);
+        deadlines.chain(self.bundles.waiting_deadlines()).min()
+    }
+
     /// Gives up on what has waited for too long, and says what for.
     pub(super) fn expire_waiting(&mut self, now: Now) {
         self.forwarded.expire(now.monotonic);

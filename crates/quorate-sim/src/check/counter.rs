@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use super::Terms;
 use crate::{
     action::{Action, Key, Returned},
-    history::Operation,
+    history::{Operation, Time},
     world::Violation,
 };
+
+/// From then on nodes that started at the beginning agree that all are ready, and on who executes.
+const AGREED: Time = 1_000_000;
 
 pub(super) fn check(
     terms: &Terms,
@@ -49,7 +52,7 @@ pub(super) fn check(
     }
     // All amounts are positive, and nothing sets a counter back.
     let mut sums: BTreeMap<i64, &Operation> = BTreeMap::new();
-    for (add, _) in adds.iter().filter(|_| terms.unique) {
+    for (add, _) in adds.iter().filter(|(add, _)| terms.unique && add.start >= AGREED) {
         let Some(Returned::Sum(sum)) = add.returned() else { continue };
         if let Some(other) = sums.insert(*sum, add) {
             let text = format!("answered alike: {}, and {}", other.describe(), add.describe());

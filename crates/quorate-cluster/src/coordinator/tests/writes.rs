@@ -119,13 +119,52 @@ fn a_refusal_moves_a_forwarded_write_to_the_next_replica_here_too() {
     assert_eq!(stage.reply(), (id, "-UNAVAILABLE a refused: no; nothing was done".into()));
 }
 
-#[test]
-fn what_follows_a_refused_write_is_refused_for_the_same_reason() {
-    let mut stage = Stage::three(0);
+/// A read that follows writes of its connection.
+fn following(stage: &mut Stage) -> Request {
     let mut request = stage.make_request(&["GET", "k"], Level::Quorum);
     let entries = [Entry::Call(request.call)];
     let batch = Batch::of(&[], &entries, &Default::default()).expect("one slot").in_order();
     request.call = batch.finish().expect("has keys").moved_to(stage.slot);
+    request
+}
+
+#[test]
+fn what_follows_writes_that_went_to_another_executor_waits_for_them() {
+    let mut stage = Stage::three(1);
+    stage.set(Level::Quorum);
+    let sent = stage.sent();
+    assert_eq!(targets(&sent), [0]);
+    stage.unfit(0, Unfit::ReadOnly, true);
+    for _ in 0..2 {
+        let request = following(&mut stage);
+        stage.coordinator.handle_request(stage.now, &mut stage.replica, request);
+    }
+    assert_eq!(stage.sent(), [], "executed here they would overtake it");
+    stage.respond(sent[0].1, Message::Reply(Bytes::from_static(b"+OK\r\n")));
+    assert_eq!(stage.reply().1, "+OK");
+    assert!(matches!(&stage.sent()[..], [(_, _, Message::AskDigest { .. }), ..]));
+
+    // Not for ever.
+    stage.unfit(0, Unfit::ReadOnly, false);
+    let request = following(&mut stage);
+    let id = request.id;
+    stage.coordinator.handle_request(stage.now, &mut stage.replica, request);
+    assert_eq!(stage.sent(), []);
+    stage.pass(Duration::from_secs(2));
+    let mut replies = core::iter::from_fn(|| stage.coordinator.poll_output());
+    let is_told = |output: Output| match output {
+        Output::Reply { request, reply } => {
+            request == id && reply.starts_with(b"-UNAVAILABLE the write waited too long")
+        }
+        _ => false,
+    };
+    assert!(replies.any(is_told));
+}
+
+#[test]
+fn what_follows_a_refused_write_is_refused_for_the_same_reason() {
+    let mut stage = Stage::three(0);
+    let request = following(&mut stage);
     stage.coordinator.note_refusal(stage.now, request.call.slot(), Cause::StoreFull);
     stage.coordinator.handle_request(stage.now, &mut stage.replica, request);
     let sent = stage.sent();
