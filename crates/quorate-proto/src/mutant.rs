@@ -153,10 +153,6 @@ pub enum Mutant {
     PieceLost,
     /// What is sent behind a large message goes past it, whatever it concerns.
     LargeOvertaken,
-    /// A new executor of a slot does not ask the old one whether it is done.
-    TakenOverAtOnce,
-    /// A write that was forwarded by another list is executed by whoever gets it.
-    ForwardedByAnyList,
     /// What a voter has promised and accepted is told and not written down.
     VoteUnwritten,
     /// Who has left is in the list that follows.
@@ -167,7 +163,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 78] = [
+    pub const ALL: [Self; 76] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -241,8 +237,6 @@ impl Mutant {
         Self::PiecesMixed,
         Self::PieceLost,
         Self::LargeOvertaken,
-        Self::TakenOverAtOnce,
-        Self::ForwardedByAnyList,
         Self::VoteUnwritten,
         Self::LeaverKept,
         Self::OverruledAsNext,

@@ -119,8 +119,6 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::LeftServes, "members", 20, &["left"]),
     trap(Mutant::BegunLate, "stuck", 200, &["stale", "backwards", "lost", "resurrection"]),
     trap(Mutant::PhaseSkipped, "members", 20, &["register"]),
-    trap(Mutant::TakenOverAtOnce, "moving-counts", 100, &["unique"]),
-    trap(Mutant::ForwardedByAnyList, "moving-counts", 100, &["unique"]),
     trap(Mutant::VoteUnwritten, "voters-struck", 40, &["register"]),
     trap(Mutant::LeaverKept, "members", 20, &["register"]),
     trap(Mutant::OverruledAsNext, "overruled", 40, &["register"]),
