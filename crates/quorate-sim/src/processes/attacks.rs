@@ -152,6 +152,14 @@ const LONG_COMMANDS: Scenario = Scenario {
     ..PRESSED
 };
 
+/// Run by name only: they take long, or what they promise does not hold on every machine.
+const BY_NAME: [&str; 3] = ["slow-hashes", "slow-hashes-one", "large-commands"];
+
+/// The attacks that are run when none is named.
+pub fn usual() -> Vec<&'static Attack> {
+    ALL.iter().filter(|attack| !BY_NAME.contains(&attack.scenario.name)).collect()
+}
+
 /// Every attack.
 pub const ALL: &[Attack] = &[
     Attack::new(Scenario {
