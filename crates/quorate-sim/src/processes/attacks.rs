@@ -153,7 +153,7 @@ const LONG_COMMANDS: Scenario = Scenario {
 };
 
 /// Run by name only: they take long, or what they promise does not hold on every machine.
-const BY_NAME: [&str; 3] = ["slow-hashes", "slow-hashes-one", "large-commands"];
+const BY_NAME: [&str; 4] = ["slow-hashes", "slow-hashes-one", "large-commands", "stuck"];
 
 /// The attacks that are run when none is named.
 pub fn usual() -> Vec<&'static Attack> {
