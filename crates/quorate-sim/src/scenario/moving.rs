@@ -102,11 +102,6 @@ pub(super) const MOVING: &[Scenario] = &[
         about: "three voters are killed, cut off and slow while two operators at once want changes, and one \
                 loses its disk: each list follows exactly one other",
         nodes: THREE,
-        levels: QUORUMS,
-        clients: 0,
-        operations: 0,
-        families: &[(Family::Register, 1)],
-        keys: 1,
         period: 20_000_000,
         faults: &[
             (Kind::Kill, 12),
@@ -121,18 +116,13 @@ pub(super) const MOVING: &[Scenario] = &[
         faults_max: 60,
         orders: 200,
         order_gap: 120_000,
-        ..Scenario::BASE
+        ..ORDERS_ALONE
     },
     Scenario {
         name: "voters-struck",
         about: "as voters, and now and then only one node knows what was decided when the others are killed \
                 and it is cut off",
         nodes: THREE,
-        levels: QUORUMS,
-        clients: 0,
-        operations: 0,
-        families: &[(Family::Register, 1)],
-        keys: 1,
         period: 40_000_000,
         faults: &[(Kind::Slow, 2), (Kind::Kill, 1)],
         fault_gap: 4_000_000,
@@ -140,7 +130,7 @@ pub(super) const MOVING: &[Scenario] = &[
         orders: 300,
         order_gap: 120_000,
         strikes_percent: 10,
-        ..Scenario::BASE
+        ..ORDERS_ALONE
     },
     Scenario {
         name: "overruled",
@@ -148,11 +138,6 @@ pub(super) const MOVING: &[Scenario] = &[
                 them, two at once, and remove them",
         nodes: FIVE,
         founding: 4,
-        levels: QUORUMS,
-        clients: 0,
-        operations: 0,
-        families: &[(Family::Register, 1)],
-        keys: 1,
         period: 60_000_000,
         faults: &[(Kind::Slow, 2), (Kind::Kill, 1), (Kind::Cut, 1)],
         fault_gap: 6_000_000,
@@ -161,9 +146,19 @@ pub(super) const MOVING: &[Scenario] = &[
         order_gap: 600_000,
         strikes_percent: 10,
         overrules: true,
-        ..Scenario::BASE
+        ..ORDERS_ALONE
     },
 ];
+
+/// Nobody asks for anything but operators.
+const ORDERS_ALONE: Scenario = Scenario {
+    levels: QUORUMS,
+    clients: 0,
+    operations: 0,
+    families: &[(Family::Register, 1)],
+    keys: 1,
+    ..Scenario::BASE
+};
 
 const MEMBERS: Scenario = Scenario {
     name: "members",
