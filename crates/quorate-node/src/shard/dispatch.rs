@@ -69,6 +69,11 @@ impl Shard {
     pub(super) fn call(&mut self, now: Now, key: usize, call: Call) {
         let about = &mut self.sessions[key].about;
         (about.last_command, about.active_ms) = (Some(call.id()), now.wall_ms());
+        let session = &self.sessions[key];
+        // A thousand long reads that a client has left behind would hold others up for nobody.
+        if session.is_gone && session.transaction.is_none() && is_reading(&call) {
+            return;
+        }
         if self.is_paused(key, &call) {
             return self.hold_paused(key, call);
         }
@@ -228,7 +233,10 @@ impl Shard {
         let run = self.stats.run(shown.command());
         let session = &mut self.sessions[key];
         session.started(slot, writes);
-        let number = session.replies.expect();
+        let number = match shown.spec().is_whole() && !writes {
+            true => session.replies.expect_whole(),
+            false => session.replies.expect(),
+        };
         let waiter = Waiter::Session { key, id: session.id, number, slot, writes, run };
         self.submit(now, waiter, Errand { call, terms });
         self.stats.read_stopwatch();
@@ -463,6 +471,24 @@ impl Shard {
             current: None,
             keys: Vec::new(),
         })
+    }
+}
+
+/// Whether a command reads, and does nothing else.
+fn is_reading(call: &Call) -> bool {
+    match call.spec().routing {
+        Routing::Session => matches!(
+            call.spec().name,
+            "ft.search"
+                | "ft.aggregate"
+                | "ft.hybrid"
+                | "ft.regex"
+                | "ft.profile"
+                | "ft.sugget"
+                | "ft.tagvals"
+                | "ft.spellcheck"
+        ),
+        _ => !call.class().writes(),
     }
 }
 

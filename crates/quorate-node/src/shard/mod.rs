@@ -44,6 +44,7 @@ mod persistence;
 mod query_commands;
 mod receiving;
 mod repair;
+mod replies;
 mod ring;
 mod scripting;
 mod scrub;

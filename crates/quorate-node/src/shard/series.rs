@@ -28,10 +28,7 @@ use quorate_proto::{
 };
 
 use super::{
-    Errand, Now, Shard, Waiter,
-    job::elements,
-    session::{ReplyNumber, Session},
-    stats::Run,
+    Errand, Now, Shard, Waiter, job::elements, replies::ReplyNumber, session::Session, stats::Run,
 };
 use crate::limits;
 

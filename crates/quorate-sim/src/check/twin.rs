@@ -22,7 +22,9 @@ pub(super) fn check(history: &History, violations: &mut Vec<Violation>) {
     let mut ended: BTreeMap<(usize, u32), &Operation> = BTreeMap::new();
     for pair in history.operations.windows(2) {
         let [one, other] = pair else { continue };
-        let is_pair = one.start == other.start && one.key.number + 1 == other.key.number;
+        let is_pair = one.start == other.start
+            && one.key.number.is_multiple_of(2)
+            && one.key.number + 1 == other.key.number;
         if is_pair && !one.last && is_read(&one) && is_read(&other) {
             report(one, other);
         }
