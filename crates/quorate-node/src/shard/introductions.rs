@@ -25,7 +25,7 @@ impl Shard {
         let mut output = Vec::new();
         let target = self.peers.dialer.target(link);
         let Some(peer) = target.and_then(|target| self.member_at(target)) else { return output };
-        self.peers.opening.push((link, peer));
+        self.peers.openings.opened(link, peer);
         let topology = self.topology();
         let message = Message::Hello(Box::new(self.introduction(topology)));
         let correlation = Machine::Link.tag(0);
@@ -40,14 +40,13 @@ impl Shard {
         link: LinkId,
         frame: Frame,
     ) -> Result<(), LinkError> {
-        let opening = self.peers.opening.iter().position(|(opening, _)| *opening == link);
-        let Some(position) = opening else { return Err(LinkError::Unasked) };
-        let (_, peer) = self.peers.opening.remove(position);
+        let Some(peer) = self.peers.openings.peer(link) else { return Err(LinkError::Unasked) };
         match frame.message {
             Message::Welcome(hello) if hello.member.id == self.topology().member(peer).id => {
                 check_incarnation(self.topology().member(peer), &hello.member)
                     .map_err(|refusal| LinkError::Refused((&refusal).into()))?;
                 let incarnation = hello.member.incarnation;
+                self.peers.openings.end(link);
                 self.peers.dialer.handle_welcomed(link);
                 let output = sending(&self.node, hello.member.id);
                 let receiving = Receiving::new(&self.node);

@@ -35,6 +35,7 @@ mod link_error;
 mod mail;
 mod memory;
 mod obligations;
+mod openings;
 mod outcome;
 mod pacing;
 mod parameters;

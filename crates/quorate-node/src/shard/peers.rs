@@ -26,6 +26,7 @@ use super::{
     age::{self, Age},
     correlation::Machine,
     link_error::LinkError,
+    openings::Openings,
     parting::Parting,
     receiving::Receiving,
 };
@@ -52,8 +53,7 @@ pub(super) struct Peers {
     pub(super) outgoing: PeerMap<PeerLink>,
     /// Links to and of members that have left, as long as answers are on their way.
     pub(super) parting: Parting,
-    /// Links that were opened and not welcomed yet, or whose peer is not a member any more.
-    pub(super) opening: Vec<(LinkId, MemberNumber)>,
+    pub(super) openings: Openings,
     /// By number, which no other link has or had: what is still to be answered when a link closes
     /// must not be taken for an answer on the next one.
     pub(super) incoming: BTreeMap<u64, Incoming>,
@@ -105,7 +105,7 @@ impl Peers {
             dialer: Dialer::new(me.0 as u64),
             outgoing: PeerMap::new(),
             parting: Parting::default(),
-            opening: Vec::new(),
+            openings: Openings::default(),
             incoming: BTreeMap::new(),
             next_incoming: 0,
         };
@@ -127,7 +127,7 @@ impl Peers {
         peer: MemberNumber,
         member: &Member,
     ) -> bool {
-        for (link, _) in self.opening.extract_if(.., |(_, to)| *to == peer) {
+        for link in self.openings.end_all(peer) {
             self.dialer.hang_up(now, link);
         }
         let standing = self.outgoing.remove(peer);
@@ -323,11 +323,11 @@ impl Shard {
         let target = self.peers.dialer.target(link);
         let dialled = target.and_then(|target| self.member_at(target));
         self.peers.dialer.handle_closed(now.monotonic, link);
-        let opening = self.peers.opening.extract_if(.., |(opening, _)| *opening == link).next();
+        let was_refused = self.peers.openings.end(link);
         if let Some((peer, _)) = self.peers.standing(link) {
             self.peers.outgoing.remove(peer);
             self.peers.liveness.handle_link_down(peer);
-        } else if let (Some(peer), None) = (dialled, opening) {
+        } else if let (Some(peer), false) = (dialled, was_refused) {
             self.peers.readiness.handle_unreachable(peer);
         }
         self.service_liveness(now);
