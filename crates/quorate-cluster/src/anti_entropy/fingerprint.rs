@@ -14,7 +14,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quorate_proto::Slot;
 
 use super::Digests;
@@ -95,18 +95,24 @@ pub(super) fn keys(digests: &impl Digests, slot: Slot, wanted: &[u64]) -> Vec<(u
 /// The states of the keys with some ascending fingerprints, and how many of the fingerprints that
 /// settles: as many as fit in a message, and at least one.
 pub(super) fn states(digests: &impl Digests, slot: Slot, wanted: &[u64]) -> (usize, Bytes) {
-    let mut states = Vec::new();
+    let mut states = BytesMut::new();
     for (fingerprint, key) in keys(digests, slot, wanted) {
         if states.len() >= SYNC_STATES_BYTES {
             let covered = wanted.partition_point(|other| *other < fingerprint);
             // Keys that share a fingerprint are not parted.
             if covered > 0 {
-                return (covered, states.into());
+                return (covered, states.freeze());
             }
         }
-        states.extend_from_slice(&digests.export_keys(slot, &[key], usize::MAX).1);
+        let state = digests.export_keys(slot, &[key], usize::MAX).1;
+        if states.is_empty() {
+            // A large one is not copied.
+            states = state.into();
+        } else {
+            states.extend_from_slice(&state);
+        }
     }
-    (wanted.len(), states.into())
+    (wanted.len(), states.freeze())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::{
     rounds::{WALL_MS, storage_with},
     *,
 };
+use crate::limits;
 
 const PEER: MemberNumber = MemberNumber(1);
 
@@ -63,6 +64,17 @@ fn an_overflow_is_marked_and_everything_is_in_a_hint_or_marked() {
         storage.clear_dirty(PEER, Groups::ALL, epoch);
         assert!(storage.dirty_groups(PEER).is_empty());
     }
+}
+
+#[test]
+fn a_very_large_effect_is_marked_and_not_kept() {
+    let mut storage = storage_with(0, 1 << 30, u64::MAX);
+    let small = hint(&mut storage, "small");
+    let slot = Slot::of_key(b"large");
+    storage.hint(PEER, slot, None, &vec![b'v'; limits::HINTED_EFFECT_MAX + 1].into());
+    storage.write().expect("is written");
+    assert_eq!(groups_kept(&storage), small);
+    assert_eq!(storage.dirty_groups(PEER), Groups::of_slot(slot));
 }
 
 #[test]

@@ -24,6 +24,7 @@ use super::{
     dirty::{Dirty, SaveDirty},
     record::write_dotted,
 };
+use crate::limits;
 
 /// Bytes of disk for all hints of a node, which its shards share.
 #[derive(Debug)]
@@ -367,6 +368,9 @@ impl HintQueues {
         if self.dirty.contains(target, slot.group()) {
             self.dirty.mark(target, group, epoch);
             return;
+        }
+        if effect.len() > limits::HINTED_EFFECT_MAX {
+            return self.collapse(target, group, epoch, "a value is too large for a hint");
         }
         if self.log(target).is_none()
             && let Err(error) = self.open_log(topology, target, epoch)
