@@ -360,8 +360,9 @@ pub(crate) const CHECKPOINT_BYTES_MIN: u64 = 64 << 20;
 pub(crate) const HINT_BYTES_MAX: u64 = 1 << 30;
 
 /// Effects beyond this are not kept as hints: to copy one and to write it would hold the shard for longer
-/// than others should wait. An anti-entropy round brings them.
-pub(crate) const HINTED_EFFECT_MAX: usize = 8 << 20;
+/// than others should wait. An anti-entropy round brings them, and leaves their slots out while they may
+/// be on their way.
+pub(crate) const VERY_LARGE_EFFECT: usize = 8 << 20;
 
 /// Hints kept by one node for all targets, unless configured otherwise: hours of a modest load, and
 /// little of a disk.

@@ -30,6 +30,7 @@ mod rounds;
 mod scrub;
 mod slow;
 mod space;
+mod unsettled;
 
 use std::{io, sync::Arc};
 
@@ -72,6 +73,7 @@ pub(crate) use scrub::{
 };
 use slow::Slow;
 use space::Space;
+use unsettled::Unsettled;
 
 /// A log record needs at most this much more than the command that caused it, for each argument.
 pub(crate) const STAMPED_BYTES: usize = 64;
@@ -147,6 +149,7 @@ pub struct Storage {
     refused_effects: Repeated,
     slow: Slow,
     beside: Beside,
+    unsettled: Unsettled,
     pub(crate) search: Search,
     /// Whether there are indexes, so that changes count.
     pub(crate) indexes: bool,
@@ -219,6 +222,7 @@ impl Storage {
             failure_told: false,
             refused_effects: Repeated::default(),
             slow: Slow::default(),
+            unsettled: Unsettled::new(limits::VERY_LARGE_EFFECT),
             beside: Beside::new(parts.long_call),
             search: Search::default(),
             indexes: false,

@@ -51,8 +51,6 @@ pub struct Detached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Basis {
     version: Digest,
-    /// Tombstones belong to it, and it settles those of before.
-    epoch: u32,
     floor_ms: u64,
 }
 
@@ -67,9 +65,12 @@ pub struct Outcome {
     pub effect: Vec<u8>,
     slot: Slot,
     basis: Basis,
+    /// That of the store when the keys were copied: new tombstones belong to it.
+    epoch: u32,
     changed: Vec<(Box<[u8]>, KeyState)>,
-    /// Keys with new tombstones.
+    /// Keys with new tombstones of that epoch, the first time in it.
     reminded: Vec<Box<[u8]>>,
+    dates: Dates,
     /// As new as anything that the call has dated or seen.
     newest: Stamp,
     lookups: Lookups,
@@ -77,6 +78,33 @@ pub struct Outcome {
     expired: u64,
     /// Where its choices have ended, so that they are not made again.
     random: Random,
+}
+
+/// What an effect says of its dates.
+#[derive(Debug, Default)]
+struct Dates {
+    /// The oldest of anything, in milliseconds since the Unix epoch.
+    oldest_ms: Option<u64>,
+    /// Keys that it removes something of.
+    removing: HashSet<Box<[u8]>>,
+}
+
+impl Dates {
+    fn of(effect: &[u8]) -> Self {
+        let mut dates = Self::default();
+        for delta in deltas(effect).map_while(Result::ok) {
+            let mut removes = false;
+            for part in delta.parts().map_while(Result::ok) {
+                let ms = part.stamp().milliseconds();
+                dates.oldest_ms = Some(dates.oldest_ms.map_or(ms, |oldest| oldest.min(ms)));
+                removes |= part.is_tombstone();
+            }
+            if removes {
+                dates.removing.insert(delta.key.into());
+            }
+        }
+        dates
+    }
 }
 
 /// States that are no longer needed. To drop large ones takes a while.
@@ -153,15 +181,17 @@ impl Detached {
         let reminders = std::iter::from_fn(|| store.tombstones.pop_before(group, u32::MAX));
         let reminded = reminders.map(|reminder| reminder.key).collect();
         let newest = store.clock.last();
-        let Store { lookups, random, expired, .. } = store;
+        let Store { lookups, random, expired, epoch, .. } = store;
         Outcome {
             reply: Vec::new(),
             shared_reply: None,
             effect: Vec::new(),
             slot,
             basis,
+            epoch,
             changed,
             reminded,
+            dates: Dates::of(effect),
             newest,
             lookups,
             expired,
@@ -230,22 +260,36 @@ impl Store {
         changed: Vec<(Box<[u8]>, KeyState)>,
     ) -> Discarded {
         let slot = outcome.slot;
-        for key in &outcome.reminded {
-            self.tombstones.push(self.epoch, slot, key);
-        }
         self.expired += outcome.expired;
-        let states = changed.into_iter().map(|(key, state)| self.replace(slot, &key, state));
-        Discarded { states: states.collect() }
+        let is_same_epoch = self.epoch == outcome.epoch;
+        if is_same_epoch {
+            for key in &outcome.reminded {
+                self.tombstones.push(self.epoch, slot, key);
+            }
+        }
+        let mut states = Vec::with_capacity(changed.len());
+        for (key, mut state) in changed {
+            if !is_same_epoch {
+                state.raise_epochs(outcome.epoch, self.epoch);
+                if outcome.dates.removing.contains(&key) && state.wants_reminder(self.epoch) {
+                    self.tombstones.push(self.epoch, slot, &key);
+                }
+            }
+            states.push(self.replace(slot, &key, state));
+        }
+        Discarded { states }
     }
 
-    /// Whether nothing has happened to the slot since the keys were copied.
+    /// Whether the work would have come to the same now: nothing has happened to the slot since the keys
+    /// were copied, and nothing of it is refused for its age now that was not then.
     fn is_current(&self, outcome: &Outcome) -> bool {
-        self.basis(outcome.slot) == outcome.basis
+        let Basis { version, floor_ms } = self.basis(outcome.slot);
+        let is_newer = outcome.dates.oldest_ms.is_none_or(|oldest| oldest > floor_ms);
+        version == outcome.basis.version && (floor_ms == outcome.basis.floor_ms || is_newer)
     }
 
     fn basis(&self, slot: Slot) -> Basis {
-        let (version, floor_ms) = (self.slot_version(slot), self.floor(slot.group()));
-        Basis { version, epoch: self.epoch, floor_ms }
+        Basis { version: self.slot_version(slot), floor_ms: self.floor(slot.group()) }
     }
 
     /// A store without keys, and for now without tables, that goes on where this one is.

@@ -335,6 +335,13 @@ impl<P: Payload> Collection for Elements<P> {
         left
     }
 
+    fn raise_epochs(&mut self, from: u32, to: u32) {
+        let Some(removed) = &mut self.removed else { return };
+        for tombstone in Arc::make_mut(removed).names.values_mut() {
+            tombstone.raise_epoch(from, to);
+        }
+    }
+
     fn digest(&self, context: Context<'_>) -> Digest {
         let kept = self.live.kept_digest().flatten();
         kept.unwrap_or_else(|| self.computed_digest(context.digester))

@@ -100,6 +100,9 @@ pub(crate) trait Collection {
     /// theirs.
     fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool;
 
+    /// Lets the tombstones of an epoch, and of later ones, belong to `to` instead.
+    fn raise_epochs(&mut self, from: u32, to: u32);
+
     /// Digest of what is alive.
     fn digest(&self, context: Context<'_>) -> Digest;
 

@@ -341,6 +341,22 @@ impl KeyState {
         std::mem::replace(&mut self.whole_mut().reminded, epoch + 1) <= epoch
     }
 
+    /// Lets what the epoch `from` or a later one has made belong to `to`: rounds of the epochs between
+    /// have not seen it.
+    pub(crate) fn raise_epochs(&mut self, from: u32, to: u32) {
+        if let Self::Whole(whole) = self {
+            whole.horizon.raise_epoch(from, to);
+            if let Some(expiry) = &mut whole.expiry
+                && expiry.epoch >= from
+            {
+                expiry.epoch = expiry.epoch.max(to);
+            }
+        }
+        for object in self.objects_mut() {
+            object.collection_mut().raise_epochs(from, to);
+        }
+    }
+
     /// Drops the tombstones that have served their time. Returns whether others wait for
     /// theirs.
     pub(crate) fn forget(&mut self, context: Context<'_>, forgettable: Forgettable) -> bool {

@@ -25,6 +25,13 @@ impl Tombstone {
     pub(crate) fn is_temporary(&self) -> bool {
         !self.stamp.is_zero() && !self.stamp.origin().is_foreign()
     }
+
+    /// Lets it belong to the epoch `to`, if it does to `from` or a later one.
+    pub(crate) fn raise_epoch(&mut self, from: u32, to: u32) {
+        if self.epoch >= from {
+            self.epoch = self.epoch.max(to);
+        }
+    }
 }
 
 /// Which tombstones of a group of slots have served their time.

@@ -92,6 +92,49 @@ fn commands() -> impl Strategy<Value = Vec<(Vec<String>, Between, u64)>> {
     prop::collection::vec((command, between(), 0..40_u64), 1..40)
 }
 
+/// A removal of one member beside the store; `meanwhile` happens to the store until that has ended.
+fn remove_beside(meanwhile: impl FnOnce(&mut Store)) -> Store {
+    let mut one = store(1);
+    let words = |words: [&str; 3]| words.map(str::to_owned).to_vec();
+    execute(&mut one, &words(["SADD", KEYS[0], "member"]), 1_000);
+    execute_beside(&mut one, &call(&words(["SREM", KEYS[0], "member"])), 2_000, meanwhile);
+    one
+}
+
+fn tombstones_after(store: &mut Store, before_epoch: u32) -> usize {
+    store.raise_floor(slot().group(), 10_000);
+    store.forget(slot().group(), Forgettable { before_epoch, floor_ms: 10_000 }, usize::MAX);
+    store.tombstone_keys()
+}
+
+/// A round of the epoch that began meanwhile has not seen what was removed.
+#[test]
+fn tombstones_belong_to_the_epoch_in_which_they_show() {
+    let mut one = remove_beside(|store| {
+        store.begin_epoch();
+        store.begin_epoch();
+    });
+    let now = one.epoch();
+    assert_eq!(tombstones_after(&mut one, now), 1);
+    let next = one.begin_epoch();
+    assert_eq!(tombstones_after(&mut one, next), 0);
+}
+
+/// Rounds begin all the time, and floors follow: that alone is no reason to merge again.
+#[test]
+fn a_merge_is_put_in_place_whatever_rounds_have_begun_meanwhile() {
+    let set: Vec<String> = ["SADD", KEYS[0], "member"].map(str::to_owned).to_vec();
+    for (floor_ms, is_put) in [(900, true), (1_000, false), (2_000, false)] {
+        let (mut writer, mut one) = (store(1), store(2));
+        let (_, effect) = execute(&mut writer, &set, 1_000);
+        let detached = one.detach(slot(), KEYS.map(str::as_bytes).into_iter());
+        one.begin_epoch();
+        one.raise_floor(slot().group(), floor_ms);
+        let (_, mut outcome) = detached.merge(&effect, 1_000, true).expect("a good effect");
+        assert_eq!(one.attach_merged(&mut outcome).0, is_put, "floor {floor_ms}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 100, ..ProptestConfig::default() })]
 

@@ -91,7 +91,8 @@ pub trait Digests: Elements {
     fn scope(&self) -> Scope;
     /// The digests of the slots of a group that both this node and `peer` hold.
     fn slot_digests(&self, group: u16, peer: MemberNumber, scope: Scope) -> Vec<(Slot, u128)>;
-    /// The digest of a slot; `None` unless both this node and `peer` hold it.
+    /// The digest of a slot; `None` unless both this node and `peer` hold it, and while it cannot be
+    /// compared.
     fn slot_digest(&self, slot: Slot, peer: MemberNumber, scope: Scope) -> Option<u128>;
     /// Calls `each` with every key of a slot that `wanted` picks, and its digest. The order does
     /// not matter.
@@ -105,7 +106,8 @@ pub trait Digests: Elements {
     /// until it has `bytes_max` bytes. Returns how many keys it covers, with or without a state.
     fn export_keys(&self, slot: Slot, keys: &[Bytes], bytes_max: usize) -> (usize, Bytes);
     /// Merges states from a peer. Returns an effect that removes, at the peer, what was removed
-    /// here and is forgotten, often an empty one; `None` when the states were refused.
+    /// here and is forgotten, often an empty one; `None` when the states were refused, or cannot be
+    /// merged now.
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes>;
     /// Begins an epoch, which is later than all before, and returns it.
     fn begin_epoch(&mut self) -> u32;
@@ -573,7 +575,8 @@ pub fn answer(digests: &impl Digests, from: MemberNumber, message: &Message) -> 
         _ => return None,
     };
     let Some(ours) = digests.slot_digest(asked, from, scope) else {
-        let text = format!("slot {} is not held by both nodes", asked.number());
+        let text =
+            format!("slot {} is not held by both nodes, or cannot be compared now", asked.number());
         return Some(Message::Rejected { cause: Cause::NotReplica, text });
     };
     Some(match message {

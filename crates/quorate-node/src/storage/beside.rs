@@ -85,6 +85,17 @@ enum Finished {
     Exported(Vec<u8>, Recorded),
 }
 
+impl Finished {
+    /// Bytes that are on their way to other replicas.
+    fn effect_bytes(&self) -> usize {
+        match self {
+            Self::Executed(outcome, _) => outcome.effect.len(),
+            Self::Merged(arrived, _, _) => arrived.effect.len(),
+            Self::Exported(..) => 0,
+        }
+    }
+}
+
 /// Who asks for what, and when by the wall clock.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
@@ -302,7 +313,10 @@ impl Storage {
     ) {
         let asked = Asked { ticket, wanted, slot, wall_ms: self.wall_ms };
         self.beside.open += 1;
-        self.beside.changing += usize::from(wanted.changes());
+        if wanted.changes() {
+            self.beside.changing += 1;
+            self.unsettled.begin(slot);
+        }
         let effect_min = self.beside.effect_min();
         let is_logged = wanted.changes() || matches!(wanted, Wanted::Record);
         let log = self.log.as_mut().filter(|_| is_logged);
@@ -318,7 +332,10 @@ impl Storage {
     /// Work has been done: what has come of it shows from now on.
     pub(crate) fn work_ended(&mut self, Worked { asked, done }: Worked) {
         self.beside.open -= 1;
-        self.beside.changing -= usize::from(asked.wanted.changes());
+        if asked.wanted.changes() {
+            self.beside.changing -= 1;
+            self.unsettled.end(self.monotonic, asked.slot, done.effect_bytes());
+        }
         let stored = match done {
             Finished::Executed(outcome, Some(Err(error))) if is_full(&error) => Stored::Executed(
                 Err(self.missed_space(LogError::Full(error), outcome.effect.len())),

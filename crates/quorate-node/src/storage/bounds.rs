@@ -71,7 +71,7 @@ fn a_very_large_effect_is_marked_and_not_kept() {
     let mut storage = storage_with(0, 1 << 30, u64::MAX);
     let small = hint(&mut storage, "small");
     let slot = Slot::of_key(b"large");
-    storage.hint(PEER, slot, None, &vec![b'v'; limits::HINTED_EFFECT_MAX + 1].into());
+    storage.hint(PEER, slot, None, &vec![b'v'; limits::VERY_LARGE_EFFECT + 1].into());
     storage.write().expect("is written");
     assert_eq!(groups_kept(&storage), small);
     assert_eq!(storage.dirty_groups(PEER), Groups::of_slot(slot));

@@ -71,6 +71,19 @@ impl Elements for Storage {
     }
 }
 
+impl Storage {
+    fn digest_of_slot(&self, slot: Slot, scope: Scope) -> u128 {
+        match scope {
+            Scope::Alive => self.store.slot_digest(slot),
+            Scope::Everything => self.store.slot_version(slot),
+        }
+    }
+
+    fn is_unsettled(&self, slot: Slot) -> bool {
+        self.unsettled.contains(self.monotonic, slot)
+    }
+}
+
 impl Digests for Storage {
     fn groups(&self) -> Vec<u16> {
         self.owned_groups().iter().collect()
@@ -82,15 +95,14 @@ impl Digests for Storage {
 
     fn slot_digests(&self, group: u16, peer: MemberNumber, scope: Scope) -> Vec<(Slot, u128)> {
         Slot::of_group(group)
-            .filter_map(|slot| Some((slot, self.slot_digest(slot, peer, scope)?)))
+            .filter(|slot| self.topology.is_shared(*slot, peer))
+            .map(|slot| (slot, self.digest_of_slot(slot, scope)))
             .collect()
     }
 
     fn slot_digest(&self, slot: Slot, peer: MemberNumber, scope: Scope) -> Option<u128> {
-        self.topology.is_shared(slot, peer).then(|| match scope {
-            Scope::Alive => self.store.slot_digest(slot),
-            Scope::Everything => self.store.slot_version(slot),
-        })
+        let is_compared = self.topology.is_shared(slot, peer) && !self.is_unsettled(slot);
+        is_compared.then(|| self.digest_of_slot(slot, scope))
     }
 
     fn for_each_key(
@@ -115,6 +127,10 @@ impl Digests for Storage {
     }
 
     fn merge_states(&mut self, slot: Slot, states: &Bytes) -> Option<Bytes> {
+        // Asked for before a large write began.
+        if self.is_unsettled(slot) {
+            return None;
+        }
         let (_, refutation) = self.merge_effect(slot, states).ok()?;
         Some(refutation.into())
     }

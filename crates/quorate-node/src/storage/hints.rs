@@ -369,7 +369,7 @@ impl HintQueues {
             self.dirty.mark(target, group, epoch);
             return;
         }
-        if effect.len() > limits::HINTED_EFFECT_MAX {
+        if effect.len() > limits::VERY_LARGE_EFFECT {
             return self.collapse(target, group, epoch, "a value is too large for a hint");
         }
         if self.log(target).is_none()
