@@ -35,8 +35,10 @@ pub fn words(text: &str) -> impl Iterator<Item = Word> {
 }
 
 fn bounded(mut text: String) -> String {
-    let end = (0..=limits::TERM_BYTES).rev().find(|&end| text.is_char_boundary(end));
-    text.truncate(end.unwrap_or_default().min(text.len()));
+    if text.len() > limits::TERM_BYTES {
+        let end = (0..=limits::TERM_BYTES).rev().find(|&end| text.is_char_boundary(end));
+        text.truncate(end.unwrap_or_default());
+    }
     text
 }
 
@@ -60,6 +62,9 @@ pub(crate) fn word_end(text: &str, at: usize) -> usize {
 
 /// A text without its escapes.
 pub(crate) fn unescaped(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.into();
+    }
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
