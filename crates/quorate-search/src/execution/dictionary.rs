@@ -11,14 +11,34 @@ use crate::query::{Affix, Place};
 
 /// Words in order, and how many documents have them.
 pub(super) trait Dictionary {
+    /// The letters that words are made of, if they are few and words are looked up fast.
+    fn letters(&self) -> Option<Vec<char>> {
+        None
+    }
+
+    /// How many documents have a word.
+    fn documents(&self, word: &str) -> Option<u64> {
+        self.from(word).next().filter(|(found, _)| *found == word).map(|(_, documents)| documents)
+    }
+
     /// The words from `start` on.
     fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a>;
 }
 
 impl Dictionary for Terms {
+    fn letters(&self) -> Option<Vec<char>> {
+        let letters = Terms::letters(self);
+        (letters.len() <= LETTERS_MAX).then(|| letters.collect())
+    }
+
+    fn documents(&self, word: &str) -> Option<u64> {
+        let postings = self.get(word).filter(|_| !word.starts_with(FORMS));
+        postings.map(|postings| u64::from(postings.documents()))
+    }
+
     /// What a word stands for is no word.
     fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
-        Box::new(Terms::from(self, start).filter(|(term, _)| !term.starts_with(['+', '<', '~'])))
+        Box::new(Terms::from(self, start).filter(|(term, _)| !term.starts_with(FORMS)))
     }
 }
 
@@ -27,6 +47,15 @@ impl Dictionary for Labels {
         Box::new(Labels::from(self, start))
     }
 }
+
+/// What terms begin with that are no words, but stand for some.
+const FORMS: [char; 3] = ['+', '<', '~'];
+
+/// With more letters there are too many words that a word may be changed to.
+const LETTERS_MAX: usize = 100;
+
+/// Of longer words there are too many that they may be changed to.
+const CHANGED_MAX: usize = 32;
 
 /// Words of a dictionary and how many documents have them: the first of those that match.
 pub(super) type Found = Vec<(String, u64)>;
@@ -151,6 +180,12 @@ pub(super) fn by_distance(
     most: usize,
     seen: Seen<'_>,
 ) -> Found {
+    if distance == 1
+        && word.chars().nth(CHANGED_MAX).is_none()
+        && let Some(letters) = dictionary.letters()
+    {
+        return changed_once(dictionary, word, &letters, most, seen);
+    }
     let mut found = Found::new();
     let mut near = Near::new(word, usize::from(distance));
     let mut start = Some(String::new());
@@ -175,17 +210,76 @@ pub(super) fn by_distance(
     found
 }
 
+/// The same for a distance of one: whatever the word may be changed to is looked up.
+fn changed_once(
+    dictionary: &impl Dictionary,
+    word: &str,
+    letters: &[char],
+    most: usize,
+    seen: Seen<'_>,
+) -> Found {
+    let mut found = Found::new();
+    let mut look = |text: &str| {
+        let documents = dictionary.documents(text).map_or(0, |documents| seen(text, documents));
+        if documents > 0 {
+            found.push((text.to_string(), documents));
+        }
+    };
+    look(word);
+    let mut text = String::new();
+    let ends = word.char_indices().map(|(at, letter)| (at, at + letter.len_utf8()));
+    for (at, end) in ends.chain([(word.len(), word.len())]) {
+        let mut with = |letter: Option<char>, rest: &str| {
+            text.clear();
+            text.push_str(&word[..at]);
+            text.extend(letter);
+            text.push_str(rest);
+            look(&text);
+        };
+        for &letter in letters {
+            with(Some(letter), &word[at..]);
+            if end > at && !word[at..].starts_with(letter) {
+                with(Some(letter), &word[end..]);
+            }
+        }
+        if end > at {
+            with(None, &word[end..]);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(most);
+    found
+}
+
 #[cfg(test)]
 mod tests {
+    use alloc::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
 
     struct Words(Vec<String>);
 
+    /// The same, whose letters are known.
+    struct Spelt(Vec<String>);
+
     const ALL: fn(&str, u64) -> u64 = |_, documents| documents;
 
     impl Dictionary for Words {
+        fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
+            let first = self.0.partition_point(|word| word.as_str() < start);
+            Box::new(self.0[first..].iter().map(|word| (word.as_str(), 1)))
+        }
+    }
+
+    impl Dictionary for Spelt {
+        fn letters(&self) -> Option<Vec<char>> {
+            let letters: BTreeSet<char> = self.0.iter().flat_map(|word| word.chars()).collect();
+            Some(letters.into_iter().collect())
+        }
+
         fn from<'a>(&'a self, start: &str) -> Box<dyn Iterator<Item = (&'a str, u64)> + 'a> {
             let first = self.0.partition_point(|word| word.as_str() < start);
             Box::new(self.0[first..].iter().map(|word| (word.as_str(), 1)))
@@ -235,7 +329,10 @@ mod tests {
             let letters = |word: &String| -> Vec<char> { word.chars().collect() };
             let near = |other: &&String| distance(&letters(&word), &letters(other)) <= usize::from(most);
             let expected: Vec<String> = words.iter().filter(near).cloned().collect();
-            prop_assert_eq!(texts(by_distance(&Words(words.clone()), &word, most, usize::MAX, &ALL)), expected);
+            let spelt = by_distance(&Spelt(words.clone()), &word, most, usize::MAX, &ALL);
+            prop_assert_eq!(&texts(spelt), &expected);
+            let found = by_distance(&Words(words), &word, most, usize::MAX, &ALL);
+            prop_assert_eq!(texts(found), expected);
         }
 
         #[test]

@@ -6,13 +6,15 @@
 //!
 //! Documents are visited one at a time, in the order of their numbers, by matchers that seek
 //! ahead; each is scored when it is met, and the best are kept. Of alternatives of words by
-//! `BM25STD` only those are scored that may be among the best (`pruning`).
+//! `BM25STD` only those are scored that may be among the best (`pruning`), and so are those that
+//! have several words or a phrase (`meeting`); both go through windows of documents (`window`).
 //!
 //! The nearest vectors are found first, and then the documents that have them are scored.
 
 mod building;
 mod dictionary;
 mod matcher;
+mod meeting;
 mod near;
 mod positions;
 mod pruning;
@@ -24,6 +26,7 @@ mod tests;
 mod top;
 mod vectors;
 mod visiting;
+mod window;
 mod work;
 
 use alloc::borrow::Cow;
@@ -43,6 +46,7 @@ use crate::{Language, limits};
 
 use building::Builder;
 use matcher::Matcher;
+use meeting::Meeting;
 use pruning::{Alternatives, Offered};
 use score::Scoring;
 use top::Top;
@@ -267,8 +271,12 @@ impl Index {
     ) -> Result<Hits, Error> {
         let mut top = Top::new(self, request.top, request.sort);
         let by_words = top.is_by_words(scoring);
-        if let Some(alternatives) = Alternatives::of(&matcher).filter(|_| by_words) {
-            let words = self.documents.words();
+        let words = self.documents.words();
+        if let Some(mut meeting) = Meeting::of(&matcher, scoring).filter(|_| by_words) {
+            let total = meeting.best(words, scoring, &mut top, allowed)?;
+            return Ok(Hits { total, best: top.into_hits(), nearest: None });
+        }
+        if let Some(alternatives) = Alternatives::of(&matcher, scoring).filter(|_| by_words) {
             let mut offered = Offered { matcher: &mut matcher, scoring, top: &mut top, allowed };
             let total = alternatives.best(words, &mut offered)?;
             return Ok(Hits { total, best: top.into_hits(), nearest: None });

@@ -5,37 +5,33 @@
 //! window follows from its blocks (block-max: Ding and Suel, 2011). Terms that could not lift a
 //! document over that all together are not added up (MaxScore: Turtle and Flood, 1995), the others
 //! are, roughly; only documents that may be among the best are scored.
+//!
+//! Of a single term the blocks that may have the best are looked at first, and then those that
+//! still may have better ones.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use roaring::RoaringBitmap;
 
 use super::matcher::{Kind, Matcher};
-use super::score::Scoring;
+use super::score::{Rough, Scoring};
 use super::top::Top;
+use super::window::{WINDOW, Window, base_of};
 use crate::error::Error;
-use crate::index::{Bound, DocumentId, Reader};
+use crate::index::{DocumentId, Reader, frequency, offset, said};
 use crate::schema::Fields;
-
-/// Documents of a window.
-const WINDOW: usize = 4096;
-
-/// Documents of a word of bits.
-const BITS: usize = 64;
 
 /// Terms that are put in order for a window, so that as many as possible are only noted. More than
 /// that have few documents each.
 const SORTED_MAX: usize = 16;
 
 /// By how much rough sums may be too low, and more.
-const ROUGH: f64 = 1.0 + 1e-4;
+pub(super) const ROUGH: f64 = 1.0 + 1e-4;
 
 /// A term among alternatives.
 pub(super) struct Leaf<'a> {
     reader: Reader<'a>,
-    weight: f64,
-    rarity: f64,
+    rough: Rough,
     /// The first document that was not looked at.
     next: Option<DocumentId>,
     /// The most that it adds in the window.
@@ -45,22 +41,15 @@ pub(super) struct Leaf<'a> {
 /// Alternatives of terms, which any document must have one of.
 pub(super) struct Alternatives<'a> {
     leaves: Vec<Leaf<'a>>,
-    /// Documents of the window that have a term.
-    bits: Vec<u64>,
-    /// What terms add to scores, roughly.
-    sums: Vec<f32>,
-    /// Whether more may have been added than is right.
-    uncounted: bool,
 }
 
 impl<'a> Alternatives<'a> {
     /// The terms of `matcher`, before it has gone anywhere; none if it is anything but alternatives
     /// of terms in any field.
-    pub(super) fn of(matcher: &Matcher<'a>) -> Option<Alternatives<'a>> {
+    pub(super) fn of(matcher: &Matcher<'a>, scoring: &Scoring<'_>) -> Option<Alternatives<'a>> {
         let mut leaves = Vec::new();
-        collect(matcher, 1.0, &mut leaves)?;
-        let (bits, sums) = (vec![0; WINDOW / BITS], vec![0.0; WINDOW]);
-        Some(Alternatives { leaves, bits, sums, uncounted: false })
+        collect(matcher, 1.0, scoring, &mut leaves)?;
+        Some(Alternatives { leaves })
     }
 
     /// Offers those that may be among the best, and refuses to hold more than a query may. Returns
@@ -70,25 +59,27 @@ impl<'a> Alternatives<'a> {
         words: &[u32],
         offered: &mut Offered<'_, '_, '_>,
     ) -> Result<u64, Error> {
-        if let ([leaf], None) = (self.leaves.as_mut_slice(), offered.allowed) {
+        if let ([leaf], None) = (self.leaves.as_slice(), offered.allowed) {
             return leaf.best(words, offered);
         }
+        let mut window = Window::new();
         let mut total = 0;
         while let Some(first) = self.leaves.iter().filter_map(|leaf| leaf.next).min() {
             if offered.top.is_stopped() {
                 break;
             }
-            let base = first - first % WINDOW as u32;
+            let base = base_of(first);
             let last = base + (WINDOW - 1) as u32;
-            if let Some(rest) = self.fill(base, last, words, offered) {
-                self.offer(base, rest, offered);
+            if let Some(rest) = self.fill(&mut window, last, words, offered) {
+                offer(&window, base, rest, offered);
             }
             total += match offered.allowed {
-                None => self.bits.iter().map(|bits| u64::from(bits.count_ones())).sum(),
+                None => window.count(),
                 Some(_) => {
-                    self.bits().filter(|&at| offered.allows(base + at as u32)).count() as u64
+                    window.places().filter(|&at| offered.allows(base + at as u32)).count() as u64
                 }
             };
+            window.clear();
             offered.top.check()?;
         }
         Ok(total)
@@ -98,89 +89,67 @@ impl<'a> Alternatives<'a> {
     /// what the others add at most; none if nothing comes so far.
     fn fill(
         &mut self,
-        base: DocumentId,
+        window: &mut Window,
         last: DocumentId,
         words: &[u32],
         offered: &Offered<'_, '_, '_>,
     ) -> Option<f64> {
-        self.bits.fill(0);
-        let least = offered.top.least();
-        if let Some(least) = least {
-            for leaf in &mut self.leaves {
-                let is_there = leaf.next.is_some_and(|next| next <= last);
-                leaf.most =
-                    if is_there { leaf.most(leaf.reader.bound(last), offered) } else { 0.0 };
+        let here = |leaf: &Leaf<'_>| leaf.next.is_some_and(|next| next <= last);
+        let Some(least) = offered.top.least() else {
+            for leaf in self.leaves.iter_mut().filter(|leaf| here(leaf)) {
+                leaf.add(window, last, words);
             }
-            if self.leaves.len() <= SORTED_MAX {
-                self.leaves.sort_by(|one, other| one.most.total_cmp(&other.most));
-            }
-            if self.leaves.iter().map(|leaf| leaf.most).sum::<f64>() < least {
-                let bits = &mut self.bits;
-                self.leaves.iter_mut().for_each(|leaf| leaf.note(base, last, bits));
-                return None;
-            }
-        }
-        self.sums.fill(0.0);
-        self.uncounted = false;
-        let mut rest = 0.0;
-        for leaf in &mut self.leaves {
-            if least.is_some_and(|least| rest + leaf.most < least) {
-                rest += leaf.most;
-                leaf.note(base, last, &mut self.bits);
-                continue;
-            }
-            let rough = offered.scoring.rough(leaf.weight, leaf.rarity);
-            let (bits, sums) = (&mut self.bits, &mut self.sums);
-            let uncounted = &mut self.uncounted;
-            leaf.take(last, |id, frequency| {
-                let place = (id - base) as usize;
-                bits[place / BITS] |= 1 << (place % BITS);
-                sums[place] += rough.score(frequency, words[id as usize]);
-                *uncounted |= frequency == u8::MAX;
-            });
-        }
-        Some(rest)
-    }
-
-    /// Offers those of the window that may be among the best.
-    fn offer(&self, base: DocumentId, rest: f64, offered: &mut Offered<'_, '_, '_>) {
-        let here = self.least_here(base, offered);
-        let reaches = |sum: f32, offered: &Offered<'_, '_, '_>| {
-            let sum = (f64::from(sum) + rest) * ROUGH;
-            here.is_none_or(|least| sum >= least)
-                && offered.top.least().is_none_or(|least| sum >= least)
+            return Some(0.0);
         };
-        for (word, bits) in self.bits.iter().enumerate().filter(|(_, bits)| **bits != 0) {
-            let sums = &self.sums[word * BITS..][..BITS];
-            let greatest = sums.iter().fold(0.0_f32, |greatest, sum| greatest.max(*sum));
-            if !reaches(greatest, offered) {
-                continue;
-            }
-            for place in places(*bits).filter(|&place| sums[place] <= greatest) {
-                if reaches(sums[place], offered) {
-                    offered.offer(base + (word * BITS + place) as DocumentId);
-                }
+        let mut sum = 0.0;
+        for leaf in &mut self.leaves {
+            leaf.most = 0.0;
+            if here(leaf) {
+                leaf.most = f64::from(leaf.rough.most(leaf.reader.bound(last))) * ROUGH;
+                sum += leaf.most;
             }
         }
-    }
-
-    /// While there are not enough: what the best of the window alone reach, if these are enough.
-    fn least_here(&self, base: DocumentId, offered: &Offered<'_, '_, '_>) -> Option<f64> {
-        if offered.top.least().is_some() || self.uncounted {
-            return None;
+        if self.leaves.len() <= SORTED_MAX {
+            self.leaves.sort_unstable_by(|one, other| one.most.total_cmp(&other.most));
         }
-        let allowed = self.bits().filter(|&at| offered.allows(base + at as DocumentId));
-        let mut sums: Vec<f32> = allowed.map(|place| self.sums[place]).collect();
-        let place = offered.top.wanted().checked_sub(1).filter(|place| *place < sums.len())?;
-        let (_, least, _) = sums.select_nth_unstable_by(place, |one, other| other.total_cmp(one));
-        Some(f64::from(*least) / ROUGH)
+        let mut rest = 0.0;
+        for leaf in self.leaves.iter_mut().filter(|leaf| here(leaf)) {
+            if sum < least || rest + leaf.most < least {
+                rest += leaf.most;
+                window.note(&mut leaf.reader, last);
+                leaf.next = leaf.reader.document();
+            } else {
+                leaf.add(window, last, words);
+            }
+        }
+        (sum >= least).then_some(rest)
     }
+}
 
-    /// The places of documents in the window.
-    fn bits(&self) -> impl Iterator<Item = usize> {
-        let words = self.bits.iter().enumerate();
-        words.flat_map(|(word, &bits)| places(bits).map(move |place| word * BITS + place))
+/// Offers those of a window that may be among the best, where terms that were only noted add at
+/// most `rest`.
+fn offer(window: &Window, base: DocumentId, rest: f64, offered: &mut Offered<'_, '_, '_>) {
+    let here = least_here(window, base, offered);
+    let needed = |offered: &Offered<'_, '_, '_>| {
+        let least = offered.top.least().or(here);
+        least.map_or(f32::NEG_INFINITY, |least| (least / ROUGH - rest) as f32)
+    };
+    window.reaching(needed(offered), |place| {
+        offered.offer(base + place as DocumentId);
+        needed(offered)
+    });
+}
+
+/// While there are not enough: what the best of the window alone reach, if these are enough.
+fn least_here(window: &Window, base: DocumentId, offered: &Offered<'_, '_, '_>) -> Option<f64> {
+    if offered.top.least().is_some() || window.uncounted {
+        return None;
     }
+    let allowed = window.places().filter(|&at| offered.allows(base + at as DocumentId));
+    let mut sums: Vec<f32> = allowed.map(|place| window.sum(place)).collect();
+    let place = offered.top.wanted().checked_sub(1).filter(|place| *place < sums.len())?;
+    let (_, least, _) = sums.select_nth_unstable_by(place, |one, other| other.total_cmp(one));
+    Some(f64::from(*least) / ROUGH)
 }
 
 /// Where documents go that may be among the best.
@@ -208,67 +177,91 @@ impl Offered<'_, '_, '_> {
 
 impl Leaf<'_> {
     /// The best of a term alone. Returns how many documents have it.
-    fn best(&mut self, words: &[u32], offered: &mut Offered<'_, '_, '_>) -> Result<u64, Error> {
-        let rough = offered.scoring.rough(self.weight, self.rarity);
-        let total = self.reader.left();
-        while let Some((last, bound)) = self.reader.block().filter(|_| !offered.top.is_stopped()) {
-            let most = self.most(bound, offered);
-            if offered.top.least().is_some_and(|least| most < least) {
-                self.reader.pass_block();
-                continue;
-            }
-            self.reader.take(last, |id, frequency| {
-                let most = f64::from(rough.score(frequency, words[id as usize])) * ROUGH;
-                if offered.top.least().is_none_or(|least| most >= least) {
-                    offered.offer(id);
+    fn best(&self, words: &[u32], offered: &mut Offered<'_, '_, '_>) -> Result<u64, Error> {
+        let wanted = offered.top.wanted();
+        if wanted > 0 {
+            let mut bounds: Vec<f32> =
+                self.reader.bounds().map(|bound| self.rough.most(bound)).collect();
+            let mut sorted = bounds.clone();
+            let promising = if wanted < sorted.len() {
+                *sorted.select_nth_unstable_by(wanted, |one, other| other.total_cmp(one)).1
+            } else {
+                f32::INFINITY
+            };
+            for (block, bound) in bounds.iter_mut().enumerate() {
+                if *bound > promising {
+                    self.best_of(block, words, offered)?;
+                    *bound = f32::NEG_INFINITY;
                 }
-            });
-            offered.top.check()?;
+            }
+            for (block, bound) in bounds.into_iter().enumerate() {
+                let least = offered.top.least().unwrap_or(0.0);
+                if f64::from(bound) * ROUGH >= least {
+                    self.best_of(block, words, offered)?;
+                }
+            }
         }
-        Ok(total)
+        Ok(self.reader.left())
     }
 
-    fn most(&self, bound: Bound, offered: &Offered<'_, '_, '_>) -> f64 {
-        offered.scoring.bm25_most(self.weight, self.rarity, bound) * ROUGH
-    }
-
-    fn note(&mut self, base: DocumentId, last: DocumentId, bits: &mut [u64]) {
-        self.take(last, |id, _| {
-            let place = (id - base) as usize;
-            bits[place / BITS] |= 1 << (place % BITS);
+    /// The best of a block.
+    fn best_of(
+        &self,
+        block: usize,
+        words: &[u32],
+        offered: &mut Offered<'_, '_, '_>,
+    ) -> Result<(), Error> {
+        if offered.top.is_stopped() {
+            return Ok(());
+        }
+        let needed =
+            |top: &Top<'_>| top.least().map_or(f32::NEG_INFINITY, |least| (least / ROUGH) as f32);
+        let mut least = needed(offered.top);
+        let mut exact = self.reader.of_block(block);
+        exact.clone().take(DocumentId::MAX, |first, heads| {
+            for &head in heads {
+                let id = first + offset(head);
+                let (often, length) = (frequency(said(head)), words[id as usize]);
+                if self.rough.score(often, length) >= least {
+                    let mut often = u32::from(often);
+                    if often == u32::from(u8::MAX) {
+                        exact.seek(id);
+                        often = exact.frequency();
+                    }
+                    let added = offered.scoring.only(offered.matcher, often, length);
+                    offered.top.offer_words(id, added);
+                    least = needed(offered.top);
+                }
+            }
         });
+        offered.top.check()
     }
 
-    fn take(&mut self, last: DocumentId, take: impl FnMut(DocumentId, u8)) {
-        if self.next.is_some_and(|next| next <= last) {
-            self.reader.take(last, take);
-            self.next = self.reader.document();
-        }
+    /// Adds up what it adds in a window.
+    fn add(&mut self, window: &mut Window, last: DocumentId, words: &[u32]) {
+        window.add(&mut self.reader, last, self.rough, words);
+        self.next = self.reader.document();
     }
 }
 
 /// Collects the terms of alternatives.
-fn collect<'a>(matcher: &Matcher<'a>, weight: f64, leaves: &mut Vec<Leaf<'a>>) -> Option<()> {
+fn collect<'a>(
+    matcher: &Matcher<'a>,
+    weight: f64,
+    scoring: &Scoring<'_>,
+    leaves: &mut Vec<Leaf<'a>>,
+) -> Option<()> {
     let weight = weight * matcher.weight;
     match &matcher.kind {
-        Kind::Term { reader, fields: Fields::ALL, term } if weight >= 0.0 => {
-            let (reader, rarity) = (reader.clone(), term.rarity);
+        Kind::Term { reader, fields: Fields::ALL, term } => {
+            let (reader, rough) = (reader.clone(), scoring.rough(weight, term.rarity)?);
             let next = reader.document();
-            leaves.push(Leaf { reader, weight, rarity, next, most: 0.0 });
+            leaves.push(Leaf { reader, rough, next, most: 0.0 });
             Some(())
         }
         Kind::Any { children } if weight >= 0.0 => {
-            children.iter().try_for_each(|child| collect(child, weight, leaves))
+            children.iter().try_for_each(|child| collect(child, weight, scoring, leaves))
         }
         _ => None,
     }
-}
-
-/// The places of the bits that are set.
-fn places(mut bits: u64) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let place = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-        bits &= bits - 1;
-        Some(place)
-    })
 }

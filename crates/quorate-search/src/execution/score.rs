@@ -82,7 +82,11 @@ impl Explanation {
 const K1: f64 = 1.2_f32 as f64;
 
 /// A frequency with which the score of a term is as high as with any.
-const UNCOUNTED: f64 = 1e18;
+const UNCOUNTED: f32 = 1e18;
+
+/// Between these, single precision is as good as it gets.
+const SCALE_MIN: f64 = 1e-20;
+const SCALE_MAX: f64 = 1e20;
 
 /// How much the length of documents matters: `BM25STD`, `BM25`.
 const B_STD: f64 = 0.75;
@@ -98,6 +102,7 @@ pub(super) struct Scoring<'r> {
 }
 
 /// What a term adds to `BM25STD`, in single precision.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Rough {
     scale: f32,
     fixed: f32,
@@ -108,9 +113,27 @@ impl Rough {
     /// For a frequency, of which 255 stands for any, and that many words of a document.
     #[inline]
     pub(super) fn score(&self, frequency: u8, words: u32) -> f32 {
-        let f = if frequency == u8::MAX { UNCOUNTED as f32 } else { f32::from(frequency) };
+        let f = counted(frequency);
         self.scale * (f / (f + self.fixed + self.length * words as f32))
     }
+
+    /// The most for documents of a bound.
+    #[inline]
+    pub(super) fn most(&self, bound: Bound) -> f32 {
+        let frequencies = [1.0, 2.0, 3.0, counted(bound.frequency)];
+        let mut most = [0.0; 4];
+        for ((most, f), words) in most.iter_mut().zip(frequencies).zip(bound.words) {
+            *most = f / (f + self.fixed + self.length * f32::from(words));
+        }
+        let greater = |one: f32, other: f32| if one > other { one } else { other };
+        self.scale * greater(greater(most[0], most[1]), greater(most[2], most[3]))
+    }
+}
+
+/// A frequency, of which 255 stands for any: beyond what is counted, as if no length mattered.
+#[inline]
+fn counted(frequency: u8) -> f32 {
+    if frequency == u8::MAX { UNCOUNTED } else { f32::from(frequency) }
 }
 
 /// A number, and how it came about if that is asked for.
@@ -326,21 +349,29 @@ impl<'r> Scoring<'r> {
         weight * rarity * (f * (K1 + 1.0)) / (f + K1 * (1.0 - B_STD + B_STD * share))
     }
 
-    /// The most that a term adds to `BM25STD` in documents of a bound; the weight is not below 0.
-    pub(super) fn bm25_most(&self, weight: f64, rarity: f64, bound: Bound) -> f64 {
-        let once = self.bm25(weight, rarity, 1.0, bound.once.into());
-        // Beyond what is counted, as if no length mattered.
-        let f = if bound.frequency == u8::MAX { UNCOUNTED } else { f64::from(bound.frequency) };
-        once.max(self.bm25(weight, rarity, f, bound.often.into()))
+    /// What a term adds, in single precision; none if the weight is below 0, or so great or small
+    /// that this says nothing.
+    pub(super) fn rough(&self, weight: f64, rarity: f64) -> Option<Rough> {
+        let scale = weight * rarity * (K1 + 1.0);
+        if scale != 0.0 && !(SCALE_MIN..=SCALE_MAX).contains(&scale) {
+            return None;
+        }
+        let length = if self.average_length > 0.0 { K1 * B_STD / self.average_length } else { 0.0 };
+        let fixed = (K1 * (1.0 - B_STD)) as f32;
+        Some(Rough { scale: scale as f32, fixed, length: length as f32 })
     }
 
-    /// What a term adds, in single precision. The weight is not below 0.
-    pub(super) fn rough(&self, weight: f64, rarity: f64) -> Rough {
-        let length = if self.average_length > 0.0 { K1 * B_STD / self.average_length } else { 0.0 };
-        Rough {
-            scale: (weight * rarity * (K1 + 1.0)) as f32,
-            fixed: (K1 * (1.0 - B_STD)) as f32,
-            length: length as f32,
+    /// What the one term of alternatives adds, as [`Scoring::quick`] has it where it is there.
+    pub(super) fn only(&self, matcher: &Matcher<'_>, frequency: u32, length: u32) -> f64 {
+        match &matcher.kind {
+            Kind::Term { term, .. } => {
+                self.bm25(matcher.weight, term.rarity, frequency.into(), length)
+            }
+            Kind::Any { children } => {
+                let each = children.iter().map(|child| self.only(child, frequency, length));
+                matcher.weight * each.fold(0.0, |sum, added| sum + added)
+            }
+            _ => 0.0,
         }
     }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use roaring::RoaringBitmap;
 
+use super::beginnings::Beginnings;
 use super::document::Entry;
 use super::postings::{DocumentId, Postings};
 
@@ -16,6 +17,8 @@ pub(crate) struct Documents {
     entries: Vec<Option<Entry>>,
     /// Words of each, by the weights of their fields. What looks at many finds them close together.
     words: Vec<u32>,
+    /// Their keys, as far as it takes to tell which comes first.
+    beginnings: Beginnings,
     /// The score that documents have unless they say something else, and how many do.
     usual_score: f64,
     unusual: usize,
@@ -59,6 +62,7 @@ impl Documents {
             numbers: BTreeMap::new(),
             entries: Vec::new(),
             words: Vec::new(),
+            beginnings: Beginnings::default(),
             usual_score,
             unusual: 0,
             free: Vec::new(),
@@ -85,12 +89,20 @@ impl Documents {
         &self.words
     }
 
+    /// A number for a document's key: of two keys the lesser never has the greater.
+    #[inline]
+    pub(crate) fn beginning(&self, id: DocumentId) -> u64 {
+        self.beginnings.get(id)
+    }
+
     /// The score of every document, if all have the same.
     pub(crate) fn common_score(&self) -> Option<f64> {
         (self.unusual == 0).then_some(self.usual_score)
     }
 
     pub(super) fn insert(&mut self, id: DocumentId, entry: Entry) {
+        let others = self.numbers.iter().map(|(key, id)| (&**key, *id));
+        self.beginnings.insert(id, &entry.key, others);
         self.numbers.insert(entry.key.clone(), id);
         self.unusual += usize::from(entry.score != self.usual_score);
         self.all.insert(id, &entry);

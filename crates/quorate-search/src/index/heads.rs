@@ -2,14 +2,46 @@
 //! too far apart.
 //!
 //! ```text
-//! head    [ document less the first ][ frequency, 8 bits ][ length of the entry, 8 bits ]
+//! head    [ document less the first ][ frequency, 8 bits ][ kind of the entry, 8 bits ]
+//! kind    0 ..= 239   no entry: the term is once in the field of the block, at this position
+//!         240 ..= 254 the length of the entry, plus 240
+//!         255         longer: the length stands before the entry
 //! ```
 
 use alloc::vec::Vec;
 use core::mem::size_of;
+use core::ops::Range;
 
-/// In place of a frequency or length: this much or more.
+/// In place of a frequency: this much or more; of a kind: that the length stands elsewhere.
 pub(super) const ANY: u8 = u8::MAX;
+
+/// The kind of an entry without bytes; greater kinds have bytes.
+pub(crate) const EMPTY: u8 = 240;
+
+/// What a head says besides the document: frequency and kind, never 0 of a term that is there.
+#[inline]
+pub(crate) fn said(head: u32) -> u16 {
+    head as u16
+}
+
+/// The document less the first.
+#[inline]
+pub(crate) fn offset(head: u32) -> u32 {
+    head >> BEHIND
+}
+
+/// The frequency, 255 for any from there on.
+#[inline]
+pub(crate) fn frequency(said: u16) -> u8 {
+    (said >> 8) as u8
+}
+
+/// The position, if that is all there is to tell.
+#[inline]
+pub(crate) fn position(said: u16) -> Option<u32> {
+    let kind = said as u8;
+    (kind < EMPTY).then_some(u32::from(kind))
+}
 
 /// Bits behind the document.
 const BEHIND: u32 = 16;
@@ -47,8 +79,8 @@ impl Heads {
     }
 
     /// Adds a head whose offset is greater than that of the last.
-    pub(super) fn push(&mut self, offset: u32, frequency: u8, length: u8) {
-        let behind = u16::from_be_bytes([frequency, length]);
+    pub(super) fn push(&mut self, offset: u32, frequency: u8, kind: u8) {
+        let behind = u16::from_be_bytes([frequency, kind]);
         match self {
             Heads::Short(heads) if offset <= u32::from(u16::MAX) => {
                 heads.push(offset << BEHIND | u32::from(behind));
@@ -62,7 +94,7 @@ impl Heads {
         }
     }
 
-    /// Offset, frequency and length.
+    /// Offset, frequency and kind.
     #[inline]
     pub(super) fn get(&self, at: usize) -> (u32, u8, u8) {
         let head = match self {
@@ -87,32 +119,42 @@ impl Heads {
         }
     }
 
-    /// Tells `take` offset and frequency of those from `from` on up to an offset; returns the first
-    /// behind them.
+    /// Bytes of the entries of some heads, if none of them is of kind [`ANY`].
     #[inline]
-    pub(super) fn take(&self, from: usize, last: u32, mut take: impl FnMut(u32, u8)) -> usize {
+    pub(super) fn bytes(&self, range: Range<usize>) -> usize {
+        let bytes = |kind: u8| u32::from(kind.saturating_sub(EMPTY));
+        let sum: u32 = match self {
+            Heads::Short(heads) => heads[range].iter().map(|&head| bytes(head as u8)).sum(),
+            Heads::Long(heads) => heads[range].iter().map(|&head| bytes(head as u8)).sum(),
+        };
+        sum as usize
+    }
+
+    /// Tells `take` the heads from `from` on up to an offset, in runs of short ones: how much to add
+    /// to the offsets, and the heads. Returns the first behind them.
+    #[inline]
+    pub(super) fn take(&self, from: usize, last: u32, mut take: impl FnMut(u32, &[u32])) -> usize {
         match self {
             Heads::Short(heads) => {
-                let mut at = from;
-                for &head in &heads[from..] {
-                    if head >> BEHIND > last {
-                        break;
-                    }
-                    take(head >> BEHIND, (head >> 8) as u8);
-                    at += 1;
+                let rest = &heads[from..];
+                let ends = rest.last().is_none_or(|&head| offset(head) <= last);
+                let count = if ends {
+                    rest.len()
+                } else {
+                    rest.partition_point(|&head| offset(head) <= last)
+                };
+                if count > 0 {
+                    take(0, &rest[..count]);
                 }
-                at
+                from + count
             }
             Heads::Long(heads) => {
-                let mut at = from;
-                for &head in &heads[from..] {
-                    if (head >> BEHIND) as u32 > last {
-                        break;
-                    }
-                    take((head >> BEHIND) as u32, (head >> 8) as u8);
-                    at += 1;
+                let rest = &heads[from..];
+                let count = rest.partition_point(|&head| (head >> BEHIND) as u32 <= last);
+                for &head in &rest[..count] {
+                    take((head >> BEHIND) as u32, &[u32::from(head as u16)]);
                 }
-                at
+                from + count
             }
         }
     }

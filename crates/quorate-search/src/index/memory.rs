@@ -95,7 +95,11 @@ pub(super) fn of_entry(entry: &Entry) -> Memory {
             + entry.terms.len() * size_of::<TermId>()
             + size_of_val(&*entry.values)
             + entry.payload.as_ref().map_or(0, |payload| payload.len()),
-        keys: entry.key.len() + SHARED_BYTES + size_of::<(usize, usize, u32)>() + NODE_BYTES,
+        keys: entry.key.len()
+            + SHARED_BYTES
+            + size_of::<(usize, usize, u32)>()
+            + NODE_BYTES
+            + size_of::<u64>(),
         sortable: entry.sortable.iter().map(text).sum(),
         records: entry.terms.len(),
         ..Memory::default()

@@ -4,6 +4,8 @@
 //! removed one stays behind, so counts are exact and nothing is collected later. Documents have
 //! small numbers, which are used again; what a query meets first or last is never decided by them.
 
+mod beginnings;
+mod dense;
 mod description;
 mod document;
 mod documents;
@@ -41,6 +43,7 @@ use shapes::Shapes;
 
 pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
+pub(crate) use heads::{frequency, offset, position, said};
 pub(crate) use labels::Labels;
 pub use memory::Memory;
 pub(crate) use places::Place;

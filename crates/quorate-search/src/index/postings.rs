@@ -1,16 +1,18 @@
 //! Where a term occurs: documents in the order of their numbers, in blocks.
 //!
 //! ```text
-//! block    first and last document | bound of scores | heads | bytes
-//! head     document less the first of the block | frequency | length of the entry
+//! block    first and last document | bound of scores | field | heads | bytes
+//! head     document less the first of the block | frequency | kind of the entry
 //! bytes    entry, entry, ...
 //! entry    fields | positions
 //! positions   for each field: its number | how many | the first | each less the one before
 //! ```
 //!
-//! A head has 32 bits: 16 for the document, 8 each for frequency and length. If a block's documents
-//! are too far apart for that, its heads have 64 bits. A frequency or length of 255 or more is
-//! written before the entry. Numbers in entries are variable-length.
+//! A head has 32 bits: 16 for the document, 8 each for frequency and kind. If a block's documents
+//! are too far apart for that, its heads have 64 bits. A term that is once in a document, near its
+//! beginning and in the field of the block, has no entry: the kind is its position. Else the kind is
+//! the length of the entry. A frequency of 255 or more and a length of 15 or more are written before
+//! the entry. Numbers in entries are variable-length.
 //!
 //! Readers skip blocks by their last documents, and search a block by its heads without decoding
 //! anything. A posting is inserted and removed by writing its block anew, so that nothing is left
@@ -19,7 +21,8 @@
 use alloc::vec::Vec;
 use core::mem::size_of;
 
-use super::heads::{ANY, Heads};
+use super::dense::Dense;
+use super::heads::{self, ANY, EMPTY, Heads};
 use super::varint;
 use crate::schema::Fields;
 
@@ -48,6 +51,7 @@ pub(crate) struct Occurrence {
 pub(crate) struct Postings {
     blocks: Vec<Block>,
     documents: u32,
+    dense: Dense,
 }
 
 #[derive(Debug, Clone)]
@@ -55,40 +59,40 @@ struct Block {
     first: DocumentId,
     last: DocumentId,
     bound: Bound,
+    /// That of entries which are told by their heads alone.
+    field: u8,
+    /// Whether an entry has its length before it.
+    is_long: bool,
     heads: Heads,
     bytes: Vec<u8>,
 }
 
 /// From which the most follows that any of some entries adds to a score, whatever documents there
-/// are: scores grow with the frequency and shrink with the length of a document. Entries of
-/// frequency 1 and others are told apart, for most are of one kind.
+/// are: scores grow with the frequency and shrink with the length of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bound {
-    /// Words of the shortest document in which the term is once, at most 65,535.
-    pub(crate) once: u16,
-    /// Words of the shortest other document, at most 65,535.
-    pub(crate) often: u16,
-    /// The greatest frequency; 255 stands for any.
+    /// Words of the shortest document in which the term is once, twice, three times, and more
+    /// often; at most 65,535.
+    pub(crate) words: [u16; 4],
+    /// The greatest frequency, at least 4; 255 stands for any.
     pub(crate) frequency: u8,
 }
 
 impl Bound {
     /// Of no entry.
-    const NONE: Bound = Bound { once: u16::MAX, often: u16::MAX, frequency: 1 };
+    const NONE: Bound = Bound { words: [u16::MAX; 4], frequency: 4 };
 
     fn add(&mut self, frequency: u8, words: u32) {
         let words = u16::try_from(words).unwrap_or(u16::MAX);
-        if frequency <= 1 {
-            self.once = self.once.min(words);
-        } else {
-            self.often = self.often.min(words);
-            self.frequency = self.frequency.max(frequency);
-        }
+        let kind = usize::from(frequency.clamp(1, 4)) - 1;
+        self.words[kind] = self.words[kind].min(words);
+        self.frequency = self.frequency.max(frequency);
     }
 
     fn merge(&mut self, other: Bound) {
-        self.once = self.once.min(other.once);
-        self.often = self.often.min(other.often);
+        for (own, other) in self.words.iter_mut().zip(other.words) {
+            *own = other.min(*own);
+        }
         self.frequency = self.frequency.max(other.frequency);
     }
 }
@@ -98,7 +102,7 @@ impl Bound {
 struct Entry<'a> {
     document: DocumentId,
     frequency: u8,
-    length: u8,
+    kind: u8,
     /// With what is written before it.
     bytes: &'a [u8],
 }
@@ -118,19 +122,44 @@ impl Postings {
         words: &[u32],
     ) -> Size {
         self.documents += 1;
-        let (frequency, length, bytes) = encoded(occurrence);
-        let entry = Entry { document, frequency, length, bytes: &bytes };
+        let mut size = self.insert_into_blocks(document, occurrence, words);
+        let before = self.dense.memory();
+        if self.dense.is_kept() {
+            self.dense.insert(document);
+        } else if self
+            .blocks
+            .last()
+            .is_some_and(|last| self.dense.is_due(self.documents, last.last))
+        {
+            let dense = &mut self.dense;
+            self.blocks.iter().for_each(|block| block.documents().for_each(|id| dense.insert(id)));
+        }
+        self.dense.settle(self.documents);
+        size.bytes += self.dense.memory() as isize - before as isize;
+        size
+    }
+
+    fn insert_into_blocks(
+        &mut self,
+        document: DocumentId,
+        occurrence: &Occurrence,
+        words: &[u32],
+    ) -> Size {
         let at = self.blocks.partition_point(|block| block.last < document);
         // Most documents are newer than all others.
         if at == self.blocks.len() {
             match self.blocks.last_mut() {
                 Some(last) if last.heads.len() < ENTRIES_MAX => {
+                    let (frequency, kind, bytes) = encoded(occurrence, last.field);
                     let before = last.size();
-                    last.push(entry, words);
+                    last.push(Entry { document, frequency, kind, bytes: &bytes }, words);
                     return last.size() - before;
                 }
                 _ => {
-                    let block = Block::of(&[entry], words);
+                    let field = occurrence.positions.first().map_or(0, |position| position.0);
+                    let (frequency, kind, bytes) = encoded(occurrence, field);
+                    let entry = Entry { document, frequency, kind, bytes: &bytes };
+                    let block = Block::of(&[entry], field, words);
                     let size = block.size();
                     self.blocks.push(block);
                     return size;
@@ -138,12 +167,13 @@ impl Postings {
             }
         }
         let block = self.blocks.remove(at);
+        let (frequency, kind, bytes) = encoded(occurrence, block.field);
         let mut entries = block.entries();
         let place = entries.partition_point(|other| other.document < document);
-        entries.insert(place, entry);
+        entries.insert(place, Entry { document, frequency, kind, bytes: &bytes });
         let size = if entries.len() > ENTRIES_MAX { ENTRIES_MAX / 2 + 1 } else { ENTRIES_MAX };
         let blocks: Vec<Block> =
-            entries.chunks(size).map(|entries| Block::of(entries, words)).collect();
+            entries.chunks(size).map(|entries| Block::of(entries, block.field, words)).collect();
         let now = blocks.iter().map(Block::size).fold(Size::default(), |sum, size| sum + size);
         let size = now - block.size();
         self.blocks.splice(at..at, blocks);
@@ -162,19 +192,24 @@ impl Postings {
         if entries.len() == before {
             return Size::default();
         }
-        self.documents -= 1;
+        let mut size = Size::default() - size;
         if entries.is_empty() {
             self.blocks.remove(at);
-            Size::default() - size
         } else {
-            self.blocks[at] = Block::of(&entries, words);
-            self.blocks[at].size() - size
+            self.blocks[at] = Block::of(&entries, block.field, words);
+            size += self.blocks[at].size();
         }
+        self.documents -= 1;
+        size.bytes -= self.dense.memory() as isize;
+        self.dense.remove(document);
+        self.dense.settle(self.documents);
+        size.bytes += self.dense.memory() as isize;
+        size
     }
 
     /// A reader before the first document.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { blocks: &self.blocks, at: 0, place: (0, 0) }
+        Reader { blocks: &self.blocks, at: 0, place: (0, 0), dense: Some(&self.dense) }
     }
 }
 
@@ -213,10 +248,11 @@ impl Block {
         Size { bytes: bytes as isize, blocks: 1 }
     }
 
-    fn of(entries: &[Entry<'_>], words: &[u32]) -> Block {
+    fn of(entries: &[Entry<'_>], field: u8, words: &[u32]) -> Block {
         let first = entries.first().map_or(0, |entry| entry.document);
         let (heads, bytes) = (Heads::default(), Vec::new());
-        let mut block = Block { first, last: first, bound: Bound::NONE, heads, bytes };
+        let mut block =
+            Block { first, last: first, bound: Bound::NONE, field, is_long: false, heads, bytes };
         for &entry in entries {
             block.push(entry, words);
         }
@@ -224,39 +260,52 @@ impl Block {
     }
 
     fn push(&mut self, entry: Entry<'_>, words: &[u32]) {
-        let Entry { document, frequency, length, bytes } = entry;
-        self.heads.push(document - self.first, frequency, length);
+        let Entry { document, frequency, kind, bytes } = entry;
+        self.heads.push(document - self.first, frequency, kind);
         self.bytes.extend_from_slice(bytes);
+        self.is_long |= kind == ANY;
         self.last = document;
         self.bound.add(frequency, words.get(document as usize).copied().unwrap_or(0));
+    }
+
+    fn documents(&self) -> impl Iterator<Item = DocumentId> {
+        (0..self.heads.len()).map(|at| self.first + self.heads.offset(at))
     }
 
     fn entries(&self) -> Vec<Entry<'_>> {
         let mut bytes = self.bytes.as_slice();
         let entry = |at| {
-            let (offset, frequency, length) = self.heads.get(at);
-            let (entry, rest) = bytes.split_at(size(length, bytes));
+            let (offset, frequency, kind) = self.heads.get(at);
+            let (entry, rest) = bytes.split_at(size(kind, bytes));
             bytes = rest;
-            Entry { document: self.first + offset, frequency, length, bytes: entry }
+            Entry { document: self.first + offset, frequency, kind, bytes: entry }
         };
         (0..self.heads.len()).map(entry).collect()
     }
 }
 
-/// Bytes of an entry of this length in its head, with what is written before it.
-fn size(length: u8, bytes: &[u8]) -> usize {
-    if length < ANY {
-        return usize::from(length);
+/// Bytes of an entry of this kind, with what is written before it.
+fn size(kind: u8, bytes: &[u8]) -> usize {
+    if kind < ANY {
+        return usize::from(kind.saturating_sub(EMPTY));
     }
     let mut rest = bytes;
     let size = varint::read(&mut rest) as usize;
     size + bytes.len() - rest.len()
 }
 
-/// Frequency and length for a head, and the bytes.
-fn encoded(occurrence: &Occurrence) -> (u8, u8, Vec<u8>) {
+/// Frequency and kind for a head, and the bytes, in a block of this field.
+fn encoded(occurrence: &Occurrence, field: u8) -> (u8, u8, Vec<u8>) {
     let mut bytes = Vec::new();
     let frequency = u8::try_from(occurrence.frequency).unwrap_or(ANY);
+    let is_of_block = occurrence.fields == Fields::one(usize::from(field)).0;
+    if let ([(in_field, position)], true) = (occurrence.positions.as_slice(), is_of_block)
+        && *position < u32::from(EMPTY)
+        && *in_field == field
+        && (1..ANY).contains(&frequency)
+    {
+        return (frequency, *position as u8, bytes);
+    }
     if frequency == ANY {
         varint::write(&mut bytes, u128::from(occurrence.frequency));
     }
@@ -270,14 +319,13 @@ fn encoded(occurrence: &Occurrence) -> (u8, u8, Vec<u8>) {
             previous = position;
         }
     }
-    let length = u8::try_from(bytes.len()).unwrap_or(ANY);
-    if length < ANY {
-        return (frequency, length, bytes);
+    if bytes.len() < usize::from(ANY - EMPTY) {
+        return (frequency, EMPTY + bytes.len() as u8, bytes);
     }
     let mut long = Vec::new();
     varint::write(&mut long, bytes.len() as u128);
     long.extend(bytes);
-    (frequency, length, long)
+    (frequency, ANY, long)
 }
 
 /// Goes through the documents of a term.
@@ -289,6 +337,7 @@ pub(crate) struct Reader<'a> {
     at: usize,
     /// An entry of the block at or before it, and where its bytes begin.
     place: (usize, usize),
+    dense: Option<&'a Dense>,
 }
 
 impl<'a> Reader<'a> {
@@ -320,8 +369,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Frequency and kind of the entry, as its head says them.
+    pub(crate) fn said(&self) -> u16 {
+        let Some(block) = self.blocks.first() else { return 0 };
+        let (_, frequency, kind) = block.heads.get(self.at);
+        u16::from_be_bytes([frequency, kind])
+    }
+
+    /// The field and position, if the entry has no bytes.
+    fn only_position(&self) -> Option<Position> {
+        let block = self.blocks.first()?;
+        Some((block.field, heads::position(self.said())?))
+    }
+
     /// The fields in which the term is.
     pub(crate) fn fields(&mut self) -> Fields {
+        if let Some((field, _)) = self.only_position() {
+            return Fields::one(usize::from(field));
+        }
         let (mut bytes, is_frequent) = self.entry();
         if is_frequent {
             varint::read(&mut bytes);
@@ -331,6 +396,11 @@ impl<'a> Reader<'a> {
 
     /// Where the term is in these fields.
     pub(crate) fn positions(&mut self, fields: Fields, positions: &mut Vec<Position>) {
+        let is_asked = |field: u8| fields.0 & Fields::one(usize::from(field)).0 != 0;
+        if let Some(position) = self.only_position() {
+            positions.extend(is_asked(position.0).then_some(position));
+            return;
+        }
         let (mut bytes, is_frequent) = self.entry();
         if is_frequent {
             varint::read(&mut bytes);
@@ -342,7 +412,7 @@ impl<'a> Reader<'a> {
             let mut position = 0;
             for _ in 0..count {
                 position += varint::read(&mut bytes) as u32;
-                if fields.0 & Fields::one(usize::from(field)).0 != 0 {
+                if is_asked(field) {
                     positions.push((field, position));
                 }
             }
@@ -355,9 +425,14 @@ impl<'a> Reader<'a> {
         Some(block.first + block.heads.offset(self.at))
     }
 
-    /// The last document of the block in which it is, and the bound of that block.
-    pub(crate) fn block(&self) -> Option<(DocumentId, Bound)> {
-        self.blocks.first().map(|block| (block.last, block.bound))
+    /// The bounds of the blocks from that in which it is.
+    pub(crate) fn bounds(&self) -> impl ExactSizeIterator<Item = Bound> + use<'a> {
+        self.blocks.iter().map(|block| block.bound)
+    }
+
+    /// One that only goes through a block, that many blocks behind the one in which this is.
+    pub(crate) fn of_block(&self, ahead: usize) -> Reader<'a> {
+        Reader { blocks: &self.blocks[ahead..=ahead], at: 0, place: (0, 0), dense: None }
     }
 
     /// The bound of all blocks that have documents from where it is up to `last`.
@@ -373,21 +448,34 @@ impl<'a> Reader<'a> {
         self.blocks.iter().map(|block| block.heads.len() as u64).sum()
     }
 
-    /// Goes behind the block in which it is.
-    pub(crate) fn pass_block(&mut self) {
-        if !self.blocks.is_empty() {
-            self.pass(1);
+    /// Entries of the blocks that have documents from where it is up to `last`.
+    pub(crate) fn entries(&self, last: DocumentId) -> usize {
+        let blocks = self.blocks.iter().take_while(|block| block.first <= last);
+        blocks.map(|block| block.heads.len()).sum()
+    }
+
+    /// The documents from one on, whose number is a multiple of 64, in a bit each; none if only
+    /// their heads tell.
+    pub(crate) fn bits(&self, document: DocumentId) -> Option<&'a [u64]> {
+        self.dense?.from(document)
+    }
+
+    /// Goes behind a document.
+    pub(crate) fn leave(&mut self, last: DocumentId) {
+        match last.checked_add(1) {
+            Some(next) => _ = self.seek(next),
+            None => self.blocks = &[],
         }
     }
 
-    /// Tells `take` the documents from where it is up to `last`, with frequencies, 255 for any
-    /// from there on; and goes behind them.
+    /// Tells `take` the heads of the documents from where it is up to `last`, in runs: how much to
+    /// add to their offsets, and they. Goes behind them.
     #[inline]
-    pub(crate) fn take(&mut self, last: DocumentId, mut take: impl FnMut(DocumentId, u8)) {
+    pub(crate) fn take(&mut self, last: DocumentId, mut take: impl FnMut(DocumentId, &[u32])) {
         while let Some(block) = self.blocks.first().filter(|block| block.first <= last) {
             let first = block.first;
-            let taken = block.heads.take(self.at, last - first, |offset, frequency| {
-                take(first + offset, frequency);
+            let taken = block.heads.take(self.at, last - first, |more, heads| {
+                take(first + more, heads);
             });
             if taken < block.heads.len() {
                 self.at = taken;
@@ -409,19 +497,18 @@ impl<'a> Reader<'a> {
         if entry > self.at {
             (entry, place) = (0, 0);
         }
-        while entry < self.at {
-            place += size(block.heads.get(entry).2, &block.bytes[place..]);
-            entry += 1;
-        }
-        self.place = (entry, place);
-        let (_, frequency, length) = block.heads.get(entry);
-        let mut bytes = &block.bytes[place..];
-        if length < ANY {
-            bytes = &bytes[..usize::from(length)];
+        if block.is_long {
+            for passed in entry..self.at {
+                place += size(block.heads.get(passed).2, &block.bytes[place..]);
+            }
         } else {
-            let size = varint::read(&mut bytes) as usize;
-            bytes = &bytes[..size];
+            place += block.heads.bytes(entry..self.at);
         }
-        (bytes, frequency == ANY)
+        entry = self.at;
+        self.place = (entry, place);
+        let (_, frequency, kind) = block.heads.get(entry);
+        let mut bytes = &block.bytes[place..];
+        let size = if kind < ANY { size(kind, bytes) } else { varint::read(&mut bytes) as usize };
+        (&bytes[..size], frequency == ANY)
     }
 }

@@ -1,6 +1,7 @@
 //! The terms of an index, in order, and where they occur.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher as _;
@@ -26,6 +27,8 @@ pub(crate) struct Terms {
     terms: Vec<Term>,
     /// Numbers of terms that no document has any more.
     free: Vec<TermId>,
+    /// The letters of all terms, and how often each is in them.
+    letters: BTreeMap<char, usize>,
     /// Bytes of the texts of terms.
     texts: usize,
     /// Bytes and blocks of postings.
@@ -59,6 +62,9 @@ impl Terms {
 
     fn make(&mut self, text: &str) -> TermId {
         self.texts += text.len();
+        for letter in text.chars() {
+            *self.letters.entry(letter).or_default() += 1;
+        }
         let text: Arc<str> = text.into();
         let term = Term { text: text.clone(), postings: Postings::default() };
         let number = match self.free.pop() {
@@ -86,6 +92,14 @@ impl Terms {
             let text = mem::replace(&mut term.text, "".into());
             self.texts -= text.len();
             self.numbers.remove(&text);
+            for letter in text.chars() {
+                if let Entry::Occupied(mut count) = self.letters.entry(letter) {
+                    *count.get_mut() -= 1;
+                    if *count.get() == 0 {
+                        count.remove();
+                    }
+                }
+            }
             let hash = self.hasher.hash_one(&*text);
             if let Ok(entry) = self.table.find_entry(hash, |other| *other == number) {
                 entry.remove();
@@ -97,6 +111,11 @@ impl Terms {
     /// Where a term occurs.
     pub(crate) fn get(&self, text: &str) -> Option<&Postings> {
         self.find(text).map(|number| &self.terms[number.0 as usize].postings)
+    }
+
+    /// The letters of all terms, in order.
+    pub(crate) fn letters(&self) -> impl ExactSizeIterator<Item = char> {
+        self.letters.keys().copied()
     }
 
     /// A term by its number: its text, and where it occurs.

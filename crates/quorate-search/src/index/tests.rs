@@ -38,6 +38,17 @@ fn all(postings: &Postings) -> Vec<(u32, Occurrence)> {
 }
 
 fn occurrence() -> impl Strategy<Value = Occurrence> {
+    // Most often a term is once in a document.
+    let once = (1u32..300, 0u32..300, prop::sample::select(vec![3u8, 127]));
+    let once = once.prop_map(|(frequency, position, field)| Occurrence {
+        frequency,
+        positions: vec![(field, position)],
+        fields: Fields::one(usize::from(field)).0,
+    });
+    prop_oneof![once, several()]
+}
+
+fn several() -> impl Strategy<Value = Occurrence> {
     let positions = prop::collection::btree_set(0u32..1000, 0..6);
     (1u32..500, positions, any::<u128>()).prop_map(|(frequency, positions, fields)| Occurrence {
         frequency,

@@ -30,10 +30,14 @@ fn text(document: u64) -> String {
 }
 
 fn index() -> Index {
-    let mut index = Index::new(schema("SCHEMA t TEXT NOSTEM"), Synonyms::default());
+    let schema = schema("SCHEMA t TEXT NOSTEM u TEXT NOSTEM WEIGHT 2");
+    let mut index = Index::new(schema, Synonyms::default());
     let mut put = |key: u64, text: &str| {
-        let sample =
-            Sample { key: format!("k{key:05}"), score: None, values: vec![(0, text.to_string())] };
+        let mut values = vec![(0, text.to_string())];
+        if mixed(key).is_multiple_of(4) {
+            values.push((1, text.replace('1', "2")));
+        }
+        let sample = Sample { key: format!("k{key:05}"), score: None, values };
         index.put_in((key % 3) as u8, &sample.document()).expect("indexed");
     };
     for document in 0..DOCUMENTS {
@@ -63,8 +67,18 @@ fn the_best_are_those_of_all() {
         "%baw9%",
         "baw0|(baw4|baw8)=>{$weight:0}",
         "@t:(baw5|baw6)",
+        "(baw0|baw7=>{$weight:1e-300})=>{$weight:1e-10}",
+        "baw7=>{$weight:1e30}",
         "baw0 baw1",
+        "baw30 baw0",
+        "baw2 baw0 baw1 baw4",
+        "(baw1 baw4=>{$weight:5})=>{$weight:0.3}",
+        "baw3 baw20",
         "\"baw1 baw0\"",
+        "\"baw0 baw0\"",
+        "\"baw3 baw3 baw3\"",
+        "\"baw2 baw0 baw1\"",
+        "@u:(baw2 baw0)",
     ];
     for (groups, among) in [(u64::MAX, false), (u64::MAX, true), (0b101, false)] {
         index.show(groups);
