@@ -31,6 +31,8 @@ pub(super) const ROUGH: f64 = 1.0 + 1e-4;
 /// A term among alternatives.
 pub(super) struct Leaf<'a> {
     reader: Reader<'a>,
+    /// One that goes through what is looked at more closely.
+    behind: Reader<'a>,
     rough: Rough,
     /// The first document that was not looked at.
     next: Option<DocumentId>,
@@ -41,6 +43,8 @@ pub(super) struct Leaf<'a> {
 /// Alternatives of terms, which any document must have one of.
 pub(super) struct Alternatives<'a> {
     leaves: Vec<Leaf<'a>>,
+    /// Those whose documents were only noted in the window.
+    noted: Vec<usize>,
 }
 
 impl<'a> Alternatives<'a> {
@@ -49,7 +53,7 @@ impl<'a> Alternatives<'a> {
     pub(super) fn of(matcher: &Matcher<'a>, scoring: &Scoring<'_>) -> Option<Alternatives<'a>> {
         let mut leaves = Vec::new();
         collect(matcher, 1.0, scoring, &mut leaves)?;
-        Some(Alternatives { leaves })
+        Some(Alternatives { leaves, noted: Vec::new() })
     }
 
     /// Offers those that may be among the best, and refuses to hold more than a query may. Returns
@@ -71,7 +75,7 @@ impl<'a> Alternatives<'a> {
             let base = base_of(first);
             let last = base + (WINDOW - 1) as u32;
             if let Some(rest) = self.fill(&mut window, last, words, offered) {
-                offer(&window, base, rest, offered);
+                self.offer(&window, base, rest, words, offered);
             }
             total += match offered.allowed {
                 None => window.count(),
@@ -94,6 +98,7 @@ impl<'a> Alternatives<'a> {
         words: &[u32],
         offered: &Offered<'_, '_, '_>,
     ) -> Option<f64> {
+        self.noted.clear();
         let here = |leaf: &Leaf<'_>| leaf.next.is_some_and(|next| next <= last);
         let Some(least) = offered.top.least() else {
             for leaf in self.leaves.iter_mut().filter(|leaf| here(leaf)) {
@@ -113,9 +118,11 @@ impl<'a> Alternatives<'a> {
             self.leaves.sort_unstable_by(|one, other| one.most.total_cmp(&other.most));
         }
         let mut rest = 0.0;
-        for leaf in self.leaves.iter_mut().filter(|leaf| here(leaf)) {
+        let leaves = self.leaves.iter_mut().enumerate();
+        for (at, leaf) in leaves.filter(|(_, leaf)| here(leaf)) {
             if sum < least || rest + leaf.most < least {
                 rest += leaf.most;
+                self.noted.push(at);
                 window.note(&mut leaf.reader, last);
                 leaf.next = leaf.reader.document();
             } else {
@@ -126,18 +133,69 @@ impl<'a> Alternatives<'a> {
     }
 }
 
-/// Offers those of a window that may be among the best, where terms that were only noted add at
-/// most `rest`.
-fn offer(window: &Window, base: DocumentId, rest: f64, offered: &mut Offered<'_, '_, '_>) {
-    let here = least_here(window, base, offered);
-    let needed = |offered: &Offered<'_, '_, '_>| {
-        let least = offered.top.least().or(here);
-        least.map_or(f32::NEG_INFINITY, |least| (least / ROUGH - rest) as f32)
-    };
-    window.reaching(needed(offered), |place| {
-        offered.offer(base + place as DocumentId);
-        needed(offered)
-    });
+impl Alternatives<'_> {
+    /// Offers those of a window that may be among the best, where terms that were only noted add at
+    /// most `rest`.
+    fn offer(
+        &mut self,
+        window: &Window,
+        base: DocumentId,
+        rest: f64,
+        words: &[u32],
+        offered: &mut Offered<'_, '_, '_>,
+    ) {
+        let here = least_here(window, base, offered);
+        let needed = |offered: &Offered<'_, '_, '_>| {
+            let least = offered.top.least().or(here);
+            least.map_or(f64::NEG_INFINITY, |least| least / ROUGH)
+        };
+        let mut least = needed(offered);
+        window.reaching((least - rest) as f32, |place| {
+            let id = base + place as DocumentId;
+            let sum = f64::from(window.sum(place));
+            if self.reaches(least, sum, rest, id, words[id as usize]) {
+                offered.offer(id);
+                least = needed(offered);
+            }
+            (least - rest) as f32
+        });
+    }
+
+    /// Whether a document may still come so far as `least`, to which `sum` is added and, by terms
+    /// that were only noted, `rest` at most. Those that add the most are looked at first.
+    fn reaches(
+        &mut self,
+        least: f64,
+        mut sum: f64,
+        mut rest: f64,
+        id: DocumentId,
+        words: u32,
+    ) -> bool {
+        if self.noted.len() > SORTED_MAX {
+            return true;
+        }
+        for &noted in &self.noted {
+            let leaf = &self.leaves[noted];
+            if leaf.lacks(id) {
+                rest -= leaf.most;
+            }
+        }
+        for &noted in self.noted.iter().rev() {
+            // What is taken off again and again leaves an error, far below what is allowed for.
+            if sum + rest < least {
+                return false;
+            }
+            let leaf = &mut self.leaves[noted];
+            if leaf.lacks(id) {
+                continue;
+            }
+            rest -= leaf.most;
+            if leaf.behind.seek(id) == Some(id) {
+                sum += f64::from(leaf.rough.score(frequency(leaf.behind.said()), words));
+            }
+        }
+        sum + rest >= least
+    }
 }
 
 /// While there are not enough: what the best of the window alone reach, if these are enough.
@@ -145,9 +203,19 @@ fn least_here(window: &Window, base: DocumentId, offered: &Offered<'_, '_, '_>) 
     if offered.top.least().is_some() || window.uncounted {
         return None;
     }
-    let allowed = window.places().filter(|&at| offered.allows(base + at as DocumentId));
-    let mut sums: Vec<f32> = allowed.map(|place| window.sum(place)).collect();
-    let place = offered.top.wanted().checked_sub(1).filter(|place| *place < sums.len())?;
+    let place = offered.top.wanted().checked_sub(1)?;
+    // Some of the best are most often enough to tell.
+    let mut sums: Vec<f32> = match offered.allowed {
+        None => window.greatest_sums().collect(),
+        Some(_) => Vec::new(),
+    };
+    if place >= sums.len() {
+        let allowed = window.places().filter(|&at| offered.allows(base + at as DocumentId));
+        sums = allowed.map(|place| window.sum(place)).collect();
+    }
+    if place >= sums.len() {
+        return None;
+    }
     let (_, least, _) = sums.select_nth_unstable_by(place, |one, other| other.total_cmp(one));
     Some(f64::from(*least) / ROUGH)
 }
@@ -176,18 +244,24 @@ impl Offered<'_, '_, '_> {
 }
 
 impl Leaf<'_> {
+    /// Whether a bit says that a document does not have the term.
+    fn lacks(&self, id: DocumentId) -> bool {
+        let bits = self.behind.bits(id - id % u64::BITS);
+        bits.is_some_and(|bits| bits.first().is_none_or(|bits| bits >> (id % u64::BITS) & 1 == 0))
+    }
+
     /// The best of a term alone. Returns how many documents have it.
     fn best(&self, words: &[u32], offered: &mut Offered<'_, '_, '_>) -> Result<u64, Error> {
         let wanted = offered.top.wanted();
         if wanted > 0 {
             let mut bounds: Vec<f32> =
                 self.reader.bounds().map(|bound| self.rough.most(bound)).collect();
-            let mut sorted = bounds.clone();
-            let promising = if wanted < sorted.len() {
-                *sorted.select_nth_unstable_by(wanted, |one, other| other.total_cmp(one)).1
-            } else {
-                f32::INFINITY
-            };
+            let mut promising = f32::INFINITY;
+            if wanted < bounds.len() {
+                let mut sorted = bounds.clone();
+                let order = |one: &f32, other: &f32| other.total_cmp(one);
+                promising = *sorted.select_nth_unstable_by(wanted, order).1;
+            }
             for (block, bound) in bounds.iter_mut().enumerate() {
                 if *bound > promising {
                     self.best_of(block, words, offered)?;
@@ -255,8 +329,8 @@ fn collect<'a>(
     match &matcher.kind {
         Kind::Term { reader, fields: Fields::ALL, term } => {
             let (reader, rough) = (reader.clone(), scoring.rough(weight, term.rarity)?);
-            let next = reader.document();
-            leaves.push(Leaf { reader, rough, next, most: 0.0 });
+            let (next, behind) = (reader.document(), reader.clone());
+            leaves.push(Leaf { reader, behind, rough, next, most: 0.0 });
             Some(())
         }
         Kind::Any { children } if weight >= 0.0 => {

@@ -11,7 +11,7 @@ use super::matcher::Matcher;
 use super::score::{Explanation, Scoring};
 use super::{Hit, Sort, SortedBy};
 use crate::error::Error;
-use crate::index::{DocumentId, Index};
+use crate::index::{DocumentId, Documents, Index};
 
 /// As many of the best as are wanted.
 pub(super) struct Top<'i> {
@@ -30,7 +30,8 @@ struct Candidate<'i> {
     score: f64,
     /// Of two keys the lesser never has the greater.
     beginning: u64,
-    key: &'i Arc<[u8]>,
+    id: DocumentId,
+    documents: &'i Documents,
     more: Option<Box<More>>,
 }
 
@@ -61,11 +62,15 @@ impl Ord for Candidate<'_> {
             _ => other.score.total_cmp(&self.score),
         };
         let order = order.then_with(|| self.beginning.cmp(&other.beginning));
-        order.then_with(|| self.key.cmp(other.key))
+        order.then_with(|| self.key().cmp(other.key()))
     }
 }
 
 impl Candidate<'_> {
+    fn key(&self) -> &Arc<[u8]> {
+        &self.documents.get(self.id).key
+    }
+
     fn sorted_by(&self) -> Option<&SortedBy> {
         self.more.as_ref()?.sorted_by.as_ref()
     }
@@ -136,11 +141,10 @@ impl<'i> Top<'i> {
             }
         }
         let beginning = documents.beginning(id);
-        let entry = documents.get(id);
-        let sorted_by = self.sort.map(|sort| sort.of(entry));
+        let sorted_by = self.sort.map(|sort| sort.of(documents.get(id)));
         let more = (explanation.is_some() || sorted_by.is_some())
             .then(|| Box::new(More { explanation, sorted_by }));
-        let candidate = Candidate { score, beginning, key: &entry.key, more };
+        let candidate = Candidate { score, beginning, id, documents, more };
         self.held += candidate.explained();
         self.best.push(candidate);
         if self.best.len() > self.wanted
@@ -164,10 +168,11 @@ impl<'i> Top<'i> {
     pub(super) fn into_hits(self) -> Vec<Hit> {
         let sorted = self.best.into_sorted_vec().into_iter();
         let hit = |candidate: Candidate<'_>| {
+            let key = candidate.key().clone();
             let (explanation, sorted_by) =
                 candidate.more.map_or((None, None), |more| (more.explanation, more.sorted_by));
             Hit {
-                key: candidate.key.clone(),
+                key,
                 score: candidate.score,
                 explanation,
                 distance: None,

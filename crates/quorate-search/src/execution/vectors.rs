@@ -12,7 +12,7 @@ use super::matcher::Matcher;
 use super::score::Scoring;
 use super::{Hit, Hits, Ranked};
 use crate::error::{Code, Error};
-use crate::index::{Compared, DocumentId, FieldIndex, Index};
+use crate::index::{Compared, FieldIndex, Index};
 use crate::query::{Kind, Node, Target};
 
 impl Index {
@@ -86,23 +86,21 @@ impl Index {
     /// The distances that a query has given names, of the document of this key.
     pub(crate) fn distances(&self, node: &Node, key: &[u8]) -> Vec<(String, f64)> {
         let mut distances = Vec::new();
-        if let Some(id) = self.documents.number(key) {
-            self.collect_distances(node, id, &mut distances);
-        }
+        self.collect_distances(node, key, &mut distances);
         distances
     }
 
-    fn collect_distances(&self, node: &Node, id: DocumentId, distances: &mut Vec<(String, f64)>) {
+    fn collect_distances(&self, node: &Node, key: &[u8], distances: &mut Vec<(String, f64)>) {
         match &node.kind {
             Kind::And(nodes) | Kind::Or(nodes) => {
-                nodes.iter().for_each(|node| self.collect_distances(node, id, distances));
+                nodes.iter().for_each(|node| self.collect_distances(node, key, distances));
             }
-            Kind::Optional(inner) => self.collect_distances(inner, id, distances),
+            Kind::Optional(inner) => self.collect_distances(inner, key, distances),
             Kind::Nearest { filter, vector, .. } => {
-                self.add_distance(vector, id, f64::INFINITY, distances);
-                self.collect_distances(filter, id, distances);
+                self.add_distance(vector, key, f64::INFINITY, distances);
+                self.collect_distances(filter, key, distances);
             }
-            Kind::Within { radius, vector } => self.add_distance(vector, id, *radius, distances),
+            Kind::Within { radius, vector } => self.add_distance(vector, key, *radius, distances),
             _ => {}
         }
     }
@@ -110,11 +108,12 @@ impl Index {
     fn add_distance(
         &self,
         target: &Target,
-        id: DocumentId,
+        key: &[u8],
         radius: f64,
         distances: &mut Vec<(String, f64)>,
     ) {
         let Some(name) = &target.distance_name else { return };
+        let Some(id) = self.documents.number(key) else { return };
         let distance = self.compared(target).and_then(|compared| compared.distance(id));
         if let Some(distance) = distance.filter(|distance| *distance <= radius) {
             distances.push((name.clone(), distance));

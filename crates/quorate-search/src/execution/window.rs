@@ -96,13 +96,18 @@ impl Window {
 
     /// The places of documents that have a term.
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {
-        let groups = self.bits.iter().enumerate();
-        groups.flat_map(|(group, &bits)| ones(bits).map(move |place| group * GROUP + place))
+        ones_of(&*self.bits)
     }
 
     /// What terms add to the score of a document.
     pub(super) fn sum(&self, place: usize) -> f32 {
         self.sums[place]
+    }
+
+    /// What is added to the scores of some of the documents, at most one of a group: to the one to
+    /// which most is added.
+    pub(super) fn greatest_sums(&self) -> impl Iterator<Item = f32> {
+        ones(self.added).map(|group| greatest(&self.sums[group * GROUP..][..GROUP]))
     }
 
     /// Visits documents that have a term and to whose scores at least so much is added. `visit`
@@ -130,6 +135,12 @@ impl Window {
         }
         (self.added, self.uncounted) = (0, false);
     }
+}
+
+/// The places of the bits that are set in groups of 64.
+pub(super) fn ones_of(bits: &[u64]) -> impl Iterator<Item = usize> {
+    let groups = bits.iter().enumerate();
+    groups.flat_map(|(group, &bits)| ones(bits).map(move |place| group * GROUP + place))
 }
 
 /// The places of the bits that are set.

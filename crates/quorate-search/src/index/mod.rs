@@ -36,13 +36,13 @@ use crate::error::{Code, Error};
 use crate::schema::{Coordinates, Field, FieldId, Kind, Schema};
 
 use document::{Content, Held};
-use documents::Documents;
 use numbers::Numbers;
 use places::Places;
 use shapes::Shapes;
 
 pub(crate) use document::Entry;
 pub use document::{Document, Unindexed, Value};
+pub(crate) use documents::Documents;
 pub(crate) use heads::{frequency, offset, position, said};
 pub(crate) use labels::Labels;
 pub use memory::Memory;

@@ -32,6 +32,9 @@ pub(crate) type DocumentId = u32;
 /// Entries of a block. With more, changes cost more; with fewer, the blocks themselves do.
 const ENTRIES_MAX: usize = 128;
 
+/// As many blocks before it is their turn heads are fetched into the caches.
+const AHEAD: usize = 2;
+
 /// Where a word is: the number of the `TEXT` field, and how many words are before it in all.
 pub(crate) type Position = (u8, u32);
 
@@ -408,11 +411,12 @@ impl<'a> Reader<'a> {
         varint::read(&mut bytes);
         while !bytes.is_empty() {
             let field = varint::read(&mut bytes) as u8;
-            let count = varint::read(&mut bytes);
+            let count = varint::read(&mut bytes) as usize;
+            let is_asked = is_asked(field);
             let mut position = 0;
             for _ in 0..count {
                 position += varint::read(&mut bytes) as u32;
-                if is_asked(field) {
+                if is_asked {
                     positions.push((field, position));
                 }
             }
@@ -474,6 +478,9 @@ impl<'a> Reader<'a> {
     pub(crate) fn take(&mut self, last: DocumentId, mut take: impl FnMut(DocumentId, &[u32])) {
         while let Some(block) = self.blocks.first().filter(|block| block.first <= last) {
             let first = block.first;
+            if let Some(block) = self.blocks.get(AHEAD) {
+                block.heads.touch();
+            }
             let taken = block.heads.take(self.at, last - first, |more, heads| {
                 take(first + more, heads);
             });
