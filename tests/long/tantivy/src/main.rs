@@ -116,7 +116,8 @@ fn process_seconds() -> Outcome<f64> {
     // Of all threads, also of those that have ended: hundredths, after the name in brackets.
     let text = std::fs::read_to_string("/proc/self/stat")?;
     let behind = text.rsplit(')').next().ok_or("no name")?;
-    let numbers: Vec<u64> =
+    // Without a terminal one of them is -1.
+    let numbers: Vec<i64> =
         behind.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     // The state is no number; user and system time are the 11th and 12th behind it.
     Ok((numbers[10] + numbers[11]) as f64 / 100.0)
