@@ -244,10 +244,12 @@ impl FieldReader<'_> {
     /// Notes that a term occurs once more; returns how often it does by now.
     fn occurs(&mut self, term: &str, field: usize, weight: u32, position: Option<u32>) -> u32 {
         let options = self.forms.schema.options;
-        if !self.content.terms.contains_key(term) {
-            self.content.terms.insert(term.to_string(), Occurrence::default());
-        }
-        let Some(occurrence) = self.content.terms.get_mut(term) else { return 0 };
+        let terms = &mut self.content.terms;
+        let occurrence = if terms.contains_key(term) {
+            terms.get_mut(term).expect("invariant: it is there")
+        } else {
+            terms.entry(term.to_string()).or_default()
+        };
         occurrence.fields |= Fields::one(field).0;
         if !options.no_frequencies {
             occurrence.frequency += weight;

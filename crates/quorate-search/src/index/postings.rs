@@ -148,9 +148,9 @@ impl Postings {
         occurrence: &Occurrence,
         words: &[u32],
     ) -> Size {
-        let at = self.blocks.partition_point(|block| block.last < document);
         // Most documents are newer than all others.
-        if at == self.blocks.len() {
+        let is_newest = self.blocks.last().is_none_or(|last| last.last < document);
+        if is_newest {
             match self.blocks.last_mut() {
                 Some(last) if last.heads.len() < ENTRIES_MAX => {
                     let (frequency, kind, bytes) = encoded(occurrence, last.field);
@@ -169,6 +169,7 @@ impl Postings {
                 }
             }
         }
+        let at = self.blocks.partition_point(|block| block.last < document);
         let block = self.blocks.remove(at);
         let (frequency, kind, bytes) = encoded(occurrence, block.field);
         let mut entries = block.entries();
