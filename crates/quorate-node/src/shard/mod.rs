@@ -80,7 +80,9 @@ use quorate_cluster::{
     wall_clock::WallClock,
 };
 use quorate_log::Sequence;
-use quorate_proto::{Groups, Incarnation, MemberNumber, Slot, command::Call, mutant::Mutant};
+use quorate_proto::{
+    Groups, Incarnation, MemberNumber, Slot, command::Call, message::Message, mutant::Mutant,
+};
 use slab::Slab;
 
 use crate::{
@@ -559,24 +561,12 @@ impl Shard {
         self.service(now);
     }
 
-    fn send(
-        &mut self,
-        to: MemberNumber,
-        machine: Machine,
-        correlation: u64,
-        message: &quorate_proto::message::Message,
-    ) {
+    fn send(&mut self, to: MemberNumber, machine: Machine, correlation: u64, message: &Message) {
         let epoch = self.topology().epoch();
         self.peers.send(to, machine, epoch, correlation, message);
     }
 
-    fn respond(
-        &mut self,
-        now: Now,
-        link: LinkId,
-        correlation: u64,
-        message: quorate_proto::message::Message,
-    ) {
+    fn respond(&mut self, now: Now, link: LinkId, correlation: u64, message: Message) {
         if peers::is_of_round(correlation) {
             self.anti_entropy.charge_others(now.monotonic, &message);
         }
@@ -584,12 +574,7 @@ impl Shard {
     }
 
     /// Sends a response on the link of whichever shard has it.
-    fn pass_response(
-        &mut self,
-        link: LinkId,
-        correlation: u64,
-        message: quorate_proto::message::Message,
-    ) {
+    fn pass_response(&mut self, link: LinkId, correlation: u64, message: Message) {
         let shard = peers::shard_of(link);
         if shard == self.id {
             let epoch = self.topology().epoch();

@@ -5,8 +5,6 @@
 //! read behind a write, but for [series](super::series), and a write behind a read. Writes on one
 //! slot follow each other to the same executor in order, and reads do not disturb each other.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -335,6 +333,8 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     #[test]
