@@ -350,6 +350,10 @@ pub const SYNC_BURST_BYTES: u64 = 8 << 20;
 /// Pause before an anti-entropy round is repeated in which something was refused.
 pub const SYNC_PAUSE: Duration = Duration::from_secs(1);
 
+/// The same when that was because one of the two was an epoch behind: a member list reaches everybody in
+/// a fraction of a second, and the slots that it moves wait for the round.
+pub const SYNC_STALE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Longest pause between two anti-entropy rounds with a peer, and twice the shortest.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(30);
 

@@ -159,11 +159,17 @@ pub enum Mutant {
     LeaverKept,
     /// Who overrules the voters decides as if it was one of them.
     OverruledAsNext,
+    /// A new executor of a slot does not ask the former ones whether they are done.
+    TakenOverAtOnce,
+    /// A write that was forwarded by another list is executed by whoever gets it.
+    ForwardedByAnyList,
+    /// Voters are chosen wherever they are.
+    VotersBunched,
 }
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 76] = [
+    pub const ALL: [Self; 79] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -240,6 +246,9 @@ impl Mutant {
         Self::VoteUnwritten,
         Self::LeaverKept,
         Self::OverruledAsNext,
+        Self::TakenOverAtOnce,
+        Self::ForwardedByAnyList,
+        Self::VotersBunched,
     ];
 
     /// Whether this bug is planted. Always `false`, and known to be by the compiler, without the

@@ -216,9 +216,17 @@ const FIVE: &[(&str, &str)] =
 /// Two nodes in each of two racks, and one in a third.
 const TWO_TWO_ONE: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc1", "r3"), ("dc1", "r1"), ("dc1", "r2")];
-/// Two nodes in each of two datacentres, and two in a third place.
-const WITNESSED: &[(&str, &str)] =
-    &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2"), ("third", "r1"), ("third", "r2")];
+/// Three nodes in one datacentre, so that a majority of five voters could be there, two in another one, and
+/// two in a third place.
+const WITNESSED: &[(&str, &str)] = &[
+    ("dc1", "r1"),
+    ("dc1", "r2"),
+    ("dc1", "r3"),
+    ("dc2", "r1"),
+    ("dc2", "r2"),
+    ("third", "r1"),
+    ("third", "r2"),
+];
 /// Three datacentres of two.
 const TWO_TWO_TWO: &[(&str, &str)] =
     &[("dc1", "r1"), ("dc1", "r2"), ("dc2", "r1"), ("dc2", "r2"), ("dc3", "r1"), ("dc3", "r2")];

@@ -43,6 +43,7 @@
 //! Guaranteed: [`Output::Completed`] means that everything the round found was exchanged. A round
 //! in which either side refused something ends without it and is repeated after a pause.
 
+mod answers;
 mod cost;
 mod fingerprint;
 mod leaf;
@@ -54,25 +55,27 @@ mod sketch;
 #[cfg(test)]
 mod tests;
 
-use alloc::{boxed::Box, collections::VecDeque, format, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
+pub use answers::answer;
 use bytes::Bytes;
 pub use cost::wire_bytes;
 pub use fingerprint::fingerprint;
 pub use questions::PeerRequest;
 use quorate_proto::{
     Groups, MemberNumber, Slot,
-    message::{Cause, Message, Scope, Settlement},
+    message::{Message, Scope},
     mutant::Mutant,
 };
 pub use record::{Order, Record, Repair, Tally};
 pub use settling::{Retention, Settled};
 
 use crate::{
-    chunk::Chunk,
     elements::Elements,
-    limits::{SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_WINDOW, TOMBSTONES_KEPT},
+    limits::{
+        SETTLING_MARGIN, SYNC_INTERVAL, SYNC_PAUSE, SYNC_STALE_PAUSE, SYNC_WINDOW, TOMBSTONES_KEPT,
+    },
     peer_map::PeerMap,
     random::Random,
     time::Instant,
@@ -183,6 +186,8 @@ pub struct AntiEntropy {
     serial: u32,
     /// When to start over, should the round not succeed.
     again_at: Instant,
+    /// When to look for what is dirty: a round has ended, or one that was refused may begin again.
+    look_at: Option<Instant>,
     pace: Pace,
     /// By the rounds which this shard ran, both ways together.
     moved_bytes: u64,
@@ -200,6 +205,7 @@ impl AntiEntropy {
             round: None,
             serial: 0,
             again_at: Instant::ZERO,
+            look_at: None,
             pace: Pace::default(),
             moved_bytes: 0,
             questions: Questions::default(),
@@ -244,7 +250,7 @@ impl AntiEntropy {
             }
             Some(_) => None,
             None if self.order_waiting().is_some() => Some(Instant::ZERO),
-            None => self.peers.values().filter_map(|peer| peer.due).min(),
+            None => self.peers.values().filter_map(|peer| peer.due).chain(self.look_at).min(),
         }
     }
 
@@ -359,6 +365,7 @@ impl AntiEntropy {
             }
         }
         self.settling.forget_proofs();
+        self.look_at = Some(now);
         for peer in self.peers.values_mut() {
             (peer.settle_at, peer.unverified) = (now, true);
         }
@@ -397,9 +404,13 @@ impl AntiEntropy {
         }
         let ordered = self.order_waiting();
         let dirty = || self.dirty_waiting(now, digests);
-        let Some((peer, order)) = ordered.or_else(dirty).or_else(|| self.due_waiting(now)) else {
+        let next = ordered.or_else(dirty).or_else(|| self.due_waiting(now));
+        let Some((peer, order)) = next else {
+            let later = self.peers.values().map(|peer| peer.settle_at).filter(|at| *at > now);
+            self.look_at = later.min();
             return;
         };
+        self.look_at = None;
         let Peer { due, record, settle_at, .. } = &mut self.peers[peer];
         if record.repair == Repair::Waiting(order) {
             record.repair = Repair::Running;
@@ -527,7 +538,8 @@ impl AntiEntropy {
     fn end(&mut self, now: Instant, digests: &impl Digests) {
         let Some(round) = self.round.take() else { return };
         let peer = round.peer;
-        let Peer { due, record, unverified, .. } = &mut self.peers[peer];
+        self.look_at = Some(now);
+        let Peer { due, record, unverified, settle_at, .. } = &mut self.peers[peer];
         record.note(&round);
         if record.repair == Repair::Running {
             record.repair = if round.refused { Repair::Failed } else { Repair::Done };
@@ -535,6 +547,9 @@ impl AntiEntropy {
         let Order { groups, dry } = round.order;
         let is_whole = round.order.is_whole();
         let hasty = Mutant::DirtyClearedEarly.is_planted() && !is_whole;
+        if round.stale {
+            *settle_at = now + SYNC_STALE_PAUSE;
+        }
         if round.refused && !hasty {
             *due = due.map(|at| if is_whole { at.min(self.again_at) } else { at });
             return;
@@ -552,50 +567,4 @@ impl AntiEntropy {
             self.outputs.push_back(Output::Settled(settled));
         }
     }
-}
-
-/// Answers a peer's question about digests; `None` when the message is no such question. Of slots
-/// that are not shared with the peer nothing is told.
-pub fn answer(digests: &impl Digests, from: MemberNumber, message: &Message) -> Option<Message> {
-    let (asked, scope) = match message {
-        Message::CompareGroup { group, digest, scope } => {
-            let ours = digests.slot_digests(*group, from, *scope);
-            let settlement =
-                Settlement { clock_ms: digests.clock_ms(), floor_ms: digests.floor_ms(*group) };
-            return Some(if group_digest(&ours) == *digest {
-                Message::GroupSame(settlement)
-            } else {
-                Message::GroupDiffers { settlement, slots: ours }
-            });
-        }
-        Message::CompareSlot { slot, scope, .. } => (*slot, *scope),
-        Message::AskFingerprintStates { slot, .. }
-        | Message::AskKeyDigests { slot }
-        | Message::AskKeyStates { slot, .. } => (*slot, Scope::Alive),
-        _ => return None,
-    };
-    let Some(ours) = digests.slot_digest(asked, from, scope) else {
-        let text =
-            format!("slot {} is not held by both nodes, or cannot be compared now", asked.number());
-        return Some(Message::Rejected { cause: Cause::NotReplica, text });
-    };
-    Some(match message {
-        Message::CompareSlot { digest, .. } if ours == *digest => Message::SlotSame,
-        Message::CompareSlot { slot, symbols, .. } if *symbols > 0 => {
-            sketch::answer(digests, *slot, usize::from(*symbols))
-        }
-        Message::CompareSlot { slot, from, .. } => {
-            let Chunk { until, fingerprints } = fingerprint::chunk(digests, *slot, *from);
-            Message::Fingerprints { until, fingerprints }
-        }
-        Message::AskFingerprintStates { slot, fingerprints } => {
-            let (covered, states) = fingerprint::states(digests, *slot, fingerprints);
-            Message::FingerprintStates { covered: covered as u32, states }
-        }
-        Message::AskKeyDigests { slot } => Message::KeyDigests(key_digests(digests, *slot)),
-        Message::AskKeyStates { slot, keys } => {
-            Message::States(digests.export_keys(*slot, keys, usize::MAX).1)
-        }
-        _ => return None,
-    })
 }

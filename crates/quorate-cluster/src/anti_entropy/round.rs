@@ -9,7 +9,7 @@ use alloc::{
 use bytes::Bytes;
 use quorate_proto::{
     MemberNumber, Slot,
-    message::{Message, Scope, Symbol},
+    message::{Cause, Message, Scope, Symbol},
     mutant::Mutant,
 };
 use slab::Slab;
@@ -59,6 +59,8 @@ pub(super) struct Round {
     pub(super) bytes: u64,
     /// Whether one side did not do what the other asked.
     pub(super) refused: bool,
+    /// Whether that was because one of the two is an epoch behind.
+    pub(super) stale: bool,
     /// What the peer has told of how far it is.
     pub(super) evidence: Evidence,
 }
@@ -174,6 +176,7 @@ impl Round {
             slots: 0,
             bytes: 0,
             refused: false,
+            stale: false,
             evidence: Evidence::new(epoch),
         }
     }
@@ -369,7 +372,10 @@ impl Round {
             (Question::PushParts { leaf, lacking }, Message::Ack) => {
                 self.fetch_parts(leaf, Vec::new(), lacking);
             }
-            _ => self.refuse(slot),
+            (_, answer) => {
+                self.stale |= matches!(answer, Message::Rejected { cause: Cause::StaleEpoch, .. });
+                self.refuse(slot);
+            }
         }
         self.close(slot);
     }

@@ -445,10 +445,60 @@ fn a_round_in_which_something_was_refused_is_repeated() {
         sync.handle_response(now, &mut ours, peer, correlation, response);
     }
     assert_eq!(refused, 1);
+    assert_eq!(sync.poll_timeout(), Some(now), "it looks for what is dirty");
+    sync.handle_timeout(now, &mut ours);
+    assert_eq!(sync.poll_output(), None);
     assert_eq!(sync.poll_timeout(), Some(now + SYNC_PAUSE));
     sync.handle_timeout(now + SYNC_PAUSE, &mut ours);
     assert_eq!(sync.poll_output(), Some(Output::Begun { peer: PEER }));
     assert!(matches!(sync.poll_output(), Some(Output::Send { .. })));
+}
+
+/// The moments at which rounds over dirty groups begin with a peer that refuses the first one for `cause`.
+fn begins_again(cause: quorate_proto::message::Cause) -> Vec<Duration> {
+    let (mut ours, theirs) = (Data::of(&[("a", 1)]), Data::default());
+    ours.dirty.insert(Slot::of_key(b"a").group());
+    let mut sync = AntiEntropy::new([PEER]);
+    sync.handle_peer_up(Instant::ZERO, PEER);
+    sync.handle_adopted(Instant::ZERO);
+    let (mut now, mut begun) = (Instant::ZERO, Vec::new());
+    while begun.len() < 2 {
+        now = sync.poll_timeout().expect("it looks again").max(now);
+        sync.handle_timeout(now, &mut ours);
+        begun.extend(sync.running_with().map(|_| now.since(Instant::ZERO)));
+        while let Some(Output::Send { correlation, message, .. }) = sync.poll_output() {
+            let refusal = Message::Rejected { cause, text: "not now".into() };
+            let answered = answer(&theirs, MemberNumber(0), &message).filter(|_| begun.len() > 1);
+            let response = answered.unwrap_or(refusal);
+            sync.handle_response(now, &mut ours, PEER, correlation, response);
+        }
+    }
+    begun
+}
+
+#[test]
+fn a_round_that_was_refused_for_its_epoch_begins_again_soon() {
+    use quorate_proto::message::Cause;
+    let zero = Duration::ZERO;
+    assert_eq!(begins_again(Cause::StaleEpoch), [zero, SYNC_STALE_PAUSE]);
+    assert_eq!(begins_again(Cause::Overloaded), [zero, SYNC_PAUSE]);
+}
+
+#[test]
+fn the_next_round_begins_as_soon_as_one_has_ended() {
+    let mut ours = Data::of(&[("a", 1)]);
+    ours.dirty.insert(Slot::of_key(b"a").group());
+    let (mut theirs, other) = (ours.clone(), MemberNumber(2));
+    let mut sync = AntiEntropy::new([PEER, other]);
+    sync.handle_peer_up(Instant::ZERO, PEER);
+    sync.handle_peer_up(Instant::ZERO, other);
+    sync.handle_adopted(Instant::ZERO);
+    for peer in [PEER, other] {
+        assert_eq!(sync.poll_timeout(), Some(Instant::ZERO));
+        sync.handle_timeout(Instant::ZERO, &mut ours);
+        assert_eq!(sync.running_with(), Some(peer));
+        serve(&mut sync, &mut ours, &mut theirs);
+    }
 }
 
 #[test]

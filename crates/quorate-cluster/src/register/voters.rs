@@ -2,7 +2,7 @@
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use quorate_proto::register::Voter;
+use quorate_proto::{mutant::Mutant, register::Voter};
 
 use crate::limits::VOTERS_MAX;
 
@@ -29,6 +29,9 @@ pub fn choose_voters(electors: &[Elector], present: &[Voter]) -> Vec<Voter> {
     while chosen.len() < count {
         let rank = |elector: &Elector| {
             let Elector { voter, datacentre, rack } = *elector;
+            if Mutant::VotersBunched.is_planted() {
+                return (0, 0, !present.contains(&voter), voter);
+            }
             let neighbours = in_datacentre.get(datacentre).copied().unwrap_or(0);
             let closest = in_rack.get(&(datacentre, rack)).copied().unwrap_or(0);
             (neighbours, closest, !present.contains(&voter), voter)
@@ -46,7 +49,8 @@ pub fn choose_voters(electors: &[Elector], present: &[Voter]) -> Vec<Voter> {
 
 /// The voters one step from `present` towards `wanted`, both in ascending order; `None` when they
 /// are the same. Voters whose lives are over go first, since they count and never answer; nobody
-/// else goes before all that come are there.
+/// else goes before all that come are there, but where there is one more than [`VOTERS_MAX`] already,
+/// because others were wanted before: no document has more.
 pub fn next_voters(
     present: &[Voter],
     wanted: &[Voter],
@@ -54,7 +58,8 @@ pub fn next_voters(
 ) -> Option<Vec<Voter>> {
     let mut goes = present.iter().filter(|voter| !wanted.contains(voter));
     let over = goes.clone().find(|voter| present.len() > 1 && is_over(voter));
-    let comes = wanted.iter().find(|voter| !present.contains(voter));
+    let has_room = present.len() <= VOTERS_MAX;
+    let comes = wanted.iter().find(|voter| has_room && !present.contains(voter));
     let mut next = present.to_vec();
     match (over, comes, goes.next()) {
         (Some(voter), _, _) | (None, None, Some(voter)) => next.retain(|other| other != voter),
@@ -151,6 +156,20 @@ mod tests {
         assert!(!is_one_step(&[voter(1)], &[]));
         assert!(!is_one_step(&[1, 2].map(voter), &[2, 1].map(voter)));
     }
+
+    #[test]
+    fn nobody_comes_where_there_is_one_too_many() {
+        let (mut voters, wanted) =
+            ([1, 2, 3, 4, 5, 6].map(voter).to_vec(), [1, 2, 4, 5, 7].map(voter));
+        let mut sizes = Vec::new();
+        while let Some(next) = next_voters(&voters, &wanted, |_| false) {
+            assert!(is_one_step(&voters, &next));
+            sizes.push(next.len());
+            voters = next;
+        }
+        assert_eq!((sizes, voters), (alloc::vec![5, 6, 5], wanted.to_vec()));
+    }
+
     #[test]
     fn lives_that_are_over_go_before_others_come() {
         let lives = |lives: &[(u128, u16)]| -> Vec<Voter> {

@@ -173,9 +173,9 @@ impl Control {
             ControlMail::SealWanted => self.membership.request_seal(now.monotonic),
             ControlMail::LogFailed => self.identity.handle_failed_log(),
             ControlMail::Regained { shard, of } => self.identity.handle_regained(shard, of),
-            ControlMail::Adopted { shard, epoch } => self.progress.handle_adopted(shard, epoch),
+            ControlMail::Adopted { shard, epoch } => self.shard_adopted(shard, epoch),
             ControlMail::Level { shard, peer, groups } => {
-                self.progress.handle_level(shard, peer, groups);
+                self.shard_is_level(shard, peer, groups);
             }
             ControlMail::Steer(steer) => self.steer(now, *steer),
             ControlMail::Catalog { shard, ticket, change } => {

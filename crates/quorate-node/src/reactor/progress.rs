@@ -22,7 +22,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// A shard goes by another list: what was level before counts no more.
-    pub(super) fn handle_adopted(&mut self, shard: u16, epoch: u64) {
+    fn handle_adopted(&mut self, shard: u16, epoch: u64) {
         let shard = usize::from(shard);
         if self.own.len() <= shard {
             self.own.resize(shard + 1, Report::default());
@@ -31,7 +31,7 @@ impl Progress {
     }
 
     /// In these groups of a shard, this node and a peer are level.
-    pub(super) fn handle_level(&mut self, shard: u16, peer: MemberNumber, groups: Groups) {
+    fn handle_level(&mut self, shard: u16, peer: MemberNumber, groups: Groups) {
         if let Some(report) = self.own.get_mut(usize::from(shard)) {
             report.level.insert(peer, groups);
         }
@@ -54,6 +54,18 @@ impl Progress {
 }
 
 impl Control {
+    /// A shard goes by another list.
+    pub(super) fn shard_adopted(&mut self, shard: u16, epoch: u64) {
+        self.progress.handle_adopted(shard, epoch);
+        self.steering.look_now();
+    }
+
+    /// In these groups of a shard, this node and a peer are level.
+    pub(super) fn shard_is_level(&mut self, shard: u16, peer: MemberNumber, groups: Groups) {
+        self.progress.handle_level(shard, peer, groups);
+        self.steering.look_now();
+    }
+
     /// A member asks how far this node has come.
     pub(super) fn tell_progress(&self) -> Message {
         let Report { epoch, level } = self.progress.report(self.node.settings.shards);
@@ -110,7 +122,15 @@ impl Control {
     ) {
         let Some(number) = self.membership.numbers().of(member) else { return };
         let level = level.into_iter().map(|(peer, groups)| (peer, Groups::from_bits(groups)));
-        self.progress.others.insert(number, Report { epoch, level: level.collect() });
+        let report = Report { epoch, level: level.collect() };
+        let known = self.progress.others.get(number);
+        let is_known = known.is_some_and(|known| {
+            known.epoch == epoch && known.level.iter().eq(report.level.iter())
+        });
+        self.progress.others.insert(number, report);
+        if !is_known {
+            self.steering.look_now();
+        }
     }
 
     /// The list that follows from what the members have reported so far; `None` while it has to

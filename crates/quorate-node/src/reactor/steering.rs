@@ -15,6 +15,7 @@ use quorate_proto::{
     message::{Member, View, features},
     ownership::{Ownership, Phase},
     resp::ReplyWriter,
+    slot::SLOTS_PER_GROUP,
 };
 
 use super::{Control, Output};
@@ -23,11 +24,19 @@ use crate::shard::{Mail, Now};
 /// How often the first of the voters looks whether what was decided can go on.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// How soon it looks again after a step. Each further look comes after twice as long, until [`LOOK_EVERY`]:
+/// where little is to be moved, a step takes a few turns of the members.
+const LOOK_SOON: Duration = Duration::from_millis(10);
+
 /// How long news of members are waited for that an order needs.
 const NEWS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Groups of slots that are on their way together.
+/// Groups of slots that are on their way together, at least.
 const GROUPS_AT_ONCE: usize = 16;
+
+/// More of them are, as long as what is to be copied of all is less than about so many bytes: each step has its
+/// price, however little it moves.
+const BYTES_AT_ONCE: u64 = 64 << 20;
 
 /// How long a majority of the voters is away before that is said.
 const TOLD_AFTER: Duration = Duration::from_secs(10);
@@ -72,6 +81,10 @@ pub(super) struct Steering {
     /// Orders that wait for news of the members, and until when.
     early: Vec<(Steer, Instant)>,
     look_at: Instant,
+    /// Between this look and the next one.
+    pause: Duration,
+    /// The epoch at the last look.
+    looked_epoch: u64,
     /// Since when a majority of the voters is away.
     majority_lost_at: Option<Instant>,
     /// When that is said next.
@@ -87,6 +100,8 @@ impl Default for Steering {
             next_ticket: 0,
             early: Vec::new(),
             look_at: Instant::ZERO,
+            pause: LOOK_EVERY,
+            looked_epoch: 0,
             majority_lost_at: None,
             majority_told_at: Instant::ZERO,
             held: (0, PeerMap::new()),
@@ -97,6 +112,11 @@ impl Default for Steering {
 impl Steering {
     pub(super) fn poll_timeout(&self) -> Instant {
         self.look_at
+    }
+
+    /// Somebody has come further.
+    pub(super) fn look_now(&mut self) {
+        self.look_at = Instant::ZERO;
     }
 }
 
@@ -233,7 +253,8 @@ impl Control {
         if now < self.steering.look_at {
             return;
         }
-        self.steering.look_at = now + LOOK_EVERY;
+        self.steering.pause = (2 * self.steering.pause).min(LOOK_EVERY);
+        self.steering.look_at = now + self.steering.pause;
         for (steer, until) in std::mem::take(&mut self.steering.early) {
             self.take_order(now, steer, until);
         }
@@ -242,9 +263,27 @@ impl Control {
         }
         self.tell_of_majority(now);
         if self.membership.is_driver() {
-            let next = self.follow(GROUPS_AT_ONCE);
+            self.look_soon_after_a_step(now);
+            let groups_at_once = self.groups_at_once();
+            let next = self.follow(groups_at_once);
             self.membership.go_on(now, next);
         }
+    }
+
+    fn look_soon_after_a_step(&mut self, now: Instant) {
+        let epoch = self.membership.epoch();
+        if std::mem::replace(&mut self.steering.looked_epoch, epoch) != epoch {
+            self.steering.pause = LOOK_SOON;
+            self.steering.look_at = now + LOOK_SOON;
+        }
+    }
+
+    /// How many groups of slots are to be on their way together.
+    fn groups_at_once(&mut self) -> usize {
+        self.count_held();
+        let each = self.bytes_of_a_copy() * u64::from(SLOTS_PER_GROUP);
+        let fitting = BYTES_AT_ONCE.checked_div(each).unwrap_or(0);
+        GROUPS_AT_ONCE.max(usize::try_from(fitting).unwrap_or(usize::MAX))
     }
 
     fn tell_of_majority(&mut self, now: Instant) {

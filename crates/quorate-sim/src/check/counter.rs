@@ -1,7 +1,5 @@
 //! Counters: nothing acknowledged is missing, nothing counts twice, they only grow, and no two increments
-//! are answered alike.
-
-use std::collections::BTreeMap;
+//! have found the same.
 
 use super::Terms;
 use crate::{
@@ -50,14 +48,9 @@ pub(super) fn check(
             report("counter", format!("at most {most} were added: {}", read.describe()));
         }
     }
-    // All amounts are positive, and nothing sets a counter back.
-    let mut sums: BTreeMap<i64, &Operation> = BTreeMap::new();
-    for (add, _) in adds.iter().filter(|(add, _)| terms.unique && add.start >= AGREED) {
-        let Some(Returned::Sum(sum)) = add.returned() else { continue };
-        if let Some(other) = sums.insert(*sum, add) {
-            let text = format!("answered alike: {}, and {}", other.describe(), add.describe());
-            report("unique", text);
-        }
+    for (one, other) in found_alike(&adds).filter(|_| terms.unique) {
+        let text = format!("found the same: {}, and {}", one.describe(), other.describe());
+        report("unique", text);
     }
     for (first, before) in &reads {
         for (second, after) in &reads {
@@ -67,4 +60,24 @@ pub(super) fn check(
             }
         }
     }
+}
+
+/// Increments of which one has not found what the other had added before it. All amounts are positive, and
+/// nothing sets a counter back: so one that was answered `sum` has taken the counter from `sum` less its
+/// amount, and no two of these ways overlap.
+fn found_alike<'a>(
+    adds: &[(&'a Operation, i64)],
+) -> impl Iterator<Item = (&'a Operation, &'a Operation)> {
+    let answered = adds.iter().filter_map(|&(add, amount)| match add.returned()? {
+        Returned::Sum(sum) if add.start >= AGREED => Some((*sum, amount, add)),
+        _ => None,
+    });
+    let mut ways: Vec<(i64, i64, &Operation)> = answered.collect();
+    ways.sort_unstable_by_key(|(sum, amount, _)| (*sum, *amount));
+    let alike = |pair: &[(i64, i64, &'a Operation)]| match pair {
+        [(before, _, one), (sum, amount, other)] if sum - amount < *before => Some((*one, *other)),
+        _ => None,
+    };
+    let found: Vec<_> = ways.windows(2).filter_map(alike).collect();
+    found.into_iter()
 }

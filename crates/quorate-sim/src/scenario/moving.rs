@@ -56,14 +56,15 @@ pub(super) const MOVING: &[Scenario] = &[
     },
     Scenario {
         name: "moving-counts",
-        about: "everybody counts in two counters while their slots go from member to member of five, and \
-                shards hear of it at different moments: no two increments are answered alike",
+        about: "everybody counts in two counters while their slots go from member to member of five, again and \
+                again from the one that executes, and shards hear of it at different moments: no two \
+                increments find the same",
         nodes: FIVE,
         levels: QUORUMS,
         families: &[(Family::Counter, 1)],
         keys: 2,
-        operations: 8_000,
-        period: 20_000_000,
+        operations: 5_000,
+        period: 12_000_000,
         clients: 6,
         delay: (1_000, 8_000),
         faults: &[],
@@ -71,7 +72,7 @@ pub(super) const MOVING: &[Scenario] = &[
         mail_delay_us: 30_000,
         unique: true,
         available: true,
-        moves: 5,
+        moves: 12,
         ..Scenario::BASE
     },
     Scenario {
@@ -131,6 +132,21 @@ pub(super) const MOVING: &[Scenario] = &[
         order_gap: 120_000,
         strikes_percent: 10,
         ..ORDERS_ALONE
+    },
+    Scenario {
+        name: "witness",
+        about: "two datacentres and a third place, whose witnesses come, go and are replaced while clients \
+                work, links and processes fail, and a datacentre is cut off",
+        nodes: WITNESSED,
+        founding: 6,
+        replication_factor: 2,
+        witnesses: &[5, 6],
+        levels: &[
+            ((Level::Quorum, Level::Quorum), 3),
+            ((Level::LocalQuorum, Level::LocalQuorum), 1),
+            ((Level::LocalQuorum, Level::EachQuorum), 1),
+        ],
+        ..MEMBERS
     },
     Scenario {
         name: "overruled",
@@ -200,28 +216,10 @@ const RING: Scenario = Scenario {
 };
 
 /// Run by name only: losses beyond what the cluster promises to come back from by itself, such as that
-/// of half of the voters, after which a schedule may end without coming to rest; and what no schedule was
-/// held to yet.
-pub(super) const BEYOND: &[Scenario] = &[
-    Scenario {
-        name: "members-lost",
-        about: "as members, and some are lost for good and removed, also when that leaves no majority of voters",
-        gives_up: true,
-        ..MEMBERS
-    },
-    Scenario {
-        name: "witness",
-        about: "two datacentres and a third place, whose witnesses come, go and are replaced while clients \
-                work, links and processes fail, and a datacentre is cut off",
-        nodes: WITNESSED,
-        founding: 5,
-        replication_factor: 2,
-        witnesses: &[4, 5],
-        levels: &[
-            ((Level::Quorum, Level::Quorum), 3),
-            ((Level::LocalQuorum, Level::LocalQuorum), 1),
-            ((Level::LocalQuorum, Level::EachQuorum), 1),
-        ],
-        ..MEMBERS
-    },
-];
+/// of half of the voters, after which a schedule may end without coming to rest.
+pub(super) const BEYOND: &[Scenario] = &[Scenario {
+    name: "members-lost",
+    about: "as members, and some are lost for good and removed, also when that leaves no majority of voters",
+    gives_up: true,
+    ..MEMBERS
+}];

@@ -92,7 +92,8 @@ impl World<'_> {
             let is_up = |number| up.get(&number).copied().unwrap_or(false);
             let next = advance(view, &reports, is_up, self.decisions.groups_at_once)?;
             if next.ownership.as_ref().is_some_and(|ownership| ownership.movement.is_none()) {
-                self.decisions.next_at = self.now + self.random.between(500_000, 4_000_000);
+                let pause_max = if self.scenario.unique { 600_000 } else { 4_000_000 };
+                self.decisions.next_at = self.now + self.random.between(500_000, pause_max);
             }
             return Some(next);
         }
@@ -118,11 +119,20 @@ impl World<'_> {
             1 | 2 => plan::set_replication_factor(view, &factor),
             _ => {
                 let members: Vec<NodeId> = view.members.iter().map(|member| member.id).collect();
-                let id = members[self.random.below(members.len() as u64) as usize];
-                plan::leave(view, id)
+                let drawn = members[self.random.below(members.len() as u64) as usize];
+                plan::leave(view, self.hot_executor(view).unwrap_or(drawn))
             }
         };
         Some(keeping_all(planned.ok()?.view))
+    }
+
+    /// Where executors must follow one another without a gap: who executes what clients write most.
+    fn hot_executor(&self, view: &View) -> Option<NodeId> {
+        let key = self.workload.keys().into_iter().next().filter(|_| self.scenario.unique)?;
+        let slot = self.scenario.ring(0).partitioner().slot(key.to_string().as_bytes());
+        let mut known = self.machines.iter().filter_map(|machine| machine.process.as_ref());
+        let executor = known.next()?.topology().readers(slot).first().copied()?;
+        view.numbers.iter().find(|(_, number)| *number == executor).map(|(id, _)| id)
     }
 
     /// One replica less, everywhere or in one datacentre.
