@@ -1,8 +1,11 @@
 //! Rounds between two nodes whose data is a map.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+};
 
-use quorate_proto::slot::GROUPS;
+use quorate_proto::{message::Cause, slot::GROUPS};
 
 use super::*;
 use crate::{
@@ -437,10 +440,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
         };
         let response = answer(&theirs, MemberNumber(0), &message).unwrap_or_else(|| {
             refused += 1;
-            Message::Rejected {
-                cause: quorate_proto::message::Cause::StoreFull,
-                text: "full".into(),
-            }
+            Message::Rejected { cause: Cause::StoreFull, text: "full".into() }
         });
         sync.handle_response(now, &mut ours, peer, correlation, response);
     }
@@ -455,7 +455,7 @@ fn a_round_in_which_something_was_refused_is_repeated() {
 }
 
 /// The moments at which rounds over dirty groups begin with a peer that refuses the first one for `cause`.
-fn begins_again(cause: quorate_proto::message::Cause) -> Vec<Duration> {
+fn begins_again(cause: Cause) -> Vec<Duration> {
     let (mut ours, theirs) = (Data::of(&[("a", 1)]), Data::default());
     ours.dirty.insert(Slot::of_key(b"a").group());
     let mut sync = AntiEntropy::new([PEER]);
@@ -478,7 +478,6 @@ fn begins_again(cause: quorate_proto::message::Cause) -> Vec<Duration> {
 
 #[test]
 fn a_round_that_was_refused_for_its_epoch_begins_again_soon() {
-    use quorate_proto::message::Cause;
     let zero = Duration::ZERO;
     assert_eq!(begins_again(Cause::StaleEpoch), [zero, SYNC_STALE_PAUSE]);
     assert_eq!(begins_again(Cause::Overloaded), [zero, SYNC_PAUSE]);
