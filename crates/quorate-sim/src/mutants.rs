@@ -103,7 +103,12 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::WriteOvertakes, "in-order", 100, &["order"]),
     trap(Mutant::LateEffectForgotten, "late-hints", 200, &["convergence"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
-    trap(Mutant::LevelOfBefore, "moving", 400, &["stale", "lost", "backwards", "counter"]),
+    trap(
+        Mutant::LevelOfBefore,
+        "moving",
+        400,
+        &["stale", "lost", "backwards", "counter", "resurrection"],
+    ),
     trap(
         Mutant::FloorOfBefore,
         "moving-deletes",

@@ -166,7 +166,10 @@ impl World<'_> {
             (4 | 12, _) if keeps_shares => None,
             (4, _) => order(&["SET-RF", if self.random.percent(30) { "2" } else { "3" }]),
             (5..=8, Some(candidate)) => order(&["JOIN", &candidate]),
-            (9, Some(candidate)) => order(&["REPLACE", &member, "BY", &candidate]),
+            // A witness takes the place of another one only.
+            (9, Some(candidate)) if !has_witnesses || spare => {
+                order(&["REPLACE", &member, "BY", &candidate])
+            }
             (5..=10, _) if spare => order(&["LEAVE", &member]),
             (11, _) if self.scenario.overrules => {
                 self.lose_majority(None);
