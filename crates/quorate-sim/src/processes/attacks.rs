@@ -153,7 +153,7 @@ const LONG_COMMANDS: Scenario = Scenario {
 };
 
 /// Run by name only: they take long, or what they promise does not hold on every machine.
-const BY_NAME: [&str; 4] = ["slow-hashes", "slow-hashes-one", "large-commands", "stuck"];
+const BY_NAME: [&str; 2] = ["large-commands", "stuck"];
 
 /// The attacks that are run when none is named.
 pub fn usual() -> Vec<&'static Attack> {
@@ -320,7 +320,7 @@ pub const ALL: &[Attack] = &[
         Pressure::LargeCommands,
         Scenario {
             name: "large-commands",
-            about: "values of up to 500 MB and commands on 500,000 keys, in rounds; others are timed",
+            about: "values of up to 500 MB and commands on 500,000 keys, one and four at once, in rounds; others are timed",
             ..PRESSED
         },
     ),

@@ -1,31 +1,40 @@
-//! The largest commands, one at a time and in rounds. What the probe sees of each is compared with
+//! The largest commands, one at a time and four at once, in rounds. What the probe sees of each is compared with
 //! what it sees under an ordinary load in the same rounds.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::{io, time::Duration};
 
 use quorate_proto::resp::reply::Value;
 
 use super::{
-    BUSY_TIMES, Connection, Node, ROUNDS, Violation, WANTED_MS, WANTED_TIMES, Watch, half_round,
-    long::{GROWTH_MAX_BYTES, LONG_PATIENCE, with_keys, with_pairs},
+    BUSY_TIMES, Node, ROUNDS, Violation, WANTED_MS, WANTED_TIMES, Watch, half_round,
+    long::{GROWTH_MAX_BYTES, answers_of, with_keys, with_members, with_pairs},
     median, ordinary,
 };
 
-type Step = (&'static str, fn() -> Vec<String>);
+/// A command, and how many clients send it at once, each on keys of its own.
+type Step = (&'static str, usize, fn(usize) -> Vec<String>);
 
-const STEPS: [Step; 5] = [
-    ("SET 64 MB", || set(64 << 20)),
-    ("SET 256 MB", || set(256 << 20)),
-    ("SET 500 MB", || set(500 << 20)),
-    ("MSET 500,000", || with_pairs("large", 500_000)),
-    ("DEL 500,000", || with_keys("DEL", "large", 500_000)),
+const STEPS: [Step; 10] = [
+    ("SET 64 MB", 1, |client| set(client, 64 << 20)),
+    ("SET 256 MB", 1, |client| set(client, 256 << 20)),
+    ("SET 500 MB", 1, |client| set(client, 500 << 20)),
+    ("MSET 500,000", 1, |client| with_pairs(&large(client), 500_000)),
+    ("DEL 500,000", 1, |client| with_keys("DEL", &large(client), 500_000)),
+    ("SADD 1,000,000, four", 4, |client| {
+        with_members(&["SADD", &format!("{}:set", large(client))], 0..1_000_000)
+    }),
+    ("DEL of the sets", 4, |client| vec!["DEL".into(), format!("{}:set", large(client))]),
+    ("MSET 500,000, four", 4, |client| with_pairs(&large(client), 500_000)),
+    ("DEL 500,000, four", 4, |client| with_keys("DEL", &large(client), 500_000)),
+    ("SET 100 MB, four", 4, |client| set(client, 100 << 20)),
 ];
 
-fn set(length: usize) -> Vec<String> {
-    vec!["SET".into(), "large:value".into(), "x".repeat(length)]
+fn large(client: usize) -> String {
+    format!("large:{client}:")
+}
+
+fn set(client: usize, length: usize) -> Vec<String> {
+    vec!["SET".into(), large(client), "x".repeat(length)]
 }
 
 /// What was seen of one step, an item a round.
@@ -45,19 +54,20 @@ pub(super) fn apply(nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
         let mut seen = half_round(&[ordinary()], to, &mut watch)?;
         calm.push(seen.at(99));
         watch.errors.append(&mut seen.errors);
-        for ((_, words), row) in STEPS.iter().zip(&mut rows) {
-            let words = words();
-            let mut answered = Duration::ZERO;
+        for ((_, clients, words), row) in STEPS.iter().zip(&mut rows) {
+            let commands: Vec<_> = (0..*clients).map(words).collect();
+            let mut answers = Vec::new();
             let mut seen = watch.beside_probe(to, || {
-                let mut connection = Connection::open(to, LONG_PATIENCE)?;
-                let begin = Instant::now();
-                let reply = connection.run(&words)?;
-                answered = begin.elapsed();
+                answers = answers_of(&commands, to)?;
+                Ok(())
+            })?;
+            let mut answered = Duration::ZERO;
+            for (took, reply) in answers {
+                answered = answered.max(took);
                 if let Value::Error(text) = reply {
                     row.refusals.push(text);
                 }
-                Ok(())
-            })?;
+            }
             row.answers.push(answered.as_secs_f64() * 1e3);
             row.percentiles.push(seen.at(99));
             row.longest.push(seen.at(100));
@@ -71,11 +81,11 @@ pub(super) fn apply(nodes: &[Node]) -> io::Result<(String, Vec<Violation>)> {
         watch.memory()?,
     );
     let (mut latency, mut refused) = (Vec::new(), Vec::new());
-    for ((name, _), row) in STEPS.iter().zip(rows) {
+    for ((name, ..), row) in STEPS.iter().zip(rows) {
         let percentile = median(row.percentiles);
         let times = percentile / calm;
         text.push_str(&format!(
-            "\n    {name:14} {:6.0} ms   probe {percentile:6.1} {:6.1}   {times:5.2} times",
+            "\n    {name:20} {:6.0} ms   probe {percentile:6.1} {:6.1}   {times:5.2} times",
             median(row.answers),
             median(row.longest),
         ));

@@ -56,7 +56,7 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn with_members(first: &[&str], members: Range<usize>) -> Vec<String> {
+pub(super) fn with_members(first: &[&str], members: Range<usize>) -> Vec<String> {
     let members = members.map(|member| format!("m{member:07}"));
     words(first).into_iter().chain(members).collect()
 }
@@ -72,7 +72,7 @@ pub(super) fn with_pairs(prefix: &str, count: usize) -> Vec<String> {
 }
 
 /// How long a client waits for the reply to a long command.
-pub(super) const LONG_PATIENCE: Duration = Duration::from_secs(60);
+const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Memory beyond what a node had before: the largest value, as it arrives, in the store, on its way
 /// to the log and to others, and all collections.
@@ -129,25 +129,32 @@ fn run(
     let commands: Vec<_> = (0..step.clients).map(step.words).collect();
     let seen = watch.beside_probe(to, || {
         thread::sleep(QUIET);
-        let answered = thread::scope(|scope| {
-            let clients = commands.iter().map(|words| {
-                scope.spawn(|| {
-                    let mut connection = Connection::open(to, LONG_PATIENCE)?;
-                    let begin = Instant::now();
-                    let reply = connection.run(words)?;
-                    io::Result::Ok((begin.elapsed(), reply))
-                })
-            });
-            let clients: Vec<_> = clients.collect();
-            let panicked = || io::Error::other("a client panicked");
-            let join = |client: thread::ScopedJoinHandle<'_, _>| {
-                client.join().unwrap_or_else(|_| Err(panicked()))
-            };
-            clients.into_iter().map(join).collect::<io::Result<Vec<_>>>()
-        });
-        answers = answered?;
+        answers = answers_of(&commands, to)?;
         thread::sleep(QUIET);
         Ok(())
     })?;
     Ok((answers, seen))
+}
+
+/// What clients that send these commands at once are answered, and when.
+pub(super) fn answers_of(
+    commands: &[Vec<String>],
+    to: SocketAddr,
+) -> io::Result<Vec<(Duration, Value)>> {
+    thread::scope(|scope| {
+        let clients = commands.iter().map(|words| {
+            scope.spawn(|| {
+                let mut connection = Connection::open(to, LONG_PATIENCE)?;
+                let begin = Instant::now();
+                let reply = connection.run(words)?;
+                io::Result::Ok((begin.elapsed(), reply))
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        let panicked = || io::Error::other("a client panicked");
+        let join = |client: thread::ScopedJoinHandle<'_, _>| {
+            client.join().unwrap_or_else(|_| Err(panicked()))
+        };
+        clients.into_iter().map(join).collect()
+    })
 }
