@@ -76,7 +76,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Memory beyond what a node had before: the largest value, as it arrives, in the store, on its way
 /// to the log and to others, and all collections.
-pub(super) const GROWTH_MAX_BYTES: u64 = 3 << 30;
+const GROWTH_MAX_BYTES: u64 = 3 << 30;
 
 /// How long the probe goes on before and after a command.
 const QUIET: Duration = Duration::from_millis(200);
