@@ -34,8 +34,8 @@ const NEWS_PATIENCE: Duration = Duration::from_secs(5);
 /// Groups of slots that are on their way together, at least.
 const GROUPS_AT_ONCE: usize = 16;
 
-/// More of them are, as long as what is to be copied of all is less than about so many bytes: each step has its
-/// price, however little it moves.
+/// More of them are, as long as what is to be copied of all is less than about so many bytes: each
+/// step has its price, however little it moves.
 const BYTES_AT_ONCE: u64 = 64 << 20;
 
 /// How long a majority of the voters is away before that is said.

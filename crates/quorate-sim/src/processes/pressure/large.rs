@@ -1,5 +1,5 @@
-//! The largest commands, one at a time and four at once, in rounds. What the probe sees of each is compared with
-//! what it sees under an ordinary load in the same rounds.
+//! The largest commands, one at a time and four at once, in rounds. What the probe sees of each is
+//! compared with what it sees under an ordinary load in the same rounds.
 
 use std::{io, time::Duration};
 
