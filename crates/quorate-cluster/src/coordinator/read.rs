@@ -456,11 +456,11 @@ impl Coordinator {
         if let Phase::Forwarding(_) = operation.phase() {
             return self.forward_lost(now, replica, index, peer);
         }
-        if operation.phase() == Phase::Asking(peer) {
+        if let Phase::Asking(executor) = operation.phase() {
             // It has not denied anything.
             let position = self.topology.position(operation.slot(), peer);
             self.operations[index].asked -= position.into_iter().collect();
-            return self.repeat_if_lost(now, replica, index, peer);
+            return self.repeat_if_lost(now, replica, index, executor);
         }
         if let Some(position) = self.topology.position(operation.slot(), peer) {
             self.lost_replica(now, replica, index, position);

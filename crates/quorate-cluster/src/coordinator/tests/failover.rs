@@ -130,6 +130,23 @@ fn what_others_may_have_read_is_not_repeated() {
 }
 
 #[test]
+fn who_is_lost_has_not_denied_it() {
+    let mut stage = Stage::three(1);
+    stage.set(Level::Quorum);
+    stage.sent();
+    stage.quiet(0, true);
+    stage.pass(REPEATED_AFTER);
+    assert_eq!(questions(&mut stage).len(), 2);
+    stage.down(2);
+    assert_eq!(stage.sent(), [], "it may hold the write, and show it");
+    stage.pass(OUTCOME_PATIENCE);
+    stage.down(0);
+    assert!(stage.reply().1.starts_with("-UNKNOWN"));
+    assert!(stage.replica.executed.is_empty());
+    stage.finished();
+}
+
+#[test]
 fn a_lost_executor_has_time_to_come_back() {
     let mut stage = Stage::three(1);
     let request = stage.set(Level::Quorum);
