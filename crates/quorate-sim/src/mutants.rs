@@ -100,7 +100,7 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::TurnUnbounded, "greedy", 20, &["waits"]),
     trap(Mutant::ReadsOverstay, "disk", 100, &["deadlines"]),
     trap(Mutant::PipelineUnordered, "in-order", 20, &["order"]),
-    trap(Mutant::WriteOvertakes, "in-order", 100, &["order"]),
+    trap(Mutant::WriteOvertakes, "in-order", 600, &["order"]),
     trap(Mutant::LateEffectForgotten, "late-hints", 200, &["convergence"]),
     trap(Mutant::RefusalFinal, "one-full", 100, &["available"]),
     trap(
