@@ -151,8 +151,6 @@ pub enum Mutant {
     PiecesMixed,
     /// A large message is taken for whole although a piece of it is missing.
     PieceLost,
-    /// What is sent behind a large message goes past it, whatever it concerns.
-    LargeOvertaken,
     /// What a voter has promised and accepted is told and not written down.
     VoteUnwritten,
     /// Who has left is in the list that follows.
@@ -169,7 +167,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every known bug.
-    pub const ALL: [Self; 79] = [
+    pub const ALL: [Self; 78] = [
         Self::AckBeforeQuorum,
         Self::AckBeforeDurable,
         Self::HintCounts,
@@ -242,7 +240,6 @@ impl Mutant {
         Self::BegunLate,
         Self::PiecesMixed,
         Self::PieceLost,
-        Self::LargeOvertaken,
         Self::VoteUnwritten,
         Self::LeaverKept,
         Self::OverruledAsNext,

@@ -133,7 +133,6 @@ pub const TRAPS: [Trap; Mutant::ALL.len()] = [
     trap(Mutant::RepairInBackground, "hot-cut", 800, &["backwards", "stale", "linearizable"]),
     trap(Mutant::PiecesMixed, "pieces", 100, &["outcomes", "convergence", "equal"]),
     trap(Mutant::PieceLost, "pieces", 100, &["outcomes", "convergence", "equal"]),
-    trap(Mutant::LargeOvertaken, "pieces-hot", 400, &["linearizable", "order"]),
 ];
 
 /// What came of a trap.
