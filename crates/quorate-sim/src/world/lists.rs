@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use quorate_proto::{
-    Incarnation, NodeId, Slot,
+    Incarnation, MemberNumber, NodeId, Slot,
     message::{Member, View},
-    ownership::{Ownership, Phase},
+    ownership::{Ownership, Phase, SlotMap},
 };
 
 use super::{Violation, World};
@@ -52,6 +52,18 @@ impl Lists {
 
     fn has_id(&self, id: NodeId) -> bool {
         self.newest().is_some_and(|view| view.members.iter().any(|member| member.id == id))
+    }
+
+    /// Whether every slot has an owner that is not among these, before and after it moves.
+    pub(super) fn holds_all_without(&self, lost: &[NodeId]) -> bool {
+        let Some(view) = self.newest() else { return false };
+        let Some(ownership) = view.ownership.as_deref() else { return true };
+        let lost: Vec<MemberNumber> = lost.iter().filter_map(|id| view.numbers.of(*id)).collect();
+        let is_held = |map: &SlotMap| {
+            map.runs().iter().all(|(_, owners)| owners.iter().any(|owner| !lost.contains(owner)))
+        };
+        let target = ownership.movement.as_ref().map(|movement| &movement.target);
+        is_held(&ownership.owners) && target.is_none_or(is_held)
     }
 
     /// Takes note of a list. Returns what is wrong with it beside those that are known.

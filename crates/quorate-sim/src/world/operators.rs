@@ -10,7 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::BytesMut;
 use quorate_cluster::register::version;
 use quorate_node::simulation::Wire;
-use quorate_proto::resp::{Command, reply::Value};
+use quorate_proto::{
+    NodeId,
+    resp::{Command, reply::Value},
+};
 
 use super::{Event, Violation, World};
 use crate::{
@@ -229,7 +232,14 @@ impl World<'_> {
         if found.len() < needed || needed > 2 {
             return false;
         }
-        for node in found.into_iter().take(needed) {
+        found.truncate(needed);
+        // A slot has fewer owners than replicas while a change makes good for those that were lost before.
+        let ids: Vec<NodeId> =
+            found.iter().filter_map(|node| process(*node)).map(|process| process.id()).collect();
+        if !self.lists.holds_all_without(&ids) {
+            return false;
+        }
+        for node in found {
             self.give_up_on(node);
         }
         true
