@@ -329,12 +329,19 @@ impl Change<'_> {
         self.writer.part(Part::new(Owner::Object(kind), name, Body::Added(contribution)));
     }
 
-    /// Removes an element of a collection, up to the newest stamp that this store has seen of it.
+    /// Removes an element of a collection, up to the newest stamp that this store has seen of it. Of
+    /// one that is removed it says so again: others that are to acknowledge this may not know yet.
     pub(crate) fn remove(&mut self, kind: Kind, name: &[u8]) {
-        let seen = self.before().and_then(|state| state.outline(kind, name).0);
+        let Some(state) = self.before() else { return };
+        let (seen, tombstone) = state.outline(kind, name);
+        let horizon = state.horizon();
         if let Some(newest) = seen.map(|element| element.newest()) {
             self.removes = true;
             self.writer.part(Part::element(kind, name, Body::Removed(newest)));
+        } else if tombstone > Stamp::ZERO {
+            self.writer.part(Part::element(kind, name, Body::Removed(tombstone)));
+        } else if horizon > Stamp::ZERO {
+            self.writer.part(Part::horizon(horizon));
         }
     }
 }

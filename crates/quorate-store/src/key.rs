@@ -116,20 +116,28 @@ impl Key<'_, '_> {
     }
 
     /// Deletes the whole key. Returns whether it existed. One that is past its expiry is deleted
-    /// all the same: by the clock of another replica it may have a moment left.
+    /// all the same: by the clock of another replica it may have a moment left. So is one that is
+    /// removed: others that are to acknowledge this may not know so yet.
     pub(crate) fn delete(&mut self) -> bool {
         let existed = self.read().kind().is_some();
-        if self.raw_state().is_some_and(State::is_live) {
-            self.apply(|change| {
+        let Some(is_live) = self.raw_state().map(State::is_live) else { return existed };
+        self.apply(|change| {
+            let keeps_removed = change.keeps_removed();
+            if is_live || keeps_removed {
                 change.clear();
-                // One that this store has not heard of must not reach an addition that it has not
-                // heard of either.
-                if change.keeps_removed() && !Mutant::ExpiryOutlives.is_planted() {
-                    change.expiry(None);
-                }
-            });
-        }
+            }
+            // One that this store has not heard of must not reach an addition that it has not
+            // heard of either.
+            if is_live && keeps_removed && !Mutant::ExpiryOutlives.is_planted() {
+                change.expiry(None);
+            }
+        });
         existed
+    }
+
+    /// Whether anything is known of the key, if only that it is removed.
+    pub(crate) fn is_known(&self) -> bool {
+        self.raw_state().is_some()
     }
 
     /// The state, expired or not.

@@ -370,3 +370,41 @@ proptest! {
         }
     }
 }
+
+/// What removes something, and what finds it removed.
+const REMOVALS: [(&str, &str); 7] = [
+    ("SET {k}a v", "DEL {k}a"),
+    ("SADD {k}a m", "DEL {k}a"),
+    ("SADD {k}a m", "SREM {k}a m"),
+    ("SADD {k}a m other", "SREM {k}a m"),
+    ("HSET {k}a f v", "HDEL {k}a f"),
+    ("HSET {k}a f v g v", "HDEL {k}a f"),
+    ("ZADD {k}a 1 m 2 other", "ZREM {k}a m"),
+];
+
+#[test]
+fn a_removal_of_what_is_removed_says_so_to_who_has_not_heard() {
+    for (addition, removal) in REMOVALS {
+        let mut now = MOMENT;
+        let mut stores = [store(0), store(1)];
+        let effects = run(&mut stores[0], &mut now, &[addition, removal, removal]);
+        assert!(!effects[2].is_empty(), "{removal}");
+        assert_eq!(run(&mut stores[0], &mut now, &[removal]), effects[2..], "{removal}");
+        // The other replica hears of the last one only, and then of what was added.
+        for effect in [&effects[2], &effects[0]] {
+            stores[1].merge(slot(), effect, now).expect("is merged");
+        }
+        assert_eq!(visible(&mut stores[0], now), visible(&mut stores[1], now), "{removal}");
+    }
+}
+
+#[test]
+fn a_removal_of_what_was_never_there_writes_nothing() {
+    let mut now = MOMENT;
+    let mut store = store(0);
+    for removal in ["DEL {k}a", "SREM {k}a m", "HDEL {k}a f", "ZREM {k}a m"] {
+        assert!(run(&mut store, &mut now, &[removal])[0].is_empty(), "{removal}");
+    }
+    run(&mut store, &mut now, &["SADD {k}a m"]);
+    assert!(run(&mut store, &mut now, &["SREM {k}a other"])[0].is_empty());
+}

@@ -154,7 +154,7 @@ fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let mut key = keys.find(command.arg(1));
     let before = key.read().hash()?.map_or(0, Hash::len);
-    if before > 0 {
+    if key.is_known() {
         key.apply(|change| {
             command.args().skip(2).for_each(|name| change.remove(Kind::Hash, name));
         });
