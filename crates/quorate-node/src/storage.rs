@@ -27,12 +27,13 @@ mod replica;
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "measures what things cost")]
 mod rounds;
+mod scans;
 mod scrub;
 mod slow;
 mod space;
 mod unsettled;
 
-use std::{io, sync::Arc};
+use std::{cell::RefCell, io, sync::Arc};
 
 use bytes::Bytes;
 use quorate_cluster::{
@@ -68,6 +69,7 @@ use moving::Moving;
 pub(crate) use record::{
     Effects, Record, SLOT_BYTES, TransactionRecord, write_effect, write_last_transaction,
 };
+use scans::Scans;
 pub(crate) use scrub::{
     Outcome as ScrubOutcome, Scrub, ScrubEnded, ScrubOrder, Tally as ScrubTally, report_set_aside,
 };
@@ -110,6 +112,8 @@ pub struct Storage {
     /// Which writes are here, by their dots.
     knowledge: Knowledge,
     element_limits: elements::Limits,
+    /// Of large keys that are being compared.
+    scans: RefCell<Scans>,
     pub(crate) topology: Arc<Topology>,
     shard: u16,
     shards: u16,
@@ -198,6 +202,7 @@ impl Storage {
             moving: Moving::default(),
             knowledge,
             element_limits: parts.element_limits,
+            scans: RefCell::default(),
             topology: parts.topology,
             shard: parts.shard,
             shards: parts.shards,

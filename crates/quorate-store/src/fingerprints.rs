@@ -47,16 +47,6 @@ fn name_part(digester: &KeyDigester, part: &Part<'_>) -> u16 {
     }
 }
 
-/// The fingerprint of an element whose name has this upper part.
-fn fingerprint(digester: &KeyDigester, name: u16, part: &Part<'_>) -> u64 {
-    let version = digester.part(part) as u64;
-    match name {
-        0 if part.is_horizon() => version & (HORIZONS_END - 1),
-        0 => version & (HORIZONS_END - 1) | HORIZONS_END,
-        _ => u64::from(name) << VERSION_BITS | version & ((1 << VERSION_BITS) - 1),
-    }
-}
-
 impl Store {
     /// Whether the state of `key` has several fields or members and takes more than `bytes`.
     pub fn is_larger(&self, slot: Slot, key: &[u8], bytes: usize) -> bool {
@@ -87,73 +77,48 @@ impl Store {
             .map_or(0, |state| state.digest(context).wrapping_add(state.tombstones_digest(context)))
     }
 
-    /// Calls `each` with the digest of every element of `key`, and the upper part of its
-    /// fingerprint. Tombstones are left out unless they are wanted. The digests sum up to
-    /// that of the key.
-    pub fn for_each_digest(
-        &self,
-        slot: Slot,
-        key: &[u8],
-        tombstones: bool,
-        mut each: impl FnMut(u16, Digest),
-    ) {
-        let Some(state) = self.raw_state(slot, key) else { return };
-        let digester = self.digester().of_key(key);
-        state.export(|part| {
-            if tombstones || !state.is_tombstone(&part) {
-                each(name_part(&digester, &part), digester.part(&part));
-            }
-        });
-    }
-
-    /// Calls `each` with the fingerprint of every element of `key`, tombstones included, of which
-    /// `wanted` picks the upper part.
-    pub fn for_each_fingerprint(
-        &self,
-        slot: Slot,
-        key: &[u8],
-        wanted: impl Fn(u16) -> bool,
-        mut each: impl FnMut(u64),
-    ) {
-        let Some(state) = self.raw_state(slot, key) else { return };
+    /// Digests all elements of `key`, which takes a while if there are many.
+    pub fn scan(&self, slot: Slot, key: &[u8]) -> Scan {
+        let mut scan = Scan {
+            slot,
+            key: key.into(),
+            version: self.key_version(slot, key),
+            elements: Vec::with_capacity(self.element_count(slot, key) + 1),
+        };
+        let Some(state) = self.raw_state(slot, key) else { return scan };
         let digester = self.digester().of_key(key);
         state.export(|part| {
             let name = name_part(&digester, &part);
-            if wanted(name) {
-                each(fingerprint(&digester, name, &part));
-            }
+            let is_tombstone = state.is_tombstone(&part);
+            scan.elements.push(Scanned::of(&digester, name, &part, is_tombstone));
         });
+        scan
     }
 
-    /// The elements of some keys that have one of some ascending fingerprints, as an effect, and
+    /// The elements of some keys of a slot that have one of some ascending fingerprints, as an effect, and
     /// how many of the fingerprints that settles: the first at least, and further ones until about
     /// `bytes_max` bytes are reached. For an element that is no longer there stands what may have
-    /// superseded it: everything of its name, and the horizon.
+    /// superseded it: everything of its name, and the horizon. The scans are of the keys; one of
+    /// before is made anew.
     pub fn export_elements(
         &self,
-        slot: Slot,
-        keys: &[impl AsRef<[u8]>],
+        scans: &[impl AsRef<Scan>],
         fingerprints: &[u64],
         bytes_max: usize,
     ) -> (usize, Vec<u8>) {
         let mut found: Vec<(u64, usize, Part<'_>)> = Vec::new();
         let mut of_names: Vec<(u64, usize, Part<'_>)> = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            let key = key.as_ref();
-            let Some(state) = self.raw_state(slot, key) else { continue };
-            let digester = self.digester().of_key(key);
-            state.export(|part| {
-                let name = name_part(&digester, &part);
-                let at = fingerprints.partition_point(|one| ((one >> VERSION_BITS) as u16) < name);
-                let named = |one: &u64| one >> VERSION_BITS == u64::from(name);
-                if !fingerprints.get(at).is_some_and(named) && !part.is_horizon() {
-                    return;
-                }
-                let fingerprint = fingerprint(&digester, name, &part);
+        let names = Names::of(fingerprints);
+        for (index, scan) in scans.iter().enumerate() {
+            let scan = scan.as_ref();
+            let picked = self.picked(scan, &names).unwrap_or_else(|| {
+                self.picked(&self.scan(scan.slot, &scan.key), &names).unwrap_or_default()
+            });
+            for (fingerprint, part) in picked {
                 let wanted = fingerprints.binary_search(&fingerprint).is_ok();
                 let group = if wanted { &mut found } else { &mut of_names };
                 group.push((fingerprint, index, part));
-            });
+            }
         }
         let mut gone: Vec<u64> = fingerprints.to_vec();
         let mut there: Vec<u64> = found.iter().map(|(one, ..)| *one).collect();
@@ -184,11 +149,141 @@ impl Store {
         }
         let mut effect = Vec::new();
         for (index, parts) in of_keys {
-            let mut delta = DeltaWriter::new(&mut effect, keys[index].as_ref());
+            let mut delta = DeltaWriter::new(&mut effect, &scans[index].as_ref().key);
             parts.into_iter().for_each(|part| delta.part(part));
             delta.finish();
         }
         (covered, effect)
+    }
+
+    /// What is there of these names now, and horizons; `None` when the key is not as it was scanned.
+    fn picked(&self, scan: &Scan, names: &Names) -> Option<Vec<(u64, Part<'_>)>> {
+        let Scan { slot, key, version, elements } = scan;
+        if self.key_version(*slot, key) != *version {
+            return None;
+        }
+        let places = elements.iter().enumerate();
+        let mut wanted = places
+            .filter(|(_, element)| element.is_horizon || names.contains(element.name))
+            .map(|(place, element)| (place, element.fingerprint()))
+            .peekable();
+        let (mut picked, mut place, mut is_same) = (Vec::new(), 0, true);
+        let Some(state) = self.raw_state(*slot, key) else { return Some(picked) };
+        let digester = self.digester().of_key(key);
+        state.export(|part| {
+            if let Some((_, fingerprint)) = wanted.next_if(|(wanted, _)| *wanted == place) {
+                let found = Scanned::of(&digester, name_part(&digester, &part), &part, false);
+                is_same &= found.fingerprint() == fingerprint;
+                picked.push((fingerprint, part));
+            }
+            place += 1;
+        });
+        // Elements may have changed places and nothing else.
+        (is_same && wanted.peek().is_none()).then_some(picked)
+    }
+}
+
+/// All elements of a key at one moment, digested, so that several questions about them need no second
+/// look at each.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    slot: Slot,
+    key: Box<[u8]>,
+    /// [`Store::key_version`] of that moment.
+    version: Digest,
+    /// In the order of the state.
+    elements: Vec<Scanned>,
+}
+
+impl Scan {
+    /// The slot of the key.
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// [`Store::key_version`] of the moment at which it was made.
+    pub fn version(&self) -> Digest {
+        self.version
+    }
+
+    /// How many elements there are, tombstones included.
+    pub fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// Of every element the upper part of its fingerprint and the end of its digest. Tombstones are left out
+    /// unless they are wanted. The digests sum up to that of the key.
+    pub fn digests(&self, tombstones: bool) -> impl Iterator<Item = (u16, u64)> {
+        let alive = self.elements.iter().filter(move |one| tombstones || !one.is_tombstone);
+        alive.map(|element| (element.name, element.digest))
+    }
+
+    /// The fingerprints of elements, tombstones included, of which `wanted` picks the upper part.
+    pub fn fingerprints(&self, wanted: impl Fn(u16) -> bool) -> impl Iterator<Item = u64> {
+        self.elements.iter().filter(move |one| wanted(one.name)).map(Scanned::fingerprint)
+    }
+}
+
+impl AsRef<Self> for Scan {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// One element of a scan.
+#[derive(Clone, Copy, Debug)]
+struct Scanned {
+    /// The end of its digest.
+    digest: u64,
+    /// The upper part of its fingerprint.
+    name: u16,
+    is_horizon: bool,
+    is_tombstone: bool,
+}
+
+impl Scanned {
+    fn of(digester: &KeyDigester, name: u16, part: &Part<'_>, is_tombstone: bool) -> Self {
+        let digest = digester.part(part) as u64;
+        Self { digest, name, is_horizon: part.is_horizon(), is_tombstone }
+    }
+
+    fn fingerprint(&self) -> u64 {
+        match self.name {
+            0 if self.is_horizon => self.digest & (HORIZONS_END - 1),
+            0 => self.digest & (HORIZONS_END - 1) | HORIZONS_END,
+            name => u64::from(name) << VERSION_BITS | self.digest & ((1 << VERSION_BITS) - 1),
+        }
+    }
+}
+
+/// The upper parts of some fingerprints.
+struct Names {
+    /// A bit for each.
+    bits: Vec<u64>,
+}
+
+impl Names {
+    fn of(fingerprints: &[u64]) -> Self {
+        let mut bits = vec![0; (1 << NAME_BITS) / u64::BITS as usize];
+        for fingerprint in fingerprints {
+            let name = (fingerprint >> VERSION_BITS) as usize;
+            bits[name / 64] |= 1_u64 << (name % 64);
+        }
+        Self { bits }
+    }
+
+    fn contains(&self, name: u16) -> bool {
+        self.bits[usize::from(name) / 64] >> (name % 64) & 1 == 1
     }
 }
 
@@ -231,10 +326,13 @@ mod tests {
     }
 
     fn fingerprints(store: &Store) -> Vec<u64> {
-        let mut found = Vec::new();
-        store.for_each_fingerprint(Slot::of_key(KEY), KEY, |_| true, |one| found.push(one));
+        let mut found: Vec<u64> = scan(store).fingerprints(|_| true).collect();
         found.sort_unstable();
         found
+    }
+
+    fn scan(store: &Store) -> Scan {
+        store.scan(Slot::of_key(KEY), KEY)
     }
 
     #[test]
@@ -316,7 +414,7 @@ mod tests {
         let mut other = self::store();
         let (mut rest, mut messages) = (&all[..], 0);
         while !rest.is_empty() {
-            let (covered, effect) = store.export_elements(slot, &[KEY], rest, 200);
+            let (covered, effect) = store.export_elements(&[scan(&store)], rest, 200);
             assert!(covered > 0 && effect.len() < 250, "{covered} {}", effect.len());
             other.merge(slot, &effect, 1_000).expect("is merged");
             rest = &rest[covered..];
@@ -337,17 +435,19 @@ mod tests {
         merge(&mut store, &old);
         merge(&mut other, &old);
         let all = fingerprints(&store);
+        // What was scanned before is scanned anew.
+        let before = scan(&store);
         merge(&mut store, &[Part::element(Kind::Set, b"m", Body::Removed(stamp(1)))]);
-        let (covered, effect) = store.export_elements(slot, &[KEY], &all, 1_000);
+        let (covered, effect) = store.export_elements(&[&before], &all, 1_000);
         assert_eq!(covered, 2);
         other.merge(slot, &effect, 1_000).expect("is merged");
         assert_eq!(other.slot_version(slot), store.slot_version(slot));
         merge(&mut store, &[Part::horizon(stamp(3))]);
-        let (_, effect) = store.export_elements(slot, &[KEY], &all, 1_000);
+        let (_, effect) = store.export_elements(&[&before], &all, 1_000);
         other.merge(slot, &effect, 1_000).expect("is merged");
         assert_eq!(other.slot_version(slot), store.slot_version(slot));
         let never = [all[0] ^ 1 << 60];
-        let (_, effect) = store.export_elements(slot, &[KEY], &never, 1_000);
+        let (_, effect) = store.export_elements(&[&before], &never, 1_000);
         assert_eq!(deltas(&effect).count(), 1, "the horizon");
     }
 }

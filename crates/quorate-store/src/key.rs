@@ -135,9 +135,10 @@ impl Key<'_, '_> {
         existed
     }
 
-    /// Whether anything is known of the key, if only that it is removed.
-    pub(crate) fn is_known(&self) -> bool {
-        self.raw_state().is_some()
+    /// Whether elements can be removed from it: it shows, or is known to be removed. What is past its
+    /// expiry must not change, or the rest of it might show again.
+    pub(crate) fn shows_or_is_removed(&self) -> bool {
+        self.raw_state().is_some_and(|state| !state.is_live() || self.read().kind().is_some())
     }
 
     /// The state, expired or not.

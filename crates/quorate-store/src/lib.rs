@@ -65,7 +65,7 @@ pub use detached::{Detached, Discarded, Outcome};
 pub use documents::{Document, JsonFirst, JsonPath, JsonValue};
 pub use execution::Request;
 pub use feed::Change;
-pub use fingerprints::{HORIZONS_END, NAME_BITS};
+pub use fingerprints::{HORIZONS_END, NAME_BITS, Scan};
 pub use scrub::SlotScrub;
 pub use store::{Lookups, MergeError, Merged, Store, StoreOptions};
 pub use tombstone::Forgettable;

@@ -15,27 +15,17 @@ use common::{KEYS, command, execute, slot, store, visible};
 
 /// The fingerprints of all keys.
 fn fingerprints(store: &Store) -> BTreeSet<u64> {
-    let mut found = BTreeSet::new();
-    for key in KEYS {
-        store.for_each_fingerprint(
-            slot(),
-            key.as_bytes(),
-            |_| true,
-            |one| {
-                found.insert(one);
-            },
-        );
-    }
-    found
+    let scans = KEYS.map(|key| store.scan(slot(), key.as_bytes()));
+    scans.iter().flat_map(|scan| scan.fingerprints(|_| true)).collect()
 }
 
 /// What `from` has and `to` lacks, in pieces of some bytes.
 fn missing(from: &Store, to: &Store, bytes_max: usize) -> Vec<Vec<u8>> {
-    let keys = KEYS.map(str::as_bytes);
+    let scans = KEYS.map(|key| from.scan(slot(), key.as_bytes()));
     let lacking: Vec<u64> = fingerprints(from).difference(&fingerprints(to)).copied().collect();
     let (mut rest, mut effects, mut parts) = (&lacking[..], Vec::new(), 0);
     while !rest.is_empty() {
-        let (covered, effect) = from.export_elements(slot(), &keys, rest, bytes_max);
+        let (covered, effect) = from.export_elements(&scans, rest, bytes_max);
         rest = &rest[covered..];
         parts += parts_of(&effect).len();
         effects.push(effect);
@@ -139,17 +129,14 @@ proptest! {
         let [store, ..] = &stores;
         for key in KEYS.map(str::as_bytes) {
             for tombstones in [false, true] {
-                let (mut sum, mut names) = (0_u128, Vec::new());
-                store.for_each_digest(slot(), key, tombstones, |name, digest| {
-                    sum = sum.wrapping_add(digest);
-                    names.push(name);
-                });
+                let scan = store.scan(slot(), key);
+                let digests = scan.digests(tombstones).map(|(_, digest)| digest);
                 let digest = if tombstones {
                     store.key_version(slot(), key)
                 } else {
                     store.key_digest(slot(), key)
                 };
-                prop_assert_eq!(sum, digest);
+                prop_assert_eq!(digests.fold(0, u64::wrapping_add), digest as u64);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The data of a shard as anti-entropy rounds and repairs of reads see it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use quorate_cluster::{
@@ -8,6 +8,8 @@ use quorate_cluster::{
     elements::{self, Elements},
 };
 use quorate_proto::{Groups, MemberNumber, Slot, message::Scope};
+
+use quorate_store::Scan;
 
 use super::Storage;
 
@@ -45,8 +47,8 @@ impl Elements for Storage {
         scope: Scope,
         mut each: impl FnMut(u16, u64),
     ) {
-        let tombstones = scope == Scope::Everything;
-        self.store.for_each_digest(slot, key, tombstones, |name, digest| each(name, digest as u64));
+        let scan = self.scan(slot, key);
+        scan.digests(scope == Scope::Everything).for_each(|(name, digest)| each(name, digest));
     }
 
     fn for_each_fingerprint(
@@ -56,7 +58,7 @@ impl Elements for Storage {
         wanted: impl Fn(u16) -> bool,
         each: impl FnMut(u64),
     ) {
-        self.store.for_each_fingerprint(slot, key, wanted, each);
+        self.scan(slot, key).fingerprints(wanted).for_each(each);
     }
 
     fn export_elements(
@@ -66,12 +68,17 @@ impl Elements for Storage {
         fingerprints: &[u64],
         bytes_max: usize,
     ) -> (usize, Bytes) {
-        let (covered, effect) = self.store.export_elements(slot, keys, fingerprints, bytes_max);
+        let scans: Vec<_> = keys.iter().map(|key| self.scan(slot, key)).collect();
+        let (covered, effect) = self.store.export_elements(&scans, fingerprints, bytes_max);
         (covered, effect.into())
     }
 }
 
 impl Storage {
+    fn scan(&self, slot: Slot, key: &[u8]) -> Arc<Scan> {
+        self.scans.borrow_mut().of(&self.store, self.monotonic, slot, key)
+    }
+
     fn digest_of_slot(&self, slot: Slot, scope: Scope) -> u128 {
         match scope {
             Scope::Alive => self.store.slot_digest(slot),

@@ -18,6 +18,7 @@ impl Storage {
     /// Begins a turn at this time.
     pub(crate) fn begin_turn(&mut self, wall_ms: u64, fitness: Fitness) {
         (self.wall_ms, self.fitness) = (wall_ms, fitness);
+        self.scans.get_mut().forget(self.monotonic);
         if !self.is_lent() {
             self.expiring.scheduled_before = self.store.scheduled();
         }

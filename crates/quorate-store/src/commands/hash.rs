@@ -154,7 +154,7 @@ fn hdel(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let mut key = keys.find(command.arg(1));
     let before = key.read().hash()?.map_or(0, Hash::len);
-    if key.is_known() {
+    if key.shows_or_is_removed() {
         key.apply(|change| {
             command.args().skip(2).for_each(|name| change.remove(Kind::Hash, name));
         });

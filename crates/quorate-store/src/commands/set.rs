@@ -73,7 +73,7 @@ fn srem(execution: &mut Execution<'_>, command: &Command) -> Outcome {
     let Execution { keys, reply } = execution;
     let mut key = keys.find(command.arg(1));
     let before = key.read().set()?.map_or(0, Set::len);
-    if key.is_known() {
+    if key.shows_or_is_removed() {
         let members = command.args().skip(2);
         key.apply(|change| members.for_each(|member| change.remove(Kind::Set, member)));
     }

@@ -85,7 +85,7 @@ impl Key<'_, '_> {
     fn remove_members(&mut self, members: &[impl AsRef<[u8]>]) -> Result<usize, CommandError> {
         check_elements(members.iter().map(AsRef::as_ref))?;
         let before = self.sorted_set_len()?;
-        if self.is_known() && !members.is_empty() {
+        if self.shows_or_is_removed() && !members.is_empty() {
             self.apply(|change| {
                 members.iter().for_each(|member| change.remove(Kind::SortedSet, member.as_ref()));
             });
