@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Slot;
 
 /// Bytes of a block at most, unless a single row is larger.
-const BLOCK_BYTES: usize = 256 << 10;
+const BLOCK_BYTES: usize = 64 << 10;
 
 /// Rows of one width, by their slots.
 #[derive(Debug)]

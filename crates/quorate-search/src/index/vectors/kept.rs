@@ -144,6 +144,10 @@ impl Vectors {
         let Some(graph) = &mut self.graph else { return 0 };
         let least = remembered.count - remembered.count / MISSING_PART;
         graph.settle(remembered.slots, least, &mut self.vacant);
+        // Its neighbours were chosen by exact distances then, if they had to be.
+        if graph.finds_too_coarse(&self.space) {
+            self.space.make_exact();
+        }
         graph.linked()
     }
 }

@@ -8,12 +8,13 @@ mod best;
 mod blocks;
 mod codes;
 mod distance;
+mod fixed;
 mod graph;
 mod kept;
 mod pool;
+mod products;
 mod search;
 mod space;
-mod split;
 #[cfg(test)]
 mod tests;
 
@@ -71,13 +72,13 @@ impl Vectors {
         let (coarse, graph, defaults) = match &vector.algorithm {
             Algorithm::Flat(_) => (Coarse::Whole, None, Defaults::default()),
             Algorithm::Hnsw(hnsw) => (
-                Coarse::Halves,
+                Coarse::Cheap,
                 Some(Graph::new(hnsw.neighbours, hnsw.construction_candidates)),
                 Defaults { candidates: hnsw.search_candidates, epsilon: hnsw.epsilon },
             ),
             // Its degree is that of the lowest layer.
             Algorithm::Vamana(vamana) => (
-                if vamana.compression.is_some() { Coarse::Codes } else { Coarse::Halves },
+                if vamana.compression.is_some() { Coarse::Codes } else { Coarse::Cheap },
                 Some(Graph::new(vamana.degree.div_ceil(2), vamana.construction_candidates)),
                 Defaults { candidates: vamana.search_candidates, epsilon: vamana.epsilon },
             ),
@@ -146,6 +147,10 @@ impl Vectors {
         if self.remembered.is_some() {
             // Neighbours may lead to vectors that have not come.
             return true;
+        }
+        if graph.finds_too_coarse(&self.space) {
+            self.space.make_exact();
+            graph.restart(&mut self.vacant);
         }
         graph.advance(&self.space, budget, &mut self.vacant)
     }

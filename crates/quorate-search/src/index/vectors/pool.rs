@@ -51,6 +51,13 @@ impl Pool {
         }
     }
 
+    /// What probably is expanded next.
+    #[inline]
+    pub(super) fn upcoming(&self) -> Option<Slot> {
+        let open = self.entries.get(self.cursor..)?.iter().find(|&&entry| entry & 1 == 0);
+        open.map(|&entry| slot_of(entry))
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.entries.len() == self.capacity
     }

@@ -21,8 +21,10 @@ use super::{Slot, Vectors};
 use crate::index::DocumentId;
 use crate::query::VectorOptions;
 
-/// Vectors that a scan is estimated to compare in the time in which a graph gets to one candidate.
-const SCANNED_A_CANDIDATE: u64 = 20;
+/// Vectors that a scan is estimated to compare in the time in which a filtered walk through the graph
+/// looks whether one counts, and compares one.
+const SCANNED_A_LOOK: f64 = 0.05;
+const SCANNED_A_STEP: f64 = 0.3;
 
 /// With a filter that leaves this part of all or more, it is applied afterwards.
 const AFTERWARDS: f64 = 0.7;
@@ -54,6 +56,36 @@ struct Asked<'a> {
     /// The documents that count, if not all.
     among: Option<&'a RoaringBitmap>,
     candidates: usize,
+}
+
+/// What a walk through the graph is estimated to take if a part of all vectors counts.
+#[derive(Debug, Clone, Copy)]
+struct Walked {
+    /// Vectors that a scan compares in the time for one candidate.
+    scanned: f64,
+    /// Candidates for one that is asked for: where few neighbours and few of theirs count, there are
+    /// fewer ways to the nearest, and more of them must be tried.
+    wider: f64,
+}
+
+impl Walked {
+    fn new(graph: &Graph, part: f64) -> Walked {
+        let neighbours = graph.capacity(0) as f64;
+        let reached = neighbours * (neighbours + 1.0);
+        let looks = reached.min(neighbours / part);
+        let steps = neighbours.min(reached * part);
+        let scanned = looks * SCANNED_A_LOOK + steps * SCANNED_A_STEP;
+        Walked { scanned, wider: neighbours / steps }
+    }
+
+    /// Vectors that a scan compares in the time for that many candidates.
+    fn scanned(self, candidates: usize) -> u64 {
+        (self.scanned * candidates as f64) as u64
+    }
+
+    fn candidates(self, asked: usize) -> usize {
+        (self.wider * asked as f64) as usize
+    }
 }
 
 impl Compared<'_> {
@@ -89,19 +121,23 @@ impl Compared<'_> {
         let Some(graph) = vectors.graph.as_ref().filter(|graph| graph.linked() > 0) else {
             return self.scan(asked);
         };
+        let part = counting as f64 / there as f64;
         let is_brute = among.is_some() && options.in_batches == Some(false);
-        if is_brute || counting <= candidates as u64 * SCANNED_A_CANDIDATE {
+        let walked = Walked::new(graph, part);
+        if is_brute || counting <= walked.scanned(walked.candidates(candidates)) {
             return self.scan(asked);
         }
-        let part = counting as f64 / there as f64;
         let afterwards = options.in_batches == Some(true) || part >= AFTERWARDS;
+        if among.is_some() && !afterwards {
+            asked.candidates = walked.candidates(candidates);
+        }
         loop {
             let found = self.follow(graph, asked, afterwards, part);
             if let Some(found) = found {
                 return found;
             }
             asked.candidates *= 2;
-            if asked.candidates as u64 * SCANNED_A_CANDIDATE >= counting {
+            if walked.scanned(asked.candidates) >= counting {
                 return self.scan(asked);
             }
         }
@@ -192,7 +228,7 @@ impl Compared<'_> {
         };
         let all = 0..vectors.owners.len() as Slot;
         let Some(graph) = vectors.graph.as_ref().filter(|graph| graph.linked() > 0) else {
-            self.exact(all, take);
+            self.exact(all.filter(|slot| vectors.owner(*slot).is_some()), take);
             return found;
         };
         let candidates = options.candidates.unwrap_or(vectors.defaults.candidates);

@@ -6,9 +6,10 @@
 //! depend on it.
 //!
 //! Besides exact distances, which answers are ordered by, there are coarse ones, by which graphs
-//! are followed. For `FLOAT32` they are those to the upper halves of the components, which are kept
-//! apart: half the memory is read, and none is added. If a field is quantised they are those to
-//! codes of one byte a component.
+//! are followed. For `FLOAT32` they are those to the first bytes of the components, which are kept
+//! apart (see [`Fixed`]): a quarter of the memory is read, and hardly any is added. Where these do
+//! not tell near from far, exact ones take their place. Other components that a field compresses have
+//! codes besides.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,7 +20,7 @@ use super::Slot;
 use super::blocks::Blocks;
 use super::codes::{Codes, Encoded};
 use super::distance::{Brain, Component, Half, decoded, euclidean, product};
-use super::split::Split;
+use super::fixed::{Fixed, Query};
 use crate::schema::{Element, Metric};
 
 /// Vectors of one kind, dimension and metric.
@@ -32,12 +33,14 @@ pub(super) struct Space {
     /// The Euclidean lengths of the vectors, if the metric asks for them.
     lengths: Vec<f64>,
     codes: Option<Codes>,
+    /// Whether coarse distances are exact ones, because others do not tell near from far.
+    is_exact: bool,
 }
 
 #[derive(Debug)]
 enum Stored {
     Float32(Blocks<f32>),
-    Split(Split),
+    Fixed(Fixed),
     Float64(Blocks<f64>),
     Float16(Blocks<Half>),
     Bfloat16(Blocks<Brain>),
@@ -50,9 +53,9 @@ enum Stored {
 pub(super) enum Coarse {
     /// The components, as they are: no graph is followed.
     Whole,
-    /// The upper halves of components of `FLOAT32`, else the components.
-    Halves,
-    /// Codes.
+    /// The first bytes of components of `FLOAT32`, else the components.
+    Cheap,
+    /// A byte a component.
     Codes,
 }
 
@@ -63,6 +66,7 @@ pub(super) struct Probe {
     /// The Euclidean length, if the metric asks for it.
     length: f64,
     encoded: Encoded,
+    query: Query,
 }
 
 #[derive(Debug, Clone)]
@@ -74,9 +78,9 @@ enum Wide {
 
 /// The components of the stored vectors and of a probe, of one kind.
 macro_rules! each {
-    ($stored:expr, $wide:expr, ($blocks:ident, $query:ident) => $result:expr, $split:ident => $split_result:expr) => {
+    ($stored:expr, $wide:expr, ($blocks:ident, $query:ident) => $result:expr, $fixed:ident => $fixed_result:expr) => {
         match ($stored, $wide) {
-            (Stored::Split($split), Wide::Single($query)) => $split_result,
+            (Stored::Fixed($fixed), Wide::Single($query)) => $fixed_result,
             (Stored::Float32($blocks), Wide::Single($query)) => $result,
             (Stored::Float64($blocks), Wide::Double($query)) => $result,
             (Stored::Float16($blocks), Wide::Single($query)) => $result,
@@ -101,7 +105,7 @@ impl Space {
         coarse: Coarse,
     ) -> Space {
         let stored = match element {
-            Element::Float32 if coarse == Coarse::Halves => Stored::Split(Split::new(dimensions)),
+            Element::Float32 if coarse != Coarse::Whole => Stored::Fixed(Fixed::new(dimensions)),
             Element::Float32 => Stored::Float32(Blocks::new(dimensions)),
             Element::Float64 => Stored::Float64(Blocks::new(dimensions)),
             Element::Float16 => Stored::Float16(Blocks::new(dimensions)),
@@ -109,14 +113,16 @@ impl Space {
             Element::Int8 => Stored::Int8(Blocks::new(dimensions)),
             Element::Uint8 => Stored::Uint8(Blocks::new(dimensions)),
         };
-        let codes = (coarse == Coarse::Codes).then(|| Codes::new(dimensions));
-        Space { level: level(), metric, dimensions, stored, lengths: Vec::new(), codes }
+        let is_coded = coarse == Coarse::Codes && element != Element::Float32;
+        let codes = is_coded.then(|| Codes::new(dimensions));
+        let (level, lengths) = (level(), Vec::new());
+        Space { level, metric, dimensions, stored, lengths, codes, is_exact: false }
     }
 
     /// The vector of these bytes, to compare with.
     pub(super) fn probe(&self, bytes: &[u8]) -> Probe {
         let wide = match &self.stored {
-            Stored::Float32(_) | Stored::Split(_) => Wide::Single(wide_of::<f32>(bytes)),
+            Stored::Float32(_) | Stored::Fixed(_) => Wide::Single(wide_of::<f32>(bytes)),
             Stored::Float64(_) => Wide::Double(wide_of::<f64>(bytes)),
             Stored::Float16(_) => Wide::Single(wide_of::<Half>(bytes)),
             Stored::Bfloat16(_) => Wide::Single(wide_of::<Brain>(bytes)),
@@ -125,7 +131,11 @@ impl Space {
         };
         assert_eq!(wide.len(), self.dimensions, "invariant: sizes were checked");
         let length = if self.metric == Metric::Cosine { wide.length() } else { 1.0 };
-        let mut probe = Probe { wide, length, encoded: Encoded::default() };
+        let query = match (&self.stored, &wide) {
+            (Stored::Fixed(_), Wide::Single(numbers)) => Query::of(numbers),
+            _ => Query::default(),
+        };
+        let mut probe = Probe { wide, length, encoded: Encoded::default(), query };
         self.encode(&mut probe);
         probe
     }
@@ -134,7 +144,7 @@ impl Space {
         if self.codes.is_none() {
             return;
         }
-        let Probe { wide, length, encoded } = probe;
+        let Probe { wide, length, encoded, .. } = probe;
         // A vector without a direction is at a right angle to all.
         let scale = if *length == 0.0 { 0.0 } else { 1.0 / *length };
         let scaled = |number: f64| (number * scale) as f32;
@@ -149,9 +159,10 @@ impl Space {
     pub(super) fn fingerprint(&self, slot: Slot) -> u64 {
         match &self.stored {
             Stored::Float32(blocks) => hash(blocks.row(slot), |number| number.to_bits().into()),
-            Stored::Split(split) => {
-                let upper = hash(split.upper().row(slot), |half| half.bits().into());
-                upper ^ hash(split.lower().row(slot), |half| u64::from(*half)).rotate_left(32)
+            Stored::Fixed(fixed) => {
+                let mut numbers = vec![0.0; self.dimensions];
+                fixed.read(slot, &mut numbers);
+                hash(&numbers, |number| number.to_bits().into())
             }
             Stored::Float64(blocks) => hash(blocks.row(slot), |number| number.to_bits()),
             Stored::Float16(blocks) => hash(blocks.row(slot), |half| half.bits().into()),
@@ -165,8 +176,8 @@ impl Space {
     pub(super) fn set(&mut self, slot: Slot, bytes: &[u8]) {
         let probe = self.probe(bytes);
         match (&mut self.stored, &probe.wide) {
-            (Stored::Split(split), Wide::Single(wide)) => split.set(slot, wide),
-            (Stored::Split(_), _) => unreachable!("invariant: probes are made by the space"),
+            (Stored::Fixed(fixed), Wide::Single(wide)) => fixed.set(slot, wide),
+            (Stored::Fixed(_), _) => unreachable!("invariant: probes are made by the space"),
             (Stored::Float32(blocks), _) => fill(blocks, slot, bytes),
             (Stored::Float64(blocks), _) => fill(blocks, slot, bytes),
             (Stored::Float16(blocks), _) => fill(blocks, slot, bytes),
@@ -190,11 +201,12 @@ impl Space {
         let wide = match &self.stored {
             Stored::Float64(_) => Wide::Double(vec![0.0; dimensions]),
             Stored::Int8(_) | Stored::Uint8(_) => Wide::Short(vec![0; dimensions]),
-            Stored::Float32(_) | Stored::Split(_) | Stored::Float16(_) | Stored::Bfloat16(_) => {
+            Stored::Float32(_) | Stored::Fixed(_) | Stored::Float16(_) | Stored::Bfloat16(_) => {
                 Wide::Single(vec![0.0; dimensions])
             }
         };
-        let mut probe = Probe { wide, length: 1.0, encoded: Encoded::default() };
+        let query = Query::default();
+        let mut probe = Probe { wide, length: 1.0, encoded: Encoded::default(), query };
         self.load(slot, &mut probe);
         probe
     }
@@ -208,9 +220,13 @@ impl Space {
         each!(&self.stored, &mut probe.wide, (blocks, query) => {
             let level = self.level;
             dispatch!(level, _simd => widen(blocks.row(slot), query));
-        }, split => {
-            let level = self.level;
-            dispatch!(level, _simd => widen(split.upper().row(slot), query));
+        }, fixed => {
+            if self.is_exact {
+                let level = self.level;
+                dispatch!(level, _simd => fixed.read(slot, query));
+            } else {
+                fixed.load(slot, &mut probe.query);
+            }
         });
         probe.length = self.length(slot);
     }
@@ -223,13 +239,13 @@ impl Space {
             dispatch!(level, _simd => batched(self, blocks, query, probe.length, slots, |distance| {
                 distances.push(distance);
             }));
-        }, split => {
-            dispatch!(level, _simd => split.sums(self.metric, query, slots, distances));
-            if self.metric != Metric::Euclidean {
-                for (distance, &slot) in distances.iter_mut().zip(slots) {
-                    *distance = apart(*distance, probe.length * self.length(slot));
-                }
-            }
+        }, fixed => {
+            let mut numbers = vec![0.0; self.dimensions];
+            dispatch!(level, _simd => {
+                read(self, fixed, &mut numbers, query, probe.length, slots, |distance| {
+                    distances.push(distance);
+                })
+            });
         });
     }
 
@@ -245,12 +261,58 @@ impl Space {
             dispatch!(level, _simd => batched(self, blocks, query, probe.length, slots, |distance| {
                 distances.push(distance as f32);
             }));
-        }, split => {
-            let blocks = split.upper();
-            dispatch!(level, _simd => batched(self, blocks, query, probe.length, slots, |distance| {
-                distances.push(distance as f32);
-            }));
+        }, fixed => {
+            if self.is_exact {
+                let mut numbers = vec![0.0; self.dimensions];
+                dispatch!(level, _simd => {
+                    read(self, fixed, &mut numbers, query, probe.length, slots, |distance| {
+                        distances.push(distance as f32);
+                    })
+                });
+            } else {
+                self.coarse_fixed(fixed, probe, slots, distances);
+            }
         });
+    }
+
+    fn coarse_fixed(&self, fixed: &Fixed, probe: &Probe, slots: &[Slot], distances: &mut Vec<f32>) {
+        let query = probe.query.scale();
+        fixed.products(self.level, &probe.query, slots, |slot, product| {
+            let scale = fixed.scale(slot);
+            let product = product as f32 * (query.step * scale.step);
+            distances.push(match self.metric {
+                Metric::Euclidean => query.square + scale.square - 2.0 * product,
+                Metric::InnerProduct => 1.0 - product,
+                Metric::Cosine => apart(product.into(), probe.length * self.length(slot)) as f32,
+            });
+        });
+    }
+
+    /// Whether there may be a reason to [`Space::make_exact`].
+    pub(super) fn is_cheap(&self) -> bool {
+        matches!(self.stored, Stored::Fixed(_)) && !self.is_exact
+    }
+
+    /// From now on coarse distances are exact.
+    pub(super) fn make_exact(&mut self) {
+        self.is_exact = true;
+    }
+
+    /// Of vectors near that of a slot: how far coarse distances are from exact ones, and how far
+    /// these are from their mean, summed up.
+    pub(super) fn deviations(&self, slot: Slot, others: &[Slot]) -> (f64, f64) {
+        let Stored::Fixed(fixed) = &self.stored else { return (0.0, 0.0) };
+        let mut probe = self.probe_of(slot);
+        let (mut coarse, mut exact) = (Vec::new(), Vec::new());
+        self.coarse(&probe, others, &mut coarse);
+        if let Wide::Single(numbers) = &mut probe.wide {
+            fixed.read(slot, numbers);
+        }
+        self.exact(&probe, others, &mut exact);
+        let mean = exact.iter().sum::<f64>() / exact.len().max(1) as f64;
+        let errors =
+            coarse.iter().zip(&exact).map(|(&coarse, exact)| (f64::from(coarse) - exact).abs());
+        (errors.sum(), exact.iter().map(|exact| (exact - mean).abs()).sum())
     }
 
     #[inline(always)]
@@ -267,7 +329,7 @@ impl Space {
     pub(super) fn memory(&self) -> usize {
         let stored = match &self.stored {
             Stored::Float32(blocks) => blocks.memory(),
-            Stored::Split(split) => split.memory(),
+            Stored::Fixed(fixed) => fixed.memory(),
             Stored::Float64(blocks) => blocks.memory(),
             Stored::Float16(blocks) => blocks.memory(),
             Stored::Bfloat16(blocks) => blocks.memory(),
@@ -324,6 +386,28 @@ fn batched<C: Component>(
     for &slot in slots {
         let sum = C::number(product(query, blocks.row(slot)));
         take(apart(sum, length * space.length(slot)));
+    }
+}
+
+/// As [`batched`], of vectors that are read first.
+#[inline(always)]
+fn read(
+    space: &Space,
+    fixed: &Fixed,
+    numbers: &mut [f32],
+    query: &[f32],
+    length: f64,
+    slots: &[Slot],
+    mut take: impl FnMut(f64),
+) {
+    for &slot in slots {
+        fixed.read(slot, numbers);
+        take(match space.metric {
+            Metric::Euclidean => euclidean::<f32>(query, numbers).into(),
+            Metric::InnerProduct | Metric::Cosine => {
+                apart(product::<f32>(query, numbers).into(), length * space.length(slot))
+            }
+        });
     }
 }
 

@@ -123,13 +123,15 @@ fn recall_is_high_for_every_element_and_metric() {
 
 #[test]
 fn quantised_vectors_are_ordered_exactly() {
-    for &metric in Metric::ALL {
+    let metrics = Metric::ALL.iter().copied();
+    let elements = [Element::Float32, Element::Float16];
+    for (metric, element) in metrics.flat_map(|metric| elements.map(|element| (metric, element))) {
         let vamana = crate::schema::Vamana {
             search_candidates: 64,
             compression: Some(crate::schema::Compression::Lvq8),
             ..Default::default()
         };
-        let mut both = Both::new(Element::Float32, metric, Algorithm::Vamana(vamana));
+        let mut both = Both::new(element, metric, Algorithm::Vamana(vamana));
         (0..3000).for_each(|document| both.put(document));
         both.settle();
         let recall = both.recall(None);
@@ -416,5 +418,40 @@ proptest! {
         }
         graph.remove(3);
         while graph.advance(100_000) {}
+    }
+}
+
+/// Where a byte a component does not tell near from far: far from the middle, or beside a component
+/// that is much larger.
+#[test]
+fn what_is_near_is_told_apart_by_small_differences() {
+    let shifted: [fn(usize, f64) -> f64; 2] =
+        [|_, number| 1e5 + number, |place, number| if place == 0 { 1e6 } else { number }];
+    for shift in shifted {
+        for metric in [Metric::Euclidean, Metric::InnerProduct] {
+            let mut graph = vectors(Element::Float32, metric, hnsw());
+            let mut flat = vectors(Element::Float32, metric, Algorithm::Flat(Default::default()));
+            let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
+            let mut point = || -> Vec<u8> {
+                let point = numbers.point().into_iter().enumerate();
+                let point: Vec<f64> = point.map(|(place, number)| shift(place, number)).collect();
+                bytes_of(&point, Element::Float32)
+            };
+            for document in 0..2000 {
+                let bytes = point();
+                graph.insert(&bytes, document, b"");
+                flat.insert(&bytes, document, b"");
+            }
+            while graph.advance(100_000) {}
+            let options = VectorOptions::default();
+            let mut found = 0;
+            for _ in 0..60 {
+                let bytes = point();
+                let furthest = flat.compared(&bytes).nearest(10, None, &options)[9].0;
+                let nearest = graph.compared(&bytes).nearest(10, None, &options);
+                found += nearest.iter().take(10).filter(|near| near.0 <= furthest).count();
+            }
+            assert!(found >= 570, "{metric:?}: {found} of 600");
+        }
     }
 }

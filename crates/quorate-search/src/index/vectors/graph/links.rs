@@ -5,12 +5,16 @@
 //! is in the next layer.
 
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use super::super::Slot;
 use super::super::blocks::Blocks;
 
 /// Layers above the lowest at most.
 const LAYERS_MAX: u32 = 16;
+
+/// Slots that memory is read by.
+const SLOTS_A_LINE: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Links {
@@ -68,6 +72,12 @@ impl Links {
     pub(super) fn of(&self, slot: Slot, layer: u32) -> &[Slot] {
         let row = self.row(slot, layer);
         &row[1..][..row[0] as usize]
+    }
+
+    /// Has the neighbours in the lowest layer brought from memory, while other work goes on.
+    #[inline]
+    pub(super) fn touch(&self, slot: Slot) {
+        self.lowest.row(slot).iter().step_by(SLOTS_A_LINE).for_each(|&some| _ = black_box(some));
     }
 
     pub(super) fn set(&mut self, slot: Slot, layer: u32, neighbours: &[Slot]) {

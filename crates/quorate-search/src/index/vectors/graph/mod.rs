@@ -14,6 +14,7 @@
 //!                   \-- remove --> vacant
 //! ```
 
+mod assessment;
 mod insertion;
 mod links;
 mod repair;
@@ -53,6 +54,8 @@ pub(super) struct Graph {
     /// Removed or leaving.
     gone: usize,
     sweep: Option<Sweep>,
+    /// Linked vectors when coarse distances are assessed the next time.
+    assessed_at: usize,
     /// Candidates while a vector is linked.
     construction: usize,
     scratch: Scratch,
@@ -95,6 +98,7 @@ impl Graph {
             linked: 0,
             gone: 0,
             sweep: None,
+            assessed_at: 0,
             construction: construction as usize,
             scratch: Scratch::default(),
         }

@@ -110,17 +110,24 @@ impl Graph {
     /// has.
     pub(super) fn walk(&self, space: &Space, probe: &Probe, layer: u32, scratch: &mut Scratch) {
         while let Some(slot) = scratch.pool.expand() {
-            scratch.batch.clear();
-            for &neighbour in self.links.of(slot, layer) {
-                if scratch.marks.mark(neighbour) {
-                    scratch.batch.push(neighbour);
-                }
+            if let Some(next) = scratch.pool.upcoming().filter(|_| layer == 0) {
+                self.links.touch(next);
             }
+            let Scratch { batch, marks, .. } = scratch;
+            let neighbours = self.links.of(slot, layer);
+            // Without a branch, which would be as likely as not.
+            batch.resize(neighbours.len(), 0);
+            let mut count = 0;
+            for &neighbour in neighbours {
+                batch[count] = neighbour;
+                count += usize::from(marks.mark(neighbour));
+            }
+            batch.truncate(count);
             self.offer(space, probe, scratch);
         }
     }
 
-    /// From slots that are there already, to all whose coarse distance is within `radius`; what
+    /// From slots that are there already, to all whose exact distance is within `radius`; what
     /// they are is told to `take`.
     pub(in super::super) fn spread(
         &self,
@@ -130,27 +137,24 @@ impl Graph {
         scratch: &mut Scratch,
         mut take: impl FnMut(Slot),
     ) {
-        let near: alloc::vec::Vec<(f32, Slot)> = scratch.pool.nearest().collect();
+        let mut batch: alloc::vec::Vec<Slot> =
+            scratch.pool.nearest().map(|(_, slot)| slot).collect();
         scratch.marks.reset(self.states.len());
+        batch.iter().for_each(|&slot| _ = scratch.marks.mark(slot));
+        let mut distances = alloc::vec::Vec::new();
         let mut open: alloc::vec::Vec<Slot> = alloc::vec::Vec::new();
-        for (distance, slot) in near {
-            if f64::from(distance) <= radius && scratch.marks.mark(slot) {
-                open.push(slot);
-            }
-        }
+        let mut near = |batch: &[Slot], open: &mut alloc::vec::Vec<Slot>| {
+            space.exact(probe, batch, &mut distances);
+            let found = batch.iter().zip(&distances);
+            open.extend(found.filter(|(_, distance)| **distance <= radius).map(|(slot, _)| *slot));
+        };
+        near(&batch, &mut open);
         while let Some(slot) = open.pop() {
             take(slot);
-            scratch.batch.clear();
-            for &neighbour in self.links.of(slot, 0) {
-                if scratch.marks.mark(neighbour) {
-                    scratch.batch.push(neighbour);
-                }
-            }
-            let Scratch { batch, distances, .. } = scratch;
-            space.coarse(probe, batch, distances);
-            let found = batch.iter().zip(distances.iter());
-            let near = found.filter(|(_, distance)| f64::from(**distance) <= radius);
-            open.extend(near.map(|(slot, _)| *slot));
+            batch.clear();
+            let neighbours = self.links.of(slot, 0).iter().copied();
+            batch.extend(neighbours.filter(|&neighbour| scratch.marks.mark(neighbour)));
+            near(&batch, &mut open);
         }
     }
 

@@ -31,7 +31,7 @@ impl Graph {
         layers.map(|layer| self.live_neighbours(slot, layer)).collect()
     }
 
-    fn live_neighbours(&self, slot: Slot, layer: u32) -> Vec<Slot> {
+    pub(super) fn live_neighbours(&self, slot: Slot, layer: u32) -> Vec<Slot> {
         let all = self.links.of(slot, layer).iter().copied();
         all.filter(|&other| other != slot && self.is_live(other)).collect()
     }
