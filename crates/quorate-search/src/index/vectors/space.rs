@@ -162,7 +162,10 @@ impl Space {
             Stored::Fixed(fixed) => {
                 let mut numbers = vec![0.0; self.dimensions];
                 fixed.read(slot, &mut numbers);
-                hash(&numbers, |number| number.to_bits().into())
+                // Of both halves, the upper one rounded: kept graphs have such fingerprints.
+                let upper = |number: &f32| u64::from(number.to_bits().wrapping_add(0x8000) >> 16);
+                let lower = hash(&numbers, |number| u64::from(number.to_bits() as u16));
+                hash(&numbers, upper) ^ lower.rotate_left(32)
             }
             Stored::Float64(blocks) => hash(blocks.row(slot), |number| number.to_bits()),
             Stored::Float16(blocks) => hash(blocks.row(slot), |half| half.bits().into()),
