@@ -14,6 +14,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use fearless_simd::Level;
 
@@ -29,6 +30,11 @@ const RAISED: i32 = 128;
 
 /// Exponents of a step. All numbers from it to what it is multiplied with are normal.
 const EXPONENTS: core::ops::RangeInclusive<i32> = -100..=122;
+
+/// Bytes that memory is read by, and how many of these are asked for in advance of a vector: the
+/// processor foresees the others.
+const LINE: usize = 64;
+const LINES: usize = 4;
 
 /// Vectors that are compared at once.
 const AT_ONCE: usize = 32;
@@ -162,14 +168,23 @@ impl Fixed {
         level: Level,
         query: &Query,
         slots: &[Slot],
-        mut take: impl FnMut(Slot, i32),
+        mut take: impl FnMut(Slot, Scale, i32),
     ) {
-        let mut some = [0; AT_ONCE];
+        let (mut products, mut scales) = ([0; AT_ONCE], [Scale::default(); AT_ONCE]);
         for slots in slots.chunks(AT_ONCE) {
-            let products = &mut some[..slots.len()];
+            // All that is read is asked for before any is waited for.
+            let mut touched = 0;
+            for (&slot, scale) in slots.iter().zip(&mut scales) {
+                *scale = self.scale(slot);
+                let row = self.codes.row(slot);
+                row.iter().step_by(LINE).take(LINES).for_each(|&code| touched ^= code);
+            }
+            black_box(touched);
+            let products = &mut products[..slots.len()];
             products::products(level, &query.codes, &self.codes, slots, products);
-            let each = slots.iter().zip(products);
-            each.for_each(|(&slot, product)| take(slot, *product - query.surplus));
+            for ((&slot, &scale), &mut product) in slots.iter().zip(&scales).zip(products) {
+                take(slot, scale, product - query.surplus);
+            }
         }
     }
 
@@ -287,7 +302,7 @@ mod tests {
                 prop_assert!((f32::from(code) * step - number).abs() <= step / 2.0);
             }
             let mut square = 0.0;
-            kept.products(Level::baseline(), &query, &[0], |_, product| {
+            kept.products(Level::baseline(), &query, &[0], |_, _, product| {
                 square = product as f32 * step * step;
             });
             prop_assert_eq!(square, query.scale().square);

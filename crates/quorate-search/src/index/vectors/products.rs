@@ -89,26 +89,40 @@ mod wide {
             last[..query_rest.len()].copy_from_slice(query_rest);
             let last: __m512i = i8x64::from_slice(avx512, &last).into();
             for (slots, products) in slots.chunks(ROWS).zip(products.chunks_mut(ROWS)) {
-                let mut sums = [_mm512_setzero_si512(); ROWS];
-                for (sum, &slot) in sums.iter_mut().zip(slots) {
-                    let (row, row_rest) = rows.row(slot).as_chunks::<WIDTH>();
-                    for (row, query) in row.iter().zip(query) {
-                        let row: __m512i = u8x64::from_slice(avx512, row).into();
-                        let query: __m512i = i8x64::from_slice(avx512, query).into();
-                        *sum = _mm512_dpbusd_epi32(*sum, row, query);
-                    }
-                    if !row_rest.is_empty() {
-                        let mut rest = [0u8; WIDTH];
-                        rest[..row_rest.len()].copy_from_slice(row_rest);
-                        let row: __m512i = u8x64::from_slice(avx512, &rest).into();
-                        *sum = _mm512_dpbusd_epi32(*sum, row, last);
-                    }
+                // The last one again in the place of those that are not there.
+                let row = |at: usize| rows.row(slots[at.min(slots.len() - 1)]);
+                let [first, second, third, fourth] = [row(0), row(1), row(2), row(3)];
+                let (first, first_rest) = first.as_chunks::<WIDTH>();
+                let (second, second_rest) = second.as_chunks::<WIDTH>();
+                let (third, third_rest) = third.as_chunks::<WIDTH>();
+                let (fourth, fourth_rest) = fourth.as_chunks::<WIDTH>();
+                let zero = _mm512_setzero_si512();
+                let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
+                let rows = first.iter().zip(second).zip(third).zip(fourth);
+                for ((((first, second), third), fourth), query) in rows.zip(query) {
+                    let query: __m512i = i8x64::from_slice(avx512, query).into();
+                    a = _mm512_dpbusd_epi32(a, u8x64::from_slice(avx512, first).into(), query);
+                    b = _mm512_dpbusd_epi32(b, u8x64::from_slice(avx512, second).into(), query);
+                    c = _mm512_dpbusd_epi32(c, u8x64::from_slice(avx512, third).into(), query);
+                    d = _mm512_dpbusd_epi32(d, u8x64::from_slice(avx512, fourth).into(), query);
                 }
-                let [a, b, c, d] = sums.map(|sum| quarter(sum));
+                if !query_rest.is_empty() {
+                    let add = |sum: &mut __m512i, row: &[u8]| {
+                        let mut rest = [0u8; WIDTH];
+                        rest[..row.len()].copy_from_slice(row);
+                        let rest = u8x64::from_slice(avx512, &rest).into();
+                        *sum = _mm512_dpbusd_epi32(*sum, rest, last);
+                    };
+                    add(&mut a, first_rest);
+                    add(&mut b, second_rest);
+                    add(&mut c, third_rest);
+                    add(&mut d, fourth_rest);
+                }
+                let (a, b, c, d) = (quarter(a), quarter(b), quarter(c), quarter(d));
                 let sums = _mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d));
                 let sums: i32x4<_> = sums.simd_into(avx512);
                 let sums: [i32; ROWS] = sums.into();
-                products.copy_from_slice(&sums[..slots.len()]);
+                products.iter_mut().zip(sums).for_each(|(product, sum)| *product = sum);
             }
 
             /// The sums of four lanes each.

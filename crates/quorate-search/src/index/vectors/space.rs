@@ -280,8 +280,7 @@ impl Space {
 
     fn coarse_fixed(&self, fixed: &Fixed, probe: &Probe, slots: &[Slot], distances: &mut Vec<f32>) {
         let query = probe.query.scale();
-        fixed.products(self.level, &probe.query, slots, |slot, product| {
-            let scale = fixed.scale(slot);
+        fixed.products(self.level, &probe.query, slots, |slot, scale, product| {
             let product = product as f32 * (query.step * scale.step);
             distances.push(match self.metric {
                 Metric::Euclidean => query.square + scale.square - 2.0 * product,
