@@ -8,8 +8,8 @@ use crate::error::{Code, Error};
 use crate::execution::{Found, Statistics, Wanted};
 use crate::expression::{Expression, Value};
 use crate::index::Index;
+use crate::limits;
 use crate::query::Kind;
-use crate::{limits, query};
 
 impl Index {
     /// The second phase of an aggregation: what the documents of the partition come to, by the
@@ -45,27 +45,19 @@ impl Index {
                 run.push(row)?;
             }
         } else {
-            let named = has_named_distance(&aggregation.node);
+            let distances = self.distances(&aggregation.node);
             let wanted = Wanted { score: aggregation.add_scores, terms: aggregation.uses_terms };
             self.each_match(&request, statistics, wanted, |found: Found<'_>| {
                 let mut row = run.row(&found.entry.key, found.score);
                 row.terms = found.terms;
-                if named {
-                    for (name, distance) in self.distances(&aggregation.node, &found.entry.key) {
-                        row.set(name.into(), Value::Number(distance));
-                    }
+                for (name, distance) in distances.of(&found.entry.key) {
+                    row.set(name.into(), Value::Number(distance));
                 }
                 run.push(row)
             })?;
         }
         run.finish()
     }
-}
-
-fn has_named_distance(node: &query::Node) -> bool {
-    let mut names = alloc::vec::Vec::new();
-    super::resolve::distance_names(node, &mut names);
-    !names.is_empty()
 }
 
 /// An aggregation in a partition.

@@ -256,8 +256,9 @@ impl Index {
             }
             _ => self.best(matcher, &scoring, request, allowed.as_deref())?,
         };
+        let distances = self.distances(request.node);
         for hit in &mut hits.best {
-            hit.distances = self.distances(request.node, &hit.key);
+            hit.distances = distances.of(&hit.key);
         }
         Ok(hits)
     }

@@ -83,41 +83,11 @@ impl Index {
         Hits { total: best.len() as u64, best, nearest: Some(count) }
     }
 
-    /// The distances that a query has given names, of the document of this key.
-    pub(crate) fn distances(&self, node: &Node, key: &[u8]) -> Vec<(String, f64)> {
-        let mut distances = Vec::new();
-        self.collect_distances(node, key, &mut distances);
+    /// The distances that a query has given names.
+    pub(crate) fn distances<'a>(&'a self, node: &'a Node) -> Distances<'a> {
+        let mut distances = Distances { index: self, named: Vec::new() };
+        distances.collect(node);
         distances
-    }
-
-    fn collect_distances(&self, node: &Node, key: &[u8], distances: &mut Vec<(String, f64)>) {
-        match &node.kind {
-            Kind::And(nodes) | Kind::Or(nodes) => {
-                nodes.iter().for_each(|node| self.collect_distances(node, key, distances));
-            }
-            Kind::Optional(inner) => self.collect_distances(inner, key, distances),
-            Kind::Nearest { filter, vector, .. } => {
-                self.add_distance(vector, key, f64::INFINITY, distances);
-                self.collect_distances(filter, key, distances);
-            }
-            Kind::Within { radius, vector } => self.add_distance(vector, key, *radius, distances),
-            _ => {}
-        }
-    }
-
-    fn add_distance(
-        &self,
-        target: &Target,
-        key: &[u8],
-        radius: f64,
-        distances: &mut Vec<(String, f64)>,
-    ) {
-        let Some(name) = &target.distance_name else { return };
-        let Some(id) = self.documents.number(key) else { return };
-        let distance = self.compared(target).and_then(|compared| compared.distance(id));
-        if let Some(distance) = distance.filter(|distance| *distance <= radius) {
-            distances.push((name.clone(), distance));
-        }
     }
 
     fn compared<'a>(&'a self, target: &Target) -> Option<Compared<'a>> {
@@ -129,5 +99,54 @@ impl Index {
             | FieldIndex::Places(_)
             | FieldIndex::Shapes(_) => None,
         }
+    }
+}
+
+/// The distances that a query has given names, to be told of documents.
+pub(crate) struct Distances<'a> {
+    index: &'a Index,
+    named: Vec<Named<'a>>,
+}
+
+struct Named<'a> {
+    name: &'a str,
+    compared: Compared<'a>,
+    /// It is told up to here.
+    radius: f64,
+}
+
+impl<'a> Distances<'a> {
+    fn collect(&mut self, node: &'a Node) {
+        match &node.kind {
+            Kind::And(nodes) | Kind::Or(nodes) => nodes.iter().for_each(|node| self.collect(node)),
+            Kind::Optional(inner) => self.collect(inner),
+            Kind::Nearest { filter, vector, .. } => {
+                self.add(vector, f64::INFINITY);
+                self.collect(filter);
+            }
+            Kind::Within { radius, vector } => self.add(vector, *radius),
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, target: &'a Target, radius: f64) {
+        let Some(name) = &target.distance_name else { return };
+        let compared = self.index.compared(target);
+        self.named.extend(compared.map(|compared| Named { name, compared, radius }));
+    }
+
+    /// Those of the document of this key, with their names.
+    pub(crate) fn of(&self, key: &[u8]) -> Vec<(String, f64)> {
+        let mut distances = Vec::new();
+        if self.named.is_empty() {
+            return distances;
+        }
+        let Some(id) = self.index.documents.number(key) else { return distances };
+        for Named { name, compared, radius } in &self.named {
+            if let Some(distance) = compared.distance(id).filter(|distance| distance <= radius) {
+                distances.push(((*name).into(), distance));
+            }
+        }
+        distances
     }
 }

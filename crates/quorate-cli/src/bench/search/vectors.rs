@@ -19,8 +19,10 @@ use super::{Arguments, median, thread_seconds};
 const PROGRAM: &str = include_str!("hnswlib.py");
 
 /// Numbers of candidates that are tried, from the smallest.
-const CANDIDATES: [u64; 19] =
-    [10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 1024];
+const CANDIDATES: [u64; 28] = [
+    10, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192,
+    256, 320, 384, 512, 1024,
+];
 
 /// The nearest that are asked for; the peer's program knows it too.
 const NEAREST: usize = 10;
