@@ -23,8 +23,8 @@ class NameService:
     def __init__(self):
         self.records, self.truncates, self.silent, self.asked = {}, False, False, 0
         self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind(("127.0.0.1", 0))
-        self.port = self.datagrams.getsockname()[1]
+        self.port = free_port()
+        self.datagrams.bind(("127.0.0.1", self.port))
         self.streams = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self.serve_datagrams, daemon=True).start()
         threading.Thread(target=self.serve_streams, daemon=True).start()
